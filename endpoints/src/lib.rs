@@ -1,0 +1,40 @@
+//! Addresses as data: where an actor listens, what it is called, and how near it is from here.
+//!
+//! This is the ground floor. Nothing in it does I/O, waits, or reads a clock; every function is
+//! pure, and every text it takes may come from a stranger. It does not know how bytes travel
+//! (that is `transport`), nor who keeps the names (that is `registrar`).
+//!
+//! - [`Endpoint`] is where an actor listens, written as a multiaddr.
+//! - [`Name`], [`InstanceId`] and [`NamePattern`] say who it is.
+//! - [`Stamp`] is what the registrant says about where an endpoint lives, and [`rank`] orders
+//!   endpoints by what the stamps prove, nearest first.
+//! - [`EndpointTable`] is the table of actors and their endpoints, made by [`parse_endpoints`].
+//!
+//! ```
+//! use endpoints::Endpoint;
+//!
+//! let greedy: Endpoint = "/unix/run/feed.sock".parse()?;
+//! let encoded: Endpoint = "/unix/%2Frun%2Ffeed.sock".parse()?;
+//! assert_eq!(greedy, encoded);
+//! assert_eq!(encoded.to_string(), "/unix/run/feed.sock");
+//! # Ok::<(), endpoints::ParseEndpointError>(())
+//! ```
+
+mod endpoint;
+mod locality;
+mod name;
+mod parse;
+mod stamp;
+mod table;
+
+pub use endpoint::{DnsFamily, DnsName, Endpoint, Host, TcpAddress, UnixAddress, UnixPath};
+pub use locality::{
+    Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
+};
+pub use name::{InstanceId, Name, NameError, NamePattern};
+pub use parse::{ParseEndpointError, ParseEndpointErrorKind};
+pub use stamp::{KernelId, NetnsId, ProcessId, SocketId, Stamp, Stamped};
+pub use table::{
+    Conflict, EndpointTable, TableError, TableErrors, TableFault, Written, WrittenEndpoint,
+    parse_endpoints,
+};

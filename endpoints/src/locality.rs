@@ -1,0 +1,269 @@
+//! How near an endpoint is, as seen from here.
+//!
+//! Nearness belongs to the dialer, not to the registrar: one caller's local socket is out of
+//! reach to the next. Ranking is pure. What it must know of this machine is in [`Here`]; the one
+//! question that only the file system can answer, which socket a path leads to, is put to a
+//! [`Look`] that the caller brings.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    Endpoint, Host, KernelId, NetnsId, ProcessId, SocketId, Stamp, Stamped, TcpAddress,
+    UnixAddress, UnixPath,
+};
+
+/// How far an endpoint is from the dialer. The lesser is the nearer.
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Locality {
+    /// Within this process.
+    InProcess,
+    /// A Unix socket of this kernel.
+    UnixSocket,
+    /// The loopback of this network namespace.
+    Loopback,
+    /// A network address of this host.
+    ThisHost,
+    /// A network address that one of this host's interfaces reaches without a router.
+    SameSubnet,
+    /// Any other network address.
+    Remote,
+}
+
+impl Locality {
+    /// Tells whether the endpoint is on this host.
+    pub fn is_within_host(self) -> bool {
+        self <= Self::ThisHost
+    }
+
+    /// Returns the locality in a word or two, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProcess => "in process",
+            Self::UnixSocket => "unix socket",
+            Self::Loopback => "loopback",
+            Self::ThisHost => "this host",
+            Self::SameSubnet => "same subnet",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+impl fmt::Display for Locality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a dialer knows of the place where it stands. What could not be read is absent.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Here {
+    /// The running kernel.
+    pub kernel: Option<KernelId>,
+    /// The network namespace.
+    pub netns: Option<NetnsId>,
+    /// The process.
+    pub process: Option<ProcessId>,
+    /// The addresses of the network interfaces.
+    pub interfaces: Vec<Interface>,
+}
+
+impl Here {
+    /// Returns the stamp of what is bound here, but for the socket file.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { kernel: self.kernel, netns: self.netns, process: self.process, socket: None }
+    }
+
+    fn has_address(&self, ip: IpAddr) -> bool {
+        self.interfaces.iter().any(|it| it.ip.to_canonical() == ip)
+    }
+
+    fn has_subnet_of(&self, ip: IpAddr) -> bool {
+        self.interfaces.iter().any(|it| !it.ip.is_loopback() && it.reaches(ip))
+    }
+}
+
+/// One address of one network interface.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Interface {
+    /// The interface's name.
+    pub name: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// How many leading bits of the address name the subnet.
+    pub prefix_bits: u8,
+}
+
+impl Interface {
+    fn reaches(&self, ip: IpAddr) -> bool {
+        let (own, other, width) = match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (own.to_bits().into(), other.to_bits().into(), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            _ => return false,
+        };
+        let host_bits = u32::from(128_u8.min(width) - self.prefix_bits.min(width));
+        // A subnet of one address reaches nobody else, and a shift by the full width is no shift.
+        host_bits < 128 && u128::unbounded_shr(own, host_bits) == other.unbounded_shr(host_bits)
+    }
+}
+
+/// Finds the socket that a path leads to from here.
+pub type Look<'a> = dyn Fn(&UnixPath) -> Result<SocketId, Unreachable> + 'a;
+
+/// Why an endpoint is left out: it cannot be reached from here, or cannot be proved to be meant.
+#[derive(Clone, Debug, Eq, Error, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant's message says what it is")]
+pub enum Unreachable {
+    #[error("its registrant did not say on which host it is")]
+    NoStamp,
+    #[error("it is on another host")]
+    OtherHost,
+    #[error("it is in another network namespace of this host")]
+    OtherNetns,
+    #[error("it is in another process")]
+    OtherProcess,
+    #[error("its registrant did not say which socket is meant")]
+    NoSocketStamp,
+    #[error("no such socket")]
+    Missing,
+    #[error("the path leads to something that is not a socket")]
+    NotASocket,
+    #[error("the path leads to another socket than the one registered")]
+    OtherSocket,
+    #[error("no permission to look at the path")]
+    NoPermission,
+    #[error("the path cannot be looked at: {0}")]
+    Unseen(String),
+    #[error("its address is one of this host's own, and its registrant is elsewhere")]
+    AddressIsOurs,
+    #[error("its zone `{0}` means a link of another host")]
+    OtherZone(String),
+    #[error("a wildcard address or port 0 can be bound, not dialed")]
+    BindOnly,
+}
+
+/// An endpoint with its verdict.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Candidate<'a> {
+    /// The endpoint, as its registrant stamped it.
+    pub stamped: &'a Stamped,
+    /// How near it is, or why it is left out.
+    pub verdict: Result<Locality, Unreachable>,
+}
+
+/// Judges every endpoint and puts those within reach first, the nearest at the front. Equals
+/// keep their order, so that the caller decides who comes first within a tier.
+pub fn rank<'a>(
+    endpoints: impl IntoIterator<Item = &'a Stamped>,
+    here: &Here,
+    look: &Look<'_>,
+) -> Vec<Candidate<'a>> {
+    let judge = |stamped: &'a Stamped| Candidate { stamped, verdict: locate(stamped, here, look) };
+    let mut candidates: Vec<_> = endpoints.into_iter().map(judge).collect();
+    candidates.sort_by_key(|it| it.verdict.as_ref().map_or((true, None), |it| (false, Some(*it))));
+    candidates
+}
+
+/// Returns the nearest endpoint within reach, the first of equals.
+pub fn prefer_addr<'a>(
+    endpoints: impl IntoIterator<Item = &'a Stamped>,
+    here: &Here,
+    look: &Look<'_>,
+) -> Option<&'a Stamped> {
+    let nearest = rank(endpoints, here, look).into_iter().next()?;
+    nearest.verdict.is_ok().then_some(nearest.stamped)
+}
+
+/// Tells how near an endpoint is.
+///
+/// # Errors
+///
+/// [`Unreachable`] says why the endpoint is not to be dialed from here.
+pub fn locate(stamped: &Stamped, here: &Here, look: &Look<'_>) -> Result<Locality, Unreachable> {
+    let stamp = &stamped.stamp;
+    match &stamped.endpoint {
+        endpoint if endpoint.is_bind_only() => Err(Unreachable::BindOnly),
+        Endpoint::Memory(_) => {
+            same(stamp.process, here.process, Unreachable::OtherProcess)?;
+            Ok(Locality::InProcess)
+        }
+        Endpoint::Unix(UnixAddress::Path(path)) => {
+            same(stamp.kernel, here.kernel, Unreachable::OtherHost)?;
+            let meant = stamp.socket.ok_or(Unreachable::NoSocketStamp)?;
+            if look(path)? != meant {
+                return Err(Unreachable::OtherSocket);
+            }
+            Ok(Locality::UnixSocket)
+        }
+        Endpoint::Unix(UnixAddress::Abstract(_)) => {
+            same_netns(stamp, here)?;
+            Ok(Locality::UnixSocket)
+        }
+        Endpoint::Tcp(tcp) if tcp.host.is_loopback() => {
+            same_netns(stamp, here)?;
+            Ok(Locality::Loopback)
+        }
+        Endpoint::Tcp(tcp) => locate_tcp(tcp, stamp, here),
+    }
+}
+
+fn locate_tcp(tcp: &TcpAddress, stamp: &Stamp, here: &Here) -> Result<Locality, Unreachable> {
+    let is_ours = same_netns(stamp, here).is_ok();
+    if let Host::Ip6Zone { zone, ip } = &tcp.host
+        && is_link_local(*ip)
+    {
+        // A zone is a name that its own host gave to a link; elsewhere it may name another link.
+        let known_here = here.interfaces.iter().any(|it| *it.name == **zone);
+        return match stamp.kernel {
+            Some(_) if is_ours => Ok(Locality::ThisHost),
+            None if known_here => Ok(Locality::SameSubnet),
+            _ => Err(Unreachable::OtherZone(zone.to_string())),
+        };
+    }
+    let Some(ip) = tcp.host.ip() else {
+        return Ok(if is_ours { Locality::ThisHost } else { Locality::Remote });
+    };
+    if here.has_address(ip) {
+        // To dial an address of our own reaches ourselves, whoever else may have the same one.
+        let is_elsewhere = stamp.kernel.is_some() && !is_ours;
+        return if is_elsewhere { Err(Unreachable::AddressIsOurs) } else { Ok(Locality::ThisHost) };
+    }
+    if stamp.kernel.is_some() && stamp.kernel == here.kernel {
+        return Ok(Locality::ThisHost);
+    }
+    Ok(if here.has_subnet_of(ip) { Locality::SameSubnet } else { Locality::Remote })
+}
+
+fn same_netns(stamp: &Stamp, here: &Here) -> Result<(), Unreachable> {
+    same(stamp.kernel, here.kernel, Unreachable::OtherHost)?;
+    same(stamp.netns, here.netns, Unreachable::OtherNetns)
+}
+
+/// Passes only if both sides are known and equal: what is unknown is never taken for local.
+fn same<T: PartialEq>(
+    stamped: Option<T>,
+    here: Option<T>,
+    otherwise: Unreachable,
+) -> Result<(), Unreachable> {
+    match (stamped, here) {
+        (Some(stamped), Some(here)) if stamped == here => Ok(()),
+        (None, _) => Err(Unreachable::NoStamp),
+        _ => Err(otherwise),
+    }
+}
+
+fn is_link_local(ip: Ipv6Addr) -> bool {
+    ip.is_unicast_link_local()
+}

@@ -1,0 +1,118 @@
+//! What a registrant says about where its endpoints live.
+//!
+//! A path or a loopback address proves nothing by itself: the same text names another socket in
+//! another mount namespace or another network namespace. A stamp says which kernel, which
+//! network namespace, which socket and which process were meant, so that a caller can compare
+//! them with its own. What could not be read is absent, and what is absent is never local.
+
+use std::{fmt, num::ParseIntError, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::Endpoint;
+
+/// What the registrant says about where an endpoint lives.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+pub struct Stamp {
+    /// Which running kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelId>,
+    /// Which network namespace of that kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<NetnsId>,
+    /// Which process, for endpoints that do not leave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessId>,
+    /// Which socket file, for Unix sockets bound to a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketId>,
+}
+
+/// An endpoint with its stamp.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+pub struct Stamped {
+    /// Where the actor listens.
+    pub endpoint: Endpoint,
+    /// Where that is.
+    #[serde(default)]
+    pub stamp: Stamp,
+}
+
+impl Stamped {
+    /// Takes an endpoint of which nothing more is known.
+    pub fn bare(endpoint: Endpoint) -> Self {
+        Self { endpoint, stamp: Stamp::default() }
+    }
+}
+
+/// The identity of a socket file. An inode number alone is soon given out again, so the time of
+/// birth stands beside it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+pub struct SocketId {
+    /// The device that holds the inode.
+    pub dev: u64,
+    /// The inode's number on that device.
+    pub ino: u64,
+    /// When the inode was made, in nanoseconds since 1970, where the file system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born_ns: Option<u64>,
+}
+
+/// Declares an identifier that is one opaque 64-bit number: hexadecimal where people read it,
+/// a plain number where machines do.
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIntError> {
+                u64::from_str_radix(text, 16).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_u64(self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                } else {
+                    u64::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+
+opaque_id! {
+    /// One running kernel: a keyed hash of its boot id, so that the boot id itself stays home.
+    KernelId
+}
+
+opaque_id! {
+    /// One network namespace: its cookie, which a kernel never gives out twice.
+    NetnsId
+}
+
+opaque_id! {
+    /// One process: a number that it draws when it starts.
+    ProcessId
+}

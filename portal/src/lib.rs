@@ -1,0 +1,1 @@
+//! A typed conversation with one peer.

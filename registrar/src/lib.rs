@@ -1,0 +1,1 @@
+//! The clerk that keeps the registry of actors.

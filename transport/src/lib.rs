@@ -1,0 +1,1 @@
+//! Bytes between processes: listen, dial, and what this machine says of itself.

@@ -1,0 +1,1 @@
+//! Messages between callsign processes as data, and their encoding.
