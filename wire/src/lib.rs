@@ -1,1 +1,39 @@
 //! Messages between callsign processes as data, and their encoding.
+//!
+//! A connection begins with a [`preface`], then both sides send [frames](Frame): a little-endian
+//! 32-bit length and a MessagePack map with named fields. `docs/wire.md` tells the whole
+//! protocol. Nothing here reads or writes a socket; the bytes of a stranger are checked before
+//! anything is allocated for them, and no byte of theirs panics.
+//!
+//! - [`Frame`] is what goes over a connection; [`FrameReader`] finds frames in bytes.
+//! - [`Record`] is what a registrar keeps of an instance.
+//! - [`registrar`] has the calls that a registrar answers.
+//! - [`RemoteError`] is an error that crosses a connection.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use wire::{Frame, FrameReader};
+//!
+//! let mut bytes = BytesMut::new();
+//! Frame::Ping { nonce: 7 }.encode(&mut bytes)?;
+//!
+//! let mut reader = FrameReader::default();
+//! reader.extend_from_slice(&bytes);
+//! let frame = reader.next()?.expect("a whole frame was written");
+//! assert_eq!(Frame::decode(&frame)?, Frame::Ping { nonce: 7 });
+//! # Ok::<(), wire::WireError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod frame;
+pub mod preface;
+mod reader;
+mod record;
+pub mod registrar;
+
+pub use error::{ErrorKind, RemoteError};
+pub use frame::{CallId, Frame, Hello, WireError, decode_body, encode_body};
+pub use reader::{FRAME_BYTES_MAX, FrameReader};
+pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

@@ -1,0 +1,166 @@
+//! What goes over a connection.
+
+use bytes::{BufMut, BytesMut};
+use endpoints::InstanceId;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{FRAME_BYTES_MAX, RemoteError};
+
+/// Which call a frame belongs to. The side that dialed makes even ones, the side that accepted
+/// makes odd ones, so that both can call at once.
+pub type CallId = u64;
+
+/// What goes over a connection. Bodies are MessagePack documents of their own, carried as bytes,
+/// so that a frame can be passed on without reading what it carries.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Frame<'a> {
+    /// Who speaks. The first frame of each side, and only the first.
+    Hello(Box<Hello>),
+    /// Asks the other side to do something.
+    Call {
+        /// A number of the caller's own, not in use.
+        id: CallId,
+        /// What to do.
+        method: &'a str,
+        /// With what.
+        #[serde(borrow, with = "serde_bytes")]
+        body: &'a [u8],
+    },
+    /// Says that a call which goes on for longer has begun.
+    Started {
+        /// Which call.
+        id: CallId,
+        /// Its first value.
+        #[serde(borrow, with = "serde_bytes")]
+        body: &'a [u8],
+    },
+    /// One value of a call's stream.
+    Item {
+        /// Which call.
+        id: CallId,
+        /// The value.
+        #[serde(borrow, with = "serde_bytes")]
+        body: &'a [u8],
+    },
+    /// Allows the other side to send more items.
+    Credit {
+        /// Which call.
+        id: CallId,
+        /// How many more.
+        items: u32,
+    },
+    /// Ends a call with its result.
+    Return {
+        /// Which call.
+        id: CallId,
+        /// The result.
+        #[serde(borrow, with = "serde_bytes")]
+        body: &'a [u8],
+    },
+    /// Ends a call with an error.
+    Error {
+        /// Which call.
+        id: CallId,
+        /// What went wrong.
+        error: RemoteError,
+    },
+    /// Asks the other side to end a call.
+    Cancel {
+        /// Which call.
+        id: CallId,
+    },
+    /// Asks for a sign of life.
+    Ping {
+        /// What to send back.
+        nonce: u64,
+    },
+    /// Gives a sign of life.
+    Pong {
+        /// What the ping brought.
+        nonce: u64,
+    },
+    /// Says that the speaker will close the connection, and why.
+    Goodbye {
+        /// For people.
+        reason: &'a str,
+    },
+}
+
+/// Who speaks.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Hello {
+    /// The software and its version, for people.
+    #[serde(default)]
+    pub agent: String,
+    /// Set by a registrar: which one it is. A registrar that starts again is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registrar: Option<Uuid>,
+    /// Which actor speaks, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+}
+
+impl Frame<'_> {
+    /// Appends the frame, length first.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`] when the frame is longer than [`FRAME_BYTES_MAX`]; nothing is
+    /// appended then.
+    pub fn encode(&self, bytes: &mut BytesMut) -> Result<(), WireError> {
+        let start = bytes.len();
+        bytes.put_u32_le(0);
+        rmp_serde::encode::write_named(&mut (&mut *bytes).writer(), self)
+            .expect("a frame has nothing that MessagePack cannot hold");
+        let length = bytes.len() - start - 4;
+        if length > FRAME_BYTES_MAX {
+            bytes.truncate(start);
+            return Err(WireError::TooLong { bytes: length as u64 });
+        }
+        bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+        Ok(())
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a frame, without its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when the bytes are no frame that this version knows.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+        decode_body(bytes)
+    }
+}
+
+/// Encodes the body of a frame: a MessagePack document with named fields.
+pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("a body is plain data, which MessagePack can hold")
+}
+
+/// Reads the body of a frame.
+///
+/// # Errors
+///
+/// [`WireError::Malformed`] when the bytes are not what is expected.
+pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
+    rmp_serde::from_slice(bytes).map_err(|error| WireError::Malformed(error.to_string()))
+}
+
+/// Bytes that are not what the protocol says.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum WireError {
+    /// A frame is longer than any may be.
+    #[error("a frame of {bytes} bytes, where {FRAME_BYTES_MAX} are allowed")]
+    TooLong {
+        /// The length, as announced.
+        bytes: u64,
+    },
+    /// The bytes cannot be read.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+}

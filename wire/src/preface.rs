@@ -1,0 +1,78 @@
+//! The first bytes of every connection, by which callsign's protocol is told from others.
+//!
+//! Eight bytes: a magic of six, then the protocol's version as a little-endian `u16`. The first
+//! byte is no ASCII letter (so not HTTP) and not 22 (so not TLS); the first four, read as a
+//! length, are over a gigabyte (so no frame of a protocol that begins with a bounded length);
+//! the line ending shows up a transport that meddles with text, as PNG's signature does
+//! (<https://www.w3.org/TR/png-3/#5PNG-file-signature>).
+
+use thiserror::Error;
+
+/// How many bytes the preface has.
+pub const PREFACE_BYTES: usize = 8;
+
+/// The version that this library speaks.
+pub const VERSION: u16 = 1;
+
+/// Returns the preface of this library's version.
+pub fn preface() -> [u8; PREFACE_BYTES] {
+    let [low, high] = VERSION.to_le_bytes();
+    let [a, b, c, d, e, f] = MAGIC;
+    [a, b, c, d, e, f, low, high]
+}
+
+/// Tells whether `bytes`, possibly cut short, may be the beginning of a preface.
+pub fn may_begin(bytes: &[u8]) -> bool {
+    let length = bytes.len().min(MAGIC.len());
+    bytes[..length] == MAGIC[..length]
+}
+
+/// Checks a peer's preface.
+///
+/// # Errors
+///
+/// [`PrefaceError`] when the peer speaks another protocol, or another version of this one.
+pub fn check(bytes: &[u8; PREFACE_BYTES]) -> Result<(), PrefaceError> {
+    if !may_begin(bytes) {
+        return Err(PrefaceError::OtherProtocol);
+    }
+    match u16::from_le_bytes([bytes[6], bytes[7]]) {
+        VERSION => Ok(()),
+        theirs => Err(PrefaceError::OtherVersion { theirs }),
+    }
+}
+
+/// Why a connection does not begin as it should.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum PrefaceError {
+    /// The first bytes are not callsign's.
+    #[error("the peer does not speak callsign's protocol")]
+    OtherProtocol,
+    /// The version is not ours.
+    #[error(
+        "the peer speaks version {theirs} of callsign's protocol, and this is version {VERSION}"
+    )]
+    OtherVersion {
+        /// The version of the peer.
+        theirs: u16,
+    },
+}
+
+const MAGIC: [u8; 6] = [0xC5, b'S', b'G', b'N', b'\r', b'\n'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefaces_are_told_apart() {
+        assert_eq!(check(&preface()), Ok(()));
+        assert_eq!(check(b"GET / HT"), Err(PrefaceError::OtherProtocol));
+        assert_eq!(check(b"\xC5SGN\n\x01\x00\x00"), Err(PrefaceError::OtherProtocol));
+        assert_eq!(check(b"\xC5SGN\r\n\x02\x01"), Err(PrefaceError::OtherVersion { theirs: 258 }));
+        for length in 0..=PREFACE_BYTES {
+            assert!(may_begin(&preface()[..length]));
+        }
+        assert!(!may_begin(b"\x16\x03\x01"));
+    }
+}

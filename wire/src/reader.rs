@@ -1,0 +1,123 @@
+//! Finding frames in bytes as they arrive.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::WireError;
+
+/// The longest frame: room for a large answer, and little enough that a peer cannot exhaust a
+/// node with one.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Finds frames in bytes as they arrive. Memory grows with what has arrived, never with what a
+/// length announces.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    bytes: BytesMut,
+}
+
+impl FrameReader {
+    /// Returns the buffer to read into, with room for more.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        // A buffer that a large frame blew up is given back once it is empty.
+        if self.bytes.is_empty() && self.bytes.capacity() > BUFFER_BYTES_KEPT {
+            self.bytes = BytesMut::new();
+        }
+        self.bytes.reserve(READ_BYTES);
+        &mut self.bytes
+    }
+
+    /// Appends bytes that have arrived.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Tells whether part of a frame has arrived and the rest has not.
+    pub fn is_mid_frame(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Takes `length` bytes that stand before the frames, if they have all arrived.
+    pub fn take(&mut self, length: usize) -> Option<Bytes> {
+        (self.bytes.len() >= length).then(|| self.bytes.split_to(length).freeze())
+    }
+
+    /// Returns what has arrived and was not taken.
+    pub fn peek(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes the next whole frame, without its length; `None` until all of it has arrived.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`] as soon as the length of such a frame has arrived.
+    #[expect(clippy::should_implement_trait, reason = "an iterator could not fail and go on")]
+    pub fn next(&mut self) -> Result<Option<Bytes>, WireError> {
+        let Some(header) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*header) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(WireError::TooLong { bytes: length as u64 });
+        }
+        if self.bytes.len() < 4 + length {
+            return Ok(None);
+        }
+        let mut frame = self.bytes.split_to(4 + length);
+        Ok(Some(frame.split_off(4).freeze()))
+    }
+}
+
+/// How much room a read finds: a few hundred small frames, so that one read brings many.
+const READ_BYTES: usize = 16 * 1024;
+
+/// The largest buffer kept while nothing is in it.
+const BUFFER_BYTES_KEPT: usize = 4 * READ_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Frame;
+
+    #[test]
+    fn a_length_over_the_cap_is_refused_before_the_frame_arrives() {
+        let mut reader = FrameReader::default();
+        reader.extend_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(reader.next(), Err(WireError::TooLong { bytes: u64::from(u32::MAX) }));
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_they_are_cut(
+            nonces in proptest::collection::vec(any::<u64>(), 0..20),
+            cut in 1_usize..40,
+        ) {
+            let mut bytes = BytesMut::new();
+            for nonce in &nonces {
+                Frame::Ping { nonce: *nonce }.encode(&mut bytes).unwrap();
+            }
+            let (mut reader, mut found) = (FrameReader::default(), Vec::new());
+            for part in bytes.chunks(cut) {
+                reader.extend_from_slice(part);
+                while let Some(frame) = reader.next().unwrap() {
+                    match Frame::decode(&frame).unwrap() {
+                        Frame::Ping { nonce } => found.push(nonce),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            prop_assert_eq!(found, nonces);
+            prop_assert!(!reader.is_mid_frame());
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            drop(Frame::decode(&bytes));
+            let mut reader = FrameReader::default();
+            reader.extend_from_slice(&bytes);
+            while let Ok(Some(frame)) = reader.next() {
+                drop(Frame::decode(&frame));
+            }
+        }
+    }
+}

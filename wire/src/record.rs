@@ -1,0 +1,134 @@
+//! What a registrar keeps of an instance.
+
+use std::{collections::BTreeMap, fmt};
+
+use endpoints::{InstanceId, Name, Stamped};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A number that a registrar issues for every registration; a later one is higher, also across
+/// restarts of the registrar.
+pub type Epoch = u64;
+
+/// A number that a registrar gives every change of its registry; a later one is higher.
+pub type Revision = u64;
+
+/// The most bytes of [`Record::metadata`], keys and values together.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+/// What a registrar keeps of an instance.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Record {
+    /// What the actor is called.
+    pub name: Name,
+    /// What tells this run of it from every other.
+    pub uuid: Uuid,
+    /// When it was registered, as a number that only grows.
+    pub epoch: Epoch,
+    /// Where it listens, in the registrant's order.
+    pub endpoints: Vec<Stamped>,
+    /// What else the registrant says of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// How far it is in its life.
+    pub state: State,
+    /// What keeps it in the registry.
+    pub kept: Kept,
+    /// When it was registered by the registrar's clock, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What others report against it, while the registrar could not settle it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspicion: Option<Suspicion>,
+}
+
+impl Record {
+    /// Returns which instance this is.
+    pub fn instance(&self) -> InstanceId {
+        InstanceId { name: self.name.clone(), uuid: self.uuid }
+    }
+}
+
+/// How far an instance is in its life.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It runs, and does not listen yet.
+    Starting,
+    /// It can be connected to.
+    Ready,
+    /// It finishes what it has, and takes nothing new.
+    Draining,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        })
+    }
+}
+
+/// What keeps a record in the registry.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// The connection over which it was registered.
+    Session,
+    /// A time to live that is renewed.
+    Lease {
+        /// For how long each renewal lasts.
+        ttl_ms: u64,
+    },
+    /// The registrar's own settings: nobody has said that it runs.
+    Declared,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Session => "session",
+            Self::Lease { .. } => "lease",
+            Self::Declared => "declared",
+        })
+    }
+}
+
+/// What others report against an instance, while the registrar could not settle it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+pub struct Suspicion {
+    /// How many reports there were.
+    pub reports: u32,
+    /// When the first came by the registrar's clock, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// Why an instance is no longer in the registry.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gone {
+    /// Its registrant took it out.
+    Unregistered,
+    /// The connection that kept it ended.
+    SessionEnded,
+    /// Its lease was not renewed.
+    LeaseExpired,
+    /// The registrar looked, and found nobody there.
+    FoundDead,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unregistered => "unregistered",
+            Self::SessionEnded => "its session ended",
+            Self::LeaseExpired => "its lease ran out",
+            Self::FoundDead => "found dead",
+            Self::Unknown => "gone",
+        })
+    }
+}

@@ -1,0 +1,362 @@
+//! The calls that a registrar answers: their names, what they take, what they give.
+//!
+//! | method | takes | gives |
+//! |---|---|---|
+//! | [`REGISTER`] | [`Register`] | [`Registered`] |
+//! | [`UPDATE`] | [`Update`] | [`Changed`] |
+//! | [`UNREGISTER`] | [`Unregister`] | [`Changed`] |
+//! | [`RENEW`] | [`Renew`] | [`Changed`] |
+//! | [`QUERY`] | [`Query`] | [`Answer`] |
+//! | [`WAIT`] | [`Wait`] | [`Answer`], once there is an instance |
+//! | [`LIST`] | [`List`] | [`Page`] |
+//! | [`WATCH`] | [`Watch`] | [`Watching`] as the started value, then [`Change`]s as items |
+//! | [`REPORT`] | [`Report`] | [`Changed`] |
+//! | [`STATUS`] | nothing | [`Status`] |
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, BytesMut};
+use endpoints::{Endpoint, InstanceId, Name, NamePattern, Stamped};
+use rmp::encode::{write_array_len, write_map_len, write_str, write_uint};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::record::{Epoch, Gone, Record, Revision, State};
+
+/// Registers an instance, with all of its endpoints in one step.
+pub const REGISTER: &str = "registrar.register";
+/// Changes what is registered of an instance.
+pub const UPDATE: &str = "registrar.update";
+/// Takes an instance out of the registry.
+pub const UNREGISTER: &str = "registrar.unregister";
+/// Renews the lease of an instance.
+pub const RENEW: &str = "registrar.renew";
+/// Looks up the instances of a name.
+pub const QUERY: &str = "registrar.query";
+/// Looks up the instances of a name, and waits for one if there is none.
+pub const WAIT: &str = "registrar.wait";
+/// Lists instances, a page at a time.
+pub const LIST: &str = "registrar.list";
+/// Watches the instances of a name or a pattern.
+pub const WATCH: &str = "registrar.watch";
+/// Reports that an endpoint did not answer.
+pub const REPORT: &str = "registrar.report";
+/// Asks how the registrar is.
+pub const STATUS: &str = "registrar.status";
+
+/// The most endpoints of an instance: more than any host has transports and interfaces for.
+pub const ENDPOINTS_MAX: usize = 64;
+
+/// The most records of one [`Answer`] or [`Page`]. With the largest metadata they fill half a
+/// frame.
+pub const RECORDS_MAX: u32 = 256;
+
+/// The shortest lease; a shorter one is lost to any pause of a scheduler.
+pub const LEASE_MS_MIN: u64 = 100;
+
+/// The longest lease, a day: whoever needs a longer one wants a declared entry.
+pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// Registers an instance. The same instance again, from the same user, takes the place of the
+/// earlier registration and gets a new epoch.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Register {
+    /// What the actor is called.
+    pub name: Name,
+    /// What tells this run of it from every other.
+    pub uuid: Uuid,
+    /// Where it listens: at most [`ENDPOINTS_MAX`].
+    pub endpoints: Vec<Stamped>,
+    /// What else is said of it: at most [`METADATA_BYTES_MAX`](crate::METADATA_BYTES_MAX).
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// How far it is in its life.
+    pub state: State,
+    /// For how long it is kept without a renewal, between [`LEASE_MS_MIN`] and
+    /// [`LEASE_MS_MAX`]; without it, it is kept for as long as the connection lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+/// Says that an instance is registered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Registered {
+    /// The number of this registration.
+    pub epoch: Epoch,
+    /// The change that brought it.
+    pub revision: Revision,
+}
+
+/// Says that a change is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Changed {
+    /// The registry's revision after it.
+    pub revision: Revision,
+}
+
+/// Changes what is registered of an instance. What is absent stays.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Update {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Its new endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Stamped>>,
+    /// Its new metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Its new state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+}
+
+/// Takes an instance out of the registry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Unregister {
+    /// Which instance.
+    pub uuid: Uuid,
+}
+
+/// Renews the lease of an instance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Renew {
+    /// Which instance.
+    pub uuid: Uuid,
+}
+
+/// Looks up the instances of a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Query<'a> {
+    /// The whole name.
+    pub name: &'a str,
+    /// Whether those that are starting or draining are wanted too.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// The instances of a name: live ones first, declared ones after them, each newest first; the
+/// first [`RECORDS_MAX`] of them.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Answer {
+    /// The registry's revision.
+    pub revision: Revision,
+    /// The registrar's clock, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// How many there are in all.
+    pub total: u64,
+    /// The instances.
+    pub records: Vec<Record>,
+}
+
+/// Looks up the instances of a name, and waits until one that is not merely declared is ready.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Wait {
+    /// The whole name.
+    pub name: Name,
+}
+
+/// Lists instances, oldest first, a page at a time.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct List {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// Begins after this epoch: the [`Page::next`] of the page before.
+    #[serde(default)]
+    pub after: Epoch,
+}
+
+/// One page of a list: at most [`RECORDS_MAX`] instances.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Page {
+    /// The registry's revision.
+    pub revision: Revision,
+    /// The registrar's clock, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Epoch>,
+    /// The instances.
+    pub records: Vec<Record>,
+}
+
+/// Watches the instances of a name or a pattern.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Watch {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// What the watcher has seen already; the registrar goes on from there if it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// How far a watcher has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Seen {
+    /// With which registrar: its [`Hello::registrar`](crate::Hello::registrar).
+    pub registrar: Uuid,
+    /// Up to which change.
+    pub revision: Revision,
+}
+
+/// Says that a watch has begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Watching {
+    /// The registry's revision.
+    pub revision: Revision,
+    /// The registrar's clock, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// Whether it goes on where the watcher left off; otherwise a [`Change::Reset`] follows.
+    pub resumed: bool,
+}
+
+/// What a watcher is told.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Forget everything: what is there now follows, as [`Change::Add`]s up to
+    /// [`Change::Synced`]. Sent at the beginning, and to a watcher that could not keep up.
+    Reset,
+    /// The snapshot is complete.
+    Synced {
+        /// All changes up to this one are in it.
+        revision: Revision,
+    },
+    /// An instance is there.
+    Add {
+        /// The instance.
+        record: Record,
+        /// The change that brought it, or that a snapshot has reached.
+        revision: Revision,
+    },
+    /// Something about an instance is different.
+    Update {
+        /// The instance, as it is now.
+        record: Record,
+        /// The change.
+        revision: Revision,
+    },
+    /// An instance is gone.
+    Remove {
+        /// The instance.
+        instance: InstanceId,
+        /// Its last epoch.
+        epoch: Epoch,
+        /// Why.
+        gone: Gone,
+        /// The change.
+        revision: Revision,
+    },
+}
+
+/// Reports that an endpoint did not answer. It is evidence, which the registrar examines; it
+/// deletes nothing by itself.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Report {
+    /// Which instance was meant.
+    pub uuid: Uuid,
+    /// Which registration of it.
+    pub epoch: Epoch,
+    /// Which endpoint was dialed.
+    pub endpoint: Endpoint,
+    /// What happened.
+    pub evidence: Evidence,
+}
+
+/// What happened when an endpoint was dialed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// Nobody listens.
+    Refused,
+    /// The socket file is not there.
+    Missing,
+    /// The path leads to something that is not a socket.
+    NotASocket,
+    /// Another socket, or another actor, was there.
+    OtherIdentity,
+    /// Nothing came back in time.
+    TimedOut,
+    /// The dialer may not connect.
+    NoPermission,
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// How a registrar is.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Status {
+    /// Which registrar.
+    pub registrar: Uuid,
+    /// The software and its version.
+    pub agent: String,
+    /// The registry's revision.
+    pub revision: Revision,
+    /// For how long it has run.
+    pub uptime_ms: u64,
+    /// How many connections it has.
+    pub sessions: u64,
+    /// How many instances it keeps.
+    pub instances: u64,
+    /// How many callers wait for a name.
+    pub waiters: u64,
+    /// How many callers watch.
+    pub watchers: u64,
+    /// Where it listens.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Writes an [`Answer`] from records that are encoded already.
+pub fn encode_answer<'a>(
+    bytes: &mut BytesMut,
+    revision: Revision,
+    now_ms: u64,
+    total: u64,
+    records: impl ExactSizeIterator<Item = &'a [u8]>,
+) {
+    let writer = &mut bytes.writer();
+    let write = || -> Result<(), rmp::encode::ValueWriteError> {
+        write_map_len(writer, 4)?;
+        for (key, value) in [("revision", revision), ("now_ms", now_ms), ("total", total)] {
+            write_str(writer, key)?;
+            write_uint(writer, value)?;
+        }
+        write_str(writer, "records")?;
+        write_array_len(writer, records.len() as u32)?;
+        for record in records {
+            writer.get_mut().put_slice(record);
+        }
+        Ok(())
+    };
+    write().expect("writing to memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kept, decode_body, encode_body};
+
+    #[test]
+    fn an_answer_of_encoded_records_is_the_answer() {
+        let record = |name: &str, epoch| Record {
+            name: Name::new(name).unwrap(),
+            uuid: Uuid::from_u128(epoch.into()),
+            epoch,
+            endpoints: vec![Stamped::bare("/unix/run/feed.sock".parse().unwrap())],
+            metadata: BTreeMap::from([("zone".to_owned(), "eu".to_owned())]),
+            state: State::Ready,
+            kept: Kept::Lease { ttl_ms: 30_000 },
+            since_ms: 1_795_000_000_000,
+            suspicion: None,
+        };
+        let records = vec![record("feed", 1), record("feed", 70_000)];
+        let encoded: Vec<_> = records.iter().map(encode_body).collect();
+        let answer = Answer { revision: 9, now_ms: 1_795_000_000_001, total: 2, records };
+
+        let mut bytes = BytesMut::new();
+        let Answer { revision, now_ms, total, .. } = answer;
+        encode_answer(&mut bytes, revision, now_ms, total, encoded.iter().map(Vec::as_slice));
+
+        assert_eq!(bytes, encode_body(&answer));
+        assert_eq!(decode_body::<Answer>(&bytes).unwrap(), answer);
+    }
+}
