@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use wire::{Frame, FrameReader};
+//! use callsign_wire::{Frame, FrameReader};
 //!
 //! let mut bytes = BytesMut::new();
 //! Frame::Ping { nonce: 7 }.encode(&mut bytes)?;
@@ -21,7 +21,7 @@
 //! reader.extend_from_slice(&bytes);
 //! let frame = reader.next()?.expect("a whole frame was written");
 //! assert_eq!(Frame::decode(&frame)?, Frame::Ping { nonce: 7 });
-//! # Ok::<(), wire::WireError>(())
+//! # Ok::<(), callsign_wire::WireError>(())
 //! ```
 
 #![forbid(unsafe_code)]

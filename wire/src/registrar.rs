@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_encoded_records_is_the_answer() {
-        let record = |name: &str, epoch| Record {
+        let record = |name: &str, epoch: u64| Record {
             name: Name::new(name).unwrap(),
             uuid: Uuid::from_u128(epoch.into()),
             epoch,
