@@ -1,2 +1,82 @@
-//! The project's own chores.
-fn main() {}
+//! The project's own chores, run as `cargo xtask <chore>`.
+//!
+//! Continuous integration runs `cargo xtask ci` and nothing else, so a person can run the very
+//! same thing. This is not a build system: it calls cargo, and says what it called. It depends on
+//! no other crate of the workspace, so that it can be built when they can not.
+//!
+//! - [`ci`] is the list of everything that must hold before a change lands.
+//! - [`test`] runs the tests, after [`tools`] has looked for the programs that they start.
+//! - [`docs`] writes the documents that the `callsign` binary makes of itself.
+//! - [`step::Step`] is one command line, which all of these are made of.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "chores talk to a person")]
+
+mod ci;
+mod docs;
+mod step;
+mod test;
+mod tools;
+
+use std::{env, path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+
+    if let Err(error) = env::set_current_dir(root()) {
+        eprintln!("xtask: cannot enter {}: {error}", root().display());
+        return ExitCode::FAILURE;
+    }
+    let done = match args.as_slice() {
+        ["ci"] => ci::run(),
+        ["docs"] => docs::write(),
+        ["docs", "--check"] => docs::check(),
+        ["test"] => test::run(&[]),
+        ["test", "--", extra @ ..] => test::run(extra),
+        [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            let line = args.join(" ");
+            eprintln!("xtask: there is no chore `{line}`; `cargo xtask help` lists them");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the top folder of the workspace.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().expect("this package is a folder of the workspace")
+}
+
+const HELP: &str = "\
+The chores of this project.
+
+Usage: cargo xtask <CHORE>
+
+Chores:
+  test [-- ARGS]  Run every test. The programs that tests start are looked for
+                  first, and installed if that is possible. ARGS go to the
+                  test runner.
+  ci              Check all that must hold before a change lands: format,
+                  lints, documentation, generated documents, tests. Stops at
+                  the first failure.
+  docs            Write the documents that the `callsign` binary generates.
+  docs --check    Write none; fail, and name those that are out of step.
+  help            Show this.
+
+Examples:
+  cargo xtask ci
+  cargo xtask test
+  cargo xtask test -- unix     # only the tests with `unix` in their name
+";

@@ -1,0 +1,271 @@
+//! The rules of the house that neither the compiler nor clippy keeps.
+//!
+//! A rule that is broken names every place as `file:line`, says what is wrong there and what to
+//! do. How the sources are found and read is in [`sources`] and [`text`].
+
+#![forbid(unsafe_code)]
+
+mod sources;
+mod text;
+
+use std::{collections::BTreeSet, fs};
+
+use self::{
+    sources::{files, packages, read, root, rust_files},
+    text::{code, is_word, links, opens_unsafe, says_why_sound},
+};
+
+/// The floors, from the ground up. A crate may depend only on crates of a floor below its own.
+const FLOORS: &[&[&str]] = &[
+    &["endpoints"],
+    &["config", "wire", "transport"],
+    &["portal"],
+    &["registrar", "discovery"],
+    &["tree", "gateway"],
+    &["cli"],
+    // Not part of what users get, so they may use all of it, and nothing may use them.
+    &["bench", "xtask"],
+];
+
+/// The crates that may hold unsafe code: they talk to the kernel.
+const UNSAFE_CRATES: &[&str] = &["transport", "tree"];
+
+/// The folders at the top beside the crates.
+const FOLDERS: &[&str] = &[".cargo", ".ci", ".config", "docs", "examples", "tests"];
+
+/// The documents that people and tools look for.
+const DOCUMENTS: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "docs/glossary.md",
+    "docs/wire.md",
+];
+
+/// A file of more lines is named: it usually holds two ideas.
+const LINES_NAMED: usize = 500;
+
+/// A file of more lines is a fault. Tests may be longer, for they are mostly tables.
+const LINES_MAX: usize = 600;
+
+/// What only exists on the machine where somebody works: folders, and hosts of package registries
+/// that a lock file or a setting may have picked up.
+const LOCAL: &[&str] = &[
+];
+
+/// How a lock file names the one registry that crates come from.
+const CRATES_IO: &str = "\"registry+https://github.com/rust-lang/crates.io-index\"";
+
+/// This file spells out what the rules look for in the text of files.
+const OWN_PATH: &str = "tests/tidy/main.rs";
+
+#[test]
+fn dependencies_point_down() {
+    let mut faults = Faults::default();
+    for package in packages() {
+        let Some(own) = floor(&package.folder) else {
+            let fault = "is on no floor; give it one in FLOORS of tests/tidy/main.rs and in \
+                         ARCHITECTURE.md";
+            faults.add(&package.manifest, 1, fault);
+            continue;
+        };
+        let manifest = read(&package.manifest);
+        for below in &package.dependencies {
+            if floor(below).is_some_and(|theirs| theirs < own) {
+                continue;
+            }
+            let line = manifest.lines().position(|line| line.starts_with(below.as_str()));
+            let fault = format!(
+                "`{}` must not depend on `{below}`, which is not on a floor below; move what both \
+                 need down, or take it as an argument",
+                package.folder
+            );
+            faults.add(&package.manifest, line.map_or(1, |at| at + 1), &fault);
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn every_crate_takes_the_lints_of_the_workspace() {
+    let mut faults = Faults::default();
+    for package in packages() {
+        if !read(&package.manifest).contains("\n[lints]\nworkspace = true\n") {
+            let fault = "does not take the lints of the workspace; write `[lints]` and below it \
+                         `workspace = true`";
+            faults.add(&package.manifest, 1, fault);
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn unsafe_code_is_forbidden_but_where_the_kernel_is_called() {
+    let mut faults = Faults::default();
+    for package in packages() {
+        if UNSAFE_CRATES.contains(&package.folder.as_str()) {
+            continue;
+        }
+        for root in &package.roots {
+            if !code(&read(root)).contains("#![forbid(unsafe_code)]") {
+                faults.add(root, 1, "add `#![forbid(unsafe_code)]` below the crate's opening");
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn unsafe_code_says_why_it_is_sound() {
+    let mut faults = Faults::default();
+    for path in rust_files() {
+        let text = read(&path);
+        let code = code(&text);
+        let folder = path.split('/').next().unwrap_or_default();
+        for (at, _) in code.lines().enumerate().filter(|(_, line)| opens_unsafe(line)) {
+            if !UNSAFE_CRATES.contains(&folder) {
+                let fault = format!(
+                    "unsafe code; only {} may hold it: move the call there and give it a safe face",
+                    UNSAFE_CRATES.join(" and ")
+                );
+                faults.add(&path, at + 1, &fault);
+            } else if !says_why_sound(&text, &code, at) {
+                let fault = "unsafe code without a reason; say above it why it is sound: \
+                             `// SAFETY: …`";
+                faults.add(&path, at + 1, fault);
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let marks = [
+        ("todo!", "finish it, or leave it out and say so in the documentation"),
+        ("unimplemented!", "finish it, or leave it out and say so in the documentation"),
+        ("dbg!", "remove it, or log with `tracing`"),
+        ("#[ignore", "mend the test, or assert what is true today with a note why"),
+    ];
+    let mut faults = Faults::default();
+    for path in rust_files() {
+        let text = read(&path);
+        for (at, line) in code(&text).lines().enumerate() {
+            for (mark, remedy) in marks {
+                if line.match_indices(mark).any(|(at, _)| !line[..at].ends_with(is_word)) {
+                    faults.add(&path, at + 1, &format!("`{mark}`; {remedy}"));
+                }
+            }
+        }
+        for (at, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("//") && line.contains("```ignore") {
+                faults.add(&path, at + 1, "an example that is not compiled; use `no_run` or none");
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn files_hold_one_idea() {
+    let mut faults = Faults::default();
+    for path in rust_files() {
+        let lines = read(&path).lines().count();
+        if lines > LINES_MAX && !is_test(&path) {
+            let fault = format!("{lines} lines, over {LINES_MAX}; split it into one file an idea");
+            faults.add(&path, LINES_MAX + 1, &fault);
+        } else if lines > LINES_NAMED {
+            println!("{path}: {lines} lines; does it hold one idea?");
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn the_top_folder_has_known_rooms() {
+    let mut faults = Faults::default();
+    let files = files();
+    let folders: BTreeSet<_> =
+        files.iter().filter_map(|path| Some(path.split_once('/')?.0)).collect();
+    for folder in folders {
+        if !FOLDERS.contains(&folder) && floor(folder).is_none() {
+            let fault = "is no known folder; put its files into one that exists, or add it to \
+                         FOLDERS or FLOORS of tests/tidy/main.rs and to ARCHITECTURE.md";
+            faults.add(folder, 0, fault);
+        }
+    }
+    for document in DOCUMENTS {
+        if !files.iter().any(|path| path == document) {
+            faults.add(document, 0, "is missing; people and tools look for it: write it");
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut faults = Faults::default();
+    for path in files().iter().filter(|path| path.ends_with(".md")) {
+        let folder = root().join(path).parent().expect("a file is in a folder").to_owned();
+        for (line, target) in links(&read(path)) {
+            let file = target.split('#').next().unwrap_or_default();
+            let is_elsewhere = target.contains("://") || target.starts_with("mailto:");
+            if !is_elsewhere && !file.is_empty() && !folder.join(file).exists() {
+                let fault = format!("links to `{target}`, which does not exist; mend the link");
+                faults.add(path, line, &fault);
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn nothing_names_the_machine_it_was_written_on() {
+    let mut faults = Faults::default();
+    for path in files().iter().filter(|path| *path != OWN_PATH) {
+        // What is not text is not read by people.
+        let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
+        for (at, line) in text.lines().enumerate() {
+            for local in LOCAL {
+                // `/unix/work/…` is another path than `/work/…`.
+                let starts = |(at, _): (usize, &str)| !line[..at].ends_with(is_word);
+                if line.match_indices(local).any(starts) {
+                    let fault = format!("`{local}` exists on one machine; use what others have");
+                    faults.add(path, at + 1, &fault);
+                }
+            }
+            let is_lock = path.ends_with("Cargo.lock") && line.starts_with("source = ");
+            if is_lock && !line.contains(CRATES_IO) {
+                faults.add(path, at + 1, "comes from another place than crates.io; lock it again");
+            }
+        }
+    }
+    faults.none();
+}
+
+/// The places where a rule is broken.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    /// Adds a fault at a line of a file, counted from 1; line 0 stands for the file as a whole.
+    fn add(&mut self, path: &str, line: usize, fault: &str) {
+        let place = if line == 0 { path.to_owned() } else { format!("{path}:{line}") };
+        self.0.push(format!("{place}: {fault}"));
+    }
+
+    /// Fails the test if there is a fault.
+    fn none(self) {
+        assert!(self.0.is_empty(), "a rule of the house is broken:\n\n{}\n", self.0.join("\n"));
+    }
+}
+
+fn floor(folder: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&folder))
+}
+
+fn is_test(path: &str) -> bool {
+    path.split('/').any(|part| part == "tests" || part == "tests.rs")
+}

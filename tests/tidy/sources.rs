@@ -1,0 +1,89 @@
+//! Which files and crates the repository has.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+/// A crate of the workspace.
+pub(crate) struct Package {
+    /// The folder, from the top.
+    pub(crate) folder: String,
+    /// The path of its `Cargo.toml`, from the top.
+    pub(crate) manifest: String,
+    /// The folders of the crates of the workspace that it is built with. Its tests may use more.
+    pub(crate) dependencies: Vec<String>,
+    /// The files in which its library and its binaries open.
+    pub(crate) roots: Vec<String>,
+}
+
+/// Returns the crates of the workspace.
+pub(crate) fn packages() -> Vec<Package> {
+    let args = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let output = Command::new(env!("CARGO"))
+        .args(args)
+        .current_dir(root())
+        .output()
+        .expect("cargo built this test, so it can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    list(&metadata["packages"]).map(package).collect()
+}
+
+fn package(package: &Value) -> Package {
+    let manifest = from_top(text(&package["manifest_path"]));
+    let dependencies = list(&package["dependencies"])
+        .filter(|it| it["kind"] != "dev")
+        .filter_map(|it| it["path"].as_str().map(from_top))
+        .collect();
+    let is_root = |target: &&Value| list(&target["kind"]).any(|it| it == "lib" || it == "bin");
+    let roots = list(&package["targets"])
+        .filter(is_root)
+        .map(|it| from_top(text(&it["src_path"])))
+        .collect();
+    let folder = manifest.trim_end_matches("/Cargo.toml").to_owned();
+    Package { folder, manifest, dependencies, roots }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().expect("cargo's metadata has a list here").iter()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("cargo's metadata has a text here")
+}
+
+fn from_top(path: &str) -> String {
+    let path = Path::new(path).strip_prefix(root()).expect("the workspace holds all its crates");
+    path.to_str().expect("cargo's metadata is text").to_owned()
+}
+
+/// Returns the top folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
+}
+
+/// Returns the files that git tracks or would track, by their paths from the top.
+pub(crate) fn files() -> Vec<String> {
+    let args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"];
+    let output = Command::new("git")
+        // A clone may belong to another user than the one who tests it.
+        .args(["-c", "safe.directory=*"])
+        .args(args)
+        .current_dir(root())
+        .output()
+        .expect("git is needed to list the files; install it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8(output.stdout).expect("file names are text");
+    let exists = |path: &&str| !path.is_empty() && root().join(path).exists();
+    listed.split('\0').filter(exists).map(str::to_owned).collect()
+}
+
+/// Returns those of the files that hold Rust.
+pub(crate) fn rust_files() -> impl Iterator<Item = String> {
+    files().into_iter().filter(|path| path.ends_with(".rs"))
+}
+
+/// Returns the text of a file, given by its path from the top.
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

@@ -1,0 +1,184 @@
+//! The documents that the `callsign` binary makes of itself.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::step::Step;
+
+/// What is generated: one row for each document, or for each folder of documents.
+const GENERATED: &[Generated] = &[
+    Generated { args: &["schema"], place: Place::File("docs/callsign.schema.json") },
+    Generated { args: &["man"], place: Place::Folder("docs/man") },
+];
+
+/// A command of the binary and what it makes.
+struct Generated {
+    args: &'static [&'static str],
+    place: Place,
+}
+
+/// Where a document goes, relative to the top folder.
+enum Place {
+    /// The command writes the document to its standard output.
+    File(&'static str),
+    /// The command writes any number of files to the folder that `--out` names. The folder holds
+    /// nothing else.
+    Folder(&'static str),
+}
+
+/// Writes the documents that are out of step.
+///
+/// # Errors
+///
+/// When the binary does not build or refuses, or when a file cannot be written.
+pub(crate) fn write() -> Result<()> {
+    let changes = changes()?;
+    for change in &changes {
+        let path = change.path.as_path();
+        match &change.text {
+            Some(text) => {
+                let folder = path.parent().expect("a document lies in a folder");
+                fs::create_dir_all(folder).and_then(|()| fs::write(path, text))
+            }
+            None => fs::remove_file(path),
+        }
+        .with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{}: {}", path.display(), change.done());
+    }
+    if changes.is_empty() {
+        println!("The generated documents are in step.");
+    }
+    Ok(())
+}
+
+/// Writes nothing.
+///
+/// # Errors
+///
+/// Names the documents that are out of step.
+pub(crate) fn check() -> Result<()> {
+    let changes = changes()?;
+    for change in &changes {
+        println!("{}: {}", change.path.display(), change.due());
+    }
+    if !changes.is_empty() {
+        bail!("generated documents are out of step; `cargo xtask docs` writes them");
+    }
+    Ok(())
+}
+
+/// A file on disk that differs from what would be generated.
+struct Change {
+    path: PathBuf,
+    /// What the file is to hold; `None` if it is to go.
+    text: Option<Vec<u8>>,
+    exists: bool,
+}
+
+impl Change {
+    fn due(&self) -> &'static str {
+        match (&self.text, self.exists) {
+            (Some(_), true) => "is out of step",
+            (Some(_), false) => "is missing",
+            (None, _) => "is not generated any more",
+        }
+    }
+
+    fn done(&self) -> &'static str {
+        match (&self.text, self.exists) {
+            (Some(_), true) => "brought into step",
+            (Some(_), false) => "written",
+            (None, _) => "removed",
+        }
+    }
+}
+
+fn changes() -> Result<Vec<Change>> {
+    let binary = build()?;
+    let mut changes = Vec::new();
+    for Generated { args, place } in GENERATED {
+        let (mut on_disk, generated) = match place {
+            Place::File(path) => {
+                let text = output(Command::new(&binary).args(*args))?;
+                let path = PathBuf::from(path);
+                let on_disk = fs::read(&path).ok().map(|text| (path.clone(), text));
+                (on_disk.into_iter().collect(), BTreeMap::from([(path, text)]))
+            }
+            Place::Folder(path) => {
+                let scratch = binary.with_file_name("generated-documents");
+                remove_folder(&scratch)?;
+                fs::create_dir(&scratch)
+                    .with_context(|| format!("cannot make {}", scratch.display()))?;
+                output(Command::new(&binary).args(*args).arg("--out").arg(&scratch))?;
+                let generated = read_folder(&scratch, Path::new(path))?;
+                remove_folder(&scratch)?;
+                (read_folder(Path::new(path), Path::new(path))?, generated)
+            }
+        };
+        for (path, text) in generated {
+            let old = on_disk.remove(&path);
+            if old.as_ref() != Some(&text) {
+                changes.push(Change { path, exists: old.is_some(), text: Some(text) });
+            }
+        }
+        let stale = on_disk.into_keys();
+        changes.extend(stale.map(|path| Change { path, text: None, exists: true }));
+    }
+    Ok(changes)
+}
+
+/// Builds the binary and returns its path: it lies beside this one. The packages and features are
+/// those of the tests, so that nothing is compiled for this alone.
+fn build() -> Result<PathBuf> {
+    Step::cargo("the binary", "build --workspace --all-features --bins").run()?;
+    let own = env::current_exe().context("cannot tell where this binary lies")?;
+    Ok(own.with_file_name("callsign"))
+}
+
+/// Runs a command that generates, and returns what it writes to its standard output.
+fn output(command: &mut Command) -> Result<Vec<u8>> {
+    // Nothing of this machine may get into a document.
+    let output = command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed ({})", output.status);
+    }
+    Ok(output.stdout)
+}
+
+/// Reads the files of a folder, each under the name that it has, or would have, in `place`. A
+/// folder that does not exist holds none.
+fn read_folder(folder: &Path, place: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let read = || -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            entries => entries?,
+        };
+        entries
+            .map(|entry| {
+                let entry = entry?;
+                Ok((place.join(entry.file_name()), fs::read(entry.path())?))
+            })
+            .collect()
+    };
+    read().with_context(|| format!("cannot read {}", folder.display()))
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,134 @@
+//! One command line, run with its name and its duration shown.
+
+use std::{
+    env, fmt,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// One command line of a chore. It prints as a person would type it.
+pub(crate) struct Step {
+    name: &'static str,
+    variable: Option<(&'static str, &'static str)>,
+    args: Vec<String>,
+}
+
+impl Step {
+    /// Makes the step that runs cargo with `args`, which are split at white space.
+    pub(crate) fn cargo(name: &'static str, args: &str) -> Self {
+        let args = args.split_whitespace().map(str::to_owned).collect();
+        Self { name, variable: None, args }
+    }
+
+    /// Adds arguments, each as it stands.
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|&it| it.to_owned()));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variable = Some((name, value));
+        self
+    }
+
+    /// Returns what the step is called.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs the command and returns how long it took. What it prints goes straight through; what
+    /// is said about it goes to stderr. It has no standard input, so that it cannot wait for one.
+    ///
+    /// # Errors
+    ///
+    /// Says which step failed, and how to run it alone.
+    #[expect(clippy::disallowed_methods, reason = "a step is timed here and nowhere else")]
+    pub(crate) fn run(&self) -> Result<Duration> {
+        eprintln!("xtask: {}: {self}", self.name);
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let started = Instant::now();
+        let status = Command::new(cargo)
+            .args(&self.args)
+            .envs(self.variable)
+            .stdin(Stdio::null())
+            .status()
+            .with_context(|| format!("{}: cannot start cargo", self.name))?;
+        let took = started.elapsed();
+        if !status.success() {
+            let (name, took) = (self.name, Took(took));
+            bail!("{name} FAILED after {took} ({status}); to run it alone:\n\n    {self}\n");
+        }
+        eprintln!("xtask: {}: passed in {}", self.name, Took(took));
+        Ok(took)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((name, value)) = self.variable {
+            write!(f, "{name}='{value}' ")?;
+        }
+        f.write_str("cargo")?;
+        for arg in &self.args {
+            let plain = |it: char| it.is_ascii_alphanumeric() || "-_=/.:,+".contains(it);
+            if !arg.is_empty() && arg.chars().all(plain) {
+                write!(f, " {arg}")?;
+            } else {
+                write!(f, " '{}'", arg.replace('\'', r"'\''"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long something took, for a person: `0.4 s`, `2 min 05 s`.
+pub(crate) struct Took(pub(crate) Duration);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0.as_secs() {
+            0..60 => format!("{:.1} s", self.0.as_secs_f64()),
+            seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        };
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_prints_as_it_would_be_typed() {
+        let check = |step: Step, typed: &str| assert_eq!(step.to_string(), typed);
+        check(Step::cargo("format", "fmt --all"), "cargo fmt --all");
+        check(
+            Step::cargo("tests", "nextest run").args(&["-E", "test(it's one)", ""]),
+            r"cargo nextest run -E 'test(it'\''s one)' ''",
+        );
+        check(
+            Step::cargo("documentation", "doc").variable("RUSTDOCFLAGS", "-D warnings"),
+            "RUSTDOCFLAGS='-D warnings' cargo doc",
+        );
+    }
+
+    #[test]
+    fn a_failed_step_says_how_to_run_it_alone() {
+        let step = Step::cargo("nonsense", "no-such-command");
+        let error = step.run().unwrap_err().to_string();
+        assert!(error.starts_with("nonsense FAILED after "), "{error}");
+        assert!(error.ends_with("to run it alone:\n\n    cargo no-such-command\n"), "{error}");
+    }
+
+    #[test]
+    fn a_duration_is_readable() {
+        let check = |ms, text: &str| assert_eq!(Took(Duration::from_millis(ms)).to_string(), text);
+        check(40, "0.0 s");
+        check(59_940, "59.9 s");
+        check(60_000, "1 min 00 s");
+        check(125_900, "2 min 05 s");
+    }
+}

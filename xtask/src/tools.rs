@@ -1,0 +1,103 @@
+//! The programs that tests start and that a fresh machine may lack.
+
+use std::{
+    env, fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// Looks for the tools, installs the missing ones where that is possible, and says which tests
+/// have to do without.
+pub(crate) fn provide() {
+    let missing = missing();
+    if missing.is_empty() {
+        return;
+    }
+    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    match why_not_installable() {
+        None => install(&packages),
+        Some(reason) => {
+            eprintln!("xtask: not installing {}: {reason}", packages.join(", "));
+        }
+    }
+    for tool in self::missing() {
+        eprintln!("xtask: `{}` is missing: {}", tool.program, tool.without);
+        eprintln!("       to have it on Debian: apt-get install {}", tool.package);
+    }
+}
+
+/// A program that tests start.
+struct Tool {
+    program: &'static str,
+    /// The Debian package that holds it.
+    package: &'static str,
+    /// What becomes of the tests where it is missing.
+    without: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "git",
+        package: "git",
+        without: "the house rules (tests/tidy) fail, for it lists the files that they read",
+    },
+    Tool {
+        program: "python3",
+        package: "python3",
+        without: "tests that run a Python program as an actor say that they are skipped",
+    },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+        without: "tests across network namespaces say that they are skipped",
+    },
+    Tool {
+        program: "unshare",
+        package: "util-linux",
+        without: "tests across network and mount namespaces say that they are skipped",
+    },
+];
+
+fn missing() -> Vec<&'static Tool> {
+    TOOLS.iter().filter(|tool| !is_on_path(tool.program)).collect()
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| {
+        fs::metadata(folder.join(program))
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn why_not_installable() -> Option<&'static str> {
+    if !Path::new("/etc/debian_version").exists() || !is_on_path("apt-get") {
+        return Some("this machine has no apt-get of Debian's");
+    }
+    // The kernel shows a process's own folder in /proc as owned by its effective user.
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    (!is_root).then_some("only root may, and this is another user")
+}
+
+/// Installs the packages. A failure is told; what is missing after it is told by the caller.
+fn install(packages: &[&str]) {
+    let update = ["update", "--quiet"];
+    let install: Vec<_> = ["install", "--quiet", "--yes", "--no-install-recommends"]
+        .into_iter()
+        .chain(packages.iter().copied())
+        .collect();
+    for args in [&update[..], &install] {
+        eprintln!("xtask: apt-get {}", args.join(" "));
+        let status = Command::new("apt-get")
+            .args(args)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => eprintln!("xtask: apt-get failed ({status})"),
+            Err(error) => eprintln!("xtask: cannot start apt-get: {error}"),
+        }
+    }
+}
