@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::step::{Step, Took};
+use crate::step::{Step, Took, has_subcommand};
 
 /// Runs the steps in turn, and stops at the first that fails.
 ///
@@ -32,8 +32,13 @@ pub(crate) fn run() -> Result<()> {
 /// one ask for the same packages with the same features. So a dependency is compiled twice in
 /// all, once to be checked against and once to be linked.
 fn steps() -> Vec<Step> {
-    vec![
-        Step::cargo("format", "fmt --all --check"),
+    let mut steps = vec![Step::cargo("format", "fmt --all --check")];
+    if has_subcommand("deny") {
+        steps.push(Step::cargo("dependencies", "deny check licenses bans sources"));
+    } else {
+        eprintln!("xtask: cargo-deny is not installed, so what dependencies bring is not checked");
+    }
+    steps.extend([
         Step::cargo("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
         // An application that wants the library alone gets it without the binary's dependencies.
         Step::cargo(
@@ -46,5 +51,6 @@ fn steps() -> Vec<Step> {
             .variable("RUSTDOCFLAGS", "-D warnings"),
         Step::cargo("generated documents", "xtask docs --check"),
         Step::cargo("tests", "xtask test"),
-    ]
+    ]);
+    steps
 }

@@ -48,9 +48,8 @@ impl Step {
     #[expect(clippy::disallowed_methods, reason = "a step is timed here and nowhere else")]
     pub(crate) fn run(&self) -> Result<Duration> {
         eprintln!("xtask: {}: {self}", self.name);
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let started = Instant::now();
-        let status = Command::new(cargo)
+        let status = cargo()
             .args(&self.args)
             .envs(self.variable)
             .stdin(Stdio::null())
@@ -82,6 +81,17 @@ impl fmt::Display for Step {
         }
         Ok(())
     }
+}
+
+/// Tells whether cargo has a subcommand that is installed apart from it.
+pub(crate) fn has_subcommand(name: &str) -> bool {
+    let output = cargo().args([name, "--version"]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// Makes a command of the cargo that runs this.
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// How long something took, for a person: `0.4 s`, `2 min 05 s`.

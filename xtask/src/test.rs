@@ -1,13 +1,11 @@
 //! Runs every test.
 
-use std::{
-    env,
-    process::{Command, Stdio},
-};
-
 use anyhow::Result;
 
-use crate::{step::Step, tools};
+use crate::{
+    step::{Step, has_subcommand},
+    tools,
+};
 
 /// Provides what the tests need, then runs all of them. `extra` goes to the runner.
 ///
@@ -17,7 +15,7 @@ use crate::{step::Step, tools};
 /// need it say themselves that they were skipped.
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
-    if has_nextest() {
+    if has_subcommand("nextest") {
         // It bounds each test in time, and fails one that leaves a process behind
         // (`.config/nextest.toml`).
         Step::cargo("tests", "nextest run --workspace --all-features").args(extra).run()?;
@@ -30,14 +28,4 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
     }
     Step::cargo("documentation tests", "test --workspace --all-features --doc").run()?;
     Ok(())
-}
-
-fn has_nextest() -> bool {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let asked = Command::new(cargo)
-        .args(["nextest", "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    asked.is_ok_and(|status| status.success())
 }
