@@ -21,20 +21,24 @@
 //! ```
 
 mod endpoint;
+mod error;
 mod locality;
 mod name;
 mod parse;
 mod stamp;
 mod table;
+mod tcp;
+mod unix;
+mod written;
 
-pub use endpoint::{DnsFamily, DnsName, Endpoint, Host, TcpAddress, UnixAddress, UnixPath};
+pub use endpoint::Endpoint;
+pub use error::{ParseEndpointError, ParseEndpointErrorKind};
 pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };
 pub use name::{InstanceId, Name, NameError, NamePattern};
-pub use parse::{ParseEndpointError, ParseEndpointErrorKind};
 pub use stamp::{KernelId, NetnsId, ProcessId, SocketId, Stamp, Stamped};
-pub use table::{
-    Conflict, EndpointTable, TableError, TableErrors, TableFault, Written, WrittenEndpoint,
-    parse_endpoints,
-};
+pub use table::{Conflict, EndpointTable};
+pub use tcp::{DnsFamily, DnsName, Host, TcpAddress};
+pub use unix::{UnixAddress, UnixPath};
+pub use written::{TableError, TableErrors, TableFault, Written, WrittenEndpoint, parse_endpoints};

@@ -5,23 +5,18 @@
 //! question that only the file system can answer, which socket a path leads to, is put to a
 //! [`Look`] that the caller brings.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     Endpoint, Host, KernelId, NetnsId, ProcessId, SocketId, Stamp, Stamped, TcpAddress,
-    UnixAddress, UnixPath,
+    UnixAddress, UnixPath, error::Quoted,
 };
 
 /// How far an endpoint is from the dialer. The lesser is the nearer.
-#[derive(
-    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Locality {
     /// Within this process.
@@ -104,16 +99,17 @@ pub struct Interface {
 
 impl Interface {
     fn reaches(&self, ip: IpAddr) -> bool {
-        let (own, other, width) = match (self.ip, ip) {
+        let common_bits = match (self.ip, ip) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits().into(), other.to_bits().into(), 32)
+                (own.to_bits() ^ other.to_bits()).leading_zeros()
             }
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (own.to_bits() ^ other.to_bits()).leading_zeros()
+            }
             _ => return false,
         };
-        let host_bits = u32::from(128_u8.min(width) - self.prefix_bits.min(width));
-        // A subnet of one address reaches nobody else, and a shift by the full width is no shift.
-        host_bits < 128 && u128::unbounded_shr(own, host_bits) == other.unbounded_shr(host_bits)
+        // A prefix of no bits names no subnet, but the whole Internet.
+        self.prefix_bits > 0 && common_bits >= self.prefix_bits.into()
     }
 }
 
@@ -126,8 +122,10 @@ pub type Look<'a> = dyn Fn(&UnixPath) -> Result<SocketId, Unreachable> + 'a;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum Unreachable {
-    #[error("its registrant did not say on which host it is")]
+    #[error("its registrant did not say where it is")]
     NoStamp,
+    #[error("this process could not learn where it is itself")]
+    HereUnknown,
     #[error("it is on another host")]
     OtherHost,
     #[error("it is in another network namespace of this host")]
@@ -148,8 +146,10 @@ pub enum Unreachable {
     Unseen(String),
     #[error("its address is one of this host's own, and its registrant is elsewhere")]
     AddressIsOurs,
-    #[error("its zone `{0}` means a link of another host")]
+    #[error("its zone {} is a link of another host", Quoted(.0))]
     OtherZone(String),
+    #[error("it is a link-local address, and its zone is not given")]
+    NoZone,
     #[error("a wildcard address or port 0 can be bound, not dialed")]
     BindOnly,
 }
@@ -220,30 +220,33 @@ pub fn locate(stamped: &Stamped, here: &Here, look: &Look<'_>) -> Result<Localit
 }
 
 fn locate_tcp(tcp: &TcpAddress, stamp: &Stamp, here: &Here) -> Result<Locality, Unreachable> {
-    let is_ours = same_netns(stamp, here).is_ok();
-    if let Host::Ip6Zone { zone, ip } = &tcp.host
-        && is_link_local(*ip)
-    {
+    let same_kernel = stamp.kernel.is_some() && stamp.kernel == here.kernel;
+    let Some(ip) = tcp.host.ip() else {
+        return Ok(if same_kernel { Locality::ThisHost } else { Locality::Remote });
+    };
+
+    if is_link_local(ip) {
+        let Host::Ip6Zone { zone, .. } = &tcp.host else { return Err(Unreachable::NoZone) };
         // A zone is a name that its own host gave to a link; elsewhere it may name another link.
         let known_here = here.interfaces.iter().any(|it| *it.name == **zone);
         return match stamp.kernel {
-            Some(_) if is_ours => Ok(Locality::ThisHost),
+            Some(_) if same_netns(stamp, here).is_ok() => Ok(Locality::ThisHost),
             None if known_here => Ok(Locality::SameSubnet),
             _ => Err(Unreachable::OtherZone(zone.to_string())),
         };
     }
-    let Some(ip) = tcp.host.ip() else {
-        return Ok(if is_ours { Locality::ThisHost } else { Locality::Remote });
-    };
     if here.has_address(ip) {
         // To dial an address of our own reaches ourselves, whoever else may have the same one.
-        let is_elsewhere = stamp.kernel.is_some() && !is_ours;
+        let is_elsewhere = differ(stamp.kernel, here.kernel) || differ(stamp.netns, here.netns);
         return if is_elsewhere { Err(Unreachable::AddressIsOurs) } else { Ok(Locality::ThisHost) };
     }
-    if stamp.kernel.is_some() && stamp.kernel == here.kernel {
-        return Ok(Locality::ThisHost);
+    if same_kernel {
+        Ok(Locality::ThisHost)
+    } else if here.has_subnet_of(ip) {
+        Ok(Locality::SameSubnet)
+    } else {
+        Ok(Locality::Remote)
     }
-    Ok(if here.has_subnet_of(ip) { Locality::SameSubnet } else { Locality::Remote })
 }
 
 fn same_netns(stamp: &Stamp, here: &Here) -> Result<(), Unreachable> {
@@ -260,10 +263,17 @@ fn same<T: PartialEq>(
     match (stamped, here) {
         (Some(stamped), Some(here)) if stamped == here => Ok(()),
         (None, _) => Err(Unreachable::NoStamp),
+        (_, None) => Err(Unreachable::HereUnknown),
         _ => Err(otherwise),
     }
 }
 
-fn is_link_local(ip: Ipv6Addr) -> bool {
-    ip.is_unicast_link_local()
+/// Tells whether both sides are known, and not equal.
+fn differ<T: PartialEq>(stamped: Option<T>, here: Option<T>) -> bool {
+    stamped.is_some() && here.is_some() && stamped != here
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    // An IPv4 one (169.254.0.0/16) needs no zone: the routing table knows its link.
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

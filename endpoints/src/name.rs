@@ -200,16 +200,20 @@ pub enum NameError {
         bytes: usize,
     },
     /// The text has a character that names do not have.
-    #[error(
-        "the name {text:?} has {character:?} in it; \
-         names have no white space, control characters, `/`, `*` or `?`"
-    )]
+    #[error("a name cannot have {character:?} in it, as {text:?} has")]
     Forbidden {
         /// The whole text.
         text: String,
         /// The first character that does not belong.
         character: char,
     },
+}
+
+impl NameError {
+    /// Returns what a name is made of.
+    pub fn help(&self) -> &'static str {
+        "a name is 1 to 255 bytes without white space, control characters, `/`, `*` or `?`"
+    }
 }
 
 fn check(text: &str, also_forbidden: impl Fn(char) -> bool) -> Result<(), NameError> {

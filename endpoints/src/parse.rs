@@ -1,448 +1,266 @@
-//! From text and bytes to an [`Endpoint`], and what was wrong with them.
+//! From text and bytes to an [`Endpoint`].
 //!
 //! The `multiaddr` crate reads the network parts, one component at a time, so that an error can
-//! name its component. It takes a single segment for `/unix` and does not decode it, so Unix
-//! sockets are read here: the greedy spelling (an absolute path, as tractor, go-multiaddr and
-//! py-multiaddr write it) and the one percent-encoded segment of the specification
-//! (<https://github.com/multiformats/multiaddr/blob/master/protocols/unix.md>).
+//! name its component. Unix sockets are read by their own codec, which takes all that follows.
 
 use std::{iter, ops::Range};
 
-use multiaddr::{Multiaddr, Protocol};
-use percent_encoding::percent_decode_str;
-use thiserror::Error;
+use multiaddr::{Error as MultiaddrError, Protocol};
 
-use crate::endpoint::{DnsFamily, DnsName, Endpoint, Host, TcpAddress, UnixAddress, UnixPath};
+use crate::{
+    endpoint::Endpoint,
+    error::{ParseEndpointError, ParseEndpointErrorKind as Kind},
+    tcp::{DnsFamily, DnsName, Host, TcpAddress},
+    unix::UnixAddress,
+};
 
-/// A text that is not an endpoint: what is wrong, and where.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{kind} in `{text}`")]
-pub struct ParseEndpointError {
-    text: String,
-    span: Range<usize>,
-    kind: ParseEndpointErrorKind,
-}
-
-impl ParseEndpointError {
-    /// Returns the text that was read.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Returns the bytes of [`text`](Self::text) that are at fault. It may be empty, at the end.
-    pub fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
-
-    /// Returns what is wrong.
-    pub fn kind(&self) -> &ParseEndpointErrorKind {
-        &self.kind
-    }
-
-    /// Returns what to write instead, where that can be guessed.
-    pub fn help(&self) -> Option<String> {
-        use ParseEndpointErrorKind as Kind;
-
-        match &self.kind {
-            Kind::NoLeadingSlash => Some(match host_port(&self.text) {
-                Some(endpoint) => format!("did you mean `{endpoint}`?"),
-                None => "an endpoint is a multiaddr, such as `/ip4/127.0.0.1/tcp/5555` \
-                         or `/unix/run/feed.sock`"
-                    .to_owned(),
-            }),
-            Kind::UnknownProtocol { name } => match suggestion(name) {
-                Some(better) => {
-                    let mut text = self.text.clone();
-                    text.replace_range(self.span.clone(), better);
-                    Some(format!("did you mean `/{better}/…`, as in `{text}`?"))
-                }
-                None => Some(SUPPORTED.to_owned()),
-            },
-            Kind::Unsupported { .. } => Some(SUPPORTED.to_owned()),
-            Kind::MissingPort => Some(format!("add a port: `{}/tcp/5555`", self.text)),
-            Kind::MissingHost => Some(format!(
-                "put a host before it: `/ip4/127.0.0.1{}`",
-                self.text.trim_end_matches('/')
-            )),
-            Kind::RelativePath { path } => {
-                Some(format!("write the path from the root: `/unix/{path}` means `/{path}`"))
-            }
-            Kind::NotPlain => Some("leave out empty parts, `.` and `..`".to_owned()),
-            Kind::PathTooLong { .. } | Kind::FileNameTooLong { .. } => {
-                Some("give the socket a shorter file name".to_owned())
-            }
-            Kind::TrailingSlash => Some("leave out the last `/`".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// What is wrong with a text that is not an endpoint.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "each variant's message says what it is")]
-pub enum ParseEndpointErrorKind {
-    #[error("nothing stands")]
-    Empty,
-    #[error("no `/` at the beginning")]
-    NoLeadingSlash,
-    #[error("a `/` with nothing after it")]
-    TrailingSlash,
-    #[error("unknown protocol `{name}`")]
-    UnknownProtocol { name: String },
-    #[error("unsupported protocol `{name}`")]
-    Unsupported { name: String },
-    #[error("no value after `/{protocol}`")]
-    MissingValue { protocol: &'static str },
-    #[error("`{value}` is not {expected}")]
-    InvalidValue { value: String, expected: &'static str },
-    #[error("no `/tcp/<port>` after the host")]
-    MissingPort,
-    #[error("`/tcp` without a host before it")]
-    MissingHost,
-    #[error("`/{component}` after the end of the endpoint")]
-    Trailing { component: String },
-    #[error("a relative path `{path}`")]
-    RelativePath { path: String },
-    #[error("a path that is not plain")]
-    NotPlain,
-    #[error("a NUL")]
-    Nul,
-    #[error("bytes that are not UTF-8")]
-    NotUtf8,
-    #[error("a path of {bytes} bytes, where Linux takes {}", UnixPath::BYTES_MAX)]
-    PathTooLong { bytes: usize },
-    #[error(
-        "a path of over 107 bytes that ends in a file name of {bytes}, \
-         where {} can be reached",
-        UnixPath::FILE_NAME_BYTES_MAX
-    )]
-    FileNameTooLong { bytes: usize },
-    #[error("an abstract name of {bytes} bytes, where Linux takes 1 to {ABSTRACT_NAME_BYTES_MAX}")]
-    AbstractNameLength { bytes: usize },
-    #[error("`/ip6zone/<interface>` without an `/ip6/<address>` after it")]
-    ZoneWithoutIp6,
-    #[error("bytes that are no multiaddr ({0})")]
-    NotBinary(String),
-}
-
-/// The longest abstract name: `sun_path` without the NUL that marks it.
-const ABSTRACT_NAME_BYTES_MAX: usize = 107;
-
-const SUPPORTED: &str = "supported are `/unix/<path>`, `/unix/@<name>`, \
-    `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, \
-    each `/tcp/<port>` with or without `/tls`, and `/memory/<number>`";
-
+/// Reads the text of an endpoint.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
-    let fail = |span, kind| Err(ParseEndpointError { text: text.to_owned(), span, kind });
-
-    if text.is_empty() {
-        return fail(0..0, ParseEndpointErrorKind::Empty);
-    }
-    if !text.starts_with('/') {
-        return fail(0..text.len(), ParseEndpointErrorKind::NoLeadingSlash);
-    }
-    let read = match text.strip_prefix("/unix/") {
-        Some(value) => unix(value).map(Endpoint::Unix).map_err(|kind| ("/unix/".len(), kind)),
-        None if text == "/unix" => {
-            Err((text.len(), ParseEndpointErrorKind::MissingValue { protocol: "unix" }))
-        }
-        None => return network(text).or_else(|(span, kind)| fail(span, kind)),
-    };
-    read.or_else(|(start, kind)| fail(start..text.len(), kind))
-}
-
-pub(crate) fn unix_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointError> {
     let read = || {
-        let mut length = 0_usize;
-        let mut rest = bytes;
-        for shift in [0, 7, 14] {
-            let (byte, after) =
-                rest.split_first().ok_or(ParseEndpointErrorKind::NotBinary("it ends early".into()))?;
-            rest = after;
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
+        if text.is_empty() {
+            return Err((0..0, Kind::Empty));
         }
-        if rest.len() != length {
-            let why = format!("{} bytes where {length} were announced", rest.len());
-            return Err(ParseEndpointErrorKind::NotBinary(why));
+        if !text.starts_with('/') {
+            return Err((0..text.len(), Kind::NoLeadingSlash));
         }
-        let value = str::from_utf8(rest).map_err(|_| ParseEndpointErrorKind::NotUtf8)?;
-        match value.strip_prefix('@') {
-            Some(name) => abstract_name(name),
-            None => path(format!("/{}", value.strip_prefix('/').unwrap_or(value))),
+        match text.strip_prefix(UNIX) {
+            Some("") | None => assemble(TextComponents { text, at: 0 }, text.len()),
+            Some(value) => UnixAddress::read(value)
+                .map(Endpoint::Unix)
+                .map_err(|kind| (UNIX.len()..text.len(), kind)),
         }
     };
-    read().map(Endpoint::Unix).map_err(not_text)
+    read().map_err(|(span, kind)| ParseEndpointError::new(text, span, kind))
 }
 
-pub(crate) fn network_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointError> {
-    let multiaddr = Multiaddr::try_from(bytes.to_vec())
-        .map_err(|error| not_text(ParseEndpointErrorKind::NotBinary(error.to_string())))?;
-    endpoint(&multiaddr.to_string())
+/// Reads a binary multiaddr.
+pub(crate) fn endpoint_of_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointError> {
+    let read = || {
+        let Some(rest) = bytes.strip_prefix(&UNIX_CODE) else {
+            return assemble(binary_components(bytes), 0).map_err(|(_, kind)| kind);
+        };
+        let (length, value) = match *rest {
+            [low, ref value @ ..] if low < 0x80 => (usize::from(low), value),
+            [low, high, ref value @ ..] if high < 0x80 => {
+                (usize::from(low & 0x7f) | usize::from(high) << 7, value)
+            }
+            _ => return Err(Kind::NotBinary("no length of a path".to_owned())),
+        };
+        if value.len() != length {
+            let why = format!("{} bytes where {length} were announced", value.len());
+            return Err(Kind::NotBinary(why));
+        }
+        UnixAddress::read_bytes(value).map(Endpoint::Unix)
+    };
+    read().map_err(|kind| ParseEndpointError::new("", 0..0, kind))
 }
 
-pub(crate) fn dns_name(name: &str) -> Result<DnsName, ParseEndpointError> {
-    checked_dns_name(name).map_err(|kind| ParseEndpointError {
-        text: name.to_owned(),
-        span: 0..name.len(),
-        kind,
+/// Writes a Unix address as a binary multiaddr.
+pub(crate) fn unix_to_bytes(unix: &UnixAddress) -> Vec<u8> {
+    let value = unix.to_value();
+    let mut bytes = UNIX_CODE.to_vec();
+    // Seven bits a byte, the low ones first. No path is longer than two bytes can say.
+    let length = value.len();
+    if length < 0x80 {
+        bytes.push(length as u8);
+    } else {
+        bytes.extend([(length & 0x7f) as u8 | 0x80, (length >> 7) as u8]);
+    }
+    bytes.extend_from_slice(value.as_bytes());
+    bytes
+}
+
+/// Reads the host name of a `[host, port]` pair.
+pub(crate) fn host_name(text: &str) -> Result<DnsName, ParseEndpointError> {
+    DnsName::new(text).ok_or_else(|| {
+        let kind = Kind::InvalidValue { value: text.to_owned(), expected: IP_OR_HOST_NAME };
+        ParseEndpointError::of_whole(text, kind)
     })
 }
 
-fn unix(value: &str) -> Result<UnixAddress, ParseEndpointErrorKind> {
-    if value.is_empty() {
-        return Err(ParseEndpointErrorKind::MissingValue { protocol: "unix" });
-    }
-    let decoded = percent_decode_str(value)
-        .decode_utf8()
-        .map_err(|_| ParseEndpointErrorKind::NotUtf8)?
-        .into_owned();
-    if let Some(name) = decoded.strip_prefix('@') {
-        return abstract_name(name);
-    }
+/// The bytes of the text that are at fault, and why.
+type Fault = (Range<usize>, Kind);
 
-    // One segment that holds an encoded slash is the specification's spelling, which says
-    // whether the path is absolute. All else is the greedy spelling, which leaves out the slash.
-    let (first, after) = value.split_once('/').map_or((value, None), |it| (it.0, Some(it.1)));
-    let first = percent_decode_str(first).decode_utf8_lossy();
-    if !first.contains('/') {
-        return path(format!("/{decoded}"));
-    }
-    match after {
-        Some(component) => {
-            Err(ParseEndpointErrorKind::Trailing { component: component.to_owned() })
-        }
-        None if decoded.starts_with('/') => path(decoded),
-        None => Err(ParseEndpointErrorKind::RelativePath { path: decoded }),
-    }
+/// One component of a multiaddr.
+struct Component<'a> {
+    protocol: Protocol<'a>,
+    /// Where the component stands, with its slash.
+    span: Range<usize>,
+    /// Where its value stands.
+    value: Range<usize>,
 }
 
-fn abstract_name(name: &str) -> Result<UnixAddress, ParseEndpointErrorKind> {
-    if name.is_empty() || name.len() > ABSTRACT_NAME_BYTES_MAX {
-        return Err(ParseEndpointErrorKind::AbstractNameLength { bytes: name.len() });
-    }
-    if name.contains('\0') {
-        return Err(ParseEndpointErrorKind::Nul);
-    }
-    Ok(UnixAddress::Abstract(name.into()))
-}
+/// Checks that the components together make an endpoint. `end` is where the text ends.
+fn assemble<'a>(
+    mut components: impl Iterator<Item = Result<Component<'a>, Fault>>,
+    end: usize,
+) -> Result<Endpoint, Fault> {
+    let mut next = || components.next().transpose();
 
-fn path(path: String) -> Result<UnixAddress, ParseEndpointErrorKind> {
-    if path.contains('\0') {
-        return Err(ParseEndpointErrorKind::Nul);
-    }
-    if path.ends_with('/') {
-        return Err(ParseEndpointErrorKind::TrailingSlash);
-    }
-    if path[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(ParseEndpointErrorKind::NotPlain);
-    }
-    if path.len() > UnixPath::BYTES_MAX {
-        return Err(ParseEndpointErrorKind::PathTooLong { bytes: path.len() });
-    }
-    let file_name = path.rsplit('/').next().unwrap_or_default();
-    if path.len() > SUN_PATH_BYTES_MAX && file_name.len() > UnixPath::FILE_NAME_BYTES_MAX {
-        return Err(ParseEndpointErrorKind::FileNameTooLong { bytes: file_name.len() });
-    }
-    Ok(UnixAddress::Path(UnixPath::new_unchecked(path)))
-}
-
-/// The longest path that fits `sun_path` beside its closing NUL.
-const SUN_PATH_BYTES_MAX: usize = 107;
-
-/// Reads every component, then checks that together they make an endpoint.
-fn network(text: &str) -> Result<Endpoint, (Range<usize>, ParseEndpointErrorKind)> {
-    let mut components = Components { text, at: 0 };
-    let end = text.len()..text.len();
-
-    let (protocol, span) = components.next()?.ok_or((end.clone(), ParseEndpointErrorKind::Empty))?;
-    let host = match protocol {
+    let first = next()?.ok_or((end..end, Kind::Empty))?;
+    let host = match first.protocol {
         Protocol::Memory(number) => {
-            components.finish()?;
-            return Ok(Endpoint::Memory(number));
+            return next()?.map_or(Ok(Endpoint::Memory(number)), |it| Err(trailing(&it)));
         }
         Protocol::Ip4(ip) => Host::Ip4(ip),
         Protocol::Ip6(ip) => Host::Ip6(ip),
-        Protocol::Dns(name) => named(&name, DnsFamily::Any, &span)?,
-        Protocol::Dns4(name) => named(&name, DnsFamily::V4, &span)?,
-        Protocol::Dns6(name) => named(&name, DnsFamily::V6, &span)?,
-        Protocol::Ip6zone(zone) => match components.next()? {
-            Some((Protocol::Ip6(ip), _)) if !zone.is_empty() => {
-                Host::Ip6Zone { zone: zone.into(), ip }
+        Protocol::Dns(name) => dns(&name, DnsFamily::Any, first.value)?,
+        Protocol::Dns4(name) => dns(&name, DnsFamily::V4, first.value)?,
+        Protocol::Dns6(name) => dns(&name, DnsFamily::V6, first.value)?,
+        Protocol::Ip6zone(zone) => {
+            let zone = interface(&zone, first.value)?;
+            match next()? {
+                Some(Component { protocol: Protocol::Ip6(ip), .. }) => Host::Ip6Zone { zone, ip },
+                _ => return Err((first.span, Kind::ZoneWithoutIp6)),
             }
-            _ => return Err((span, ParseEndpointErrorKind::ZoneWithoutIp6)),
-        },
-        Protocol::Tcp(_) | Protocol::Tls => {
-            return Err((span, ParseEndpointErrorKind::MissingHost));
         }
-        other => return Err((tag(&span, &other), unsupported(&other))),
+        Protocol::Tcp(_) => return Err((first.span, Kind::MissingHost { protocol: "tcp" })),
+        Protocol::Tls => return Err((first.span, Kind::MissingHost { protocol: "tls" })),
+        other => return Err((first.span, Kind::Unsupported { name: other.tag().to_owned() })),
     };
-    let port = match components.next()? {
-        Some((Protocol::Tcp(port), _)) => port,
-        Some((Protocol::Tls, _)) | None => return Err((end, ParseEndpointErrorKind::MissingPort)),
-        Some((other, span)) => return Err((tag(&span, &other), unsupported(&other))),
+    let port = match next()? {
+        Some(Component { protocol: Protocol::Tcp(port), .. }) => port,
+        Some(other) => return Err((other.span, Kind::MissingPort)),
+        None => return Err((end..end, Kind::MissingPort)),
     };
-    let tls = match components.next()? {
-        None => false,
-        Some((Protocol::Tls, _)) => true,
-        Some((_, span)) => {
-            let component = text[span.clone()].to_owned();
-            return Err((span, ParseEndpointErrorKind::Trailing { component }));
-        }
+    let (tls, after) = match next()? {
+        Some(Component { protocol: Protocol::Tls, .. }) => (true, next()?),
+        other => (false, other),
     };
-    components.finish()?;
-    Ok(Endpoint::Tcp(TcpAddress { host, port, tls }))
-}
-
-fn named(
-    name: &str,
-    family: DnsFamily,
-    span: &Range<usize>,
-) -> Result<Host, (Range<usize>, ParseEndpointErrorKind)> {
-    match checked_dns_name(name) {
-        Ok(name) => Ok(Host::Dns(name, family)),
-        Err(kind) => Err((span.clone(), kind)),
+    match after {
+        None => Ok(Endpoint::Tcp(TcpAddress { host, port, tls })),
+        Some(component) => Err(trailing(&component)),
     }
 }
 
-fn checked_dns_name(name: &str) -> Result<DnsName, ParseEndpointErrorKind> {
-    let plain = name.strip_suffix('.').unwrap_or(name);
-    let label_is_good = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'))
-    };
-    let last = plain.rsplit('.').next().unwrap_or_default();
-    // A last label of digits alone is a mistyped IPv4 address, not a host name (RFC 3696, 2).
-    let is_good = plain.len() <= 253
-        && plain.split('.').all(label_is_good)
-        && !last.bytes().all(|it| it.is_ascii_digit());
-    if !is_good {
-        let expected = "an IP address or a host name";
-        return Err(ParseEndpointErrorKind::InvalidValue { value: name.to_owned(), expected });
+fn dns(name: &str, family: DnsFamily, span: Range<usize>) -> Result<Host, Fault> {
+    let invalid = || Kind::InvalidValue { value: name.to_owned(), expected: HOST_NAME };
+    match DnsName::new(name) {
+        Some(name) => Ok(Host::Dns(name, family)),
+        None => Err((span, invalid())),
     }
-    Ok(DnsName::new_unchecked(name.to_ascii_lowercase()))
 }
 
-/// The components of a multiaddr, each with the bytes where it stands, without its first slash.
-struct Components<'a> {
+/// Checks the name of a network interface by the kernel's rules (`dev_valid_name`).
+fn interface(name: &str, span: Range<usize>) -> Result<Box<str>, Fault> {
+    let is_good = (1..=15).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.chars().any(|it| it.is_whitespace() || it.is_control() || "/:".contains(it));
+    if is_good {
+        Ok(name.into())
+    } else {
+        Err((span, Kind::InvalidValue { value: name.to_owned(), expected: INTERFACE }))
+    }
+}
+
+fn trailing(component: &Component<'_>) -> Fault {
+    let text = component.protocol.to_string();
+    (component.span.clone(), Kind::Trailing { component: text })
+}
+
+/// The components of a text that begins with a slash.
+struct TextComponents<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Components<'a> {
-    fn next(
-        &mut self,
-    ) -> Result<Option<(Protocol<'a>, Range<usize>)>, (Range<usize>, ParseEndpointErrorKind)> {
-        if self.at == self.text.len() {
-            return Ok(None);
-        }
-        let name_start = self.at + 1;
-        let name = self.segment().unwrap_or_default();
-        if name.is_empty() {
-            return Err((self.at - 1..self.at, ParseEndpointErrorKind::TrailingSlash));
-        }
-        let name_span = name_start..self.at;
-        let value_start = (self.at + 1).min(self.text.len());
+impl<'a> Iterator for TextComponents<'a> {
+    type Item = Result<Component<'a>, Fault>;
 
-        let parts = iter::once(name).chain(iter::from_fn(|| self.segment()));
-        match Protocol::from_str_parts(parts) {
-            Ok(protocol) => Ok(Some((protocol, name_start..self.at))),
-            Err(multiaddr::Error::UnknownProtocolString(_)) => {
-                Err((name_span, ParseEndpointErrorKind::UnknownProtocol { name: name.to_owned() }))
-            }
-            Err(_) => {
-                let Some((protocol, expected)) =
-                    EXPECTED.iter().find(|(protocol, _)| *protocol == name)
-                else {
-                    let name = name.to_owned();
-                    return Err((name_span, ParseEndpointErrorKind::Unsupported { name }));
-                };
-                let value = &self.text[value_start..self.at.max(value_start)];
-                if value.is_empty() {
-                    let end = self.text.len()..self.text.len();
-                    return Err((end, ParseEndpointErrorKind::MissingValue { protocol }));
-                }
-                let value = value.to_owned();
-                let span = value_start..self.at;
-                Err((span, ParseEndpointErrorKind::InvalidValue { value, expected }))
-            }
-        }
-    }
-
-    /// Fails if anything is left.
-    fn finish(&mut self) -> Result<(), (Range<usize>, ParseEndpointErrorKind)> {
-        match &self.text[self.at..] {
-            "" => Ok(()),
-            "/" => Err((self.at..self.at + 1, ParseEndpointErrorKind::TrailingSlash)),
-            rest => {
-                let component = rest[1..].to_owned();
-                let span = self.at + 1..self.text.len();
-                Err((span, ParseEndpointErrorKind::Trailing { component }))
-            }
-        }
-    }
-
-    /// Takes the text up to the next slash.
-    fn segment(&mut self) -> Option<&'a str> {
-        let rest = self.text[self.at..].strip_prefix('/')?;
-        let segment = rest.split('/').next()?;
-        self.at += 1 + segment.len();
-        Some(segment)
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
+        let name = self.segment()?;
+        Some(self.component(name).map(|(protocol, value)| Component {
+            protocol,
+            span: start..self.at,
+            value,
+        }))
     }
 }
 
-/// What each protocol that takes a value wants to see.
-const EXPECTED: &[(&str, &str)] = &[
-    ("ip4", "an IPv4 address"),
-    ("ip6", "an IPv6 address"),
-    ("ip6zone", "the name of an interface"),
-    ("dns", "a host name"),
-    ("dns4", "a host name"),
-    ("dns6", "a host name"),
-    ("tcp", "a port (0 to 65535)"),
-    ("memory", "a number (0 to 18446744073709551615)"),
+impl<'a> TextComponents<'a> {
+    /// Reads the component of the protocol that stands at `name`, and where its value stands.
+    fn component(&mut self, name: Range<usize>) -> Result<(Protocol<'a>, Range<usize>), Fault> {
+        let text = self.text;
+        if name.is_empty() {
+            return Err((name.start - 1..name.start, Kind::TrailingSlash));
+        }
+        let Some(&(protocol, expected)) =
+            PROTOCOLS.iter().find(|(it, _)| *it == &text[name.clone()])
+        else {
+            let kind = unsupported(&text[name.clone()]);
+            return Err((name, kind));
+        };
+        let Some(expected) = expected else { return Ok((Protocol::Tls, name.end..name.end)) };
+
+        let value = self.segment().unwrap_or(name.end..name.end);
+        if value.is_empty() {
+            return Err((value, Kind::MissingValue { protocol }));
+        }
+        match Protocol::from_str_parts([protocol, &text[value.clone()]].into_iter()) {
+            Ok(protocol) => Ok((protocol, value)),
+            Err(_) => {
+                let kind = Kind::InvalidValue { value: text[value.clone()].to_owned(), expected };
+                Err((value, kind))
+            }
+        }
+    }
+
+    /// Takes what stands between this slash and the next.
+    fn segment(&mut self) -> Option<Range<usize>> {
+        let rest = self.text[self.at..].strip_prefix('/')?;
+        let start = self.at + 1;
+        self.at = start + rest.find('/').unwrap_or(rest.len());
+        Some(start..self.at)
+    }
+}
+
+/// Tells a protocol that multiaddr knows, and no endpoint has, from one that it does not.
+fn unsupported(name: &str) -> Kind {
+    let name = name.to_owned();
+    match Protocol::from_str_parts(iter::once(&*name)) {
+        Err(MultiaddrError::UnknownProtocolString(_)) => Kind::UnknownProtocol { name },
+        _ => Kind::Unsupported { name },
+    }
+}
+
+fn binary_components(bytes: &[u8]) -> impl Iterator<Item = Result<Component<'_>, Fault>> {
+    let mut rest = bytes;
+    iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let read = Protocol::from_bytes(rest);
+        // After a fault nothing can be read.
+        rest = read.as_ref().map_or(&[], |(_, rest)| rest);
+        Some(match read {
+            Ok((protocol, _)) => Ok(Component { protocol, span: 0..0, value: 0..0 }),
+            Err(error) => Err((0..0, Kind::NotBinary(error.to_string()))),
+        })
+    })
+}
+
+const UNIX: &str = "/unix/";
+
+/// The code of `/unix` in the multicodec table, 400, as a variable-length integer.
+const UNIX_CODE: [u8; 2] = [0x90, 0x03];
+
+/// The protocols of endpoints, each with what its value should be.
+pub(crate) const PROTOCOLS: &[(&str, Option<&str>)] = &[
+    ("unix", Some("a path or an `@` and a name")),
+    ("ip4", Some(IPV4)),
+    ("ip6", Some(IPV6)),
+    ("ip6zone", Some(INTERFACE)),
+    ("dns", Some(HOST_NAME)),
+    ("dns4", Some(HOST_NAME)),
+    ("dns6", Some(HOST_NAME)),
+    ("tcp", Some("a port (0 to 65535)")),
+    ("tls", None),
+    ("memory", Some("a number (0 to 18446744073709551615)")),
 ];
 
-fn unsupported(protocol: &Protocol<'_>) -> ParseEndpointErrorKind {
-    ParseEndpointErrorKind::Unsupported { name: protocol.tag().to_owned() }
-}
-
-/// Narrows the span of a component to its protocol's name.
-fn tag(span: &Range<usize>, protocol: &Protocol<'_>) -> Range<usize> {
-    span.start..span.start + protocol.tag().len()
-}
-
-/// Returns the protocol that somebody who wrote `name` may have meant.
-fn suggestion(name: &str) -> Option<&'static str> {
-    let lower = name.to_ascii_lowercase();
-    match &*lower {
-        "uds" | "sock" | "socket" | "ipc" | "file" | "pipe" | "unix-abstract" => return Some("unix"),
-        "ip" | "ipv4" | "inet" | "host" => return Some("ip4"),
-        "ipv6" | "inet6" => return Some("ip6"),
-        "hostname" | "name" => return Some("dns"),
-        "mem" => return Some("memory"),
-        "port" => return Some("tcp"),
-        _ => {}
-    }
-    let known = ["unix", "tls"].into_iter().chain(EXPECTED.iter().map(|(protocol, _)| *protocol));
-    // Swapped letters count as one slip, so that `tpc` finds `tcp`.
-    known
-        .map(|it| (strsim::damerau_levenshtein(&lower, it), it))
-        .filter(|(slips, _)| *slips == 1)
-        .min()
-        .map(|(_, it)| it)
-}
-
-/// Reads `host:port`, which is not an endpoint but may be what was meant by one.
-fn host_port(text: &str) -> Option<Endpoint> {
-    let (host, port) = text.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
-    Endpoint::from_host_port(host, port.parse().ok()?).ok()
-}
-
-fn not_text(kind: ParseEndpointErrorKind) -> ParseEndpointError {
-    ParseEndpointError { text: "binary multiaddr".to_owned(), span: 0..0, kind }
-}
+pub(crate) const IPV4: &str = "an IPv4 address";
+pub(crate) const IPV6: &str = "an IPv6 address";
+pub(crate) const HOST_NAME: &str = "a host name";
+const IP_OR_HOST_NAME: &str = "an IP address or a host name";
+const INTERFACE: &str = "the name of an interface";

@@ -1,14 +1,13 @@
 //! The endpoint table: which actor listens where.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use serde::Serialize;
 
-use crate::{Endpoint, Host, Name, NameError, ParseEndpointError, TcpAddress};
+use crate::{Endpoint, Name};
 
-/// Which actor listens where, in the order in which it was written. No actor has an endpoint
-/// twice; an actor may have none.
+/// Which actor listens where. Actors stand by name, the endpoints of each in the order in which
+/// they were written. No actor has an endpoint twice; an actor may have none.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct EndpointTable(BTreeMap<Name, Vec<Endpoint>>);
@@ -45,22 +44,29 @@ impl EndpointTable {
         self.0.is_empty()
     }
 
-    /// Returns the pairs of actors that cannot both have what the table gives them: the very
-    /// same endpoint, or a port that one binds on every address and the other on one.
+    /// Returns the pairs of actors that cannot both bind on one host what the table gives them:
+    /// the very same endpoint, or a port that one binds on every address and the other on one.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let claims: Vec<_> = self
-            .iter()
-            .flat_map(|(name, endpoints)| endpoints.iter().map(move |it| (name, it)))
-            .collect();
         let mut conflicts = Vec::new();
-        for (at, (first, kept)) in claims.iter().enumerate() {
-            for (second, claimed) in &claims[at + 1..] {
-                if first != second && kept.conflicts_with(claimed) {
-                    conflicts.push(Conflict {
-                        first: ((*first).clone(), (*kept).clone()),
-                        second: ((*second).clone(), (*claimed).clone()),
-                    });
-                }
+        // Only endpoints with the same port, or the same otherwise, can be at odds.
+        let mut seen: HashMap<Place<'_>, Vec<(&Name, &Endpoint)>> = HashMap::new();
+        for (name, endpoints) in self.iter() {
+            for endpoint in endpoints {
+                let place = match endpoint {
+                    Endpoint::Tcp(tcp) => Place::Port(tcp.port),
+                    other => Place::Other(other),
+                };
+                let claims = seen.entry(place).or_default();
+                conflicts.extend(
+                    claims
+                        .iter()
+                        .filter(|(first, kept)| *first != name && kept.conflicts_with(endpoint))
+                        .map(|&(first, kept)| Conflict {
+                            first: (first.clone(), kept.clone()),
+                            second: (name.clone(), endpoint.clone()),
+                        }),
+                );
+                claims.push((name, endpoint));
             }
         }
         conflicts
@@ -76,214 +82,49 @@ pub struct Conflict {
     pub second: (Name, Endpoint),
 }
 
-impl Endpoint {
-    /// Tells whether one process binding `self` keeps another from binding `other`.
-    pub fn conflicts_with(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tcp(own), Self::Tcp(theirs)) => {
-                own.port != 0 && own.port == theirs.port && hosts_overlap(own, theirs)
+#[derive(Eq, Hash, PartialEq)]
+enum Place<'a> {
+    Port(u16),
+    Other(&'a Endpoint),
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Written, parse_endpoints};
+
+    #[test]
+    fn two_actors_cannot_have_the_same_place() {
+        let check = |first: &str, second: &str, expected: bool| {
+            let table = parse_endpoints([
+                ("a", Written::from_iter([first, "/memory/1"])),
+                ("b", Written::from_iter(["/unix/@b", second])),
+            ])
+            .unwrap();
+            let conflicts = table.conflicts();
+            assert_eq!(!conflicts.is_empty(), expected, "{first} and {second}");
+            if let [conflict] = &*conflicts {
+                assert_eq!(conflict.first.0.as_str(), "a");
+                assert_eq!(conflict.second.1, second.parse().unwrap());
             }
-            _ => self == other && !self.is_bind_only(),
-        }
-    }
-}
-
-fn hosts_overlap(own: &TcpAddress, theirs: &TcpAddress) -> bool {
-    let covers = |wildcard: &Host, other: &Host| match (wildcard, other) {
-        // `::` takes IPv4 too (net.ipv6.bindv6only is 0 by default).
-        (Host::Ip6(ip), Host::Ip4(_) | Host::Ip6(_) | Host::Ip6Zone { .. }) => ip.is_unspecified(),
-        (Host::Ip4(ip), Host::Ip4(_)) => ip.is_unspecified(),
-        _ => false,
-    };
-    own.host == theirs.host || covers(&own.host, &theirs.host) || covers(&theirs.host, &own.host)
-}
-
-/// The endpoints of one actor, as they may be written in a table.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum Written {
-    /// One multiaddr.
-    One(String),
-    /// Any number of them.
-    Many(Vec<WrittenEndpoint>),
-}
-
-impl From<&str> for Written {
-    fn from(text: &str) -> Self {
-        Self::One(text.to_owned())
-    }
-}
-
-impl<T: Into<WrittenEndpoint>> FromIterator<T> for Written {
-    fn from_iter<I: IntoIterator<Item = T>>(endpoints: I) -> Self {
-        Self::Many(endpoints.into_iter().map(Into::into).collect())
-    }
-}
-
-/// One endpoint, as it may be written in a table.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum WrittenEndpoint {
-    /// A multiaddr.
-    Text(String),
-    /// A `[host, port]` pair.
-    Pair(String, i64),
-    /// A pair whose second part is a text. It is never right; it is read to say so.
-    TextPair(String, String),
-}
-
-impl WrittenEndpoint {
-    /// Reads the endpoint.
-    ///
-    /// # Errors
-    ///
-    /// [`TableFault`] says what is wrong with it.
-    pub fn read(&self) -> Result<Endpoint, TableFault> {
-        match self {
-            Self::Text(text) => Ok(text.parse()?),
-            Self::Pair(host, port) => {
-                let port = u16::try_from(*port).map_err(|_| TableFault::Port(*port))?;
-                Ok(Endpoint::from_host_port(host, port)?)
-            }
-            Self::TextPair(host, port) if port.parse::<u16>().is_ok() => {
-                Err(TableFault::NumericString { host: host.clone(), port: port.clone() })
-            }
-            Self::TextPair(first, second) => {
-                Err(TableFault::TwoTexts { first: first.clone(), second: second.clone() })
-            }
-        }
-    }
-}
-
-impl From<&str> for WrittenEndpoint {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<(&str, u16)> for WrittenEndpoint {
-    fn from((host, port): (&str, u16)) -> Self {
-        Self::Pair(host.to_owned(), port.into())
-    }
-}
-
-/// Reads a table of actors and their endpoints.
-///
-/// ```
-/// use endpoints::{Written, parse_endpoints};
-///
-/// let table = parse_endpoints([
-///     ("feed", Written::from_iter(["/unix/run/feed.sock", "/ip4/0.0.0.0/tcp/5555"])),
-///     ("chart", Written::from("/unix/@chart")),
-/// ])?;
-/// assert_eq!(table.get("feed").map(<[_]>::len), Some(2));
-/// # Ok::<(), endpoints::TableErrors>(())
-/// ```
-///
-/// # Errors
-///
-/// [`TableErrors`] holds every fault of the table, not the first alone.
-pub fn parse_endpoints<N: AsRef<str>>(
-    written: impl IntoIterator<Item = (N, Written)>,
-) -> Result<EndpointTable, TableErrors> {
-    let mut table = EndpointTable::default();
-    let mut errors = Vec::new();
-    for (name, endpoints) in written {
-        let actor = name.as_ref();
-        let mut fail = |index, fault| {
-            errors.push(TableError { actor: actor.to_owned(), index, fault });
         };
-        let endpoints = match endpoints {
-            Written::One(text) => vec![WrittenEndpoint::Text(text)],
-            Written::Many(endpoints) => endpoints,
-        };
-        let mut read = Vec::with_capacity(endpoints.len());
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            match endpoint.read() {
-                Ok(endpoint) => read.push(endpoint),
-                Err(fault) => fail(Some(index), fault),
-            }
-        }
-        match Name::new(actor) {
-            Ok(name) => table.insert(name, read),
-            Err(error) => fail(None, error.into()),
-        }
+        check("/unix/run/x", "/unix/%2Frun%2Fx", true);
+        check("/unix/run/x", "/unix/run/y", false);
+        check("/unix/x", "/unix/@x", false);
+        check("/memory/7", "/memory/7", true);
+        check("/memory/0", "/memory/0", false);
+        check("/ip4/10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/80/tls", true);
+        check("/ip4/10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/81", false);
+        check("/ip4/10.0.0.1/tcp/80", "/ip4/10.0.0.2/tcp/80", false);
+        check("/ip4/10.0.0.1/tcp/0", "/ip4/10.0.0.1/tcp/0", false);
+        check("/ip4/10.0.0.1/tcp/80", "/ip6/::ffff:10.0.0.1/tcp/80", true);
+        check("/ip4/0.0.0.0/tcp/80", "/ip4/10.0.0.1/tcp/80", true);
+        check("/ip4/10.0.0.1/tcp/80", "/ip4/0.0.0.0/tcp/80", true);
+        check("/ip4/0.0.0.0/tcp/80", "/ip6/::1/tcp/80", false);
+        check("/ip4/0.0.0.0/tcp/80", "/dns/localhost/tcp/80", true);
+        check("/ip6/::/tcp/80", "/ip4/10.0.0.1/tcp/80", true);
+        check("/ip6/::/tcp/80", "/ip6zone/eth0/ip6/fe80::1/tcp/80", true);
+        check("/ip6/::/tcp/80", "/dns/feed/tcp/80", false);
+        check("/dns4/feed/tcp/80", "/dns/Feed/tcp/80", true);
+        check("/ip6zone/eth0/ip6/fe80::1/tcp/80", "/ip6zone/eth1/ip6/fe80::1/tcp/80", false);
     }
-    if errors.is_empty() { Ok(table) } else { Err(TableErrors(errors)) }
-}
-
-/// Every fault of a table.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TableErrors(pub Vec<TableError>);
-
-impl std::error::Error for TableErrors {}
-
-impl fmt::Display for TableErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, error) in self.0.iter().enumerate() {
-            if at > 0 {
-                f.write_str("; ")?;
-            }
-            write!(f, "{error}")?;
-            if let Some(source) = std::error::Error::source(error) {
-                write!(f, ": {source}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One fault of a table, and where it stands.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub struct TableError {
-    /// The actor, as written.
-    pub actor: String,
-    /// Which of its endpoints, from 0; `None` if the actor's name itself is at fault.
-    pub index: Option<usize>,
-    /// What is wrong.
-    #[source]
-    pub fault: TableFault,
-}
-
-impl fmt::Display for TableError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "endpoint {index} of actor {:?}", self.actor),
-            None => write!(f, "actor {:?}", self.actor),
-        }
-    }
-}
-
-/// What is wrong with an entry of a table.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
-pub enum TableFault {
-    /// The actor's name is none.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The text is no endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] ParseEndpointError),
-    /// The number is no port.
-    #[error("{0} is not a port (0 to 65535)")]
-    Port(i64),
-    /// The port is written as a text.
-    #[error("the port of [{host:?}, {port:?}] is a text; write the number: [{host:?}, {port}]")]
-    NumericString {
-        /// The first part.
-        host: String,
-        /// The second part.
-        port: String,
-    },
-    /// The pair is neither a host and a port nor anything else.
-    #[error(
-        "[{first:?}, {second:?}] is no [host, port] pair; \
-         write a Unix socket as a multiaddr: \"/unix/<path>\""
-    )]
-    TwoTexts {
-        /// The first part.
-        first: String,
-        /// The second part.
-        second: String,
-    },
 }

@@ -1,0 +1,163 @@
+//! TCP ports and the hosts that they are on.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use multiaddr::{Multiaddr, Protocol};
+
+/// A TCP port of a host.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TcpAddress {
+    /// Which host.
+    pub host: Host,
+    /// Which port; 0 asks the kernel for one when bound.
+    pub port: u16,
+    /// Whether TLS is spoken on it.
+    pub tls: bool,
+}
+
+impl TcpAddress {
+    pub(crate) fn to_multiaddr(&self) -> Multiaddr {
+        let mut multiaddr = Multiaddr::empty();
+        match &self.host {
+            Host::Ip4(ip) => multiaddr.push(Protocol::Ip4(*ip)),
+            Host::Ip6(ip) => multiaddr.push(Protocol::Ip6(*ip)),
+            Host::Ip6Zone { zone, ip } => {
+                multiaddr.push(Protocol::Ip6zone(Cow::Borrowed(zone)));
+                multiaddr.push(Protocol::Ip6(*ip));
+            }
+            Host::Dns(name, family) => {
+                let name = Cow::Borrowed(name.as_str());
+                multiaddr.push(match family {
+                    DnsFamily::Any => Protocol::Dns(name),
+                    DnsFamily::V4 => Protocol::Dns4(name),
+                    DnsFamily::V6 => Protocol::Dns6(name),
+                });
+            }
+        }
+        multiaddr.push(Protocol::Tcp(self.port));
+        if self.tls {
+            multiaddr.push(Protocol::Tls);
+        }
+        multiaddr
+    }
+}
+
+/// A host that speaks TCP.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Host {
+    /// An IPv4 address.
+    Ip4(Ipv4Addr),
+    /// An IPv6 address.
+    Ip6(Ipv6Addr),
+    /// An IPv6 address that means something only on one link.
+    Ip6Zone {
+        /// The interface, by the name that its own host gives it.
+        zone: Box<str>,
+        /// The address on that link.
+        ip: Ipv6Addr,
+    },
+    /// A name to be looked up.
+    Dns(DnsName, DnsFamily),
+}
+
+impl Host {
+    /// Returns the IP address, unless the host is given by name. An IPv4 address that is written
+    /// as IPv6 (`::ffff:127.0.0.1`) is returned as IPv4.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip4(ip) => Some(IpAddr::V4(*ip)),
+            Self::Ip6(ip) | Self::Ip6Zone { ip, .. } => Some(IpAddr::V6(*ip).to_canonical()),
+            Self::Dns(..) => None,
+        }
+    }
+
+    /// Tells whether this is `0.0.0.0` or `::`, which bind every address and name none.
+    pub fn is_wildcard(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Tells whether this stays within the network namespace of the one who reads it.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Dns(name, _) => name.is_localhost(),
+            other => other.ip().is_some_and(|ip| ip.is_loopback()),
+        }
+    }
+
+    /// Tells whether binding a port of `self` takes that port of `other` too, as far as can be
+    /// told without looking up a name.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.is_same(other) || self.covers(other) || other.covers(self)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Dns(own, _), Self::Dns(theirs, _)) => own == theirs,
+            (Self::Ip6Zone { .. }, _) | (_, Self::Ip6Zone { .. }) => self == other,
+            _ => self.ip().is_some() && self.ip() == other.ip(),
+        }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        match (self.ip(), other.ip()) {
+            (Some(IpAddr::V4(_)), Some(IpAddr::V6(_))) => false,
+            // `::` takes IPv4 too (net.ipv6.bindv6only is 0 by default).
+            (Some(own), Some(_)) => own.is_unspecified(),
+            (Some(own), None) => own.is_unspecified() && other.is_loopback(),
+            (None, _) => false,
+        }
+    }
+}
+
+/// A host name, in lower case: 1 to 253 bytes, in labels of 1 to 63 (RFC 1035, section 2.3.4).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DnsName(Box<str>);
+
+impl DnsName {
+    /// Checks `text` and takes it as a name, or returns `None`.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let plain = text.strip_suffix('.').unwrap_or(text);
+        let is_label = |label: &str| {
+            let is_good = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
+            (1..=63).contains(&label.len()) && label.bytes().all(is_good)
+        };
+        // A last label of digits alone is a mistyped IPv4 address, not a host name (RFC 3696, 2).
+        let last = plain.rsplit('.').next().unwrap_or_default();
+        let is_name = plain.len() <= 253
+            && plain.split('.').all(is_label)
+            && !last.bytes().all(|it| it.is_ascii_digit());
+        is_name.then(|| Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Tells whether the name is `localhost` or below it (RFC 6761, section 6.3).
+    fn is_localhost(&self) -> bool {
+        let name = self.0.strip_suffix('.').unwrap_or(&self.0);
+        name == "localhost" || name.ends_with(".localhost")
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Which addresses of a name are asked for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DnsFamily {
+    /// IPv4 and IPv6.
+    Any,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}

@@ -1,0 +1,180 @@
+//! Unix sockets, and the two spellings of their addresses.
+//!
+//! The `multiaddr` crate takes a single segment for `/unix` and does not decode it, so the codec
+//! is our own. It reads the greedy spelling (an absolute path, as tractor, go-multiaddr and
+//! py-multiaddr write it) and the one percent-encoded segment of the specification
+//! (<https://github.com/multiformats/multiaddr/blob/master/protocols/unix.md>).
+
+use std::{borrow::Cow, path::Path};
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode_byte};
+
+use crate::error::{ParseEndpointError, ParseEndpointErrorKind};
+
+/// The address of a Unix socket.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum UnixAddress {
+    /// A socket file.
+    Path(UnixPath),
+    /// A name without a file, known within one network namespace; without the leading `@`.
+    /// It has 1 to 107 bytes and no NUL.
+    Abstract(Box<str>),
+}
+
+/// The absolute, plain path of a socket file: no `.`, no `..`, no empty part, no NUL.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct UnixPath(Box<str>);
+
+impl UnixPath {
+    /// The most bytes of a path that fits `sun_path` beside its closing NUL.
+    pub const SUN_PATH_BYTES_MAX: usize = 107;
+
+    /// The most bytes that the last part of a longer path may have. Such a path is reached as
+    /// `/proc/self/fd/N/<last part>` through a descriptor of its folder; what is left beside
+    /// that prefix and a descriptor of seven digits is this.
+    pub const FILE_NAME_BYTES_MAX: usize =
+        Self::SUN_PATH_BYTES_MAX - "/proc/self/fd/1234567/".len();
+
+    /// The most bytes that a whole path may have: Linux's `PATH_MAX`, less the closing NUL.
+    pub const BYTES_MAX: usize = 4095;
+
+    /// Checks `path` and takes it as the path of a socket.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseEndpointError`] says which rule `path` breaks.
+    pub fn new(path: &Path) -> Result<Self, ParseEndpointError> {
+        let text = path.to_string_lossy();
+        let fail = |kind| ParseEndpointError::of_whole(&text, kind);
+        if path.to_str().is_none() {
+            return Err(fail(ParseEndpointErrorKind::NotUtf8));
+        }
+        if !text.starts_with('/') {
+            let path = text.clone().into_owned();
+            return Err(fail(ParseEndpointErrorKind::RelativePath { path }));
+        }
+        Self::absolute(text.clone().into_owned()).map_err(fail)
+    }
+
+    /// Returns the path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the path as a path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&*self.0)
+    }
+
+    /// Takes a path that begins with a slash.
+    fn absolute(path: String) -> Result<Self, ParseEndpointErrorKind> {
+        if path.contains('\0') {
+            return Err(ParseEndpointErrorKind::Nul);
+        }
+        if path.ends_with('/') {
+            return Err(ParseEndpointErrorKind::TrailingSlash);
+        }
+        if path[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(ParseEndpointErrorKind::NotPlain { path });
+        }
+        if path.len() > Self::BYTES_MAX {
+            return Err(ParseEndpointErrorKind::PathTooLong { bytes: path.len() });
+        }
+        let file_name = path.rsplit('/').next().unwrap_or_default();
+        if path.len() > Self::SUN_PATH_BYTES_MAX && file_name.len() > Self::FILE_NAME_BYTES_MAX {
+            return Err(ParseEndpointErrorKind::FileNameTooLong { bytes: file_name.len() });
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+impl UnixAddress {
+    /// Reads what stands after `/unix/`, in either spelling.
+    pub(crate) fn read(value: &str) -> Result<Self, ParseEndpointErrorKind> {
+        let decoded = percent_decode_str(value)
+            .decode_utf8()
+            .map_err(|_| ParseEndpointErrorKind::NotUtf8)?
+            .into_owned();
+        if let Some(name) = decoded.strip_prefix('@') {
+            return Self::from_abstract_name(name);
+        }
+
+        // One segment that holds an encoded slash is the specification's spelling, which says
+        // whether the path is absolute. All else is the greedy one, which leaves out the slash.
+        let (first, after) = match value.split_once('/') {
+            Some((first, after)) => (first, Some(after)),
+            None => (value, None),
+        };
+        if !percent_decode_str(first).decode_utf8_lossy().contains('/') {
+            return UnixPath::absolute(format!("/{decoded}")).map(Self::Path);
+        }
+        match after {
+            Some(rest) => Err(ParseEndpointErrorKind::Trailing { component: format!("/{rest}") }),
+            None if decoded.starts_with('/') => UnixPath::absolute(decoded).map(Self::Path),
+            None => Err(ParseEndpointErrorKind::RelativePath { path: decoded }),
+        }
+    }
+
+    /// Reads the value of a binary multiaddr. A path may come without its leading slash, as
+    /// py-multiaddr writes it.
+    pub(crate) fn read_bytes(value: &[u8]) -> Result<Self, ParseEndpointErrorKind> {
+        let value = str::from_utf8(value).map_err(|_| ParseEndpointErrorKind::NotUtf8)?;
+        match value.strip_prefix('@') {
+            Some(name) => Self::from_abstract_name(name),
+            None if value.starts_with('/') => UnixPath::absolute(value.to_owned()).map(Self::Path),
+            None => UnixPath::absolute(format!("/{value}")).map(Self::Path),
+        }
+    }
+
+    /// Returns the value of the multiaddr component: the path, or `@` and the name.
+    pub(crate) fn to_value(&self) -> Cow<'_, str> {
+        match self {
+            Self::Path(path) => Cow::Borrowed(path.as_str()),
+            Self::Abstract(name) => Cow::Owned(format!("@{name}")),
+        }
+    }
+
+    /// Writes the value as people read it. Only what would not survive a line of text is
+    /// escaped, and `%` itself, so that reading undoes printing.
+    pub(crate) fn to_greedy(&self) -> String {
+        let value = self.to_value();
+        let segments = match value.strip_prefix('/') {
+            // Without its slash, this path would be read as an abstract name.
+            Some(path) if path.starts_with('@') => return self.to_encoded(),
+            Some(path) => path,
+            None => &value,
+        };
+        let mut text = String::with_capacity(segments.len());
+        for character in segments.chars() {
+            if character == '%' || character.is_control() || character.is_whitespace() {
+                let mut utf8 = [0; 4];
+                let bytes = character.encode_utf8(&mut utf8).bytes();
+                text.extend(bytes.map(percent_encode_byte));
+            } else {
+                text.push(character);
+            }
+        }
+        text
+    }
+
+    /// Writes the value as one segment of plain ASCII.
+    pub(crate) fn to_encoded(&self) -> String {
+        percent_encoding::utf8_percent_encode(&self.to_value(), ENCODED_SEGMENT).to_string()
+    }
+
+    fn from_abstract_name(name: &str) -> Result<Self, ParseEndpointErrorKind> {
+        if name.is_empty() || name.len() > ABSTRACT_NAME_BYTES_MAX {
+            return Err(ParseEndpointErrorKind::AbstractNameLength { bytes: name.len() });
+        }
+        if name.contains('\0') {
+            return Err(ParseEndpointErrorKind::Nul);
+        }
+        Ok(Self::Abstract(name.into()))
+    }
+}
+
+/// The longest abstract name: `sun_path` without the NUL that marks it.
+pub(crate) const ABSTRACT_NAME_BYTES_MAX: usize = 107;
+
+/// What is escaped in one segment, beside all that is not ASCII.
+const ENCODED_SEGMENT: &AsciiSet = &CONTROLS.add(b'%').add(b'/').add(b' ');

@@ -1,0 +1,326 @@
+//! Endpoint tables as they are written, and what may be wrong with them.
+
+use std::{collections::HashSet, fmt, mem};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Endpoint, EndpointTable, Name, NameError, ParseEndpointError, error::Quoted};
+
+/// Reads a table of actors and their endpoints.
+///
+/// ```
+/// use endpoints::{Written, parse_endpoints};
+///
+/// let table = parse_endpoints([
+///     ("feed", Written::from_iter(["/unix/run/feed.sock", "/ip4/0.0.0.0/tcp/5555"])),
+///     ("chart", Written::from("/unix/@chart")),
+///     ("broker", Written::from(("10.0.0.7", 5556))),
+/// ])?;
+/// assert_eq!(table.get("feed").map(<[_]>::len), Some(2));
+/// # Ok::<(), endpoints::TableErrors>(())
+/// ```
+///
+/// # Errors
+///
+/// [`TableErrors`] holds every fault of the table, not the first alone.
+pub fn parse_endpoints<N: AsRef<str>>(
+    written: impl IntoIterator<Item = (N, Written)>,
+) -> Result<EndpointTable, TableErrors> {
+    let mut table = EndpointTable::default();
+    let mut errors = Vec::new();
+    let mut names = HashSet::new();
+    for (name, endpoints) in written {
+        let actor = name.as_ref();
+        let mut fail = |index, fault| {
+            errors.push(TableError { actor: actor.to_owned(), index, fault });
+        };
+        if !names.insert(actor.to_owned()) {
+            fail(None, TableFault::DuplicateName);
+        }
+        let name = Name::new(actor).map_err(|error| fail(None, error.into()));
+        let mut read = Vec::new();
+        for (index, endpoint) in endpoints.into_endpoints().iter().enumerate() {
+            match endpoint.read() {
+                Ok(endpoint) => read.push(endpoint),
+                Err(fault) => fail(Some(index), fault),
+            }
+        }
+        if let Ok(name) = name {
+            table.insert(name, read);
+        }
+    }
+    if errors.is_empty() { Ok(table) } else { Err(TableErrors(errors)) }
+}
+
+/// The endpoints of one actor, as they may be written in a table.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Written {
+    /// One multiaddr.
+    One(String),
+    /// One `[host, port]` pair.
+    Pair(String, i64),
+    /// Any number of either.
+    Many(Vec<WrittenEndpoint>),
+}
+
+impl Written {
+    /// Returns the endpoints, one by one.
+    pub fn into_endpoints(self) -> Vec<WrittenEndpoint> {
+        match self {
+            Self::One(text) => vec![WrittenEndpoint::Text(text)],
+            Self::Pair(host, port) => vec![WrittenEndpoint::Pair(host, port)],
+            Self::Many(mut endpoints) => match endpoints.as_mut_slice() {
+                // A pair whose port is a text looks like a list of two multiaddrs.
+                [WrittenEndpoint::Text(host), WrittenEndpoint::Text(port)]
+                    if !host.starts_with('/') && is_number(port) =>
+                {
+                    vec![WrittenEndpoint::TextPair(mem::take(host), mem::take(port))]
+                }
+                _ => endpoints,
+            },
+        }
+    }
+}
+
+impl From<&str> for Written {
+    fn from(text: &str) -> Self {
+        Self::One(text.to_owned())
+    }
+}
+
+impl From<(&str, u16)> for Written {
+    fn from((host, port): (&str, u16)) -> Self {
+        Self::Pair(host.to_owned(), port.into())
+    }
+}
+
+impl<T: Into<WrittenEndpoint>> FromIterator<T> for Written {
+    fn from_iter<I: IntoIterator<Item = T>>(endpoints: I) -> Self {
+        Self::Many(endpoints.into_iter().map(Into::into).collect())
+    }
+}
+
+/// One endpoint, as it may be written in a table.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum WrittenEndpoint {
+    /// A multiaddr.
+    Text(String),
+    /// A `[host, port]` pair.
+    Pair(String, i64),
+    /// A pair whose second part is a text. It is never right; it is read to say so.
+    TextPair(String, String),
+}
+
+impl WrittenEndpoint {
+    /// Reads the endpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`TableFault`] says what is wrong with it.
+    pub fn read(&self) -> Result<Endpoint, TableFault> {
+        match self {
+            Self::Text(text) => Ok(text.parse()?),
+            Self::Pair(host, port) => {
+                let port = u16::try_from(*port).map_err(|_| TableFault::Port(*port))?;
+                Ok(Endpoint::from_host_port(host, port)?)
+            }
+            Self::TextPair(host, port) if is_number(port) => {
+                Err(TableFault::NumericString { host: host.clone(), port: port.clone() })
+            }
+            Self::TextPair(first, second) => {
+                Err(TableFault::TwoTexts { first: first.clone(), second: second.clone() })
+            }
+        }
+    }
+}
+
+impl From<&str> for WrittenEndpoint {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<(&str, u16)> for WrittenEndpoint {
+    fn from((host, port): (&str, u16)) -> Self {
+        Self::Pair(host.to_owned(), port.into())
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit())
+}
+
+/// Every fault of a table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TableErrors(pub Vec<TableError>);
+
+impl std::error::Error for TableErrors {}
+
+impl fmt::Display for TableErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{error}")?;
+            if let Some(source) = std::error::Error::source(error) {
+                write!(f, ": {source}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One fault of a table, and where it stands.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub struct TableError {
+    /// The actor, as written.
+    pub actor: String,
+    /// Which of its endpoints, from 0; `None` if the actor's name itself is at fault.
+    pub index: Option<usize>,
+    /// What is wrong.
+    #[source]
+    pub fault: TableFault,
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            // People count from one.
+            Some(index) => {
+                write!(f, "endpoint {} of actor {}", index + 1, Quoted(&self.actor))
+            }
+            None => write!(f, "actor {}", Quoted(&self.actor)),
+        }
+    }
+}
+
+/// What is wrong with an entry of a table.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum TableFault {
+    /// The actor's name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The text is no endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] ParseEndpointError),
+    /// The number is no port.
+    #[error("{0} is not a port (0 to 65535)")]
+    Port(i64),
+    /// The name stands twice in the table.
+    #[error("its name stands twice")]
+    DuplicateName,
+    /// The port is written as a text.
+    #[error("the port in [{host:?}, {port:?}] is a text, not a number")]
+    NumericString {
+        /// The first part.
+        host: String,
+        /// The second part.
+        port: String,
+    },
+    /// The pair is neither a host and a port nor anything else.
+    #[error("[{first:?}, {second:?}] is no [host, port] pair")]
+    TwoTexts {
+        /// The first part.
+        first: String,
+        /// The second part.
+        second: String,
+    },
+}
+
+impl TableFault {
+    /// Returns what to write instead, where that can be guessed.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Name(error) => Some(error.help().to_owned()),
+            Self::Endpoint(error) => error.help(),
+            Self::NumericString { host, port } => {
+                let port = port.parse::<u16>().ok()?;
+                Some(format!("write it without quotes: [{host:?}, {port}]"))
+            }
+            Self::TwoTexts { .. } => {
+                Some("a Unix socket is written as a multiaddr: \"/unix/<path>\"".to_owned())
+            }
+            Self::Port(_) | Self::DuplicateName => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Reads a table from JSON, which has the same shapes as TOML.
+    fn table(json: &str) -> Result<EndpointTable, TableErrors> {
+        parse_endpoints(serde_json::from_str::<BTreeMap<String, Written>>(json).unwrap())
+    }
+
+    #[test]
+    fn every_spelling_is_read_and_what_is_empty_is_kept() {
+        let check = |json: &str, expected: &str| {
+            let read = table(json).unwrap_or_else(|errors| panic!("{json}: {errors}"));
+            assert_eq!(serde_json::to_string(&read).unwrap(), expected);
+        };
+        check("{}", "{}");
+        check(r#"{"a":[]}"#, r#"{"a":[]}"#);
+        check(r#"{"a":"/unix/@a"}"#, r#"{"a":["/unix/@a"]}"#);
+        check(r#"{"a":["/unix/@a"]}"#, r#"{"a":["/unix/@a"]}"#);
+        check(r#"{"a":["10.0.0.1",80]}"#, r#"{"a":["/ip4/10.0.0.1/tcp/80"]}"#);
+        check(
+            r#"{"b":[["::1",80],"/memory/7",["Host",0]],"a":[["10.0.0.1",80]]}"#,
+            r#"{"a":["/ip4/10.0.0.1/tcp/80"],"b":["/ip6/::1/tcp/80","/memory/7","/dns/host/tcp/0"]}"#,
+        );
+        // Written three times, bound once.
+        check(
+            r#"{"a":["/unix/run/x","/unix/%2Frun%2Fx",["::1",8],"/ip6/0::1/tcp/8"]}"#,
+            r#"{"a":["/unix/run/x","/ip6/::1/tcp/8"]}"#,
+        );
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let check = |json: &str, expected: &str| {
+            assert_eq!(table(json).unwrap_err().to_string(), expected, "{json}");
+        };
+        check(
+            r#"{"a":["/udp/1",["h",70000],["h","80"]],"b c":"x"}"#,
+            "endpoint 1 of actor `a`: unsupported protocol `udp` in `/udp/1`; \
+             endpoint 2 of actor `a`: 70000 is not a port (0 to 65535); \
+             endpoint 3 of actor `a`: the port in [\"h\", \"80\"] is a text, not a number; \
+             actor `b c`: a name cannot have ' ' in it, as \"b c\" has; \
+             endpoint 1 of actor `b c`: no `/` at the beginning of `x`",
+        );
+        check(
+            r#"{"a":["127.0.0.1","80"]}"#,
+            "endpoint 1 of actor `a`: the port in [\"127.0.0.1\", \"80\"] is a text, not a number",
+        );
+        check(
+            r#"{"a":[["/run","x.sock"]]}"#,
+            "endpoint 1 of actor `a`: [\"/run\", \"x.sock\"] is no [host, port] pair",
+        );
+        let twice = [("a", Written::from("/memory/1")), ("a", Written::from("/memory/2"))];
+        let errors = parse_endpoints(twice).unwrap_err();
+        assert_eq!(errors.to_string(), "actor `a`: its name stands twice");
+    }
+
+    #[test]
+    fn help_says_what_to_write() {
+        let check = |written: WrittenEndpoint, expected: Option<&str>| {
+            assert_eq!(written.read().unwrap_err().help().as_deref(), expected);
+        };
+        let texts = |a: &str, b: &str| WrittenEndpoint::TextPair(a.to_owned(), b.to_owned());
+        check(texts("h", "80"), Some("write it without quotes: [\"h\", 80]"));
+        check(texts("h", "99999"), None);
+        check(
+            texts("/run", "x"),
+            Some("a Unix socket is written as a multiaddr: \"/unix/<path>\""),
+        );
+        check("h:80".into(), Some("did you mean `/dns/h/tcp/80`?"));
+    }
+}
