@@ -1,5 +1,7 @@
 //! What holds for every endpoint, every text and all bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use endpoints::{Endpoint, Name, NamePattern, Written, WrittenEndpoint, parse_endpoints};
