@@ -1,1 +1,65 @@
-//! A typed conversation with one peer.
+//! A typed conversation with one peer: handshake, calls, streams, cancellation.
+//!
+//! A connection has two ends that are alike: either may call the other. What runs it is a
+//! [`Driver`], a future that its owner polls in a task of the owner's own; it ends when the
+//! connection does and says why. What uses it is a [`Portal`], a handle that is cheap to clone.
+//! What the other side may call is a [`Service`].
+//!
+//! ```text
+//!   Portal ──calls──▶ outbox ──┐                    ┌── Driver ──▶ Service
+//!   (any task)                 ├─▶ Driver ══bytes══ │                │
+//!   Portal ◀─answers───────────┘   (one task)       └── replies ◀────┘
+//! ```
+//!
+//! The driver reads whatever has arrived, lets the service answer every call in it, and writes
+//! all answers at once. It knows no names, no addresses and no registry, and does not reconnect.
+//!
+//! ```
+//! use callsign_portal::{NoService, Options, Service, accept, connect};
+//! # use callsign_portal::{Call, Replies};
+//! # use wire::{ErrorKind, RemoteError};
+//!
+//! struct Double;
+//!
+//! impl Service for Double {
+//!     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+//!         match call.args::<i64>() {
+//!             Ok(number) => replies.finish(call.id, &(2 * number)),
+//!             Err(error) => replies.fail(call.id, error),
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (near, far) = tokio::io::duplex(1024);
+//! let (dialed, accepted) = tokio::try_join!(
+//!     connect(near, Options::default(), NoService),
+//!     accept(far, Options::default(), Double),
+//! )?;
+//! let mut drivers = tokio::task::JoinSet::new();
+//! drivers.spawn(dialed.driver);
+//! drivers.spawn(accepted.driver);
+//!
+//! let answer: i64 = dialed.portal.call("double", &21).await?;
+//! assert_eq!(answer, 42);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod driver;
+mod error;
+mod handshake;
+mod heartbeat;
+mod portal;
+mod service;
+mod shared;
+
+pub use driver::Driver;
+pub use error::{CallError, Closed, HandshakeError};
+pub use handshake::{Connected, HANDSHAKE_TIMEOUT, Options, accept, connect};
+pub use heartbeat::Heartbeat;
+pub use portal::{Items, Portal};
+pub use service::{Call, NoService, Replies, Service};

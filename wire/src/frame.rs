@@ -125,6 +125,37 @@ impl Frame<'_> {
     }
 }
 
+/// Appends a [`Frame::Return`] whose body `write` appends in place, so that what is encoded
+/// already is copied once.
+///
+/// # Errors
+///
+/// [`WireError::TooLong`], as [`Frame::encode`]; nothing is appended then.
+pub fn encode_return(
+    bytes: &mut BytesMut,
+    id: CallId,
+    write: impl FnOnce(&mut BytesMut),
+) -> Result<(), WireError> {
+    let start = bytes.len();
+    bytes.put_u32_le(0);
+    bytes.put_slice(b"\x81\xa6return\x82\xa2id");
+    rmp::encode::write_uint(&mut (&mut *bytes).writer(), id)
+        .expect("writing to memory does not fail");
+    // A binary string with a length of 32 bits, which is filled in when it is known.
+    bytes.put_slice(b"\xa4body\xc6\0\0\0\0");
+    let body = bytes.len();
+    write(bytes);
+    let length = (bytes.len() - start - 4) as u64;
+    if length > FRAME_BYTES_MAX as u64 {
+        bytes.truncate(start);
+        return Err(WireError::TooLong { bytes: length });
+    }
+    let body_length = (bytes.len() - body) as u32;
+    bytes[body - 4..body].copy_from_slice(&body_length.to_be_bytes());
+    bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(())
+}
+
 impl<'a> Frame<'a> {
     /// Reads a frame, without its length.
     ///
@@ -163,4 +194,41 @@ pub enum WireError {
     /// The bytes cannot be read.
     #[error("malformed message: {0}")]
     Malformed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_return_written_in_place_reads_as_any_other() {
+        for id in [0, 200, u64::MAX] {
+            let mut bytes = BytesMut::new();
+            encode_return(&mut bytes, id, |bytes| bytes.put_slice(b"body")).unwrap();
+            assert_eq!(bytes[..4], (bytes.len() as u32 - 4).to_le_bytes());
+            assert_eq!(Frame::decode(&bytes[4..]), Ok(Frame::Return { id, body: b"body" }));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_sent() {
+        let mut bytes = BytesMut::from(&b"before"[..]);
+        let body = vec![0; FRAME_BYTES_MAX];
+        assert!(Frame::Return { id: 1, body: &body }.encode(&mut bytes).is_err());
+        assert!(encode_return(&mut bytes, 1, |bytes| bytes.put_slice(&body)).is_err());
+        assert_eq!(bytes, &b"before"[..]);
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_missing_optional_ones_defaulted() {
+        let newer = encode_body(&serde_map([("agent", "callsign/9"), ("mood", "good")]));
+        let hello = decode_body::<Hello>(&newer).unwrap();
+        assert_eq!(hello, Hello { agent: "callsign/9".to_owned(), ..Hello::default() });
+    }
+
+    fn serde_map<const N: usize>(
+        pairs: [(&str, &str); N],
+    ) -> std::collections::BTreeMap<String, String> {
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
 }

@@ -34,6 +34,6 @@ mod record;
 pub mod registrar;
 
 pub use error::{ErrorKind, RemoteError};
-pub use frame::{CallId, Frame, Hello, WireError, decode_body, encode_body};
+pub use frame::{CallId, Frame, Hello, WireError, decode_body, encode_body, encode_return};
 pub use reader::{FRAME_BYTES_MAX, FrameReader};
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

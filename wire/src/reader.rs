@@ -10,9 +10,16 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Finds frames in bytes as they arrive. Memory grows with what has arrived, never with what a
 /// length announces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameReader {
     bytes: BytesMut,
+    frame_bytes_max: usize,
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), frame_bytes_max: FRAME_BYTES_MAX }
+    }
 }
 
 impl FrameReader {
@@ -24,6 +31,11 @@ impl FrameReader {
         }
         self.bytes.reserve(READ_BYTES);
         &mut self.bytes
+    }
+
+    /// Sets the longest frame that is let in, if that is shorter than [`FRAME_BYTES_MAX`].
+    pub fn set_frame_bytes_max(&mut self, bytes: usize) {
+        self.frame_bytes_max = bytes.min(FRAME_BYTES_MAX);
     }
 
     /// Appends bytes that have arrived.
@@ -55,7 +67,7 @@ impl FrameReader {
     pub fn next(&mut self) -> Result<Option<Bytes>, WireError> {
         let Some(header) = self.bytes.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*header) as usize;
-        if length > FRAME_BYTES_MAX {
+        if length > self.frame_bytes_max {
             return Err(WireError::TooLong { bytes: length as u64 });
         }
         if self.bytes.len() < 4 + length {

@@ -1,0 +1,78 @@
+//! How a conversation fails.
+
+use std::{io, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use wire::{RemoteError, WireError, preface::PrefaceError};
+
+/// Why a connection ended.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// This side closed it, or dropped its driver.
+    #[error("the connection was closed on this side")]
+    Here,
+    /// The other side closed it.
+    #[error("the peer closed the connection")]
+    ByPeer,
+    /// The other side closed it, and said why.
+    #[error("the peer closed the connection: {0}")]
+    Goodbye(String),
+    /// The other side gave no sign of life.
+    #[error("the peer was silent for {0:?}")]
+    Silent(Duration),
+    /// The other side sent what the protocol does not allow.
+    #[error("the peer broke the protocol")]
+    Protocol(#[source] WireError),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] Arc<io::Error>),
+}
+
+impl From<io::Error> for Closed {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(Arc::new(error))
+    }
+}
+
+/// Why a call has no result.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The other side says so.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The connection ended first. Whether the call was carried out is not known.
+    #[error("the connection ended before the answer came")]
+    Closed(#[source] Closed),
+    /// The call is too long to be sent.
+    #[error("the call is too long to be sent")]
+    TooLong(#[source] WireError),
+    /// The answer is not what was expected.
+    #[error("the answer cannot be read")]
+    Unreadable(#[source] WireError),
+}
+
+/// Why a conversation did not begin.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The other side did not speak in time.
+    #[error("the peer did not complete the handshake within {0:?}")]
+    TimedOut(Duration),
+    /// The other side went away.
+    #[error("the peer closed the connection during the handshake")]
+    Closed,
+    /// The other side closed the connection, and said why.
+    #[error("the peer refused the connection: {0}")]
+    Refused(String),
+    /// The other side speaks another protocol, or another version of this one.
+    #[error(transparent)]
+    Preface(#[from] PrefaceError),
+    /// The other side sent what the protocol does not allow.
+    #[error("the peer broke the protocol")]
+    Protocol(#[from] WireError),
+    /// The connection broke.
+    #[error("the connection broke during the handshake")]
+    Broken(#[from] io::Error),
+}

@@ -1,0 +1,128 @@
+//! What the other side may call.
+
+use std::task::Context;
+
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use wire::{CallId, ErrorKind, Frame, RemoteError, WireError, encode_body, encode_return};
+
+/// What the other side may call. The driver hands over each call as it comes and goes on at
+/// once: a service never waits. An answer that takes longer is kept by the service and written
+/// when the driver [pumps](Self::pump) it.
+pub trait Service {
+    /// Takes a call. Every call is to be answered exactly once, now or later, unless it is
+    /// [cancelled](Self::cancel).
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies);
+
+    /// Takes note that the caller allows so many more items.
+    fn credit(&mut self, id: CallId, items: u32, replies: &mut Replies) {
+        _ = (id, items, replies);
+    }
+
+    /// Ends a call that is not answered yet; one that is unknown was answered already.
+    fn cancel(&mut self, id: CallId, replies: &mut Replies) {
+        _ = (id, replies);
+    }
+
+    /// Writes what has become ready, and keeps the waker for what will.
+    fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
+        _ = (cx, replies);
+    }
+}
+
+/// Lets nothing be called.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoService;
+
+impl Service for NoService {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        replies.fail(call.id, call.unknown());
+    }
+}
+
+/// A call from the other side.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// By what to answer.
+    pub id: CallId,
+    /// What to do.
+    pub method: &'a str,
+    /// With what, encoded.
+    pub body: &'a [u8],
+}
+
+impl<'a> Call<'a> {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    ///
+    /// A [`RemoteError`] for the caller, when they are not what the method takes.
+    pub fn args<T: Deserialize<'a>>(&self) -> Result<T, RemoteError> {
+        wire::decode_body(self.body).map_err(|error| {
+            let message = format!("the arguments of `{}` cannot be read: {error}", self.method);
+            RemoteError::new(ErrorKind::Invalid, message)
+        })
+    }
+
+    /// Returns the answer to a method that does not exist.
+    pub fn unknown(&self) -> RemoteError {
+        let message = format!("nothing called {:?} can be called here", self.method);
+        RemoteError::new(ErrorKind::NoSuchMethod, message)
+    }
+}
+
+/// Answers on their way to the other side.
+#[derive(Debug, Default)]
+pub struct Replies {
+    pub(crate) bytes: BytesMut,
+}
+
+impl Replies {
+    /// Ends a call with its result.
+    pub fn finish<T: Serialize + ?Sized>(&mut self, id: CallId, result: &T) {
+        self.push(id, Frame::Return { id, body: &encode_body(result) });
+    }
+
+    /// Ends a call with a result that `write` appends, encoded already.
+    pub fn finish_with(&mut self, id: CallId, write: impl FnOnce(&mut BytesMut)) {
+        if let Err(error) = encode_return(&mut self.bytes, id, write) {
+            self.fail(id, too_long(&error));
+        }
+    }
+
+    /// Ends a call with an error.
+    pub fn fail(&mut self, id: CallId, error: RemoteError) {
+        self.push(id, Frame::Error { id, error });
+    }
+
+    /// Says that a call which goes on for longer has begun.
+    pub fn started<T: Serialize + ?Sized>(&mut self, id: CallId, value: &T) {
+        self.push(id, Frame::Started { id, body: &encode_body(value) });
+    }
+
+    /// Sends one value of a call's stream. The caller must have given credit for it.
+    pub fn item<T: Serialize + ?Sized>(&mut self, id: CallId, value: &T) {
+        self.push(id, Frame::Item { id, body: &encode_body(value) });
+    }
+
+    /// Tells whether so much waits to be written that more had better wait too.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= REPLY_BYTES_MAX
+    }
+
+    fn push(&mut self, id: CallId, frame: Frame<'_>) {
+        if let Err(error) = frame.encode(&mut self.bytes) {
+            Frame::Error { id, error: too_long(&error) }
+                .encode(&mut self.bytes)
+                .expect("the error is short");
+        }
+    }
+}
+
+/// How much may wait to be written before calls wait in the kernel's buffers instead. A peer
+/// that asks and does not read costs no more than this and one answer.
+pub(crate) const REPLY_BYTES_MAX: usize = 256 * 1024;
+
+fn too_long(error: &WireError) -> RemoteError {
+    RemoteError::new(ErrorKind::LimitReached, format!("the answer is too long: {error}"))
+}

@@ -1,0 +1,271 @@
+//! Two ends of a conversation, over memory.
+
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+use std::{collections::BTreeMap, task::Context, time::Duration};
+
+use bytes::BytesMut;
+use callsign_portal::{
+    Call, CallError, Closed, Connected, HandshakeError, Heartbeat, NoService, Options, Portal,
+    Replies, Service, accept, connect,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::mpsc,
+    task::JoinSet,
+    time::timeout,
+};
+use wire::{CallId, ErrorKind, Frame, FrameReader, preface};
+
+/// Echoes, counts, or waits for ever; tells of cancelled calls.
+struct Playground {
+    streams: BTreeMap<CallId, Counting>,
+    cancelled: mpsc::Sender<CallId>,
+}
+
+struct Counting {
+    next: u64,
+    until: u64,
+    credit: u32,
+}
+
+impl Service for Playground {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        match call.method {
+            "echo" => replies.finish_with(call.id, |bytes| bytes.extend_from_slice(call.body)),
+            "wait" => {}
+            "count" => match call.args::<u64>() {
+                Ok(until) => {
+                    replies.started(call.id, &until);
+                    self.streams.insert(call.id, Counting { next: 0, until, credit: 0 });
+                }
+                Err(error) => replies.fail(call.id, error),
+            },
+            _ => replies.fail(call.id, call.unknown()),
+        }
+    }
+
+    fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
+        self.streams.entry(id).and_modify(|it| it.credit += items);
+    }
+
+    fn cancel(&mut self, id: CallId, _: &mut Replies) {
+        self.streams.remove(&id);
+        self.cancelled.try_send(id).unwrap();
+    }
+
+    fn pump(&mut self, _: &mut Context<'_>, replies: &mut Replies) {
+        self.streams.retain(|id, stream| {
+            while stream.credit > 0 && stream.next < stream.until {
+                replies.item(*id, &stream.next);
+                stream.next += 1;
+                stream.credit -= 1;
+            }
+            if stream.next == stream.until {
+                replies.finish(*id, &());
+            }
+            stream.next < stream.until
+        });
+    }
+}
+
+struct Ends {
+    portal: Portal,
+    cancelled: mpsc::Receiver<CallId>,
+    drivers: JoinSet<Closed>,
+}
+
+async fn begin() -> Ends {
+    let (near, far) = duplex(4096);
+    let (cancelled_sender, cancelled) = mpsc::channel(16);
+    let service = Playground { streams: BTreeMap::new(), cancelled: cancelled_sender };
+    let (dialed, accepted) = tokio::try_join!(
+        connect(near, Options::default(), NoService),
+        accept(far, Options::default(), service),
+    )
+    .unwrap();
+    let mut drivers = JoinSet::new();
+    drivers.spawn(dialed.driver);
+    drivers.spawn(accepted.driver);
+    Ends { portal: dialed.portal, cancelled, drivers }
+}
+
+#[tokio::test]
+async fn calls_are_answered_in_any_number() {
+    let ends = begin().await;
+    let mut calls = JoinSet::new();
+    for number in 0..3000_u64 {
+        let portal = ends.portal.clone();
+        calls.spawn(async move { portal.call::<u64>("echo", &number).await.unwrap() == number });
+    }
+    assert!(calls.join_all().await.into_iter().all(|it| it));
+
+    let error = ends.portal.call::<u64>("dance", &()).await.unwrap_err();
+    assert!(matches!(error, CallError::Remote(it) if it.kind == ErrorKind::NoSuchMethod));
+    let error = ends.portal.call::<u64>("count", &"many").await.unwrap_err();
+    assert!(matches!(error, CallError::Remote(it) if it.kind == ErrorKind::Invalid));
+    let error = ends.portal.call::<u64>("echo", &"text").await.unwrap_err();
+    assert!(matches!(error, CallError::Unreadable(_)));
+}
+
+#[tokio::test]
+async fn items_flow_by_credit_and_all_arrive() {
+    let ends = begin().await;
+    for window in [1, 2, 7, 64] {
+        let (started, mut items) =
+            ends.portal.stream::<u64, u64>("count", &1000_u64, window).await.unwrap();
+        assert_eq!(started, 1000);
+        for expected in 0..1000 {
+            assert_eq!(items.next().await.unwrap(), Some(expected));
+        }
+        assert_eq!(items.next().await.unwrap(), None);
+        assert_eq!(items.next().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_cancelled() {
+    let mut ends = begin().await;
+    let call = ends.portal.call::<()>("wait", &());
+    assert!(timeout(Duration::from_millis(1), call).await.is_err());
+    assert!(ends.cancelled.recv().await.is_some());
+
+    let (_, items) = ends.portal.stream::<u64, u64>("count", &u64::MAX, 4).await.unwrap();
+    drop(items);
+    assert!(ends.cancelled.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn a_goodbye_reaches_the_other_side_and_ends_what_waits() {
+    let mut ends = begin().await;
+    let portal = ends.portal.clone();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { portal.call::<()>("wait", &()).await });
+    tokio::task::yield_now().await;
+
+    ends.portal.close("done");
+    let mut reasons = Vec::new();
+    while let Some(closed) = ends.drivers.join_next().await {
+        reasons.push(closed.unwrap().to_string());
+    }
+    reasons.sort();
+    let expected =
+        ["the connection was closed on this side", "the peer closed the connection: done"];
+    assert_eq!(reasons, expected);
+    assert!(matches!(waiting.join_next().await, Some(Ok(Err(CallError::Closed(_))))));
+    assert!(matches!(ends.portal.call::<()>("echo", &()).await, Err(CallError::Closed(_))));
+    assert!(matches!(ends.portal.closed().await, Closed::Here));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hostile_handshakes_end_with_a_reason() {
+    let oversized = [&preface::preface()[..], &u32::MAX.to_le_bytes()].concat();
+    let ping = {
+        let mut bytes = BytesMut::from(&preface::preface()[..]);
+        Frame::Ping { nonce: 1 }.encode(&mut bytes).unwrap();
+        bytes.to_vec()
+    };
+    let newer = b"\xC5SGN\r\n\x09\x00".to_vec();
+    let check = async |bytes: &[u8], stays: bool, expected: &str| {
+        let (near, mut far) = duplex(4096);
+        far.write_all(bytes).await.unwrap();
+        let far = stays.then_some(far);
+        let result = accept(near, Options::default(), NoService).await;
+        assert_eq!(result.map(drop).unwrap_err().to_string(), expected);
+        drop(far);
+    };
+    let other = "the peer does not speak callsign's protocol";
+    check(b"GET / HTTP/1.1\r\n\r\n", true, other).await;
+    check(b"\x16\x03\x01\x02", true, other).await;
+    check(b"\xFF", true, other).await;
+    let version = "the peer speaks version 9 of callsign's protocol, and this is version 1";
+    check(&newer, true, version).await;
+    check(&oversized, true, "the peer broke the protocol").await;
+    check(&ping, true, "the peer broke the protocol").await;
+    check(b"\xC5SG", true, "the peer did not complete the handshake within 5s").await;
+    check(b"", true, "the peer did not complete the handshake within 5s").await;
+    check(&preface::preface(), false, "the peer closed the connection during the handshake").await;
+}
+
+#[tokio::test]
+async fn another_version_is_told_ours() {
+    let (near, mut far) = duplex(4096);
+    far.write_all(b"\xC5SGN\r\n\x09\x00").await.unwrap();
+    let result = accept(near, Options::default(), NoService).await;
+    assert!(matches!(result, Err(HandshakeError::Preface(_))));
+    let mut said = Vec::new();
+    far.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, preface::preface());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_given_up() {
+    let (near, far) = duplex(4096);
+    let options = Options { heartbeat: Some(Heartbeat::default()), ..Options::default() };
+    let (dialed, accepted) = tokio::try_join!(
+        connect(near, options, NoService),
+        accept(far, Options::default(), NoService),
+    )
+    .unwrap();
+    // The other end is never polled, as if its process were stopped.
+    let Connected { driver: stopped, .. } = accepted;
+    assert!(matches!(dialed.driver.await, Closed::Silent(it) if it == Duration::from_secs(3)));
+    drop(stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_is_kept_however_idle() {
+    let (near, far) = duplex(4096);
+    let options = Options { heartbeat: Some(Heartbeat::default()), ..Options::default() };
+    let (dialed, accepted) = tokio::try_join!(
+        connect(near, options, NoService),
+        accept(far, Options::default(), NoService),
+    )
+    .unwrap();
+    let mut drivers = JoinSet::new();
+    drivers.spawn(accepted.driver);
+    assert!(timeout(Duration::from_secs(3600), dialed.driver).await.is_err());
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_and_does_not_read_is_not_listened_to() {
+    let (near, far) = duplex(64 * 1024);
+    let (cancelled, _receiver) = mpsc::channel(1);
+    let service = Playground { streams: BTreeMap::new(), cancelled };
+    let (mut raw, accepted) = tokio::join!(greet(near), accept(far, Options::default(), service));
+    let mut drivers = JoinSet::new();
+    drivers.spawn(accepted.unwrap().driver);
+
+    let mut calls = BytesMut::new();
+    for id in 0..64 {
+        Frame::Call { id, method: "echo", body: &[0; 64 * 1024] }.encode(&mut calls).unwrap();
+    }
+    let mut sent = 0;
+    while let Ok(written) = timeout(Duration::from_millis(100), raw.write(&calls[sent..])).await {
+        sent += written.unwrap();
+    }
+    assert!(sent < 2 * 1024 * 1024, "{sent} bytes were taken in");
+
+    // Once it reads, it gets every answer.
+    let (mut read, mut write) = tokio::io::split(raw);
+    let writing = async { write.write_all(&calls[sent..]).await.unwrap() };
+    let reading = async {
+        let (mut reader, mut answers) = (FrameReader::default(), 0);
+        let mut greeting = [0; preface::PREFACE_BYTES];
+        read.read_exact(&mut greeting).await.unwrap();
+        while answers < 64 {
+            assert_ne!(read.read_buf(reader.buffer()).await.unwrap(), 0);
+            while let Some(frame) = reader.next().unwrap() {
+                answers += usize::from(matches!(Frame::decode(&frame), Ok(Frame::Return { .. })));
+            }
+        }
+    };
+    tokio::join!(writing, reading);
+}
+
+async fn greet(mut io: DuplexStream) -> DuplexStream {
+    let mut bytes = BytesMut::from(&preface::preface()[..]);
+    Frame::Hello(Box::default()).encode(&mut bytes).unwrap();
+    io.write_all(&bytes).await.unwrap();
+    io
+}
