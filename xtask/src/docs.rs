@@ -105,7 +105,7 @@ fn changes() -> Result<Vec<Change>> {
     for Generated { args, place } in GENERATED {
         let (mut on_disk, generated) = match place {
             Place::File(path) => {
-                let text = output(Command::new(&binary).args(*args))?;
+                let text = output(&binary, args)?;
                 let path = PathBuf::from(path);
                 let on_disk = fs::read(&path).ok().map(|text| (path.clone(), text));
                 (on_disk.into_iter().collect(), BTreeMap::from([(path, text)]))
@@ -115,7 +115,8 @@ fn changes() -> Result<Vec<Change>> {
                 remove_folder(&scratch)?;
                 fs::create_dir(&scratch)
                     .with_context(|| format!("cannot make {}", scratch.display()))?;
-                output(Command::new(&binary).args(*args).arg("--out").arg(&scratch))?;
+                let out = scratch.to_str().context("the build folder's path is no text")?;
+                output(&binary, &[*args, &["--out", out]].concat())?;
                 let generated = read_folder(&scratch, Path::new(path))?;
                 remove_folder(&scratch)?;
                 (read_folder(Path::new(path), Path::new(path))?, generated)
@@ -133,25 +134,28 @@ fn changes() -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Builds the binary and returns its path: it lies beside this one. The packages and features are
-/// those of the tests, so that nothing is compiled for this alone.
+/// Builds the binary and returns its path: it lies beside this one.
 fn build() -> Result<PathBuf> {
-    Step::cargo("the binary", "build --workspace --all-features --bins").run()?;
+    // With the tests, dependencies get the very features that `cargo xtask test` gives them;
+    // without, everything would be compiled once more.
+    Step::cargo("the binary", "build --workspace --all-features --bins --tests").run()?;
     let own = env::current_exe().context("cannot tell where this binary lies")?;
     Ok(own.with_file_name("callsign"))
 }
 
-/// Runs a command that generates, and returns what it writes to its standard output.
-fn output(command: &mut Command) -> Result<Vec<u8>> {
-    // Nothing of this machine may get into a document.
-    let output = command
+/// Runs a command of the binary, and returns what it writes to its standard output.
+fn output(binary: &Path, args: &[&str]) -> Result<Vec<u8>> {
+    let command = || format!("callsign {}", args.join(" "));
+    let output = Command::new(binary)
+        .args(args)
+        // Nothing of this machine may get into a document.
         .env_clear()
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
+        .with_context(|| format!("cannot start `{}`", command()))?;
     if !output.status.success() {
-        bail!("{command:?} failed ({})", output.status);
+        bail!("`{}` failed ({})", command(), output.status);
     }
     Ok(output.stdout)
 }

@@ -5,7 +5,7 @@
 //! no other crate of the workspace, so that it can be built when they can not.
 //!
 //! - [`ci`] is the list of everything that must hold before a change lands.
-//! - [`test`] runs the tests, after [`tools`] has looked for the programs that they start.
+//! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start.
 //! - [`docs`] writes the documents that the `callsign` binary makes of itself.
 //! - [`step::Step`] is one command line, which all of these are made of.
 

@@ -17,15 +17,12 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
     if has_subcommand("nextest") {
         // It bounds each test in time, and fails one that leaves a process behind
-        // (`.config/nextest.toml`).
+        // (`.config/nextest.toml`). Examples in the documentation are beyond it.
         Step::cargo("tests", "nextest run --workspace --all-features").args(extra).run()?;
+        Step::cargo("documentation tests", "test --workspace --all-features --doc").run()?;
     } else {
         eprintln!("xtask: cargo-nextest is not installed, so `cargo test` runs the tests");
-        // The examples in the documentation are left to the step below.
-        Step::cargo("tests", "test --workspace --all-features --no-fail-fast --lib --bins --tests")
-            .args(extra)
-            .run()?;
+        Step::cargo("tests", "test --workspace --all-features --no-fail-fast").args(extra).run()?;
     }
-    Step::cargo("documentation tests", "test --workspace --all-features --doc").run()?;
     Ok(())
 }

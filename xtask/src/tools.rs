@@ -14,16 +14,17 @@ pub(crate) fn provide() {
     if missing.is_empty() {
         return;
     }
-    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     match why_not_installable() {
-        None => install(&packages),
-        Some(reason) => {
-            eprintln!("xtask: not installing {}: {reason}", packages.join(", "));
-        }
+        None => install(&packages(&missing)),
+        Some(reason) => eprintln!("xtask: programs that tests start cannot be installed: {reason}"),
     }
-    for tool in self::missing() {
+
+    let missing = self::missing();
+    for tool in &missing {
         eprintln!("xtask: `{}` is missing: {}", tool.program, tool.without);
-        eprintln!("       to have it on Debian: apt-get install {}", tool.package);
+    }
+    if !missing.is_empty() {
+        eprintln!("xtask: on Debian: apt-get install {}", packages(&missing).join(" "));
     }
 }
 
@@ -69,6 +70,10 @@ fn is_on_path(program: &str) -> bool {
         fs::metadata(folder.join(program))
             .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     })
+}
+
+fn packages(missing: &[&Tool]) -> Vec<&'static str> {
+    missing.iter().map(|tool| tool.package).collect()
 }
 
 fn why_not_installable() -> Option<&'static str> {
