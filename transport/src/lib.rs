@@ -1,1 +1,60 @@
 //! Bytes between processes: listen, dial, and what this machine says of itself.
+//!
+//! This crate turns an [`Endpoint`](endpoints::Endpoint) into a stream of bytes, over Unix
+//! sockets, TCP or memory, and reads from the machine what proves that an endpoint is near. It
+//! does not know what the bytes mean (that is `wire`), does not choose among endpoints (that is
+//! `discovery`), and does not know names (that is `registrar`). It speaks no TLS.
+//!
+//! - [`Listener`] binds an endpoint, accepts, and says what is to be published of it.
+//! - [`dial`] connects to an endpoint; [`dial_stamped`] only to the very socket that was stamped.
+//! - [`Stream`] is one connection, and [`Peer`] what the machine says of its other end.
+//! - [`here`], [`stamp`] and [`look`] say where this process stands, for `endpoints::rank`.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `listen` | one listener over every transport; what it publishes |
+//! | `dial` | one dialer over every transport; why a dial failed |
+//! | `stream` | one connection over every transport; its peer |
+//! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
+//! | `tcp` | from a host to addresses, and Happy Eyeballs |
+//! | `memory` | the table of places within this process |
+//! | `here` | this kernel, network namespace, process and interfaces, as stamps |
+//! | `folder` | the folder for sockets of this user |
+//! | `linux` | all that only Linux has, and the only `unsafe` code |
+//!
+//! ```
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use transport::{Listener, dial};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+//! let mut caller = dial(listener.bound()).await?;
+//! let mut called = listener.accept().await?;
+//!
+//! caller.write_all(b"hello").await?;
+//! let mut heard = [0; 5];
+//! called.read_exact(&mut heard).await?;
+//! assert_eq!(&heard, b"hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod claim;
+mod dial;
+mod folder;
+mod here;
+mod linux;
+mod listen;
+mod memory;
+mod stream;
+mod tcp;
+
+pub use claim::Holder;
+pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
+pub use folder::{RuntimeDirError, runtime_dir};
+pub use here::{expand, here, look, stamp};
+pub use linux::{PeerProcess, die_with_parent, raise_descriptor_limit};
+pub use listen::{BindError, Listener};
+pub use stream::{Peer, Stream};
+pub use tcp::ResolveError;

@@ -1,0 +1,331 @@
+//! Who may have a socket path.
+//!
+//! A socket file outlives the process that made it, and then keeps the next one from binding.
+//! To remove it safely one must know that nobody listens, and that nobody else is about to
+//! remove or bind it as well. So whoever binds a path first takes an exclusive lock (`flock`) on
+//! `<path>.lock`, keeps it for as long as it listens, and lets the kernel give it back when the
+//! process dies, however it dies:
+//!
+//! ```text
+//! open <path>.lock ── flock ──┬─ held by another ── who? ──────────────────── in use
+//!        ^                    └─ ours ── is it still the file of that name?
+//!        └───────────── no ─────────────────┤
+//!                                           └─ yes ── what is at <path>?
+//!                                       nothing ─────────────────────────── bind
+//!                                       a socket ── connect ── refused ──── unlink, bind
+//!                                                      └────── answers ──── in use
+//!                                       anything else ───────────────────── not a socket
+//! ```
+//!
+//! Why not just unlink and bind? Two that start at once would both see a dead file; the slower
+//! would then unlink the socket that the faster has bound. Why not the lock alone? Programs that
+//! know nothing of it have sockets too.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    time::{Duration, SystemTime},
+};
+
+use endpoints::{SocketId, UnixPath};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::sleep,
+};
+
+use crate::{
+    linux::{self, Handle, Kind},
+    listen::BindError,
+};
+
+/// A socket path that this process has. Dropping it removes the files that this process made,
+/// and nothing that has come in their place.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// `None` once it has been removed.
+    socket: Option<SocketId>,
+    lock: Lock,
+}
+
+impl Claim {
+    /// Takes a path and listens on it.
+    pub(crate) async fn bind(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
+        let (folder, name) = path
+            .as_path()
+            .parent()
+            .zip(path.as_path().file_name())
+            .expect("the path of a socket is absolute and has a last part");
+        let folder_handle = Handle::open_folder(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                BindError::NoFolder { folder: folder.to_owned() }
+            }
+            _ => BindError::from_io(error, || format!("open the folder `{}`", folder.display())),
+        })?;
+        let lock = Lock::take(folder_handle, name, path).await?;
+        clear(&lock, path).await?;
+
+        let is_short = path.as_str().len() <= SUN_PATH_BYTES_MAX;
+        let listener = if is_short {
+            UnixListener::bind(path.as_path())
+        } else {
+            UnixListener::bind(lock.folder.path().join(name))
+        };
+        let fail = |error| {
+            BindError::from_io(error, || format!("make a socket in `{}`", folder.display()))
+        };
+        let listener = listener.map_err(fail)?;
+        let kind = Handle::open_in(&lock.folder, name).and_then(|it| it.kind()).map_err(fail)?;
+        match kind {
+            Kind::Socket(id) => Ok((Self { socket: Some(id), lock }, listener)),
+            Kind::Other(found) => Err(BindError::NotASocket { found }),
+        }
+    }
+
+    /// Returns which socket was bound.
+    pub(crate) fn socket(&self) -> Option<SocketId> {
+        self.socket
+    }
+
+    /// Removes the socket file, if it is still the one that was bound.
+    pub(crate) fn release(&mut self) -> io::Result<()> {
+        match self.socket.take() {
+            // A fork has a copy of the claim, and no right to what it stands for.
+            Some(socket) if self.lock.pid == std::process::id() => {
+                unlink_socket(&self.lock.folder, &self.lock.socket_name, socket)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Err(error) = self.release() {
+            tracing::warn!(name = ?self.lock.socket_name, %error, "a socket file is left behind");
+        }
+    }
+}
+
+/// Who has an endpoint that somebody else wants to bind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// The number of its process, as that process sees it, unless it is hidden from here.
+    pub pid: Option<i32>,
+    /// Its user.
+    pub uid: u32,
+    /// Since when, where it is known.
+    pub since: Option<SystemTime>,
+}
+
+impl Holder {
+    /// Returns who listens at the other end of `stream`.
+    pub(crate) fn of(stream: &UnixStream) -> Option<Self> {
+        let credentials = stream.peer_cred().ok()?;
+        let pid = credentials.pid().filter(|pid| *pid != 0);
+        Some(Self { pid, uid: credentials.uid(), since: None })
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid} of user {}", self.uid)?,
+            None => write!(f, "a process of user {}", self.uid)?,
+        }
+        match self.since {
+            Some(since) => write!(f, " since {}", humantime::format_rfc3339_seconds(since)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The lock beside a socket path, held. Dropping it removes the file and gives the lock back.
+#[derive(Debug)]
+struct Lock {
+    folder: Handle,
+    socket_name: OsString,
+    name: OsString,
+    file: File,
+    /// The process that holds it: a fork has a copy of this, but holds nothing.
+    pid: u32,
+}
+
+impl Lock {
+    async fn take(folder: Handle, socket_name: &OsStr, path: &UnixPath) -> Result<Self, BindError> {
+        let mut name = socket_name.to_owned();
+        name.push(".lock");
+        let fail = |error| BindError::from_io(error, || format!("lock `{}.lock`", path.as_str()));
+
+        let mut looks_left = HOLDER_LOOKS;
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // A user who could open the file could lock it, and keep the owner from coming back.
+            let mode = Mode::RUSR | Mode::WUSR;
+            let file = rustix::fs::openat(&folder, &name, flags, mode);
+            let file = File::from(file.map_err(|error| fail(error.into()))?);
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_named(&file, &folder, &name).map_err(fail)? => {
+                    write_holder(&file).map_err(fail)?;
+                    let socket_name = socket_name.to_owned();
+                    return Ok(Self { folder, socket_name, name, file, pid: std::process::id() });
+                }
+                // Its last holder removed it after it was opened here, and before it was locked.
+                Ok(()) => continue,
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(fail(error.into())),
+            }
+            // What is written is the last holder's until the present one has written its own.
+            let (holder, is_current) = read_holder(&file);
+            if is_current || looks_left == 0 {
+                return Err(BindError::InUse { holder });
+            }
+            looks_left -= 1;
+            sleep(HOLDER_PAUSE).await;
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            return;
+        }
+        // Removed while it is locked, or else another might already have it.
+        let removed = is_named(&self.file, &self.folder, &self.name).and_then(|is_ours| {
+            if is_ours {
+                rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty())?;
+            }
+            Ok(())
+        });
+        if let Err(error) = removed {
+            tracing::warn!(name = ?self.name, %error, "a lock file is left behind");
+        }
+    }
+}
+
+/// Makes room at the path: removes a socket that nobody listens on, and nothing else.
+async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError> {
+    let fail = |error| BindError::from_io(error, || format!("look at `{}`", path.as_str()));
+
+    let file = match Handle::open_in(&lock.folder, &lock.socket_name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(fail)?,
+    };
+    let socket = match file.kind().map_err(fail)? {
+        Kind::Socket(socket) => socket,
+        Kind::Other(found) => return Err(BindError::NotASocket { found }),
+    };
+    match UnixStream::connect(file.path()).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
+                BindError::from_io(error, || format!("remove the dead socket `{}`", path.as_str()))
+            })
+        }
+        Ok(stream) => Err(BindError::InUse { holder: Holder::of(&stream) }),
+        // Its queue is full, or it is a socket of another type: it lives all the same.
+        Err(error)
+            if error.kind() == io::ErrorKind::WouldBlock
+                || error.raw_os_error() == Some(libc::EPROTOTYPE) =>
+        {
+            Err(BindError::InUse { holder: None })
+        }
+        Err(error) => Err(fail(error)),
+    }
+}
+
+/// Removes the socket of that name, if it is still `expected`.
+fn unlink_socket(folder: &Handle, name: &OsStr, expected: SocketId) -> io::Result<()> {
+    let file = match Handle::open_in(folder, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    if file.kind()? == Kind::Socket(expected) {
+        rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Tells whether `name` still leads to `file`.
+fn is_named(file: &File, folder: &Handle, name: &OsStr) -> io::Result<bool> {
+    let held = rustix::fs::fstat(file)?;
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes down who holds the lock, for people and for those who come too late.
+fn write_holder(file: &File) -> io::Result<()> {
+    let pid = std::process::id();
+    let uid = rustix::process::geteuid().as_raw();
+    let started = linux::process_started(pid as i32).unwrap_or(0);
+    let since = humantime::format_rfc3339_seconds(SystemTime::now());
+    let text = format!("pid {pid}\nuid {uid}\nsince {since}\nstarted {started}\n");
+    file.set_len(0)?;
+    file.write_all_at(text.as_bytes(), 0)
+}
+
+/// Reads who holds the lock, and whether that is sure: the process lives, and is the same one
+/// that wrote it.
+fn read_holder(file: &File) -> (Option<Holder>, bool) {
+    let mut text = String::new();
+    // No more is read than was ever written, whatever the file has become.
+    if file.take(HOLDER_BYTES_MAX).read_to_string(&mut text).is_err() {
+        return (None, false);
+    }
+    let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    let pid = field("pid").and_then(|it| it.parse().ok());
+    let Some(uid) = field("uid").and_then(|it| it.parse().ok()) else { return (None, false) };
+    let since = field("since").and_then(|it| humantime::parse_rfc3339(it).ok());
+    // It is written last: a text without it is not whole.
+    let started: Option<u64> = field("started").and_then(|it| it.parse().ok());
+    let is_current = started.is_some() && pid.and_then(linux::process_started) == started;
+    (Some(Holder { pid, uid, since }), is_current)
+}
+
+/// The longest path that `sun_path` holds beside its closing NUL.
+const SUN_PATH_BYTES_MAX: usize = 107;
+
+/// How often the holder of a lock is looked for before it is reported as it was last written.
+/// Between taking a lock and writing it down lie microseconds; together with [`HOLDER_PAUSE`]
+/// this bounds at a quarter of a second what a late starter waits where the holder's process is
+/// not to be seen, in another PID namespace.
+const HOLDER_LOOKS: u32 = 50;
+
+/// The pause between two such looks.
+const HOLDER_PAUSE: Duration = Duration::from_millis(5);
+
+/// The most that is read of a lock file: four short lines.
+const HOLDER_BYTES_MAX: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_read_as_written_and_believed_only_while_it_lives() {
+        let own = std::process::id();
+        let started = linux::process_started(own as i32).unwrap();
+        let check = |text: &str, expected: Option<&str>, is_current: bool| {
+            let file = tempfile::tempfile().unwrap();
+            file.write_all_at(text.as_bytes(), 0).unwrap();
+            let (holder, current) = read_holder(&file);
+            assert_eq!(holder.map(|it| it.to_string()).as_deref(), expected, "{text:?}");
+            assert_eq!(current, is_current, "{text:?}");
+        };
+        let since = "since 2026-11-22T22:59:03Z";
+        let whole = format!("process {own} of user 7 since 2026-11-22T22:59:03Z");
+        check(&format!("pid {own}\nuid 7\n{since}\nstarted {started}\n"), Some(&whole), true);
+        check(&format!("pid {own}\nuid 7\n{since}\nstarted 1\n"), Some(&whole), false);
+        check(&format!("pid {own}\nuid 7\n{since}\n"), Some(&whole), false);
+        check("pid 2147483647\nuid 7\nstarted 1\n", Some("process 2147483647 of user 7"), false);
+        check("uid 7\n", Some("a process of user 7"), false);
+        check("", None, false);
+        check("\u{fffd} nonsense", None, false);
+    }
+}

@@ -1,0 +1,221 @@
+//! One dialer over every transport, and why a dial failed.
+
+use std::{io, path::Path, time::Duration};
+
+use endpoints::{Endpoint, SocketId, Stamped, UnixAddress, UnixPath};
+use thiserror::Error;
+use tokio::{
+    net::UnixStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    linux::{Handle, Kind},
+    memory,
+    stream::Stream,
+    tcp::{self, ResolveError},
+};
+
+/// Connects to an endpoint, within [`DIAL_TIMEOUT`].
+///
+/// # Errors
+///
+/// [`DialError`] tells what happened.
+///
+/// # Cancel safety
+///
+/// Cancel safe: dropping the future drops what it has begun. A lookup of a host name runs to its
+/// end on a thread of its own, and is then thrown away.
+pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
+    dial_within(endpoint, DIAL_TIMEOUT).await
+}
+
+/// Connects to an endpoint within `limit`. One that is busy is tried again until then; with a
+/// limit of zero it is tried once.
+///
+/// # Errors
+///
+/// [`DialError`] tells what happened.
+///
+/// # Cancel safety
+///
+/// Cancel safe, as [`dial`] is.
+pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream, DialError> {
+    dial_expecting(endpoint, None, limit).await
+}
+
+/// Connects to an endpoint within `limit`; where it is a path whose socket is stamped, to that
+/// socket and no other.
+///
+/// # Errors
+///
+/// [`DialError`] tells what happened.
+///
+/// # Cancel safety
+///
+/// Cancel safe, as [`dial`] is.
+pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, DialError> {
+    dial_expecting(&stamped.endpoint, stamped.stamp.socket, limit).await
+}
+
+/// Connects to the socket at a path, within [`DIAL_TIMEOUT`]; if one is expected, to that one
+/// and no other.
+///
+/// The file is opened, looked at and connected to by one descriptor. So whatever is put in its
+/// place meanwhile is not reached, and the path may be longer than `sun_path`.
+///
+/// # Errors
+///
+/// [`DialError`] tells what happened.
+///
+/// # Cancel safety
+///
+/// Cancel safe, as [`dial`] is.
+pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<Stream, DialError> {
+    let dialing = connect_path(path, expected);
+    timeout(DIAL_TIMEOUT, dialing).await.unwrap_or(Err(DialError::Busy))
+}
+
+/// How long [`dial`] waits. A lost first packet of TCP is sent again after 1, 3 and 7 seconds;
+/// who has not answered by then will hardly do so.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why an endpoint could not be dialed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// Nobody listens there, though the address is good.
+    #[error("connection refused: nobody listens there")]
+    Refused,
+    /// There is no such file.
+    #[error("there is no such socket file")]
+    Missing,
+    /// The path leads to something else.
+    #[error("there is {found} in its place, not a stream socket")]
+    NotASocket {
+        /// What it leads to, in words.
+        found: &'static str,
+    },
+    /// The path leads to another socket than the expected one.
+    #[error("the path leads to another socket than the one meant")]
+    OtherSocket,
+    /// This user may not connect to it, or not see it.
+    #[error("no permission to connect to it")]
+    NoPermission,
+    /// Its queue of connections stayed full. It is there, and not dead.
+    #[error("it is busy: its queue of new connections is full")]
+    Busy,
+    /// It did not answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// No way leads to its host or network.
+    #[error("no route leads to its host")]
+    Unreachable,
+    /// It is a place to bind, not one to dial.
+    #[error("a wildcard address or port 0 can be bound, not dialed")]
+    BindOnly,
+    /// It speaks TLS, which this version does not.
+    #[error("TLS is not supported by this version")]
+    TlsUnsupported,
+    /// Its host has no address.
+    #[error(transparent)]
+    NoSuchHost(#[from] ResolveError),
+    /// Anything else.
+    #[error("the connection cannot be made")]
+    Io(#[source] io::Error),
+}
+
+impl DialError {
+    /// Tells whether this is evidence that nobody serves the endpoint, at least as seen from
+    /// here. All other failures say nothing of the one that was dialed.
+    pub fn is_evidence(&self) -> bool {
+        matches!(self, Self::Refused | Self::Missing | Self::NotASocket { .. } | Self::OtherSocket)
+    }
+
+    pub(crate) fn from_io(error: io::Error) -> Self {
+        if error.raw_os_error() == Some(libc::EPROTOTYPE) {
+            return Self::NotASocket { found: "a socket of another type" };
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::NoPermission,
+            io::ErrorKind::WouldBlock => Self::Busy,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Self::Unreachable,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+async fn dial_expecting(
+    endpoint: &Endpoint,
+    expected: Option<SocketId>,
+    limit: Duration,
+) -> Result<Stream, DialError> {
+    if endpoint.is_bind_only() {
+        return Err(DialError::BindOnly);
+    }
+    // Within one kernel only a full queue makes a dial wait.
+    let (dialed, late) = match endpoint {
+        Endpoint::Unix(UnixAddress::Path(path)) => {
+            (timeout(limit, connect_path(path, expected)).await, DialError::Busy)
+        }
+        Endpoint::Unix(UnixAddress::Abstract(name)) => {
+            (timeout(limit, connect_abstract(name)).await, DialError::Busy)
+        }
+        Endpoint::Memory(number) => {
+            (timeout(limit, memory::connect(*number)).await, DialError::Busy)
+        }
+        Endpoint::Tcp(tcp) if tcp.tls => return Err(DialError::TlsUnsupported),
+        Endpoint::Tcp(tcp) => {
+            let connecting = async {
+                let stream = tcp::connect(tcp::resolve(tcp).await?).await?;
+                Stream::try_from(stream).map_err(DialError::from_io)
+            };
+            (timeout(limit, connecting).await, DialError::TimedOut)
+        }
+    };
+    dialed.unwrap_or(Err(late))
+}
+
+async fn connect_path(path: &UnixPath, expected: Option<SocketId>) -> Result<Stream, DialError> {
+    let file = Handle::open(path.as_path()).map_err(DialError::from_io)?;
+    match file.kind().map_err(DialError::Io)? {
+        Kind::Other(found) => return Err(DialError::NotASocket { found }),
+        Kind::Socket(id) if expected.is_some_and(|expected| expected != id) => {
+            return Err(DialError::OtherSocket);
+        }
+        Kind::Socket(_) => {}
+    }
+    match connect_while_busy(&file.path()).await {
+        // The file is held, so it is `/proc` that is missing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DialError::Io(error)),
+        stream => stream.map_err(DialError::from_io),
+    }
+}
+
+async fn connect_abstract(name: &str) -> Result<Stream, DialError> {
+    connect_while_busy(Path::new(&format!("\0{name}"))).await.map_err(DialError::from_io)
+}
+
+/// Tries again for as long as the queue of connections is full: the kernel tells nobody when
+/// there is room again.
+async fn connect_while_busy(address: &Path) -> io::Result<Stream> {
+    let mut pause = BUSY_PAUSE_MIN;
+    loop {
+        match UnixStream::connect(address).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            stream => return stream.and_then(Stream::try_from),
+        }
+        sleep(pause).await;
+        pause = BUSY_PAUSE_MAX.min(pause * 2);
+    }
+}
+
+/// The first pause before a busy socket is tried again: a listener that is awake empties its
+/// queue in less.
+const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// The longest such pause. It bounds what waiting costs, and what is lost after there is room.
+const BUSY_PAUSE_MAX: Duration = Duration::from_millis(50);

@@ -1,0 +1,282 @@
+//! Where this process stands: the kernel, the network namespace, the process, the interfaces;
+//! and what it can say of an endpoint.
+
+use std::{
+    io,
+    net::IpAddr,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixDatagram,
+    },
+    sync::{Mutex, OnceLock},
+};
+
+use endpoints::{
+    Endpoint, Here, Host, Interface, KernelId, NetnsId, ProcessId, SocketId, Stamp, TcpAddress,
+    UnixAddress, UnixPath, Unreachable,
+};
+use hmac::{Hmac, KeyInit, Mac};
+use rustix::rand::{GetRandomFlags, getrandom};
+use sha2::Sha256;
+
+use crate::linux::{self, Handle, Kind};
+
+/// Reads where this process stands. It takes some 50 µs, most of it for the interfaces; what can
+/// change is read anew at each call.
+///
+/// The network namespace and the interfaces are those of the calling thread.
+pub fn here() -> Here {
+    Here {
+        kernel: kernel(),
+        netns: netns(),
+        process: Some(process()),
+        interfaces: interfaces().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the network interfaces cannot be read");
+            Vec::new()
+        }),
+    }
+}
+
+/// Stamps an endpoint as this process sees it, for a program that cannot do so itself. It takes
+/// some 5 µs, and ten times that for a network address other than a loopback.
+///
+/// What is not known to be on this host is not stamped: another host's address, or a host name.
+pub fn stamp(endpoint: &Endpoint) -> Stamp {
+    let this_host = || Stamp { kernel: kernel(), netns: netns(), ..Stamp::default() };
+    match endpoint {
+        Endpoint::Memory(_) => Stamp { process: Some(process()), ..this_host() },
+        Endpoint::Unix(UnixAddress::Abstract(_)) => this_host(),
+        Endpoint::Unix(UnixAddress::Path(path)) => Stamp { socket: look(path).ok(), ..this_host() },
+        Endpoint::Tcp(tcp) if is_on_this_host(&tcp.host) => this_host(),
+        Endpoint::Tcp(_) => Stamp::default(),
+    }
+}
+
+/// Finds the socket that a path leads to, as `endpoints::rank` asks.
+///
+/// # Errors
+///
+/// [`Unreachable`] says what is there instead.
+pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
+    let kind = Handle::open(path.as_path()).and_then(|file| file.kind());
+    match kind.map_err(|error| (error.kind(), error)) {
+        Ok(Kind::Socket(id)) => Ok(id),
+        Ok(Kind::Other(_)) => Err(Unreachable::NotASocket),
+        Err((io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _)) => {
+            Err(Unreachable::Missing)
+        }
+        Err((io::ErrorKind::PermissionDenied, _)) => Err(Unreachable::NoPermission),
+        Err((_, error)) => Err(Unreachable::Unseen(error.to_string())),
+    }
+}
+
+/// Returns the endpoints to publish for one that was bound: for a wildcard address, the address
+/// of each interface; else the endpoint itself.
+pub fn expand(bound: &Endpoint, interfaces: &[Interface]) -> Vec<Endpoint> {
+    let Endpoint::Tcp(tcp) = bound else { return vec![bound.clone()] };
+    if !tcp.host.is_wildcard() {
+        return vec![bound.clone()];
+    }
+    // `::` takes IPv4 as well; `0.0.0.0` takes nothing else.
+    let takes_ipv6 = tcp.host.ip().is_some_and(|ip| ip.is_ipv6());
+    let mut endpoints = Vec::new();
+    for interface in interfaces {
+        let host = match interface.ip {
+            IpAddr::V4(ip) => Host::Ip4(ip),
+            IpAddr::V6(_) if !takes_ipv6 => continue,
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                Host::Ip6Zone { zone: (*interface.name).into(), ip }
+            }
+            IpAddr::V6(ip) => Host::Ip6(ip),
+        };
+        let endpoint = Endpoint::Tcp(TcpAddress { host, port: tcp.port, tls: tcp.tls });
+        if !endpoints.contains(&endpoint) {
+            endpoints.push(endpoint);
+        }
+    }
+    endpoints
+}
+
+pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
+    let read = |it: if_addrs::Interface| {
+        let prefix_bits = match &it.addr {
+            if_addrs::IfAddr::V4(address) => address.prefixlen,
+            if_addrs::IfAddr::V6(address) => address.prefixlen,
+        };
+        Interface { ip: it.ip(), prefix_bits, name: it.name }
+    };
+    Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
+}
+
+/// Returns the running kernel; read once, because a process does not outlive its kernel.
+pub(crate) fn kernel() -> Option<KernelId> {
+    static KERNEL: OnceLock<Option<KernelId>> = OnceLock::new();
+
+    *KERNEL.get_or_init(|| {
+        let boot_id = linux::boot_id().ok()?;
+        let mut hash =
+            Hmac::<Sha256>::new_from_slice(KERNEL_KEY).expect("HMAC takes a key of any length");
+        hash.update(boot_id.as_bytes());
+        let digest = hash.finalize().into_bytes();
+        let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+        Some(KernelId(u64::from_be_bytes(*first)))
+    })
+}
+
+/// Returns the network namespace that `socket` was made in.
+pub(crate) fn netns_of(socket: BorrowedFd<'_>) -> Option<NetnsId> {
+    linux::netns_cookie(socket).ok().map(NetnsId)
+}
+
+/// Returns the number that this process drew for itself. A fork draws its own.
+pub(crate) fn process() -> ProcessId {
+    static DRAWN: Mutex<Option<(u32, ProcessId)>> = Mutex::new(None);
+
+    let pid = std::process::id();
+    let mut drawn = DRAWN.lock().expect("nobody panics while drawing a number");
+    match *drawn {
+        Some((by, process)) if by == pid => process,
+        _ => {
+            let mut bytes = [0; 8];
+            getrandom(&mut bytes, GetRandomFlags::empty())
+                .expect("the kernel always has random numbers");
+            let process = ProcessId(u64::from_ne_bytes(bytes));
+            *drawn = Some((pid, process));
+            process
+        }
+    }
+}
+
+/// Returns the network namespace of the calling thread. It is read each time, because a thread
+/// may move to another.
+pub(crate) fn netns() -> Option<NetnsId> {
+    netns_of(UnixDatagram::unbound().ok()?.as_fd())
+}
+
+fn is_on_this_host(host: &Host) -> bool {
+    if host.is_loopback() {
+        return true;
+    }
+    let Some(ip) = host.ip() else { return false };
+    interfaces().unwrap_or_default().iter().any(|interface| {
+        let zone_fits = match host {
+            Host::Ip6Zone { zone, .. } => **zone == interface.name,
+            _ => true,
+        };
+        interface.ip == ip && zone_fits
+    })
+}
+
+/// The key of the kernel's hash. It is no secret: it keeps the boot id itself at home, and this
+/// application's hash apart from any other's.
+const KERNEL_KEY: &[u8] = b"callsign: which kernel";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn here_is_the_same_at_each_look() {
+        let first = here();
+        assert_eq!(first.kernel, here().kernel);
+        assert_eq!(first.netns, here().netns);
+        assert_eq!(first.process, here().process);
+        assert!(first.kernel.is_some() && first.process.is_some());
+        let has = |ip: &str| first.interfaces.iter().any(|it| it.ip.to_string() == ip);
+        assert!(has("127.0.0.1"), "{:?}", first.interfaces);
+    }
+
+    #[test]
+    fn the_kernel_is_a_keyed_hash_that_any_version_must_repeat() {
+        let mut hash = Hmac::<Sha256>::new_from_slice(b"callsign: which kernel").unwrap();
+        hash.update(linux::boot_id().unwrap().as_bytes());
+        let digest = format!("{:02x?}", &hash.finalize().into_bytes()[..8]);
+        let digest = digest.replace([',', ' ', '[', ']'], "");
+        assert_eq!(kernel().unwrap().to_string(), digest);
+    }
+
+    #[test]
+    fn only_what_is_on_this_host_is_stamped() {
+        let check = |text: &str, [kernel, netns, process, socket]: [bool; 4]| {
+            let stamp = stamp(&text.parse().unwrap());
+            let whole = here();
+            let expect = |is: bool| is.then_some(());
+            assert_eq!(stamp.kernel, expect(kernel).and(whole.kernel), "{text}");
+            assert_eq!(stamp.netns, expect(netns).and(whole.netns), "{text}");
+            assert_eq!(stamp.process, expect(process).and(whole.process), "{text}");
+            assert_eq!(stamp.socket.is_some(), socket, "{text}");
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed.sock");
+        let unix = format!("/unix{}", path.display());
+        check(&unix, [true, true, false, false]);
+        let _bound = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        check(&unix, [true, true, false, true]);
+        check("/unix/@feed", [true, true, false, false]);
+        check("/memory/7", [true, true, true, false]);
+        check("/ip4/127.0.0.1/tcp/7", [true, true, false, false]);
+        check("/dns/localhost/tcp/7", [true, true, false, false]);
+        for interface in here().interfaces.iter().filter(|it| it.ip.is_ipv4()) {
+            check(&format!("/ip4/{}/tcp/7", interface.ip), [true, true, false, false]);
+        }
+        // From the block for documentation that no interface of anybody has.
+        check("/ip4/203.0.113.7/tcp/7", [false; 4]);
+        check("/dns/market.example/tcp/7", [false; 4]);
+        check("/ip6zone/nowhere0/ip6/fe80::7/tcp/7", [false; 4]);
+    }
+
+    #[test]
+    fn wildcards_become_the_addresses_of_the_interfaces() {
+        let interface = |(name, ip): (&str, &str)| Interface {
+            name: name.to_owned(),
+            ip: ip.parse().unwrap(),
+            prefix_bits: 8,
+        };
+        let interfaces = [
+            ("lo", "127.0.0.1"),
+            ("eth0", "192.0.2.7"),
+            ("eth0:1", "192.0.2.7"),
+            ("lo", "::1"),
+            ("eth0", "2001:db8::7"),
+            ("eth0", "fe80::7"),
+        ]
+        .map(interface);
+        let check = |bound: &str, expected: &[&str]| {
+            let endpoints = expand(&bound.parse().unwrap(), &interfaces);
+            let texts: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
+            assert_eq!(texts, expected, "{bound}");
+        };
+        check("/ip4/0.0.0.0/tcp/7", &["/ip4/127.0.0.1/tcp/7", "/ip4/192.0.2.7/tcp/7"]);
+        check(
+            "/ip6/::/tcp/7/tls",
+            &[
+                "/ip4/127.0.0.1/tcp/7/tls",
+                "/ip4/192.0.2.7/tcp/7/tls",
+                "/ip6/::1/tcp/7/tls",
+                "/ip6/2001:db8::7/tcp/7/tls",
+                "/ip6zone/eth0/ip6/fe80::7/tcp/7/tls",
+            ],
+        );
+        for as_it_is in ["/ip4/127.0.0.1/tcp/7", "/unix/run/feed.sock", "/memory/7"] {
+            check(as_it_is, &[as_it_is]);
+        }
+    }
+
+    #[test]
+    fn looks_say_what_is_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |name: &str, expected: Unreachable| {
+            let text = format!("/unix{}/{name}", folder.path().display());
+            let Endpoint::Unix(UnixAddress::Path(path)) = text.parse().unwrap() else {
+                panic!("{text} is no path")
+            };
+            assert_eq!(look(&path), Err(expected), "{name}");
+        };
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+        check("nothing", Unreachable::Missing);
+        check("file", Unreachable::NotASocket);
+        check("link", Unreachable::NotASocket);
+        check("file/below", Unreachable::Missing);
+    }
+}

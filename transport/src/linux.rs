@@ -1,0 +1,252 @@
+//! All that only Linux has: files held by descriptor, births of inodes, cookies of network
+//! namespaces, descriptors of processes, and death with one's parent.
+
+#![expect(
+    unsafe_code,
+    reason = "two socket options and a hook of `Command` have no safe form; each says why it is sound"
+)]
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use endpoints::SocketId;
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags},
+    process::{Resource, Rlimit, Signal},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Lets the program that `command` starts die with the process that starts it: when the parent
+/// is gone, however it went, the child gets SIGTERM.
+///
+/// The kernel ties this to the *thread* that starts the program: when that thread ends, the
+/// signal is sent, though the process lives on. Start it from a thread that stays. The hook also
+/// makes starting slower in a process that uses much memory, because the whole process is forked.
+pub fn die_with_parent(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let hook = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // A parent that died before the line above sends no signal any more.
+        match rustix::process::getppid() {
+            Some(now) if now == parent => Ok(()),
+            _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    };
+    // SAFETY: between fork and exec only async-signal-safe work is sound. The hook makes two
+    // system calls and makes an error from a number; it takes no lock and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Raises the number of descriptors that this process may have open to the most that it may ask
+/// for, and returns it.
+///
+/// Programs started later inherit the limit.
+///
+/// # Errors
+///
+/// The error of the system call.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// The process at the other end of a Unix socket, held so that no later process can be taken
+/// for it.
+#[derive(Debug)]
+pub struct PeerProcess(AsyncFd<OwnedFd>);
+
+impl PeerProcess {
+    /// Takes the process that made the other end: the one that connected, or the one that
+    /// listened.
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let raw = RawFd::from_ne_bytes(socket_option(socket, libc::SO_PEERPIDFD)?);
+        // SAFETY: the option made this descriptor for the caller, and nobody else knows it.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
+        // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?))
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// The error of the runtime, when it is shutting down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is consumed.
+    pub async fn ended(&self) -> io::Result<()> {
+        // A process that has ended stays so: the readiness is not to be cleared.
+        self.0.readable().await.map(drop)
+    }
+}
+
+/// A file held by what it is, not by its name: whatever is done to the name later, this is still
+/// the same file. Symbolic links are not followed.
+#[derive(Debug)]
+pub(crate) struct Handle(OwnedFd);
+
+impl Handle {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    pub(crate) fn open_in(folder: &Self, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(folder, name, flags, Mode::empty())?))
+    }
+
+    /// Opens a folder. Symbolic links to it *are* followed: many a `/var/run` is one.
+    pub(crate) fn open_folder(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    /// Returns what kind of file this is.
+    pub(crate) fn kind(&self) -> io::Result<Kind> {
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+        let status = rustix::fs::statx(&self.0, "", AtFlags::EMPTY_PATH, wanted)?;
+        let file_type = FileType::from_raw_mode(status.stx_mode.into());
+        if file_type != FileType::Socket {
+            return Ok(Kind::Other(describe(file_type)));
+        }
+        let born = status.stx_btime;
+        let born_ns = u64::try_from(born.tv_sec)
+            .ok()
+            .filter(|_| status.stx_mask & StatxFlags::BTIME.bits() != 0)
+            .and_then(|seconds| seconds.checked_mul(1_000_000_000))
+            .and_then(|ns| ns.checked_add(born.tv_nsec.into()));
+        let dev = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
+        Ok(Kind::Socket(SocketId { dev, ino: status.stx_ino, born_ns }))
+    }
+
+    /// Returns a short path that leads to this very file.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What kind of file a [`Handle`] holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Socket(SocketId),
+    /// Anything else, in words.
+    Other(&'static str),
+}
+
+fn describe(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a folder",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a pipe",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "a file of an unknown kind",
+    }
+}
+
+/// Returns the identity that the kernel drew when it booted.
+pub(crate) fn boot_id() -> io::Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(text.trim().to_owned())
+}
+
+/// Returns the cookie of the network namespace that `socket` belongs to.
+pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(u64::from_ne_bytes(socket_option(socket, libc::SO_NETNS_COOKIE)?))
+}
+
+/// Returns when a process was started, in clock ticks since boot, or `None` if there is no such
+/// process to be seen. With its number it tells one process from a later one of the same number.
+pub(crate) fn process_started(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name stands in parentheses and may hold any character, so the fields are
+    // counted from the last one: what follows it is the third field, and wanted is the 22nd.
+    let (_, fields) = status.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+/// Reads an option of `N` bytes from the socket itself (`SOL_SOCKET`).
+fn socket_option<const N: usize>(
+    socket: BorrowedFd<'_>,
+    option: libc::c_int,
+) -> io::Result<[u8; N]> {
+    let mut value = [0; N];
+    let mut length = N as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `value`, which has as many, and both
+    // outlive the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if length as usize != N {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn a_handle_leads_to_its_own_file_after_the_name_has_gone_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["feed.sock", "impostor.sock"].map(|it| folder.path().join(it));
+        let (meant, impostor) =
+            (UnixListener::bind(&path).unwrap(), UnixListener::bind(&other).unwrap());
+        let handle = Handle::open(&path).unwrap();
+        let kind = handle.kind().unwrap();
+        fs::rename(&other, &path).unwrap();
+
+        let _stream = UnixStream::connect(handle.path()).unwrap();
+        meant.set_nonblocking(true).unwrap();
+        impostor.set_nonblocking(true).unwrap();
+        meant.accept().unwrap();
+        assert_eq!(impostor.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(handle.kind().unwrap(), kind);
+        assert_ne!(Handle::open(&path).unwrap().kind().unwrap(), kind);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_start() {
+        let own = std::process::id() as i32;
+        assert!(process_started(own).is_some());
+        assert_eq!(process_started(own), process_started(own));
+        assert_eq!(process_started(i32::MAX), None);
+    }
+
+    #[test]
+    fn the_descriptor_limit_goes_to_the_hard_one() {
+        let raised = raise_descriptor_limit().unwrap();
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        assert_eq!(limit.current.unwrap_or(u64::MAX), raised);
+        assert_eq!(limit.current, limit.maximum);
+    }
+}

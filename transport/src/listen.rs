@@ -1,0 +1,227 @@
+//! One listener over every transport, and what is to be published of it.
+
+use std::{io, net::SocketAddr, os::fd::AsFd, path::PathBuf};
+
+use endpoints::{Endpoint, Host, Stamp, Stamped, TcpAddress, UnixAddress};
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use crate::{
+    claim::{Claim, Holder},
+    here::{self, expand},
+    memory::MemoryListener,
+    stream::Stream,
+    tcp::{self, ResolveError},
+};
+
+/// Listens on one endpoint.
+///
+/// Dropping it stops listening, and removes the socket file unless that has become another's.
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    bound: Endpoint,
+    stamp: Stamp,
+}
+
+#[derive(Debug)]
+enum Kind {
+    // The fields are dropped in this order: first it stops listening, then the file goes.
+    Path(UnixListener, Claim),
+    Abstract(UnixListener),
+    Tcp(TcpListener),
+    Memory(MemoryListener),
+}
+
+impl Listener {
+    /// Binds an endpoint and listens on it.
+    ///
+    /// The folder of a socket path must exist. A socket file that a dead process left there is
+    /// removed; a living one never is, nor anything else. Beside the socket stands
+    /// `<path>.lock`, for as long as this listens.
+    ///
+    /// A wildcard `::` takes IPv4 too. Port 0 and `/memory/0` take a free place. Of a host name,
+    /// the first address that can be bound is.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] tells what is in the way.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime that drives I/O and time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future leaves nothing bound and no file behind.
+    pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
+        match endpoint {
+            Endpoint::Unix(UnixAddress::Path(path)) => {
+                let (claim, listener) = Claim::bind(path).await?;
+                let netns = here::netns_of(listener.as_fd());
+                let stamp =
+                    Stamp { kernel: here::kernel(), netns, process: None, socket: claim.socket() };
+                Ok(Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp })
+            }
+            Endpoint::Unix(UnixAddress::Abstract(name)) => {
+                let listener = bind_abstract(name).await?;
+                let stamp = socket_stamp(&listener);
+                Ok(Self { kind: Kind::Abstract(listener), bound: endpoint.clone(), stamp })
+            }
+            Endpoint::Tcp(tcp) if tcp.tls => Err(BindError::TlsUnsupported),
+            Endpoint::Tcp(tcp) => {
+                let addresses = tcp::resolve(tcp).await?;
+                let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
+                let listener = tcp::listen(&addresses).map_err(fail)?;
+                let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
+                let stamp = socket_stamp(&listener);
+                Ok(Self { kind: Kind::Tcp(listener), bound, stamp })
+            }
+            Endpoint::Memory(number) => {
+                let listener =
+                    MemoryListener::bind(*number).ok_or(BindError::InUse { holder: None })?;
+                let bound = Endpoint::Memory(listener.number());
+                let stamp = here::stamp(&bound);
+                Ok(Self { kind: Kind::Memory(listener), bound, stamp })
+            }
+        }
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system call. It concerns one connection, or a lack of descriptors that
+    /// may pass; the listener stays good. Wait a little before the next call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a connection is either returned or still waiting.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match &self.kind {
+            Kind::Path(listener, _) | Kind::Abstract(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Stream::try_from(stream)
+            }
+            Kind::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Stream::tcp(stream, address)
+            }
+            Kind::Memory(listener) => listener.accept().await,
+        }
+    }
+
+    /// Returns what was bound: with the real port and the real address, where a free port or a
+    /// host name was asked for. A wildcard address stays one.
+    pub fn bound(&self) -> &Endpoint {
+        &self.bound
+    }
+
+    /// Returns what is to be published: a wildcard address is replaced by those that this
+    /// machine's interfaces have now, and each endpoint is stamped as it was when bound.
+    pub fn published(&self) -> Vec<Stamped> {
+        let is_wildcard = matches!(&self.bound, Endpoint::Tcp(tcp) if tcp.host.is_wildcard());
+        let interfaces = if is_wildcard { here::here().interfaces } else { Vec::new() };
+        let stamped = |endpoint| Stamped { endpoint, stamp: self.stamp };
+        expand(&self.bound, &interfaces).into_iter().map(stamped).collect()
+    }
+
+    /// Stops listening, as dropping does, and tells whether the socket file could be removed.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system call; the file is then left behind, and the next to bind the path
+    /// removes it.
+    pub fn close(self) -> io::Result<()> {
+        match self.kind {
+            Kind::Path(listener, mut claim) => {
+                drop(listener);
+                claim.release()
+            }
+            Kind::Abstract(_) | Kind::Tcp(_) | Kind::Memory(_) => Ok(()),
+        }
+    }
+}
+
+/// Why an endpoint could not be bound.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Somebody listens there.
+    #[error("it is in use{}", .holder.as_ref().map(|it| format!(" by {it}")).unwrap_or_default())]
+    InUse {
+        /// Who, where it can be told.
+        holder: Option<Holder>,
+    },
+    /// Something else is in the way, and is left as it is.
+    #[error("there is {found} in its place, which is left alone")]
+    NotASocket {
+        /// What is there, in words.
+        found: &'static str,
+    },
+    /// The folder that the socket is to stand in is none.
+    #[error("there is no folder `{}`: make it first", .folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// This user may not.
+    #[error("no permission to {what}")]
+    NoPermission {
+        /// What was tried, in words.
+        what: String,
+    },
+    /// No interface of this machine has the address.
+    #[error("no interface of this machine has that address")]
+    NotOurAddress,
+    /// TLS is to be spoken on it, which this version does not.
+    #[error("TLS is not supported by this version")]
+    TlsUnsupported,
+    /// Its host has no address.
+    #[error(transparent)]
+    NoSuchHost(#[from] ResolveError),
+    /// Anything else.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried, in words.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    pub(crate) fn from_io(error: io::Error, what: impl FnOnce() -> String) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { holder: None },
+            io::ErrorKind::AddrNotAvailable => Self::NotOurAddress,
+            io::ErrorKind::PermissionDenied => Self::NoPermission { what: what() },
+            _ => Self::Io { what: what(), source: error },
+        }
+    }
+}
+
+async fn bind_abstract(name: &str) -> Result<UnixListener, BindError> {
+    let address = format!("\0{name}");
+    match UnixListener::bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let stream = UnixStream::connect(&address).await;
+            Err(BindError::InUse { holder: stream.ok().as_ref().and_then(Holder::of) })
+        }
+        listener => listener
+            .map_err(|error| BindError::from_io(error, || format!("bind the name `@{name}`"))),
+    }
+}
+
+/// Returns what was really bound: the host as it was written, unless that is a name.
+fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
+    match &asked.host {
+        Host::Dns(..) => address.into(),
+        host => Endpoint::Tcp(TcpAddress { host: host.clone(), port: address.port(), tls: false }),
+    }
+}
+
+/// Stamps a socket by the namespace that it was made in, whichever thread asks.
+fn socket_stamp(socket: &impl AsFd) -> Stamp {
+    Stamp { kernel: here::kernel(), netns: here::netns_of(socket.as_fd()), ..Stamp::default() }
+}

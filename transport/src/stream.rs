@@ -1,0 +1,186 @@
+//! One connection over any transport, and what the machine says of its other end.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::AsFd,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::linux::PeerProcess;
+
+/// One connection: a stream of bytes each way.
+///
+/// TCP sends at once (`TCP_NODELAY`): whoever writes is expected to write whole batches.
+#[derive(Debug)]
+pub struct Stream {
+    kind: Kind,
+    peer: Peer,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Memory(DuplexStream),
+}
+
+impl Stream {
+    /// Makes two ends of one connection within this process.
+    pub fn pair() -> (Self, Self) {
+        let (one, other) = tokio::io::duplex(MEMORY_BUFFER_BYTES);
+        let of = |end| Self { kind: Kind::Memory(end), peer: Peer::Memory };
+        (of(one), of(other))
+    }
+
+    /// Returns what the machine says of the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Takes hold of the process at the other end, to see it end. There is none to be had but
+    /// over a Unix socket, from Linux 6.5 on.
+    ///
+    /// A connection may outlive the process that made it, where another process inherited it.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] on any other transport; else the error of the system call.
+    pub fn peer_process(&self) -> io::Result<PeerProcess> {
+        match &self.kind {
+            Kind::Unix(unix) => PeerProcess::of(unix.as_fd()),
+            Kind::Tcp(_) | Kind::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(crate) fn tcp(tcp: TcpStream, address: SocketAddr) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        // A listener on `::` sees IPv4 callers as `::ffff:192.0.2.1`.
+        let address = match address.ip().to_canonical() {
+            ip if ip == address.ip() => address,
+            ip => SocketAddr::new(ip, address.port()),
+        };
+        Ok(Self { kind: Kind::Tcp(tcp), peer: Peer::Tcp(address) })
+    }
+}
+
+impl TryFrom<UnixStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(unix: UnixStream) -> io::Result<Self> {
+        let credentials = unix.peer_cred()?;
+        let peer = Peer::Unix {
+            // The kernel says 0 of a process that is outside of one's own namespace.
+            pid: credentials.pid().filter(|pid| *pid != 0),
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+        };
+        Ok(Self { kind: Kind::Unix(unix), peer })
+    }
+}
+
+impl TryFrom<TcpStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(tcp: TcpStream) -> io::Result<Self> {
+        let address = tcp.peer_addr()?;
+        Self::tcp(tcp, address)
+    }
+}
+
+/// What the machine says of the other end of a connection. It is no proof of who that is: see
+/// [`Peer::Unix`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peer {
+    /// The process that made the other end of a Unix socket. Seen from the dialer, that is
+    /// whoever called `listen`: where one process listens for another, as systemd does, it is
+    /// not the one that answers.
+    Unix {
+        /// Its number, unless it is outside of this process's PID namespace.
+        pid: Option<i32>,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+    /// The address of the other end.
+    Tcp(SocketAddr),
+    /// This process.
+    Memory,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix { pid: Some(pid), uid, .. } => write!(f, "process {pid} of user {uid}"),
+            Self::Unix { pid: None, uid, .. } => write!(f, "a process of user {uid}"),
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Memory => f.write_str("this process"),
+        }
+    }
+}
+
+/// Calls a method of the transport that a stream has.
+macro_rules! forward {
+    ($self:ident, $inner:ident => $call:expr) => {
+        match &mut $self.get_mut().kind {
+            Kind::Unix($inner) => $call,
+            Kind::Tcp($inner) => $call,
+            Kind::Memory($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        forward!(self, inner => Pin::new(inner).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self, inner => Pin::new(inner).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self, inner => Pin::new(inner).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.kind {
+            Kind::Unix(inner) => inner.is_write_vectored(),
+            Kind::Tcp(inner) => inner.is_write_vectored(),
+            Kind::Memory(inner) => inner.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, inner => Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, inner => Pin::new(inner).poll_shutdown(cx))
+    }
+}
+
+/// How much one end of a connection in memory may write ahead of the other's reading. It is
+/// what a pipe of the kernel holds.
+const MEMORY_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,263 @@
+//! TCP: from a host to its addresses, and to the first of them that answers.
+
+use std::{
+    io, mem,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
+
+use endpoints::{DnsFamily, DnsName, Host, TcpAddress};
+use rustix::net::sockopt::set_ipv6_v6only;
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+
+use crate::dial::DialError;
+
+/// Connects to the first of `addresses` that answers ("Happy Eyeballs", RFC 8305): the next is
+/// tried when one has failed, or has not answered for a while; the rest are dropped.
+pub(crate) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
+    if let [address] = addresses[..] {
+        return connect_one(address).await;
+    }
+    let mut untried = alternate_families(addresses).into_iter().peekable();
+    let mut tried = JoinSet::new();
+    let mut failure = None;
+    loop {
+        if let Some(address) = untried.next() {
+            tried.spawn(connect_one(address));
+        }
+        let outcome = tokio::select! {
+            outcome = tried.join_next() => outcome,
+            () = sleep(STAGGER), if untried.peek().is_some() => continue,
+        };
+        match outcome {
+            Some(Ok(Ok(stream))) => return Ok(stream),
+            Some(Ok(Err(error))) => {
+                // Of several failures the one that says most is told: a refusal.
+                if failure.is_none() || matches!(error, DialError::Refused) {
+                    failure = Some(error);
+                }
+            }
+            Some(Err(error)) => failure = Some(DialError::Io(error.into())),
+            None => return Err(failure.unwrap_or(DialError::Unreachable)),
+        }
+    }
+}
+
+/// Binds the first of `addresses` that can be bound, and listens.
+pub(crate) fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut failure = None;
+    for address in addresses {
+        match listen_on(*address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+/// Returns the addresses of a host: at least one.
+pub(crate) async fn resolve(tcp: &TcpAddress) -> Result<Vec<SocketAddr>, ResolveError> {
+    match &tcp.host {
+        Host::Ip4(ip) => Ok(vec![SocketAddr::new(IpAddr::V4(*ip), tcp.port)]),
+        Host::Ip6(ip) if ip.is_unicast_link_local() => Err(ResolveError::ZoneMissing { ip: *ip }),
+        Host::Ip6(ip) => Ok(vec![SocketAddr::new(IpAddr::V6(*ip), tcp.port)]),
+        Host::Ip6Zone { zone, ip } => {
+            let scope = interface_index(zone)
+                .ok_or_else(|| ResolveError::NoInterface { zone: zone.to_string() })?;
+            Ok(vec![SocketAddrV6::new(*ip, tcp.port, 0, scope).into()])
+        }
+        Host::Dns(name, family) => look_up(name, *family, tcp.port).await,
+    }
+}
+
+/// Why a host has no address.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The lookup of its name failed.
+    #[error("the host name `{name}` cannot be looked up")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// What the system's resolver says.
+        source: io::Error,
+    },
+    /// Its name has no address of the family that was asked for.
+    #[error("the host name `{name}` has no {family} address")]
+    NoAddress {
+        /// The name.
+        name: String,
+        /// `IPv4`, `IPv6` or `IP`.
+        family: &'static str,
+    },
+    /// Its zone is not an interface of this host.
+    #[error("this host has no network interface `{zone}` with an address")]
+    NoInterface {
+        /// The name of the interface.
+        zone: String,
+    },
+    /// Its address means something on one link only, and no link was named.
+    #[error(
+        "{ip} is a link-local address, which needs its interface: \
+         write `/ip6zone/<interface>/ip6/{ip}/tcp/<port>`"
+    )]
+    ZoneMissing {
+        /// The address.
+        ip: Ipv6Addr,
+    },
+}
+
+async fn look_up(
+    name: &DnsName,
+    family: DnsFamily,
+    port: u16,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    let found = tokio::net::lookup_host((name.as_str(), port))
+        .await
+        .map_err(|source| ResolveError::Lookup { name: name.to_string(), source })?;
+    let addresses: Vec<_> = found
+        .filter(|address| match family {
+            DnsFamily::Any => true,
+            DnsFamily::V4 => address.is_ipv4(),
+            DnsFamily::V6 => address.is_ipv6(),
+        })
+        .collect();
+    if addresses.is_empty() {
+        let family = match family {
+            DnsFamily::Any => "IP",
+            DnsFamily::V4 => "IPv4",
+            DnsFamily::V6 => "IPv6",
+        };
+        return Err(ResolveError::NoAddress { name: name.to_string(), family });
+    }
+    Ok(addresses)
+}
+
+fn interface_index(name: &str) -> Option<u32> {
+    let interfaces = if_addrs::get_if_addrs().ok()?;
+    interfaces.into_iter().find(|it| it.name == name)?.index
+}
+
+/// Puts the families in turn, beginning with the resolver's first choice; within a family the
+/// resolver's order stays (RFC 8305, section 4).
+fn alternate_families(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|it| it.is_ipv6() == first_is_ipv6);
+    let (mut this, mut that) = (first.into_iter().peekable(), second.into_iter().peekable());
+    let mut ordered = Vec::with_capacity(this.len() + that.len());
+    while let Some(address) = this.next() {
+        ordered.push(address);
+        if that.peek().is_some() {
+            mem::swap(&mut this, &mut that);
+        }
+    }
+    ordered
+}
+
+async fn connect_one(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    connect_from(socket.map_err(DialError::from_io)?, address).await
+}
+
+async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<TcpStream, DialError> {
+    let stream = socket.connect(address).await.map_err(DialError::from_io)?;
+    // Where nobody listens on a port that the kernel gives out, it may give that very port to
+    // the caller, who is then connected to itself.
+    let is_itself = stream.local_addr().is_ok_and(|own| own == address);
+    if is_itself { Err(DialError::Refused) } else { Ok(stream) }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        // `::` takes IPv4 as well, whatever this host's default is.
+        set_ipv6_v6only(&socket, false)?;
+    }
+    if address.port() != 0 {
+        // A restart need not wait until the connections of the last run are forgotten. A free
+        // port needs no such leave, and could with it be one that another is about to listen on.
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How many connections may wait to be accepted. The kernel takes at most its own `somaxconn`
+/// (4096 by default); this is a burst of clients that all reconnect at once, at a few hundred
+/// bytes each.
+const BACKLOG: u32 = 1024;
+
+/// How long one address is waited for before the next is tried beside it: what RFC 8305,
+/// section 5, recommends.
+const STAGGER: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let check = |given: &[&str], expected: &[&str]| {
+            let parse = |it: &[&str]| it.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>();
+            assert_eq!(alternate_families(parse(given)), parse(expected));
+        };
+        check(&[], &[]);
+        check(&["10.0.0.1:7"], &["10.0.0.1:7"]);
+        check(
+            &["[::1]:7", "[::2]:7", "[::3]:7", "10.0.0.1:7"],
+            &["[::1]:7", "10.0.0.1:7", "[::2]:7", "[::3]:7"],
+        );
+        check(
+            &["10.0.0.1:7", "10.0.0.2:7", "[::1]:7", "[::2]:7", "[::3]:7"],
+            &["10.0.0.1:7", "[::1]:7", "10.0.0.2:7", "[::2]:7", "[::3]:7"],
+        );
+    }
+
+    #[tokio::test]
+    async fn the_second_address_answers_where_the_first_refuses() {
+        let listener = listen(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = SocketAddr::new("127.0.0.2".parse().unwrap(), open.port());
+
+        let stream = connect(vec![closed, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        let error = connect(vec![closed, closed]).await.unwrap_err();
+        assert!(matches!(error, DialError::Refused), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_oneself_is_a_refusal() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = socket.local_addr().unwrap();
+        let error = connect_from(socket, own).await.unwrap_err();
+        assert!(matches!(error, DialError::Refused), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn hosts_without_an_address_say_why() {
+        let check = async |host: &str, expected: &str| {
+            let endpoints::Endpoint::Tcp(tcp) = format!("/{host}/tcp/7").parse().unwrap() else {
+                panic!("{host} is no host")
+            };
+            assert_eq!(resolve(&tcp).await.unwrap_err().to_string(), expected);
+        };
+        check(
+            "ip6zone/nowhere0/ip6/fe80::1",
+            "this host has no network interface `nowhere0` with an address",
+        )
+        .await;
+        check(
+            "ip6/fe80::1",
+            "fe80::1 is a link-local address, which needs its interface: \
+             write `/ip6zone/<interface>/ip6/fe80::1/tcp/<port>`",
+        )
+        .await;
+    }
+}
