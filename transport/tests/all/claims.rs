@@ -1,0 +1,188 @@
+//! Socket paths within one process: who gets one, and what is removed.
+
+use std::{
+    fs,
+    os::unix::{fs::FileTypeExt, net},
+    path::Path,
+    sync::{Arc, Barrier},
+};
+
+use tokio::{runtime::Builder, task::JoinSet};
+use transport::{BindError, Listener, dial};
+
+use crate::common::{bounded, unix};
+
+#[tokio::test]
+async fn nothing_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    for close in [true, false] {
+        let listener = Listener::bind(&unix(&path)).await.unwrap();
+        assert_eq!(names(folder.path()), ["feed.sock", "feed.sock.lock"]);
+        if close {
+            listener.close().unwrap();
+        } else {
+            drop(listener);
+        }
+        assert!(names(folder.path()).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_taken_says_by_whom() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    let own = std::process::id();
+    let uid = rustix::process::geteuid().as_raw();
+
+    let listener = Listener::bind(&unix(&path)).await.unwrap();
+    let said = Listener::bind(&unix(&path)).await.unwrap_err().to_string();
+    let expected = format!("it is in use by process {own} of user {uid} since 20");
+    assert!(said.starts_with(&expected), "{said}");
+    dial(listener.bound()).await.unwrap();
+    drop(listener);
+
+    // A program that knows of no lock is told by the kernel.
+    let foreign = net::UnixListener::bind(&path).unwrap();
+    let expected = format!("it is in use by process {own} of user {uid}");
+    assert_eq!(Listener::bind(&unix(&path)).await.unwrap_err().to_string(), expected);
+    foreign.accept().unwrap();
+    assert_eq!(names(folder.path()), ["feed.sock"]);
+
+    let name = format!("/unix/@callsign-transport-claims-{own}").parse().unwrap();
+    let _bound = Listener::bind(&name).await.unwrap();
+    assert_eq!(Listener::bind(&name).await.unwrap_err().to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_dead_socket_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    drop(net::UnixListener::bind(&path).unwrap());
+    // What a process leaves that was killed while it held the lock.
+    fs::write(folder.path().join("feed.sock.lock"), "pid 1\nuid 0\nstarted 0\n").unwrap();
+
+    let listener = Listener::bind(&unix(&path)).await.unwrap();
+    dial(listener.bound()).await.unwrap();
+    drop(listener);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn only_ones_own_socket_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    let listener = Listener::bind(&unix(&path)).await.unwrap();
+    fs::remove_file(&path).unwrap();
+    let _other = net::UnixListener::bind(&path).unwrap();
+    drop(listener);
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    assert_eq!(names(folder.path()), ["feed.sock"]);
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = async |name: &str, expected: &str| {
+        let error = Listener::bind(&unix(&folder.path().join(name))).await.unwrap_err();
+        let said = error.to_string().replace(&*folder.path().to_string_lossy(), "F");
+        assert_eq!(said, expected);
+    };
+    fs::write(folder.path().join("file"), "precious").unwrap();
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+
+    check("file", "there is a regular file in its place, which is left alone").await;
+    check("folder", "there is a folder in its place, which is left alone").await;
+    check("link", "there is a symbolic link in its place, which is left alone").await;
+    check("nothing/feed.sock", "there is no folder `F/nothing`: make it first").await;
+    check("file/feed.sock", "there is no folder `F/file`: make it first").await;
+    assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"precious");
+    assert_eq!(names(folder.path()), ["file", "folder", "link"]);
+}
+
+#[tokio::test]
+async fn a_bind_that_cannot_be_says_why() {
+    let check = async |endpoint: &str, expected: &str| {
+        let error = Listener::bind(&endpoint.parse().unwrap()).await.unwrap_err();
+        assert_eq!(error.to_string(), expected, "{endpoint}");
+    };
+    let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
+    check(&listener.bound().to_string(), "it is in use").await;
+    // From the block for documentation that no interface of anybody has.
+    check("/ip4/203.0.113.7/tcp/0", "no interface of this machine has that address").await;
+    check("/ip4/127.0.0.1/tcp/0/tls", "TLS is not supported by this version").await;
+}
+
+#[test]
+fn of_64_threads_at_once_exactly_one_binds_a_path() {
+    const STARTERS: usize = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    let endpoint = unix(&path);
+
+    for round in 0..20 {
+        // Every other round begins with a dead socket.
+        if round % 2 == 1 {
+            drop(net::UnixListener::bind(&path).unwrap());
+        }
+        let at_once = Arc::new(Barrier::new(STARTERS));
+        let all_tried = Arc::new(Barrier::new(STARTERS));
+        let outcomes: Vec<Result<(), BindError>> = std::thread::scope(|scope| {
+            let start = || {
+                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+                at_once.wait();
+                let outcome = runtime.block_on(bounded(Listener::bind(&endpoint)));
+                all_tried.wait();
+                outcome.map(drop)
+            };
+            let threads: Vec<_> = (0..STARTERS).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        let own = std::process::id() as i32;
+        let mut bound = 0;
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) => bound += 1,
+                Err(BindError::InUse { holder: Some(holder) }) => assert_eq!(holder.pid, Some(own)),
+                Err(error) => panic!("round {round}: {error:?}"),
+            }
+        }
+        assert_eq!(bound, 1, "round {round}");
+        assert!(names(folder.path()).is_empty(), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_path_goes_from_hand_to_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = unix(&folder.path().join("feed.sock"));
+    let mut starters = JoinSet::new();
+    for _ in 0..8 {
+        let endpoint = endpoint.clone();
+        starters.spawn(async move {
+            let mut turns = 0;
+            while turns < 25 {
+                match Listener::bind(&endpoint).await {
+                    Ok(listener) => {
+                        dial(&endpoint).await.expect("its own socket is there");
+                        listener.accept().await.unwrap();
+                        turns += 1;
+                    }
+                    Err(BindError::InUse { .. }) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        });
+    }
+    bounded(starters.join_all()).await;
+    assert!(names(folder.path()).is_empty());
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,8 @@
+//! Real sockets, files and processes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod claims;
+mod common;
+mod processes;
+mod transports;
