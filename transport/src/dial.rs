@@ -39,7 +39,7 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
 ///
 /// # Cancel safety
 ///
-/// Cancel safe, as [`dial`] is.
+/// Cancel safe, as [`dial()`] is.
 pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream, DialError> {
     dial_expecting(endpoint, None, limit).await
 }
@@ -53,7 +53,7 @@ pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream,
 ///
 /// # Cancel safety
 ///
-/// Cancel safe, as [`dial`] is.
+/// Cancel safe, as [`dial()`] is.
 pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, DialError> {
     dial_expecting(&stamped.endpoint, stamped.stamp.socket, limit).await
 }
@@ -70,13 +70,13 @@ pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, 
 ///
 /// # Cancel safety
 ///
-/// Cancel safe, as [`dial`] is.
+/// Cancel safe, as [`dial()`] is.
 pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<Stream, DialError> {
     let dialing = connect_path(path, expected);
     timeout(DIAL_TIMEOUT, dialing).await.unwrap_or(Err(DialError::Busy))
 }
 
-/// How long [`dial`] waits. A lost first packet of TCP is sent again after 1, 3 and 7 seconds;
+/// How long [`dial()`] waits. A lost first packet of TCP is sent again after 1, 3 and 7 seconds;
 /// who has not answered by then will hardly do so.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 

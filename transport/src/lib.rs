@@ -6,9 +6,9 @@
 //! `discovery`), and does not know names (that is `registrar`). It speaks no TLS.
 //!
 //! - [`Listener`] binds an endpoint, accepts, and says what is to be published of it.
-//! - [`dial`] connects to an endpoint; [`dial_stamped`] only to the very socket that was stamped.
+//! - [`dial()`] connects to an endpoint; [`dial_stamped`] only to the very socket that was stamped.
 //! - [`Stream`] is one connection, and [`Peer`] what the machine says of its other end.
-//! - [`here`], [`stamp`] and [`look`] say where this process stands, for `endpoints::rank`.
+//! - [`here()`], [`stamp`] and [`look`] say where this process stands, for `endpoints::rank`.
 //!
 //! | module | its one idea |
 //! |---|---|

@@ -1,6 +1,6 @@
 //! Every transport: bound, dialed, spoken over; and what is said when that cannot be.
 
-use std::{io::IoSlice, time::Duration};
+use std::{io::IoSlice, path::Path, time::Duration};
 
 use endpoints::{Endpoint, UnixAddress, UnixPath, locate};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -249,6 +249,24 @@ async fn a_swapped_socket_is_never_reached() {
     assert_eq!(impostor.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     dial_socket(&path, None).await.unwrap();
     impostor.accept().unwrap();
+}
+
+/// What the floors above spawn on a runtime of many threads must be free to move between them.
+#[test]
+fn every_future_may_move_between_threads() {
+    fn check(_: impl Future + Send) {}
+
+    let endpoint = "/memory/7".parse().unwrap();
+    let stamped = endpoints::Stamped::bare(unix(Path::new("/nowhere")));
+    let path = unix_path(&stamped.endpoint);
+    check(dial(&endpoint));
+    check(dial_stamped(&stamped, Duration::ZERO));
+    check(dial_socket(&path, None));
+    check(Listener::bind(&endpoint));
+    check(async {
+        let listener = Listener::bind(&endpoint).await.unwrap();
+        listener.accept().await.unwrap().peer_process().unwrap().ended().await.unwrap();
+    });
 }
 
 async fn connect(listener: &Listener, endpoint: &Endpoint) -> (Stream, Stream) {
