@@ -1,1 +1,77 @@
 //! From a name to a connection over the nearest transport.
+//!
+//! A [`Client`] keeps a link to each registrar, registers this program's actors with all of them,
+//! and asks all of them at once; what it finds is dialed by rank, nearest first. It does not
+//! listen (that is `transport`), does not keep names (that is `registrar`), and does not know
+//! what is said over the connections that it makes.
+//!
+//! - [`Client`] looks up, waits, watches and connects; [`ClientOptions`] says how.
+//! - [`Registration`] is what an actor says of itself, and [`Registered`] keeps it registered.
+//! - [`Resolve`] is any source of records: a client, a [`TableSource`], a [`MemorySource`].
+//! - [`connect_nearest`] dials records by rank, and [`explain`] tells the rank of each.
+//!
+//! A registrar that cannot be reached never looks like a name that is not there: the one is an
+//! error that lists every registrar with its reason, the other is `None`.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `client` | the handle, and the tasks it owns |
+//! | `options` | how a client behaves |
+//! | `link` | one registrar: dial, serve until the connection ends, back off, again |
+//! | `session` | what a link keeps registered while it is up |
+//! | `board` | what is to be kept registered, and how far each link is with it |
+//! | `backoff` | how long to wait before trying again |
+//! | `fault` | which registrar did not answer, and why |
+//! | `registration`, `registered` | what an actor says of itself; what keeps it |
+//! | `lookup`, `merge` | asking all registrars; one answer out of many |
+//! | `wait` | waiting for a name |
+//! | `watch`, `feed`, `view` | following a pattern; one registrar's part of it; the merged whole |
+//! | `requests` | what is asked of registrars about an instance or themselves |
+//! | `resolve` | sources of records |
+//! | `dial` | ranking, explaining and racing candidates |
+//!
+//! ```no_run
+//! use callsign_discovery::{Client, Registration};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(["/ip4/127.0.0.1/tcp/1616"]).await?;
+//! let pricer = Registration::new("pricer").endpoint("/unix/run/pricer.sock")?;
+//! let _kept = client.register(pricer).await?;
+//!
+//! let feed = client.wait_for_actor("feed").await?;
+//! println!("{} listens at {}", feed.instance(), feed.endpoints[0].endpoint);
+//! if let Some(connection) = client.find_actor("feed").await? {
+//!     println!("connected over {}", connection.endpoint);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod client;
+pub mod dial;
+mod fault;
+mod lookup;
+mod options;
+mod registered;
+mod registration;
+mod requests;
+mod resolve;
+mod wait;
+mod watch;
+
+pub use client::Client;
+#[doc(inline)]
+pub use dial::{
+    Candidate, Connection, DialOptions, Explanation, FindError, NoneAnswered, Outcome,
+    connect_nearest, explain, probe,
+};
+pub use fault::{ConnectError, Fault, Faults, LinkError};
+pub use lookup::{Found, LookupError};
+pub use options::{BackoffOptions, ClientOptions, IntoEndpoint};
+pub use registered::{RegisterError, Registered};
+pub use registration::{Registration, RegistrationError};
+pub use requests::{Registrar, RequestError, Standing};
+pub use resolve::{MemorySource, Resolve, ResolveError, TableSource};
+pub use watch::{Change, Watch};

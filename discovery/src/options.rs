@@ -1,0 +1,105 @@
+//! How a client behaves.
+
+use std::time::Duration;
+
+use endpoints::{Endpoint, ParseEndpointError};
+use portal::Heartbeat;
+
+use crate::DialOptions;
+
+/// How a client behaves. The defaults suit a program on the host of its registrar.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// What this side says of its software, for people.
+    pub agent: String,
+    /// How long one dial of a registrar may take.
+    pub dial_timeout: Duration,
+    /// How long the handshake with a registrar may take.
+    pub handshake_timeout: Duration,
+    /// How long a registrar may take to answer. One that takes longer counts as down; its
+    /// connection is dropped and made anew.
+    pub ask_timeout: Duration,
+    /// How signs of life are asked of registrars over TCP. Within a host the kernel tells of a
+    /// death, and none are asked for.
+    pub heartbeat: Option<Heartbeat>,
+    /// How long to wait before a registrar is tried again.
+    pub backoff: BackoffOptions,
+    /// How actors are dialed.
+    pub dial: DialOptions,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
+            dial_timeout: ASK_TIMEOUT,
+            handshake_timeout: portal::HANDSHAKE_TIMEOUT,
+            ask_timeout: ASK_TIMEOUT,
+            heartbeat: Some(Heartbeat::default()),
+            backoff: BackoffOptions::default(),
+            dial: DialOptions::default(),
+        }
+    }
+}
+
+/// How long to wait before a registrar is tried again: a random time up to a bound, which begins
+/// at `first` and doubles with each failure up to `most`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BackoffOptions {
+    /// The bound of the first wait.
+    pub first: Duration,
+    /// The bound that no wait exceeds.
+    pub most: Duration,
+}
+
+impl Default for BackoffOptions {
+    /// From 50 ms to 2 s. A registrar that starts again has all its clients back within 5 s, and
+    /// a thousand of them, spread over 2 s, come at one every 2 ms.
+    fn default() -> Self {
+        Self { first: Duration::from_millis(50), most: Duration::from_secs(2) }
+    }
+}
+
+/// What reads as an endpoint: an [`Endpoint`], or its text.
+pub trait IntoEndpoint {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseEndpointError`] when the text is no endpoint.
+    fn into_endpoint(self) -> Result<Endpoint, ParseEndpointError>;
+}
+
+impl IntoEndpoint for Endpoint {
+    fn into_endpoint(self) -> Result<Endpoint, ParseEndpointError> {
+        Ok(self)
+    }
+}
+
+impl IntoEndpoint for &Endpoint {
+    fn into_endpoint(self) -> Result<Endpoint, ParseEndpointError> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoEndpoint for &str {
+    fn into_endpoint(self) -> Result<Endpoint, ParseEndpointError> {
+        self.parse()
+    }
+}
+
+impl IntoEndpoint for String {
+    fn into_endpoint(self) -> Result<Endpoint, ParseEndpointError> {
+        self.parse()
+    }
+}
+
+impl IntoEndpoint for &String {
+    fn into_endpoint(self) -> Result<Endpoint, ParseEndpointError> {
+        self.parse()
+    }
+}
+
+/// How long a registrar may take to answer: a thousand times what it takes when all is well, and
+/// no longer than a person would wait.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
