@@ -102,7 +102,12 @@ impl Replies {
 
     /// Sends one value of a call's stream. The caller must have given credit for it.
     pub fn item<T: Serialize + ?Sized>(&mut self, id: CallId, value: &T) {
-        self.push(id, Frame::Item { id, body: &encode_body(value) });
+        self.item_encoded(id, &encode_body(value));
+    }
+
+    /// Sends one value of a call's stream, encoded already, as [`item`](Self::item).
+    pub fn item_encoded(&mut self, id: CallId, body: &[u8]) {
+        self.push(id, Frame::Item { id, body });
     }
 
     /// Tells whether so much waits to be written that more had better wait too.

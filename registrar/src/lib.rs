@@ -1,1 +1,46 @@
-//! The clerk that keeps the registry of actors.
+//! The clerk that keeps the registry of actors: who is registered under which name, where each
+//! listens, who waits for whom, who watches.
+//!
+//! - [`registry`] is the book: pure, with no socket, no clock and no runtime.
+//! - [`Clerk`] is the one who owns it: events of all sessions go through its hands, and it wakes
+//!   those who are concerned. It looks into contested and reported endpoints itself.
+//! - [`Node`] lets it be reached: it binds endpoints, and serves until it is told to stop.
+//!
+//! ```text
+//!   connection ──▶ Session ──┐               ┌──▶ mailbox ──▶ Session ──▶ connection
+//!   connection ──▶ Session ──┼──▶ Registry ──┤
+//!   leases ────▶ housekeeping┘  (one lock)   └──▶ contested ──▶ verifier ──▶ Registry
+//! ```
+//!
+//! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
+//! on disk: after a restart, its clients register again.
+//!
+//! ```
+//! use callsign_registrar::{Node, NodeOptions};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+//! let stop = CancellationToken::new();
+//! let clerk = node.clerk().clone();
+//! let (_, ()) = tokio::join!(node.serve(stop.clone()), async {
+//!     assert_eq!(clerk.status().instances, 0);
+//!     stop.cancel();
+//! });
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod clerk;
+mod mailbox;
+mod node;
+pub mod registry;
+mod session;
+mod verify;
+
+pub use clerk::Clerk;
+pub use node::{Node, NodeError, NodeOptions};
+pub use session::Session;

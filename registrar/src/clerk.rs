@@ -1,0 +1,266 @@
+//! The one who owns the registry.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use endpoints::{Endpoint, EndpointTable, Name, Stamped, UnixAddress};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep},
+};
+use tracing::{debug, info};
+use uuid::Uuid;
+use wire::{
+    RemoteError,
+    registrar::{Status, Update},
+};
+
+use crate::{
+    mailbox::Mailbox,
+    registry::{
+        Claimant, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId,
+    },
+};
+
+/// The one who owns the registry. Clones are handles of the same one.
+#[derive(Clone, Debug)]
+pub struct Clerk(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    registrar: Uuid,
+    agent: String,
+    clock: Clock,
+    book: Mutex<Book>,
+    /// Rung when the next lease may end earlier than was thought.
+    deadlines: Notify,
+    contested: mpsc::Sender<Claimant>,
+    endpoints: OnceLock<Vec<Endpoint>>,
+}
+
+/// The registry, and who is to be woken.
+#[derive(Debug)]
+struct Book {
+    registry: Registry,
+    mailboxes: HashMap<SessionId, Arc<Mailbox>>,
+    /// Declared instances with a socket file, whose stamps follow the file.
+    declared: HashMap<Name, Uuid>,
+}
+
+/// Milliseconds since 1970 that never go back.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    start_ms: u64,
+}
+
+impl Clerk {
+    /// Makes a clerk with an empty registry, and what is to be looked into.
+    pub(crate) fn new(agent: String, limits: Limits) -> (Self, mpsc::Receiver<Claimant>) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
+        let registrar = Uuid::new_v4();
+        let (contested, to_verify) = mpsc::channel(CONTESTED_MAX);
+        let book = Book {
+            registry: Registry::new(registrar, limits, clock.start_ms),
+            mailboxes: HashMap::new(),
+            declared: HashMap::new(),
+        };
+        let shared = Shared {
+            registrar,
+            agent,
+            clock,
+            book: Mutex::new(book),
+            deadlines: Notify::new(),
+            contested,
+            endpoints: OnceLock::new(),
+        };
+        (Self(Arc::new(shared)), to_verify)
+    }
+
+    /// Returns which registrar this is.
+    pub fn registrar(&self) -> Uuid {
+        self.0.registrar
+    }
+
+    /// Returns how the registrar is.
+    pub fn status(&self) -> Status {
+        let (revision, counts) = self.read(|registry| (registry.revision(), registry.counts()));
+        let Counts { sessions, instances, waiters, watchers } = counts;
+        Status {
+            registrar: self.0.registrar,
+            agent: self.0.agent.clone(),
+            revision,
+            uptime_ms: self.0.clock.start.elapsed().as_millis() as u64,
+            sessions: sessions as u64,
+            instances: instances as u64,
+            waiters: waiters as u64,
+            watchers: watchers as u64,
+            endpoints: self.0.endpoints.get().cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn agent(&self) -> &str {
+        &self.0.agent
+    }
+
+    pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) {
+        self.0.endpoints.get_or_init(|| endpoints);
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
+    /// Enters what the settings declare, stamped as this process sees it.
+    pub(crate) fn declare(&self, declared: &EndpointTable) {
+        let now_ms = self.now_ms();
+        let mut book = self.book();
+        for (name, endpoints) in declared.iter() {
+            let uuid = Uuid::new_v4();
+            if endpoints.iter().any(is_socket_file) {
+                book.declared.insert(name.clone(), uuid);
+            }
+            let stamped = endpoints.iter().map(stamped).collect();
+            let outcome = book.registry.declare(name.clone(), uuid, stamped, now_ms);
+            self.deliver(&book, outcome);
+        }
+    }
+
+    pub(crate) fn open_session(&self, mailbox: Arc<Mailbox>) -> SessionId {
+        let mut book = self.book();
+        let session = book.registry.open_session();
+        book.mailboxes.insert(session, mailbox);
+        session
+    }
+
+    pub(crate) fn close_session(&self, session: SessionId) {
+        let now_ms = self.now_ms();
+        let mut book = self.book();
+        book.mailboxes.remove(&session);
+        let ended = book.registry.apply(Event::SessionEnded(session), now_ms);
+        self.deliver(&book, ended.expect("a session may always end"));
+    }
+
+    /// Reads the registry.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        read(&self.book().registry)
+    }
+
+    /// Changes what is no news to others: who waits, who watches, how far each has read.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.book().registry)
+    }
+
+    /// Changes the registry, and tells those who are concerned.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Registry, u64) -> Result<(T, Outcome), RegistryError>,
+    ) -> Result<T, RemoteError> {
+        let now_ms = self.now_ms();
+        let mut book = self.book();
+        let next_deadline_ms = book.registry.next_deadline_ms();
+        let (result, outcome) = change(&mut book.registry, now_ms)?;
+        if book.registry.next_deadline_ms() != next_deadline_ms {
+            self.0.deadlines.notify_one();
+        }
+        self.deliver(&book, outcome);
+        Ok(result)
+    }
+
+    /// Applies an event that is nobody's call.
+    pub(crate) fn note(&self, event: Event) {
+        let applied = self
+            .change(|registry, now_ms| registry.apply(event, now_ms).map(|outcome| ((), outcome)));
+        if let Err(error) = applied {
+            debug!(%error, "an event came too late");
+        }
+    }
+
+    /// Puts an endpoint on the list of those to be looked into. Tells whether the list had room.
+    pub(crate) fn look_into(&self, claimant: Claimant) -> bool {
+        self.0.contested.try_send(claimant).is_ok()
+    }
+
+    /// Brings the stamps of a declared actor's socket files up to date: it did not bind them
+    /// through us, so the files may have come and gone since.
+    pub(crate) fn refresh_declared(&self, name: &str) {
+        let mut book = self.book();
+        let Some(uuid) = book.declared.get(name).copied() else { return };
+        let Some(record) = book.registry.record(uuid) else { return };
+        let restamped: Vec<_> = record.endpoints.iter().map(|it| stamped(&it.endpoint)).collect();
+        if restamped == record.endpoints {
+            return;
+        }
+        let update = Update { uuid, endpoints: Some(restamped), metadata: None, state: None };
+        let event = Event::Update { update, by: Owner::Registrar };
+        let updated = book.registry.apply(event, self.now_ms());
+        self.deliver(&book, updated.expect("the settings' endpoints were checked"));
+    }
+
+    /// Brings the stamps of every declared actor's socket files up to date.
+    pub(crate) fn refresh_all_declared(&self) {
+        let names: HashSet<_> = self.book().declared.keys().cloned().collect();
+        for name in names {
+            self.refresh_declared(name.as_str());
+        }
+    }
+
+    /// Ends leases when they run out, for as long as it is polled.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let next_ms = self.read(Registry::next_deadline_ms);
+            let wait_ms = next_ms.map(|it| it.saturating_sub(self.now_ms()));
+            tokio::select! {
+                () = self.0.deadlines.notified() => {}
+                () = sleep(std::time::Duration::from_millis(wait_ms.unwrap_or(u64::MAX >> 20))) => {
+                    self.note(Event::Tick);
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, book: &Book, outcome: Outcome) {
+        for woken in outcome.woken {
+            if let Some(mailbox) = book.mailboxes.get(&woken.session) {
+                mailbox.answer(woken.call, woken.answer);
+            }
+        }
+        for session in outcome.stirred {
+            if let Some(mailbox) = book.mailboxes.get(&session) {
+                mailbox.stir();
+            }
+        }
+        for claimant in outcome.contested {
+            let endpoint = claimant.stamped.endpoint.clone();
+            info!(%endpoint, older = %claimant.uuid, "a newer instance claims the same endpoint");
+            if !self.look_into(claimant) {
+                debug!(%endpoint, "too much to look into; both claims stand");
+            }
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl Clock {
+    fn now_ms(&self) -> u64 {
+        self.start_ms + self.start.elapsed().as_millis() as u64
+    }
+}
+
+/// How many endpoints may wait to be looked into. What does not fit is reported again, or stays.
+const CONTESTED_MAX: usize = 1024;
+
+fn is_socket_file(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
+}
+
+fn stamped(endpoint: &Endpoint) -> Stamped {
+    Stamped { endpoint: endpoint.clone(), stamp: transport::stamp(endpoint) }
+}

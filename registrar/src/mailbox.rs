@@ -1,0 +1,72 @@
+//! What others leave for a session to send.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Mutex, MutexGuard},
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+use wire::CallId;
+
+/// What others leave for a session to send: answers to calls that waited, and word that there
+/// are changes to read. It holds at most one answer for each call that the session made.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    answers: VecDeque<(CallId, Bytes)>,
+    has_changes: bool,
+    reader: Option<Waker>,
+}
+
+/// What was in a mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    /// Answers, in the order in which they came.
+    pub(crate) answers: VecDeque<(CallId, Bytes)>,
+    /// Whether there are changes to read.
+    pub(crate) has_changes: bool,
+}
+
+impl Mailbox {
+    /// Leaves an answer.
+    pub(crate) fn answer(&self, call: CallId, answer: Bytes) {
+        let mut state = self.lock();
+        state.answers.push_back((call, answer));
+        state.wake();
+    }
+
+    /// Leaves word that there are changes to read.
+    pub(crate) fn stir(&self) {
+        let mut state = self.lock();
+        state.has_changes = true;
+        state.wake();
+    }
+
+    /// Takes what is there, and wakes the task of `cx` when there is more.
+    pub(crate) fn take(&self, cx: &Context<'_>) -> Mail {
+        let mut state = self.lock();
+        if !state.reader.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.reader = Some(cx.waker().clone());
+        }
+        Mail {
+            answers: mem::take(&mut state.answers),
+            has_changes: mem::take(&mut state.has_changes),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A registrar that can be reached.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use endpoints::{Endpoint, EndpointTable};
+use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, Options, accept};
+use thiserror::Error;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use transport::{BindError, Listener, Peer, Stream};
+use wire::{Frame, Hello, preface};
+
+use crate::{
+    Clerk, Session,
+    registry::{Claimant, Limits, Owner},
+    verify::verify,
+};
+
+/// How a node serves.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The software and its version, for people.
+    pub agent: String,
+    /// How long a peer may take to say who it is.
+    pub handshake_timeout: Duration,
+    /// How signs of life are asked for over TCP.
+    pub heartbeat: Heartbeat,
+    /// How many connections there may be at once.
+    pub sessions_max: usize,
+    /// How long connections have to end when the node stops.
+    pub drain_timeout: Duration,
+    /// How much the registry takes in.
+    pub limits: Limits,
+    /// The actors that never register themselves.
+    pub declared: EndpointTable,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            heartbeat: Heartbeat::default(),
+            sessions_max: 16_384,
+            drain_timeout: Duration::from_secs(2),
+            limits: Limits::default(),
+            declared: EndpointTable::default(),
+        }
+    }
+}
+
+/// A registrar that can be reached.
+#[derive(Debug)]
+pub struct Node {
+    clerk: Clerk,
+    options: NodeOptions,
+    listeners: Vec<Listener>,
+    to_verify: mpsc::Receiver<Claimant>,
+}
+
+/// Why a node cannot be reached.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// There is nothing to listen on.
+    #[error("a registrar needs at least one endpoint to listen on")]
+    NoEndpoint,
+    /// An endpoint cannot be bound.
+    #[error("cannot listen on `{endpoint}`")]
+    Bind {
+        /// Which endpoint.
+        endpoint: Endpoint,
+        /// Why.
+        source: BindError,
+    },
+}
+
+impl Node {
+    /// Binds every endpoint, each once however often it is given.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`]; nothing stays bound then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(endpoints: &[Endpoint], options: NodeOptions) -> Result<Self, NodeError> {
+        let mut listeners: Vec<Listener> = Vec::with_capacity(endpoints.len());
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            if endpoints[..at].contains(endpoint) {
+                continue;
+            }
+            let listener = Listener::bind(endpoint)
+                .await
+                .map_err(|source| NodeError::Bind { endpoint: endpoint.clone(), source })?;
+            listeners.push(listener);
+        }
+        if listeners.is_empty() {
+            return Err(NodeError::NoEndpoint);
+        }
+        let (clerk, to_verify) = Clerk::new(options.agent.clone(), options.limits);
+        clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
+        clerk.declare(&options.declared);
+        Ok(Self { clerk, options, listeners, to_verify })
+    }
+
+    /// Returns where the node listens, with the real ports in place of port 0.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.listeners.iter().map(|it| it.bound().clone()).collect()
+    }
+
+    /// Returns the handle of the registry.
+    pub fn clerk(&self) -> &Clerk {
+        &self.clerk
+    }
+
+    /// Serves until `stop` is cancelled: then no new connection is taken, socket files are gone,
+    /// every session is told, and those that do not end in time are cut.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the node at once, without a word to anybody.
+    pub async fn serve(self, stop: CancellationToken) {
+        let Self { clerk, options, listeners, to_verify } = self;
+        let drain_timeout = options.drain_timeout;
+        let context = Context {
+            clerk: clerk.clone(),
+            places: Arc::new(Semaphore::new(options.sessions_max.min(Semaphore::MAX_PERMITS))),
+            options: Arc::new(options),
+            stop: stop.clone(),
+        };
+        let mut acceptors = JoinSet::new();
+        for listener in listeners {
+            acceptors.spawn(serve_listener(listener, context.clone()));
+        }
+        let mut helpers = JoinSet::new();
+        helpers.spawn(verify(clerk.clone(), to_verify));
+        let time_keeper = clerk.clone();
+        helpers.spawn(async move { time_keeper.keep_time().await });
+
+        stop.cancelled().await;
+        info!("the registrar is stopping");
+        let drained = async { while acceptors.join_next().await.is_some() {} };
+        if timeout(drain_timeout, drained).await.is_err() {
+            warn!("some sessions did not end within {drain_timeout:?}; they are cut");
+        }
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Context {
+    clerk: Clerk,
+    options: Arc<NodeOptions>,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// Takes connections until it is told to stop, then waits for those it took.
+async fn serve_listener(listener: Listener, context: Context) {
+    let mut connections = JoinSet::new();
+    let mut pause = ACCEPT_PAUSE_MIN;
+    loop {
+        tokio::select! {
+            biased;
+            () = context.stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => {
+                    pause = ACCEPT_PAUSE_MIN;
+                    match context.places.clone().try_acquire_owned() {
+                        Ok(place) => connections.spawn(serve(stream, context.clone(), place)),
+                        Err(_) => connections.spawn(turn_away(stream)),
+                    };
+                }
+                // Out of descriptors, most likely: to try again at once would only burn time.
+                Err(error) => {
+                    warn!(%error, endpoint = %listener.bound(), "cannot take a connection");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                }
+            },
+        }
+    }
+    // The socket file goes first: whoever looks for a registrar now finds none.
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Talks with one peer until either side has enough.
+async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
+    let peer = *stream.peer();
+    let Context { clerk, options, stop, .. } = context;
+    let (owner, heartbeat) = match peer {
+        Peer::Unix { uid, .. } => (Owner::User(uid), None),
+        Peer::Tcp(address) => (Owner::Host(address.ip().to_canonical()), Some(options.heartbeat)),
+        Peer::Memory => (Owner::Registrar, None),
+    };
+    let hello = Hello {
+        agent: clerk.agent().to_owned(),
+        registrar: Some(clerk.registrar()),
+        instance: None,
+    };
+    let portal_options = Options { hello, handshake_timeout: options.handshake_timeout, heartbeat };
+    let session = Session::open(clerk, owner);
+    let connected = tokio::select! {
+        () = stop.cancelled() => return,
+        connected = accept(stream, portal_options, session) => connected,
+    };
+    let connected = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            let error = with_causes(&error);
+            info!(%peer, error, "turned away");
+            return;
+        }
+    };
+    let mut driver = std::pin::pin!(connected.driver);
+    let closed = tokio::select! {
+        closed = driver.as_mut() => closed,
+        () = stop.cancelled() => {
+            connected.portal.close("the registrar is stopping");
+            driver.await
+        }
+    };
+    match &closed {
+        Closed::ByPeer | Closed::Here | Closed::Goodbye(_) => debug!(%peer, "{closed}"),
+        broken => info!(%peer, error = with_causes(broken), "a session broke"),
+    }
+}
+
+/// Tells a peer that there is no place for it.
+async fn turn_away(mut stream: Stream) {
+    let mut bytes = BytesMut::from(&preface::preface()[..]);
+    let goodbye = Frame::Goodbye { reason: "too many sessions; try again later" };
+    goodbye.encode(&mut bytes).expect("a reason is short");
+    let said: Result<io::Result<()>, _> =
+        timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
+    debug!(peer = %stream.peer(), ?said, "no place for another session");
+}
+
+/// Writes an error and its causes on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += ": ";
+        text += &error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+/// How long to wait after a connection could not be taken, at first and at most.
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,67 @@
+//! The address index: who claims which place.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
+
+use endpoints::{Endpoint, KernelId, NetnsId, ProcessId, Stamped, UnixAddress};
+
+use super::{Key, keys::Keys};
+
+/// A place that only one listener can have. The same text means another place on another host,
+/// so the stamp's part that tells them apart belongs to it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Claim<'a> {
+    endpoint: &'a Endpoint,
+    kernel: Option<KernelId>,
+    netns: Option<NetnsId>,
+    process: Option<ProcessId>,
+}
+
+impl<'a> Claim<'a> {
+    /// Returns the place that an endpoint claims.
+    pub fn of(stamped: &'a Stamped) -> Self {
+        let Stamped { endpoint, stamp } = stamped;
+        let anywhere = Self { endpoint, kernel: None, netns: None, process: None };
+        match endpoint {
+            Endpoint::Memory(_) => Self { process: stamp.process, ..anywhere },
+            Endpoint::Unix(UnixAddress::Path(_)) => Self { kernel: stamp.kernel, ..anywhere },
+            Endpoint::Unix(UnixAddress::Abstract(_)) => {
+                Self { kernel: stamp.kernel, netns: stamp.netns, ..anywhere }
+            }
+            Endpoint::Tcp(tcp) if tcp.host.is_loopback() => {
+                Self { kernel: stamp.kernel, netns: stamp.netns, ..anywhere }
+            }
+            Endpoint::Tcp(_) => anywhere,
+        }
+    }
+}
+
+/// Who claims which place. Places are kept by their hash alone, which saves a copy of each; what
+/// shares a hash by chance is looked into and found alive, which changes nothing.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    by_hash: HashMap<u64, Keys>,
+    hasher: RandomState,
+}
+
+impl Claims {
+    /// Enters a claim, and returns those who made it before.
+    pub(super) fn insert(&mut self, stamped: &Stamped, key: Key) -> Vec<Key> {
+        let keys = self.by_hash.entry(self.hasher.hash_one(Claim::of(stamped))).or_default();
+        let before = keys.as_slice().iter().filter(|it| **it != key).copied().collect();
+        keys.push(key);
+        before
+    }
+
+    pub(super) fn remove(&mut self, stamped: &Stamped, key: Key) {
+        let hash = self.hasher.hash_one(Claim::of(stamped));
+        if let Some(keys) = self.by_hash.get_mut(&hash) {
+            keys.remove(key);
+            if keys.as_slice().is_empty() {
+                self.by_hash.remove(&hash);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One connection to the registrar.
+
+use std::{sync::Arc, task::Context};
+
+use bytes::BytesMut;
+use portal::{Call, Replies, Service};
+use serde::{Deserialize, Serialize};
+use tracing::debug;
+use wire::{
+    CallId, RemoteError,
+    registrar::{
+        Changed, LIST, List, Page, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
+        STATUS, UNREGISTER, UPDATE, Unregister, Update, WAIT, WATCH, Wait, Watch, Watching,
+    },
+};
+
+use crate::{
+    Clerk,
+    mailbox::Mailbox,
+    registry::{Event, Owner, SessionId},
+};
+
+/// One connection to the registrar: what its peer may call. When it is dropped, what was
+/// registered over it is gone.
+#[derive(Debug)]
+pub struct Session {
+    clerk: Clerk,
+    id: SessionId,
+    owner: Owner,
+    mailbox: Arc<Mailbox>,
+    /// Whether a watch has more to say than the last pump could send.
+    has_more: bool,
+}
+
+impl Session {
+    /// Opens a session for a peer.
+    pub fn open(clerk: Clerk, owner: Owner) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        let id = clerk.open_session(mailbox.clone());
+        Self { clerk, id, owner, mailbox, has_more: false }
+    }
+
+    fn query(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let Query { name, all } = call.args()?;
+        self.clerk.refresh_declared(name);
+        let now_ms = self.clerk.now_ms();
+        replies.finish_with(call.id, |bytes| {
+            self.clerk.read(|registry| registry.answer(name, all, now_ms, bytes));
+        });
+        Ok(())
+    }
+
+    fn wait(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let Wait { name } = call.args()?;
+        let now_ms = self.clerk.now_ms();
+        let mut answer = BytesMut::new();
+        let is_there = self
+            .clerk
+            .with(|registry| registry.wait(self.id, call.id, name, now_ms, &mut answer))?;
+        if is_there {
+            replies.finish_with(call.id, |bytes| bytes.extend_from_slice(&answer));
+        }
+        Ok(())
+    }
+
+    fn list(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let list: List = call.args()?;
+        if list.after == 0 {
+            self.clerk.refresh_all_declared();
+        }
+        let now_ms = self.clerk.now_ms();
+        let page = self.clerk.read(|registry| {
+            let (records, next) = registry.list(&list);
+            let records = records.into_iter().cloned().collect();
+            Page { revision: registry.revision(), now_ms, next, records }
+        });
+        replies.finish(call.id, &page);
+        Ok(())
+    }
+
+    fn register(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
+        let register: Register = call.args()?;
+        let (name, uuid) = (register.name.clone(), register.uuid);
+        let registered = self
+            .clerk
+            .change(|registry, now_ms| registry.register(register, self.owner, self.id, now_ms))?;
+        debug!(%name, %uuid, epoch = registered.epoch, "registered");
+        Ok(registered)
+    }
+
+    fn watch(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let Watch { pattern, seen } = call.args()?;
+        let now_ms = self.clerk.now_ms();
+        let watching = self.clerk.with(|registry| {
+            let resumed = registry.watch(self.id, call.id, pattern, seen)?;
+            Ok::<_, RemoteError>(Watching { revision: registry.revision(), now_ms, resumed })
+        })?;
+        replies.started(call.id, &watching);
+        Ok(())
+    }
+
+    fn report(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
+        let Report { uuid, epoch, endpoint, evidence } = call.args()?;
+        debug!(%uuid, %endpoint, ?evidence, "an endpoint is said not to answer");
+        let claimant = self.clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
+        if let Some(claimant) = claimant {
+            self.clerk.look_into(claimant);
+        }
+        Ok(self.changed())
+    }
+
+    /// Applies the event that `event` makes of a call's arguments.
+    fn apply<'a, T: Deserialize<'a>>(
+        &self,
+        call: Call<'a>,
+        event: impl FnOnce(T) -> Event,
+    ) -> Result<Changed, RemoteError> {
+        let event = event(call.args()?);
+        self.clerk.change(|registry, now_ms| {
+            let outcome = registry.apply(event, now_ms)?;
+            Ok((Changed { revision: registry.revision() }, outcome))
+        })
+    }
+
+    fn changed(&self) -> Changed {
+        Changed { revision: self.clerk.read(|registry| registry.revision()) }
+    }
+}
+
+impl Service for Session {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        let by = self.owner;
+        let called = match call.method {
+            QUERY => self.query(call, replies),
+            WAIT => self.wait(call, replies),
+            LIST => self.list(call, replies),
+            WATCH => self.watch(call, replies),
+            REGISTER => self.register(call).map(|it| replies.finish(call.id, &it)),
+            UPDATE => self
+                .apply(call, |update: Update| Event::Update { update, by })
+                .map(|it| replies.finish(call.id, &it)),
+            UNREGISTER => self
+                .apply(call, |it: Unregister| Event::Unregister { uuid: it.uuid, by })
+                .map(|it| replies.finish(call.id, &it)),
+            RENEW => self
+                .apply(call, |it: Renew| Event::Renew { uuid: it.uuid, by })
+                .map(|it| replies.finish(call.id, &it)),
+            REPORT => self.report(call).map(|it| replies.finish(call.id, &it)),
+            STATUS => {
+                replies.finish(call.id, &self.clerk.status());
+                Ok(())
+            }
+            _ => Err(call.unknown()),
+        };
+        if let Err(error) = called {
+            replies.fail(call.id, error);
+        }
+    }
+
+    fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
+        self.clerk.with(|registry| registry.credit(self.id, id, items));
+        self.has_more = true;
+    }
+
+    fn cancel(&mut self, id: CallId, _: &mut Replies) {
+        self.clerk.with(|registry| registry.cancel(self.id, id));
+    }
+
+    fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
+        let mail = self.mailbox.take(cx);
+        for (call, answer) in mail.answers {
+            replies.finish_with(call, |bytes| bytes.extend_from_slice(&answer));
+        }
+        if !(mail.has_changes || self.has_more) || replies.is_full() {
+            self.has_more |= mail.has_changes;
+            return;
+        }
+        self.has_more = self.clerk.with(|registry| {
+            registry.read_watches(self.id, &mut |call, change| {
+                replies.item_encoded(call, change);
+                !replies.is_full()
+            })
+        });
+        // A long snapshot is read in parts, so that others get their turn in between.
+        if self.has_more && !replies.is_full() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.clerk.close_session(self.id);
+    }
+}
