@@ -173,7 +173,8 @@ pub enum ParseEndpointErrorKind {
 }
 
 /// A foreign text, fit for one line of a message: quoted, without control characters, not long.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,7 +32,7 @@ mod unix;
 mod written;
 
 pub use endpoint::Endpoint;
-pub use error::{ParseEndpointError, ParseEndpointErrorKind};
+pub use error::{ParseEndpointError, ParseEndpointErrorKind, Quoted};
 pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };

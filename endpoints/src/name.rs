@@ -83,6 +83,12 @@ pub struct InstanceId {
     pub uuid: Uuid,
 }
 
+impl InstanceId {
+    /// The most endpoints that an instance may have. One of each kind is a handful; a
+    /// wildcard address that stands for every interface of a large host takes some dozens.
+    pub const ENDPOINTS_MAX: usize = 64;
+}
+
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", self.name, self.uuid)
