@@ -1,1 +1,61 @@
 //! The settings file: what may be written in it, what it means, and what is wrong with it.
+//!
+//! The file is TOML with three tables. `[registrar]` holds the settings of a registrar node,
+//! `[network]` says where each actor listens, and `[declared]` lists actors that never register
+//! themselves. It is read in two steps with a type each, what is written and what is meant, so
+//! that every fault is found at once and shown at its place.
+//!
+//! This crate opens no file, reads no variable of the environment and prints nothing: its caller
+//! hands it text and shows the [`Faults`]. It does not know what a registrar does with its
+//! settings.
+//!
+//! - [`read`] turns the text of a file into [`Settings`].
+//! - [`Fault`] says what is wrong, where, and what to write instead.
+//! - [`Overrides`] are what the environment and the flags say over the file; [`overlay`] applies
+//!   them.
+//! - [`registrars`] tells a client which registrars to ask.
+//! - [`schema`] describes the file to editors.
+//!
+//! From text to settings:
+//!
+//! ```text
+//! text ── syntax ─▶ TOML ── shape ─▶ Written ── meaning ─▶ Settings
+//!            │               │       (as written)   │     (as meant)
+//!            └───────────────┴──── Faults ◀─────────┴─ claims
+//! ```
+//!
+//! ```
+//! let source = r#"
+//!     [registrar]
+//!     listen = "/ip4/0.0.0.0/tcp/1616"
+//!     heartbeat = "500ms"
+//!
+//!     [network]
+//!     feed = ["/unix/run/feed.sock", ["0.0.0.0", 5555]]
+//! "#;
+//! let (settings, warnings) = config::read(source, "market.toml")?;
+//! assert_eq!(settings.registrar.heartbeat.as_millis(), 500);
+//! assert_eq!(settings.network.get("feed").map(<[_]>::len), Some(2));
+//! assert!(warnings.0.is_empty());
+//! # Ok::<(), config::Faults>(())
+//! ```
+
+mod claims;
+mod fault;
+mod meaning;
+mod overrides;
+mod registrars;
+mod schema;
+mod settings;
+mod shape;
+mod syntax;
+mod text;
+mod values;
+mod written;
+
+pub use fault::{Fault, Faults, Place, Related, Severity, Source, line_column};
+pub use meaning::read;
+pub use overrides::{Layer, Overrides, overlay};
+pub use registrars::{DEFAULT_PORT, REGISTRARS_VARIABLE, default_registrars, registrars};
+pub use schema::schema;
+pub use settings::{RegistrarSettings, Settings};

@@ -1,0 +1,148 @@
+//! Who claims which place, and who claims another's.
+
+use std::collections::HashMap;
+
+use endpoints::{Endpoint, Quoted};
+
+use crate::fault::{Fault, Place};
+
+/// What an actor says by being given an endpoint: that it listens there.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim<'a> {
+    /// The table of the file that gives it.
+    pub(crate) table: &'static str,
+    pub(crate) actor: &'a str,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) place: Place,
+}
+
+/// Finds claims of a place that an earlier claim has. Each is told once, with the earlier one.
+///
+/// A place that two actors claim is an error if they cannot both have it. It is a warning if they
+/// may listen on different hosts, or if one actor has it twice.
+pub(crate) fn faults(claims: &[Claim<'_>]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    // Only endpoints with the same port, or the same otherwise, can be at odds.
+    let mut groups: HashMap<Group<'_>, Vec<&Claim<'_>>> = HashMap::new();
+    for claim in claims {
+        let group = match &claim.endpoint {
+            Endpoint::Tcp(tcp) => Group::Port(tcp.port),
+            other => Group::Other(other),
+        };
+        let earlier = groups.entry(group).or_default();
+        let mut rivals = earlier.iter().filter_map(|it| Some((it, between(it, claim)?)));
+        if let Some((first, verdict)) = rivals.clone().find(|(_, it)| *it == Verdict::Conflict) {
+            faults.push(tell(first, claim, verdict));
+        } else if let Some((first, verdict)) = rivals.next() {
+            faults.push(tell(first, claim, verdict));
+        }
+        earlier.push(claim);
+    }
+    faults
+}
+
+#[derive(Eq, Hash, PartialEq)]
+enum Group<'a> {
+    Port(u16),
+    Other(&'a Endpoint),
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Verdict {
+    /// Two actors cannot both have it.
+    Conflict,
+    /// Two actors cannot both have it if they are on one host.
+    MaybeConflict,
+    /// One actor has the very same twice.
+    Repeated,
+    /// One actor has it, and a wildcard that includes it.
+    Included,
+}
+
+fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
+    if first.actor != second.actor {
+        let clash = clash(&first.endpoint, &second.endpoint)?;
+        return Some(match clash {
+            Clash::Certain => Verdict::Conflict,
+            Clash::OnOneHost => Verdict::MaybeConflict,
+        });
+    }
+    // An actor that is declared may have a line in either table, and binds by one of them.
+    if first.table != second.table {
+        return None;
+    }
+    if first.endpoint == second.endpoint {
+        return Some(Verdict::Repeated);
+    }
+    first.endpoint.conflicts_with(&second.endpoint).then_some(Verdict::Included)
+}
+
+/// The actor that the table `[registrar]` speaks of.
+pub(crate) const REGISTRAR: &str = "registrar";
+
+/// How surely two actors cannot have their endpoints both.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Clash {
+    /// Wherever they are.
+    Certain,
+    /// If they are on one host.
+    OnOneHost,
+}
+
+pub(crate) fn clash(first: &Endpoint, second: &Endpoint) -> Option<Clash> {
+    if !first.conflicts_with(second) {
+        return None;
+    }
+    // A wildcard address takes in an address of its own host, and no other host's.
+    let is_certain = match (first, second) {
+        (Endpoint::Tcp(first), Endpoint::Tcp(second)) => {
+            first.host.is_wildcard() == second.host.is_wildcard()
+                || first.host.is_loopback()
+                || second.host.is_loopback()
+        }
+        _ => true,
+    };
+    Some(if is_certain { Clash::Certain } else { Clash::OnOneHost })
+}
+
+fn tell(first: &Claim<'_>, second: &Claim<'_>, verdict: Verdict) -> Fault {
+    let place = second.place.clone();
+    let (endpoint, actor) = (&second.endpoint, Quoted(second.actor));
+    let (first_endpoint, first_actor) = (&first.endpoint, Quoted(first.actor));
+    let fault = match verdict {
+        Verdict::Conflict if first_endpoint == endpoint => {
+            let message = format!("`{endpoint}` is claimed by {first_actor} and by {actor}");
+            let help = "give one of them another endpoint; two actors cannot listen at one";
+            Fault::error(message, place).help(help.to_owned())
+        }
+        Verdict::Conflict => {
+            let message = format!(
+                "`{endpoint}` of {actor} is the same place as `{first_endpoint}` of {first_actor}"
+            );
+            Fault::error(message, place).help("give one of them another port".to_owned())
+        }
+        Verdict::MaybeConflict => {
+            let message = format!(
+                "`{endpoint}` of {actor} and `{first_endpoint}` of {first_actor} \
+                 cannot be on one host"
+            );
+            let help = "if they are, give one of them another port";
+            Fault::warning(message, place).help(help.to_owned())
+        }
+        Verdict::Repeated => {
+            let message = format!("{actor} has `{endpoint}` twice");
+            Fault::warning(message, place).help("leave it out here; it binds once".to_owned())
+        }
+        Verdict::Included => {
+            let message =
+                format!("`{endpoint}` is the same place as `{first_endpoint}` of {actor}");
+            let help = "leave out one of them; it cannot be bound twice";
+            Fault::warning(message, place).help(help.to_owned())
+        }
+    };
+    let (here, there) = match verdict {
+        Verdict::Repeated | Verdict::Included => ("again here", "first here"),
+        _ => ("claimed here", "first claimed here"),
+    };
+    fault.label(here).related(first.place.clone(), there)
+}

@@ -1,0 +1,208 @@
+//! What the environment and the flags say over the file.
+
+use std::{fmt::Display, time::Duration};
+
+use endpoints::{Endpoint, EndpointTable};
+
+use crate::{
+    claims::{self, Clash, REGISTRAR},
+    fault::{Fault, Faults, Source},
+    settings::{
+        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
+        Settings,
+    },
+    text::{Number, Text},
+    values,
+};
+
+/// Where settings come from that are not in the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Layer {
+    /// Variables of the environment.
+    Environment,
+    /// Flags of the command line.
+    Flags,
+}
+
+impl Layer {
+    /// Returns what a setting of `[registrar]` is called here: `CALLSIGN_DRAIN_TIMEOUT` or
+    /// `--drain-timeout`.
+    pub fn name_of(self, key: &str) -> String {
+        match self {
+            Self::Environment => format!("CALLSIGN_{}", key.to_ascii_uppercase()),
+            Self::Flags => format!("--{}", key.replace('_', "-")),
+        }
+    }
+}
+
+/// What one layer says, as it is written. What it does not say leaves the file in force.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Overrides {
+    /// Which layer.
+    pub layer: Layer,
+    /// Where the registrar listens, in place of all that the file names.
+    pub listen: Vec<String>,
+    /// How long a peer may take to say who it is.
+    pub handshake_timeout: Option<String>,
+    /// How often a peer is asked for a sign of life.
+    pub heartbeat: Option<String>,
+    /// How many of those may stay without an answer.
+    pub heartbeat_misses: Option<String>,
+    /// How many sessions may be open at once.
+    pub sessions_max: Option<String>,
+    /// How long sessions may take to end.
+    pub drain_timeout: Option<String>,
+}
+
+impl Overrides {
+    /// Says nothing.
+    pub fn none(layer: Layer) -> Self {
+        Self {
+            layer,
+            listen: Vec::new(),
+            handshake_timeout: None,
+            heartbeat: None,
+            heartbeat_misses: None,
+            sessions_max: None,
+            drain_timeout: None,
+        }
+    }
+
+    /// Takes what the environment says; `variable` looks a variable up. An empty variable is as
+    /// good as none. `CALLSIGN_LISTEN` holds any number of endpoints, with commas or spaces
+    /// between them.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let layer = Layer::Environment;
+        let said = |key| variable(&layer.name_of(key)).filter(|it| !it.trim().is_empty());
+        Self {
+            layer,
+            listen: said(LISTEN).into_iter().collect(),
+            handshake_timeout: said(HANDSHAKE_TIMEOUT.key),
+            heartbeat: said(HEARTBEAT.key),
+            heartbeat_misses: said(HEARTBEAT_MISSES.key),
+            sessions_max: said(SESSIONS_MAX.key),
+            drain_timeout: said(DRAIN_TIMEOUT.key),
+        }
+    }
+
+    fn text(&self, key: &str, value: &str) -> Text {
+        let source = Source::new(&self.layer.name_of(key), value);
+        Text::plain(&source, 0..value.len())
+    }
+}
+
+/// Lays what the layers say over the settings of the file; a later layer goes over an earlier
+/// one.
+///
+/// ```
+/// use config::{Layer, Overrides, Settings, overlay};
+///
+/// let environment = Overrides::from_environment(|variable| {
+///     (variable == "CALLSIGN_HEARTBEAT").then(|| "2s".to_owned())
+/// });
+/// let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+/// let flags = Overrides { listen, ..Overrides::none(Layer::Flags) };
+/// let (settings, _) = overlay(Settings::default(), &[environment, flags])?;
+/// assert_eq!(settings.registrar.heartbeat.as_secs(), 2);
+/// assert_eq!(settings.registrar.listen[0].to_string(), "/ip4/127.0.0.1/tcp/0");
+/// # Ok::<(), config::Faults>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Faults`] holds everything that is wrong with any of the layers. Each is placed in the
+/// variable or the flag that says it.
+pub fn overlay(mut settings: Settings, layers: &[Overrides]) -> Result<(Settings, Faults), Faults> {
+    let mut faults = Vec::new();
+    for layer in layers {
+        let mut reader = Reader { layer, faults: &mut faults };
+        let Settings { registrar, network, declared } = &mut settings;
+        reader.listen(&mut registrar.listen, &[network, declared]);
+        reader.duration(
+            &layer.handshake_timeout,
+            HANDSHAKE_TIMEOUT,
+            &mut registrar.handshake_timeout,
+        );
+        reader.duration(&layer.heartbeat, HEARTBEAT, &mut registrar.heartbeat);
+        reader.number(&layer.heartbeat_misses, HEARTBEAT_MISSES, &mut registrar.heartbeat_misses);
+        reader.number(&layer.sessions_max, SESSIONS_MAX, &mut registrar.sessions_max);
+        reader.duration(&layer.drain_timeout, DRAIN_TIMEOUT, &mut registrar.drain_timeout);
+    }
+    Faults(faults).or(settings)
+}
+
+struct Reader<'a> {
+    layer: &'a Overrides,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn listen(&mut self, setting: &mut Vec<Endpoint>, tables: &[&EndpointTable]) {
+        let mut listen = Vec::new();
+        for value in &self.layer.listen {
+            let text = self.layer.text(LISTEN, value);
+            let items = match self.layer.layer {
+                Layer::Environment => items(&text),
+                Layer::Flags => vec![text],
+            };
+            for item in items {
+                let Some(endpoint) = values::multiaddr(&item, self.faults) else { continue };
+                self.faults.extend(rival(&item, &endpoint, tables));
+                if !listen.contains(&endpoint) {
+                    listen.push(endpoint);
+                }
+            }
+        }
+        if !listen.is_empty() {
+            *setting = listen;
+        }
+    }
+
+    fn duration(
+        &mut self,
+        said: &Option<String>,
+        limits: Limits<Duration>,
+        setting: &mut Duration,
+    ) {
+        let Some(value) = said else { return };
+        let text = self.layer.text(limits.key, value);
+        *setting = values::duration(&text, &limits, self.faults).unwrap_or(*setting);
+    }
+
+    fn number<T>(&mut self, said: &Option<String>, limits: Limits<T>, setting: &mut T)
+    where
+        T: Copy + Display + PartialOrd + TryFrom<i64>,
+    {
+        let Some(value) = said else { return };
+        let number = Number::plain(self.layer.text(limits.key, value));
+        *setting = values::number(&number, &limits, self.faults).unwrap_or(*setting);
+    }
+}
+
+/// Tells of an actor that has the place where the registrar is to listen.
+fn rival(text: &Text, endpoint: &Endpoint, tables: &[&EndpointTable]) -> Option<Fault> {
+    let actors = tables.iter().flat_map(|table| table.iter());
+    let (name, _) =
+        actors.filter(|(name, _)| name.as_str() != REGISTRAR).find(|(_, endpoints)| {
+            endpoints.iter().any(|it| claims::clash(it, endpoint) == Some(Clash::Certain))
+        })?;
+    let message = format!("`{endpoint}` is claimed by the actor `{name}` of the settings file");
+    Some(Fault::error(message, text.inside()).help("let the registrar listen elsewhere".to_owned()))
+}
+
+/// Cuts a text at commas and white space.
+pub(crate) fn items(text: &Text) -> Vec<Text> {
+    let mut items = Vec::new();
+    let mut at = 0;
+    for item in text.value.split(|it: char| it == ',' || it.is_whitespace()) {
+        if !item.is_empty() {
+            items.push(text.cut(at..at + item.len()));
+        }
+        // The separator may be a character of several bytes.
+        let rest = &text.value[at + item.len()..];
+        at += item.len() + rest.chars().next().map_or(0, char::len_utf8);
+    }
+    items
+}
+
+const LISTEN: &str = "listen";

@@ -1,0 +1,115 @@
+//! Which registrars a client asks.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress};
+
+use crate::{
+    fault::{Fault, Faults, Source},
+    overrides::items,
+    text::Text,
+    values,
+};
+
+/// The variable of the environment that names the registrars to ask, with commas or spaces
+/// between them.
+pub const REGISTRARS_VARIABLE: &str = "CALLSIGN_REGISTRAR";
+
+/// The port of a registrar, where nothing else is said.
+pub const DEFAULT_PORT: u16 = 1616;
+
+/// Returns the registrars to ask: those of the flags; else those of the variable
+/// [`REGISTRARS_VARIABLE`]; else where the settings file lets the registrar `listen`; else the
+/// [usual ones](default_registrars).
+///
+/// A wildcard address of the file is asked at the loopback.
+///
+/// # Errors
+///
+/// [`Faults`] of the flags or the variable, or of a file whose registrar cannot be found because
+/// it listens only at ports that the kernel picks.
+pub fn registrars(
+    flags: &[String],
+    variable: Option<&str>,
+    listen: &[Endpoint],
+    runtime_dir: &Path,
+) -> Result<Vec<Endpoint>, Faults> {
+    if !flags.is_empty() {
+        let text = |flag: &String| Text::plain(&Source::new("--registrar", flag), 0..flag.len());
+        return read(flags.iter().map(text).collect());
+    }
+    let variable = variable.filter(|it| !it.trim().is_empty());
+    if let Some(variable) = variable {
+        let source = Source::new(REGISTRARS_VARIABLE, variable);
+        return read(items(&Text::plain(&source, 0..variable.len())));
+    }
+    if listen.is_empty() {
+        return default_registrars(runtime_dir).map_err(|error| {
+            let source = Source::new("runtime directory", error.text());
+            let text = Text::plain(&source, 0..source.text.len());
+            Faults(vec![Fault::error(error.to_string(), text.part(error.span()))])
+        });
+    }
+    let dialed: Vec<_> = listen.iter().filter_map(seen_from_here).collect();
+    if dialed.is_empty() {
+        let named: Vec<_> = listen.iter().map(Endpoint::to_string).collect();
+        let source = Source::new("[registrar] listen", &named.join(", "));
+        let text = Text::plain(&source, 0..source.text.len());
+        let message = "the registrar of the settings file listens only at ports unknown before";
+        let help = "say where it is: --registrar <multiaddr>".to_owned();
+        return Err(Faults(vec![Fault::error(message, text.inside()).help(help)]));
+    }
+    Ok(dialed)
+}
+
+/// Returns where a registrar listens, and is asked, if nothing else is said: a socket in the
+/// runtime directory, and port [`DEFAULT_PORT`] of the loopback.
+///
+/// # Errors
+///
+/// [`ParseEndpointError`] when `runtime_dir` is not an absolute, plain path.
+pub fn default_registrars(runtime_dir: &Path) -> Result<Vec<Endpoint>, ParseEndpointError> {
+    let socket = runtime_dir.join("callsign/registrar.sock");
+    Ok(vec![Endpoint::from_unix_path(&socket)?, loopback(DEFAULT_PORT)])
+}
+
+fn loopback(port: u16) -> Endpoint {
+    Endpoint::Tcp(TcpAddress { host: Host::Ip4(Ipv4Addr::LOCALHOST), port, tls: false })
+}
+
+/// Reads endpoints that somebody named to be asked, and so can be dialed.
+fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Faults> {
+    let mut registrars = Vec::new();
+    let mut faults = Vec::new();
+    for text in texts {
+        let Some(endpoint) = values::multiaddr(&text, &mut faults) else { continue };
+        if endpoint.is_bind_only() {
+            let message = format!("`{endpoint}` can be bound, but not dialed");
+            let help = seen_from_here(&endpoint).map(|it| format!("did you mean `{it}`?"));
+            faults.push(Fault::error(message, text.inside()).help(help));
+        } else if !registrars.contains(&endpoint) {
+            registrars.push(endpoint);
+        }
+    }
+    Faults(faults).or(registrars).map(|(registrars, _)| registrars)
+}
+
+/// Returns where what is bound on this host can be dialed, if that can be known.
+fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
+    match bound {
+        Endpoint::Tcp(tcp) if tcp.port == 0 => None,
+        Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {
+            let host = match tcp.host {
+                Host::Ip4(_) => Host::Ip4(Ipv4Addr::LOCALHOST),
+                _ => Host::Ip6(Ipv6Addr::LOCALHOST),
+            };
+            Some(Endpoint::Tcp(TcpAddress { host, ..tcp.clone() }))
+        }
+        // A number is known only within the process that bound it.
+        Endpoint::Memory(_) => None,
+        other => Some(other.clone()),
+    }
+}

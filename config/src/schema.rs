@@ -1,0 +1,176 @@
+//! The settings file, described to editors.
+//!
+//! The tables and keys come from [`Written`], with their comments. The types here stand for the
+//! values. The schema says a little less than [`read`](crate::read) knows: that two actors claim
+//! the same place cannot be said in it.
+
+use std::borrow::Cow;
+
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema,
+    transform::RecursiveTransform,
+};
+use serde_json::Value;
+
+use crate::{
+    settings::{HEARTBEAT_MISSES, SESSIONS_MAX},
+    written::Written,
+};
+
+/// Returns the JSON schema of the settings file, laid out for people and ending in a line break.
+pub fn schema() -> String {
+    // Editors read this draft; many do not read later ones.
+    let settings = SchemaSettings::draft07().with_transform(RecursiveTransform(join_lines));
+    let generator = settings.into_generator();
+    let mut schema = generator.into_root_schema_for::<Written>().to_value();
+    // Whether keys keep their order depends on what else is built.
+    schema.sort_all_objects();
+    format!("{schema:#}\n")
+}
+
+/// Undoes the line breaks of comments, which mean nothing.
+fn join_lines(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}
+
+/// Declares a type that stands for a value in the schema: `shared` if it is to be written once
+/// and referred to, `inline` if it is to be written where it is used.
+macro_rules! value {
+    (shared $name:ident, $schema:expr) => {
+        value!(false, $name, $schema);
+    };
+    (inline $name:ident, $schema:expr) => {
+        value!(true, $name, $schema);
+    };
+    ($inline:literal, $name:ident, $schema:expr) => {
+        pub(crate) struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                $inline
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        }
+    };
+}
+
+value!(inline Actors, |generator| json_schema!({
+    "type": "object",
+    "propertyNames": {
+        "description": "A name has 1 to 255 bytes without white space, control characters, \
+                        `/`, `*` or `?`.",
+        "pattern": r"^[^\s\x00-\x1f\x7f/*?]{1,255}$",
+    },
+    "additionalProperties": generator.subschema_for::<Endpoints>(),
+}));
+
+value!(shared Endpoints, |generator| json_schema!({
+    "description": "Where an actor listens: an endpoint, or a list of them.",
+    "anyOf": [
+        generator.subschema_for::<Multiaddr>(),
+        generator.subschema_for::<HostPort>(),
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    generator.subschema_for::<Multiaddr>(),
+                    generator.subschema_for::<HostPort>(),
+                ],
+            },
+        },
+    ],
+}));
+
+value!(inline OneOrMoreEndpoints, |generator| json_schema!({
+    "allOf": [generator.subschema_for::<Endpoints>()],
+    "not": { "type": "array", "maxItems": 0 },
+}));
+
+value!(shared Multiaddr, |_| json_schema!({
+    "description": "An endpoint as a multiaddr.",
+    "type": "string",
+    "pattern": "^/(unix|ip4|ip6|ip6zone|dns|dns4|dns6|memory)/.",
+    "examples": [
+        "/unix/run/feed.sock",
+        "/unix/@feed",
+        "/ip4/127.0.0.1/tcp/5555",
+        "/ip6/::1/tcp/5555",
+        "/ip6zone/eth0/ip6/fe80::1/tcp/5555",
+        "/dns/feed.example/tcp/5555/tls",
+        "/memory/7",
+    ],
+}));
+
+value!(shared HostPort, |_| json_schema!({
+    "description": "An endpoint as a pair: an IP address or a host name, and a port.",
+    "type": "array",
+    "items": [
+        { "type": "string", "pattern": "^[^/]+$" },
+        { "type": "integer", "minimum": 0, "maximum": 65535 },
+    ],
+    "minItems": 2,
+    "maxItems": 2,
+    "examples": [["127.0.0.1", 5555]],
+}));
+
+value!(inline Duration, |_| json_schema!({
+    "type": "string",
+    "pattern": r"^\s*([0-9]+(\.[0-9]+)?\s*[a-zµ]+\s*)+$",
+    "examples": ["500ms", "5s", "2min", "1h 30min"],
+}));
+
+value!(inline HeartbeatMisses, |_| json_schema!({
+    "type": "integer",
+    "minimum": HEARTBEAT_MISSES.min,
+    "maximum": HEARTBEAT_MISSES.max,
+    "default": HEARTBEAT_MISSES.default,
+}));
+
+value!(inline SessionsMax, |_| json_schema!({
+    "type": "integer",
+    "minimum": SESSIONS_MAX.min,
+    "maximum": SESSIONS_MAX.max,
+    "default": SESSIONS_MAX.default,
+}));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Settings, read, shape::REGISTRAR_KEYS};
+
+    #[test]
+    fn the_document_is_in_step() {
+        let document = include_str!("../../docs/callsign.schema.json");
+        assert!(
+            document == schema(),
+            "docs/callsign.schema.json is out of step; `cargo xtask docs` writes it anew"
+        );
+    }
+
+    #[test]
+    fn it_knows_the_keys_and_the_defaults() {
+        let schema: Value = serde_json::from_str(&schema()).unwrap();
+        let properties = schema["definitions"]["Registrar"]["properties"].as_object().unwrap();
+        let keys: Vec<_> = properties.keys().map(String::as_str).collect();
+        let mut known = REGISTRAR_KEYS.to_vec();
+        known.sort_unstable();
+        assert_eq!(keys, known);
+
+        // JSON writes these values as TOML does.
+        let line = |(key, it): (&String, &Value)| Some(format!("{key} = {}\n", it.get("default")?));
+        let lines: String = properties.iter().filter_map(line).collect();
+        let (settings, _) = read(&format!("[registrar]\n{lines}"), "defaults").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(lines.lines().count(), keys.len() - 1, "all but `listen` have a default");
+    }
+}

@@ -1,0 +1,96 @@
+//! The settings as they are meant, and within what limits.
+
+use std::time::Duration;
+
+use endpoints::{Endpoint, EndpointTable};
+
+/// What a settings file says, with what it leaves out filled in.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Settings {
+    /// How a registrar node runs.
+    pub registrar: RegistrarSettings,
+    /// Where each actor listens, that is, what it binds.
+    pub network: EndpointTable,
+    /// Actors that never register themselves. The registrar publishes them as they stand.
+    pub declared: EndpointTable,
+}
+
+/// How a registrar node runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RegistrarSettings {
+    /// Where the registrar listens; empty where nothing is said, which means
+    /// [`default_registrars`](crate::default_registrars).
+    pub listen: Vec<Endpoint>,
+    /// How long a peer may take to say who it is.
+    pub handshake_timeout: Duration,
+    /// How often a peer is asked for a sign of life.
+    pub heartbeat: Duration,
+    /// How many of those may stay without an answer before the peer is taken for gone.
+    pub heartbeat_misses: u32,
+    /// How many sessions may be open at once.
+    pub sessions_max: usize,
+    /// How long sessions may take to end when the node stops; zero ends them at once.
+    pub drain_timeout: Duration,
+}
+
+impl Default for RegistrarSettings {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            handshake_timeout: HANDSHAKE_TIMEOUT.default,
+            heartbeat: HEARTBEAT.default,
+            heartbeat_misses: HEARTBEAT_MISSES.default,
+            sessions_max: SESSIONS_MAX.default,
+            drain_timeout: DRAIN_TIMEOUT.default,
+        }
+    }
+}
+
+/// What a setting may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Limits<T> {
+    /// The key of the setting in `[registrar]`.
+    pub(crate) key: &'static str,
+    /// The least that it may be.
+    pub(crate) min: T,
+    /// What it is where nothing is said.
+    pub(crate) default: T,
+    /// The most that it may be.
+    pub(crate) max: T,
+}
+
+/// A handshake is two small messages. Five seconds outlast a lost packet or two; five minutes
+/// would let strangers hold sessions open for nothing.
+pub(crate) const HANDSHAKE_TIMEOUT: Limits<Duration> = Limits {
+    key: "handshake_timeout",
+    min: Duration::from_millis(10),
+    default: Duration::from_secs(5),
+    max: Duration::from_secs(5 * 60),
+};
+
+/// A silent peer is missed after three heartbeats, and so within three seconds. Below ten
+/// milliseconds a busy host misses beats of its own; beyond an hour nobody waits for one.
+pub(crate) const HEARTBEAT: Limits<Duration> = Limits {
+    key: "heartbeat",
+    min: Duration::from_millis(10),
+    default: Duration::from_secs(1),
+    max: Duration::from_secs(60 * 60),
+};
+
+/// One lost beat may be chance; a hundred are not.
+pub(crate) const HEARTBEAT_MISSES: Limits<u32> =
+    Limits { key: "heartbeat_misses", min: 1, default: 3, max: 100 };
+
+/// Each session costs a descriptor and some tens of kilobytes of buffers. 4096 of them fit a small
+/// machine; a million is more than one process may have files open on most.
+pub(crate) const SESSIONS_MAX: Limits<usize> =
+    Limits { key: "sessions_max", min: 1, default: 4096, max: 1_000_000 };
+
+/// Clients need a moment to hear that the node stops. Service managers kill what takes longer
+/// than 90 seconds, and an hour is beyond all of them.
+pub(crate) const DRAIN_TIMEOUT: Limits<Duration> = Limits {
+    key: "drain_timeout",
+    min: Duration::ZERO,
+    default: Duration::from_secs(5),
+    max: Duration::from_secs(60 * 60),
+};

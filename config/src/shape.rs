@@ -1,0 +1,313 @@
+//! From TOML to [`Written`]: the right tables, keys and types, and where they stand.
+
+use std::{ops::Range, sync::Arc};
+
+use endpoints::Quoted;
+use toml::{Spanned, de::DeValue};
+
+use crate::{
+    fault::{Fault, Place, Source},
+    syntax::{Key, Syntax, Value},
+    text::{Number, Text},
+    written::{Actor, Endpoints, Written, WrittenEndpoint, WrittenRegistrar},
+};
+
+/// Takes what has the right shape, and tells of the rest.
+pub(crate) fn read(source: &Arc<Source>, syntax: &Syntax<'_>) -> (Written, Vec<Fault>) {
+    let mut shape = Shape { source, faults: Vec::new() };
+    let mut written = Written::default();
+    for (key, value) in &syntax.root {
+        match key.get_ref().as_ref() {
+            "registrar" => written.registrar = shape.registrar(value),
+            "network" => written.network = shape.actors("network", value),
+            "declared" => written.declared = shape.actors("declared", value),
+            // What follows a broken header lands at the top, where it does not belong.
+            _ if !syntax.is_whole() => {}
+            _ => shape.unknown_at_top(key, value),
+        }
+    }
+    (written, shape.faults)
+}
+
+struct Shape<'a> {
+    source: &'a Arc<Source>,
+    faults: Vec<Fault>,
+}
+
+impl Shape<'_> {
+    fn registrar(&mut self, value: &Value<'_>) -> WrittenRegistrar {
+        let mut registrar = WrittenRegistrar::default();
+        for (key, value) in self.table("registrar", value) {
+            match key.get_ref().as_ref() {
+                "listen" => registrar.listen = self.endpoints(key, value),
+                "handshake_timeout" => registrar.handshake_timeout = self.duration(key, value),
+                "heartbeat" => registrar.heartbeat = self.duration(key, value),
+                "heartbeat_misses" => registrar.heartbeat_misses = self.number(value),
+                "sessions_max" => registrar.sessions_max = self.number(value),
+                "drain_timeout" => registrar.drain_timeout = self.duration(key, value),
+                name => {
+                    let message = format!("unknown key {} in `[registrar]`", Quoted(name));
+                    let help = match suggestion(name, REGISTRAR_KEYS, REGISTRAR_ALIASES) {
+                        Some(key) => format!("did you mean `{key}`?"),
+                        None => format!("its keys are {}", list(REGISTRAR_KEYS)),
+                    };
+                    let place = self.key(key).place;
+                    self.faults.push(Fault::error(message, place).help(help));
+                }
+            }
+        }
+        registrar
+    }
+
+    fn actors(&mut self, table: &str, value: &Value<'_>) -> Vec<Actor> {
+        let mut actors = Vec::new();
+        for (key, value) in self.table(table, value) {
+            let endpoints = self.endpoints(key, value).unwrap_or_default();
+            actors.push(Actor { name: self.key(key), endpoints });
+        }
+        actors
+    }
+
+    /// Returns the keys and values of a table; none if it is something else.
+    fn table<'v>(
+        &mut self,
+        name: &str,
+        value: &'v Value<'_>,
+    ) -> impl Iterator<Item = (&'v Key<'v>, &'v Value<'v>)> + use<'v> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            let found = article(value.get_ref());
+            let message = format!("found {found} where the table `[{name}]` is expected");
+            let is_header = self.literal(value.span()).starts_with("[[");
+            let help =
+                is_header.then(|| format!("write the header in single brackets: `[{name}]`"));
+            let fault = Fault::error(message, self.place(value.span())).help(help);
+            self.faults.push(fault);
+        }
+        table.into_iter().flat_map(|it| it.iter())
+    }
+
+    fn endpoints(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Endpoints> {
+        let place = self.place(value.span());
+        let list = match value.get_ref() {
+            DeValue::String(text) => vec![WrittenEndpoint::Text(self.text(value, text))],
+            DeValue::Array(items) => {
+                match items.iter().map(Spanned::get_ref).collect::<Vec<_>>()[..] {
+                    // A lone pair, and not a list of two endpoints.
+                    [DeValue::String(_), DeValue::Integer(_)] => {
+                        self.endpoint(value).into_iter().collect()
+                    }
+                    [DeValue::String(host), DeValue::String(port)]
+                        if !host.starts_with('/') && port.bytes().all(|it| it.is_ascii_digit()) =>
+                    {
+                        self.endpoint(value).into_iter().collect()
+                    }
+                    _ => items.iter().filter_map(|it| self.endpoint(it)).collect(),
+                }
+            }
+            other => {
+                let message = format!("found {} where endpoints are expected", article(other));
+                let name = self.key(key);
+                let help = match other {
+                    // The table of a dotted key stands where its key stands.
+                    DeValue::Table(table) if value.span() == key.span() => {
+                        let rest = table.iter().next().map_or("", |(it, _)| it.get_ref());
+                        format!("quote a name that has a dot in it: \"{}.{rest}\"", name.value)
+                    }
+                    _ => format!("write {} = [\"/unix/<path>\"]", self.literal(key.span())),
+                };
+                self.faults.push(Fault::error(message, place).help(help));
+                return None;
+            }
+        };
+        Some(Endpoints { list, place: Some(place) })
+    }
+
+    fn endpoint(&mut self, value: &Value<'_>) -> Option<WrittenEndpoint> {
+        let items = match value.get_ref() {
+            DeValue::String(text) => return Some(WrittenEndpoint::Text(self.text(value, text))),
+            DeValue::Array(items) => items,
+            other => {
+                let message = format!("found {} where an endpoint is expected", article(other));
+                self.wrong_endpoint(message, value.span());
+                return None;
+            }
+        };
+        let [first, second] = items.iter().collect::<Vec<_>>()[..] else {
+            let found = format!("a list of {}", items.len());
+            let message = format!("found {found} where a [host, port] pair is expected");
+            self.wrong_endpoint(message, value.span());
+            return None;
+        };
+        let DeValue::String(host) = first.get_ref() else {
+            let message = format!("found {} where a host is expected", article(first.get_ref()));
+            self.wrong_endpoint(message, first.span());
+            return None;
+        };
+        let host = self.text(first, host);
+        match second.get_ref() {
+            DeValue::Integer(port) => {
+                let port = Number::toml(self.source, second.span(), port);
+                Some(WrittenEndpoint::Pair { host, port, place: self.place(value.span()) })
+            }
+            DeValue::String(text) => {
+                let second = self.text(second, text);
+                Some(WrittenEndpoint::TextPair { first: host, second })
+            }
+            other => {
+                let message = format!("found {} where a port is expected", article(other));
+                self.wrong_endpoint(message, second.span());
+                None
+            }
+        }
+    }
+
+    fn wrong_endpoint(&mut self, message: String, span: Range<usize>) {
+        let help = "an endpoint is a multiaddr, such as \"/unix/run/feed.sock\", \
+                    or a pair, such as [\"127.0.0.1\", 5555]";
+        self.faults.push(Fault::error(message, self.place(span)).help(help.to_owned()));
+    }
+
+    fn duration(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Text> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(self.text(value, text)),
+            other => {
+                let message = format!("found {} where a duration is expected", article(other));
+                let help = match other {
+                    DeValue::Integer(number) => {
+                        format!("write the unit: {} = \"{number}s\"", key.get_ref())
+                    }
+                    _ => format!("a duration is a text: {} = \"5s\"", key.get_ref()),
+                };
+                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, value: &Value<'_>) -> Option<Number> {
+        match value.get_ref() {
+            DeValue::Integer(number) => Some(Number::toml(self.source, value.span(), number)),
+            other => {
+                let message = format!("found {} where a number is expected", article(other));
+                let help = match other {
+                    DeValue::String(text) if text.bytes().all(|it| it.is_ascii_digit()) => {
+                        Some(format!("write it without quotes: {text}"))
+                    }
+                    _ => None,
+                };
+                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                None
+            }
+        }
+    }
+
+    fn unknown_at_top(&mut self, key: &Key<'_>, value: &Value<'_>) {
+        let name = key.get_ref().as_ref();
+        let (message, help) = if value.get_ref().is_table() {
+            let help = match suggestion(name, TABLES, TABLE_ALIASES) {
+                Some(table) => format!("did you mean `[{table}]`?"),
+                None => "the tables are `[registrar]`, `[network]` and `[declared]`".to_owned(),
+            };
+            (format!("unknown table {}", Quoted(&format!("[{name}]"))), help)
+        } else {
+            let help = match suggestion(name, REGISTRAR_KEYS, REGISTRAR_ALIASES) {
+                Some(key) => format!("`{key}` stands in the table `[registrar]`"),
+                None => "put it below a header; actors stand in `[network]`".to_owned(),
+            };
+            (format!("the key {} stands in no table", Quoted(name)), help)
+        };
+        let place = self.key(key).place;
+        self.faults.push(Fault::error(message, place).help(help));
+    }
+
+    /// Returns what is written at `span`.
+    fn literal(&self, span: Range<usize>) -> &str {
+        self.source.text.get(span).unwrap_or_default()
+    }
+
+    fn key(&self, key: &Key<'_>) -> Text {
+        Text::toml(self.source, key.span(), key.get_ref())
+    }
+
+    fn text(&self, value: &Value<'_>, text: &str) -> Text {
+        Text::toml(self.source, value.span(), text)
+    }
+
+    fn place(&self, span: Range<usize>) -> Place {
+        Place { source: Arc::clone(self.source), span }
+    }
+}
+
+/// Returns the name that somebody who wrote `name` may have meant.
+fn suggestion(
+    name: &str,
+    known: &[&'static str],
+    aliases: &[(&str, &'static str)],
+) -> Option<&'static str> {
+    // Longer ones are not slips, and the comparison takes the square of their length.
+    if name.len() > 32 {
+        return None;
+    }
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    if let Some((_, meant)) = aliases.iter().find(|(alias, _)| *alias == name) {
+        return Some(meant);
+    }
+    known
+        .iter()
+        .map(|it| (strsim::damerau_levenshtein(&name, it), *it))
+        // One slip in three letters.
+        .filter(|(slips, it)| *slips <= it.len() / 3)
+        .min()
+        .map(|(_, it)| it)
+}
+
+const TABLES: &[&str] = &["registrar", "network", "declared"];
+
+const TABLE_ALIASES: &[(&str, &str)] = &[
+    ("actors", "network"),
+    ("endpoints", "network"),
+    ("services", "network"),
+    ("registry", "registrar"),
+    ("node", "registrar"),
+    ("server", "registrar"),
+    ("static", "declared"),
+];
+
+pub(crate) const REGISTRAR_KEYS: &[&str] = &[
+    "listen",
+    "handshake_timeout",
+    "heartbeat",
+    "heartbeat_misses",
+    "sessions_max",
+    "drain_timeout",
+];
+
+const REGISTRAR_ALIASES: &[(&str, &str)] = &[
+    ("address", "listen"),
+    ("addresses", "listen"),
+    ("bind", "listen"),
+    ("endpoints", "listen"),
+    ("listen_on", "listen"),
+    ("max_sessions", "sessions_max"),
+    ("timeout", "handshake_timeout"),
+    ("heartbeat_interval", "heartbeat"),
+    ("shutdown_timeout", "drain_timeout"),
+];
+
+fn list(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|it| format!("`{it}`")).collect();
+    quoted.join(", ")
+}
+
+fn article(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

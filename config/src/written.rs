@@ -1,0 +1,91 @@
+//! The settings as they are written: the right shape, with places, not yet understood.
+//!
+//! The comments on the fields are what an editor shows; the schema is made from them.
+
+use schemars::JsonSchema;
+
+use crate::{
+    fault::Place,
+    schema::{Actors, Duration, HeartbeatMisses, OneOrMoreEndpoints, SessionsMax},
+    text::{Number, Text},
+};
+
+/// Settings of callsign: a registrar node, and where actors listen.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(title = "callsign settings", rename = "Settings", default, deny_unknown_fields)]
+pub(crate) struct Written {
+    /// How a registrar node runs.
+    pub(crate) registrar: WrittenRegistrar,
+    /// Where each actor listens: its name, and what it binds. A wildcard address binds every
+    /// address of the host, and port 0 a free port.
+    #[schemars(with = "Actors")]
+    pub(crate) network: Vec<Actor>,
+    /// Actors that never register themselves. The registrar publishes them as they stand, so
+    /// their endpoints are such that callers can dial.
+    #[schemars(with = "Actors")]
+    pub(crate) declared: Vec<Actor>,
+}
+
+/// How a registrar node runs.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Registrar", default, deny_unknown_fields)]
+pub(crate) struct WrittenRegistrar {
+    /// Where the registrar listens. Left out, it is a Unix socket in the runtime directory and
+    /// port 1616 of the loopback.
+    #[schemars(with = "OneOrMoreEndpoints")]
+    pub(crate) listen: Option<Endpoints>,
+    /// How long a peer may take to say who it is, from 10ms to 5min.
+    #[schemars(with = "Duration", extend("default" = "5s"))]
+    pub(crate) handshake_timeout: Option<Text>,
+    /// How often a peer is asked for a sign of life, from 10ms to 1h.
+    #[schemars(with = "Duration", extend("default" = "1s"))]
+    pub(crate) heartbeat: Option<Text>,
+    /// How many signs of life in a row may be missed before the peer is taken for gone.
+    #[schemars(with = "HeartbeatMisses")]
+    pub(crate) heartbeat_misses: Option<Number>,
+    /// How many sessions may be open at once.
+    #[schemars(with = "SessionsMax")]
+    pub(crate) sessions_max: Option<Number>,
+    /// How long sessions may take to end when the node stops, up to 1h; 0s ends them at once.
+    #[schemars(with = "Duration", extend("default" = "5s"))]
+    pub(crate) drain_timeout: Option<Text>,
+}
+
+/// One line of an endpoint table.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    pub(crate) name: Text,
+    pub(crate) endpoints: Endpoints,
+}
+
+/// The endpoints that one key is given.
+#[derive(Debug, Default)]
+pub(crate) struct Endpoints {
+    pub(crate) list: Vec<WrittenEndpoint>,
+    /// The whole value, if it was one of endpoints.
+    pub(crate) place: Option<Place>,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(crate) enum WrittenEndpoint {
+    /// A multiaddr.
+    Text(Text),
+    /// A `[host, port]` pair.
+    Pair { host: Text, port: Number, place: Place },
+    /// A pair whose second part is a text. It is never right; it is kept to say so.
+    TextPair { first: Text, second: Text },
+}
+
+impl WrittenEndpoint {
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Text(text) => text.inside(),
+            Self::Pair { place, .. } => place.clone(),
+            Self::TextPair { first, second } => {
+                let span = first.place.span.start..second.place.span.end;
+                Place { span, ..first.place.clone() }
+            }
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! What is said of a settings file that is wrong, and of one that is right.
+
+use std::time::Duration;
+
+use config::{Fault, Severity, read};
+
+/// Writes a fault on one line: `line:column message | help`, then the other places that it shows.
+fn compact(fault: &Fault) -> String {
+    let (line, column) = fault.place.line_column();
+    let warning = if fault.severity == Severity::Warning { "warning: " } else { "" };
+    let mut text = format!("{line}:{column} {warning}{}", fault.message);
+    if let Some(help) = &fault.help {
+        text += &format!(" | {help}");
+    }
+    for related in &fault.related {
+        let (line, column) = related.place.line_column();
+        text += &format!(" [{line}:{column} {}]", related.label);
+    }
+    text
+}
+
+/// Checks the faults of a file. In what is expected, `«…»` repeats the bytes at fault.
+#[track_caller]
+fn check(source: &str, expected: &[&str]) {
+    let faults = match read(source, "test.toml") {
+        Ok((_, warnings)) => warnings,
+        Err(faults) => faults,
+    };
+    let found: Vec<_> = faults
+        .0
+        .iter()
+        .map(|it| format!("«{}» {}", &source[it.place.span.clone()], compact(it)))
+        .collect();
+    assert_eq!(found, expected, "in\n{source}");
+}
+
+#[test]
+fn what_is_no_toml() {
+    check(
+        "[registrar]\nlisten = [\"/unix/@a\" \"/unix/@b\"]\n[network]\nfeed = \n",
+        &[
+            "«» 2:22 missing comma between array elements, expected `,`",
+            "«» 4:8 a value is missing",
+        ],
+    );
+    // An open list swallows the rest of the file, and the rest is not held against it.
+    check(
+        "[network]\na = /x\nb = [[\"h\", 80],\nc = /y\n[netwrok]\nd = \"/udp/1\"",
+        &[
+            "«/x» 2:5 `/x` stands without quotes | write \"/x\"",
+            "«[» 3:5 the list that begins here is not closed | close it with a `]`",
+        ],
+    );
+    // What follows a broken header is not taken for something at the top of the file.
+    check("[network\nfeed = \"/unix/@a\"", &["«» 1:9 unclosed table, expected `]`"]);
+    check(
+        "[network]\nfeed = /unix/run/feed.sock\n[registrar]\nheartbeat = 5s",
+        &[
+            "«/unix/run/feed.sock» 2:8 `/unix/run/feed.sock` stands without quotes \
+             | write \"/unix/run/feed.sock\"",
+            "«5s» 4:13 `5s` stands without quotes | write \"5s\"",
+        ],
+    );
+    // The other lines are read all the same.
+    check(
+        "[network]\nfeed = \"/unix/@a\nchart = \"/udp/1\"",
+        &[
+            "«» 2:17 invalid basic string, expected `\"`",
+            "«udp» 3:11 unsupported protocol `udp` in `/udp/1` | supported are `/unix/<path>`, \
+             `/unix/@<name>`, `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, \
+             `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each `/tcp/<port>` with or without \
+             `/tls`, and `/memory/<number>` [3:1 of this actor]",
+        ],
+    );
+}
+
+#[test]
+fn what_stands_twice() {
+    let key = "keep one; an actor has all its endpoints in one list";
+    check(
+        "[network]\nfeed = \"/unix/@a\"\n[declared]\nfeed = \"/unix/@b\"\n\"feed\" = []",
+        &[&format!("«\"feed\"» 5:1 `feed` stands twice | {key} [4:1 first here]")],
+    );
+    check(
+        "[registrar]\nheartbeat = \"1s\"\nheartbeat = \"2s\"",
+        &[&format!("«heartbeat» 3:1 `heartbeat` stands twice | {key} [2:1 first here]")],
+    );
+    check(
+        "[network]\nnetwork = \"/unix/@a\"\n[declared]\n[network]\n",
+        &["«network» 4:2 the table `[network]` stands twice \
+           | put its lines below the first header [1:2 first here]"],
+    );
+    let many = "[network]\n".repeat(100);
+    let Err(faults) = read(&many, "test.toml") else { panic!("a table may not stand twice") };
+    assert_eq!(faults.0.len(), 99);
+}
+
+#[test]
+fn what_is_unknown() {
+    check(
+        "[netwrok]\n[actors]\n[foo]\n",
+        &[
+            "«netwrok» 1:2 unknown table `[netwrok]` | did you mean `[network]`?",
+            "«actors» 2:2 unknown table `[actors]` | did you mean `[network]`?",
+            "«foo» 3:2 unknown table `[foo]` \
+             | the tables are `[registrar]`, `[network]` and `[declared]`",
+        ],
+    );
+    check(
+        "listen = []\nfeed = \"/unix/@a\"\n",
+        &[
+            "«listen» 1:1 the key `listen` stands in no table \
+             | `listen` stands in the table `[registrar]`",
+            "«feed» 2:1 the key `feed` stands in no table \
+             | put it below a header; actors stand in `[network]`",
+        ],
+    );
+    check(
+        "[registrar]\nlisen = 1\ntimeout=2\nmax-sessions=3\nfoo=3",
+        &[
+            "«lisen» 2:1 unknown key `lisen` in `[registrar]` | did you mean `listen`?",
+            "«timeout» 3:1 unknown key `timeout` in `[registrar]` \
+             | did you mean `handshake_timeout`?",
+            "«max-sessions» 4:1 unknown key `max-sessions` in `[registrar]` \
+             | did you mean `sessions_max`?",
+            "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, \
+             `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `drain_timeout`",
+        ],
+    );
+}
+
+#[test]
+fn what_has_the_wrong_type() {
+    check(
+        "network = 3\n[[declared]]\n",
+        &[
+            "«3» 1:11 found a number where the table `[network]` is expected",
+            "«[[declared]]» 2:1 found a list where the table `[declared]` is expected \
+             | write the header in single brackets: `[declared]`",
+        ],
+    );
+    check(
+        "[registrar]\nlisten = 1\nhandshake_timeout = 5\nheartbeat = true\n\
+         heartbeat_misses = 1.5\nsessions_max = \"10\"",
+        &[
+            "«1» 2:10 found a number where endpoints are expected | write listen = [\"/unix/<path>\"]",
+            "«5» 3:21 found a number where a duration is expected \
+             | write the unit: handshake_timeout = \"5s\"",
+            "«true» 4:13 found a boolean where a duration is expected \
+             | a duration is a text: heartbeat = \"5s\"",
+            "«1.5» 5:20 found a fraction where a number is expected",
+            "«\"10\"» 6:16 found a text where a number is expected | write it without quotes: 10",
+        ],
+    );
+    let endpoint = "an endpoint is a multiaddr, such as \"/unix/run/feed.sock\", \
+                    or a pair, such as [\"127.0.0.1\", 5555]";
+    check(
+        "[network]\nfeed = [\n7,\n[],\n[\"h\"],\n[\"h\", 1.5],\n[1, 2],\n{},\n]",
+        &[
+            &format!("«7» 3:1 found a number where an endpoint is expected | {endpoint}"),
+            &format!(
+                "«[]» 4:1 found a list of 0 where a [host, port] pair is expected | {endpoint}"
+            ),
+            &format!(
+                "«[\"h\"]» 5:1 found a list of 1 where a [host, port] pair is expected | {endpoint}"
+            ),
+            &format!("«1.5» 6:7 found a fraction where a port is expected | {endpoint}"),
+            &format!("«1» 7:2 found a number where a host is expected | {endpoint}"),
+            &format!("«{{}}» 8:1 found a table where an endpoint is expected | {endpoint}"),
+        ],
+    );
+    check(
+        "[network]\nfeed.eu = \"/unix/@a\"\n[network.chart]\nendpoints = []\n",
+        &[
+            "«feed» 2:1 found a table where endpoints are expected \
+             | quote a name that has a dot in it: \"feed.eu\"",
+            "«[network.chart]» 3:1 found a table where endpoints are expected \
+             | write chart = [\"/unix/<path>\"]",
+        ],
+    );
+}
+
+#[test]
+fn durations_and_numbers() {
+    let units = "a duration is a number and a unit, such as `500ms`, `5s`, `2min` or `1h 30min`";
+    check(
+        "[registrar]\nhandshake_timeout = \"5\"\nheartbeat = \"5 parsecs\"\nheartbeat_misses = 0\n\
+         sessions_max = -1\ndrain_timeout = \"2 days\"",
+        &[
+            "«5» 2:22 `5` has no unit of time | write `5s` for seconds, `5ms` for milliseconds",
+            &format!("«parsecs» 3:16 `parsecs` is not a unit of time | {units}"),
+            "«0» 4:20 `0` is out of range for `heartbeat_misses` | it may be from 1 to 100",
+            "«-1» 5:16 `-1` is out of range for `sessions_max` | it may be from 1 to 1000000",
+            "«2 days» 6:18 `2 days` is out of range for `drain_timeout` \
+             | it may be from 0s to 1h",
+        ],
+    );
+    check(
+        "[registrar]\nhandshake_timeout = \"\"\nheartbeat = 'soon'\nheartbeat_misses = 5000000000\n\
+         sessions_max = 99999999999999999999\ndrain_timeout = \"99999999999999999999y\"",
+        &[
+            &format!("«» 2:22 `` is not a duration | {units}"),
+            &format!("«soon» 3:14 `soon` is not a duration | {units}"),
+            "«5000000000» 4:20 `5000000000` is out of range for `heartbeat_misses` \
+             | it may be from 1 to 100",
+            "«99999999999999999999» 5:16 `99999999999999999999` is out of range for \
+             `sessions_max` | it may be from 1 to 1000000",
+            "«99999999999999999999y» 6:18 `99999999999999999999y` is out of range for \
+             `drain_timeout` | it may be from 0s to 1h",
+        ],
+    );
+    check(
+        "[registrar]\nheartbeat = \"0s\"\nhandshake_timeout = \"1h\"\ndrain_timeout = \"0s\"",
+        &[
+            "«0s» 2:14 `0s` is out of range for `heartbeat` | it may be from 10ms to 1h",
+            "«1h» 3:22 `1h` is out of range for `handshake_timeout` | it may be from 10ms to 5m",
+        ],
+    );
+}
+
+#[test]
+fn names() {
+    let help = "a name is 1 to 255 bytes without white space, control characters, `/`, `*` or `?`";
+    check(
+        "[network]\n\"c d\" = \"/unix/@a\"\n\"\" = []\n'feed*' = 3",
+        &[
+            &format!("«\"c d\"» 2:1 a name cannot have ' ' in it, as \"c d\" has | {help}"),
+            &format!("«\"\"» 3:1 a name cannot be empty | {help}"),
+            &format!("«'feed*'» 4:1 a name cannot have '*' in it, as \"feed*\" has | {help}"),
+            "«3» 4:11 found a number where endpoints are expected | write 'feed*' = [\"/unix/<path>\"]",
+        ],
+    );
+}
+
+#[test]
+fn too_many_endpoints() {
+    let list = |count: usize| (1..=count).map(|it| format!("'/memory/{it}',")).collect::<String>();
+    check(&format!("[network]\na = [{}]", list(64)), &[]);
+    check(
+        &format!("[network]\na = [{}]", list(65)),
+        &["«a» 2:1 `a` has 65 endpoints | an actor has at most 64"],
+    );
+}
+
+#[test]
+fn endpoints_are_pointed_into() {
+    check(
+        "[network]\nfeed = [\n\
+         \"/ip4/10.0.0.1/tpc/80\",\n\
+         '/uds/run/x',\n\
+         \"/ip4/10.0.0.1\",\n\
+         \"/unix/r\\u0075n\\u0000\",\n\
+         \"\"\"/memory/x\"\"\",\n\
+         \"\"]",
+        &[
+            "«tpc» 3:16 unknown protocol `tpc` in `/ip4/10.0.0.1/tpc/80` \
+             | did you mean `/tcp/…`, as in `/ip4/10.0.0.1/tcp/80`? [2:1 of this actor]",
+            "«uds» 4:3 unknown protocol `uds` in `/uds/run/x` \
+             | did you mean `/unix/…`, as in `/unix/run/x`? [2:1 of this actor]",
+            "«» 5:15 no `/tcp/<port>` after the host in `/ip4/10.0.0.1` \
+             | add a port: `/ip4/10.0.0.1/tcp/5555` [2:1 of this actor]",
+            // Escapes hide where the fault is, so the whole literal is shown.
+            "«\"/unix/r\\u0075n\\u0000\"» 6:1 a NUL in `/unix/run\\u{0}` [2:1 of this actor]",
+            "«\"\"\"/memory/x\"\"\"» 7:1 `x` is not a number (0 to 18446744073709551615) \
+             in `/memory/x` [2:1 of this actor]",
+            "«» 8:2 an endpoint cannot be empty | an endpoint is a multiaddr, such as \
+             `/ip4/127.0.0.1/tcp/5555` or `/unix/run/feed.sock` [2:1 of this actor]",
+        ],
+    );
+    let long = format!("[network]\nfeed = \"/unix/run/{}\"", "x".repeat(104));
+    let Err(faults) = read(&long, "test.toml") else { panic!("this path cannot be reached") };
+    assert!(compact(&faults.0[0]).starts_with(
+        "2:15 a file name of 104 bytes at the end of a path of over 107, where 85 can be reached in"
+    ));
+}
+
+#[test]
+fn pairs_are_pointed_into() {
+    check(
+        "[network]\nfeed = [\n[\"h\", 70000],\n[\"h\", 99999999999999999999],\n[\"a b\", 80],\n\
+         [\"127.0.0.1\", \"80\"],\n[\"/run\", \"x\"],\n[\"127.0.0.1\", \"http\"],\n]\n\
+         chart = [\"127.0.0.1\", \"80\"]",
+        &[
+            "«70000» 3:7 70000 is not a port (0 to 65535) [2:1 of this actor]",
+            "«99999999999999999999» 4:7 99999999999999999999 is not a port (0 to 65535) \
+             [2:1 of this actor]",
+            "«a b» 5:3 `a b` is not an IP address or a host name [2:1 of this actor]",
+            "«\"80\"» 6:15 the port in [\"127.0.0.1\", \"80\"] is a text, not a number \
+             | write it without quotes: [\"127.0.0.1\", 80] [2:1 of this actor]",
+            "«\"/run\", \"x\"» 7:2 [\"/run\", \"x\"] is no [host, port] pair \
+             | a Unix socket is written as a multiaddr: \"/unix/<path>\" [2:1 of this actor]",
+            "«\"127.0.0.1\", \"http\"» 8:2 [\"127.0.0.1\", \"http\"] is no [host, port] pair \
+             | a Unix socket is written as a multiaddr: \"/unix/<path>\" [2:1 of this actor]",
+            "«\"80\"» 10:23 the port in [\"127.0.0.1\", \"80\"] is a text, not a number \
+             | write it without quotes: [\"127.0.0.1\", 80] [10:1 of this actor]",
+        ],
+    );
+}
+
+#[test]
+fn two_actors_at_one_place() {
+    let elsewhere = "give one of them another endpoint; two actors cannot listen at one";
+    check(
+        "[registrar]\nlisten = \"/unix/run/x\"\n[network]\nfeed = \"/unix/%2Frun%2Fx\"\n\
+         chart = [\"/ip4/10.0.0.1/tcp/80\"]\n[declared]\nweb = [[\"10.0.0.1\", 80]]\n",
+        &[
+            &format!(
+                "«/unix/%2Frun%2Fx» 4:9 `/unix/run/x` is claimed by `registrar` and by `feed` \
+                 | {elsewhere} [2:11 first claimed here]"
+            ),
+            &format!(
+                "«[\"10.0.0.1\", 80]» 7:8 `/ip4/10.0.0.1/tcp/80` is claimed by `chart` and by `web` \
+                 | {elsewhere} [5:11 first claimed here]"
+            ),
+        ],
+    );
+    // The later one in the file is at fault, and not the later one by name.
+    check(
+        "[network]\nz = \"/memory/1\"\na = \"/memory/1\"",
+        &[&format!(
+            "«/memory/1» 3:6 `/memory/1` is claimed by `z` and by `a` | {elsewhere} \
+             [2:6 first claimed here]"
+        )],
+    );
+    check(
+        "[network]\na = \"/ip4/0.0.0.0/tcp/80\"\nb = \"/ip4/127.0.0.1/tcp/80\"\n\
+         c = \"/ip4/10.0.0.1/tcp/80\"\nd = \"/ip6/::/tcp/80/tls\"\n",
+        &[
+            "«/ip4/127.0.0.1/tcp/80» 3:6 `/ip4/127.0.0.1/tcp/80` of `b` is the same place as \
+             `/ip4/0.0.0.0/tcp/80` of `a` | give one of them another port [2:6 first claimed here]",
+            "«/ip4/10.0.0.1/tcp/80» 4:6 warning: `/ip4/10.0.0.1/tcp/80` of `c` and \
+             `/ip4/0.0.0.0/tcp/80` of `a` cannot be on one host \
+             | if they are, give one of them another port [2:6 first claimed here]",
+            "«/ip6/::/tcp/80/tls» 5:6 `/ip6/::/tcp/80/tls` of `d` is the same place as \
+             `/ip4/0.0.0.0/tcp/80` of `a` | give one of them another port [2:6 first claimed here]",
+        ],
+    );
+    // A free port is nobody's, and the registrar may have a line of its own.
+    check(
+        "[registrar]\nlisten = \"/unix/run/r\"\n[network]\nregistrar = \"/unix/run/r\"\n\
+         a = \"/ip4/0.0.0.0/tcp/0\"\nb = [[\"0.0.0.0\", 0], [\"127.0.0.1\", 0]]\n",
+        &[],
+    );
+}
+
+#[test]
+fn one_actor_twice_at_one_place() {
+    check(
+        "[network]\na = [\"/unix/run/x\", \"/unix/%2Frun%2Fx\"]\n\
+         b = [\"/ip4/0.0.0.0/tcp/1\", \"/ip4/127.0.0.1/tcp/1\"]\n[declared]\na = \"/unix/run/x\"",
+        &[
+            "«/unix/%2Frun%2Fx» 2:22 warning: `a` has `/unix/run/x` twice \
+             | leave it out here; it binds once [2:7 first here]",
+            "«/ip4/127.0.0.1/tcp/1» 3:29 warning: `/ip4/127.0.0.1/tcp/1` is the same place as \
+             `/ip4/0.0.0.0/tcp/1` of `b` | leave out one of them; it cannot be bound twice \
+             [3:7 first here]",
+        ],
+    );
+}
+
+#[test]
+fn what_nobody_could_dial_is_not_declared() {
+    check(
+        "[declared]\na = [\n\"/ip4/0.0.0.0/tcp/80\",\n[\"10.0.0.1\", 0],\n\"/memory/3\",\n]\n\
+         [network]\nb = [\"/ip4/0.0.0.0/tcp/81\", \"/ip6/::/tcp/0\", \"/memory/4\"]",
+        &[
+            "«/ip4/0.0.0.0/tcp/80» 3:2 `/ip4/0.0.0.0/tcp/80` can be bound, but not dialed \
+             | write the address at which callers find the actor [2:1 of this actor]",
+            "«[\"10.0.0.1\", 0]» 4:1 `/ip4/10.0.0.1/tcp/0` has no port that could be dialed \
+             | write the port at which callers find the actor [2:1 of this actor]",
+            "«/memory/3» 5:2 `/memory/3` is known only within one process \
+             | declare an endpoint that other processes can dial [2:1 of this actor]",
+        ],
+    );
+}
+
+#[test]
+fn a_path_that_swallows_a_protocol() {
+    check(
+        "[network]\na = [\"/unix/tmp/tcp/80\", '/unix/run/x.sock/tls', \"/unix/tcp/x\",\n\
+         \"/unix/%2Ftmp%2Ftcp\", \"/unix/@a/tcp/80\"]",
+        &[
+            "«tcp» 2:17 warning: `tcp` is taken for a part of the path | if it is one, write \
+             `/unix/%2Ftmp%2Ftcp%2F80`; a Unix socket has no `/tcp` [2:1 of this actor]",
+            "«tls» 2:44 warning: `tls` is taken for a part of the path | if it is one, write \
+             `/unix/%2Frun%2Fx.sock%2Ftls`; a Unix socket has no `/tls` [2:1 of this actor]",
+        ],
+    );
+}
+
+#[test]
+fn a_registrar_that_listens_nowhere() {
+    check(
+        "[registrar]\nlisten = []",
+        &["«[]» 2:10 the registrar listens nowhere \
+           | name an endpoint, or leave out `listen` for the usual ones"],
+    );
+    // Whose every endpoint is wrong is not told that it has none.
+    check(
+        "[registrar]\nlisten = [\"@a\"]",
+        &["«@a» 2:12 no `/` at the beginning of `@a` | did you mean `/unix/@a`?"],
+    );
+}
+
+#[test]
+fn faults_print_a_line_each() {
+    let Err(faults) = read("[netwrok]\n[network]\na = [\"/unix/@a\", \"/unix/@a\"]", "a.toml")
+    else {
+        panic!("a table is unknown")
+    };
+    assert_eq!(
+        faults.to_string(),
+        "a.toml:1:2: error: unknown table `[netwrok]` (did you mean `[network]`?)\n\
+         a.toml:3:19: warning: `a` has `/unix/@a` twice (leave it out here; it binds once)"
+    );
+}
+
+#[test]
+fn a_file_without_faults_is_taken_as_it_is_meant() {
+    let source = "\u{feff}# A comment.\r\n\
+        [registrar]\r\n\
+        listen = ['/unix/run/r.sock', [\"0.0.0.0\", 0x650]]\n\
+        handshake_timeout = \"1min 30s\"\n\
+        heartbeat = '250ms'\n\
+        heartbeat_misses = 4\n\
+        sessions_max = 1_000\n\
+        drain_timeout = \"0s\"\n\
+        [network]\n\
+        feed = [\"/unix/run/feed.sock\", [\"10.0.0.7\", 5555], \"/ip4/0.0.0.0/tcp/5556\"]\n\
+        chart = \"/unix/@chart\"\n\
+        \"risk.eu\" = [\"127.0.0.1\", 0]\n\
+        idle = []\n\
+        [declared]\n\
+        postgres = \"/unix/run/postgresql/.s.PGSQL.5432\"\n";
+    let (settings, warnings) = read(source, "test.toml").unwrap();
+    assert_eq!(warnings.0, []);
+
+    let registrar = &settings.registrar;
+    let listen: Vec<_> = registrar.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["/unix/run/r.sock", "/ip4/0.0.0.0/tcp/1616"]);
+    assert_eq!(registrar.handshake_timeout, Duration::from_secs(90));
+    assert_eq!(registrar.heartbeat, Duration::from_millis(250));
+    assert_eq!(registrar.heartbeat_misses, 4);
+    assert_eq!(registrar.sessions_max, 1000);
+    assert_eq!(registrar.drain_timeout, Duration::ZERO);
+
+    let lines = |table: &endpoints::EndpointTable| -> Vec<_> {
+        let line = |(name, endpoints): (&endpoints::Name, &[endpoints::Endpoint])| {
+            let endpoints: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+            format!("{name}: {}", endpoints.join(" "))
+        };
+        table.iter().map(line).collect()
+    };
+    assert_eq!(
+        lines(&settings.network),
+        [
+            "chart: /unix/@chart",
+            "feed: /unix/run/feed.sock /ip4/10.0.0.7/tcp/5555 /ip4/0.0.0.0/tcp/5556",
+            "idle: ",
+            "risk.eu: /ip4/127.0.0.1/tcp/0",
+        ]
+    );
+    assert_eq!(lines(&settings.declared), ["postgres: /unix/run/postgresql/.s.PGSQL.5432"]);
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    for source in ["", "\n# nothing\n", "[registrar]\n[network]\n[declared]\n"] {
+        let (settings, warnings) = read(source, "test.toml").unwrap();
+        assert_eq!(settings, config::Settings::default(), "{source:?}");
+        assert_eq!(warnings.0, []);
+    }
+}
