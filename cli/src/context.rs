@@ -1,0 +1,161 @@
+//! What a command has at hand: the environment, the output, the registrars.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    io::{Stderr, Stdout, Write},
+    path::PathBuf,
+};
+
+use anstream::{AutoStream, ColorChoice};
+use discovery::{Client, ClientOptions};
+use endpoints::Endpoint;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::{Color, Global},
+    failure::Failure,
+    output,
+};
+
+/// What a command has at hand.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Whether the output is for programs.
+    pub(crate) json: bool,
+    /// What was said on the command line for all commands.
+    pub(crate) global: Global,
+    /// The variables that this program reads.
+    pub(crate) environment: Environment,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, environment: Environment) -> Self {
+        Self { json: global.json, global, environment }
+    }
+
+    /// Returns standard output. Colours are left out unless it is a terminal.
+    pub(crate) fn out(&self) -> AutoStream<Stdout> {
+        AutoStream::new(std::io::stdout(), self.color())
+    }
+
+    /// Returns standard error. Colours are left out unless it is a terminal.
+    pub(crate) fn err(&self) -> AutoStream<Stderr> {
+        AutoStream::new(std::io::stderr(), self.color())
+    }
+
+    /// Prints a text as it is; a line of it is seen at once.
+    pub(crate) fn print(&self, text: impl Display) -> Result<(), Failure> {
+        let mut out = self.out();
+        write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::output)
+    }
+
+    /// Prints a line.
+    pub(crate) fn print_line(&self, line: impl Display) -> Result<(), Failure> {
+        self.print(format_args!("{line}\n"))
+    }
+
+    /// Prints a value as one line of JSON.
+    pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let json = serde_json::to_string(value).map_err(|error| Failure::output(error.into()))?;
+        self.print_line(json)
+    }
+
+    /// Returns how wide a table may be; nothing if it need not fit anywhere.
+    pub(crate) fn width(&self) -> Option<u16> {
+        output::terminal_width()
+    }
+
+    /// Connects to the registrars.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        let registrars = self.registrars()?;
+        Ok(Client::connect_with(&registrars, self.client_options()).await?)
+    }
+
+    /// Returns how a client of this program behaves.
+    pub(crate) fn client_options(&self) -> ClientOptions {
+        ClientOptions::default()
+    }
+
+    /// Returns which registrars to ask, in this order.
+    pub(crate) fn registrars(&self) -> Result<Vec<Endpoint>, Failure> {
+        let variable = self.environment.text("CALLSIGN_REGISTRAR").unwrap_or_default();
+        let named: Vec<_> = match &self.global.registrar[..] {
+            [] => variable.split([',', ' ']).filter(|it| !it.is_empty()).collect(),
+            flags => flags.iter().map(String::as_str).collect(),
+        };
+        if !named.is_empty() {
+            return named.iter().map(|it| it.parse().map_err(Failure::usage)).collect();
+        }
+        let socket = self.runtime_dir()?.join("registrar.sock");
+        let socket = Endpoint::from_unix_path(&socket).map_err(Failure::usage)?;
+        let port = "/ip4/127.0.0.1/tcp/1616".parse().expect("it is a multiaddr");
+        Ok(vec![socket, port])
+    }
+
+    /// Returns the folder for this user's sockets, and makes it if it is not there.
+    pub(crate) fn runtime_dir(&self) -> Result<PathBuf, Failure> {
+        let Environment { temp_dir, .. } = &self.environment;
+        transport::runtime_dir(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir)
+            .map_err(Failure::usage)
+    }
+
+    /// Lets what happens inside be told on standard error.
+    pub(crate) fn start_logging(&self) -> Result<(), Failure> {
+        let by_flag = match self.global.verbose {
+            0 => "warn",
+            1 => "info",
+            2 => "debug",
+            _ => "trace",
+        };
+        let variable = self.environment.text(LOG_VARIABLE).filter(|_| self.global.verbose == 0);
+        let filter =
+            EnvFilter::try_new(variable.as_deref().unwrap_or(by_flag)).map_err(|error| {
+                Failure::usage(error).context(format!("{LOG_VARIABLE} cannot be read"))
+            })?;
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(self.err().current_choice() != ColorChoice::Never)
+            .init();
+        Ok(())
+    }
+
+    fn color(&self) -> ColorChoice {
+        match self.global.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        }
+    }
+}
+
+/// The environment, read once.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    variables: HashMap<OsString, OsString>,
+    /// The folder for temporary files.
+    pub(crate) temp_dir: PathBuf,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub(crate) fn of_process() -> Self {
+        Self { variables: std::env::vars_os().collect(), temp_dir: std::env::temp_dir() }
+    }
+
+    /// Returns a variable as it is.
+    pub(crate) fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Returns a variable as text, unless it is not set or empty.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.raw(name).filter(|it| !it.is_empty()).map(|it| it.to_string_lossy().into_owned())
+    }
+}
+
+const LOG_VARIABLE: &str = "CALLSIGN_LOG";

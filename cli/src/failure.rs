@@ -1,0 +1,211 @@
+//! How a command fails: what is said, what to do about it, and the exit code.
+
+use std::{ffi::OsString, fmt, io::Write, process::ExitCode};
+
+use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
+use owo_colors::OwoColorize;
+use serde_json::json;
+
+use crate::context::Context;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exit {
+    /// It is done.
+    Done,
+    /// What was asked for is not there, or did not come in time.
+    NotFound,
+    /// The command line or the settings are wrong, or cannot be followed here.
+    Usage,
+    /// No registrar answers.
+    Unreachable,
+    /// It ends as a program that it ran has ended.
+    Code(u8),
+}
+
+impl Exit {
+    /// Returns what programs call it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotFound => "not_found",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+            Self::Code(_) => "command",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::NotFound => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Code(code) => code,
+        })
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How the program ends.
+    pub(crate) exit: Exit,
+    /// What went wrong, with its causes.
+    pub(crate) error: anyhow::Error,
+    /// What to do about it, each in one line.
+    pub(crate) hints: Vec<String>,
+}
+
+impl Failure {
+    /// The command line or the settings are wrong, or cannot be followed here.
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage, error: error.into(), hints: Vec::new() }
+    }
+
+    /// What was asked for is not there, or did not come in time.
+    pub(crate) fn not_found(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::NotFound, ..Self::usage(error) }
+    }
+
+    /// No registrar answers.
+    pub(crate) fn unreachable(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Unreachable, ..Self::usage(error) }
+            .hint("start one here: `callsign registrar`")
+            .hint("or say where it is: `--registrar MULTIADDR`, or CALLSIGN_REGISTRAR")
+    }
+
+    /// Standard output cannot be written to. If its reader has gone, that is no failure.
+    pub(crate) fn output(error: std::io::Error) -> Self {
+        let exit = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Exit::Done,
+            _ => Exit::Usage,
+        };
+        Self { exit, ..Self::usage(error).context("cannot write to standard output") }
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Says what was being done.
+    pub(crate) fn context(mut self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
+        self.error = self.error.context(context);
+        self
+    }
+
+    /// Prints it to standard error, and returns how the program ends.
+    pub(crate) fn report(self, context: &Context) -> Exit {
+        // Nobody reads what was asked for any more, so nobody misses the rest.
+        if self.exit == Exit::Done {
+            return Exit::Done;
+        }
+        let text = if context.json { self.to_json() } else { self.to_text() };
+        // Where nothing can be said on standard error, the exit code has to do.
+        let _unsaid = context.err().write_all(text.as_bytes());
+        self.exit
+    }
+
+    /// Writes it for people.
+    fn to_text(&self) -> String {
+        let mut text = format!("{} {}\n", "error:".red().bold(), self.error);
+        for cause in self.error.chain().skip(1) {
+            text += &format!("  {} {cause}\n", "because:".dimmed());
+        }
+        for hint in &self.hints {
+            text += &format!("{} {hint}\n", "hint:".cyan().bold());
+        }
+        text
+    }
+
+    /// Writes it for programs.
+    fn to_json(&self) -> String {
+        let causes: Vec<_> = self.error.chain().skip(1).map(ToString::to_string).collect();
+        error_object(self.exit, &self.error.to_string(), &causes, &self.hints)
+    }
+}
+
+/// Reports what is wrong with a command line, or prints the help that it asks for.
+pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> Exit {
+    let is_error = error.use_stderr();
+    let is_json = args.iter().take_while(|it| *it != "--").any(|it| it == "--json");
+    if is_error && is_json {
+        let rendered = error.render().to_string();
+        let message = rendered.trim().trim_start_matches("error: ");
+        let _unsaid =
+            std::io::stderr().write_all(error_object(Exit::Usage, message, &[], &[]).as_bytes());
+    } else {
+        // Where nothing can be said, the exit code has to do.
+        let _unsaid = error.print();
+    }
+    if is_error { Exit::Usage } else { Exit::Done }
+}
+
+fn error_object(exit: Exit, message: &str, causes: &[String], hints: &[String]) -> String {
+    let error = json!({
+        "kind": exit.kind(),
+        "message": message,
+        "causes": causes,
+        "hints": hints,
+    });
+    format!("{}\n", json!({ "error": error }))
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Unreachable(_) => Self::unreachable(error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<LookupError> for Failure {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Unreachable(_) => Self::unreachable(error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Lookup(error) => error.into(),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Resolve(error) => error.into(),
+            _ => Self::not_found(error),
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Unreachable(_) => Self::unreachable(error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::NotFound => Self::not_found(error),
+            RequestError::Unreachable(_) => Self::unreachable(error),
+            _ => Self::usage(error),
+        }
+    }
+}

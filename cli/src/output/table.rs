@@ -1,0 +1,62 @@
+//! Tables without lines, as `ls` and `ps` draw them.
+
+use comfy_table::{ContentArrangement, presets};
+
+/// A table without lines, as `ls` and `ps` draw them.
+#[derive(Debug)]
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Begins a table with the names of its columns.
+    pub(crate) fn new<const N: usize>(header: [&str; N]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING).set_header(header);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        Self(table)
+    }
+
+    /// Adds a row. A cell may hold several lines.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0.add_row(cells);
+    }
+
+    /// Draws the table within so many columns, or as wide as it is; every line ends in a break.
+    pub(crate) fn render(mut self, width: Option<u16>) -> String {
+        match width {
+            Some(width) => self.0.set_width(width),
+            None => self.0.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        let last = self.0.column_count().saturating_sub(1);
+        for (at, column) in self.0.column_iter_mut().enumerate() {
+            column.set_padding((0, if at == last { 0 } else { 2 }));
+        }
+        self.0.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other_and_fit() {
+        let check = |width, expected: &str| {
+            let mut table = Table::new(["NAME", "ENDPOINTS", "AGE"]);
+            table.row(["web".into(), "/ip4/127.0.0.1/tcp/8000".into(), "3s".into()]);
+            table.row([
+                "feed".into(),
+                "/unix/run/feed.sock\n/ip4/10.0.0.7/tcp/1".into(),
+                "2m".into(),
+            ]);
+            assert_eq!(table.render(width), expected, "{width:?}");
+        };
+        let plain = "\
+NAME  ENDPOINTS                AGE
+web   /ip4/127.0.0.1/tcp/8000  3s
+feed  /unix/run/feed.sock      2m
+      /ip4/10.0.0.7/tcp/1
+";
+        check(None, plain);
+        check(Some(80), plain);
+    }
+}
