@@ -1,16 +1,33 @@
 //! The handle, and the tasks it owns.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{Arc, Mutex},
+};
 
 use endpoints::Endpoint;
+use tokio::task::JoinSet;
 
-use crate::{ClientOptions, ConnectError, Faults, IntoEndpoint};
+use crate::{
+    ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
+    keeper::Keeper,
+    link::{Hub, LinkState},
+    together::Together,
+};
 
-/// A handle to the registrars. Clones are handles to the same links; when the last one is
-/// dropped, the links end.
+/// A handle to the registrars. Clones are handles to the same links. The links end when the last
+/// clone is dropped, and with it every [`Registered`](crate::Registered) and
+/// [`Watch`](crate::Watch), which hold one.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    hub: Arc<Hub>,
+    /// One keeper for each link. They are aborted when this is dropped.
+    keepers: Mutex<JoinSet<()>>,
 }
 
 impl Client {
@@ -52,8 +69,22 @@ impl Client {
         registrars: impl IntoIterator<Item = R>,
         options: ClientOptions,
     ) -> Result<Self, ConnectError> {
-        _ = (registrars, options);
-        todo!()
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for registrar in registrars {
+            let endpoint = registrar.into_endpoint()?;
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        if endpoints.is_empty() {
+            return Err(ConnectError::NoRegistrar);
+        }
+        let hub = Arc::new(Hub::new(endpoints, options));
+        let mut keepers = JoinSet::new();
+        for index in 0..hub.links.len() {
+            keepers.spawn(Keeper { hub: hub.clone(), index }.run());
+        }
+        Ok(Self { inner: Arc::new(Inner { hub, keepers: Mutex::new(keepers) }) })
     }
 
     /// Waits until a registrar answers, or all have been tried in vain.
@@ -66,22 +97,40 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn connected(&self) -> Result<(), Faults> {
-        todo!()
+        let hub = self.hub();
+        let mut attempts = Together::default();
+        for (index, link) in hub.links.iter().enumerate() {
+            attempts.push(index, async move {
+                match link.first_settled().await {
+                    LinkState::Down(error) => Err(Some(link.fault(error))),
+                    LinkState::Up(_) => Ok(()),
+                    LinkState::Standby { .. } | LinkState::Dialing => Err(None),
+                }
+            });
+        }
+        attempts
+            .first_success()
+            .await
+            .map_err(|faults| Faults(faults.into_iter().flatten().collect::<Vec<Fault>>()))
     }
 
     /// Returns where the registrars are looked for, in the order given.
     pub fn registrars(&self) -> impl Iterator<Item = &Endpoint> {
-        self.inner.registrars.iter()
+        self.hub().links.iter().map(|link| &link.registrar)
     }
 
     /// Says goodbye to all registrars, and waits until the links have ended. What this client
     /// registered and keeps by its session is gone with it, also for all clones.
     pub async fn close(self) {
-        todo!()
+        self.hub().closing.cancel();
+        let mut keepers = {
+            let mut keepers = self.inner.keepers.lock().expect("nothing panics while it holds it");
+            mem::take(&mut *keepers)
+        };
+        while keepers.join_next().await.is_some() {}
     }
-}
 
-#[derive(Debug)]
-struct Inner {
-    registrars: Vec<Endpoint>,
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
 }

@@ -1,19 +1,27 @@
-//! Ranking, explaining and racing candidates.
+//! From records to a connection: ranking, explaining and racing candidates.
+//!
+//! What is known of an endpoint decides whether it is dialed at all, and when; what is dialed is
+//! dialed side by side, and the first to answer is taken.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+mod connection;
+mod explanation;
+mod race;
+
+use std::time::Duration;
+
+use endpoints::{Name, Unreachable};
+use thiserror::Error;
+use transport::DialError;
+use wire::{
+    Record,
+    registrar::{Evidence, Report},
 };
 
-use endpoints::{Endpoint, Here, InstanceId, Locality, Look, Name, Stamped, Unreachable};
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use transport::{DialError, Stream};
-use wire::{Epoch, Record};
-
-use crate::{Client, Resolve, ResolveError};
+pub use self::{
+    connection::Connection,
+    explanation::{Candidate, Explanation, NoneAnswered, Outcome, explain},
+};
+use crate::{Client, Resolve, ResolveError, lookup::Scope, merge::Sighting};
 
 impl Client {
     /// Connects to the nearest ready instance of a name; `None` when there is none.
@@ -28,8 +36,31 @@ impl Client {
     ///
     /// Cancel safe: dropping the future drops all dials in progress.
     pub async fn find_actor(&self, name: &str) -> Result<Option<Connection>, FindError> {
-        _ = name;
-        todo!()
+        let found = self.query(name, Scope::Ready).await.map_err(ResolveError::Lookup)?;
+        if found.instances.is_empty() {
+            return Ok(None);
+        }
+        let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
+        let connected = connect_nearest(&records, &self.hub().options.dial).await;
+        let explanation = match &connected {
+            Ok(connection) => &connection.explanation,
+            Err(none) => &none.explanation,
+        };
+        self.report_evidence(&found.instances, explanation);
+        Ok(Some(connected?))
+    }
+
+    /// Reports to each registrar what speaks against an instance that it knows.
+    fn report_evidence(&self, instances: &[Sighting], explanation: &Explanation) {
+        for candidate in &explanation.candidates {
+            let Some(evidence) = candidate.evidence() else { continue };
+            let uuid = candidate.instance.uuid;
+            let sighting = instances.iter().find(|it| it.record.uuid == uuid);
+            for (link, epoch) in sighting.into_iter().flat_map(|it| &it.epochs) {
+                let endpoint = candidate.stamped.endpoint.clone();
+                self.report_to(*link, &Report { uuid, epoch: *epoch, endpoint, evidence });
+            }
+        }
     }
 }
 
@@ -69,26 +100,37 @@ pub async fn connect_nearest(
     records: &[Record],
     options: &DialOptions,
 ) -> Result<Connection, NoneAnswered> {
-    _ = (records, options);
-    todo!()
+    let mut explanation = explain(records, &transport::here(), &transport::look);
+    let dial = |candidate: &Candidate| {
+        let (stamped, limit) = (candidate.stamped.clone(), options.timeout);
+        async move { transport::dial_stamped(&stamped, limit).await }
+    };
+    let winner = race::first_to_answer(&mut explanation.candidates, options, dial).await;
+    explanation.trace();
+    let Some((at, stream)) = winner else { return Err(NoneAnswered { explanation }) };
+
+    let winner = &explanation.candidates[at];
+    let is_it = |it: &&Record| it.uuid == winner.instance.uuid && it.epoch == winner.epoch;
+    let record = records.iter().find(is_it).expect("every candidate is one of a record").clone();
+    let endpoint = winner.stamped.endpoint.clone();
+    let locality = *winner.verdict.as_ref().expect("only what is within reach is dialed");
+    Ok(Connection { stream, record, endpoint, locality, explanation })
 }
 
-/// Judges every endpoint of records as seen from `here`, in the order in which they would be
-/// dialed; those that are left out come last.
-pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation {
-    _ = (records, here, look);
-    todo!()
-}
-
-/// Dials every candidate within reach, all at once, and closes what it has connected: to tell how
-/// each of them does.
+/// Dials every candidate within reach, some at a time, and closes what it has connected: to tell
+/// how each of them does.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe: dropping the future drops all dials in progress.
 pub async fn probe(records: &[Record], options: &DialOptions) -> Explanation {
-    _ = (records, options);
-    todo!()
+    let mut explanation = explain(records, &transport::here(), &transport::look);
+    race::probe_all(&mut explanation.candidates, |candidate| {
+        let (stamped, limit) = (candidate.stamped.clone(), options.timeout);
+        async move { transport::dial_stamped(&stamped, limit).await }
+    })
+    .await;
+    explanation
 }
 
 /// How actors are dialed.
@@ -114,121 +156,26 @@ impl Default for DialOptions {
     }
 }
 
-/// A connection to an actor. It reads and writes as its stream does.
-#[derive(Debug)]
-pub struct Connection {
-    /// The bytes.
-    pub stream: Stream,
-    /// The instance that was dialed.
-    pub record: Record,
-    /// Which of its endpoints answered.
-    pub endpoint: Endpoint,
-    /// How near that is.
-    pub locality: Locality,
-    /// Every candidate, and what became of it.
-    pub explanation: Explanation,
-}
-
-impl Connection {
-    /// Returns the stream alone.
-    pub fn into_stream(self) -> Stream {
-        self.stream
+impl Candidate {
+    /// Returns what this candidate tells against its instance, if it does: for a registrar to
+    /// examine.
+    pub fn evidence(&self) -> Option<Evidence> {
+        match (&self.verdict, &self.outcome) {
+            (Err(Unreachable::Missing), _) => Some(Evidence::Missing),
+            (Err(Unreachable::NotASocket), _) => Some(Evidence::NotASocket),
+            (Err(Unreachable::OtherSocket), _) => Some(Evidence::OtherIdentity),
+            (_, Outcome::Failed { error, .. }) => match error {
+                DialError::Refused => Some(Evidence::Refused),
+                DialError::Missing => Some(Evidence::Missing),
+                DialError::NotASocket { .. } => Some(Evidence::NotASocket),
+                DialError::OtherSocket => Some(Evidence::OtherIdentity),
+                DialError::TimedOut => Some(Evidence::TimedOut),
+                // These say more of the one who dials.
+                _ => None,
+            },
+            _ => None,
+        }
     }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
-
-/// Every candidate, in the order in which they are dialed, and what became of it. It prints one
-/// a line, each indented by two spaces.
-#[derive(Debug, Default)]
-pub struct Explanation {
-    /// The candidates; those that are left out come last.
-    pub candidates: Vec<Candidate>,
-}
-
-/// One endpoint of one instance, and what became of it.
-#[derive(Debug)]
-pub struct Candidate {
-    /// Which instance.
-    pub instance: InstanceId,
-    /// Which registration of it.
-    pub epoch: Epoch,
-    /// Where it listens, as its registrant stamped it.
-    pub stamped: Stamped,
-    /// How near that is, or why it is left out.
-    pub verdict: Result<Locality, Unreachable>,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What became of a candidate.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It was not dialed.
-    NotDialed,
-    /// It answered first.
-    Connected {
-        /// How long the dial took.
-        took: Duration,
-    },
-    /// It did not answer.
-    Failed {
-        /// Why.
-        error: DialError,
-        /// How long the dial took.
-        took: Duration,
-    },
-    /// Its dial was given up, because another answered first.
-    GivenUp {
-        /// How long the dial had taken.
-        took: Duration,
-    },
-}
-
-/// No candidate answered. It prints every one, with the reason.
-#[derive(Debug, Error)]
-#[error("nothing answered")]
-pub struct NoneAnswered {
-    /// Every candidate, and why.
-    pub explanation: Explanation,
 }
 
 /// Why an actor that is there could not be connected to, or could not be looked for.

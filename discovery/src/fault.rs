@@ -59,9 +59,15 @@ pub enum LinkError {
     /// The connection ended.
     #[error(transparent)]
     Closed(#[from] Closed),
+    /// It stopped telling of changes, without a reason.
+    #[error("it ended the watch")]
+    Ended,
     /// It answered with an error.
     #[error("it refused: {0}")]
     Refused(RemoteError),
+    /// What it was asked is too long to be sent.
+    #[error("what it is asked is too long to be sent")]
+    TooLong(#[source] WireError),
     /// Its answer is not what was expected.
     #[error("its answer cannot be read")]
     Unreadable(#[source] WireError),

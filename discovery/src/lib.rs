@@ -17,11 +17,13 @@
 //! |---|---|
 //! | `client` | the handle, and the tasks it owns |
 //! | `options` | how a client behaves |
-//! | `link` | one registrar: dial, serve until the connection ends, back off, again |
+//! | `link` | one registrar, as the handles see it |
+//! | `keeper` | what keeps a link up: dial, serve until the connection ends, back off, again |
 //! | `session` | what a link keeps registered while it is up |
 //! | `board` | what is to be kept registered, and how far each link is with it |
 //! | `backoff` | how long to wait before trying again |
 //! | `fault` | which registrar did not answer, and why |
+//! | `together` | a few futures, waited for side by side |
 //! | `registration`, `registered` | what an actor says of itself; what keeps it |
 //! | `lookup`, `merge` | asking all registrars; one answer out of many |
 //! | `wait` | waiting for a name |
@@ -49,15 +51,24 @@
 
 #![forbid(unsafe_code)]
 
+mod backoff;
+mod board;
 mod client;
 pub mod dial;
 mod fault;
+mod feed;
+mod keeper;
+mod link;
 mod lookup;
+mod merge;
 mod options;
 mod registered;
 mod registration;
 mod requests;
 mod resolve;
+mod session;
+mod together;
+mod view;
 mod wait;
 mod watch;
 
@@ -75,3 +86,25 @@ pub use registration::{Registration, RegistrationError};
 pub use requests::{Registrar, RequestError, Standing};
 pub use resolve::{MemorySource, Resolve, ResolveError, TableSource};
 pub use watch::{Change, Watch};
+
+#[cfg(test)]
+mod tests {
+    use endpoints::Name;
+    use uuid::Uuid;
+    use wire::{Kept, Record, State};
+
+    /// Returns a record of a ready instance, without endpoints.
+    pub(crate) fn record(name: &str) -> Record {
+        Record {
+            name: Name::new(name).unwrap(),
+            uuid: Uuid::new_v4(),
+            epoch: 1,
+            endpoints: Vec::new(),
+            metadata: [].into(),
+            state: State::Ready,
+            kept: Kept::Session,
+            since_ms: 0,
+            suspicion: None,
+        }
+    }
+}

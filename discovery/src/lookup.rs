@@ -1,10 +1,18 @@
 //! Asking all registrars at once.
 
-use endpoints::NameError;
+use endpoints::{Name, NameError, NamePattern};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
-use wire::Record;
+use wire::{
+    Record, encode_body,
+    registrar::{self, Answer, List, Page, Query},
+};
 
-use crate::{Client, Fault, Faults};
+use crate::{
+    Client, Fault, Faults,
+    merge::{Sighting, merge},
+    together::Together,
+};
 
 impl Client {
     /// Looks up the newest ready instance of a name, without connecting to it. One that is merely
@@ -18,8 +26,7 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn query_actor(&self, name: &str) -> Result<Option<Record>, LookupError> {
-        _ = name;
-        todo!()
+        Ok(self.query_ready(name).await?.records.into_iter().next())
     }
 
     /// Looks up the ready instances of a name: live ones first, then declared ones, each newest
@@ -33,8 +40,7 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn query_ready(&self, name: &str) -> Result<Found, LookupError> {
-        _ = name;
-        todo!()
+        Ok(self.query(name, Scope::Ready).await?.into())
     }
 
     /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, with those
@@ -48,8 +54,7 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn query_all(&self, name: &str) -> Result<Found, LookupError> {
-        _ = name;
-        todo!()
+        Ok(self.query(name, Scope::All).await?.into())
     }
 
     /// Lists the instances of all names that match a pattern (`*` stands for any run of
@@ -64,9 +69,67 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn list(&self, pattern: &str) -> Result<Found, LookupError> {
-        _ = pattern;
-        todo!()
+        let pattern = NamePattern::new(pattern)?;
+        let mut lists = Together::default();
+        for index in 0..self.hub().links.len() {
+            lists.push(index, self.list_of(index, &pattern));
+        }
+        let mut found = Found::from(Sightings::of(lists.all().await)?);
+        // A stable sort, which keeps the order within a name.
+        found.records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
     }
+
+    pub(crate) async fn query(&self, name: &str, scope: Scope) -> Result<Sightings, LookupError> {
+        // A registrar would find no such name either, and not say why.
+        Name::new(name)?;
+        let query = Query { name, all: scope == Scope::All };
+        let answers = self.ask_all(registrar::QUERY, &encode_body(&query)).await;
+        let part = |it: Answer| Part { now_ms: it.now_ms, total: it.total, records: it.records };
+        Sightings::of(
+            answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(part)))),
+        )
+    }
+
+    /// Asks all registrars at once. One that is up by two links is asked by one of them.
+    pub(crate) async fn ask_all<R: DeserializeOwned + Send>(
+        &self,
+        method: &str,
+        args: &[u8],
+    ) -> Vec<(usize, Option<Result<R, Fault>>)> {
+        let mut calls = Together::default();
+        for index in 0..self.hub().links.len() {
+            calls.push(index, self.hub().ask(index, method, args));
+        }
+        calls.all().await
+    }
+
+    async fn list_of(&self, index: usize, pattern: &NamePattern) -> Option<Result<Part, Fault>> {
+        let mut list = List { pattern: pattern.clone(), after: 0 };
+        let mut part = Part::default();
+        loop {
+            let page: Page =
+                match self.hub().ask(index, registrar::LIST, &encode_body(&list)).await? {
+                    Ok(page) => page,
+                    Err(fault) => return Some(Err(fault)),
+                };
+            part.now_ms = page.now_ms;
+            part.total += page.records.len() as u64;
+            part.records.extend(page.records);
+            match page.next {
+                // Only a registrar that is broken would send a list round in circles.
+                Some(next) if next > list.after => list.after = next,
+                _ => return Some(Ok(part)),
+            }
+        }
+    }
+}
+
+/// Which instances of a name are asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    Ready,
+    All,
 }
 
 /// What the registrars that answered know.
@@ -80,6 +143,59 @@ pub struct Found {
     pub now_ms: u64,
     /// The registrars that did not answer. What only they know is not in this answer.
     pub unanswered: Vec<Fault>,
+}
+
+impl From<Sightings> for Found {
+    fn from(sightings: Sightings) -> Self {
+        Self {
+            records: sightings.instances.into_iter().map(|it| it.record).collect(),
+            total: sightings.total,
+            now_ms: sightings.now_ms,
+            unanswered: sightings.unanswered,
+        }
+    }
+}
+
+/// What one registrar answered.
+#[derive(Debug, Default)]
+struct Part {
+    now_ms: u64,
+    total: u64,
+    records: Vec<Record>,
+}
+
+/// What the registrars that answered know, and which of them knows it.
+#[derive(Debug)]
+pub(crate) struct Sightings {
+    pub(crate) instances: Vec<Sighting>,
+    total: u64,
+    now_ms: u64,
+    unanswered: Vec<Fault>,
+}
+
+impl Sightings {
+    fn of(
+        answers: impl IntoIterator<Item = (usize, Option<Result<Part, Fault>>)>,
+    ) -> Result<Self, LookupError> {
+        let (mut parts, mut unanswered) = (Vec::new(), Vec::new());
+        let (mut total, mut now_ms) = (0, 0);
+        for (link, answer) in answers {
+            match answer {
+                Some(Ok(part)) => {
+                    total = part.total.max(total);
+                    now_ms = part.now_ms.max(now_ms);
+                    parts.push((link, part.records));
+                }
+                Some(Err(fault)) => unanswered.push(fault),
+                None => {}
+            }
+        }
+        if parts.is_empty() {
+            return Err(LookupError::Unreachable(Faults(unanswered)));
+        }
+        let instances = merge(parts);
+        Ok(Self { total: total.max(instances.len() as u64), instances, now_ms, unanswered })
+    }
 }
 
 /// Why a lookup has no answer.

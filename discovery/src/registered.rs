@@ -1,12 +1,18 @@
 //! What keeps an actor registered.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use endpoints::{InstanceId, Stamped};
 use thiserror::Error;
 use wire::State;
 
-use crate::{Client, Fault, Faults, Registration, RegistrationError};
+use crate::{
+    Client, Fault, Faults, LinkError, Registration, RegistrationError,
+    board::{Entry, FIRST_VERSION, Progress},
+    link::LinkState,
+    registration::check_metadata,
+    together::Together,
+};
 
 impl Client {
     /// Registers an actor with all registrars, and keeps it registered: also with those that are
@@ -20,8 +26,12 @@ impl Client {
     ///
     /// Dropping the future takes back the registration.
     pub async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
-        registration.parts();
-        todo!()
+        let wanted = registration.into_register()?;
+        let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
+        let entry = self.hub().board.put(wanted);
+        let registered = Registered { client: self.clone(), instance, entry };
+        registered.accepted(FIRST_VERSION).await?;
+        Ok(registered)
     }
 }
 
@@ -32,6 +42,7 @@ impl Client {
 pub struct Registered {
     client: Client,
     instance: InstanceId,
+    entry: Arc<Entry>,
 }
 
 impl Registered {
@@ -42,13 +53,26 @@ impl Registered {
 
     /// Returns where the actor is registered to listen, as it was stamped.
     pub fn endpoints(&self) -> Vec<Stamped> {
-        todo!()
+        self.entry.wanted().1.endpoints
     }
 
-    /// Returns the registrars that do not have the registration now, each with its reason.
+    /// Returns the registrars that do not have the registration now, as it is now, each with its
+    /// reason.
     pub fn missing(&self) -> Vec<Fault> {
-        _ = &self.client;
-        todo!()
+        let version = self.entry.version();
+        let progress = self.entry.progress().borrow().clone();
+        let links = self.client.hub().links.iter().zip(&progress);
+        let fault = |(link, progress): (&crate::link::Link, &Progress)| {
+            let error = match (progress, link.state()) {
+                (Progress::Here(theirs), _) if *theirs == version => return None,
+                (_, LinkState::Standby { .. }) => return None,
+                (Progress::Refused(_, error), _) => error.clone(),
+                (_, LinkState::Down(error)) => error,
+                (_, LinkState::Up(_) | LinkState::Dialing) => Arc::new(LinkError::NotYet),
+            };
+            Some(link.fault(error))
+        };
+        links.filter_map(fault).collect()
     }
 
     /// Says how far the actor is in its life.
@@ -62,8 +86,8 @@ impl Registered {
     ///
     /// Dropping the future stops the waiting, not the change.
     pub async fn set_state(&self, state: State) -> Result<(), RegisterError> {
-        _ = state;
-        todo!()
+        let version = self.client.hub().board.change(&self.entry, |it| it.state = state);
+        self.accepted(version).await
     }
 
     /// Replaces all that is said of the actor beside its endpoints and its state.
@@ -79,8 +103,9 @@ impl Registered {
         &self,
         metadata: BTreeMap<String, String>,
     ) -> Result<(), RegisterError> {
-        _ = metadata;
-        todo!()
+        check_metadata(&metadata)?;
+        let version = self.client.hub().board.change(&self.entry, |it| it.metadata = metadata);
+        self.accepted(version).await
     }
 
     /// Takes the actor out of the registry, and waits until all registrars within reach have
@@ -90,13 +115,71 @@ impl Registered {
     ///
     /// Dropping the future stops the waiting; the actor is taken out all the same.
     pub async fn unregister(self) {
-        todo!()
+        self.client.hub().board.take_off(&self.entry);
+        let mut progress = self.entry.progress();
+        let is_gone = |it: &Progress| matches!(it, Progress::Absent | Progress::Refused(..));
+        let gone = progress.wait_for(|it| it.iter().all(is_gone)).await;
+        drop(gone.expect("the entry owns the sender"));
     }
 
     /// Stops keeping the actor registered, and leaves it in the registry: until its lease runs
     /// out, or else until the client's session ends.
     pub fn leave(self) -> InstanceId {
-        todo!()
+        self.entry.leave();
+        self.instance.clone()
+    }
+
+    /// Waits until one registrar has accepted a version, or none is left that might.
+    async fn accepted(&self, version: u64) -> Result<(), RegisterError> {
+        let mut answers = Together::default();
+        for index in 0..self.client.hub().links.len() {
+            answers.push(index, self.accepted_by(index, version));
+        }
+        let faults: Vec<_> = match answers.first_success().await {
+            Ok(()) => return Ok(()),
+            Err(faults) => faults.into_iter().flatten().collect(),
+        };
+        let is_refusal = |it: &Fault| matches!(*it.error, LinkError::Refused(_));
+        if faults.iter().any(is_refusal) {
+            return Err(RegisterError::Refused(Faults(faults)));
+        }
+        Err(RegisterError::Unreachable(Faults(faults)))
+    }
+
+    /// Waits until one registrar has accepted a version. One that another link is up with is
+    /// neither a success nor at fault.
+    async fn accepted_by(&self, index: usize, version: u64) -> Result<(), Option<Fault>> {
+        let hub = self.client.hub();
+        let link = &hub.links[index];
+        let (mut progress, mut states) = (self.entry.progress(), link.subscribe());
+        if let LinkState::Dialing = link.settled(hub.options.ask_timeout).await {
+            return Err(Some(link.fault(Arc::new(LinkError::NotYet))));
+        }
+        loop {
+            match &progress.borrow_and_update()[index] {
+                Progress::Here(theirs) if *theirs >= version => return Ok(()),
+                Progress::Refused(theirs, error) if *theirs >= version => {
+                    return Err(Some(link.fault(error.clone())));
+                }
+                _ => {}
+            }
+            match &*states.borrow_and_update() {
+                LinkState::Down(error) => return Err(Some(link.fault(error.clone()))),
+                LinkState::Standby { .. } => return Err(None),
+                LinkState::Up(_) | LinkState::Dialing => {}
+            }
+            // The entry and the link own the senders, so that neither of these can fail.
+            tokio::select! {
+                changed = progress.changed() => drop(changed),
+                changed = states.changed() => drop(changed),
+            }
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.client.hub().board.take_off(&self.entry);
     }
 }
 

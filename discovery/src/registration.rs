@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use endpoints::{Endpoint, NameError, ParseEndpointError, Stamped};
+use endpoints::{Endpoint, Name, NameError, ParseEndpointError, Stamped};
 use thiserror::Error;
 use uuid::Uuid;
-use wire::State;
+use wire::{
+    METADATA_BYTES_MAX, State,
+    registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, Register},
+};
 
 use crate::IntoEndpoint;
 
@@ -97,8 +100,47 @@ impl Registration {
         self
     }
 
-    pub(crate) fn parts(self) {
-        _ = (self.name, self.uuid, self.endpoints, self.metadata, self.state, self.lease);
+    /// Checks the registration, and stamps what is not stamped yet.
+    pub(crate) fn into_register(self) -> Result<Register, RegistrationError> {
+        let name = Name::new(&self.name)?;
+        let mut endpoints: Vec<Stamped> = Vec::with_capacity(self.endpoints.len());
+        for place in self.endpoints {
+            let stamped = match place {
+                Place::Stamped(stamped) => stamped,
+                Place::Unstamped(endpoint) => {
+                    Stamped { stamp: transport::stamp(&endpoint), endpoint }
+                }
+            };
+            if stamped.endpoint.is_bind_only() {
+                return Err(RegistrationError::BindOnly(stamped.endpoint));
+            }
+            if !endpoints.iter().any(|it| it.endpoint == stamped.endpoint) {
+                endpoints.push(stamped);
+            }
+        }
+        if endpoints.len() > ENDPOINTS_MAX {
+            return Err(RegistrationError::TooManyEndpoints { count: endpoints.len() });
+        }
+        check_metadata(&self.metadata)?;
+        let lease_ms = self.lease.map(lease_ms).transpose()?;
+        let Self { uuid, metadata, state, .. } = self;
+        Ok(Register { name, uuid, endpoints, metadata, state, lease_ms })
+    }
+}
+
+/// Checks that metadata is not too long.
+pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), RegistrationError> {
+    let bytes = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > METADATA_BYTES_MAX {
+        return Err(RegistrationError::MetadataTooLong { bytes });
+    }
+    Ok(())
+}
+
+fn lease_ms(ttl: Duration) -> Result<u64, RegistrationError> {
+    match u64::try_from(ttl.as_millis()) {
+        Ok(ms) if (LEASE_MS_MIN..=LEASE_MS_MAX).contains(&ms) => Ok(ms),
+        _ => Err(RegistrationError::Lease(ttl)),
     }
 }
 
@@ -119,16 +161,13 @@ pub enum RegistrationError {
     )]
     BindOnly(Endpoint),
     /// There are too many endpoints.
-    #[error("an instance has at most {} endpoints, not {count}", wire::registrar::ENDPOINTS_MAX)]
+    #[error("an instance has at most {ENDPOINTS_MAX} endpoints, not {count}")]
     TooManyEndpoints {
         /// How many there are.
         count: usize,
     },
     /// There is too much metadata.
-    #[error(
-        "the metadata of an instance has at most {} bytes, not {bytes}",
-        wire::METADATA_BYTES_MAX
-    )]
+    #[error("the metadata of an instance has at most {METADATA_BYTES_MAX} bytes, not {bytes}")]
     MetadataTooLong {
         /// How long keys and values are together.
         bytes: usize,
@@ -136,4 +175,55 @@ pub enum RegistrationError {
     /// The time to live is out of bounds.
     #[error("a lease lasts from 100ms to 24h, not {0:?}")]
     Lease(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_registered_is_refused_with_a_reason() {
+        let check = |registration: Result<Registration, RegistrationError>, expected: &str| {
+            let error = registration.and_then(Registration::into_register).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        let feed = || Registration::new("feed");
+        check(Ok(Registration::new("")), "a name cannot be empty");
+        check(feed().endpoint("127.0.0.1:80"), "no `/` at the beginning of `127.0.0.1:80`");
+        check(
+            feed().endpoint("/ip4/0.0.0.0/tcp/80"),
+            "`/ip4/0.0.0.0/tcp/80` can be bound, not dialed: register the endpoints that the \
+             listener has got, with the real port and address",
+        );
+        let bare = Stamped::bare("/ip4/127.0.0.1/tcp/0".parse().unwrap());
+        check(
+            Ok(feed().endpoints([bare])),
+            "`/ip4/127.0.0.1/tcp/0` can be bound, not dialed: register the endpoints that the \
+             listener has got, with the real port and address",
+        );
+        let many = (1..=65).map(|it| Stamped::bare(Endpoint::Memory(it)));
+        check(Ok(feed().endpoints(many)), "an instance has at most 64 endpoints, not 65");
+        check(
+            Ok(feed().metadata("note", "x".repeat(16 * 1024))),
+            "the metadata of an instance has at most 16384 bytes, not 16388",
+        );
+        check(
+            Ok(feed().lease(Duration::from_millis(99))),
+            "a lease lasts from 100ms to 24h, not 99ms",
+        );
+    }
+
+    #[test]
+    fn endpoints_are_stamped_and_kept_once() {
+        let registration = Registration::new("feed")
+            .endpoint("/ip4/127.0.0.1/tcp/80")
+            .and_then(|it| it.endpoint("/unix/@feed"))
+            .and_then(|it| it.endpoint("/unix/%40feed"))
+            .unwrap()
+            .endpoints([Stamped::bare("/ip4/192.0.2.1/tcp/80".parse().unwrap())]);
+        let endpoints = registration.into_register().unwrap().endpoints;
+        let here = transport::here();
+        let kernels: Vec<_> = endpoints.iter().map(|it| it.stamp.kernel).collect();
+        assert_eq!(kernels, [here.kernel, here.kernel, None]);
+    }
 }

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use endpoints::Endpoint;
 use thiserror::Error;
+use tokio::time::Instant;
 use uuid::Uuid;
-use wire::registrar::{Report, Status};
+use wire::{
+    ErrorKind, encode_body,
+    registrar::{self, Changed, Renew, Report, Status, Unregister},
+};
 
-use crate::{Client, Fault, Faults};
+use crate::{Client, Fault, Faults, LinkError, link::LinkState, together::Together};
 
 impl Client {
     /// Takes an instance out of the registry, whoever registered it.
@@ -15,9 +19,12 @@ impl Client {
     /// # Errors
     ///
     /// [`RequestError`] when no registrar did so.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, it is not known which registrars did so.
     pub async fn unregister(&self, uuid: Uuid) -> Result<(), RequestError> {
-        _ = uuid;
-        todo!()
+        self.request(registrar::UNREGISTER, &encode_body(&Unregister { uuid })).await
     }
 
     /// Renews the lease of an instance, whoever registered it.
@@ -25,21 +32,84 @@ impl Client {
     /// # Errors
     ///
     /// [`RequestError`] when no registrar did so.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`unregister`](Self::unregister).
     pub async fn renew(&self, uuid: Uuid) -> Result<(), RequestError> {
-        _ = uuid;
-        todo!()
+        self.request(registrar::RENEW, &encode_body(&Renew { uuid })).await
     }
 
     /// Reports to the registrars within reach that an endpoint did not answer, and does not wait.
     /// It is evidence, which they examine; it deletes nothing.
     pub fn report(&self, report: &Report) {
-        _ = report;
-        todo!()
+        for index in 0..self.hub().links.len() {
+            self.report_to(index, report);
+        }
     }
 
     /// Asks all registrars how they are, in the order given.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
     pub async fn status(&self) -> Vec<Registrar> {
-        todo!()
+        let mut answers = Together::default();
+        for index in 0..self.hub().links.len() {
+            answers.push(index, self.standing(index));
+        }
+        let endpoints = self.registrars().cloned();
+        let registrar = |(endpoint, (_, standing))| Registrar { endpoint, standing };
+        endpoints.zip(answers.all().await).map(registrar).collect()
+    }
+
+    /// Reports to one registrar, if it is within reach.
+    pub(crate) fn report_to(&self, index: usize, report: &Report) {
+        if let Some(line) = self.hub().links[index].line()
+            && let Err(error) = line.portal.send(registrar::REPORT, report)
+        {
+            tracing::debug!(target: "callsign", %error, "evidence is not reported");
+        }
+    }
+
+    async fn standing(&self, index: usize) -> Standing {
+        let asked = Instant::now();
+        match self.hub().ask::<Status>(index, registrar::STATUS, &encode_body(&())).await {
+            Some(Ok(status)) => Standing::Up { status: Box::new(status), took: asked.elapsed() },
+            Some(Err(fault)) => Standing::Down(fault),
+            None => {
+                let links = &self.hub().links;
+                let holder = match links[index].state() {
+                    LinkState::Standby { holder } => holder,
+                    // It has come up by itself since.
+                    _ => index,
+                };
+                Standing::SameAs(links[holder].registrar.clone())
+            }
+        }
+    }
+
+    async fn request(&self, method: &str, body: &[u8]) -> Result<(), RequestError> {
+        let (mut faults, mut is_done, mut is_answered) = (Vec::new(), false, false);
+        for (_, answer) in self.ask_all::<Changed>(method, body).await {
+            match answer {
+                Some(Ok(_)) => is_done = true,
+                Some(Err(fault)) => match &*fault.error {
+                    LinkError::Refused(error) if error.kind == ErrorKind::NotFound => {
+                        is_answered = true;
+                    }
+                    _ => faults.push(fault),
+                },
+                None => {}
+            }
+        }
+        let is_refusal = |it: &Fault| matches!(*it.error, LinkError::Refused(_));
+        match () {
+            () if is_done => Ok(()),
+            () if faults.iter().any(is_refusal) => Err(RequestError::Refused(Faults(faults))),
+            () if is_answered => Err(RequestError::NotFound),
+            () => Err(RequestError::Unreachable(Faults(faults))),
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Sources of records.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use endpoints::{EndpointTable, Name};
+use endpoints::{EndpointTable, Name, Stamped};
 use thiserror::Error;
 use uuid::Uuid;
-use wire::Record;
+use wire::{Kept, Record, State};
 
 use crate::{Client, LookupError};
 
@@ -36,27 +37,45 @@ impl Resolve for Client {
 /// with what this process sees of their endpoints.
 #[derive(Clone, Debug, Default)]
 pub struct TableSource {
-    table: EndpointTable,
-    salt: Uuid,
+    /// Each actor's endpoints, under a uuid of their own.
+    table: BTreeMap<Name, (Uuid, Vec<endpoints::Endpoint>)>,
 }
 
 impl TableSource {
     /// Takes a table.
-    pub fn new(table: EndpointTable) -> Self {
-        Self { table, salt: Uuid::new_v4() }
+    pub fn new(table: &EndpointTable) -> Self {
+        let entry =
+            |(name, endpoints): (&Name, &[_])| (name.clone(), (Uuid::new_v4(), endpoints.to_vec()));
+        Self { table: table.iter().map(entry).collect() }
     }
 }
 
 impl Resolve for TableSource {
     async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
-        _ = (name, &self.table, self.salt);
-        todo!()
+        let Some((uuid, endpoints)) = self.table.get(name) else { return Ok(Vec::new()) };
+        // Stamped anew each time: a socket may have been bound again since.
+        let stamped = |endpoint: &endpoints::Endpoint| Stamped {
+            stamp: transport::stamp(endpoint),
+            endpoint: endpoint.clone(),
+        };
+        Ok(vec![Record {
+            name: name.clone(),
+            uuid: *uuid,
+            epoch: 0,
+            endpoints: endpoints.iter().map(stamped).collect(),
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+            kept: Kept::Declared,
+            since_ms: 0,
+            suspicion: None,
+        }])
     }
 }
 
 /// Records in memory, for programs and tests. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct MemorySource {
+    /// The preferred last.
     records: Arc<Mutex<Vec<Record>>>,
 }
 
@@ -64,21 +83,27 @@ impl MemorySource {
     /// Adds a record; it takes the place of one of the same instance, and is preferred to those
     /// that were there before.
     pub fn insert(&self, record: Record) {
-        _ = (record, &self.records);
-        todo!()
+        let mut records = self.lock();
+        records.retain(|it| it.uuid != record.uuid);
+        records.push(record);
     }
 
     /// Removes the record of an instance, and returns it if it was there.
     pub fn remove(&self, uuid: Uuid) -> Option<Record> {
-        _ = uuid;
-        todo!()
+        let mut records = self.lock();
+        let place = records.iter().position(|it| it.uuid == uuid)?;
+        Some(records.remove(place))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.records.lock().expect("nothing panics while it holds the lock")
     }
 }
 
 impl Resolve for MemorySource {
     async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
-        _ = name;
-        todo!()
+        let is_meant = |it: &&Record| it.name == *name && it.state == State::Ready;
+        Ok(self.lock().iter().rev().filter(is_meant).cloned().collect())
     }
 }
 

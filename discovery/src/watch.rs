@@ -1,10 +1,16 @@
 //! Following a name or a pattern.
 
-use endpoints::{InstanceId, NameError};
+use endpoints::{InstanceId, NameError, NamePattern};
 use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
 use wire::{Gone, Record};
 
-use crate::{Client, Faults};
+use crate::{
+    Client, Faults,
+    feed::{self, Step},
+    together::Together,
+    view::View,
+};
 
 impl Client {
     /// Follows the instances of a name or a pattern, as all registrars together know them.
@@ -13,16 +19,27 @@ impl Client {
     ///
     /// [`NameError`] when `pattern` is none.
     pub fn watch(&self, pattern: &str) -> Result<Watch, NameError> {
-        _ = pattern;
-        todo!()
+        let pattern = NamePattern::new(pattern)?;
+        let mut feeds = Together::default();
+        for index in 0..self.hub().links.len() {
+            feeds.push(index, feed::first(self.clone(), index));
+        }
+        let view = View::new(feeds.len());
+        Ok(Watch { client: self.clone(), pattern, feeds, view, is_closed: false })
     }
 }
 
 /// What follows a pattern. It makes progress only while [`next`](Self::next) is waited for; a
 /// registrar resets a watcher that falls behind, so that nothing piles up.
+///
+/// It holds the records of what it follows, once for each registrar that has them.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
+    pattern: NamePattern,
+    feeds: Together<'static, Step>,
+    view: View,
+    is_closed: bool,
 }
 
 impl Watch {
@@ -32,8 +49,54 @@ impl Watch {
     ///
     /// Cancel safe: no change is lost.
     pub async fn next(&mut self) -> Option<Change> {
-        _ = &self.client;
-        todo!()
+        loop {
+            if let Some(change) = self.view.pop() {
+                return Some(change);
+            }
+            if self.is_closed {
+                return None;
+            }
+            let deadline = self.view.next_deadline();
+            let alarm = async {
+                match deadline {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some((index, step)) = self.feeds.next() => self.take(index, step),
+                () = alarm => self.view.tick(Instant::now()),
+            }
+        }
+    }
+
+    /// Takes note of what has happened to a feed, and lets it go on.
+    fn take(&mut self, index: usize, step: Step) {
+        let client = self.client.clone();
+        match step {
+            Step::Up(line) => {
+                let (pattern, seen) = (self.pattern.clone(), self.view.seen(index));
+                self.feeds.push(index, feed::begin(client, index, line, pattern, seen));
+            }
+            Step::Begun { line, is_resumed, items } => {
+                self.view.begun(index, is_resumed);
+                self.feeds.push(index, feed::next(client, index, line, items));
+            }
+            Step::Item { line, change, items } => {
+                self.view.change(index, line.registrar, change);
+                self.feeds.push(index, feed::next(client, index, line, items));
+            }
+            Step::Lost { after, fault, pause } => {
+                self.view.lost(index, fault, Instant::now());
+                self.feeds.push(index, feed::until_up(client, index, after, pause));
+            }
+            Step::Standby => {
+                self.view.standby(index);
+                self.feeds.push(index, feed::until_up(client, index, 0, std::time::Duration::ZERO));
+            }
+            Step::Closed => self.is_closed = true,
+        }
     }
 }
 
@@ -43,7 +106,8 @@ impl Watch {
 #[non_exhaustive]
 pub enum Change {
     /// Forget everything: what is there now follows, as [`Add`](Self::Add)s up to
-    /// [`Synced`](Self::Synced).
+    /// [`Synced`](Self::Synced). It comes at the beginning, and when a registrar has started
+    /// again or could not be kept up with.
     Reset,
     /// All that is there has been told.
     Synced,

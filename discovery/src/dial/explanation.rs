@@ -1,0 +1,154 @@
+//! Every candidate, its rank, and what became of it.
+
+use std::{fmt, time::Duration};
+
+use endpoints::{Here, InstanceId, Locality, Look, Stamped, Unreachable, locate};
+use thiserror::Error;
+use transport::DialError;
+use wire::{Epoch, Record};
+
+use crate::fault::Chain;
+
+/// Judges every endpoint of records as seen from `here`, in the order in which they would be
+/// dialed: nearest first, and within a tier in the order of the records. Those that are left out
+/// come last.
+pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation {
+    let mut candidates = Vec::new();
+    for record in records {
+        candidates.extend(record.endpoints.iter().map(|stamped| Candidate {
+            instance: record.instance(),
+            epoch: record.epoch,
+            stamped: stamped.clone(),
+            verdict: locate(stamped, here, look),
+            outcome: Outcome::NotDialed,
+        }));
+    }
+    // A stable sort, which keeps the order of the records.
+    candidates.sort_by_key(|it| (it.verdict.is_err(), it.verdict.clone().ok()));
+    Explanation { candidates }
+}
+
+/// Every candidate, in the order in which they are dialed, and what became of it. It prints one
+/// a line, each indented by two spaces.
+#[derive(Debug, Default)]
+pub struct Explanation {
+    /// The candidates; those that are left out come last.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Explanation {
+    /// Writes the candidates to the log.
+    pub(crate) fn trace(&self) {
+        for candidate in &self.candidates {
+            tracing::debug!(target: "callsign", instance = %candidate.instance, "{candidate}");
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, candidate) in self.candidates.iter().enumerate() {
+            f.write_str(if at == 0 { "  " } else { "\n  " })?;
+            candidate.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// One endpoint of one instance, and what became of it.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Which registration of it.
+    pub epoch: Epoch,
+    /// Where it listens, as its registrant stamped it.
+    pub stamped: Stamped,
+    /// How near that is, or why it is left out.
+    pub verdict: Result<Locality, Unreachable>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = &self.stamped.endpoint;
+        match &self.verdict {
+            Err(why) => write!(f, "{endpoint} (left out): {why}"),
+            Ok(locality) => write!(f, "{endpoint} ({locality}): {}", self.outcome),
+        }
+    }
+}
+
+/// What became of a candidate.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was not dialed.
+    NotDialed,
+    /// It answered, and if several were raced, before the others.
+    Connected {
+        /// How long the dial took.
+        took: Duration,
+    },
+    /// It did not answer.
+    Failed {
+        /// Why.
+        error: DialError,
+        /// How long the dial took.
+        took: Duration,
+    },
+    /// Its dial was given up, because another answered first.
+    GivenUp {
+        /// How long the dial had taken.
+        took: Duration,
+    },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDialed => f.write_str("not dialed"),
+            Self::Connected { took } => write!(f, "connected in {}", Brief(*took)),
+            Self::Failed { error, took } => write!(f, "{} ({})", Chain(error), Brief(*took)),
+            Self::GivenUp { took } => write!(f, "given up after {}", Brief(*took)),
+        }
+    }
+}
+
+/// No candidate answered. It prints every one, with the reason.
+#[derive(Debug, Error)]
+pub struct NoneAnswered {
+    /// Every candidate, and why.
+    pub explanation: Explanation,
+}
+
+impl fmt::Display for NoneAnswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let candidates = &self.explanation.candidates;
+        let Some(first) = candidates.first() else {
+            return f.write_str("the actor is registered without an endpoint");
+        };
+        let name = &first.instance.name;
+        if candidates.iter().all(|it| it.verdict.is_err()) {
+            write!(f, "`{name}` is registered, and cannot be reached from here:")?;
+        } else {
+            write!(f, "`{name}` is registered, and does not answer:")?;
+        }
+        write!(f, "\n{}", self.explanation)
+    }
+}
+
+/// A duration to three digits or less.
+struct Brief(Duration);
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match seconds {
+            1.0.. => write!(f, "{seconds:.1} s"),
+            0.01.. => write!(f, "{:.0} ms", seconds * 1e3),
+            0.001.. => write!(f, "{:.1} ms", seconds * 1e3),
+            _ => write!(f, "{:.0} µs", seconds * 1e6),
+        }
+    }
+}

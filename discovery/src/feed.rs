@@ -1,0 +1,111 @@
+//! One registrar's part of a watch, a step at a time.
+//!
+//! ```text
+//!          ┌──────────────────── Lost ◀───────────────┐
+//!          ▼                                          │
+//!   until_up ──Up──▶ begin ──Begun──▶ next ──Item──▶ next …
+//! ```
+//!
+//! Each step is a future that owns what it needs and gives it back with what has happened, so
+//! that a watch can be left and taken up again at any time.
+
+use std::{sync::Arc, time::Duration};
+
+use endpoints::NamePattern;
+use portal::Items;
+use tokio::time::sleep;
+use wire::registrar::{self, Change, Seen, Watching};
+
+use crate::{
+    Client, Fault, LinkError,
+    link::{Line, LinkState},
+};
+
+/// What has happened to a feed.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The registrar can be asked.
+    Up(Line),
+    /// The registrar has begun to tell.
+    Begun { line: Line, is_resumed: bool, items: Items<Change> },
+    /// The registrar tells of a change.
+    Item { line: Line, change: Change, items: Items<Change> },
+    /// The registrar is away, or does not want to tell.
+    Lost { after: u64, fault: Fault, pause: Duration },
+    /// Another feed has the same registrar.
+    Standby,
+    /// The client is closed.
+    Closed,
+}
+
+/// Finds out how a registrar is at the beginning.
+pub(crate) async fn first(client: Client, index: usize) -> Step {
+    let hub = client.hub();
+    let link = &hub.links[index];
+    let error = match link.settled(hub.options.ask_timeout).await {
+        LinkState::Up(line) => return Step::Up(line),
+        LinkState::Standby { .. } => return Step::Standby,
+        LinkState::Dialing => Arc::new(LinkError::NotYet),
+        LinkState::Down(error) => error,
+    };
+    Step::Lost { after: 0, fault: link.fault(error), pause: Duration::ZERO }
+}
+
+/// Waits until the registrar can be asked on a later line than number `after`.
+pub(crate) async fn until_up(client: Client, index: usize, after: u64, pause: Duration) -> Step {
+    sleep(pause).await;
+    match client.hub().links[index].up(after).await {
+        Ok(line) => Step::Up(line),
+        Err(_) => Step::Closed,
+    }
+}
+
+/// Asks the registrar to tell.
+pub(crate) async fn begin(
+    client: Client,
+    index: usize,
+    line: Line,
+    pattern: NamePattern,
+    seen: Option<Seen>,
+) -> Step {
+    let hub = client.hub();
+    let watch = registrar::Watch { pattern, seen };
+    let call = line.portal.stream::<Watching, Change>(registrar::WATCH, &watch, WINDOW);
+    match line.within(hub.options.ask_timeout, call).await {
+        Ok((watching, items)) => Step::Begun { line, is_resumed: watching.resumed, items },
+        Err(error) => lost(&client, index, &line, error),
+    }
+}
+
+/// Waits for the next change.
+pub(crate) async fn next(
+    client: Client,
+    index: usize,
+    line: Line,
+    mut items: Items<Change>,
+) -> Step {
+    match items.next().await {
+        Ok(Some(change)) => Step::Item { line, change, items },
+        Ok(None) => lost(&client, index, &line, LinkError::Ended),
+        Err(error) => lost(&client, index, &line, error.into()),
+    }
+}
+
+fn lost(client: &Client, index: usize, line: &Line, error: LinkError) -> Step {
+    let fault = client.hub().links[index].fault(Arc::new(error));
+    // A connection that has ended is followed by another one. A registrar that does not want to
+    // tell is asked again on the same one, after a while.
+    match &*fault.error {
+        LinkError::Closed(_) | LinkError::NoAnswer(_) => {
+            Step::Lost { after: line.number, fault, pause: Duration::ZERO }
+        }
+        _ => Step::Lost { after: line.number - 1, fault, pause: REFUSED_PAUSE },
+    }
+}
+
+/// How many changes may be on their way: enough to keep the connection busy, and few enough that
+/// a watcher that does not listen costs little.
+const WINDOW: u16 = 128;
+
+/// How long to wait before a registrar is asked again that did not want to tell.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);

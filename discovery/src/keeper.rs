@@ -1,0 +1,133 @@
+//! What keeps a link up: dial, serve until the connection ends, back off, again.
+
+use std::{sync::Arc, time::Duration};
+
+use endpoints::Endpoint;
+use portal::{Connected, Driver, NoService, Options};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use transport::Stream;
+use wire::Hello;
+
+use crate::{
+    LinkError,
+    backoff::{Backoff, random},
+    fault::Chain,
+    link::{Hub, Line, LinkState},
+    session::{Session, part},
+};
+
+/// What keeps one link of a hub up.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) index: usize,
+}
+
+/// A registrar that has been greeted, and what runs the connection.
+type Reached = (Line, Driver<Stream, NoService>);
+
+impl Keeper {
+    /// Runs until the client is closed.
+    pub(crate) async fn run(self) {
+        let closing = self.hub.closing.clone();
+        let mut backoff = Backoff::new(self.hub.options.backoff);
+        let mut number = 0;
+        while !closing.is_cancelled() {
+            number += 1;
+            let reached = tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                reached = self.reach(number) => reached,
+            };
+            let began = Instant::now();
+            match reached {
+                Ok((line, driver)) => self.serve(line, driver).await,
+                Err(error) => self.down(error),
+            }
+            if began.elapsed() >= STEADY {
+                backoff.reset();
+            }
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                () = sleep(backoff.next(random())) => {}
+            }
+        }
+        self.hub.links[self.index].set(LinkState::Down(Arc::new(LinkError::ClientClosed)));
+    }
+
+    /// Dials the registrar and greets it.
+    async fn reach(&self, number: u64) -> Result<Reached, LinkError> {
+        let Hub { options, links, .. } = &*self.hub;
+        let registrar = &links[self.index].registrar;
+        let stream = transport::dial_within(registrar, options.dial_timeout).await?;
+        let is_tcp = matches!(registrar, Endpoint::Tcp(_));
+        let conversation = Options {
+            hello: Hello { agent: options.agent.clone(), ..Hello::default() },
+            handshake_timeout: options.handshake_timeout,
+            heartbeat: options.heartbeat.filter(|_| is_tcp),
+        };
+        let Connected { portal, driver } = portal::connect(stream, conversation, NoService).await?;
+        let peer = portal.peer();
+        let Some(registrar) = peer.registrar else {
+            return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
+        };
+        let line = Line { number, registrar, portal, overdue: CancellationToken::new() };
+        Ok((line, driver))
+    }
+
+    /// Serves a connection until it ends; or, if another link has the same registrar already,
+    /// waits until that one has lost it.
+    async fn serve(&self, line: Line, mut driver: Driver<Stream, NoService>) {
+        let hub = &*self.hub;
+        // Where two addresses lead to one registrar, the one that was named first is used.
+        for earlier in &hub.links[..self.index] {
+            drop(earlier.settled(EARLIER_PAUSE).await);
+        }
+        if let Err(holder) = hub.claim(self.index, line.clone()) {
+            part(&line, &mut driver, "it is connected by another address").await;
+            drop(driver);
+            self.stand_by(holder, &line).await;
+            return;
+        }
+
+        let registrar = &hub.links[self.index].registrar;
+        tracing::info!(target: "callsign", %registrar, uuid = %line.registrar, "connected");
+        let error = Session::new(hub, self.index, line.clone()).run(&mut driver).await;
+        if matches!(error, LinkError::ClientClosed) {
+            part(&line, &mut driver, "the client is done").await;
+        } else {
+            tracing::warn!(target: "callsign", %registrar, error = %Chain(&error), "lost");
+        }
+        hub.release(self.index, line.registrar, Arc::new(error));
+    }
+
+    async fn stand_by(&self, holder: usize, line: &Line) {
+        let mut states = self.hub.links[holder].subscribe();
+        let is_free =
+            |it: &LinkState| !matches!(it, LinkState::Up(it) if it.registrar == line.registrar);
+        tokio::select! {
+            biased;
+            () = self.hub.closing.cancelled() => {}
+            freed = states.wait_for(is_free) => {
+                drop(freed);
+            }
+        }
+    }
+
+    fn down(&self, error: LinkError) {
+        let link = &self.hub.links[self.index];
+        tracing::debug!(
+            target: "callsign", registrar = %link.registrar, error = %Chain(&error), "not reached"
+        );
+        link.set(LinkState::Down(Arc::new(error)));
+    }
+}
+
+/// After how long a connection counts as a good one: longer than any wait before it.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// How long a link waits for those that were named before it: what is on this host has answered
+/// by then.
+const EARLIER_PAUSE: Duration = Duration::from_millis(100);

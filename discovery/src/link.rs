@@ -1,0 +1,220 @@
+//! One registrar, as the handles see it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use endpoints::Endpoint;
+use portal::{CallError, Portal};
+use serde::de::DeserializeOwned;
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{ClientOptions, Fault, LinkError, board::Board};
+
+/// What the handles of a client share with its links.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) links: Vec<Link>,
+    pub(crate) board: Board,
+    pub(crate) options: ClientOptions,
+    pub(crate) closing: CancellationToken,
+    /// Which link is up with which registrar, where two addresses may lead to the same one.
+    claims: Mutex<BTreeMap<Uuid, usize>>,
+}
+
+impl Hub {
+    pub(crate) fn new(registrars: Vec<Endpoint>, options: ClientOptions) -> Self {
+        let link = |registrar| Link { registrar, state: watch::Sender::new(LinkState::Dialing) };
+        Self {
+            board: Board::new(registrars.len()),
+            links: registrars.into_iter().map(link).collect(),
+            options,
+            closing: CancellationToken::new(),
+            claims: Mutex::default(),
+        }
+    }
+
+    /// Takes the registrar that `line` leads to for a link, and declares the link up; or else
+    /// declares it on standby, and returns the link that has that registrar.
+    pub(crate) fn claim(&self, index: usize, line: Line) -> Result<(), usize> {
+        let mut claims = self.claims();
+        let registrar = line.registrar;
+        match claims.get(&registrar) {
+            Some(&holder) => {
+                self.links[index].set(LinkState::Standby { holder });
+                Err(holder)
+            }
+            None => {
+                claims.insert(registrar, index);
+                self.links[index].set(LinkState::Up(line));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the registrar of a link free, and declares the link down.
+    pub(crate) fn release(&self, index: usize, registrar: Uuid, error: Arc<LinkError>) {
+        let mut claims = self.claims();
+        claims.remove(&registrar);
+        self.links[index].set(LinkState::Down(error));
+    }
+
+    /// Asks one registrar, with arguments that are encoded already. One that another link is up
+    /// with is not asked twice: `None`.
+    pub(crate) async fn ask<R: DeserializeOwned>(
+        &self,
+        index: usize,
+        method: &str,
+        args: &[u8],
+    ) -> Option<Result<R, Fault>> {
+        let link = &self.links[index];
+        let limit = self.options.ask_timeout;
+        let error = match link.settled(limit).await {
+            LinkState::Up(line) => match line.call(method, args, limit).await {
+                Ok(value) => return Some(Ok(value)),
+                Err(error) => Arc::new(error),
+            },
+            LinkState::Down(error) => error,
+            LinkState::Dialing => Arc::new(LinkError::NotYet),
+            LinkState::Standby { .. } => return None,
+        };
+        Some(Err(link.fault(error)))
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<Uuid, usize>> {
+        self.claims.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// One registrar.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) registrar: Endpoint,
+    state: watch::Sender<LinkState>,
+}
+
+/// How a link is.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkState {
+    /// The first attempt is under way.
+    Dialing,
+    /// It is connected.
+    Up(Line),
+    /// Another link is up with the same registrar.
+    Standby { holder: usize },
+    /// The last attempt failed, or the connection was lost.
+    Down(Arc<LinkError>),
+}
+
+/// One connection of a link.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// Counts the connections of the link, from 1.
+    pub(crate) number: u64,
+    pub(crate) registrar: Uuid,
+    pub(crate) portal: Portal,
+    /// Cancelled by whoever waited for an answer in vain.
+    pub(crate) overdue: CancellationToken,
+}
+
+impl Link {
+    pub(crate) fn set(&self, state: LinkState) {
+        self.state.send_replace(state);
+    }
+
+    pub(crate) fn state(&self) -> LinkState {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<LinkState> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn fault(&self, error: Arc<LinkError>) -> Fault {
+        Fault { registrar: self.registrar.clone(), error }
+    }
+
+    /// Returns the line, if the link is up.
+    pub(crate) fn line(&self) -> Option<Line> {
+        match &*self.state.borrow() {
+            LinkState::Up(line) => Some(line.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits until the first attempt has come to an end.
+    pub(crate) async fn first_settled(&self) -> LinkState {
+        let mut states = self.state.subscribe();
+        let settled = states.wait_for(|it| !matches!(it, LinkState::Dialing)).await;
+        settled.expect("the link owns the sender").clone()
+    }
+
+    /// Waits until the first attempt has come to an end, for at most `limit`.
+    pub(crate) async fn settled(&self, limit: Duration) -> LinkState {
+        timeout(limit, self.first_settled()).await.unwrap_or(LinkState::Dialing)
+    }
+
+    /// Waits until the link is up with a line later than number `after`; fails when the client is
+    /// closed.
+    pub(crate) async fn up(&self, after: u64) -> Result<Line, Fault> {
+        let mut states = self.state.subscribe();
+        let is_over = |it: &LinkState| match it {
+            LinkState::Up(line) => line.number > after,
+            LinkState::Down(error) => matches!(**error, LinkError::ClientClosed),
+            _ => false,
+        };
+        let state = states.wait_for(is_over).await.expect("the link owns the sender");
+        match &*state {
+            LinkState::Up(line) => Ok(line.clone()),
+            LinkState::Down(error) => Err(self.fault(error.clone())),
+            _ => unreachable!("it was waited for one of these"),
+        }
+    }
+}
+
+impl Line {
+    /// Calls a method with a body that is encoded already. When no answer comes within `limit`,
+    /// the line is given up.
+    pub(crate) async fn call<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        args: &[u8],
+        limit: Duration,
+    ) -> Result<R, LinkError> {
+        let body = self.within(limit, self.portal.call_encoded(method, args)).await?;
+        wire::decode_body(&body).map_err(LinkError::Unreadable)
+    }
+
+    /// Waits for an answer within `limit`; when none comes, the line is given up.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, LinkError> {
+        match timeout(limit, call).await {
+            Ok(answer) => answer.map_err(LinkError::from),
+            Err(_) => {
+                self.overdue.cancel();
+                Err(LinkError::NoAnswer(limit))
+            }
+        }
+    }
+}
+
+impl From<CallError> for LinkError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Remote(error) => Self::Refused(error),
+            CallError::Closed(closed) => Self::Closed(closed),
+            CallError::TooLong(error) => Self::TooLong(error),
+            CallError::Unreadable(error) => Self::Unreadable(error),
+            other => {
+                Self::Refused(wire::RemoteError::new(wire::ErrorKind::Internal, other.to_string()))
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What a link keeps registered while it is up.
+//!
+//! The session compares the board with what its registrar has, and calls for the difference. No
+//! more than one call is under way for an instance, so that they cannot overtake each other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use portal::{Closed, Driver, NoService};
+use serde::Serialize;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use transport::Stream;
+use uuid::Uuid;
+use wire::{
+    ErrorKind, RemoteError, encode_body,
+    registrar::{self, Changed, Registered, Renew, Unregister},
+};
+
+use crate::{
+    LinkError,
+    board::{Entry, Progress},
+    link::{Hub, Line},
+    together::Together,
+};
+
+/// What a link keeps registered while it is up.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    hub: &'a Hub,
+    link: usize,
+    line: Line,
+    board_changes: watch::Receiver<()>,
+    /// What the registrar has, or is asked to have.
+    kept: BTreeMap<Uuid, Kept>,
+    calls: Together<'a, Done>,
+    /// Whether something was left undone because too many calls were under way.
+    is_behind: bool,
+    /// When something is to be done next, if nothing happens before.
+    wake: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    entry: Arc<Entry>,
+    /// Which version the registrar has.
+    version: Option<u64>,
+    is_under_way: bool,
+    /// Which version the registrar refused, and when it is asked again.
+    refused: Option<(u64, Instant)>,
+    /// When the lease is renewed next.
+    renew_at: Option<Instant>,
+}
+
+/// What is to be done about an instance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    Nothing,
+    Wait(Instant),
+    Register,
+    Update,
+    Renew,
+    Unregister,
+    Forget,
+}
+
+/// A call that is over.
+#[derive(Debug)]
+struct Done {
+    uuid: Uuid,
+    step: Step,
+    version: u64,
+    result: Result<(), LinkError>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(hub: &'a Hub, link: usize, line: Line) -> Self {
+        let mut board_changes = hub.board.subscribe();
+        board_changes.mark_changed();
+        Self {
+            hub,
+            link,
+            line,
+            board_changes,
+            kept: BTreeMap::new(),
+            calls: Together::default(),
+            is_behind: false,
+            wake: None,
+        }
+    }
+
+    /// Serves until the connection ends or the client is closed, and returns why.
+    pub(crate) async fn run(&mut self, driver: &mut Driver<Stream, NoService>) -> LinkError {
+        loop {
+            let wake = self.wake;
+            let alarm = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.hub.closing.cancelled() => return LinkError::ClientClosed,
+                () = self.line.overdue.cancelled() => {
+                    return LinkError::NoAnswer(self.hub.options.ask_timeout);
+                }
+                closed = &mut *driver => return LinkError::Closed(closed),
+                Some((_, done)) = self.calls.next() => self.settle(done),
+                changed = self.board_changes.changed() => {
+                    changed.expect("the hub owns the board");
+                    self.survey();
+                }
+                () = alarm => self.survey(),
+            }
+        }
+    }
+
+    /// Compares all of the board with all that the registrar has.
+    fn survey(&mut self) {
+        (self.wake, self.is_behind) = (None, false);
+        let mut uuids: BTreeSet<_> = self.kept.keys().copied().collect();
+        self.hub.board.with(|entries| uuids.extend(entries.keys()));
+        for uuid in uuids {
+            if self.calls.len() >= CALLS_MAX {
+                self.is_behind = true;
+                return;
+            }
+            self.advance(uuid);
+        }
+    }
+
+    /// Does the next step for one instance.
+    fn advance(&mut self, uuid: Uuid) {
+        let now = Instant::now();
+        let hub = self.hub;
+        // The board is held until the progress is noted, so that whoever takes an entry off it
+        // knows whether a call is under way.
+        hub.board.with(|entries| {
+            let wanted = entries.get(&uuid);
+            let step = step(wanted, self.kept.get(&uuid), now);
+            match step {
+                Step::Nothing => {}
+                Step::Wait(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
+                Step::Forget => {
+                    if let Some(kept) = self.kept.remove(&uuid) {
+                        kept.entry.set_progress(self.link, Progress::Absent);
+                    }
+                }
+                Step::Register => {
+                    let entry = wanted.expect("only what is wanted is registered").clone();
+                    let kept = Kept {
+                        entry: entry.clone(),
+                        version: None,
+                        is_under_way: true,
+                        refused: None,
+                        renew_at: None,
+                    };
+                    if let Some(earlier) = self.kept.insert(uuid, kept)
+                        && !Arc::ptr_eq(&earlier.entry, &entry)
+                    {
+                        earlier.entry.set_progress(self.link, Progress::Absent);
+                    }
+                    entry.set_progress(self.link, Progress::UnderWay);
+                    let (version, register) = entry.wanted();
+                    self.call::<Registered>(uuid, step, version, registrar::REGISTER, &register);
+                }
+                Step::Update => {
+                    let kept = self.kept.get_mut(&uuid).expect("only what is kept is updated");
+                    kept.is_under_way = true;
+                    let (version, update) = kept.entry.update();
+                    self.call::<Changed>(uuid, step, version, registrar::UPDATE, &update);
+                }
+                Step::Renew => {
+                    let kept = self.kept.get_mut(&uuid).expect("only what is kept is renewed");
+                    kept.is_under_way = true;
+                    let version = kept.entry.version();
+                    self.call::<Changed>(uuid, step, version, registrar::RENEW, &Renew { uuid });
+                }
+                Step::Unregister => {
+                    let kept = self.kept.get_mut(&uuid).expect("only what is kept is removed");
+                    kept.is_under_way = true;
+                    let version = kept.entry.version();
+                    let unregister = Unregister { uuid };
+                    self.call::<Changed>(uuid, step, version, registrar::UNREGISTER, &unregister);
+                }
+            }
+        });
+    }
+
+    fn call<R: serde::de::DeserializeOwned + 'a>(
+        &mut self,
+        uuid: Uuid,
+        step: Step,
+        version: u64,
+        method: &'static str,
+        args: &impl Serialize,
+    ) {
+        let (line, args) = (self.line.clone(), encode_body(args));
+        let limit = self.hub.options.ask_timeout;
+        self.calls.push(self.link, async move {
+            let result = line.call::<R>(method, &args, limit).await.map(drop);
+            Done { uuid, step, version, result }
+        });
+    }
+
+    /// Takes note of a call that is over, and goes on from there.
+    fn settle(&mut self, done: Done) {
+        let Done { uuid, step, version, result } = done;
+        let now = Instant::now();
+        let kept = self.kept.get_mut(&uuid).expect("what is under way is kept");
+        kept.is_under_way = false;
+        let is_gone = matches!(
+            &result,
+            Err(LinkError::Refused(RemoteError { kind: ErrorKind::NotFound, .. }))
+        );
+        match result {
+            // The session is about to end.
+            Err(LinkError::Closed(_) | LinkError::NoAnswer(_)) => return,
+            // Whether or not it was still there, it is not there now.
+            _ if step == Step::Unregister => {
+                kept.entry.set_progress(self.link, Progress::Absent);
+                self.kept.remove(&uuid);
+            }
+            // The registrar has removed it meanwhile, so that it is to be registered again.
+            Err(_) if is_gone => kept.version = None,
+            Ok(()) => {
+                kept.version = Some(version);
+                kept.refused = None;
+                kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
+                kept.entry.set_progress(self.link, Progress::Here(version));
+            }
+            Err(error) if step == Step::Renew => {
+                tracing::debug!(target: "callsign", name = %kept.entry.name, %error, "not renewed");
+                kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
+            }
+            Err(error) => {
+                let registrar = &self.hub.links[self.link].registrar;
+                tracing::warn!(
+                    target: "callsign", name = %kept.entry.name, %registrar, %error,
+                    "the registrar refuses a registration"
+                );
+                kept.refused = Some((version, now + REFUSED_PAUSE));
+                kept.entry.set_progress(self.link, Progress::Refused(version, Arc::new(error)));
+            }
+        }
+        self.advance(uuid);
+        if self.is_behind && self.calls.len() <= CALLS_MAX / 2 {
+            self.survey();
+        }
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        for kept in self.kept.values() {
+            kept.entry.set_progress(self.link, Progress::Absent);
+        }
+    }
+}
+
+/// Says goodbye on a line that is not needed any more.
+pub(crate) async fn part(line: &Line, driver: &mut Driver<Stream, NoService>, reason: &str) {
+    line.portal.close(reason);
+    let parted: Result<Closed, _> = tokio::time::timeout(GOODBYE_TIMEOUT, driver).await;
+    drop(parted);
+}
+
+/// Tells what is to be done about an instance that is wanted, kept, or both.
+fn step(wanted: Option<&Arc<Entry>>, kept: Option<&Kept>, now: Instant) -> Step {
+    match (wanted, kept) {
+        (_, Some(kept)) if kept.is_under_way => Step::Nothing,
+        (None, None) => Step::Nothing,
+        (None, Some(kept)) if kept.version.is_none() || kept.entry.is_left() => Step::Forget,
+        (None, Some(_)) => Step::Unregister,
+        (Some(_), None) => Step::Register,
+        (Some(entry), Some(kept)) if !Arc::ptr_eq(entry, &kept.entry) => Step::Register,
+        (Some(entry), Some(kept)) => {
+            let version = entry.version();
+            let again_at = match kept.refused {
+                Some((refused, again_at)) if refused == version && now < again_at => Some(again_at),
+                _ => None,
+            };
+            match (kept.version, again_at) {
+                (None, None) => Step::Register,
+                (None, Some(at)) => Step::Wait(at),
+                (Some(theirs), None) if theirs != version => Step::Update,
+                _ if kept.renew_at.is_some_and(|at| at <= now) => Step::Renew,
+                _ => again_at
+                    .into_iter()
+                    .chain(kept.renew_at)
+                    .min()
+                    .map_or(Step::Nothing, Step::Wait),
+            }
+        }
+    }
+}
+
+/// How many calls of a session are under way at once: enough to register a thousand instances in
+/// a few round trips.
+const CALLS_MAX: usize = 64;
+
+/// A lease survives the loss of two renewals.
+const RENEWALS_PER_LEASE: u32 = 3;
+
+/// How long to wait before a registrar is asked again for what it refused: what it lacked, room
+/// for one, may be there then.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a goodbye may take: a registrar that is well takes it in at once.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
