@@ -29,7 +29,7 @@ pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation 
 }
 
 /// Every candidate, in the order in which they are dialed, and what became of it. It prints one
-/// a line, each indented by two spaces.
+/// a line, each indented by two spaces, with its instance if there are several.
 #[derive(Debug, Default)]
 pub struct Explanation {
     /// The candidates; those that are left out come last.
@@ -47,8 +47,13 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.candidates.first().map(|it| &it.instance);
+        let are_several = self.candidates.iter().any(|it| Some(&it.instance) != first);
         for (at, candidate) in self.candidates.iter().enumerate() {
             f.write_str(if at == 0 { "  " } else { "\n  " })?;
+            if are_several {
+                write!(f, "{} at ", candidate.instance)?;
+            }
             candidate.fmt(f)?;
         }
         Ok(())
