@@ -65,14 +65,14 @@ pub fn registrars(
     Ok(dialed)
 }
 
-/// Returns where a registrar listens, and is asked, if nothing else is said: a socket in the
-/// runtime directory, and port [`DEFAULT_PORT`] of the loopback.
+/// Returns where a registrar listens, and is asked, if nothing else is said: a socket in
+/// `runtime_dir`, the folder for this user's sockets, and port [`DEFAULT_PORT`] of the loopback.
 ///
 /// # Errors
 ///
 /// [`ParseEndpointError`] when `runtime_dir` is not an absolute, plain path.
 pub fn default_registrars(runtime_dir: &Path) -> Result<Vec<Endpoint>, ParseEndpointError> {
-    let socket = runtime_dir.join("callsign/registrar.sock");
+    let socket = runtime_dir.join("registrar.sock");
     Ok(vec![Endpoint::from_unix_path(&socket)?, loopback(DEFAULT_PORT)])
 }
 

@@ -121,7 +121,8 @@ fn the_registrars_that_are_asked() {
         let listen: Vec<Endpoint> = listen.iter().map(|it| it.parse().unwrap()).collect();
         let join =
             |it: Vec<Endpoint>| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        let found = registrars(&flags, variable, &listen, Path::new("/run/user/7")).map(join);
+        let found =
+            registrars(&flags, variable, &listen, Path::new("/run/user/7/callsign")).map(join);
         assert_eq!(found.unwrap_or_else(|faults: Faults| faults.to_string()), expected);
     };
     let usual = "/unix/run/user/7/callsign/registrar.sock /ip4/127.0.0.1/tcp/1616";
