@@ -61,7 +61,8 @@ mod tests {
             kept,
             ..record("feed")
         };
-        let check = |answers: &[&[Record]], expected: &[(u128, u64, &[(usize, Epoch)])]| {
+        type Seen<'a> = (u128, u64, &'a [(usize, Epoch)]);
+        let check = |answers: &[&[Record]], expected: &[Seen<'_>]| {
             let answers = answers.iter().map(|it| it.to_vec()).enumerate();
             let merged = merge(answers);
             let seen: Vec<_> = merged

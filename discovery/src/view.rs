@@ -2,6 +2,9 @@
 //!
 //! It is pure: what happens comes in with the time, and what is to be told comes out.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,

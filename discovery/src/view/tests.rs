@@ -1,0 +1,219 @@
+//! Stories of feeds, and what is told of them.
+
+use std::sync::Arc;
+
+use wire::{Kept, State, registrar::Change as Told};
+
+use super::*;
+use crate::{LinkError, tests::record};
+
+/// What happens to a view.
+enum Happens {
+    Begun(usize, bool),
+    Tells(usize, Told),
+    Lost(usize),
+    Standby(usize),
+    /// So many seconds pass.
+    Passes(u64),
+}
+use Happens::{Begun, Lost, Passes, Standby, Tells};
+
+fn with(uuid: u128, since_ms: u64) -> Record {
+    Record {
+        uuid: Uuid::from_u128(uuid),
+        since_ms,
+        epoch: since_ms,
+        kept: Kept::Session,
+        ..record("feed")
+    }
+}
+
+fn add(uuid: u128, since_ms: u64) -> Told {
+    Told::Add { record: with(uuid, since_ms), revision: since_ms }
+}
+
+fn drain(uuid: u128, since_ms: u64) -> Told {
+    let record = Record { state: State::Draining, ..with(uuid, since_ms) };
+    Told::Update { record, revision: since_ms + 1 }
+}
+
+fn remove(uuid: u128) -> Told {
+    let instance = with(uuid, 0).instance();
+    Told::Remove { instance, epoch: 1, gone: Gone::SessionEnded, revision: 99 }
+}
+
+fn synced() -> Told {
+    Told::Synced { revision: 50 }
+}
+
+fn text(change: Change) -> String {
+    match change {
+        Change::Reset => "reset".to_owned(),
+        Change::Synced => "synced".to_owned(),
+        Change::Add { record } => format!("+{}@{}", record.uuid.as_u128(), record.since_ms),
+        Change::Update { record } => format!("~{}@{}", record.uuid.as_u128(), record.since_ms),
+        Change::Remove { instance, gone: Some(_) } => format!("-{}", instance.uuid.as_u128()),
+        Change::Remove { instance, gone: None } => format!("?{}", instance.uuid.as_u128()),
+        Change::Stale { faults } => format!("stale {}", faults.0.len()),
+    }
+}
+
+/// Lets things happen to a view of so many feeds, and compares what is told after each. The
+/// registrar of a feed is its number.
+fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
+    let mut view = View::new(feeds);
+    let mut now = Instant::now();
+    let registrar = |feed: usize| Uuid::from_u128(feed as u128);
+    assert!(matches!(view.pop(), Some(Change::Reset)));
+    for (at, (happens, expected)) in story.into_iter().enumerate() {
+        match happens {
+            Begun(feed, is_resumed) => view.begun(feed, is_resumed),
+            Tells(feed, change) => view.change(feed, registrar(feed), change),
+            Lost(feed) => {
+                let registrar = endpoints::Endpoint::Memory(feed as u64);
+                let error = Arc::new(LinkError::NotYet);
+                view.lost(feed, Fault { registrar, error }, now);
+            }
+            Standby(feed) => view.standby(feed),
+            Passes(seconds) => {
+                now += Duration::from_secs(seconds);
+                view.tick(now);
+            }
+        }
+        let told: Vec<_> = std::iter::from_fn(|| view.pop()).map(text).collect();
+        assert_eq!(told.join(" "), expected, "after step {at}");
+    }
+    view
+}
+
+#[test]
+fn one_feed_is_passed_on() {
+    check(
+        1,
+        vec![
+            (Begun(0, false), ""),
+            (Tells(0, Told::Reset), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, synced()), "synced"),
+            (Tells(0, drain(1, 10)), "~1@10"),
+            (Tells(0, remove(1)), "-1"),
+            (Tells(0, remove(7)), ""),
+        ],
+    );
+}
+
+#[test]
+fn what_two_feeds_tell_is_told_once() {
+    check(
+        2,
+        vec![
+            (Begun(0, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, synced()), ""),
+            (Begun(1, false), ""),
+            (Tells(1, add(1, 12)), ""),
+            (Tells(1, add(2, 20)), "+2@20"),
+            (Tells(1, synced()), "synced"),
+            // The newest record of an instance counts.
+            (Tells(0, drain(1, 10)), ""),
+            (Tells(1, drain(1, 12)), "~1@12"),
+            (Tells(1, remove(1)), ""),
+            (Tells(0, remove(1)), "-1"),
+            (Tells(1, remove(2)), "-2"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_lost_is_stale_and_what_is_resumed_goes_on() {
+    let view = check(
+        1,
+        vec![
+            (Lost(0), "stale 1"),
+            (Lost(0), ""),
+            (Begun(0, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, synced()), "synced"),
+            (Tells(0, add(2, 60)), "+2@60"),
+            (Lost(0), "stale 1"),
+            // Nobody knows better, however long it takes.
+            (Passes(3600), ""),
+            (Begun(0, true), "synced"),
+            (Tells(0, remove(1)), "-1"),
+            (Lost(0), "stale 1"),
+            // It has started again.
+            (Begun(0, false), ""),
+            (Tells(0, Told::Reset), "reset"),
+            (Tells(0, add(3, 70)), "+3@70"),
+        ],
+    );
+    assert_eq!(view.seen(0), None, "a snapshot under way cannot be gone on with");
+}
+
+#[test]
+fn a_reset_of_one_feed_keeps_what_the_other_tells() {
+    check(
+        2,
+        vec![
+            (Begun(0, false), ""),
+            (Begun(1, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(1, add(2, 20)), "+2@20"),
+            (Tells(0, synced()), ""),
+            (Tells(1, synced()), "synced"),
+            (Tells(0, Told::Reset), "reset +2@20"),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, synced()), "synced"),
+        ],
+    );
+}
+
+#[test]
+fn what_only_a_lost_feed_told_is_kept_for_a_while() {
+    let view = check(
+        3,
+        vec![
+            (Standby(2), ""),
+            (Begun(0, false), ""),
+            (Begun(1, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, add(2, 11)), "+2@11"),
+            (Tells(1, add(2, 12)), ""),
+            (Tells(0, synced()), ""),
+            (Tells(1, synced()), "synced"),
+            (Lost(0), ""),
+            (Passes(4), ""),
+            (Passes(1), "?1"),
+            (Lost(1), "stale 2"),
+            (Passes(60), ""),
+            (Begun(0, false), ""),
+            (Tells(0, Told::Reset), ""),
+            (Tells(0, add(1, 30)), "+1@30"),
+            // The last to know of the other one is away for long.
+            (Tells(0, synced()), "?2 synced"),
+        ],
+    );
+    assert_eq!(view.seen(1), None, "what was removed cannot be gone on with");
+}
+
+#[test]
+fn a_feed_that_takes_over_a_registrar_knows_better_than_the_lost_one() {
+    let mut view = check(
+        2,
+        vec![
+            (Standby(1), ""),
+            (Begun(0, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, add(2, 11)), "+2@11"),
+            (Tells(0, synced()), "synced"),
+            (Lost(0), "stale 1"),
+            (Begun(1, false), ""),
+        ],
+    );
+    let same = Uuid::from_u128(0);
+    view.change(1, same, Told::Reset);
+    view.change(1, same, add(1, 10));
+    view.change(1, same, synced());
+    let told: Vec<_> = std::iter::from_fn(|| view.pop()).map(text).collect();
+    assert_eq!(told, ["?2", "synced"]);
+}

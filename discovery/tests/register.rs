@@ -1,0 +1,192 @@
+//! Keeping actors registered, whatever happens to the registrars.
+
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod support;
+
+use std::time::Duration;
+
+use callsign_discovery::{Client, RegisterError, RequestError};
+use support::{Running, Sockets, connect, nowhere, options, soon, until};
+use wire::{Kept, State};
+
+#[tokio::test]
+async fn a_registration_lives_as_long_as_its_guard() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let feed = soon(client.register(nowhere("feed", 1).metadata("zone", "eu"))).await.unwrap();
+    assert!(feed.missing().is_empty());
+
+    soon(feed.set_state(State::Draining)).await.unwrap();
+    assert!(soon(client.query_actor("feed")).await.unwrap().is_none());
+    soon(feed.update_metadata([("zone".to_owned(), "us".to_owned())].into())).await.unwrap();
+    let found = soon(client.query_all("feed")).await.unwrap();
+    let record = &found.records[0];
+    assert_eq!((record.state, &*record.metadata["zone"]), (State::Draining, "us"));
+    assert_eq!(record.instance(), *feed.instance());
+
+    drop(feed);
+    registrar.until(|it| it.instances == 0).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    soon(feed.unregister()).await;
+    assert_eq!(registrar.clerk.status().instances, 0, "it was waited for");
+}
+
+#[tokio::test]
+async fn what_is_kept_is_registered_again_when_a_registrar_starts_again() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
+    let client = connect([&endpoint]).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let broker = soon(client.register(nowhere("broker", 2))).await.unwrap();
+    let gone = soon(client.register(nowhere("gone", 3))).await.unwrap();
+    registrar.stop().await;
+
+    // What changes meanwhile is caught up with.
+    drop(gone);
+    let error = soon(async {
+        loop {
+            match feed.set_state(State::Draining).await {
+                Ok(()) => {}
+                Err(error) => break error,
+            }
+        }
+    })
+    .await;
+    assert!(matches!(error, RegisterError::Unreachable(_)), "{error}");
+    assert_eq!(feed.missing().len(), 1);
+
+    let registrar = Running::at(&[endpoint]).await;
+    registrar.until(|it| it.instances == 2).await;
+    let found = soon(client.query_all("feed")).await.unwrap();
+    assert_eq!(found.records[0].state, State::Draining);
+    assert_eq!(found.records[0].uuid, feed.instance().uuid);
+    assert!(feed.missing().is_empty() && broker.missing().is_empty());
+}
+
+#[tokio::test]
+async fn a_registrar_that_comes_later_catches_up() {
+    let sockets = Sockets::new();
+    let (one, late) = (Running::start().await, sockets.endpoint("late.sock"));
+    let client = connect([&one.endpoint, &late]).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    assert_eq!(feed.missing()[0].registrar, late);
+
+    let late = Running::at(&[late]).await;
+    late.until(|it| it.instances == 1).await;
+    until(|| feed.missing().is_empty()).await;
+    drop(feed);
+    one.until(|it| it.instances == 0).await;
+    late.until(|it| it.instances == 0).await;
+}
+
+#[tokio::test]
+async fn a_program_may_start_before_its_registrar() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let client = Client::open([&endpoint], options()).unwrap();
+    assert!(soon(client.connected()).await.is_err());
+    let error = soon(client.register(nowhere("feed", 1))).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Unreachable(_)), "{error}");
+
+    let registrar = Running::at(&[endpoint]).await;
+    registrar.until(|it| it.sessions == 1).await;
+    assert_eq!(registrar.clerk.status().instances, 0, "what failed is not kept");
+}
+
+#[tokio::test]
+async fn what_registrars_refuse_says_why() {
+    let registrar = Running::start().await;
+    let (one, other) = (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);
+    let feed = soon(one.register(nowhere("feed", 1))).await.unwrap();
+    let uuid = feed.instance().uuid;
+
+    let error = soon(other.register(nowhere("broker", 1).uuid(uuid))).await.unwrap_err();
+    let expected = format!(
+        "no registrar accepts it:\n  {}: it refused: the instance {uuid} is registered under \
+         another name",
+        registrar.endpoint
+    );
+    assert_eq!(error.to_string(), expected);
+    let error = soon(one.renew(uuid)).await.unwrap_err();
+    assert!(matches!(error, RequestError::Refused(_)), "{error}");
+
+    // By its uuid, anybody who owns it may take it out.
+    soon(other.unregister(uuid)).await.unwrap();
+    assert!(matches!(soon(other.unregister(uuid)).await, Err(RequestError::NotFound)));
+    drop(feed);
+}
+
+#[tokio::test]
+async fn the_same_instance_again_takes_the_place_of_the_first() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let first = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let again = nowhere("feed", 2).uuid(first.instance().uuid);
+    let second = soon(client.register(again)).await.unwrap();
+    // The first has nothing left to take out.
+    soon(first.unregister()).await;
+    let record = soon(client.query_actor("feed")).await.unwrap().unwrap();
+    assert_eq!(record.endpoints, second.endpoints());
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_renewed_while_their_guard_lives() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let ttl = Duration::from_secs(3);
+    let kept = soon(client.register(nowhere("kept", 1).lease(ttl))).await.unwrap();
+    let left = soon(client.register(nowhere("left", 2).lease(ttl))).await.unwrap().leave();
+
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    soon(client.renew(left.uuid)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(registrar.clerk.status().instances, 2, "the one left was renewed by hand");
+
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(soon(client.query_actor("left")).await.unwrap().is_none());
+    let record = soon(client.query_actor("kept")).await.unwrap().unwrap();
+    assert_eq!(record.kept, Kept::Lease { ttl_ms: 3000 });
+
+    // One that is lost all the same is registered again.
+    soon(client.unregister(kept.instance().uuid)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(registrar.clerk.status().instances, 1);
+    drop(kept);
+    registrar.until(|it| it.instances == 0).await;
+}
+
+#[tokio::test]
+async fn a_thousand_registrations_come_back_together() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
+    let client = connect([&endpoint]).await;
+    let mut kept = Vec::new();
+    for number in 1..=1000 {
+        kept.push(soon(client.register(nowhere("feed", number))).await.unwrap());
+    }
+    registrar.stop().await;
+    let registrar = Running::at(&[endpoint]).await;
+    registrar.until(|it| it.instances == 1000).await;
+    drop(kept);
+    registrar.until(|it| it.instances == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_clients_come_back_within_five_seconds() {
+    let registrar = Running::start().await;
+    let mut kept = Vec::new();
+    for number in 1..=1000 {
+        let client = Client::connect([&registrar.endpoint]).await.unwrap();
+        kept.push(client.register(nowhere("feed", number)).await.unwrap());
+    }
+    let endpoint = registrar.stop().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+
+    let began = tokio::time::Instant::now();
+    let registrar = Running::at(&[endpoint]).await;
+    registrar.until(|it| it.instances == 1000).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

@@ -1,0 +1,147 @@
+//! Registrars to be found, lost and found again.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{future::Future, time::Duration};
+
+use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};
+use endpoints::{Endpoint, Stamped};
+use registrar::{Clerk, Node, NodeOptions};
+use tempfile::TempDir;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use transport::Listener;
+use wire::registrar::Status;
+
+/// Waits until something is so that nobody tells of.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    soon(async {
+        while !is_so() {
+            // Paused time goes on only when all are asleep.
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// A registrar that runs until it is stopped or dropped.
+pub(crate) struct Running {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) clerk: Clerk,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Starts a registrar at endpoints.
+    pub(crate) async fn at(endpoints: &[Endpoint]) -> Self {
+        let options =
+            NodeOptions { drain_timeout: Duration::from_millis(100), ..Default::default() };
+        let node = Node::bind(endpoints, options).await.unwrap();
+        let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
+        let endpoint = node.endpoints()[0].clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(node.serve(stop.clone()));
+        Self { endpoint, clerk, stop, tasks }
+    }
+
+    /// Starts a registrar in memory.
+    pub(crate) async fn start() -> Self {
+        Self::at(&[Endpoint::Memory(0)]).await
+    }
+
+    /// Stops it, and waits until its endpoints are free.
+    pub(crate) async fn stop(mut self) -> Endpoint {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.endpoint
+    }
+
+    /// Waits until what it says of itself is as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&Status) -> bool) {
+        until(|| wanted(&self.clerk.status())).await;
+    }
+}
+
+/// A way to a registrar that can be cut.
+pub(crate) struct Way {
+    pub(crate) endpoint: Endpoint,
+    to: Endpoint,
+    carriers: JoinSet<()>,
+}
+
+impl Way {
+    pub(crate) async fn to(registrar: &Endpoint) -> Self {
+        let listener = Listener::bind(&Endpoint::Memory(0)).await.unwrap();
+        let endpoint = listener.bound().clone();
+        let mut carriers = JoinSet::new();
+        carriers.spawn(carry(listener, registrar.clone()));
+        Self { endpoint, to: registrar.clone(), carriers }
+    }
+
+    /// Ends every connection that goes this way, and lets none through.
+    pub(crate) async fn cut(&mut self) {
+        self.carriers.shutdown().await;
+    }
+
+    pub(crate) async fn mend(&mut self) {
+        let listener = Listener::bind(&self.endpoint).await.unwrap();
+        self.carriers.spawn(carry(listener, self.to.clone()));
+    }
+}
+
+async fn carry(listener: Listener, to: Endpoint) {
+    let mut connections = JoinSet::new();
+    while let Ok(mut near) = listener.accept().await {
+        let to = to.clone();
+        connections.spawn(async move {
+            let mut far = transport::dial(&to).await.unwrap();
+            drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+        });
+    }
+}
+
+/// A folder for sockets, and their endpoints.
+pub(crate) struct Sockets(TempDir);
+
+impl Sockets {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
+        Endpoint::from_unix_path(&self.0.path().join(name)).unwrap()
+    }
+}
+
+/// Options for tests: what is away is looked for often.
+pub(crate) fn options() -> ClientOptions {
+    let backoff =
+        BackoffOptions { first: Duration::from_millis(1), most: Duration::from_millis(5) };
+    ClientOptions { backoff, ..ClientOptions::default() }
+}
+
+/// Connects with the options of tests.
+pub(crate) async fn connect<'a>(registrars: impl IntoIterator<Item = &'a Endpoint>) -> Client {
+    soon(Client::connect_with(registrars, options())).await.unwrap()
+}
+
+/// An actor that listens in memory.
+pub(crate) async fn actor(name: &str) -> (Listener, Registration) {
+    let listener = Listener::bind(&Endpoint::Memory(0)).await.unwrap();
+    let registration = Registration::new(name).endpoints(listener.published());
+    (listener, registration)
+}
+
+/// A registration of an actor that is nowhere.
+pub(crate) fn nowhere(name: &str, number: u64) -> Registration {
+    Registration::new(name).endpoints([Stamped::bare(Endpoint::Memory(number))])
+}
+
+/// Waits for what is to happen soon.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), what).await.expect("it takes too long")
+}

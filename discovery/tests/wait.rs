@@ -1,0 +1,77 @@
+//! Waiting for names.
+
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod support;
+
+use std::time::Duration;
+
+use callsign_discovery::LookupError;
+use support::{Running, Sockets, connect, nowhere, soon};
+use tokio::{task::JoinSet, time::timeout};
+use wire::State;
+
+#[tokio::test]
+async fn a_wait_ends_when_the_actor_is_ready() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let waiter = client.clone();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { waiter.wait_for_actor("feed").await });
+    registrar.until(|it| it.waiters == 1).await;
+
+    let feed = nowhere("feed", 1).state(State::Starting);
+    let feed = soon(client.register(feed)).await.unwrap();
+    assert_eq!(registrar.clerk.status().waiters, 1, "it is not ready yet");
+    soon(feed.set_state(State::Ready)).await.unwrap();
+    let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(found.instance(), *feed.instance());
+    // One that is there already is found at once.
+    let found = soon(client.wait_for_actor("feed")).await.unwrap();
+    assert_eq!(found.instance(), *feed.instance());
+    assert!(matches!(soon(client.wait_for_actor("")).await, Err(LookupError::Name(_))));
+}
+
+#[tokio::test]
+async fn a_wait_outlives_the_registrar() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
+    let client = connect([&endpoint]).await;
+    let waiter = client.clone();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { waiter.wait_for_actor("feed").await });
+    registrar.until(|it| it.waiters == 1).await;
+    registrar.stop().await;
+
+    let registrar = Running::at(&[endpoint]).await;
+    registrar.until(|it| it.waiters == 1).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(found.instance(), *feed.instance());
+}
+
+#[tokio::test]
+async fn what_is_not_waited_for_any_more_leaves_nothing_behind() {
+    let (one, two) = (Running::start().await, Running::start().await);
+    let both = connect([&one.endpoint, &two.endpoint]).await;
+    let only_two = connect([&two.endpoint]).await;
+
+    // Given up by the caller.
+    let wait = both.wait_for_actor("feed");
+    assert!(timeout(Duration::from_millis(20), wait).await.is_err());
+    one.until(|it| it.waiters == 0).await;
+    two.until(|it| it.waiters == 0).await;
+
+    // Answered by the other registrar.
+    let mut waiting = JoinSet::new();
+    let waiter = both.clone();
+    waiting.spawn(async move { waiter.wait_for_actor("feed").await });
+    one.until(|it| it.waiters == 1).await;
+    two.until(|it| it.waiters == 1).await;
+    let feed = soon(only_two.register(nowhere("feed", 1))).await.unwrap();
+    let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(found.instance(), *feed.instance());
+    one.until(|it| it.waiters == 0).await;
+    two.until(|it| it.waiters == 0).await;
+}
