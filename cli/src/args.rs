@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, builder::Styles};
 
 use crate::{
     commands,
@@ -16,10 +16,15 @@ pub(crate) fn parse() -> Result<Cli, Exit> {
     Cli::try_parse_from(&args).map_err(|error| report_usage(&error, &args))
 }
 
+/// Returns the description of the command line, for documents.
+pub(crate) fn described() -> clap::Command {
+    Cli::command()
+}
+
 /// Finds actors by name and connects to them over the nearest transport that provably reaches
 /// them.
 #[derive(Debug, Parser)]
-#[command(name = "callsign", version, styles = STYLES, max_term_width = 100)]
+#[command(name = PROGRAM, version, styles = STYLES, max_term_width = 100)]
 #[command(propagate_version = true, infer_long_args = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -41,8 +46,9 @@ pub(crate) struct Global {
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// When to print in colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Print in colour: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(long, global = true, value_name = "WHEN")]
+    #[arg(default_value = "auto", hide_default_value = true, hide_possible_values = true)]
     pub(crate) color: Color,
     /// Say more on standard error; twice for still more [env: CALLSIGN_LOG]
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -52,12 +58,9 @@ pub(crate) struct Global {
 /// When to print in colour.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
     #[default]
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
@@ -71,6 +74,9 @@ pub(crate) enum Command {
     Registrar(commands::registrar::Args),
     Schema(commands::schema::Args),
 }
+
+/// What this program is called.
+pub(crate) const PROGRAM: &str = "callsign";
 
 const STYLES: Styles = Styles::styled();
 

@@ -5,19 +5,24 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Display,
     io::{Stderr, Stdout, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anstream::{AutoStream, ColorChoice};
+use config::{Faults, REGISTRARS_VARIABLE, Settings};
 use discovery::{Client, ClientOptions};
 use endpoints::Endpoint;
 use serde::Serialize;
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{Color, Global},
     failure::Failure,
-    output,
+    output::{
+        self,
+        faults::{self, FaultJson},
+    },
 };
 
 /// What a command has at hand.
@@ -65,7 +70,7 @@ impl Context {
 
     /// Returns how wide a table may be; nothing if it need not fit anywhere.
     pub(crate) fn width(&self) -> Option<u16> {
-        output::terminal_width()
+        output::width(&std::io::stdout())
     }
 
     /// Connects to the registrars.
@@ -81,18 +86,55 @@ impl Context {
 
     /// Returns which registrars to ask, in this order.
     pub(crate) fn registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        let variable = self.environment.text("CALLSIGN_REGISTRAR").unwrap_or_default();
-        let named: Vec<_> = match &self.global.registrar[..] {
-            [] => variable.split([',', ' ']).filter(|it| !it.is_empty()).collect(),
-            flags => flags.iter().map(String::as_str).collect(),
-        };
-        if !named.is_empty() {
-            return named.iter().map(|it| it.parse().map_err(Failure::usage)).collect();
+        let flags = &self.global.registrar;
+        let variable = self.environment.text(REGISTRARS_VARIABLE);
+        if !flags.is_empty() || variable.is_some() {
+            // Where it is said, neither the file nor the folder matters.
+            return Ok(config::registrars(flags, variable.as_deref(), &[], Path::new("/"))?);
         }
-        let socket = self.runtime_dir()?.join("registrar.sock");
-        let socket = Endpoint::from_unix_path(&socket).map_err(Failure::usage)?;
-        let port = "/ip4/127.0.0.1/tcp/1616".parse().expect("it is a multiaddr");
-        Ok(vec![socket, port])
+        let listen = self.settings()?.registrar.listen;
+        if listen.is_empty() {
+            return self.default_registrars();
+        }
+        Ok(config::registrars(&[], None, &listen, Path::new("/"))?)
+    }
+
+    /// Returns where a registrar is if nothing is said, and makes the folder for its socket.
+    pub(crate) fn default_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
+        let folder = self.runtime_dir()?;
+        config::default_registrars(&folder)
+            .map_err(|error| Failure::usage(error).context("the folder for sockets cannot be used"))
+    }
+
+    /// Returns what the settings file says, if there is one. What deserves a warning is printed.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        let path = match &self.global.config {
+            Some(path) => path.as_os_str(),
+            None => match self.environment.raw(CONFIG_VARIABLE).filter(|it| !it.is_empty()) {
+                Some(path) => path,
+                None => return Ok(Settings::default()),
+            },
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let path = path.display();
+            Failure::usage(error).context(format!("cannot read the settings file `{path}`"))
+        })?;
+        let (settings, warnings) = config::read(&text, &path.to_string_lossy())?;
+        self.warn(&warnings);
+        Ok(settings)
+    }
+
+    /// Prints faults to standard error.
+    pub(crate) fn warn(&self, faults: &Faults) {
+        let width = output::width(&std::io::stderr());
+        for fault in &faults.0 {
+            let text = match self.json {
+                true => format!("{}\n", json!({ "warning": FaultJson::from(fault) })),
+                false => faults::draw(fault, width) + "\n",
+            };
+            // What cannot be said there cannot be said at all.
+            let _unsaid = self.err().write_all(text.as_bytes());
+        }
     }
 
     /// Returns the folder for this user's sockets, and makes it if it is not there.
@@ -158,4 +200,5 @@ impl Environment {
     }
 }
 
+const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
 const LOG_VARIABLE: &str = "CALLSIGN_LOG";

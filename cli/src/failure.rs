@@ -2,11 +2,19 @@
 
 use std::{ffi::OsString, fmt, io::Write, process::ExitCode};
 
+use config::{Fault, Faults};
 use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
+use endpoints::ParseEndpointError;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
-use crate::context::Context;
+use crate::{
+    context::Context,
+    output::{
+        self,
+        faults::{self, FaultJson},
+    },
+};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,23 +106,38 @@ impl Failure {
         self
     }
 
+    /// An argument is not an endpoint.
+    pub(crate) fn endpoint(argument: &str, error: &ParseEndpointError) -> Self {
+        Faults(vec![faults::of_argument(argument, error)]).into()
+    }
+
     /// Prints it to standard error, and returns how the program ends.
     pub(crate) fn report(self, context: &Context) -> Exit {
         // Nobody reads what was asked for any more, so nobody misses the rest.
         if self.exit == Exit::Done {
             return Exit::Done;
         }
-        let text = if context.json { self.to_json() } else { self.to_text() };
+        let text = match context.json {
+            true => self.to_json(),
+            false => self.to_text(output::width(&std::io::stderr())),
+        };
         // Where nothing can be said on standard error, the exit code has to do.
         let _unsaid = context.err().write_all(text.as_bytes());
         self.exit
     }
 
     /// Writes it for people.
-    fn to_text(&self) -> String {
-        let mut text = format!("{} {}\n", "error:".red().bold(), self.error);
-        for cause in self.error.chain().skip(1) {
-            text += &format!("  {} {cause}\n", "because:".dimmed());
+    fn to_text(&self, width: Option<u16>) -> String {
+        let mut text = String::new();
+        if let Some(Faults(faults)) = self.error.downcast_ref() {
+            let drawn = faults.iter().map(|it| faults::draw(it, width));
+            text += &drawn.collect::<Vec<_>>().join("\n");
+        } else {
+            text += &format!("{} {}\n", "error:".red().bold(), self.error);
+            for cause in self.error.chain().skip(1) {
+                let cause = cause.to_string();
+                text += &format!("  {} {}\n", "because:".dimmed(), without_number(&cause));
+            }
         }
         for hint in &self.hints {
             text += &format!("{} {hint}\n", "hint:".cyan().bold());
@@ -125,8 +148,19 @@ impl Failure {
     /// Writes it for programs.
     fn to_json(&self) -> String {
         let causes: Vec<_> = self.error.chain().skip(1).map(ToString::to_string).collect();
-        error_object(self.exit, &self.error.to_string(), &causes, &self.hints)
+        let faults = self.error.downcast_ref().map_or(&[][..], |Faults(faults)| faults);
+        let message = match faults {
+            [] => self.error.to_string(),
+            [fault] => fault.message.clone(),
+            _ => format!("{} things are wrong with the settings", faults.len()),
+        };
+        error_object(self.exit, &message, &causes, &self.hints, faults)
     }
+}
+
+/// Leaves out the number that ends an error of the system, which says the same in words.
+pub(crate) fn without_number(text: &str) -> &str {
+    text.rsplit_once(" (os error ").map_or(text, |(words, _)| words)
 }
 
 /// Reports what is wrong with a command line, or prints the help that it asks for.
@@ -135,9 +169,11 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> Exit {
     let is_json = args.iter().take_while(|it| *it != "--").any(|it| it == "--json");
     if is_error && is_json {
         let rendered = error.render().to_string();
-        let message = rendered.trim().trim_start_matches("error: ");
-        let _unsaid =
-            std::io::stderr().write_all(error_object(Exit::Usage, message, &[], &[]).as_bytes());
+        let mut parts = rendered.trim_start_matches("error: ").split("\n\n").map(str::trim);
+        let message = parts.next().unwrap_or_default();
+        let hints = parts.filter_map(|it| it.strip_prefix("tip: ")).map(str::to_owned);
+        let object = error_object(Exit::Usage, message, &[], &hints.collect::<Vec<_>>(), &[]);
+        let _unsaid = std::io::stderr().write_all(object.as_bytes());
     } else {
         // Where nothing can be said, the exit code has to do.
         let _unsaid = error.print();
@@ -145,14 +181,29 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> Exit {
     if is_error { Exit::Usage } else { Exit::Done }
 }
 
-fn error_object(exit: Exit, message: &str, causes: &[String], hints: &[String]) -> String {
-    let error = json!({
+fn error_object(
+    exit: Exit,
+    message: &str,
+    causes: &[String],
+    hints: &[String],
+    faults: &[Fault],
+) -> String {
+    let mut error = json!({
         "kind": exit.kind(),
         "message": message,
         "causes": causes,
         "hints": hints,
     });
+    if !faults.is_empty() {
+        error["faults"] = faults.iter().map(|it| json!(FaultJson::from(it))).collect();
+    }
     format!("{}\n", json!({ "error": error }))
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::usage(faults)
+    }
 }
 
 impl From<ConnectError> for Failure {
@@ -207,5 +258,50 @@ impl From<RequestError> for Failure {
             RequestError::Unreachable(_) => Self::unreachable(error),
             _ => Self::usage(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_why_and_what_to_do() {
+        let check = |failure: Failure, expected: &str| {
+            let text = failure.to_text(Some(80));
+            assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
+        };
+        check(Failure::not_found(anyhow!("no `web`")), "error: no `web`\n");
+        let missing = std::io::Error::from_raw_os_error(2);
+        check(
+            Failure::usage(missing).context("cannot read `a`").hint("make it"),
+            "error: cannot read `a`\n  because: No such file or directory\nhint: make it\n",
+        );
+        let error = "a:7".parse::<endpoints::Endpoint>().expect_err("it begins with no slash");
+        check(
+            Failure::endpoint("ENDPOINT", &error),
+            "\
+error: no `/` at the beginning of `a:7`
+ --> ENDPOINT:1:1
+  |
+1 | a:7
+  | ^^^
+  |
+  = help: did you mean `/dns/a/tcp/7`?
+",
+        );
+    }
+
+    #[test]
+    fn programs_read_a_failure() {
+        let failure = Failure::usage(anyhow!("why")).context("what").hint("do");
+        assert_eq!(
+            failure.to_json(),
+            r#"{"error":{"causes":["why"],"hints":["do"],"kind":"usage","message":"what"}}"#
+                .to_owned()
+                + "\n"
+        );
     }
 }

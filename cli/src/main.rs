@@ -7,6 +7,7 @@ mod commands;
 mod context;
 mod failure;
 mod output;
+mod signals;
 
 use std::process::ExitCode;
 

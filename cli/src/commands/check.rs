@@ -1,14 +1,134 @@
 //! `callsign check`.
 
-use crate::{
-    context::Context,
-    failure::{Exit, Failure},
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
 };
 
-/// Validate settings files
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+use config::{Fault, Severity};
+use owo_colors::OwoColorize;
+use serde_json::json;
 
-pub(crate) async fn run(_args: Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::usage(anyhow::anyhow!("not there yet")))
+use crate::{
+    context::Context,
+    failure::{Exit, Failure, without_number},
+    output::faults::{self, FaultJson},
+};
+
+/// Check settings files, and show everything that is wrong with them
+///
+/// Nothing is started and nothing is changed. It ends with 0 if a registrar would take the files,
+/// warnings or not, and with 2 if it would refuse one.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign check examples/*.toml
+  callsign check --json settings.toml
+  generate-settings | callsign check -")]
+pub(crate) struct Args {
+    /// The files to check; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let mut tally = Tally::default();
+    let mut all = Vec::new();
+    for file in &args.files {
+        let name = file.display().to_string();
+        match read(file) {
+            Ok(text) => {
+                let faults = match config::read(&text, &name) {
+                    Ok((_, warnings)) => warnings.0,
+                    Err(faults) => faults.0,
+                };
+                tally.add(&faults);
+                if context.json {
+                    all.extend(faults.iter().map(|it| json!(FaultJson::from(it))));
+                } else {
+                    for fault in &faults {
+                        context.print_line(faults::draw(fault, context.width()))?;
+                    }
+                }
+            }
+            Err(error) => {
+                tally.files += 1;
+                tally.errors += 1;
+                let error = error.to_string();
+                let error = without_number(&error);
+                let message = format!("cannot read it: {error}");
+                if context.json {
+                    all.push(json!({ "file": name, "severity": "error", "message": message }));
+                } else {
+                    let headline = format!("cannot read `{name}`: {error}");
+                    context.print_line(format_args!("{} {headline}\n", "error:".red().bold()))?;
+                }
+            }
+        }
+    }
+    if context.json {
+        context.print_json(&all)?;
+    } else {
+        context.print_line(tally.summary())?;
+    }
+    Ok(if tally.errors > 0 { Exit::Usage } else { Exit::Done })
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    if file != Path::new("-") {
+        return std::fs::read_to_string(file);
+    }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// How much was found.
+#[derive(Debug, Default)]
+struct Tally {
+    files: usize,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Tally {
+    fn add(&mut self, faults: &[Fault]) {
+        let errors = faults.iter().filter(|it| it.severity == Severity::Error).count();
+        self.files += 1;
+        self.errors += errors;
+        self.warnings += faults.len() - errors;
+    }
+
+    /// Says it in a line.
+    fn summary(&self) -> String {
+        let files = counted(self.files, "file");
+        let errors = counted(self.errors, "error");
+        let warnings = counted(self.warnings, "warning");
+        match (self.errors, self.warnings) {
+            (0, 0) => format!("{files} checked, nothing wrong"),
+            (_, 0) => format!("{files} checked: {errors}"),
+            (0, _) => format!("{files} checked: {warnings}"),
+            _ => format!("{files} checked: {errors}, {warnings}"),
+        }
+    }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts() {
+        let check = |files, errors, warnings, expected: &str| {
+            assert_eq!(Tally { files, errors, warnings }.summary(), expected);
+        };
+        check(1, 0, 0, "1 file checked, nothing wrong");
+        check(2, 0, 1, "2 files checked: 1 warning");
+        check(2, 1, 0, "2 files checked: 1 error");
+        check(1, 12, 2, "1 file checked: 12 errors, 2 warnings");
+    }
 }

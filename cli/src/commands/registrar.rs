@@ -1,14 +1,229 @@
 //! `callsign registrar`.
 
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+};
+
+use anyhow::anyhow;
+use config::{Layer, Overrides, RegistrarSettings, overlay};
+use endpoints::Endpoint;
+use portal::Heartbeat;
+use registrar::{Node, NodeError, NodeOptions};
+use sd_notify::NotifyState;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use transport::{BindError, Holder};
+
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    output,
+    signals::Signals,
 };
 
-/// Run a registrar
+/// Run a registrar: it keeps the names of actors and where they listen
+///
+/// It serves until SIGINT or SIGTERM, lets its sessions end, and leaves no socket file behind. A
+/// second signal ends it at once. When everything is bound it prints one line per endpoint.
+///
+/// A flag goes over the environment (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), and that over the
+/// [registrar] table of the settings file.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+#[command(after_help = "\
+Examples:
+  callsign registrar
+  callsign registrar --config examples/market.toml
+  callsign registrar --listen /unix/run/market.sock --listen /ip4/0.0.0.0/tcp/0")]
+pub(crate) struct Args {
+    /// Listen here instead of at the usual places; may be given several times
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// Turn a peer away that does not say who it is for so long [5s]
+    #[arg(long, value_name = "TIME")]
+    handshake_timeout: Option<String>,
+    /// Ask peers over TCP for a sign of life so often [1s]
+    #[arg(long, value_name = "TIME")]
+    heartbeat: Option<String>,
+    /// Take a peer for gone after so many without an answer [3]
+    #[arg(long, value_name = "N")]
+    heartbeat_misses: Option<String>,
+    /// Have so many sessions open at most [4096]
+    #[arg(long, value_name = "N")]
+    sessions_max: Option<String>,
+    /// Give sessions so long to end when stopping [5s]
+    #[arg(long, value_name = "TIME")]
+    drain_timeout: Option<String>,
+    /// Write `ready` to this descriptor when everything is bound
+    #[arg(long, value_name = "FD")]
+    ready_fd: Option<u32>,
+}
 
-pub(crate) async fn run(_args: Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::usage(anyhow::anyhow!("not there yet")))
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let ready_fd = args.ready_fd.map(open_descriptor).transpose()?;
+    // From here on a signal is heard, and nothing that is bound is left behind.
+    let mut signals = Signals::new()?;
+
+    let settings = context.settings()?;
+    let environment = Overrides::from_environment(|name| context.environment.text(name));
+    let (settings, warnings) = overlay(settings, &[environment, args.overrides()])?;
+    context.warn(&warnings);
+    let RegistrarSettings { listen, drain_timeout, .. } = settings.registrar.clone();
+    let endpoints = if listen.is_empty() { context.default_registrars()? } else { listen };
+
+    // Each session over a Unix socket holds two: the socket, and the process at its other end.
+    if let Err(error) = transport::raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+    }
+    let options = NodeOptions { declared: settings.declared, ..options(&settings.registrar) };
+    let node = Node::bind(&endpoints, options).await.map_err(explain)?;
+    announce(&node.endpoints(), ready_fd, context)?;
+
+    let clerk = node.clerk().clone();
+    let stop = CancellationToken::new();
+    let mut serve = std::pin::pin!(node.serve(stop.clone()));
+    tokio::select! {
+        () = &mut serve => return Ok(Exit::Done),
+        _ = signals.next() => {}
+    }
+    notify(&[NotifyState::Stopping]);
+    stop.cancel();
+    let sessions = clerk.status().sessions;
+    if sessions > 0 && output::width(&io::stderr()).is_some() {
+        let plural = if sessions == 1 { "session has" } else { "sessions have" };
+        let patience = humantime::format_duration(drain_timeout);
+        let line = format!("stopping: {sessions} {plural} {patience} to end; Ctrl-C ends them now");
+        let _unsaid = writeln!(context.err(), "{line}");
+    }
+    tokio::select! {
+        () = serve => Ok(Exit::Done),
+        again = signals.next() => Ok(Exit::Code(128 + again)),
+    }
+}
+
+impl Args {
+    fn overrides(self) -> Overrides {
+        Overrides {
+            layer: Layer::Flags,
+            listen: self.listen,
+            handshake_timeout: self.handshake_timeout,
+            heartbeat: self.heartbeat,
+            heartbeat_misses: self.heartbeat_misses,
+            sessions_max: self.sessions_max,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+}
+
+fn options(settings: &RegistrarSettings) -> NodeOptions {
+    NodeOptions {
+        handshake_timeout: settings.handshake_timeout,
+        heartbeat: Heartbeat { interval: settings.heartbeat, misses: settings.heartbeat_misses },
+        sessions_max: settings.sessions_max,
+        drain_timeout: settings.drain_timeout,
+        ..NodeOptions::default()
+    }
+}
+
+/// Tells everybody who asked for it that the node can be reached.
+fn announce(
+    endpoints: &[Endpoint],
+    ready_fd: Option<File>,
+    context: &Context,
+) -> Result<(), Failure> {
+    // The node serves on, though nobody may read what it prints any more.
+    for endpoint in endpoints {
+        let _unread = match context.json {
+            true => context.print_json(&Listening { event: "listening", endpoint }),
+            false => context.print_line(format_args!("listening on {endpoint}")),
+        };
+    }
+    if let Some(mut file) = ready_fd {
+        file.write_all(b"ready\n").map_err(|error| {
+            Failure::usage(error).context("cannot write to the ready descriptor")
+        })?;
+    }
+    notify(&[NotifyState::Ready]);
+    Ok(())
+}
+
+/// What is printed for each endpoint, for programs.
+#[derive(Serialize)]
+struct Listening<'a> {
+    event: &'static str,
+    endpoint: &'a Endpoint,
+}
+
+/// Tells the service manager, if one started this program.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Opens a descriptor that this process was started with once more, which takes no `unsafe` code.
+/// The first one stays open until the process ends, so its reader waits for the line, not for the
+/// end.
+fn open_descriptor(number: u32) -> Result<File, Failure> {
+    File::options().append(true).open(format!("/proc/self/fd/{number}")).map_err(|error| {
+        let failure = match error.kind() {
+            io::ErrorKind::NotFound => {
+                Failure::usage(anyhow!("descriptor {number} of --ready-fd is not open"))
+            }
+            _ => Failure::usage(error)
+                .context(format!("descriptor {number} of --ready-fd cannot be written to")),
+        };
+        failure.hint(format!("open it as a pipe or a file: `callsign registrar … {number}>ready`"))
+    })
+}
+
+/// Says what to do about an endpoint that cannot be bound.
+fn explain(error: NodeError) -> Failure {
+    let hints = match &error {
+        NodeError::Bind { endpoint, source } => hints(endpoint, source),
+        _ => Vec::new(),
+    };
+    Failure { hints, ..Failure::usage(error) }
+}
+
+fn hints(endpoint: &Endpoint, error: &BindError) -> Vec<String> {
+    match error {
+        BindError::InUse { holder } => {
+            let mut hints = vec![match (holder, endpoint) {
+                (Some(holder), _) => who(holder),
+                (None, Endpoint::Tcp(tcp)) => {
+                    Some(format!("see who has it: `ss -ltnp 'sport = :{}'`", tcp.port))
+                }
+                (None, _) => None,
+            }];
+            hints.push(Some("if it is a registrar, it serves you too: `callsign status`".into()));
+            hints.push(Some(
+                "to run another, say where: `callsign registrar --listen MULTIADDR`".into(),
+            ));
+            hints.into_iter().flatten().collect()
+        }
+        BindError::NotASocket { .. } => vec!["let it listen elsewhere, or move that away".into()],
+        BindError::NoFolder { folder } => vec![format!("mkdir -p {}", folder.display())],
+        BindError::NoPermission { .. } => match endpoint {
+            Endpoint::Tcp(tcp) if tcp.port < 1024 => {
+                vec!["ports below 1024 are for root alone: take a higher one".into()]
+            }
+            _ => Vec::new(),
+        },
+        BindError::NotOurAddress => {
+            vec!["to listen at all addresses of this machine: /ip4/0.0.0.0/tcp/1616".into()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Says what the holder of an endpoint is, where that can be seen.
+fn who(holder: &Holder) -> Option<String> {
+    let pid = holder.pid?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = command.split(|it| *it == 0).filter(|it| !it.is_empty());
+    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+    let command = words.join(" ");
+    let shown: String = command.chars().filter(|it| !it.is_control()).take(60).collect();
+    (!shown.is_empty()).then(|| format!("process {pid} is `{shown}`; `kill {pid}` ends it"))
 }

@@ -5,10 +5,17 @@ use crate::{
     failure::{Exit, Failure},
 };
 
-/// Print the JSON schema of the settings file
+/// Print the JSON schema of settings files, for editors
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign schema > callsign.schema.json
+
+With `#:schema callsign.schema.json` in the first line of a settings file, many
+editors complete its keys and show faults while you write.")]
 pub(crate) struct Args {}
 
-pub(crate) async fn run(_args: Args, _context: &Context) -> Result<Exit, Failure> {
-    Err(Failure::usage(anyhow::anyhow!("not there yet")))
+pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure> {
+    context.print(config::schema())?;
+    Ok(Exit::Done)
 }

@@ -1,13 +1,16 @@
 //! How things are shown.
 
+use std::os::fd::AsFd;
+
 mod duration;
+pub(crate) mod faults;
 mod table;
 
 pub(crate) use duration::{age, brief};
 pub(crate) use table::Table;
 
-/// Returns how many columns standard output has, if it is a terminal.
-pub(crate) fn terminal_width() -> Option<u16> {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+/// Returns how many columns a terminal has; nothing if it is none.
+pub(crate) fn width(stream: &impl AsFd) -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some(size.ws_col).filter(|columns| *columns > 0)
 }
