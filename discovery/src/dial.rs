@@ -65,6 +65,7 @@ impl Client {
 }
 
 /// Connects to the nearest instance of a name that a source knows; `None` when it knows none.
+/// What does not answer is reported to nobody: see [`Client::find_actor`].
 ///
 /// # Errors
 ///

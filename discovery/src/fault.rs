@@ -1,6 +1,10 @@
 //! Which registrar did not answer, and why.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use endpoints::{Endpoint, ParseEndpointError};
 use portal::{Closed, HandshakeError};
@@ -19,13 +23,31 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.registrar, Chain(&*self.error))
+        write!(f, "{}: ", self.registrar)?;
+        // What a peer says is a stranger's text: it has to stay on its line, and do no harm there.
+        for character in Chain(&*self.error).to_string().chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// The registrars that gave no answer. It prints one a line, each indented by two spaces.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// Tells whether a registrar was reached, and refused.
+    pub fn have_refusal(&self) -> bool {
+        let is_refusal =
+            |it: &Fault| matches!(*it.error, LinkError::Refused(_) | LinkError::TooManyWaits);
+        self.0.iter().any(is_refusal)
+    }
+}
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +87,9 @@ pub enum LinkError {
     /// It answered with an error.
     #[error("it refused: {0}")]
     Refused(RemoteError),
+    /// So many names are waited for at once that it is not asked to wait for another.
+    #[error("too many names are waited for at once: at most {WAITS_MAX}")]
+    TooManyWaits,
     /// What it was asked is too long to be sent.
     #[error("what it is asked is too long to be sent")]
     TooLong(#[source] WireError),
@@ -94,6 +119,10 @@ pub enum ConnectError {
     Unreachable(Faults),
 }
 
+/// How many names a client waits for at once, at each registrar: half the calls that a connection
+/// carries, so that there is always room for others.
+pub(crate) const WAITS_MAX: usize = 512;
+
 /// An error and what caused it, on one line.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
@@ -111,4 +140,33 @@ impl fmt::Display for Chain<'_> {
 
 fn said_by(agent: &str) -> String {
     if agent.is_empty() { String::new() } else { format!(": {}", agent.escape_debug()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_line_whatever_the_peer_says() {
+        let check = |error: LinkError, expected: &str| {
+            let registrar = Endpoint::Memory(7);
+            let fault = Fault { registrar, error: Arc::new(error) };
+            assert_eq!(fault.to_string(), format!("/memory/7: {expected}"));
+        };
+        check(DialError::Refused.into(), "connection refused: nobody listens there");
+        check(LinkError::NoAnswer(Duration::from_secs(2)), "no answer within 2s");
+        check(
+            LinkError::NotARegistrar { agent: String::new() },
+            "something else than a registrar listens there",
+        );
+        check(
+            HandshakeError::Refused("go\n\x1b[31maway".to_owned()).into(),
+            "the peer refused the connection: go\\n\\u{1b}[31maway",
+        );
+        let malformed = WireError::Malformed("not a map".to_owned());
+        check(
+            LinkError::Unreadable(malformed),
+            "its answer cannot be read: malformed message: not a map",
+        );
+    }
 }

@@ -130,4 +130,4 @@ const STEADY: Duration = Duration::from_secs(2);
 
 /// How long a link waits for those that were named before it: what is on this host has answered
 /// by then.
-const EARLIER_PAUSE: Duration = Duration::from_millis(100);
+const EARLIER_PAUSE: Duration = Duration::from_millis(50);

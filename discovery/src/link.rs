@@ -9,11 +9,14 @@ use std::{
 use endpoints::Endpoint;
 use portal::{CallError, Portal};
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{ClientOptions, Fault, LinkError, board::Board};
+use crate::{ClientOptions, Fault, LinkError, board::Board, fault::WAITS_MAX};
 
 /// What the handles of a client share with its links.
 #[derive(Debug)]
@@ -28,7 +31,11 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(registrars: Vec<Endpoint>, options: ClientOptions) -> Self {
-        let link = |registrar| Link { registrar, state: watch::Sender::new(LinkState::Dialing) };
+        let link = |registrar| Link {
+            registrar,
+            state: watch::Sender::new(LinkState::Dialing),
+            waits: Semaphore::new(WAITS_MAX),
+        };
         Self {
             board: Board::new(registrars.len()),
             links: registrars.into_iter().map(link).collect(),
@@ -95,6 +102,8 @@ impl Hub {
 pub(crate) struct Link {
     pub(crate) registrar: Endpoint,
     state: watch::Sender<LinkState>,
+    /// Room for those who wait for a name.
+    pub(crate) waits: Semaphore,
 }
 
 /// How a link is.

@@ -191,7 +191,7 @@ impl Sightings {
             }
         }
         if parts.is_empty() {
-            return Err(LookupError::Unreachable(Faults(unanswered)));
+            return Err(Faults(unanswered).into());
         }
         let instances = merge(parts);
         Ok(Self { total: total.max(instances.len() as u64), instances, now_ms, unanswered })
@@ -205,7 +205,16 @@ pub enum LookupError {
     /// What was asked for is not a name or a pattern.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// No registrar gave an answer: whether the name is there is not known.
+    /// No registrar can be reached: whether the name is there is not known.
     #[error("no registrar can be reached:\n{0}")]
     Unreachable(Faults),
+    /// A registrar refused to answer, and none answered.
+    #[error("no registrar answers:\n{0}")]
+    Refused(Faults),
+}
+
+impl From<Faults> for LookupError {
+    fn from(faults: Faults) -> Self {
+        if faults.have_refusal() { Self::Refused(faults) } else { Self::Unreachable(faults) }
+    }
 }

@@ -135,15 +135,15 @@ impl Registered {
         for index in 0..self.client.hub().links.len() {
             answers.push(index, self.accepted_by(index, version));
         }
-        let faults: Vec<_> = match answers.first_success().await {
-            Ok(()) => return Ok(()),
-            Err(faults) => faults.into_iter().flatten().collect(),
-        };
-        let is_refusal = |it: &Fault| matches!(*it.error, LinkError::Refused(_));
-        if faults.iter().any(is_refusal) {
-            return Err(RegisterError::Refused(Faults(faults)));
-        }
-        Err(RegisterError::Unreachable(Faults(faults)))
+        let accepted = answers.first_success().await;
+        accepted.map_err(|faults| {
+            let faults = Faults(faults.into_iter().flatten().collect());
+            if faults.have_refusal() {
+                RegisterError::Refused(faults)
+            } else {
+                RegisterError::Unreachable(faults)
+            }
+        })
     }
 
     /// Waits until one registrar has accepted a version. One that another link is up with is

@@ -103,12 +103,12 @@ impl Client {
                 None => {}
             }
         }
-        let is_refusal = |it: &Fault| matches!(*it.error, LinkError::Refused(_));
+        let faults = Faults(faults);
         match () {
             () if is_done => Ok(()),
-            () if faults.iter().any(is_refusal) => Err(RequestError::Refused(Faults(faults))),
+            () if faults.have_refusal() => Err(RequestError::Refused(faults)),
             () if is_answered => Err(RequestError::NotFound),
-            () => Err(RequestError::Unreachable(Faults(faults))),
+            () => Err(RequestError::Unreachable(faults)),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Waiting for a name.
 
+use std::sync::Arc;
+
 use endpoints::Name;
 use portal::CallError;
-use std::sync::Arc;
 use wire::{
     ErrorKind, Kept, Record, WireError, encode_body,
     registrar::{self, Answer, Wait},
@@ -19,8 +20,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`] when `name` is none, when every registrar refuses, or when the client is
-    /// closed.
+    /// [`LookupError`] when `name` is none, when every registrar refuses, when more than 512 names
+    /// are waited for at once, or when the client is closed.
     ///
     /// # Cancel safety
     ///
@@ -32,12 +33,14 @@ impl Client {
             waits.push(index, self.wait_on(index, &body));
         }
         let record = waits.first_success().await;
-        record.map_err(|faults| LookupError::Unreachable(Faults(faults)))
+        record.map_err(|faults| Faults(faults).into())
     }
 
     /// Waits on one registrar, over as many connections as it takes.
     async fn wait_on(&self, index: usize, body: &[u8]) -> Result<Record, Fault> {
         let link = &self.hub().links[index];
+        let room = link.waits.try_acquire();
+        let _room = room.map_err(|_| link.fault(Arc::new(LinkError::TooManyWaits)))?;
         let mut after = 0;
         loop {
             let line = link.up(after).await?;

@@ -75,3 +75,21 @@ async fn what_is_not_waited_for_any_more_leaves_nothing_behind() {
     one.until(|it| it.waiters == 0).await;
     two.until(|it| it.waiters == 0).await;
 }
+
+#[tokio::test]
+async fn so_many_names_are_waited_for_and_no_more() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let mut waiting = JoinSet::new();
+    for number in 0..512 {
+        let waiter = client.clone();
+        waiting.spawn(async move { waiter.wait_for_actor(&format!("feed.{number}")).await });
+    }
+    registrar.until(|it| it.waiters == 512).await;
+    let error = soon(client.wait_for_actor("broker")).await.unwrap_err();
+    assert!(matches!(error, LookupError::Refused(_)), "{error}");
+    // All else goes on.
+    assert!(soon(client.query_actor("broker")).await.unwrap().is_none());
+    waiting.shutdown().await;
+    registrar.until(|it| it.waiters == 0).await;
+}
