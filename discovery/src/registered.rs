@@ -10,7 +10,7 @@ use crate::{
     Client, Fault, Faults, LinkError, Registration, RegistrationError,
     board::{Entry, FIRST_VERSION, Progress},
     link::LinkState,
-    registration::check_metadata,
+    registration::{check_endpoints, check_metadata},
     together::Together,
 };
 
@@ -87,6 +87,21 @@ impl Registered {
     /// Dropping the future stops the waiting, not the change.
     pub async fn set_state(&self, state: State) -> Result<(), RegisterError> {
         let version = self.client.hub().board.change(&self.entry, |it| it.state = state);
+        self.accepted(version).await
+    }
+
+    /// Replaces where the actor listens. An endpoint that was bound anew has another stamp.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_state`](Self::set_state).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`set_state`](Self::set_state).
+    pub async fn update_endpoints(&self, endpoints: Vec<Stamped>) -> Result<(), RegisterError> {
+        let endpoints = check_endpoints(endpoints)?;
+        let version = self.client.hub().board.change(&self.entry, |it| it.endpoints = endpoints);
         self.accepted(version).await
     }
 

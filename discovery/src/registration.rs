@@ -103,28 +103,34 @@ impl Registration {
     /// Checks the registration, and stamps what is not stamped yet.
     pub(crate) fn into_register(self) -> Result<Register, RegistrationError> {
         let name = Name::new(&self.name)?;
-        let mut endpoints: Vec<Stamped> = Vec::with_capacity(self.endpoints.len());
-        for place in self.endpoints {
-            let stamped = match place {
-                Place::Stamped(stamped) => stamped,
-                Place::Unstamped(endpoint) => {
-                    Stamped { stamp: transport::stamp(&endpoint), endpoint }
-                }
-            };
-            if stamped.endpoint.is_bind_only() {
-                return Err(RegistrationError::BindOnly(stamped.endpoint));
-            }
-            if !endpoints.iter().any(|it| it.endpoint == stamped.endpoint) {
-                endpoints.push(stamped);
-            }
-        }
-        if endpoints.len() > ENDPOINTS_MAX {
-            return Err(RegistrationError::TooManyEndpoints { count: endpoints.len() });
-        }
+        let stamped = |place| match place {
+            Place::Stamped(stamped) => stamped,
+            Place::Unstamped(endpoint) => Stamped { stamp: transport::stamp(&endpoint), endpoint },
+        };
+        let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
         let Self { uuid, metadata, state, .. } = self;
         Ok(Register { name, uuid, endpoints, metadata, state, lease_ms })
+    }
+}
+
+/// Checks that endpoints can be dialed and are not too many, and keeps each once.
+pub(crate) fn check_endpoints(
+    endpoints: impl IntoIterator<Item = Stamped>,
+) -> Result<Vec<Stamped>, RegistrationError> {
+    let mut kept: Vec<Stamped> = Vec::new();
+    for stamped in endpoints {
+        if stamped.endpoint.is_bind_only() {
+            return Err(RegistrationError::BindOnly(stamped.endpoint));
+        }
+        if !kept.iter().any(|it| it.endpoint == stamped.endpoint) {
+            kept.push(stamped);
+        }
+    }
+    match kept.len() {
+        ..=ENDPOINTS_MAX => Ok(kept),
+        count => Err(RegistrationError::TooManyEndpoints { count }),
     }
 }
 

@@ -6,8 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use callsign_discovery::{Client, RegisterError, RequestError};
+use callsign_discovery::{Client, RegisterError, Registration, RequestError};
+use endpoints::Stamped;
 use support::{Running, Sockets, connect, nowhere, options, soon, until};
+use transport::Listener;
 use wire::{Kept, State};
 
 #[tokio::test]
@@ -30,6 +32,30 @@ async fn a_registration_lives_as_long_as_its_guard() {
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     soon(feed.unregister()).await;
     assert_eq!(registrar.clerk.status().instances, 0, "it was waited for");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_bound_anew_is_the_same_registration() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("feed.sock");
+    let feed = Registration::new("feed").endpoint(&endpoint).unwrap();
+    let feed = soon(client.register(feed)).await.unwrap();
+    let before = soon(client.query_actor("feed")).await.unwrap().unwrap();
+    assert!(before.endpoints[0].stamp.socket.is_none(), "it is not there yet");
+
+    let listener = soon(Listener::bind(&endpoint)).await.unwrap();
+    soon(feed.update_endpoints(listener.published())).await.unwrap();
+    let after = soon(client.query_actor("feed")).await.unwrap().unwrap();
+    assert_eq!(after.endpoints, listener.published());
+    assert_eq!(after.epoch, before.epoch);
+    assert_eq!(after.endpoints, feed.endpoints());
+
+    let wildcard = Stamped::bare("/ip4/0.0.0.0/tcp/7".parse().unwrap());
+    let refused = soon(feed.update_endpoints(vec![wildcard])).await;
+    assert!(matches!(refused, Err(RegisterError::Invalid(_))), "{refused:?}");
+    assert_eq!(feed.endpoints(), listener.published());
 }
 
 #[tokio::test]
