@@ -1,1 +1,193 @@
-//! Benchmarks.
+//! What the benchmarks share: a registrar and a bare echo behind the same transports, and a
+//! client that costs as little as one can, so that what is measured is the server.
+//!
+//! The echo answers each frame with a frame as long as the registrar's answer. It does what any
+//! server must, and nothing else: the ratio to it is what a look-up costs.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use endpoints::{Endpoint, Stamped};
+use portal::Heartbeat;
+use registrar::{Clerk, Node, NodeOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use transport::{Listener, Stream, dial};
+use uuid::Uuid;
+use wire::{
+    Frame, FrameReader, Hello, State, encode_body, preface,
+    registrar::{QUERY, Query, REGISTER, Register},
+};
+
+/// The two transports that are measured, with a fresh place for each.
+pub fn transports(folder: &std::path::Path) -> [(&'static str, Endpoint); 2] {
+    let socket = format!("/unix{}/{}.sock", folder.display(), Uuid::new_v4());
+    [("unix", socket.parse().unwrap()), ("tcp", "/ip4/127.0.0.1/tcp/0".parse().unwrap())]
+}
+
+/// A server on the runtime of the caller. It ends when it is dropped.
+pub struct Server {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a registrar.
+    pub async fn registrar(endpoint: &Endpoint) -> (Self, Clerk) {
+        // The client answers no heartbeat.
+        let heartbeat = Heartbeat { interval: Duration::from_secs(3600), misses: 3 };
+        let options = NodeOptions { heartbeat, ..NodeOptions::default() };
+        let node = Node::bind(std::slice::from_ref(endpoint), options).await.unwrap();
+        let (endpoint, clerk) = (node.endpoints().remove(0), node.clerk().clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(node.serve(CancellationToken::new()));
+        (Self { endpoint, tasks }, clerk)
+    }
+
+    /// Starts an echo that answers every frame with `answer`.
+    pub async fn echo(endpoint: &Endpoint, answer: BytesMut) -> Self {
+        let listener = Listener::bind(endpoint).await.unwrap();
+        let endpoint = listener.bound().clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let stream = listener.accept().await.unwrap();
+                connections.spawn(echo(stream, answer.clone()));
+            }
+        });
+        Self { endpoint, tasks }
+    }
+
+    /// Tells whether it still serves.
+    pub fn is_running(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+}
+
+async fn echo(mut stream: Stream, answer: BytesMut) {
+    let (mut reader, mut answers) = (FrameReader::default(), BytesMut::new());
+    while stream.read_buf(reader.buffer()).await.is_ok_and(|read| read > 0) {
+        while reader.next().unwrap().is_some() {
+            answers.extend_from_slice(&answer);
+        }
+        if stream.write_all(&answers).await.is_err() {
+            break;
+        }
+        answers.clear();
+    }
+}
+
+/// A client that sends what is encoded already and counts what comes back.
+pub struct Client {
+    stream: Stream,
+    reader: FrameReader,
+}
+
+impl Client {
+    /// Connects to an echo.
+    pub async fn connect(endpoint: &Endpoint) -> Self {
+        Self { stream: dial(endpoint).await.unwrap(), reader: FrameReader::default() }
+    }
+
+    /// Connects to a registrar, and shakes hands.
+    pub async fn greet(endpoint: &Endpoint) -> Self {
+        let mut client = Self::connect(endpoint).await;
+        let mut greeting = BytesMut::from(&preface::preface()[..]);
+        Frame::Hello(Box::new(Hello::default())).encode(&mut greeting).unwrap();
+        client.stream.write_all(&greeting).await.unwrap();
+        while client.reader.take(preface::PREFACE_BYTES).is_none() {
+            client.stream.read_buf(client.reader.buffer()).await.unwrap();
+        }
+        client.frames(1).await;
+        client
+    }
+
+    /// Sends `requests`, and waits for as many frames as answer them.
+    pub async fn exchange(&mut self, requests: &[u8], answers: usize) {
+        self.stream.write_all(requests).await.unwrap();
+        self.frames(answers).await;
+    }
+
+    /// Sends one request, and returns its answer with the length before it.
+    pub async fn ask(&mut self, request: &[u8]) -> BytesMut {
+        self.stream.write_all(request).await.unwrap();
+        let mut answer = BytesMut::new();
+        loop {
+            if let Some(frame) = self.reader.next().unwrap() {
+                answer.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+                answer.extend_from_slice(&frame);
+                return answer;
+            }
+            self.stream.read_buf(self.reader.buffer()).await.unwrap();
+        }
+    }
+
+    async fn frames(&mut self, mut count: usize) {
+        while count > 0 {
+            while count > 0 && self.reader.next().unwrap().is_some() {
+                count -= 1;
+            }
+            if count > 0 {
+                assert_ne!(self.stream.read_buf(self.reader.buffer()).await.unwrap(), 0);
+            }
+        }
+    }
+}
+
+/// Encodes look-ups, each of another name.
+pub fn lookups(names: impl Iterator<Item = String>) -> BytesMut {
+    calls(names.map(|name| (QUERY, encode_body(&Query { name: &name, all: false }))))
+}
+
+/// Encodes registrations of one instance of each name, as a usual actor makes them: a Unix socket
+/// and a TCP port, both stamped.
+pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
+    let stamp = transport::here().stamp();
+    let stamped = |endpoint: &str| Stamped { endpoint: endpoint.parse().unwrap(), stamp };
+    calls(names.map(|name| {
+        let register = Register {
+            name: name.parse().unwrap(),
+            uuid: Uuid::new_v4(),
+            endpoints: vec![
+                stamped(&format!("/unix/run/market/{name}.sock")),
+                stamped(&format!("/dns4/{name}.market.example/tcp/5555")),
+            ],
+            metadata: Default::default(),
+            state: State::Ready,
+            lease_ms: None,
+        };
+        (REGISTER, encode_body(&register))
+    }))
+}
+
+/// Splits encoded frames into the requests of `depth` frames each.
+pub fn batches(frames: &[u8], depth: usize) -> Vec<BytesMut> {
+    let (mut rest, mut batches, mut count) = (frames, Vec::new(), 0);
+    while rest.has_remaining() {
+        let length = 4 + u32::from_le_bytes(*rest.first_chunk().unwrap()) as usize;
+        if count % depth == 0 {
+            batches.push(BytesMut::new());
+        }
+        batches.last_mut().unwrap().extend_from_slice(&rest[..length]);
+        rest.advance(length);
+        count += 1;
+    }
+    batches
+}
+
+fn calls(bodies: impl Iterator<Item = (&'static str, Vec<u8>)>) -> BytesMut {
+    let mut frames = BytesMut::new();
+    for (at, (method, body)) in bodies.enumerate() {
+        let id = 2 * at as u64;
+        Frame::Call { id, method, body: &body }.encode(&mut frames).unwrap();
+    }
+    frames
+}

@@ -4,10 +4,10 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -49,107 +49,130 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let driver = self.get_mut();
-        let closed = ready!(driver.poll_run(cx));
+        let closed = match driver.run(cx) {
+            Ok(Running) => return Poll::Pending,
+            Err(closed) => closed,
+        };
         driver.shared.end(closed.clone());
         Poll::Ready(closed)
     }
 }
 
+/// The connection goes on, and the task is woken when there is more to do.
+struct Running;
+
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
-    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+    /// Does all that can be done now; fails when the connection is over.
+    fn run(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
+        // What was left behind by the handshake, or by the last time the replies were full.
+        let mut has_more = self.dispatch()?;
+        let mut is_stirred = true;
         loop {
-            let has_more = match self.dispatch() {
-                Ok(has_more) => has_more,
-                Err(closed) => return Poll::Ready(closed),
-            };
+            // A peer that asks and does not read is not listened to until it does.
+            if !has_more && !self.replies.is_full() && self.poll_read(cx)?.is_ready() {
+                has_more = self.dispatch()?;
+                is_stirred = true;
+            }
+            if !is_stirred {
+                return Ok(Running);
+            }
             self.service.pump(cx, &mut self.replies);
-            if let Some(pulse) = &mut self.pulse {
-                match pulse.poll(cx) {
-                    Poll::Ready(Silence::Ping) => self.push(&Frame::Ping { nonce: 0 }),
-                    Poll::Ready(Silence::TooLong(silence)) => {
-                        return Poll::Ready(Closed::Silent(silence));
-                    }
-                    Poll::Pending => {}
-                }
+            self.poll_pulse(cx)?;
+            let is_written = self.poll_write(cx)?.is_ready();
+            if is_written && self.is_closing {
+                return Err(Closed::Here);
             }
-            match self.poll_write(cx) {
-                Poll::Ready(Ok(())) if self.is_closing => return Poll::Ready(Closed::Here),
-                Poll::Ready(Ok(())) if has_more => continue,
-                Poll::Ready(Err(closed)) => return Poll::Ready(closed),
-                // A peer that asks and does not read is not listened to until it does.
-                Poll::Pending if has_more || self.replies.is_full() => return Poll::Pending,
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-            }
-            if let Err(closed) = ready!(self.poll_read(cx)) {
-                return Poll::Ready(closed);
+            is_stirred = is_written && has_more;
+            if is_stirred {
+                has_more = self.dispatch()?;
+            } else if has_more {
+                return Ok(Running);
             }
         }
     }
 
-    /// Writes until there is nothing left to write.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        loop {
-            if self.writing.is_empty() {
-                mem::swap(&mut self.writing, &mut self.replies.bytes);
-                if let Some(reason) = self.shared.take_outbox(cx, &mut self.writing) {
-                    self.is_closing = true;
-                    let goodbye = Frame::Goodbye { reason: &reason };
-                    goodbye.encode(&mut self.writing).expect("a reason is short");
-                }
+    /// Asks a silent peer for a sign of life, and gives up one that gives none.
+    fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
+        match self.pulse.as_mut().map(|it| it.poll(cx)) {
+            Some(Poll::Ready(Silence::TooLong(silence))) => Err(Closed::Silent(silence)),
+            Some(Poll::Ready(Silence::Ping)) => {
+                push(&mut self.replies, &Frame::Ping { nonce: 0 });
+                // The timer runs again, and is to be polled once more to wake this task.
+                self.poll_pulse(cx)
             }
-            if self.writing.is_empty() {
-                return Pin::new(&mut self.io).poll_flush(cx).map_err(Closed::from);
+            Some(Poll::Pending) | None => Ok(()),
+        }
+    }
+
+    /// Writes what there is.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
+        if self.writing.is_empty() {
+            mem::swap(&mut self.writing, &mut self.replies.bytes);
+            if let Some(reason) = self.shared.take_outbox(cx, &mut self.writing) {
+                self.is_closing = true;
+                let goodbye = Frame::Goodbye { reason: &reason };
+                goodbye.encode(&mut self.writing).expect("a reason is short");
             }
-            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.writing)) {
-                Ok(0) => return Poll::Ready(Err(Closed::ByPeer)),
-                Ok(written) => self.writing.advance(written),
-                Err(error) => return Poll::Ready(Err(self.last_words(cx, error.into()))),
+        }
+        while !self.writing.is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, &self.writing) {
+                Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
+                Poll::Ready(Ok(written)) => self.writing.advance(written),
+                Poll::Ready(Err(error)) => return Err(self.last_words(cx, error.into())),
+                Poll::Pending => return Ok(Poll::Pending),
             }
+        }
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(Poll::Ready).map_err(Closed::from),
+            Poll::Pending => Ok(Poll::Pending),
         }
     }
 
     /// Returns why writing failed: the goodbye that the peer left behind, if it did.
     fn last_words(&mut self, cx: &mut Context<'_>, broken: Closed) -> Closed {
-        match self.poll_read(cx).map(|read| read.and_then(|()| self.dispatch())) {
-            Poll::Ready(Err(Closed::Goodbye(reason))) => Closed::Goodbye(reason),
+        match self.poll_read(cx).and_then(|_| self.dispatch()) {
+            Err(Closed::Goodbye(reason)) => Closed::Goodbye(reason),
             _ => broken,
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        match ready!(poll_read_buf(Pin::new(&mut self.io), cx, self.reader.buffer())) {
-            Ok(0) => return Poll::Ready(Err(Closed::ByPeer)),
-            Ok(_) => {}
-            Err(error) => return Poll::Ready(Err(error.into())),
+    /// Reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
+        match poll_read_buf(Pin::new(&mut self.io), cx, self.reader.buffer()) {
+            Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Err(error.into()),
+            Poll::Pending => return Ok(Poll::Pending),
         }
         if let Some(pulse) = &mut self.pulse {
             pulse.hear(Instant::now());
         }
-        Poll::Ready(Ok(()))
+        Ok(Poll::Ready(()))
     }
 
     /// Handles the frames that have arrived, until there are enough replies to be written first.
     /// Tells whether there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
-        while !self.replies.is_full() {
-            let Some(bytes) = self.reader.next().map_err(Closed::Protocol)? else {
+        let Self { reader, replies, service, shared, .. } = self;
+        while !replies.is_full() {
+            let Some(bytes) = reader.peek_frame().map_err(Closed::Protocol)? else {
                 return Ok(false);
             };
-            match Frame::decode(&bytes).map_err(Closed::Protocol)? {
+            match Frame::decode(bytes).map_err(Closed::Protocol)? {
                 Frame::Call { id, method, body } => {
-                    self.service.call(Call { id, method, body }, &mut self.replies);
+                    service.call(Call { id, method, body }, replies);
                 }
-                Frame::Credit { id, items } => self.service.credit(id, items, &mut self.replies),
-                Frame::Cancel { id } => self.service.cancel(id, &mut self.replies),
-                Frame::Return { id, body } => self.shared.finish(id, Ok(bytes.slice_ref(body))),
-                Frame::Error { id, error } => self.shared.finish(id, Err(error)),
+                Frame::Credit { id, items } => service.credit(id, items, replies),
+                Frame::Cancel { id } => service.cancel(id, replies),
+                Frame::Return { id, body } => shared.finish(id, Ok(Bytes::copy_from_slice(body))),
+                Frame::Error { id, error } => shared.finish(id, Err(error)),
                 Frame::Started { id, body } => {
-                    self.shared.deliver(id, Event::Started(bytes.slice_ref(body)))?;
+                    shared.deliver(id, Event::Started(Bytes::copy_from_slice(body)))?;
                 }
                 Frame::Item { id, body } => {
-                    self.shared.deliver(id, Event::Item(bytes.slice_ref(body)))?;
+                    shared.deliver(id, Event::Item(Bytes::copy_from_slice(body)))?;
                 }
-                Frame::Ping { nonce } => self.push(&Frame::Pong { nonce }),
+                Frame::Ping { nonce } => push(replies, &Frame::Pong { nonce }),
                 Frame::Pong { .. } => {}
                 Frame::Goodbye { reason } => return Err(Closed::Goodbye(reason.to_owned())),
                 Frame::Hello(_) => {
@@ -157,13 +180,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                     return Err(Closed::Protocol(WireError::Malformed(why)));
                 }
             }
+            let length = bytes.len();
+            reader.skip_frame(length);
         }
         Ok(true)
     }
+}
 
-    fn push(&mut self, frame: &Frame<'_>) {
-        frame.encode(&mut self.replies.bytes).expect("the frame is short");
-    }
+fn push(replies: &mut Replies, frame: &Frame<'_>) {
+    frame.encode(&mut replies.bytes).expect("the frame is short");
 }
 
 impl<IO, S> Drop for Driver<IO, S> {

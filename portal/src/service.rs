@@ -58,10 +58,13 @@ impl<'a> Call<'a> {
     ///
     /// A [`RemoteError`] for the caller, when they are not what the method takes.
     pub fn args<T: Deserialize<'a>>(&self) -> Result<T, RemoteError> {
-        wire::decode_body(self.body).map_err(|error| {
-            let message = format!("the arguments of `{}` cannot be read: {error}", self.method);
-            RemoteError::new(ErrorKind::Invalid, message)
-        })
+        wire::decode_body(self.body).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Returns the answer to arguments that are not what the method takes.
+    pub fn unreadable(&self, error: &WireError) -> RemoteError {
+        let message = format!("the arguments of `{}` cannot be read: {error}", self.method);
+        RemoteError::new(ErrorKind::Invalid, message)
     }
 
     /// Returns the answer to a method that does not exist.

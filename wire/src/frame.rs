@@ -136,13 +136,11 @@ pub fn encode_return(
     id: CallId,
     write: impl FnOnce(&mut BytesMut),
 ) -> Result<(), WireError> {
+    // Both lengths, the frame's and the body's, are filled in when they are known.
+    let mut head = *b"____\x81\xa6return\x82\xa2id\xcf________\xa4body\xc6____";
+    head[16..24].copy_from_slice(&id.to_be_bytes());
     let start = bytes.len();
-    bytes.put_u32_le(0);
-    bytes.put_slice(b"\x81\xa6return\x82\xa2id");
-    rmp::encode::write_uint(&mut (&mut *bytes).writer(), id)
-        .expect("writing to memory does not fail");
-    // A binary string with a length of 32 bits, which is filled in when it is known.
-    bytes.put_slice(b"\xa4body\xc6\0\0\0\0");
+    bytes.put_slice(&head);
     let body = bytes.len();
     write(bytes);
     let length = (bytes.len() - start - 4) as u64;
@@ -163,8 +161,45 @@ impl<'a> Frame<'a> {
     ///
     /// [`WireError::Malformed`] when the bytes are no frame that this version knows.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
-        decode_body(bytes)
+        match canonical_call(bytes) {
+            Some(call) => Ok(call),
+            None => decode_body(bytes),
+        }
     }
+}
+
+/// Reads a call that is written just as [`Frame::encode`] writes it, which nearly all frames that
+/// a registrar reads are. It takes a tenth of the time of reading any map, fields in any order.
+fn canonical_call(bytes: &[u8]) -> Option<Frame<'_>> {
+    let (id, rest) = uint(bytes.strip_prefix(b"\x81\xa4call\x83\xa2id")?)?;
+    let (method, rest) = short_str(rest.strip_prefix(b"\xa6method")?)?;
+    let (body, rest) = match rest.strip_prefix(b"\xa4body\xc4")?.split_first()? {
+        (length, rest) => rest.split_at_checked(usize::from(*length))?,
+    };
+    rest.is_empty().then_some(Frame::Call { id, method, body })
+}
+
+/// Takes an unsigned number from the beginning of `bytes`.
+fn uint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (marker, rest) = bytes.split_first()?;
+    let width = match marker {
+        0..=0x7f => return Some((u64::from(*marker), rest)),
+        0xcc..=0xcf => 1 << (marker - 0xcc),
+        _ => return None,
+    };
+    let (number, rest) = rest.split_at_checked(width)?;
+    Some((number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)), rest))
+}
+
+/// Takes a text of at most 255 bytes from the beginning of `bytes`.
+pub(crate) fn short_str(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = match bytes.split_first()? {
+        (marker @ 0xa0..=0xbf, rest) => (marker & 0x1f, rest),
+        (0xd9, rest) => rest.split_first().map(|(length, rest)| (*length, rest))?,
+        _ => return None,
+    };
+    let (text, rest) = rest.split_at_checked(usize::from(length))?;
+    Some((str::from_utf8(text).ok()?, rest))
 }
 
 /// Encodes the body of a frame: a MessagePack document with named fields.
@@ -198,6 +233,8 @@ pub enum WireError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -207,6 +244,31 @@ mod tests {
             encode_return(&mut bytes, id, |bytes| bytes.put_slice(b"body")).unwrap();
             assert_eq!(bytes[..4], (bytes.len() as u32 - 4).to_le_bytes());
             assert_eq!(Frame::decode(&bytes[4..]), Ok(Frame::Return { id, body: b"body" }));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn calls_read_the_same_either_way(
+            id in prop_oneof![0..300_u64, any::<u64>()],
+            method in ".{0,40}",
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+            spoilt in any::<(bool, u8, u8)>(),
+        ) {
+            let mut bytes = BytesMut::new();
+            let call = Frame::Call { id, method: &method, body: &body };
+            call.encode(&mut bytes).unwrap();
+            let mut bytes = bytes.split_off(4);
+            prop_assert_eq!(canonical_call(&bytes).is_some(), body.len() < 256);
+            prop_assert_eq!(Frame::decode(&bytes), Ok(call));
+
+            if let (true, at, byte) = spoilt {
+                let at = usize::from(at) % bytes.len();
+                bytes[at] = byte;
+            }
+            if let Some(call) = canonical_call(&bytes) {
+                prop_assert_eq!(decode_body::<Frame>(&bytes), Ok(call));
+            }
         }
     }
 

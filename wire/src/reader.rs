@@ -1,6 +1,6 @@
 //! Finding frames in bytes as they arrive.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::WireError;
 
@@ -65,16 +65,28 @@ impl FrameReader {
     /// [`WireError::TooLong`] as soon as the length of such a frame has arrived.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not fail and go on")]
     pub fn next(&mut self) -> Result<Option<Bytes>, WireError> {
-        let Some(header) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let Some(length) = self.peek_frame()?.map(<[u8]>::len) else { return Ok(None) };
+        self.bytes.advance(4);
+        Ok(self.take(length))
+    }
+
+    /// Returns the next whole frame, without its length, and leaves it where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn peek_frame(&self) -> Result<Option<&[u8]>, WireError> {
+        let Some((header, rest)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*header) as usize;
         if length > self.frame_bytes_max {
             return Err(WireError::TooLong { bytes: length as u64 });
         }
-        if self.bytes.len() < 4 + length {
-            return Ok(None);
-        }
-        let mut frame = self.bytes.split_to(4 + length);
-        Ok(Some(frame.split_off(4).freeze()))
+        Ok(rest.get(..length))
+    }
+
+    /// Leaves out the frame that [`peek_frame`](Self::peek_frame) returned.
+    pub fn skip_frame(&mut self, length: usize) {
+        self.bytes.advance(4 + length);
     }
 }
 

@@ -17,11 +17,15 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, BytesMut};
 use endpoints::{Endpoint, InstanceId, Name, NamePattern, Stamped};
-use rmp::encode::{write_array_len, write_map_len, write_str, write_uint};
+use rmp::encode::{write_array_len, write_uint};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::record::{Epoch, Gone, Record, Revision, State};
+use crate::{
+    WireError, decode_body,
+    frame::short_str,
+    record::{Epoch, Gone, Record, Revision, State},
+};
 
 /// Registers an instance, with all of its endpoints in one step.
 pub const REGISTER: &str = "registrar.register";
@@ -134,6 +138,29 @@ pub struct Query<'a> {
     pub all: bool,
 }
 
+impl<'a> Query<'a> {
+    /// Reads a query, quickly if it is written just as [`encode_body`](crate::encode_body) writes
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when the bytes are no query.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let canonical = || {
+            let (name, rest) = short_str(bytes.strip_prefix(b"\x82\xa4name")?)?;
+            match rest.strip_prefix(b"\xa3all")? {
+                [0xc2] => Some(Self { name, all: false }),
+                [0xc3] => Some(Self { name, all: true }),
+                _ => None,
+            }
+        };
+        match canonical() {
+            Some(query) => Ok(query),
+            None => decode_body(bytes),
+        }
+    }
+}
+
 /// The instances of a name: live ones first, declared ones after them, each newest first; the
 /// first [`RECORDS_MAX`] of them.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
@@ -142,7 +169,7 @@ pub struct Answer {
     pub revision: Revision,
     /// The registrar's clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// How many there are in all.
+    /// How many there are in all, in whatever state.
     pub total: u64,
     /// The instances.
     pub records: Vec<Record>,
@@ -313,27 +340,35 @@ pub fn encode_answer<'a>(
     total: u64,
     records: impl ExactSizeIterator<Item = &'a [u8]>,
 ) {
-    let writer = &mut bytes.writer();
-    let write = || -> Result<(), rmp::encode::ValueWriteError> {
-        write_map_len(writer, 4)?;
-        for (key, value) in [("revision", revision), ("now_ms", now_ms), ("total", total)] {
-            write_str(writer, key)?;
-            write_uint(writer, value)?;
-        }
-        write_str(writer, "records")?;
-        write_array_len(writer, records.len() as u32)?;
-        for record in records {
-            writer.get_mut().put_slice(record);
-        }
-        Ok(())
-    };
-    write().expect("writing to memory does not fail");
+    // Both numbers are far over 32 bits for any real clock, so fixed places lose nothing.
+    let mut head = *b"\x84\xa8revision\xcf________\xa6now_ms\xcf________\xa5total";
+    head[11..19].copy_from_slice(&revision.to_be_bytes());
+    head[27..35].copy_from_slice(&now_ms.to_be_bytes());
+    bytes.put_slice(&head);
+    let mut writer = bytes.writer();
+    write_uint(&mut writer, total).expect("writing to memory does not fail");
+    writer.get_mut().put_slice(b"\xa7records");
+    write_array_len(&mut writer, records.len() as u32).expect("writing to memory does not fail");
+    for record in records {
+        writer.get_mut().put_slice(record);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kept, decode_body, encode_body};
+    use crate::{Kept, encode_body};
+
+    #[test]
+    fn a_query_reads_the_same_either_way() {
+        for (name, all) in [("feed", false), (&"x".repeat(255), true), (&"x".repeat(300), true)] {
+            let query = Query { name, all };
+            assert_eq!(Query::decode(&encode_body(&query)), Ok(query));
+        }
+        let name_alone = encode_body(&BTreeMap::from([("name", "feed")]));
+        assert_eq!(Query::decode(&name_alone), Ok(Query { name: "feed", all: false }));
+        assert!(Query::decode(b"\x82\xa4name\xa4fe").is_err());
+    }
 
     #[test]
     fn an_answer_of_encoded_records_is_the_answer() {
@@ -350,7 +385,7 @@ mod tests {
         };
         let records = vec![record("feed", 1), record("feed", 70_000)];
         let encoded: Vec<_> = records.iter().map(encode_body).collect();
-        let answer = Answer { revision: 9, now_ms: 1_795_000_000_001, total: 2, records };
+        let answer = Answer { revision: 9 << 40, now_ms: 1_795_000_000_001, total: 2, records };
 
         let mut bytes = BytesMut::new();
         let Answer { revision, now_ms, total, .. } = answer;

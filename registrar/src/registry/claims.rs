@@ -1,13 +1,11 @@
 //! The address index: who claims which place.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-};
+use std::hash::BuildHasher;
 
 use endpoints::{Endpoint, KernelId, NetnsId, ProcessId, Stamped, UnixAddress};
+use foldhash::{HashMap, quality::RandomState};
 
-use super::{Key, keys::Keys};
+use super::{Epoch, Key, keys::Keys};
 
 /// A place that only one listener can have. The same text means another place on another host,
 /// so the stamp's part that tells them apart belongs to it.
@@ -47,21 +45,24 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Enters a claim, and returns those who made it before.
-    pub(super) fn insert(&mut self, stamped: &Stamped, key: Key) -> Vec<Key> {
+    /// Enters a claim, and returns the latest of those who made it before.
+    pub(super) fn insert(&mut self, stamped: &Stamped, epoch: Epoch, key: Key) -> Vec<Key> {
         let keys = self.by_hash.entry(self.hasher.hash_one(Claim::of(stamped))).or_default();
-        let before = keys.as_slice().iter().filter(|it| **it != key).copied().collect();
-        keys.push(key);
+        let before = keys.newest_first().filter(|it| *it != key).take(CONTESTED_MAX).collect();
+        keys.insert(epoch, key);
         before
     }
 
-    pub(super) fn remove(&mut self, stamped: &Stamped, key: Key) {
+    pub(super) fn remove(&mut self, stamped: &Stamped, epoch: Epoch) {
         let hash = self.hasher.hash_one(Claim::of(stamped));
         if let Some(keys) = self.by_hash.get_mut(&hash) {
-            keys.remove(key);
-            if keys.as_slice().is_empty() {
+            keys.remove(epoch);
+            if keys.len() == 0 {
                 self.by_hash.remove(&hash);
             }
         }
     }
 }
+
+/// How many older claims a new one contests: one is usual, and each is a look at the endpoint.
+const CONTESTED_MAX: usize = 4;

@@ -1,43 +1,78 @@
-//! A list of keys that is nearly always one key long.
+//! Entries in the order of their registration; nearly always one.
 
-use super::Key;
+use std::collections::BTreeMap;
 
-/// A list of keys. One of a single key takes no memory of its own.
+use super::{Epoch, Key};
+
+/// Entries in the order of their registration. A single one, which is by far the usual case,
+/// takes no memory of its own; of many, any is found and removed in logarithmic time, so that
+/// nobody makes the registry slow by registering the same thing again and again.
 #[derive(Debug, Default)]
 pub(super) enum Keys {
     #[default]
     None,
-    One([Key; 1]),
-    Many(Vec<Key>),
+    One(Epoch, Key),
+    Many(BTreeMap<Epoch, Key>),
 }
 
 impl Keys {
-    pub(super) fn as_slice(&self) -> &[Key] {
+    pub(super) fn len(&self) -> usize {
         match self {
-            Self::None => &[],
-            Self::One(key) => key,
-            Self::Many(keys) => keys,
+            Self::None => 0,
+            Self::One(..) => 1,
+            Self::Many(keys) => keys.len(),
         }
     }
 
-    pub(super) fn push(&mut self, key: Key) {
+    /// Returns the only entry, if it is the only one.
+    pub(super) fn only(&self) -> Option<Key> {
         match self {
-            Self::None => *self = Self::One([key]),
-            Self::One([first]) => *self = Self::Many(vec![*first, key]),
-            Self::Many(keys) => keys.push(key),
+            Self::One(_, key) => Some(*key),
+            Self::None | Self::Many(_) => None,
         }
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
+    /// Goes through the entries, newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = Key> {
+        let many = match self {
+            Self::Many(keys) => Some(keys.values().rev().copied()),
+            Self::None | Self::One(..) => None,
+        };
+        self.only().into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Returns the first entry after an epoch.
+    pub(super) fn after(&self, epoch: Epoch) -> Option<Key> {
         match self {
-            Self::One([only]) if *only == key => *self = Self::None,
+            Self::None => None,
+            Self::One(own, key) => (*own > epoch).then_some(*key),
+            Self::Many(keys) => keys.range(epoch.saturating_add(1)..).next().map(|(_, key)| *key),
+        }
+    }
+
+    pub(super) fn insert(&mut self, epoch: Epoch, key: Key) {
+        match self {
+            Self::None => *self = Self::One(epoch, key),
+            Self::One(first, other) if *first != epoch => {
+                *self = Self::Many(BTreeMap::from([(*first, *other), (epoch, key)]));
+            }
+            Self::One(..) => {}
+            Self::Many(keys) => _ = keys.insert(epoch, key),
+        }
+    }
+
+    pub(super) fn remove(&mut self, epoch: Epoch) {
+        match self {
+            Self::One(own, _) if *own == epoch => *self = Self::None,
             Self::Many(keys) => {
-                keys.retain(|it| *it != key);
-                if let [only] = keys[..] {
-                    *self = Self::One([only]);
+                keys.remove(&epoch);
+                if keys.len() == 1
+                    && let Some((epoch, key)) = keys.pop_first()
+                {
+                    *self = Self::One(epoch, key);
                 }
             }
-            Self::None | Self::One(_) => {}
+            Self::None | Self::One(..) => {}
         }
     }
 }

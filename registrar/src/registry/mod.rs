@@ -10,10 +10,14 @@ mod log;
 mod waiters;
 mod watchers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    iter,
+};
 
 use bytes::{Bytes, BytesMut};
 use endpoints::{Endpoint, InstanceId, Name, Stamped};
+use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use thiserror::Error;
 use uuid::Uuid;
@@ -49,7 +53,7 @@ pub struct Registry {
     next_epoch: Epoch,
     entries: Slab<Entry>,
     by_uuid: HashMap<Uuid, Key>,
-    /// The instances of each name, oldest first.
+    /// The instances of each name.
     by_name: HashMap<Name, Keys>,
     by_epoch: BTreeMap<Epoch, Key>,
     claims: Claims,
@@ -176,7 +180,7 @@ pub struct Outcome {
     /// The answers to those who waited, in the order in which they asked.
     pub woken: Vec<Woken>,
     /// The sessions that have changes to read.
-    pub stirred: Vec<SessionId>,
+    pub stirred: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
     pub contested: Vec<Claimant>,
 }
@@ -303,7 +307,7 @@ impl Registry {
         Ok((Registered { epoch, revision: self.revision }, outcome))
     }
 
-    /// Enters what the registrar's settings declare of an actor.
+    /// Enters what the registrar's settings declare of an actor, before anything is registered.
     pub fn declare(
         &mut self,
         name: Name,
@@ -378,15 +382,21 @@ impl Registry {
 
     /// Appends the encoded [`wire::registrar::Answer`] to a query.
     pub fn answer(&self, name: &str, all: bool, now_ms: u64, bytes: &mut BytesMut) {
-        let wanted = |key: &&Key| all || self.entries[**key].record.state == State::Ready;
-        let keys = self.by_name.get(name).map_or(&[][..], Keys::as_slice);
-        let mut found: Vec<Key> = keys.iter().rev().filter(wanted).copied().collect();
-        // A stable sort: what is declared comes after what lives, each newest first.
-        found.sort_by_key(|key| self.entries[*key].record.kept == Kept::Declared);
-        let total = found.len() as u64;
-        found.truncate(RECORDS_MAX as usize);
-        let encoded = found.iter().map(|key| &*self.entries[*key].encoded);
-        encode_answer(bytes, self.revision, now_ms, total, encoded);
+        let wanted = |key: &Key| all || self.entries[*key].record.state == State::Ready;
+        let encoded = |key: Key| &*self.entries[key].encoded;
+        let Some(keys) = self.by_name.get(name) else {
+            return encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
+        };
+        let total = keys.len() as u64;
+        if let Some(only) = keys.only() {
+            // By far the most names have one instance, and need no list.
+            let found = Some(only).filter(wanted).map(encoded);
+            return encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
+        }
+        // What is declared was entered before anything else, so it comes last.
+        let found = keys.newest_first().filter(wanted).map(encoded);
+        let found: Vec<_> = found.take(RECORDS_MAX as usize).collect();
+        encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
     }
 
     /// Answers a call that waits for a name at once, or keeps it until it can.
@@ -402,8 +412,8 @@ impl Registry {
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> Result<bool, RegistryError> {
-        let keys = self.by_name.get(&name).map_or(&[][..], Keys::as_slice);
-        if keys.iter().any(|key| is_present(&self.entries[*key].record)) {
+        let mut keys = self.by_name.get(&name).into_iter().flat_map(Keys::newest_first);
+        if keys.any(|key| is_present(&self.entries[key].record)) {
             self.answer(name.as_str(), false, now_ms, bytes);
             return Ok(true);
         }
@@ -523,7 +533,7 @@ impl Registry {
     fn attach(&mut self, key: Key, outcome: &mut Outcome) {
         let Entry { record, session, lease_until_ms, .. } = &self.entries[key];
         self.by_uuid.insert(record.uuid, key);
-        self.by_name.entry(record.name.clone()).or_default().push(key);
+        self.by_name.entry(record.name.clone()).or_default().insert(record.epoch, key);
         self.by_epoch.insert(record.epoch, key);
         if let Some(session) = session {
             self.sessions[*session].insert(key);
@@ -539,8 +549,8 @@ impl Registry {
         let Entry { record, session, lease_until_ms, .. } = &self.entries[key];
         self.by_uuid.remove(&record.uuid);
         if let Some(keys) = self.by_name.get_mut(&record.name) {
-            keys.remove(key);
-            if keys.as_slice().is_empty() {
+            keys.remove(record.epoch);
+            if keys.len() == 0 {
                 self.by_name.remove(&record.name);
             }
         }
@@ -554,15 +564,16 @@ impl Registry {
             self.leases.remove(&(*deadline_ms, key));
         }
         for stamped in &record.endpoints {
-            self.claims.remove(stamped, key);
+            self.claims.remove(stamped, record.epoch);
         }
         record.epoch
     }
 
     /// Enters what an entry claims, and notes the older claims to the same.
     fn claim(&mut self, key: Key, outcome: &mut Outcome) {
-        for stamped in &self.entries[key].record.endpoints {
-            for older in self.claims.insert(stamped, key) {
+        let Record { epoch, endpoints, .. } = &self.entries[key].record;
+        for stamped in endpoints {
+            for older in self.claims.insert(stamped, *epoch, key) {
                 let record = &self.entries[older].record;
                 if record.kept == Kept::Declared {
                     continue;
@@ -624,7 +635,7 @@ impl Registry {
         }
         if self.entries[key].record.endpoints != before.endpoints {
             for stamped in &before.endpoints {
-                self.claims.remove(stamped, key);
+                self.claims.remove(stamped, before.epoch);
             }
             self.claim(key, outcome);
         }
@@ -643,7 +654,7 @@ impl Registry {
             return self.remove_all(&[key], Gone::FoundDead, outcome);
         }
         record.endpoints.retain(|it| *it != claimant.stamped);
-        self.claims.remove(&claimant.stamped, key);
+        self.claims.remove(&claimant.stamped, claimant.epoch);
         self.changed(key, now_ms, outcome);
     }
 

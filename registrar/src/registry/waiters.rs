@@ -1,8 +1,9 @@
 //! Calls that wait for a name, in the order in which they asked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use endpoints::Name;
+use foldhash::HashMap;
 use wire::CallId;
 
 use super::SessionId;

@@ -8,12 +8,13 @@
 //! it has yet to reach is not, because the snapshot will show it as it is then.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::Arc,
 };
 
 use endpoints::{Name, NamePattern};
+use foldhash::HashMap;
 use slab::Slab;
 use wire::{CallId, Epoch, Revision, encode_body, registrar::Change};
 
@@ -141,7 +142,7 @@ impl Watchers {
         &mut self,
         logged: &Arc<Logged>,
         known: Epoch,
-        stirred: &mut Vec<SessionId>,
+        stirred: &mut BTreeSet<SessionId>,
     ) {
         let named = self.by_name.get(&logged.name).into_iter().flatten();
         for at in named.chain(&self.patterns) {
@@ -155,9 +156,7 @@ impl Watchers {
                 continue;
             }
             watcher.push(logged);
-            if !stirred.contains(&watcher.session) {
-                stirred.push(watcher.session);
-            }
+            stirred.insert(watcher.session);
         }
     }
 
@@ -228,11 +227,9 @@ impl Watcher {
 
     /// Finds the next record of a snapshot.
     fn next(&self, source: &Source<'_>, up_to: Epoch, scanned: &mut usize) -> Next {
-        let epoch_of = |key: &Key| source.entries[*key].record.epoch;
         if let Some(name) = &self.name {
-            let keys = source.by_name.get(name).map_or(&[][..], Keys::as_slice);
-            let first = keys.partition_point(|key| epoch_of(key) <= up_to);
-            return keys.get(first).map_or(Next::End, |key| Next::Record(*key));
+            let next = source.by_name.get(name).and_then(|keys| keys.after(up_to));
+            return next.map_or(Next::End, Next::Record);
         }
         for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
             if self.pattern.matches(source.entries[*key].record.name.as_str()) {
