@@ -137,7 +137,8 @@ pub(crate) enum Scope {
 pub struct Found {
     /// The instances, each once.
     pub records: Vec<Record>,
-    /// How many there are in all, at the least: a registrar answers with the first 256 of a name.
+    /// How many there are in all, in whatever state, at the least: a registrar answers with the
+    /// first 256 of a name.
     pub total: u64,
     /// The registrars' clock, in milliseconds since 1970; the latest of several.
     pub now_ms: u64,
