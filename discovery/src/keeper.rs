@@ -98,7 +98,7 @@ impl Keeper {
         if matches!(error, LinkError::ClientClosed) {
             part(&line, &mut driver, "the client is done").await;
         } else {
-            tracing::warn!(target: "callsign", %registrar, error = %Chain(&error), "lost");
+            tracing::info!(target: "callsign", %registrar, error = %Chain(&error), "lost");
         }
         hub.release(self.index, line.registrar, Arc::new(error));
     }
