@@ -69,10 +69,20 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     Check(commands::check::Args),
     Completions(commands::completions::Args),
+    Connect(commands::connect::Args),
     Demo(commands::demo::Args),
+    Find(commands::find::Args),
+    Ls(commands::ls::Args),
     Man(commands::man::Args),
+    Register(commands::register::Args),
     Registrar(commands::registrar::Args),
+    Renew(commands::renew::Args),
+    Resolve(commands::resolve::Args),
     Schema(commands::schema::Args),
+    Status(commands::status::Args),
+    Unregister(commands::unregister::Args),
+    Wait(commands::wait::Args),
+    Watch(commands::watch::Args),
 }
 
 /// What this program is called.

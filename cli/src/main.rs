@@ -6,7 +6,12 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod found;
+mod notice;
 mod output;
+mod pick;
+mod portrait;
+mod seen;
 mod signals;
 
 use std::process::ExitCode;

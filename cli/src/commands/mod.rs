@@ -2,10 +2,20 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod connect;
 pub(crate) mod demo;
+pub(crate) mod find;
+pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod register;
 pub(crate) mod registrar;
+pub(crate) mod renew;
+pub(crate) mod resolve;
 pub(crate) mod schema;
+pub(crate) mod status;
+pub(crate) mod unregister;
+pub(crate) mod wait;
+pub(crate) mod watch;
 
 use crate::{
     args::Command,
@@ -18,9 +28,19 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<Exit, Fai
     match command {
         Command::Check(args) => check::run(args, context).await,
         Command::Completions(args) => completions::run(args, context).await,
+        Command::Connect(args) => connect::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
+        Command::Find(args) => find::run(args, context).await,
+        Command::Ls(args) => ls::run(args, context).await,
         Command::Man(args) => man::run(args, context).await,
+        Command::Register(args) => register::run(args, context).await,
         Command::Registrar(args) => registrar::run(args, context).await,
+        Command::Renew(args) => renew::run(args, context).await,
+        Command::Resolve(args) => resolve::run(args, context).await,
         Command::Schema(args) => schema::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Unregister(args) => unregister::run(args, context).await,
+        Command::Wait(args) => wait::run(args, context).await,
+        Command::Watch(args) => watch::run(args, context).await,
     }
 }

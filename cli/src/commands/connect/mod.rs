@@ -1,0 +1,53 @@
+//! `callsign connect`: standard input and output, joined to an actor.
+
+mod relay;
+
+use anyhow::anyhow;
+
+use self::relay::{Broken, relay, standard_input};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    found::{self, not_ready},
+    notice::note,
+};
+
+/// Join standard input and output to an actor, over the nearest transport
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | callsign connect web
+  callsign connect web -v              says over what it has connected
+  callsign connect log > today.log
+
+The end of the input is passed on, and what the actor still sends is still printed;
+it ends when the actor closes. Where the nearest endpoint does not answer, the next is
+tried. It ends with 1 if there is no such actor, or none answers.")]
+pub(crate) struct Args {
+    /// The actor's name
+    name: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let name = found::name(&args.name)?;
+    let client = context.client().await?;
+    let Some(connection) = client.find_actor(name.as_str()).await? else {
+        let found = client.query_ready(name.as_str()).await?;
+        return Err(not_ready(&client, &name, &found).await);
+    };
+    // The conversation may last, and the registrar has nothing more to do with it.
+    client.close().await;
+    if context.global.verbose > 0 {
+        let instance = connection.record.instance();
+        note(context, format_args!("connected to {instance}:\n{}", connection.explanation));
+    }
+    let input = standard_input().map_err(Failure::usage)?;
+    match relay(connection.stream, input, tokio::io::stdout()).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(Broken::Output(error)) => Err(Failure::output(error)),
+        Err(Broken::Actor(error)) => {
+            let what = anyhow!("the connection to `{name}` broke");
+            Err(Failure::not_found(anyhow::Error::new(error).context(what)))
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Carrying bytes both ways until the actor has nothing more to say.
+
+use std::{
+    io::{self, Read},
+    thread,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    sync::mpsc,
+};
+
+/// Carries `input` to an actor, and what the actor says to `output`. The end of the input closes
+/// that direction alone; the end of what the actor says is the end of all.
+///
+/// # Errors
+///
+/// [`Broken`] says which side failed. What the actor had said before is written all the same.
+pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
+    actor: S,
+    mut input: mpsc::Receiver<Vec<u8>>,
+    mut output: impl AsyncWrite + Unpin,
+) -> Result<(), Broken> {
+    let (mut from_actor, mut to_actor) = split(actor);
+    let send = async {
+        while let Some(bytes) = input.recv().await {
+            to_actor.write_all(&bytes).await?;
+        }
+        to_actor.shutdown().await
+    };
+    let receive = async {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let count = from_actor.read(&mut buffer).await.map_err(Broken::Actor)?;
+            if count == 0 {
+                return Ok(());
+            }
+            output.write_all(&buffer[..count]).await.map_err(Broken::Output)?;
+            output.flush().await.map_err(Broken::Output)?;
+        }
+    };
+    tokio::pin!(receive);
+    tokio::select! {
+        received = &mut receive => received,
+        sent = send => {
+            // An actor that takes nothing more may still have something to say.
+            if let Err(error) = sent {
+                tracing::debug!(%error, "the actor takes no more input");
+            }
+            receive.await
+        }
+    }
+}
+
+/// Which side of a relay failed.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The connection to the actor.
+    Actor(io::Error),
+    /// The output.
+    Output(io::Error),
+}
+
+/// Reads standard input on a thread of its own, until it ends or nobody wants more.
+///
+/// A read that waits for a terminal cannot be taken back, and a runtime would wait for it when
+/// it shuts down. This thread is left alone instead, and goes with the process.
+pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let read = move || {
+        let mut input = io::stdin().lock();
+        loop {
+            let mut chunk = vec![0; CHUNK_BYTES];
+            match input.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(count) => chunk.truncate(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "standard input cannot be read");
+                    return;
+                }
+            }
+            if sender.blocking_send(chunk).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("input".to_owned()).spawn(read)?;
+    Ok(receiver)
+}
+
+/// How much is read at once: what a pipe of the kernel holds.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How many chunks of input are read ahead of what the actor has taken: one is on its way, and
+/// one ready to follow.
+const CHUNKS_AHEAD: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// Bytes of all values, more than fits any buffer.
+    fn plenty() -> Vec<u8> {
+        (0..1_000_000_u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    }
+
+    fn input(
+        chunks: impl IntoIterator<Item = Vec<u8>>,
+    ) -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>) {
+        let chunks: Vec<_> = chunks.into_iter().collect();
+        let (sender, receiver) = mpsc::channel(chunks.len().max(1));
+        for chunk in chunks {
+            sender.try_send(chunk).unwrap();
+        }
+        (sender, receiver)
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_input_is_passed_on_and_the_answer_still_comes() {
+        let (near, mut far) = duplex(1000);
+        let (sender, receiver) = input(plenty().chunks(70_000).map(<[u8]>::to_vec));
+        drop(sender);
+        // The actor speaks only when it has heard all.
+        let actor = async move {
+            let mut heard = Vec::new();
+            far.read_to_end(&mut heard).await.unwrap();
+            far.write_all(&heard).await.unwrap();
+        };
+        let mut output = Vec::new();
+        let (relayed, ()) = tokio::join!(relay(near, receiver, &mut output), actor);
+        relayed.unwrap();
+        assert_eq!(output, plenty());
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_the_actor_though_the_input_goes_on() {
+        let (near, mut far) = duplex(1000);
+        let (_sender, receiver) = input([]);
+        let actor = async move {
+            far.write_all(b"bye").await.unwrap();
+            drop(far);
+        };
+        let mut output = Vec::new();
+        let (relayed, ()) = tokio::join!(relay(near, receiver, &mut output), actor);
+        relayed.unwrap();
+        assert_eq!(output, b"bye");
+    }
+
+    #[tokio::test]
+    async fn an_output_that_is_gone_ends_it() {
+        let (near, mut far) = duplex(1000);
+        let (_sender, receiver) = input([]);
+        let (output, reader) = duplex(1000);
+        drop(reader);
+        far.write_all(b"hello").await.unwrap();
+        let error = relay(near, receiver, output).await.unwrap_err();
+        assert!(matches!(error, Broken::Output(_)), "{error:?}");
+    }
+}

@@ -1,0 +1,81 @@
+//! `callsign find`: where an actor is.
+
+use discovery::explain;
+use wire::Record;
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    found::{self, not_ready, out_of_reach},
+    notice::warn_unanswered,
+    portrait::portrait,
+    seen::Seen,
+};
+
+/// Show where an actor is: its nearest endpoint, and what is known of it
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign find web                  the nearest endpoint of `web`, and its record
+  callsign find web | head -n1       the endpoint alone
+  callsign find web --all            every instance of it
+  callsign find web --json | jq -r .nearest
+
+It ends with 1 if there is no such actor, or none of its endpoints can be reached
+from here.")]
+pub(crate) struct Args {
+    /// The actor's name
+    name: String,
+    /// Show every instance, also one that is starting, draining or out of reach
+    #[arg(short, long)]
+    all: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let name = found::name(&args.name)?;
+    let client = context.client().await?;
+    let found = match args.all {
+        true => client.query_all(name.as_str()).await?,
+        false => client.query_ready(name.as_str()).await?,
+    };
+    warn_unanswered(context, &found.unanswered);
+    if found.records.is_empty() {
+        return Err(not_ready(&client, &name, &found).await);
+    }
+    if args.all {
+        return show_all(context, &Seen::all_from_here(&found.records), found.now_ms);
+    }
+    match nearest(&found.records) {
+        Some(record) => show(context, record, found.now_ms),
+        None => Err(out_of_reach(&name, &Seen::all_from_here(&found.records))),
+    }
+}
+
+/// Shows one record. `now_ms` is the registrar's clock.
+pub(super) fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure> {
+    let seen = Seen::from_here(record);
+    if context.json {
+        context.print_json(&seen.to_json(Some(now_ms)))?;
+    } else {
+        context.print(portrait(&seen, now_ms))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Returns the record that has the nearest endpoint, the preferred one of equals.
+pub(super) fn nearest(records: &[Record]) -> Option<&Record> {
+    let explanation = explain(records, &transport::here(), &transport::look);
+    let nearest = explanation.candidates.first().filter(|it| it.verdict.is_ok())?;
+    records.iter().find(|it| it.uuid == nearest.instance.uuid)
+}
+
+fn show_all(context: &Context, seen: &[Seen<'_>], now_ms: u64) -> Result<Exit, Failure> {
+    if context.json {
+        let records: Vec<_> = seen.iter().map(|it| it.to_json(Some(now_ms))).collect();
+        context.print_json(&records)?;
+        return Ok(Exit::Done);
+    }
+    let portraits: Vec<_> = seen.iter().map(|it| portrait(it, now_ms)).collect();
+    context.print(portraits.join("\n"))?;
+    Ok(Exit::Done)
+}

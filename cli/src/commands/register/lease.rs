@@ -1,0 +1,91 @@
+//! A registration that lives by a lease: made, or renewed by the same words that made it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use discovery::{Client, Faults, LinkError, RegisterError, RequestError};
+use endpoints::{Endpoint, InstanceId};
+use wire::{ErrorKind, Kept, Record};
+
+use super::{Plan, presence::lacks_socket, told::tell};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    notice::{note, warn},
+    seen::short_uuid,
+};
+
+/// Renews the lease of the instance that is meant, or registers a new one.
+pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
+    for missing in plan.stamped().into_iter().filter(lacks_socket) {
+        let endpoint = missing.endpoint;
+        warn(
+            context,
+            format_args!("nothing is at {endpoint} yet; register again when it is there"),
+        );
+    }
+    let renewed = renew(plan, &client).await?;
+    let is_renewed = renewed.is_some();
+    let instance = match renewed {
+        Some(instance) => instance,
+        None => client.register(plan.registration()).await?.leave(),
+    };
+    client.close().await;
+    tell(context, plan, &instance, is_renewed)?;
+    if !context.json {
+        note(
+            context,
+            format_args!("renew it in time: callsign renew {}", short_uuid(&instance.uuid)),
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// Renews a lease of the same actor at the same endpoints, if this user has one.
+async fn renew(plan: &Plan, client: &Client) -> Result<Option<InstanceId>, Failure> {
+    let found = client.query_all(plan.name.as_str()).await?;
+    for record in found.records.iter().filter(|it| is_meant(plan, it)) {
+        if says_the_same(plan, record) {
+            match client.renew(record.uuid).await {
+                Ok(()) => return Ok(Some(record.instance())),
+                // It has run out since, or belongs to somebody else.
+                Err(RequestError::NotFound) => continue,
+                Err(RequestError::Refused(faults)) if is_denied(&faults) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match client.register(plan.registration().uuid(record.uuid)).await {
+            Ok(registered) => return Ok(Some(registered.leave())),
+            Err(RegisterError::Refused(faults)) if is_denied(&faults) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Tells whether a record is what an earlier registration of the same words has left.
+fn is_meant(plan: &Plan, record: &Record) -> bool {
+    let theirs: HashSet<_> = record.endpoints.iter().map(|it| &it.endpoint).collect();
+    let ours: HashSet<&Endpoint> = plan.endpoints.iter().collect();
+    matches!(record.kept, Kept::Lease { .. }) && theirs == ours
+}
+
+/// Tells whether a record says all that is to be said, so that only its time is to begin anew.
+fn says_the_same(plan: &Plan, record: &Record) -> bool {
+    let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
+    let ttl_ms = plan.ttl.map(|it| it.as_millis());
+    let theirs_ms = match record.kept {
+        Kept::Lease { ttl_ms } => Some(u128::from(ttl_ms)),
+        Kept::Session | Kept::Declared => None,
+    };
+    let stamped = plan.stamped();
+    ttl_ms == theirs_ms
+        && metadata == record.metadata
+        && plan.state == record.state
+        && stamped.iter().all(|it| record.endpoints.contains(it))
+}
+
+fn is_denied(faults: &Faults) -> bool {
+    faults.0.iter().any(
+        |it| matches!(&*it.error, LinkError::Refused(error) if error.kind == ErrorKind::Denied),
+    )
+}

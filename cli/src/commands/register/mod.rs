@@ -1,0 +1,177 @@
+//! `callsign register`: makes an actor of any program, of a socket, or of a place that is kept by
+//! a lease.
+
+mod lease;
+mod plan;
+mod presence;
+mod program;
+mod told;
+
+use std::{ffi::OsString, pin::pin, process::ExitStatus, time::Duration};
+
+use clap::ValueEnum;
+use discovery::{Client, Registered};
+use tokio::time::timeout;
+
+use self::{
+    plan::Plan,
+    presence::{follow, lacks_socket},
+    program::{Happening, Program, exit_of},
+    told::tell,
+};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    notice::{note, warn, warn_unanswered, with_causes},
+    signals::Signals,
+};
+
+/// Register an actor: a program that is started here, or one that runs already
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign register web /ip4/127.0.0.1/tcp/8000 -- python3 -m http.server 8000
+  callsign register feed /unix/run/feed.sock --meta desk=rates -- ./feed
+  callsign register clock /unix/run/clock.sock --ttl 30s
+  callsign register feed --config market.toml -- ./feed
+
+With a command, that is started, and registered as starting; when one of its endpoints
+answers, it is ready. It is known for as long as it runs: when it ends, so does this,
+with the same exit code; and when this is killed, so is the program.
+
+Without a command, the actor is known until this is ended with Ctrl-C; with `--ttl`,
+this returns at once, and the actor is known for that long. The same line again
+renews that lease.")]
+pub(crate) struct Args {
+    /// What the actor is called
+    name: String,
+    /// Where it listens; if none is given, where the settings file says that it does
+    #[arg(value_name = "ENDPOINT")]
+    endpoints: Vec<String>,
+    /// Keep it for this long after each renewal, as in `30s`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// Say something else of it; may be given several times
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = plan::key_value)]
+    metadata: Vec<(String, String)>,
+    /// Say that it is in this state, instead of finding out whether it answers
+    #[arg(long)]
+    state: Option<State>,
+    /// The program to start, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// What may be said of an actor when it is registered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum State {
+    /// It can be connected to
+    Ready,
+    /// It runs, and does not listen yet
+    Starting,
+}
+
+impl From<State> for wire::State {
+    fn from(state: State) -> Self {
+        match state {
+            State::Ready => Self::Ready,
+            State::Starting => Self::Starting,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let plan = Plan::make(&args, context)?;
+    let client = context.client().await?;
+    match (&args.command[..], args.ttl) {
+        ([], Some(_)) => lease::run(&plan, client, context).await,
+        ([], None) => hold(&plan, client, context).await,
+        (command, _) => run_program(&plan, command, client, context).await,
+    }
+}
+
+/// Keeps an actor registered until somebody has had enough.
+async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
+    let mut signals = Signals::new()?;
+    let registered = client.register(plan.registration()).await?;
+    tell(context, plan, registered.instance(), false)?;
+    warn_unanswered(context, &registered.missing());
+    note(context, "it is known until this ends; Ctrl-C ends it");
+    for missing in registered.endpoints().into_iter().filter(lacks_socket) {
+        warn(context, format_args!("nothing is at {} yet", missing.endpoint));
+    }
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        never = follow(&registered, plan.awaits_answer, &client, context) => match never {},
+    }
+    part(registered, client).await;
+    Ok(Exit::Done)
+}
+
+/// Runs a program that is known for as long as it runs.
+async fn run_program(
+    plan: &Plan,
+    command: &[OsString],
+    client: Client,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    // It is registered before it is started: a registration that is refused starts nothing.
+    let registered = client.register(plan.registration()).await?;
+    if context.json {
+        tell(context, plan, registered.instance(), false)?;
+    }
+    warn_unanswered(context, &registered.missing());
+    let ended = match Program::start(command) {
+        Ok(program) => watch_over(program, &registered, plan, &client, context).await,
+        Err(failure) => Err(failure),
+    };
+    part(registered, client).await;
+    ended.map(exit_of)
+}
+
+/// Keeps a registration in step with a program, until that has ended.
+async fn watch_over(
+    mut program: Program,
+    registered: &Registered,
+    plan: &Plan,
+    client: &Client,
+    context: &Context,
+) -> Result<ExitStatus, Failure> {
+    let mut following = pin!(follow(registered, plan.awaits_answer, client, context));
+    let mut draining = pin!(registered.set_state(wire::State::Draining));
+    let mut is_terminated = false;
+    let mut is_noted = false;
+    loop {
+        tokio::select! {
+            biased;
+            happening = program.next() => match happening? {
+                Happening::Ended(status) => return Ok(status),
+                Happening::Terminated => is_terminated = true,
+            },
+            never = &mut following, if !is_terminated => match never {},
+            noted = &mut draining, if is_terminated && !is_noted => {
+                is_noted = true;
+                if let Err(error) = noted {
+                    tracing::debug!(error = with_causes(&error), "nobody notes that it ends");
+                }
+            }
+        }
+    }
+}
+
+/// Takes an actor out of the registry, and says goodbye. A registrar that hangs is not waited for
+/// any longer than a person would wait.
+async fn part(registered: Registered, client: Client) {
+    let parting = async {
+        registered.unregister().await;
+        client.close().await;
+    };
+    if timeout(PARTING_TIMEOUT, parting).await.is_err() {
+        tracing::warn!("a registrar takes no note that the actor is gone");
+    }
+}
+
+/// How long the registrars have to take note that an actor is gone. The end of the connection
+/// tells them too.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,166 @@
+//! What is to be registered, before anybody is asked.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use config::Faults;
+use discovery::Registration;
+use endpoints::{Endpoint, Name, Stamped};
+use transport::{expand, here, stamp};
+use wire::State;
+
+use super::Args;
+use crate::{context::Context, failure::Failure, found, output::faults};
+
+/// What is to be registered.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) name: Name,
+    /// Where the actor listens; all of them can be dialed.
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) metadata: Vec<(String, String)>,
+    /// What is said of its state at first.
+    pub(super) state: State,
+    /// Whether it is for this program to find out when the actor is ready.
+    pub(super) awaits_answer: bool,
+    pub(super) ttl: Option<Duration>,
+}
+
+impl Plan {
+    pub(super) fn make(args: &Args, context: &Context) -> Result<Self, Failure> {
+        let name = found::name(&args.name)?;
+        let written = match args.endpoints[..] {
+            [] => of_settings(&name, context)?,
+            _ => read(&args.endpoints)?,
+        };
+        let endpoints = to_publish(&written)?;
+        let said = args.state.map(State::from);
+        let has_command = !args.command.is_empty();
+        Ok(Self {
+            name,
+            endpoints,
+            metadata: args.metadata.clone(),
+            state: said.unwrap_or(if has_command { State::Starting } else { State::Ready }),
+            awaits_answer: has_command && said.is_none(),
+            ttl: args.ttl,
+        })
+    }
+
+    /// Returns the registration of a new instance, its endpoints stamped as they are now.
+    pub(super) fn registration(&self) -> Registration {
+        let mut registration =
+            Registration::new(self.name.as_str()).endpoints(self.stamped()).state(self.state);
+        for (key, value) in &self.metadata {
+            registration = registration.metadata(key, value);
+        }
+        match self.ttl {
+            Some(ttl) => registration.lease(ttl),
+            None => registration,
+        }
+    }
+
+    pub(super) fn stamped(&self) -> Vec<Stamped> {
+        let stamped = |it: &Endpoint| Stamped { endpoint: it.clone(), stamp: stamp(it) };
+        self.endpoints.iter().map(stamped).collect()
+    }
+}
+
+/// Reads `KEY=VALUE`.
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("there is no key before `=`".to_owned()),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(format!("there is no `=` in it: write {text}=<value>")),
+    }
+}
+
+/// Reads endpoints that were typed, and tells everything that is wrong with them.
+fn read(texts: &[String]) -> Result<Vec<Endpoint>, Failure> {
+    let (mut endpoints, mut wrong) = (Vec::new(), Vec::new());
+    for text in texts {
+        match text.parse() {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(error) => wrong.push(faults::of_argument("ENDPOINT", &error)),
+        }
+    }
+    if wrong.is_empty() { Ok(endpoints) } else { Err(Faults(wrong).into()) }
+}
+
+/// Takes the endpoints that the settings file gives an actor.
+fn of_settings(name: &Name, context: &Context) -> Result<Vec<Endpoint>, Failure> {
+    let settings = context.settings()?;
+    let (error, remedy) = match settings.network.get(name.as_str()) {
+        Some([]) => (anyhow!("`{name}` has no endpoint in the settings file"), "give it one there"),
+        Some(endpoints) => return Ok(endpoints.to_vec()),
+        None if !settings.network.is_empty() => {
+            (anyhow!("[network] of the settings file names no actor `{name}`"), "add it there")
+        }
+        None => {
+            (anyhow!("where does `{name}` listen?"), "name a settings file that says so: --config")
+        }
+    };
+    Err(Failure::usage(error)
+        .hint(format!("say so: callsign register {name} /ip4/127.0.0.1/tcp/8000 …"))
+        .hint(format!("or {remedy}")))
+}
+
+/// Returns where others dial what is bound: a wildcard address becomes those of this host.
+fn to_publish(bound: &[Endpoint]) -> Result<Vec<Endpoint>, Failure> {
+    let interfaces = here().interfaces;
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for bound in bound {
+        match bound {
+            Endpoint::Tcp(tcp) if tcp.port == 0 => {
+                let error = anyhow!("`{bound}` does not say which port the actor listens at");
+                return Err(Failure::usage(error).hint("give the actor a port, and name it here"));
+            }
+            Endpoint::Memory(_) => {
+                let error = anyhow!("`{bound}` is known only within the process that binds it");
+                return Err(Failure::usage(error));
+            }
+            _ => {}
+        }
+        for endpoint in expand(bound, &interfaces) {
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+    }
+    Ok(endpoints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_a_key_and_a_value() {
+        let check = |text: &str, expected: Result<(&str, &str), &str>| {
+            let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            assert_eq!(key_value(text), expected.map_err(str::to_owned));
+        };
+        check("desk=rates", Ok(("desk", "rates")));
+        check("url=a=b", Ok(("url", "a=b")));
+        check("empty=", Ok(("empty", "")));
+        check("=x", Err("there is no key before `=`"));
+        check("desk", Err("there is no `=` in it: write desk=<value>"));
+    }
+
+    #[test]
+    fn what_cannot_be_dialed_is_not_published() {
+        let check = |text: &str, expected: &str| {
+            let failure = to_publish(&[text.parse().unwrap()]).unwrap_err();
+            assert_eq!(failure.error.to_string(), expected);
+        };
+        check(
+            "/ip4/127.0.0.1/tcp/0",
+            "`/ip4/127.0.0.1/tcp/0` does not say which port the actor listens at",
+        );
+        check("/memory/7", "`/memory/7` is known only within the process that binds it");
+
+        let wildcard = ["/ip4/0.0.0.0/tcp/7", "/ip4/127.0.0.1/tcp/7"].map(|it| it.parse().unwrap());
+        let published = to_publish(&wildcard).unwrap();
+        assert!(published.contains(&wildcard[1]), "{published:?}");
+        assert!(!published.contains(&wildcard[0]), "{published:?}");
+    }
+}

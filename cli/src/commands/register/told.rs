@@ -1,0 +1,49 @@
+//! What is printed of a registration.
+
+use endpoints::{Endpoint, InstanceId};
+use serde::Serialize;
+use uuid::Uuid;
+use wire::State;
+
+use super::Plan;
+use crate::{context::Context, failure::Failure, seen::KeptJson};
+
+/// Prints which instance is registered, and for how long.
+pub(super) fn tell(
+    context: &Context,
+    plan: &Plan,
+    instance: &InstanceId,
+    is_renewed: bool,
+) -> Result<(), Failure> {
+    if context.json {
+        return context.print_json(&RegisteredJson {
+            name: instance.name.as_str(),
+            uuid: instance.uuid,
+            renewed: is_renewed,
+            kept: if plan.ttl.is_some() { KeptJson::Lease } else { KeptJson::Session },
+            ttl_ms: plan.ttl.map(|it| it.as_millis() as u64),
+            state: plan.state,
+            endpoints: &plan.endpoints,
+        });
+    }
+    let what = if is_renewed { "renewed" } else { "registered" };
+    match plan.ttl {
+        Some(ttl) => {
+            let ttl = humantime::format_duration(ttl);
+            context.print_line(format_args!("{what} {instance} for {ttl}"))
+        }
+        None => context.print_line(format_args!("{what} {instance}")),
+    }
+}
+
+/// A registration for programs, as `docs/json.md` describes it.
+#[derive(Debug, Serialize)]
+struct RegisteredJson<'a> {
+    name: &'a str,
+    uuid: Uuid,
+    renewed: bool,
+    kept: KeptJson,
+    ttl_ms: Option<u64>,
+    state: State,
+    endpoints: &'a [Endpoint],
+}

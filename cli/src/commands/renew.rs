@@ -1,0 +1,73 @@
+//! `callsign renew`: a lease begins anew.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde::Serialize;
+use uuid::Uuid;
+use wire::{Kept, Record};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    pick::{Target, only_one},
+};
+
+/// Renew the lease of an instance
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign renew clock               the only lease of `clock`
+  callsign renew 3f2a91c0            the instance whose UUID begins with 3f2a91c0
+
+The lease then lasts for as long again as it did when it was registered, from now on.
+To change how long, register again with another `--ttl`.")]
+pub(crate) struct Args {
+    /// A name, or the first digits of an instance's UUID
+    #[arg(value_name = "NAME|INSTANCE")]
+    target: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let target = Target::read(&args.target)?;
+    let client = context.client().await?;
+    let (leases, others): (Vec<_>, Vec<_>) =
+        target.look_up(&client).await?.into_iter().partition(|it| ttl_ms(it).is_some());
+    if leases.is_empty() {
+        return Err(no_lease(&others));
+    }
+    let record = only_one(leases, "renew")?;
+    let ttl_ms = ttl_ms(&record).expect("it was chosen for its lease");
+    client.renew(record.uuid).await?;
+    if context.json {
+        let renewed = RenewedJson { name: record.name.as_str(), uuid: record.uuid, ttl_ms };
+        context.print_json(&renewed)?;
+    } else {
+        let ttl = humantime::format_duration(Duration::from_millis(ttl_ms));
+        context.print_line(format_args!("renewed {} for {ttl}", record.instance()))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn ttl_ms(record: &Record) -> Option<u64> {
+    match record.kept {
+        Kept::Lease { ttl_ms } => Some(ttl_ms),
+        Kept::Session | Kept::Declared => None,
+    }
+}
+
+fn no_lease(records: &[Record]) -> Failure {
+    let record = records.first().expect("a look-up that finds nothing fails");
+    let why = match record.kept {
+        Kept::Declared => "it is declared in the registrar's settings, for as long as that runs",
+        Kept::Session | Kept::Lease { .. } => "its registrant keeps it by a session",
+    };
+    Failure::not_found(anyhow!("{} has no lease to renew: {why}", record.instance()))
+}
+
+#[derive(Debug, Serialize)]
+struct RenewedJson<'a> {
+    name: &'a str,
+    uuid: Uuid,
+    ttl_ms: u64,
+}

@@ -1,0 +1,243 @@
+//! `callsign resolve`: the candidates of a name, in the order in which they would be dialed.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use discovery::{Candidate, Explanation, Outcome, Resolve, TableSource, explain, probe};
+use endpoints::{Endpoint, EndpointTable, Locality, Name};
+use serde::Serialize;
+use uuid::Uuid;
+use wire::{Epoch, Record, State};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    found::{self, not_ready, out_of_reach},
+    notice::{note, warn_unanswered, with_causes},
+    output::{Table, brief},
+    seen::{KeptJson, LeftOutJson, Seen, short_uuid},
+};
+
+/// Show which endpoints would be dialed, and in which order
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign resolve web                     what is within reach, nearest first
+  callsign resolve web --explain           also what is left out, and why
+  callsign resolve web --explain --probe   also whether each answers, and how fast
+  callsign resolve web --config market.toml
+
+Nothing is dialed without `--probe`, which connects to each endpoint within reach and
+closes at once. Where no registrar answers, the tables of a settings file are asked.
+It ends with 1 if nothing is within reach or, with `--probe`, nothing answers.")]
+pub(crate) struct Args {
+    /// The actor's name
+    name: String,
+    /// Show every endpoint of every instance, with the reason if it is left out
+    #[arg(long)]
+    explain: bool,
+    /// Dial what is within reach, and show how long that takes
+    #[arg(long)]
+    probe: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let name = found::name(&args.name)?;
+    let (source, records) = records(context, &name, args.explain).await?;
+    // What is starting or draining is not dialed, only shown.
+    let (ready, others): (Vec<_>, Vec<_>) =
+        records.into_iter().partition(|it| it.state == State::Ready);
+    let explanation = match args.probe {
+        true => probe(&ready, &context.client_options().dial).await,
+        false => explain(&ready, &transport::here(), &transport::look),
+    };
+    let is_of_use =
+        |it: &Candidate| it.verdict.is_ok() && !matches!(it.outcome, Outcome::Failed { .. });
+    let exit = match explanation.candidates.iter().any(is_of_use) {
+        true => Exit::Done,
+        false => Exit::NotFound,
+    };
+    let mut rows = rows(&explanation, &ready, &others);
+    if !args.explain {
+        rows.retain(|it| it.rank.is_some());
+        if rows.is_empty() {
+            return Err(out_of_reach(&name, &Seen::all_from_here(&ready)));
+        }
+    }
+    if context.json {
+        let candidates = rows.iter().map(Row::to_json).collect();
+        context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;
+    } else {
+        let shows_verdict = args.explain || args.probe;
+        context.print(table(&rows, shows_verdict).render(context.width()))?;
+    }
+    Ok(exit)
+}
+
+/// Looks up the records of a name: at the registrars, or where none answers in the settings file.
+/// They are one at least.
+async fn records(
+    context: &Context,
+    name: &Name,
+    all: bool,
+) -> Result<(Source, Vec<Record>), Failure> {
+    let client = match context.client().await {
+        Ok(client) => client,
+        Err(failure) if failure.exit == Exit::Unreachable => {
+            let Some(table) = table_of_settings(context)? else { return Err(failure) };
+            note(context, "no registrar answers; this is what the settings file says");
+            let records = TableSource::new(&table).resolve(name).await?;
+            if records.is_empty() {
+                let error = anyhow!("the settings file names no actor `{name}`");
+                return Err(Failure::not_found(error));
+            }
+            return Ok((Source::Table, records));
+        }
+        Err(failure) => return Err(failure),
+    };
+    let found = match all {
+        true => client.query_all(name.as_str()).await?,
+        false => client.query_ready(name.as_str()).await?,
+    };
+    warn_unanswered(context, &found.unanswered);
+    if found.records.is_empty() {
+        return Err(not_ready(&client, name, &found).await);
+    }
+    Ok((Source::Registrar, found.records))
+}
+
+/// Returns all that a settings file says of where actors are, if there is one. What they bind at
+/// every address is found at each of this host's.
+fn table_of_settings(context: &Context) -> Result<Option<EndpointTable>, Failure> {
+    let settings = context.settings()?;
+    let here = transport::here();
+    let mut table = EndpointTable::default();
+    for (name, endpoints) in settings.network.iter().chain(settings.declared.iter()) {
+        let expanded = endpoints.iter().flat_map(|it| transport::expand(it, &here.interfaces));
+        table.insert(name.clone(), expanded);
+    }
+    Ok(Some(table).filter(|it| !it.is_empty()))
+}
+
+/// Where records come from.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Source {
+    Registrar,
+    Table,
+}
+
+/// One endpoint of one instance, and what is said of it.
+#[derive(Debug)]
+struct Row<'a> {
+    /// When it would be dialed, from 1; nothing if it is left out.
+    rank: Option<usize>,
+    record: &'a Record,
+    endpoint: &'a Endpoint,
+    verdict: Result<Locality, LeftOutJson>,
+    outcome: Option<&'a Outcome>,
+}
+
+/// Lines up what was judged, then the endpoints of the instances that are not ready.
+fn rows<'a>(
+    explanation: &'a Explanation,
+    ready: &'a [Record],
+    others: &'a [Record],
+) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for (at, candidate) in explanation.candidates.iter().enumerate() {
+        let is_of_candidate = |it: &&Record| it.uuid == candidate.instance.uuid;
+        rows.push(Row {
+            rank: candidate.verdict.is_ok().then_some(at + 1),
+            record: ready.iter().find(is_of_candidate).expect("the candidates are theirs"),
+            endpoint: &candidate.stamped.endpoint,
+            verdict: candidate.verdict.clone().map_err(|it| LeftOutJson::of(&it)),
+            outcome: Some(&candidate.outcome),
+        });
+    }
+    for record in others {
+        rows.extend(record.endpoints.iter().map(|stamped| Row {
+            rank: None,
+            record,
+            endpoint: &stamped.endpoint,
+            verdict: Err(LeftOutJson::of_state(record.state)),
+            outcome: None,
+        }));
+    }
+    rows
+}
+
+impl Row<'_> {
+    fn verdict(&self) -> String {
+        match (&self.verdict, self.outcome) {
+            (Err(left_out), _) => format!("left out: {}", left_out.message),
+            (Ok(_), Some(Outcome::Connected { took })) => format!("answers in {}", brief(*took)),
+            (Ok(_), Some(Outcome::Failed { error, .. })) => with_causes(error),
+            (Ok(_), _) => "within reach".to_owned(),
+        }
+    }
+
+    fn to_json(&self) -> CandidateJson<'_> {
+        let dial = |took: &Duration, error| DialJson { took_us: took.as_micros() as u64, error };
+        CandidateJson {
+            rank: self.rank,
+            endpoint: self.endpoint,
+            locality: self.verdict.as_ref().ok().copied(),
+            left_out: self.verdict.as_ref().err(),
+            uuid: self.record.uuid,
+            epoch: self.record.epoch,
+            state: self.record.state,
+            kept: KeptJson::of(self.record.kept),
+            dial: match self.outcome {
+                Some(Outcome::Connected { took }) => Some(dial(took, None)),
+                Some(Outcome::Failed { error, took }) => Some(dial(took, Some(with_causes(error)))),
+                _ => None,
+            },
+        }
+    }
+}
+
+fn table(rows: &[Row<'_>], shows_verdict: bool) -> Table {
+    let mut table = match shows_verdict {
+        true => Table::new(["#", "ENDPOINT", "LOCALITY", "INSTANCE", "VERDICT"]),
+        false => Table::new(["#", "ENDPOINT", "LOCALITY", "INSTANCE"]),
+    };
+    for row in rows {
+        let rank = row.rank.map_or("-".to_owned(), |it| it.to_string());
+        let endpoint = row.endpoint.to_string();
+        let locality = row.verdict.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let instance = short_uuid(&row.record.uuid);
+        match shows_verdict {
+            true => table.row([rank, endpoint, locality, instance, row.verdict()]),
+            false => table.row([rank, endpoint, locality, instance]),
+        }
+    }
+    table
+}
+
+/// The candidates of a name for programs, as `docs/json.md` describes them.
+#[derive(Debug, Serialize)]
+struct ResolvedJson<'a> {
+    name: &'a str,
+    source: Source,
+    candidates: Vec<CandidateJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CandidateJson<'a> {
+    rank: Option<usize>,
+    endpoint: &'a Endpoint,
+    locality: Option<Locality>,
+    left_out: Option<&'a LeftOutJson>,
+    uuid: Uuid,
+    epoch: Epoch,
+    state: State,
+    kept: KeptJson,
+    dial: Option<DialJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct DialJson {
+    took_us: u64,
+    error: Option<String>,
+}

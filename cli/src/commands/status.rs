@@ -1,0 +1,120 @@
+//! `callsign status`: how the registrars are.
+
+use std::{fmt::Write as _, time::Duration};
+
+use anyhow::anyhow;
+use discovery::{Client, Fault, Registrar, Standing};
+use endpoints::Endpoint;
+use serde::Serialize;
+use wire::registrar::Status;
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    notice::{plain, with_causes},
+    output::{age, brief},
+};
+
+/// Show how each registrar is, and how much it keeps
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign status
+  callsign status --registrar /ip4/10.0.0.7/tcp/1616
+  callsign status --json | jq '.[] | select(.standing == \"up\").status.instances'
+
+It ends with 3 if no registrar answers.")]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = Client::open(context.registrars()?, context.client_options())?;
+    let registrars = client.status().await;
+    if context.json {
+        let registrars: Vec<_> = registrars.iter().map(RegistrarJson::of).collect();
+        context.print_json(&registrars)?;
+    } else {
+        let pictures: Vec<_> = registrars.iter().map(picture).collect();
+        context.print(pictures.join("\n"))?;
+    }
+    let is_up = |it: &Registrar| matches!(it.standing, Standing::Up { .. });
+    if registrars.iter().any(is_up) { Ok(Exit::Done) } else { Err(none_is_up(&registrars)) }
+}
+
+/// Writes a registrar as lines: where it is on the first, then how it is.
+fn picture(registrar: &Registrar) -> String {
+    let endpoint = &registrar.endpoint;
+    let (status, took) = match &registrar.standing {
+        Standing::Up { status, took } => (status, took),
+        Standing::SameAs(other) => {
+            return format!("{endpoint}  up\n  the same registrar as {other}\n");
+        }
+        Standing::Down(fault) => {
+            return format!("{endpoint}  down\n  {}\n", plain(&cause(fault)));
+        }
+    };
+    let mut lines = vec![
+        ("agent", plain(&status.agent)),
+        ("registrar", status.registrar.to_string()),
+        ("answers in", brief(*took)),
+        ("uptime", age(Duration::from_millis(status.uptime_ms))),
+        ("instances", status.instances.to_string()),
+        ("sessions", status.sessions.to_string()),
+        ("waiters", status.waiters.to_string()),
+        ("watchers", status.watchers.to_string()),
+    ];
+    lines.extend(status.endpoints.iter().map(|it| ("listens at", it.to_string())));
+
+    let mut text = format!("{endpoint}  up\n");
+    let mut last = "";
+    for (label, value) in lines {
+        let shown = if label == last { "" } else { label };
+        _ = writeln!(text, "  {shown:10}  {value}");
+        last = label;
+    }
+    text
+}
+
+fn none_is_up(registrars: &[Registrar]) -> Failure {
+    let registrars = match registrars.len() {
+        1 => "the registrar does not answer".to_owned(),
+        count => format!("none of {count} registrars answers"),
+    };
+    Failure::unreachable(anyhow!(registrars))
+}
+
+/// A registrar for programs, as `docs/json.md` describes it.
+#[derive(Debug, Serialize)]
+struct RegistrarJson<'a> {
+    endpoint: &'a Endpoint,
+    standing: &'static str,
+    same_as: Option<&'a Endpoint>,
+    error: Option<String>,
+    took_us: Option<u64>,
+    status: Option<&'a Status>,
+}
+
+impl<'a> RegistrarJson<'a> {
+    fn of(registrar: &'a Registrar) -> Self {
+        let is = |standing| Self {
+            endpoint: &registrar.endpoint,
+            standing,
+            same_as: None,
+            error: None,
+            took_us: None,
+            status: None,
+        };
+        match &registrar.standing {
+            Standing::Up { status, took } => {
+                let took_us = Some(took.as_micros() as u64);
+                Self { took_us, status: Some(status), ..is("up") }
+            }
+            Standing::SameAs(other) => Self { same_as: Some(other), ..is("same-as") },
+            Standing::Down(fault) => Self { error: Some(cause(fault)), ..is("down") },
+        }
+    }
+}
+
+/// Writes why a registrar does not answer, without saying again which one it is.
+fn cause(fault: &Fault) -> String {
+    with_causes(&*fault.error)
+}

@@ -1,0 +1,83 @@
+//! `callsign wait`: until an actor is there.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use discovery::{Client, Found};
+use endpoints::Name;
+use tokio::time::timeout;
+use wire::State;
+
+use super::find;
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    found::{self, is_merely_declared},
+    notice::warn_unanswered,
+};
+
+/// Wait until an actor is ready, then show where it is
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign wait feed                  as long as it takes
+  callsign wait feed --timeout 5s     ends with 1 if `feed` is not ready by then
+  callsign wait db --timeout 1m && ./migrate
+
+An actor that is merely declared in the registrar's settings does not count: nobody
+has said that it runs.")]
+pub(crate) struct Args {
+    /// The actor's name
+    name: String,
+    /// How long to wait at most, as in `500ms`, `5s` or `1m 30s`
+    #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let name = found::name(&args.name)?;
+    let client = context.client().await?;
+    let waiting = client.wait_for_actor(name.as_str());
+    let record = match args.timeout {
+        None => waiting.await?,
+        Some(limit) => match timeout(limit, waiting).await {
+            Ok(waited) => waited?,
+            Err(_) => return Err(too_late(&client, &name, limit).await),
+        },
+    };
+    // The registrar's clock tells the age, and an older instance may be nearer.
+    let found = client.query_ready(name.as_str()).await?;
+    warn_unanswered(context, &found.unanswered);
+    let nearest = find::nearest(&found.records).unwrap_or(&record);
+    find::show(context, nearest, found.now_ms.max(nearest.since_ms))
+}
+
+/// Says what is known of an actor that was waited for in vain.
+async fn too_late(client: &Client, name: &Name, limit: Duration) -> Failure {
+    let found = match client.query_all(name.as_str()).await {
+        Ok(found) => found,
+        Err(error) => return error.into(),
+    };
+    let limit = humantime::format_duration(limit);
+    let why = why(&found);
+    let failure = Failure::not_found(anyhow!("`{name}` was not ready within {limit}: {why}"));
+    if is_merely_declared(&found.records) {
+        return failure.hint(format!("use it as it is declared: callsign connect {name}"));
+    }
+    failure
+}
+
+/// Says in a few words what is there instead of a ready instance.
+fn why(found: &Found) -> String {
+    if found.records.is_empty() {
+        return "no such actor is registered".to_owned();
+    }
+    if is_merely_declared(&found.records) {
+        return "it is declared in the registrar's settings, and has not registered".to_owned();
+    }
+    let unready: Vec<_> = found.records.iter().filter(|it| it.state != State::Ready).collect();
+    match unready.len() {
+        0 => "it came at the last moment".to_owned(),
+        _ => format!("{} and none ready", found::states(&unready)),
+    }
+}

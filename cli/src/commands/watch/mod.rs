@@ -1,0 +1,160 @@
+//! `callsign watch`: what comes, changes and goes.
+
+mod view;
+
+use std::time::SystemTime;
+
+use discovery::Faults;
+use serde::Serialize;
+use uuid::Uuid;
+
+use self::view::{Event, Reason, View};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    found::pattern,
+    notice::{note, warn},
+    seen::{RecordJson, Seen, short_uuid, state_in_words},
+    signals::Signals,
+};
+
+/// Watch actors come, change and go, a line each
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign watch                        everything
+  callsign watch 'feed*' --timestamps   names that begin with `feed`, and when
+  callsign watch web --no-snapshot      only what changes from now on
+  callsign watch --json | jq -r 'select(.change == \"remove\").name'
+
+It begins with what is there. `+` is an instance that is there, `~` one that has
+changed, `-` one that is gone, and why. When the registrar is lost it says so, and
+goes on when the registrar is back. Ctrl-C ends it.")]
+pub(crate) struct Args {
+    /// Only these names; `*` stands for any run of characters, `?` for any one
+    #[arg(default_value = "*", hide_default_value = true)]
+    pattern: String,
+    /// Leave out what is there at the beginning
+    #[arg(long, visible_alias = "changes-only")]
+    no_snapshot: bool,
+    /// Say when, in UTC
+    #[arg(short, long)]
+    timestamps: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let pattern = pattern(&args.pattern)?;
+    let mut signals = Signals::new()?;
+    let client = context.client().await?;
+    let mut watch = client.watch(pattern.as_str()).map_err(Failure::usage)?;
+    let mut view = View::default();
+    loop {
+        let change = tokio::select! {
+            biased;
+            _ = signals.next() => return Ok(Exit::Done),
+            change = watch.next() => change,
+        };
+        let Some(change) = change else { return Ok(Exit::Done) };
+        let is_snapshot = view.is_empty_handed();
+        for event in view.apply(change) {
+            if is_snapshot && args.no_snapshot && matches!(event, Event::Add(_)) {
+                continue;
+            }
+            tell(context, &event, args.timestamps)?;
+        }
+    }
+}
+
+fn tell(context: &Context, event: &Event, timestamps: bool) -> Result<(), Failure> {
+    let time = timestamps.then(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string());
+    if context.json {
+        return tell_json(context, event, time);
+    }
+    let line = match event {
+        Event::Add(record) => format!("+ {}", in_line(&Seen::from_here(record))),
+        Event::Update(record) => format!("~ {}", in_line(&Seen::from_here(record))),
+        Event::Remove { record, reason } => {
+            format!("- {} {} {reason}", record.name, short_uuid(&record.uuid))
+        }
+        Event::Synced => return Ok(()),
+        Event::Lost(faults) => {
+            warn(
+                context,
+                format_args!("no registrar answers; what comes and goes is not seen:\n{faults}"),
+            );
+            return Ok(());
+        }
+        Event::Back => {
+            note(context, "the registrar is back");
+            return Ok(());
+        }
+    };
+    match time {
+        Some(time) => context.print_line(format_args!("{time} {line}")),
+        None => context.print_line(line),
+    }
+}
+
+/// Writes a record on one line.
+fn in_line(seen: &Seen<'_>) -> String {
+    let record = seen.record;
+    let nearest = match (seen.nearest(), seen.candidates.len()) {
+        (None, _) => format!("none: {}", seen.why_none()),
+        (Some((endpoint, _)), 1) => endpoint.to_string(),
+        (Some((endpoint, _)), count) => format!("{endpoint} +{}", count - 1),
+    };
+    let (name, state) = (&record.name, state_in_words(record));
+    format!("{name} {} {state} {nearest} {}", short_uuid(&record.uuid), record.kept)
+}
+
+fn tell_json(context: &Context, event: &Event, time: Option<String>) -> Result<(), Failure> {
+    let change = match event {
+        Event::Add(record) => {
+            ChangeJson::Add { record: Box::new(Seen::from_here(record).to_json(None)) }
+        }
+        Event::Update(record) => {
+            ChangeJson::Update { record: Box::new(Seen::from_here(record).to_json(None)) }
+        }
+        Event::Remove { record, reason } => {
+            ChangeJson::Remove { name: record.name.as_str(), uuid: record.uuid, reason: *reason }
+        }
+        Event::Synced | Event::Back => ChangeJson::Synced,
+        Event::Lost(faults) => ChangeJson::Stale { registrars: registrars(faults) },
+    };
+    context.print_json(&LineJson { time, change })
+}
+
+fn registrars(faults: &Faults) -> Vec<String> {
+    faults.0.iter().map(ToString::to_string).collect()
+}
+
+/// A line for programs, as `docs/json.md` describes it.
+#[derive(Debug, Serialize)]
+struct LineJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(flatten)]
+    change: ChangeJson<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "change")]
+enum ChangeJson<'a> {
+    Add {
+        #[serde(flatten)]
+        record: Box<RecordJson<'a>>,
+    },
+    Update {
+        #[serde(flatten)]
+        record: Box<RecordJson<'a>>,
+    },
+    Remove {
+        name: &'a str,
+        uuid: Uuid,
+        reason: Reason,
+    },
+    Synced,
+    Stale {
+        registrars: Vec<String>,
+    },
+}

@@ -1,0 +1,82 @@
+//! Looking up names for a command, and saying why there is nothing to show.
+
+use std::fmt::Write as _;
+
+use anyhow::anyhow;
+use discovery::{Client, Fault, Found};
+use endpoints::{Endpoint, Name, NameError, NamePattern};
+use wire::{Kept, Record, State};
+
+use crate::{failure::Failure, seen::Seen};
+
+/// Checks what was typed as a name.
+pub(crate) fn name(text: &str) -> Result<Name, Failure> {
+    Name::new(text).map_err(|error| wrong_name(&error))
+}
+
+/// Checks what was typed as a pattern.
+pub(crate) fn pattern(text: &str) -> Result<NamePattern, Failure> {
+    NamePattern::new(text).map_err(|error| wrong_name(&error))
+}
+
+fn wrong_name(error: &NameError) -> Failure {
+    Failure::usage(error.clone()).hint(error.help())
+}
+
+/// Makes the failure of a name that has no ready instance.
+pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Failure {
+    // Those that are starting or draining say more than that there is nothing.
+    let others = match client.query_all(name.as_str()).await {
+        Ok(all) => all.records,
+        Err(error) => return error.into(),
+    };
+    let unready: Vec<_> = others.iter().filter(|it| it.state != State::Ready).collect();
+    if unready.is_empty() {
+        let asked = asked(client.registrars(), &found.unanswered);
+        return Failure::not_found(anyhow!("no actor `{name}` is registered at {asked}"));
+    }
+    Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
+        .hint(format!("show what is there: callsign find {name} --all"))
+        .hint(format!("wait for it: callsign wait {name}"))
+}
+
+/// Makes the failure of a name of which no endpoint is within reach.
+pub(crate) fn out_of_reach(name: &Name, seen: &[Seen<'_>]) -> Failure {
+    let mut text = format!("`{name}` is registered, and cannot be reached from here:");
+    for seen in seen {
+        for candidate in &seen.candidates {
+            if let Err(reason) = &candidate.verdict {
+                let endpoint = &candidate.stamped.endpoint;
+                _ = write!(text, "\n  {endpoint}: {reason}");
+            }
+        }
+        if seen.candidates.is_empty() {
+            _ = write!(text, "\n  {}: it has no endpoints", seen.record.instance());
+        }
+    }
+    Failure::not_found(anyhow!(text))
+}
+
+/// Lists the registrars that were asked, as part of a sentence.
+fn asked<'a>(registrars: impl Iterator<Item = &'a Endpoint>, unanswered: &[Fault]) -> String {
+    let is_answered = |it: &&Endpoint| !unanswered.iter().any(|fault| fault.registrar == **it);
+    let asked: Vec<_> = registrars.filter(is_answered).map(Endpoint::to_string).collect();
+    asked.join(" or ")
+}
+
+/// Says how many instances are in which state: `2 starting, 1 draining`.
+pub(crate) fn states(records: &[&Record]) -> String {
+    let count = |state| records.iter().filter(|it| it.state == state).count();
+    let counts = [State::Starting, State::Draining].map(|state| (count(state), state));
+    let said: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{count} {state}"))
+        .collect();
+    said.join(", ")
+}
+
+/// Tells whether all that is known of a name stands in the registrar's settings.
+pub(crate) fn is_merely_declared(records: &[Record]) -> bool {
+    !records.is_empty() && records.iter().all(|it| it.kept == Kept::Declared)
+}

@@ -1,0 +1,80 @@
+//! What is said on standard error beside the output.
+
+use std::{error::Error, fmt::Display, io::Write};
+
+use config::REGISTRARS_VARIABLE;
+use discovery::Fault;
+use owo_colors::OwoColorize;
+use serde_json::json;
+
+use crate::context::Context;
+
+/// Says something that the user may want to know.
+pub(crate) fn note(context: &Context, text: impl Display) {
+    say(context, &if context.json { object("note", &text) } else { format!("{text}\n") });
+}
+
+/// Says something that is probably not as the user wants it.
+pub(crate) fn warn(context: &Context, text: impl Display) {
+    let plain = || format!("{} {text}\n", "warning:".yellow().bold());
+    say(context, &if context.json { object("warning", &text) } else { plain() });
+}
+
+/// Says which registrars did not answer, though another did. Of the usual ones, one is enough:
+/// nobody has said that the others exist.
+pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
+    let Context { global, environment, .. } = context;
+    if global.registrar.is_empty() && environment.text(REGISTRARS_VARIABLE).is_none() {
+        return;
+    }
+    for fault in unanswered {
+        warn(context, format!("a registrar did not answer, and may know more: {fault}"));
+    }
+}
+
+/// Makes a foreign text fit for a line: without control characters, which a terminal would obey.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
+/// Writes an error and what caused it on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += ": ";
+        text += &error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+fn object(kind: &str, text: &impl Display) -> String {
+    format!("{}\n", json!({ kind: { "message": text.to_string() } }))
+}
+
+fn say(context: &Context, text: &str) {
+    // Where nothing can be said, the command goes on all the same.
+    let _unsaid = context.err().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_has_nothing_to_obey() {
+        let check = |text: &str, expected: &str| assert_eq!(plain(text), expected);
+        check("callsign/0.1.0", "callsign/0.1.0");
+        check("größer ✓", "größer ✓");
+        check("\u{1b}[2Jgone\r\n", "\\u{1b}[2Jgone\\r\\n");
+    }
+}

@@ -1,0 +1,123 @@
+//! From what was typed to the instances that are meant: by name, or by some digits of a UUID.
+
+use anyhow::anyhow;
+use discovery::Client;
+use endpoints::{Name, Quoted};
+use uuid::Uuid;
+use wire::Record;
+
+use crate::failure::Failure;
+
+/// What was typed to say which instances are meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Target {
+    /// Whatever has this name, or else whose UUID begins with these digits.
+    NameOrDigits(Name, Option<String>),
+    /// The instance of this name whose UUID begins with these digits: `feed[3f2a91c0]`.
+    Instance(Name, String),
+}
+
+impl Target {
+    /// Reads what was typed.
+    pub(crate) fn read(text: &str) -> Result<Self, Failure> {
+        if let Some((name, digits)) = text.strip_suffix(']').and_then(|it| it.split_once('['))
+            && let (Ok(name), Some(digits)) = (Name::new(name), digits_of_uuid(digits))
+        {
+            return Ok(Self::Instance(name, digits));
+        }
+        let name = Name::new(text)
+            .map_err(|error| Failure::usage(error.clone()).hint(error.help().to_owned()))?;
+        Ok(Self::NameOrDigits(name, digits_of_uuid(text)))
+    }
+
+    /// Looks up the instances that are meant. They are one at least.
+    pub(crate) async fn look_up(&self, client: &Client) -> Result<Vec<Record>, Failure> {
+        let begins_with = |digits: &str| {
+            let digits = digits.to_owned();
+            move |it: &Record| it.uuid.simple().to_string().starts_with(&digits)
+        };
+        match self {
+            Self::Instance(name, digits) => {
+                let mut records = client.query_all(name.as_str()).await?.records;
+                records.retain(begins_with(digits));
+                if records.is_empty() {
+                    return Err(Failure::not_found(anyhow!(
+                        "no instance of `{name}` has a UUID that begins with {digits}"
+                    )));
+                }
+                Ok(records)
+            }
+            Self::NameOrDigits(name, digits) => {
+                let mut records = client.query_all(name.as_str()).await?.records;
+                if records.is_empty()
+                    && let Some(digits) = digits
+                {
+                    records = client.list("*").await?.records;
+                    records.retain(begins_with(digits));
+                }
+                if records.is_empty() {
+                    let or_instance = if digits.is_some() { " and no instance" } else { "" };
+                    let name = Quoted(name.as_str());
+                    let error = anyhow!("no actor{or_instance} {name} is registered");
+                    return Err(
+                        Failure::not_found(error).hint("show what is registered: callsign ls")
+                    );
+                }
+                Ok(records)
+            }
+        }
+    }
+}
+
+/// Returns the one record of several, or the failure that asks which one is meant.
+pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record, Failure> {
+    if records.len() > 1 {
+        let listed: String =
+            records.iter().map(|it| format!("\n  {} ({})", it.instance(), it.kept)).collect();
+        let error = anyhow!("{} instances are meant:{listed}", records.len());
+        let example = records[0].uuid.simple().to_string();
+        let hint = format!("say which one, as in: callsign {command} {}", &example[..8]);
+        return Err(Failure::usage(error).hint(hint));
+    }
+    Ok(records.pop().expect("a look-up that finds nothing fails"))
+}
+
+/// Returns what may be the first digits of a UUID, without dashes and in lower case.
+fn digits_of_uuid(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|it| *it != '-').collect();
+    let is_hexadecimal = digits.bytes().all(|it| it.is_ascii_hexdigit());
+    let fits = (DIGITS_MIN..=Uuid::nil().simple().to_string().len()).contains(&digits.len());
+    (is_hexadecimal && fits).then(|| digits.to_ascii_lowercase())
+}
+
+/// Fewer digits would often mean several instances.
+const DIGITS_MIN: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_uuids_are_told_apart() {
+        let check = |text: &str, expected: Target| {
+            assert_eq!(Target::read(text).unwrap(), expected, "{text}");
+        };
+        let name = |text: &str| Name::new(text).unwrap();
+        let digits = |text: &str| Some(text.to_owned());
+        check("web", Target::NameOrDigits(name("web"), None));
+        // A name that consists of hexadecimal digits alone is still a name first.
+        check("feed", Target::NameOrDigits(name("feed"), digits("feed")));
+        check("3F2A91C0", Target::NameOrDigits(name("3F2A91C0"), digits("3f2a91c0")));
+        check("3f2", Target::NameOrDigits(name("3f2"), None));
+        check(
+            "3f2a91c0-5b1e-4c7a-9d1f-000102030405",
+            Target::NameOrDigits(
+                name("3f2a91c0-5b1e-4c7a-9d1f-000102030405"),
+                digits("3f2a91c05b1e4c7a9d1f000102030405"),
+            ),
+        );
+        check("feed[3f2a91c0]", Target::Instance(name("feed"), "3f2a91c0".to_owned()));
+        check("feed[x]", Target::NameOrDigits(name("feed[x]"), None));
+        assert!(Target::read("two words").is_err());
+    }
+}

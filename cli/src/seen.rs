@@ -1,0 +1,204 @@
+//! A record as seen from here: which of its endpoints are within reach, and how near.
+
+use std::collections::BTreeMap;
+
+use endpoints::{Candidate, Endpoint, Here, Locality, Look, Stamp, Unreachable, rank};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+use wire::{Kept, Record, State};
+
+/// A record as seen from here.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) record: &'a Record,
+    /// Its endpoints, nearest first; those that are out of reach come last.
+    pub(crate) candidates: Vec<Candidate<'a>>,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn new(record: &'a Record, here: &Here, look: &Look<'_>) -> Self {
+        Self { record, candidates: rank(&record.endpoints, here, look) }
+    }
+
+    /// Looks at a record from where this process stands.
+    pub(crate) fn from_here(record: &'a Record) -> Self {
+        Self::new(record, &transport::here(), &transport::look)
+    }
+
+    /// Looks at records from where this process stands.
+    pub(crate) fn all_from_here(records: &'a [Record]) -> Vec<Self> {
+        let here = transport::here();
+        records.iter().map(|record| Self::new(record, &here, &transport::look)).collect()
+    }
+
+    /// Returns the nearest endpoint, if any is within reach.
+    pub(crate) fn nearest(&self) -> Option<(&'a Endpoint, Locality)> {
+        let nearest = self.candidates.first()?;
+        Some((&nearest.stamped.endpoint, nearest.verdict.clone().ok()?))
+    }
+
+    /// Says in a few words why no endpoint is within reach: each reason once.
+    pub(crate) fn why_none(&self) -> String {
+        let mut reasons: Vec<&str> = Vec::new();
+        for reason in self.candidates.iter().filter_map(|it| it.verdict.as_ref().err()) {
+            let reason = in_short(reason);
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        if reasons.is_empty() { "no endpoints".to_owned() } else { reasons.join(", ") }
+    }
+
+    /// Returns the record for machines. `now_ms` is the registrar's clock, where that is known.
+    pub(crate) fn to_json(&self, now_ms: Option<u64>) -> RecordJson<'a> {
+        let Record { name, uuid, epoch, metadata, state, kept, since_ms, suspicion, .. } =
+            self.record;
+        let nearest = self.nearest();
+        RecordJson {
+            name: name.as_str(),
+            uuid: uuid.to_string(),
+            epoch: *epoch,
+            state: *state,
+            suspicion: suspicion
+                .map(|it| SuspicionJson { reports: it.reports, since_ms: it.since_ms }),
+            kept: KeptJson::of(*kept),
+            ttl_ms: match kept {
+                Kept::Lease { ttl_ms } => Some(*ttl_ms),
+                Kept::Session | Kept::Declared => None,
+            },
+            since_ms: *since_ms,
+            age_ms: now_ms.map(|now_ms| now_ms.saturating_sub(*since_ms)),
+            metadata,
+            nearest: nearest.map(|(endpoint, _)| endpoint),
+            locality: nearest.map(|(_, locality)| locality),
+            endpoints: self.candidates.iter().map(EndpointJson::of).collect(),
+        }
+    }
+}
+
+/// Returns how far an instance is in its life, and whether that is doubted.
+pub(crate) fn state_in_words(record: &Record) -> String {
+    match record.suspicion {
+        Some(_) => format!("{}, suspect", record.state),
+        None => record.state.to_string(),
+    }
+}
+
+/// Returns the first digits of an instance's UUID: enough to tell it from the others of its name.
+pub(crate) fn short_uuid(uuid: &Uuid) -> String {
+    let mut text = uuid.simple().to_string();
+    text.truncate(SHORT_UUID_DIGITS);
+    text
+}
+
+/// Says why an endpoint is out of reach, in a word or two.
+pub(crate) fn in_short(unreachable: &Unreachable) -> &'static str {
+    match unreachable {
+        Unreachable::NoStamp | Unreachable::NoSocketStamp => "not stamped",
+        Unreachable::HereUnknown => "own place unknown",
+        Unreachable::OtherHost | Unreachable::AddressIsOurs => "on another host",
+        Unreachable::OtherNetns => "in another network namespace",
+        Unreachable::OtherProcess => "in another process",
+        Unreachable::Missing => "no such socket",
+        Unreachable::NotASocket => "not a socket",
+        Unreachable::OtherSocket => "another socket is there",
+        Unreachable::NoPermission => "no permission",
+        Unreachable::OtherZone(_) | Unreachable::NoZone => "on another link",
+        Unreachable::BindOnly => "can only be bound",
+        _ => "cannot be looked at",
+    }
+}
+
+/// A record for machines, as `docs/json.md` describes it.
+#[derive(Debug, Serialize)]
+pub(crate) struct RecordJson<'a> {
+    name: &'a str,
+    uuid: String,
+    epoch: u64,
+    state: State,
+    suspicion: Option<SuspicionJson>,
+    kept: KeptJson,
+    ttl_ms: Option<u64>,
+    since_ms: u64,
+    age_ms: Option<u64>,
+    metadata: &'a BTreeMap<String, String>,
+    nearest: Option<&'a Endpoint>,
+    locality: Option<Locality>,
+    endpoints: Vec<EndpointJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct SuspicionJson {
+    reports: u32,
+    since_ms: u64,
+}
+
+/// What keeps a record, as one word.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KeptJson {
+    Session,
+    Lease,
+    Declared,
+}
+
+impl KeptJson {
+    pub(crate) fn of(kept: Kept) -> Self {
+        match kept {
+            Kept::Session => Self::Session,
+            Kept::Lease { .. } => Self::Lease,
+            Kept::Declared => Self::Declared,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointJson<'a> {
+    endpoint: &'a Endpoint,
+    locality: Option<Locality>,
+    left_out: Option<LeftOutJson>,
+    stamp: Stamp,
+}
+
+impl<'a> EndpointJson<'a> {
+    fn of(candidate: &Candidate<'a>) -> Self {
+        Self {
+            endpoint: &candidate.stamped.endpoint,
+            locality: candidate.verdict.as_ref().ok().copied(),
+            left_out: candidate.verdict.as_ref().err().map(LeftOutJson::of),
+            stamp: candidate.stamped.stamp,
+        }
+    }
+}
+
+/// Why an endpoint is left out: a word for programs, and a sentence for people.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LeftOutJson {
+    pub(crate) kind: String,
+    pub(crate) message: String,
+}
+
+impl LeftOutJson {
+    pub(crate) fn of(unreachable: &Unreachable) -> Self {
+        Self { kind: kind_of(unreachable), message: unreachable.to_string() }
+    }
+
+    /// Says that an instance is not in a state to be dialed.
+    pub(crate) fn of_state(state: State) -> Self {
+        Self { kind: state.to_string(), message: format!("it is {state}") }
+    }
+}
+
+/// Returns the variant's name as it is written on the wire, without what it carries.
+fn kind_of(unreachable: &Unreachable) -> String {
+    match serde_json::to_value(unreachable) {
+        Ok(Value::String(kind)) => kind,
+        Ok(Value::Object(object)) => object.into_iter().map(|(kind, _)| kind).collect(),
+        _ => String::new(),
+    }
+}
+
+/// A million instances of one name would have to be there before two of them shared these with
+/// a chance of one in a hundred for any given one.
+const SHORT_UUID_DIGITS: usize = 8;
