@@ -104,27 +104,33 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
         }
     }
 
-    /// Writes what there is.
+    /// Writes what there is. What handles queue later wakes the task again.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
-        if self.writing.is_empty() {
-            mem::swap(&mut self.writing, &mut self.replies.bytes);
-            if let Some(reason) = self.shared.take_outbox(cx, &mut self.writing) {
-                self.is_closing = true;
-                let goodbye = Frame::Goodbye { reason: &reason };
-                goodbye.encode(&mut self.writing).expect("a reason is short");
+        loop {
+            // The handles' queue is asked last, or a word of theirs could be missed.
+            let is_last = self.writing.is_empty();
+            if is_last {
+                mem::swap(&mut self.writing, &mut self.replies.bytes);
+                if let Some(reason) = self.shared.take_outbox(cx, &mut self.writing) {
+                    self.is_closing = true;
+                    let goodbye = Frame::Goodbye { reason: &reason };
+                    goodbye.encode(&mut self.writing).expect("a reason is short");
+                }
             }
-        }
-        while !self.writing.is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, &self.writing) {
-                Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
-                Poll::Ready(Ok(written)) => self.writing.advance(written),
-                Poll::Ready(Err(error)) => return Err(self.last_words(cx, error.into())),
-                Poll::Pending => return Ok(Poll::Pending),
+            while !self.writing.is_empty() {
+                match Pin::new(&mut self.io).poll_write(cx, &self.writing) {
+                    Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
+                    Poll::Ready(Ok(written)) => self.writing.advance(written),
+                    Poll::Ready(Err(error)) => return Err(self.last_words(cx, error.into())),
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
             }
-        }
-        match Pin::new(&mut self.io).poll_flush(cx) {
-            Poll::Ready(flushed) => flushed.map(Poll::Ready).map_err(Closed::from),
-            Poll::Pending => Ok(Poll::Pending),
+            if is_last {
+                return match Pin::new(&mut self.io).poll_flush(cx) {
+                    Poll::Ready(flushed) => flushed.map(Poll::Ready).map_err(Closed::from),
+                    Poll::Pending => Ok(Poll::Pending),
+                };
+            }
         }
     }
 

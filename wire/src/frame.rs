@@ -138,7 +138,7 @@ pub fn encode_return(
 ) -> Result<(), WireError> {
     // Both lengths, the frame's and the body's, are filled in when they are known.
     let mut head = *b"____\x81\xa6return\x82\xa2id\xcf________\xa4body\xc6____";
-    head[16..24].copy_from_slice(&id.to_be_bytes());
+    head[17..25].copy_from_slice(&id.to_be_bytes());
     let start = bytes.len();
     bytes.put_slice(&head);
     let body = bytes.len();
