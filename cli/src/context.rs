@@ -68,9 +68,12 @@ impl Context {
         self.print_line(json)
     }
 
-    /// Returns how wide a table may be; nothing if it need not fit anywhere.
+    /// Returns how wide a table may be; nothing if it need not fit anywhere. Where standard output
+    /// is no terminal, the variable COLUMNS says it.
     pub(crate) fn width(&self) -> Option<u16> {
         output::width(&std::io::stdout())
+            .or_else(|| self.environment.text(COLUMNS_VARIABLE)?.parse().ok())
+            .filter(|columns| *columns > 0)
     }
 
     /// Connects to the registrars.
@@ -189,6 +192,11 @@ impl Environment {
         Self { variables: std::env::vars_os().collect(), temp_dir: std::env::temp_dir() }
     }
 
+    /// Returns the names of all variables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.variables.keys().map(OsString::as_os_str)
+    }
+
     /// Returns a variable as it is.
     pub(crate) fn raw(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
@@ -200,5 +208,6 @@ impl Environment {
     }
 }
 
+const COLUMNS_VARIABLE: &str = "COLUMNS";
 const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
 const LOG_VARIABLE: &str = "CALLSIGN_LOG";

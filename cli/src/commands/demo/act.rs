@@ -1,0 +1,100 @@
+//! The programs that are on stage.
+
+use std::{
+    fmt::Display,
+    time::{Duration, SystemTime},
+};
+
+use discovery::Registration;
+use endpoints::Endpoint;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+    time::timeout,
+};
+use transport::{Listener, Stream};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    signals::Signals,
+};
+
+/// Which program to play.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(super) enum Role {
+    /// Tells each caller the time. It knows nothing of registrars.
+    Clock,
+    /// Gives each caller a price, and registers itself.
+    Feed,
+    /// Answers HTTP requests, where there is no Python to do so.
+    Web,
+}
+
+/// Listens and answers until a signal ends it.
+pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Result<Exit, Failure> {
+    let mut signals = Signals::new()?;
+    let mut listeners = Vec::new();
+    for endpoint in at {
+        let listener = Listener::bind(endpoint).await;
+        let what = || format!("cannot listen on `{endpoint}`");
+        listeners.push(listener.map_err(|error| Failure::usage(error).context(what()))?);
+    }
+    // It is registered only now that it listens, and for as long as this lives.
+    let _registered = match role {
+        Role::Feed => {
+            let endpoints = listeners.iter().flat_map(Listener::published);
+            let registration = Registration::new("feed").endpoints(endpoints);
+            let client = context.client().await?;
+            Some(client.register(registration).await?)
+        }
+        Role::Clock | Role::Web => None,
+    };
+    let mut serving: JoinSet<()> =
+        listeners.into_iter().map(|listener| serve(role, listener)).collect();
+    tokio::select! {
+        _ = signals.next() => {}
+        Some(_) = serving.join_next() => {}
+    }
+    Ok(Exit::Done)
+}
+
+async fn serve(role: Role, listener: Listener) {
+    for number in 1_u32.. {
+        let Ok(stream) = listener.accept().await else { return };
+        // A caller that went away, or never speaks, is no reason to end.
+        let _answered = timeout(PATIENCE, answer(role, stream, number)).await;
+    }
+}
+
+async fn answer(role: Role, mut stream: Stream, number: u32) -> std::io::Result<()> {
+    let text = match role {
+        Role::Clock => line(humantime::format_rfc3339_millis(SystemTime::now())),
+        Role::Feed => {
+            line(format_args!("tick {number}: EUR/USD {:.4}", 1.0871 + 0.0001 * f64::from(number)))
+        }
+        Role::Web => {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST_BYTES_MAX {
+                request.push(stream.read_u8().await?);
+            }
+            let page = super::script::PAGE;
+            let length = page.len();
+            format!(
+                "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{page}"
+            )
+        }
+    };
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+fn line(text: impl Display) -> String {
+    format!("{text}\n")
+}
+
+/// How long a caller may take. Nobody types into these programs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest request that is read; the rest of a longer one goes unheard.
+const REQUEST_BYTES_MAX: usize = 8 * 1024;

@@ -1,0 +1,75 @@
+//! `callsign demo`: a registrar and three programs, in a folder that is gone at the end.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `script` | what is shown, step by step |
+//! | `stage` | the folder, the processes, and how they are shown; all of it goes at the end |
+//! | `act` | the programs that are on stage |
+
+mod act;
+mod script;
+mod stage;
+
+use std::mem;
+
+use endpoints::Endpoint;
+use serde_json::json;
+
+use self::{act::Role, stage::Stage};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    signals::Signals,
+};
+
+/// Show it all at work: programs are registered, found, killed and seen gone
+///
+/// It starts a registrar and three programs in a temporary folder, shows real commands with their
+/// real output, and takes everything away at the end, also when it is interrupted. It needs no
+/// network and touches nothing else.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign demo
+  callsign demo --json | jq .seen_gone_ms")]
+pub(crate) struct Args {
+    /// Play one of the programs
+    #[arg(long, hide = true)]
+    act: Option<Role>,
+    /// Where that program listens
+    #[arg(hide = true, requires = "act", value_parser = clap::value_parser!(Endpoint))]
+    at: Vec<Endpoint>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if let Some(role) = args.act {
+        return act::run(role, &args.at, context).await;
+    }
+    let mut signals = Signals::new()?;
+    let mut stage = Stage::new(context)?;
+    let ended = tokio::select! {
+        played = script::play(&mut stage) => played.map(Ok),
+        signal = signals.next() => Ok(Err(signal)),
+    };
+    let steps = mem::take(&mut stage.steps);
+    let cleared = stage.clear().await;
+    let seen_gone = match ended? {
+        Ok(seen_gone) => seen_gone,
+        Err(signal) => return Ok(Exit::Code(128 + signal)),
+    };
+    cleared?;
+    if context.json {
+        let seen_gone_ms = seen_gone.as_secs_f64() * 1e3;
+        context.print_json(&json!({ "steps": steps, "seen_gone_ms": seen_gone_ms }))?;
+    } else {
+        context.print(FAREWELL)?;
+    }
+    Ok(Exit::Done)
+}
+
+const FAREWELL: &str = "
+All of it has been stopped, and the folder is gone. Now with your own programs:
+  callsign registrar
+  callsign register NAME MULTIADDR -- COMMAND
+  callsign ls
+";
