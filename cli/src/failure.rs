@@ -4,7 +4,6 @@ use std::{ffi::OsString, fmt, io::Write, process::ExitCode};
 
 use config::{Fault, Faults};
 use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
-use endpoints::ParseEndpointError;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -104,11 +103,6 @@ impl Failure {
     pub(crate) fn context(mut self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
         self.error = self.error.context(context);
         self
-    }
-
-    /// An argument is not an endpoint.
-    pub(crate) fn endpoint(argument: &str, error: &ParseEndpointError) -> Self {
-        Faults(vec![faults::of_argument(argument, error)]).into()
     }
 
     /// Prints it to standard error, and returns how the program ends.
@@ -281,7 +275,7 @@ mod tests {
         );
         let error = "a:7".parse::<endpoints::Endpoint>().expect_err("it begins with no slash");
         check(
-            Failure::endpoint("ENDPOINT", &error),
+            Faults(vec![faults::of_argument("ENDPOINT", &error)]).into(),
             "\
 error: no `/` at the beginning of `a:7`
  --> ENDPOINT:1:1

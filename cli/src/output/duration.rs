@@ -6,9 +6,9 @@ use std::time::Duration;
 pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
-        ..MINUTE => format!("{seconds}s"),
-        ..HOUR => format!("{}m", seconds / MINUTE),
-        ..DAY => format!("{}h", seconds / HOUR),
+        0..MINUTE => format!("{seconds}s"),
+        MINUTE..HOUR => format!("{}m", seconds / MINUTE),
+        HOUR..DAY => format!("{}h", seconds / HOUR),
         _ => format!("{}d", seconds / DAY),
     }
 }
@@ -17,8 +17,8 @@ pub(crate) fn age(age: Duration) -> String {
 pub(crate) fn brief(time: Duration) -> String {
     let micros = time.as_micros();
     let (value, unit) = match micros {
-        ..1_000 => return format!("{micros} µs"),
-        ..1_000_000 => (micros as f64 / 1e3, "ms"),
+        0..1_000 => return format!("{micros} µs"),
+        1_000..1_000_000 => (micros as f64 / 1e3, "ms"),
         _ => (micros as f64 / 1e6, "s"),
     };
     if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }

@@ -1,6 +1,6 @@
 //! Faults of settings, drawn with the lines of their source, as compilers do.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use config::{Fault, Place, Related, Severity, Source};
@@ -97,10 +97,12 @@ fn snippet<'a>(source: &'a Source) -> Snippet<'a, annotate_snippets::Annotation<
 }
 
 /// Returns a span that lies within the text, on the bounds of characters.
-fn visible(place: &Place) -> std::ops::Range<usize> {
+fn visible(place: &Place) -> Range<usize> {
     let text = &place.source.text;
-    let start = text.floor_char_boundary(place.span.start.min(text.len()));
-    start..text.ceil_char_boundary(place.span.end.clamp(start, text.len()))
+    let bounds = |at: &usize| text.is_char_boundary(*at);
+    let start = (0..=place.span.start.min(text.len())).rev().find(bounds).unwrap_or(0);
+    let end = (place.span.end.max(start)..text.len()).find(bounds).unwrap_or(text.len());
+    start..end
 }
 
 /// Breaks a text between words, so that no line has more characters than `width` if that can be.
