@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, builder::Styles};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Styles};
 
 use crate::{
     commands,
@@ -13,18 +13,41 @@ use crate::{
 /// printed here.
 pub(crate) fn parse() -> Result<Cli, Exit> {
     let args: Vec<_> = std::env::args_os().collect();
-    Cli::try_parse_from(&args).map_err(|error| report_usage(&error, &args))
+    described()
+        .try_get_matches_from(&args)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
+        .map_err(|error| report_usage(&error, &args))
 }
 
-/// Returns the description of the command line, for documents.
+/// Returns the description of the command line.
 pub(crate) fn described() -> clap::Command {
-    Cli::command()
+    let command = Cli::command();
+    let template = template(&command);
+    command.help_template(template)
+}
+
+/// Writes the help of the program: its commands in groups, in the order in which they are met.
+fn template(command: &clap::Command) -> String {
+    let header = STYLES.get_header();
+    let literal = STYLES.get_literal();
+    let mut text = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
+    for (title, names) in GROUPS {
+        text += &format!("\n{header}{title}:{header:#}\n");
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            // The command `help` is made later, and needs no words of its own.
+            let about =
+                about.map_or_else(|| "Show the help of a command".into(), |it| it.to_string());
+            text += &format!("  {literal}{name:<11}{literal:#}  {about}\n");
+        }
+    }
+    text + &format!("\n{header}Options:{header:#}\n{{options}}{{after-help}}")
 }
 
 /// Finds actors by name and connects to them over the nearest transport that provably reaches
 /// them.
 #[derive(Debug, Parser)]
-#[command(name = PROGRAM, version, styles = STYLES, max_term_width = 100)]
+#[command(name = PROGRAM, version, styles = STYLES, max_term_width = 80)]
 #[command(propagate_version = true, infer_long_args = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -37,10 +60,10 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Ask this registrar; may be given several times [env: CALLSIGN_REGISTRAR]
+    /// Ask this registrar; may be repeated [env:CALLSIGN_REGISTRAR]
     #[arg(long, global = true, value_name = "MULTIADDR")]
     pub(crate) registrar: Vec<String>,
-    /// Read settings from this file [env: CALLSIGN_CONFIG]
+    /// Read settings from this file [env:CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print JSON, for programs
@@ -50,7 +73,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "WHEN")]
     #[arg(default_value = "auto", hide_default_value = true, hide_possible_values = true)]
     pub(crate) color: Color,
-    /// Say more on standard error; twice for still more [env: CALLSIGN_LOG]
+    /// Say more on standard error; twice for still more [env:CALLSIGN_LOG]
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -88,10 +111,39 @@ pub(crate) enum Command {
 /// What this program is called.
 pub(crate) const PROGRAM: &str = "callsign";
 
+/// The commands as they are shown in the help.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("The registrar", &["registrar", "status", "check"]),
+    ("Actors", &["register", "renew", "unregister"]),
+    ("Finding them", &["ls", "find", "wait", "watch", "resolve", "connect"]),
+    ("Learning more", &["demo", "help", "man", "completions", "schema"]),
+];
+
 const STYLES: Styles = Styles::styled();
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 not found or timed out, 2 usage or configuration error,
-3 registrar unreachable.
+3 registrar unreachable.";
 
-See it work: callsign demo";
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        described().debug_assert();
+    }
+
+    #[test]
+    fn the_help_shows_every_command_on_a_line() {
+        let mut command = described();
+        command.build();
+        let shown: Vec<_> = GROUPS.iter().flat_map(|(_, names)| *names).collect();
+        for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+            assert!(shown.contains(&&subcommand.get_name()), "{}", subcommand.get_name());
+        }
+        for line in command.render_help().to_string().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

@@ -127,14 +127,19 @@ impl Failure {
             let drawn = faults.iter().map(|it| faults::draw(it, width));
             text += &drawn.collect::<Vec<_>>().join("\n");
         } else {
-            text += &format!("{} {}\n", "error:".red().bold(), self.error);
-            for cause in self.error.chain().skip(1) {
-                let cause = cause.to_string();
-                text += &format!("  {} {}\n", "because:".dimmed(), without_number(&cause));
+            let mut above = self.error.to_string();
+            text += &paragraph("error:".red().bold(), 7, &above, width);
+            for cause in self.error.chain().skip(1).map(ToString::to_string) {
+                // Some errors tell their cause already.
+                if !above.contains(&cause) {
+                    let words = without_number(&cause);
+                    text += &paragraph("  because:".dimmed(), 11, words, width);
+                }
+                above = cause;
             }
         }
         for hint in &self.hints {
-            text += &format!("{} {hint}\n", "hint:".cyan().bold());
+            text += &paragraph("hint:".cyan().bold(), 6, hint, width);
         }
         text
     }
@@ -150,6 +155,19 @@ impl Failure {
         };
         error_object(self.exit, &message, &causes, &self.hints, faults)
     }
+}
+
+/// Writes a text after its title, and under itself where it is broken.
+fn paragraph(title: impl fmt::Display, indent: usize, text: &str, width: Option<u16>) -> String {
+    let text = match width.map(usize::from) {
+        // What has lines of its own is laid out already.
+        Some(width) if !text.contains('\n') => {
+            output::wrapped(text, width.max(indent + 20) - indent)
+                .replace('\n', &format!("\n{:indent$}", ""))
+        }
+        _ => text.to_owned(),
+    };
+    format!("{title} {text}\n")
 }
 
 /// Leaves out the number that ends an error of the system, which says the same in words.

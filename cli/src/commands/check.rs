@@ -15,7 +15,7 @@ use crate::{
     output::faults::{self, FaultJson},
 };
 
-/// Check settings files, and show everything that is wrong with them
+/// Check settings files, and show all that is wrong with them
 ///
 /// Nothing is started and nothing is changed. It ends with 0 if a registrar would take the files,
 /// warnings or not, and with 2 if it would refuse one.

@@ -12,7 +12,7 @@ use crate::{
     seen::Seen,
 };
 
-/// Show where an actor is: its nearest endpoint, and what is known of it
+/// Show where an actor is, and what is known of it
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

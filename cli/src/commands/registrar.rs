@@ -22,7 +22,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Run a registrar: it keeps the names of actors and where they listen
+/// Run a registrar: it keeps names, and where they lead
 ///
 /// It serves until SIGINT or SIGTERM, lets its sessions end, and leaves no socket file behind. A
 /// second signal ends it at once. When everything is bound it prints one line per endpoint.
@@ -36,25 +36,25 @@ Examples:
   callsign registrar --config examples/market.toml
   callsign registrar --listen /unix/run/market.sock --listen /ip4/0.0.0.0/tcp/0")]
 pub(crate) struct Args {
-    /// Listen here instead of at the usual places; may be given several times
+    /// Listen here instead; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<String>,
-    /// Turn a peer away that does not say who it is for so long [5s]
+    /// How long a peer may take to say hello [5s]
     #[arg(long, value_name = "TIME")]
     handshake_timeout: Option<String>,
-    /// Ask peers over TCP for a sign of life so often [1s]
+    /// How often a silent TCP peer is pinged [1s]
     #[arg(long, value_name = "TIME")]
     heartbeat: Option<String>,
-    /// Take a peer for gone after so many without an answer [3]
+    /// How many pings it may miss [3]
     #[arg(long, value_name = "N")]
     heartbeat_misses: Option<String>,
-    /// Have so many sessions open at most [4096]
+    /// How many sessions may be open at once [4096]
     #[arg(long, value_name = "N")]
     sessions_max: Option<String>,
-    /// Give sessions so long to end when stopping [5s]
+    /// How long sessions may take to end [5s]
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
-    /// Write `ready` to this descriptor when everything is bound
+    /// Write `ready` to this descriptor once bound
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
 }
@@ -226,4 +226,33 @@ fn who(holder: &Holder) -> Option<String> {
     let command = words.join(" ");
     let shown: String = command.chars().filter(|it| !it.is_control()).take(60).collect();
     (!shown.is_empty()).then(|| format!("process {pid} is `{shown}`; `kill {pid}` ends it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_tells_the_defaults() {
+        let RegistrarSettings {
+            handshake_timeout,
+            heartbeat,
+            heartbeat_misses,
+            sessions_max,
+            drain_timeout,
+            ..
+        } = RegistrarSettings::default();
+        let check = |argument: &str, default: &dyn std::fmt::Display| {
+            let command = <Args as clap::Args>::augment_args(clap::Command::new("registrar"));
+            let argument = command.get_arguments().find(|it| it.get_id() == argument);
+            let help = argument.and_then(|it| it.get_help()).map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(help.ends_with(&format!("[{default}]")), "{help}: {default}");
+        };
+        check("handshake_timeout", &humantime::format_duration(handshake_timeout));
+        check("heartbeat", &humantime::format_duration(heartbeat));
+        check("heartbeat_misses", &heartbeat_misses);
+        check("sessions_max", &sessions_max);
+        check("drain_timeout", &humantime::format_duration(drain_timeout));
+    }
 }

@@ -7,6 +7,8 @@ use config::{Fault, Place, Related, Severity, Source};
 use endpoints::ParseEndpointError;
 use serde::Serialize;
 
+use super::wrapped;
+
 /// Draws a fault, with colours, ending in a line break.
 pub(crate) fn draw(fault: &Fault, width: Option<u16>) -> String {
     let level = match fault.severity {
@@ -103,25 +105,6 @@ fn visible(place: &Place) -> Range<usize> {
     let start = (0..=place.span.start.min(text.len())).rev().find(bounds).unwrap_or(0);
     let end = (place.span.end.max(start)..text.len()).find(bounds).unwrap_or(text.len());
     start..end
-}
-
-/// Breaks a text between words, so that no line has more characters than `width` if that can be.
-fn wrapped(text: &str, width: usize) -> String {
-    let mut wrapped = String::new();
-    let mut column = 0;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            wrapped += "\n";
-            column = 0;
-        } else if column > 0 {
-            wrapped += " ";
-            column += 1;
-        }
-        wrapped += word;
-        column += length;
-    }
-    wrapped
 }
 
 fn label(text: &str) -> Option<&str> {

@@ -12,7 +12,7 @@ use crate::{
     notice::note,
 };
 
-/// Join standard input and output to an actor, over the nearest transport
+/// Join standard input and output to an actor
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -22,7 +22,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Show it all at work: programs are registered, found, killed and seen gone
+/// See it all at work, in a few seconds
 ///
 /// It starts a registrar and three programs in a temporary folder, shows real commands with their
 /// real output, and takes everything away at the end, also when it is interrupted. It needs no

@@ -26,7 +26,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Register an actor: a program that is started here, or one that runs already
+/// Register an actor: a program started here, or one that runs
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
