@@ -26,7 +26,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Register an actor: a program started here, or one that runs
+/// Register an actor: a program to start, or one that runs
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
