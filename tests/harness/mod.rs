@@ -1,0 +1,34 @@
+//! What tests of the whole program share: a room of one's own, processes that end with the test,
+//! a registrar node, and a peer that speaks the protocol by hand.
+//!
+//! Whatever is waited for is waited for within [`LIMIT`], and a test that waits in vain says what
+//! it waited for and what it has seen instead.
+
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
+
+mod captured;
+mod node;
+mod outcome;
+mod peer;
+mod room;
+mod running;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use self::{
+    node::{Counts, Node},
+    outcome::Outcome,
+    peer::{Answer, Peer, query, register, registration, stamped},
+    room::Room,
+    running::Running,
+};
+
+/// How long anything may take that a test waits for. All of it takes milliseconds on an idle
+/// machine; a crowded one is slower by far.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// Returns the time.
+#[expect(clippy::disallowed_methods, reason = "what a test waits for has to end at some time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

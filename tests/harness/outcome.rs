@@ -1,0 +1,66 @@
+//! How a command has ended.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// How a command has ended, and what it has said.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// The command line, for people.
+    pub(crate) command: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// The exit code; nothing if a signal has ended it.
+    pub(crate) code: Option<i32>,
+}
+
+impl Outcome {
+    /// Checks the exit code.
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "the exit code is not as expected\n{self}");
+        self
+    }
+
+    /// Checks that all went well.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        self.ends_with(0)
+    }
+
+    /// Checks that all of these are in the output.
+    #[track_caller]
+    pub(crate) fn prints(self, expected: &[&str]) -> Self {
+        for text in expected {
+            assert!(self.stdout.contains(text), "`{text}` is not in the output\n{self}");
+        }
+        self
+    }
+
+    /// Checks that all of these are said on standard error.
+    #[track_caller]
+    pub(crate) fn says(self, expected: &[&str]) -> Self {
+        for text in expected {
+            assert!(self.stderr.contains(text), "`{text}` is not said\n{self}");
+        }
+        self
+    }
+
+    /// Reads the output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        match serde_json::from_str(&self.stdout) {
+            Ok(value) => value,
+            Err(error) => panic!("the output is no JSON: {error}\n{self}"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, stdout, stderr, code } = self;
+        let code = code.map_or("a signal".to_owned(), |it| it.to_string());
+        write!(f, "$ {command}\n{stdout}--- stderr\n{stderr}--- ended with {code}")
+    }
+}

@@ -1,0 +1,95 @@
+//! A room of one's own: a fresh folder, and an environment in which nothing else is set.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::{Outcome, Running};
+
+/// A fresh folder in which a test keeps its files and sockets, and in which commands run.
+#[derive(Debug)]
+pub(crate) struct Room {
+    folder: TempDir,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        // A short path, so that sockets in it have short ones too.
+        Self { folder: tempfile::Builder::new().prefix("cs").tempdir().unwrap() }
+    }
+
+    /// Returns the folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns the path of a file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Writes a file in it, and returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.file(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Returns a multiaddr of a socket in it.
+    pub(crate) fn unix(&self, name: &str) -> String {
+        format!("/unix{}", self.file(name).display())
+    }
+
+    /// Returns a multiaddr of an abstract socket that nobody else uses.
+    pub(crate) fn abstract_unix(&self, name: &str) -> String {
+        let own = self.path().file_name().and_then(|it| it.to_str()).unwrap();
+        format!("/unix/@{own}-{name}")
+    }
+
+    /// Returns the command `callsign …`, to be changed and started.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.other_command(env!("CARGO_BIN_EXE_callsign"));
+        command.args(args);
+        command
+    }
+
+    /// Returns another command, in the same environment.
+    pub(crate) fn other_command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(self.path());
+        for kept in ["PATH", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        for own in ["HOME", "TMPDIR", "XDG_RUNTIME_DIR"] {
+            command.env(own, self.path());
+        }
+        command.env("NO_COLOR", "1").env("COLUMNS", "80");
+        command
+    }
+
+    /// Runs `callsign …` to its end.
+    #[track_caller]
+    pub(crate) fn callsign(&self, args: &[&str]) -> Outcome {
+        self.start(args).outcome()
+    }
+
+    /// Runs `callsign …` to its end, with this on its standard input.
+    #[track_caller]
+    pub(crate) fn callsign_with_input(&self, args: &[&str], input: &str) -> Outcome {
+        let mut running = self.start(args);
+        running.write(input);
+        running.outcome()
+    }
+
+    /// Starts `callsign …`.
+    #[track_caller]
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        Running::start(self.command(args))
+    }
+}

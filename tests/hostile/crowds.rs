@@ -1,0 +1,137 @@
+//! Strangers in numbers, and strangers with time.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use bytes::BytesMut;
+use wire::{Frame, preface::preface};
+
+use crate::{
+    KEPT_KIB_MAX, endure,
+    harness::{Peer, now, query, register, registration},
+};
+
+#[test]
+fn ten_thousand_come_and_go() {
+    endure(|_, endpoint| {
+        for _ in 0..10_000 {
+            drop(Peer::dial(endpoint));
+        }
+    });
+}
+
+#[test]
+fn a_thousand_greet_and_go() {
+    endure(|_, endpoint| {
+        for _ in 0..1_000 {
+            drop(Peer::greet(endpoint));
+        }
+    });
+}
+
+/// Each gives a byte of its conversation, then the next does, and so on.
+#[test]
+fn two_hundred_speak_a_byte_at_a_time() {
+    let mut words = BytesMut::from(&preface()[..]);
+    Frame::Hello(Box::default()).encode(&mut words).unwrap();
+    // It is never done with its first call.
+    words.extend_from_slice(&1_000_u32.to_le_bytes());
+    words.extend_from_slice(&[0x81; 500]);
+    endure(|_, endpoint| {
+        let mut good = Peer::greet(endpoint);
+        let mut strangers: Vec<_> = (0..200).map(|_| Some(Peer::dial(endpoint))).collect();
+        for (at, byte) in words.iter().enumerate() {
+            for (number, stranger) in strangers.iter_mut().enumerate() {
+                // Half of them stop in the middle of the hello, and are not waited for.
+                let has_more = number % 2 == 0 || at < preface().len() + 7;
+                if has_more
+                    && let Some(peer) = stranger
+                    && peer.try_send_bytes(&[*byte]).is_err()
+                {
+                    *stranger = None;
+                }
+            }
+            good.sync();
+        }
+        for (number, stranger) in strangers.into_iter().enumerate() {
+            if number % 2 == 1
+                && let Some(stranger) = stranger
+            {
+                stranger.closes();
+            }
+        }
+    });
+}
+
+#[test]
+fn half_a_frame_and_silence_costs_one_connection() {
+    endure(|_, endpoint| {
+        let mut strangers: Vec<_> = (0..50).map(|_| Peer::greet(endpoint)).collect();
+        for stranger in &mut strangers {
+            // Announced are 16 MiB, and memory grows only as they come.
+            stranger.send_bytes(&(16_u32 << 20).to_le_bytes());
+            stranger.send_bytes(&[0xc0; 1000]);
+        }
+        Peer::greet(endpoint).sync();
+    });
+}
+
+/// A peer that asks and does not read is not listened to: its questions wait in the kernel, and
+/// not in the node.
+#[test]
+fn whoever_asks_and_never_reads_is_not_listened_to() {
+    endure(|node, endpoint| {
+        let mut registrant = Peer::greet(endpoint);
+        for _ in 0..64 {
+            let mut large = registration("large", vec![]);
+            large.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(8000))]);
+            let (method, body) = register(&large);
+            registrant.call(method, &body).unwrap();
+        }
+        let before_kib = node.resident_kib();
+        let (method, body) = query("large");
+        let mut questions = BytesMut::new();
+        for id in 0..1000 {
+            Frame::Call { id: 2 * id, method, body: &body }.encode(&mut questions).unwrap();
+        }
+        let strangers: Vec<_> = (0..5)
+            .map(|_| {
+                let mut stranger = Peer::greet(endpoint);
+                stranger.set_limit(Duration::from_millis(100));
+                let began = now();
+                loop {
+                    match stranger.try_send_bytes(&questions) {
+                        Ok(()) => assert!(began.elapsed().as_secs() < 10, "it is listened to"),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break stranger,
+                        // Over TCP, one that gives no sign of life is cut off.
+                        Err(_) => break stranger,
+                    }
+                }
+            })
+            .collect();
+        let during_kib = node.resident_kib();
+        assert!(
+            during_kib < before_kib + 2 * KEPT_KIB_MAX,
+            "{before_kib} KiB were resident before, and {during_kib} KiB while nobody reads"
+        );
+        Peer::greet(endpoint).sync();
+        drop(strangers);
+    });
+}
+
+/// A registrant that leaves takes all with it, however much that is.
+#[test]
+fn twenty_thousand_names_go_with_their_session() {
+    endure(|_, endpoint| {
+        let mut registrant = Peer::greet(endpoint);
+        for batch in 0..20 {
+            for number in 0..1000 {
+                let (method, body) =
+                    register(&registration(&format!("many-{batch}-{number}"), vec![]));
+                registrant.begin(method, &body);
+            }
+            for _ in 0..1000 {
+                registrant.answer().1.unwrap();
+            }
+        }
+    });
+}

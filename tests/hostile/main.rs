@@ -1,0 +1,48 @@
+//! A registrar among strangers: whatever they send, they cost at most their own connection.
+//!
+//! The node is the real program. While strangers do their worst, a good client asks on and on and
+//! has to be answered each time; afterwards the node has to be as it was, in what it counts and in
+//! the memory that it holds.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+mod crowds;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod strange_bytes;
+mod witness;
+
+use harness::{Counts, Node, Room};
+use witness::Witness;
+
+/// Lets strangers loose on a node, at each of its endpoints, while a good client asks on.
+#[track_caller]
+fn endure(strangers: impl Fn(&Node<'_>, &str)) {
+    let room = Room::new();
+    let (unix, tcp) = (room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0");
+    // Whoever does not say who it is, is not waited for long.
+    let patience = ["--handshake-timeout", "500ms"];
+    let node =
+        Node::start_with(&room, &[&patience[..], &["--listen", &unix, "--listen", tcp]].concat());
+    let witness = Witness::start(&node);
+    let before_kib = node.resident_kib();
+
+    for endpoint in node.endpoints() {
+        strangers(&node, endpoint);
+    }
+
+    witness.was_always_answered();
+    node.comes_to(Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 });
+    let after_kib = node.resident_kib();
+    assert!(
+        after_kib < before_kib + KEPT_KIB_MAX,
+        "{before_kib} KiB were resident before, and {after_kib} KiB are after"
+    );
+    let ended = node.stop().succeeds();
+    assert_eq!(ended.stderr, "", "a stranger is nothing to tell of\n{ended}");
+}
+
+/// How much more memory a node may hold after strangers came than before. What the allocator
+/// keeps for the next time is in it.
+const KEPT_KIB_MAX: u64 = 16 * 1024;
