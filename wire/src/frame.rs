@@ -173,9 +173,8 @@ impl<'a> Frame<'a> {
 fn canonical_call(bytes: &[u8]) -> Option<Frame<'_>> {
     let (id, rest) = uint(bytes.strip_prefix(b"\x81\xa4call\x83\xa2id")?)?;
     let (method, rest) = short_str(rest.strip_prefix(b"\xa6method")?)?;
-    let (body, rest) = match rest.strip_prefix(b"\xa4body\xc4")?.split_first()? {
-        (length, rest) => rest.split_at_checked(usize::from(*length))?,
-    };
+    let (length, rest) = rest.strip_prefix(b"\xa4body\xc4")?.split_first()?;
+    let (body, rest) = rest.split_at_checked(usize::from(*length))?;
     rest.is_empty().then_some(Frame::Call { id, method, body })
 }
 
