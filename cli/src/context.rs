@@ -109,22 +109,25 @@ impl Context {
             .map_err(|error| Failure::usage(error).context("the folder for sockets cannot be used"))
     }
 
-    /// Returns what the settings file says, if there is one. What deserves a warning is printed.
+    /// Returns what the settings file says, if there is one.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        Ok(self.settings_and_warnings()?.0)
+    }
+
+    /// Returns what the settings file says, if there is one, and what deserves a warning.
+    pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Faults), Failure> {
         let path = match &self.global.config {
             Some(path) => path.as_os_str(),
             None => match self.environment.raw(CONFIG_VARIABLE).filter(|it| !it.is_empty()) {
                 Some(path) => path,
-                None => return Ok(Settings::default()),
+                None => return Ok((Settings::default(), Faults::default())),
             },
         };
         let text = std::fs::read_to_string(path).map_err(|error| {
             let path = path.display();
             Failure::usage(error).context(format!("cannot read the settings file `{path}`"))
         })?;
-        let (settings, warnings) = config::read(&text, &path.to_string_lossy())?;
-        self.warn(&warnings);
-        Ok(settings)
+        Ok(config::read(&text, &path.to_string_lossy())?)
     }
 
     /// Prints faults to standard error.

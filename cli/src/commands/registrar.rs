@@ -3,6 +3,8 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    pin::pin,
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -12,6 +14,7 @@ use portal::Heartbeat;
 use registrar::{Node, NodeError, NodeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use transport::{BindError, Holder};
 
@@ -60,11 +63,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if let [other, ..] = &context.global.registrar[..] {
+        let error = anyhow!("a registrar asks no other registrar, not even `{other}`");
+        return Err(Failure::usage(error).hint("to say where it listens: --listen MULTIADDR"));
+    }
     let ready_fd = args.ready_fd.map(open_descriptor).transpose()?;
     // From here on a signal is heard, and nothing that is bound is left behind.
     let mut signals = Signals::new()?;
 
-    let settings = context.settings()?;
+    let (settings, warnings) = context.settings_and_warnings()?;
+    context.warn(&warnings);
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let (settings, warnings) = overlay(settings, &[environment, args.overrides()])?;
     context.warn(&warnings);
@@ -76,28 +84,45 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
     let options = NodeOptions { declared: settings.declared, ..options(&settings.registrar) };
-    let node = Node::bind(&endpoints, options).await.map_err(explain)?;
+    let node = tokio::select! {
+        node = Node::bind(&endpoints, options) => node.map_err(explain)?,
+        signal = signals.next() => return Ok(Exit::Code(128 + signal)),
+    };
     announce(&node.endpoints(), ready_fd, context)?;
+    Ok(serve(node, drain_timeout, signals, context).await)
+}
 
+/// Serves until a signal comes, then lets the sessions end; the next signal cuts them.
+async fn serve(
+    node: Node,
+    drain_timeout: Duration,
+    mut signals: Signals,
+    context: &Context,
+) -> Exit {
     let clerk = node.clerk().clone();
     let stop = CancellationToken::new();
-    let mut serve = std::pin::pin!(node.serve(stop.clone()));
+    let mut serving = pin!(node.serve(stop.clone()));
     tokio::select! {
-        () = &mut serve => return Ok(Exit::Done),
+        () = &mut serving => return Exit::Done,
         _ = signals.next() => {}
     }
     notify(&[NotifyState::Stopping]);
     stop.cancel();
-    let sessions = clerk.status().sessions;
-    if sessions > 0 && output::width(&io::stderr()).is_some() {
-        let plural = if sessions == 1 { "session has" } else { "sessions have" };
+    tokio::select! {
+        () = &mut serving => return Exit::Done,
+        again = signals.next() => return Exit::Code(128 + again),
+        // Most sessions end at once, and there is nothing to say.
+        () = sleep(Duration::from_millis(300)) => {}
+    }
+    if output::width(&io::stderr()).is_some() {
+        let sessions = clerk.status().sessions;
         let patience = humantime::format_duration(drain_timeout);
-        let line = format!("stopping: {sessions} {plural} {patience} to end; Ctrl-C ends them now");
+        let line = format!("sessions left: {sessions}; they have {patience}, or until Ctrl-C");
         let _unsaid = writeln!(context.err(), "{line}");
     }
     tokio::select! {
-        () = serve => Ok(Exit::Done),
-        again = signals.next() => Ok(Exit::Code(128 + again)),
+        () = serving => Exit::Done,
+        again = signals.next() => Exit::Code(128 + again),
     }
 }
 

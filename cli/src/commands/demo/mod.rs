@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `script` | what is shown, step by step |
 //! | `stage` | the folder, the processes, and how they are shown; all of it goes at the end |
+//! | `typed` | commands as they would be typed |
 //! | `act` | the programs that are on stage |
 
 mod act;
 mod script;
 mod stage;
+mod typed;
 
 use std::mem;
 

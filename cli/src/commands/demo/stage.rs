@@ -24,6 +24,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use super::typed::{broken_up, in_words};
 use crate::{
     args::{Color, PROGRAM},
     context::Context,
@@ -305,42 +306,6 @@ impl Drop for Folder {
     }
 }
 
-/// Writes a command as it would be typed.
-fn in_words(words: &[&str]) -> String {
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/.,:=@%+-_".contains(it);
-    let quoted = words.iter().map(|word| match word.chars().all(is_plain) {
-        true => (*word).to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-/// Breaks a long command between words, as a shell lets one. An option stays with what follows it.
-fn broken_up(line: &str, width: usize) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    let mut words = line.split(' ').peekable();
-    while let Some(word) = words.next() {
-        let value = words.next_if(|next| word.starts_with("--") && !next.starts_with('-'));
-        let length = word.chars().count() + value.map_or(0, |it| it.chars().count() + 1);
-        // Beside it there has to be place for ` \`.
-        if column > 0 && column + 1 + length + 2 > width {
-            text += " \\\n    ";
-            column = 4;
-        } else if column > 0 {
-            text += " ";
-            column += 1;
-        }
-        text += word;
-        if let Some(value) = value {
-            text += " ";
-            text += value;
-        }
-        column += length;
-    }
-    text
-}
-
 /// How long anything may take that is waited for. All of it takes milliseconds, but a machine may
 /// be busy.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -350,26 +315,3 @@ const PARTING: Duration = Duration::from_secs(3);
 
 /// How wide it is drawn where there is no terminal.
 const COLUMNS: usize = 80;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_can_be_typed_again() {
-        let check = |words: &[&str], expected: &str| assert_eq!(in_words(words), expected);
-        check(&["callsign", "ls"], "callsign ls");
-        check(&["callsign", "watch", "feed*"], "callsign watch 'feed*'");
-        check(&["echo", "it's"], r"echo 'it'\''s'");
-    }
-
-    #[test]
-    fn long_commands_are_broken_between_words() {
-        let check = |line, expected: &str| assert_eq!(broken_up(line, 20), expected);
-        check("callsign ls", "callsign ls");
-        check("callsign find abcdef", "callsign find \\\n    abcdef");
-        check("callsign register -- true", "callsign register \\\n    -- true");
-        check("callsign demo --act feed &", "callsign demo \\\n    --act feed &");
-        check("abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz");
-    }
-}
