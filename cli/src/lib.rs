@@ -1,1 +1,68 @@
-//! callsign.
+//! Finds actors by name and connects to them over the nearest transport that provably reaches
+//! them.
+//!
+//! This is the facade: it re-exports what an application needs from the crates below it, and has
+//! no code of its own. A [`Client`] talks to registrars; a [`Registration`] is what an actor says
+//! of itself; a [`Connection`] is what one gets by a name. A program that keeps the names itself
+//! runs a [`registrar::Node`].
+//!
+//! It does not listen for an actor: that is a [`Listener`] or any other server. It says nothing
+//! over the connections that it makes: their bytes belong to the application. The settings file
+//! and the command line belong to the binary.
+//!
+//! ```
+//! use callsign::{CancellationToken, Client, Listener, Registration};
+//! use callsign::registrar::{Node, NodeOptions};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A registrar within this process; most programs connect to one that runs already.
+//! let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+//! let registrar = node.endpoints();
+//! let mut tasks = tokio::task::JoinSet::new();
+//! tasks.spawn(node.serve(CancellationToken::new()));
+//!
+//! // An actor: it listens, and is registered for as long as `_kept` lives.
+//! let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+//! let callsign = Client::connect(&registrar).await?;
+//! let feed = Registration::new("feed").endpoints(listener.published());
+//! let _kept = callsign.register(feed).await?;
+//! tasks.spawn(async move {
+//!     let mut caller = listener.accept().await.expect("nothing is in the way of a connection");
+//!     caller.write_all(b"EURUSD 1.0842").await.expect("the caller reads");
+//! });
+//!
+//! // A caller: it needs the name and nothing else.
+//! let record = callsign.wait_for_actor("feed").await?;
+//! assert_eq!(record.name.as_str(), "feed");
+//! let mut stream = callsign.find_actor("feed").await?.expect("it was there a moment ago");
+//! let mut quote = String::new();
+//! stream.read_to_string(&mut quote).await?;
+//! assert_eq!(quote, "EURUSD 1.0842");
+//!
+//! // A name that nobody has is `None`; a registrar that is away is an error.
+//! assert!(callsign.find_actor("fed").await?.is_none());
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod registrar;
+
+pub use discovery::{
+    BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
+    DialOptions, Explanation, Fault, Faults, FindError, Found, IntoEndpoint, LinkError,
+    LookupError, MemorySource, NoneAnswered, Outcome, RegisterError, Registered, Registrar,
+    Registration, RegistrationError, RequestError, Resolve, ResolveError, Standing, TableSource,
+    Watch, connect_nearest, explain,
+};
+pub use endpoints::{
+    Endpoint, EndpointTable, Here, InstanceId, Locality, Name, NameError, NamePattern,
+    ParseEndpointError, Stamp, Stamped, Unreachable, Written, parse_endpoints,
+};
+pub use portal::Heartbeat;
+pub use tokio_util::sync::CancellationToken;
+pub use transport::{BindError, DialError, Listener, Peer, Stream, dial, dial_stamped, here, look};
+pub use wire::{Epoch, ErrorKind, Gone, Kept, Record, RemoteError, State, Suspicion};

@@ -1,0 +1,53 @@
+//! An actor: it listens where it is told, registers itself as `feed`, and sends each caller a
+//! quote.
+//!
+//! ```text
+//! callsign registrar --config examples/market.toml
+//! cargo run --example feed -- /unix/@market /unix/@market-feed /ip4/127.0.0.1/tcp/0
+//! ```
+
+#![expect(clippy::print_stdout, reason = "it talks to a person")]
+
+use std::error::Error;
+
+use callsign::{Client, Listener, Registration};
+use tokio::{io::AsyncWriteExt, task::JoinSet};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let registrar = args.next().ok_or("usage: feed REGISTRAR ENDPOINT...")?;
+
+    // Listen first: an actor that is registered can be dialed.
+    let mut listeners = Vec::new();
+    for endpoint in args {
+        listeners.push(Listener::bind(&endpoint.parse()?).await?);
+    }
+    let published = listeners.iter().flat_map(Listener::published);
+    let registration = Registration::new("feed").endpoints(published).metadata("pair", "EURUSD");
+
+    // Registered for as long as `registered` lives; if the registrar starts again, once more.
+    let callsign = Client::connect([registrar]).await?;
+    let registered = callsign.register(registration).await?;
+    println!("registered as {}", registered.instance().name);
+
+    let mut doors = JoinSet::new();
+    for listener in listeners {
+        doors.spawn(quote(listener));
+    }
+    while let Some(ended) = doors.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Sends a quote to each caller of a listener.
+async fn quote(listener: Listener) -> std::io::Result<()> {
+    loop {
+        let mut caller = listener.accept().await?;
+        // A caller that does not stay to listen is no concern of the next one.
+        if caller.write_all(b"EURUSD 1.0842 1.0843\n").await.is_ok() {
+            drop(caller.shutdown().await);
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! README
+fn main() {}

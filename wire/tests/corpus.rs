@@ -1,0 +1,254 @@
+//! Recorded messages of version 1 of the protocol, which every later version goes on reading.
+//!
+//! Each file of `corpus/` has the bytes of one message in hexadecimal. A message that has no file
+//! yet gets one, and its test fails once, so that somebody looks at what is recorded. A file that
+//! is there is never written again: if it cannot be read any more, the code is at fault.
+
+use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
+
+use bytes::BytesMut;
+use callsign_wire::{
+    ErrorKind, Frame, Gone, Hello, Kept, Record, RemoteError, State, Suspicion, decode_body,
+    encode_body,
+    registrar::{
+        Answer, Change, Changed, Evidence, List, Page, Query, Register, Registered, Renew, Report,
+        Seen, Status, Unregister, Update, Wait, Watch, Watching,
+    },
+};
+use endpoints::{
+    Endpoint, InstanceId, KernelId, Name, NamePattern, NetnsId, ProcessId, SocketId, Stamp, Stamped,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+#[test]
+fn recorded_frames_are_read() {
+    let hello = |agent: &str| Hello { agent: agent.to_owned(), ..Hello::default() };
+    let instance = InstanceId { name: name("feed"), uuid: uuid(1) };
+    let frames = [
+        ("frame-hello-client", Frame::Hello(Box::new(hello("callsign/0.1.0")))),
+        (
+            "frame-hello-registrar",
+            Frame::Hello(Box::new(Hello { registrar: Some(uuid(9)), ..hello("callsign/0.1.0") })),
+        ),
+        (
+            "frame-hello-actor",
+            Frame::Hello(Box::new(Hello { instance: Some(instance), ..hello("feed/2") })),
+        ),
+        ("frame-call", Frame::Call { id: 2, method: "registrar.status", body: b"\xc0" }),
+        ("frame-started", Frame::Started { id: 300, body: b"\x01" }),
+        ("frame-item", Frame::Item { id: 70_000, body: b"\x02" }),
+        ("frame-credit", Frame::Credit { id: 2, items: 128 }),
+        ("frame-return", Frame::Return { id: u64::MAX, body: &[0; 300] }),
+        (
+            "frame-error",
+            Frame::Error { id: 4, error: RemoteError::new(ErrorKind::NotFound, "no such thing") },
+        ),
+        ("frame-cancel", Frame::Cancel { id: 2 }),
+        ("frame-ping", Frame::Ping { nonce: 7 }),
+        ("frame-pong", Frame::Pong { nonce: 7 }),
+        ("frame-goodbye", Frame::Goodbye { reason: "the registrar is stopping" }),
+    ];
+    for (name, frame) in frames {
+        let mut written = BytesMut::new();
+        frame.encode(&mut written).unwrap();
+        let bytes = recorded(name, &written);
+        let (length, frame_bytes) = bytes.split_first_chunk().unwrap();
+        assert_eq!(u32::from_le_bytes(*length) as usize, frame_bytes.len(), "{name}");
+        assert_eq!(Frame::decode(frame_bytes), Ok(frame), "{name}");
+    }
+}
+
+#[test]
+fn recorded_calls_and_answers_are_read() {
+    check("register", &register());
+    check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
+    check("registered", &Registered { epoch: 41, revision: 57 });
+    check("changed", &Changed { revision: 57 });
+    check(
+        "update",
+        &Update {
+            uuid: uuid(1),
+            endpoints: Some(register().endpoints),
+            metadata: Some(register().metadata),
+            state: Some(State::Draining),
+        },
+    );
+    let nothing = Update { uuid: uuid(1), endpoints: None, metadata: None, state: None };
+    check("update-nothing", &nothing);
+    check("unregister", &Unregister { uuid: uuid(1) });
+    check("renew", &Renew { uuid: uuid(1) });
+    let records = vec![record(Kept::Session), record(Kept::Declared)];
+    check("answer", &Answer { revision: 57, now_ms: NOW_MS, total: 2, records });
+    check("wait", &Wait { name: name("feed") });
+    check("list", &List { pattern: pattern("feed*"), after: 41 });
+    let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
+    check("page", &Page { revision: 57, now_ms: NOW_MS, next: Some(41), records });
+    check("page-last", &Page { revision: 57, now_ms: NOW_MS, next: None, records: vec![] });
+    let seen = Seen { registrar: uuid(9), revision: 57 };
+    check("watch", &Watch { pattern: pattern("*"), seen: None });
+    check("watch-resumed", &Watch { pattern: pattern("*"), seen: Some(seen) });
+    check("watching", &Watching { revision: 57, now_ms: NOW_MS, resumed: true });
+    check(
+        "status",
+        &Status {
+            registrar: uuid(9),
+            agent: "callsign/0.1.0".to_owned(),
+            revision: 57,
+            uptime_ms: 1_000,
+            sessions: 3,
+            instances: 2,
+            waiters: 1,
+            watchers: 0,
+            endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
+        },
+    );
+
+    for (name, all) in [("query", false), ("query-all", true)] {
+        let query = Query { name: "feed", all };
+        assert_eq!(Query::decode(&recorded(name, &encode_body(&query))), Ok(query), "{name}");
+    }
+    for evidence in [
+        Evidence::Refused,
+        Evidence::Missing,
+        Evidence::NotASocket,
+        Evidence::OtherIdentity,
+        Evidence::TimedOut,
+        Evidence::NoPermission,
+        Evidence::Other,
+    ] {
+        let report =
+            Report { uuid: uuid(1), epoch: 41, endpoint: endpoint("/unix/@market"), evidence };
+        check(&format!("report-{}", kebab(evidence)), &report);
+    }
+}
+
+#[test]
+fn recorded_changes_are_read() {
+    check("change-reset", &Change::Reset);
+    check("change-synced", &Change::Synced { revision: 57 });
+    let draining = Record { state: State::Draining, ..record(Kept::Session) };
+    check("change-add", &Change::Add { record: record(Kept::Session), revision: 57 });
+    check("change-update", &Change::Update { record: draining, revision: 58 });
+    for gone in [Gone::Unregistered, Gone::SessionEnded, Gone::LeaseExpired, Gone::FoundDead] {
+        let instance = InstanceId { name: name("feed"), uuid: uuid(1) };
+        let change = Change::Remove { instance, epoch: 41, gone, revision: 59 };
+        check(&format!("change-remove-{}", kebab(gone)), &change);
+    }
+}
+
+#[test]
+fn recorded_errors_are_read() {
+    for kind in [
+        ErrorKind::NotFound,
+        ErrorKind::Invalid,
+        ErrorKind::Denied,
+        ErrorKind::LimitReached,
+        ErrorKind::NoSuchMethod,
+        ErrorKind::Cancelled,
+        ErrorKind::ShuttingDown,
+        ErrorKind::Internal,
+        ErrorKind::Other("of-a-later-version".to_owned()),
+    ] {
+        let name = format!("error-{kind}");
+        check(&name, &RemoteError::new(kind, "what happened"));
+    }
+}
+
+/// What a later version may send, and what an earlier one leaves out.
+#[test]
+fn other_versions_are_read() {
+    let with = |more: &[(&str, &str)]| {
+        let fields = [&[("name", "feed")], more].concat();
+        encode_body(&BTreeMap::from_iter(fields))
+    };
+    let query = Query { name: "feed", all: false };
+    for (name, written) in [("query-bare", with(&[])), ("query-with-more", with(&[("zone", "eu")]))]
+    {
+        assert_eq!(Query::decode(&recorded(name, &written)), Ok(query), "{name}");
+    }
+    let gone = encode_body("swallowed-by-a-whale");
+    assert_eq!(decode_body(&recorded("gone-unknown", &gone)), Ok(Gone::Unknown));
+    let evidence = encode_body("heard-a-rumour");
+    assert_eq!(decode_body(&recorded("evidence-unknown", &evidence)), Ok(Evidence::Other));
+}
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, expected: &T) {
+    let bytes = recorded(name, &encode_body(expected));
+    assert_eq!(decode_body::<T>(&bytes).as_ref(), Ok(expected), "{name}");
+}
+
+/// Returns the recorded bytes of a message, or records `written` if there are none.
+fn recorded(name: &str, written: &[u8]) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/{name}.hex"));
+    let Ok(text) = fs::read_to_string(&path) else {
+        let line = |bytes: &[u8]| {
+            let digits: Vec<_> = bytes.iter().map(|it| format!("{it:02x}")).collect();
+            digits.join(" ") + "\n"
+        };
+        fs::write(&path, written.chunks(32).map(line).collect::<String>()).unwrap();
+        panic!("{name} is recorded only now; look at {} and commit it", path.display());
+    };
+    text.split_whitespace().map(|it| u8::from_str_radix(it, 16).unwrap()).collect()
+}
+
+/// A moment in 2026.
+const NOW_MS: u64 = 1_795_000_000_000;
+
+fn register() -> Register {
+    let record = record(Kept::Session);
+    Register {
+        name: record.name,
+        uuid: record.uuid,
+        endpoints: record.endpoints,
+        metadata: record.metadata,
+        state: State::Starting,
+        lease_ms: None,
+    }
+}
+
+fn record(kept: Kept) -> Record {
+    let stamp = Stamp {
+        kernel: Some(KernelId(0x0123_4567_89ab_cdef)),
+        netns: Some(NetnsId(1)),
+        process: None,
+        socket: Some(SocketId { dev: 26, ino: 4711, born_ns: Some(NOW_MS * 1_000_000) }),
+    };
+    let memory = Stamp { process: Some(ProcessId(u64::MAX)), socket: None, ..stamp };
+    Record {
+        name: name("feed"),
+        uuid: uuid(1),
+        epoch: 41,
+        endpoints: vec![
+            Stamped { endpoint: endpoint("/unix/run/feed.sock"), stamp },
+            Stamped { endpoint: endpoint("/memory/7"), stamp: memory },
+            Stamped::bare(endpoint("/dns4/feed.example/tcp/5555/tls")),
+        ],
+        metadata: BTreeMap::from([("pair".to_owned(), "EURUSD".to_owned())]),
+        state: State::Ready,
+        kept,
+        since_ms: NOW_MS,
+        suspicion: (kept == Kept::Declared).then_some(Suspicion { reports: 2, since_ms: NOW_MS }),
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn pattern(text: &str) -> NamePattern {
+    NamePattern::new(text).unwrap()
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    text.parse().unwrap()
+}
+
+fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// Returns the word by which a value goes over the wire.
+fn kebab(value: impl Serialize) -> String {
+    decode_body(&encode_body(&value)).unwrap()
+}
