@@ -146,8 +146,10 @@ impl Context {
     /// Returns the folder for this user's sockets, and makes it if it is not there.
     pub(crate) fn runtime_dir(&self) -> Result<PathBuf, Failure> {
         let Environment { temp_dir, .. } = &self.environment;
-        transport::runtime_dir(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir)
-            .map_err(Failure::usage)
+        transport::runtime_dir(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).map_err(|error| {
+            Failure::usage(error)
+                .hint("or do without it: name a place by `--listen` for a registrar, by `--registrar` to ask one")
+        })
     }
 
     /// Lets what happens inside be told on standard error.
