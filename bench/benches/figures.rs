@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use callsign_bench::{batches, lookups, registrations};
+use callsign_bench::{Client, Server, batches, lookups, registrations, transports};
 use portal::{Call, Replies, Service};
 use registrar::{
     Session,
     registry::{Limits, Owner},
 };
 use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
 use wire::Frame;
 
 fn main() {
@@ -26,50 +27,51 @@ fn main() {
     node();
 }
 
-/// Registers up to a million instances over sessions without a connection, and times look-ups
-/// among few and among many.
+/// Registers up to a million instances, and times look-ups among few and among many, as a client
+/// sees them: over a Unix socket, one at a time.
 fn memory_and_size() {
-    let clerk = registrar::Clerk::unattended(Limits::default());
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let [(_, endpoint), _] = transports(folder.path());
+    let (server, clerk) = runtime.block_on(Server::registrar(&endpoint));
+    let mut client = runtime.block_on(Client::greet(&server.endpoint));
     let mut sessions: Vec<_> =
         (0..16).map(|_| Session::open(clerk.clone(), Owner::User(1000))).collect();
     let mut replies = Replies::default();
     let before = resident_bytes();
-    let mut put = |range: std::ops::Range<usize>| {
-        for at in range {
-            let frames = registrations(std::iter::once(format!("feed-{at}")));
+    let mut put = |hundreds: std::ops::Range<usize>| {
+        for at in hundreds {
+            let frames = registrations((100 * at..100 * (at + 1)).map(|it| format!("feed-{it}")));
             serve(&mut sessions[at % 16], &frames, &mut replies);
         }
     };
-    put(0..1000);
-    let few = median_lookup(&clerk, 1000);
-    put(1000..1_000_000);
+    put(0..10);
+    let few = median_lookup(&runtime, &mut client, 1000);
+    put(10..10_000);
     assert_eq!(clerk.status().instances, 1_000_000);
     let each = (resident_bytes() - before) / 1_000_000;
-    let same_names = median_lookup(&clerk, 1000);
-    let all_names = median_lookup(&clerk, 1_000_000);
+    let many = median_lookup(&runtime, &mut client, 1_000_000);
     println!("memory of 1,000,000 instances: {each} bytes each (resident)");
     println!(
-        "look-up, median of 101 rounds: {few:?} among 1,000 instances, {same_names:?} of the same \
-         names among 1,000,000 ({:.2}x), {all_names:?} of any name among 1,000,000 ({:.2}x)",
-        ratio(same_names, few),
-        ratio(all_names, few),
+        "look-up over a Unix socket, median: {few:?} among 1,000 instances, {many:?} among \
+         1,000,000 ({:.2}x)",
+        many.as_secs_f64() / few.as_secs_f64(),
     );
 }
 
-fn median_lookup(clerk: &registrar::Clerk, names: usize) -> Duration {
-    let mut session = Session::open(clerk.clone(), Owner::User(1000));
-    let mut replies = Replies::default();
-    // Names far apart, so that neither the processor's caches nor the order of insertion help.
-    let asked = lookups((0..10_000).map(|it| format!("feed-{}", it * 7919 % names)));
-    let mut rounds: Vec<_> = (0..101)
-        .map(|_| {
+/// Looks up names far apart, so that the processor's caches do not help.
+fn median_lookup(runtime: &Runtime, client: &mut Client, names: usize) -> Duration {
+    let asked = lookups((0..20_000).map(|it| format!("feed-{}", it * 7919 % names)));
+    let mut times: Vec<_> = batches(&asked, 1)
+        .into_iter()
+        .map(|request| {
             let start = Instant::now();
-            serve(&mut session, &asked, &mut replies);
-            start.elapsed() / 10_000
+            runtime.block_on(client.exchange(&request, 1));
+            start.elapsed()
         })
         .collect();
-    rounds.sort();
-    rounds[rounds.len() / 2]
+    times.sort();
+    times[times.len() / 2]
 }
 
 /// Times the server's own work for a look-up, from the bytes of a call to the bytes of an answer.
@@ -148,8 +150,4 @@ fn process_resident_bytes(process: &str) -> u64 {
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn ratio(one: Duration, other: Duration) -> f64 {
-    one.as_secs_f64() / other.as_secs_f64()
 }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use endpoints::{Endpoint, Stamped};
+use endpoints::{Endpoint, SocketId, Stamp, Stamped};
 use portal::Heartbeat;
 use registrar::{Clerk, Node, NodeOptions};
 use tokio::{
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use transport::{Listener, Stream, dial};
 use uuid::Uuid;
 use wire::{
-    Frame, FrameReader, Hello, State, encode_body, preface,
+    Frame, FrameReader, State, encode_body, preface,
     registrar::{QUERY, Query, REGISTER, Register},
 };
 
@@ -101,7 +101,7 @@ impl Client {
     pub async fn greet(endpoint: &Endpoint) -> Self {
         let mut client = Self::connect(endpoint).await;
         let mut greeting = BytesMut::from(&preface::preface()[..]);
-        Frame::Hello(Box::new(Hello::default())).encode(&mut greeting).unwrap();
+        Frame::Hello(Box::default()).encode(&mut greeting).unwrap();
         client.stream.write_all(&greeting).await.unwrap();
         while client.reader.take(preface::PREFACE_BYTES).is_none() {
             client.stream.read_buf(client.reader.buffer()).await.unwrap();
@@ -150,15 +150,25 @@ pub fn lookups(names: impl Iterator<Item = String>) -> BytesMut {
 /// Encodes registrations of one instance of each name, as a usual actor makes them: a Unix socket
 /// and a TCP port, both stamped.
 pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
-    let stamp = transport::here().stamp();
-    let stamped = |endpoint: &str| Stamped { endpoint: endpoint.parse().unwrap(), stamp };
+    let here = transport::here();
+    let stamp = Stamp { kernel: here.kernel, netns: here.netns, process: None, socket: None };
     calls(names.map(|name| {
+        let uuid = Uuid::new_v4();
+        let [a, b, c, d, e, ..] = *uuid.as_bytes();
+        let port = 1024 + u16::from_be_bytes([d, e]) / 2;
+        let socket = SocketId { dev: 23, ino: uuid.as_u64_pair().0 >> 40, born_ns: Some(BORN_NS) };
         let register = Register {
             name: name.parse().unwrap(),
-            uuid: Uuid::new_v4(),
+            uuid,
             endpoints: vec![
-                stamped(&format!("/unix/run/market/{name}.sock")),
-                stamped(&format!("/dns4/{name}.market.example/tcp/5555")),
+                Stamped {
+                    endpoint: format!("/unix/run/market/{name}.sock").parse().unwrap(),
+                    stamp: Stamp { socket: Some(socket), ..stamp },
+                },
+                Stamped {
+                    endpoint: format!("/ip4/10.{a}.{b}.{c}/tcp/{port}").parse().unwrap(),
+                    stamp,
+                },
             ],
             metadata: Default::default(),
             state: State::Ready,
@@ -167,6 +177,9 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
         (REGISTER, encode_body(&register))
     }))
 }
+
+/// A time of birth of a socket file, as large as real ones are.
+const BORN_NS: u64 = 1_795_000_000_000_000_000;
 
 /// Splits encoded frames into the requests of `depth` frames each.
 pub fn batches(frames: &[u8], depth: usize) -> Vec<BytesMut> {

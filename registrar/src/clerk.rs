@@ -128,7 +128,7 @@ impl Clerk {
         let now_ms = self.now_ms();
         let mut book = self.book();
         for (name, endpoints) in declared.iter() {
-            let uuid = Uuid::new_v4();
+            let uuid = declared_uuid(name, endpoints);
             if endpoints.iter().any(is_socket_file) {
                 book.declared.insert(name.clone(), uuid);
             }
@@ -274,6 +274,19 @@ impl Clock {
 
 /// How many endpoints may wait to be looked into. What does not fit is reported again, or stays.
 const CONTESTED_MAX: usize = 1024;
+
+/// Derives the identity of a declared actor from what is declared, so that registrars with the
+/// same settings speak of the same instance.
+fn declared_uuid(name: &Name, endpoints: &[Endpoint]) -> Uuid {
+    let mut declared = name.to_string();
+    for endpoint in endpoints {
+        declared += &endpoint.to_string();
+    }
+    Uuid::new_v5(&DECLARED_NAMESPACE, declared.as_bytes())
+}
+
+/// The name space of declared actors' identities (RFC 9562, section 6.5): drawn once, at random.
+const DECLARED_NAMESPACE: Uuid = Uuid::from_u128(0x6c1d_27f1_53ab_4d0e_9b1c_f29e_30c4_7a55);
 
 fn is_socket_file(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))

@@ -9,7 +9,7 @@ use tracing::debug;
 use wire::{
     CallId, RemoteError,
     registrar::{
-        Changed, LIST, List, Page, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
+        Changed, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
         STATUS, UNREGISTER, UPDATE, Unregister, Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
@@ -68,12 +68,9 @@ impl Session {
             self.clerk.refresh_all_declared();
         }
         let now_ms = self.clerk.now_ms();
-        let page = self.clerk.read(|registry| {
-            let (records, next) = registry.list(&list);
-            let records = records.into_iter().cloned().collect();
-            Page { revision: registry.revision(), now_ms, next, records }
+        replies.finish_with(call.id, |bytes| {
+            self.clerk.read(|registry| registry.page(&list, now_ms, bytes));
         });
-        replies.finish(call.id, &page);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 use wire::{
     CallId, Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, State, decode_body,
-    registrar::{Answer, Change, ENDPOINTS_MAX, List, Register, Seen, Update},
+    registrar::{Answer, Change, ENDPOINTS_MAX, List, Page, Register, Seen, Update},
 };
 
 const NOW: u64 = 1_795_000_000_000;
@@ -495,9 +495,11 @@ proptest! {
         registry.credit(watching, 2, u32::MAX);
         read(&mut registry, watching).into_iter().for_each(|it| view.learn(it));
 
-        let (records, next) = registry.list(&List { pattern, after: 0 });
+        let mut page = BytesMut::new();
+        registry.page(&List { pattern, after: 0 }, now, &mut page);
+        let Page { next, records, .. } = decode_body(&page).unwrap();
         prop_assert_eq!(next, None);
-        let there: BTreeMap<_, _> = records.into_iter().map(|it| (it.uuid, it.clone())).collect();
+        let there: BTreeMap<_, _> = records.into_iter().map(|it| (it.uuid, it)).collect();
         prop_assert_eq!(&view.0, &there);
         let epochs: Vec<Epoch> = there.values().map(|it| it.epoch).collect();
         prop_assert!(epochs.iter().all(|it| *it > NOW));

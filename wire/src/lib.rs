@@ -26,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+mod encoded;
 mod error;
 mod frame;
 pub mod preface;
@@ -33,6 +34,7 @@ mod reader;
 mod record;
 pub mod registrar;
 
+pub use encoded::{encode_add, encode_answer, encode_page, encode_update};
 pub use error::{ErrorKind, RemoteError};
 pub use frame::{CallId, Frame, Hello, WireError, decode_body, encode_body, encode_return};
 pub use reader::{FRAME_BYTES_MAX, FrameReader};

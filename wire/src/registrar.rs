@@ -15,9 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, BytesMut};
 use endpoints::{Endpoint, InstanceId, Name, NamePattern, Stamped};
-use rmp::encode::{write_array_len, write_uint};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -332,32 +330,10 @@ pub struct Status {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Writes an [`Answer`] from records that are encoded already.
-pub fn encode_answer<'a>(
-    bytes: &mut BytesMut,
-    revision: Revision,
-    now_ms: u64,
-    total: u64,
-    records: impl ExactSizeIterator<Item = &'a [u8]>,
-) {
-    // Both numbers are far over 32 bits for any real clock, so fixed places lose nothing.
-    let mut head = *b"\x84\xa8revision\xcf________\xa6now_ms\xcf________\xa5total";
-    head[11..19].copy_from_slice(&revision.to_be_bytes());
-    head[27..35].copy_from_slice(&now_ms.to_be_bytes());
-    bytes.put_slice(&head);
-    let mut writer = bytes.writer();
-    write_uint(&mut writer, total).expect("writing to memory does not fail");
-    writer.get_mut().put_slice(b"\xa7records");
-    write_array_len(&mut writer, records.len() as u32).expect("writing to memory does not fail");
-    for record in records {
-        writer.get_mut().put_slice(record);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kept, encode_body};
+    use crate::encode_body;
 
     #[test]
     fn a_query_reads_the_same_either_way() {
@@ -368,30 +344,5 @@ mod tests {
         let name_alone = encode_body(&BTreeMap::from([("name", "feed")]));
         assert_eq!(Query::decode(&name_alone), Ok(Query { name: "feed", all: false }));
         assert!(Query::decode(b"\x82\xa4name\xa4fe").is_err());
-    }
-
-    #[test]
-    fn an_answer_of_encoded_records_is_the_answer() {
-        let record = |name: &str, epoch: u64| Record {
-            name: Name::new(name).unwrap(),
-            uuid: Uuid::from_u128(epoch.into()),
-            epoch,
-            endpoints: vec![Stamped::bare("/unix/run/feed.sock".parse().unwrap())],
-            metadata: BTreeMap::from([("zone".to_owned(), "eu".to_owned())]),
-            state: State::Ready,
-            kept: Kept::Lease { ttl_ms: 30_000 },
-            since_ms: 1_795_000_000_000,
-            suspicion: None,
-        };
-        let records = vec![record("feed", 1), record("feed", 70_000)];
-        let encoded: Vec<_> = records.iter().map(encode_body).collect();
-        let answer = Answer { revision: 9 << 40, now_ms: 1_795_000_000_001, total: 2, records };
-
-        let mut bytes = BytesMut::new();
-        let Answer { revision, now_ms, total, .. } = answer;
-        encode_answer(&mut bytes, revision, now_ms, total, encoded.iter().map(Vec::as_slice));
-
-        assert_eq!(bytes, encode_body(&answer));
-        assert_eq!(decode_body::<Answer>(&bytes).unwrap(), answer);
     }
 }

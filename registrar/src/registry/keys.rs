@@ -8,11 +8,12 @@ use super::{Epoch, Key};
 /// takes no memory of its own; of many, any is found and removed in logarithmic time, so that
 /// nobody makes the registry slow by registering the same thing again and again.
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a smaller `Keys` for the million names that have one")]
 pub(super) enum Keys {
     #[default]
     None,
     One(Epoch, Key),
-    Many(BTreeMap<Epoch, Key>),
+    Many(Box<BTreeMap<Epoch, Key>>),
 }
 
 impl Keys {
@@ -54,7 +55,8 @@ impl Keys {
         match self {
             Self::None => *self = Self::One(epoch, key),
             Self::One(first, other) if *first != epoch => {
-                *self = Self::Many(BTreeMap::from([(*first, *other), (epoch, key)]));
+                let both = [(*first, *other), (epoch, key)];
+                *self = Self::Many(Box::new(both.into()));
             }
             Self::One(..) => {}
             Self::Many(keys) => _ = keys.insert(epoch, key),

@@ -3,7 +3,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use endpoints::{InstanceId, Name};
-use wire::{Epoch, Gone, Record, Revision, encode_body, registrar::Change};
+use wire::{Epoch, Gone, Revision, encode_add, encode_body, encode_update, registrar::Change};
+
+use super::Entry;
 
 /// A change as watchers are told it, encoded once for all of them.
 #[derive(Debug)]
@@ -27,16 +29,9 @@ impl Log {
         Self { changes: VecDeque::new(), bytes: 0, complete_after: revision }
     }
 
-    pub(super) fn put(&mut self, record: &Record, is_new: bool, revision: Revision) -> Arc<Logged> {
-        let (name, record) = (record.name.clone(), record.clone());
-        self.push(
-            name,
-            revision,
-            &match is_new {
-                true => Change::Add { record, revision },
-                false => Change::Update { record, revision },
-            },
-        )
+    pub(super) fn put(&mut self, entry: &Entry, is_new: bool, revision: Revision) -> Arc<Logged> {
+        let encode = if is_new { encode_add } else { encode_update };
+        self.push(entry.name.clone(), revision, encode(entry.encoded(), revision))
     }
 
     pub(super) fn removed(
@@ -47,7 +42,8 @@ impl Log {
         revision: Revision,
     ) -> Arc<Logged> {
         let name = instance.name.clone();
-        self.push(name, revision, &Change::Remove { instance, epoch, gone, revision })
+        let removed = Change::Remove { instance, epoch, gone, revision };
+        self.push(name, revision, encode_body(&removed))
     }
 
     /// Returns the changes after `revision`, or `None` if some of them are no longer known.
@@ -60,8 +56,8 @@ impl Log {
         Some(self.changes.range(first..).cloned().collect())
     }
 
-    fn push(&mut self, name: Name, revision: Revision, change: &Change) -> Arc<Logged> {
-        let logged = Arc::new(Logged { name, revision, encoded: encode_body(change).into() });
+    fn push(&mut self, name: Name, revision: Revision, change: Vec<u8>) -> Arc<Logged> {
+        let logged = Arc::new(Logged { name, revision, encoded: change.into() });
         self.bytes += logged.encoded.len();
         self.changes.push_back(logged.clone());
         while self.changes.len() > CHANGES_MAX || self.bytes > BYTES_MAX {

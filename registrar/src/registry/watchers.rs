@@ -16,9 +16,9 @@ use std::{
 use endpoints::{Name, NamePattern};
 use foldhash::HashMap;
 use slab::Slab;
-use wire::{CallId, Epoch, Revision, encode_body, registrar::Change};
+use wire::{CallId, Epoch, Revision, encode_add, encode_body, registrar::Change};
 
-use super::{Entry, Key, SCAN_MAX, SessionId, keys::Keys, log::Logged};
+use super::{Entries, Key, SCAN_MAX, SessionId, keys::Keys, log::Logged};
 
 /// Those who watch.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Watchers {
 
 /// What snapshots are read from.
 pub(super) struct Source<'a> {
-    pub(super) entries: &'a Slab<Entry>,
+    pub(super) entries: &'a Entries,
     pub(super) by_name: &'a HashMap<Name, Keys>,
     pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
     pub(super) revision: Revision,
@@ -49,6 +49,8 @@ struct Watcher {
     place: Place,
     queue: VecDeque<Arc<Logged>>,
     queue_bytes: usize,
+    /// Registrations beyond the place of a snapshot that it was told of as changes.
+    ahead: BTreeSet<Epoch>,
 }
 
 /// How far a watcher has come.
@@ -91,6 +93,7 @@ impl Watchers {
             place: if missed.is_some() { Place::Live } else { Place::Reset },
             queue: VecDeque::new(),
             queue_bytes: 0,
+            ahead: BTreeSet::new(),
         };
         for logged in missed.into_iter().flatten() {
             if watcher.pattern.matches(logged.name.as_str()) {
@@ -136,27 +139,22 @@ impl Watchers {
         }
     }
 
-    /// Queues a change for those who watch its name, and notes their sessions. `known` is the
-    /// epoch under which a snapshot shows, or has shown, the record.
+    /// Queues a change for those who watch its name, and notes their sessions. The registration
+    /// that was `known` is the one of epoch `now` from here on.
     pub(super) fn tell(
         &mut self,
         logged: &Arc<Logged>,
         known: Epoch,
+        now: Epoch,
         stirred: &mut BTreeSet<SessionId>,
     ) {
         let named = self.by_name.get(&logged.name).into_iter().flatten();
         for at in named.chain(&self.patterns) {
             let watcher = &mut self.watchers[*at];
-            let is_to_know = match watcher.place {
-                Place::Live => true,
-                Place::Snapshot { up_to } => known <= up_to,
-                Place::Reset => false,
-            };
-            if !is_to_know || !watcher.pattern.matches(logged.name.as_str()) {
-                continue;
+            if watcher.pattern.matches(logged.name.as_str()) && watcher.is_to_know(known, now) {
+                watcher.push(logged);
+                stirred.insert(watcher.session);
             }
-            watcher.push(logged);
-            stirred.insert(watcher.session);
         }
     }
 
@@ -177,15 +175,32 @@ impl Watchers {
 }
 
 impl Watcher {
+    /// Tells whether a change is news to the watcher, rather than part of a snapshot to come.
+    fn is_to_know(&mut self, known: Epoch, now: Epoch) -> bool {
+        match self.place {
+            Place::Live => true,
+            Place::Reset => false,
+            Place::Snapshot { up_to } => {
+                let is_shown = known <= up_to || self.ahead.remove(&known);
+                if is_shown && now > up_to {
+                    self.ahead.insert(now);
+                }
+                is_shown
+            }
+        }
+    }
+
     fn push(&mut self, logged: &Arc<Logged>) {
         if self.place == Place::Reset {
             return;
         }
         self.queue_bytes += logged.encoded.len();
         self.queue.push_back(logged.clone());
-        if self.queue.len() > QUEUE_MAX || self.queue_bytes > QUEUE_BYTES_MAX {
+        let is_behind = self.queue.len() > QUEUE_MAX || self.queue_bytes > QUEUE_BYTES_MAX;
+        if is_behind || self.ahead.len() > QUEUE_MAX {
             self.queue = VecDeque::new();
             self.queue_bytes = 0;
+            self.ahead = BTreeSet::new();
             self.place = Place::Reset;
         }
     }
@@ -203,24 +218,26 @@ impl Watcher {
             }
             let (change, next) = match self.place {
                 Place::Live => return false,
-                Place::Reset => (Change::Reset, Place::Snapshot { up_to: 0 }),
+                Place::Reset => (encode_body(&Change::Reset), Place::Snapshot { up_to: 0 }),
                 Place::Snapshot { up_to } => match self.next(source, up_to, &mut scanned) {
                     Next::Record(key) => {
-                        let record = source.entries[key].record.clone();
-                        let up_to = record.epoch;
-                        let change = Change::Add { record, revision: source.revision };
-                        (change, Place::Snapshot { up_to })
+                        let entry = &source.entries[key];
+                        let up_to = entry.epoch;
+                        (encode_add(entry.encoded(), source.revision), Place::Snapshot { up_to })
                     }
                     Next::Pause(up_to) => {
                         self.place = Place::Snapshot { up_to };
                         return true;
                     }
-                    Next::End => (Change::Synced { revision: source.revision }, Place::Live),
+                    Next::End => {
+                        self.ahead = BTreeSet::new();
+                        (encode_body(&Change::Synced { revision: source.revision }), Place::Live)
+                    }
                 },
             };
             self.place = next;
             self.credit -= 1;
-            wants_more = send(self.call, &encode_body(&change));
+            wants_more = send(self.call, &change);
         }
         self.credit > 0 && (!self.queue.is_empty() || self.place != Place::Live)
     }
@@ -232,7 +249,7 @@ impl Watcher {
             return next.map_or(Next::End, Next::Record);
         }
         for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
-            if self.pattern.matches(source.entries[*key].record.name.as_str()) {
+            if self.pattern.matches(source.entries[*key].name.as_str()) {
                 return Next::Record(*key);
             }
             *scanned += 1;

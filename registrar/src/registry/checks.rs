@@ -1,0 +1,49 @@
+//! What a registration must be like.
+
+use std::collections::BTreeMap;
+
+use endpoints::Stamped;
+use wire::{
+    Kept, METADATA_BYTES_MAX,
+    registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
+};
+
+use super::RegistryError;
+
+pub(super) fn check_lease(lease_ms: Option<u64>) -> Result<Kept, RegistryError> {
+    match lease_ms {
+        None => Ok(Kept::Session),
+        Some(ttl_ms) if (LEASE_MS_MIN..=LEASE_MS_MAX).contains(&ttl_ms) => {
+            Ok(Kept::Lease { ttl_ms })
+        }
+        Some(ttl_ms) => Err(RegistryError::LeaseLength { ttl_ms }),
+    }
+}
+
+pub(super) fn check_endpoints(endpoints: &[Stamped]) -> Result<(), RegistryError> {
+    if endpoints.len() > ENDPOINTS_MAX {
+        return Err(RegistryError::TooManyEndpoints { count: endpoints.len() });
+    }
+    match endpoints.iter().find(|it| it.endpoint.is_bind_only()) {
+        Some(it) => Err(RegistryError::BindOnly { endpoint: it.endpoint.clone() }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), RegistryError> {
+    let bytes = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > METADATA_BYTES_MAX {
+        return Err(RegistryError::TooMuchMetadata { bytes });
+    }
+    Ok(())
+}
+
+pub(super) fn deduplicate(endpoints: Vec<Stamped>) -> Vec<Stamped> {
+    let mut kept: Vec<Stamped> = Vec::with_capacity(endpoints.len());
+    for stamped in endpoints {
+        if !kept.iter().any(|it| it.endpoint == stamped.endpoint) {
+            kept.push(stamped);
+        }
+    }
+    kept
+}

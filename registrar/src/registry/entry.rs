@@ -1,0 +1,111 @@
+//! What the registry holds of an instance.
+
+use std::ops::{Index, IndexMut};
+
+use endpoints::{InstanceId, Name};
+use slab::Slab;
+use uuid::Uuid;
+use wire::{Epoch, Kept, Record, State, decode_body, encode_body};
+
+use super::{Owner, SessionId};
+
+/// What the registry holds of an instance: its record in the form in which answers carry it, so
+/// that an answer is made by copying bytes, and beside it only what is looked at without one.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: Name,
+    pub(super) uuid: Uuid,
+    pub(super) epoch: Epoch,
+    pub(super) state: State,
+    pub(super) kept: Kept,
+    encoded: Box<[u8]>,
+    pub(super) owner: Owner,
+    /// `None` for leases and declared entries.
+    pub(super) session: Option<SessionId>,
+    pub(super) lease_until_ms: Option<u64>,
+}
+
+impl Entry {
+    pub(super) fn new(
+        record: &Record,
+        owner: Owner,
+        session: Option<SessionId>,
+        now_ms: u64,
+    ) -> Self {
+        let lease_until_ms = match record.kept {
+            Kept::Lease { ttl_ms } => Some(now_ms + ttl_ms),
+            Kept::Session | Kept::Declared => None,
+        };
+        let Record { name, uuid, epoch, state, kept, .. } = record;
+        Self {
+            name: name.clone(),
+            uuid: *uuid,
+            epoch: *epoch,
+            state: *state,
+            kept: *kept,
+            encoded: encode_body(record).into(),
+            owner,
+            session,
+            lease_until_ms,
+        }
+    }
+
+    /// Takes a record of the same instance in the place of the one it has.
+    pub(super) fn store(&mut self, record: &Record) {
+        self.state = record.state;
+        self.encoded = encode_body(record).into();
+    }
+
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    pub(super) fn record(&self) -> Record {
+        decode_body(&self.encoded).expect("the registry encoded it itself")
+    }
+
+    pub(super) fn instance(&self) -> InstanceId {
+        InstanceId { name: self.name.clone(), uuid: self.uuid }
+    }
+
+    /// Tells whether it answers those who wait: its actor is ready, and has said so itself.
+    pub(super) fn is_present(&self) -> bool {
+        self.state == State::Ready && self.kept != Kept::Declared
+    }
+}
+
+/// Where an entry is kept. Half the size of an index, because every index of the registry holds a
+/// key for every entry.
+pub(super) type Key = u32;
+
+/// Every entry, in no order.
+#[derive(Debug, Default)]
+pub(super) struct Entries(Slab<Entry>);
+
+impl Entries {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) -> Key {
+        Key::try_from(self.0.insert(entry)).expect("the limit of instances is far lower")
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Entry {
+        self.0.remove(key as usize)
+    }
+}
+
+impl Index<Key> for Entries {
+    type Output = Entry;
+
+    fn index(&self, key: Key) -> &Entry {
+        &self.0[key as usize]
+    }
+}
+
+impl IndexMut<Key> for Entries {
+    fn index_mut(&mut self, key: Key) -> &mut Entry {
+        &mut self.0[key as usize]
+    }
+}

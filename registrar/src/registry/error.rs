@@ -1,0 +1,57 @@
+//! Why a registry does not do what it is asked.
+
+use endpoints::{Endpoint, InstanceId};
+use thiserror::Error;
+use uuid::Uuid;
+use wire::{
+    ErrorKind, METADATA_BYTES_MAX, RemoteError,
+    registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
+};
+
+use super::Owner;
+
+/// Why a registry does not do what it is asked.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant's message says what it is")]
+pub enum RegistryError {
+    #[error("no instance {uuid} is registered")]
+    NotFound { uuid: Uuid },
+    #[error("the instance was registered by {owner}, and {by} may not change it")]
+    NotOwner { owner: Owner, by: Owner },
+    #[error("the instance {uuid} is registered under another name")]
+    OtherName { uuid: Uuid },
+    #[error("{instance} has no lease to renew")]
+    NoLease { instance: InstanceId },
+    #[error("a lease lasts {LEASE_MS_MIN} to {LEASE_MS_MAX} ms, and {ttl_ms} ms were asked for")]
+    LeaseLength { ttl_ms: u64 },
+    #[error("an instance has at most {ENDPOINTS_MAX} endpoints, and {count} were given")]
+    TooManyEndpoints { count: usize },
+    #[error("`{endpoint}` can be bound, not dialed; register the address that others reach")]
+    BindOnly { endpoint: Endpoint },
+    #[error(
+        "an instance has at most {METADATA_BYTES_MAX} bytes of metadata, and {bytes} were given"
+    )]
+    TooMuchMetadata { bytes: usize },
+    #[error("too many {what}: at most {limit}")]
+    TooMany { what: &'static str, limit: usize },
+}
+
+impl From<RegistryError> for RemoteError {
+    fn from(error: RegistryError) -> Self {
+        use RegistryError as E;
+
+        let kind = match &error {
+            E::NotFound { .. } => ErrorKind::NotFound,
+            E::NotOwner { .. } => ErrorKind::Denied,
+            E::OtherName { .. }
+            | E::NoLease { .. }
+            | E::LeaseLength { .. }
+            | E::BindOnly { .. } => ErrorKind::Invalid,
+            E::TooManyEndpoints { .. } | E::TooMuchMetadata { .. } | E::TooMany { .. } => {
+                ErrorKind::LimitReached
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}

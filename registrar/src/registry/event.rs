@@ -1,0 +1,144 @@
+//! What goes into the registry, and what comes out.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+use bytes::Bytes;
+use endpoints::Stamped;
+use uuid::Uuid;
+use wire::{CallId, Epoch, registrar::Update};
+
+use super::SessionId;
+
+/// How much a registry takes in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Instances in all. A million of them take up to a gigabyte.
+    pub instances_max: usize,
+    /// Instances of one session: a supervisor of a large tree registers for all of it.
+    pub session_instances_max: usize,
+    /// Calls of one session that wait for a name.
+    pub session_waiters_max: usize,
+    /// Watches of one session.
+    pub session_watchers_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            instances_max: 4_000_000,
+            session_instances_max: 262_144,
+            session_waiters_max: 1024,
+            session_watchers_max: 256,
+        }
+    }
+}
+
+/// Who may change what is registered: whoever registered it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Owner {
+    /// The registrar's own settings, or a caller within its process.
+    Registrar,
+    /// A user of this host, vouched for by the kernel.
+    User(u32),
+    /// Whoever speaks from an address.
+    Host(IpAddr),
+}
+
+impl Owner {
+    pub(super) fn may_change(self, other: Self) -> bool {
+        self == other || matches!(self, Self::Registrar | Self::User(0))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registrar => f.write_str("the registrar's own settings"),
+            Self::User(user) => write!(f, "user {user}"),
+            Self::Host(address) => write!(f, "a program at {address}"),
+        }
+    }
+}
+
+/// What happens to the registry.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection ended: what it kept is gone.
+    SessionEnded(SessionId),
+    /// Someone takes an instance out.
+    Unregister {
+        /// Which.
+        uuid: Uuid,
+        /// Who asks.
+        by: Owner,
+    },
+    /// Someone renews a lease.
+    Renew {
+        /// Of which instance.
+        uuid: Uuid,
+        /// Who asks.
+        by: Owner,
+    },
+    /// Someone changes what is registered.
+    Update {
+        /// What to change.
+        update: Update,
+        /// Who asks.
+        by: Owner,
+    },
+    /// The registrar saw that nobody is at an endpoint any more.
+    FoundDead(Claimant),
+    /// An endpoint did not answer somebody, and the registrar could not see why.
+    Suspect(Claimant),
+    /// The registrar saw that somebody is at the endpoint.
+    FoundAlive(Claimant),
+    /// Time has passed.
+    Tick,
+}
+
+/// One registration's claim to one endpoint.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Claimant {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Which registration of it: a newer one is not meant.
+    pub epoch: Epoch,
+    /// What it claims.
+    pub stamped: Stamped,
+}
+
+/// What came of an event.
+#[derive(Debug, Default)]
+#[must_use = "those who wait are to be told"]
+pub struct Outcome {
+    /// The answers to those who waited, in the order in which they asked.
+    pub woken: Vec<Woken>,
+    /// The sessions that have changes to read.
+    pub stirred: BTreeSet<SessionId>,
+    /// Older claims to an endpoint that a newer instance claims too: to be looked into.
+    pub contested: Vec<Claimant>,
+}
+
+/// The answer to a call that waited.
+#[derive(Clone, Debug)]
+pub struct Woken {
+    /// Whose call.
+    pub session: SessionId,
+    /// Which of its calls.
+    pub call: CallId,
+    /// An encoded [`wire::registrar::Answer`].
+    pub answer: Bytes,
+}
+
+/// How many of each a registry has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Counts {
+    /// Connections.
+    pub sessions: usize,
+    /// Instances.
+    pub instances: usize,
+    /// Calls that wait for a name.
+    pub waiters: usize,
+    /// Watches.
+    pub watchers: usize,
+}
