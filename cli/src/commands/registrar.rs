@@ -79,6 +79,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let RegistrarSettings { listen, drain_timeout, .. } = settings.registrar.clone();
     let endpoints = if listen.is_empty() { context.default_registrars()? } else { listen };
 
+    if let Some(memory) = endpoints.iter().find(|it| matches!(it, Endpoint::Memory(_))) {
+        let error = anyhow!("`{memory}` can be reached from within the same process alone");
+        return Err(Failure::usage(error).hint("let it listen at a Unix socket or a port"));
+    }
+
     // Each session over a Unix socket holds two: the socket, and the process at its other end.
     if let Err(error) = transport::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
