@@ -4,6 +4,8 @@
 //! yet gets one, and its test fails once, so that somebody looks at what is recorded. A file that
 //! is there is never written again: if it cannot be read any more, the code is at fault.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
 use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;

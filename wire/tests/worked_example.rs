@@ -1,5 +1,7 @@
 //! The worked example of `docs/wire.md`, checked against the codec.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use bytes::{BufMut, BytesMut};
