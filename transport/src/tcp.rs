@@ -185,6 +185,9 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_reuseaddr(true)?;
     }
     socket.bind(address)?;
+    // The connections of this run have to give that leave too, also on a port that was free: the
+    // next run may ask for the very port that this one was given.
+    socket.set_reuseaddr(true)?;
     socket.listen(BACKLOG)
 }
 
