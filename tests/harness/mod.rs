@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::{
     node::{Counts, Node},
     outcome::Outcome,
-    peer::{Answer, Peer, query, register, registration, stamped},
+    peer::{Answer, Peer, query, register, registration, stamped, tcp_address},
     room::Room,
     running::Running,
 };

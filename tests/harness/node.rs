@@ -10,7 +10,7 @@ use super::{LIMIT, Outcome, Room, Running, now};
 #[derive(Debug)]
 pub(crate) struct Node<'room> {
     room: &'room Room,
-    args: Vec<String>,
+    more: Vec<String>,
     running: Running,
     endpoints: Vec<String>,
 }
@@ -25,35 +25,67 @@ pub(crate) struct Counts {
 }
 
 impl<'room> Node<'room> {
-    /// Starts a node where commands look for one by themselves.
+    /// Starts a node at a socket in the room.
     #[track_caller]
     pub(crate) fn start(room: &'room Room) -> Self {
-        let socket = room.unix("callsign/registrar.sock");
-        fs::create_dir(room.file("callsign")).unwrap();
-        Self::start_with(room, &["--listen", &socket])
+        Self::listen(room, &[&room.unix("registrar.sock")])
     }
 
-    /// Starts `callsign registrar …`, and waits until it is ready.
+    /// Starts a node that listens at these places.
     #[track_caller]
-    pub(crate) fn start_with(room: &'room Room, args: &[&str]) -> Self {
-        let args: Vec<_> = args.iter().map(|it| (*it).to_owned()).collect();
-        let (running, endpoints) = launch(room, &args);
-        Self { room, args, running, endpoints }
+    pub(crate) fn listen(room: &'room Room, listen: &[&str]) -> Self {
+        Self::start_with(room, listen, &[])
     }
 
-    /// Kills the node and starts it again at once, with the same words. It hears nothing of its
-    /// end.
+    /// Starts a node that listens at these places, with more words on its command line, and waits
+    /// until it is ready.
+    #[track_caller]
+    pub(crate) fn start_with(room: &'room Room, listen: &[&str], more: &[&str]) -> Self {
+        let mut command = room.command(&["registrar", "--ready-fd", "1"]);
+        command.args(more).args(listen.iter().flat_map(|it| ["--listen", *it]));
+        let mut running = Running::start(command);
+        let mut endpoints = Vec::new();
+        loop {
+            let line = running.line("a place or `ready`", |_| true);
+            match line.strip_prefix("listening on ") {
+                Some(endpoint) => endpoints.push(endpoint.to_owned()),
+                None => {
+                    assert_eq!(line, "ready", "{running}");
+                    let more = more.iter().map(|it| (*it).to_owned()).collect();
+                    return Self { room, more, running, endpoints };
+                }
+            }
+        }
+    }
+
+    /// Kills the node, which hears nothing of that, and starts another at once at the same places.
     #[track_caller]
     pub(crate) fn restart(self) -> Self {
-        let Self { room, args, running, .. } = self;
+        let Self { room, more, running, endpoints } = self;
         running.kill();
-        let (running, endpoints) = launch(room, &args);
-        Self { room, args, running, endpoints }
+        Self::start_with(room, &words(&endpoints), &words(&more))
+    }
+
+    /// Runs `callsign …` to its end, which asks this node.
+    #[track_caller]
+    pub(crate) fn callsign(&self, args: &[&str]) -> Outcome {
+        self.run(args).outcome()
+    }
+
+    /// Starts `callsign …`, which asks this node.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> Running {
+        self.room.run(&[&["--registrar", &self.endpoints[0]], args].concat())
     }
 
     /// Returns where it listens, with the real ports.
     pub(crate) fn endpoints(&self) -> &[String] {
         &self.endpoints
+    }
+
+    /// Returns where it listens first.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoints[0]
     }
 
     /// Returns the process.
@@ -64,7 +96,7 @@ impl<'room> Node<'room> {
     /// Returns how much it keeps. The session of the one who asks is not counted.
     #[track_caller]
     pub(crate) fn counts(&self) -> Counts {
-        let asked = self.room.callsign(&["status", "--json", "--registrar", &self.endpoints[0]]);
+        let asked = self.callsign(&["status", "--json"]);
         let status = &asked.json()[0]["status"];
         let counts: Counts = match serde_json::from_value(status.clone()) {
             Ok(counts) => counts,
@@ -94,6 +126,12 @@ impl<'room> Node<'room> {
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn outcome(self) -> Outcome {
+        self.running.outcome()
+    }
+
     /// Kills it; it hears nothing of that.
     #[track_caller]
     pub(crate) fn kill(self) -> Outcome {
@@ -103,25 +141,10 @@ impl<'room> Node<'room> {
     /// Asks it to end, and waits until it has.
     #[track_caller]
     pub(crate) fn stop(self) -> Outcome {
-        self.running.signal(rustix::process::Signal::TERM);
-        self.running.outcome()
+        self.running.stop()
     }
 }
 
-#[track_caller]
-fn launch(room: &Room, args: &[String]) -> (Running, Vec<String>) {
-    let mut command = room.command(&["registrar", "--ready-fd", "1"]);
-    command.args(args);
-    let mut running = Running::start(command);
-    let mut endpoints = Vec::new();
-    loop {
-        let line = running.line("a place or `ready`", |_| true);
-        match line.strip_prefix("listening on ") {
-            Some(endpoint) => endpoints.push(endpoint.to_owned()),
-            None => {
-                assert_eq!(line, "ready", "{running}");
-                return (running, endpoints);
-            }
-        }
-    }
+fn words(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }

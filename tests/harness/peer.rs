@@ -266,7 +266,7 @@ pub(crate) fn stamped(endpoint: &str) -> Stamped {
 }
 
 /// Returns the address of `/ip4/…/tcp/…` or `/ip6/…/tcp/…`.
-fn tcp_address(endpoint: &str) -> (std::net::IpAddr, u16) {
+pub(crate) fn tcp_address(endpoint: &str) -> (std::net::IpAddr, u16) {
     let parts: Vec<_> = endpoint.split('/').collect();
     (parts[2].parse().unwrap(), parts[4].parse().unwrap())
 }

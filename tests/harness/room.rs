@@ -76,20 +76,12 @@ impl Room {
     /// Runs `callsign …` to its end.
     #[track_caller]
     pub(crate) fn callsign(&self, args: &[&str]) -> Outcome {
-        self.start(args).outcome()
-    }
-
-    /// Runs `callsign …` to its end, with this on its standard input.
-    #[track_caller]
-    pub(crate) fn callsign_with_input(&self, args: &[&str], input: &str) -> Outcome {
-        let mut running = self.start(args);
-        running.write(input);
-        running.outcome()
+        self.run(args).outcome()
     }
 
     /// Starts `callsign …`.
     #[track_caller]
-    pub(crate) fn start(&self, args: &[&str]) -> Running {
+    pub(crate) fn run(&self, args: &[&str]) -> Running {
         Running::start(self.command(args))
     }
 }

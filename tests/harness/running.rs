@@ -94,18 +94,21 @@ impl Running {
 
     /// Writes to its standard input.
     #[track_caller]
-    pub(crate) fn write(&mut self, text: &str) {
+    pub(crate) fn write(mut self, text: &str) -> Self {
         self.input.as_mut().expect("its input was not closed").write_all(text.as_bytes()).unwrap();
-    }
-
-    /// Closes its standard input.
-    pub(crate) fn close_input(&mut self) {
-        self.input = None;
+        self
     }
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         pidfd_send_signal(&self.pidfd, signal).unwrap();
+    }
+
+    /// Asks it to end, and waits until it has.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Outcome {
+        self.signal(Signal::TERM);
+        self.outcome()
     }
 
     /// Kills it, and waits until it is dead. It hears nothing of that.
@@ -118,7 +121,7 @@ impl Running {
     /// Waits until it has ended by itself, and nothing that it started has its output open.
     #[track_caller]
     pub(crate) fn outcome(mut self) -> Outcome {
-        self.close_input();
+        self.input = None;
         let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let limit = Timespec { tv_sec: LIMIT.as_secs().cast_signed(), tv_nsec: 0 };
         let ended = poll(&mut polled, Some(&limit)).unwrap();

@@ -23,8 +23,7 @@ fn endure(strangers: impl Fn(&Node<'_>, &str)) {
     let (unix, tcp) = (room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0");
     // Whoever does not say who it is, is not waited for long.
     let patience = ["--handshake-timeout", "500ms"];
-    let node =
-        Node::start_with(&room, &[&patience[..], &["--listen", &unix, "--listen", tcp]].concat());
+    let node = Node::start_with(&room, &[&unix, tcp], &patience);
     let witness = Witness::start(&node);
     let before_kib = node.resident_kib();
 

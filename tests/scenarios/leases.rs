@@ -1,0 +1,41 @@
+//! Registrations that live by a lease.
+
+use crate::harness::{Node, Room};
+
+#[test]
+fn a_lease_runs_out_and_watchers_hear_of_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut watch = node.run(&["watch", "clock", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+
+    let registered = node.callsign(&["register", "clock", "/unix/@clock", "--ttl", "200ms"]);
+    registered.succeeds().prints(&["registered clock[", "for 200ms"]);
+    let added = watch.json("an instance that is there", |it| it["change"] == "add");
+    assert_eq!((&added["kept"], &added["ttl_ms"]), (&"lease".into(), &200.into()));
+    let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");
+    assert_eq!(removed["reason"], "lease-expired");
+    node.callsign(&["find", "clock"]).ends_with(1);
+}
+
+#[test]
+fn a_lease_is_renewed_and_given_up() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut watch = node.run(&["watch", "clock", "--json"]);
+    let register = ["register", "clock", "/unix/@clock", "--ttl", "10m", "--json"];
+    let first = node.callsign(&register).succeeds().json();
+    assert_eq!(first["renewed"], false);
+
+    // The same words again renew it, and it stays the same instance.
+    let again = node.callsign(&register).succeeds().json();
+    assert_eq!((&again["renewed"], &again["uuid"]), (&true.into(), &first["uuid"]));
+    let renewed = node.callsign(&["renew", "clock", "--json"]).succeeds().json();
+    assert_eq!((&renewed["uuid"], &renewed["ttl_ms"]), (&first["uuid"], &600_000.into()));
+
+    let digits = &first["uuid"].as_str().unwrap()[..8];
+    node.callsign(&["unregister", digits]).succeeds().prints(&["unregistered clock["]);
+    let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");
+    assert_eq!(removed["reason"], "unregistered");
+    node.callsign(&["renew", "clock"]).ends_with(1);
+}

@@ -1,0 +1,18 @@
+//! What users do with callsign, with the real program, real processes and real sockets.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+mod echo;
+mod exit_codes;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod leases;
+mod lifecycle;
+mod memory;
+mod programs;
+mod restart;
+mod several;
+mod table;
+mod transports;
+mod waiting;

@@ -1,0 +1,72 @@
+//! A registrar that is killed and comes back: nobody has to clean up, and all are there again.
+
+use crate::harness::{Counts, Node, Peer, Room};
+
+#[test]
+fn all_come_back_by_themselves_when_the_registrar_does() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
+    let places = node.endpoints().to_vec();
+
+    let over = |place: &str, args: &[&str]| room.run(&[&["--registrar", place], args].concat());
+    let mut watches: Vec<_> =
+        places.iter().map(|it| over(it, &["watch", "steady*", "--json"])).collect();
+    let mut registrants = Vec::new();
+    let names = ["steady-0", "steady-1"];
+    for (name, place) in names.iter().zip(&places) {
+        let mut registrant = over(place, &["register", name, &format!("/unix/@{name}")]);
+        registrant.line_with("registered");
+        registrants.push(registrant);
+    }
+    // What waits meanwhile goes on waiting.
+    let waiters: Vec<_> = places.iter().map(|it| over(it, &["wait", "late"])).collect();
+    for watch in &mut watches {
+        for name in names {
+            watch.json(name, |it| it["change"] == "add" && it["name"] == name);
+        }
+    }
+    node.comes_to(Counts { instances: 2, sessions: 6, waiters: 2, watchers: 2 });
+
+    let node = node.restart();
+    assert_eq!(node.endpoints(), places, "it listens where it did");
+
+    for name in names {
+        node.callsign(&["wait", name, "--timeout", "15s"]).succeeds();
+    }
+    for watch in &mut watches {
+        watch.json("word that it is lost", |it| it["change"] == "stale");
+        // Whether it comes back before the registrants do is chance.
+        let mut missing = names.to_vec();
+        while !missing.is_empty() {
+            let back = watch.json("an instance that is back", |it| {
+                it["change"] == "add" || it["change"] == "update"
+            });
+            missing.retain(|it| back["name"] != **it);
+        }
+    }
+    node.comes_to(Counts { instances: 2, sessions: 6, waiters: 2, watchers: 2 });
+
+    node.callsign(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
+    for waiter in waiters {
+        waiter.outcome().succeeds().prints(&["/unix/@late"]);
+    }
+    for registrant in registrants {
+        registrant.stop().succeeds();
+    }
+    node.callsign(&["find", "steady-0"]).ends_with(1);
+}
+
+#[test]
+fn killed_again_and_again_it_starts_again_at_the_same_places() {
+    let room = Room::new();
+    let mut node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
+    for _ in 0..5 {
+        // Connections that are open when it dies do not keep its port from the next.
+        let open: Vec<_> = node.endpoints().iter().map(|it| Peer::greet(it)).collect();
+        node = node.restart();
+        node.callsign(&["status"]).succeeds();
+        open.into_iter().for_each(Peer::closes);
+    }
+    node.stop().succeeds();
+    assert!(!room.file("registrar.sock").exists());
+}

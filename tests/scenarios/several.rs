@@ -1,0 +1,63 @@
+//! Several registrars, and several instances of one name.
+
+use crate::harness::{Node, Room};
+
+#[test]
+fn one_registrar_of_two_is_enough() {
+    let room = Room::new();
+    let first = Node::listen(&room, &[&room.unix("first.sock")]);
+    let second = Node::listen(&room, &["/ip4/127.0.0.1/tcp/0"]);
+    let (one, two) = (first.endpoint().to_owned(), second.endpoint().to_owned());
+    let both = |args: &[&str]| {
+        room.callsign(&[&["--registrar", &one, "--registrar", &two], args].concat())
+    };
+    both(&["register", "clock", "/unix/@clock", "--ttl", "10m"]).succeeds();
+    first.callsign(&["find", "clock"]).succeeds();
+    second.callsign(&["find", "clock"]).succeeds();
+    let found = both(&["find", "clock", "--all", "--json"]).succeeds();
+    assert_eq!(found.json().as_array().unwrap().len(), 1, "it is one instance\n{found}");
+    assert_eq!(found.stderr, "");
+
+    // One is down: all is found still, and it is said which one does not answer.
+    second.kill();
+    both(&["find", "clock"]).succeeds().says(&["a registrar did not answer", &two]);
+    both(&["ls"]).succeeds().prints(&["clock"]);
+    both(&["find", "nobody"]).ends_with(1).says(&["no actor `nobody`"]);
+    both(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
+    both(&["status"]).succeeds().prints(&["up", "down"]);
+
+    // Both are down, and that does not look like an actor that is not there.
+    first.kill();
+    both(&["find", "clock"]).ends_with(3).says(&[&one, &two]);
+    both(&["ls"]).ends_with(3);
+    both(&["register", "later", "/unix/@later", "--ttl", "10m"]).ends_with(3);
+    both(&["status"]).ends_with(3);
+}
+
+#[test]
+fn five_instances_of_one_name_are_all_found_newest_first() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut uuids = Vec::new();
+    for number in 1..=5 {
+        let endpoint = format!("/unix/@five-{number}");
+        let registered = node.callsign(&["register", "five", &endpoint, "--ttl", "10m", "--json"]);
+        uuids.insert(0, registered.succeeds().json()["uuid"].clone());
+    }
+    let uuids_of = |args: &[&str]| {
+        let listed = node.callsign(args).succeeds().json();
+        listed.as_array().unwrap().iter().map(|it| it["uuid"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(uuids_of(&["find", "five", "--all", "--json"]), uuids);
+    assert_eq!(uuids_of(&["ls", "five", "--json"]).len(), 5);
+    // One that is meant alone has to be told from the others.
+    node.callsign(&["unregister", "five"]).ends_with(2).says(&["5 instances are meant"]);
+    let newest = uuids[0].as_str().unwrap();
+    let found = node.callsign(&["find", "five", "--json"]).succeeds().json();
+    assert_eq!(found["uuid"], newest);
+
+    node.callsign(&["unregister", newest]).succeeds();
+    assert_eq!(uuids_of(&["find", "five", "--all", "--json"]), uuids[1..]);
+    node.callsign(&["unregister", "five", "--all"]).succeeds();
+    node.callsign(&["find", "five"]).ends_with(1);
+}
