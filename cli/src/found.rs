@@ -57,11 +57,14 @@ pub(crate) fn out_of_reach(name: &Name, seen: &[Seen<'_>]) -> Failure {
     Failure::not_found(anyhow!(text))
 }
 
-/// Lists the registrars that were asked, as part of a sentence.
+/// Lists the registrars that were asked, as the end of a sentence.
 fn asked<'a>(registrars: impl Iterator<Item = &'a Endpoint>, unanswered: &[Fault]) -> String {
     let is_answered = |it: &&Endpoint| !unanswered.iter().any(|fault| fault.registrar == **it);
     let asked: Vec<_> = registrars.filter(is_answered).map(Endpoint::to_string).collect();
-    asked.join(" or ")
+    match &asked[..] {
+        [one] => one.clone(),
+        several => several.iter().map(|it| format!("\n  {it}")).collect(),
+    }
 }
 
 /// Says how many instances are in which state: `2 starting, 1 draining`.

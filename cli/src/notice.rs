@@ -3,7 +3,7 @@
 use std::{error::Error, fmt::Display, io::Write};
 
 use config::REGISTRARS_VARIABLE;
-use discovery::Fault;
+use discovery::{Fault, Faults};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -27,8 +27,12 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
     if global.registrar.is_empty() && environment.text(REGISTRARS_VARIABLE).is_none() {
         return;
     }
-    for fault in unanswered {
-        warn(context, format!("a registrar did not answer, and may know more: {fault}"));
+    if !unanswered.is_empty() {
+        let faults = Faults(unanswered.to_vec());
+        warn(
+            context,
+            format_args!("not every registrar answers, and these may know more:\n{faults}"),
+        );
     }
 }
 

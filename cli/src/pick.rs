@@ -6,7 +6,7 @@ use endpoints::{Name, Quoted};
 use uuid::Uuid;
 use wire::Record;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, seen::short_uuid};
 
 /// What was typed to say which instances are meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,9 +74,9 @@ pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record
     if records.len() > 1 {
         let listed: String =
             records.iter().map(|it| format!("\n  {} ({})", it.instance(), it.kept)).collect();
-        let error = anyhow!("{} instances are meant:{listed}", records.len());
-        let example = records[0].uuid.simple().to_string();
-        let hint = format!("say which one, as in: callsign {command} {}", &example[..8]);
+        let error = anyhow!("that means {} instances:{listed}", records.len());
+        let example = short_uuid(&records[0].uuid);
+        let hint = format!("say which one, as in: callsign {command} {example}");
         return Err(Failure::usage(error).hint(hint));
     }
     Ok(records.pop().expect("a look-up that finds nothing fails"))

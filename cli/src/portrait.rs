@@ -56,3 +56,46 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::sample::{record, seen};
+
+    #[test]
+    fn the_nearest_endpoint_stands_alone_on_the_first_line() {
+        let mut feed = record(
+            "feed",
+            3,
+            &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1), ("/unix/gone", 1)],
+        );
+        feed.kept = Kept::Lease { ttl_ms: 90_000 };
+        feed.metadata.insert("desk".to_owned(), "rates".to_owned());
+        feed.metadata.insert("note".to_owned(), "\u{1b}[2J".to_owned());
+        assert_eq!(
+            portrait(&seen(&feed), 61_000),
+            "\
+/unix/run/feed.sock
+  instance  feed[33333333-3333-3333-3333-333333333333]
+  locality  unix socket
+  state     ready
+  kept by   lease of 1m 30s
+  age       1m
+  also at   /ip4/10.0.0.9/tcp/7 (same subnet)
+            /unix/gone (out of reach: no such socket)
+  metadata  desk = rates
+            note = \\u{1b}[2J
+"
+        );
+        assert_eq!(
+            portrait(&seen(&record("feed", 3, &[])), 0),
+            "\
+none: no endpoints
+  instance  feed[33333333-3333-3333-3333-333333333333]
+  state     ready
+  kept by   session
+  age       0s
+"
+        );
+    }
+}

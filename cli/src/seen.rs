@@ -95,7 +95,8 @@ pub(crate) fn short_uuid(uuid: &Uuid) -> String {
 /// Says why an endpoint is out of reach, in a word or two.
 pub(crate) fn in_short(unreachable: &Unreachable) -> &'static str {
     match unreachable {
-        Unreachable::NoStamp | Unreachable::NoSocketStamp => "not stamped",
+        Unreachable::NoStamp => "not stamped",
+        Unreachable::NoSocketStamp => "no socket seen",
         Unreachable::HereUnknown => "own place unknown",
         Unreachable::OtherHost | Unreachable::AddressIsOurs => "on another host",
         Unreachable::OtherNetns => "in another network namespace",
@@ -202,3 +203,131 @@ fn kind_of(unreachable: &Unreachable) -> String {
 /// A million instances of one name would have to be there before two of them shared these with
 /// a chance of one in a hundred for any given one.
 const SHORT_UUID_DIGITS: usize = 8;
+
+/// Records for tests, and a place to see them from.
+#[cfg(test)]
+pub(crate) mod sample {
+    use endpoints::{
+        Here, Interface, KernelId, NetnsId, SocketId, Stamp, Stamped, UnixPath, Unreachable,
+    };
+    use uuid::Uuid;
+    use wire::{Kept, Record, State};
+
+    use super::Seen;
+
+    /// A ready record of a session, registered at 1000 ms. Each endpoint stands with the number
+    /// of its kernel; 1 is the one that is seen from, and 0 none.
+    pub(crate) fn record(name: &str, digit: u8, endpoints: &[(&str, u64)]) -> Record {
+        let stamped = |(endpoint, kernel): &(&str, u64)| Stamped {
+            endpoint: endpoint.parse().unwrap(),
+            stamp: match kernel {
+                0 => Stamp::default(),
+                kernel => Stamp {
+                    kernel: Some(KernelId(*kernel)),
+                    netns: Some(NetnsId(1)),
+                    process: None,
+                    socket: Some(SOCKET),
+                },
+            },
+        };
+        Record {
+            name: name.parse().unwrap(),
+            uuid: Uuid::from_bytes([digit * 0x11; 16]),
+            epoch: digit.into(),
+            endpoints: endpoints.iter().map(stamped).collect(),
+            metadata: [].into(),
+            state: State::Ready,
+            kept: Kept::Session,
+            since_ms: 1000,
+            suspicion: None,
+        }
+    }
+
+    /// A host with one network interface, on which every path but `/gone` leads to a socket.
+    pub(crate) fn here() -> Here {
+        Here {
+            kernel: Some(KernelId(1)),
+            netns: Some(NetnsId(1)),
+            process: None,
+            interfaces: vec![Interface {
+                name: "eth0".to_owned(),
+                ip: "10.0.0.1".parse().unwrap(),
+                prefix_bits: 24,
+            }],
+        }
+    }
+
+    pub(crate) fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
+        if path.as_str() == "/gone" { Err(Unreachable::Missing) } else { Ok(SOCKET) }
+    }
+
+    pub(crate) fn seen(record: &Record) -> Seen<'_> {
+        Seen::new(record, &here(), &look)
+    }
+
+    const SOCKET: SocketId = SocketId { dev: 1, ino: 2, born_ns: Some(3) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sample::*, *};
+
+    #[test]
+    fn what_is_out_of_reach_says_why_once() {
+        let check = |endpoints: &[(&str, u64)], expected: &str| {
+            assert_eq!(seen(&record("feed", 1, endpoints)).why_none(), expected);
+        };
+        check(&[], "no endpoints");
+        check(&[("/unix/gone", 1)], "no such socket");
+        check(&[("/unix/run/x", 0)], "not stamped");
+        check(
+            &[("/unix/run/x", 2), ("/ip4/127.0.0.1/tcp/7", 2), ("/unix/gone", 1)],
+            "on another host, no such socket",
+        );
+    }
+
+    #[test]
+    fn programs_read_every_part_of_a_record() {
+        let mut feed = record("feed", 3, &[("/ip4/127.0.0.1/tcp/7", 1), ("/memory/7", 0)]);
+        feed.kept = Kept::Lease { ttl_ms: 30_000 };
+        feed.metadata.insert("desk".to_owned(), "rates".to_owned());
+        let json = serde_json::to_value(seen(&feed).to_json(Some(3500))).unwrap();
+        let expected = serde_json::json!({
+            "name": "feed",
+            "uuid": "33333333-3333-3333-3333-333333333333",
+            "epoch": 3,
+            "state": "ready",
+            "suspicion": null,
+            "kept": "lease",
+            "ttl_ms": 30_000,
+            "since_ms": 1000,
+            "age_ms": 2500,
+            "metadata": { "desk": "rates" },
+            "nearest": "/ip4/127.0.0.1/tcp/7",
+            "locality": "loopback",
+            "endpoints": [
+                {
+                    "endpoint": "/ip4/127.0.0.1/tcp/7",
+                    "locality": "loopback",
+                    "left_out": null,
+                    "stamp": {
+                        "kernel": "0000000000000001",
+                        "netns": "0000000000000001",
+                        "socket": { "dev": 1, "ino": 2, "born_ns": 3 },
+                    },
+                },
+                {
+                    "endpoint": "/memory/7",
+                    "locality": null,
+                    "left_out": {
+                        "kind": "no-stamp",
+                        "message": "its registrant did not say where it is",
+                    },
+                    "stamp": {},
+                },
+            ],
+        });
+        assert_eq!(json, expected);
+        assert_eq!(kind_of(&Unreachable::OtherZone("eth0".to_owned())), "other-zone");
+    }
+}

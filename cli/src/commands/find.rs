@@ -16,17 +16,16 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign find web                  the nearest endpoint of `web`, and its record
-  callsign find web | head -n1       the endpoint alone
-  callsign find web --all            every instance of it
+  callsign find web               the nearest endpoint, and what is known
+  callsign find web | head -n1    the endpoint alone
+  callsign find web --all         every instance
   callsign find web --json | jq -r .nearest
 
-It ends with 1 if there is no such actor, or none of its endpoints can be reached
-from here.")]
+It ends with 1 if there is no such actor, or none of its endpoints can be reached from here.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
-    /// Show every instance, also one that is starting, draining or out of reach
+    /// Show every instance, also what is starting, draining or out of reach
     #[arg(short, long)]
     all: bool,
 }

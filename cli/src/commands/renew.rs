@@ -17,11 +17,11 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign renew clock               the only lease of `clock`
-  callsign renew 3f2a91c0            the instance whose UUID begins with 3f2a91c0
+  callsign renew clock       the only lease of `clock`
+  callsign renew 3f2a91c0    the instance whose UUID begins so
 
-The lease then lasts for as long again as it did when it was registered, from now on.
-To change how long, register again with another `--ttl`.")]
+The lease lasts from now on for as long again as was said when it was registered. To change how \
+long, register again with another `--ttl`.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]

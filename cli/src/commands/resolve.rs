@@ -1,6 +1,6 @@
 //! `callsign resolve`: the candidates of a name, in the order in which they would be dialed.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{Candidate, Explanation, Outcome, Resolve, TableSource, explain, probe};
@@ -24,11 +24,12 @@ use crate::{
 Examples:
   callsign resolve web                     what is within reach, nearest first
   callsign resolve web --explain           also what is left out, and why
-  callsign resolve web --explain --probe   also whether each answers, and how fast
+  callsign resolve web --explain --probe   and how fast each answers
   callsign resolve web --config market.toml
 
-Nothing is dialed without `--probe`, which connects to each endpoint within reach and
-closes at once. Where no registrar answers, the tables of a settings file are asked.
+Nothing is dialed without `--probe`, which connects to each endpoint within reach and closes at \
+once. Where no registrar answers, the tables of the settings file are asked.
+
 It ends with 1 if nothing is within reach or, with `--probe`, nothing answers.")]
 pub(crate) struct Args {
     /// The actor's name
@@ -57,7 +58,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         true => Exit::Done,
         false => Exit::NotFound,
     };
-    let mut rows = rows(&explanation, &ready, &others);
+    let mut rows = rows(source, &explanation, &ready, &others);
     if !args.explain {
         rows.retain(|it| it.rank.is_some());
         if rows.is_empty() {
@@ -68,8 +69,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let candidates = rows.iter().map(Row::to_json).collect();
         context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;
     } else {
-        let shows_verdict = args.explain || args.probe;
-        context.print(table(&rows, shows_verdict).render(context.width()))?;
+        let says_more = args.explain || args.probe;
+        context.print(if says_more { verdicts(&rows) } else { table(&rows) })?;
     }
     Ok(exit)
 }
@@ -132,6 +133,8 @@ enum Source {
 struct Row<'a> {
     /// When it would be dialed, from 1; nothing if it is left out.
     rank: Option<usize>,
+    /// Which registration of which instance; a table knows of neither.
+    instance: Option<(Uuid, Epoch)>,
     record: &'a Record,
     endpoint: &'a Endpoint,
     verdict: Result<Locality, LeftOutJson>,
@@ -140,16 +143,23 @@ struct Row<'a> {
 
 /// Lines up what was judged, then the endpoints of the instances that are not ready.
 fn rows<'a>(
+    source: Source,
     explanation: &'a Explanation,
     ready: &'a [Record],
     others: &'a [Record],
 ) -> Vec<Row<'a>> {
+    let instance = |record: &Record| match source {
+        Source::Registrar => Some((record.uuid, record.epoch)),
+        Source::Table => None,
+    };
     let mut rows = Vec::new();
     for (at, candidate) in explanation.candidates.iter().enumerate() {
         let is_of_candidate = |it: &&Record| it.uuid == candidate.instance.uuid;
+        let record = ready.iter().find(is_of_candidate).expect("the candidates are theirs");
         rows.push(Row {
             rank: candidate.verdict.is_ok().then_some(at + 1),
-            record: ready.iter().find(is_of_candidate).expect("the candidates are theirs"),
+            instance: instance(record),
+            record,
             endpoint: &candidate.stamped.endpoint,
             verdict: candidate.verdict.clone().map_err(|it| LeftOutJson::of(&it)),
             outcome: Some(&candidate.outcome),
@@ -158,6 +168,7 @@ fn rows<'a>(
     for record in others {
         rows.extend(record.endpoints.iter().map(|stamped| Row {
             rank: None,
+            instance: instance(record),
             record,
             endpoint: &stamped.endpoint,
             verdict: Err(LeftOutJson::of_state(record.state)),
@@ -168,9 +179,16 @@ fn rows<'a>(
 }
 
 impl Row<'_> {
+    fn columns(&self) -> [String; 3] {
+        let rank = self.rank.map_or("-".to_owned(), |it| it.to_string());
+        let locality = self.verdict.as_ref().map_or("left out", |it| it.as_str()).to_owned();
+        let instance = self.instance.map_or("-".to_owned(), |(uuid, _)| short_uuid(&uuid));
+        [rank, locality, instance]
+    }
+
     fn verdict(&self) -> String {
         match (&self.verdict, self.outcome) {
-            (Err(left_out), _) => format!("left out: {}", left_out.message),
+            (Err(left_out), _) => left_out.message.clone(),
             (Ok(_), Some(Outcome::Connected { took })) => format!("answers in {}", brief(*took)),
             (Ok(_), Some(Outcome::Failed { error, .. })) => with_causes(error),
             (Ok(_), _) => "within reach".to_owned(),
@@ -184,8 +202,8 @@ impl Row<'_> {
             endpoint: self.endpoint,
             locality: self.verdict.as_ref().ok().copied(),
             left_out: self.verdict.as_ref().err(),
-            uuid: self.record.uuid,
-            epoch: self.record.epoch,
+            uuid: self.instance.map(|(uuid, _)| uuid),
+            epoch: self.instance.map(|(_, epoch)| epoch),
             state: self.record.state,
             kept: KeptJson::of(self.record.kept),
             dial: match self.outcome {
@@ -197,22 +215,26 @@ impl Row<'_> {
     }
 }
 
-fn table(rows: &[Row<'_>], shows_verdict: bool) -> Table {
-    let mut table = match shows_verdict {
-        true => Table::new(["#", "ENDPOINT", "LOCALITY", "INSTANCE", "VERDICT"]),
-        false => Table::new(["#", "ENDPOINT", "LOCALITY", "INSTANCE"]),
-    };
+/// Draws a line for each endpoint.
+fn table(rows: &[Row<'_>]) -> String {
+    let mut table = Table::new(["#", "LOCALITY", "INSTANCE", "ENDPOINT"]);
     for row in rows {
-        let rank = row.rank.map_or("-".to_owned(), |it| it.to_string());
-        let endpoint = row.endpoint.to_string();
-        let locality = row.verdict.as_ref().map_or("-".to_owned(), ToString::to_string);
-        let instance = short_uuid(&row.record.uuid);
-        match shows_verdict {
-            true => table.row([rank, endpoint, locality, instance, row.verdict()]),
-            false => table.row([rank, endpoint, locality, instance]),
-        }
+        let [rank, locality, instance] = row.columns();
+        table.row([rank, locality, instance, row.endpoint.to_string()]);
     }
-    table
+    // What stands last may be as long as it is.
+    table.render(None)
+}
+
+/// Draws two lines for each endpoint: where it is, and what is said of it.
+fn verdicts(rows: &[Row<'_>]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let [rank, locality, instance] = row.columns();
+        _ = writeln!(text, "{rank:<2} {}", row.endpoint);
+        _ = writeln!(text, "   {locality:<12} {instance}  {}", row.verdict());
+    }
+    text
 }
 
 /// The candidates of a name for programs, as `docs/json.md` describes them.
@@ -229,8 +251,8 @@ struct CandidateJson<'a> {
     endpoint: &'a Endpoint,
     locality: Option<Locality>,
     left_out: Option<&'a LeftOutJson>,
-    uuid: Uuid,
-    epoch: Epoch,
+    uuid: Option<Uuid>,
+    epoch: Option<Epoch>,
     state: State,
     kept: KeptJson,
     dial: Option<DialJson>,
@@ -240,4 +262,38 @@ struct CandidateJson<'a> {
 struct DialJson {
     took_us: u64,
     error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::sample::{here, look, record};
+
+    #[test]
+    fn what_is_left_out_comes_last_and_says_why() {
+        let ready = [record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)])];
+        let mut others = [record("feed", 4, &[("/unix/@feed", 1)])];
+        others[0].state = State::Starting;
+        let explanation = explain(&ready, &here(), &look);
+        let rows_of = |source| rows(source, &explanation, &ready, &others);
+        assert_eq!(
+            verdicts(&rows_of(Source::Registrar)),
+            "\
+1  /unix/run/feed.sock
+   unix socket  33333333  within reach
+2  /ip4/10.0.0.9/tcp/7
+   same subnet  33333333  within reach
+-  /unix/@feed
+   left out     44444444  it is starting
+"
+        );
+        assert_eq!(
+            table(&rows_of(Source::Table)[..2]),
+            "\
+#  LOCALITY     INSTANCE  ENDPOINT
+1  unix socket  -         /unix/run/feed.sock
+2  same subnet  -         /ip4/10.0.0.9/tcp/7
+"
+        );
+    }
 }

@@ -14,11 +14,11 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign unregister clock          the only instance of `clock`
-  callsign unregister 3f2a91c0       the instance whose UUID begins with 3f2a91c0
+  callsign unregister 3f2a91c0       the instance whose UUID begins so
   callsign unregister clock --all    every instance of `clock`
 
-A program that keeps itself registered may come back by registering again. What a
-registrar's settings declare can only be taken out there.")]
+What keeps itself registered may come back; what a registrar's settings declare does when that \
+starts again.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
@@ -33,7 +33,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let client = context.client().await?;
     let mut records = target.look_up(&client).await?;
     if !args.all {
-        records = vec![only_one(records, "unregister")?];
+        let only = only_one(records, "unregister");
+        records = vec![only.map_err(|it| it.hint("or that all are meant: --all"))?];
     }
     let mut gone = Vec::with_capacity(records.len());
     for record in &records {

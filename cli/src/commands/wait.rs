@@ -20,12 +20,12 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign wait feed                  as long as it takes
-  callsign wait feed --timeout 5s     ends with 1 if `feed` is not ready by then
+  callsign wait feed                 as long as it takes
+  callsign wait feed --timeout 5s    ends with 1 if it is not ready by then
   callsign wait db --timeout 1m && ./migrate
 
-An actor that is merely declared in the registrar's settings does not count: nobody
-has said that it runs.")]
+An actor that is merely declared in the registrar's settings does not count: nobody has said that \
+it runs.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
@@ -73,11 +73,44 @@ fn why(found: &Found) -> String {
         return "no such actor is registered".to_owned();
     }
     if is_merely_declared(&found.records) {
-        return "it is declared in the registrar's settings, and has not registered".to_owned();
+        return "it is declared, and has not registered".to_owned();
     }
     let unready: Vec<_> = found.records.iter().filter(|it| it.state != State::Ready).collect();
     match unready.len() {
         0 => "it came at the last moment".to_owned(),
         _ => format!("{} and none ready", found::states(&unready)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{Kept, Record};
+
+    use super::*;
+    use crate::seen::sample::record;
+
+    #[test]
+    fn a_wait_in_vain_says_what_is_there_instead() {
+        let check = |records: &[(State, Kept)], expected: &str| {
+            let record = |(state, kept): &(State, Kept)| Record {
+                state: *state,
+                kept: *kept,
+                ..record("feed", 1, &[])
+            };
+            let records = records.iter().map(record).collect();
+            assert_eq!(why(&Found { records, ..Found::default() }), expected);
+        };
+        check(&[], "no such actor is registered");
+        check(&[(State::Ready, Kept::Declared)], "it is declared, and has not registered");
+        check(&[(State::Starting, Kept::Session)], "1 starting and none ready");
+        check(
+            &[
+                (State::Starting, Kept::Session),
+                (State::Draining, Kept::Session),
+                (State::Draining, Kept::Session),
+                (State::Ready, Kept::Declared),
+            ],
+            "1 starting, 2 draining and none ready",
+        );
     }
 }

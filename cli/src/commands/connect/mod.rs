@@ -17,12 +17,13 @@ use crate::{
 #[command(after_help = "\
 Examples:
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | callsign connect web
-  callsign connect web -v              says over what it has connected
+  callsign connect web -v      says over what it has connected
   callsign connect log > today.log
 
-The end of the input is passed on, and what the actor still sends is still printed;
-it ends when the actor closes. Where the nearest endpoint does not answer, the next is
-tried. It ends with 1 if there is no such actor, or none answers.")]
+The end of the input is passed on, and what the actor still sends is still printed; it ends when \
+the actor closes. Where the nearest endpoint does not answer, the next is tried.
+
+It ends with 1 if there is no such actor, or none answers.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,

@@ -35,26 +35,25 @@ Examples:
   callsign register clock /unix/run/clock.sock --ttl 30s
   callsign register feed --config market.toml -- ./feed
 
-With a command, that is started, and registered as starting; when one of its endpoints
-answers, it is ready. It is known for as long as it runs: when it ends, so does this,
-with the same exit code; and when this is killed, so is the program.
+With a command, that is started and registered as starting; when one of its endpoints answers, it \
+is ready. It is known for as long as it runs: when it ends, so does this, with the same exit code; \
+and when this is killed, so is the program.
 
-Without a command, the actor is known until this is ended with Ctrl-C; with `--ttl`,
-this returns at once, and the actor is known for that long. The same line again
-renews that lease.")]
+Without a command, the actor is known until this is ended with Ctrl-C. With `--ttl` instead, this \
+returns at once, and the actor is known for that long; the same line again renews the lease.")]
 pub(crate) struct Args {
     /// What the actor is called
     name: String,
     /// Where it listens; if none is given, where the settings file says that it does
     #[arg(value_name = "ENDPOINT")]
     endpoints: Vec<String>,
-    /// Keep it for this long after each renewal, as in `30s`
+    /// Keep it for so long, as in `30s`, and again after each renewal
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
     /// Say something else of it; may be given several times
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = plan::key_value)]
     metadata: Vec<(String, String)>,
-    /// Say that it is in this state, instead of finding out whether it answers
+    /// Say that it is in this state, and do not find out whether it answers
     #[arg(long)]
     state: Option<State>,
     /// The program to start, and its arguments
@@ -65,9 +64,7 @@ pub(crate) struct Args {
 /// What may be said of an actor when it is registered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum State {
-    /// It can be connected to
     Ready,
-    /// It runs, and does not listen yet
     Starting,
 }
 

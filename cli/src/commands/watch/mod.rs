@@ -27,9 +27,9 @@ Examples:
   callsign watch web --no-snapshot      only what changes from now on
   callsign watch --json | jq -r 'select(.change == \"remove\").name'
 
-It begins with what is there. `+` is an instance that is there, `~` one that has
-changed, `-` one that is gone, and why. When the registrar is lost it says so, and
-goes on when the registrar is back. Ctrl-C ends it.")]
+It begins with what is there. `+` is an instance that is there, `~` one that has changed, `-` one \
+that is gone, and why. When the registrar is lost it says so, and goes on when the registrar is \
+back. Ctrl-C ends it.")]
 pub(crate) struct Args {
     /// Only these names; `*` stands for any run of characters, `?` for any one
     #[arg(default_value = "*", hide_default_value = true)]
@@ -157,4 +157,45 @@ enum ChangeJson<'a> {
     Stale {
         registrars: Vec<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::sample::{record, seen};
+
+    #[test]
+    fn a_record_fits_a_line() {
+        let check = |endpoints: &[(&str, u64)], expected: &str| {
+            assert_eq!(in_line(&seen(&record("feed", 3, endpoints))), expected);
+        };
+        check(&[], "feed 33333333 ready none: no endpoints session");
+        check(&[("/unix/@feed", 1)], "feed 33333333 ready /unix/@feed session");
+        check(
+            &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/@feed", 1)],
+            "feed 33333333 ready /unix/@feed +1 session",
+        );
+    }
+
+    #[test]
+    fn programs_read_a_change_a_line() {
+        let check = |time: Option<&str>, change: ChangeJson<'_>, expected: &str| {
+            let line = LineJson { time: time.map(str::to_owned), change };
+            assert_eq!(serde_json::to_string(&line).unwrap(), expected);
+        };
+        check(None, ChangeJson::Synced, r#"{"change":"synced"}"#);
+        check(
+            Some("2025-01-02T03:04:05.678Z"),
+            ChangeJson::Remove { name: "feed", uuid: Uuid::nil(), reason: Reason::LeaseExpired },
+            concat!(
+                r#"{"time":"2025-01-02T03:04:05.678Z","change":"remove","name":"feed","#,
+                r#""uuid":"00000000-0000-0000-0000-000000000000","reason":"lease-expired"}"#
+            ),
+        );
+        let feed = record("feed", 3, &[]);
+        let record = Box::new(seen(&feed).to_json(None));
+        let add = LineJson { time: None, change: ChangeJson::Add { record } };
+        let json = serde_json::to_value(&add).unwrap();
+        assert_eq!((&json["change"], &json["name"]), (&"add".into(), &"feed".into()));
+    }
 }

@@ -153,3 +153,69 @@ impl fmt::Display for Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::sample::record;
+
+    /// Reads a change: `+feed` and `~feed` are records, `-feed` is one that is gone, in capitals
+    /// is what concerns all of them. A digit after a record makes it another.
+    fn change(text: &str) -> Change {
+        let read = |text: &str| {
+            let name = text.trim_end_matches(char::is_numeric);
+            let mut record = record(name, 1, &[]);
+            record.epoch = text[name.len()..].parse().unwrap_or(0);
+            record
+        };
+        match text.split_at(1) {
+            ("+", name) => Change::Add { record: read(name) },
+            ("~", name) => Change::Update { record: read(name) },
+            ("-", name) => {
+                Change::Remove { instance: read(name).instance(), gone: Some(Gone::Unregistered) }
+            }
+            _ if text == "RESET" => Change::Reset,
+            _ if text == "SYNCED" => Change::Synced,
+            _ => Change::Stale { faults: Faults::default() },
+        }
+    }
+
+    fn told(event: &Event) -> String {
+        match event {
+            Event::Add(record) => format!("+{}", record.name),
+            Event::Update(record) => format!("~{}{}", record.name, record.epoch),
+            Event::Remove { record, reason } => format!("-{} ({reason})", record.name),
+            Event::Synced => "synced".to_owned(),
+            Event::Lost(_) => "lost".to_owned(),
+            Event::Back => "back".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_news_is_told() {
+        let check = |changes: &str, expected: &str| {
+            let mut view = View::default();
+            let events = changes.split(' ').flat_map(|it| view.apply(change(it)));
+            let events: Vec<_> = events.map(|it| told(&it)).collect();
+            assert_eq!(events.join(" "), expected, "{changes}");
+        };
+        check("RESET SYNCED", "synced");
+        check("RESET +feed +risk SYNCED", "+feed +risk synced");
+        check(
+            "RESET +feed SYNCED +risk ~feed1 -risk",
+            "+feed synced +risk ~feed1 -risk (unregistered)",
+        );
+        check("RESET SYNCED -feed", "synced");
+        // A snapshot that comes again tells what has changed since the last.
+        check("RESET +a +b SYNCED RESET +a +b SYNCED", "+a +b synced");
+        check(
+            "RESET +a +b SYNCED RESET +b1 +c SYNCED",
+            "+a +b synced -a (gone while the registrar was away) ~b1 +c",
+        );
+        check("RESET SYNCED RESET +a -a +b ~b1 SYNCED", "synced +b");
+        // Losing the registrar is told once, and its return when all is known again.
+        check("RESET +a SYNCED STALE STALE RESET +a SYNCED", "+a synced lost back");
+        check("RESET +a SYNCED STALE +b SYNCED", "+a synced lost +b back");
+        check("RESET STALE RESET +a SYNCED", "lost +a synced");
+    }
+}
