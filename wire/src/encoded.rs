@@ -15,9 +15,18 @@ pub fn encode_answer<'a>(
     records: impl ExactSizeIterator<Item = &'a [u8]>,
 ) {
     head(bytes, revision, now_ms);
-    bytes.put_slice(b"\xa5total");
-    uint(bytes, total);
-    self::records(bytes, records);
+    let mut counts = *b"\xa5total_\xa7records_";
+    if total < 0x80 && records.len() < 0x10 {
+        // Nearly every answer is short, and then both counts are a byte each.
+        counts[6] = total as u8;
+        counts[15] = 0x90 | records.len() as u8;
+        bytes.put_slice(&counts);
+        records.for_each(|record| bytes.put_slice(record));
+    } else {
+        bytes.put_slice(&counts[..6]);
+        uint(bytes, total);
+        self::records(bytes, records);
+    }
 }
 
 /// Appends a [`Page`](crate::registrar::Page).
@@ -81,7 +90,7 @@ const MEMORY: &str = "writing to memory does not fail";
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, iter};
 
     use endpoints::{Name, Stamped};
     use uuid::Uuid;
@@ -108,12 +117,16 @@ mod tests {
         let records = vec![record("feed", 1), record("feed", 70_000)];
         let encoded: Vec<_> = records.iter().map(encode_body).collect();
         let encoded = || encoded.iter().map(Vec::as_slice);
-        let (revision, now_ms, total) = (9 << 40, 1_795_000_000_001, 2);
+        let (revision, now_ms) = (9 << 40, 1_795_000_000_001);
 
-        let mut bytes = BytesMut::new();
-        encode_answer(&mut bytes, revision, now_ms, total, encoded());
-        let answer = Answer { revision, now_ms, total, records: records.clone() };
-        assert_eq!(bytes, encode_body(&answer));
+        for (copies, total) in [(1, 2), (7, 127), (7, 128), (8, 16), (200, 400)] {
+            let mut bytes = BytesMut::new();
+            let encoded: Vec<_> = iter::repeat_n(encoded(), copies).flatten().collect();
+            encode_answer(&mut bytes, revision, now_ms, total, encoded.into_iter());
+            let records = iter::repeat_n(&records, copies).flatten().cloned().collect();
+            let answer = Answer { revision, now_ms, total, records };
+            assert_eq!(bytes, encode_body(&answer));
+        }
 
         for next in [None, Some(70_000)] {
             let mut bytes = BytesMut::new();
