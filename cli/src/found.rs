@@ -33,7 +33,7 @@ pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Fa
     let unready: Vec<_> = others.iter().filter(|it| it.state != State::Ready).collect();
     if unready.is_empty() {
         let asked = asked(client.registrars(), &found.unanswered);
-        return Failure::not_found(anyhow!("no actor `{name}` is registered at {asked}"));
+        return Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
     }
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
         .hint(format!("show what is there: callsign find {name} --all"))
@@ -62,7 +62,7 @@ fn asked<'a>(registrars: impl Iterator<Item = &'a Endpoint>, unanswered: &[Fault
     let is_answered = |it: &&Endpoint| !unanswered.iter().any(|fault| fault.registrar == **it);
     let asked: Vec<_> = registrars.filter(is_answered).map(Endpoint::to_string).collect();
     match &asked[..] {
-        [one] => one.clone(),
+        [one] => format!(" {one}"),
         several => several.iter().map(|it| format!("\n  {it}")).collect(),
     }
 }

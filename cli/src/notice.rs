@@ -27,13 +27,13 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
     if global.registrar.is_empty() && environment.text(REGISTRARS_VARIABLE).is_none() {
         return;
     }
-    if !unanswered.is_empty() {
-        let faults = Faults(unanswered.to_vec());
-        warn(
-            context,
-            format_args!("not every registrar answers, and these may know more:\n{faults}"),
-        );
-    }
+    let silent = match unanswered.len() {
+        0 => return,
+        1 => "a registrar".to_owned(),
+        count => format!("{count} registrars"),
+    };
+    let faults = Faults(unanswered.to_vec());
+    warn(context, format_args!("{silent} did not answer, and may know more:\n{faults}"));
 }
 
 /// Makes a foreign text fit for a line: without control characters, which a terminal would obey.

@@ -74,7 +74,7 @@ pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record
     if records.len() > 1 {
         let listed: String =
             records.iter().map(|it| format!("\n  {} ({})", it.instance(), it.kept)).collect();
-        let error = anyhow!("that means {} instances:{listed}", records.len());
+        let error = anyhow!("{} instances are meant:{listed}", records.len());
         let example = short_uuid(&records[0].uuid);
         let hint = format!("say which one, as in: callsign {command} {example}");
         return Err(Failure::usage(error).hint(hint));
