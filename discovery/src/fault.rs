@@ -7,7 +7,7 @@ use std::{
 };
 
 use endpoints::{Endpoint, ParseEndpointError};
-use portal::{Closed, HandshakeError};
+use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::DialError;
 use wire::{RemoteError, WireError};
@@ -25,7 +25,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.registrar)?;
         // What a peer says is a stranger's text: it has to stay on its line, and do no harm there.
-        for character in Chain(&*self.error).to_string().chars() {
+        for character in WithCauses(&*self.error).to_string().chars() {
             if character.is_control() {
                 write!(f, "{}", character.escape_default())?;
             } else {
@@ -122,21 +122,6 @@ pub enum ConnectError {
 /// How many names a client waits for at once, at each registrar: half the calls that a connection
 /// carries, so that there is always room for others.
 pub(crate) const WAITS_MAX: usize = 512;
-
-/// An error and what caused it, on one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
 
 fn said_by(agent: &str) -> String {
     if agent.is_empty() { String::new() } else { format!(": {}", agent.escape_debug()) }

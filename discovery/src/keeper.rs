@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
-use portal::{Connected, Driver, NoService, Options};
+use portal::{Connected, Driver, NoService, Options, WithCauses};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use transport::Stream;
@@ -12,7 +12,6 @@ use wire::Hello;
 use crate::{
     LinkError,
     backoff::{Backoff, random},
-    fault::Chain,
     link::{Hub, Line, LinkState},
     session::{Session, part},
 };
@@ -98,7 +97,7 @@ impl Keeper {
         if matches!(error, LinkError::ClientClosed) {
             part(&line, &mut driver, "the client is done").await;
         } else {
-            tracing::info!(target: "callsign", %registrar, error = %Chain(&error), "lost");
+            tracing::info!(target: "callsign", %registrar, error = %WithCauses(&error), "lost");
         }
         hub.release(self.index, line.registrar, Arc::new(error));
     }
@@ -119,7 +118,7 @@ impl Keeper {
     fn down(&self, error: LinkError) {
         let link = &self.hub.links[self.index];
         tracing::debug!(
-            target: "callsign", registrar = %link.registrar, error = %Chain(&error), "not reached"
+            target: "callsign", registrar = %link.registrar, error = %WithCauses(&error), "not reached"
         );
         link.set(LinkState::Down(Arc::new(error)));
     }

@@ -1,6 +1,6 @@
 //! How a conversation fails.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{error, fmt, io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use wire::{RemoteError, WireError, preface::PrefaceError};
@@ -75,4 +75,20 @@ pub enum HandshakeError {
     /// The connection broke.
     #[error("the connection broke during the handshake")]
     Broken(#[from] io::Error),
+}
+
+/// Writes an error and what caused it on one line.
+#[derive(Clone, Copy, Debug)]
+pub struct WithCauses<'a>(pub &'a (dyn error::Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }

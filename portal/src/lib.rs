@@ -58,7 +58,7 @@ mod service;
 mod shared;
 
 pub use driver::Driver;
-pub use error::{CallError, Closed, HandshakeError};
+pub use error::{CallError, Closed, HandshakeError, WithCauses};
 pub use handshake::{Connected, HANDSHAKE_TIMEOUT, Options, accept, connect};
 pub use heartbeat::Heartbeat;
 pub use portal::{Items, Portal};

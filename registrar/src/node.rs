@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable};
-use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, Options, accept};
+use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, Options, WithCauses, accept};
 use thiserror::Error;
 use tokio::{
     io::AsyncWriteExt,
@@ -218,8 +218,7 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     let connected = match connected {
         Ok(connected) => connected,
         Err(error) => {
-            let error = with_causes(&error);
-            info!(%peer, error, "turned away");
+            info!(%peer, error = %WithCauses(&error), "turned away");
             return;
         }
     };
@@ -233,7 +232,7 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     };
     match &closed {
         Closed::ByPeer | Closed::Here | Closed::Goodbye(_) => debug!(%peer, "{closed}"),
-        broken => info!(%peer, error = with_causes(broken), "a session broke"),
+        broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
     }
 }
 
@@ -245,18 +244,6 @@ async fn turn_away(mut stream: Stream) {
     let said: Result<io::Result<()>, _> =
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
     debug!(peer = %stream.peer(), ?said, "no place for another session");
-}
-
-/// Writes an error and its causes on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += ": ";
-        text += &error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 /// How long to wait after a connection could not be taken, at first and at most.

@@ -3,11 +3,10 @@
 use std::{fmt, time::Duration};
 
 use endpoints::{Here, InstanceId, Locality, Look, Stamped, Unreachable, locate};
+use portal::WithCauses;
 use thiserror::Error;
 use transport::DialError;
 use wire::{Epoch, Record};
-
-use crate::fault::Chain;
 
 /// Judges every endpoint of records as seen from `here`, in the order in which they would be
 /// dialed: nearest first, and within a tier in the order of the records. Those that are left out
@@ -114,7 +113,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::NotDialed => f.write_str("not dialed"),
             Self::Connected { took } => write!(f, "connected in {}", Brief(*took)),
-            Self::Failed { error, took } => write!(f, "{} ({})", Chain(error), Brief(*took)),
+            Self::Failed { error, took } => write!(f, "{} ({})", WithCauses(error), Brief(*took)),
             Self::GivenUp { took } => write!(f, "given up after {}", Brief(*took)),
         }
     }
