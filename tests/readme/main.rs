@@ -51,10 +51,19 @@ fn the_session_in_the_readme_is_what_happens() {
         anew += prose;
     }
     drop(session);
-    if masked(&anew) != masked(&readme) {
+    let (shown, happened) = (masked(&readme), masked(&anew));
+    if shown != happened {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("README.md");
         fs::write(&path, &anew).unwrap();
-        panic!("README.md is out of step; compare it with {}\n\n{anew}", path.display());
+        let mut lines = shown.lines().zip(happened.lines()).enumerate();
+        let differ = lines.find(|(_, (one, other))| one != other);
+        let (at, (shown, happened)) = differ.unwrap_or((0, ("less", "more")));
+        panic!(
+            "README.md:{}: shows     {shown}\nwhat happens is {happened}\n\
+             README.md as it should be is in {}; look at the difference",
+            at + 1,
+            path.display()
+        );
     }
 }
 
