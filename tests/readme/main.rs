@@ -44,7 +44,7 @@ fn the_session_in_the_readme_is_what_happens() {
             anew += "```console\n";
             for step in block.split("$ ").skip(1) {
                 let (command, shown) = step.split_once('\n').unwrap();
-                anew += &format!("$ {command}\n{}", session.run(command, shown));
+                anew += &format!("$ {command}\n{}", updated(shown, &session.run(command, shown)));
             }
             anew += "```";
         }
@@ -103,6 +103,16 @@ async fn a_client_written_from_the_protocol_document_finds_an_actor() {
     client.close().await;
     stop.cancel();
     while tasks.join_next().await.is_some() {}
+}
+
+/// Returns what was printed, with the lines of the document where those are as good.
+fn updated(shown: &str, printed: &str) -> String {
+    let mut shown = shown.lines();
+    let mut line = |printed: &str| {
+        let shown = shown.next().filter(|it| masked(it) == masked(printed));
+        shown.unwrap_or(printed).trim_end().to_owned() + "\n"
+    };
+    printed.lines().map(&mut line).collect()
 }
 
 /// Runs `examples/lookup.py`; tells whether it succeeded and what it said.
