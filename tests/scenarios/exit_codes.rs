@@ -57,15 +57,21 @@ fn what_is_written_wrongly_is_2() {
         &["register", "web", "/unix/@web", "--meta", "desk"],
         &["register", "web", "/unix/@web", "--ttl", "1ms"],
         &["find", "web", "--config", "not-there.toml", "--registrar", "web"],
-        &["registrar", "--listen", "/uds/x"],
-        &["registrar", "--heartbeat", "1"],
-        &["registrar", "--listen", "/unix/nowhere/at/all.sock"],
+        &["registrar"],
         &["check", "not-there.toml"],
     ];
-    for command in commands {
-        let outcome = node.callsign(command).ends_with(2);
+    let alone: &[&[&str]] = &[
+        &["registrar", "--listen", "/uds/x"],
+        &["registrar", "--listen", node.endpoint(), "--heartbeat", "1"],
+        &["registrar", "--listen", "/unix/nowhere/at/all.sock"],
+        &["registrar", "--config", "not-there.toml"],
+    ];
+    let asking = commands.iter().map(|it| node.callsign(it));
+    for outcome in asking.chain(alone.iter().map(|it| room.callsign(it))) {
+        let outcome = outcome.ends_with(2);
         let said = format!("{}{}", outcome.stdout, outcome.stderr);
-        assert!(said.contains("error: ") || command.is_empty(), "{outcome}");
+        let is_told = said.contains("error: ") || said.contains("Usage: callsign");
+        assert!(is_told, "{outcome}");
     }
 }
 

@@ -76,7 +76,7 @@ fn whoever_stops_waiting_leaves_nothing_behind() {
 
         // A program that gives up.
         let waited = run(&["wait", "nobody", "--timeout", "100ms"]).outcome();
-        waited.ends_with(1).says(&["`nobody` was not ready within 100ms"]);
+        waited.ends_with(1).says(&["nobody", "100ms"]);
         node.comes_to(nothing);
 
         // A session that goes on without its calls.

@@ -1,0 +1,167 @@
+//! What the program prints, to the letter: output, errors and exit codes as people see them.
+//!
+//! Each test compares a transcript of commands with a file in `golden/`. After a change that is
+//! meant, `UPDATE_GOLDEN=1 cargo test -p callsign --test cli` writes the files anew, and
+//! the change shows in the review.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod mask;
+mod transcript;
+
+use harness::{Node, Room};
+use transcript::Transcript;
+
+const COMMANDS: [&str; 15] = [
+    "check",
+    "completions",
+    "connect",
+    "demo",
+    "find",
+    "ls",
+    "man",
+    "register",
+    "registrar",
+    "renew",
+    "resolve",
+    "schema",
+    "status",
+    "unregister",
+    "wait",
+];
+
+#[test]
+fn help() {
+    let room = Room::new();
+    let mut transcript = Transcript::new(&room);
+    transcript.run(&["-h"]);
+    transcript.run(&["--help"]);
+    transcript.matches_golden("help");
+    for command in COMMANDS.iter().chain(&["watch"]) {
+        let mut transcript = Transcript::new(&room);
+        transcript.run(&[command, "--help"]);
+        transcript.fits_80_columns();
+        transcript.matches_golden(&format!("help-{command}"));
+    }
+}
+
+#[test]
+fn every_command_has_its_help_checked() {
+    let room = Room::new();
+    let help = room.callsign(&["--help"]).succeeds();
+    let is_command = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let listed =
+        help.stdout.lines().filter(is_command).filter_map(|it| it.split_whitespace().next());
+    for command in listed.filter(|it| it.chars().all(char::is_alphabetic) && *it != "help") {
+        let is_known = COMMANDS.contains(&command) || command == "watch";
+        assert!(is_known, "add `{command}` to COMMANDS\n{help}");
+    }
+}
+
+#[test]
+fn check() {
+    let room = Room::new();
+    room.write("market.toml", include_str!("../../examples/market.toml"));
+    room.write("empty.toml", "");
+    room.write("wrong.toml", WRONG);
+    room.write("broken.toml", "[registrar\nlisten = \"/unix/@a\"\n");
+    room.write("doubtful.toml", "[network]\nfeed = []\n");
+    let mut transcript = Transcript::new(&room);
+    transcript.run(&["check", "market.toml", "empty.toml"]);
+    transcript.run(&["check", "wrong.toml"]);
+    transcript.run(&["check", "wrong.toml", "--json"]);
+    transcript.run(&["check", "broken.toml", "market.toml"]);
+    transcript.run(&["check", "doubtful.toml"]);
+    transcript.run(&["check", "not-there.toml"]);
+    transcript.run(&["check"]);
+    transcript.run(&["registrar", "--config", "wrong.toml"]);
+    transcript.matches_golden("check");
+}
+
+#[test]
+fn look_ups() {
+    let room = Room::new();
+    room.write("declared.toml", "[declared]\narchive = \"/ip4/203.0.113.40/tcp/5432\"\n");
+    // An abstract name is as long on every machine, and so what is printed is wrapped alike.
+    let place = room.abstract_unix("registrar");
+    let node = Node::start_with(&room, &[&place], &["--config", "declared.toml"]);
+    let mut transcript = Transcript::with(&room, &node);
+    transcript.run(&["register", "clock", "/unix/@clock-of-golden", "--ttl", "30s"]);
+    let several = ["/unix/@feed-of-golden", "/unix/nowhere/feed.sock", "/ip4/127.0.0.1/tcp/5554"];
+    let mut registrant =
+        node.run(&[&["register", "feed", "--meta", "desk=rates"], &several[..]].concat());
+    registrant.line_with("registered");
+    let lease = ["register", "far", "/unix/nowhere/far.sock", "--ttl", "10m"];
+    transcript.run(&lease);
+
+    transcript.run(&["ls"]);
+    transcript.run(&["ls", "f*", "--all"]);
+    transcript.run(&["ls", "feed", "--json"]);
+    transcript.run(&["ls", "nobody*"]);
+    transcript.run(&["find", "feed"]);
+    transcript.run(&["find", "clock"]);
+    transcript.run(&["find", "clock", "--json"]);
+    transcript.run(&["find", "archive"]);
+    transcript.run(&["find", "far"]);
+    transcript.run(&["find", "far", "--json"]);
+    transcript.run(&["resolve", "feed"]);
+    transcript.run(&["resolve", "feed", "--explain"]);
+    transcript.run(&["resolve", "feed", "--explain", "--json"]);
+    transcript.run(&["renew", "clock"]);
+    transcript.run(&["renew", "feed"]);
+    transcript.run(&["unregister", "clock"]);
+    transcript.matches_golden("look-ups");
+}
+
+#[test]
+fn failures() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.abstract_unix("registrar")]);
+    let mut transcript = Transcript::with(&room, &node);
+    transcript.run(&["ls"]);
+    transcript.run(&["find", "nobody"]);
+    transcript.run(&["find", "nobody", "--json"]);
+    transcript.run(&["resolve", "nobody"]);
+    transcript.run(&["connect", "nobody"]);
+    transcript.run(&["unregister", "nobody"]);
+    transcript.run(&["wait", "nobody", "--timeout", "10ms"]);
+    transcript.run(&["find", "two words"]);
+    transcript.run(&["fnid", "web"]);
+    transcript.run(&["register", "web"]);
+    transcript.run(&["register", "web", "localhost:80", "/ip4/127.0.0.1/udp/9999"]);
+    transcript.run(&["register", "web", "/ip4/127.0.0.1/tcp/0"]);
+    transcript.run(&["register", "web", "/unix/@web", "--ttl", "1ms"]);
+    transcript.run(&["registrar"]);
+    transcript.matches_golden("failures");
+
+    let nobody = room.abstract_unix("nobody");
+    let mut transcript = Transcript::new(&room);
+    transcript.run(&["find", "web", "--registrar", &nobody]);
+    transcript.run(&["find", "web", "--registrar", &nobody, "--json"]);
+    transcript.run(&["status", "--registrar", &nobody]);
+    transcript.run(&["registrar", "--listen", "/uds/run/x.sock"]);
+    transcript.run(&["registrar", "--listen", "/unix/nowhere/at/all.sock"]);
+    transcript.run(&["registrar", "--heartbeat", "1"]);
+    transcript.matches_golden("failures-alone");
+}
+
+/// Settings with many things wrong.
+const WRONG: &str = r#"[registrar]
+listen = ["/unix/@market", "/udp/127.0.0.1"]
+heartbeat = 5
+
+[netwrok]
+feed = "/unix/@feed"
+
+[network]
+broker = ["127.0.0.1", "5555"]
+risk = "/uds/run/risk.sock"
+chart = "/ip4/127.0.0.1/tcp/8765"
+graph = ["127.0.0.1", 8765]
+
+[declared]
+archive = "/ip4/0.0.0.0/tcp/5432"
+"#;
