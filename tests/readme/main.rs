@@ -1,12 +1,13 @@
 //! What README.md and `examples/` show is what happens.
 //!
 //! The console blocks of README.md are one session: [`session`] types their commands into a shell
-//! and compares what comes out, with what differs each time masked by [`mask`]. The examples are
-//! run here as well.
+//! and compares what comes out, with what differs each time masked by [`mask`]. The program is
+//! compiled by [`library`], and the examples are run here as well.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
+mod library;
 mod mask;
 mod session;
 
