@@ -4,7 +4,8 @@ mod view;
 
 use std::time::SystemTime;
 
-use discovery::Faults;
+use discovery::Fault;
+use endpoints::Endpoint;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::pattern,
-    notice::{note, warn},
+    notice::{note, warn, with_causes},
     seen::{RecordJson, Seen, short_uuid, state_in_words},
     signals::Signals,
 };
@@ -119,13 +120,11 @@ fn tell_json(context: &Context, event: &Event, time: Option<String>) -> Result<(
             ChangeJson::Remove { name: record.name.as_str(), uuid: record.uuid, reason: *reason }
         }
         Event::Synced | Event::Back => ChangeJson::Synced,
-        Event::Lost(faults) => ChangeJson::Stale { registrars: registrars(faults) },
+        Event::Lost(faults) => {
+            ChangeJson::Stale { registrars: faults.0.iter().map(LostJson::of).collect() }
+        }
     };
     context.print_json(&LineJson { time, change })
-}
-
-fn registrars(faults: &Faults) -> Vec<String> {
-    faults.0.iter().map(ToString::to_string).collect()
 }
 
 /// A line for programs, as `docs/json.md` describes it.
@@ -155,8 +154,20 @@ enum ChangeJson<'a> {
     },
     Synced,
     Stale {
-        registrars: Vec<String>,
+        registrars: Vec<LostJson<'a>>,
     },
+}
+
+#[derive(Debug, Serialize)]
+struct LostJson<'a> {
+    registrar: &'a Endpoint,
+    error: String,
+}
+
+impl<'a> LostJson<'a> {
+    fn of(fault: &'a Fault) -> Self {
+        Self { registrar: &fault.registrar, error: with_causes(&*fault.error) }
+    }
 }
 
 #[cfg(test)]
