@@ -40,6 +40,8 @@
 //! # Ok::<(), config::Faults>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod claims;
 mod fault;
 mod meaning;

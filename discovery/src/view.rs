@@ -161,9 +161,10 @@ impl View {
                 revision
             }
         };
-        // In the midst of a snapshot there is nowhere to go on from.
+        // In the midst of a snapshot there is nowhere to go on from. Several changes may share a
+        // revision, and this need not be the last of them; to hear one twice does no harm.
         if matches!(self.feeds[feed].state, FeedState::Current) {
-            self.feeds[feed].seen = Some(Seen { registrar, revision });
+            self.feeds[feed].seen = Some(Seen { registrar, revision: revision.saturating_sub(1) });
         }
     }
 

@@ -20,6 +20,8 @@
 //! # Ok::<(), endpoints::ParseEndpointError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod endpoint;
 mod error;
 mod locality;

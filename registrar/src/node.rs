@@ -48,8 +48,8 @@ impl Default for NodeOptions {
             agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             heartbeat: Heartbeat::default(),
-            sessions_max: 16_384,
-            drain_timeout: Duration::from_secs(2),
+            sessions_max: 4096,
+            drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             declared: EndpointTable::default(),
         }

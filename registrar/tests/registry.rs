@@ -387,6 +387,21 @@ fn a_watch_goes_on_where_it_left_off() {
 }
 
 #[test]
+fn a_watcher_cut_within_a_change_hears_all_of_it_by_naming_one_less() {
+    let mut registry = registry();
+    let (session, watching) = (registry.open_session(), registry.open_session());
+    drop(register(&mut registry, "feed", 1, session));
+    drop(register(&mut registry, "feed", 2, session));
+    drop(registry.apply(Event::SessionEnded(session), NOW).unwrap());
+    // It has read the first of the two removals, which carries the revision of both.
+    let seen = Seen { registrar: REGISTRAR, revision: registry.revision() - 1 };
+    assert!(registry.watch(watching, 2, NamePattern::any(), Some(seen)).unwrap());
+    registry.credit(watching, 2, 100);
+    let told: Vec<_> = read(&mut registry, watching).iter().map(brief).collect();
+    assert_eq!(told, ["remove 1: its session ended", "remove 2: its session ended"]);
+}
+
+#[test]
 fn a_watcher_that_does_not_keep_up_begins_again() {
     let mut registry = registry();
     let (session, watching) = (registry.open_session(), registry.open_session());
