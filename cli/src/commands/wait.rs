@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use discovery::{Client, Found};
 use endpoints::Name;
 use tokio::time::timeout;
-use wire::State;
+use wire::{Kept, Record, State};
 
 use super::find;
 use crate::{
@@ -42,7 +42,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         None => waiting.await?,
         Some(limit) => match timeout(limit, waiting).await {
             Ok(waited) => waited?,
-            Err(_) => return Err(too_late(&client, &name, limit).await),
+            // What is there by now is in time, however short the limit was.
+            Err(_) => match newest_ready(&client, &name).await? {
+                Some(record) => record,
+                None => return Err(too_late(&client, &name, limit).await),
+            },
         },
     };
     // The registrar's clock tells the age, and an older instance may be nearer.
@@ -50,6 +54,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     warn_unanswered(context, &found.unanswered);
     let nearest = find::nearest(&found.records).unwrap_or(&record);
     find::show(context, nearest, found.now_ms.max(nearest.since_ms))
+}
+
+/// Returns the newest instance that a wait would have ended with.
+async fn newest_ready(client: &Client, name: &Name) -> Result<Option<Record>, Failure> {
+    let records = client.query_ready(name.as_str()).await?.records;
+    Ok(records.into_iter().find(|it| it.kept != Kept::Declared))
 }
 
 /// Says what is known of an actor that was waited for in vain.
@@ -84,8 +94,6 @@ fn why(found: &Found) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wire::{Kept, Record};
-
     use super::*;
     use crate::seen::sample::record;
 
