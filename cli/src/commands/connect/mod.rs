@@ -32,12 +32,15 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
     let client = context.client().await?;
-    let Some(connection) = client.find_actor(name.as_str()).await? else {
+    let connected = client.find_actor(name.as_str()).await;
+    if let Ok(None) = connected {
         let found = client.query_ready(name.as_str()).await?;
         return Err(not_ready(&client, &name, &found).await);
-    };
-    // The conversation may last, and the registrar has nothing more to do with it.
+    }
+    // What did not answer is reported before the client closes. The conversation may last, and
+    // the registrar has nothing more to do with it.
     client.close().await;
+    let connection = connected?.expect("that there is none was told above");
     if context.global.verbose > 0 {
         let instance = connection.record.instance();
         note(context, format_args!("connected to {instance}:\n{}", connection.explanation));

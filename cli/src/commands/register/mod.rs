@@ -102,7 +102,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
         _ = signals.next() => {}
         never = follow(&registered, plan.awaits_answer, &client, context) => match never {},
     }
-    part(registered, client).await;
+    part(registered, client, context).await;
     Ok(Exit::Done)
 }
 
@@ -123,7 +123,7 @@ async fn run_program(
         Ok(program) => watch_over(program, &registered, plan, &client, context).await,
         Err(failure) => Err(failure),
     };
-    part(registered, client).await;
+    part(registered, client, context).await;
     ended.map(exit_of)
 }
 
@@ -159,13 +159,13 @@ async fn watch_over(
 
 /// Takes an actor out of the registry, and says goodbye. A registrar that hangs is not waited for
 /// any longer than a person would wait.
-async fn part(registered: Registered, client: Client) {
+async fn part(registered: Registered, client: Client, context: &Context) {
     let parting = async {
         registered.unregister().await;
         client.close().await;
     };
     if timeout(PARTING_TIMEOUT, parting).await.is_err() {
-        tracing::warn!("a registrar takes no note that the actor is gone");
+        warn(context, "a registrar does not answer, and may know the actor for a while yet");
     }
 }
 
