@@ -39,3 +39,17 @@ fn a_lease_is_renewed_and_given_up() {
     assert_eq!(removed["reason"], "unregistered");
     node.callsign(&["renew", "clock"]).ends_with(1);
 }
+
+/// `connect` once left before it had reported what did not answer.
+#[test]
+fn a_lease_whose_actor_is_dead_goes_when_somebody_tries_to_connect() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut watch = node.run(&["watch", "clock", "--json"]);
+    let nobody = room.abstract_unix("nobody");
+    node.callsign(&["register", "clock", &nobody, "--ttl", "10m"]).succeeds();
+
+    node.callsign(&["connect", "clock"]).ends_with(1).says(&["does not answer", &nobody]);
+    let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");
+    assert_eq!(removed["reason"], "found-dead");
+}
