@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
-use transport::{BindError, Listener, Peer, Stream};
+use transport::{BindError, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
 use crate::{
@@ -211,6 +211,7 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     };
     let portal_options = Options { hello, handshake_timeout: options.handshake_timeout, heartbeat };
     let session = Session::open(clerk, owner);
+    let process = stream.peer_process().ok();
     let connected = tokio::select! {
         () = stop.cancelled() => return,
         connected = accept(stream, portal_options, session) => connected,
@@ -225,6 +226,13 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     let mut driver = std::pin::pin!(connected.driver);
     let closed = tokio::select! {
         closed = driver.as_mut() => closed,
+        () = ended(process.as_ref()) => match timeout(LAST_WORDS, driver).await {
+            Ok(closed) => closed,
+            Err(_) => {
+                info!(%peer, "the process ended, and left its connection to another");
+                return;
+            }
+        },
         () = stop.cancelled() => {
             connected.portal.close("the registrar is stopping");
             driver.await
@@ -233,6 +241,14 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     match &closed {
         Closed::ByPeer | Closed::Here | Closed::Goodbye(_) => debug!(%peer, "{closed}"),
         broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
+    }
+}
+
+/// Waits until a process has ended; for ever, if there is none to be seen.
+async fn ended(process: Option<&PeerProcess>) {
+    match process {
+        Some(process) if process.ended().await.is_ok() => {}
+        _ => std::future::pending().await,
     }
 }
 
@@ -245,6 +261,10 @@ async fn turn_away(mut stream: Stream) {
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
     debug!(peer = %stream.peer(), ?said, "no place for another session");
 }
+
+/// How long after the end of a process its connection is read to its end: what the process wrote
+/// is there already, and so is the end, unless a child of it has the connection too.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How long to wait after a connection could not be taken, at first and at most.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);

@@ -7,6 +7,7 @@ mod echo;
 mod exit_codes;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod inheritance;
 mod leases;
 mod lifecycle;
 mod memory;

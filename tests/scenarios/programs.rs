@@ -125,7 +125,7 @@ fn reserve_port() -> (u16, OwnedFd) {
 
 /// Returns the path of the Python interpreter.
 #[track_caller]
-fn python() -> String {
+pub(crate) fn python() -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates = std::env::split_paths(&path).map(|it| it.join("python3"));
     match candidates.find(|it: &std::path::PathBuf| Path::exists(it)) {
