@@ -75,6 +75,21 @@ impl Registered {
         links.filter_map(fault).collect()
     }
 
+    /// Waits until every registrar has taken note of the registration as it is now, or is known not
+    /// to; returns those that have not, each with its reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn settled(&self) -> Vec<Fault> {
+        let version = self.entry.version();
+        let mut answers = Together::default();
+        for index in 0..self.client.hub().links.len() {
+            answers.push(index, self.accepted_by(index, version));
+        }
+        answers.all().await.into_iter().filter_map(|(_, answer)| answer.err().flatten()).collect()
+    }
+
     /// Says how far the actor is in its life.
     ///
     /// # Errors

@@ -108,6 +108,19 @@ async fn a_registrar_that_comes_later_catches_up() {
 }
 
 #[tokio::test]
+async fn it_is_told_when_all_registrars_have_taken_note() {
+    let (one, other) = (Running::start().await, Running::start().await);
+    let nobody = Sockets::new().endpoint("nobody.sock");
+    let client = connect([&one.endpoint, &nobody, &other.endpoint]).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+
+    let missing = soon(feed.settled()).await;
+    let missing: Vec<_> = missing.iter().map(|it| &it.registrar).collect();
+    assert_eq!(missing, [&nobody]);
+    assert_eq!((one.clerk.status().instances, other.clerk.status().instances), (1, 1));
+}
+
+#[tokio::test]
 async fn a_program_may_start_before_its_registrar() {
     let sockets = Sockets::new();
     let endpoint = sockets.endpoint("registrar.sock");
