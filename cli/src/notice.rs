@@ -23,8 +23,7 @@ pub(crate) fn warn(context: &Context, text: impl Display) {
 /// Says which registrars did not answer, though another did. Of the usual ones, one is enough:
 /// nobody has said that the others exist.
 pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
-    let Context { global, environment, .. } = context;
-    if global.registrar.is_empty() && environment.text(REGISTRARS_VARIABLE).is_none() {
+    if !names_registrars(context) {
         return;
     }
     let silent = match unanswered.len() {
@@ -34,6 +33,12 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
     };
     let faults = Faults(unanswered.to_vec());
     warn(context, format_args!("{silent} did not answer, and may know more:\n{faults}"));
+}
+
+/// Tells whether somebody said which registrars to ask.
+pub(crate) fn names_registrars(context: &Context) -> bool {
+    let Context { global, environment, .. } = context;
+    !global.registrar.is_empty() || environment.text(REGISTRARS_VARIABLE).is_some()
 }
 
 /// Makes a foreign text fit for a line: without control characters, which a terminal would obey.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use discovery::{Client, Faults, LinkError, RegisterError, RequestError};
+use discovery::{Client, Faults, LinkError, RegisterError, Registration, RequestError};
 use endpoints::{Endpoint, InstanceId};
 use wire::{ErrorKind, Kept, Record};
 
@@ -10,7 +10,7 @@ use super::{Plan, presence::lacks_socket, told::tell};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, warn},
+    notice::{names_registrars, note, warn},
     seen::short_uuid,
 };
 
@@ -23,11 +23,11 @@ pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Resul
             format_args!("nothing is at {endpoint} yet; register again when it is there"),
         );
     }
-    let renewed = renew(plan, &client).await?;
+    let renewed = renew(plan, &client, context).await?;
     let is_renewed = renewed.is_some();
     let instance = match renewed {
         Some(instance) => instance,
-        None => client.register(plan.registration()).await?.leave(),
+        None => enter(plan.registration(), &client, context).await?,
     };
     client.close().await;
     tell(context, plan, &instance, is_renewed)?;
@@ -41,7 +41,11 @@ pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Resul
 }
 
 /// Renews a lease of the same actor at the same endpoints, if this user has one.
-async fn renew(plan: &Plan, client: &Client) -> Result<Option<InstanceId>, Failure> {
+async fn renew(
+    plan: &Plan,
+    client: &Client,
+    context: &Context,
+) -> Result<Option<InstanceId>, Failure> {
     let found = client.query_all(plan.name.as_str()).await?;
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
         if says_the_same(plan, record) {
@@ -53,13 +57,29 @@ async fn renew(plan: &Plan, client: &Client) -> Result<Option<InstanceId>, Failu
                 Err(error) => return Err(error.into()),
             }
         }
-        match client.register(plan.registration().uuid(record.uuid)).await {
-            Ok(registered) => return Ok(Some(registered.leave())),
+        match enter(plan.registration().uuid(record.uuid), client, context).await {
+            Ok(instance) => return Ok(Some(instance)),
             Err(RegisterError::Refused(faults)) if is_denied(&faults) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Ok(None)
+}
+
+/// Registers an instance with every registrar, and leaves it to its lease.
+async fn enter(
+    registration: Registration,
+    client: &Client,
+    context: &Context,
+) -> Result<InstanceId, RegisterError> {
+    let registered = client.register(registration).await?;
+    // A registrar that is slower than the first would not be told any more after the end.
+    let missing = registered.settled().await;
+    if !missing.is_empty() && names_registrars(context) {
+        let faults = Faults(missing);
+        warn(context, format_args!("not every registrar knows it:\n{faults}"));
+    }
+    Ok(registered.leave())
 }
 
 /// Tells whether a record is what an earlier registration of the same words has left.

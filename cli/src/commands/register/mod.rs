@@ -22,7 +22,7 @@ use self::{
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, warn, warn_unanswered, with_causes},
+    notice::{note, warn, with_causes},
     signals::Signals,
 };
 
@@ -92,7 +92,6 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     let mut signals = Signals::new()?;
     let registered = client.register(plan.registration()).await?;
     tell(context, plan, registered.instance(), false)?;
-    warn_unanswered(context, &registered.missing());
     note(context, "it is known until this ends; Ctrl-C ends it");
     for missing in registered.endpoints().into_iter().filter(lacks_socket) {
         warn(context, format_args!("nothing is at {} yet", missing.endpoint));
@@ -118,7 +117,6 @@ async fn run_program(
     if context.json {
         tell(context, plan, registered.instance(), false)?;
     }
-    warn_unanswered(context, &registered.missing());
     let ended = match Program::start(command) {
         Ok(program) => watch_over(program, &registered, plan, &client, context).await,
         Err(failure) => Err(failure),

@@ -13,7 +13,7 @@ use wire::State;
 
 use crate::{
     context::Context,
-    notice::{note, warn, with_causes},
+    notice::{names_registrars, note, warn, with_causes},
     output::brief,
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn follow(
     let name = &registered.instance().name;
     let began = Instant::now();
     let mut is_warned = false;
-    let mut is_unknown = false;
+    let mut known = Known::Everywhere;
     let mut pause = PAUSE_MIN;
     loop {
         let endpoints = registered.endpoints();
@@ -59,20 +59,7 @@ pub(super) async fn follow(
             }
             _ => {}
         }
-        match nobody_knows(registered, client) {
-            Some(faults) if !is_unknown => {
-                is_unknown = true;
-                warn(
-                    context,
-                    format_args!("no registrar answers; `{name}` cannot be found:\n{faults}"),
-                );
-            }
-            None if is_unknown => {
-                is_unknown = false;
-                note(context, format_args!("`{name}` is registered again"));
-            }
-            _ => {}
-        }
+        known = tell_who_knows(registered, client, known, context);
         sleep(pause).await;
         let is_complete = !awaits_answer && !registered.endpoints().iter().any(lacks_socket);
         pause = if is_complete { PAUSE_CALM } else { PAUSE_MAX.min(pause * 2) };
@@ -134,12 +121,47 @@ fn without_tls(endpoint: &Endpoint) -> Endpoint {
     }
 }
 
-/// Returns why no registrar has the registration, if none has.
-fn nobody_knows(registered: &Registered, client: &Client) -> Option<Faults> {
-    let is_away = |it: &Fault| !matches!(*it.error, LinkError::NotYet);
-    let mut missing = registered.missing();
-    missing.retain(is_away);
-    (missing.len() == client.registrars().count()).then_some(Faults(missing))
+/// Which registrars have a registration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Known {
+    Everywhere,
+    NotEverywhere,
+    Nowhere,
+}
+
+/// Says when registrars are lost or back, and returns which are there now. Of the usual ones, one
+/// is enough: nobody has said that the others exist.
+fn tell_who_knows(
+    registered: &Registered,
+    client: &Client,
+    before: Known,
+    context: &Context,
+) -> Known {
+    let name = &registered.instance().name;
+    let is_lost = |it: &Fault| !matches!(*it.error, LinkError::NotYet);
+    let lost: Vec<_> = registered.missing().into_iter().filter(is_lost).collect();
+    let known = match lost.len() {
+        0 => Known::Everywhere,
+        count if count == client.registrars().count() => Known::Nowhere,
+        _ if !names_registrars(context) => Known::Everywhere,
+        _ => Known::NotEverywhere,
+    };
+    let faults = Faults(lost);
+    match (before, known) {
+        _ if before == known => {}
+        (_, Known::Nowhere) => {
+            warn(
+                context,
+                format_args!("no registrar answers; `{name}` cannot be found:\n{faults}"),
+            );
+        }
+        (Known::Nowhere, _) => note(context, format_args!("`{name}` is registered again")),
+        (_, Known::NotEverywhere) => {
+            warn(context, format_args!("not every registrar knows `{name}`:\n{faults}"));
+        }
+        (_, Known::Everywhere) => note(context, format_args!("every registrar knows `{name}`")),
+    }
+    known
 }
 
 /// Registrars that are away catch up by themselves.
