@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::BytesMut;
@@ -151,6 +152,10 @@ impl Clerk {
         book.mailboxes.remove(&session);
         let ended = book.registry.apply(Event::SessionEnded(session), now_ms);
         self.deliver(&book, ended.expect("a session may always end"));
+        if book.registry.take_has_shrunk() {
+            drop(book);
+            transport::release_memory();
+        }
     }
 
     /// Reads the registry.
@@ -231,12 +236,17 @@ impl Clerk {
     pub(crate) async fn keep_time(&self) {
         loop {
             let next_ms = self.read(Registry::next_deadline_ms);
-            let wait_ms = next_ms.map(|it| it.saturating_sub(self.now_ms()));
+            let next_end = async {
+                match next_ms {
+                    Some(it) => {
+                        sleep(Duration::from_millis(it.saturating_sub(self.now_ms()))).await
+                    }
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 () = self.0.deadlines.notified() => {}
-                () = sleep(std::time::Duration::from_millis(wait_ms.unwrap_or(u64::MAX >> 20))) => {
-                    self.note(Event::Tick);
-                }
+                () = next_end => self.note(Event::Tick),
             }
         }
     }

@@ -54,7 +54,7 @@ pub use claim::Holder;
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, runtime_dir};
 pub use here::{expand, here, look, stamp};
-pub use linux::{PeerProcess, die_with_parent, raise_descriptor_limit};
+pub use linux::{PeerProcess, die_with_parent, raise_descriptor_limit, release_memory};
 pub use listen::{BindError, Listener};
 pub use stream::{Peer, Stream};
 pub use tcp::ResolveError;

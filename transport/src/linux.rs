@@ -59,6 +59,16 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
+/// Gives memory that was freed back to the system, where the allocator keeps it otherwise. It
+/// takes some milliseconds, so it is for the moment after a great deal was freed.
+pub fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time and from any thread, and touches free memory alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The process at the other end of a Unix socket, held so that no later process can be taken
 /// for it.
 #[derive(Debug)]

@@ -53,6 +53,10 @@ impl Claims {
         before
     }
 
+    pub(super) fn shrink_to(&mut self, room: usize) {
+        self.by_hash.shrink_to(room);
+    }
+
     pub(super) fn remove(&mut self, stamped: &Stamped, epoch: Epoch) {
         let hash = self.hasher.hash_one(Claim::of(stamped));
         if let Some(keys) = self.by_hash.get_mut(&hash) {

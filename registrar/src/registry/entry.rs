@@ -91,6 +91,11 @@ impl Entries {
         Key::try_from(self.0.insert(entry)).expect("the limit of instances is far lower")
     }
 
+    /// Gives back the room behind the last entry.
+    pub(super) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     pub(super) fn remove(&mut self, key: Key) -> Entry {
         self.0.remove(key as usize)
     }

@@ -4,7 +4,7 @@ use endpoints::{Endpoint, InstanceId};
 use thiserror::Error;
 use uuid::Uuid;
 use wire::{
-    ErrorKind, METADATA_BYTES_MAX, RemoteError,
+    CallId, ErrorKind, METADATA_BYTES_MAX, RemoteError,
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
 };
 
@@ -33,6 +33,8 @@ pub enum RegistryError {
         "an instance has at most {METADATA_BYTES_MAX} bytes of metadata, and {bytes} were given"
     )]
     TooMuchMetadata { bytes: usize },
+    #[error("the call {call} is under way already")]
+    CallInUse { call: CallId },
     #[error("too many {what}: at most {limit}")]
     TooMany { what: &'static str, limit: usize },
 }
@@ -44,7 +46,8 @@ impl From<RegistryError> for RemoteError {
         let kind = match &error {
             E::NotFound { .. } => ErrorKind::NotFound,
             E::NotOwner { .. } => ErrorKind::Denied,
-            E::OtherName { .. }
+            E::CallInUse { .. }
+            | E::OtherName { .. }
             | E::NoLease { .. }
             | E::LeaseLength { .. }
             | E::BindOnly { .. } => ErrorKind::Invalid,

@@ -16,7 +16,7 @@ mod watchers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    iter,
+    iter, mem,
 };
 
 use bytes::BytesMut;
@@ -62,6 +62,7 @@ pub struct Registry {
     waiters: Waiters,
     watchers: Watchers,
     log: Log,
+    has_shrunk: bool,
 }
 
 impl Registry {
@@ -84,6 +85,7 @@ impl Registry {
             waiters: Waiters::default(),
             watchers: Watchers::default(),
             log: Log::new(first),
+            has_shrunk: false,
         }
     }
 
@@ -251,7 +253,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::TooMany`].
+    /// [`RegistryError::TooMany`], [`RegistryError::CallInUse`].
     pub fn wait(
         &mut self,
         session: SessionId,
@@ -265,10 +267,7 @@ impl Registry {
             self.answer(name.as_str(), false, now_ms, bytes);
             return Ok(true);
         }
-        let limit = self.limits.session_waiters_max;
-        if !self.waiters.insert(session, call, name, limit) {
-            return Err(RegistryError::TooMany { what: "waiting calls of one session", limit });
-        }
+        self.waiters.insert(session, call, name, self.limits.session_waiters_max)?;
         Ok(false)
     }
 
@@ -295,7 +294,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::TooMany`].
+    /// [`RegistryError::TooMany`], [`RegistryError::CallInUse`].
     pub fn watch(
         &mut self,
         session: SessionId,
@@ -308,9 +307,7 @@ impl Registry {
             .and_then(|it| self.log.since(it.revision));
         let resumed = missed.is_some();
         let limit = self.limits.session_watchers_max;
-        if !self.watchers.insert(session, call, pattern, missed, limit) {
-            return Err(RegistryError::TooMany { what: "watches of one session", limit });
-        }
+        self.watchers.insert(session, call, pattern, missed, limit)?;
         Ok(resumed)
     }
 
@@ -342,6 +339,11 @@ impl Registry {
         let record = self.record(uuid).filter(|it| it.epoch == epoch)?;
         let stamped = record.endpoints.into_iter().find(|it| it.endpoint == *endpoint)?;
         Some(Claimant { uuid, epoch, stamped })
+    }
+
+    /// Tells whether much memory was let go of since this was asked last.
+    pub fn take_has_shrunk(&mut self) -> bool {
+        mem::take(&mut self.has_shrunk)
     }
 
     /// Returns the record of an instance.
@@ -443,6 +445,19 @@ impl Registry {
             let instance = self.entries.remove(*key).instance();
             let logged = self.log.removed(instance, epoch, gone, self.revision);
             self.watchers.tell(&logged, epoch, epoch, &mut outcome.stirred);
+        }
+        self.shrink();
+    }
+
+    /// Gives back the room of a crowd that has left.
+    fn shrink(&mut self) {
+        let used = self.entries.len().max(ROOM_KEPT);
+        if self.by_uuid.capacity() > 8 * used {
+            self.by_uuid.shrink_to(2 * used);
+            self.by_name.shrink_to(2 * used);
+            self.claims.shrink_to(2 * used);
+            self.entries.shrink();
+            self.has_shrunk = true;
         }
     }
 
@@ -567,6 +582,9 @@ impl Registry {
         self.next_epoch
     }
 }
+
+/// For how many instances there is always room.
+const ROOM_KEPT: usize = 1024;
 
 /// How many entries one call goes through before others get their turn: about a millisecond.
 const SCAN_MAX: usize = 20_000;

@@ -6,7 +6,7 @@ use endpoints::Name;
 use foldhash::HashMap;
 use wire::CallId;
 
-use super::SessionId;
+use super::{RegistryError, SessionId};
 
 /// Calls that wait for a name.
 #[derive(Debug, Default)]
@@ -23,23 +23,26 @@ impl Waiters {
         self.count
     }
 
-    /// Keeps a call. Returns whether the session had room for it.
+    /// Keeps a call, if the session has room for it.
     pub(super) fn insert(
         &mut self,
         session: SessionId,
         call: CallId,
         name: Name,
         limit: usize,
-    ) -> bool {
+    ) -> Result<(), RegistryError> {
         let calls = self.by_session.entry(session).or_default();
-        if calls.len() >= limit || calls.contains_key(&call) {
-            return false;
+        if calls.contains_key(&call) {
+            return Err(RegistryError::CallInUse { call });
+        }
+        if calls.len() >= limit {
+            return Err(RegistryError::TooMany { what: "waiting calls of one session", limit });
         }
         self.asked += 1;
         self.count += 1;
         calls.insert(call, (name.clone(), self.asked));
         self.by_name.entry(name).or_default().insert(self.asked, (session, call));
-        true
+        Ok(())
     }
 
     pub(super) fn is_awaited(&self, name: &Name) -> bool {

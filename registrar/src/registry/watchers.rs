@@ -18,7 +18,7 @@ use foldhash::HashMap;
 use slab::Slab;
 use wire::{CallId, Epoch, Revision, encode_add, encode_body, registrar::Change};
 
-use super::{Entries, Key, SCAN_MAX, SessionId, keys::Keys, log::Logged};
+use super::{Entries, Key, RegistryError, SCAN_MAX, SessionId, keys::Keys, log::Logged};
 
 /// Those who watch.
 #[derive(Debug, Default)]
@@ -69,8 +69,8 @@ impl Watchers {
         self.watchers.len()
     }
 
-    /// Begins a watch, with the changes that it has missed or else with a snapshot. Returns
-    /// whether the session had room for it.
+    /// Begins a watch, with the changes that it has missed or else with a snapshot, if the
+    /// session has room for it.
     pub(super) fn insert(
         &mut self,
         session: SessionId,
@@ -78,10 +78,13 @@ impl Watchers {
         pattern: NamePattern,
         missed: Option<Vec<Arc<Logged>>>,
         limit: usize,
-    ) -> bool {
+    ) -> Result<(), RegistryError> {
+        if self.by_call.contains_key(&(session, call)) {
+            return Err(RegistryError::CallInUse { call });
+        }
         let own = self.by_call.range((session, 0)..=(session, CallId::MAX)).count();
-        if own >= limit || self.by_call.contains_key(&(session, call)) {
-            return false;
+        if own >= limit {
+            return Err(RegistryError::TooMany { what: "watches of one session", limit });
         }
         let name = pattern.exact();
         let mut watcher = Watcher {
@@ -106,7 +109,7 @@ impl Watchers {
             Some(name) => self.by_name.entry(name).or_default().push(at),
             None => self.patterns.push(at),
         }
-        true
+        Ok(())
     }
 
     pub(super) fn credit(&mut self, session: SessionId, call: CallId, items: u32) {
