@@ -134,7 +134,45 @@ fn node() {
     }
     starts.sort();
     println!("node: ready after {:?} (median of 21 starts)", starts[10]);
-    println!("node: {:.1} MiB resident when idle", weight as f64 / (1024.0 * 1024.0));
+    println!("node: {} resident when idle", mebibytes(weight));
+    crowd(&binary, &socket);
+}
+
+/// Registers 60,000 instances over one connection, and closes it: what the node weighs in between
+/// and after it.
+fn crowd(binary: &std::path::Path, socket: &str) {
+    let mut node = Command::new(binary)
+        .args(["registrar", "--listen", socket])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    node.stdout.as_mut().unwrap().read_exact(&mut [0; 1]).unwrap();
+    let (id, endpoint) = (node.id().to_string(), socket.parse().unwrap());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut weights = Vec::new();
+    for _ in 0..3 {
+        runtime.block_on(async {
+            let mut client = Client::greet(&endpoint).await;
+            for hundreds in 0..600 {
+                let names = (100 * hundreds..100 * (hundreds + 1)).map(|it| format!("feed-{it}"));
+                client.exchange(&registrations(names), 100).await;
+            }
+            weights.push(process_resident_bytes(&id));
+            drop(client);
+            // The end of that session is handled before a later connection is.
+            let mut client = Client::greet(&endpoint).await;
+            client.exchange(&lookups(std::iter::once("feed-1".to_owned())), 1).await;
+            weights.push(process_resident_bytes(&id));
+        });
+    }
+    node.kill().unwrap();
+    node.wait().unwrap();
+    let weights: Vec<_> = weights.into_iter().map(mebibytes).collect();
+    println!("node: 60,000 instances come and go three times: {}", weights.join(", "));
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0))
 }
 
 fn resident_bytes() -> u64 {
