@@ -5,6 +5,7 @@ use std::{error::Error, fmt::Display, io::Write};
 use config::REGISTRARS_VARIABLE;
 use discovery::{Fault, Faults};
 use owo_colors::OwoColorize;
+use portal::WithCauses;
 use serde_json::json;
 
 use crate::context::Context;
@@ -55,15 +56,8 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// Writes an error and what caused it on one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += ": ";
-        text += &error.to_string();
-        cause = error.source();
-    }
-    text
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    WithCauses(error).to_string()
 }
 
 fn object(kind: &str, text: &impl Display) -> String {
