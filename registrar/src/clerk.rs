@@ -22,9 +22,8 @@ use wire::{
 
 use crate::{
     mailbox::Mailbox,
-    registry::{
-        Claimant, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId,
-    },
+    registry::{Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId},
+    verify::Doubt,
 };
 
 /// The one who owns the registry. Clones are handles of the same one.
@@ -39,7 +38,7 @@ struct Shared {
     book: Mutex<Book>,
     /// Rung when the next lease may end earlier than was thought.
     deadlines: Notify,
-    contested: mpsc::Sender<Claimant>,
+    in_doubt: mpsc::Sender<Doubt>,
     endpoints: OnceLock<Vec<Endpoint>>,
 }
 
@@ -61,11 +60,11 @@ struct Clock {
 
 impl Clerk {
     /// Makes a clerk with an empty registry, and what is to be looked into.
-    pub(crate) fn new(agent: String, limits: Limits) -> (Self, mpsc::Receiver<Claimant>) {
+    pub(crate) fn new(agent: String, limits: Limits) -> (Self, mpsc::Receiver<Doubt>) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
         let registrar = Uuid::new_v4();
-        let (contested, to_verify) = mpsc::channel(CONTESTED_MAX);
+        let (in_doubt, to_verify) = mpsc::channel(IN_DOUBT_MAX);
         let book = Book {
             registry: Registry::new(registrar, limits, clock.start_ms),
             mailboxes: HashMap::new(),
@@ -77,15 +76,14 @@ impl Clerk {
             clock,
             book: Mutex::new(book),
             deadlines: Notify::new(),
-            contested,
+            in_doubt,
             endpoints: OnceLock::new(),
         };
         (Self(Arc::new(shared)), to_verify)
     }
 
     /// Makes a clerk that no node attends: sessions are opened by hand, leases do not end, and
-    /// contested endpoints are not looked into. It is for programs that embed
-    /// or measure a registry.
+    /// contested endpoints are not looked into. It is for programs that measure a registry.
     pub fn unattended(limits: Limits) -> Self {
         Self::new(String::new(), limits).0
     }
@@ -194,8 +192,8 @@ impl Clerk {
     }
 
     /// Puts an endpoint on the list of those to be looked into. Tells whether the list had room.
-    pub(crate) fn look_into(&self, claimant: Claimant) -> bool {
-        self.0.contested.try_send(claimant).is_ok()
+    pub(crate) fn look_into(&self, doubt: Doubt) -> bool {
+        self.0.in_doubt.try_send(doubt).is_ok()
     }
 
     /// Appends the answer to a query.
@@ -265,7 +263,7 @@ impl Clerk {
         for claimant in outcome.contested {
             let endpoint = claimant.stamped.endpoint.clone();
             info!(%endpoint, older = %claimant.uuid, "a newer instance claims the same endpoint");
-            if !self.look_into(claimant) {
+            if !self.look_into(Doubt::Contested(claimant)) {
                 debug!(%endpoint, "too much to look into; both claims stand");
             }
         }
@@ -283,7 +281,7 @@ impl Clock {
 }
 
 /// How many endpoints may wait to be looked into. What does not fit is reported again, or stays.
-const CONTESTED_MAX: usize = 1024;
+const IN_DOUBT_MAX: usize = 1024;
 
 /// Derives the identity of a declared actor from what is declared, so that registrars with the
 /// same settings speak of the same instance.

@@ -19,8 +19,8 @@ use wire::{Frame, Hello, preface};
 
 use crate::{
     Clerk, Session,
-    registry::{Claimant, Limits, Owner},
-    verify::verify,
+    registry::{Limits, Owner},
+    verify::{Doubt, verify},
 };
 
 /// How a node serves.
@@ -62,7 +62,7 @@ pub struct Node {
     clerk: Clerk,
     options: NodeOptions,
     listeners: Vec<Listener>,
-    to_verify: mpsc::Receiver<Claimant>,
+    to_verify: mpsc::Receiver<Doubt>,
 }
 
 /// Why a node cannot be reached.

@@ -18,6 +18,7 @@ use crate::{
     Clerk,
     mailbox::Mailbox,
     registry::{Event, Owner, SessionId},
+    verify::Doubt,
 };
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was
@@ -100,7 +101,7 @@ impl Session {
         debug!(%uuid, %endpoint, ?evidence, "an endpoint is said not to answer");
         let claimant = self.clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
         if let Some(claimant) = claimant {
-            self.clerk.look_into(claimant);
+            self.clerk.look_into(Doubt::Reported(claimant));
         }
         Ok(self.changed())
     }

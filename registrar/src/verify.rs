@@ -15,6 +15,15 @@ use crate::{
     registry::{Claimant, Event},
 };
 
+/// A claim to be looked into, and why.
+#[derive(Clone, Debug)]
+pub(crate) enum Doubt {
+    /// A newer instance claims the same endpoint.
+    Contested(Claimant),
+    /// Somebody says that it does not answer.
+    Reported(Claimant),
+}
+
 /// What was seen of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sight {
@@ -22,34 +31,43 @@ enum Sight {
     Dead,
     /// Somebody is there, and it can be nobody else.
     Alive,
+    /// Somebody is there, who need not be the one that registered.
+    Answered,
     /// It cannot be judged from here.
     Unclear,
 }
 
 /// Looks into every endpoint that is asked about, until nobody can ask any more.
-pub(crate) async fn verify(clerk: Clerk, mut to_verify: mpsc::Receiver<Claimant>) {
+pub(crate) async fn verify(clerk: Clerk, mut to_verify: mpsc::Receiver<Doubt>) {
     let mut looks = JoinSet::new();
     loop {
         tokio::select! {
             Some(note) = looks.join_next() => note_sight(&clerk, note),
-            claimant = to_verify.recv(), if looks.len() < LOOKS_MAX => {
-                let Some(claimant) = claimant else { break };
+            doubt = to_verify.recv(), if looks.len() < LOOKS_MAX => {
+                let Some(doubt) = doubt else { break };
                 looks.spawn(async move {
+                    let (Doubt::Contested(claimant) | Doubt::Reported(claimant)) = &doubt;
                     let sight = examine(&claimant.stamped).await;
-                    (claimant, sight)
+                    (doubt, sight)
                 });
             }
         }
     }
 }
 
-fn note_sight(clerk: &Clerk, looked: Result<(Claimant, Sight), tokio::task::JoinError>) {
-    let (claimant, sight) = looked.expect("to look does not panic, and is not aborted");
+fn note_sight(clerk: &Clerk, looked: Result<(Doubt, Sight), tokio::task::JoinError>) {
+    let (doubt, sight) = looked.expect("to look does not panic, and is not aborted");
+    let (Doubt::Contested(claimant) | Doubt::Reported(claimant)) = &doubt;
     info!(endpoint = %claimant.stamped.endpoint, uuid = %claimant.uuid, ?sight, "looked into");
-    clerk.note(match sight {
-        Sight::Dead => Event::FoundDead(claimant),
-        Sight::Alive => Event::FoundAlive(claimant),
-        Sight::Unclear => Event::Suspect(claimant),
+    clerk.note(match (sight, doubt) {
+        (Sight::Dead, Doubt::Contested(it)) => Event::FoundDead(it),
+        (Sight::Dead, Doubt::Reported(it)) => Event::FoundSilent(it),
+        (Sight::Alive, Doubt::Contested(it) | Doubt::Reported(it)) => Event::FoundAlive(it),
+        // That it answers refutes who says that it does not; of two who claim it, it may be
+        // either.
+        (Sight::Answered, Doubt::Reported(it)) => Event::FoundAlive(it),
+        (Sight::Answered, Doubt::Contested(it)) => Event::Suspect(it),
+        (Sight::Unclear, Doubt::Contested(it) | Doubt::Reported(it)) => Event::Suspect(it),
     });
 }
 
@@ -66,10 +84,10 @@ async fn examine(stamped: &Stamped) -> Sight {
     match dial_stamped(stamped, LOOK_TIMEOUT).await {
         // Another program may have taken a port since; a socket file's inode tells them apart.
         Ok(_) if is_socket_file(&stamped.endpoint) => Sight::Alive,
-        Ok(_) => Sight::Unclear,
-        Err(error) if is_local && error.is_evidence() => Sight::Dead,
+        Ok(_) => Sight::Answered,
+        Err(DialError::Busy) => Sight::Answered,
         // Beyond this host a refusal may be a firewall's.
-        Err(DialError::Busy) => Sight::Alive,
+        Err(error) if is_local && error.is_evidence() => Sight::Dead,
         Err(_) => Sight::Unclear,
     }
 }

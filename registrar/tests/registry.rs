@@ -341,8 +341,31 @@ fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
     }
     let suspicion = registry.record(uuid).unwrap().suspicion.unwrap();
     assert_eq!((suspicion.reports, suspicion.since_ms), (2, NOW + 1));
-    drop(registry.apply(Event::FoundAlive(claimant), NOW + 3).unwrap());
+    drop(registry.apply(Event::FoundAlive(claimant.clone()), NOW + 3).unwrap());
     assert_eq!(registry.record(uuid).unwrap().suspicion, None);
+
+    // Its session lives, so it may listen again at any moment.
+    drop(registry.apply(Event::FoundSilent(claimant), NOW + 4).unwrap());
+    let record = registry.record(uuid).unwrap();
+    assert_eq!((record.endpoints.len(), record.suspicion.map(|it| it.reports)), (1, Some(1)));
+}
+
+#[test]
+fn a_lease_goes_with_its_last_endpoint_that_is_found_silent() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let endpoints = vec![at("/ip4/10.0.0.7/tcp/1"), at("/ip4/10.0.0.7/tcp/2")];
+    let leased =
+        Register { lease_ms: Some(1000), endpoints: endpoints.clone(), ..registration("clock", 1) };
+    let (registered, _) = registry.register(leased, USER, session, NOW).unwrap();
+    for (left, stamped) in [(1, &endpoints[0]), (0, &endpoints[1])] {
+        let claimant =
+            registry.claimant(Uuid::from_u128(1), registered.epoch, &stamped.endpoint).unwrap();
+        drop(registry.apply(Event::FoundSilent(claimant), NOW).unwrap());
+        let record = registry.record(Uuid::from_u128(1));
+        assert_eq!(record.map_or(0, |it| it.endpoints.len()), left);
+    }
+    assert_eq!(registry.counts().instances, 0);
 }
 
 #[test]

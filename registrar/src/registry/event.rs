@@ -87,8 +87,11 @@ pub enum Event {
         /// Who asks.
         by: Owner,
     },
-    /// The registrar saw that nobody is at an endpoint any more.
+    /// The registrar saw that nobody is at an endpoint any more, which another claims now.
     FoundDead(Claimant),
+    /// The registrar saw that nobody is at an endpoint. An instance that its session vouches for
+    /// may be about to listen there again, and is marked; any other is as good as dead.
+    FoundSilent(Claimant),
     /// An endpoint did not answer somebody, and the registrar could not see why.
     Suspect(Claimant),
     /// The registrar saw that somebody is at the endpoint.

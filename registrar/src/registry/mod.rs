@@ -208,6 +208,12 @@ impl Registry {
                 self.update(key, update, now_ms, &mut outcome)?;
             }
             Event::FoundDead(claimant) => self.found_dead(&claimant, now_ms, &mut outcome),
+            Event::FoundSilent(claimant) => match self.record(claimant.uuid) {
+                Some(record) if record.kept == Kept::Session => {
+                    self.suspect(&claimant, now_ms, &mut outcome);
+                }
+                _ => self.found_dead(&claimant, now_ms, &mut outcome),
+            },
             Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
             Event::FoundAlive(claimant) => {
                 if let Some((key, mut record)) = self.claiming(&claimant)
