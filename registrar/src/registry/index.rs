@@ -1,0 +1,82 @@
+//! The indexes of the registry: every entry is in each of them, or in none.
+
+use endpoints::Stamped;
+use wire::{Epoch, Kept};
+
+use super::{Claim, Claimant, Entry, Key, Outcome, Registry};
+
+impl Registry {
+    /// Enters an entry into every index.
+    pub(super) fn attach(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
+        let Entry { name, uuid, epoch, session, lease_until_ms, .. } = &self.entries[key];
+        self.by_uuid.insert(*uuid, key);
+        self.by_name.entry(name.clone()).or_default().insert(*epoch, key);
+        self.by_epoch.insert(*epoch, key);
+        if let Some(session) = session {
+            self.sessions[*session].insert(key);
+        }
+        if let Some(deadline_ms) = lease_until_ms {
+            self.leases.insert((*deadline_ms, key));
+        }
+        self.claim(key, endpoints, outcome);
+    }
+
+    /// Takes an entry out of every index, and returns its epoch.
+    pub(super) fn detach(&mut self, key: Key) -> Epoch {
+        let entry = &self.entries[key];
+        let Entry { name, uuid, epoch, session, lease_until_ms, .. } = entry;
+        self.by_uuid.remove(uuid);
+        if let Some(keys) = self.by_name.get_mut(name) {
+            keys.remove(*epoch);
+            if keys.len() == 0 {
+                self.by_name.remove(name);
+            }
+        }
+        self.by_epoch.remove(epoch);
+        if let Some(session) = session
+            && let Some(keys) = self.sessions.get_mut(*session)
+        {
+            keys.remove(&key);
+        }
+        if let Some(deadline_ms) = lease_until_ms {
+            self.leases.remove(&(*deadline_ms, key));
+        }
+        for stamped in &entry.record().endpoints {
+            self.claims.remove(stamped, *epoch);
+        }
+        *epoch
+    }
+
+    /// Enters what an entry claims, and notes the older claims to the same.
+    pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
+        let epoch = self.entries[key].epoch;
+        for stamped in endpoints {
+            for older in self.claims.insert(stamped, epoch, key) {
+                let Entry { kept, uuid, epoch, .. } = &self.entries[older];
+                if *kept == Kept::Declared {
+                    continue;
+                }
+                let same = |it: &Stamped| Claim::of(it) == Claim::of(stamped);
+                let claimed = self.entries[older].record().endpoints.into_iter().find(same);
+                if let Some(stamped) = claimed {
+                    outcome.contested.push(Claimant { uuid: *uuid, epoch: *epoch, stamped });
+                }
+            }
+        }
+    }
+
+    /// Gives back the room of a crowd that has left.
+    pub(super) fn shrink(&mut self) {
+        let used = self.entries.len().max(ROOM_KEPT);
+        if self.by_uuid.capacity() > 8 * used {
+            self.by_uuid.shrink_to(2 * used);
+            self.by_name.shrink_to(2 * used);
+            self.claims.shrink_to(2 * used);
+            self.entries.shrink();
+            self.has_shrunk = true;
+        }
+    }
+}
+
+/// For how many instances there is always room.
+const ROOM_KEPT: usize = 1024;
