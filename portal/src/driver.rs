@@ -37,13 +37,6 @@ pub struct Driver<IO, S> {
     pub(crate) is_closing: bool,
 }
 
-impl<IO, S> Driver<IO, S> {
-    /// Returns the service.
-    pub fn service(&self) -> &S {
-        &self.service
-    }
-}
-
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<IO, S> {
     type Output = Closed;
 

@@ -133,11 +133,6 @@ impl Portal {
         self.shared.closed().await
     }
 
-    /// Returns why the connection has ended, if it has.
-    pub fn why_closed(&self) -> Option<Closed> {
-        self.shared.why_closed()
-    }
-
     async fn permit(&self) -> SemaphorePermit<'_> {
         self.in_flight.acquire().await.expect("the semaphore is never closed")
     }

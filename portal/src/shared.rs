@@ -120,7 +120,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn why_closed(&self) -> Option<Closed> {
+    fn why_closed(&self) -> Option<Closed> {
         self.lock().closed.clone()
     }
 

@@ -47,7 +47,7 @@ pub const REPORT: &str = "registrar.report";
 pub const STATUS: &str = "registrar.status";
 
 /// The most endpoints of an instance: more than any host has transports and interfaces for.
-pub const ENDPOINTS_MAX: usize = 64;
+pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;
 
 /// The most records of one [`Answer`] or [`Page`]. With the largest metadata they fill half a
 /// frame.

@@ -37,7 +37,7 @@ fn the_document_shows_the_bytes_that_are_sent() {
         panic!("{call:?}")
     };
     assert_eq!(Query::decode(body), Ok(Query { name: "feed", all: false }));
-    assert!(!reader.is_mid_frame());
+    assert!(reader.peek().is_empty());
 }
 
 fn client() -> Hello {
