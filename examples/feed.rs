@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use callsign::{Client, Listener, Registration};
+use callsign::{Client, Listener, Reception, Registration};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 #[tokio::main(flavor = "current_thread")]
@@ -24,27 +24,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
         listeners.push(Listener::bind(&endpoint.parse()?).await?);
     }
     let published = listeners.iter().flat_map(Listener::published);
-    let registration = Registration::new("feed").endpoints(published).metadata("pair", "EURUSD");
+    let registration =
+        Registration::new("feed").endpoints(published).metadata("pair", "EURUSD").proves();
 
     // Registered for as long as `registered` lives; if the registrar starts again, once more.
     let callsign = Client::connect([registrar]).await?;
     let registered = callsign.register(registration).await?;
     println!("registered as {}", registered.instance().name);
 
-    let mut doors = JoinSet::new();
+    let mut receptions = JoinSet::new();
     for listener in listeners {
-        doors.spawn(quote(listener));
+        let identity = registered.identity().clone();
+        receptions.spawn(quote(Reception::new(listener, identity, Default::default())));
     }
-    while let Some(ended) = doors.join_next().await {
-        ended??;
+    while let Some(ended) = receptions.join_next().await {
+        ended?;
     }
     Ok(())
 }
 
-/// Sends a quote to each caller of a listener.
-async fn quote(listener: Listener) -> std::io::Result<()> {
+/// Sends a quote to each caller of a listener, once it has been proved to whom it speaks.
+async fn quote(mut reception: Reception) {
     loop {
-        let mut caller = listener.accept().await?;
+        let mut caller = reception.accept().await.into_stream();
         // A caller that does not stay to listen is no concern of the next one.
         if caller.write_all(b"EURUSD 1.0842 1.0843\n").await.is_ok() {
             drop(caller.shutdown().await);

@@ -173,6 +173,7 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
             metadata: Default::default(),
             state: State::Ready,
             lease_ms: None,
+            proves: false,
         };
         (REGISTER, encode_body(&register))
     }))

@@ -6,12 +6,13 @@
 //! of itself; a [`Connection`] is what one gets by a name. A program that keeps the names itself
 //! runs a [`registrar::Node`].
 //!
-//! It does not listen for an actor: that is a [`Listener`] or any other server. It says nothing
-//! over the connections that it makes: their bytes belong to the application. The settings file
+//! It says nothing over the connections that it makes but who is there: the bytes that follow
+//! belong to the application. An actor that does not speak the protocol, any server, is registered
+//! without [`Registration::proves`]. The settings file
 //! and the command line belong to the binary.
 //!
 //! ```
-//! use callsign::{CancellationToken, Client, Listener, Registration};
+//! use callsign::{Assurance, CancellationToken, Client, Listener, Reception, Registration};
 //! use callsign::registrar::{Node, NodeOptions};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
@@ -23,13 +24,14 @@
 //! let mut tasks = tokio::task::JoinSet::new();
 //! tasks.spawn(node.serve(CancellationToken::new()));
 //!
-//! // An actor: it listens, and is registered for as long as `_kept` lives.
+//! // An actor: it listens, is registered for as long as `kept` lives, and proves who it is.
 //! let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
 //! let callsign = Client::connect(&registrar).await?;
-//! let feed = Registration::new("feed").endpoints(listener.published());
-//! let _kept = callsign.register(feed).await?;
+//! let feed = Registration::new("feed").endpoints(listener.published()).proves();
+//! let kept = callsign.register(feed).await?;
+//! let mut reception = Reception::new(listener, kept.identity().clone(), Default::default());
 //! tasks.spawn(async move {
-//!     let mut caller = listener.accept().await.expect("nothing is in the way of a connection");
+//!     let mut caller = reception.accept().await.into_stream();
 //!     caller.write_all(b"EURUSD 1.0842").await.expect("the caller reads");
 //! });
 //!
@@ -37,6 +39,7 @@
 //! let record = callsign.wait_for_actor("feed").await?;
 //! assert_eq!(record.name.as_str(), "feed");
 //! let mut stream = callsign.find_actor("feed").await?.expect("it was there a moment ago");
+//! assert_eq!(stream.assurance, Assurance::Proved);
 //! let mut quote = String::new();
 //! stream.read_to_string(&mut quote).await?;
 //! assert_eq!(quote, "EURUSD 1.0842");
@@ -52,17 +55,20 @@
 pub mod registrar;
 
 pub use discovery::{
-    BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
+    Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
     DialOptions, Explanation, Fault, Faults, FindError, Found, IntoEndpoint, LinkError,
-    LookupError, MemorySource, NoneAnswered, Outcome, RegisterError, Registered, Registrar,
-    Registration, RegistrationError, RequestError, Resolve, ResolveError, Standing, TableSource,
-    Watch, connect_nearest, explain,
+    LookupError, MemorySource, NoneAnswered, Outcome, ReachError, RegisterError, Registered,
+    Registrar, Registration, RegistrationError, RequestError, Resolve, ResolveError, Standing,
+    TableSource, Watch, connect_nearest, explain,
 };
 pub use endpoints::{
     Endpoint, EndpointTable, Here, InstanceId, Locality, Name, NameError, NamePattern,
     ParseEndpointError, Stamp, Stamped, Unreachable, Written, parse_endpoints,
 };
-pub use portal::Heartbeat;
+pub use portal::{
+    Greeted, HandshakeError, Heartbeat, Identity, Options as GreetingOptions, ProveError,
+    Reception, greet_actor,
+};
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{BindError, DialError, Listener, Peer, Stream, dial, dial_stamped, here, look};
 pub use wire::{Epoch, ErrorKind, Gone, Kept, Record, RemoteError, State, Suspicion};

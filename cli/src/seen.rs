@@ -52,8 +52,19 @@ impl<'a> Seen<'a> {
 
     /// Returns the record for machines. `now_ms` is the registrar's clock, where that is known.
     pub(crate) fn to_json(&self, now_ms: Option<u64>) -> RecordJson<'a> {
-        let Record { name, uuid, epoch, metadata, state, kept, since_ms, suspicion, .. } =
-            self.record;
+        let Record {
+            name,
+            uuid,
+            epoch,
+            metadata,
+            state,
+            kept,
+            since_ms,
+            suspicion,
+            proves,
+            user,
+            ..
+        } = self.record;
         let nearest = self.nearest();
         RecordJson {
             name: name.as_str(),
@@ -63,6 +74,8 @@ impl<'a> Seen<'a> {
             suspicion: suspicion
                 .map(|it| SuspicionJson { reports: it.reports, since_ms: it.since_ms }),
             kept: KeptJson::of(*kept),
+            proves: *proves,
+            user: *user,
             ttl_ms: match kept {
                 Kept::Lease { ttl_ms } => Some(*ttl_ms),
                 Kept::Session | Kept::Declared => None,
@@ -120,6 +133,8 @@ pub(crate) struct RecordJson<'a> {
     state: State,
     suspicion: Option<SuspicionJson>,
     kept: KeptJson,
+    proves: bool,
+    user: Option<u32>,
     ttl_ms: Option<u64>,
     since_ms: u64,
     age_ms: Option<u64>,
@@ -240,6 +255,8 @@ pub(crate) mod sample {
             kept: Kept::Session,
             since_ms: 1000,
             suspicion: None,
+            proves: false,
+            user: None,
         }
     }
 
@@ -299,6 +316,8 @@ mod tests {
             "state": "ready",
             "suspicion": null,
             "kept": "lease",
+            "proves": false,
+            "user": null,
             "ttl_ms": 30_000,
             "since_ms": 1000,
             "age_ms": 2500,

@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use endpoints::Name;
+use endpoints::{InstanceId, Name};
+use portal::Identity;
 use tokio::sync::watch;
 use uuid::Uuid;
 use wire::registrar::{Register, Update};
@@ -36,9 +37,11 @@ impl Board {
 
     /// Puts a registration on the board; it takes the place of one of the same instance.
     pub(crate) fn put(&self, wanted: Register) -> Arc<Entry> {
+        let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = Arc::new(Entry {
             name: wanted.name.clone(),
             uuid: wanted.uuid,
+            identity: Identity::new(instance),
             lease: wanted.lease_ms.map(Duration::from_millis),
             wanted: Mutex::new((FIRST_VERSION, wanted)),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
@@ -90,6 +93,7 @@ impl Board {
 pub(crate) struct Entry {
     pub(crate) name: Name,
     pub(crate) uuid: Uuid,
+    pub(crate) identity: Identity,
     /// For how long a renewal lasts, if it is kept by a lease.
     pub(crate) lease: Option<Duration>,
     /// What is wanted, and its version.

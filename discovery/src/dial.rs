@@ -6,25 +6,32 @@
 mod connection;
 mod explanation;
 mod race;
+mod reach;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use endpoints::{Name, Unreachable};
+use endpoints::{Here, Name, Unreachable};
 use thiserror::Error;
-use transport::DialError;
+use uuid::Uuid;
 use wire::{
-    Record,
+    Epoch, Record,
     registrar::{Evidence, Report},
 };
 
+pub(crate) use self::reach::Ticket;
+use self::reach::{Reached, Target};
 pub use self::{
     connection::Connection,
     explanation::{Candidate, Explanation, NoneAnswered, Outcome, explain},
+    reach::{Assurance, ReachError},
 };
-use crate::{Client, Resolve, ResolveError, lookup::Scope, merge::Sighting};
+use crate::{Client, LookupError, Resolve, ResolveError, merge::Sighting};
 
 impl Client {
     /// Connects to the nearest ready instance of a name; `None` when there is none.
+    ///
+    /// One that speaks the protocol has to prove who it is before a byte of the application's is
+    /// sent; one that does not is [marked](Connection::assurance) as unproved.
     ///
     /// Candidates that do not answer are reported to the registrars, which look for themselves.
     ///
@@ -36,18 +43,35 @@ impl Client {
     ///
     /// Cancel safe: dropping the future drops all dials in progress.
     pub async fn find_actor(&self, name: &str) -> Result<Option<Connection>, FindError> {
-        let found = self.query(name, Scope::Ready).await.map_err(ResolveError::Lookup)?;
+        let (found, tickets) = self.locate(name).await.map_err(ResolveError::Lookup)?;
         if found.instances.is_empty() {
             return Ok(None);
         }
         let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
-        let connected = connect_nearest(&records, &self.hub().options.dial).await;
+        let connected = connect(&records, &tickets, &self.hub().options.dial).await;
         let explanation = match &connected {
             Ok(connection) => &connection.explanation,
             Err(none) => &none.explanation,
         };
         self.report_evidence(&found.instances, explanation);
         Ok(Some(connected?))
+    }
+
+    /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
+    /// tell how each of them does, and whether it proves who it is. Nothing is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]; a name that is not there brings no candidates.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future drops all dials in progress.
+    pub async fn probe_actor(&self, name: &str) -> Result<(Vec<Record>, Explanation), LookupError> {
+        let (found, tickets) = self.locate(name).await?;
+        let records: Vec<_> = found.instances.into_iter().map(|it| it.record).collect();
+        let explanation = probe_with(&records, &tickets, &self.hub().options.dial).await;
+        Ok((records, explanation))
     }
 
     /// Reports to each registrar what speaks against an instance that it knows.
@@ -87,8 +111,12 @@ pub async fn find(
 }
 
 /// Dials the endpoints of records, nearest first and within a tier in the order of the records,
-/// and returns the first connection made. The next dial begins when one fails, or has taken
-/// [a while](DialOptions); the others are dropped when one is made.
+/// and returns the first connection to an instance that is who it should be. The next dial begins
+/// when one fails, or has taken [a while](DialOptions); the others are dropped when one is made.
+///
+/// An instance that speaks the protocol is asked who it is before anything else is sent. Records
+/// alone bring no challenge, so that its word is taken for it ([`Assurance::Claimed`]);
+/// [`Client::find_actor`] has it proved.
 ///
 /// # Errors
 ///
@@ -101,21 +129,27 @@ pub async fn connect_nearest(
     records: &[Record],
     options: &DialOptions,
 ) -> Result<Connection, NoneAnswered> {
-    let mut explanation = explain(records, &transport::here(), &transport::look);
-    let dial = |candidate: &Candidate| {
-        let (stamped, limit) = (candidate.stamped.clone(), options.timeout);
-        async move { transport::dial_stamped(&stamped, limit).await }
-    };
-    let winner = race::first_to_answer(&mut explanation.candidates, options, dial).await;
+    connect(records, &Tickets::default(), options).await
+}
+
+async fn connect(
+    records: &[Record],
+    tickets: &Tickets,
+    options: &DialOptions,
+) -> Result<Connection, NoneAnswered> {
+    let mut explanation = explain(records, &here_for(records), &transport::look);
+    let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
+    let winner = race::first_to_answer(&mut explanation.candidates, options, reach).await;
     explanation.trace();
-    let Some((at, stream)) = winner else { return Err(NoneAnswered { explanation }) };
+    let Some((at, reached)) = winner else { return Err(NoneAnswered { explanation }) };
 
     let winner = &explanation.candidates[at];
     let is_it = |it: &&Record| it.uuid == winner.instance.uuid && it.epoch == winner.epoch;
     let record = records.iter().find(is_it).expect("every candidate is one of a record").clone();
     let endpoint = winner.stamped.endpoint.clone();
     let locality = *winner.verdict.as_ref().expect("only what is within reach is dialed");
-    Ok(Connection { stream, record, endpoint, locality, explanation })
+    let Reached { stream, peer, assurance } = reached;
+    Ok(Connection { stream, peer, record, endpoint, locality, assurance, explanation })
 }
 
 /// Dials every candidate within reach, some at a time, and closes what it has connected: to tell
@@ -125,19 +159,40 @@ pub async fn connect_nearest(
 ///
 /// Cancel safe: dropping the future drops all dials in progress.
 pub async fn probe(records: &[Record], options: &DialOptions) -> Explanation {
-    let mut explanation = explain(records, &transport::here(), &transport::look);
-    race::probe_all(&mut explanation.candidates, |candidate| {
-        let (stamped, limit) = (candidate.stamped.clone(), options.timeout);
-        async move { transport::dial_stamped(&stamped, limit).await }
-    })
-    .await;
+    probe_with(records, &Tickets::default(), options).await
+}
+
+async fn probe_with(records: &[Record], tickets: &Tickets, options: &DialOptions) -> Explanation {
+    let mut explanation = explain(records, &here_for(records), &transport::look);
+    let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
+    race::probe_all(&mut explanation.candidates, reach).await;
     explanation
 }
+
+fn here_for(records: &[Record]) -> Here {
+    let endpoints = records.iter().flat_map(|it| &it.endpoints).map(|it| &it.endpoint);
+    transport::here_for(endpoints)
+}
+
+fn target(candidate: &Candidate, tickets: &Tickets) -> Target {
+    Target {
+        instance: candidate.instance.clone(),
+        stamped: candidate.stamped.clone(),
+        proves: candidate.proves,
+        user: candidate.user,
+        ticket: tickets.get(&(candidate.instance.uuid, candidate.epoch)).copied(),
+    }
+}
+
+/// What each registration owes to a registrar's challenge.
+pub(crate) type Tickets = HashMap<(Uuid, Epoch), Ticket>;
 
 /// How actors are dialed.
 #[derive(Clone, Debug)]
 pub struct DialOptions {
-    /// How long one dial may take.
+    /// What this side says of its software, for people.
+    pub agent: String,
+    /// How long one dial may take, with the proof of who is there.
     pub timeout: Duration,
     /// After how long the next candidate is dialed too, when the last one is on this host.
     pub stagger_within_host: Duration,
@@ -150,6 +205,7 @@ impl Default for DialOptions {
     /// and after 250 ms beyond, as RFC 8305 recommends.
     fn default() -> Self {
         Self {
+            agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
             timeout: Duration::from_secs(5),
             stagger_within_host: Duration::from_millis(10),
             stagger_beyond: Duration::from_millis(250),
@@ -165,15 +221,7 @@ impl Candidate {
             (Err(Unreachable::Missing), _) => Some(Evidence::Missing),
             (Err(Unreachable::NotASocket), _) => Some(Evidence::NotASocket),
             (Err(Unreachable::OtherSocket), _) => Some(Evidence::OtherIdentity),
-            (_, Outcome::Failed { error, .. }) => match error {
-                DialError::Refused => Some(Evidence::Refused),
-                DialError::Missing => Some(Evidence::Missing),
-                DialError::NotASocket { .. } => Some(Evidence::NotASocket),
-                DialError::OtherSocket => Some(Evidence::OtherIdentity),
-                DialError::TimedOut => Some(Evidence::TimedOut),
-                // These say more of the one who dials.
-                _ => None,
-            },
+            (_, Outcome::Failed { error, .. }) => error.evidence(),
             _ => None,
         }
     }

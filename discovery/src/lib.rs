@@ -75,8 +75,8 @@ mod watch;
 pub use client::Client;
 #[doc(inline)]
 pub use dial::{
-    Candidate, Connection, DialOptions, Explanation, FindError, NoneAnswered, Outcome,
-    connect_nearest, explain, probe,
+    Assurance, Candidate, Connection, DialOptions, Explanation, FindError, NoneAnswered, Outcome,
+    ReachError, connect_nearest, explain, probe,
 };
 pub use fault::{ConnectError, Fault, Faults, LinkError};
 pub use lookup::{Found, LookupError};
@@ -105,6 +105,8 @@ mod tests {
             kept: Kept::Session,
             since_ms: 0,
             suspicion: None,
+            proves: false,
+            user: None,
         }
     }
 }

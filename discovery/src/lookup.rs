@@ -4,12 +4,13 @@ use endpoints::{Name, NameError, NamePattern};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use wire::{
-    Record, encode_body,
-    registrar::{self, Answer, List, Page, Query},
+    Challenge, Record, encode_body,
+    registrar::{self, Answer, List, Located, Page, Query},
 };
 
 use crate::{
     Client, Fault, Faults,
+    dial::{Ticket, Tickets},
     merge::{Sighting, merge},
     together::Together,
 };
@@ -89,6 +90,27 @@ impl Client {
         Sightings::of(
             answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(part)))),
         )
+    }
+
+    /// Looks up the ready instances of a name, and how each is to prove who it is.
+    pub(crate) async fn locate(&self, name: &str) -> Result<(Sightings, Tickets), LookupError> {
+        let name = Name::new(name)?;
+        let query = Query { name: name.as_str(), all: false };
+        let answers = self.ask_all(registrar::FIND, &encode_body(&query)).await;
+        let mut tickets = Tickets::default();
+        let mut part = |located: Located| {
+            let Located { answer, registrar, nonce, proofs } = located;
+            for (record, proof) in answer.records.iter().zip(proofs) {
+                let challenge = Challenge { registrar, epoch: record.epoch, nonce };
+                let ticket = proof.map(|proof| Ticket { challenge, proof });
+                tickets.extend(ticket.map(|it| ((record.uuid, record.epoch), it)));
+            }
+            Part { now_ms: answer.now_ms, total: answer.total, records: answer.records }
+        };
+        let sightings = Sightings::of(
+            answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(&mut part)))),
+        )?;
+        Ok((sightings, tickets))
     }
 
     /// Asks all registrars at once. One that is up by two links is asked by one of them.

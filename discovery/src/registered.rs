@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use endpoints::{InstanceId, Stamped};
+use portal::Identity;
 use thiserror::Error;
 use wire::State;
 
@@ -49,6 +50,12 @@ impl Registered {
     /// Returns which instance is registered.
     pub fn instance(&self) -> &InstanceId {
         &self.instance
+    }
+
+    /// Returns with what the actor's listeners prove who it is: see
+    /// [`Identity::accept`]. It goes on being good while the registrars come and go.
+    pub fn identity(&self) -> &Identity {
+        &self.entry.identity
     }
 
     /// Returns where the actor is registered to listen, as it was stamped.

@@ -31,6 +31,7 @@ pub struct Registration {
     metadata: BTreeMap<String, String>,
     state: State,
     lease: Option<Duration>,
+    proves: bool,
 }
 
 /// An endpoint, with its stamp if it came with one.
@@ -51,6 +52,7 @@ impl Registration {
             metadata: BTreeMap::new(),
             state: State::Ready,
             lease: None,
+            proves: false,
         }
     }
 
@@ -94,6 +96,14 @@ impl Registration {
         self
     }
 
+    /// Says that the actor speaks the protocol: each of its listeners answers callers by
+    /// [`Registered::identity`](crate::Registered::identity), and proves who it is. Callers then
+    /// send nothing before it has.
+    pub fn proves(mut self) -> Self {
+        self.proves = true;
+        self
+    }
+
     /// Takes the place of an earlier registration of this very instance.
     pub fn uuid(mut self, uuid: Uuid) -> Self {
         self.uuid = uuid;
@@ -110,8 +120,8 @@ impl Registration {
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
-        let Self { uuid, metadata, state, .. } = self;
-        Ok(Register { name, uuid, endpoints, metadata, state, lease_ms })
+        let Self { uuid, metadata, state, proves, .. } = self;
+        Ok(Register { name, uuid, endpoints, metadata, state, lease_ms, proves })
     }
 }
 

@@ -68,6 +68,8 @@ impl Resolve for TableSource {
             kept: Kept::Declared,
             since_ms: 0,
             suspicion: None,
+            proves: false,
+            user: None,
         }])
     }
 }

@@ -168,26 +168,40 @@ impl<'a> Session<'a> {
                     }
                     entry.set_progress(self.link, Progress::UnderWay);
                     let (version, register) = entry.wanted();
-                    self.call::<Registered>(uuid, step, version, registrar::REGISTER, &register);
+                    let registrar = self.line.registrar;
+                    let note = move |it: Registered| {
+                        if let Some(key) = it.key {
+                            entry.identity.insert(registrar, it.epoch, key);
+                        }
+                    };
+                    self.call(uuid, step, version, registrar::REGISTER, &register, note);
                 }
                 Step::Update => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is updated");
                     kept.is_under_way = true;
                     let (version, update) = kept.entry.update();
-                    self.call::<Changed>(uuid, step, version, registrar::UPDATE, &update);
+                    self.call(uuid, step, version, registrar::UPDATE, &update, drop::<Changed>);
                 }
                 Step::Renew => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is renewed");
                     kept.is_under_way = true;
                     let version = kept.entry.version();
-                    self.call::<Changed>(uuid, step, version, registrar::RENEW, &Renew { uuid });
+                    self.call(
+                        uuid,
+                        step,
+                        version,
+                        registrar::RENEW,
+                        &Renew { uuid },
+                        drop::<Changed>,
+                    );
                 }
                 Step::Unregister => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is removed");
                     kept.is_under_way = true;
                     let version = kept.entry.version();
                     let unregister = Unregister { uuid };
-                    self.call::<Changed>(uuid, step, version, registrar::UNREGISTER, &unregister);
+                    let method = registrar::UNREGISTER;
+                    self.call(uuid, step, version, method, &unregister, drop::<Changed>);
                 }
             }
         });
@@ -200,11 +214,12 @@ impl<'a> Session<'a> {
         version: u64,
         method: &'static str,
         args: &impl Serialize,
+        note: impl FnOnce(R) + Send + 'a,
     ) {
         let (line, args) = (self.line.clone(), encode_body(args));
         let limit = self.hub.options.ask_timeout;
         self.calls.push(self.link, async move {
-            let result = line.call::<R>(method, &args, limit).await.map(drop);
+            let result = line.call(method, &args, limit).await.map(note);
             Done { uuid, step, version, result }
         });
     }

@@ -292,8 +292,8 @@ impl Instance {
 
 /// Tells whether two records of an instance say the same, whichever registrar has them.
 fn is_same(one: &Record, other: &Record) -> bool {
-    let Record { name, uuid, endpoints, metadata, state, kept, suspicion, .. } = one;
-    (name, uuid, endpoints, metadata, state, kept, suspicion)
+    let Record { name, uuid, endpoints, metadata, state, kept, suspicion, proves, .. } = one;
+    (name, uuid, endpoints, metadata, state, kept, suspicion, proves)
         == (
             &other.name,
             &other.uuid,
@@ -302,6 +302,7 @@ fn is_same(one: &Record, other: &Record) -> bool {
             &other.state,
             &other.kept,
             &other.suspicion,
+            &other.proves,
         )
 }
 

@@ -2,6 +2,7 @@
 
 use std::{error, fmt, io, sync::Arc, time::Duration};
 
+use endpoints::InstanceId;
 use thiserror::Error;
 use wire::{RemoteError, WireError, preface::PrefaceError};
 
@@ -72,9 +73,46 @@ pub enum HandshakeError {
     /// The other side sent what the protocol does not allow.
     #[error("the peer broke the protocol")]
     Protocol(#[from] WireError),
+    /// The other side means another actor than the one that listens here.
+    #[error("the peer means {0}")]
+    MeantForAnother(InstanceId),
     /// The connection broke.
     #[error("the connection broke during the handshake")]
     Broken(#[from] io::Error),
+}
+
+/// Why a peer is not taken for the actor that was dialed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProveError {
+    /// It did not say who it is.
+    #[error("the peer does not say who it is")]
+    Handshake(#[from] HandshakeError),
+    /// It is another actor.
+    #[error("{0} is there, not the actor that was meant")]
+    OtherInstance(InstanceId),
+    /// It is no actor.
+    #[error("the peer is no actor: it calls itself {agent:?}")]
+    NoInstance {
+        /// The software that it names.
+        agent: String,
+    },
+    /// It says that it is the one that was meant, and cannot prove it.
+    #[error("the peer claims to be the actor that was meant, and cannot prove it")]
+    NoProof,
+}
+
+impl ProveError {
+    /// Tells whether somebody else is at the endpoint. Anything else may pass.
+    pub fn is_other_identity(&self) -> bool {
+        match self {
+            Self::OtherInstance(_) | Self::NoInstance { .. } | Self::NoProof => true,
+            Self::Handshake(HandshakeError::Preface(it)) => {
+                matches!(it, PrefaceError::OtherProtocol)
+            }
+            Self::Handshake(_) => false,
+        }
+    }
 }
 
 /// Writes an error and what caused it on one line.

@@ -10,8 +10,9 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
+use transport::Stream;
 use wire::{
-    CallId, Frame, FrameReader, Hello, WireError,
+    Frame, FrameReader, Hello, WireError,
     preface::{self, PREFACE_BYTES, PrefaceError},
 };
 
@@ -49,6 +50,28 @@ pub struct Connected<IO, S> {
     pub driver: Driver<IO, S>,
 }
 
+/// A connection on which both sides have said who they are, and nothing else yet.
+///
+/// Most go on and [converse](Self::converse). Where the application has a protocol of its own,
+/// the bytes are its own from here on.
+#[derive(Debug)]
+pub struct Greeted<IO> {
+    /// The connection.
+    pub io: IO,
+    /// What the other side said of itself.
+    pub peer: Hello,
+    /// What the other side has sent behind its hello already.
+    pub leftover: BytesMut,
+    side: Side,
+}
+
+/// Which side of a connection this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Side {
+    Dialed,
+    Accepted,
+}
+
 /// Begins a conversation on a connection that this side dialed.
 ///
 /// # Errors
@@ -59,21 +82,11 @@ pub struct Connected<IO, S> {
 ///
 /// Dropping the future closes the connection.
 pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
-    mut io: IO,
+    io: IO,
     options: Options,
     service: S,
 ) -> Result<Connected<IO, S>, HandshakeError> {
-    within(options.handshake_timeout, async {
-        let mut reader = FrameReader::default();
-        let written = io.write_all(&greeting(&options.hello)).await;
-        // A peer that refuses may close before it has read; what it said comes first.
-        let hello = match (read_hello(&mut io, &mut reader).await, written) {
-            (Err(HandshakeError::Closed), Err(error)) => return Err(error.into()),
-            (read, _) => read?,
-        };
-        Ok(begin(io, reader, hello, 0, &options, service))
-    })
-    .await
+    Ok(greet(io, &options).await?.converse(&options, service))
 }
 
 /// Begins a conversation on a connection that this side accepted.
@@ -87,48 +100,106 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
 ///
 /// Dropping the future closes the connection.
 pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
-    mut io: IO,
+    io: IO,
     options: Options,
     service: S,
 ) -> Result<Connected<IO, S>, HandshakeError> {
+    let greeted = within(options.handshake_timeout, async {
+        let heard = hear(io).await?;
+        heard.answer(&options.hello).await
+    });
+    Ok(greeted.await?.converse(&options, service))
+}
+
+/// Says who this side is on a connection that it dialed, and hears who the other side is.
+///
+/// # Errors
+///
+/// [`HandshakeError`].
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection.
+pub async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut io: IO,
+    options: &Options,
+) -> Result<Greeted<IO>, HandshakeError> {
     within(options.handshake_timeout, async {
         let mut reader = FrameReader::default();
-        let hello = match read_hello(&mut io, &mut reader).await {
-            Ok(hello) => hello,
-            Err(error) => {
-                if matches!(error, HandshakeError::Preface(PrefaceError::OtherVersion { .. })) {
-                    io.write_all(&preface::preface()).await?;
-                }
-                return Err(error);
-            }
+        let written = io.write_all(&greeting(&options.hello)).await;
+        // A peer that refuses may close before it has read; what it said comes first.
+        let peer = match (read_hello(&mut io, &mut reader).await, written) {
+            (Err(HandshakeError::Closed), Err(error)) => return Err(error.into()),
+            (read, _) => read?,
         };
-        io.write_all(&greeting(&options.hello)).await?;
-        Ok(begin(io, reader, hello, 1, &options, service))
+        Ok(Greeted { io, peer, leftover: reader.into_bytes(), side: Side::Dialed })
     })
     .await
 }
 
-fn begin<IO, S>(
+/// Hears who dialed. A peer of another version is told this side's.
+pub(crate) async fn hear<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut io: IO,
+) -> Result<Heard<IO>, HandshakeError> {
+    let mut reader = FrameReader::default();
+    match read_hello(&mut io, &mut reader).await {
+        Ok(peer) => Ok(Heard { io, peer, leftover: reader.into_bytes() }),
+        Err(error) => {
+            if matches!(error, HandshakeError::Preface(PrefaceError::OtherVersion { .. })) {
+                io.write_all(&preface::preface()).await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A connection whose dialer has said who it is, and waits for an answer.
+pub(crate) struct Heard<IO> {
     io: IO,
-    mut reader: FrameReader,
-    peer: Hello,
-    first_id: CallId,
-    options: &Options,
-    service: S,
-) -> Connected<IO, S> {
-    reader.set_frame_bytes_max(wire::FRAME_BYTES_MAX);
-    let shared = Arc::new(Shared::new(peer, first_id));
-    let driver = Driver {
-        io,
-        service,
-        reader,
-        replies: Replies::default(),
-        writing: BytesMut::new(),
-        shared: shared.clone(),
-        pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
-        is_closing: false,
-    };
-    Connected { portal: Portal::new(shared), driver }
+    pub(crate) peer: Hello,
+    leftover: BytesMut,
+}
+
+impl<IO: AsyncWrite + Unpin> Heard<IO> {
+    pub(crate) async fn answer(mut self, hello: &Hello) -> Result<Greeted<IO>, HandshakeError> {
+        self.io.write_all(&greeting(hello)).await?;
+        let Self { io, peer, leftover } = self;
+        Ok(Greeted { io, peer, leftover, side: Side::Accepted })
+    }
+}
+
+impl Greeted<Stream> {
+    /// Returns the stream, for an application with a protocol of its own.
+    pub fn into_stream(self) -> Stream {
+        let Self { io: mut stream, leftover, .. } = self;
+        if !leftover.is_empty() {
+            stream.unread(leftover);
+        }
+        stream
+    }
+}
+
+impl<IO> Greeted<IO> {
+    /// Begins a conversation.
+    pub fn converse<S>(self, options: &Options, service: S) -> Connected<IO, S> {
+        let Self { io, peer, leftover, side } = self;
+        let first_id = match side {
+            Side::Dialed => 0,
+            Side::Accepted => 1,
+        };
+        let shared = Arc::new(Shared::new(peer, first_id));
+        let driver = Driver {
+            io,
+            service,
+            reader: FrameReader::from(leftover),
+            replies: Replies::default(),
+            writing: BytesMut::new(),
+            shared: shared.clone(),
+            pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
+            is_closing: false,
+        };
+        Connected { portal: Portal::new(shared), driver }
+    }
 }
 
 fn greeting(hello: &Hello) -> BytesMut {
@@ -177,7 +248,7 @@ async fn read_more(
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     handshake: impl Future<Output = Result<T, HandshakeError>>,
 ) -> Result<T, HandshakeError> {

@@ -11,6 +11,9 @@
 //!   Portal ◀─answers───────────┘   (one task)       └── replies ◀────┘
 //! ```
 //!
+//! An actor that is registered proves who it is before anything else is said: an [`Identity`]
+//! holds with what, a [`Reception`] greets its callers, and [`greet_actor`] asks for it.
+//!
 //! The driver reads whatever has arrived, lets the service answer every call in it, and writes
 //! all answers at once. It knows no names, no addresses and no registry, and does not reconnect.
 //!
@@ -53,13 +56,17 @@ mod driver;
 mod error;
 mod handshake;
 mod heartbeat;
+mod identity;
 mod portal;
+mod reception;
 mod service;
 mod shared;
 
 pub use driver::Driver;
-pub use error::{CallError, Closed, HandshakeError, WithCauses};
-pub use handshake::{Connected, HANDSHAKE_TIMEOUT, Options, accept, connect};
+pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
+pub use handshake::{Connected, Greeted, HANDSHAKE_TIMEOUT, Options, accept, connect, greet};
 pub use heartbeat::Heartbeat;
+pub use identity::{Identity, greet_actor};
 pub use portal::{Items, Portal};
+pub use reception::Reception;
 pub use service::{Call, NoService, Replies, Service};

@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
-    RemoteError,
+    Challenge, Epoch, ProofKey, ProofSecret, RemoteError, encode_located,
     registrar::{Query, Status, Update},
 };
 
@@ -33,6 +33,8 @@ pub struct Clerk(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     registrar: Uuid,
+    /// What the keys of all registrations are derived from.
+    secret: ProofSecret,
     agent: String,
     clock: Clock,
     book: Mutex<Book>,
@@ -72,6 +74,7 @@ impl Clerk {
         };
         let shared = Shared {
             registrar,
+            secret: ProofSecret::new(random()),
             agent,
             clock,
             book: Mutex::new(book),
@@ -203,6 +206,25 @@ impl Clerk {
         book.registry.answer(query.name, query.all, now_ms, bytes);
     }
 
+    /// Appends the answer to a query by somebody who is about to dial, with a challenge for each
+    /// instance.
+    pub(crate) fn locate(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) {
+        let nonce = Uuid::new_v4();
+        let mut book = self.book();
+        self.refresh_declared(&mut book, query.name);
+        encode_located(bytes, self.0.registrar, nonce, |bytes| {
+            book.registry.locate(query.name, query.all, now_ms, bytes, |instance, epoch| {
+                let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
+                self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
+            })
+        });
+    }
+
+    /// Returns with what an instance proves that a registration is its own.
+    pub(crate) fn proof_key(&self, uuid: Uuid, epoch: Epoch) -> ProofKey {
+        ProofKey::derive(&self.0.secret, uuid, epoch)
+    }
+
     /// Brings the stamps of a declared actor's socket files up to date: it did not bind them
     /// through us, so the files may have come and gone since.
     fn refresh_declared(&self, book: &mut Book, name: &str) {
@@ -278,6 +300,15 @@ impl Clock {
     fn now_ms(&self) -> u64 {
         self.start_ms + self.start.elapsed().as_millis() as u64
     }
+}
+
+/// Draws 244 random bits.
+fn random() -> [u8; 32] {
+    let mut drawn = [0; 32];
+    let (one, other) = drawn.split_at_mut(16);
+    one.copy_from_slice(Uuid::new_v4().as_bytes());
+    other.copy_from_slice(Uuid::new_v4().as_bytes());
+    drawn
 }
 
 /// How many endpoints may wait to be looked into. What does not fit is reported again, or stays.

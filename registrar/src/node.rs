@@ -207,7 +207,7 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     let hello = Hello {
         agent: clerk.agent().to_owned(),
         registrar: Some(clerk.registrar()),
-        instance: None,
+        ..Hello::default()
     };
     let portal_options = Options { hello, handshake_timeout: options.handshake_timeout, heartbeat };
     let session = Session::open(clerk, owner);

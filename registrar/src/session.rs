@@ -9,7 +9,7 @@ use tracing::debug;
 use wire::{
     CallId, RemoteError,
     registrar::{
-        Changed, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
+        Changed, FIND, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
         STATUS, UNREGISTER, UPDATE, Unregister, Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
@@ -50,6 +50,13 @@ impl Session {
         Ok(())
     }
 
+    fn find(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
+        let now_ms = self.clerk.now_ms();
+        replies.finish_with(call.id, |bytes| self.clerk.locate(&query, now_ms, bytes));
+        Ok(())
+    }
+
     fn wait(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let Wait { name } = call.args()?;
         let now_ms = self.clerk.now_ms();
@@ -78,9 +85,10 @@ impl Session {
     fn register(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
         let register: Register = call.args()?;
         let (name, uuid) = (register.name.clone(), register.uuid);
-        let registered = self
+        let mut registered = self
             .clerk
             .change(|registry, now_ms| registry.register(register, self.owner, self.id, now_ms))?;
+        registered.key = Some(self.clerk.proof_key(uuid, registered.epoch));
         debug!(%name, %uuid, epoch = registered.epoch, "registered");
         Ok(registered)
     }
@@ -129,6 +137,7 @@ impl Service for Session {
         let by = self.owner;
         let called = match call.method {
             QUERY => self.query(call, replies),
+            FIND => self.find(call, replies),
             WAIT => self.wait(call, replies),
             LIST => self.list(call, replies),
             WATCH => self.watch(call, replies),

@@ -31,6 +31,7 @@ fn registration(name: &str, uuid: u128) -> Register {
         metadata: BTreeMap::new(),
         state: State::Ready,
         lease_ms: None,
+        proves: false,
     }
 }
 

@@ -44,7 +44,9 @@ fn mask_values(value: &mut Value) {
                     (_, Value::Null) => {}
                     ("stamp", _) => *value = "STAMP".into(),
                     ("uuid", _) => *value = "UUID".into(),
-                    ("age_ms" | "since_ms" | "epoch" | "took_us", _) => *value = "NUMBER".into(),
+                    ("age_ms" | "since_ms" | "epoch" | "took_us" | "user", _) => {
+                        *value = "NUMBER".into()
+                    }
                     _ => mask_values(value),
                 }
             }

@@ -250,6 +250,7 @@ pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
         metadata: [].into(),
         state: State::Ready,
         lease_ms: None,
+        proves: false,
     }
 }
 

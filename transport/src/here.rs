@@ -37,6 +37,17 @@ pub fn here() -> Here {
     }
 }
 
+/// Reads where this process stands, as [`here()`] does, without the interfaces where none of the
+/// endpoints to be judged needs them; that takes less than 1 µs.
+pub fn here_for<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Here {
+    let needs_interfaces =
+        |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
+    if endpoints.into_iter().any(needs_interfaces) {
+        return here();
+    }
+    Here { kernel: kernel(), netns: netns(), process: Some(process()), interfaces: Vec::new() }
+}
+
 /// Stamps an endpoint as this process sees it, for a program that cannot do so itself. It takes
 /// 1 to 5 µs, and ten times that for a network address other than a loopback.
 ///

@@ -15,6 +15,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use endpoints::SocketId;
@@ -57,6 +58,16 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// Tells whether this process calls users by the numbers that the whole host knows them by. In a
+/// user namespace of its own they are others, and prove nothing elsewhere (user_namespaces(7)).
+pub fn user_ids_are_global() -> bool {
+    static ARE_GLOBAL: OnceLock<bool> = OnceLock::new();
+    *ARE_GLOBAL.get_or_init(|| {
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    })
 }
 
 /// Gives memory that was freed back to the system, where the allocator keeps it otherwise. It

@@ -1,13 +1,14 @@
 //! One connection over any transport, and what the machine says of its other end.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     net::SocketAddr,
     os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -22,6 +23,8 @@ use crate::linux::PeerProcess;
 pub struct Stream {
     kind: Kind,
     peer: Peer,
+    /// What was read already, and put back.
+    unread: Bytes,
 }
 
 #[derive(Debug)]
@@ -35,7 +38,7 @@ impl Stream {
     /// Makes two ends of one connection within this process.
     pub fn pair() -> (Self, Self) {
         let (one, other) = tokio::io::duplex(MEMORY_BUFFER_BYTES);
-        let of = |end| Self { kind: Kind::Memory(end), peer: Peer::Memory };
+        let of = |end| Self::new(Kind::Memory(end), Peer::Memory);
         (of(one), of(other))
     }
 
@@ -66,7 +69,21 @@ impl Stream {
             ip if ip == address.ip() => address,
             ip => SocketAddr::new(ip, address.port()),
         };
-        Ok(Self { kind: Kind::Tcp(tcp), peer: Peer::Tcp(address) })
+        Ok(Self::new(Kind::Tcp(tcp), Peer::Tcp(address)))
+    }
+
+    fn new(kind: Kind, peer: Peer) -> Self {
+        Self { kind, peer, unread: Bytes::new() }
+    }
+
+    /// Puts bytes back that were read, to be read again before all others.
+    pub fn unread(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        self.unread = if self.unread.is_empty() {
+            bytes
+        } else {
+            [bytes, mem::take(&mut self.unread)].concat().into()
+        };
     }
 }
 
@@ -81,7 +98,7 @@ impl TryFrom<UnixStream> for Stream {
             uid: credentials.uid(),
             gid: credentials.gid(),
         };
-        Ok(Self { kind: Kind::Unix(unix), peer })
+        Ok(Self::new(Kind::Unix(unix), peer))
     }
 }
 
@@ -143,6 +160,11 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.get_mut().unread.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         forward!(self, inner => Pin::new(inner).poll_read(cx, buffer))
     }
 }
@@ -184,3 +206,21 @@ impl AsyncWrite for Stream {
 /// How much one end of a connection in memory may write ahead of the other's reading. It is
 /// what a pipe of the kernel holds.
 const MEMORY_BUFFER_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_put_back_is_read_first() {
+        let (mut near, mut far) = Stream::pair();
+        far.write_all(b"three").await.unwrap();
+        near.unread(&b"two "[..]);
+        near.unread(&b"one "[..]);
+        let mut heard = [0; 13];
+        near.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"one two three");
+    }
+}

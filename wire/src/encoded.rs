@@ -4,7 +4,9 @@
 use bytes::{BufMut, BytesMut};
 use rmp::encode::{write_array_len, write_nil, write_uint};
 
-use crate::{Epoch, Revision};
+use uuid::Uuid;
+
+use crate::{Epoch, Proof, Revision, encode_body};
 
 /// Appends an [`Answer`](crate::registrar::Answer).
 pub fn encode_answer<'a>(
@@ -27,6 +29,24 @@ pub fn encode_answer<'a>(
         uint(bytes, total);
         self::records(bytes, records);
     }
+}
+
+/// Appends a [`Located`](crate::registrar::Located), whose answer `answer` appends and returns
+/// the proofs for.
+pub fn encode_located(
+    bytes: &mut BytesMut,
+    registrar: Uuid,
+    nonce: Uuid,
+    answer: impl FnOnce(&mut BytesMut) -> Vec<Option<Proof>>,
+) {
+    bytes.put_slice(b"\x84\xa6answer");
+    let proofs = answer(bytes);
+    bytes.put_slice(b"\xa9registrar");
+    bytes.put_slice(&encode_body(&registrar));
+    bytes.put_slice(b"\xa5nonce");
+    bytes.put_slice(&encode_body(&nonce));
+    bytes.put_slice(b"\xa6proofs");
+    bytes.put_slice(&encode_body(&proofs));
 }
 
 /// Appends a [`Page`](crate::registrar::Page).
@@ -93,12 +113,11 @@ mod tests {
     use std::{collections::BTreeMap, iter};
 
     use endpoints::{Name, Stamped};
-    use uuid::Uuid;
 
     use super::*;
     use crate::{
-        Kept, Record, State, encode_body,
-        registrar::{Answer, Change, Page},
+        Challenge, Kept, ProofKey, ProofSecret, Record, State,
+        registrar::{Answer, Change, Located, Page},
     };
 
     #[test]
@@ -113,6 +132,8 @@ mod tests {
             kept: Kept::Lease { ttl_ms: 30_000 },
             since_ms: 1_795_000_000_000,
             suspicion: None,
+            proves: false,
+            user: None,
         };
         let records = vec![record("feed", 1), record("feed", 70_000)];
         let encoded: Vec<_> = records.iter().map(encode_body).collect();
@@ -127,6 +148,21 @@ mod tests {
             let answer = Answer { revision, now_ms, total, records };
             assert_eq!(bytes, encode_body(&answer));
         }
+
+        let nonce = Uuid::from_u128(5);
+        let challenge = Challenge { registrar: Uuid::from_u128(9), epoch: 1, nonce };
+        let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 1);
+        let proofs = vec![Some(key.prove(&records[0].instance(), &challenge)), None];
+        let mut bytes = BytesMut::new();
+        encode_located(&mut bytes, challenge.registrar, nonce, |bytes| {
+            encode_answer(bytes, revision, now_ms, 2, encoded());
+            proofs.clone()
+        });
+        let answer = Answer { revision, now_ms, total: 2, records: records.clone() };
+        assert_eq!(
+            bytes,
+            encode_body(&Located { answer, registrar: challenge.registrar, nonce, proofs })
+        );
 
         for next in [None, Some(70_000)] {
             let mut bytes = BytesMut::new();

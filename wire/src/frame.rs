@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{FRAME_BYTES_MAX, RemoteError};
+use crate::{FRAME_BYTES_MAX, Proof, RemoteError, Wanted};
 
 /// Which call a frame belongs to. The side that dialed makes even ones, the side that accepted
 /// makes odd ones, so that both can call at once.
@@ -101,6 +101,12 @@ pub struct Hello {
     /// Which actor speaks, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,
+    /// Whom the side that dials means, if it means an actor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Wanted>,
+    /// What answers the challenge in the other side's [`wanted`](Self::wanted).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 impl Frame<'_> {

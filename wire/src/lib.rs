@@ -30,12 +30,14 @@ mod encoded;
 mod error;
 mod frame;
 pub mod preface;
+mod proof;
 mod reader;
 mod record;
 pub mod registrar;
 
-pub use encoded::{encode_add, encode_answer, encode_page, encode_update};
+pub use encoded::{encode_add, encode_answer, encode_located, encode_page, encode_update};
 pub use error::{ErrorKind, RemoteError};
 pub use frame::{CallId, Frame, Hello, WireError, decode_body, encode_body, encode_return};
+pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
 pub use reader::{FRAME_BYTES_MAX, FrameReader};
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

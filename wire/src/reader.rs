@@ -22,6 +22,13 @@ impl Default for FrameReader {
     }
 }
 
+impl From<BytesMut> for FrameReader {
+    /// Goes on with bytes that have arrived.
+    fn from(bytes: BytesMut) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+}
+
 impl FrameReader {
     /// Returns the buffer to read into, with room for more.
     pub fn buffer(&mut self) -> &mut BytesMut {
@@ -41,6 +48,11 @@ impl FrameReader {
     /// Appends bytes that have arrived.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Returns what has arrived and was not taken, for another to go on with.
+    pub fn into_bytes(self) -> BytesMut {
+        self.bytes
     }
 
     /// Takes `length` bytes that stand before the frames, if they have all arrived.

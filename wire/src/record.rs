@@ -39,6 +39,17 @@ pub struct Record {
     /// What others report against it, while the registrar could not settle it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Suspicion>,
+    /// Whether it answers the protocol's handshake and proves there who it is. A program that
+    /// knows nothing of the protocol does not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub proves: bool,
+    /// The user who registered it, by the word of the registrar's kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+}
+
+pub(crate) fn is_false(it: &bool) -> bool {
+    !it
 }
 
 impl Record {

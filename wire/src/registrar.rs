@@ -7,6 +7,7 @@
 //! | [`UNREGISTER`] | [`Unregister`] | [`Changed`] |
 //! | [`RENEW`] | [`Renew`] | [`Changed`] |
 //! | [`QUERY`] | [`Query`] | [`Answer`] |
+//! | [`FIND`] | [`Query`] | [`Located`] |
 //! | [`WAIT`] | [`Wait`] | [`Answer`], once there is an instance |
 //! | [`LIST`] | [`List`] | [`Page`] |
 //! | [`WATCH`] | [`Watch`] | [`Watching`] as the started value, then [`Change`]s as items |
@@ -20,9 +21,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    WireError, decode_body,
+    Proof, ProofKey, WireError, decode_body,
     frame::short_str,
-    record::{Epoch, Gone, Record, Revision, State},
+    record::{Epoch, Gone, Record, Revision, State, is_false},
 };
 
 /// Registers an instance, with all of its endpoints in one step.
@@ -35,6 +36,8 @@ pub const UNREGISTER: &str = "registrar.unregister";
 pub const RENEW: &str = "registrar.renew";
 /// Looks up the instances of a name.
 pub const QUERY: &str = "registrar.query";
+/// Looks up the instances of a name, to dial them: each comes with a challenge and its proof.
+pub const FIND: &str = "registrar.find";
 /// Looks up the instances of a name, and waits for one if there is none.
 pub const WAIT: &str = "registrar.wait";
 /// Lists instances, a page at a time.
@@ -78,6 +81,9 @@ pub struct Register {
     /// [`LEASE_MS_MAX`]; without it, it is kept for as long as the connection lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
+    /// Whether it answers the protocol's handshake, and proves there who it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub proves: bool,
 }
 
 /// Says that an instance is registered.
@@ -87,6 +93,9 @@ pub struct Registered {
     pub epoch: Epoch,
     /// The change that brought it.
     pub revision: Revision,
+    /// With what the instance proves to callers that this registration is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ProofKey>,
 }
 
 /// Says that a change is made.
@@ -171,6 +180,20 @@ pub struct Answer {
     pub total: u64,
     /// The instances.
     pub records: Vec<Record>,
+}
+
+/// The instances of a name, and by what to know those that prove who they are.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Located {
+    /// The instances.
+    pub answer: Answer,
+    /// Which registrar draws the challenges.
+    pub registrar: Uuid,
+    /// The [nonce](crate::Challenge::nonce) of all challenges.
+    pub nonce: Uuid,
+    /// What each instance owes to its challenge, in the order of the answer's records; nothing
+    /// for one that does not [prove](Record::proves) who it is.
+    pub proofs: Vec<Option<Proof>>,
 }
 
 /// Looks up the instances of a name, and waits until one that is not merely declared is ready.

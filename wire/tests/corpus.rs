@@ -10,11 +10,11 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    ErrorKind, Frame, Gone, Hello, Kept, Record, RemoteError, State, Suspicion, decode_body,
-    encode_body,
+    Challenge, ErrorKind, Frame, Gone, Hello, Kept, Proof, ProofKey, ProofSecret, Record,
+    RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
     registrar::{
-        Answer, Change, Changed, Evidence, List, Page, Query, Register, Registered, Renew, Report,
-        Seen, Status, Unregister, Update, Wait, Watch, Watching,
+        Answer, Change, Changed, Evidence, List, Located, Page, Query, Register, Registered, Renew,
+        Report, Seen, Status, Unregister, Update, Wait, Watch, Watching,
     },
 };
 use endpoints::{
@@ -32,6 +32,18 @@ fn recorded_frames_are_read() {
         (
             "frame-hello-registrar",
             Frame::Hello(Box::new(Hello { registrar: Some(uuid(9)), ..hello("callsign/0.1.0") })),
+        ),
+        (
+            "frame-hello-caller",
+            Frame::Hello(Box::new(Hello { wanted: Some(wanted()), ..hello("callsign/0.1.0") })),
+        ),
+        (
+            "frame-hello-proof",
+            Frame::Hello(Box::new(Hello {
+                instance: Some(instance.clone()),
+                proof: Some(proof()),
+                ..hello("feed/2")
+            })),
         ),
         (
             "frame-hello-actor",
@@ -65,7 +77,9 @@ fn recorded_frames_are_read() {
 fn recorded_calls_and_answers_are_read() {
     check("register", &register());
     check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
-    check("registered", &Registered { epoch: 41, revision: 57 });
+    check("register-proves", &Register { proves: true, ..register() });
+    check("registered", &Registered { epoch: 41, revision: 57, key: None });
+    check("registered-key", &Registered { epoch: 41, revision: 57, key: Some(key()) });
     check("changed", &Changed { revision: 57 });
     check(
         "update",
@@ -82,6 +96,13 @@ fn recorded_calls_and_answers_are_read() {
     check("renew", &Renew { uuid: uuid(1) });
     let records = vec![record(Kept::Session), record(Kept::Declared)];
     check("answer", &Answer { revision: 57, now_ms: NOW_MS, total: 2, records });
+    let proving = Record { proves: true, user: Some(1000), ..record(Kept::Session) };
+    let records = vec![proving, record(Kept::Declared)];
+    let answer = Answer { revision: 57, now_ms: NOW_MS, total: 2, records };
+    check(
+        "located",
+        &Located { answer, registrar: uuid(9), nonce: uuid(5), proofs: vec![Some(proof()), None] },
+    );
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
     let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
@@ -197,6 +218,21 @@ fn recorded(name: &str, written: &[u8]) -> Vec<u8> {
 /// A moment in 2026.
 const NOW_MS: u64 = 1_795_000_000_000;
 
+fn key() -> ProofKey {
+    ProofKey::derive(&ProofSecret::new([7; 32]), uuid(1), 41)
+}
+
+fn wanted() -> Wanted {
+    let challenge = Challenge { registrar: uuid(9), epoch: 41, nonce: uuid(5) };
+    let instance = InstanceId { name: name("feed"), uuid: uuid(1) };
+    Wanted { instance, challenge: Some(challenge) }
+}
+
+fn proof() -> Proof {
+    let Wanted { instance, challenge } = wanted();
+    key().prove(&instance, &challenge.unwrap())
+}
+
 fn register() -> Register {
     let record = record(Kept::Session);
     Register {
@@ -206,6 +242,7 @@ fn register() -> Register {
         metadata: record.metadata,
         state: State::Starting,
         lease_ms: None,
+        proves: false,
     }
 }
 
@@ -231,6 +268,8 @@ fn record(kept: Kept) -> Record {
         kept,
         since_ms: NOW_MS,
         suspicion: (kept == Kept::Declared).then_some(Suspicion { reports: 2, since_ms: NOW_MS }),
+        proves: false,
+        user: None,
     }
 }
 

@@ -46,7 +46,7 @@ fn client() -> Hello {
 
 fn registrar() -> Hello {
     let registrar = Some(Uuid::from_u128(0xd0d1_d2d3_d4d5_4677_8899_aabb_ccdd_eeff));
-    Hello { agent: "callsign/0.1.0".to_owned(), registrar, instance: None }
+    Hello { agent: "callsign/0.1.0".to_owned(), registrar, ..Hello::default() }
 }
 
 fn opening(hello: Hello) -> BytesMut {
@@ -78,6 +78,8 @@ fn answer() -> BytesMut {
         kept: Kept::Session,
         since_ms: 1_795_000_000_500,
         suspicion: None,
+        proves: false,
+        user: None,
     };
     let answer = Answer {
         revision: 1_795_000_000_000_001,

@@ -46,11 +46,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let name = found::name(&args.name)?;
     let (source, records) = records(context, &name, args.explain).await?;
     // What is starting or draining is not dialed, only shown.
-    let (ready, others): (Vec<_>, Vec<_>) =
+    let (mut ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
-    let explanation = match args.probe {
-        true => probe(&ready, &context.client_options().dial).await,
-        false => explain(&ready, &transport::here(), &transport::look),
+    let explanation = match (args.probe, source) {
+        (true, Source::Registrar) => {
+            let client = context.client().await?;
+            let (probed, explanation) = client.probe_actor(name.as_str()).await?;
+            ready = probed;
+            explanation
+        }
+        (true, Source::Table) => probe(&ready, &context.client_options().dial).await,
+        (false, _) => explain(&ready, &transport::here(), &transport::look),
     };
     let is_of_use =
         |it: &Candidate| it.verdict.is_ok() && !matches!(it.outcome, Outcome::Failed { .. });
@@ -189,14 +195,21 @@ impl Row<'_> {
     fn verdict(&self) -> String {
         match (&self.verdict, self.outcome) {
             (Err(left_out), _) => left_out.message.clone(),
-            (Ok(_), Some(Outcome::Connected { took })) => format!("answers in {}", brief(*took)),
+            (Ok(_), Some(Outcome::Connected { took, assurance })) => {
+                format!("answers in {}, {assurance}", brief(*took))
+            }
             (Ok(_), Some(Outcome::Failed { error, .. })) => with_causes(error),
-            (Ok(_), _) => "within reach".to_owned(),
+            (Ok(_), _) if self.record.proves => "within reach, proves who it is".to_owned(),
+            (Ok(_), _) => "within reach, unproved".to_owned(),
         }
     }
 
     fn to_json(&self) -> CandidateJson<'_> {
-        let dial = |took: &Duration, error| DialJson { took_us: took.as_micros() as u64, error };
+        let dial = |took: &Duration, assurance, error| DialJson {
+            took_us: took.as_micros() as u64,
+            assurance,
+            error,
+        };
         CandidateJson {
             rank: self.rank,
             endpoint: self.endpoint,
@@ -206,9 +219,14 @@ impl Row<'_> {
             epoch: self.instance.map(|(_, epoch)| epoch),
             state: self.record.state,
             kept: KeptJson::of(self.record.kept),
+            proves: self.record.proves,
             dial: match self.outcome {
-                Some(Outcome::Connected { took }) => Some(dial(took, None)),
-                Some(Outcome::Failed { error, took }) => Some(dial(took, Some(with_causes(error)))),
+                Some(Outcome::Connected { took, assurance }) => {
+                    Some(dial(took, Some(assurance.to_string()), None))
+                }
+                Some(Outcome::Failed { error, took }) => {
+                    Some(dial(took, None, Some(with_causes(error))))
+                }
                 _ => None,
             },
         }
@@ -255,12 +273,14 @@ struct CandidateJson<'a> {
     epoch: Option<Epoch>,
     state: State,
     kept: KeptJson,
+    proves: bool,
     dial: Option<DialJson>,
 }
 
 #[derive(Debug, Serialize)]
 struct DialJson {
     took_us: u64,
+    assurance: Option<String>,
     error: Option<String>,
 }
 
@@ -280,9 +300,9 @@ mod tests {
             verdicts(&rows_of(Source::Registrar)),
             "\
 1  /unix/run/feed.sock
-   unix socket  33333333  within reach
+   unix socket  33333333  within reach, unproved
 2  /ip4/10.0.0.9/tcp/7
-   same subnet  33333333  within reach
+   same subnet  33333333  within reach, unproved
 -  /unix/@feed
    left out     44444444  it is starting
 "

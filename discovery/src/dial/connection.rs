@@ -9,21 +9,25 @@ use std::{
 use endpoints::{Endpoint, Locality};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::Stream;
-use wire::Record;
+use wire::{Hello, Record};
 
-use super::Explanation;
+use super::{Assurance, Explanation};
 
 /// A connection to an actor. It reads and writes as its stream does.
 #[derive(Debug)]
 pub struct Connection {
     /// The bytes.
     pub stream: Stream,
+    /// What the actor said of itself, if it speaks the protocol.
+    pub peer: Option<Hello>,
     /// The instance that was dialed.
     pub record: Record,
     /// Which of its endpoints answered.
     pub endpoint: Endpoint,
     /// How near that is.
     pub locality: Locality,
+    /// How sure it is that this is the instance that was meant.
+    pub assurance: Assurance,
     /// Every candidate, and what became of it.
     pub explanation: Explanation,
 }

@@ -5,8 +5,9 @@ use std::{fmt, time::Duration};
 use endpoints::{Here, InstanceId, Locality, Look, Stamped, Unreachable, locate};
 use portal::WithCauses;
 use thiserror::Error;
-use transport::DialError;
 use wire::{Epoch, Record};
+
+use super::{Assurance, ReachError};
 
 /// Judges every endpoint of records as seen from `here`, in the order in which they would be
 /// dialed: nearest first, and within a tier in the order of the records. Those that are left out
@@ -18,6 +19,8 @@ pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation 
             instance: record.instance(),
             epoch: record.epoch,
             stamped: stamped.clone(),
+            proves: record.proves,
+            user: record.user,
             verdict: locate(stamped, here, look),
             outcome: Outcome::NotDialed,
         }));
@@ -68,6 +71,10 @@ pub struct Candidate {
     pub epoch: Epoch,
     /// Where it listens, as its registrant stamped it.
     pub stamped: Stamped,
+    /// Whether the instance proves who it is.
+    pub proves: bool,
+    /// The user who registered it, if the registrar's kernel vouches for it.
+    pub user: Option<u32>,
     /// How near that is, or why it is left out.
     pub verdict: Result<Locality, Unreachable>,
     /// What became of it.
@@ -93,11 +100,13 @@ pub enum Outcome {
     Connected {
         /// How long the dial took.
         took: Duration,
+        /// How sure it is who answered.
+        assurance: Assurance,
     },
-    /// It did not answer.
+    /// It did not answer, or somebody else did.
     Failed {
         /// Why.
-        error: DialError,
+        error: ReachError,
         /// How long the dial took.
         took: Duration,
     },
@@ -112,7 +121,9 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotDialed => f.write_str("not dialed"),
-            Self::Connected { took } => write!(f, "connected in {}", Brief(*took)),
+            Self::Connected { took, assurance } => {
+                write!(f, "connected in {}, {assurance}", Brief(*took))
+            }
             Self::Failed { error, took } => write!(f, "{} ({})", WithCauses(error), Brief(*took)),
             Self::GivenUp { took } => write!(f, "given up after {}", Brief(*took)),
         }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use transport::DialError;
 
-use super::{Candidate, DialOptions, Outcome};
+use super::{Assurance, Candidate, DialOptions, Outcome, ReachError, Reached};
 use crate::together::Together;
 
 /// Dials candidates in their order, and returns the first that answers. The next is dialed when
@@ -16,8 +15,8 @@ pub(crate) async fn first_to_answer<S, D>(
     dial: impl Fn(&Candidate) -> D,
 ) -> Option<(usize, S)>
 where
-    D: Future<Output = Result<S, DialError>> + Send,
-    S: Send,
+    D: Future<Output = Result<S, ReachError>> + Send,
+    S: Answer,
 {
     let mut dials = Together::default();
     let mut began: Vec<Instant> = Vec::new();
@@ -45,7 +44,8 @@ where
                 let took = began[at].elapsed();
                 match result {
                     Ok(connection) => {
-                        candidates[at].outcome = Outcome::Connected { took };
+                        let assurance = connection.assurance();
+                        candidates[at].outcome = Outcome::Connected { took, assurance };
                         for at in dials.keys() {
                             candidates[at].outcome = Outcome::GivenUp { took: began[at].elapsed() };
                         }
@@ -65,8 +65,8 @@ where
 /// Dials all candidates within reach, some at a time, and notes what became of each.
 pub(crate) async fn probe_all<S, D>(candidates: &mut [Candidate], dial: impl Fn(&Candidate) -> D)
 where
-    D: Future<Output = Result<S, DialError>> + Send,
-    S: Send,
+    D: Future<Output = Result<S, ReachError>> + Send,
+    S: Answer,
 {
     let mut dials = Together::default();
     let mut next = 0;
@@ -78,16 +78,28 @@ where
             let dial = dial(candidate);
             dials.push(next, async move {
                 let began = Instant::now();
-                (dial.await.map(drop), began.elapsed())
+                (dial.await.map(|it| it.assurance()), began.elapsed())
             });
             next += 1;
             continue;
         }
         let Some((at, (result, took))) = dials.next().await else { return };
         candidates[at].outcome = match result {
-            Ok(()) => Outcome::Connected { took },
+            Ok(assurance) => Outcome::Connected { took, assurance },
             Err(error) => Outcome::Failed { error, took },
         };
+    }
+}
+
+/// What a race ends with.
+pub(crate) trait Answer: Send {
+    /// Tells how sure it is who answers.
+    fn assurance(&self) -> Assurance;
+}
+
+impl Answer for Reached {
+    fn assurance(&self) -> Assurance {
+        self.assurance
     }
 }
 
@@ -106,6 +118,7 @@ const DIALS_MAX: usize = 32;
 mod tests {
     use endpoints::{Endpoint, Locality, Stamped, Unreachable};
     use tokio::time::sleep;
+    use transport::DialError;
 
     use super::*;
     use crate::tests::record;
@@ -119,11 +132,19 @@ mod tests {
     }
     use Dial::{Answers, Hangs, Refuses};
 
+    impl Answer for () {
+        fn assurance(&self) -> Assurance {
+            Assurance::Proved
+        }
+    }
+
     fn candidates(verdicts: &[Result<Locality, Unreachable>]) -> Vec<Candidate> {
         let candidate = |(at, verdict): (usize, &Result<Locality, Unreachable>)| Candidate {
             instance: record("feed").instance(),
             epoch: 1,
             stamped: Stamped::bare(Endpoint::Memory(at as u64)),
+            proves: false,
+            user: None,
             verdict: verdict.clone(),
             outcome: Outcome::NotDialed,
         };
@@ -137,7 +158,7 @@ mod tests {
         }
     }
 
-    async fn dial(how: Dial) -> Result<(), DialError> {
+    async fn dial(how: Dial) -> Result<(), ReachError> {
         match how {
             Answers(ms) => {
                 sleep(Duration::from_millis(ms)).await;
@@ -145,7 +166,7 @@ mod tests {
             }
             Refuses(ms) => {
                 sleep(Duration::from_millis(ms)).await;
-                Err(DialError::Refused)
+                Err(DialError::Refused.into())
             }
             Hangs => std::future::pending().await,
         }
@@ -179,7 +200,7 @@ mod tests {
             &[(&near, Answers(3)), (&far, Hangs)],
             Some(0),
             3,
-            &["connected in 3.0 ms", "not dialed"],
+            &["connected in 3.0 ms, proved", "not dialed"],
         )
         .await;
         // A failure lets the next begin at once.
@@ -191,7 +212,7 @@ mod tests {
             &[
                 &format!("{refused} (2.0 ms)"),
                 &format!("{refused} (1.0 ms)"),
-                "connected in 30 ms",
+                "connected in 30 ms, proved",
                 "not dialed",
             ],
         )
@@ -201,7 +222,12 @@ mod tests {
             &[(&near, Hangs), (&far, Hangs), (&far, Answers(40)), (&far, Hangs)],
             Some(2),
             300,
-            &["given up after 300 ms", "given up after 290 ms", "connected in 40 ms", "not dialed"],
+            &[
+                "given up after 300 ms",
+                "given up after 290 ms",
+                "connected in 40 ms, proved",
+                "not dialed",
+            ],
         )
         .await;
         // One that answers late may still be the first.
@@ -209,7 +235,7 @@ mod tests {
             &[(&near, Answers(15)), (&far, Answers(20))],
             Some(0),
             15,
-            &["connected in 15 ms", "given up after 5.0 ms"],
+            &["connected in 15 ms, proved", "given up after 5.0 ms"],
         )
         .await;
         check(
@@ -245,6 +271,6 @@ mod tests {
         probe_all(&mut candidates, |it| dial(dials[place(it)])).await;
         let outcomes: Vec<_> = candidates.iter().map(|it| it.outcome.to_string()).collect();
         let refused = "connection refused: nobody listens there (1.0 ms)";
-        assert_eq!(outcomes, [refused, "connected in 7.0 ms", "not dialed"]);
+        assert_eq!(outcomes, [refused, "connected in 7.0 ms, proved", "not dialed"]);
     }
 }

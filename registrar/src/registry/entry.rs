@@ -18,6 +18,7 @@ pub(super) struct Entry {
     pub(super) epoch: Epoch,
     pub(super) state: State,
     pub(super) kept: Kept,
+    pub(super) proves: bool,
     encoded: Box<[u8]>,
     pub(super) owner: Owner,
     /// `None` for leases and declared entries.
@@ -36,13 +37,14 @@ impl Entry {
             Kept::Lease { ttl_ms } => Some(now_ms + ttl_ms),
             Kept::Session | Kept::Declared => None,
         };
-        let Record { name, uuid, epoch, state, kept, .. } = record;
+        let Record { name, uuid, epoch, state, kept, proves, .. } = record;
         Self {
             name: name.clone(),
             uuid: *uuid,
             epoch: *epoch,
             state: *state,
             kept: *kept,
+            proves: *proves,
             encoded: encode_body(record).into(),
             owner,
             session,

@@ -46,6 +46,14 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Returns the user that the kernel vouches for.
+    pub(super) fn user(self) -> Option<u32> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Registrar | Self::Host(_) => None,
+        }
+    }
+
     pub(super) fn may_change(self, other: Self) -> bool {
         self == other || matches!(self, Self::Registrar | Self::User(0))
     }

@@ -21,12 +21,12 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, Name, Stamped};
+use endpoints::{Endpoint, InstanceId, Name, Stamped};
 use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
-    CallId, Gone, Kept, Record, State, Suspicion, encode_answer, encode_page,
+    CallId, Gone, Kept, Proof, Record, State, Suspicion, encode_answer, encode_page,
     registrar::{List, RECORDS_MAX, Register, Registered, Seen, Update},
 };
 
@@ -153,10 +153,12 @@ impl Registry {
             kept,
             since_ms: now_ms,
             suspicion: None,
+            proves: register.proves,
+            user: owner.user(),
         };
         let session = (kept == Kept::Session).then_some(session);
         let outcome = self.put(earlier, &record, owner, session, now_ms);
-        Ok((Registered { epoch, revision: self.revision }, outcome))
+        Ok((Registered { epoch, revision: self.revision, key: None }, outcome))
     }
 
     /// Enters what the registrar's settings declare of an actor, before anything is registered.
@@ -177,6 +179,8 @@ impl Registry {
             kept: Kept::Declared,
             since_ms: now_ms,
             suspicion: None,
+            proves: false,
+            user: None,
         };
         self.put(None, &record, Owner::Registrar, None, now_ms)
     }
@@ -250,10 +254,34 @@ impl Registry {
             let found = Some(only).filter(wanted).map(encoded);
             return encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
         }
-        // What is declared was entered before anything else, so it comes last.
-        let found = keys.newest_first().filter(wanted).map(encoded);
-        let found: Vec<_> = found.take(RECORDS_MAX as usize).collect();
+        let found: Vec<_> = self.found(name, all).map(encoded).collect();
         encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
+    }
+
+    /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each
+    /// record what `prove` makes of those that prove who they are.
+    pub fn locate(
+        &self,
+        name: &str,
+        all: bool,
+        now_ms: u64,
+        bytes: &mut BytesMut,
+        prove: impl Fn(&InstanceId, Epoch) -> Proof,
+    ) -> Vec<Option<Proof>> {
+        self.answer(name, all, now_ms, bytes);
+        let prove = |key: Key| {
+            let entry = &self.entries[key];
+            entry.proves.then(|| prove(&entry.instance(), entry.epoch))
+        };
+        self.found(name, all).map(prove).collect()
+    }
+
+    /// Returns the instances that a query is answered with, in their order.
+    fn found(&self, name: &str, all: bool) -> impl Iterator<Item = Key> {
+        let wanted = move |key: &Key| all || self.entries[*key].state == State::Ready;
+        // What is declared was entered before anything else, so it comes last.
+        let keys = self.by_name.get(name).into_iter().flat_map(Keys::newest_first);
+        keys.filter(wanted).take(RECORDS_MAX as usize)
     }
 
     /// Answers a call that waits for a name at once, or keeps it until it can.

@@ -1,0 +1,171 @@
+//! One candidate: dialing it, and making sure who is there.
+
+use std::fmt;
+
+use endpoints::{InstanceId, Stamped};
+use portal::{HandshakeError, Options, ProveError, greet_actor};
+use thiserror::Error;
+use tokio::time::Instant;
+use transport::{DialError, Peer, Stream, dial_stamped, user_ids_are_global};
+use wire::{Challenge, Hello, Proof, Wanted, registrar::Evidence};
+
+use super::DialOptions;
+
+/// How sure it is that the instance that was meant is the one that answers.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Assurance {
+    /// Its endpoint was stamped, and nothing more: its program knows nothing of the protocol.
+    Unproved,
+    /// It says that it is the one that was meant. Its source of records had no challenge for it.
+    Claimed,
+    /// It has answered a registrar's challenge.
+    Proved,
+}
+
+impl fmt::Display for Assurance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unproved => "unproved",
+            Self::Claimed => "claimed",
+            Self::Proved => "proved",
+        })
+    }
+}
+
+/// What a registrar drew for one instance, and what the instance owes to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) challenge: Challenge,
+    pub(crate) proof: Proof,
+}
+
+/// Whom to reach, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) instance: InstanceId,
+    pub(crate) stamped: Stamped,
+    pub(crate) proves: bool,
+    pub(crate) user: Option<u32>,
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// An instance that answers.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) stream: Stream,
+    /// What it said of itself, if it speaks the protocol.
+    pub(crate) peer: Option<Hello>,
+    pub(crate) assurance: Assurance,
+}
+
+impl Target {
+    /// Dials, and makes sure who is there. Until that is done, no byte of the application's is
+    /// sent.
+    pub(crate) async fn reach(self, options: DialOptions) -> Result<Reached, ReachError> {
+        let deadline = Instant::now() + options.timeout;
+        let stream = dial_stamped(&self.stamped, options.timeout).await?;
+        if !self.proves {
+            self.check_user(&stream)?;
+            return Ok(Reached { stream, peer: None, assurance: Assurance::Unproved });
+        }
+
+        let conversation = Options {
+            hello: Hello { agent: options.agent, ..Hello::default() },
+            handshake_timeout: deadline.saturating_duration_since(Instant::now()),
+            heartbeat: None,
+        };
+        let wanted =
+            Wanted { instance: self.instance, challenge: self.ticket.map(|it| it.challenge) };
+        let expected = self.ticket.map(|it| it.proof);
+        let mut greeted = greet_actor(stream, &conversation, wanted, expected).await?;
+        let assurance = if expected.is_some() { Assurance::Proved } else { Assurance::Claimed };
+        let peer = Some(std::mem::take(&mut greeted.peer));
+        Ok(Reached { stream: greeted.into_stream(), peer, assurance })
+    }
+
+    /// Makes sure that the socket of a program that cannot prove who it is belongs to the user
+    /// who registered it.
+    fn check_user(&self, stream: &Stream) -> Result<(), ReachError> {
+        let (Peer::Unix { uid: found, .. }, Some(registrant)) = (stream.peer(), self.user) else {
+            return Ok(());
+        };
+        let has_inode = self.stamped.stamp.socket.is_some();
+        if may_listen_for(*found, registrant, has_inode) || !user_ids_are_global() {
+            return Ok(());
+        }
+        Err(ReachError::OtherUser { found: *found, registrant })
+    }
+}
+
+/// Tells whether a socket that one user listens on may be what another has registered.
+///
+/// What the kernel tells is whoever called `listen`. That may be root, which listens for others
+/// at boot; and a program that root registered may have become another user's since, for which
+/// only the socket's own inode can vouch.
+fn may_listen_for(found: u32, registrant: u32, has_inode: bool) -> bool {
+    found == registrant || found == ROOT || (registrant == ROOT && has_inode)
+}
+
+const ROOT: u32 = 0;
+
+/// Why a candidate is not taken.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReachError {
+    /// It could not be dialed.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// Who is there is not the instance that was meant, or did not say.
+    #[error(transparent)]
+    Identity(#[from] ProveError),
+    /// The socket is another user's.
+    #[error("user {found} listens there, and user {registrant} registered it")]
+    OtherUser {
+        /// Who listens.
+        found: u32,
+        /// Who registered the instance.
+        registrant: u32,
+    },
+}
+
+impl ReachError {
+    /// Returns what this tells against the instance, if it does.
+    pub fn evidence(&self) -> Option<Evidence> {
+        match self {
+            Self::Dial(DialError::Refused) => Some(Evidence::Refused),
+            Self::Dial(DialError::Missing) => Some(Evidence::Missing),
+            Self::Dial(DialError::NotASocket { .. }) => Some(Evidence::NotASocket),
+            Self::Dial(DialError::OtherSocket) => Some(Evidence::OtherIdentity),
+            Self::Dial(DialError::TimedOut) => Some(Evidence::TimedOut),
+            Self::Dial(DialError::NoPermission) => Some(Evidence::NoPermission),
+            // These say more of the one who dials.
+            Self::Dial(_) => None,
+            Self::Identity(error) if error.is_other_identity() => Some(Evidence::OtherIdentity),
+            Self::Identity(ProveError::Handshake(HandshakeError::TimedOut(_))) => {
+                Some(Evidence::TimedOut)
+            }
+            Self::Identity(_) => Some(Evidence::Other),
+            Self::OtherUser { .. } => Some(Evidence::OtherIdentity),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_programs_socket_is_its_registrants() {
+        let (one, other) = (1000, 1001);
+        for (found, registrant, has_inode, may) in [
+            (one, one, false, true),
+            (ROOT, one, false, true),
+            (other, one, false, false),
+            (other, one, true, false),
+            (one, ROOT, true, true),
+            (one, ROOT, false, false),
+        ] {
+            assert_eq!(may_listen_for(found, registrant, has_inode), may, "{found} {registrant}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! How an actor proves who it is, and how a caller asks for it.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use endpoints::InstanceId;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::timeout,
+};
+use uuid::Uuid;
+use wire::{Challenge, Epoch, Hello, Proof, ProofKey, Wanted};
+
+use crate::{
+    Greeted, HandshakeError, Options, ProveError,
+    handshake::{greet, hear, within},
+};
+
+/// Who an actor is, and with what it proves it. Clones are handles of the same one.
+///
+/// A key is to be [inserted](Self::insert) for every registration; until then, a caller that was
+/// faster than the registrar's answer is made to wait for a moment.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    instance: InstanceId,
+    /// The latest last.
+    keys: watch::Sender<VecDeque<Key>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    registrar: Uuid,
+    epoch: Epoch,
+    key: ProofKey,
+}
+
+impl Identity {
+    /// Makes the identity of an instance that is registered nowhere yet.
+    pub fn new(instance: InstanceId) -> Self {
+        Self(Arc::new(Inner { instance, keys: watch::Sender::default() }))
+    }
+
+    /// Returns which instance it is.
+    pub fn instance(&self) -> &InstanceId {
+        &self.0.instance
+    }
+
+    /// Takes the key of one registration. Those of the latest registrations are kept, for a
+    /// caller may have looked up the one before.
+    pub fn insert(&self, registrar: Uuid, epoch: Epoch, key: ProofKey) {
+        self.0.keys.send_modify(|keys| {
+            keys.retain(|it| (it.registrar, it.epoch) != (registrar, epoch));
+            if keys.len() == KEYS_MAX {
+                keys.pop_front();
+            }
+            keys.push_back(Key { registrar, epoch, key });
+        });
+    }
+
+    /// Says who this actor is on a connection that it accepted, and proves it if that is asked.
+    /// No byte of what follows is read.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`]; [`MeantForAnother`](HandshakeError::MeantForAnother) when the peer was
+    /// told who is here, and means somebody else.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: IO,
+        options: &Options,
+    ) -> Result<Greeted<IO>, HandshakeError> {
+        within(options.handshake_timeout, async {
+            let mut heard = hear(io).await?;
+            let wanted = heard.peer.wanted.take();
+            let mut hello =
+                Hello { instance: Some(self.instance().clone()), ..options.hello.clone() };
+            match wanted {
+                Some(wanted) if wanted.instance != *self.instance() => {
+                    heard.answer(&hello).await?;
+                    Err(HandshakeError::MeantForAnother(wanted.instance))
+                }
+                wanted => {
+                    if let Some(challenge) = wanted.and_then(|it| it.challenge) {
+                        hello.proof = self.prove(&challenge).await;
+                    }
+                    heard.answer(&hello).await
+                }
+            }
+        })
+        .await
+    }
+
+    async fn prove(&self, challenge: &Challenge) -> Option<Proof> {
+        let mut keys = self.0.keys.subscribe();
+        let is_meant =
+            |it: &&Key| (it.registrar, it.epoch) == (challenge.registrar, challenge.epoch);
+        let known = keys.wait_for(|keys| keys.iter().any(|it| is_meant(&it)));
+        let known = timeout(KEY_TIMEOUT, known).await.ok()?.expect("the identity has the sender");
+        let key = known.iter().find(is_meant).expect("it was waited for").key;
+        Some(key.prove(self.instance(), challenge))
+    }
+}
+
+/// Greets the actor at the other end of a connection that this side dialed, and makes sure that
+/// it is the one that is wanted. Nothing but the hello is sent.
+///
+/// Without a challenge and its proof, what the peer says of itself is believed.
+///
+/// # Errors
+///
+/// [`ProveError`]; the connection is closed then.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection.
+pub async fn greet_actor<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    options: &Options,
+    wanted: Wanted,
+    expected: Option<Proof>,
+) -> Result<Greeted<IO>, ProveError> {
+    let instance = wanted.instance.clone();
+    let hello = Hello { wanted: Some(wanted), ..options.hello.clone() };
+    let greeted = greet(io, &Options { hello, ..options.clone() }).await?;
+    let Hello { agent, instance: found, proof, .. } = &greeted.peer;
+    match found {
+        None => Err(ProveError::NoInstance { agent: agent.clone() }),
+        Some(found) if *found != instance => Err(ProveError::OtherInstance(found.clone())),
+        Some(_) if expected.is_some() && *proof != expected => Err(ProveError::NoProof),
+        Some(_) => Ok(greeted),
+    }
+}
+
+/// How many registrations an actor can prove: those with several registrars, and some earlier
+/// ones with each.
+const KEYS_MAX: usize = 32;
+
+/// How long a caller waits for a key that is on its way: a registrar makes a registration known
+/// and answers the registrant at the same moment, so this is a hundred times what it takes.
+const KEY_TIMEOUT: Duration = Duration::from_secs(1);

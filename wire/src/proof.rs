@@ -1,0 +1,181 @@
+//! How an actor proves who it is to somebody who found it by name.
+//!
+//! The registrar derives a key for every registration and gives it to the registrant. Whoever
+//! looks the name up gets a challenge that the registrar has drawn, and the proof that only a
+//! holder of the key can make of it. So a caller who knows both still cannot pass for the actor
+//! to anybody else, and neither can a program that has come to listen at the actor's address
+//! since.
+//!
+//! ```text
+//!   actor ──register──▶ registrar        key = HMAC(secret, uuid, epoch)
+//!         ◀────key──────     │
+//!                            │ ◀──find──── caller
+//!                            │ ─challenge, proof─▶ │
+//!   actor ◀──────── hello with the challenge ───── │
+//!         ───────── hello with the proof ────────▶ │ equal? then payload may follow
+//! ```
+//!
+//! The construction is HMAC-SHA256 (RFC 2104), cut to 16 bytes as its section 5 allows. It
+//! protects against impostors, not against eavesdroppers: connections are not encrypted.
+
+use std::fmt;
+
+use endpoints::InstanceId;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::Epoch;
+
+/// What a registrar derives all keys from. It never leaves the registrar.
+#[derive(Clone)]
+pub struct ProofSecret([u8; 32]);
+
+impl ProofSecret {
+    /// Takes 32 bytes drawn at random.
+    pub fn new(drawn: [u8; 32]) -> Self {
+        Self(drawn)
+    }
+}
+
+impl fmt::Debug for ProofSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProofSecret(_)")
+    }
+}
+
+/// What a registrar shares with the registrant of one registration, and with nobody else.
+#[derive(Clone, Copy, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct ProofKey(ByteArray<32>);
+
+impl ProofKey {
+    /// Derives the key of a registration from the registrar's secret.
+    pub fn derive(secret: &ProofSecret, uuid: Uuid, epoch: Epoch) -> Self {
+        let parts: [&[u8]; 3] = [b"callsign: proof key", uuid.as_bytes(), &epoch.to_be_bytes()];
+        Self(ByteArray::new(digest(&secret.0, &parts)))
+    }
+
+    /// Makes the proof that an instance owes to a challenge.
+    pub fn prove(&self, instance: &InstanceId, challenge: &Challenge) -> Proof {
+        let Challenge { registrar, epoch, nonce } = challenge;
+        let whole = digest(
+            &*self.0,
+            &[
+                b"callsign: proof",
+                registrar.as_bytes(),
+                &epoch.to_be_bytes(),
+                nonce.as_bytes(),
+                instance.uuid.as_bytes(),
+                instance.name.as_str().as_bytes(),
+            ],
+        );
+        let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");
+        Proof(ByteArray::new(*half))
+    }
+}
+
+impl fmt::Debug for ProofKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProofKey(_)")
+    }
+}
+
+/// What a registrar draws for one look-up, for one registration to answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+pub struct Challenge {
+    /// Which registrar drew it.
+    pub registrar: Uuid,
+    /// Which registration at that registrar is to answer.
+    pub epoch: Epoch,
+    /// A number drawn at random.
+    pub nonce: Uuid,
+}
+
+/// The answer to a [`Challenge`]. It is compared in a time that does not depend on its bytes.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Proof(ByteArray<16>);
+
+impl PartialEq for Proof {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0.iter()).fold(0, |differs, (one, two)| differs | (one ^ two)) == 0
+    }
+}
+
+impl Eq for Proof {}
+
+/// Whom the side that dials means, and what it wants proved.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Wanted {
+    /// The instance that was looked up.
+    pub instance: InstanceId,
+    /// What that instance is to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
+}
+
+fn digest(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use endpoints::Name;
+
+    use super::*;
+    use crate::{decode_body, encode_body};
+
+    fn instance(name: &str, uuid: u128) -> InstanceId {
+        InstanceId { name: Name::new(name).unwrap(), uuid: Uuid::from_u128(uuid) }
+    }
+
+    #[test]
+    fn a_proof_is_good_for_one_challenge_to_one_registration() {
+        let secret = ProofSecret::new([7; 32]);
+        let uuid = Uuid::from_u128(1);
+        let challenge =
+            Challenge { registrar: Uuid::from_u128(9), epoch: 41, nonce: Uuid::from_u128(5) };
+        let feed = instance("feed", 1);
+        let proof = ProofKey::derive(&secret, uuid, 41).prove(&feed, &challenge);
+
+        assert_eq!(ProofKey::derive(&secret, uuid, 41).prove(&feed, &challenge), proof);
+        let others = [
+            ProofKey::derive(&ProofSecret::new([8; 32]), uuid, 41).prove(&feed, &challenge),
+            ProofKey::derive(&secret, Uuid::from_u128(2), 41).prove(&feed, &challenge),
+            ProofKey::derive(&secret, uuid, 42).prove(&feed, &challenge),
+            ProofKey::derive(&secret, uuid, 41).prove(&instance("fees", 1), &challenge),
+            ProofKey::derive(&secret, uuid, 41)
+                .prove(&feed, &Challenge { nonce: Uuid::from_u128(6), ..challenge }),
+            ProofKey::derive(&secret, uuid, 41)
+                .prove(&feed, &Challenge { registrar: Uuid::from_u128(8), ..challenge }),
+        ];
+        for other in others {
+            assert_ne!(other, proof);
+        }
+    }
+
+    /// Computed once by another implementation of RFC 2104, Python's.
+    #[test]
+    fn the_construction_is_the_documented_one() {
+        let challenge =
+            Challenge { registrar: Uuid::from_u128(9), epoch: 41, nonce: Uuid::from_u128(5) };
+        let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 41);
+        let proof = key.prove(&instance("feed", 1), &challenge);
+        let hex: String = proof.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "b571df680678d848116a702941556db8");
+    }
+
+    #[test]
+    fn a_key_and_a_proof_are_plain_bytes_on_the_wire_and_a_key_does_not_print() {
+        let key = ProofKey::derive(&ProofSecret::new([7; 32]), Uuid::from_u128(1), 41);
+        let bytes = encode_body(&key);
+        assert_eq!((bytes[0], bytes[1], bytes.len()), (0xc4, 32, 34));
+        assert_eq!(decode_body::<ProofKey>(&bytes), Ok(key));
+        assert_eq!(format!("{key:?}"), "ProofKey(_)");
+    }
+}
