@@ -7,6 +7,7 @@ use std::{
 
 use discovery::Registration;
 use endpoints::Endpoint;
+use portal::{Options, Reception};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -25,7 +26,7 @@ use crate::{
 pub(super) enum Role {
     /// Tells each caller the time. It knows nothing of registrars.
     Clock,
-    /// Gives each caller a price, and registers itself.
+    /// Gives each caller a price; it registers itself, and proves who it is.
     Feed,
     /// Answers HTTP requests, where there is no Python to do so.
     Web,
@@ -41,17 +42,28 @@ pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Resul
         listeners.push(listener.map_err(|error| Failure::usage(error).context(what()))?);
     }
     // It is registered only now that it listens, and for as long as this lives.
-    let _registered = match role {
+    let registered = match role {
         Role::Feed => {
             let endpoints = listeners.iter().flat_map(Listener::published);
-            let registration = Registration::new("feed").endpoints(endpoints);
+            let registration = Registration::new("feed").endpoints(endpoints).proves();
             let client = context.client().await?;
             Some(client.register(registration).await?)
         }
         Role::Clock | Role::Web => None,
     };
-    let mut serving: JoinSet<()> =
-        listeners.into_iter().map(|listener| serve(role, listener)).collect();
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        match &registered {
+            Some(registered) => {
+                let identity = registered.identity().clone();
+                let reception = Reception::new(listener, identity, Options::default());
+                serving.spawn(receive(role, reception));
+            }
+            None => {
+                serving.spawn(serve(role, listener));
+            }
+        }
+    }
     tokio::select! {
         _ = signals.next() => {}
         Some(_) = serving.join_next() => {}
@@ -63,6 +75,14 @@ async fn serve(role: Role, listener: Listener) {
     for number in 1_u32.. {
         let Ok(stream) = listener.accept().await else { return };
         // A caller that went away, or never speaks, is no reason to end.
+        let _answered = timeout(PATIENCE, answer(role, stream, number)).await;
+    }
+}
+
+/// Answers each caller once it has been proved to it who answers.
+async fn receive(role: Role, mut reception: Reception) {
+    for number in 1_u32.. {
+        let stream = reception.accept().await.into_stream();
         let _answered = timeout(PATIENCE, answer(role, stream, number)).await;
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
         stage.wait_for(name).await?;
     }
     stage.run(&["callsign", "ls"], None).await?;
-    stage.run(&["callsign", "resolve", "feed", "--explain"], None).await?;
+    stage.run(&["callsign", "resolve", "feed", "--explain", "--probe"], None).await?;
 
     stage.say("A name is all that it takes to connect:")?;
     stage.run(&["callsign", "connect", "feed"], None).await?;
