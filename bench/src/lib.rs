@@ -151,7 +151,7 @@ pub fn lookups(names: impl Iterator<Item = String>) -> BytesMut {
 /// and a TCP port, both stamped.
 pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
     let here = transport::here();
-    let stamp = Stamp { kernel: here.kernel, netns: here.netns, process: None, socket: None };
+    let stamp = Stamp { kernel: here.kernel, netns: here.netns, ..Stamp::default() };
     calls(names.map(|name| {
         let uuid = Uuid::new_v4();
         let [a, b, c, d, e, ..] = *uuid.as_bytes();
@@ -163,7 +163,7 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
             endpoints: vec![
                 Stamped {
                     endpoint: format!("/unix/run/market/{name}.sock").parse().unwrap(),
-                    stamp: Stamp { socket: Some(socket), ..stamp },
+                    stamp: Stamp { socket: Some(socket), root: transport::root(), ..stamp },
                 },
                 Stamped {
                     endpoint: format!("/ip4/10.{a}.{b}.{c}/tcp/{port}").parse().unwrap(),

@@ -240,8 +240,8 @@ pub(crate) mod sample {
                 kernel => Stamp {
                     kernel: Some(KernelId(*kernel)),
                     netns: Some(NetnsId(1)),
-                    process: None,
                     socket: Some(SOCKET),
+                    ..Stamp::default()
                 },
             },
         };

@@ -39,7 +39,7 @@ pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };
 pub use name::{InstanceId, Name, NameError, NamePattern};
-pub use stamp::{KernelId, NetnsId, ProcessId, SocketId, Stamp, Stamped};
+pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Conflict, EndpointTable};
 pub use tcp::{DnsFamily, DnsName, Host, TcpAddress};
 pub use unix::{UnixAddress, UnixPath};

@@ -74,7 +74,8 @@ pub struct Here {
 impl Here {
     /// Returns the stamp of what is bound here, but for the socket file.
     pub fn stamp(&self) -> Stamp {
-        Stamp { kernel: self.kernel, netns: self.netns, process: self.process, socket: None }
+        let Self { kernel, netns, process, .. } = *self;
+        Stamp { kernel, netns, process, ..Stamp::default() }
     }
 
     fn has_address(&self, ip: IpAddr) -> bool {

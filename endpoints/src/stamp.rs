@@ -4,6 +4,10 @@
 //! another mount namespace or another network namespace. A stamp says which kernel, which
 //! network namespace, which socket and which process were meant, so that a caller can compare
 //! them with its own. What could not be read is absent, and what is absent is never local.
+//!
+//! The root takes no part in that: a caller below another one may well reach a socket, if its path
+//! leads to the very same file. It tells a registrar whether it sees a path as its registrant does.
+//! Only then does it mean something that nothing is there.
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 
@@ -26,6 +30,9 @@ pub struct Stamp {
     /// Which socket file, for Unix sockets bound to a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketId>,
+    /// Below which root, for Unix sockets bound to a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootId>,
 }
 
 /// An endpoint with its stamp.
@@ -115,4 +122,11 @@ opaque_id! {
 opaque_id! {
     /// One process: a number that it draws when it starts.
     ProcessId
+}
+
+opaque_id! {
+    /// One root folder of one mount namespace: a keyed hash of the mount's number, which a kernel
+    /// never gives out twice, and of the folder's. Below one root, a path leads everybody to the
+    /// same file.
+    RootId
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use endpoints::{Endpoint, Stamped, UnixAddress, Unreachable, locate};
+use endpoints::{Endpoint, Here, Stamp, Stamped, UnixAddress, Unreachable, locate};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::info;
-use transport::{DialError, dial_stamped, here, look};
+use transport::{DialError, dial_stamped, here, look, root};
 
 use crate::{
     Clerk,
@@ -73,27 +73,38 @@ fn note_sight(clerk: &Clerk, looked: Result<(Doubt, Sight), tokio::task::JoinErr
 
 /// Looks whether anybody is at an endpoint.
 async fn examine(stamped: &Stamped) -> Sight {
-    let is_local = match locate(stamped, &here(), &look) {
-        Ok(locality) => locality.is_within_host(),
-        // The very kernel on which it was bound says that the socket is not there.
+    let here = here();
+    // Whoever stands elsewhere sees another socket at the same path, or none, though it lives.
+    let not_there = match stamped.stamp.root.is_some() && stamped.stamp.root == root() {
+        true => Sight::Dead,
+        false => Sight::Unclear,
+    };
+    match locate(stamped, &here, &look) {
+        Ok(_) => {}
         Err(Unreachable::Missing | Unreachable::NotASocket | Unreachable::OtherSocket) => {
-            return Sight::Dead;
+            return not_there;
         }
         Err(_) => return Sight::Unclear,
-    };
+    }
+    let is_path = matches!(stamped.endpoint, Endpoint::Unix(UnixAddress::Path(_)));
     match dial_stamped(stamped, LOOK_TIMEOUT).await {
         // Another program may have taken a port since; a socket file's inode tells them apart.
-        Ok(_) if is_socket_file(&stamped.endpoint) => Sight::Alive,
+        Ok(_) if is_path => Sight::Alive,
         Ok(_) => Sight::Answered,
         Err(DialError::Busy) => Sight::Answered,
-        // Beyond this host a refusal may be a firewall's.
-        Err(error) if is_local && error.is_evidence() => Sight::Dead,
+        // It was the very socket that refused.
+        Err(DialError::Refused) if is_path => Sight::Dead,
+        Err(error) if is_path && error.is_evidence() => not_there,
+        // Beyond this network namespace a refusal may be a firewall's, or another's who has the
+        // same address.
+        Err(error) if error.is_evidence() && is_of_this_network(stamped, &here) => Sight::Dead,
         Err(_) => Sight::Unclear,
     }
 }
 
-fn is_socket_file(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
+fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {
+    let Stamp { kernel, netns, .. } = stamped.stamp;
+    kernel.is_some() && kernel == here.kernel && netns.is_some() && netns == here.netns
 }
 
 /// How long one look may take: many times what any host on a network needs to answer.

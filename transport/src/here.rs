@@ -12,8 +12,8 @@ use std::{
 };
 
 use endpoints::{
-    Endpoint, Here, Host, Interface, KernelId, NetnsId, ProcessId, SocketId, Stamp, TcpAddress,
-    UnixAddress, UnixPath, Unreachable,
+    Endpoint, Here, Host, Interface, KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp,
+    TcpAddress, UnixAddress, UnixPath, Unreachable,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -57,7 +57,9 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
     match endpoint {
         Endpoint::Memory(_) => Stamp { process: Some(process()), ..this_host() },
         Endpoint::Unix(UnixAddress::Abstract(_)) => this_host(),
-        Endpoint::Unix(UnixAddress::Path(path)) => Stamp { socket: look(path).ok(), ..this_host() },
+        Endpoint::Unix(UnixAddress::Path(path)) => {
+            Stamp { socket: look(path).ok(), root: root(), ..this_host() }
+        }
         Endpoint::Tcp(tcp) if is_on_this_host(&tcp.host) => this_host(),
         Endpoint::Tcp(_) => Stamp::default(),
     }
@@ -125,13 +127,16 @@ pub(crate) fn kernel() -> Option<KernelId> {
 
     *KERNEL.get_or_init(|| {
         let boot_id = linux::boot_id().ok()?;
-        let mut hash =
-            Hmac::<Sha256>::new_from_slice(KERNEL_KEY).expect("HMAC takes a key of any length");
-        hash.update(boot_id.as_bytes());
-        let digest = hash.finalize().into_bytes();
-        let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
-        Some(KernelId(u64::from_be_bytes(*first)))
+        Some(KernelId(keyed_hash(KERNEL_KEY, boot_id.as_bytes())))
     })
+}
+
+/// Returns the root folder below which this process sees paths, where the kernel tells it apart
+/// from every other. It is read each time, because a process may take another.
+pub fn root() -> Option<RootId> {
+    let (mount, folder) = linux::root().ok()??;
+    let numbers = [mount.to_be_bytes(), folder.to_be_bytes()];
+    Some(RootId(keyed_hash(ROOT_KEY, numbers.as_flattened())))
 }
 
 /// Returns the network namespace that `socket` was made in.
@@ -178,9 +183,20 @@ fn is_on_this_host(host: &Host) -> bool {
     })
 }
 
+fn keyed_hash(key: &[u8], bytes: &[u8]) -> u64 {
+    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    hash.update(bytes);
+    let digest = hash.finalize().into_bytes();
+    let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+    u64::from_be_bytes(*first)
+}
+
 /// The key of the kernel's hash. It is no secret: it keeps the boot id itself at home, and this
 /// application's hash apart from any other's.
 const KERNEL_KEY: &[u8] = b"callsign: which kernel";
+
+/// The key of a root's hash, for the same reasons.
+const ROOT_KEY: &[u8] = b"callsign: which root";
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +208,7 @@ mod tests {
         assert_eq!(first.kernel, here().kernel);
         assert_eq!(first.netns, here().netns);
         assert_eq!(first.process, here().process);
+        assert_eq!(root(), root());
         assert!(first.kernel.is_some() && first.process.is_some());
         let has = |ip: &str| first.interfaces.iter().any(|it| it.ip.to_string() == ip);
         assert!(has("127.0.0.1"), "{:?}", first.interfaces);

@@ -193,6 +193,17 @@ pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::from_ne_bytes(socket_option(socket, libc::SO_NETNS_COOKIE)?))
 }
 
+/// Returns the number of the mount that this process's root is on, which no other mount ever has,
+/// and that of the folder; `None` where the kernel has no such numbers, before Linux 6.8.
+pub(crate) fn root() -> io::Result<Option<(u64, u64)>> {
+    // The name is newer than the crate that has the others.
+    let unique_mount = StatxFlags::from_bits_retain(libc::STATX_MNT_ID_UNIQUE);
+    let wanted = unique_mount | StatxFlags::INO;
+    let status = rustix::fs::statx(CWD, "/", AtFlags::empty(), wanted)?;
+    let has_all = status.stx_mask & wanted.bits() == wanted.bits();
+    Ok(has_all.then_some((status.stx_mnt_id, status.stx_ino)))
+}
+
 /// Returns when a process was started, in clock ticks since boot, or `None` if there is no such
 /// process to be seen. With its number it tells one process from a later one of the same number.
 pub(crate) fn process_started(pid: i32) -> Option<u64> {

@@ -59,8 +59,8 @@ impl Listener {
             Endpoint::Unix(UnixAddress::Path(path)) => {
                 let (claim, listener) = Claim::bind(path).await?;
                 let netns = here::netns_of(listener.as_fd());
-                let stamp =
-                    Stamp { kernel: here::kernel(), netns, process: None, socket: claim.socket() };
+                let (kernel, root) = (here::kernel(), here::root());
+                let stamp = Stamp { kernel, netns, process: None, socket: claim.socket(), root };
                 Ok(Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp })
             }
             Endpoint::Unix(UnixAddress::Abstract(name)) => {

@@ -252,6 +252,7 @@ fn record(kept: Kept) -> Record {
         netns: Some(NetnsId(1)),
         process: None,
         socket: Some(SocketId { dev: 26, ino: 4711, born_ns: Some(NOW_MS * 1_000_000) }),
+        root: None,
     };
     let memory = Stamp { process: Some(ProcessId(u64::MAX)), socket: None, ..stamp };
     Record {

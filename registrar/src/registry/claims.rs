@@ -2,29 +2,32 @@
 
 use std::hash::BuildHasher;
 
-use endpoints::{Endpoint, KernelId, NetnsId, ProcessId, Stamped, UnixAddress};
+use endpoints::{Endpoint, KernelId, NetnsId, ProcessId, RootId, Stamped, UnixAddress};
 use foldhash::{HashMap, quality::RandomState};
 
 use super::{Epoch, Key, keys::Keys};
 
-/// A place that only one listener can have. The same text means another place on another host,
-/// so the stamp's part that tells them apart belongs to it.
+/// A place that only one listener can have. The same text means another place on another host, or
+/// below another root, so the stamp's parts that tell them apart belong to it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Claim<'a> {
     endpoint: &'a Endpoint,
     kernel: Option<KernelId>,
     netns: Option<NetnsId>,
     process: Option<ProcessId>,
+    root: Option<RootId>,
 }
 
 impl<'a> Claim<'a> {
     /// Returns the place that an endpoint claims.
     pub fn of(stamped: &'a Stamped) -> Self {
         let Stamped { endpoint, stamp } = stamped;
-        let anywhere = Self { endpoint, kernel: None, netns: None, process: None };
+        let anywhere = Self { endpoint, kernel: None, netns: None, process: None, root: None };
         match endpoint {
             Endpoint::Memory(_) => Self { process: stamp.process, ..anywhere },
-            Endpoint::Unix(UnixAddress::Path(_)) => Self { kernel: stamp.kernel, ..anywhere },
+            Endpoint::Unix(UnixAddress::Path(_)) => {
+                Self { kernel: stamp.kernel, root: stamp.root, ..anywhere }
+            }
             Endpoint::Unix(UnixAddress::Abstract(_)) => {
                 Self { kernel: stamp.kernel, netns: stamp.netns, ..anywhere }
             }
