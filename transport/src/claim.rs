@@ -219,7 +219,14 @@ async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError> {
         Kind::Socket(socket) => socket,
         Kind::Other(found) => return Err(BindError::NotASocket { found }),
     };
-    match UnixStream::connect(file.path()).await {
+    let stream = match UnixStream::connect(file.path()).await {
+        // The file is held, so it is `/proc` that is missing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            UnixStream::connect(path.as_path()).await
+        }
+        stream => stream,
+    };
+    match stream {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
                 BindError::from_io(error, || format!("remove the dead socket `{}`", path.as_str()))

@@ -189,8 +189,12 @@ async fn connect_path(path: &UnixPath, expected: Option<SocketId>) -> Result<Str
         Kind::Socket(_) => {}
     }
     match connect_while_busy(&file.path()).await {
-        // The file is held, so it is `/proc` that is missing.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DialError::Io(error)),
+        // The file is held, so it is `/proc` that is missing. Whoever expects no socket in
+        // particular can do without.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match expected {
+            Some(_) => Err(DialError::Io(error)),
+            None => connect_while_busy(path.as_path()).await.map_err(DialError::from_io),
+        },
         stream => stream.map_err(DialError::from_io),
     }
 }
