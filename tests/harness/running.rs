@@ -99,6 +99,11 @@ impl Running {
         self
     }
 
+    /// Ends its standard input.
+    pub(crate) fn close_input(&mut self) {
+        self.input = None;
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         pidfd_send_signal(&self.pidfd, signal).unwrap();

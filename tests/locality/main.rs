@@ -1,0 +1,16 @@
+//! What a caller reaches from other namespaces, and whom it never does: with real namespaces, real
+//! impostors, and actors that change hands under a caller's nose.
+//!
+//! Most of it needs root, and says that it is skipped where it has not.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod impostor;
+mod matrix;
+mod place;
+mod roles;
+mod row;
+mod table;

@@ -1,0 +1,183 @@
+//! Places where a process may stand: namespaces and roots that others cannot look into.
+//!
+//! A namespace has no name here. A process that sleeps holds it, and others enter it by way of
+//! `/proc`; when the sleeper ends, which it does with the test however that ends, the namespace is
+//! gone, and with it every mount and every link that was made in it. So tests that run side by side
+//! have nothing in common, and nothing is left behind.
+
+use std::process::Command;
+
+use crate::{
+    harness::{Room, Running},
+    roles::{self, Task},
+};
+
+/// Where a process is started, and what root it then takes for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// The words before a command that bring it there.
+    entry: Vec<String>,
+    /// The folder that becomes the process's root.
+    root: Option<String>,
+}
+
+impl Place {
+    /// Returns the place of whoever enters this one and then enters these.
+    #[must_use]
+    pub(crate) fn then(&self, entry: &[&str]) -> Self {
+        let more = entry.iter().map(|it| (*it).to_owned());
+        Self { entry: self.entry.iter().cloned().chain(more).collect(), root: self.root.clone() }
+    }
+
+    /// Returns this place below another root.
+    #[must_use]
+    pub(crate) fn below(&self, root: &str) -> Self {
+        Self { root: Some(root.to_owned()), ..self.clone() }
+    }
+
+    /// Returns the folder that is the root here, if it is not everybody's.
+    pub(crate) fn root(&self) -> Option<&str> {
+        self.root.as_deref()
+    }
+
+    /// Starts what a role does here.
+    #[track_caller]
+    pub(crate) fn start(&self, room: &Room, role: roles::Role) -> Running {
+        let program = std::env::current_exe().unwrap().display().to_string();
+        let mut command = self.command(room, &program);
+        let task = Task { root: self.root.clone(), role };
+        command.args(["--exact", "roles::play", "--nocapture", "--test-threads=1"]);
+        command.env(roles::TASK, serde_json::to_string(&task).unwrap());
+        Running::start(command)
+    }
+
+    /// Runs a shell script here to its end.
+    #[track_caller]
+    pub(crate) fn run(&self, room: &Room, script: &str) {
+        let mut command = self.command(room, "sh");
+        command.args(["-ec", script]);
+        Running::start(command).outcome().succeeds();
+    }
+
+    /// Makes namespaces, runs a shell script in them, and holds them for others to enter.
+    #[track_caller]
+    fn hold(&self, room: &Room, unshare: &[&str], script: &str) -> Running {
+        let mut command = self.then(&["unshare"]).then(unshare).command(room, "sh");
+        command.args(["-ec", &format!("{script}\necho ready; exec sleep infinity")]);
+        let mut holder = Running::start(command);
+        holder.line("`ready`", |line| line == "ready");
+        holder
+    }
+
+    fn command(&self, room: &Room, program: &str) -> Command {
+        match &self.entry[..] {
+            [] => room.other_command(program),
+            [first, rest @ ..] => {
+                let mut command = room.other_command(first);
+                command.args(rest).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// A network namespace with nothing but its loopback.
+#[derive(Debug)]
+pub(crate) struct Net {
+    holder: Running,
+}
+
+impl Net {
+    #[track_caller]
+    pub(crate) fn new(room: &Room) -> Self {
+        Self { holder: Place::default().hold(room, &["--net"], "ip link set lo up") }
+    }
+
+    /// Returns the place within it.
+    pub(crate) fn place(&self) -> Place {
+        Place::default().then(&["nsenter", &format!("--net=/proc/{}/ns/net", self.holder.pid())])
+    }
+
+    /// Lays a link to another one, and gives each end its name and its address.
+    #[track_caller]
+    pub(crate) fn link(&self, room: &Room, own: [&str; 2], other: &Self, others: [&str; 2]) {
+        let [[name, address], [other_name, other_address]] = [own, others];
+        let pid = other.holder.pid();
+        let script = format!("ip link add {name} type veth peer name {other_name} netns {pid}");
+        self.place().run(room, &script);
+        self.give(room, name, address);
+        other.give(room, other_name, other_address);
+    }
+
+    /// Gives a link its address, and sets it up. An empty address is none.
+    #[track_caller]
+    fn give(&self, room: &Room, link: &str, address: &str) {
+        let address = match address {
+            "" => String::new(),
+            address => format!("ip address add {address} dev {link}; "),
+        };
+        self.place().run(room, &format!("{address}ip link set {link} up"));
+    }
+}
+
+/// A mount namespace, or one of several kinds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    holder: Running,
+    from: Place,
+    kinds: &'static [&'static str],
+}
+
+impl Held {
+    /// Makes a mount namespace that begins as that of `from`, and changes it by a script.
+    #[track_caller]
+    pub(crate) fn mounts(room: &Room, from: &Place, script: &str) -> Self {
+        let holder = from.hold(room, &["--mount", "--propagation", "private"], script);
+        Self { holder, from: from.clone(), kinds: &["mnt"] }
+    }
+
+    /// Makes a PID namespace with a `/proc` of its own.
+    #[track_caller]
+    pub(crate) fn processes(room: &Room, from: &Place, script: &str) -> Self {
+        let unshare = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+        let holder = from.hold(room, &unshare, script);
+        // It is the parent of the first process, so its own namespace is still the old one.
+        Self { holder, from: from.clone(), kinds: &["mnt", "pid_for_children"] }
+    }
+
+    /// Returns the place within it.
+    pub(crate) fn place(&self) -> Place {
+        let pid = self.holder.pid();
+        let options: Vec<_> = self
+            .kinds
+            .iter()
+            .map(|kind| {
+                let option = match *kind {
+                    "mnt" => "mount",
+                    _ => "pid",
+                };
+                format!("--{option}=/proc/{pid}/ns/{kind}")
+            })
+            .collect();
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        self.from.then(&["nsenter"]).then(&options)
+    }
+}
+
+/// Tells whether namespaces can be made here; says on standard error that the test is skipped if
+/// not.
+pub(crate) fn can_make_namespaces(room: &Room) -> bool {
+    can(room, "make namespaces", "unshare --net --mount --pid --fork nsenter --version")
+}
+
+/// Tells whether a script succeeds; says on standard error that the test is skipped if not.
+pub(crate) fn can(room: &Room, what: &str, script: &str) -> bool {
+    let mut command = room.other_command("sh");
+    command.args(["-ec", script]);
+    let tried = Running::start(command).outcome();
+    if tried.code != Some(0) {
+        eprintln!("skipped: this test has to {what}, which takes root and a kernel that can");
+        eprintln!("{tried}");
+    }
+    tried.code == Some(0)
+}

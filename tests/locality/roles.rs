@@ -1,0 +1,207 @@
+//! What the processes of these tests do, each in its own place. They are this very program, run
+//! again as its one test [`play`].
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{Read, Write},
+    time::Duration,
+};
+
+use callsign::{
+    CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError, Listener, Outcome,
+    Registration,
+    registrar::{Node, NodeOptions},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
+
+use crate::impostor;
+
+/// The variable that holds a [`Task`].
+pub(crate) const TASK: &str = "CALLSIGN_TEST_TASK";
+
+/// What a caller tells an actor, and nobody else may hear.
+pub(crate) const SECRET: &str = "for the one that is meant";
+
+/// What one process does, and the root that it takes first.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Task {
+    pub(crate) root: Option<String>,
+    pub(crate) role: Role,
+}
+
+/// What one process does. It does it until its standard input ends.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Role {
+    /// Binds endpoints, and registers each as an actor of its own.
+    Registrant { registrar: String, actors: Vec<(String, String)> },
+    /// Binds the same endpoints where it can.
+    Impostor { endpoints: Vec<String> },
+    /// Keeps the registry.
+    Registrar { listen: Vec<String> },
+    /// Looks up actors, connects to each, and ends.
+    Caller { registrar: String, names: Vec<String> },
+}
+
+/// Where a registrar listens.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Listening {
+    pub(crate) endpoints: Vec<String>,
+}
+
+/// What a registrant has registered: of each actor, its endpoints.
+pub(crate) type Registered = BTreeMap<String, Vec<String>>;
+
+/// What a caller has found: of each actor, what came of it.
+pub(crate) type Found = BTreeMap<String, Call>;
+
+/// What came of one look-up.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Call {
+    /// What the other side said, if a connection was made.
+    pub(crate) heard: Option<String>,
+    pub(crate) candidates: Vec<Candidate>,
+}
+
+/// What a caller has made of one endpoint.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Candidate {
+    pub(crate) endpoint: String,
+    /// How near it is; nothing if it is left out.
+    pub(crate) locality: Option<String>,
+    /// What became of it: why it is left out, or how its dial ended.
+    pub(crate) outcome: String,
+}
+
+/// Plays the role that the environment names; no test in a run that is not started by another.
+#[test]
+fn play() {
+    let Ok(task) = env::var(TASK) else { return };
+    let task: Task = serde_json::from_str(&task).unwrap();
+    if let Some(root) = &task.root {
+        rustix::process::chroot(root).unwrap();
+        env::set_current_dir("/").unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match task.role {
+        Role::Registrant { registrar, actors } => runtime.block_on(register(&registrar, &actors)),
+        Role::Registrar { listen } => runtime.block_on(keep(&listen)),
+        Role::Impostor { endpoints } => impostor::pose(&endpoints),
+        Role::Caller { registrar, names } => say(&runtime.block_on(call_all(&registrar, &names))),
+    }
+}
+
+/// Writes a line of JSON for the test.
+pub(crate) fn say(what: &impl Serialize) {
+    // The test harness may be in the midst of a line.
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\n{}", serde_json::to_string(what).unwrap()).unwrap();
+}
+
+/// Waits for the end of standard input, on a thread of its own.
+async fn told_to_end() {
+    let wait = || std::io::stdin().read_to_end(&mut Vec::new());
+    tokio::task::spawn_blocking(wait).await.unwrap().unwrap();
+}
+
+async fn keep(listen: &[String]) {
+    let listen: Vec<Endpoint> = listen.iter().map(|it| it.parse().unwrap()).collect();
+    let node = Node::bind(&listen, NodeOptions::default()).await.unwrap();
+    say(&Listening { endpoints: node.endpoints().iter().map(Endpoint::to_string).collect() });
+    let stop = CancellationToken::new();
+    let ending = async {
+        told_to_end().await;
+        stop.cancel();
+    };
+    tokio::join!(node.serve(stop.clone()), ending);
+}
+
+async fn register(registrar: &str, actors: &[(String, String)]) {
+    let client = Client::connect([registrar]).await.unwrap();
+    let mut serving = JoinSet::new();
+    let mut kept = Vec::new();
+    let mut said = Registered::new();
+    for (name, endpoint) in actors {
+        let listener = Listener::bind(&endpoint.parse().unwrap()).await.unwrap();
+        // By a lease: such a one the registrar may take out by what it sees itself.
+        let registration =
+            Registration::new(name).endpoints(listener.published()).lease(Duration::from_secs(600));
+        let registered = client.register(registration).await.unwrap();
+        let endpoints = registered.endpoints().iter().map(|it| it.endpoint.to_string()).collect();
+        said.insert(name.clone(), endpoints);
+        kept.push(registered);
+        serving.spawn(serve(listener, name.clone()));
+    }
+    say(&said);
+    told_to_end().await;
+    for registered in kept {
+        registered.unregister().await;
+    }
+}
+
+/// Says to each caller who this is, and what it has heard.
+async fn serve(listener: Listener, name: String) {
+    let mut conversations = JoinSet::new();
+    loop {
+        let mut stream = listener.accept().await.unwrap();
+        let name = name.clone();
+        conversations.spawn(async move {
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).await.unwrap();
+            stream.write_all(answer(&name, &heard).as_bytes()).await.unwrap();
+        });
+    }
+}
+
+/// Returns what an actor says to a caller.
+pub(crate) fn answer(name: &str, heard: &str) -> String {
+    format!("`{name}` has heard: {heard}")
+}
+
+async fn call_all(registrar: &str, names: &[String]) -> Found {
+    // In turn and not by the clock, however slow the machine is.
+    let dial = DialOptions {
+        timeout: Duration::from_secs(10),
+        stagger_within_host: Duration::from_secs(10),
+        stagger_beyond: Duration::from_secs(10),
+    };
+    let options = ClientOptions { dial, ..ClientOptions::default() };
+    let client = Client::connect_with([registrar], options).await.unwrap();
+    let mut found = Found::new();
+    for name in names {
+        found.insert(name.clone(), call(&client, name).await);
+    }
+    // What was reported before this is at the registrar when this is answered.
+    client.status().await;
+    found
+}
+
+async fn call(client: &Client, name: &str) -> Call {
+    let (heard, explanation) = match client.find_actor(name).await {
+        Ok(None) => panic!("`{name}` is not registered any more"),
+        Ok(Some(mut connection)) => {
+            connection.write_all(SECRET.as_bytes()).await.unwrap();
+            connection.shutdown().await.unwrap();
+            let mut heard = String::new();
+            connection.read_to_string(&mut heard).await.unwrap();
+            (Some(heard), connection.explanation)
+        }
+        Err(FindError::NoneAnswered(none)) => (None, none.explanation),
+        Err(error) => panic!("{error}"),
+    };
+    let candidates = explanation.candidates.iter().map(|it| Candidate {
+        endpoint: it.stamped.endpoint.to_string(),
+        locality: it.verdict.as_ref().ok().map(|it| it.to_string()),
+        outcome: match (&it.verdict, &it.outcome) {
+            (Err(why), _) => why.to_string(),
+            (Ok(_), Outcome::Connected { .. }) => "connected".to_owned(),
+            (Ok(_), Outcome::Failed { error, .. }) => error.to_string(),
+            (Ok(_), _) => "not needed".to_owned(),
+        },
+    });
+    Call { heard, candidates: candidates.collect() }
+}

@@ -1,0 +1,159 @@
+//! One row of the matrix: an actor's place, a caller's, and what comes of it.
+
+use crate::{
+    harness::{Node, Room, Running},
+    impostor::Ears,
+    place::{Net, Place},
+    roles::{Candidate, Found, Registered, Role, SECRET, answer},
+    table::Section,
+};
+
+/// The address of the actor's end of a link, and of the other.
+pub(crate) const ONE: &str = "10.77.0.1";
+const OTHER: &str = "10.77.0.2";
+
+/// Two network namespaces with a link between them.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) one: Net,
+    pub(crate) other: Net,
+}
+
+impl Pair {
+    #[track_caller]
+    pub(crate) fn new(room: &Room) -> Self {
+        let (one, other) = (Net::new(room), Net::new(room));
+        one.link(room, ["eth0", &format!("{ONE}/24")], &other, ["eth0", &format!("{OTHER}/24")]);
+        Self { one, other }
+    }
+}
+
+/// Returns the folder of the actors' socket files.
+pub(crate) fn sockets(room: &Room) -> String {
+    room.file("sockets").display().to_string()
+}
+
+/// One row of the matrix.
+#[derive(Debug)]
+pub(crate) struct Row {
+    title: String,
+    actor: Place,
+    caller: Place,
+    impostor: Place,
+}
+
+impl Row {
+    /// Takes the place of the actor, which has the address [`ONE`], and that of the caller.
+    pub(crate) fn new(title: &str, actor: &Place, caller: &Place) -> Self {
+        let (actor, caller, impostor) = (actor.clone(), caller.clone(), caller.clone());
+        Self { title: title.to_owned(), actor, caller, impostor }
+    }
+
+    /// Puts the impostor elsewhere than in the caller's place.
+    pub(crate) fn impostor(self, place: &Place) -> Self {
+        Self { impostor: place.clone(), ..self }
+    }
+
+    /// Lets all of them do what they do, and compares what comes of it.
+    #[track_caller]
+    pub(crate) fn check(&self, room: &Room) {
+        let node = Node::start(room);
+        self.make_registrar_seen_below_roots(room);
+        let registrar = node.endpoint().to_owned();
+        let mut watch = node.run(&["watch", "--json"]);
+        watch.json("the end of the snapshot", |it| it["change"] == "synced");
+
+        let actors = [
+            ("path", room.unix("sockets/actor.sock")),
+            ("abstract", room.abstract_unix("actor")),
+            ("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
+            ("address", format!("/ip4/{ONE}/tcp/0")),
+            ("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
+        ];
+        let names: Vec<_> = actors.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let actors = actors.map(|(name, endpoint)| (name.to_owned(), endpoint)).to_vec();
+        let role = Role::Registrant { registrar: registrar.clone(), actors };
+        let mut actor = self.actor.start(room, role);
+        let registered: Registered = heard(&mut actor);
+        let endpoints = registered.values().flatten().cloned().collect();
+        let mut impostor = self.impostor.start(room, Role::Impostor { endpoints });
+        drop(heard::<Ears>(&mut impostor));
+
+        let call = || Role::Caller { registrar: registrar.clone(), names: names.clone() };
+        let found: Found = heard(&mut self.caller.start(room, call()));
+        impostor.close_input();
+        let ears: Ears = heard(&mut impostor);
+        self.always_holds(&found, &ears);
+
+        // Whoever could not reach it has done it no harm.
+        let found_near: Found = heard(&mut self.actor.start(room, call()));
+        for (name, call) in &found_near {
+            let meant = answer(name, SECRET);
+            assert_eq!(call.heard, Some(meant), "{}: {name}: {call:#?}", self.title);
+        }
+        actor.outcome().succeeds();
+        for _ in &names {
+            let gone = watch.json("the end of an actor", |it| it["change"] == "remove");
+            assert_eq!(gone["reason"], "unregistered", "{}: {gone}", self.title);
+        }
+        node.stop().succeeds();
+
+        let mut section = Section::new(&self.title, room);
+        for name in &names {
+            for candidate in &found[name].candidates {
+                section.line([
+                    name,
+                    &candidate.endpoint,
+                    candidate.locality.as_deref().unwrap_or("left out"),
+                    match ears.get(&candidate.endpoint) {
+                        None => "-",
+                        Some(it) if it.connections == 0 => "not dialed",
+                        Some(_) => "not told",
+                    },
+                    &candidate.outcome,
+                ]);
+            }
+        }
+        section.matches_golden();
+    }
+
+    /// Checks what holds in every row.
+    #[track_caller]
+    fn always_holds(&self, found: &Found, ears: &Ears) {
+        for (name, call) in found {
+            let context = format!("{}: {name}: {call:#?}\n{ears:#?}", self.title);
+            if let Some(heard) = &call.heard {
+                assert_eq!(*heard, answer(name, SECRET), "another has answered\n{context}");
+            }
+            let is_connected = |it: &Candidate| it.outcome == "connected";
+            let connected = call.candidates.iter().position(is_connected);
+            assert_eq!(connected.is_some(), call.heard.is_some(), "{context}");
+            assert!(connected.is_none_or(|at| at == 0), "not the nearest\n{context}");
+            for candidate in call.candidates.iter().filter(|it| it.locality.is_none()) {
+                let dialed = ears.get(&candidate.endpoint).map_or(0, |it| it.connections);
+                assert_eq!(dialed, 0, "one that is left out was dialed\n{context}");
+            }
+        }
+        for (endpoint, heard) in ears {
+            assert!(!heard.secret, "{}: {endpoint}: the impostor was told", self.title);
+        }
+    }
+
+    /// Gives the registrar's socket a second name, so that it is at its path below another root
+    /// too.
+    fn make_registrar_seen_below_roots(&self, room: &Room) {
+        for root in [&self.actor, &self.caller].into_iter().filter_map(Place::root) {
+            let socket = room.file("registrar.sock");
+            let other_name = format!("{root}{}", socket.display());
+            drop(std::fs::remove_file(&other_name));
+            std::fs::hard_link(&socket, other_name).unwrap();
+        }
+    }
+}
+
+/// Waits for the next line of JSON, and reads it.
+#[track_caller]
+pub(crate) fn heard<T: serde::de::DeserializeOwned>(process: &mut Running) -> T {
+    let value = process.json("what it says", |it| it.is_object());
+    serde_json::from_value(value).unwrap()
+}
