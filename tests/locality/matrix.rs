@@ -11,7 +11,7 @@ use crate::{
     harness::{Node, Room},
     place::{Held, Net, Place, can, can_make_namespaces},
     roles::{Found, Listening, Registered, Role, SECRET, answer},
-    row::{ONE, Pair, Row, heard, sockets},
+    row::{LEASE, ONE, Pair, Row, heard, sockets},
 };
 
 #[test]
@@ -168,7 +168,7 @@ fn one_path_in_two_mount_namespaces_is_two_places() {
     for (world, name) in worlds.iter().zip(["one", "two"]) {
         let actors_here = vec![(name.to_owned(), room.unix("sockets/actor.sock"))];
         let registrar = node.endpoint().to_owned();
-        let role = Role::Registrant { registrar, actors: actors_here };
+        let role = Role::Registrant { registrar, actors: actors_here, lease: LEASE };
         let mut actor = world.place().start(&room, role);
         drop(heard::<Registered>(&mut actor));
         actors.push(actor);
@@ -198,7 +198,7 @@ fn a_refusal_by_a_neighbour_with_the_same_address_takes_out_nobody() {
     watch.json("the end of the snapshot", |it| it["change"] == "synced");
 
     let actors = vec![("actor".to_owned(), format!("/ip4/{ONE}/tcp/0"))];
-    let role = Role::Registrant { registrar: registrar.clone(), actors };
+    let role = Role::Registrant { registrar: registrar.clone(), actors, lease: LEASE };
     let mut actor = pair.one.place().start(&room, role);
     drop(heard::<Registered>(&mut actor));
     let call = || Role::Caller { registrar: registrar.clone(), names: vec!["actor".to_owned()] };

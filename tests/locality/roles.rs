@@ -37,8 +37,9 @@ pub(crate) struct Task {
 /// What one process does. It does it until its standard input ends.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Role {
-    /// Binds endpoints, and registers each as an actor of its own.
-    Registrant { registrar: String, actors: Vec<(String, String)> },
+    /// Binds endpoints, and registers each as an actor of its own: by a lease if it has a time to
+    /// live, else by its session.
+    Registrant { registrar: String, actors: Vec<(String, String)>, lease: Option<Duration> },
     /// Binds the same endpoints where it can.
     Impostor { endpoints: Vec<String> },
     /// Keeps the registry.
@@ -88,7 +89,9 @@ fn play() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match task.role {
-        Role::Registrant { registrar, actors } => runtime.block_on(register(&registrar, &actors)),
+        Role::Registrant { registrar, actors, lease } => {
+            runtime.block_on(register(&registrar, &actors, lease));
+        }
         Role::Registrar { listen } => runtime.block_on(keep(&listen)),
         Role::Impostor { endpoints } => impostor::pose(&endpoints),
         Role::Caller { registrar, names } => say(&runtime.block_on(call_all(&registrar, &names))),
@@ -120,16 +123,17 @@ async fn keep(listen: &[String]) {
     tokio::join!(node.serve(stop.clone()), ending);
 }
 
-async fn register(registrar: &str, actors: &[(String, String)]) {
+async fn register(registrar: &str, actors: &[(String, String)], lease: Option<Duration>) {
     let client = Client::connect([registrar]).await.unwrap();
     let mut serving = JoinSet::new();
     let mut kept = Vec::new();
     let mut said = Registered::new();
     for (name, endpoint) in actors {
         let listener = Listener::bind(&endpoint.parse().unwrap()).await.unwrap();
-        // By a lease: such a one the registrar may take out by what it sees itself.
-        let registration =
-            Registration::new(name).endpoints(listener.published()).lease(Duration::from_secs(600));
+        let mut registration = Registration::new(name).endpoints(listener.published());
+        if let Some(ttl) = lease {
+            registration = registration.lease(ttl);
+        }
         let registered = client.register(registration).await.unwrap();
         let endpoints = registered.endpoints().iter().map(|it| it.endpoint.to_string()).collect();
         said.insert(name.clone(), endpoints);

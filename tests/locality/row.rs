@@ -1,5 +1,7 @@
 //! One row of the matrix: an actor's place, a caller's, and what comes of it.
 
+use std::time::Duration;
+
 use crate::{
     harness::{Node, Room, Running},
     impostor::Ears,
@@ -10,7 +12,11 @@ use crate::{
 
 /// The address of the actor's end of a link, and of the other.
 pub(crate) const ONE: &str = "10.77.0.1";
-const OTHER: &str = "10.77.0.2";
+pub(crate) const OTHER: &str = "10.77.0.2";
+
+/// How the actors are kept. One that is kept by a lease the registrar may take out by what it sees
+/// itself; for one of a session its session vouches.
+pub(crate) const LEASE: Option<Duration> = Some(Duration::from_secs(600));
 
 /// Two network namespaces with a link between them.
 #[derive(Debug)]
@@ -72,7 +78,7 @@ impl Row {
         ];
         let names: Vec<_> = actors.iter().map(|(name, _)| (*name).to_owned()).collect();
         let actors = actors.map(|(name, endpoint)| (name.to_owned(), endpoint)).to_vec();
-        let role = Role::Registrant { registrar: registrar.clone(), actors };
+        let role = Role::Registrant { registrar: registrar.clone(), actors, lease: LEASE };
         let mut actor = self.actor.start(room, role);
         let registered: Registered = heard(&mut actor);
         let endpoints = registered.values().flatten().cloned().collect();

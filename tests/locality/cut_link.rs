@@ -1,0 +1,68 @@
+//! A link that is cut: what was sent is lost, and neither side is told.
+
+use std::time::Duration;
+
+use crate::{
+    harness::{Room, now},
+    place::{Net, can, can_make_namespaces},
+    roles::{Listening, Registered, Role},
+    row::{ONE, OTHER, heard},
+};
+
+/// Far more than the three seconds of three heartbeats, for a machine that is busy with other
+/// tests.
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
+    let room = Room::new();
+    let bridge = "unshare --net ip link add bridge type bridge";
+    if !can_make_namespaces(&room) || !can(&room, "make a network bridge", bridge) {
+        return;
+    }
+    // Both ends see their own link as it was when the bridge between them lets one of them go.
+    let [one, other, middle] = [(); 3].map(|()| Net::new(&room));
+    one.link(&room, ["eth0", &format!("{ONE}/24")], &middle, ["one", ""]);
+    other.link(&room, ["eth0", &format!("{OTHER}/24")], &middle, ["other", ""]);
+    let lay = "ip link add bridge type bridge; ip link set one master bridge; \
+               ip link set other master bridge; ip link set bridge up";
+    middle.place().run(&room, lay);
+
+    let listen = vec![room.unix("registrar.sock"), format!("/ip4/{ONE}/tcp/0")];
+    let mut registrar = one.place().start(&room, Role::Registrar { listen });
+    let listening: Listening = heard(&mut registrar);
+    let [near, far] = &listening.endpoints[..] else { panic!("{listening:?}") };
+    let ask = |args: &[&str]| room.run(&[&["--registrar", near], args].concat());
+    let mut watch = ask(&["watch", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+
+    let actors = vec![("actor".to_owned(), format!("/ip4/{OTHER}/tcp/0"))];
+    let role = Role::Registrant { registrar: far.clone(), actors, lease: None };
+    let mut actor = other.place().start(&room, role);
+    drop(heard::<Registered>(&mut actor));
+    let is_change = |it: &serde_json::Value| it["change"].is_string();
+    let mut added = watch.json("the actor", is_change);
+    assert_eq!(added["change"], "add", "{added}");
+
+    for _ in 0..2 {
+        middle.place().run(&room, "ip link set other nomaster");
+        let cut = now();
+        let gone = watch.json("the end of the actor", is_change);
+        println!("gone {:?} after the cut", cut.elapsed());
+        assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"session-ended".into()));
+        assert!(cut.elapsed() < SOON, "it took {:?}", cut.elapsed());
+
+        middle.place().run(&room, "ip link set other master bridge");
+        let healed = now();
+        let back = watch.json("the actor again", is_change);
+        println!("back {:?} after the link was healed", healed.elapsed());
+        assert_eq!((&back["change"], &back["uuid"]), (&"add".into(), &added["uuid"]));
+        assert!(back["epoch"].as_u64() > added["epoch"].as_u64(), "{back}");
+        added = back;
+        let listed = ask(&["ls", "actor", "--json"]).outcome().succeeds().json();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    }
+    actor.outcome().succeeds();
+    let gone = watch.json("the end of the actor", is_change);
+    assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"unregistered".into()));
+}
