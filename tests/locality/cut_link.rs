@@ -6,7 +6,7 @@ use crate::{
     harness::{Room, now},
     place::{Net, can, can_make_namespaces},
     roles::{Listening, Registered, Role},
-    row::{ONE, OTHER, heard},
+    row::{ONE, OTHER, actor, heard},
 };
 
 /// Far more than the three seconds of three heartbeats, for a machine that is busy with other
@@ -36,10 +36,10 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     let mut watch = ask(&["watch", "--json"]);
     watch.json("the end of the snapshot", |it| it["change"] == "synced");
 
-    let actors = vec![("actor".to_owned(), format!("/ip4/{OTHER}/tcp/0"))];
+    let actors = vec![actor("actor", format!("/ip4/{OTHER}/tcp/0"))];
     let role = Role::Registrant { registrar: far.clone(), actors, lease: None };
-    let mut actor = other.place().start(&room, role);
-    drop(heard::<Registered>(&mut actor));
+    let mut registrant = other.place().start(&room, role);
+    drop(heard::<Registered>(&mut registrant));
     let is_change = |it: &serde_json::Value| it["change"].is_string();
     let mut added = watch.json("the actor", is_change);
     assert_eq!(added["change"], "add", "{added}");
@@ -62,7 +62,7 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
         let listed = ask(&["ls", "actor", "--json"]).outcome().succeeds().json();
         assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
     }
-    actor.outcome().succeeds();
+    registrant.outcome().succeeds();
     let gone = watch.json("the end of the actor", is_change);
     assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"unregistered".into()));
 }

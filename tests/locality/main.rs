@@ -12,6 +12,7 @@ mod harness;
 mod impostor;
 mod matrix;
 mod place;
+mod recycling;
 mod roles;
 mod row;
 mod table;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use callsign::{
-    CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError, Listener, Outcome,
-    Registration,
+    CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError, GreetingOptions,
+    Listener, Outcome, Reception, Registration, Stream,
     registrar::{Node, NodeOptions},
 };
 use serde::{Deserialize, Serialize};
@@ -39,13 +39,23 @@ pub(crate) struct Task {
 pub(crate) enum Role {
     /// Binds endpoints, and registers each as an actor of its own: by a lease if it has a time to
     /// live, else by its session.
-    Registrant { registrar: String, actors: Vec<(String, String)>, lease: Option<Duration> },
+    Registrant { registrar: String, actors: Vec<Actor>, lease: Option<Duration> },
     /// Binds the same endpoints where it can.
     Impostor { endpoints: Vec<String> },
     /// Keeps the registry.
     Registrar { listen: Vec<String> },
     /// Looks up actors, connects to each, and ends.
     Caller { registrar: String, names: Vec<String> },
+}
+
+/// An actor to be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Actor {
+    pub(crate) name: String,
+    /// What it binds.
+    pub(crate) endpoint: String,
+    /// Whether it speaks the protocol, and proves who it is.
+    pub(crate) proves: bool,
 }
 
 /// Where a registrar listens.
@@ -63,8 +73,8 @@ pub(crate) type Found = BTreeMap<String, Call>;
 /// What came of one look-up.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Call {
-    /// What the other side said, if a connection was made.
-    pub(crate) heard: Option<String>,
+    /// Which instance is connected, if any, and what it said.
+    pub(crate) heard: Option<(String, String)>,
     pub(crate) candidates: Vec<Candidate>,
 }
 
@@ -123,22 +133,33 @@ async fn keep(listen: &[String]) {
     tokio::join!(node.serve(stop.clone()), ending);
 }
 
-async fn register(registrar: &str, actors: &[(String, String)], lease: Option<Duration>) {
+async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
     let client = Client::connect([registrar]).await.unwrap();
     let mut serving = JoinSet::new();
     let mut kept = Vec::new();
     let mut said = Registered::new();
-    for (name, endpoint) in actors {
+    for Actor { name, endpoint, proves } in actors {
         let listener = Listener::bind(&endpoint.parse().unwrap()).await.unwrap();
         let mut registration = Registration::new(name).endpoints(listener.published());
         if let Some(ttl) = lease {
             registration = registration.lease(ttl);
         }
+        if *proves {
+            registration = registration.proves();
+        }
         let registered = client.register(registration).await.unwrap();
         let endpoints = registered.endpoints().iter().map(|it| it.endpoint.to_string()).collect();
         said.insert(name.clone(), endpoints);
+        let instance = registered.instance().to_string();
+        match proves {
+            true => {
+                let identity = registered.identity().clone();
+                let reception = Reception::new(listener, identity, GreetingOptions::default());
+                serving.spawn(receive(reception, instance));
+            }
+            false => drop(serving.spawn(serve(listener, instance))),
+        }
         kept.push(registered);
-        serving.spawn(serve(listener, name.clone()));
     }
     say(&said);
     told_to_end().await;
@@ -147,23 +168,42 @@ async fn register(registrar: &str, actors: &[(String, String)], lease: Option<Du
     }
 }
 
-/// Says to each caller who this is, and what it has heard.
-async fn serve(listener: Listener, name: String) {
+/// Converses with each caller, once it has been proved to whom it speaks.
+async fn receive(mut reception: Reception, instance: String) {
     let mut conversations = JoinSet::new();
     loop {
-        let mut stream = listener.accept().await.unwrap();
-        let name = name.clone();
-        conversations.spawn(async move {
-            let mut heard = String::new();
-            stream.read_to_string(&mut heard).await.unwrap();
-            stream.write_all(answer(&name, &heard).as_bytes()).await.unwrap();
-        });
+        let stream = reception.accept().await.into_stream();
+        conversations.spawn(converse(stream, instance.clone()));
     }
 }
 
+/// Converses with each caller, as a program that knows nothing of callsign.
+async fn serve(listener: Listener, instance: String) {
+    let mut conversations = JoinSet::new();
+    loop {
+        let stream = listener.accept().await.unwrap();
+        conversations.spawn(converse(stream, instance.clone()));
+    }
+}
+
+/// Says to a caller who this is, and what it has heard.
+async fn converse(mut stream: Stream, instance: String) {
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.unwrap();
+    stream.write_all(answer(&instance, &heard).as_bytes()).await.unwrap();
+}
+
 /// Returns what an actor says to a caller.
-pub(crate) fn answer(name: &str, heard: &str) -> String {
-    format!("`{name}` has heard: {heard}")
+fn answer(instance: &str, heard: &str) -> String {
+    format!("{instance} has heard: {heard}")
+}
+
+impl Call {
+    /// Tells whether it has reached the very instance that it was meant for.
+    pub(crate) fn is_answered(&self) -> bool {
+        let is_its_own = |(instance, heard): &(String, String)| *heard == answer(instance, SECRET);
+        self.heard.as_ref().is_some_and(is_its_own)
+    }
 }
 
 async fn call_all(registrar: &str, names: &[String]) -> Found {
@@ -172,6 +212,7 @@ async fn call_all(registrar: &str, names: &[String]) -> Found {
         timeout: Duration::from_secs(10),
         stagger_within_host: Duration::from_secs(10),
         stagger_beyond: Duration::from_secs(10),
+        ..DialOptions::default()
     };
     let options = ClientOptions { dial, ..ClientOptions::default() };
     let client = Client::connect_with([registrar], options).await.unwrap();
@@ -185,6 +226,7 @@ async fn call_all(registrar: &str, names: &[String]) -> Found {
 }
 
 async fn call(client: &Client, name: &str) -> Call {
+    let mut assurance = String::new();
     let (heard, explanation) = match client.find_actor(name).await {
         Ok(None) => panic!("`{name}` is not registered any more"),
         Ok(Some(mut connection)) => {
@@ -192,7 +234,8 @@ async fn call(client: &Client, name: &str) -> Call {
             connection.shutdown().await.unwrap();
             let mut heard = String::new();
             connection.read_to_string(&mut heard).await.unwrap();
-            (Some(heard), connection.explanation)
+            assurance = connection.assurance.to_string();
+            (Some((connection.record.instance().to_string(), heard)), connection.explanation)
         }
         Err(FindError::NoneAnswered(none)) => (None, none.explanation),
         Err(error) => panic!("{error}"),
@@ -202,7 +245,7 @@ async fn call(client: &Client, name: &str) -> Call {
         locality: it.verdict.as_ref().ok().map(|it| it.to_string()),
         outcome: match (&it.verdict, &it.outcome) {
             (Err(why), _) => why.to_string(),
-            (Ok(_), Outcome::Connected { .. }) => "connected".to_owned(),
+            (Ok(_), Outcome::Connected { .. }) => assurance.clone(),
             (Ok(_), Outcome::Failed { error, .. }) => error.to_string(),
             (Ok(_), _) => "not needed".to_owned(),
         },

@@ -6,7 +6,7 @@ use crate::{
     harness::{Node, Room, Running},
     impostor::Ears,
     place::{Net, Place},
-    roles::{Candidate, Found, Registered, Role, SECRET, answer},
+    roles::{Actor, Candidate, Found, Registered, Role},
     table::Section,
 };
 
@@ -46,18 +46,25 @@ pub(crate) struct Row {
     actor: Place,
     caller: Place,
     impostor: Place,
+    misleads: bool,
 }
 
 impl Row {
     /// Takes the place of the actor, which has the address [`ONE`], and that of the caller.
     pub(crate) fn new(title: &str, actor: &Place, caller: &Place) -> Self {
         let (actor, caller, impostor) = (actor.clone(), caller.clone(), caller.clone());
-        Self { title: title.to_owned(), actor, caller, impostor }
+        Self { title: title.to_owned(), actor, caller, impostor, misleads: false }
     }
 
     /// Puts the impostor elsewhere than in the caller's place.
     pub(crate) fn impostor(self, place: &Place) -> Self {
         Self { impostor: place.clone(), ..self }
+    }
+
+    /// Says that an address leads a caller to the impostor. Of who proves nothing, that is all that
+    /// a caller can go by; it is told that the connection is unproved.
+    pub(crate) fn misleads_who_asks_for_no_proof(self) -> Self {
+        Self { misleads: true, ..self }
     }
 
     /// Lets all of them do what they do, and compares what comes of it.
@@ -70,17 +77,22 @@ impl Row {
         watch.json("the end of the snapshot", |it| it["change"] == "synced");
 
         let actors = [
-            ("path", room.unix("sockets/actor.sock")),
-            ("abstract", room.abstract_unix("actor")),
-            ("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
-            ("address", format!("/ip4/{ONE}/tcp/0")),
-            ("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
+            actor("path", room.unix("sockets/actor.sock")),
+            actor("abstract", room.abstract_unix("actor")),
+            actor("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
+            actor("address", format!("/ip4/{ONE}/tcp/0")),
+            actor("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
+            foreign("path", room.unix("sockets/foreign.sock")),
+            foreign("abstract", room.abstract_unix("foreign")),
+            foreign("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
+            foreign("address", format!("/ip4/{ONE}/tcp/0")),
+            foreign("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
         ];
-        let names: Vec<_> = actors.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let actors = actors.map(|(name, endpoint)| (name.to_owned(), endpoint)).to_vec();
+        let names: Vec<_> = actors.iter().map(|it| it.name.clone()).collect();
+        let actors = actors.to_vec();
         let role = Role::Registrant { registrar: registrar.clone(), actors, lease: LEASE };
-        let mut actor = self.actor.start(room, role);
-        let registered: Registered = heard(&mut actor);
+        let mut registrant = self.actor.start(room, role);
+        let registered: Registered = heard(&mut registrant);
         let endpoints = registered.values().flatten().cloned().collect();
         let mut impostor = self.impostor.start(room, Role::Impostor { endpoints });
         drop(heard::<Ears>(&mut impostor));
@@ -94,10 +106,9 @@ impl Row {
         // Whoever could not reach it has done it no harm.
         let found_near: Found = heard(&mut self.actor.start(room, call()));
         for (name, call) in &found_near {
-            let meant = answer(name, SECRET);
-            assert_eq!(call.heard, Some(meant), "{}: {name}: {call:#?}", self.title);
+            assert!(call.is_answered(), "{}: {name}: {call:#?}", self.title);
         }
-        actor.outcome().succeeds();
+        registrant.outcome().succeeds();
         for _ in &names {
             let gone = watch.json("the end of an actor", |it| it["change"] == "remove");
             assert_eq!(gone["reason"], "unregistered", "{}: {gone}", self.title);
@@ -114,6 +125,7 @@ impl Row {
                     match ears.get(&candidate.endpoint) {
                         None => "-",
                         Some(it) if it.connections == 0 => "not dialed",
+                        Some(it) if it.secret => "TOLD",
                         Some(_) => "not told",
                     },
                     &candidate.outcome,
@@ -128,10 +140,11 @@ impl Row {
     fn always_holds(&self, found: &Found, ears: &Ears) {
         for (name, call) in found {
             let context = format!("{}: {name}: {call:#?}\n{ears:#?}", self.title);
-            if let Some(heard) = &call.heard {
-                assert_eq!(*heard, answer(name, SECRET), "another has answered\n{context}");
-            }
-            let is_connected = |it: &Candidate| it.outcome == "connected";
+            let is_misled = self.misleads && is_foreign(name);
+            let is_right = call.heard.is_none() || call.is_answered();
+            assert!(is_right || is_misled, "another has answered\n{context}");
+            let assurance = if is_foreign(name) { "unproved" } else { "proved" };
+            let is_connected = |it: &Candidate| it.outcome == assurance;
             let connected = call.candidates.iter().position(is_connected);
             assert_eq!(connected.is_some(), call.heard.is_some(), "{context}");
             assert!(connected.is_none_or(|at| at == 0), "not the nearest\n{context}");
@@ -139,9 +152,10 @@ impl Row {
                 let dialed = ears.get(&candidate.endpoint).map_or(0, |it| it.connections);
                 assert_eq!(dialed, 0, "one that is left out was dialed\n{context}");
             }
-        }
-        for (endpoint, heard) in ears {
-            assert!(!heard.secret, "{}: {endpoint}: the impostor was told", self.title);
+            for candidate in call.candidates.iter().filter(|_| !is_misled) {
+                let is_told = ears.get(&candidate.endpoint).is_some_and(|it| it.secret);
+                assert!(!is_told, "the impostor was told\n{context}");
+            }
         }
     }
 
@@ -156,6 +170,23 @@ impl Row {
         }
     }
 }
+
+/// Returns an actor that proves who it is.
+pub(crate) fn actor(name: &str, endpoint: String) -> Actor {
+    Actor { name: name.to_owned(), endpoint, proves: true }
+}
+
+/// Returns a program that knows nothing of callsign.
+fn foreign(kind: &str, endpoint: String) -> Actor {
+    Actor { name: format!("{FOREIGN}{kind}"), endpoint, proves: false }
+}
+
+fn is_foreign(name: &str) -> bool {
+    name.starts_with(FOREIGN)
+}
+
+/// How the names of foreign programs begin.
+const FOREIGN: &str = "foreign-";
 
 /// Waits for the next line of JSON, and reads it.
 #[track_caller]

@@ -32,7 +32,8 @@ impl Section {
         if let Some((place, _)) = endpoint.split_once("/tcp/") {
             endpoint = format!("{place}/tcp/PORT");
         }
-        self.text += &format!("{name:<9} {endpoint:<31} {locality:<12} {impostor:<11} {outcome}\n");
+        self.text +=
+            &format!("{name:<16} {endpoint:<31} {locality:<12} {impostor:<11} {outcome}\n");
     }
 
     /// Checks that it is as `matrix.txt` says.
@@ -80,7 +81,8 @@ impl Section {
 const HEAD: &str = "\
 Which endpoint is reached from where, as tests/locality finds it with real namespaces.
 
-An actor's name says how it listens, and the title where its caller stands. Of each endpoint:
-how near it is to the caller, what became of an impostor who listens at the very same text in
-the caller's place (`-`: nobody can), and what came of the endpoint.
+The title of a table says how the caller's place differs from the actor's. An actor's name says
+how it listens, and whether it is a foreign program, which cannot prove who it is. Of each
+endpoint: how near it is to the caller; what became of an impostor who listens at the very same
+text where the caller would find it (`-`: nobody can); and what came of the endpoint.
 ";

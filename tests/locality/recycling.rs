@@ -1,0 +1,239 @@
+//! A port, a path or a name that goes to another actor while a call is on its way.
+//!
+//! A caller knows where an actor was a moment ago. Whoever is there now has the same address and
+//! speaks the same protocol, and may even have the very inode; only who he is differs. Every actor
+//! here tells a word that was meant for another from one that was meant for itself.
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use callsign::{
+    Assurance, CancellationToken, Client, Connection, DialOptions, Endpoint, FindError,
+    GreetingOptions, Listener, NoneAnswered, Outcome, Reception, Registered, Registration,
+    connect_nearest,
+    registrar::{Node, NodeOptions},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::{JoinSet, yield_now},
+    time::timeout,
+};
+
+use crate::harness::{LIMIT, Room};
+
+/// How often each place changes hands: ten thousand times in all.
+const ROUNDS: usize = 3400;
+
+#[test]
+fn a_port_that_goes_to_another_actor() {
+    recycle("/ip4/127.0.0.1/tcp/0");
+}
+
+#[test]
+fn a_path_that_goes_to_another_actor() {
+    let room = Room::new();
+    recycle(&room.unix("actor.sock"));
+}
+
+#[test]
+fn an_abstract_name_that_goes_to_another_actor() {
+    let room = Room::new();
+    recycle(&room.abstract_unix("actor"));
+}
+
+/// Lets a place go from hand to hand, each time at another moment of a call.
+fn recycle(place: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = World::new().await;
+        let counts = Counts::default();
+        let first = Actor::start(&world, &place.parse().unwrap(), "actor-0", &counts).await;
+        let mut actor = first;
+        for round in 1..=ROUNDS {
+            let change = world.change_hands(actor, round, &counts);
+            actor = timeout(LIMIT, change).await.unwrap_or_else(|_| panic!("round {round} hangs"));
+        }
+        drop(actor);
+        println!("{place}: {ROUNDS} rounds, {counts}");
+        assert_eq!(counts.wrong.load(Relaxed), 0, "{counts}");
+        // It was tested what it says: both the one and the other has happened.
+        assert!(counts.right.load(Relaxed) > 0 && counts.refused.load(Relaxed) > 0, "{counts}");
+    });
+}
+
+/// A registrar, a client with which actors are registered, and one that calls them.
+struct World {
+    registrants: Client,
+    caller: Client,
+    _node: JoinSet<()>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let listen = ["/memory/0".parse().unwrap()];
+        let node = Node::bind(&listen, NodeOptions::default()).await.unwrap();
+        let endpoints = node.endpoints();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(node.serve(CancellationToken::new()));
+        let [registrants, caller] = [
+            Client::connect(&endpoints).await.unwrap(),
+            Client::connect(&endpoints).await.unwrap(),
+        ];
+        Self { registrants, caller, _node: tasks }
+    }
+
+    /// Lets another actor take the place of one, in the midst of a call of it, and returns that.
+    async fn change_hands(&self, old: Actor, round: usize, counts: &Counts) -> Actor {
+        let old_name = old.registered.instance().name.as_str().to_owned();
+        let stale = self.caller.query_ready(&old_name).await.unwrap().records;
+        assert_eq!(stale.len(), 1);
+        let mut call = pin!(self.caller.find_actor(&old_name));
+        // On its own a call is done after three or four of these.
+        let mut early = None;
+        for _ in 0..round % 5 {
+            tokio::select! {
+                biased;
+                done = &mut call => {
+                    early = Some(done);
+                    break;
+                }
+                () = yield_now() => {}
+            }
+        }
+
+        let Actor { endpoint, registered, mut serving } = old;
+        serving.shutdown().await;
+        // In every other round it is one of another name.
+        let name = format!("actor-{}", round / 2 % 2);
+        let new = Actor::start(self, &endpoint, &name, counts).await;
+        if new.registered.endpoints() == stale[0].endpoints {
+            counts.twins.fetch_add(1, Relaxed);
+        }
+        let done = match early {
+            Some(done) => done,
+            None => call.await,
+        };
+        // The old one is still registered: nobody has taken note that it is gone.
+        counts.settle(done).await;
+        let stale = connect_nearest(&stale, &DialOptions::default()).await;
+        counts.refuse(&stale.expect_err("a record of one that is gone leads to nobody"));
+        if name != old_name {
+            counts.settle(self.caller.find_actor(&old_name).await).await;
+        }
+        drop(registered);
+        let found = self.caller.find_actor(&name).await;
+        let found = found.unwrap_or_else(|error| panic!("{error}")).expect("it is there");
+        assert_eq!(found.record.instance(), *new.registered.instance());
+        counts.settle(Ok(Some(found))).await;
+        new
+    }
+}
+
+/// An actor that listens for words that are meant for it.
+struct Actor {
+    endpoint: Endpoint,
+    registered: Registered,
+    serving: JoinSet<()>,
+}
+
+impl Actor {
+    async fn start(world: &World, endpoint: &Endpoint, name: &str, counts: &Counts) -> Self {
+        let listener = Listener::bind(endpoint).await.unwrap();
+        let endpoint = listener.bound().clone();
+        let registration = Registration::new(name).endpoints(listener.published()).proves();
+        let registered = world.registrants.register(registration).await.unwrap();
+        let identity = registered.identity().clone();
+        let reception = Reception::new(listener, identity, GreetingOptions::default());
+        let mut serving = JoinSet::new();
+        serving.spawn(listen(reception, registered.instance().to_string(), counts.clone()));
+        Self { endpoint, registered, serving }
+    }
+}
+
+/// Hears each caller out, and answers.
+async fn listen(mut reception: Reception, own: String, counts: Counts) {
+    let mut conversations = JoinSet::new();
+    loop {
+        let mut stream = reception.accept().await.into_stream();
+        let (own, counts) = (own.clone(), counts.clone());
+        conversations.spawn(async move {
+            let mut heard = String::new();
+            // Whoever hangs up has said nothing.
+            if stream.read_to_string(&mut heard).await.is_ok() && !heard.is_empty() {
+                let count = if heard == own { &counts.right } else { &counts.wrong };
+                count.fetch_add(1, Relaxed);
+                drop(stream.write_all(own.as_bytes()).await);
+            }
+        });
+    }
+}
+
+/// What became of all words.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    /// Heard by the one that was meant.
+    right: Arc<AtomicU32>,
+    /// Heard by another.
+    wrong: Arc<AtomicU32>,
+    /// Not said, because another was there.
+    refused: Arc<AtomicU32>,
+    /// Not said, because nobody was there, or the path has led to another socket.
+    nobody: Arc<AtomicU32>,
+    /// Said to one that has just gone.
+    gone: Arc<AtomicU32>,
+    /// How often a path has led to a socket with the stamp of the one before.
+    twins: Arc<AtomicU32>,
+}
+
+impl Counts {
+    /// Says to whoever was reached whom it is meant for, and makes sure that this one answers.
+    async fn settle(&self, found: Result<Option<Connection>, FindError>) {
+        let mut connection = match found {
+            Ok(Some(connection)) => connection,
+            Ok(None) => {
+                self.nobody.fetch_add(1, Relaxed);
+                return;
+            }
+            Err(FindError::NoneAnswered(none)) => return self.refuse(&none),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(connection.assurance, Assurance::Proved);
+        let meant = connection.record.instance().to_string();
+        drop(connection.write_all(meant.as_bytes()).await);
+        drop(connection.shutdown().await);
+        let mut heard = String::new();
+        // One that was reached just before it went may not come to answer.
+        drop(connection.read_to_string(&mut heard).await);
+        assert!(heard.is_empty() || heard == meant, "{heard} answers, not {meant}");
+        if heard.is_empty() {
+            self.gone.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn refuse(&self, none: &NoneAnswered) {
+        let mut candidates = none.explanation.candidates.iter();
+        let is_refused = candidates.any(|it| matches!(it.outcome, Outcome::Failed { .. }));
+        let count = if is_refused { &self.refused } else { &self.nobody };
+        count.fetch_add(1, Relaxed);
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { right, wrong, refused, nobody, gone, twins } = self;
+        let [right, wrong, refused, nobody, gone, twins] =
+            [right, wrong, refused, nobody, gone, twins].map(|it| it.load(Relaxed));
+        write!(
+            f,
+            "{right} words heard by the one that was meant, {wrong} by another; {refused} not said \
+             because another was there, {nobody} because nobody was, {gone} to one that had just \
+             gone; stamped as the one before: {twins}"
+        )
+    }
+}
