@@ -13,6 +13,7 @@ mod impostor;
 mod matrix;
 mod place;
 mod recycling;
+mod relay;
 mod roles;
 mod row;
 mod table;

@@ -19,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::impostor;
+use crate::{impostor, relay};
 
 /// The variable that holds a [`Task`].
 pub(crate) const TASK: &str = "CALLSIGN_TEST_TASK";
@@ -35,13 +35,16 @@ pub(crate) struct Task {
 }
 
 /// What one process does. It does it until its standard input ends.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Role {
     /// Binds endpoints, and registers each as an actor of its own: by a lease if it has a time to
     /// live, else by its session.
     Registrant { registrar: String, actors: Vec<Actor>, lease: Option<Duration> },
     /// Binds the same endpoints where it can.
     Impostor { endpoints: Vec<String> },
+    /// Lets one process after another play a role, each of the same number: the next at each line
+    /// that it reads, when the last one is killed.
+    Relay { pid: u32, role: Box<Role> },
     /// Keeps the registry.
     Registrar { listen: Vec<String> },
     /// Looks up actors, connects to each, and ends.
@@ -102,6 +105,7 @@ fn play() {
         Role::Registrant { registrar, actors, lease } => {
             runtime.block_on(register(&registrar, &actors, lease));
         }
+        Role::Relay { pid, role } => relay::run(pid, &role),
         Role::Registrar { listen } => runtime.block_on(keep(&listen)),
         Role::Impostor { endpoints } => impostor::pose(&endpoints),
         Role::Caller { registrar, names } => say(&runtime.block_on(call_all(&registrar, &names))),
@@ -225,7 +229,8 @@ async fn call_all(registrar: &str, names: &[String]) -> Found {
     found
 }
 
-async fn call(client: &Client, name: &str) -> Call {
+/// Looks up an actor, and connects to it.
+pub(crate) async fn call(client: &Client, name: &str) -> Call {
     let mut assurance = String::new();
     let (heard, explanation) = match client.find_actor(name).await {
         Ok(None) => panic!("`{name}` is not registered any more"),

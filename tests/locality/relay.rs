@@ -1,0 +1,97 @@
+//! A process number that goes from one actor to the next.
+
+use std::{
+    env, fs,
+    io::{self, BufRead},
+    process::{Child, Command, Stdio},
+};
+
+use callsign::{Client, DialOptions, connect_nearest};
+
+use crate::{
+    harness::{LIMIT, Node, Room, now},
+    place::{Held, Place, can_make_namespaces},
+    roles::{Registered, Role, TASK, Task, call},
+    row::{actor, heard},
+};
+
+/// How often the number changes hands. Each time a process is killed and another started, which
+/// takes some 7 ms.
+const ROUNDS: usize = 1000;
+
+/// A number that no process of a young PID namespace has.
+const PID: u32 = 1000;
+
+#[test]
+fn a_pid_and_a_path_that_go_to_another_actor() {
+    let room = Room::new();
+    if !can_make_namespaces(&room) {
+        return;
+    }
+    let node = Node::start(&room);
+    let world = Held::processes(&room, &Place::default(), "true");
+    let registrar = node.endpoint().to_owned();
+    let actors = vec![actor("actor", room.unix("actor.sock"))];
+    let role = Box::new(Role::Registrant { registrar: registrar.clone(), actors, lease: None });
+    let mut relay = world.place().start(&room, Role::Relay { pid: PID, role });
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(Client::connect([registrar])).unwrap();
+    let mut stale = Vec::new();
+    for round in 0..ROUNDS {
+        relay = relay.write("next\n");
+        drop(heard::<Registered>(&mut relay));
+        runtime.block_on(async {
+            // The one before was killed, which the registrar has heard of by now or soon will.
+            let deadline = now() + LIMIT;
+            let records = loop {
+                let records = client.query_ready("actor").await.unwrap().records;
+                if records.len() == 1 {
+                    break records;
+                }
+                assert!(now() < deadline, "{records:?}");
+            };
+            if round > 0 {
+                let answered = connect_nearest(&stale, &DialOptions::default()).await;
+                answered.expect_err("a record of one that is gone leads to nobody");
+            }
+            assert_ne!(records, stale);
+            let call = call(&client, "actor").await;
+            assert!(call.is_answered(), "round {round}: {call:#?}");
+            stale = records;
+        });
+    }
+    println!("{ROUNDS} rounds");
+}
+
+/// Plays [`Role::Relay`].
+pub(crate) fn run(pid: u32, role: &Role) {
+    let mut last: Option<Child> = None;
+    for line in io::stdin().lock().lines() {
+        line.unwrap();
+        if let Some(mut last) = last.take() {
+            last.kill().unwrap();
+            last.wait().unwrap();
+        }
+        let child = start(pid, role);
+        assert_eq!(child.id(), pid);
+        last = Some(child);
+    }
+    if let Some(mut last) = last {
+        last.kill().unwrap();
+        last.wait().unwrap();
+    }
+}
+
+/// Starts a process of a certain number.
+fn start(pid: u32, role: &Role) -> Child {
+    // The next process has the next number.
+    fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+    let task = Task { root: None, role: role.clone() };
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "roles::play", "--nocapture", "--test-threads=1"])
+        .env(TASK, serde_json::to_string(&task).unwrap())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
