@@ -48,6 +48,7 @@ fn an_abstract_name_that_goes_to_another_actor() {
 }
 
 /// Lets a place go from hand to hand, each time at another moment of a call.
+#[expect(clippy::print_stdout, reason = "it tells how often each outcome was tested")]
 fn recycle(place: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -44,7 +44,7 @@ pub(crate) enum Role {
     Impostor { endpoints: Vec<String> },
     /// Lets one process after another play a role, each of the same number: the next at each line
     /// that it reads, when the last one is killed.
-    Relay { pid: u32, role: Box<Role> },
+    Relay { pid: u32, role: Box<Self> },
     /// Keeps the registry.
     Registrar { listen: Vec<String> },
     /// Looks up actors, connects to each, and ends.

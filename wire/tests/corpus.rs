@@ -18,7 +18,8 @@ use callsign_wire::{
     },
 };
 use endpoints::{
-    Endpoint, InstanceId, KernelId, Name, NamePattern, NetnsId, ProcessId, SocketId, Stamp, Stamped,
+    Endpoint, InstanceId, KernelId, Name, NamePattern, NetnsId, ProcessId, RootId, SocketId, Stamp,
+    Stamped,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -78,6 +79,7 @@ fn recorded_calls_and_answers_are_read() {
     check("register", &register());
     check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
     check("register-proves", &Register { proves: true, ..register() });
+    check("register-root", &with_roots(register()));
     check("registered", &Registered { epoch: 41, revision: 57, key: None });
     check("registered-key", &Registered { epoch: 41, revision: 57, key: Some(key()) });
     check("changed", &Changed { revision: 57 });
@@ -244,6 +246,14 @@ fn register() -> Register {
         lease_ms: None,
         proves: false,
     }
+}
+
+/// Says below which root each path is seen.
+fn with_roots(mut register: Register) -> Register {
+    for stamped in register.endpoints.iter_mut().filter(|it| it.stamp.socket.is_some()) {
+        stamped.stamp.root = Some(RootId(0xfedc_ba98_7654_3210));
+    }
+    register
 }
 
 fn record(kept: Kept) -> Record {
