@@ -11,12 +11,13 @@ use std::{
 /// have to do without.
 pub(crate) fn provide() {
     let missing = missing();
-    if missing.is_empty() {
-        return;
-    }
-    match why_not_installable() {
-        None => install(&packages(&missing)),
-        Some(reason) => eprintln!("xtask: programs that tests start cannot be installed: {reason}"),
+    if !missing.is_empty() {
+        match why_not_installable() {
+            None => install(&packages(&missing)),
+            Some(reason) => {
+                eprintln!("xtask: programs that tests start cannot be installed: {reason}");
+            }
+        }
     }
 
     let missing = self::missing();
@@ -25,6 +26,10 @@ pub(crate) fn provide() {
     }
     if !missing.is_empty() {
         eprintln!("xtask: on Debian: apt-get install {}", packages(&missing).join(" "));
+    }
+    if !can_make_namespaces() {
+        eprintln!("xtask: no namespaces can be made here, which takes root and a kernel that can");
+        eprintln!("xtask: tests across them (tests/locality) say that they are skipped");
     }
 }
 
@@ -58,6 +63,11 @@ const TOOLS: &[Tool] = &[
         package: "util-linux",
         without: "tests across network and mount namespaces say that they are skipped",
     },
+    Tool {
+        program: "mount",
+        package: "mount",
+        without: "tests across mount namespaces say that they are skipped",
+    },
 ];
 
 fn missing() -> Vec<&'static Tool> {
@@ -70,6 +80,12 @@ fn is_on_path(program: &str) -> bool {
         fs::metadata(folder.join(program))
             .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     })
+}
+
+fn can_make_namespaces() -> bool {
+    let args = ["--net", "--mount", "--pid", "--fork", "true"];
+    let tried = Command::new("unshare").args(args).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
 }
 
 fn packages(missing: &[&Tool]) -> Vec<&'static str> {
