@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use callsign_bench::{Client, Server, batches, lookups, registrations, transports};
+use callsign_bench::{Client, Server, batches, lookups, node_binary, registrations, transports};
 use portal::{Call, Replies, Service};
 use registrar::{
     Session,
@@ -110,14 +110,10 @@ fn serve(session: &mut Session, frames: &[u8], replies: &mut Replies) {
 
 /// Starts the real binary, if it was built: how soon it is ready, and what it weighs then.
 fn node() {
-    let binary =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/callsign");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(std::path::PathBuf::from);
-    let binary = target.map_or(binary, |it| it.join("release/callsign"));
-    if !binary.exists() {
+    let Some(binary) = node_binary() else {
         println!("node: build it first with `cargo build --release`");
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("/unix{}/registrar.sock", folder.path().display());
     let mut starts = Vec::new();

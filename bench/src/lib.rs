@@ -7,7 +7,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 
-use std::time::Duration;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use endpoints::{Endpoint, SocketId, Stamp, Stamped};
@@ -142,6 +146,13 @@ impl Client {
     }
 }
 
+/// Returns where the real binary is, if it was built.
+pub fn node_binary() -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"));
+    Some(target.join("release/callsign")).filter(|it| it.exists())
+}
+
 /// Encodes look-ups, each of another name.
 pub fn lookups(names: impl Iterator<Item = String>) -> BytesMut {
     calls(names.map(|name| (QUERY, encode_body(&Query { name: &name, all: false }))))
@@ -204,4 +215,28 @@ fn calls(bodies: impl Iterator<Item = (&'static str, Vec<u8>)>) -> BytesMut {
         Frame::Call { id, method, body: &body }.encode(&mut frames).unwrap();
     }
     frames
+}
+
+/// How long something took, of many times.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantiles {
+    /// Half of the times it took no longer.
+    pub p50: Duration,
+    /// Of a hundred times, 99 took no longer.
+    pub p99: Duration,
+}
+
+impl Quantiles {
+    /// Sorts the times.
+    pub fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let at = |part: f64| times[(part * (times.len() - 1) as f64) as usize];
+        Self { p50: at(0.5), p99: at(0.99) }
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 {:.1?}, p99 {:.1?}", self.p50, self.p99)
+    }
 }
