@@ -14,7 +14,7 @@ use std::{
 };
 
 use callsign::{
-    Assurance, CancellationToken, Client, Connection, DialOptions, Endpoint, FindError,
+    Assurance, BindError, CancellationToken, Client, Connection, DialOptions, Endpoint, FindError,
     GreetingOptions, Listener, NoneAnswered, Outcome, Reception, Registered, Registration,
     connect_nearest,
     registrar::{Node, NodeOptions},
@@ -145,7 +145,13 @@ struct Actor {
 
 impl Actor {
     async fn start(world: &World, endpoint: &Endpoint, name: &str, counts: &Counts) -> Self {
-        let listener = Listener::bind(endpoint).await.unwrap();
+        let listener = loop {
+            match Listener::bind(endpoint).await {
+                // A test beside this one has just forked, and has yet to let go of what it copied.
+                Err(BindError::InUse { .. }) => yield_now().await,
+                bound => break bound.unwrap(),
+            }
+        };
         let endpoint = listener.bound().clone();
         let registration = Registration::new(name).endpoints(listener.published()).proves();
         let registered = world.registrants.register(registration).await.unwrap();
