@@ -2,14 +2,15 @@
 
 use std::{
     env, fs,
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
+    os::fd::AsFd,
     process::{Child, Command, Stdio},
 };
 
 use callsign::{Client, DialOptions, connect_nearest};
 
 use crate::{
-    harness::{LIMIT, Node, Room, now},
+    harness::{LIMIT, Node, Peer, Room, now, register, registration},
     place::{Held, Place, can_make_namespaces},
     roles::{Registered, Role, TASK, Task, call},
     row::{actor, heard},
@@ -62,6 +63,51 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
         });
     }
     println!("{ROUNDS} rounds");
+}
+
+/// The connection lives on in a child's hands, and the number in another process; the one that
+/// connected is gone all the same.
+#[test]
+fn a_process_is_gone_though_a_child_has_its_connection_and_another_its_pid() {
+    let room = Room::new();
+    if !can_make_namespaces(&room) {
+        return;
+    }
+    let node = Node::start(&room);
+    let mut watch = node.run(&["watch", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+    let world = Held::processes(&room, &Place::default(), "true");
+    let role = Box::new(Role::Parent { registrar: node.endpoint().to_owned() });
+    let mut relay = world.place().start(&room, Role::Relay { pid: PID, role });
+
+    relay = relay.write("next\n");
+    let mut last = watch.json("the first", |it| it["change"] == "add");
+    for _ in 0..20 {
+        relay = relay.write("next\n");
+        let mut changes = [(); 2].map(|()| watch.json("a change", |it| it["change"].is_string()));
+        // The next may be there before it is known that the one before is gone.
+        changes.sort_by_key(|it| it["change"] == "add");
+        let [gone, next] = changes;
+        assert_eq!((&gone["change"], &gone["uuid"]), (&"remove".into(), &last["uuid"]));
+        assert_eq!((&gone["reason"], &next["change"]), (&"session-ended".into(), &"add".into()));
+        last = next;
+    }
+}
+
+/// Plays [`Role::Parent`].
+pub(crate) fn be_a_parent(registrar: &str) {
+    let mut peer = Peer::greet(registrar);
+    let child = Command::new("sleep")
+        .arg("infinity")
+        .stdin(peer.as_fd().try_clone_to_owned().unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (method, body) = register(&registration("parent", vec![]));
+    peer.call(method, &body).unwrap();
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    drop(child);
 }
 
 /// Plays [`Role::Relay`].

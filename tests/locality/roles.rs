@@ -45,6 +45,8 @@ pub(crate) enum Role {
     /// Lets one process after another play a role, each of the same number: the next at each line
     /// that it reads, when the last one is killed.
     Relay { pid: u32, role: Box<Self> },
+    /// Registers by hand, and gives its connection to a child that outlives it.
+    Parent { registrar: String },
     /// Keeps the registry.
     Registrar { listen: Vec<String> },
     /// Looks up actors, connects to each, and ends.
@@ -105,6 +107,7 @@ fn play() {
         Role::Registrant { registrar, actors, lease } => {
             runtime.block_on(register(&registrar, &actors, lease));
         }
+        Role::Parent { registrar } => relay::be_a_parent(&registrar),
         Role::Relay { pid, role } => relay::run(pid, &role),
         Role::Registrar { listen } => runtime.block_on(keep(&listen)),
         Role::Impostor { endpoints } => impostor::pose(&endpoints),
