@@ -147,7 +147,7 @@ pub enum Unreachable {
     Unseen(String),
     #[error("its address is one of this host's own, and its registrant is elsewhere")]
     AddressIsOurs,
-    #[error("its zone {} is a link of another host", Quoted(.0))]
+    #[error("its zone {} is a link of another host or network namespace", Quoted(.0))]
     OtherZone(String),
     #[error("it is a link-local address, and its zone is not given")]
     NoZone,

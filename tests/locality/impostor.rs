@@ -11,14 +11,11 @@ use std::{
     },
 };
 
-use endpoints::{Endpoint, UnixAddress};
+use endpoints::{Endpoint, Host, UnixAddress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    harness::tcp_address,
-    roles::{SECRET, say},
-};
+use crate::roles::{SECRET, say};
 
 /// What an impostor has heard at one endpoint.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -104,7 +101,14 @@ impl Ear {
                 let address = SocketAddr::from_abstract_name(name.as_bytes())?;
                 UnixListener::bind_addr(&address).map(Self::Unix)
             }
-            _ => TcpListener::bind(tcp_address(endpoint)).map(Self::Tcp),
+            Endpoint::Tcp(tcp) => {
+                let host = match &tcp.host {
+                    Host::Ip6Zone { zone, ip } => format!("{ip}%{zone}"),
+                    host => host.ip().expect("an actor publishes addresses").to_string(),
+                };
+                TcpListener::bind((host, tcp.port)).map(Self::Tcp)
+            }
+            other => panic!("nobody listens at {other} here"),
         }
     }
 

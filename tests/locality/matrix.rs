@@ -11,7 +11,7 @@ use crate::{
     harness::{Node, Room},
     place::{Held, Net, Place, can, can_make_namespaces},
     roles::{Found, Listening, Registered, Role},
-    row::{LEASE, ONE, Pair, Row, actor, heard, sockets},
+    row::{LEASE, ONE, Pair, Row, actor, heard, ipv6_actors, sockets},
 };
 
 #[test]
@@ -144,6 +144,27 @@ fn another_user_namespace_that_knows_no_user() {
     let here = pair.one.place();
     let other = here.then(&["unshare", "--user"]);
     both_ways("another user namespace, without a user map", &here, &other, &room);
+}
+
+/// Addresses of a link alone have the name of the link in them, which another namespace may have
+/// given to another link.
+#[test]
+fn ip_version_6() {
+    let Some((room, pair)) = pair() else { return };
+    if !can(&room, "have IP version 6", "test -e /proc/net/if_inet6") {
+        return;
+    }
+    let twin = Pair::new(&room);
+    pair.add_ipv6(&room);
+    twin.add_ipv6(&room);
+    let actor = pair.one.place();
+    for (title, caller) in [
+        ("IPv6: the same place", pair.one.place()),
+        ("IPv6: another network namespace, with a link between", pair.other.place()),
+        ("IPv6: another network namespace, with the same addresses", twin.one.place()),
+    ] {
+        Row::new(title, &actor, &caller).actors(ipv6_actors()).check(&room);
+    }
 }
 
 /// As containers are: all namespaces are others, and a folder is shared.

@@ -32,6 +32,47 @@ impl Pair {
         one.link(room, ["eth0", &format!("{ONE}/24")], &other, ["eth0", &format!("{OTHER}/24")]);
         Self { one, other }
     }
+
+    /// Gives both ends addresses of IP version 6 as well: one of the link alone, and another.
+    #[track_caller]
+    pub(crate) fn add_ipv6(&self, room: &Room) {
+        for (net, last) in [(&self.one, 1), (&self.other, 2)] {
+            // Those that the kernel makes up by itself would differ each time.
+            let script = format!(
+                "ip link set eth0 addrgenmode none; ip -6 address flush dev eth0
+                 ip address add fe80::77:{last}/64 dev eth0 nodad
+                 ip address add fd77::{last}/64 dev eth0 nodad"
+            );
+            net.place().run(room, &script);
+        }
+    }
+}
+
+/// Returns an actor of each kind, and a foreign program of each.
+fn actors(room: &Room) -> Vec<Actor> {
+    vec![
+        actor("path", room.unix("sockets/actor.sock")),
+        actor("abstract", room.abstract_unix("actor")),
+        actor("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
+        actor("address", format!("/ip4/{ONE}/tcp/0")),
+        actor("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
+        foreign("path", room.unix("sockets/foreign.sock")),
+        foreign("abstract", room.abstract_unix("foreign")),
+        foreign("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
+        foreign("address", format!("/ip4/{ONE}/tcp/0")),
+        foreign("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
+    ]
+}
+
+/// Returns actors that listen over IP version 6.
+pub(crate) fn ipv6_actors() -> Vec<Actor> {
+    vec![
+        actor("loopback", "/ip6/::1/tcp/0".to_owned()),
+        actor("address", "/ip6/fd77::1/tcp/0".to_owned()),
+        actor("link-local", "/ip6zone/eth0/ip6/fe80::77:1/tcp/0".to_owned()),
+        actor("wildcard", "/ip6/::/tcp/0".to_owned()),
+        foreign("link-local", "/ip6zone/eth0/ip6/fe80::77:1/tcp/0".to_owned()),
+    ]
 }
 
 /// Returns the folder of the actors' socket files.
@@ -46,6 +87,7 @@ pub(crate) struct Row {
     actor: Place,
     caller: Place,
     impostor: Place,
+    actors: Vec<Actor>,
     misleads: bool,
 }
 
@@ -53,7 +95,13 @@ impl Row {
     /// Takes the place of the actor, which has the address [`ONE`], and that of the caller.
     pub(crate) fn new(title: &str, actor: &Place, caller: &Place) -> Self {
         let (actor, caller, impostor) = (actor.clone(), caller.clone(), caller.clone());
-        Self { title: title.to_owned(), actor, caller, impostor, misleads: false }
+        let (title, actors) = (title.to_owned(), Vec::new());
+        Self { title, actor, caller, impostor, actors, misleads: false }
+    }
+
+    /// Takes these actors instead of one of each kind.
+    pub(crate) fn actors(self, actors: Vec<Actor>) -> Self {
+        Self { actors, ..self }
     }
 
     /// Puts the impostor elsewhere than in the caller's place.
@@ -76,20 +124,11 @@ impl Row {
         let mut watch = node.run(&["watch", "--json"]);
         watch.json("the end of the snapshot", |it| it["change"] == "synced");
 
-        let actors = [
-            actor("path", room.unix("sockets/actor.sock")),
-            actor("abstract", room.abstract_unix("actor")),
-            actor("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
-            actor("address", format!("/ip4/{ONE}/tcp/0")),
-            actor("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
-            foreign("path", room.unix("sockets/foreign.sock")),
-            foreign("abstract", room.abstract_unix("foreign")),
-            foreign("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
-            foreign("address", format!("/ip4/{ONE}/tcp/0")),
-            foreign("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
-        ];
+        let actors = match &self.actors[..] {
+            [] => actors(room),
+            actors => actors.to_vec(),
+        };
         let names: Vec<_> = actors.iter().map(|it| it.name.clone()).collect();
-        let actors = actors.to_vec();
         let role = Role::Registrant { registrar: registrar.clone(), actors, lease: LEASE };
         let mut registrant = self.actor.start(room, role);
         let registered: Registered = heard(&mut registrant);

@@ -1,6 +1,6 @@
 //! The matrix as people read it.
 
-use std::{env, fs, io::Write, path::PathBuf};
+use std::{env, fmt, fs, io::Write, path::PathBuf};
 
 use rustix::fs::FlockOperation;
 
@@ -10,7 +10,7 @@ use crate::harness::Room;
 #[derive(Debug)]
 pub(crate) struct Section {
     title: String,
-    text: String,
+    lines: Vec<[String; 5]>,
     /// What differs each time, and what stands for it.
     masks: Vec<(String, &'static str)>,
 }
@@ -19,27 +19,27 @@ impl Section {
     pub(crate) fn new(title: &str, room: &Room) -> Self {
         let folder = room.path().file_name().unwrap().to_str().unwrap().to_owned();
         let masks = vec![(room.path().display().to_string(), "/ROOM"), (folder, "ROOM")];
-        Self { title: title.to_owned(), text: format!("# {title}\n"), masks }
+        Self { title: title.to_owned(), lines: Vec::new(), masks }
     }
 
-    /// Adds a line.
+    /// Adds a line: an actor, its endpoint, and three things that are said of that.
     pub(crate) fn line(&mut self, columns: [&str; 5]) {
-        let [name, endpoint, locality, impostor, outcome] = columns;
-        let mut endpoint = endpoint.to_owned();
+        let mut columns = columns.map(str::to_owned);
+        let endpoint = &mut columns[1];
         for (text, mask) in &self.masks {
-            endpoint = endpoint.replace(text, mask);
+            *endpoint = endpoint.replace(text, mask);
         }
         if let Some((place, _)) = endpoint.split_once("/tcp/") {
-            endpoint = format!("{place}/tcp/PORT");
+            *endpoint = format!("{place}/tcp/PORT");
         }
-        self.text +=
-            &format!("{name:<16} {endpoint:<31} {locality:<12} {impostor:<11} {outcome}\n");
+        self.lines.push(columns);
     }
 
     /// Checks that it is as `matrix.txt` says.
     #[track_caller]
     pub(crate) fn matches_golden(&self) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/locality/matrix.txt");
+        let found = self.to_string();
         if env::var_os("UPDATE_GOLDEN").is_some_and(|it| it == "1") {
             return self.write(&path);
         }
@@ -48,10 +48,10 @@ impl Section {
         let expected = golden.split("\n# ").find(is_own).unwrap_or_default();
         let expected = format!("# {}\n", expected.trim_end());
         assert!(
-            expected == self.text,
-            "tests/locality/matrix.txt says otherwise.\n\nAs it says:\n{expected}\nAs it is:\n{}\n\
-             if it is meant to be so: UPDATE_GOLDEN=1 cargo test -p callsign --test locality",
-            self.text
+            expected == found,
+            "tests/locality/matrix.txt says otherwise.\n\nAs it says:\n{expected}\nAs it is:\n\
+             {found}\nif it is meant to be so: UPDATE_GOLDEN=1 cargo test -p callsign --test \
+             locality"
         );
     }
 
@@ -66,7 +66,8 @@ impl Section {
         if parts == [""] {
             parts = vec![HEAD.trim_end()];
         }
-        let own = self.text.strip_prefix("# ").unwrap().trim_end();
+        let own = self.to_string();
+        let own = own.strip_prefix("# ").unwrap().trim_end();
         match parts.iter().position(|it| it.lines().next() == Some(&self.title)) {
             Some(at) => parts[at] = own,
             None => parts.push(own),
@@ -74,6 +75,21 @@ impl Section {
         let text = parts.join("\n\n# ") + "\n";
         file.set_len(0).unwrap();
         file.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# {}", self.title)?;
+        let width = |column: usize| self.lines.iter().map(|it| it[column].len()).max().unwrap_or(0);
+        let widths = [0, 1, 2, 3].map(width);
+        for [columns @ .., outcome] in &self.lines {
+            for (column, width) in columns.iter().zip(widths) {
+                write!(f, "{column:<width$}  ")?;
+            }
+            writeln!(f, "{outcome}")?;
+        }
+        Ok(())
     }
 }
 
