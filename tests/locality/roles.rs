@@ -58,7 +58,7 @@ pub(crate) enum Role {
 pub(crate) struct Actor {
     pub(crate) name: String,
     /// What it binds.
-    pub(crate) endpoint: String,
+    pub(crate) endpoints: Vec<String>,
     /// Whether it speaks the protocol, and proves who it is.
     pub(crate) proves: bool,
 }
@@ -145,9 +145,13 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
     let mut serving = JoinSet::new();
     let mut kept = Vec::new();
     let mut said = Registered::new();
-    for Actor { name, endpoint, proves } in actors {
-        let listener = Listener::bind(&endpoint.parse().unwrap()).await.unwrap();
-        let mut registration = Registration::new(name).endpoints(listener.published());
+    for Actor { name, endpoints, proves } in actors {
+        let mut listeners = Vec::new();
+        for endpoint in endpoints {
+            listeners.push(Listener::bind(&endpoint.parse().unwrap()).await.unwrap());
+        }
+        let published = listeners.iter().flat_map(Listener::published);
+        let mut registration = Registration::new(name).endpoints(published);
         if let Some(ttl) = lease {
             registration = registration.lease(ttl);
         }
@@ -157,14 +161,15 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
         let registered = client.register(registration).await.unwrap();
         let endpoints = registered.endpoints().iter().map(|it| it.endpoint.to_string()).collect();
         said.insert(name.clone(), endpoints);
-        let instance = registered.instance().to_string();
-        match proves {
-            true => {
+        for listener in listeners {
+            let instance = registered.instance().to_string();
+            if *proves {
                 let identity = registered.identity().clone();
                 let reception = Reception::new(listener, identity, GreetingOptions::default());
                 serving.spawn(receive(reception, instance));
+            } else {
+                serving.spawn(serve(listener, instance));
             }
-            false => drop(serving.spawn(serve(listener, instance))),
         }
         kept.push(registered);
     }

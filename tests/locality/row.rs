@@ -48,7 +48,7 @@ impl Pair {
     }
 }
 
-/// Returns an actor of each kind, and a foreign program of each.
+/// Returns an actor of each kind and one of all kinds, and a foreign program of each.
 fn actors(room: &Room) -> Vec<Actor> {
     vec![
         actor("path", room.unix("sockets/actor.sock")),
@@ -56,6 +56,16 @@ fn actors(room: &Room) -> Vec<Actor> {
         actor("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
         actor("address", format!("/ip4/{ONE}/tcp/0")),
         actor("wildcard", "/ip4/0.0.0.0/tcp/0".to_owned()),
+        Actor {
+            name: "everywhere".to_owned(),
+            endpoints: vec![
+                format!("/ip4/{ONE}/tcp/0"),
+                "/ip4/127.0.0.1/tcp/0".to_owned(),
+                room.abstract_unix("everywhere"),
+                room.unix("sockets/everywhere.sock"),
+            ],
+            proves: true,
+        },
         foreign("path", room.unix("sockets/foreign.sock")),
         foreign("abstract", room.abstract_unix("foreign")),
         foreign("loopback", "/ip4/127.0.0.1/tcp/0".to_owned()),
@@ -212,12 +222,12 @@ impl Row {
 
 /// Returns an actor that proves who it is.
 pub(crate) fn actor(name: &str, endpoint: String) -> Actor {
-    Actor { name: name.to_owned(), endpoint, proves: true }
+    Actor { name: name.to_owned(), endpoints: vec![endpoint], proves: true }
 }
 
 /// Returns a program that knows nothing of callsign.
 fn foreign(kind: &str, endpoint: String) -> Actor {
-    Actor { name: format!("{FOREIGN}{kind}"), endpoint, proves: false }
+    Actor { name: format!("{FOREIGN}{kind}"), endpoints: vec![endpoint], proves: false }
 }
 
 fn is_foreign(name: &str) -> bool {
