@@ -125,8 +125,7 @@ opaque_id! {
 }
 
 opaque_id! {
-    /// One root folder of one mount namespace: a keyed hash of the mount's number, which a kernel
-    /// never gives out twice, and of the folder's. Below one root, a path leads everybody to the
-    /// same file.
+    /// One root folder of one mount namespace: a keyed hash of the mount's number and the folder's.
+    /// Below one root, a path leads everybody to the same file.
     RootId
 }

@@ -193,15 +193,19 @@ pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::from_ne_bytes(socket_option(socket, libc::SO_NETNS_COOKIE)?))
 }
 
-/// Returns the number of the mount that this process's root is on, which no other mount ever has,
-/// and that of the folder; `None` where the kernel has no such numbers, before Linux 6.8.
+/// Returns the number of the mount that this process's root is on, and that of the folder; `None`
+/// where the kernel has no such numbers, before Linux 5.8.
+///
+/// No other mount ever has the number. Before Linux 6.8 it is one that no other has at the same
+/// time, which tells the roots of living processes apart as well.
 pub(crate) fn root() -> io::Result<Option<(u64, u64)>> {
     // The name is newer than the crate that has the others.
     let unique_mount = StatxFlags::from_bits_retain(libc::STATX_MNT_ID_UNIQUE);
-    let wanted = unique_mount | StatxFlags::INO;
-    let status = rustix::fs::statx(CWD, "/", AtFlags::empty(), wanted)?;
-    let has_all = status.stx_mask & wanted.bits() == wanted.bits();
-    Ok(has_all.then_some((status.stx_mnt_id, status.stx_ino)))
+    let any_mount = unique_mount | StatxFlags::MNT_ID;
+    let status = rustix::fs::statx(CWD, "/", AtFlags::empty(), any_mount | StatxFlags::INO)?;
+    let found = StatxFlags::from_bits_retain(status.stx_mask);
+    let has_both = found.intersects(any_mount) && found.contains(StatxFlags::INO);
+    Ok(has_both.then_some((status.stx_mnt_id, status.stx_ino)))
 }
 
 /// Returns when a process was started, in clock ticks since boot, or `None` if there is no such
