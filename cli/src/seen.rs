@@ -6,7 +6,7 @@ use endpoints::{Candidate, Endpoint, Here, Locality, Look, Stamp, Unreachable, r
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
-use wire::{Kept, Record, State};
+use wire::{Kept, Record, State, Suspicion};
 
 /// A record as seen from here.
 #[derive(Debug)]
@@ -71,8 +71,7 @@ impl<'a> Seen<'a> {
             uuid: uuid.to_string(),
             epoch: *epoch,
             state: *state,
-            suspicion: suspicion
-                .map(|it| SuspicionJson { reports: it.reports, since_ms: it.since_ms }),
+            suspicion: suspicion.map(SuspicionJson::of),
             kept: KeptJson::of(*kept),
             proves: *proves,
             user: *user,
@@ -145,9 +144,17 @@ pub(crate) struct RecordJson<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct SuspicionJson {
+pub(crate) struct SuspicionJson {
     reports: u32,
+    silent: bool,
     since_ms: u64,
+}
+
+impl SuspicionJson {
+    pub(crate) fn of(suspicion: Suspicion) -> Self {
+        let Suspicion { reports, since_ms, silent } = suspicion;
+        Self { reports, silent, since_ms }
+    }
 }
 
 /// What keeps a record, as one word.

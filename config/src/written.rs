@@ -40,7 +40,8 @@ pub(crate) struct WrittenRegistrar {
     /// How often a peer is asked for a sign of life, from 10ms to 1h.
     #[schemars(with = "Duration", extend("default" = "1s"))]
     pub(crate) heartbeat: Option<Text>,
-    /// How many signs of life in a row may be missed before the peer is taken for gone.
+    /// How many signs of life in a row may be missed before a peer is taken for gone over TCP, and
+    /// for hung over a Unix socket.
     #[schemars(with = "HeartbeatMisses")]
     pub(crate) heartbeat_misses: Option<Number>,
     /// How many sessions may be open at once.

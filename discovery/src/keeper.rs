@@ -66,6 +66,7 @@ impl Keeper {
             hello: Hello { agent: options.agent.clone(), ..Hello::default() },
             handshake_timeout: options.handshake_timeout,
             heartbeat: options.heartbeat.filter(|_| is_tcp),
+            ..Options::default()
         };
         let Connected { portal, driver } = portal::connect(stream, conversation, NoService).await?;
         let peer = portal.peer();

@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 use wire::{Frame, FrameReader, WireError};
 
 use crate::{
-    Call, Closed, Replies, Service,
+    Call, Closed, OnSilence, Replies, Service,
     heartbeat::{Pulse, Silence},
     shared::{Event, Shared},
 };
@@ -34,6 +34,7 @@ pub struct Driver<IO, S> {
     pub(crate) writing: BytesMut,
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: Option<Pulse>,
+    pub(crate) on_silence: OnSilence,
     pub(crate) is_closing: bool,
 }
 
@@ -84,10 +85,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
         }
     }
 
-    /// Asks a silent peer for a sign of life, and gives up one that gives none.
+    /// Asks a silent peer for a sign of life, and gives up one that gives none, or tells of it.
     fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
         match self.pulse.as_mut().map(|it| it.poll(cx)) {
-            Some(Poll::Ready(Silence::TooLong(silence))) => Err(Closed::Silent(silence)),
+            Some(Poll::Ready(Silence::TooLong(silence))) => match self.on_silence {
+                OnSilence::GiveUp => Err(Closed::Silent(silence)),
+                OnSilence::Tell => {
+                    self.service.fell_silent(silence);
+                    Ok(())
+                }
+            },
             Some(Poll::Ready(Silence::Ping)) => {
                 push(&mut self.replies, &Frame::Ping { nonce: 0 });
                 // The timer runs again, and is to be polled once more to wake this task.
@@ -143,8 +150,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
             Poll::Ready(Err(error)) => return Err(error.into()),
             Poll::Pending => return Ok(Poll::Pending),
         }
-        if let Some(pulse) = &mut self.pulse {
-            pulse.hear(Instant::now());
+        if let Some(pulse) = &mut self.pulse
+            && pulse.hear(Instant::now())
+        {
+            self.service.heard_again();
         }
         Ok(Poll::Ready(()))
     }

@@ -17,7 +17,8 @@ use wire::{
 };
 
 use crate::{
-    Driver, HandshakeError, Heartbeat, Portal, Replies, Service, heartbeat::Pulse, shared::Shared,
+    Driver, HandshakeError, Heartbeat, OnSilence, Portal, Replies, Service, heartbeat::Pulse,
+    shared::Shared,
 };
 
 /// How long a handshake may take, unless something else is asked for: ample for a round trip
@@ -33,11 +34,18 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// How signs of life are asked for; `None` where the kernel tells of a death.
     pub heartbeat: Option<Heartbeat>,
+    /// What becomes of a peer that gives none.
+    pub on_silence: OnSilence,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { hello: Hello::default(), handshake_timeout: HANDSHAKE_TIMEOUT, heartbeat: None }
+        Self {
+            hello: Hello::default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            heartbeat: None,
+            on_silence: OnSilence::default(),
+        }
     }
 }
 
@@ -196,6 +204,7 @@ impl<IO> Greeted<IO> {
             writing: BytesMut::new(),
             shared: shared.clone(),
             pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
+            on_silence: options.on_silence,
             is_closing: false,
         };
         Connected { portal: Portal::new(shared), driver }

@@ -1,6 +1,7 @@
 //! Signs of life, where the kernel does not tell of a death.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -25,12 +26,23 @@ impl Default for Heartbeat {
     }
 }
 
+/// What becomes of a peer that has been silent for all of its heartbeat.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnSilence {
+    /// The connection is given up: silence is the only sign that its other end is gone.
+    #[default]
+    GiveUp,
+    /// The [`Service`](crate::Service) is told, and told again when the peer is heard. It is for
+    /// connections whose kernel tells of a death: one that is silent there is stopped, or busy.
+    Tell,
+}
+
 /// What is to be done about a silent peer.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Silence {
     /// Ask for a sign of life.
     Ping,
-    /// Give up.
+    /// It has been silent for too long.
     TooLong(Duration),
 }
 
@@ -40,25 +52,38 @@ pub(crate) struct Pulse {
     heartbeat: Heartbeat,
     heard: Instant,
     sleep: Pin<Box<Sleep>>,
+    /// Whether it has been said that the peer is silent. It is not asked again then: one ping
+    /// waits for it already, and more would only fill the buffers on the way.
+    is_silent: bool,
 }
 
 impl Pulse {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         let sleep = Box::pin(sleep_until(now + heartbeat.interval));
-        Self { heartbeat, heard: now, sleep }
+        Self { heartbeat, heard: now, sleep, is_silent: false }
     }
 
-    pub(crate) fn hear(&mut self, now: Instant) {
+    /// Takes note of a sign of life. Tells whether the peer was silent for too long before.
+    pub(crate) fn hear(&mut self, now: Instant) -> bool {
         self.heard = now;
+        let was_silent = mem::take(&mut self.is_silent);
+        if was_silent {
+            self.sleep.as_mut().reset(now + self.heartbeat.interval);
+        }
+        was_silent
     }
 
     /// Returns ready each time something is to be done about the silence.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
+        if self.is_silent {
+            return Poll::Pending;
+        }
         loop {
             ready!(self.sleep.as_mut().poll(cx));
             let woken = self.sleep.deadline();
             let silence = woken.saturating_duration_since(self.heard);
             if silence >= self.heartbeat.interval * self.heartbeat.misses {
+                self.is_silent = true;
                 return Poll::Ready(Silence::TooLong(silence));
             }
             if silence < self.heartbeat.interval {
@@ -75,6 +100,8 @@ impl Pulse {
 mod tests {
     use std::future::poll_fn;
 
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -89,5 +116,12 @@ mod tests {
             assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, expected);
         }
         assert_eq!(start.elapsed().as_millis() / 10, 350);
+
+        // It is not asked again until it is heard.
+        assert!(timeout(Duration::from_secs(60), poll_fn(|cx| pulse.poll(cx))).await.is_err());
+        assert!(pulse.hear(Instant::now()));
+        assert!(!pulse.hear(Instant::now()));
+        assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
+        assert_eq!(start.elapsed().as_millis() / 10, 350 + 6000 + 100);
     }
 }

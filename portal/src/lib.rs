@@ -65,7 +65,7 @@ mod shared;
 pub use driver::Driver;
 pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
 pub use handshake::{Connected, Greeted, HANDSHAKE_TIMEOUT, Options, accept, connect, greet};
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Heartbeat, OnSilence};
 pub use identity::{Identity, greet_actor};
 pub use portal::{Items, Portal};
 pub use reception::Reception;

@@ -1,6 +1,6 @@
 //! What the other side may call.
 
-use std::task::Context;
+use std::{task::Context, time::Duration};
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,15 @@ pub trait Service {
     fn cancel(&mut self, id: CallId, replies: &mut Replies) {
         _ = (id, replies);
     }
+
+    /// Takes note that the peer has given no sign of life for so long. It is said only where the
+    /// connection outlives that: see [`OnSilence::Tell`](crate::OnSilence::Tell).
+    fn fell_silent(&mut self, silence: Duration) {
+        _ = silence;
+    }
+
+    /// Takes note that a peer that had fallen silent is heard again.
+    fn heard_again(&mut self) {}
 
     /// Writes what has become ready, and keeps the waker for what will.
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {

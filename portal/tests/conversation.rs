@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, task::Context, time::Duration};
 
 use bytes::BytesMut;
 use callsign_portal::{
-    Call, CallError, Closed, Connected, HandshakeError, Heartbeat, NoService, Options, Portal,
-    Replies, Service, accept, connect,
+    Call, CallError, Closed, Connected, HandshakeError, Heartbeat, NoService, OnSilence, Options,
+    Portal, Replies, Service, accept, connect,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -211,6 +211,53 @@ async fn a_peer_that_falls_silent_is_given_up() {
     let Connected { driver: stopped, .. } = accepted;
     assert!(matches!(dialed.driver.await, Closed::Silent(it) if it == Duration::from_secs(3)));
     drop(stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_told_of_where_that_is_asked_for() {
+    let (near, far) = duplex(4096);
+    let options = Options {
+        heartbeat: Some(Heartbeat::default()),
+        on_silence: OnSilence::Tell,
+        ..Options::default()
+    };
+    let (told, mut hears) = mpsc::channel(8);
+    let (watching, accepted) = tokio::try_join!(
+        connect(near, options, Witness(told)),
+        accept(far, Options::default(), NoService),
+    )
+    .unwrap();
+    let mut drivers = JoinSet::new();
+    drivers.spawn(watching.driver);
+    let mut stopped = accepted.driver;
+    for _ in 0..2 {
+        // The other end is not polled for an hour, as if its process were stopped.
+        assert_eq!(hears.recv().await.unwrap(), "silent");
+        assert!(timeout(Duration::from_secs(3600), hears.recv()).await.is_err());
+        // Then it goes on, and finds what was asked of it.
+        let goes_on = timeout(Duration::from_secs(10), &mut stopped);
+        assert!(goes_on.await.is_err());
+        assert_eq!(hears.recv().await.unwrap(), "heard");
+    }
+    drop(stopped);
+    assert!(matches!(drivers.join_next().await, Some(Ok(Closed::ByPeer))));
+}
+
+/// Tells of silence.
+struct Witness(mpsc::Sender<&'static str>);
+
+impl Service for Witness {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        NoService.call(call, replies);
+    }
+
+    fn fell_silent(&mut self, _: Duration) {
+        self.0.try_send("silent").unwrap();
+    }
+
+    fn heard_again(&mut self) {
+        self.0.try_send("heard").unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable};
-use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, Options, WithCauses, accept};
+use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, OnSilence, Options, WithCauses, accept};
 use thiserror::Error;
 use tokio::{
     io::AsyncWriteExt,
@@ -30,7 +30,8 @@ pub struct NodeOptions {
     pub agent: String,
     /// How long a peer may take to say who it is.
     pub handshake_timeout: Duration,
-    /// How signs of life are asked for over TCP.
+    /// How signs of life are asked for. Over TCP, a peer that gives none is cut; over a Unix
+    /// socket, what it keeps is marked as suspect until it is heard again.
     pub heartbeat: Heartbeat,
     /// How many connections there may be at once.
     pub sessions_max: usize,
@@ -199,9 +200,11 @@ async fn serve_listener(listener: Listener, context: Context) {
 async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     let peer = *stream.peer();
     let Context { clerk, options, stop, .. } = context;
-    let (owner, heartbeat) = match peer {
-        Peer::Unix { uid, .. } => (Owner::User(uid), None),
-        Peer::Tcp(address) => (Owner::Host(address.ip().to_canonical()), Some(options.heartbeat)),
+    let (owner, on_silence) = match peer {
+        // The kernel tells of a death: a peer that is merely silent may be stopped for a while.
+        Peer::Unix { uid, .. } => (Owner::User(uid), Some(OnSilence::Tell)),
+        Peer::Tcp(address) => (Owner::Host(address.ip().to_canonical()), Some(OnSilence::GiveUp)),
+        // It is this process itself.
         Peer::Memory => (Owner::Registrar, None),
     };
     let hello = Hello {
@@ -209,7 +212,12 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
         registrar: Some(clerk.registrar()),
         ..Hello::default()
     };
-    let portal_options = Options { hello, handshake_timeout: options.handshake_timeout, heartbeat };
+    let portal_options = Options {
+        hello,
+        handshake_timeout: options.handshake_timeout,
+        heartbeat: on_silence.map(|_| options.heartbeat),
+        on_silence: on_silence.unwrap_or_default(),
+    };
     let session = Session::open(clerk, owner);
     let process = stream.peer_process().ok();
     let connected = tokio::select! {

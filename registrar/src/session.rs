@@ -1,11 +1,11 @@
 //! One connection to the registrar.
 
-use std::{sync::Arc, task::Context};
+use std::{sync::Arc, task::Context, time::Duration};
 
 use bytes::BytesMut;
 use portal::{Call, Replies, Service};
 use serde::{Deserialize, Serialize};
-use tracing::debug;
+use tracing::{debug, info};
 use wire::{
     CallId, RemoteError,
     registrar::{
@@ -170,6 +170,16 @@ impl Service for Session {
 
     fn cancel(&mut self, id: CallId, _: &mut Replies) {
         self.clerk.with(|registry| registry.cancel(self.id, id));
+    }
+
+    fn fell_silent(&mut self, silence: Duration) {
+        info!(target: "callsign", session = self.id, ?silence, "a session gives no sign of life");
+        self.clerk.note(Event::SessionSilent(self.id));
+    }
+
+    fn heard_again(&mut self) {
+        info!(target: "callsign", session = self.id, "a session is heard again");
+        self.clerk.note(Event::SessionHeard(self.id));
     }
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {

@@ -352,6 +352,61 @@ fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
 }
 
 #[test]
+fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
+    let mut registry = registry();
+    let (session, other) = (registry.open_session(), registry.open_session());
+    for uuid in [1, 2, 3] {
+        drop(register(&mut registry, "feed", uuid, session));
+    }
+    drop(register(&mut registry, "feed", 4, other));
+    let leased = Register { lease_ms: Some(1000), ..registration("feed", 5) };
+    drop(registry.register(leased, USER, session, NOW).unwrap());
+    registry.watch(other, 0, NamePattern::new("*").unwrap(), None).unwrap();
+    registry.credit(other, 0, 100);
+    drop(read(&mut registry, other));
+    let suspicion = |registry: &Registry, uuid: u128| {
+        let suspicion = registry.record(Uuid::from_u128(uuid)).unwrap().suspicion;
+        suspicion.map(|it| (it.reports, it.since_ms - NOW, it.silent))
+    };
+
+    // One of them was reported before.
+    let record = registry.record(Uuid::from_u128(2)).unwrap();
+    let claimant =
+        registry.claimant(record.uuid, record.epoch, &record.endpoints[0].endpoint).unwrap();
+    drop(registry.apply(Event::Suspect(claimant.clone()), NOW + 1).unwrap());
+    drop(read(&mut registry, other));
+
+    let revisions = |registry: &mut Registry| -> Vec<_> {
+        let changes = read(registry, other);
+        let revision = |it: &Change| match it {
+            Change::Update { record, revision } => (record.uuid.as_u128(), *revision),
+            other => panic!("{other:?}"),
+        };
+        changes.iter().map(revision).collect()
+    };
+    drop(registry.apply(Event::SessionSilent(session), NOW + 2).unwrap());
+    let revision = registry.revision();
+    assert_eq!(revisions(&mut registry), [(1, revision), (2, revision), (3, revision)]);
+    assert_eq!(suspicion(&registry, 1), Some((0, 2, true)));
+    assert_eq!(suspicion(&registry, 2), Some((1, 1, true)));
+    assert_eq!([4, 5].map(|it| suspicion(&registry, it)), [None, None], "others keep these");
+
+    // To be told twice changes nothing.
+    drop(registry.apply(Event::SessionSilent(session), NOW + 3).unwrap());
+    assert_eq!(registry.revision(), revision);
+
+    // The kernel takes connections for a stopped process: what answers may be silent all the same.
+    drop(registry.apply(Event::FoundAlive(claimant), NOW + 4).unwrap());
+    assert_eq!(suspicion(&registry, 2), Some((0, 1, true)));
+    drop(read(&mut registry, other));
+
+    drop(registry.apply(Event::SessionHeard(session), NOW + 5).unwrap());
+    let revision = registry.revision();
+    assert_eq!(revisions(&mut registry), [(1, revision), (2, revision), (3, revision)]);
+    assert_eq!([1, 2, 3].map(|it| suspicion(&registry, it)), [None; 3]);
+}
+
+#[test]
 fn a_lease_goes_with_its_last_endpoint_that_is_found_silent() {
     let mut registry = registry();
     let session = registry.open_session();

@@ -14,6 +14,7 @@ mod memory;
 mod programs;
 mod restart;
 mod several;
+mod silence;
 mod table;
 mod transports;
 mod waiting;

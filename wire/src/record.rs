@@ -36,7 +36,7 @@ pub struct Record {
     pub kept: Kept,
     /// When it was registered by the registrar's clock, in milliseconds since 1970.
     pub since_ms: u64,
-    /// What others report against it, while the registrar could not settle it.
+    /// What speaks against it, while the registrar could not settle it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Suspicion>,
     /// Whether it answers the protocol's handshake and proves there who it is. A program that
@@ -106,13 +106,17 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What others report against an instance, while the registrar could not settle it.
+/// What speaks against an instance, while the registrar could not settle it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Suspicion {
-    /// How many reports there were.
+    /// How often others reported that it does not answer.
     pub reports: u32,
-    /// When the first came by the registrar's clock, in milliseconds since 1970.
+    /// Since when something speaks against it by the registrar's clock, in milliseconds since
+    /// 1970.
     pub since_ms: u64,
+    /// Whether the process whose session keeps it gives no sign of life.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
 }
 
 /// Why an instance is no longer in the registry.

@@ -105,6 +105,7 @@ fn recorded_calls_and_answers_are_read() {
         "located",
         &Located { answer, registrar: uuid(9), nonce: uuid(5), proofs: vec![Some(proof()), None] },
     );
+    check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
     let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
@@ -278,7 +279,11 @@ fn record(kept: Kept) -> Record {
         state: State::Ready,
         kept,
         since_ms: NOW_MS,
-        suspicion: (kept == Kept::Declared).then_some(Suspicion { reports: 2, since_ms: NOW_MS }),
+        suspicion: (kept == Kept::Declared).then_some(Suspicion {
+            reports: 2,
+            since_ms: NOW_MS,
+            silent: false,
+        }),
         proves: false,
         user: None,
     }

@@ -153,7 +153,7 @@ mod tests {
         let feed = record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)]);
         let mut clock = record("clock", 4, &[("/unix/gone", 1)]);
         clock.kept = Kept::Lease { ttl_ms: 30_000 };
-        clock.suspicion = Some(Suspicion { reports: 2, since_ms: 0 });
+        clock.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
         let mut job = record("job", 5, &[]);
         job.state = State::Starting;
         let records = [feed, clock, job];

@@ -72,7 +72,7 @@ impl Target {
         let conversation = Options {
             hello: Hello { agent: options.agent, ..Hello::default() },
             handshake_timeout: deadline.saturating_duration_since(Instant::now()),
-            heartbeat: None,
+            ..Options::default()
         };
         let wanted =
             Wanted { instance: self.instance, challenge: self.ticket.map(|it| it.challenge) };

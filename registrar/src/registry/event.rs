@@ -74,6 +74,10 @@ impl fmt::Display for Owner {
 pub enum Event {
     /// A connection ended: what it kept is gone.
     SessionEnded(SessionId),
+    /// The process at the other end of a connection gives no sign of life.
+    SessionSilent(SessionId),
+    /// The process at the other end of a connection is heard again.
+    SessionHeard(SessionId),
     /// Someone takes an instance out.
     Unregister {
         /// Which.

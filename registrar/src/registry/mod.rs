@@ -12,6 +12,7 @@ mod event;
 mod index;
 mod keys;
 mod log;
+mod suspicion;
 mod waiters;
 mod watchers;
 
@@ -26,7 +27,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
-    CallId, Gone, Kept, Proof, Record, State, Suspicion, encode_answer, encode_page,
+    CallId, Gone, Kept, Proof, Record, State, encode_answer, encode_page,
     registrar::{List, RECORDS_MAX, Register, Registered, Seen, Update},
 };
 
@@ -200,6 +201,12 @@ impl Registry {
                 keys.sort_by_key(|key| self.entries[*key].epoch);
                 self.remove_all(&keys, Gone::SessionEnded, &mut outcome);
             }
+            Event::SessionSilent(session) => {
+                self.suspect_session(session, suspicion::silent, now_ms, &mut outcome);
+            }
+            Event::SessionHeard(session) => {
+                self.suspect_session(session, suspicion::heard, now_ms, &mut outcome);
+            }
             Event::Unregister { uuid, by } => {
                 let key = self.owned(uuid, by)?;
                 self.remove_all(&[key], Gone::Unregistered, &mut outcome);
@@ -213,20 +220,9 @@ impl Registry {
                 self.update(key, update, now_ms, &mut outcome)?;
             }
             Event::FoundDead(claimant) => self.found_dead(&claimant, now_ms, &mut outcome),
-            Event::FoundSilent(claimant) => match self.record(claimant.uuid) {
-                Some(record) if record.kept == Kept::Session => {
-                    self.suspect(&claimant, now_ms, &mut outcome);
-                }
-                _ => self.found_dead(&claimant, now_ms, &mut outcome),
-            },
+            Event::FoundSilent(claimant) => self.found_silent(&claimant, now_ms, &mut outcome),
             Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
-            Event::FoundAlive(claimant) => {
-                if let Some((key, mut record)) = self.claiming(&claimant)
-                    && record.suspicion.take().is_some()
-                {
-                    self.store(key, &record, now_ms, &mut outcome);
-                }
-            }
+            Event::FoundAlive(claimant) => self.found_alive(&claimant, now_ms, &mut outcome),
             Event::Tick => {
                 let mut expired = Vec::new();
                 while let Some((deadline_ms, key)) = self.leases.first().copied()
@@ -466,28 +462,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes a dead endpoint from an instance; one that no session keeps goes with its last.
-    fn found_dead(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
-        let Some((key, mut record)) = self.claiming(claimant) else { return };
-        if record.kept == Kept::Declared {
-            return self.suspect(claimant, now_ms, outcome);
-        }
-        if record.endpoints.len() == 1 && record.kept != Kept::Session {
-            return self.remove_all(&[key], Gone::FoundDead, outcome);
-        }
-        record.endpoints.retain(|it| *it != claimant.stamped);
-        self.claims.remove(&claimant.stamped, claimant.epoch);
-        self.store(key, &record, now_ms, outcome);
-    }
-
-    fn suspect(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
-        let Some((key, mut record)) = self.claiming(claimant) else { return };
-        let before = record.suspicion.unwrap_or(Suspicion { reports: 0, since_ms: now_ms });
-        let reports = before.reports.saturating_add(1);
-        record.suspicion = Some(Suspicion { reports, ..before });
-        self.store(key, &record, now_ms, outcome);
-    }
-
     /// Makes a change to a record, and makes it known.
     fn store(&mut self, key: Key, record: &Record, now_ms: u64, outcome: &mut Outcome) {
         self.revision += 1;
@@ -519,14 +493,6 @@ impl Registry {
             return Err(RegistryError::NotOwner { owner, by });
         }
         Ok(key)
-    }
-
-    /// Returns the entry of a claim, if that registration still makes it.
-    fn claiming(&self, claimant: &Claimant) -> Option<(Key, Record)> {
-        let key = *self.by_uuid.get(&claimant.uuid)?;
-        let record = self.entries[key].record();
-        let claims = record.epoch == claimant.epoch && record.endpoints.contains(&claimant.stamped);
-        claims.then_some((key, record))
     }
 
     fn check_room(&self, session: SessionId, kept: Kept) -> Result<(), RegistryError> {

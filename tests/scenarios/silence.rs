@@ -1,0 +1,70 @@
+//! Processes that live and do nothing: stopped, as by a debugger.
+
+use rustix::process::Signal;
+
+use crate::harness::{Node, Room};
+
+#[test]
+fn a_stopped_process_is_suspect_until_it_goes_on() {
+    let room = Room::new();
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--heartbeat", "50ms"]);
+    let mut watch = node.run(&["watch", "clock", "--json"]);
+    let mut registrant = node.run(&["register", "clock", &room.abstract_unix("clock")]);
+    registrant.line_with("registered");
+    let added = watch.json("an instance", |it| it["change"] == "add");
+    assert!(added["suspicion"].is_null(), "{added}");
+
+    for _ in 0..2 {
+        registrant.signal(Signal::STOP);
+        let update = watch.json("a change", |it| it["change"] == "update");
+        let suspicion = &update["suspicion"];
+        assert_eq!((&suspicion["silent"], &suspicion["reports"]), (&true.into(), &0.into()));
+        assert_eq!(update["uuid"], added["uuid"]);
+        // It is where it was.
+        node.callsign(&["ls"]).succeeds().prints(&["ready, suspect"]);
+        node.callsign(&["find", "clock"]).succeeds();
+
+        registrant.signal(Signal::CONT);
+        let update = watch.json("a change", |it| it["change"] == "update");
+        assert!(update["suspicion"].is_null(), "{update}");
+        assert_eq!((&update["uuid"], &update["epoch"]), (&added["uuid"], &added["epoch"]));
+    }
+
+    // Stopped or not, a process that dies is gone at once.
+    registrant.signal(Signal::STOP);
+    watch.json("word that it is silent", |it| it["suspicion"]["silent"] == true);
+    registrant.kill();
+    let removed = watch.json("a change", |_| true);
+    assert_eq!(
+        (&removed["change"], &removed["reason"]),
+        (&"remove".into(), &"session-ended".into())
+    );
+}
+
+#[test]
+fn over_tcp_a_stopped_process_is_gone_and_comes_back() {
+    let room = Room::new();
+    let node = Node::start_with(
+        &room,
+        &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"],
+        &["--heartbeat", "100ms"],
+    );
+    let mut watch = node.run(&["watch", "clock", "--json"]);
+    let tcp = node.endpoints()[1].clone();
+    let mut registrant =
+        room.run(&["--registrar", &tcp, "register", "clock", &room.abstract_unix("clock")]);
+    registrant.line_with("registered");
+    let added = watch.json("an instance", |it| it["change"] == "add");
+
+    registrant.signal(Signal::STOP);
+    let removed = watch.json("a change", |_| true);
+    assert_eq!(
+        (&removed["change"], &removed["reason"]),
+        (&"remove".into(), &"session-ended".into())
+    );
+
+    registrant.signal(Signal::CONT);
+    let back = watch.json("the instance", |it| it["change"] == "add");
+    assert_eq!(back["uuid"], added["uuid"]);
+    registrant.stop().succeeds();
+}
