@@ -20,8 +20,9 @@ use std::{
 
 use endpoints::SocketId;
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags},
-    process::{Resource, Rlimit, Signal},
+    process::{Pid, PidfdFlags, Resource, Rlimit, Signal},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -87,11 +88,17 @@ pub struct PeerProcess(AsyncFd<OwnedFd>);
 
 impl PeerProcess {
     /// Takes the process that made the other end: the one that connected, or the one that
-    /// listened.
-    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        let raw = RawFd::from_ne_bytes(socket_option(socket, libc::SO_PEERPIDFD)?);
-        // SAFETY: the option made this descriptor for the caller, and nobody else knows it.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
+    /// listened. `pid` is its number as the kernel noted it then.
+    pub(crate) fn of(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<Self> {
+        let descriptor = match socket_option(socket, libc::SO_PEERPIDFD).map(RawFd::from_ne_bytes) {
+            // SAFETY: the option made this descriptor for the caller, and nobody else knows it.
+            Ok(raw) => unsafe { OwnedFd::from_raw_fd(raw) },
+            // The kernel is older than that option.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                hold_by_number(socket, pid)?
+            }
+            Err(error) => return Err(error),
+        };
         // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
         Ok(Self(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?))
     }
@@ -109,6 +116,32 @@ impl PeerProcess {
         // A process that has ended stays so: the readiness is not to be cleared.
         self.0.readable().await.map(drop)
     }
+}
+
+/// Takes the process at the other end of a Unix socket by its number.
+///
+/// The number may have gone to another process since the kernel noted it. So it has to be the same
+/// process before and after it is taken hold of, and the connection still open: what made that has
+/// not closed it. One case is left, and does little harm: a process that gave its connection to
+/// another, died, and whose number was given anew, all before this looks.
+fn hold_by_number(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<OwnedFd> {
+    // It has none that could be seen from here, if it is outside of this PID namespace.
+    let pid = pid.ok_or(io::ErrorKind::Unsupported)?;
+    let number = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    let started = process_started(pid);
+    let descriptor = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
+    if started.is_none() || process_started(pid) != started || is_hung_up(socket)? {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(descriptor)
+}
+
+/// Tells whether the other end of a connection is closed altogether.
+fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    // A hang-up is told whether it is asked for or not.
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
+    Ok(polled[0].revents().contains(PollFlags::HUP))
 }
 
 /// A file held by what it is, not by its name: whatever is done to the name later, this is still
@@ -247,9 +280,68 @@ fn socket_option<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::{
+        env,
+        os::unix::net::{UnixListener, UnixStream},
+        process::Stdio,
+    };
 
     use super::*;
+
+    #[test]
+    fn where_the_kernel_hands_out_no_descriptor_a_peer_is_held_by_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        // The child is this very program, run again as its one test below.
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "linux::tests::child_that_dials"])
+            .env("CALLSIGN_TEST_DIAL", &path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let peer = rustix::net::sockopt::socket_peercred(&stream).unwrap();
+        let pid = peer.pid.as_raw_nonzero().get();
+        assert_eq!(pid, child.id() as i32);
+
+        let process = hold_by_number(stream.as_fd(), Some(pid)).unwrap();
+        assert!(!has_ended(&process, 0), "it lives");
+        child.kill().unwrap();
+        assert!(has_ended(&process, 20));
+        // It is dead, and keeps its number until it is waited for.
+        let error = hold_by_number(stream.as_fd(), Some(pid)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn child_that_dials() {
+        let Some(path) = env::var_os("CALLSIGN_TEST_DIAL") else { return };
+        let _stream = UnixStream::connect(path).unwrap();
+        // It ends with the parent, which holds the other end.
+        io::stdin().read_line(&mut String::new()).unwrap();
+    }
+
+    #[test]
+    fn a_number_is_not_believed_once_the_connection_is_closed() {
+        let own = std::process::id() as i32;
+        let (near, far) = UnixStream::pair().unwrap();
+        assert!(!has_ended(&hold_by_number(near.as_fd(), Some(own)).unwrap(), 0));
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(hold_by_number(near.as_fd(), Some(own)).is_ok(), "it listens still");
+        drop(far);
+        let error = |pid| hold_by_number(near.as_fd(), pid).unwrap_err().kind();
+        assert_eq!(error(Some(own)), io::ErrorKind::NotFound);
+        assert_eq!(error(None), io::ErrorKind::Unsupported);
+    }
+
+    fn has_ended(process: &OwnedFd, limit_seconds: i64) -> bool {
+        let limit = Timespec { tv_sec: limit_seconds, tv_nsec: 0 };
+        let mut polled = [PollFd::new(process, PollFlags::IN)];
+        rustix::event::poll(&mut polled, Some(&limit)).unwrap() == 1
+    }
 
     #[test]
     fn a_handle_leads_to_its_own_file_after_the_name_has_gone_to_another() {

@@ -48,7 +48,8 @@ impl Stream {
     }
 
     /// Takes hold of the process at the other end, to see it end. There is none to be had but
-    /// over a Unix socket, from Linux 6.5 on.
+    /// over a Unix socket. From Linux 6.5 on the kernel hands it out with the socket; on an earlier
+    /// one it is looked for by its number, which a process in another PID namespace has not.
     ///
     /// A connection may outlive the process that made it, where another process inherited it.
     ///
@@ -56,9 +57,9 @@ impl Stream {
     ///
     /// [`io::ErrorKind::Unsupported`] on any other transport; else the error of the system call.
     pub fn peer_process(&self) -> io::Result<PeerProcess> {
-        match &self.kind {
-            Kind::Unix(unix) => PeerProcess::of(unix.as_fd()),
-            Kind::Tcp(_) | Kind::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+        match (&self.kind, &self.peer) {
+            (Kind::Unix(unix), Peer::Unix { pid, .. }) => PeerProcess::of(unix.as_fd(), *pid),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
