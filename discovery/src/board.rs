@@ -74,6 +74,11 @@ impl Board {
         version
     }
 
+    /// Returns the registration of an instance, if it is wanted.
+    pub(crate) fn find(&self, uuid: Uuid) -> Option<Arc<Entry>> {
+        self.lock().get(&uuid).cloned()
+    }
+
     /// Lets `see` go through the board, while nobody can change it.
     pub(crate) fn with<T>(&self, see: impl FnOnce(&BTreeMap<Uuid, Arc<Entry>>) -> T) -> T {
         see(&self.lock())

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
-use portal::{Connected, Driver, NoService, Options, WithCauses};
+use portal::{Connected, Driver, Options, WithCauses};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use transport::Stream;
@@ -13,6 +13,7 @@ use crate::{
     LinkError,
     backoff::{Backoff, random},
     link::{Hub, Line, LinkState},
+    registrant::Registrant,
     session::{Session, part},
 };
 
@@ -24,7 +25,7 @@ pub(crate) struct Keeper {
 }
 
 /// A registrar that has been greeted, and what runs the connection.
-type Reached = (Line, Driver<Stream, NoService>);
+type Reached = (Line, Driver<Stream, Registrant>);
 
 impl Keeper {
     /// Runs until the client is closed.
@@ -68,7 +69,8 @@ impl Keeper {
             heartbeat: options.heartbeat.filter(|_| is_tcp),
             ..Options::default()
         };
-        let Connected { portal, driver } = portal::connect(stream, conversation, NoService).await?;
+        let service = Registrant { hub: self.hub.clone() };
+        let Connected { portal, driver } = portal::connect(stream, conversation, service).await?;
         let peer = portal.peer();
         let Some(registrar) = peer.registrar else {
             return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
@@ -79,7 +81,7 @@ impl Keeper {
 
     /// Serves a connection until it ends; or, if another link has the same registrar already,
     /// waits until that one has lost it.
-    async fn serve(&self, line: Line, mut driver: Driver<Stream, NoService>) {
+    async fn serve(&self, line: Line, mut driver: Driver<Stream, Registrant>) {
         let hub = &*self.hub;
         // Where two addresses lead to one registrar, the one that was named first is used.
         for earlier in &hub.links[..self.index] {

@@ -63,6 +63,7 @@ mod lookup;
 mod merge;
 mod options;
 mod registered;
+mod registrant;
 mod registration;
 mod requests;
 mod resolve;

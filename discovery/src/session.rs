@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use portal::{Closed, Driver, NoService};
+use portal::{Closed, Driver};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -26,6 +26,7 @@ use crate::{
     LinkError,
     board::{Entry, Progress},
     link::{Hub, Line},
+    registrant::Registrant,
     together::Together,
 };
 
@@ -95,7 +96,7 @@ impl<'a> Session<'a> {
     }
 
     /// Serves until the connection ends or the client is closed, and returns why.
-    pub(crate) async fn run(&mut self, driver: &mut Driver<Stream, NoService>) -> LinkError {
+    pub(crate) async fn run(&mut self, driver: &mut Driver<Stream, Registrant>) -> LinkError {
         loop {
             let wake = self.wake;
             let alarm = async {
@@ -280,7 +281,7 @@ impl Drop for Session<'_> {
 }
 
 /// Says goodbye on a line that is not needed any more.
-pub(crate) async fn part(line: &Line, driver: &mut Driver<Stream, NoService>, reason: &str) {
+pub(crate) async fn part(line: &Line, driver: &mut Driver<Stream, Registrant>, reason: &str) {
     line.portal.close(reason);
     let parted: Result<Closed, _> = tokio::time::timeout(GOODBYE_TIMEOUT, driver).await;
     drop(parted);

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable, Name, Stamped, UnixAddress};
+use portal::Portal;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep},
@@ -16,14 +17,14 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
-    Challenge, Epoch, ProofKey, ProofSecret, RemoteError, encode_located,
+    Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Wanted, encode_located,
     registrar::{Query, Status, Update},
 };
 
 use crate::{
     mailbox::Mailbox,
     registry::{Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId},
-    verify::Doubt,
+    verify::{Doubt, Errand, Why},
 };
 
 /// The one who owns the registry. Clones are handles of the same one.
@@ -40,7 +41,7 @@ struct Shared {
     book: Mutex<Book>,
     /// Rung when the next lease may end earlier than was thought.
     deadlines: Notify,
-    in_doubt: mpsc::Sender<Doubt>,
+    errands: mpsc::Sender<Errand>,
     endpoints: OnceLock<Vec<Endpoint>>,
 }
 
@@ -53,6 +54,13 @@ struct Book {
     declared: HashMap<Name, Uuid>,
 }
 
+/// What an instance is asked, and the proof that it owes.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) wanted: Wanted,
+    pub(crate) proof: Proof,
+}
+
 /// Milliseconds since 1970 that never go back.
 #[derive(Debug)]
 struct Clock {
@@ -61,12 +69,12 @@ struct Clock {
 }
 
 impl Clerk {
-    /// Makes a clerk with an empty registry, and what is to be looked into.
-    pub(crate) fn new(agent: String, limits: Limits) -> (Self, mpsc::Receiver<Doubt>) {
+    /// Makes a clerk with an empty registry, and what is to be done beside its answers.
+    pub(crate) fn new(agent: String, limits: Limits) -> (Self, mpsc::Receiver<Errand>) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
         let registrar = Uuid::new_v4();
-        let (in_doubt, to_verify) = mpsc::channel(IN_DOUBT_MAX);
+        let (errands, to_run) = mpsc::channel(ERRANDS_WAITING_MAX);
         let book = Book {
             registry: Registry::new(registrar, limits, clock.start_ms),
             mailboxes: HashMap::new(),
@@ -79,10 +87,10 @@ impl Clerk {
             clock,
             book: Mutex::new(book),
             deadlines: Notify::new(),
-            in_doubt,
+            errands,
             endpoints: OnceLock::new(),
         };
-        (Self(Arc::new(shared)), to_verify)
+        (Self(Arc::new(shared)), to_run)
     }
 
     /// Makes a clerk that no node attends: sessions are opened by hand, leases do not end, and
@@ -194,9 +202,25 @@ impl Clerk {
         }
     }
 
-    /// Puts an endpoint on the list of those to be looked into. Tells whether the list had room.
-    pub(crate) fn look_into(&self, doubt: Doubt) -> bool {
-        self.0.in_doubt.try_send(doubt).is_ok()
+    /// Puts an errand on the list. Tells whether the list had room.
+    pub(crate) fn send(&self, errand: Errand) -> bool {
+        self.0.errands.try_send(errand).is_ok()
+    }
+
+    /// Lets the peer of a session be called.
+    pub(crate) fn introduce(&self, session: SessionId, portal: Portal) {
+        if let Some(mailbox) = self.book().mailboxes.get(&session) {
+            mailbox.introduce(portal);
+        }
+    }
+
+    /// Returns the way to who registered an instance, if that is connected and gives signs of
+    /// life.
+    pub(crate) fn way_to_registrant(&self, uuid: Uuid) -> Option<Portal> {
+        let book = self.book();
+        let is_silent = book.registry.record(uuid)?.suspicion.is_some_and(|it| it.silent);
+        let session = book.registry.registrant(uuid).filter(|_| !is_silent)?;
+        book.mailboxes.get(&session)?.portal()
     }
 
     /// Appends the answer to a query.
@@ -223,6 +247,15 @@ impl Clerk {
     /// Returns with what an instance proves that a registration is its own.
     pub(crate) fn proof_key(&self, uuid: Uuid, epoch: Epoch) -> ProofKey {
         ProofKey::derive(&self.0.secret, uuid, epoch)
+    }
+
+    /// Returns what an instance is to be asked by the registrar itself, if it proves who it is.
+    pub(crate) fn ticket(&self, uuid: Uuid) -> Option<Ticket> {
+        let record = self.read(|registry| registry.record(uuid)).filter(|it| it.proves)?;
+        let (instance, epoch) = (record.instance(), record.epoch);
+        let challenge = Challenge { registrar: self.0.registrar, epoch, nonce: Uuid::new_v4() };
+        let proof = self.proof_key(uuid, epoch).prove(&instance, &challenge);
+        Some(Ticket { wanted: Wanted { instance, challenge: Some(challenge) }, proof })
     }
 
     /// Brings the stamps of a declared actor's socket files up to date: it did not bind them
@@ -284,8 +317,9 @@ impl Clerk {
         }
         for claimant in outcome.contested {
             let endpoint = claimant.stamped.endpoint.clone();
-            info!(%endpoint, older = %claimant.uuid, "a newer instance claims the same endpoint");
-            if !self.look_into(Doubt::Contested(claimant)) {
+            info!(target: "callsign", %endpoint, older = %claimant.uuid, "a newer instance claims the same endpoint");
+            let doubt = Doubt { claimant, why: Why::Contested };
+            if !self.send(Errand::LookInto(doubt)) {
                 debug!(%endpoint, "too much to look into; both claims stand");
             }
         }
@@ -311,8 +345,8 @@ fn random() -> [u8; 32] {
     drawn
 }
 
-/// How many endpoints may wait to be looked into. What does not fit is reported again, or stays.
-const IN_DOUBT_MAX: usize = 1024;
+/// How many errands may wait. An endpoint whose look does not fit is reported again, or stays.
+const ERRANDS_WAITING_MAX: usize = 1024;
 
 /// Derives the identity of a declared actor from what is declared, so that registrars with the
 /// same settings speak of the same instance.

@@ -9,7 +9,7 @@
 //! ```text
 //!   connection ──▶ Session ──┐               ┌──▶ mailbox ──▶ Session ──▶ connection
 //!   connection ──▶ Session ──┼──▶ Registry ──┤
-//!   leases ────▶ housekeeping┘  (one lock)   └──▶ contested ──▶ verifier ──▶ Registry
+//!   leases ────▶ housekeeping┘  (one lock)   └──▶ errands ──▶ Registry
 //! ```
 //!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
@@ -37,6 +37,7 @@
 mod clerk;
 mod mailbox;
 mod node;
+mod registrant;
 pub mod registry;
 mod session;
 mod verify;

@@ -3,17 +3,22 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, OnceLock},
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
+use portal::Portal;
 use wire::CallId;
 
 /// What others leave for a session to send: answers to calls that waited, and word that there
 /// are changes to read. It holds at most one answer for each call that the session made.
 #[derive(Debug, Default)]
-pub(crate) struct Mailbox(Mutex<State>);
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    /// The way to the peer, once it has said who it is.
+    portal: OnceLock<Portal>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,6 +51,16 @@ impl Mailbox {
         state.wake();
     }
 
+    /// Lets the peer be called.
+    pub(crate) fn introduce(&self, portal: Portal) {
+        self.portal.get_or_init(|| portal);
+    }
+
+    /// Returns the way to the peer, if it can be called.
+    pub(crate) fn portal(&self) -> Option<Portal> {
+        self.portal.get().cloned()
+    }
+
     /// Takes what is there, and wakes the task of `cx` when there is more.
     pub(crate) fn take(&self, cx: &Context<'_>) -> Mail {
         let mut state = self.lock();
@@ -59,7 +74,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nothing panics while it holds the lock")
+        self.state.lock().expect("nothing panics while it holds the lock")
     }
 }
 

@@ -20,7 +20,7 @@ use wire::{Frame, Hello, preface};
 use crate::{
     Clerk, Session,
     registry::{Limits, Owner},
-    verify::{Doubt, verify},
+    verify::{Errand, run_errands},
 };
 
 /// How a node serves.
@@ -63,7 +63,7 @@ pub struct Node {
     clerk: Clerk,
     options: NodeOptions,
     listeners: Vec<Listener>,
-    to_verify: mpsc::Receiver<Doubt>,
+    errands: mpsc::Receiver<Errand>,
 }
 
 /// Why a node cannot be reached.
@@ -107,10 +107,10 @@ impl Node {
         if listeners.is_empty() {
             return Err(NodeError::NoEndpoint);
         }
-        let (clerk, to_verify) = Clerk::new(options.agent.clone(), options.limits);
+        let (clerk, errands) = Clerk::new(options.agent.clone(), options.limits);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.declare(&options.declared);
-        Ok(Self { clerk, options, listeners, to_verify })
+        Ok(Self { clerk, options, listeners, errands })
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
@@ -130,7 +130,7 @@ impl Node {
     ///
     /// Dropping the future stops the node at once, without a word to anybody.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { clerk, options, listeners, to_verify } = self;
+        let Self { clerk, options, listeners, errands } = self;
         let drain_timeout = options.drain_timeout;
         let context = Context {
             clerk: clerk.clone(),
@@ -143,7 +143,7 @@ impl Node {
             acceptors.spawn(serve_listener(listener, context.clone()));
         }
         let mut helpers = JoinSet::new();
-        helpers.spawn(verify(clerk.clone(), to_verify));
+        helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
 
@@ -218,7 +218,8 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
         heartbeat: on_silence.map(|_| options.heartbeat),
         on_silence: on_silence.unwrap_or_default(),
     };
-    let session = Session::open(clerk, owner);
+    let session = Session::open(clerk.clone(), owner);
+    let session_id = session.id();
     let process = stream.peer_process().ok();
     let connected = tokio::select! {
         () = stop.cancelled() => return,
@@ -231,6 +232,7 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
             return;
         }
     };
+    clerk.introduce(session_id, connected.portal.clone());
     let mut driver = std::pin::pin!(connected.driver);
     let closed = tokio::select! {
         closed = driver.as_mut() => closed,

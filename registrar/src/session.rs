@@ -18,7 +18,7 @@ use crate::{
     Clerk,
     mailbox::Mailbox,
     registry::{Event, Owner, SessionId},
-    verify::Doubt,
+    verify::{Doubt, Errand, Why},
 };
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was
@@ -41,6 +41,11 @@ impl Session {
         let mailbox = Arc::new(Mailbox::default());
         let id = clerk.open_session(mailbox.clone());
         Self { clerk, id, owner, mailbox, has_more: false, now_ms: None }
+    }
+
+    /// Returns which session of the registry it is.
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
     }
 
     fn query(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
@@ -106,12 +111,32 @@ impl Session {
 
     fn report(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
         let Report { uuid, epoch, endpoint, evidence } = call.args()?;
-        debug!(%uuid, %endpoint, ?evidence, "an endpoint is said not to answer");
+        info!(
+            target: "callsign", %uuid, epoch, %endpoint, ?evidence, session = self.id,
+            "an endpoint is said not to answer"
+        );
         let claimant = self.clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
         if let Some(claimant) = claimant {
-            self.clerk.look_into(Doubt::Reported(claimant));
+            let doubt = Doubt { claimant, why: Why::Reported(evidence) };
+            self.clerk.send(Errand::LookInto(doubt));
         }
         Ok(self.changed())
+    }
+
+    fn update(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
+        let (by, mut set) = (self.owner, None);
+        let changed = self.apply(call, |update: Update| {
+            set = update.state.map(|_| update.uuid);
+            Event::Update { update, by }
+        })?;
+        if let Some(uuid) = set
+            && self.clerk.read(|registry| registry.registrant(uuid)) != Some(self.id)
+        {
+            // Who keeps it registered is to keep it so, with other registrars too, and with this
+            // one when it has started again.
+            self.clerk.send(Errand::TellState(uuid));
+        }
+        Ok(changed)
     }
 
     /// Applies the event that `event` makes of a call's arguments.
@@ -142,9 +167,7 @@ impl Service for Session {
             LIST => self.list(call, replies),
             WATCH => self.watch(call, replies),
             REGISTER => self.register(call).map(|it| replies.finish(call.id, &it)),
-            UPDATE => self
-                .apply(call, |update: Update| Event::Update { update, by })
-                .map(|it| replies.finish(call.id, &it)),
+            UPDATE => self.update(call).map(|it| replies.finish(call.id, &it)),
             UNREGISTER => self
                 .apply(call, |it: Unregister| Event::Unregister { uuid: it.uuid, by })
                 .map(|it| replies.finish(call.id, &it)),

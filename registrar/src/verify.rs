@@ -1,27 +1,52 @@
-//! Looking into endpoints that are contested, or said not to answer.
+//! What the registrar does beside its answers: it looks into endpoints that are contested, or said
+//! not to answer, and passes on what registrants have to know.
 //!
-//! The registrar looks for itself, from where it stands. It removes only what it finds dead; what
-//! it cannot judge from here, it marks.
+//! It looks for itself, from where it stands. It removes only what it finds dead; what it cannot
+//! judge from here, it marks, and asks the one who registered it.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use endpoints::{Endpoint, Here, Stamp, Stamped, UnixAddress, Unreachable, locate};
+use portal::{Options, ProveError, greet_actor};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::info;
-use transport::{DialError, dial_stamped, here, look, root};
+use transport::{DialError, Stream, dial_stamped, here, look, root};
+use uuid::Uuid;
+use wire::registrar::Evidence;
 
 use crate::{
     Clerk,
+    clerk::Ticket,
+    registrant::{Answer, confirm, tell_state},
     registry::{Claimant, Event},
 };
 
+/// Something to be done beside the answers.
+#[derive(Clone, Debug)]
+pub(crate) enum Errand {
+    /// To look into a claim.
+    LookInto(Doubt),
+    /// To tell a registrant how far its instance is in its life.
+    TellState(Uuid),
+}
+
 /// A claim to be looked into, and why.
 #[derive(Clone, Debug)]
-pub(crate) enum Doubt {
+pub(crate) struct Doubt {
+    pub(crate) claimant: Claimant,
+    pub(crate) why: Why,
+}
+
+/// Why a claim is looked into.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Why {
     /// A newer instance claims the same endpoint.
-    Contested(Claimant),
+    Contested,
     /// Somebody says that it does not answer.
-    Reported(Claimant),
+    Reported(Evidence),
 }
 
 /// What was seen of an endpoint.
@@ -37,42 +62,83 @@ enum Sight {
     Unclear,
 }
 
-/// Looks into every endpoint that is asked about, until nobody can ask any more.
-pub(crate) async fn verify(clerk: Clerk, mut to_verify: mpsc::Receiver<Doubt>) {
-    let mut looks = JoinSet::new();
+/// Runs errands, until nobody can ask for one any more.
+pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<Errand>) {
+    let mut under_way = JoinSet::new();
+    // What is looked into, and why it is to be looked into again: however many report it
+    // meanwhile, one more look tells.
+    let mut in_doubt: HashMap<Claimant, Option<Why>> = HashMap::new();
     loop {
-        tokio::select! {
-            Some(note) = looks.join_next() => note_sight(&clerk, note),
-            doubt = to_verify.recv(), if looks.len() < LOOKS_MAX => {
-                let Some(doubt) = doubt else { break };
-                looks.spawn(async move {
-                    let (Doubt::Contested(claimant) | Doubt::Reported(claimant)) = &doubt;
-                    let sight = examine(&claimant.stamped).await;
-                    (doubt, sight)
+        let errand = tokio::select! {
+            Some(done) = under_way.join_next() => {
+                let claimant: Option<Claimant> =
+                    done.expect("an errand does not panic, and is not aborted");
+                let again = claimant.and_then(|it| in_doubt.remove_entry(&it));
+                let Some((claimant, Some(why))) = again else { continue };
+                Errand::LookInto(Doubt { claimant, why })
+            }
+            errand = errands.recv(), if under_way.len() < ERRANDS_MAX => match errand {
+                Some(errand) => errand,
+                None => break,
+            },
+        };
+        let clerk = clerk.clone();
+        match errand {
+            Errand::LookInto(Doubt { claimant, why }) => match in_doubt.entry(claimant) {
+                Entry::Occupied(mut again) => drop(again.insert(Some(why))),
+                Entry::Vacant(entry) => {
+                    let doubt = Doubt { claimant: entry.key().clone(), why };
+                    entry.insert(None);
+                    under_way.spawn(async move { Some(look_into(&clerk, doubt).await) });
+                }
+            },
+            Errand::TellState(uuid) => {
+                under_way.spawn(async move {
+                    tell_state(&clerk, uuid).await;
+                    None
                 });
             }
         }
     }
 }
 
-fn note_sight(clerk: &Clerk, looked: Result<(Doubt, Sight), tokio::task::JoinError>) {
-    let (doubt, sight) = looked.expect("to look does not panic, and is not aborted");
-    let (Doubt::Contested(claimant) | Doubt::Reported(claimant)) = &doubt;
-    info!(endpoint = %claimant.stamped.endpoint, uuid = %claimant.uuid, ?sight, "looked into");
-    clerk.note(match (sight, doubt) {
-        (Sight::Dead, Doubt::Contested(it)) => Event::FoundDead(it),
-        (Sight::Dead, Doubt::Reported(it)) => Event::FoundSilent(it),
-        (Sight::Alive, Doubt::Contested(it) | Doubt::Reported(it)) => Event::FoundAlive(it),
-        // That it answers refutes who says that it does not; of two who claim it, it may be
-        // either.
-        (Sight::Answered, Doubt::Reported(it)) => Event::FoundAlive(it),
-        (Sight::Answered, Doubt::Contested(it)) => Event::Suspect(it),
-        (Sight::Unclear, Doubt::Contested(it) | Doubt::Reported(it)) => Event::Suspect(it),
-    });
+/// Looks into a claim, and asks its registrant where that leaves a doubt.
+async fn look_into(clerk: &Clerk, Doubt { claimant, why }: Doubt) -> Claimant {
+    let Claimant { uuid, epoch, stamped } = &claimant;
+    let sight = examine(stamped, clerk.ticket(*uuid)).await;
+    let endpoint = &stamped.endpoint;
+    info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?sight, "looked into");
+    let said = claimant.clone();
+    let event = match (sight, why) {
+        (Sight::Dead, Why::Contested) => Event::FoundDead(said),
+        (Sight::Dead, Why::Reported(_)) => Event::FoundSilent(said),
+        (Sight::Alive, _) => Event::FoundAlive(said),
+        // Of two who claim it, it may be either; and that somebody is there says nothing of who.
+        (Sight::Answered, Why::Contested | Why::Reported(Evidence::OtherIdentity)) => {
+            Event::Suspect(said)
+        }
+        // That it answers refutes who says that it does not.
+        (Sight::Answered, Why::Reported(_)) => Event::FoundAlive(said),
+        (Sight::Unclear, _) => Event::Suspect(said),
+    };
+    let is_in_doubt = matches!(event, Event::Suspect(_) | Event::FoundSilent(_));
+    clerk.note(event);
+    if is_in_doubt {
+        match confirm(clerk, &claimant).await {
+            Answer::Confirmed if sight != Sight::Dead => {
+                clerk.note(Event::FoundAlive(claimant.clone()));
+            }
+            Answer::Disowned => clerk.note(Event::Disowned(claimant.clone())),
+            // What the registrar has seen to be silent is suspect until it answers.
+            Answer::Confirmed | Answer::Nothing => {}
+        }
+    }
+    claimant
 }
 
-/// Looks whether anybody is at an endpoint.
-async fn examine(stamped: &Stamped) -> Sight {
+/// Looks whether anybody is at an endpoint, and if its actor can prove who it is, whether it is
+/// that one.
+async fn examine(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
     let here = here();
     // Whoever stands elsewhere sees another socket at the same path, or none, though it lives.
     let not_there = match stamped.stamp.root.is_some() && stamped.stamp.root == root() {
@@ -87,18 +153,23 @@ async fn examine(stamped: &Stamped) -> Sight {
         Err(_) => return Sight::Unclear,
     }
     let is_path = matches!(stamped.endpoint, Endpoint::Unix(UnixAddress::Path(_)));
-    match dial_stamped(stamped, LOOK_TIMEOUT).await {
+    // A socket file has been told by its inode. Beyond this network namespace who answers or
+    // refuses may be a firewall, or another who has the same address.
+    let is_the_very_place = is_path || is_of_this_network(stamped, &here);
+    match (dial_stamped(stamped, LOOK_TIMEOUT).await, ticket) {
+        (Ok(stream), Some(ticket)) => match prove(stream, ticket).await {
+            Ok(()) => Sight::Alive,
+            Err(error) if error.is_other_identity() && is_the_very_place => Sight::Dead,
+            // It may be hung, or busy.
+            Err(_) => Sight::Unclear,
+        },
         // Another program may have taken a port since; a socket file's inode tells them apart.
-        Ok(_) if is_path => Sight::Alive,
-        Ok(_) => Sight::Answered,
-        Err(DialError::Busy) => Sight::Answered,
-        // It was the very socket that refused.
-        Err(DialError::Refused) if is_path => Sight::Dead,
-        Err(error) if is_path && error.is_evidence() => not_there,
-        // Beyond this network namespace a refusal may be a firewall's, or another's who has the
-        // same address.
-        Err(error) if error.is_evidence() && is_of_this_network(stamped, &here) => Sight::Dead,
-        Err(_) => Sight::Unclear,
+        (Ok(_), None) if is_path => Sight::Alive,
+        (Ok(_), None) => Sight::Answered,
+        (Err(DialError::Busy), _) => Sight::Answered,
+        (Err(DialError::Refused), _) if is_the_very_place => Sight::Dead,
+        (Err(error), _) if is_path && error.is_evidence() => not_there,
+        (Err(_), _) => Sight::Unclear,
     }
 }
 
@@ -107,8 +178,14 @@ fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {
     kernel.is_some() && kernel == here.kernel && netns.is_some() && netns == here.netns
 }
 
+/// Lets whoever answered prove who it is.
+async fn prove(stream: Stream, Ticket { wanted, proof }: Ticket) -> Result<(), ProveError> {
+    let options = Options { handshake_timeout: LOOK_TIMEOUT, ..Options::default() };
+    greet_actor(stream, &options, wanted, Some(proof)).await.map(drop)
+}
+
 /// How long one look may take: many times what any host on a network needs to answer.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many looks are under way at once, each at the cost of a connection.
-const LOOKS_MAX: usize = 64;
+/// How many errands are under way at once: a look costs a connection.
+const ERRANDS_MAX: usize = 64;

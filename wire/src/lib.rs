@@ -33,6 +33,7 @@ pub mod preface;
 mod proof;
 mod reader;
 mod record;
+pub mod registrant;
 pub mod registrar;
 
 pub use encoded::{encode_add, encode_answer, encode_located, encode_page, encode_update};

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use callsign_wire::{
     Challenge, ErrorKind, Frame, Gone, Hello, Kept, Proof, ProofKey, ProofSecret, Record,
     RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
+    registrant::{Confirm, Confirmed, SetState},
     registrar::{
         Answer, Change, Changed, Evidence, List, Located, Page, Query, Register, Registered, Renew,
         Report, Seen, Status, Unregister, Update, Wait, Watch, Watching,
@@ -129,6 +130,12 @@ fn recorded_calls_and_answers_are_read() {
             endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
         },
     );
+
+    let market = endpoint("/unix/@market");
+    check("confirm", &Confirm { uuid: uuid(1), epoch: 41, endpoint: market });
+    check("confirmed", &Confirmed { is_wanted: true, is_own_socket: None });
+    check("confirmed-socket", &Confirmed { is_wanted: true, is_own_socket: Some(false) });
+    check("set-state", &SetState { uuid: uuid(1), epoch: 41, state: State::Draining });
 
     for (name, all) in [("query", false), ("query-all", true)] {
         let query = Query { name: "feed", all };

@@ -20,19 +20,21 @@ pub(super) struct Entry {
     pub(super) kept: Kept,
     pub(super) proves: bool,
     encoded: Box<[u8]>,
-    pub(super) owner: Owner,
-    /// `None` for leases and declared entries.
-    pub(super) session: Option<SessionId>,
+    pub(super) registrant: Registrant,
     pub(super) lease_until_ms: Option<u64>,
 }
 
+/// Who registered an instance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Registrant {
+    pub(super) owner: Owner,
+    /// Over which session; it may have ended since, unless it keeps the instance. `None` for what
+    /// is declared.
+    pub(super) session: Option<SessionId>,
+}
+
 impl Entry {
-    pub(super) fn new(
-        record: &Record,
-        owner: Owner,
-        session: Option<SessionId>,
-        now_ms: u64,
-    ) -> Self {
+    pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
         let lease_until_ms = match record.kept {
             Kept::Lease { ttl_ms } => Some(now_ms + ttl_ms),
             Kept::Session | Kept::Declared => None,
@@ -46,8 +48,7 @@ impl Entry {
             kept: *kept,
             proves: *proves,
             encoded: encode_body(record).into(),
-            owner,
-            session,
+            registrant,
             lease_until_ms,
         }
     }
@@ -68,6 +69,11 @@ impl Entry {
 
     pub(super) fn instance(&self) -> InstanceId {
         InstanceId { name: self.name.clone(), uuid: self.uuid }
+    }
+
+    /// Returns the session that keeps it; there is none for leases and declared entries.
+    pub(super) fn keeper(&self) -> Option<SessionId> {
+        self.registrant.session.filter(|_| self.kept == Kept::Session)
     }
 
     /// Tells whether it answers those who wait: its actor is ready, and has said so itself.

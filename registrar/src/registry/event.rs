@@ -108,6 +108,8 @@ pub enum Event {
     Suspect(Claimant),
     /// The registrar saw that somebody is at the endpoint.
     FoundAlive(Claimant),
+    /// Its own registrant says that an instance is not at an endpoint.
+    Disowned(Claimant),
     /// Time has passed.
     Tick,
 }

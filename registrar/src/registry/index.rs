@@ -8,12 +8,13 @@ use super::{Claim, Claimant, Entry, Key, Outcome, Registry};
 impl Registry {
     /// Enters an entry into every index.
     pub(super) fn attach(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
-        let Entry { name, uuid, epoch, session, lease_until_ms, .. } = &self.entries[key];
+        let entry = &self.entries[key];
+        let Entry { name, uuid, epoch, lease_until_ms, .. } = entry;
         self.by_uuid.insert(*uuid, key);
         self.by_name.entry(name.clone()).or_default().insert(*epoch, key);
         self.by_epoch.insert(*epoch, key);
-        if let Some(session) = session {
-            self.sessions[*session].insert(key);
+        if let Some(session) = entry.keeper() {
+            self.sessions[session].insert(key);
         }
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.insert((*deadline_ms, key));
@@ -24,7 +25,7 @@ impl Registry {
     /// Takes an entry out of every index, and returns its epoch.
     pub(super) fn detach(&mut self, key: Key) -> Epoch {
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, session, lease_until_ms, .. } = entry;
+        let Entry { name, uuid, epoch, lease_until_ms, .. } = entry;
         self.by_uuid.remove(uuid);
         if let Some(keys) = self.by_name.get_mut(name) {
             keys.remove(*epoch);
@@ -33,8 +34,8 @@ impl Registry {
             }
         }
         self.by_epoch.remove(epoch);
-        if let Some(session) = session
-            && let Some(keys) = self.sessions.get_mut(*session)
+        if let Some(session) = entry.keeper()
+            && let Some(keys) = self.sessions.get_mut(session)
         {
             keys.remove(&key);
         }

@@ -34,7 +34,7 @@ use wire::{
 use checks::{check_endpoints, check_lease, check_metadata, deduplicate};
 pub use claims::Claim;
 use claims::Claims;
-use entry::{Entries, Entry, Key};
+use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
 pub use event::{Claimant, Counts, Event, Limits, Outcome, Owner, Woken};
 use keys::Keys;
@@ -136,8 +136,9 @@ impl Registry {
             Some(earlier) if earlier.name != register.name => {
                 return Err(RegistryError::OtherName { uuid: register.uuid });
             }
-            Some(earlier) if !owner.may_change(earlier.owner) => {
-                return Err(RegistryError::NotOwner { owner: earlier.owner, by: owner });
+            Some(earlier) if !owner.may_change(earlier.registrant.owner) => {
+                let owners = earlier.registrant.owner;
+                return Err(RegistryError::NotOwner { owner: owners, by: owner });
             }
             Some(_) => {}
             None => self.check_room(session, kept)?,
@@ -157,8 +158,8 @@ impl Registry {
             proves: register.proves,
             user: owner.user(),
         };
-        let session = (kept == Kept::Session).then_some(session);
-        let outcome = self.put(earlier, &record, owner, session, now_ms);
+        let registrant = Registrant { owner, session: Some(session) };
+        let outcome = self.put(earlier, &record, registrant, now_ms);
         Ok((Registered { epoch, revision: self.revision, key: None }, outcome))
     }
 
@@ -183,7 +184,8 @@ impl Registry {
             proves: false,
             user: None,
         };
-        self.put(None, &record, Owner::Registrar, None, now_ms)
+        let registrant = Registrant { owner: Owner::Registrar, session: None };
+        self.put(None, &record, registrant, now_ms)
     }
 
     /// Applies an event.
@@ -221,6 +223,7 @@ impl Registry {
             }
             Event::FoundDead(claimant) => self.found_dead(&claimant, now_ms, &mut outcome),
             Event::FoundSilent(claimant) => self.found_silent(&claimant, now_ms, &mut outcome),
+            Event::Disowned(claimant) => self.disowned(&claimant, now_ms, &mut outcome),
             Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
             Event::FoundAlive(claimant) => self.found_alive(&claimant, now_ms, &mut outcome),
             Event::Tick => {
@@ -382,17 +385,22 @@ impl Registry {
         self.by_uuid.get(&uuid).map(|key| self.entries[*key].record())
     }
 
+    /// Returns the session over which an instance was registered. For a lease, it may have ended
+    /// since, and another may have its number.
+    pub fn registrant(&self, uuid: Uuid) -> Option<SessionId> {
+        self.entries[*self.by_uuid.get(&uuid)?].registrant.session
+    }
+
     fn put(
         &mut self,
         earlier: Option<Key>,
         record: &Record,
-        owner: Owner,
-        session: Option<SessionId>,
+        registrant: Registrant,
         now_ms: u64,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let known = earlier.map(|key| self.detach(key));
-        let entry = Entry::new(record, owner, session, now_ms);
+        let entry = Entry::new(record, registrant, now_ms);
         let key = match earlier {
             Some(key) => {
                 self.entries[key] = entry;
@@ -488,7 +496,7 @@ impl Registry {
 
     fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
         let key = *self.by_uuid.get(&uuid).ok_or(RegistryError::NotFound { uuid })?;
-        let owner = self.entries[key].owner;
+        let owner = self.entries[key].registrant.owner;
         if !by.may_change(owner) {
             return Err(RegistryError::NotOwner { owner, by });
         }

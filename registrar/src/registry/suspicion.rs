@@ -54,6 +54,16 @@ impl Registry {
         self.store(key, &record, now_ms, outcome);
     }
 
+    /// Takes from an instance an endpoint that its own registrant says it does not have. It goes with
+    /// its last.
+    pub(super) fn disowned(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
+        let Some((key, record)) = self.claiming(claimant) else { return };
+        match record.endpoints.len() {
+            1 => self.remove_all(&[key], Gone::FoundDead, outcome),
+            _ => self.found_dead(claimant, now_ms, outcome),
+        }
+    }
+
     /// Takes note that nobody answers at an endpoint: an instance that its session vouches for may
     /// be about to listen there again.
     pub(super) fn found_silent(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {

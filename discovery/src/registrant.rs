@@ -1,0 +1,80 @@
+//! What a registrar may ask of this side, and tell it.
+
+use std::sync::Arc;
+
+use endpoints::{Endpoint, UnixAddress};
+use portal::{Call, Replies, Service};
+use wire::{
+    ErrorKind, RemoteError,
+    registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState},
+};
+
+use crate::link::Hub;
+
+/// Answers a registrar by what is on the board.
+#[derive(Debug)]
+pub(crate) struct Registrant {
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Registrant {
+    /// Says whether an instance is where it is registered.
+    fn confirm(&self, call: Call<'_>) -> Result<Confirmed, RemoteError> {
+        let Confirm { uuid, endpoint, .. } = call.args()?;
+        let entry = self.hub.board.find(uuid).ok_or_else(unknown)?;
+        let wanted = entry.wanted().1.endpoints;
+        let stamped = wanted.iter().find(|it| it.endpoint == endpoint);
+        let is_own_socket = match stamped.map(|it| (&it.endpoint, it.stamp.socket)) {
+            Some((Endpoint::Unix(UnixAddress::Path(path)), Some(own))) => {
+                // That it may not be looked at says nothing of it.
+                let says = |it: &endpoints::Unreachable| {
+                    use endpoints::Unreachable as U;
+                    matches!(it, U::Missing | U::NotASocket)
+                };
+                match transport::look(path) {
+                    Ok(found) => Some(found == own),
+                    Err(error) => says(&error).then_some(false),
+                }
+            }
+            _ => None,
+        };
+        let confirmed = Confirmed { is_wanted: stamped.is_some(), is_own_socket };
+        tracing::info!(
+            target: "callsign", name = %entry.name, %uuid, %endpoint, is_yes = confirmed.is_yes(),
+            "a registrar asks whether it is there"
+        );
+        Ok(confirmed)
+    }
+
+    /// Keeps an instance in the state that somebody else has given it.
+    fn set_state(&self, call: Call<'_>) -> Result<(), RemoteError> {
+        let SetState { uuid, state, .. } = call.args()?;
+        let entry = self.hub.board.find(uuid).ok_or_else(unknown)?;
+        if entry.wanted().1.state != state {
+            tracing::info!(
+                target: "callsign", name = %entry.name, %uuid, %state,
+                "somebody else has changed its state"
+            );
+            self.hub.board.change(&entry, |it| it.state = state);
+        }
+        Ok(())
+    }
+}
+
+impl Service for Registrant {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        let called = match call.method {
+            CONFIRM => self.confirm(call).map(|it| replies.finish(call.id, &it)),
+            SET_STATE => self.set_state(call).map(|it| replies.finish(call.id, &it)),
+            _ => Err(call.unknown()),
+        };
+        if let Err(error) = called {
+            replies.fail(call.id, error);
+        }
+    }
+}
+
+/// What is not on the board may have been left in the registry on purpose.
+fn unknown() -> RemoteError {
+    RemoteError::new(ErrorKind::NotFound, "no such instance is kept registered here")
+}

@@ -1,0 +1,63 @@
+//! What the registrar asks of a registrant, and tells it, over the session that it registered by.
+
+use std::time::Duration;
+
+use endpoints::Endpoint;
+use tokio::time::timeout;
+use tracing::{debug, info};
+use uuid::Uuid;
+use wire::registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState};
+
+use crate::{
+    Clerk,
+    registry::{Claimant, Epoch},
+};
+
+/// What a registrant says of an endpoint that is in doubt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// The instance is there.
+    Confirmed,
+    /// It is not there.
+    Disowned,
+    /// Nothing in time, or nothing that helps: it may be hung, or know no such question.
+    Nothing,
+}
+
+/// Asks who registered an instance whether it is there.
+pub(crate) async fn confirm(clerk: &Clerk, claimant: &Claimant) -> Answer {
+    let Claimant { uuid, epoch, stamped } = claimant;
+    let Some(portal) = clerk.way_to_registrant(*uuid) else { return Answer::Nothing };
+    let endpoint: &Endpoint = &stamped.endpoint;
+    let asked = Confirm { uuid: *uuid, epoch: *epoch, endpoint: endpoint.clone() };
+    let answer = match timeout(ANSWER_TIMEOUT, portal.call::<Confirmed>(CONFIRM, &asked)).await {
+        Ok(Ok(confirmed)) if confirmed.is_yes() => Answer::Confirmed,
+        Ok(Ok(_)) => Answer::Disowned,
+        Ok(Err(error)) => {
+            debug!(target: "callsign", %uuid, %error, "the registrant does not say");
+            Answer::Nothing
+        }
+        Err(_) => Answer::Nothing,
+    };
+    info!(target: "callsign", %uuid, epoch, %endpoint, ?answer, "the registrant was asked");
+    answer
+}
+
+/// Tells who registered an instance how far that is in its life, because somebody else said so.
+pub(crate) async fn tell_state(clerk: &Clerk, uuid: Uuid) {
+    let Some(record) = clerk.read(|registry| registry.record(uuid)) else { return };
+    let Some(portal) = clerk.way_to_registrant(uuid) else { return };
+    let (epoch, state): (Epoch, _) = (record.epoch, record.state);
+    let told = SetState { uuid, epoch, state };
+    match timeout(ANSWER_TIMEOUT, portal.call::<()>(SET_STATE, &told)).await {
+        Ok(Ok(())) => debug!(target: "callsign", %uuid, epoch, %state, "the registrant is told"),
+        Ok(Err(error)) => {
+            debug!(target: "callsign", %uuid, %state, %error, "the registrant does not take it");
+        }
+        Err(_) => debug!(target: "callsign", %uuid, %state, "the registrant does not answer"),
+    }
+}
+
+/// How long a registrant has to answer: a thousand times what it takes one that is well, and no
+/// longer than its client waits for a registrar.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
