@@ -94,6 +94,7 @@ pub(crate) enum Command {
     Completions(commands::completions::Args),
     Connect(commands::connect::Args),
     Demo(commands::demo::Args),
+    Drain(commands::drain::Args),
     Find(commands::find::Args),
     Ls(commands::ls::Args),
     Man(commands::man::Args),
@@ -114,7 +115,7 @@ pub(crate) const PROGRAM: &str = "callsign";
 /// The commands as they are shown in the help.
 const GROUPS: &[(&str, &[&str])] = &[
     ("The registrar", &["registrar", "status", "check"]),
-    ("Actors", &["register", "renew", "unregister"]),
+    ("Actors", &["register", "renew", "drain", "unregister"]),
     ("Finding them", &["ls", "find", "wait", "watch", "resolve", "connect"]),
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),
 ];

@@ -43,7 +43,11 @@ impl Board {
             uuid: wanted.uuid,
             identity: Identity::new(instance),
             lease: wanted.lease_ms.map(Duration::from_millis),
-            wanted: Mutex::new((FIRST_VERSION, wanted)),
+            wanted: Mutex::new(Wanted {
+                version: FIRST_VERSION,
+                state_version: FIRST_VERSION,
+                register: wanted,
+            }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
             is_left: AtomicBool::new(false),
         });
@@ -65,10 +69,14 @@ impl Board {
     /// Changes what is wanted, and returns the version that it has now.
     pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Register)) -> u64 {
         let version = {
-            let (version, wanted) = &mut *entry.lock();
-            change(wanted);
-            *version += 1;
-            *version
+            let mut wanted = entry.lock();
+            let state = wanted.register.state;
+            change(&mut wanted.register);
+            wanted.version += 1;
+            if wanted.register.state != state {
+                wanted.state_version = wanted.version;
+            }
+            wanted.version
         };
         self.changed.send_replace(());
         version
@@ -101,12 +109,21 @@ pub(crate) struct Entry {
     pub(crate) identity: Identity,
     /// For how long a renewal lasts, if it is kept by a lease.
     pub(crate) lease: Option<Duration>,
-    /// What is wanted, and its version.
-    wanted: Mutex<(u64, Register)>,
+    wanted: Mutex<Wanted>,
     /// How far each link is.
     progress: watch::Sender<Vec<Progress>>,
     /// Whether it is to stay when it is off the board.
     is_left: AtomicBool,
+}
+
+/// What is wanted of a registration.
+#[derive(Debug)]
+struct Wanted {
+    /// Counts the changes.
+    version: u64,
+    /// Which version brought the state.
+    state_version: u64,
+    register: Register,
 }
 
 /// How far a link is with a registration.
@@ -124,23 +141,26 @@ pub(crate) enum Progress {
 
 impl Entry {
     pub(crate) fn version(&self) -> u64 {
-        self.lock().0
+        self.lock().version
     }
 
     pub(crate) fn wanted(&self) -> (u64, Register) {
-        self.lock().clone()
+        let wanted = self.lock();
+        (wanted.version, wanted.register.clone())
     }
 
     /// Returns what changes an earlier version to the wanted one.
-    pub(crate) fn update(&self) -> (u64, Update) {
-        let (version, wanted) = self.wanted();
+    pub(crate) fn update(&self, earlier: u64) -> (u64, Update) {
+        let wanted = self.lock();
+        let register = wanted.register.clone();
         let update = Update {
             uuid: self.uuid,
-            endpoints: Some(wanted.endpoints),
-            metadata: Some(wanted.metadata),
-            state: Some(wanted.state),
+            endpoints: Some(register.endpoints),
+            metadata: Some(register.metadata),
+            // What somebody else has made of the state, and this side has not heard of yet, stays.
+            state: (earlier < wanted.state_version).then_some(register.state),
         };
-        (version, update)
+        (wanted.version, update)
     }
 
     /// Lets the registration stay when it is taken off the board.
@@ -160,7 +180,7 @@ impl Entry {
         self.progress.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u64, Register)> {
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
         self.wanted.lock().expect("nothing panics while it holds the lock")
     }
 }

@@ -112,6 +112,24 @@ impl Registered {
         self.accepted(version).await
     }
 
+    /// Returns how far the actor is in its life: what was said last, by this program or by somebody
+    /// else who may, as `callsign drain` does.
+    pub fn state(&self) -> State {
+        self.entry.wanted().1.state
+    }
+
+    /// Waits until the actor is draining, whoever said so: it is to finish what it has.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn drained(&self) {
+        let mut changes = self.client.hub().board.subscribe();
+        while self.state() != State::Draining {
+            changes.changed().await.expect("the client has the board");
+        }
+    }
+
     /// Replaces where the actor listens. An endpoint that was bound anew has another stamp.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wire::{
-    ErrorKind, encode_body,
-    registrar::{self, Changed, Renew, Report, Status, Unregister},
+    ErrorKind, State, encode_body,
+    registrar::{self, Changed, Renew, Report, Status, Unregister, Update},
 };
 
 use crate::{Client, Fault, Faults, LinkError, link::LinkState, together::Together};
@@ -38,6 +38,35 @@ impl Client {
     /// As [`unregister`](Self::unregister).
     pub async fn renew(&self, uuid: Uuid) -> Result<(), RequestError> {
         self.request(registrar::RENEW, &encode_body(&Renew { uuid })).await
+    }
+
+    /// Lets an instance finish what it has and take nothing new, whoever registered it: only those
+    /// who ask for all find it. Its program is told, and keeps it so.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when no registrar did so.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`unregister`](Self::unregister).
+    pub async fn drain(&self, uuid: Uuid) -> Result<(), RequestError> {
+        self.set_state(uuid, State::Draining).await
+    }
+
+    /// Says how far an instance is in its life, whoever registered it. Its program is told, and
+    /// keeps it so.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when no registrar did so.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`unregister`](Self::unregister).
+    pub async fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RequestError> {
+        let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
+        self.request(registrar::UPDATE, &encode_body(&update)).await
     }
 
     /// Reports to the registrars within reach that an endpoint did not answer, and does not wait.

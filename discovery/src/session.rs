@@ -180,7 +180,8 @@ impl<'a> Session<'a> {
                 Step::Update => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is updated");
                     kept.is_under_way = true;
-                    let (version, update) = kept.entry.update();
+                    let earlier = kept.version.expect("the registrar has an earlier version");
+                    let (version, update) = kept.entry.update(earlier);
                     self.call(uuid, step, version, registrar::UPDATE, &update, drop::<Changed>);
                 }
                 Step::Renew => {

@@ -92,6 +92,49 @@ async fn what_is_kept_is_registered_again_when_a_registrar_starts_again() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_drains_its_registrant_keeps_so() {
+    let sockets = Sockets::new();
+    let places = ["one.sock", "other.sock"].map(|it| sockets.endpoint(it));
+    let one = Running::at(&places[..1]).await;
+    let other = Running::at(&places[1..]).await;
+    let client = connect(&places).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    assert!(soon(feed.settled()).await.is_empty());
+    assert_eq!(feed.state(), State::Ready);
+
+    // The operator knows of one of the two registrars.
+    let operator = connect([&places[0]]).await;
+    soon(operator.drain(feed.instance().uuid)).await.unwrap();
+    assert!(soon(operator.query_ready("feed")).await.unwrap().records.is_empty());
+    soon(feed.drained()).await;
+    assert_eq!(feed.state(), State::Draining);
+    assert!(soon(feed.settled()).await.is_empty());
+    let at_other = connect([&places[1]]).await;
+    let found = soon(at_other.query_all("feed")).await.unwrap();
+    assert_eq!(found.records[0].state, State::Draining);
+
+    // A registrar that starts again knows nothing but what the registrant tells.
+    one.stop().await;
+    let one = Running::at(&places[..1]).await;
+    one.until(|it| it.instances == 1).await;
+    until(|| feed.missing().is_empty()).await;
+    let fresh = connect([&places[0]]).await;
+    let found = soon(fresh.query_all("feed")).await.unwrap();
+    assert_eq!(found.records[0].state, State::Draining);
+
+    // It can be undone, and the actor itself has the last word.
+    soon(fresh.set_state(feed.instance().uuid, State::Ready)).await.unwrap();
+    until(|| feed.state() == State::Ready).await;
+    soon(feed.set_state(State::Draining)).await.unwrap();
+    let found = soon(fresh.query_all("feed")).await.unwrap();
+    assert_eq!(found.records[0].state, State::Draining);
+
+    let error = soon(fresh.drain(uuid::Uuid::from_u128(7))).await.unwrap_err();
+    assert!(matches!(error, RequestError::NotFound), "{error}");
+    drop(other);
+}
+
+#[tokio::test]
 async fn a_registrar_that_comes_later_catches_up() {
     let sockets = Sockets::new();
     let (one, late) = (Running::start().await, sockets.endpoint("late.sock"));

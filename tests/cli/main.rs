@@ -15,11 +15,12 @@ mod transcript;
 use harness::{Node, Room};
 use transcript::Transcript;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "check",
     "completions",
     "connect",
     "demo",
+    "drain",
     "find",
     "ls",
     "man",
@@ -114,6 +115,31 @@ fn look_ups() {
     transcript.run(&["renew", "feed"]);
     transcript.run(&["unregister", "clock"]);
     transcript.matches_golden("look-ups");
+}
+
+#[test]
+fn draining() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.abstract_unix("registrar")]);
+    let mut registrant = node.run(&["register", "feed", "/unix/@feed-of-drain"]);
+    registrant.line_with("registered");
+    let mut transcript = Transcript::with(&room, &node);
+    transcript.run(&["register", "clock", "/unix/@clock-of-drain", "--ttl", "10m"]);
+    transcript.run(&["drain", "feed"]);
+    transcript.run(&["ls"]);
+    transcript.run(&["ls", "feed", "--all", "--json"]);
+    transcript.run(&["find", "feed"]);
+    transcript.run(&["find", "feed", "--all"]);
+    transcript.run(&["resolve", "feed"]);
+    transcript.run(&["resolve", "feed", "--explain"]);
+    transcript.run(&["connect", "feed"]);
+    transcript.run(&["wait", "feed", "--timeout", "10ms"]);
+    transcript.run(&["drain", "feed", "--undo"]);
+    transcript.run(&["find", "feed"]);
+    transcript.run(&["drain", "feed", "--undo"]);
+    transcript.run(&["drain", "clock", "--json"]);
+    transcript.run(&["drain", "nobody"]);
+    transcript.matches_golden("draining");
 }
 
 #[test]

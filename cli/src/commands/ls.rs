@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use endpoints::Candidate;
-use wire::Record;
+use wire::{Record, State};
 
 use crate::{
     context::Context,
@@ -20,7 +20,7 @@ use crate::{
 Examples:
   callsign ls              everything that is registered
   callsign ls 'feed*'      names that begin with `feed`
-  callsign ls --all        every endpoint, a row each
+  callsign ls --all        every endpoint, a row each, also of what is draining
   callsign ls --json | jq -r '.[] | select(.kept == \"lease\") | .name'
 
 NEAREST is the endpoint that `callsign connect` would try first, and LOCALITY how near that is \
@@ -28,12 +28,12 @@ from here; `+2` says that there are two more. Where none is within reach, it say
 
 KEPT is what keeps the entry: a session, a lease, or the registrar's own settings (declared: \
 nobody has said that it runs). An instance is suspect when somebody could not connect to it, and \
-the registrar cannot tell whether it is there.")]
+the registrar cannot tell whether it is there, or when its process does not react.")]
 pub(crate) struct Args {
     /// Only these names; `*` stands for any run of characters, `?` for any one
     #[arg(default_value = "*", hide_default_value = true)]
     pattern: String,
-    /// Show every endpoint, a row each, in full
+    /// Show every endpoint, a row each, in full, and also what is draining
     #[arg(short, long, visible_alias = "wide")]
     all: bool,
 }
@@ -41,8 +41,22 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let pattern = pattern(&args.pattern)?;
     let client = context.client().await?;
-    let found = client.list(pattern.as_str()).await?;
+    let mut found = client.list(pattern.as_str()).await?;
     warn_unanswered(context, &found.unanswered);
+    if !args.all {
+        let in_all = found.records.len();
+        found.records.retain(|it| it.state != State::Draining);
+        match in_all - found.records.len() {
+            0 => {}
+            1 => note(context, "one that is draining is not shown; `--all` shows it"),
+            count => {
+                note(
+                    context,
+                    format_args!("{count} that are draining are not shown; `--all` shows them"),
+                );
+            }
+        }
+    }
     let seen = Seen::all_from_here(&found.records);
     if context.json {
         let records: Vec<_> = seen.iter().map(|it| it.to_json(Some(found.now_ms))).collect();
@@ -143,7 +157,7 @@ const NEAREST_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use wire::{Kept, State, Suspicion};
+    use wire::{Kept, Suspicion};
 
     use super::*;
     use crate::seen::sample::{record, seen};

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod connect;
 pub(crate) mod demo;
+pub(crate) mod drain;
 pub(crate) mod find;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -30,6 +31,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<Exit, Fai
         Command::Completions(args) => completions::run(args, context).await,
         Command::Connect(args) => connect::run(args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
+        Command::Drain(args) => drain::run(args, context).await,
         Command::Find(args) => find::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Man(args) => man::run(args, context).await,

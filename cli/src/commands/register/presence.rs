@@ -44,7 +44,10 @@ pub(super) async fn follow(
         match answer {
             Some(Ok(endpoint)) => {
                 awaits_answer = false;
-                noted(registered.set_state(State::Ready).await);
+                // Somebody may have drained it before it was ready.
+                if registered.state() == State::Starting {
+                    noted(registered.set_state(State::Ready).await);
+                }
                 if is_warned || context.global.verbose > 0 {
                     let took = brief(began.elapsed());
                     note(
