@@ -76,8 +76,18 @@ impl Context {
             .filter(|columns| *columns > 0)
     }
 
+    /// Lets this process go by the host id of the settings, if there is one. It is for before
+    /// anything is stamped or judged.
+    pub(crate) fn take_host_id(&self, settings: &Settings) -> Result<(), Failure> {
+        match &settings.host_id {
+            Some(host_id) => transport::set_host_id(host_id).map_err(Failure::usage),
+            None => Ok(()),
+        }
+    }
+
     /// Connects to the registrars.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        self.take_host_id(&self.settings()?)?;
         let registrars = self.registrars()?;
         Ok(Client::connect_with(&registrars, self.client_options()).await?)
     }

@@ -62,13 +62,16 @@ pub use discovery::{
     TableSource, Watch, connect_nearest, explain,
 };
 pub use endpoints::{
-    Endpoint, EndpointTable, Here, InstanceId, Locality, Name, NameError, NamePattern,
-    ParseEndpointError, Stamp, Stamped, Unreachable, Written, parse_endpoints,
+    Endpoint, EndpointTable, Here, HostId, HostIdError, InstanceId, Locality, Name, NameError,
+    NamePattern, ParseEndpointError, Stamp, Stamped, Unreachable, Written, parse_endpoints,
 };
 pub use portal::{
     Greeted, HandshakeError, Heartbeat, Identity, Options as GreetingOptions, ProveError,
     Reception, greet_actor,
 };
 pub use tokio_util::sync::CancellationToken;
-pub use transport::{BindError, DialError, Listener, Peer, Stream, dial, dial_stamped, here, look};
+pub use transport::{
+    BindError, DialError, HostKnown, Listener, Peer, Stream, dial, dial_stamped, here, look,
+    set_host_id,
+};
 pub use wire::{Epoch, ErrorKind, Gone, Kept, Record, RemoteError, State, Suspicion};

@@ -1,6 +1,6 @@
 //! The settings file: what may be written in it, what it means, and what is wrong with it.
 //!
-//! The file is TOML with three tables. `[registrar]` holds the settings of a registrar node,
+//! The file is TOML with four tables. `[host]` says which host this is, `[registrar]` holds the settings of a registrar node,
 //! `[network]` says where each actor listens, and `[declared]` lists actors that never register
 //! themselves. It is read in two steps with a type each, what is written and what is meant, so
 //! that every fault is found at once and shown at its place.

@@ -1,6 +1,6 @@
 //! From what is written to what is meant.
 
-use endpoints::{Endpoint, EndpointTable, InstanceId, Name, Quoted};
+use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 
 use crate::{
     claims::{self, Claim, REGISTRAR},
@@ -10,7 +10,7 @@ use crate::{
         SESSIONS_MAX, Settings,
     },
     shape, syntax, values,
-    written::{Actor, Written, WrittenEndpoint, WrittenRegistrar},
+    written::{Actor, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
 /// Reads the text of a settings file. `name` is what the file is called in faults.
@@ -41,6 +41,7 @@ struct Meaning<'a> {
 impl<'a> Meaning<'a> {
     fn read(mut self, written: &'a Written) -> (Settings, Vec<Fault>) {
         let settings = Settings {
+            host_id: self.host_id(&written.host),
             registrar: self.registrar(&written.registrar),
             network: self.table("network", &written.network),
             declared: self.table("declared", &written.declared),
@@ -49,6 +50,17 @@ impl<'a> Meaning<'a> {
         self.claims.sort_by_key(|it| it.place.span.start);
         self.faults.extend(claims::faults(&self.claims));
         (settings, self.faults)
+    }
+
+    fn host_id(&mut self, written: &WrittenHost) -> Option<HostId> {
+        let id = written.id.as_ref()?;
+        match HostId::new(&id.value) {
+            Ok(host_id) => Some(host_id),
+            Err(error) => {
+                self.faults.push(Fault::error(error.to_string(), id.inside()));
+                None
+            }
+        }
     }
 
     fn registrar(&mut self, written: &'a WrittenRegistrar) -> RegistrarSettings {

@@ -116,7 +116,7 @@ pub fn overlay(mut settings: Settings, layers: &[Overrides]) -> Result<(Settings
     let mut faults = Vec::new();
     for layer in layers {
         let mut reader = Reader { layer, faults: &mut faults };
-        let Settings { registrar, network, declared } = &mut settings;
+        let Settings { registrar, network, declared, .. } = &mut settings;
         reader.listen(&mut registrar.listen, &[network, declared]);
         reader.duration(
             &layer.handshake_timeout,

@@ -129,6 +129,12 @@ value!(inline Duration, |_| json_schema!({
     "examples": ["500ms", "5s", "2min", "1h 30min"],
 }));
 
+value!(inline HostIdText, |_| json_schema!({
+    "type": "string",
+    "pattern": r"^[^\s\x00-\x1f\x7f]{1,255}$",
+    "examples": ["rack7-node3"],
+}));
+
 value!(inline HeartbeatMisses, |_| json_schema!({
     "type": "integer",
     "minimum": HEARTBEAT_MISSES.min,

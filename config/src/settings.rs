@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use endpoints::{Endpoint, EndpointTable};
+use endpoints::{Endpoint, EndpointTable, HostId};
 
 /// What a settings file says, with what it leaves out filled in.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Settings {
+    /// What this host goes by in stamps; nothing where the kernel tells it.
+    pub host_id: Option<HostId>,
     /// How a registrar node runs.
     pub registrar: RegistrarSettings,
     /// Where each actor listens, that is, what it binds.

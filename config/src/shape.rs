@@ -9,7 +9,7 @@ use crate::{
     fault::{Fault, Place, Source},
     syntax::{Key, Syntax, Value},
     text::{Number, Text},
-    written::{Actor, Endpoints, Written, WrittenEndpoint, WrittenRegistrar},
+    written::{Actor, Endpoints, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
 /// Takes what has the right shape, and tells of the rest.
@@ -18,6 +18,7 @@ pub(crate) fn read(source: &Arc<Source>, syntax: &Syntax<'_>) -> (Written, Vec<F
     let mut written = Written::default();
     for (key, value) in &syntax.root {
         match key.get_ref().as_ref() {
+            "host" => written.host = shape.host(value),
             "registrar" => written.registrar = shape.registrar(value),
             "network" => written.network = shape.actors("network", value),
             "declared" => written.declared = shape.actors("declared", value),
@@ -57,6 +58,27 @@ impl Shape<'_> {
             }
         }
         registrar
+    }
+
+    fn host(&mut self, value: &Value<'_>) -> WrittenHost {
+        let mut host = WrittenHost::default();
+        for (key, value) in self.table("host", value) {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("id", DeValue::String(text)) => host.id = Some(self.text(value, text)),
+                ("id", other) => {
+                    let message = format!("found {} where a text is expected", article(other));
+                    let help = "the id is a word, such as id = \"rack7-node3\"".to_owned();
+                    self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                }
+                (name, _) => {
+                    let message = format!("unknown key {} in `[host]`", Quoted(name));
+                    let place = self.key(key).place;
+                    let help = "its only key is `id`".to_owned();
+                    self.faults.push(Fault::error(message, place).help(help));
+                }
+            }
+        }
+        host
     }
 
     fn actors(&mut self, table: &str, value: &Value<'_>) -> Vec<Actor> {
@@ -207,12 +229,16 @@ impl Shape<'_> {
         let (message, help) = if value.get_ref().is_table() {
             let help = match suggestion(name, TABLES, TABLE_ALIASES) {
                 Some(table) => format!("did you mean `[{table}]`?"),
-                None => "the tables are `[registrar]`, `[network]` and `[declared]`".to_owned(),
+                None => "the tables are `[host]`, `[registrar]`, `[network]` and `[declared]`"
+                    .to_owned(),
             };
             (format!("unknown table {}", Quoted(&format!("[{name}]"))), help)
         } else {
             let help = match suggestion(name, REGISTRAR_KEYS, REGISTRAR_ALIASES) {
                 Some(key) => format!("`{key}` stands in the table `[registrar]`"),
+                None if name == "host_id" => {
+                    "it stands in the table `[host]`, and is called `id`".to_owned()
+                }
                 None => "put it below a header; actors stand in `[network]`".to_owned(),
             };
             (format!("the key {} stands in no table", Quoted(name)), help)
@@ -262,7 +288,7 @@ fn suggestion(
         .map(|(_, it)| it)
 }
 
-const TABLES: &[&str] = &["registrar", "network", "declared"];
+const TABLES: &[&str] = &["host", "registrar", "network", "declared"];
 
 const TABLE_ALIASES: &[(&str, &str)] = &[
     ("actors", "network"),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 
 use crate::{
     fault::Place,
-    schema::{Actors, Duration, HeartbeatMisses, OneOrMoreEndpoints, SessionsMax},
+    schema::{Actors, Duration, HeartbeatMisses, HostIdText, OneOrMoreEndpoints, SessionsMax},
     text::{Number, Text},
 };
 
@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(title = "callsign settings", rename = "Settings", default, deny_unknown_fields)]
 pub(crate) struct Written {
+    /// Which host this is.
+    pub(crate) host: WrittenHost,
     /// How a registrar node runs.
     pub(crate) registrar: WrittenRegistrar,
     /// Where each actor listens: its name, and what it binds. A wildcard address binds every
@@ -24,6 +26,18 @@ pub(crate) struct Written {
     /// their endpoints are such that callers can dial.
     #[schemars(with = "Actors")]
     pub(crate) declared: Vec<Actor>,
+}
+
+/// Which host this is.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Host", default, deny_unknown_fields)]
+pub(crate) struct WrittenHost {
+    /// What this host goes by, in the place of what its kernel drew when it booted. Leave it out
+    /// unless containers of one kernel see different ones (`/proc/sys/kernel/random/boot_id`), or
+    /// copies of a machine have the same. All that share a kernel need the same id, and nobody else
+    /// may have it: two machines with one id take each other's loopback for their own.
+    #[schemars(with = "HostIdText")]
+    pub(crate) id: Option<Text>,
 }
 
 /// How a registrar node runs.

@@ -103,8 +103,25 @@ fn what_is_unknown() {
             "«netwrok» 1:2 unknown table `[netwrok]` | did you mean `[network]`?",
             "«actors» 2:2 unknown table `[actors]` | did you mean `[network]`?",
             "«foo» 3:2 unknown table `[foo]` \
-             | the tables are `[registrar]`, `[network]` and `[declared]`",
+             | the tables are `[host]`, `[registrar]`, `[network]` and `[declared]`",
         ],
+    );
+    check(
+        "host_id = \"a\"\n[host]\nname = \"a\"\n",
+        &[
+            "«host_id» 1:1 the key `host_id` stands in no table \
+             | it stands in the table `[host]`, and is called `id`",
+            "«name» 3:1 unknown key `name` in `[host]` | its only key is `id`",
+        ],
+    );
+    check(
+        "[host]\nid = 7\n",
+        &["«7» 2:6 found a number where a text is expected \
+           | the id is a word, such as id = \"rack7-node3\""],
+    );
+    check(
+        "[host]\nid = \"two words\"\n",
+        &["«two words» 2:7 a host id has no white space and no control characters"],
     );
     check(
         "listen = []\nfeed = \"/unix/@a\"\n",
@@ -418,6 +435,8 @@ fn faults_print_a_line_each() {
 #[test]
 fn a_file_without_faults_is_taken_as_it_is_meant() {
     let source = "\u{feff}# A comment.\r\n\
+        [host]\r\n\
+        id = \"rack7-node3\"\n\
         [registrar]\r\n\
         listen = ['/unix/run/r.sock', [\"0.0.0.0\", 0x650]]\n\
         handshake_timeout = \"1min 30s\"\n\
@@ -435,6 +454,7 @@ fn a_file_without_faults_is_taken_as_it_is_meant() {
     let (settings, warnings) = read(source, "test.toml").unwrap();
     assert_eq!(warnings.0, []);
 
+    assert_eq!(settings.host_id.unwrap().as_str(), "rack7-node3");
     let registrar = &settings.registrar;
     let listen: Vec<_> = registrar.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["/unix/run/r.sock", "/ip4/0.0.0.0/tcp/1616"]);

@@ -24,6 +24,7 @@
 
 mod endpoint;
 mod error;
+mod host_id;
 mod locality;
 mod name;
 mod parse;
@@ -35,6 +36,7 @@ mod written;
 
 pub use endpoint::Endpoint;
 pub use error::{ParseEndpointError, ParseEndpointErrorKind, Quoted};
+pub use host_id::{HostId, HostIdError};
 pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };

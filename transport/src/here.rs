@@ -12,12 +12,13 @@ use std::{
 };
 
 use endpoints::{
-    Endpoint, Here, Host, Interface, KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp,
+    Endpoint, Here, Host, HostId, Interface, KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp,
     TcpAddress, UnixAddress, UnixPath, Unreachable,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
+use thiserror::Error;
 
 use crate::linux::{self, Handle, Kind};
 
@@ -121,10 +122,29 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
 }
 
+/// Lets this process go by `host` in every stamp that it writes or compares, in the place of what
+/// its kernel drew when it booted. It is for once, before anything is stamped or dialed. Of its
+/// danger, see [`HostId`].
+///
+/// # Errors
+///
+/// [`HostKnown`] when the process goes by another already.
+pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
+    let named = Some(KernelId(keyed_hash(HOST_KEY, host.as_str().as_bytes())));
+    if *KERNEL.get_or_init(|| named) != named {
+        return Err(HostKnown);
+    }
+    tracing::info!(target: "callsign", %host, "this host goes by a name of its own");
+    Ok(())
+}
+
+/// A process has told already which host it is on.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("this process has told already which host it is on, and cannot go by another")]
+pub struct HostKnown;
+
 /// Returns the running kernel; read once, because a process does not outlive its kernel.
 pub(crate) fn kernel() -> Option<KernelId> {
-    static KERNEL: OnceLock<Option<KernelId>> = OnceLock::new();
-
     *KERNEL.get_or_init(|| {
         let boot_id = linux::boot_id().ok()?;
         Some(KernelId(keyed_hash(KERNEL_KEY, boot_id.as_bytes())))
@@ -191,9 +211,15 @@ fn keyed_hash(key: &[u8], bytes: &[u8]) -> u64 {
     u64::from_be_bytes(*first)
 }
 
+/// Which kernel this process says that it runs on, once it has said so.
+static KERNEL: OnceLock<Option<KernelId>> = OnceLock::new();
+
 /// The key of the kernel's hash. It is no secret: it keeps the boot id itself at home, and this
 /// application's hash apart from any other's.
 const KERNEL_KEY: &[u8] = b"callsign: which kernel";
+
+/// The key of a host's hash, where one was named: no name is ever a kernel's.
+const HOST_KEY: &[u8] = b"callsign: which host";
 
 /// The key of a root's hash, for the same reasons.
 const ROOT_KEY: &[u8] = b"callsign: which root";

@@ -73,6 +73,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
     let (settings, warnings) = context.settings_and_warnings()?;
     context.warn(&warnings);
+    context.take_host_id(&settings)?;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let (settings, warnings) = overlay(settings, &[environment, args.overrides()])?;
     context.warn(&warnings);

@@ -11,13 +11,13 @@ use std::{
     time::SystemTime,
 };
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, HostId};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use tokio::runtime::{Builder, Runtime};
-use transport::{Listener, dial, die_with_parent, here};
+use transport::{HostKnown, Listener, dial, die_with_parent, here, set_host_id};
 
 use crate::common::{TOO_LONG, bounded, unix};
 
@@ -134,6 +134,18 @@ fn processes_of_one_kernel_know_it_and_know_each_other_apart() {
     });
 }
 
+#[test]
+fn a_host_goes_by_another_name_only_before_it_has_told_its_own() {
+    in_time(|| {
+        let in_words = |task: &str| Kid::start(task, "").hears();
+        let (named, again) = (in_words("here-by-name"), in_words("here-by-name"));
+        let kernel = |words: &str| words.split(')').next().unwrap().to_owned();
+        assert_eq!(kernel(&named), kernel(&again));
+        assert_ne!(kernel(&named), kernel(&here_in_words()));
+        assert_eq!(in_words("name-too-late"), HostKnown.to_string());
+    });
+}
+
 /// What a child does; no test in a run that is not started by one of the others.
 #[test]
 fn child() {
@@ -175,6 +187,16 @@ fn child() {
             sleeper.wait().unwrap();
         }
         "here" => say(&here_in_words()),
+        "here-by-name" => {
+            let host = HostId::new("rack7-node3").unwrap();
+            set_host_id(&host).unwrap();
+            set_host_id(&host).unwrap();
+            say(&here_in_words());
+        }
+        "name-too-late" => {
+            here();
+            say(&set_host_id(&HostId::new("rack7-node3").unwrap()).unwrap_err().to_string());
+        }
         other => panic!("no such task: {other}"),
     }
 }

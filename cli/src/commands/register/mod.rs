@@ -78,6 +78,8 @@ impl From<State> for wire::State {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    // What is registered is stamped before a registrar is reached.
+    context.take_host_id(&context.settings()?)?;
     let plan = Plan::make(&args, context)?;
     let client = context.client().await?;
     match (&args.command[..], args.ttl) {

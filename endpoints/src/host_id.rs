@@ -1,0 +1,77 @@
+//! What somebody calls a host, where the kernel's own word does not do.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// What somebody calls a host, in the place of the identity that its kernel drew when it booted:
+/// where containers of one kernel are shown different ones, or copies of a machine have the same.
+///
+/// It has to be told by all that share a kernel, and by nobody else. Two machines that go by one
+/// name take each other's loopback addresses and abstract sockets for their own; of actors that
+/// do not prove who they are, a caller then reaches its own machine's and takes it for the other's.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct HostId(Box<str>);
+
+impl HostId {
+    /// Takes a text of 1 to 255 bytes, without white space and control characters.
+    ///
+    /// # Errors
+    ///
+    /// [`HostIdError`] when it is none.
+    pub fn new(text: &str) -> Result<Self, HostIdError> {
+        let is_strange = |it: char| it.is_whitespace() || it.is_control();
+        match text {
+            "" => Err(HostIdError::Empty),
+            _ if text.len() > BYTES_MAX => Err(HostIdError::TooLong { bytes: text.len() }),
+            _ if text.contains(is_strange) => Err(HostIdError::Strange),
+            _ => Ok(Self(text.into())),
+        }
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why a text is no host id.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant's message says what it is")]
+pub enum HostIdError {
+    #[error("a host id is not empty")]
+    Empty,
+    #[error("a host id has at most {BYTES_MAX} bytes, and this has {bytes}")]
+    TooLong { bytes: usize },
+    #[error("a host id has no white space and no control characters")]
+    Strange,
+}
+
+/// As long as a host name may be, and a little more.
+const BYTES_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_id_is_one_plain_word() {
+        let check = |text: &str, expected: Option<HostIdError>| {
+            assert_eq!(HostId::new(text).err(), expected, "{text}");
+        };
+        check("rack7-node3", None);
+        check("größe", None);
+        check(&"x".repeat(255), None);
+        check("", Some(HostIdError::Empty));
+        check(&"x".repeat(256), Some(HostIdError::TooLong { bytes: 256 }));
+        check("two words", Some(HostIdError::Strange));
+        check("line\n", Some(HostIdError::Strange));
+    }
+}
