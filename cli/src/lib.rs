@@ -57,9 +57,9 @@ pub mod registrar;
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
     DialOptions, Explanation, Fault, Faults, FindError, Found, IntoEndpoint, LinkError,
-    LookupError, MemorySource, NoneAnswered, Outcome, ReachError, RegisterError, Registered,
-    Registrar, Registration, RegistrationError, RequestError, Resolve, ResolveError, Standing,
-    TableSource, Watch, connect_nearest, explain,
+    LookupError, LookupOptions, MemorySource, NoneAnswered, Outcome, ReachError, RegisterError,
+    Registered, Registrar, Registration, RegistrationError, RequestError, Resolve, ResolveError,
+    Standing, TableSource, Watch, connect_nearest, explain,
 };
 pub use endpoints::{
     Endpoint, EndpointTable, Here, HostId, HostIdError, InstanceId, Locality, Name, NameError,

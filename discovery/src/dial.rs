@@ -25,7 +25,7 @@ pub use self::{
     explanation::{Candidate, Explanation, NoneAnswered, Outcome, explain},
     reach::{Assurance, ReachError},
 };
-use crate::{Client, LookupError, Resolve, ResolveError, merge::Sighting};
+use crate::{Client, LookupError, LookupOptions, Resolve, ResolveError, merge::Sighting};
 
 impl Client {
     /// Connects to the nearest ready instance of a name; `None` when there is none.
@@ -43,18 +43,7 @@ impl Client {
     ///
     /// Cancel safe: dropping the future drops all dials in progress.
     pub async fn find_actor(&self, name: &str) -> Result<Option<Connection>, FindError> {
-        let (found, tickets) = self.locate(name).await.map_err(ResolveError::Lookup)?;
-        if found.instances.is_empty() {
-            return Ok(None);
-        }
-        let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
-        let connected = connect(&records, &tickets, &self.hub().options.dial).await;
-        let explanation = match &connected {
-            Ok(connection) => &connection.explanation,
-            Err(none) => &none.explanation,
-        };
-        self.report_evidence(&found.instances, explanation);
-        Ok(Some(connected?))
+        self.find_actor_with(name, LookupOptions::default()).await
     }
 
     /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
@@ -68,10 +57,26 @@ impl Client {
     ///
     /// Cancel safe: dropping the future drops all dials in progress.
     pub async fn probe_actor(&self, name: &str) -> Result<(Vec<Record>, Explanation), LookupError> {
-        let (found, tickets) = self.locate(name).await?;
+        let (found, tickets) = self.locate(&Name::new(name)?, false).await?;
         let records: Vec<_> = found.instances.into_iter().map(|it| it.record).collect();
         let explanation = probe_with(&records, &tickets, &self.hub().options.dial).await;
         Ok((records, explanation))
+    }
+
+    /// Connects to the nearest of instances, and reports what does not answer.
+    pub(crate) async fn connect_to(
+        &self,
+        instances: &[Sighting],
+        tickets: &Tickets,
+    ) -> Result<Connection, NoneAnswered> {
+        let records: Vec<_> = instances.iter().map(|it| it.record.clone()).collect();
+        let connected = connect(&records, tickets, &self.hub().options.dial).await;
+        let explanation = match &connected {
+            Ok(connection) => &connection.explanation,
+            Err(none) => &none.explanation,
+        };
+        self.report_evidence(instances, explanation);
+        connected
     }
 
     /// Reports to each registrar what speaks against an instance that it knows.
@@ -149,7 +154,7 @@ async fn connect(
     let endpoint = winner.stamped.endpoint.clone();
     let locality = *winner.verdict.as_ref().expect("only what is within reach is dialed");
     let Reached { stream, peer, assurance } = reached;
-    Ok(Connection { stream, peer, record, endpoint, locality, assurance, explanation })
+    Ok(Connection { stream, peer, record, endpoint, locality, assurance, explanation, age: None })
 }
 
 /// Dials every candidate within reach, some at a time, and closes what it has connected: to tell

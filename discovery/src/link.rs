@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{ClientOptions, Fault, LinkError, board::Board, fault::WAITS_MAX};
+use crate::{ClientOptions, Fault, LinkError, board::Board, fault::WAITS_MAX, remembered::Memory};
 
 /// What the handles of a client share with its links.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct Hub {
     pub(crate) closing: CancellationToken,
     /// Which link is up with which registrar, where two addresses may lead to the same one.
     claims: Mutex<BTreeMap<Uuid, usize>>,
+    memory: Mutex<Memory>,
 }
 
 impl Hub {
@@ -42,6 +43,7 @@ impl Hub {
             options,
             closing: CancellationToken::new(),
             claims: Mutex::default(),
+            memory: Mutex::default(),
         }
     }
 
@@ -90,6 +92,11 @@ impl Hub {
             LinkState::Standby { .. } => return None,
         };
         Some(Err(link.fault(error)))
+    }
+
+    /// Returns the last good answers.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().expect("nothing panics while it holds the lock")
     }
 
     fn claims(&self) -> MutexGuard<'_, BTreeMap<Uuid, usize>> {

@@ -1,5 +1,7 @@
 //! Asking all registrars at once.
 
+use std::time::Duration;
+
 use endpoints::{Name, NameError, NamePattern};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -92,10 +94,13 @@ impl Client {
         )
     }
 
-    /// Looks up the ready instances of a name, and how each is to prove who it is.
-    pub(crate) async fn locate(&self, name: &str) -> Result<(Sightings, Tickets), LookupError> {
-        let name = Name::new(name)?;
-        let query = Query { name: name.as_str(), all: false };
+    /// Looks up the instances of a name, and how each is to prove who it is.
+    pub(crate) async fn locate(
+        &self,
+        name: &Name,
+        all: bool,
+    ) -> Result<(Sightings, Tickets), LookupError> {
+        let query = Query { name: name.as_str(), all };
         let answers = self.ask_all(registrar::FIND, &encode_body(&query)).await;
         let mut tickets = Tickets::default();
         let mut part = |located: Located| {
@@ -166,6 +171,9 @@ pub struct Found {
     pub now_ms: u64,
     /// The registrars that did not answer. What only they know is not in this answer.
     pub unanswered: Vec<Fault>,
+    /// How old the answer is, if no registrar could be reached and one of earlier was allowed;
+    /// `None` if it is one of now.
+    pub age: Option<Duration>,
 }
 
 impl From<Sightings> for Found {
@@ -175,6 +183,7 @@ impl From<Sightings> for Found {
             total: sightings.total,
             now_ms: sightings.now_ms,
             unanswered: sightings.unanswered,
+            age: None,
         }
     }
 }
@@ -188,7 +197,7 @@ struct Part {
 }
 
 /// What the registrars that answered know, and which of them knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sightings {
     pub(crate) instances: Vec<Sighting>,
     total: u64,
@@ -218,6 +227,20 @@ impl Sightings {
         }
         let instances = merge(parts);
         Ok(Self { total: total.max(instances.len() as u64), instances, now_ms, unanswered })
+    }
+
+    /// Returns the registrars that did not answer.
+    pub(crate) fn unanswered(self) -> Faults {
+        Faults(self.unanswered)
+    }
+
+    pub(crate) fn set_unanswered(&mut self, faults: Faults) {
+        self.unanswered = faults.0;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_instances(instances: Vec<Sighting>) -> Self {
+        Self { total: instances.len() as u64, instances, now_ms: 0, unanswered: Vec::new() }
     }
 }
 

@@ -65,6 +65,11 @@ impl Client {
     ///
     /// As [`unregister`](Self::unregister).
     pub async fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RequestError> {
+        // A registrar does not tell a client what it has said itself.
+        let board = &self.hub().board;
+        if let Some(own) = board.find(uuid) {
+            board.change(&own, |it| it.state = state);
+        }
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
         self.request(registrar::UPDATE, &encode_body(&update)).await
     }

@@ -7,6 +7,7 @@ mod echo;
 mod exit_codes;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod herd;
 mod host_id;
 mod inheritance;
 mod leases;

@@ -4,6 +4,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use endpoints::{Endpoint, Locality};
@@ -30,6 +31,9 @@ pub struct Connection {
     pub assurance: Assurance,
     /// Every candidate, and what became of it.
     pub explanation: Explanation,
+    /// How old the answer is that led here, if no registrar could be reached and one of earlier
+    /// was allowed; `None` if it is one of now.
+    pub age: Option<Duration>,
 }
 
 impl Connection {

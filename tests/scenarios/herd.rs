@@ -1,0 +1,60 @@
+//! A thousand clients whose registrar starts again.
+
+use std::time::Duration;
+
+use discovery::{Client, ClientOptions, Registration};
+use tokio::{runtime::Builder, time::timeout};
+
+use crate::harness::{Counts, LIMIT, Node, Peer, Room, now, query};
+
+#[test]
+fn a_thousand_clients_come_back_and_are_not_in_the_way() {
+    transport::raise_descriptor_limit().unwrap();
+    let room = Room::new();
+    let node = Node::start(&room);
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let place = node.endpoint().to_owned();
+    let kept: Vec<_> = runtime.block_on(async {
+        let mut kept = Vec::with_capacity(CLIENTS);
+        for number in 0..CLIENTS {
+            let client = Client::connect_with([&place], ClientOptions::default());
+            let client = timeout(LIMIT, client).await.unwrap().unwrap();
+            let herd = Registration::new(format!("herd-{number}"));
+            let herd = herd.endpoint("/unix/@herd").unwrap();
+            kept.push(timeout(LIMIT, client.register(herd)).await.unwrap().unwrap());
+        }
+        kept
+    });
+    let all = CLIENTS as u64;
+    node.comes_to(Counts { instances: all, sessions: all, waiters: 0, watchers: 0 });
+
+    let restarted = now();
+    let node = node.restart();
+    let ready = now();
+    // Meanwhile somebody else looks names up, and is answered.
+    let mut other = Peer::greet(node.endpoint());
+    let (method, body) = query("herd-0");
+    let (mut slowest, mut lookups) = (Duration::ZERO, 0_u64);
+    let mut is_back = false;
+    while !is_back {
+        let asked = now();
+        let answer = other.call(method, &body).expect("it is answered");
+        (slowest, lookups) = (slowest.max(asked.elapsed()), lookups + 1);
+        let found: wire::registrar::Answer = wire::decode_body(&answer).unwrap();
+        is_back = found.total == 1 && kept.iter().all(|it| it.missing().is_empty());
+        assert!(restarted.elapsed() < LIMIT, "they are not back within {LIMIT:?}");
+    }
+    println!(
+        "{CLIENTS} clients are back {:.1?} after the kill and {:.1?} after the start; of {lookups} \
+         look-ups meanwhile the slowest took {slowest:.1?}",
+        restarted.elapsed(),
+        ready.elapsed(),
+    );
+    drop(other);
+    node.comes_to(Counts { instances: all, sessions: all, waiters: 0, watchers: 0 });
+    drop(kept);
+    node.comes_to(Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 });
+}
+
+/// As many as a busy host has programs.
+const CLIENTS: usize = 1000;
