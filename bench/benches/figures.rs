@@ -98,10 +98,10 @@ fn serve(session: &mut Session, frames: &[u8], replies: &mut Replies) {
     let mut reader = wire::FrameReader::default();
     reader.extend_from_slice(frames);
     while let Some(frame) = reader.next().unwrap() {
-        let Frame::Call { id, method, body } = Frame::decode(&frame).unwrap() else {
+        let Frame::Call { id, method, body, .. } = Frame::decode(&frame).unwrap() else {
             panic!("only calls were encoded");
         };
-        session.call(Call { id, method, body }, replies);
+        session.call(Call { id, method, body, within: None }, replies);
         if replies.is_full() {
             *replies = Replies::default();
         }

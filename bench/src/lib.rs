@@ -212,7 +212,7 @@ fn calls(bodies: impl Iterator<Item = (&'static str, Vec<u8>)>) -> BytesMut {
     let mut frames = BytesMut::new();
     for (at, (method, body)) in bodies.enumerate() {
         let id = 2 * at as u64;
-        Frame::Call { id, method, body: &body }.encode(&mut frames).unwrap();
+        Frame::Call { id, method, body: &body, within_ms: None }.encode(&mut frames).unwrap();
     }
     frames
 }

@@ -1,13 +1,13 @@
 //! What runs a connection.
 
 use std::{
-    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -16,9 +16,10 @@ use tokio_util::io::poll_read_buf;
 use wire::{Frame, FrameReader, WireError};
 
 use crate::{
-    Call, Closed, OnSilence, Replies, Service,
+    Call, Closed, OnSilence, Options, Replies, Service,
     heartbeat::{Pulse, Silence},
-    shared::{Event, Shared},
+    queue::ByteQueue,
+    shared::Shared,
 };
 
 /// What runs a connection: a future that ends when the connection does, and says why. Its owner
@@ -26,16 +27,42 @@ use crate::{
 #[must_use = "a connection does nothing unless its driver is polled"]
 #[derive(Debug)]
 pub struct Driver<IO, S> {
-    pub(crate) io: IO,
-    pub(crate) service: S,
-    pub(crate) reader: FrameReader,
-    pub(crate) replies: Replies,
+    /// Closed as soon as the connection is over.
+    io: Option<IO>,
+    service: S,
+    reader: FrameReader,
+    replies: Replies,
     /// What is being written; filled again when all of it is.
-    pub(crate) writing: BytesMut,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) pulse: Option<Pulse>,
-    pub(crate) on_silence: OnSilence,
-    pub(crate) is_closing: bool,
+    writing: ByteQueue,
+    shared: Arc<Shared>,
+    pulse: Option<Pulse>,
+    on_silence: OnSilence,
+    is_closing: bool,
+    /// Set when the connection is over, and the service has yet to end.
+    closed: Option<Closed>,
+}
+
+impl<IO, S> Driver<IO, S> {
+    pub(crate) fn new(
+        io: IO,
+        reader: FrameReader,
+        service: S,
+        shared: Arc<Shared>,
+        options: &Options,
+    ) -> Self {
+        Self {
+            io: Some(io),
+            service,
+            reader,
+            replies: Replies::default(),
+            writing: ByteQueue::default(),
+            shared,
+            pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
+            on_silence: options.on_silence,
+            is_closing: false,
+            closed: None,
+        }
+    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<IO, S> {
@@ -43,12 +70,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let driver = self.get_mut();
-        let closed = match driver.run(cx) {
-            Ok(Running) => return Poll::Pending,
-            Err(closed) => closed,
-        };
-        driver.shared.end(closed.clone());
-        Poll::Ready(closed)
+        if driver.closed.is_none() {
+            let closed = match driver.run(cx) {
+                Ok(Running) => return Poll::Pending,
+                Err(closed) => closed,
+            };
+            driver.shared.end(closed.clone());
+            driver.closed = Some(closed);
+            driver.io = None;
+        }
+        ready!(driver.service.poll_end(cx));
+        Poll::Ready(driver.closed.clone().expect("it was set just now or earlier"))
     }
 }
 
@@ -58,12 +90,12 @@ struct Running;
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
     /// Does all that can be done now; fails when the connection is over.
     fn run(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
-        // What was left behind by the handshake, or by the last time the replies were full.
+        // What was left behind by the handshake, or by the last time the service took no more.
         let mut has_more = self.dispatch()?;
         let mut is_stirred = true;
         loop {
             // A peer that asks and does not read is not listened to until it does.
-            if !has_more && !self.replies.is_full() && self.poll_read(cx)?.is_ready() {
+            if !has_more && self.takes_more() && self.poll_read(cx)?.is_ready() {
                 has_more = self.dispatch()?;
                 is_stirred = true;
             }
@@ -71,18 +103,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                 return Ok(Running);
             }
             self.service.pump(cx, &mut self.replies);
+            let was_full = self.replies.is_full();
             self.poll_pulse(cx)?;
             let is_written = self.poll_write(cx)?.is_ready();
             if is_written && self.is_closing {
                 return Err(Closed::Here);
             }
-            is_stirred = is_written && has_more;
+            is_stirred = is_written && (has_more || was_full);
             if is_stirred {
                 has_more = self.dispatch()?;
             } else if has_more {
                 return Ok(Running);
             }
         }
+    }
+
+    fn takes_more(&self) -> bool {
+        self.service.takes_more(&self.replies)
     }
 
     /// Asks a silent peer for a sign of life, and gives up one that gives none, or tells of it.
@@ -110,23 +147,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
             // The handles' queue is asked last, or a word of theirs could be missed.
             let is_last = self.writing.is_empty();
             if is_last {
-                mem::swap(&mut self.writing, &mut self.replies.bytes);
-                if let Some(reason) = self.shared.take_outbox(cx, &mut self.writing) {
+                self.writing.append(&mut self.replies.queue);
+                self.replies.asides = 0;
+                self.shared.outbox.take(cx, &mut self.writing);
+                if let Some(reason) = self.shared.take_closing() {
                     self.is_closing = true;
                     let goodbye = Frame::Goodbye { reason: &reason };
-                    goodbye.encode(&mut self.writing).expect("a reason is short");
+                    self.writing.push(&goodbye).expect("a reason is short");
                 }
             }
             while !self.writing.is_empty() {
-                match Pin::new(&mut self.io).poll_write(cx, &self.writing) {
+                match self.writing.poll_write(io(&mut self.io), cx) {
                     Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
-                    Poll::Ready(Ok(written)) => self.writing.advance(written),
+                    Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return Err(self.last_words(cx, error.into())),
                     Poll::Pending => return Ok(Poll::Pending),
                 }
             }
             if is_last {
-                return match Pin::new(&mut self.io).poll_flush(cx) {
+                return match io(&mut self.io).poll_flush(cx) {
                     Poll::Ready(flushed) => flushed.map(Poll::Ready).map_err(Closed::from),
                     Poll::Pending => Ok(Poll::Pending),
                 };
@@ -144,7 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
 
     /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
-        match poll_read_buf(Pin::new(&mut self.io), cx, self.reader.buffer()) {
+        match poll_read_buf(io(&mut self.io), cx, self.reader.buffer()) {
             Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => return Err(error.into()),
@@ -158,46 +197,92 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
         Ok(Poll::Ready(()))
     }
 
-    /// Handles the frames that have arrived, until there are enough replies to be written first.
-    /// Tells whether there may be more.
+    /// Handles the frames that have arrived, until the service takes no more for now. Tells
+    /// whether there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
-        let Self { reader, replies, service, shared, .. } = self;
-        while !replies.is_full() {
-            let Some(bytes) = reader.peek_frame().map_err(Closed::Protocol)? else {
+        while self.takes_more() {
+            let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
                 return Ok(false);
             };
-            match Frame::decode(bytes).map_err(Closed::Protocol)? {
-                Frame::Call { id, method, body } => {
-                    service.call(Call { id, method, body }, replies);
-                }
-                Frame::Credit { id, items } => service.credit(id, items, replies),
-                Frame::Cancel { id } => service.cancel(id, replies),
-                Frame::Return { id, body } => shared.finish(id, Ok(Bytes::copy_from_slice(body))),
-                Frame::Error { id, error } => shared.finish(id, Err(error)),
-                Frame::Started { id, body } => {
-                    shared.deliver(id, Event::Started(Bytes::copy_from_slice(body)))?;
-                }
-                Frame::Item { id, body } => {
-                    shared.deliver(id, Event::Item(Bytes::copy_from_slice(body)))?;
-                }
-                Frame::Ping { nonce } => push(replies, &Frame::Pong { nonce }),
-                Frame::Pong { .. } => {}
-                Frame::Goodbye { reason } => return Err(Closed::Goodbye(reason.to_owned())),
-                Frame::Hello(_) => {
-                    let why = "a second hello".to_owned();
-                    return Err(Closed::Protocol(WireError::Malformed(why)));
-                }
-            }
             let length = bytes.len();
-            reader.skip_frame(length);
+            if length >= OWN_FRAME_BYTES_MIN {
+                let frame = self.reader.next().map_err(Closed::Protocol)?;
+                let frame = frame.expect("a whole frame was seen just now");
+                let own = |body: &[u8]| frame.slice_ref(body);
+                handle(&frame, own, &mut self.service, &mut self.replies, &self.shared)?;
+            } else {
+                let own = Bytes::copy_from_slice;
+                handle(bytes, own, &mut self.service, &mut self.replies, &self.shared)?;
+                self.reader.skip_frame(length);
+            }
         }
         Ok(true)
     }
 }
 
-fn push(replies: &mut Replies, frame: &Frame<'_>) {
-    frame.encode(&mut replies.bytes).expect("the frame is short");
+/// Handles a frame. `own` makes a body outlive it.
+fn handle(
+    frame: &[u8],
+    own: impl Fn(&[u8]) -> Bytes,
+    service: &mut impl Service,
+    replies: &mut Replies,
+    shared: &Shared,
+) -> Result<(), Closed> {
+    match Frame::decode(frame).map_err(Closed::Protocol)? {
+        Frame::Call { id, method, body, within_ms } => {
+            let within = within_ms.map(Duration::from_millis);
+            service.call(Call { id, method, body, within }, replies);
+            Ok(())
+        }
+        Frame::Item { id, body } if shared.is_own(id) => {
+            shared.deliver(id, |inbox| inbox.item(id, own(body)))
+        }
+        Frame::Item { id, body } => service.item(id, own(body)),
+        Frame::End { id } if shared.is_own(id) => shared.deliver(id, |inbox| inbox.end(id)),
+        Frame::End { id } => service.end(id),
+        Frame::Credit { id, items } => {
+            if shared.is_own(id) {
+                shared.allow(id, items);
+            } else {
+                service.credit(id, items, replies);
+            }
+            Ok(())
+        }
+        Frame::Started { id, body } => shared.deliver(id, |inbox| inbox.started(id, own(body))),
+        Frame::Cancel { id } => {
+            service.cancel(id, replies);
+            Ok(())
+        }
+        Frame::Return { id, body } => {
+            shared.finish(id, Ok(own(body)));
+            Ok(())
+        }
+        Frame::Error { id, error } => {
+            shared.finish(id, Err(error));
+            Ok(())
+        }
+        Frame::Ping { nonce } => {
+            replies.asides += 1;
+            push(replies, &Frame::Pong { nonce });
+            Ok(())
+        }
+        Frame::Pong { .. } => Ok(()),
+        Frame::Goodbye { reason } => return Err(Closed::Goodbye(reason.to_owned())),
+        Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
+    }
+    .map_err(Closed::Protocol)
 }
+
+fn io<IO: Unpin>(io: &mut Option<IO>) -> Pin<&mut IO> {
+    Pin::new(io.as_mut().expect("it is there until the connection is over"))
+}
+
+fn push(replies: &mut Replies, frame: &Frame<'_>) {
+    replies.queue.push(frame).expect("the frame is short");
+}
+
+/// The shortest frame that is cut out of the buffer instead of being copied from it.
+const OWN_FRAME_BYTES_MIN: usize = 4 * 1024;
 
 impl<IO, S> Drop for Driver<IO, S> {
     fn drop(&mut self) {

@@ -46,6 +46,9 @@ pub enum CallError {
     /// The connection ended first. Whether the call was carried out is not known.
     #[error("the connection ended before the answer came")]
     Closed(#[source] Closed),
+    /// The call took longer than was allowed. Whether it was carried out is not known.
+    #[error("the call took longer than {0:?}")]
+    TimedOut(Duration),
     /// The call is too long to be sent.
     #[error("the call is too long to be sent")]
     TooLong(#[source] WireError),

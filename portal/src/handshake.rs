@@ -8,7 +8,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use transport::Stream;
 use wire::{
@@ -16,10 +16,7 @@ use wire::{
     preface::{self, PREFACE_BYTES, PrefaceError},
 };
 
-use crate::{
-    Driver, HandshakeError, Heartbeat, OnSilence, Portal, Replies, Service, heartbeat::Pulse,
-    shared::Shared,
-};
+use crate::{Driver, HandshakeError, Heartbeat, OnSilence, Portal, Service, shared::Shared};
 
 /// How long a handshake may take, unless something else is asked for: ample for a round trip
 /// around the world, and short enough that mute peers do not pile up.
@@ -196,17 +193,8 @@ impl<IO> Greeted<IO> {
             Side::Accepted => 1,
         };
         let shared = Arc::new(Shared::new(peer, first_id));
-        let driver = Driver {
-            io,
-            service,
-            reader: FrameReader::from(leftover),
-            replies: Replies::default(),
-            writing: BytesMut::new(),
-            shared: shared.clone(),
-            pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
-            on_silence: options.on_silence,
-            is_closing: false,
-        };
+        let reader = FrameReader::from(leftover);
+        let driver = Driver::new(io, reader, service, shared.clone(), options);
         Connected { portal: Portal::new(shared), driver }
     }
 }

@@ -52,21 +52,31 @@
 
 #![forbid(unsafe_code)]
 
+mod counterpart;
+mod dialogue;
 mod driver;
 mod error;
+mod handlers;
 mod handshake;
 mod heartbeat;
 mod identity;
+mod items;
+mod outbox;
 mod portal;
+mod queue;
 mod reception;
 mod service;
 mod shared;
 
+pub use counterpart::Counterpart;
+pub use dialogue::Dialogue;
 pub use driver::Driver;
 pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
+pub use handlers::{Handlers, Limits};
 pub use handshake::{Connected, Greeted, HANDSHAKE_TIMEOUT, Options, accept, connect, greet};
 pub use heartbeat::{Heartbeat, OnSilence};
 pub use identity::{Identity, greet_actor};
+pub use items::{ItemSender, SendError};
 pub use portal::{Items, Portal};
 pub use reception::Reception;
 pub use service::{Call, NoService, Replies, Service};

@@ -1,15 +1,19 @@
 //! The handle of a conversation.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
-use wire::{CallId, Hello, WireError, decode_body, encode_body};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+use wire::{CallId, Hello, decode_body, encode_body};
 
 use crate::{
-    CallError, Closed,
-    shared::{Event, Pending, Shared},
+    CallError, Closed, Dialogue, ItemSender,
+    items::{Flow, Inbox},
+    shared::{Pending, Request, Shared},
 };
 
 /// The handle of a conversation with one peer. Clones are handles of the same one.
@@ -58,23 +62,53 @@ impl Portal {
     ///
     /// As [`call`](Self::call).
     pub async fn call_encoded(&self, method: &str, body: &[u8]) -> Result<Bytes, CallError> {
+        self.request(Request { method, body, within_ms: None }).await
+    }
+
+    /// Calls a method as [`call`](Self::call), and waits for so long at most. The other side is
+    /// told, and ends the call by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], [`CallError::TimedOut`] among them.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_within<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        args: &(impl Serialize + ?Sized),
+        within: Duration,
+    ) -> Result<R, CallError> {
+        let body = encode_body(args);
+        let within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let request = self.request(Request { method, body: &body, within_ms });
+        match timeout(within, request).await {
+            Ok(result) => decode_body(&result?).map_err(CallError::Unreadable),
+            Err(_) => Err(CallError::TimedOut(within)),
+        }
+    }
+
+    async fn request(&self, request: Request<'_>) -> Result<Bytes, CallError> {
         let _permit = self.permit().await;
         let (sender, receiver) = oneshot::channel();
-        let id = self.shared.call(method, body, Pending::Call(sender), None)?;
+        let id = self.shared.call(request, Pending::Call(sender), None)?;
         let mut call = UnderWay { shared: &self.shared, id, is_over: false };
         let result = receiver.await.expect("the driver answers every call before it ends");
         call.is_over = true;
         result
     }
 
-    /// Sends a call whose result nobody waits for.
+    /// Sends a call whose result nobody waits for. It does not count among those under way.
     ///
     /// # Errors
     ///
     /// [`CallError::Closed`] if the connection has ended, [`CallError::TooLong`].
     pub fn send(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<(), CallError> {
         let (sender, _) = oneshot::channel();
-        self.shared.call(method, &encode_body(args), Pending::Call(sender), None).map(drop)
+        let request = Request { method, body: &encode_body(args), within_ms: None };
+        self.shared.call(request, Pending::Call(sender), None).map(drop)
     }
 
     /// Calls a method that goes on: it gives a first value, then items until it ends. At most
@@ -93,30 +127,35 @@ impl Portal {
         args: &(impl Serialize + ?Sized),
         window: u16,
     ) -> Result<(S, Items<I>), CallError> {
+        let dialogue = self.dialogue(method, args, window).await?;
+        Ok((dialogue.started()?, Items { dialogue, item: PhantomData }))
+    }
+
+    /// Calls a method that goes on, with items both ways. At most `window` of the other side's
+    /// are on their way or wait to be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the [`Dialogue`], cancels the call.
+    pub async fn dialogue(
+        &self,
+        method: &str,
+        args: &(impl Serialize + ?Sized),
+        window: u16,
+    ) -> Result<Dialogue, CallError> {
+        let permit = self.permit().await;
         let window = window.max(1);
-        // Beside the items, there is room for the started value and for the end.
-        let (sender, receiver) = mpsc::channel(usize::from(window) + 2);
-        let pending = Pending::Stream(sender);
-        let id = self.shared.call(method, &encode_body(args), pending, Some(window.into()))?;
-        let mut items = Items {
-            shared: self.shared.clone(),
-            id,
-            receiver,
-            window: window.into(),
-            taken: 0,
-            item: PhantomData,
-        };
-        match items.receiver.recv().await {
-            Some(Event::Started(body)) => {
-                let started = decode_body(&body).map_err(CallError::Unreadable)?;
-                Ok((started, items))
-            }
-            Some(Event::Item(_)) => Err(unreadable("an item came before the started value")),
-            Some(Event::End(Err(error))) => Err(error),
-            Some(Event::End(Ok(()))) | None => {
-                Err(unreadable("the call ended without a started value"))
-            }
-        }
+        let (inbox, events) = Inbox::new(window);
+        let flow = Arc::new(Flow::default());
+        let pending = Pending::Dialogue(inbox, flow.clone());
+        let request = Request { method, body: &encode_body(args), within_ms: None };
+        let id = self.shared.call(request, pending, Some(window.into()))?;
+        let items = ItemSender { id, outbox: self.shared.outbox.clone(), flow };
+        Dialogue::begin(self.shared.clone(), items, events, window, permit).await
     }
 
     /// Says goodbye once everything sent so far is written, and ends the connection.
@@ -133,20 +172,16 @@ impl Portal {
         self.shared.closed().await
     }
 
-    async fn permit(&self) -> SemaphorePermit<'_> {
-        self.in_flight.acquire().await.expect("the semaphore is never closed")
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = self.in_flight.clone().acquire_owned().await;
+        permit.expect("the semaphore is never closed")
     }
 }
 
 /// The items of a call that goes on. Dropping it cancels the call.
 #[derive(Debug)]
 pub struct Items<I> {
-    shared: Arc<Shared>,
-    id: CallId,
-    receiver: mpsc::Receiver<Event>,
-    window: u32,
-    /// How many items were taken since credit was last given.
-    taken: u32,
+    dialogue: Dialogue,
     item: PhantomData<fn() -> I>,
 }
 
@@ -161,28 +196,7 @@ impl<I: DeserializeOwned> Items<I> {
     ///
     /// Cancel safe: no item is lost.
     pub async fn next(&mut self) -> Result<Option<I>, CallError> {
-        match self.receiver.recv().await {
-            Some(Event::Item(body)) => {
-                self.taken += 1;
-                if self.taken * 2 >= self.window {
-                    self.shared.credit(self.id, self.taken);
-                    self.taken = 0;
-                }
-                decode_body(&body).map(Some).map_err(CallError::Unreadable)
-            }
-            Some(Event::Started(_)) => Err(unreadable("a second started value")),
-            Some(Event::End(result)) => {
-                self.receiver.close();
-                result.map(|()| None)
-            }
-            None => Ok(None),
-        }
-    }
-}
-
-impl<I> Drop for Items<I> {
-    fn drop(&mut self) {
-        self.shared.forget(self.id);
+        self.dialogue.next().await
     }
 }
 
@@ -201,10 +215,6 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// How many calls may be under way at once: enough to keep any link busy, and few enough that
-/// their answers fit into memory.
-const CALLS_MAX: usize = 1024;
-
-fn unreadable(why: &str) -> CallError {
-    CallError::Unreadable(WireError::Malformed(why.to_owned()))
-}
+/// How many calls may be under way at once, dialogues among them: enough to keep any link busy,
+/// and few enough that their answers fit into memory. The other side counts on it.
+pub(crate) const CALLS_MAX: usize = 1024;

@@ -1,10 +1,15 @@
 //! What the other side may call.
 
-use std::{task::Context, time::Duration};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use wire::{CallId, ErrorKind, Frame, RemoteError, WireError, encode_body, encode_return};
+
+use crate::queue::ByteQueue;
 
 /// What the other side may call. The driver hands over each call as it comes and goes on at
 /// once: a service never waits. An answer that takes longer is kept by the service and written
@@ -17,6 +22,26 @@ pub trait Service {
     /// Takes note that the caller allows so many more items.
     fn credit(&mut self, id: CallId, items: u32, replies: &mut Replies) {
         _ = (id, items, replies);
+    }
+
+    /// Takes an item from the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] when no credit was given for it; that ends the connection.
+    fn item(&mut self, id: CallId, body: Bytes) -> Result<(), WireError> {
+        drop(body);
+        Err(WireError::Malformed(format!("call {id} takes no items")))
+    }
+
+    /// Takes note that the caller sends no more items.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] when it has said so before; that ends the connection.
+    fn end(&mut self, id: CallId) -> Result<(), WireError> {
+        _ = id;
+        Ok(())
     }
 
     /// Ends a call that is not answered yet; one that is unknown was answered already.
@@ -36,6 +61,18 @@ pub trait Service {
     /// Writes what has become ready, and keeps the waker for what will.
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         _ = (cx, replies);
+    }
+
+    /// Tells whether to read on. A service that takes calls while the replies are full has to
+    /// hold them, in bounds, so that the answers of the other side can be read meanwhile.
+    fn takes_more(&self, replies: &Replies) -> bool {
+        !replies.is_full()
+    }
+
+    /// Ends what is under way when the connection is over. The driver ends when this is ready.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        _ = cx;
+        Poll::Ready(())
     }
 }
 
@@ -58,6 +95,8 @@ pub struct Call<'a> {
     pub method: &'a str,
     /// With what, encoded.
     pub body: &'a [u8],
+    /// How long the caller waits.
+    pub within: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
@@ -86,7 +125,9 @@ impl<'a> Call<'a> {
 /// Answers on their way to the other side.
 #[derive(Debug, Default)]
 pub struct Replies {
-    pub(crate) bytes: BytesMut,
+    pub(crate) queue: ByteQueue,
+    /// How many short answers wait that are given however full it is.
+    pub(crate) asides: usize,
 }
 
 impl Replies {
@@ -97,7 +138,7 @@ impl Replies {
 
     /// Ends a call with a result that `write` appends, encoded already.
     pub fn finish_with(&mut self, id: CallId, write: impl FnOnce(&mut BytesMut)) {
-        if let Err(error) = encode_return(&mut self.bytes, id, write) {
+        if let Err(error) = encode_return(self.queue.tail(), id, write) {
             self.fail(id, too_long(&error));
         }
     }
@@ -124,13 +165,19 @@ impl Replies {
 
     /// Tells whether so much waits to be written that more had better wait too.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= REPLY_BYTES_MAX
+        self.queue.len() >= REPLY_BYTES_MAX
+    }
+
+    /// Ends a call with an error, however full it is.
+    pub(crate) fn fail_aside(&mut self, id: CallId, error: RemoteError) {
+        self.asides += 1;
+        self.fail(id, error);
     }
 
     fn push(&mut self, id: CallId, frame: Frame<'_>) {
-        if let Err(error) = frame.encode(&mut self.bytes) {
+        if let Err(error) = frame.encode(self.queue.tail()) {
             Frame::Error { id, error: too_long(&error) }
-                .encode(&mut self.bytes)
+                .encode(self.queue.tail())
                 .expect("the error is short");
         }
     }

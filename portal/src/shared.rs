@@ -3,20 +3,26 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Mutex, MutexGuard},
-    task::{Context, Waker},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::{Notify, mpsc, oneshot};
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
 use wire::{CallId, Frame, Hello, RemoteError, WireError};
 
-use crate::{CallError, Closed};
+use crate::{
+    CallError, Closed,
+    items::{Flow, Inbox},
+    outbox::Outbox,
+};
 
 /// What the handles of a connection share with its driver.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) peer: Hello,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Even or odd, as all calls of this side are.
+    first_id: CallId,
     state: Mutex<State>,
     ended: Notify,
 }
@@ -25,8 +31,6 @@ pub(crate) struct Shared {
 struct State {
     next_id: CallId,
     pending: HashMap<CallId, Pending>,
-    outbox: BytesMut,
-    driver: Option<Waker>,
     closing: Option<String>,
     closed: Option<Closed>,
 }
@@ -36,36 +40,40 @@ struct State {
 pub(crate) enum Pending {
     /// One result.
     Call(oneshot::Sender<Result<Bytes, CallError>>),
-    /// A started value, items, and an end.
-    Stream(mpsc::Sender<Event>),
+    /// A started value, items both ways, and a result.
+    Dialogue(Inbox, Arc<Flow>),
 }
 
-/// What happens in a stream.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Started(Bytes),
-    Item(Bytes),
-    End(Result<(), CallError>),
+/// A call to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) within_ms: Option<u64>,
 }
 
 impl Shared {
     pub(crate) fn new(peer: Hello, first_id: CallId) -> Self {
-        let state = State {
-            next_id: first_id,
-            pending: HashMap::new(),
-            outbox: BytesMut::new(),
-            driver: None,
-            closing: None,
-            closed: None,
-        };
-        Self { peer, state: Mutex::new(state), ended: Notify::new() }
+        let state =
+            State { next_id: first_id, pending: HashMap::new(), closing: None, closed: None };
+        Self {
+            peer,
+            outbox: Arc::default(),
+            first_id,
+            state: Mutex::new(state),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Tells whether this side made the call, and not the other.
+    pub(crate) fn is_own(&self, id: CallId) -> bool {
+        id % 2 == self.first_id
     }
 
     /// Sends a call, and returns its number.
     pub(crate) fn call(
         &self,
-        method: &str,
-        body: &[u8],
+        request: Request<'_>,
         pending: Pending,
         credit: Option<u32>,
     ) -> Result<CallId, CallError> {
@@ -74,22 +82,30 @@ impl Shared {
             return Err(CallError::Closed(closed.clone()));
         }
         let id = state.next_id;
-        Frame::Call { id, method, body }.encode(&mut state.outbox).map_err(CallError::TooLong)?;
+        let Request { method, body, within_ms } = request;
+        let call = Frame::Call { id, method, body, within_ms };
+        self.outbox.push(&call).map_err(CallError::TooLong)?;
         state.next_id += 2;
         state.pending.insert(id, pending);
         if let Some(items) = credit {
-            Frame::Credit { id, items }.encode(&mut state.outbox).expect("the frame is short");
+            self.say(&Frame::Credit { id, items });
         }
-        state.wake();
         Ok(id)
     }
 
     /// Allows the other side to send more items.
     pub(crate) fn credit(&self, id: CallId, items: u32) {
         let mut state = self.lock();
-        if state.pending.contains_key(&id) {
-            Frame::Credit { id, items }.encode(&mut state.outbox).expect("the frame is short");
-            state.wake();
+        if let Some(Pending::Dialogue(inbox, _)) = state.pending.get_mut(&id) {
+            inbox.allow(items);
+            self.say(&Frame::Credit { id, items });
+        }
+    }
+
+    /// Takes note that the other side allows more items.
+    pub(crate) fn allow(&self, id: CallId, items: u32) {
+        if let Some(Pending::Dialogue(_, flow)) = self.lock().pending.get(&id) {
+            flow.allow(items);
         }
     }
 
@@ -97,16 +113,14 @@ impl Shared {
     pub(crate) fn forget(&self, id: CallId) {
         let mut state = self.lock();
         if state.pending.remove(&id).is_some() && state.closed.is_none() {
-            Frame::Cancel { id }.encode(&mut state.outbox).expect("the frame is short");
-            state.wake();
+            self.say(&Frame::Cancel { id });
         }
     }
 
     /// Asks the driver to write what there is, say goodbye and end.
     pub(crate) fn close(&self, reason: &str) {
-        let mut state = self.lock();
-        state.closing.get_or_insert_with(|| reason.to_owned());
-        state.wake();
+        self.lock().closing.get_or_insert_with(|| reason.to_owned());
+        self.outbox.wake();
     }
 
     /// Returns why the connection ended, once it has.
@@ -124,51 +138,31 @@ impl Shared {
         self.lock().closed.clone()
     }
 
-    /// Moves what the handles have queued to `bytes`, and keeps the driver's waker. Returns the
-    /// reason to close, if a handle gave one.
-    pub(crate) fn take_outbox(&self, cx: &Context<'_>, bytes: &mut BytesMut) -> Option<String> {
-        let mut state = self.lock();
-        if !state.driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
-        }
-        if bytes.is_empty() {
-            mem::swap(bytes, &mut state.outbox);
-        } else {
-            bytes.extend_from_slice(&state.outbox);
-            state.outbox.clear();
-        }
-        state.closing.take()
+    /// Returns the reason to close, if a handle gave one.
+    pub(crate) fn take_closing(&self) -> Option<String> {
+        self.lock().closing.take()
     }
 
     /// Ends a call with its result. One that is not known was given up before.
     pub(crate) fn finish(&self, id: CallId, result: Result<Bytes, RemoteError>) {
         let pending = self.lock().pending.remove(&id);
-        let result = result.map_err(CallError::Remote);
-        match pending {
-            Some(Pending::Call(sender)) => drop(sender.send(result)),
-            // A stream keeps one place for its end free.
-            Some(Pending::Stream(sender)) => {
-                drop(sender.try_send(Event::End(result.map(drop))));
-            }
-            None => {}
+        if let Some(pending) = pending {
+            pending.end(result.map_err(CallError::Remote));
         }
     }
 
-    /// Passes an event to the stream that it belongs to.
-    pub(crate) fn deliver(&self, id: CallId, event: Event) -> Result<(), Closed> {
-        let state = self.lock();
-        let why = match state.pending.get(&id) {
-            // Given up, and the other side has not heard of it yet.
-            None => return Ok(()),
-            Some(Pending::Call(_)) => format!("call {id} is no stream"),
-            // One place is for the end.
-            Some(Pending::Stream(sender)) if sender.capacity() > 1 => {
-                drop(sender.try_send(event));
-                return Ok(());
-            }
-            Some(Pending::Stream(_)) => format!("more items in call {id} than credit was given"),
-        };
-        Err(Closed::Protocol(WireError::Malformed(why)))
+    /// Passes something to the dialogue that it belongs to. One that is not known was given up,
+    /// and the other side has not heard of it yet.
+    pub(crate) fn deliver(
+        &self,
+        id: CallId,
+        deliver: impl FnOnce(&mut Inbox) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
+        match self.lock().pending.get_mut(&id) {
+            Some(Pending::Dialogue(inbox, _)) => deliver(inbox),
+            Some(Pending::Call(_)) => Err(WireError::Malformed(format!("call {id} is no stream"))),
+            None => Ok(()),
+        }
     }
 
     /// Ends everything that waits.
@@ -179,17 +173,17 @@ impl Shared {
                 return;
             }
             state.closed = Some(why.clone());
-            state.outbox = BytesMut::new();
             mem::take(&mut state.pending)
         };
+        self.outbox.close();
         for pending in pending.into_values() {
-            let error = CallError::Closed(why.clone());
-            match pending {
-                Pending::Call(sender) => drop(sender.send(Err(error))),
-                Pending::Stream(sender) => drop(sender.try_send(Event::End(Err(error)))),
-            }
+            pending.end(Err(CallError::Closed(why.clone())));
         }
         self.ended.notify_waiters();
+    }
+
+    fn say(&self, frame: &Frame<'_>) {
+        self.outbox.push(frame).expect("the frame is short");
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,10 +191,14 @@ impl Shared {
     }
 }
 
-impl State {
-    fn wake(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            driver.wake();
+impl Pending {
+    fn end(self, result: Result<Bytes, CallError>) {
+        match self {
+            Self::Call(sender) => drop(sender.send(result)),
+            Self::Dialogue(inbox, flow) => {
+                flow.close();
+                inbox.over(result);
+            }
         }
     }
 }

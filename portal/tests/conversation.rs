@@ -285,7 +285,9 @@ async fn a_peer_that_asks_and_does_not_read_is_not_listened_to() {
 
     let mut calls = BytesMut::new();
     for id in 0..64 {
-        Frame::Call { id, method: "echo", body: &[0; 64 * 1024] }.encode(&mut calls).unwrap();
+        Frame::Call { id, method: "echo", body: &[0; 64 * 1024], within_ms: None }
+            .encode(&mut calls)
+            .unwrap();
     }
     let mut sent = 0;
     while let Ok(written) = timeout(Duration::from_millis(100), raw.write(&calls[sent..])).await {

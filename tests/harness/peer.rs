@@ -168,7 +168,7 @@ impl Peer {
     pub(crate) fn begin(&mut self, method: &str, body: &[u8]) -> CallId {
         let id = self.next_id;
         self.next_id += 2;
-        self.send(&Frame::Call { id, method, body });
+        self.send(&Frame::Call { id, method, body, within_ms: None });
         id
     }
 

@@ -91,7 +91,9 @@ fn whoever_asks_and_never_reads_is_not_listened_to() {
         let (method, body) = query("large");
         let mut questions = BytesMut::new();
         for id in 0..1000 {
-            Frame::Call { id: 2 * id, method, body: &body }.encode(&mut questions).unwrap();
+            Frame::Call { id: 2 * id, method, body: &body, within_ms: None }
+                .encode(&mut questions)
+                .unwrap();
         }
         let strangers: Vec<_> = (0..5)
             .map(|_| {

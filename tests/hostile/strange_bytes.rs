@@ -17,7 +17,8 @@ fn whoever_does_not_begin_as_agreed_is_turned_away() {
     let hello = framed(&Frame::Hello(Box::default()));
     let long_hello =
         framed(&Frame::Hello(Box::new(Hello { agent: "x".repeat(5000), ..Hello::default() })));
-    let call = framed(&Frame::Call { id: 0, method: QUERY, body: &query("good").1 });
+    let call =
+        framed(&Frame::Call { id: 0, method: QUERY, body: &query("good").1, within_ms: None });
     let other_version = [&preface()[..6], &(VERSION + 1).to_le_bytes()].concat();
     let mut garbage: Vec<u8> =
         (0..100_000_u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -61,7 +62,8 @@ fn whoever_does_not_begin_as_agreed_is_turned_away() {
 
 #[test]
 fn whoever_leaves_mid_sentence_leaves_nothing() {
-    let call = framed(&Frame::Call { id: 0, method: QUERY, body: &query("good").1 });
+    let call =
+        framed(&Frame::Call { id: 0, method: QUERY, body: &query("good").1, within_ms: None });
     let hello = framed(&Frame::Hello(Box::default()));
     let conversation = [after_preface(&hello), call].concat();
     endure(|_, endpoint| {
@@ -167,7 +169,7 @@ fn whatever_is_merely_wrong_is_refused_and_the_conversation_goes_on() {
 
         println!("{endpoint}: the same number for two calls that wait, and for two watches");
         for (method, body) in [(WAIT, &wait), (WATCH, &encode_body(&every()))] {
-            let twice = Frame::Call { id: 1_000_000, method, body };
+            let twice = Frame::Call { id: 1_000_000, method, body, within_ms: None };
             stranger.send(&twice);
             stranger.send(&twice);
             let (id, answer) = stranger.answer();

@@ -49,6 +49,6 @@ fn hello_and_registration() -> String {
     Frame::Hello(Box::<Hello>::default()).encode(&mut bytes).unwrap();
     let registration = registration("orphan", vec![stamped("/ip4/192.0.2.1/tcp/1")]);
     let (method, body) = register(&registration);
-    Frame::Call { id: 0, method, body: &body }.encode(&mut bytes).unwrap();
+    Frame::Call { id: 0, method, body: &body, within_ms: None }.encode(&mut bytes).unwrap();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,9 +1,14 @@
 //! Errors that cross a connection.
 
-use std::fmt;
+use std::{error::Error as StdError, fmt, iter};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, SeqAccess, Visitor},
+};
 use thiserror::Error;
+
+use crate::{WireError, decode_body, encode_body};
 
 /// What the other side says went wrong.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
@@ -13,13 +18,148 @@ pub struct RemoteError {
     pub kind: ErrorKind,
     /// What happened, for people.
     pub message: String,
+    /// What else the other side tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<ErrorDetails>>,
+}
+
+/// What else is told of a [`RemoteError`]. All of it may be absent.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ErrorDetails {
+    /// What caused it, the nearest first; at most [`CAUSES_MAX`], further ones are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded")]
+    pub causes: Vec<String>,
+    /// Where in the tree of actors it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Where in the code it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backtrace: Option<String>,
+    /// The error itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<ErrorPayload>,
+}
+
+/// A value of the other side's own error type, for those who know the type.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ErrorPayload {
+    /// Which type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The value, a MessagePack document.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
 }
 
 impl RemoteError {
-    /// Makes an error.
+    /// Makes an error. A text beyond [`MESSAGE_BYTES_MAX`] is cut off.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), details: None }
     }
+
+    /// Makes an error of one of this side, with its causes.
+    pub fn of(kind: ErrorKind, error: &dyn StdError) -> Self {
+        let causes = iter::successors(error.source(), |&it| it.source());
+        Self::new(kind, error.to_string()).with_causes(causes.map(ToString::to_string))
+    }
+
+    /// Tells what caused it, the nearest first.
+    #[must_use]
+    pub fn with_causes<T: Into<String>>(mut self, causes: impl IntoIterator<Item = T>) -> Self {
+        let causes = causes.into_iter().take(CAUSES_MAX);
+        let causes: Vec<_> = causes.map(|it| cut(it.into(), MESSAGE_BYTES_MAX)).collect();
+        if !causes.is_empty() {
+            self.details_mut().causes = causes;
+        }
+        self
+    }
+
+    /// Tells where in the tree of actors it happened.
+    #[must_use]
+    pub fn with_actor(mut self, actor: impl Into<String>) -> Self {
+        self.details_mut().actor = Some(cut(actor.into(), MESSAGE_BYTES_MAX));
+        self
+    }
+
+    /// Tells where in the code it happened.
+    #[must_use]
+    pub fn with_backtrace(mut self, backtrace: impl Into<String>) -> Self {
+        self.details_mut().backtrace = Some(cut(backtrace.into(), BACKTRACE_BYTES_MAX));
+        self
+    }
+
+    /// Adds the error itself, for those who know its type. One that takes more than
+    /// [`PAYLOAD_BYTES_MAX`] is left out: the texts still tell what happened.
+    #[must_use]
+    pub fn with_payload<T: Serialize + ?Sized>(mut self, type_name: &str, error: &T) -> Self {
+        let body = encode_body(error);
+        if body.len() <= PAYLOAD_BYTES_MAX {
+            let type_name = type_name.to_owned();
+            self.details_mut().payload = Some(ErrorPayload { type_name, body });
+        }
+        self
+    }
+
+    /// Returns the error itself, if it came along and is of that type.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Malformed`] when it cannot be read.
+    pub fn payload<T: DeserializeOwned>(&self, type_name: &str) -> Result<Option<T>, WireError> {
+        let payload = self.details.as_ref().and_then(|it| it.payload.as_ref());
+        match payload.filter(|it| it.type_name == type_name) {
+            Some(payload) => decode_body(&payload.body).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn details_mut(&mut self) -> &mut ErrorDetails {
+        self.details.get_or_insert_default()
+    }
+}
+
+/// How many causes of an error are told: far more than any chain that a person reads.
+pub const CAUSES_MAX: usize = 32;
+
+/// The longest message or cause that is sent: room for a page of text.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest backtrace that is sent: room for some hundred frames.
+pub const BACKTRACE_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest error value that is sent, so that an error never fills a frame.
+pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
+}
+
+/// Reads the first causes, and reads over the rest.
+fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct First;
+
+    impl<'a> Visitor<'a> for First {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut causes = Vec::new();
+            while causes.len() < CAUSES_MAX {
+                match list.next_element()? {
+                    Some(cause) => causes.push(cause),
+                    None => return Ok(causes),
+                }
+            }
+            while list.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+            Ok(causes)
+        }
+    }
+
+    deserializer.deserialize_seq(First)
 }
 
 /// What kind of failure a [`RemoteError`] is. A kind that a later version adds arrives as
@@ -43,11 +183,13 @@ pub enum ErrorKind {
     ShuttingDown,
     /// The other side failed.
     Internal,
+    /// The call took longer than its caller allowed.
+    TimedOut,
     /// A kind that this version does not know.
     Other(String),
 }
 
-const KINDS: [(ErrorKind, &str); 8] = [
+const KINDS: [(ErrorKind, &str); 9] = [
     (ErrorKind::NotFound, "not-found"),
     (ErrorKind::Invalid, "invalid"),
     (ErrorKind::Denied, "denied"),
@@ -56,6 +198,7 @@ const KINDS: [(ErrorKind, &str); 8] = [
     (ErrorKind::Cancelled, "cancelled"),
     (ErrorKind::ShuttingDown, "shutting-down"),
     (ErrorKind::Internal, "internal"),
+    (ErrorKind::TimedOut, "timed-out"),
 ];
 
 impl From<String> for ErrorKind {
@@ -84,5 +227,33 @@ impl fmt::Display for ErrorKind {
                 .expect("every kind but `Other` is in the table"),
         };
         f.pad(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_an_error_is_bounded() {
+        let error = RemoteError::new(ErrorKind::Internal, "ä".repeat(MESSAGE_BYTES_MAX))
+            .with_causes(iter::repeat_n("cause", 100))
+            .with_payload("Huge", &vec![0_u64; PAYLOAD_BYTES_MAX]);
+        assert_eq!(error.message.len(), MESSAGE_BYTES_MAX);
+        let details = error.details.unwrap();
+        assert_eq!((details.causes.len(), &details.payload), (CAUSES_MAX, &None));
+
+        let causes = vec!["cause".to_owned(); 100_000];
+        let sent = ErrorDetails { causes, actor: Some("root".to_owned()), ..*details };
+        let read: ErrorDetails = decode_body(&encode_body(&sent)).unwrap();
+        assert_eq!((read.causes.len(), read.actor), (CAUSES_MAX, sent.actor));
+    }
+
+    #[test]
+    fn an_error_is_known_by_its_type_alone() {
+        let error = RemoteError::new(ErrorKind::Internal, "no").with_payload("Mine", &7_u8);
+        assert_eq!(error.payload("Mine"), Ok(Some(7_u8)));
+        assert_eq!(error.payload::<u8>("Theirs"), Ok(None));
+        assert!(error.payload::<String>("Mine").is_err());
     }
 }

@@ -28,6 +28,9 @@ pub enum Frame<'a> {
         /// With what.
         #[serde(borrow, with = "serde_bytes")]
         body: &'a [u8],
+        /// How long the caller waits for the end of it, in milliseconds from its arrival.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within_ms: Option<u64>,
     },
     /// Says that a call which goes on for longer has begun.
     Started {
@@ -37,7 +40,7 @@ pub enum Frame<'a> {
         #[serde(borrow, with = "serde_bytes")]
         body: &'a [u8],
     },
-    /// One value of a call's stream.
+    /// One value of a call's items, from either side.
     Item {
         /// Which call.
         id: CallId,
@@ -51,6 +54,11 @@ pub enum Frame<'a> {
         id: CallId,
         /// How many more.
         items: u32,
+    },
+    /// Says that the speaker sends no more items in a call, which goes on.
+    End {
+        /// Which call.
+        id: CallId,
     },
     /// Ends a call with its result.
     Return {
@@ -160,6 +168,29 @@ pub fn encode_return(
     Ok(())
 }
 
+/// Appends a [`Frame::Item`] but for its body, which is to follow, so that a long one need not be
+/// copied.
+///
+/// # Errors
+///
+/// [`WireError::TooLong`], as [`Frame::encode`]; nothing is appended then.
+pub fn encode_item_head(
+    bytes: &mut BytesMut,
+    id: CallId,
+    body_bytes: usize,
+) -> Result<(), WireError> {
+    let mut head = *b"____\x81\xa4item\x82\xa2id\xcf________\xa4body\xc6____";
+    let length = head.len() - 4 + body_bytes;
+    if length > FRAME_BYTES_MAX {
+        return Err(WireError::TooLong { bytes: length as u64 });
+    }
+    head[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    head[15..23].copy_from_slice(&id.to_be_bytes());
+    head[29..].copy_from_slice(&(body_bytes as u32).to_be_bytes());
+    bytes.put_slice(&head);
+    Ok(())
+}
+
 impl<'a> Frame<'a> {
     /// Reads a frame, without its length.
     ///
@@ -181,7 +212,7 @@ fn canonical_call(bytes: &[u8]) -> Option<Frame<'_>> {
     let (method, rest) = short_str(rest.strip_prefix(b"\xa6method")?)?;
     let (length, rest) = rest.strip_prefix(b"\xa4body\xc4")?.split_first()?;
     let (body, rest) = rest.split_at_checked(usize::from(*length))?;
-    rest.is_empty().then_some(Frame::Call { id, method, body })
+    rest.is_empty().then_some(Frame::Call { id, method, body, within_ms: None })
 }
 
 /// Takes an unsigned number from the beginning of `bytes`.
@@ -252,6 +283,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_item_whose_body_follows_reads_as_any_other() {
+        for id in [0, 200, u64::MAX] {
+            let mut bytes = BytesMut::new();
+            encode_item_head(&mut bytes, id, 4).unwrap();
+            bytes.put_slice(b"body");
+            assert_eq!(bytes[..4], (bytes.len() as u32 - 4).to_le_bytes());
+            assert_eq!(Frame::decode(&bytes[4..]), Ok(Frame::Item { id, body: b"body" }));
+        }
+    }
+
     proptest! {
         #[test]
         fn calls_read_the_same_either_way(
@@ -261,7 +303,7 @@ mod tests {
             spoilt in any::<(bool, u8, u8)>(),
         ) {
             let mut bytes = BytesMut::new();
-            let call = Frame::Call { id, method: &method, body: &body };
+            let call = Frame::Call { id, method: &method, body: &body, within_ms: None };
             call.encode(&mut bytes).unwrap();
             let mut bytes = bytes.split_off(4);
             prop_assert_eq!(canonical_call(&bytes).is_some(), body.len() < 256);
@@ -283,6 +325,7 @@ mod tests {
         let body = vec![0; FRAME_BYTES_MAX];
         assert!(Frame::Return { id: 1, body: &body }.encode(&mut bytes).is_err());
         assert!(encode_return(&mut bytes, 1, |bytes| bytes.put_slice(&body)).is_err());
+        assert!(encode_item_head(&mut bytes, 1, FRAME_BYTES_MAX).is_err());
         assert_eq!(bytes, &b"before"[..]);
     }
 

@@ -37,8 +37,13 @@ pub mod registrant;
 pub mod registrar;
 
 pub use encoded::{encode_add, encode_answer, encode_located, encode_page, encode_update};
-pub use error::{ErrorKind, RemoteError};
-pub use frame::{CallId, Frame, Hello, WireError, decode_body, encode_body, encode_return};
+pub use error::{
+    BACKTRACE_BYTES_MAX, CAUSES_MAX, ErrorDetails, ErrorKind, ErrorPayload, MESSAGE_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, RemoteError,
+};
+pub use frame::{
+    CallId, Frame, Hello, WireError, decode_body, encode_body, encode_item_head, encode_return,
+};
 pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
 pub use reader::{FRAME_BYTES_MAX, FrameReader};
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

@@ -51,10 +51,18 @@ fn recorded_frames_are_read() {
             "frame-hello-actor",
             Frame::Hello(Box::new(Hello { instance: Some(instance), ..hello("feed/2") })),
         ),
-        ("frame-call", Frame::Call { id: 2, method: "registrar.status", body: b"\xc0" }),
+        (
+            "frame-call",
+            Frame::Call { id: 2, method: "registrar.status", body: b"\xc0", within_ms: None },
+        ),
+        (
+            "frame-call-within",
+            Frame::Call { id: 2, method: "feed.quote", body: b"\xc0", within_ms: Some(1_500) },
+        ),
         ("frame-started", Frame::Started { id: 300, body: b"\x01" }),
         ("frame-item", Frame::Item { id: 70_000, body: b"\x02" }),
         ("frame-credit", Frame::Credit { id: 2, items: 128 }),
+        ("frame-end", Frame::End { id: 2 }),
         ("frame-return", Frame::Return { id: u64::MAX, body: &[0; 300] }),
         (
             "frame-error",
@@ -181,11 +189,18 @@ fn recorded_errors_are_read() {
         ErrorKind::Cancelled,
         ErrorKind::ShuttingDown,
         ErrorKind::Internal,
+        ErrorKind::TimedOut,
         ErrorKind::Other("of-a-later-version".to_owned()),
     ] {
         let name = format!("error-{kind}");
         check(&name, &RemoteError::new(kind, "what happened"));
     }
+    let error = RemoteError::new(ErrorKind::Internal, "what happened")
+        .with_causes(["what came before", "what began it"])
+        .with_actor("root/feed")
+        .with_backtrace("0: feed::quote")
+        .with_payload("feed::QuoteError", &7_u8);
+    check("error-details", &error);
 }
 
 /// What a later version may send, and what an earlier one leaves out.

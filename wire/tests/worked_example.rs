@@ -33,7 +33,7 @@ fn the_document_shows_the_bytes_that_are_sent() {
     let hello = reader.next().unwrap().unwrap();
     assert_eq!(Frame::decode(&hello), Ok(Frame::Hello(Box::new(client()))));
     let call = reader.next().unwrap().unwrap();
-    let Ok(Frame::Call { id: 0, method: QUERY, body }) = Frame::decode(&call) else {
+    let Ok(Frame::Call { id: 0, method: QUERY, body, .. }) = Frame::decode(&call) else {
         panic!("{call:?}")
     };
     assert_eq!(Query::decode(body), Ok(Query { name: "feed", all: false }));
@@ -58,7 +58,7 @@ fn opening(hello: Hello) -> BytesMut {
 fn query() -> BytesMut {
     let body = encode_body(&Query { name: "feed", all: false });
     let mut bytes = BytesMut::new();
-    Frame::Call { id: 0, method: QUERY, body: &body }.encode(&mut bytes).unwrap();
+    Frame::Call { id: 0, method: QUERY, body: &body, within_ms: None }.encode(&mut bytes).unwrap();
     bytes
 }
 

@@ -1,0 +1,204 @@
+//! A call, as what handles it sees it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use wire::{CallId, Frame, RemoteError, WireError, decode_body, encode_body};
+
+use crate::{
+    Call, ItemSender, SendError,
+    items::{Event, Flow, Inbox, Window},
+    outbox::Outbox,
+};
+
+/// A call from the other side, as what handles it sees it: the arguments, and, if it goes on,
+/// items both ways.
+#[derive(Debug)]
+pub struct Counterpart {
+    method: String,
+    body: Bytes,
+    deadline: Option<Instant>,
+    items: ItemSender,
+    state: Arc<CallState>,
+    /// The caller's items, once the call has started.
+    incoming: Option<(mpsc::Receiver<Event>, Window)>,
+}
+
+impl Counterpart {
+    pub(crate) fn new(call: Request, outbox: Arc<Outbox>, state: Arc<CallState>) -> Self {
+        let Request { id, method, body, deadline } = call;
+        let items = ItemSender { id, outbox, flow: state.flow.clone() };
+        Self { method, body, deadline, items, state, incoming: None }
+    }
+
+    /// Returns what is to be done.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Returns with what, encoded.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Returns until when the caller waits, if it said so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    ///
+    /// A [`RemoteError`] for the caller, when they are not what the method takes.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, RemoteError> {
+        self.call().args()
+    }
+
+    /// Returns the answer to a method that does not exist.
+    pub fn unknown(&self) -> RemoteError {
+        self.call().unknown()
+    }
+
+    /// Says that the call goes on, with its first value. At most `window` items of the caller are
+    /// on their way or wait to be taken; with 0 it may send none. Only the first time counts.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub fn start(
+        &mut self,
+        value: &(impl Serialize + ?Sized),
+        window: u16,
+    ) -> Result<(), SendError> {
+        if self.incoming.is_some() {
+            return Ok(());
+        }
+        let id = self.items.id;
+        self.items.outbox.push(&Frame::Started { id, body: &encode_body(value) })?;
+        let (inbox, receiver) = Inbox::new(window);
+        let mut stage = self.state.inbox();
+        if let Stage::Begun = *stage {
+            *stage = Stage::Started(inbox);
+        }
+        drop(stage);
+        self.incoming = Some((receiver, Window::new(window)));
+        if window > 0 {
+            self.items.outbox.push(&Frame::Credit { id, items: window.into() })?;
+        }
+        Ok(())
+    }
+
+    /// Sends an item, when the caller allows one. The call is to be [started](Self::start) first.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the item is sent whole or not at all.
+    pub async fn send(&self, item: &(impl Serialize + ?Sized)) -> Result<(), SendError> {
+        self.items.send(item).await
+    }
+
+    /// Sends no more items from this side. The call goes on.
+    pub fn finish(&self) {
+        self.items.finish();
+    }
+
+    /// Returns what sends items, for use while something else takes them.
+    pub fn sender(&self) -> ItemSender {
+        self.items.clone()
+    }
+
+    /// Returns the caller's next item, or `None` when it sends no more, has given up the call, or
+    /// is gone; [`cancelled`](Self::cancelled) tells. Before the call is
+    /// [started](Self::start), there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] when the item is not what is expected.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no item is lost.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        self.next_encoded().await.map(|body| decode_body(&body)).transpose()
+    }
+
+    /// Returns the caller's next item as it came; otherwise as [`next`](Self::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no item is lost.
+    pub async fn next_encoded(&mut self) -> Option<Bytes> {
+        let (receiver, window) = self.incoming.as_mut()?;
+        let Some(Event::Item(body)) = receiver.recv().await else {
+            receiver.close();
+            return None;
+        };
+        if let Some(items) = window.take()
+            && let Stage::Started(inbox) = &mut *self.state.inbox()
+        {
+            inbox.allow(items);
+            let credit = Frame::Credit { id: self.items.id, items };
+            self.items.outbox.push(&credit).expect("the frame is short");
+        }
+        Some(body)
+    }
+
+    /// Returns what is cancelled when the caller gives up the call, its time is over, or the
+    /// connection ends. Soon after that the handler is dropped.
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.state.token
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { id: self.items.id, method: &self.method, body: &self.body, within: None }
+    }
+}
+
+/// A call that outlives the bytes it came in.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: CallId,
+    pub(crate) method: String,
+    pub(crate) body: Bytes,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What a call's handler shares with the driver.
+#[derive(Debug, Default)]
+pub(crate) struct CallState {
+    pub(crate) token: CancellationToken,
+    pub(crate) flow: Arc<Flow>,
+    stage: Mutex<Stage>,
+}
+
+/// Where the caller's items go.
+#[derive(Debug, Default)]
+pub(crate) enum Stage {
+    /// There are none yet.
+    #[default]
+    Begun,
+    Started(Inbox),
+    /// They are wanted no more.
+    Over,
+}
+
+impl CallState {
+    /// Tells the handler to end.
+    pub(crate) fn cancel(&self) {
+        self.token.cancel();
+        self.flow.close();
+        *self.inbox() = Stage::Over;
+    }
+
+    pub(crate) fn inbox(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().expect("nothing panics while it holds the lock")
+    }
+}

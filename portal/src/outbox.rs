@@ -1,0 +1,99 @@
+//! What handles and handlers have to say, until the driver takes it.
+
+use std::{
+    sync::{Mutex, MutexGuard},
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use wire::{CallId, Frame, WireError};
+
+use crate::queue::ByteQueue;
+
+/// What handles and handlers have to say, until the driver takes it. Items wait outside while it
+/// is full, so that whatever else is said waits for no more than a full one.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: ByteQueue,
+    driver: Option<Waker>,
+    is_closed: bool,
+}
+
+impl Outbox {
+    /// Queues a frame that waits for nothing. It is dropped if the connection is over.
+    pub(crate) fn push(&self, frame: &Frame<'_>) -> Result<(), WireError> {
+        self.with(|queue| queue.push(frame)).unwrap_or(Ok(()))
+    }
+
+    /// Queues an item as soon as there is room. It is dropped if the connection is over.
+    pub(crate) async fn push_item(&self, id: CallId, body: &Bytes) -> Result<(), WireError> {
+        loop {
+            let room = self.room.notified();
+            let pushed = self
+                .with(|queue| (queue.len() < QUEUE_BYTES_MAX).then(|| queue.push_item(id, body)));
+            match pushed {
+                Some(Some(result)) => return result,
+                Some(None) => room.await,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Wakes the driver.
+    pub(crate) fn wake(&self) {
+        let driver = self.lock().driver.take();
+        driver.inspect(Waker::wake_by_ref);
+    }
+
+    /// Moves all that is queued to `queue`, and keeps the waker for what will be.
+    pub(crate) fn take(&self, cx: &Context<'_>, queue: &mut ByteQueue) {
+        let mut state = self.lock();
+        if !state.driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.driver = Some(cx.waker().clone());
+        }
+        let was_full = state.queue.len() >= QUEUE_BYTES_MAX;
+        queue.append(&mut state.queue);
+        drop(state);
+        if was_full {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Drops what is queued and whatever is said from now on.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.queue = ByteQueue::default();
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// Lets `write` append to the queue, and wakes the driver; `None` if the connection is over.
+    fn with<T>(&self, write: impl FnOnce(&mut ByteQueue) -> T) -> Option<T> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return None;
+        }
+        let before = state.queue.len();
+        let result = write(&mut state.queue);
+        let driver = if state.queue.len() > before { state.driver.take() } else { None };
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+        Some(result)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// How much may be queued before items wait outside: enough for one large write, and little
+/// enough that a `cancel` behind it is on its way at once.
+pub(crate) const QUEUE_BYTES_MAX: usize = 256 * 1024;

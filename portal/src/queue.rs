@@ -1,0 +1,128 @@
+//! Bytes on their way out.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use wire::{CallId, Frame, WireError, encode_item_head};
+
+/// Bytes on their way out, in order. Short ones are gathered into one buffer; a long body stays
+/// where it is and is written from there.
+#[derive(Debug, Default)]
+pub(crate) struct ByteQueue {
+    /// What stands before `tail`.
+    parts: VecDeque<Bytes>,
+    parts_bytes: usize,
+    tail: BytesMut,
+}
+
+impl ByteQueue {
+    pub(crate) fn len(&self) -> usize {
+        self.parts_bytes + self.tail.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the buffer to append short things to.
+    pub(crate) fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    pub(crate) fn push(&mut self, frame: &Frame<'_>) -> Result<(), WireError> {
+        frame.encode(&mut self.tail)
+    }
+
+    /// Appends an item. A long body is not copied.
+    pub(crate) fn push_item(&mut self, id: CallId, body: &Bytes) -> Result<(), WireError> {
+        encode_item_head(&mut self.tail, id, body.len())?;
+        if body.len() < COPY_BYTES_MAX {
+            self.tail.extend_from_slice(body);
+        } else {
+            self.cut();
+            self.push_part(body.clone());
+        }
+        Ok(())
+    }
+
+    /// Moves all of `other` behind what there is.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+        } else if other.parts.is_empty() {
+            self.tail.extend_from_slice(&other.tail);
+            other.tail.clear();
+        } else {
+            self.cut();
+            other.cut();
+            other.parts_bytes = 0;
+            for part in other.parts.drain(..) {
+                self.push_part(part);
+            }
+        }
+    }
+
+    /// Writes once, and takes out what was written.
+    pub(crate) fn poll_write(
+        &mut self,
+        io: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.parts.is_empty() {
+            let written = ready!(io.poll_write(cx, &self.tail))?;
+            self.tail.advance(written);
+            return Poll::Ready(Ok(written));
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let tail = [&self.tail[..]];
+        let parts = self.parts.iter().map(|it| &it[..]).chain(tail);
+        let mut used = 0;
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+            used += 1;
+        }
+        let written = ready!(io.poll_write_vectored(cx, &slices[..used]))?;
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.parts.front_mut() {
+            let length = first.len().min(written);
+            first.advance(length);
+            self.parts_bytes -= length;
+            written -= length;
+            if !first.is_empty() {
+                return;
+            }
+            self.parts.pop_front();
+        }
+        self.tail.advance(written);
+    }
+
+    /// Makes what was gathered so far a part.
+    fn cut(&mut self) {
+        if !self.tail.is_empty() {
+            let part = self.tail.split().freeze();
+            self.push_part(part);
+        }
+    }
+
+    fn push_part(&mut self, part: Bytes) {
+        self.parts_bytes += part.len();
+        self.parts.push_back(part);
+    }
+}
+
+/// The longest body that is copied: beyond it, a system call's work for one more slice is less
+/// than that of copying.
+const COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// How many parts one write takes: the bound of what is queued is reached with fewer long ones.
+const SLICES: usize = 32;
