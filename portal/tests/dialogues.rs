@@ -343,6 +343,58 @@ async fn what_belongs_to_no_call_and_huge_credit_do_no_harm() {
     while !peer.hear().await.unwrap().starts_with("Return { id: 6") {}
 }
 
+#[tokio::test]
+async fn two_sides_that_both_pipeline_do_not_block_each_other() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let handlers = || {
+        let (sender, _) = mpsc::channel(16);
+        Handlers::new(move |call| handle(call, sender.clone()))
+    };
+    let (dialed, accepted) = tokio::try_join!(
+        connect(near, Options::default(), handlers()),
+        accept(far, Options::default(), handlers()),
+    )
+    .unwrap();
+    let (mut drivers, mut calls) = (JoinSet::new(), JoinSet::new());
+    drivers.spawn(dialed.driver);
+    drivers.spawn(accepted.driver);
+    // Each side has 16 MiB of answers to give before it can have read any.
+    for portal in [dialed.portal, accepted.portal] {
+        for _ in 0..256 {
+            let portal = portal.clone();
+            calls.spawn(async move { portal.call_encoded("echo", &[7; 64 * 1024]).await });
+        }
+    }
+    for answer in soon(calls.join_all()).await {
+        assert_eq!(answer.unwrap().len(), 64 * 1024);
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_sends_without_reading_is_bounded() {
+    let call = Frame::Call { id: 0, method: "echo", body: &[7; 40_000], within_ms: None };
+    for frame in [Frame::Ping { nonce: 7 }, call] {
+        let mut peer = Peer::begin(Limits::default()).await;
+        let mut sent = 0;
+        loop {
+            let mut bytes = BytesMut::new();
+            match frame {
+                Frame::Call { method, body, .. } => {
+                    Frame::Call { id: 2 * sent, method, body, within_ms: None }.encode(&mut bytes)
+                }
+                ref other => other.encode(&mut bytes),
+            }
+            .unwrap();
+            // When it cannot be written any more, the other side has stopped reading.
+            let writing = timeout(Duration::from_millis(300), peer.io.write_all(&bytes));
+            let Ok(written) = writing.await else { break };
+            written.unwrap();
+            sent += 1;
+            assert!(sent < 10_000, "{sent} frames were taken in");
+        }
+    }
+}
+
 /// One that speaks frames as it likes.
 struct Peer {
     io: DuplexStream,
