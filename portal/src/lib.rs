@@ -3,7 +3,9 @@
 //! A connection has two ends that are alike: either may call the other. What runs it is a
 //! [`Driver`], a future that its owner polls in a task of the owner's own; it ends when the
 //! connection does and says why. What uses it is a [`Portal`], a handle that is cheap to clone.
-//! What the other side may call is a [`Service`].
+//! What the other side may call is a [`Service`]: one that answers as it reads, or [`Handlers`],
+//! which runs an async function for each call. A call that goes on is a [`Dialogue`] to its
+//! caller and a [`Counterpart`] to what handles it.
 //!
 //! ```text
 //!   Portal ──calls──▶ outbox ──┐                    ┌── Driver ──▶ Service
