@@ -198,8 +198,8 @@ impl<'a> Frame<'a> {
     ///
     /// [`WireError::Malformed`] when the bytes are no frame that this version knows.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
-        match canonical_call(bytes) {
-            Some(call) => Ok(call),
+        match canonical_call(bytes).or_else(|| canonical_value(bytes)) {
+            Some(frame) => Ok(frame),
             None => decode_body(bytes),
         }
     }
@@ -213,6 +213,27 @@ fn canonical_call(bytes: &[u8]) -> Option<Frame<'_>> {
     let (length, rest) = rest.strip_prefix(b"\xa4body\xc4")?.split_first()?;
     let (body, rest) = rest.split_at_checked(usize::from(*length))?;
     rest.is_empty().then_some(Frame::Call { id, method, body, within_ms: None })
+}
+
+/// Reads a result or an item that is written as [`Frame::encode`] and its kin write it, as
+/// [`canonical_call`].
+fn canonical_value(bytes: &[u8]) -> Option<Frame<'_>> {
+    let (is_item, rest) = match bytes.strip_prefix(b"\x81\xa6return\x82\xa2id") {
+        Some(rest) => (false, rest),
+        None => (true, bytes.strip_prefix(b"\x81\xa4item\x82\xa2id")?),
+    };
+    let (id, rest) = uint(rest)?;
+    let (marker, rest) = rest.strip_prefix(b"\xa4body")?.split_first()?;
+    let width = match marker {
+        0xc4..=0xc6 => 1 << (marker - 0xc4),
+        _ => return None,
+    };
+    let (length, body) = rest.split_at_checked(width)?;
+    let length = length.iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
+    if body.len() as u64 != length {
+        return None;
+    }
+    Some(if is_item { Frame::Item { id, body } } else { Frame::Return { id, body } })
 }
 
 /// Takes an unsigned number from the beginning of `bytes`.
@@ -315,6 +336,30 @@ mod tests {
             }
             if let Some(call) = canonical_call(&bytes) {
                 prop_assert_eq!(decode_body::<Frame>(&bytes), Ok(call));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn results_and_items_read_the_same_either_way(
+            id in prop_oneof![0..300_u64, any::<u64>()],
+            body in prop_oneof![0..300_usize, Just(70_000)].prop_map(|it| vec![7; it]),
+            spoilt in any::<(bool, u8, u8)>(),
+        ) {
+            for frame in [Frame::Item { id, body: &body }, Frame::Return { id, body: &body }] {
+                let mut bytes = BytesMut::new();
+                frame.encode(&mut bytes).unwrap();
+                let mut bytes = bytes.split_off(4);
+                prop_assert_eq!(canonical_value(&bytes), Some(frame));
+
+                if let (true, at, byte) = spoilt {
+                    let at = usize::from(at) % bytes.len();
+                    bytes[at] = byte;
+                }
+                if let Some(frame) = canonical_value(&bytes) {
+                    prop_assert_eq!(decode_body::<Frame>(&bytes), Ok(frame));
+                }
             }
         }
     }

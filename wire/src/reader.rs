@@ -8,8 +8,8 @@ use crate::WireError;
 /// node with one.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Finds frames in bytes as they arrive. Memory grows with what has arrived, never with what a
-/// length announces.
+/// Finds frames in bytes as they arrive. Memory grows with what has arrived, and by no more than
+/// 256 KiB ahead of it, whatever a length announces.
 #[derive(Debug)]
 pub struct FrameReader {
     bytes: BytesMut,
@@ -36,8 +36,15 @@ impl FrameReader {
         if self.bytes.is_empty() && self.bytes.capacity() > BUFFER_BYTES_KEPT {
             self.bytes = BytesMut::new();
         }
-        self.bytes.reserve(READ_BYTES);
+        self.bytes.reserve(self.missing().clamp(READ_BYTES, LONG_READ_BYTES));
         &mut self.bytes
+    }
+
+    /// Returns how much of the frame that is arriving has not arrived, by what its length says.
+    fn missing(&self) -> usize {
+        let header = self.bytes.first_chunk::<4>();
+        let length = header.map_or(0, |it| u32::from_le_bytes(*it) as usize);
+        (4 + length.min(self.frame_bytes_max)).saturating_sub(self.bytes.len())
     }
 
     /// Sets the longest frame that is let in, if that is shorter than [`FRAME_BYTES_MAX`].
@@ -99,6 +106,10 @@ impl FrameReader {
 
 /// How much room a read finds: a few hundred small frames, so that one read brings many.
 const READ_BYTES: usize = 16 * 1024;
+
+/// How much room a read finds at most while a long frame arrives: as much as a socket holds. It is
+/// not touched before it is filled.
+const LONG_READ_BYTES: usize = 16 * READ_BYTES;
 
 /// The largest buffer kept while nothing is in it.
 const BUFFER_BYTES_KEPT: usize = 4 * READ_BYTES;
