@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, slice, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
@@ -298,7 +298,7 @@ async fn a_caller_that_breaks_the_rules_loses_its_connection() {
         peer.say(frames).await;
         peer.closed(expected).await;
     };
-    check("stubborn", "", &[item.clone()], "takes no items yet").await;
+    check("stubborn", "", slice::from_ref(&item), "takes no items yet").await;
     let three = [item.clone(), item.clone(), item.clone()];
     check("sum", "Credit", &three, "more items in call 0 than credit").await;
     check("sum", "Credit", &[end.clone(), item], "behind the last").await;
