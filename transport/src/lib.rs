@@ -55,7 +55,8 @@ pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_wi
 pub use folder::{RuntimeDirError, runtime_dir};
 pub use here::{HostKnown, expand, here, here_for, look, root, set_host_id, stamp};
 pub use linux::{
-    PeerProcess, die_with_parent, raise_descriptor_limit, release_memory, user_ids_are_global,
+    PeerProcess, die_with_parent, raise_descriptor_limit, release_memory, return_large_memory,
+    user_ids_are_global,
 };
 pub use listen::{BindError, Listener};
 pub use stream::{Peer, Stream};

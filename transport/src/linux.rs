@@ -81,6 +81,23 @@ pub fn release_memory() {
     }
 }
 
+/// Lets every block of memory of a megabyte and more go back to the system as soon as it is freed.
+///
+/// By default the GNU allocator begins to keep such blocks when it has seen one, so that a server
+/// to which somebody sent a long frame once stays as large as that. It concerns the whole process,
+/// and is for its owner to decide.
+pub fn return_large_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number of the allocator, and may be called at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+    }
+}
+
+/// What is large: rare enough that asking the system each time costs nothing.
+#[cfg(target_env = "gnu")]
+const LARGE_BYTES: libc::c_int = 1024 * 1024;
+
 /// The process at the other end of a Unix socket, held so that no later process can be taken
 /// for it.
 #[derive(Debug)]

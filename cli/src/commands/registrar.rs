@@ -86,6 +86,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
 
     // Each session over a Unix socket holds two: the socket, and the process at its other end.
+    transport::return_large_memory();
     if let Err(error) = transport::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
