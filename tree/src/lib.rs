@@ -1,0 +1,1 @@
+//! Supervised actors: roots, nurseries, portals, four ways to spawn.
