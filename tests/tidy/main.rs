@@ -11,7 +11,7 @@ mod text;
 use std::{collections::BTreeSet, fs};
 
 use self::{
-    sources::{files, packages, read, root, rust_files},
+    sources::{files, folder_of, packages, read, root, rust_files},
     text::{code, is_word, links, opens_unsafe, says_why_sound},
 };
 
@@ -68,7 +68,8 @@ fn dependencies_point_down() {
             if floor(below).is_some_and(|theirs| theirs < own) {
                 continue;
             }
-            let line = manifest.lines().position(|line| line.starts_with(below.as_str()));
+            let key = below.rsplit('/').next().unwrap_or(below);
+            let line = manifest.lines().position(|line| line.starts_with(key));
             let fault = format!(
                 "`{}` must not depend on `{below}`, which is not on a floor below; move what both \
                  need down, or take it as an argument",
@@ -112,10 +113,11 @@ fn unsafe_code_is_forbidden_but_where_the_kernel_is_called() {
 #[test]
 fn unsafe_code_says_why_it_is_sound() {
     let mut faults = Faults::default();
+    let packages = packages();
     for path in rust_files() {
         let text = read(&path);
         let code = code(&text);
-        let folder = path.split('/').next().unwrap_or_default();
+        let folder = folder_of(&path, &packages);
         for (at, _) in code.lines().enumerate().filter(|(_, line)| opens_unsafe(line)) {
             if !UNSAFE_CRATES.contains(&folder) {
                 let fault = format!(

@@ -35,13 +35,24 @@ fn package(package: &Value) -> Package {
         .filter(|it| it["kind"] != "dev")
         .filter_map(|it| it["path"].as_str().map(from_top))
         .collect();
-    let is_root = |target: &&Value| list(&target["kind"]).any(|it| it == "lib" || it == "bin");
+    let is_root = |target: &&Value| {
+        list(&target["kind"]).any(|it| it == "lib" || it == "bin" || it == "proc-macro")
+    };
     let roots = list(&package["targets"])
         .filter(is_root)
         .map(|it| from_top(text(&it["src_path"])))
         .collect();
     let folder = manifest.trim_end_matches("/Cargo.toml").to_owned();
     Package { folder, manifest, dependencies, roots }
+}
+
+/// Returns the folder of the crate that a file belongs to; for one that belongs to none, the
+/// folder at the top. A crate may lie within another's folder.
+pub(crate) fn folder_of<'a>(path: &'a str, packages: &'a [Package]) -> &'a str {
+    let holds = |folder: &&str| path.strip_prefix(folder).is_some_and(|it| it.starts_with('/'));
+    let folders = packages.iter().map(|package| package.folder.as_str());
+    let nearest = folders.filter(holds).max_by_key(|folder| folder.len());
+    nearest.unwrap_or_else(|| path.split('/').next().unwrap_or_default())
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -86,4 +97,25 @@ pub(crate) fn rust_files() -> impl Iterator<Item = String> {
 /// Returns the text of a file, given by its path from the top.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_belongs_to_the_innermost_crate() {
+        let package = |folder: &str| Package {
+            folder: folder.to_owned(),
+            manifest: String::new(),
+            dependencies: Vec::new(),
+            roots: Vec::new(),
+        };
+        let packages = [package("tree"), package("tree/macros")];
+        let check = |path, expected| assert_eq!(folder_of(path, &packages), expected);
+        check("tree/src/lib.rs", "tree");
+        check("tree/macros/src/lib.rs", "tree/macros");
+        check("tree/macros.rs", "tree");
+        check("docs/wire.md", "docs");
+    }
 }
