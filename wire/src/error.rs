@@ -189,11 +189,15 @@ pub enum ErrorKind {
     Internal,
     /// The call took longer than its caller allowed.
     TimedOut,
+    /// The function that was called failed with an error of its own.
+    Failed,
+    /// The function that was called is another one over there.
+    Mismatch,
     /// A kind that this version does not know.
     Other(String),
 }
 
-const KINDS: [(ErrorKind, &str); 9] = [
+const KINDS: [(ErrorKind, &str); 11] = [
     (ErrorKind::NotFound, "not-found"),
     (ErrorKind::Invalid, "invalid"),
     (ErrorKind::Denied, "denied"),
@@ -203,6 +207,8 @@ const KINDS: [(ErrorKind, &str); 9] = [
     (ErrorKind::ShuttingDown, "shutting-down"),
     (ErrorKind::Internal, "internal"),
     (ErrorKind::TimedOut, "timed-out"),
+    (ErrorKind::Failed, "failed"),
+    (ErrorKind::Mismatch, "mismatch"),
 ];
 
 impl From<String> for ErrorKind {

@@ -1,0 +1,163 @@
+//! What `#[export]` writes.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Attribute, Error, Ident, ItemFn, Path, Visibility, ext::IdentExt, spanned::Spanned};
+
+use crate::{
+    options::Options,
+    signature::{Outcome, Signature},
+};
+
+/// Writes the function that makes calls, the module with its `EXPORT`, and behind a hidden
+/// constant the function as it was and its entry in the registry.
+pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenStream> {
+    if let Some((word, _)) = &options.config {
+        return Err(Error::new(word.span(), "an exported function has no settings"));
+    }
+    let signature = Signature::read(function)?;
+    let callsign = &options.callsign;
+    let ItemFn { vis: visibility, sig: written, .. } = function;
+    let name = &written.ident;
+    let plain = name.unraw();
+    let entry = format_ident!("__CALLSIGN_EXPORT_{}", plain);
+    let body = format_ident!("__callsign_{}", plain);
+
+    let with = Attributes::sort(function);
+    let Attributes { conditions, outer, inner } = &with;
+    let (names, types): (Vec<_>, Vec<_>) = signature.parameters.iter().copied().unzip();
+    let (call, kind, run) = pieces(callsign, &signature, &body, &entry);
+    let fingerprinted = without_blanks(&written.inputs) + "->" + &without_blanks(&written.output);
+    let module = format!("The exported function `{plain}`.");
+    let constant = format!("To be listed where an actor is spawned that lets `{plain}` be called.");
+
+    let mut original = function.clone();
+    original.attrs = inner.iter().map(|it| (*it).clone()).collect();
+    original.vis = Visibility::Inherited;
+    original.sig.ident = body;
+
+    Ok(quote! {
+        #(#outer)*
+        #visibility fn #name(#(#names: #types),*) -> #call {
+            <#call>::new(#name::EXPORT, &(#(#names,)*))
+        }
+
+        #(#conditions)*
+        #[doc = #module]
+        #visibility mod #name {
+            #[doc = #constant]
+            #[allow(unreachable_pub, reason = "the module is as visible as the function")]
+            pub const EXPORT: #callsign::export::Export = super::#entry;
+        }
+
+        #(#conditions)*
+        #[doc(hidden)]
+        #[allow(non_upper_case_globals, reason = "it is named after the function")]
+        const #entry: #callsign::export::Export = {
+            #original
+
+            fn run(
+                incoming: #callsign::export::Incoming,
+            ) -> #callsign::export::Running {
+                #run
+            }
+
+            const PATH: &str =
+                ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#plain));
+
+            #[#callsign::export::linkme::distributed_slice(#callsign::export::EXPORTS)]
+            #[linkme(crate = #callsign::export::linkme)]
+            static ENTRY: #callsign::export::Export = #entry;
+
+            #callsign::export::Export {
+                path: PATH,
+                fingerprint: #callsign::export::fingerprint(PATH, #fingerprinted),
+                kind: #callsign::export::ExportKind::#kind,
+                run,
+                file: ::core::file!(),
+                line: ::core::line!(),
+            }
+        };
+    })
+}
+
+/// Returns the type of a call, the kind, and how to carry one out.
+fn pieces(
+    callsign: &Path,
+    signature: &Signature<'_>,
+    body: &Ident,
+    entry: &Ident,
+) -> (TokenStream, TokenStream, TokenStream) {
+    let (names, types): (Vec<_>, Vec<_>) = signature.parameters.iter().copied().unzip();
+    let (value, error) = match signature.result {
+        Outcome::Plain(None) => (quote!(()), quote!(#callsign::export::Never)),
+        Outcome::Plain(Some(ty)) => (quote!(#ty), quote!(#callsign::export::Never)),
+        Outcome::Result(value, error) => (quote!(#value), quote!(#error)),
+        Outcome::Alias(ty) => {
+            let outcome = quote_spanned!(ty.span()=> <#ty as #callsign::export::run::Outcome>);
+            (quote!(#outcome::Value), quote!(#outcome::Error))
+        }
+    };
+    let carried = |call: TokenStream| match signature.result {
+        Outcome::Plain(_) => quote!(#callsign::export::run::infallible(#call)),
+        _ => call,
+    };
+    match signature.context {
+        None => {
+            let carried = carried(quote!(#body(#(#names),*)));
+            (
+                quote!(#callsign::export::Call<#value, #error>),
+                quote!(Unary),
+                quote! {
+                    #callsign::export::run::unary(
+                        #entry, incoming, |(#(#names,)*): (#(#types,)*)| #carried,
+                    )
+                },
+            )
+        }
+        Some([started, item, reply]) => {
+            let carried = carried(quote!(#body(&mut context, #(#names),*)));
+            (
+                quote!(#callsign::export::Dialogue<#started, #item, #reply, #value, #error>),
+                quote!(Dialogue),
+                quote! {
+                    #callsign::export::run::dialogue(
+                        #entry,
+                        incoming,
+                        |mut context: #callsign::export::Context<#started, #item, #reply>,
+                         (#(#names,)*): (#(#types,)*)| async move { #carried.await },
+                    )
+                },
+            )
+        }
+    }
+}
+
+/// The attributes of a function, by where they belong.
+struct Attributes<'a> {
+    /// Whether it is there at all: they belong to everything.
+    conditions: Vec<&'a Attribute>,
+    /// What callers see.
+    outer: Vec<&'a Attribute>,
+    /// What is about the body.
+    inner: Vec<&'a Attribute>,
+}
+
+impl<'a> Attributes<'a> {
+    fn sort(function: &'a ItemFn) -> Self {
+        let is = |it: &Attribute, words: &[&str]| words.iter().any(|word| it.path().is_ident(word));
+        let (conditions, rest): (Vec<_>, Vec<_>) =
+            function.attrs.iter().partition(|it| is(it, &["cfg"]));
+        let (mut outer, inner): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|it| is(it, &["doc", "deprecated", "must_use"]));
+        outer.splice(0..0, conditions.iter().copied());
+        Self { conditions, outer, inner }
+    }
+}
+
+/// Returns tokens as text that does not depend on how the compiler sets blanks.
+fn without_blanks(tokens: &impl ToTokens) -> String {
+    let mut text = tokens.to_token_stream().to_string();
+    text.retain(|it| !it.is_whitespace());
+    text
+}

@@ -1,0 +1,186 @@
+//! What an exported function looks like, and what it must not look like.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{
+    Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PatType, PathArguments, PathSegment,
+    ReturnType, Signature as Written, Type, spanned::Spanned,
+};
+
+/// The signature of a function that can be exported.
+pub(crate) struct Signature<'a> {
+    /// The types of the context of a dialogue: started, in, out.
+    pub(crate) context: Option<[&'a Type; 3]>,
+    /// The parameters beside the context.
+    pub(crate) parameters: Vec<(&'a Ident, &'a Type)>,
+    /// What it returns.
+    pub(crate) result: Outcome<'a>,
+}
+
+/// What a function returns.
+pub(crate) enum Outcome<'a> {
+    /// A value.
+    Plain(Option<&'a Type>),
+    /// A `Result` that names both of its types.
+    Result(&'a Type, &'a Type),
+    /// A `Result` whose error is hidden in an alias.
+    Alias(&'a Type),
+}
+
+impl<'a> Signature<'a> {
+    /// Reads a function.
+    ///
+    /// # Errors
+    ///
+    /// All that keeps it from being exported, each where it stands.
+    pub(crate) fn read(function: &'a ItemFn) -> syn::Result<Self> {
+        let written = &function.sig;
+        let mut faults = Faults(None);
+        faults.of_qualifiers(written);
+
+        let mut context = None;
+        let mut parameters = Vec::new();
+        for (at, argument) in written.inputs.iter().enumerate() {
+            match argument {
+                FnArg::Receiver(it) => faults.add(
+                    it.span(),
+                    "an exported function runs in another actor, where there is no `self`; make \
+                     it a function of its own and pass what it needs",
+                ),
+                FnArg::Typed(it) => match context_types(&it.ty) {
+                    Some(types) if at == 0 => {
+                        types.iter().for_each(|ty| faults.of_type(ty));
+                        context = Some(types);
+                    }
+                    Some(_) => faults.add(it.span(), "the context is the first parameter"),
+                    None => parameters.extend(faults.parameter(it)),
+                },
+            }
+        }
+        let result = match &written.output {
+            ReturnType::Default => Outcome::Plain(None),
+            ReturnType::Type(_, ty) => {
+                faults.of_type(ty);
+                outcome(ty)
+            }
+        };
+        faults.0.map_or(Ok(Self { context, parameters, result }), Err)
+    }
+}
+
+/// Returns the type arguments, if the type is `&mut Context<Started, In, Out>`.
+fn context_types(ty: &Type) -> Option<[&Type; 3]> {
+    let Type::Reference(reference) = ty else { return None };
+    let segment = last_segment(&reference.elem)?;
+    let is_context = reference.mutability.is_some() && segment.ident == "Context";
+    is_context.then(|| type_arguments(segment)?.try_into().ok()).flatten()
+}
+
+fn outcome(ty: &Type) -> Outcome<'_> {
+    let Some(segment) = last_segment(ty).filter(|it| it.ident == "Result") else {
+        return Outcome::Plain(Some(ty));
+    };
+    match type_arguments(segment).as_deref() {
+        Some([value, error]) => Outcome::Result(value, error),
+        _ => Outcome::Alias(ty),
+    }
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    let Type::Path(path) = ty else { return None };
+    path.path.segments.last()
+}
+
+/// Returns the type arguments of a segment, if it has no other ones.
+fn type_arguments(segment: &PathSegment) -> Option<Vec<&Type>> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    let types = arguments.args.iter().map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    types.collect()
+}
+
+/// All that is wrong with a function.
+struct Faults(Option<Error>);
+
+impl Faults {
+    fn add(&mut self, span: Span, message: &str) {
+        let fault = Error::new(span, message);
+        match &mut self.0 {
+            Some(faults) => faults.combine(fault),
+            None => self.0 = Some(fault),
+        }
+    }
+
+    fn of_qualifiers(&mut self, written: &Written) {
+        if written.asyncness.is_none() {
+            let fault = "an exported function is async, for its actor does other work meanwhile; \
+                         write `async fn`";
+            self.add(written.fn_token.span, fault);
+        }
+        let qualifiers = [
+            written.constness.map(|it| it.span),
+            written.unsafety.map(|it| it.span),
+            written.abi.as_ref().map(Spanned::span),
+            written.variadic.as_ref().map(Spanned::span),
+        ];
+        for span in qualifiers.into_iter().flatten() {
+            self.add(span, "an exported function is a plain `async fn`; leave this out");
+        }
+        let generics = &written.generics;
+        if !generics.params.is_empty() || generics.where_clause.is_some() {
+            let span = match &generics.where_clause {
+                Some(clause) if generics.params.is_empty() => clause.span(),
+                _ => generics.params.span(),
+            };
+            let fault = "an exported function has no generics, for the other process must know \
+                         which one is meant; export one function for each type";
+            self.add(span, fault);
+        }
+    }
+
+    /// Reads a parameter that is not a context.
+    fn parameter<'a>(&mut self, parameter: &'a PatType) -> Option<(&'a Ident, &'a Type)> {
+        self.of_type(&parameter.ty);
+        match &*parameter.pat {
+            Pat::Ident(it) if it.by_ref.is_none() && it.subpat.is_none() => {
+                return Some((&it.ident, &parameter.ty));
+            }
+            other => self.add(
+                other.span(),
+                "a parameter of an exported function has a name; take it apart in the body",
+            ),
+        }
+        None
+    }
+
+    fn of_type(&mut self, ty: &Type) {
+        let Some(obstacle) = obstacle(ty.to_token_stream()) else { return };
+        let fault = match obstacle {
+            Obstacle::Borrow => {
+                "what goes to another process is owned: take a `String` for a `&str`, a `Vec<T>` \
+                 for a `&[T]`, and a `T` for a `&T`"
+            }
+            Obstacle::Hidden => {
+                "`impl Trait` names no type that another process could read; write the type"
+            }
+        };
+        self.add(ty.span(), fault);
+    }
+}
+
+/// What keeps a type from travelling.
+enum Obstacle {
+    Borrow,
+    Hidden,
+}
+
+fn obstacle(tokens: TokenStream) -> Option<Obstacle> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Punct(it) if matches!(it.as_char(), '&' | '\'') => Some(Obstacle::Borrow),
+        TokenTree::Ident(it) if it == "impl" => Some(Obstacle::Hidden),
+        TokenTree::Group(group) => obstacle(group.stream()),
+        _ => None,
+    })
+}

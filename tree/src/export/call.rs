@@ -1,0 +1,76 @@
+//! A call of an exported function, as a value.
+
+use std::{fmt, marker::PhantomData};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{CallError, CalleeError, Export, Incoming, Wire, body};
+
+/// A call of an exported function that gives a `T` or fails with an `E`. It is what the function
+/// returns, and does nothing until it is sent to an actor.
+#[must_use = "a call does nothing until it is sent to an actor"]
+pub struct Call<T, E> {
+    export: Export,
+    /// What to send, or why the arguments cannot be written.
+    body: Result<Bytes, String>,
+    result: PhantomData<fn() -> (T, E)>,
+}
+
+impl<T: Wire, E: Wire> Call<T, E> {
+    /// Makes a call. The attribute sees to it that the arguments are those of the function.
+    #[doc(hidden)]
+    pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
+        let body = body::encode(&(export.fingerprint, arguments));
+        Self { export, body, result: PhantomData }
+    }
+
+    /// Reads what came back.
+    ///
+    /// # Errors
+    ///
+    /// What the function failed with, or why that cannot be told.
+    pub fn decode(&self, result: Result<&[u8], CalleeError>) -> Result<T, CallError<E>> {
+        body::decode(result?).map_err(CallError::Unreadable)
+    }
+
+    /// Carries out the call in this very task, without an actor. It is encoded and decoded as if
+    /// it had travelled, so that a test of the function is one of its types too.
+    ///
+    /// # Errors
+    ///
+    /// As with [`decode`](Self::decode), and [`CallError::Unsendable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the function where it waits.
+    pub async fn run_here(self) -> Result<T, CallError<E>> {
+        let cancelled = CancellationToken::new();
+        let incoming = Incoming { body: self.body()?, ends: None, cancelled };
+        let result = (self.export.run)(incoming).await;
+        self.decode(result.as_deref().map_err(Clone::clone))
+    }
+}
+
+impl<T, E> Call<T, E> {
+    /// Returns which function is called.
+    pub fn export(&self) -> &Export {
+        &self.export
+    }
+
+    /// Returns what to send: the fingerprint and the arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unsendable`] when an argument's own `Serialize` has refused.
+    pub fn body(&self) -> Result<Bytes, CallError<E>> {
+        self.body.clone().map_err(CallError::Unsendable)
+    }
+}
+
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.export.path)
+    }
+}

@@ -1,0 +1,178 @@
+//! The two sides of a dialogue: a started value, then items both ways.
+//!
+//! ```text
+//!   callee: Context, then Stream            whoever carries bytes, or the caller here
+//!        started ─────────── oneshot ──────────▶ FarEnds::started
+//!        send    ─────────── bounded ──────────▶ FarEnds::stream.items
+//!        recv    ◀────────── bounded ─────────── FarEnds::stream.replies
+//! ```
+
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Wire, body};
+
+/// How many items may be on their way in one direction of a dialogue, between what reads the wire
+/// and the function. It keeps both busy; those that wait for the wire's credit are beyond it.
+pub const ITEMS_AHEAD: usize = 16;
+
+/// What an exported function of the kind dialogue takes first: it begins with
+/// [`started`](Self::started), gets items of type `In` and sends those of type `Out`.
+#[derive(Debug)]
+pub struct Context<Started, In, Out> {
+    ends: Option<Ends>,
+    cancelled: CancellationToken,
+    types: PhantomData<fn(Started, Out) -> In>,
+}
+
+impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
+    pub(super) fn new(ends: Ends, cancelled: CancellationToken) -> Self {
+        Self { ends: Some(ends), cancelled, types: PhantomData }
+    }
+
+    /// Begins the dialogue: wakes the caller with a value, and opens the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`], when the caller is gone, or when it has begun before.
+    #[expect(clippy::unused_async, reason = "a carrier may have to wait for the wire")]
+    pub async fn started(&mut self, value: Started) -> Result<Stream<In, Out>, Ended> {
+        if self.cancelled.is_cancelled() {
+            return Err(Ended::Cancelled);
+        }
+        let value = body::encode(&value).map_err(Ended::Unsendable)?;
+        let Ends { started, stream } = self.ends.take().ok_or(Ended::StartedTwice)?;
+        started.send(value).map_err(|_| Ended::ByPeer)?;
+        Ok(Stream::new(stream, self.cancelled.clone()))
+    }
+
+    /// Waits until the caller wants no more, or is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+}
+
+/// One side of a dialogue that has begun. Dropping it tells the other side that no more is sent;
+/// what is on its way still arrives.
+#[derive(Debug)]
+pub struct Stream<In, Out> {
+    raw: RawStream,
+    cancelled: CancellationToken,
+    types: PhantomData<fn(Out) -> In>,
+}
+
+impl<In: Wire, Out: Wire> Stream<In, Out> {
+    /// Gives a raw stream its types.
+    pub fn new(raw: RawStream, cancelled: CancellationToken) -> Self {
+        Self { raw, cancelled, types: PhantomData }
+    }
+
+    /// Waits for the next item; `None` when the other side sends no more.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::Cancelled`] and [`Ended::Unreadable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no item is lost.
+    pub async fn recv(&mut self) -> Result<Option<In>, Ended> {
+        let item = tokio::select! {
+            biased;
+            () = self.cancelled.cancelled() => return Err(Ended::Cancelled),
+            item = self.raw.items.recv() => item,
+        };
+        item.map(|item| body::decode(&item).map_err(Ended::Unreadable)).transpose()
+    }
+
+    /// Sends an item, and waits while the other side is behind.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::ByPeer`], [`Ended::Cancelled`] and [`Ended::Unsendable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the item is not sent.
+    pub async fn send(&self, item: Out) -> Result<(), Ended> {
+        let item = body::encode(&item).map_err(Ended::Unsendable)?;
+        tokio::select! {
+            biased;
+            () = self.cancelled.cancelled() => Err(Ended::Cancelled),
+            sent = self.raw.replies.send(item) => sent.map_err(|_| Ended::ByPeer),
+        }
+    }
+}
+
+/// One side's ends of a stream, of encoded items.
+#[derive(Debug)]
+pub struct RawStream {
+    /// What the other side sends. It ends when that sends no more.
+    pub items: mpsc::Receiver<Bytes>,
+    /// What goes to the other side. Dropping it says that no more is sent.
+    pub replies: mpsc::Sender<Bytes>,
+}
+
+/// The callee's ends of a dialogue.
+#[derive(Debug)]
+pub struct Ends {
+    /// Where the started value goes, encoded.
+    pub started: oneshot::Sender<Bytes>,
+    /// The items.
+    pub stream: RawStream,
+}
+
+/// The other ends: those of a caller in this process, or of who carries bytes to one.
+///
+/// A carrier that loses the caller cancels [`Incoming::cancelled`](super::Incoming::cancelled)
+/// before it drops these, so that the callee does not take it for the end of the items.
+#[derive(Debug)]
+pub struct FarEnds {
+    /// The started value, encoded. It never comes when the function ends before.
+    pub started: oneshot::Receiver<Bytes>,
+    /// The items.
+    pub stream: RawStream,
+}
+
+impl Ends {
+    /// Makes both ends of a dialogue, with room for [`ITEMS_AHEAD`] items each way.
+    pub fn pair() -> (Self, FarEnds) {
+        let (started, far_started) = oneshot::channel();
+        let (replies, far_items) = mpsc::channel(ITEMS_AHEAD);
+        let (far_replies, items) = mpsc::channel(ITEMS_AHEAD);
+        let near = Self { started, stream: RawStream { items, replies } };
+        let far = RawStream { items: far_items, replies: far_replies };
+        (near, FarEnds { started: far_started, stream: far })
+    }
+}
+
+/// Why a dialogue cannot go on. It can travel, so that an exported function may fail with it.
+#[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Ended {
+    /// The other side has left the dialogue.
+    #[error("the other side has left the dialogue")]
+    ByPeer,
+    /// The caller cancelled the call, or its connection ended.
+    #[error("the dialogue was cancelled")]
+    Cancelled,
+    /// What the other side sent is not what was expected.
+    #[error("an item cannot be read: {0}")]
+    Unreadable(String),
+    /// A value cannot be written.
+    #[error("a value cannot be written: {0}")]
+    Unsendable(String),
+    /// The dialogue was begun a second time.
+    #[error("the dialogue has started already")]
+    StartedTwice,
+}

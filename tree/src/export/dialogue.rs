@@ -1,0 +1,104 @@
+//! A call of an exported function that converses, as a value.
+
+use std::{fmt, marker::PhantomData};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{Call, CallError, CalleeError, Ends, Export, Incoming, Stream, Wire, body};
+
+/// A call of an exported function that converses: it gives a `Started`, takes items of type `In`
+/// and sends items of type `Out`, and ends with a `T` or an `E`. `In` and `Out` are as the
+/// function sees them. It does nothing until it is sent to an actor.
+#[must_use = "a dialogue does nothing until it is sent to an actor"]
+pub struct Dialogue<Started, In, Out, T, E> {
+    call: Call<T, E>,
+    types: PhantomData<fn(In) -> (Started, Out)>,
+}
+
+impl<Started, In, Out, T, E> Dialogue<Started, In, Out, T, E>
+where
+    Started: Wire,
+    In: Wire,
+    Out: Wire,
+    T: Wire,
+    E: Wire,
+{
+    /// Makes a call. The attribute sees to it that the arguments are those of the function.
+    #[doc(hidden)]
+    pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
+        Self { call: Call::new(export, arguments), types: PhantomData }
+    }
+
+    /// Reads the started value.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Unreadable`].
+    pub fn decode_started(&self, started: &[u8]) -> Result<Started, CallError<E>> {
+        body::decode(started).map_err(CallError::Unreadable)
+    }
+
+    /// Reads what came back in the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::decode`].
+    pub fn decode(&self, result: Result<&[u8], CalleeError>) -> Result<T, CallError<E>> {
+        self.call.decode(result)
+    }
+
+    /// Holds the dialogue in this very task, without an actor. `body` is the caller's side; when
+    /// it returns, its half of the stream closes. Returns what both sides gave.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::run_here`], and [`CallError::NeverStarted`]. What `body` gave is lost then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends both sides where they wait.
+    pub async fn run_here<R>(
+        self,
+        body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
+    ) -> Result<(R, T), CallError<E>> {
+        let (ends, far) = Ends::pair();
+        let cancelled = CancellationToken::new();
+        let incoming =
+            Incoming { body: self.body()?, ends: Some(ends), cancelled: cancelled.clone() };
+        let callee = (self.export().run)(incoming);
+        let caller = async {
+            // It fails when the callee has ended, and then the callee tells more.
+            let Ok(started) = far.started.await else { return Ok::<_, CallError<E>>(None) };
+            let started = self.decode_started(&started)?;
+            Ok(Some(body(started, Stream::new(far.stream, cancelled)).await))
+        };
+        let (given, result) = tokio::join!(caller, callee);
+        let result = self.decode(result.as_deref().map_err(Clone::clone))?;
+        let given = given?.ok_or(CallError::NeverStarted(self.export().path))?;
+        Ok((given, result))
+    }
+}
+
+impl<Started, In, Out, T, E> Dialogue<Started, In, Out, T, E> {
+    /// Returns which function is called.
+    pub fn export(&self) -> &Export {
+        self.call.export()
+    }
+
+    /// Returns what to send: the fingerprint and the arguments.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::body`].
+    pub fn body(&self) -> Result<Bytes, CallError<E>> {
+        self.call.body()
+    }
+}
+
+impl<Started, In, Out, T, E> fmt::Debug for Dialogue<Started, In, Out, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialogue({})", self.export().path)
+    }
+}

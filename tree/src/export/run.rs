@@ -1,0 +1,92 @@
+//! What the code that `#[export]` writes calls. It is no part of what users see.
+#![doc(hidden)]
+
+use std::error::Error;
+
+use bytes::Bytes;
+use wire::ErrorKind;
+
+use super::{CalleeError, Context, Export, Incoming, Never, Running, Wire, body};
+
+/// What an exported function with a `Result` returns, for aliases that hide the error's type.
+pub trait Outcome {
+    /// What it gives.
+    type Value: Wire;
+    /// What it fails with.
+    type Error: ExportError;
+
+    /// Returns it as a plain result.
+    ///
+    /// # Errors
+    ///
+    /// What the function failed with.
+    fn into_result(self) -> Result<Self::Value, Self::Error>;
+}
+
+impl<T: Wire, E: ExportError> Outcome for Result<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+/// What an exported function may fail with.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of an exported function",
+    label = "not an error that can travel",
+    note = "it must implement `std::error::Error`, `serde::Serialize` and `serde::Deserialize`"
+)]
+pub trait ExportError: Error + Wire {}
+
+impl<E: Error + Wire> ExportError for E {}
+
+/// Gives a function without a `Result` one.
+pub async fn infallible<T>(function: impl Future<Output = T>) -> Result<T, Never> {
+    Ok(function.await)
+}
+
+/// Carries out a unary call.
+pub fn unary<A, F>(export: Export, incoming: Incoming, function: fn(A) -> F) -> Running
+where
+    A: Wire,
+    F: Future<Output: Outcome> + Send + 'static,
+{
+    Box::pin(async move {
+        let arguments = body::arguments(&export, &incoming.body)?;
+        finish(&export, function(arguments).await)
+    })
+}
+
+/// Carries out a dialogue.
+pub fn dialogue<S, I, O, A, F>(
+    export: Export,
+    incoming: Incoming,
+    function: fn(Context<S, I, O>, A) -> F,
+) -> Running
+where
+    S: Wire,
+    I: Wire,
+    O: Wire,
+    A: Wire,
+    F: Future<Output: Outcome> + Send + 'static,
+{
+    Box::pin(async move {
+        let arguments = body::arguments(&export, &incoming.body)?;
+        let Some(ends) = incoming.ends else {
+            let message = format!("`{}` is a dialogue, and was called as if unary", export.path);
+            return Err(CalleeError::new(ErrorKind::Invalid, message));
+        };
+        let context = Context::new(ends, incoming.cancelled);
+        finish(&export, function(context, arguments).await)
+    })
+}
+
+fn finish<R: Outcome>(export: &Export, outcome: R) -> Result<Bytes, CalleeError> {
+    let value = outcome.into_result().map_err(|error| CalleeError::failed(&error))?;
+    body::encode(&value).map_err(|error| {
+        let message = format!("the result of `{}` cannot be written: {error}", export.path);
+        CalleeError::new(ErrorKind::Internal, message)
+    })
+}
