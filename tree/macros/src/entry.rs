@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, FnArg, ItemFn, spanned::Spanned};
+use syn::{Error, ItemFn};
 
 use crate::options::Options;
 
@@ -10,18 +10,19 @@ use crate::options::Options;
 pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenStream> {
     let written = &function.sig;
     if written.ident != "main" {
-        return Err(Error::new(written.ident.span(), "a program begins with `main`"));
+        return Err(Error::new_spanned(&written.ident, "a program begins with `main`"));
     }
     if written.asyncness.is_none() {
-        let message = "the main function is async, for the root runs while it does; write \
+        let message = "the main function is async, for the tree runs while it does; write \
                        `async fn main(root: Root)`";
-        return Err(Error::new(written.fn_token.span, message));
+        return Err(Error::new_spanned(written.fn_token, message));
     }
     if !written.generics.params.is_empty() {
-        return Err(Error::new(written.generics.params.span(), "`main` has no generics"));
+        return Err(Error::new_spanned(&written.generics.params, "`main` has no generics"));
     }
-    if written.inputs.len() != 1 || matches!(written.inputs[0], FnArg::Receiver(_)) {
-        let message = "the main function takes the root of the tree: `async fn main(root: Root)`";
+    if written.inputs.len() != 1 || written.receiver().is_some() {
+        let message = "the main function takes the root of the tree; write \
+                       `async fn main(root: Root)`";
         return Err(Error::new(written.paren_token.span.join(), message));
     }
     let callsign = &options.callsign;

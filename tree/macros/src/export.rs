@@ -26,6 +26,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
     let with = Attributes::sort(function);
     let Attributes { conditions, outer, inner } = &with;
     let (names, types): (Vec<_>, Vec<_>) = signature.parameters.iter().copied().unzip();
+    let checks = checks(callsign, &signature);
     let (call, kind, run) = pieces(callsign, &signature, &body, &entry);
     let fingerprinted = without_blanks(&written.inputs) + "->" + &without_blanks(&written.output);
     let module = format!("The exported function `{plain}`.");
@@ -56,6 +57,8 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
         const #entry: #callsign::export::Export = {
             #original
 
+            #checks
+
             fn run(
                 incoming: #callsign::export::Incoming,
             ) -> #callsign::export::Running {
@@ -79,6 +82,27 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
             }
         };
     })
+}
+
+/// Names each type once where only it can be at fault.
+fn checks(callsign: &Path, signature: &Signature<'_>) -> TokenStream {
+    let context = signature.context.into_iter().flatten();
+    let mut travelling: Vec<_> =
+        context.chain(signature.parameters.iter().map(|it| it.1)).collect();
+    let mut failing = None;
+    match signature.result {
+        Outcome::Plain(ty) => travelling.extend(ty),
+        Outcome::Result(value, error) => {
+            travelling.push(value);
+            failing = Some(error);
+        }
+        Outcome::Alias(_) => {}
+    }
+    let failing = failing.into_iter();
+    quote! {
+        #(#callsign::export::run::travels::<#travelling>();)*
+        #(#callsign::export::run::fails::<#failing>();)*
+    }
 }
 
 /// Returns the type of a call, the kind, and how to carry one out.

@@ -12,6 +12,7 @@ mod options;
 mod signature;
 
 use proc_macro::TokenStream;
+use quote::quote;
 use syn::{ItemFn, parse_macro_input};
 
 use self::options::Options;
@@ -37,7 +38,8 @@ use self::options::Options;
 pub fn export(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
     let function = parse_macro_input!(function as ItemFn);
-    written(export::expand(&options, &function))
+    // What refers to the function finds it, so that the fault is the only one.
+    written(export::expand(&options, &function), || quote!(#function))
 }
 
 /// Begins a program that is a tree of actors.
@@ -49,9 +51,21 @@ pub fn export(options: TokenStream, function: TokenStream) -> TokenStream {
 pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
     let function = parse_macro_input!(function as ItemFn);
-    written(entry::expand(&options, &function))
+    written(entry::expand(&options, &function), || {
+        quote!(
+            fn main() {}
+        )
+    })
 }
 
-fn written(tokens: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
-    tokens.unwrap_or_else(syn::Error::into_compile_error).into()
+fn written(
+    tokens: syn::Result<proc_macro2::TokenStream>,
+    instead: impl FnOnce() -> proc_macro2::TokenStream,
+) -> TokenStream {
+    let tokens = tokens.unwrap_or_else(|error| {
+        let faults = error.into_compile_error();
+        let instead = instead();
+        quote!(#faults #instead)
+    });
+    tokens.into()
 }

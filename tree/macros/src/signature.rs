@@ -1,10 +1,10 @@
 //! What an exported function looks like, and what it must not look like.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
     Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PatType, PathArguments, PathSegment,
-    ReturnType, Signature as Written, Type, spanned::Spanned,
+    ReturnType, Signature as Written, Type,
 };
 
 /// The signature of a function that can be exported.
@@ -43,7 +43,7 @@ impl<'a> Signature<'a> {
         for (at, argument) in written.inputs.iter().enumerate() {
             match argument {
                 FnArg::Receiver(it) => faults.add(
-                    it.span(),
+                    it,
                     "an exported function runs in another actor, where there is no `self`; make \
                      it a function of its own and pass what it needs",
                 ),
@@ -52,7 +52,7 @@ impl<'a> Signature<'a> {
                         types.iter().for_each(|ty| faults.of_type(ty));
                         context = Some(types);
                     }
-                    Some(_) => faults.add(it.span(), "the context is the first parameter"),
+                    Some(_) => faults.add(it, "the context is the first parameter"),
                     None => parameters.extend(faults.parameter(it)),
                 },
             }
@@ -105,8 +105,8 @@ fn type_arguments(segment: &PathSegment) -> Option<Vec<&Type>> {
 struct Faults(Option<Error>);
 
 impl Faults {
-    fn add(&mut self, span: Span, message: &str) {
-        let fault = Error::new(span, message);
+    fn add(&mut self, tokens: impl ToTokens, message: &str) {
+        let fault = Error::new_spanned(tokens, message);
         match &mut self.0 {
             Some(faults) => faults.combine(fault),
             None => self.0 = Some(fault),
@@ -117,26 +117,22 @@ impl Faults {
         if written.asyncness.is_none() {
             let fault = "an exported function is async, for its actor does other work meanwhile; \
                          write `async fn`";
-            self.add(written.fn_token.span, fault);
+            self.add(written.fn_token, fault);
         }
-        let qualifiers = [
-            written.constness.map(|it| it.span),
-            written.unsafety.map(|it| it.span),
-            written.abi.as_ref().map(Spanned::span),
-            written.variadic.as_ref().map(Spanned::span),
-        ];
-        for span in qualifiers.into_iter().flatten() {
-            self.add(span, "an exported function is a plain `async fn`; leave this out");
+        let Written { constness, unsafety, abi, variadic, .. } = written;
+        let qualifiers: [&dyn ToTokens; 4] = [constness, unsafety, abi, variadic];
+        for qualifier in qualifiers {
+            if !qualifier.to_token_stream().is_empty() {
+                self.add(qualifier, "an exported function is a plain `async fn`; leave this out");
+            }
         }
         let generics = &written.generics;
-        if !generics.params.is_empty() || generics.where_clause.is_some() {
-            let span = match &generics.where_clause {
-                Some(clause) if generics.params.is_empty() => clause.span(),
-                _ => generics.params.span(),
-            };
-            let fault = "an exported function has no generics, for the other process must know \
-                         which one is meant; export one function for each type";
-            self.add(span, fault);
+        let fault = "an exported function has no generics, for the other process must know which \
+                     one is meant; export one function for each type";
+        if !generics.params.is_empty() {
+            self.add(&generics.params, fault);
+        } else if let Some(clause) = &generics.where_clause {
+            self.add(clause, fault);
         }
     }
 
@@ -148,7 +144,7 @@ impl Faults {
                 return Some((&it.ident, &parameter.ty));
             }
             other => self.add(
-                other.span(),
+                other,
                 "a parameter of an exported function has a name; take it apart in the body",
             ),
         }
@@ -166,7 +162,7 @@ impl Faults {
                 "`impl Trait` names no type that another process could read; write the type"
             }
         };
-        self.add(ty.span(), fault);
+        self.add(ty, fault);
     }
 }
 

@@ -19,13 +19,6 @@ pub struct Call<T, E> {
 }
 
 impl<T: Wire, E: Wire> Call<T, E> {
-    /// Makes a call. The attribute sees to it that the arguments are those of the function.
-    #[doc(hidden)]
-    pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
-        let body = body::encode(&(export.fingerprint, arguments));
-        Self { export, body, result: PhantomData }
-    }
-
     /// Reads what came back.
     ///
     /// # Errors
@@ -54,6 +47,13 @@ impl<T: Wire, E: Wire> Call<T, E> {
 }
 
 impl<T, E> Call<T, E> {
+    /// Makes a call. The attribute sees to it that the arguments are those of the function.
+    #[doc(hidden)]
+    pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
+        let body = body::encode(&(export.fingerprint, arguments));
+        Self { export, body, result: PhantomData }
+    }
+
     /// Returns which function is called.
     pub fn export(&self) -> &Export {
         &self.export

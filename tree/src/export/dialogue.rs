@@ -25,12 +25,6 @@ where
     T: Wire,
     E: Wire,
 {
-    /// Makes a call. The attribute sees to it that the arguments are those of the function.
-    #[doc(hidden)]
-    pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
-        Self { call: Call::new(export, arguments), types: PhantomData }
-    }
-
     /// Reads the started value.
     ///
     /// # Errors
@@ -82,6 +76,12 @@ where
 }
 
 impl<Started, In, Out, T, E> Dialogue<Started, In, Out, T, E> {
+    /// Makes a call. The attribute sees to it that the arguments are those of the function.
+    #[doc(hidden)]
+    pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
+        Self { call: Call::new(export, arguments), types: PhantomData }
+    }
+
     /// Returns which function is called.
     pub fn export(&self) -> &Export {
         self.call.export()

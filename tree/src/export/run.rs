@@ -42,6 +42,12 @@ pub trait ExportError: Error + Wire {}
 
 impl<E: Error + Wire> ExportError for E {}
 
+/// Compiles for what can travel. It makes the compiler point at a type where it is written.
+pub const fn travels<T: Wire>() {}
+
+/// Compiles for what a function may fail with, as [`travels`].
+pub const fn fails<E: ExportError>() {}
+
 /// Gives a function without a `Result` one.
 pub async fn infallible<T>(function: impl Future<Output = T>) -> Result<T, Never> {
     Ok(function.await)

@@ -1,0 +1,81 @@
+//! What the attributes write, and what they say of code that they cannot take.
+
+#![forbid(unsafe_code)]
+
+/// Each file below `ui` is compiled, and what the compiler says is compared with the file of the
+/// same name that ends in `.stderr`. `TRYBUILD=overwrite` writes those anew.
+#[test]
+fn what_cannot_be_exported_says_why_and_what_to_do() {
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+}
+
+/// What `#[main]` calls, recording that it was called.
+mod stand_in {
+    use std::{cell::RefCell, path::Path, process::ExitCode};
+
+    thread_local! {
+        static CALLED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(crate) struct Root;
+
+    pub(crate) fn init() {
+        note("init");
+    }
+
+    pub(crate) fn run<E>(
+        config: Option<&Path>,
+        body: impl AsyncFnOnce(Root) -> Result<(), E>,
+    ) -> ExitCode {
+        note(&format!("run with {config:?}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("no driver is asked for, so nothing can be missing");
+        match runtime.block_on(body(Root)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        }
+    }
+
+    pub(crate) fn note(what: &str) {
+        CALLED.with_borrow_mut(|it| it.push(what.to_owned()));
+    }
+
+    pub(crate) fn called() -> Vec<String> {
+        CALLED.take()
+    }
+}
+
+mod with_settings {
+    use std::process::ExitCode;
+
+    use super::stand_in::{Root, called, note};
+
+    #[callsign_tree::main(crate = super::stand_in, config = "callsign.toml")]
+    async fn main(_root: Root) -> Result<(), std::io::Error> {
+        note("main");
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    #[test]
+    fn main_initializes_and_then_runs_with_its_settings() {
+        assert_eq!(main(), ExitCode::FAILURE);
+        assert_eq!(called(), ["init", "run with Some(\"callsign.toml\")", "main"]);
+    }
+}
+
+mod without_settings {
+    use std::process::ExitCode;
+
+    use super::stand_in::{Root, called};
+
+    #[callsign_tree::main(crate = super::stand_in)]
+    async fn main(Root: Root) -> Result<(), std::fmt::Error> {
+        Ok(())
+    }
+
+    #[test]
+    fn main_runs_without_settings_too() {
+        assert_eq!(main(), ExitCode::SUCCESS);
+        assert_eq!(called(), ["init", "run with None"]);
+    }
+}

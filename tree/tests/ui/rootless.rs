@@ -1,0 +1,4 @@
+//! A program without a root.
+
+#[callsign_tree::main]
+async fn main() {}
