@@ -1,0 +1,83 @@
+//! What closes the resources that nobody uses any more.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::{
+    CloseError, Key, Resource,
+    shared::{Closing, Report, Shared},
+};
+
+/// Closes the resources that nobody uses any more, each in a task of its own, so that a slow one
+/// keeps no other waiting.
+#[must_use = "a resource is closed only while this runs"]
+pub struct Closer<K: Key, V: Resource> {
+    shared: Arc<Shared<K, V>>,
+    tasks: JoinSet<Result<(), V::Error>>,
+    /// What each task closes.
+    closing: HashMap<Id, (K, Option<Report<V>>)>,
+}
+
+impl<K: Key, V: Resource> Closer<K, V> {
+    pub(super) fn new(shared: Arc<Shared<K, V>>) -> Self {
+        Self { shared, tasks: JoinSet::new(), closing: HashMap::new() }
+    }
+
+    /// Runs until every handle of the cache and every share is gone, and all is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, what is being closed is dropped instead, and the cache ends:
+    /// nothing can be opened any more, and whoever waits is told.
+    pub async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut can_be_more = true;
+        while can_be_more || !self.tasks.is_empty() {
+            tokio::select! {
+                closing = shared.next_closing(), if can_be_more => {
+                    can_be_more = closing.is_some();
+                    closing.into_iter().flatten().for_each(|it| self.close(it));
+                }
+                Some(closed) = self.tasks.join_next_with_id() => self.closed(closed),
+            }
+        }
+    }
+
+    fn close(&mut self, closing: Closing<K, V>) {
+        let Closing { key, value, report } = closing;
+        let task = self.tasks.spawn(async move { value.close().await });
+        self.closing.insert(task.id(), (key, report));
+    }
+
+    fn closed(&mut self, closed: Result<(Id, Result<(), V::Error>), JoinError>) {
+        let (task, result) = match closed {
+            Ok((task, result)) => (task, result.map_err(CloseError::Failed)),
+            Err(error) => (error.id(), Err(CloseError::Panicked)),
+        };
+        let (key, report) =
+            self.closing.remove(&task).expect("every task is entered when it is spawned");
+        // First the key is free: the last user may open it again as soon as it hears.
+        self.shared.exited(&key);
+        let unheard = match report {
+            Some(report) => report.send(result).err(),
+            None => Some(result),
+        };
+        if let Some(Err(error)) = unheard {
+            let error = portal::WithCauses(&error);
+            tracing::warn!(?key, %error, "a resource was not closed well");
+        }
+    }
+}
+
+impl<K: Key, V: Resource> Drop for Closer<K, V> {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+impl<K: Key, V: Resource> fmt::Debug for Closer<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closer").field("closing", &self.closing.len()).finish_non_exhaustive()
+    }
+}

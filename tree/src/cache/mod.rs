@@ -1,0 +1,124 @@
+//! Resources that several tasks of an actor share, each entered once and closed by the last.
+//!
+//! [`Cache::open`] gives a [`Share`] of the resource of a key. The first who opens it makes it,
+//! the others wait for that, and when the last share is [released](Share::release) it is closed.
+//! Whoever opens it meanwhile waits until that is done, and then makes it anew: there are never
+//! two of one key, and never one that is half closed. Connections to actors are shared so.
+//!
+//! Closing takes time, and must not end because whoever asked for it was cancelled. So it is done
+//! by the [`Closer`], a future that the owner of the cache polls. The owner is the actor, so that
+//! nothing is left open when the actor ends.
+//!
+//! Why not a map of `Weak` or `OnceCell`? Neither closes with an `await`, nor waits for it.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use callsign_tree::cache::{Cache, Resource};
+//!
+//! struct Table(Vec<u32>);
+//!
+//! impl Resource for Table {
+//!     type Error = Infallible;
+//!
+//!     async fn close(self) -> Result<(), Infallible> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (cache, closer) = Cache::new();
+//! let mut tasks = tokio::task::JoinSet::new();
+//! tasks.spawn(closer.run());
+//!
+//! let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
+//! let again = cache.open("primes", async || unreachable!("it is there")).await?;
+//! assert_eq!(primes.0, again.0);
+//! primes.release().await?;
+//! again.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod closer;
+mod entries;
+mod error;
+mod open;
+mod share;
+mod shared;
+
+use std::{error::Error, fmt, hash::Hash, sync::Arc};
+
+use self::shared::{Shared, Tie};
+
+pub use closer::Closer;
+pub use error::{CloseError, OpenError};
+pub use share::Share;
+
+/// What can be shared: it is used by reference, and closed by value.
+pub trait Resource: Send + Sync + 'static {
+    /// How making or closing it fails.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Closes it. Nobody uses it any more.
+    fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// What tells resources apart.
+pub trait Key: Clone + Eq + fmt::Debug + Hash + Send + 'static {}
+
+impl<K: Clone + Eq + fmt::Debug + Hash + Send + 'static> Key for K {}
+
+/// Resources by their keys. It is a handle, and cheap to clone.
+///
+/// It holds a resource only while somebody uses, makes or closes it, so that it is no longer than
+/// there are users; they bound it.
+pub struct Cache<K: Key, V: Resource> {
+    tie: Arc<Tie<K, V>>,
+}
+
+impl<K: Key, V: Resource> Cache<K, V> {
+    /// Makes a cache, and what closes its resources, which somebody has to run.
+    pub fn new() -> (Self, Closer<K, V>) {
+        let shared = Arc::new(Shared::default());
+        let tie = Arc::new(Tie(Arc::clone(&shared)));
+        (Self { tie }, Closer::new(shared))
+    }
+
+    /// Opens the resource of a key: makes it with `make` if it is absent, or shares it.
+    ///
+    /// Of several who open it at once one makes it. If that fails, it fails for all of them; if
+    /// the one is dropped while making it, the next makes it with its own `make`. A `make` must
+    /// not open its own key.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], when making it fails or nobody would close it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a share that was about to be given is given back.
+    pub async fn open(
+        &self,
+        key: K,
+        make: impl AsyncFnOnce() -> Result<V, V::Error>,
+    ) -> Result<Share<K, V>, OpenError<V::Error>> {
+        open::open(&self.tie, key, make).await
+    }
+}
+
+impl<K: Key, V: Resource> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        Self { tie: Arc::clone(&self.tie) }
+    }
+}
+
+impl<K: Key, V: Resource> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

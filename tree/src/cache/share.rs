@@ -1,0 +1,81 @@
+//! One user's part in a resource.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{
+    CloseError, Key, Resource,
+    shared::{Report, Tie},
+};
+
+/// One user's part in a resource, which stays open at least as long.
+///
+/// It is to be [released](Self::release). One that is dropped instead gives its part back too, but
+/// nobody waits for the resource to be closed then, and an error is merely logged.
+#[must_use = "the resource is closed when nobody holds a share of it"]
+pub struct Share<K: Key, V: Resource> {
+    tie: Arc<Tie<K, V>>,
+    key: K,
+    /// `None` once it is given back.
+    value: Option<Arc<V>>,
+}
+
+impl<K: Key, V: Resource> Share<K, V> {
+    pub(super) fn new(tie: &Arc<Tie<K, V>>, key: K, value: Arc<V>) -> Self {
+        Self { tie: Arc::clone(tie), key, value: Some(value) }
+    }
+
+    /// Returns what the resource is called by.
+    pub fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// Gives the share back. The last one has the resource closed, and waits for that.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`], to the last user alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The share is given back in any case. When the future is dropped, closing goes on, and an
+    /// error is logged.
+    pub async fn release(mut self) -> Result<(), CloseError<V::Error>> {
+        let (report, reported) = oneshot::channel();
+        if self.give_back(Some(report)) {
+            // The tie would keep the closer from ending, and it has nothing more to do here.
+            drop(self);
+            return reported.await.unwrap_or(Err(CloseError::Over));
+        }
+        Ok(())
+    }
+
+    /// Gives the share back, if that is not done. Tells whether it was the last.
+    fn give_back(&mut self, report: Option<Report<V>>) -> bool {
+        self.value.take().is_some_and(|value| self.tie.0.left(&self.key, value, report))
+    }
+}
+
+impl<K: Key, V: Resource> Deref for Share<K, V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        self.value.as_ref().expect("a share is given back by what consumes it")
+    }
+}
+
+impl<K: Key, V: Resource> Drop for Share<K, V> {
+    fn drop(&mut self) {
+        if self.give_back(None) {
+            let key = &self.key;
+            tracing::warn!(?key, "the last share was dropped; nobody waits for it to be closed");
+        }
+    }
+}
+
+impl<K: Key, V: Resource + fmt::Debug> fmt::Debug for Share<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Share").field(&self.key).field(&self.value).finish()
+    }
+}

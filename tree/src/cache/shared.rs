@@ -1,0 +1,202 @@
+//! What the users of a cache and its closer share: the entries, and what is to be closed.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    CloseError, Key, Resource,
+    entries::{Answer, Entries, Ticket},
+};
+
+pub(super) struct Shared<K: Key, V: Resource> {
+    state: Mutex<State<K, V>>,
+    /// Wakes the closer.
+    changed: Notify,
+}
+
+struct State<K: Key, V: Resource> {
+    entries: Entries<K, oneshot::Sender<Grant<V>>, Arc<V>>,
+    /// What nobody uses any more. It has at most one of each key.
+    closing: Vec<Closing<K, V>>,
+    /// Whether nobody can open anything any more.
+    is_unused: bool,
+    /// Whether nobody closes anything any more.
+    is_over: bool,
+}
+
+/// What somebody who waited is told.
+pub(super) enum Grant<V: Resource> {
+    /// Make it.
+    Enter,
+    /// Use it.
+    Join(Arc<V>),
+    /// It could not be made.
+    Failed(Arc<V::Error>),
+}
+
+/// A resource to be closed.
+pub(super) struct Closing<K: Key, V: Resource> {
+    pub(super) key: K,
+    pub(super) value: V,
+    /// The last of its users, if they wait to hear how it went.
+    pub(super) report: Option<Report<V>>,
+}
+
+pub(super) type Report<V> = oneshot::Sender<Result<(), CloseError<<V as Resource>::Error>>>;
+
+/// What whoever opens a resource is to do.
+pub(super) enum Opening<V: Resource> {
+    Enter,
+    Join(Arc<V>),
+    Wait(Ticket, oneshot::Receiver<Grant<V>>),
+}
+
+impl<K: Key, V: Resource> Shared<K, V> {
+    /// Asks for a resource; `None` when nobody would close it.
+    pub(super) fn ask(&self, key: &K) -> Option<Opening<V>> {
+        let mut state = self.lock();
+        if state.is_over {
+            return None;
+        }
+        let mut receiver = None;
+        let answer = state.entries.ask(key, || {
+            let (sender, waiting) = oneshot::channel();
+            receiver = Some(waiting);
+            sender
+        });
+        Some(match answer {
+            Answer::Enter => Opening::Enter,
+            Answer::Join(value) => Opening::Join(value),
+            Answer::Wait(ticket) => {
+                Opening::Wait(ticket, receiver.expect("whoever waits has said how to be told"))
+            }
+        })
+    }
+
+    /// Shares what was made; gives it back when nobody would close it.
+    pub(super) fn entered(&self, key: &K, value: V) -> Result<Arc<V>, V> {
+        let mut state = self.lock();
+        if state.is_over {
+            state.entries.failed(key);
+            return Err(value);
+        }
+        let value = Arc::new(value);
+        for waiter in state.entries.entered(key, Arc::clone(&value)) {
+            tell(waiter, Grant::Join(Arc::clone(&value)));
+        }
+        Ok(value)
+    }
+
+    /// Tells those who wait that the resource cannot be made.
+    pub(super) fn failed(&self, key: &K, error: &Arc<V::Error>) {
+        let mut state = self.lock();
+        for waiter in state.entries.failed(key) {
+            tell(waiter, Grant::Failed(Arc::clone(error)));
+        }
+    }
+
+    /// Lets the next make what its maker has abandoned.
+    pub(super) fn abandoned(&self, key: &K) {
+        let mut state = self.lock();
+        if let Some(waiter) = state.entries.abandoned(key) {
+            tell(waiter, Grant::Enter);
+        }
+    }
+
+    /// Waits no more. Tells whether nothing had been granted until then.
+    pub(super) fn forget(&self, key: &K, ticket: Ticket) -> bool {
+        self.lock().entries.forget(key, ticket)
+    }
+
+    /// Leaves a resource. The last to leave has it closed, and gets to hear how that went if it
+    /// has asked for it with `report`. Tells whether it was the last.
+    pub(super) fn left(&self, key: &K, value: Arc<V>, report: Option<Report<V>>) -> bool {
+        // While the entry is live it holds the value too, so nothing is dropped here.
+        drop(value);
+        let mut state = self.lock();
+        let Some(value) = state.entries.left(key) else { return false };
+        if state.is_over {
+            // It is dropped when the lock is not held. Whoever waits for the report learns that by
+            // the sender's end.
+            drop(state);
+            return true;
+        }
+        let value = Arc::into_inner(value).expect("every user gives its share up before it leaves");
+        state.closing.push(Closing { key: key.clone(), value, report });
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// Waits for resources that are to be closed; `None` when there can be no more.
+    pub(super) async fn next_closing(&self) -> Option<Vec<Closing<K, V>>> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.lock();
+                if !state.closing.is_empty() {
+                    return Some(mem::take(&mut state.closing));
+                }
+                if state.is_unused {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// A resource is closed: the next may make it anew.
+    pub(super) fn exited(&self, key: &K) {
+        let mut state = self.lock();
+        if let Some(waiter) = state.entries.exited(key) {
+            tell(waiter, Grant::Enter);
+        }
+    }
+
+    /// Nobody closes anything any more. Those who wait learn it by the end of their senders.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.is_over = true;
+        state.entries.forget_all();
+        // What is not closed is dropped when the lock is not held.
+        let _dropped = mem::take(&mut state.closing);
+        drop(state);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K, V>> {
+        // Keys are compared under the lock. One that panics at it leaves the entries as they were.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells somebody who waits. They are there: they say so under the lock before they go.
+fn tell<V: Resource>(waiter: oneshot::Sender<Grant<V>>, grant: Grant<V>) {
+    let told = waiter.send(grant);
+    debug_assert!(told.is_ok(), "somebody who waited has gone without a word");
+}
+
+impl<K: Key, V: Resource> Default for Shared<K, V> {
+    fn default() -> Self {
+        let state = State {
+            entries: Entries::default(),
+            closing: Vec::new(),
+            is_unused: false,
+            is_over: false,
+        };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+}
+
+/// What every handle, share and opener holds. When the last of them goes, the closer ends.
+pub(super) struct Tie<K: Key, V: Resource>(pub(super) Arc<Shared<K, V>>);
+
+impl<K: Key, V: Resource> Drop for Tie<K, V> {
+    fn drop(&mut self) {
+        self.0.lock().is_unused = true;
+        self.0.changed.notify_one();
+    }
+}

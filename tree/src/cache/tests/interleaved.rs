@@ -1,0 +1,121 @@
+//! The cache under many schedules: shuttle chooses which task goes on at each point of waiting.
+//!
+//! The lock is never held while waiting, so what happens under it is one step, and the orders of
+//! steps are what matters. A task that waits for nothing is a deadlock, which shuttle reports. What
+//! is real here is all but the closer's tasks, which need a runtime.
+
+use shuttle::{
+    future::{block_on, spawn, yield_now},
+    rand::{Rng, thread_rng},
+};
+
+use super::{
+    super::{shared::Closing, *},
+    Stuck,
+};
+
+/// So many that each case below happens thousands of times, and it takes about a second.
+const SCHEDULES: usize = 2000;
+
+/// A resource that takes its time to close.
+struct Slow {
+    is_open: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Slow {
+    async fn make(is_open: Arc<std::sync::atomic::AtomicBool>) -> Result<Self, Stuck> {
+        pause().await;
+        if thread_rng().gen_bool(0.2) {
+            return Err(Stuck);
+        }
+        let was_open = is_open.swap(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(!was_open, "two are open at once");
+        Ok(Self { is_open })
+    }
+}
+
+impl Resource for Slow {
+    type Error = Stuck;
+
+    async fn close(self) -> Result<(), Stuck> {
+        pause().await;
+        self.is_open.store(false, std::sync::atomic::Ordering::SeqCst);
+        if thread_rng().gen_bool(0.2) { Err(Stuck) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn no_order_of_steps_loses_anybody() {
+    shuttle::check_random(|| block_on(run()), SCHEDULES);
+}
+
+async fn run() {
+    let shared = Arc::new(Shared::default());
+    let cache = Cache { tie: Arc::new(Tie(Arc::clone(&shared))) };
+    let closer = spawn(async move {
+        while let Some(closing) = shared.next_closing().await {
+            for it in closing {
+                pause().await;
+                close(&shared, it).await;
+            }
+        }
+    });
+    let is_open: [Arc<std::sync::atomic::AtomicBool>; 2] = Default::default();
+    let users: Vec<_> = (0..4).map(|_| spawn(user(cache.clone(), is_open.clone()))).collect();
+    drop(cache);
+    for user in users {
+        user.await.unwrap();
+    }
+    closer.await.unwrap();
+    assert!(is_open.iter().all(|it| !it.load(std::sync::atomic::Ordering::SeqCst)));
+}
+
+/// Opens one key or the other, twice, and leaves in any way.
+async fn user(cache: Cache<usize, Slow>, is_open: [Arc<std::sync::atomic::AtomicBool>; 2]) {
+    for _ in 0..2 {
+        let key = thread_rng().gen_range(0..2);
+        let make = async || Slow::make(Arc::clone(&is_open[key])).await;
+        let open = cache.open(key, make);
+        let opened =
+            if thread_rng().gen_bool(0.3) { for_a_while(open).await } else { Some(open.await) };
+        let Some(Ok(share)) = opened else { continue };
+        pause().await;
+        if thread_rng().gen_bool(0.5) {
+            drop(share);
+        } else if thread_rng().gen_bool(0.5) {
+            _ = for_a_while(share.release()).await.is_some();
+        } else {
+            _ = share.release().await.is_ok();
+        }
+    }
+}
+
+async fn close(shared: &Shared<usize, Slow>, closing: Closing<usize, Slow>) {
+    let Closing { key, value, report } = closing;
+    let result = value.close().await.map_err(CloseError::Failed);
+    shared.exited(&key);
+    if let Some(report) = report {
+        // Who does not wait for it any more does not hear it.
+        _ = report.send(result).is_ok();
+    }
+}
+
+/// Lets others go on, or not.
+async fn pause() {
+    for _ in 0..thread_rng().gen_range(0..3) {
+        yield_now().await;
+    }
+}
+
+/// Polls a future a few times, and then drops it.
+async fn for_a_while<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    for _ in 0..thread_rng().gen_range(0..4) {
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
+        if let std::task::Poll::Ready(output) = polled.await {
+            return Some(output);
+        }
+        yield_now().await;
+    }
+    None
+}
