@@ -73,6 +73,29 @@ async fn r#loop(depth: u32) -> u32 {
     if depth == 0 { 0 } else { 1 + self::r#loop(depth - 1).run_here().await.unwrap_or(100) }
 }
 
+/// The names that the attribute writes are not those that the body means.
+mod names {
+    use super::{Context, Ended};
+
+    const PATH: u32 = 1;
+    const ENTRY: u32 = 2;
+
+    fn run(number: u32) -> u32 {
+        number
+    }
+
+    #[callsign::export]
+    pub(super) async fn kept(incoming: u32) -> u32 {
+        run(PATH + ENTRY + incoming)
+    }
+
+    #[callsign::export]
+    pub(super) async fn shared(it: &mut Context<u32, (), ()>, context: u32) -> Result<u32, Ended> {
+        it.started(context).await?;
+        Ok(context)
+    }
+}
+
 #[callsign::export]
 #[cfg(any())]
 async fn absent() -> Unknown {}
@@ -120,6 +143,13 @@ async fn a_call_gives_what_the_function_returns() {
     let call: Call<(), Never> = nothing();
     call.run_here().await.unwrap();
     callsign::export::ping().run_here().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_sees_its_own_names() {
+    assert_eq!(names::kept(3).run_here().await.unwrap(), 6);
+    let (started, result) = names::shared(4).run_here(async |it, _| it).await.unwrap();
+    assert_eq!((started, result), (4, 4));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What `#[export]` writes.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Error, Ident, ItemFn, Path, Visibility, ext::IdentExt, spanned::Spanned};
 
@@ -57,28 +57,31 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
         const #entry: #callsign::export::Export = {
             #original
 
-            #checks
+            // In a block of its own, so that the body does not see these names.
+            {
+                #checks
 
-            fn run(
-                incoming: #callsign::export::Incoming,
-            ) -> #callsign::export::Running {
-                #run
-            }
+                fn run(
+                    incoming: #callsign::export::Incoming,
+                ) -> #callsign::export::Running {
+                    #run
+                }
 
-            const PATH: &str =
-                ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#plain));
+                const PATH: &str =
+                    ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#plain));
 
-            #[#callsign::export::linkme::distributed_slice(#callsign::export::EXPORTS)]
-            #[linkme(crate = #callsign::export::linkme)]
-            static ENTRY: #callsign::export::Export = #entry;
+                #[#callsign::export::linkme::distributed_slice(#callsign::export::EXPORTS)]
+                #[linkme(crate = #callsign::export::linkme)]
+                static ENTRY: #callsign::export::Export = #entry;
 
-            #callsign::export::Export {
-                path: PATH,
-                fingerprint: #callsign::export::fingerprint(PATH, #fingerprinted),
-                kind: #callsign::export::ExportKind::#kind,
-                run,
-                file: ::core::file!(),
-                line: ::core::line!(),
+                #callsign::export::Export {
+                    path: PATH,
+                    fingerprint: #callsign::export::fingerprint(PATH, #fingerprinted),
+                    kind: #callsign::export::ExportKind::#kind,
+                    run,
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                }
             }
         };
     })
@@ -140,7 +143,9 @@ fn pieces(
             )
         }
         Some([started, item, reply]) => {
-            let carried = carried(quote!(#body(&mut context, #(#names),*)));
+            // A parameter may have the same name.
+            let context = Ident::new("context", Span::mixed_site());
+            let carried = carried(quote!(#body(&mut #context, #(#names),*)));
             (
                 quote!(#callsign::export::Dialogue<#started, #item, #reply, #value, #error>),
                 quote!(Dialogue),
@@ -148,7 +153,7 @@ fn pieces(
                     #callsign::export::run::dialogue(
                         #entry,
                         incoming,
-                        |mut context: #callsign::export::Context<#started, #item, #reply>,
+                        |mut #context: #callsign::export::Context<#started, #item, #reply>,
                          (#(#names,)*): (#(#types,)*)| async move { #carried.await },
                     )
                 },

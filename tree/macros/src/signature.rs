@@ -47,11 +47,8 @@ impl<'a> Signature<'a> {
                     "an exported function runs in another actor, where there is no `self`; make \
                      it a function of its own and pass what it needs",
                 ),
-                FnArg::Typed(it) => match context_types(&it.ty) {
-                    Some(types) if at == 0 => {
-                        types.iter().for_each(|ty| faults.of_type(ty));
-                        context = Some(types);
-                    }
+                FnArg::Typed(it) => match context_segment(&it.ty) {
+                    Some(segment) if at == 0 => context = faults.context(it, segment),
                     Some(_) => faults.add(it, "the context is the first parameter"),
                     None => parameters.extend(faults.parameter(it)),
                 },
@@ -68,12 +65,11 @@ impl<'a> Signature<'a> {
     }
 }
 
-/// Returns the type arguments, if the type is `&mut Context<Started, In, Out>`.
-fn context_types(ty: &Type) -> Option<[&Type; 3]> {
+/// Returns `Context<…>`, if the type is `&mut Context<…>`.
+fn context_segment(ty: &Type) -> Option<&PathSegment> {
     let Type::Reference(reference) = ty else { return None };
     let segment = last_segment(&reference.elem)?;
-    let is_context = reference.mutability.is_some() && segment.ident == "Context";
-    is_context.then(|| type_arguments(segment)?.try_into().ok()).flatten()
+    (reference.mutability.is_some() && segment.ident == "Context").then_some(segment)
 }
 
 fn outcome(ty: &Type) -> Outcome<'_> {
@@ -134,6 +130,25 @@ impl Faults {
         } else if let Some(clause) = &generics.where_clause {
             self.add(clause, fault);
         }
+    }
+
+    /// Reads the types of a context.
+    fn context<'a>(
+        &mut self,
+        parameter: &PatType,
+        segment: &'a PathSegment,
+    ) -> Option<[&'a Type; 3]> {
+        let types: Option<[&'a Type; 3]> =
+            type_arguments(segment).and_then(|it| it.try_into().ok());
+        match types {
+            Some(types) => types.iter().for_each(|ty| self.of_type(ty)),
+            None => self.add(
+                parameter,
+                "a context names three types: what starts the dialogue, what comes in, and what \
+                 goes out; write `&mut Context<Started, In, Out>`",
+            ),
+        }
+        types
     }
 
     /// Reads a parameter that is not a context.

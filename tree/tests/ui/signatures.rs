@@ -41,6 +41,9 @@ async fn taken_apart((left, right): (u64, u64)) -> u64 {
 #[export]
 async fn too_late(_number: u64, _context: &mut Context<(), u64, u64>) {}
 
+#[export]
+async fn too_few(_context: &mut Context<u64, u64>) {}
+
 struct Counter(u64);
 
 impl Counter {
