@@ -53,7 +53,7 @@ impl CalleeError {
 #[non_exhaustive]
 pub enum CallError<E> {
     /// The function failed with an error of its own.
-    #[error("{0}")]
+    #[error(transparent)]
     App(E),
     /// The callee failed otherwise, or with an error that cannot be read here.
     #[error(transparent)]

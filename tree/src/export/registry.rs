@@ -1,6 +1,6 @@
 //! Every exported function of the program.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use linkme::distributed_slice;
 use thiserror::Error;
@@ -19,9 +19,11 @@ pub fn exports() -> &'static [Export] {
     &EXPORTS
 }
 
-/// Returns the exported function of a path.
+/// Returns the exported function of a path. Every call that arrives asks.
 pub fn find(path: &str) -> Option<&'static Export> {
-    exports().iter().find(|export| export.path == path)
+    static BY_PATH: LazyLock<HashMap<&str, &Export>> =
+        LazyLock::new(|| exports().iter().map(|export| (export.path, export)).collect());
+    BY_PATH.get(path).copied()
 }
 
 /// Looks whether every path stands for one function. `init` does, before anything is called.
