@@ -4,6 +4,12 @@
 //! steps are what matters. A task that waits for nothing is a deadlock, which shuttle reports. What
 //! is real here is all but the closer's tasks, which need a runtime.
 
+use std::{
+    future::poll_fn,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    task::Poll,
+};
+
 use shuttle::{
     future::{block_on, spawn, yield_now},
     rand::{Rng, thread_rng},
@@ -14,21 +20,21 @@ use super::{
     Stuck,
 };
 
-/// So many that each case below happens thousands of times, and it takes about a second.
+/// So many that each case below happens thousands of times, and it takes less than a second.
 const SCHEDULES: usize = 2000;
 
 /// A resource that takes its time to close.
 struct Slow {
-    is_open: Arc<std::sync::atomic::AtomicBool>,
+    is_open: Arc<AtomicBool>,
 }
 
 impl Slow {
-    async fn make(is_open: Arc<std::sync::atomic::AtomicBool>) -> Result<Self, Stuck> {
+    async fn make(is_open: Arc<AtomicBool>) -> Result<Self, Stuck> {
         pause().await;
         if thread_rng().gen_bool(0.2) {
             return Err(Stuck);
         }
-        let was_open = is_open.swap(true, std::sync::atomic::Ordering::SeqCst);
+        let was_open = is_open.swap(true, SeqCst);
         assert!(!was_open, "two are open at once");
         Ok(Self { is_open })
     }
@@ -39,7 +45,7 @@ impl Resource for Slow {
 
     async fn close(self) -> Result<(), Stuck> {
         pause().await;
-        self.is_open.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.is_open.store(false, SeqCst);
         if thread_rng().gen_bool(0.2) { Err(Stuck) } else { Ok(()) }
     }
 }
@@ -60,18 +66,18 @@ async fn run() {
             }
         }
     });
-    let is_open: [Arc<std::sync::atomic::AtomicBool>; 2] = Default::default();
+    let is_open: [Arc<AtomicBool>; 2] = Default::default();
     let users: Vec<_> = (0..4).map(|_| spawn(user(cache.clone(), is_open.clone()))).collect();
     drop(cache);
     for user in users {
         user.await.unwrap();
     }
     closer.await.unwrap();
-    assert!(is_open.iter().all(|it| !it.load(std::sync::atomic::Ordering::SeqCst)));
+    assert!(is_open.iter().all(|it| !it.load(SeqCst)));
 }
 
 /// Opens one key or the other, twice, and leaves in any way.
-async fn user(cache: Cache<usize, Slow>, is_open: [Arc<std::sync::atomic::AtomicBool>; 2]) {
+async fn user(cache: Cache<usize, Slow>, is_open: [Arc<AtomicBool>; 2]) {
     for _ in 0..2 {
         let key = thread_rng().gen_range(0..2);
         let make = async || Slow::make(Arc::clone(&is_open[key])).await;
@@ -111,8 +117,8 @@ async fn pause() {
 async fn for_a_while<F: Future>(future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     for _ in 0..thread_rng().gen_range(0..4) {
-        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
-        if let std::task::Poll::Ready(output) = polled.await {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
+        if let Poll::Ready(output) = polled.await {
             return Some(output);
         }
         yield_now().await;
