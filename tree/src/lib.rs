@@ -5,3 +5,4 @@ pub mod export;
 
 pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
 pub use macros::{export, main};
+pub mod process;

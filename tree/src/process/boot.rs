@@ -1,0 +1,177 @@
+//! What a parent tells a child before all else: the first bytes on the channel, and the one
+//! variable that makes a program a child.
+
+use std::{
+    io::{self, Read},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+/// The variable by which a program knows that it is to be a child: `<protocol>:<nonce>`.
+pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
+
+/// What the parent tells.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Boot {
+    /// The same as in the variable: it proves that descriptor 0 is the channel, and no terminal
+    /// or file that took its place.
+    pub(super) nonce: Uuid,
+    /// The process that holds the other end of the channel.
+    pub(super) parent: i32,
+    /// How long the child may live on when its parent has gone.
+    pub(super) grace: Duration,
+    /// Whether the child gets a forkserver of its own.
+    pub(super) forkserver: bool,
+    /// What the child is called in lists of processes.
+    pub(super) label: String,
+}
+
+/// The variable did not say what it must.
+#[derive(Debug, Error)]
+pub(super) enum BootFault {
+    /// The variable has another form, or the protocol is another.
+    #[error(
+        "`{CHILD_VARIABLE}` is `{0}`, which is not how this build marks a child; only a process \
+         that starts children may set it"
+    )]
+    Mark(String),
+    /// Descriptor 0 is not the channel.
+    #[error("`{CHILD_VARIABLE}` is set, but standard input is not the channel to a parent")]
+    Channel(#[source] io::Error),
+    /// What came over the channel is not how a parent begins.
+    #[error("`{CHILD_VARIABLE}` is set, but what standard input says is not from a parent")]
+    Words,
+    /// The parent had gone before the child was up.
+    #[error("the parent ended while this child was starting")]
+    Orphaned,
+    /// The process could not be set up.
+    #[error("cannot {task}")]
+    Setup {
+        /// What was being done.
+        task: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The protocol of the variable and of these first bytes.
+const PROTOCOL: &str = "1";
+
+/// How the first bytes begin.
+const MAGIC: [u8; 8] = *b"csboot/1";
+
+/// The most bytes of a label that are told; the kernel shows 15 of a process's name.
+const LABEL_BYTES_MAX: usize = 64;
+
+/// The size of what is told: magic, nonce, parent, grace, flags, length of the label, label.
+pub(super) const BOOT_BYTES: usize = 8 + 16 + 4 + 4 + 4 + 4 + LABEL_BYTES_MAX;
+
+/// How long a child waits for the first bytes. They are in the socket before it is started, so
+/// it waits only when standard input is something else.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Boot {
+    /// Returns the value of the variable.
+    pub(super) fn mark(&self) -> String {
+        format!("{PROTOCOL}:{}", self.nonce.simple())
+    }
+
+    /// Reads the variable's value.
+    pub(super) fn nonce(mark: &str) -> Result<Uuid, BootFault> {
+        mark.strip_prefix(PROTOCOL)
+            .and_then(|rest| rest.strip_prefix(':'))
+            .and_then(|nonce| Uuid::try_parse(nonce).ok())
+            .ok_or_else(|| BootFault::Mark(mark.to_owned()))
+    }
+
+    pub(super) fn to_bytes(&self) -> [u8; BOOT_BYTES] {
+        let is_end = |at: &usize| self.label.is_char_boundary(*at);
+        let end = (0..=LABEL_BYTES_MAX).rev().find(is_end).unwrap_or_default();
+        let label = &self.label[..end];
+        let grace_ms = u32::try_from(self.grace.as_millis()).unwrap_or(u32::MAX);
+        let parts: [&[u8]; 7] = [
+            &MAGIC,
+            self.nonce.as_bytes(),
+            &self.parent.to_le_bytes(),
+            &grace_ms.to_le_bytes(),
+            &u32::from(self.forkserver).to_le_bytes(),
+            &(label.len() as u32).to_le_bytes(),
+            label.as_bytes(),
+        ];
+        let mut bytes = [0; BOOT_BYTES];
+        let mut end = 0;
+        for part in parts {
+            bytes[end..][..part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; BOOT_BYTES]) -> Option<Self> {
+        let (magic, bytes) = bytes.split_first_chunk()?;
+        let (nonce, bytes) = bytes.split_first_chunk()?;
+        let (parent, bytes) = bytes.split_first_chunk()?;
+        let (grace_ms, bytes) = bytes.split_first_chunk()?;
+        let (flags, bytes) = bytes.split_first_chunk()?;
+        let (length, label) = bytes.split_first_chunk()?;
+        let label = label.get(..u32::from_le_bytes(*length) as usize)?;
+        (*magic == MAGIC).then_some(())?;
+        Some(Self {
+            nonce: Uuid::from_bytes(*nonce),
+            parent: i32::from_le_bytes(*parent),
+            grace: Duration::from_millis(u32::from_le_bytes(*grace_ms).into()),
+            forkserver: u32::from_le_bytes(*flags) & 1 != 0,
+            label: str::from_utf8(label).ok()?.to_owned(),
+        })
+    }
+
+    /// Reads the first bytes from the channel.
+    pub(super) fn read(mut channel: &UnixStream) -> Result<Self, BootFault> {
+        let mut bytes = [0; BOOT_BYTES];
+        channel
+            .set_read_timeout(Some(BOOT_TIMEOUT))
+            .and_then(|()| channel.read_exact(&mut bytes))
+            .and_then(|()| channel.set_read_timeout(None))
+            .map_err(BootFault::Channel)?;
+        Self::from_bytes(&bytes).ok_or(BootFault::Words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_what_is_heard() {
+        let boot = Boot {
+            nonce: Uuid::new_v4(),
+            parent: 4711,
+            grace: Duration::from_millis(1500),
+            forkserver: true,
+            label: "feed".to_owned(),
+        };
+        assert_eq!(Boot::from_bytes(&boot.to_bytes()), Some(boot.clone()));
+        assert_eq!(Boot::nonce(&boot.mark()).unwrap(), boot.nonce);
+
+        let long = Boot { label: "ä".repeat(100), ..boot.clone() };
+        let heard = Boot::from_bytes(&long.to_bytes()).unwrap();
+        assert_eq!(heard.label, "ä".repeat(LABEL_BYTES_MAX / 2));
+
+        for at in [0, 36] {
+            let mut bytes = boot.to_bytes();
+            bytes[at] = 0xff;
+            assert_eq!(Boot::from_bytes(&bytes), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_another_form_is_no_mark() {
+        for mark in ["", "1", "1:", "1:feed", "2:0123456789abcdef0123456789abcdef", "nonsense"] {
+            assert!(matches!(Boot::nonce(mark), Err(BootFault::Mark(_))), "{mark}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A child process held by descriptor: its signals, its end, and its end when nobody holds it.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus},
+};
+use tokio::sync::watch;
+
+use super::{kernel, spawner};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Ended {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal {
+        /// The number of the signal.
+        signal: i32,
+        /// Whether the kernel wrote its memory to a file.
+        core_dumped: bool,
+    },
+}
+
+/// How the process that waits for a child learns of its end.
+#[derive(Debug)]
+pub(super) enum Reaper {
+    /// The child is ours.
+    Here,
+    /// It is the forkserver's, which tells: what is sent is the end, and that nothing more can be
+    /// sent means that the forkserver has gone.
+    Forkserver(watch::Receiver<Option<Ended>>),
+}
+
+/// A child process. Dropped before its end was seen, it is killed with its group.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) pid: Pid,
+    pidfd: Arc<OwnedFd>,
+    pub(super) reaper: Reaper,
+    /// Set when the process has ended and, if it is ours, was waited for.
+    ended: Mutex<Option<Ended>>,
+}
+
+impl Held {
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd, reaper: Reaper) -> Self {
+        Self { pid, pidfd: Arc::new(pidfd), reaper, ended: Mutex::default() }
+    }
+
+    /// Sends a signal to the process. To one that has ended, nothing is sent.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends SIGKILL to every process of the group that the process leads.
+    pub(super) fn kill_group(&self) -> io::Result<()> {
+        kernel::kill_group(self.pidfd.as_fd(), self.pid)
+    }
+
+    /// Waits for the process, which must be ours, if it has ended. What is left of its group is
+    /// killed before, while its number still is its own.
+    pub(super) fn reap(&self) -> io::Result<Option<Ended>> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_none() {
+            *ended = reap(&self.pidfd, self.pid)?;
+        }
+        Ok(*ended)
+    }
+
+    /// Takes note of an end that somebody else has seen.
+    pub(super) fn note(&self, ended: Ended) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+    }
+}
+
+impl AsRawFd for Held {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
+    }
+}
+
+impl kernel::Held for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.ended.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return;
+        }
+        // There is nobody to tell; a process that cannot be killed has ended.
+        drop(self.signal(Signal::KILL));
+        drop(self.kill_group());
+        if matches!(self.reaper, Reaper::Here) {
+            spawner::leave_to_reap(Arc::clone(&self.pidfd));
+        }
+    }
+}
+
+/// Waits for a child of this process, if it has ended, and kills what is left of its group.
+pub(super) fn reap(pidfd: &OwnedFd, pid: Pid) -> io::Result<Option<Ended>> {
+    let wait = |options: WaitIdOptions| {
+        let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options))
+    };
+    if wait(WaitIdOptions::NOWAIT)?.is_none() {
+        return Ok(None);
+    }
+    kernel::kill_group(pidfd.as_fd(), pid)?;
+    Ok(wait(WaitIdOptions::empty())?.map(ended))
+}
+
+fn ended(status: WaitIdStatus) -> Ended {
+    match status.terminating_signal() {
+        Some(signal) => Ended::Signal { signal, core_dumped: status.dumped() },
+        None => Ended::Code(status.exit_status().unwrap_or_default()),
+    }
+}

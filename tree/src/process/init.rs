@@ -1,0 +1,208 @@
+//! The first statement of a program: what must be done before there are threads, and the life of
+//! a child.
+
+use std::{
+    convert::Infallible,
+    env,
+    ffi::{CString, OsString},
+    fs::File,
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    panic::{self, AssertUnwindSafe},
+    process,
+    sync::OnceLock,
+};
+
+use rustix::process::{Pid, Signal};
+use thiserror::Error;
+use tokio::runtime::Handle;
+
+use super::{
+    boot::{Boot, BootFault, CHILD_VARIABLE},
+    forkserver::Forkserver,
+    kernel, watchdog, zygote,
+};
+
+/// What a child does with the channel to its parent, a stream that does not block. It returns the
+/// exit code.
+pub type ChildMain = fn(UnixStream) -> i32;
+
+/// Makes this program one that can start children, and, in a child, runs `child_main` and exits:
+/// in a child it never returns. It is to be the first statement of `main`.
+///
+/// # Errors
+///
+/// [`InitError`] when the program has begun to run threads or a runtime, or was here before.
+pub fn init(child_main: ChildMain) -> Result<(), InitError> {
+    begin(child_main, false)
+}
+
+/// Does what [`init`] does, and before it returns forks off the forkserver: a process with a
+/// single thread, from which children are forked within a fraction of a millisecond.
+///
+/// # Errors
+///
+/// As [`init`], and when the process cannot be forked.
+pub fn init_with_forkserver(child_main: ChildMain) -> Result<(), InitError> {
+    begin(child_main, true)
+}
+
+/// A program could not be made one that starts children.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// The program has more than one thread.
+    #[error(
+        "this process has {count} threads already; a fork takes one thread along and the locks of \
+         all, so what another thread holds would be held for ever: make this the first statement \
+         of `main`, before any thread or runtime is started"
+    )]
+    Threads {
+        /// How many.
+        count: usize,
+    },
+    /// The caller is inside a tokio runtime.
+    #[error(
+        "this is called inside a tokio runtime, which cannot be forked; make this the first \
+         statement of `main`, and build the runtime after it"
+    )]
+    Runtime,
+    /// It was called before in this process.
+    #[error("this process was made ready for children before; once is enough")]
+    Twice,
+    /// The threads of this process cannot be counted.
+    #[error("cannot count the threads of this process in /proc/self/task")]
+    Count(#[source] io::Error),
+    /// The forkserver could not be made.
+    #[error("cannot fork the forkserver off")]
+    Fork(#[source] io::Error),
+}
+
+/// The exit code of a child that could not become one, as BSD's `EX_SOFTWARE`.
+const NOT_A_CHILD: i32 = 70;
+
+/// The exit code of a child whose main function panicked, as Rust gives it to every program.
+const PANICKED: i32 = 101;
+
+/// The lowest descriptor that the channel may get, so that programs which expect to find
+/// something at a low number do not find this.
+const CHANNEL_MIN: i32 = 10;
+
+/// What was taken note of before there were threads.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// How this program was called.
+    pub(super) called: OsString,
+    /// The process to fork from.
+    pub(super) forkserver: Option<Forkserver>,
+}
+
+static ORIGIN: OnceLock<Origin> = OnceLock::new();
+
+/// Returns what [`init`] took note of, if it was called.
+pub(super) fn origin() -> Option<&'static Origin> {
+    ORIGIN.get()
+}
+
+fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> {
+    if origin().is_some() {
+        return Err(InitError::Twice);
+    }
+    if Handle::try_current().is_ok() {
+        return Err(InitError::Runtime);
+    }
+    match kernel::threads().map_err(InitError::Count)? {
+        1 => {}
+        count => return Err(InitError::Threads { count }),
+    }
+    kernel::heed_children();
+    if let Some(mark) = env::var_os(CHILD_VARIABLE) {
+        kernel::remove_variable(CHILD_VARIABLE);
+        let Err(fault) = become_child(&mark.to_string_lossy(), child_main);
+        give_up(&fault);
+    }
+    remember(child_main, with_forkserver).map_err(InitError::Fork)
+}
+
+fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
+    let called = env::args_os().next().unwrap_or_default();
+    let forkserver = with_forkserver.then(|| zygote::fork(child_main)).transpose()?;
+    let origin = Origin { called, forkserver: forkserver.map(Forkserver::new) };
+    ORIGIN.set(origin).expect("there is one thread, and it has looked");
+    Ok(())
+}
+
+/// Becomes the child that was started with `mark` and has the channel as its standard input.
+fn become_child(mark: &str, child_main: ChildMain) -> Result<Infallible, BootFault> {
+    let nonce = Boot::nonce(mark)?;
+    let channel = take_channel().map_err(BootFault::Channel)?;
+    let boot = Boot::read(&channel)?;
+    if boot.nonce != nonce {
+        return Err(BootFault::Words);
+    }
+    let parent = Pid::from_raw(boot.parent).ok_or(BootFault::Words)?;
+    live(channel, &boot, parent, child_main, process::exit)
+}
+
+/// Moves the channel from descriptor 0 to a high one, and leaves /dev/null at 0.
+fn take_channel() -> io::Result<UnixStream> {
+    let channel = lift(rustix::stdio::stdin())?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(channel)
+}
+
+/// Duplicates a channel to where the channel of a child is.
+pub(super) fn lift(channel: impl AsFd) -> io::Result<UnixStream> {
+    Ok(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(channel, CHANNEL_MIN)?))
+}
+
+/// Lives as a child whose channel is `channel` and whose parent process is `parent`: arms what
+/// ends it with its parent, runs `child_main` and leaves.
+pub(super) fn live(
+    channel: UnixStream,
+    boot: &Boot,
+    parent: Pid,
+    child_main: ChildMain,
+    leave: fn(i32) -> !,
+) -> Result<Infallible, BootFault> {
+    let setup = |task| move |source| BootFault::Setup { task, source };
+    kernel::close_all_but(channel.as_raw_fd()).map_err(setup("close what was inherited"))?;
+    // SIGCONT kills nobody: it wakes a child that was stopped, so that its watchdog can act.
+    rustix::process::set_parent_process_death_signal(Some(Signal::CONT))
+        .map_err(|errno| setup("ask for the parent's death")(errno.into()))?;
+    rustix::thread::set_name(&CString::new(boot.label.clone()).unwrap_or_default())
+        .map_err(|errno| setup("name the process")(errno.into()))?;
+    // The forkserver is forked before the watchdog, which is a thread.
+    remember(child_main, boot.forkserver).map_err(setup("fork the forkserver off"))?;
+
+    let parent = match watchdog::open_parent(parent) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+            return Err(BootFault::Orphaned);
+        }
+        other => other.map_err(setup("open the parent process"))?,
+    };
+    let watched = lift(&channel).map_err(setup("duplicate the channel"))?;
+    watchdog::start(watched.into(), parent, boot.grace).map_err(setup("start the watchdog"))?;
+    channel.set_nonblocking(true).map_err(setup("make the channel one that does not block"))?;
+
+    let code = panic::catch_unwind(AssertUnwindSafe(|| child_main(channel))).unwrap_or(PANICKED);
+    // What cannot be written is nobody's loss any more.
+    drop(io::stdout().flush());
+    leave(code)
+}
+
+/// Says why this process cannot be a child, to whoever reads its standard error, and exits.
+pub(super) fn give_up(fault: &BootFault) -> ! {
+    let mut text = format!("callsign: {fault}");
+    let mut cause = std::error::Error::source(fault);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text.push('\n');
+    // There is nobody else to tell.
+    drop(io::stderr().write_all(text.as_bytes()));
+    kernel::exit_now(NOT_A_CHILD)
+}

@@ -1,0 +1,135 @@
+//! The calls to the kernel and to the C library that have no safe form.
+
+#![expect(
+    unsafe_code,
+    reason = "fork, descriptors given by number and signal dispositions have no safe form; each \
+              says why it is sound"
+)]
+
+use std::{
+    env, fs, io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    ptr,
+};
+
+use rustix::process::Pid;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Returns how many threads this process has.
+pub(super) fn threads() -> io::Result<usize> {
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Takes a variable out of this process's environment. To be called while there is one thread.
+pub(super) fn remove_variable(name: &str) {
+    // SAFETY: nobody reads or writes the environment meanwhile: the callers have counted the
+    // threads of this process, and there is only this one.
+    unsafe { env::remove_var(name) };
+}
+
+/// Forks. To be called while there is one thread; the new process gets `None`.
+///
+/// With more threads the child would have one of them and the locks of all, held for ever.
+pub(super) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the callers have counted the threads of this process, and there is only this one,
+    // so the child finds every lock and the allocator as one thread left them.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Closes every descriptor above 2 but `kept`, whoever opened it.
+///
+/// To be called as the first thing of a new process that goes on with nothing but `kept`.
+pub(super) fn close_all_but(kept: RawFd) -> io::Result<()> {
+    let kept = libc::c_uint::try_from(kept).map_err(io::Error::other)?;
+    let ranges = [(3, kept.saturating_sub(1)), (kept.max(2) + 1, libc::c_uint::MAX)];
+    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
+        // SAFETY: the callers are at the start of a process and use none of these descriptors
+        // any more: what this crate has open there is `kept` or is never touched again.
+        if unsafe { libc::close_range(first, last, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Lets this process wait for its children: whoever started it may have left it to ignore
+/// SIGCHLD, and then the kernel would throw their exits away.
+pub(super) fn heed_children() {
+    // SAFETY: the default disposition runs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Blocks no signal and handles all by default, but those that Rust's runtime handles for every
+/// program: it ignores SIGPIPE, and tells of a stack that ran over.
+pub(super) fn reset_signals() {
+    let of_the_runtime = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
+    for signal in (1..=libc::SIGRTMAX()).filter(|it| !of_the_runtime.contains(it)) {
+        // SAFETY: the default disposition runs no code; what cannot be set is refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an all-zero set is a valid value to be overwritten by `sigemptyset`, and it lives
+    // through both calls.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Sends SIGKILL to every process of the group that the process of `pidfd` leads or has led.
+///
+/// A group that has nobody in it is no error. `pid` is the number of that process; it is used
+/// where the kernel (before 6.9) cannot be told the group by descriptor, and may by then be
+/// anybody's unless the process is yet to be waited for.
+pub(super) fn kill_group(pidfd: BorrowedFd<'_>, pid: Pid) -> io::Result<()> {
+    /// From `linux/pidfd.h`.
+    const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+    // SAFETY: the kernel reads four arguments, none of which points to memory.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            ptr::null::<libc::siginfo_t>(),
+            PIDFD_SIGNAL_PROCESS_GROUP,
+        )
+    };
+    if sent == 0 {
+        return Ok(());
+    }
+    let result = match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EINVAL) => {
+            // The process holds its number, so its number names its group.
+            rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::CONT)
+                .and_then(|()| {
+                    rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)
+                })
+                .map_err(io::Error::from)
+        }
+        error => Err(error),
+    };
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// Registers a descriptor with the runtime, to learn when it is readable.
+pub(super) fn readable<T: AsRawFd + Held>(held: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: what is `Held` is the same open descriptor for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(held, Interest::READABLE) }?)
+}
+
+/// What holds one open descriptor for as long as it lives, and gives that one as its number.
+pub(super) trait Held {}
+
+impl Held for OwnedFd {}
+
+/// Ends this process without running anything more of it.
+pub(super) fn exit_now(code: i32) -> ! {
+    // SAFETY: it ends the process and touches none of its memory.
+    unsafe { libc::_exit(code) }
+}

@@ -1,0 +1,245 @@
+//! How a child is started.
+
+use std::{
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, PidfdFlags};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::{
+    boot::{Boot, CHILD_VARIABLE},
+    child::Child,
+    held::{Held, Reaper},
+    init::{Origin, origin},
+    output::{Drains, Output, StdStream},
+    spawner,
+};
+
+/// A child to be started.
+#[derive(Clone, Debug)]
+#[must_use = "a launch does nothing until it is started"]
+pub struct Launch {
+    /// What the child is called in lists of processes and in the log.
+    pub label: String,
+    /// How it is started.
+    pub kind: Kind,
+    /// How long it may live on when its parent has gone, before it is killed with its group.
+    pub grace: Duration,
+    /// Whether it gets a forkserver of its own, to start children of [`Kind::Fork`].
+    pub with_forkserver: bool,
+    /// Where its output goes.
+    pub output: Output,
+}
+
+/// How a child is started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// This very program is executed again. The child has its own memory, and shares nothing.
+    Exec,
+    /// The forkserver is forked: faster, and the child begins with what the program had in memory
+    /// when it called [`init_with_forkserver`](super::init_with_forkserver).
+    Fork,
+}
+
+/// How long a child may outlive its parent where nothing else was said.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// A child could not be started.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// [`init`](super::init) was not called.
+    #[error(
+        "this program has not made itself ready for children: `process::init` is to be the first \
+         statement of its `main`, for a child is this program begun anew"
+    )]
+    NotInitialised,
+    /// There is no forkserver to fork the child from.
+    #[error(
+        "cannot fork `{label}`: this process has no forkserver, and has threads by now; a fork \
+         takes one thread along and the locks of all, so what another thread holds would be held \
+         for ever: ask for the forkserver where there is one thread, with \
+         `process::init_with_forkserver` as the first statement of `main`, or for a child with \
+         `Launch::with_forkserver`"
+    )]
+    NoForkserver {
+        /// The child's label.
+        label: String,
+    },
+    /// The channel or the pipes could not be made.
+    #[error("cannot make the channel and the pipes of `{label}`")]
+    Channel {
+        /// The child's label.
+        label: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The thread that starts processes does not do so.
+    #[error("the thread that starts processes cannot start `{label}`")]
+    Spawner {
+        /// The child's label.
+        label: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The process could not be started.
+    #[error("cannot start a process for `{label}`")]
+    Start {
+        /// The child's label.
+        label: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The process was started but cannot be watched; it was killed again.
+    #[error("cannot watch the process of `{label}`, and killed it")]
+    Watch {
+        /// The child's label.
+        label: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a child must not have of its parent's environment: sockets and duties that a service
+/// manager gave to the parent alone. A library in the child would take descriptor 3 for a listener.
+const SCRUBBED: [&str; 6] = [
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+impl Launch {
+    /// Returns the launch of a child that is this program executed again.
+    pub fn exec(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            kind: Kind::Exec,
+            grace: GRACE,
+            with_forkserver: false,
+            output: Output::default(),
+        }
+    }
+
+    /// Returns the launch of a child that is forked from the forkserver.
+    pub fn fork(label: impl Into<String>) -> Self {
+        Self { kind: Kind::Fork, ..Self::exec(label) }
+    }
+
+    /// Starts the child. It is to be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`LaunchError`]; no process is left then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a child whose start was given up is killed.
+    pub async fn start(self) -> Result<Child, LaunchError> {
+        let origin = origin().ok_or(LaunchError::NotInitialised)?;
+        let Self { label, kind, grace, with_forkserver, output } = self;
+        let forkserver = match (kind, &origin.forkserver) {
+            (Kind::Exec, _) => None,
+            (Kind::Fork, Some(forkserver)) => Some(forkserver),
+            (Kind::Fork, None) => return Err(LaunchError::NoForkserver { label }),
+        };
+        let ends =
+            Ends::new().map_err(|source| LaunchError::Channel { label: label.clone(), source })?;
+        let boot = Boot {
+            nonce: Uuid::new_v4(),
+            parent: Pid::as_raw(Some(rustix::process::getpid())),
+            grace,
+            forkserver: with_forkserver,
+            label: label.clone(),
+        };
+        let Ends { channel, pipes, theirs } = ends;
+        rustix::io::write(&channel, &boot.to_bytes())
+            .map_err(|errno| LaunchError::Channel { label: label.clone(), source: errno.into() })?;
+
+        let job = move || match forkserver {
+            None => execute(origin, &boot, theirs),
+            Some(forkserver) => forkserver.fork(theirs),
+        };
+        let held = spawner::run(job)
+            .await
+            .map_err(|source| LaunchError::Spawner { label: label.clone(), source })?
+            .map_err(|source| LaunchError::Start { label: label.clone(), source })?;
+
+        let drains = Drains::start(&label, &output, pipes);
+        drains
+            .and_then(|drains| Child::new(label.clone(), held, channel, drains))
+            .map_err(|source| LaunchError::Watch { label, source })
+    }
+}
+
+/// The ends of what connects a parent with a child.
+struct Ends {
+    channel: UnixStream,
+    pipes: [(StdStream, OwnedFd); 2],
+    theirs: Theirs,
+}
+
+/// The child's ends.
+pub(super) struct Theirs {
+    pub(super) channel: OwnedFd,
+    pub(super) output: OwnedFd,
+    pub(super) error: OwnedFd,
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        let (channel, theirs) = UnixStream::pair()?;
+        channel.set_nonblocking(true)?;
+        let [(output, to_output), (error, to_error)] = [io::pipe()?, io::pipe()?];
+        Ok(Self {
+            channel,
+            pipes: [(StdStream::Output, output.into()), (StdStream::Error, error.into())],
+            theirs: Theirs {
+                channel: theirs.into(),
+                output: to_output.into(),
+                error: to_error.into(),
+            },
+        })
+    }
+}
+
+/// Executes this program as a child. No hook runs between fork and exec, so the standard library
+/// can use `posix_spawn`, which copies no page tables.
+fn execute(origin: &Origin, boot: &Boot, theirs: Theirs) -> io::Result<Held> {
+    let mut command = Command::new("/proc/self/exe");
+    // The label is for those who read a list of processes; a child does not read its arguments.
+    command.arg0(&origin.called).arg(boot.label.replace('\0', ""));
+    command.env(CHILD_VARIABLE, boot.mark());
+    for variable in SCRUBBED {
+        command.env_remove(variable);
+    }
+    command.process_group(0);
+    command
+        .stdin(Stdio::from(theirs.channel))
+        .stdout(Stdio::from(theirs.output))
+        .stderr(Stdio::from(theirs.error));
+    let mut child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    // It is ours and was not waited for, so the number is its own.
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Held::new(pid, pidfd, Reaper::Here)),
+        Err(errno) => {
+            child.kill()?;
+            child.wait()?;
+            Err(errno.into())
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Processes of the operating system: how they are started, heard, signalled and seen to end.
+//!
+//! Nothing here knows of actors. A child is this same program begun anew; what it is to do it
+//! learns over its **channel**, a Unix socket whose other end its parent holds. It inherits nothing
+//! else: the channel comes as descriptor 0 and is moved away, descriptors 1 and 2 are pipes that
+//! the parent reads, and all above is closed.
+//!
+//! - [`init`] is the first statement of a program's `main`. In a child it never returns.
+//! - [`Launch`] says how a child is started, and starts it.
+//! - [`Child`] is a child as its parent holds it: its channel, its signals, its end.
+//!
+//! ```text
+//!   the program                                        a child of `Kind::Exec`
+//!   ┌───────────────────────────────┐   channel (0)    ┌──────────────────────────┐
+//!   │ Child ◄──────────────────────────────────────────► child_main(channel)      │
+//!   │   ▲  pidfd: exited, signal    │   pipes (1, 2)   │                          │
+//!   │   └─ Drains ◄──────────────────────────────────── │ watchdog thread:         │
+//!   │ ┌───────────────────────────┐ │  posix_spawn     │   channel closed, or     │
+//!   │ │ thread callsign-spawner   ├──────────────────► │   parent ended → grace   │
+//!   │ └─────────────┬─────────────┘ │                  │   → SIGKILL to the group │
+//!   │ ┌─────────────┴─────────────┐ │                  └──────────────────────────┘
+//!   │ │ thread callsign-forkserver│ │
+//!   │ └─────────────┬─────────────┘ │
+//!   └───────────────┼───────────────┘
+//!      channel and  │  ▲ pidfd of each child,
+//!      pipes to give▼  │ how each has ended
+//!   ┌───────────────────────────────┐      fork        a child of `Kind::Fork`
+//!   │ the forkserver: one thread,   ├────────────────► as above; its channel and pipes
+//!   │ forked in `init`              │                  lead to the program all the same
+//!   └───────────────────────────────┘
+//! ```
+//!
+//! **No child outlives its parent.** In every child a thread waits in the kernel for the end of the
+//! channel and of the parent process; then the child may live on for its grace, and is killed with
+//! its group. A child that is stopped cannot run that thread: it asks the kernel for SIGCONT when
+//! its parent dies. Each child does the same for its own children, so a tree falls from the top.
+//! A child of the forkserver falls with the forkserver too, since nobody else can wait for it.
+//!
+//! **Why not `tokio::process`?** It starts children from whichever thread calls it, and the
+//! kernel's notice of a parent's death follows that thread; an error after the start leaves the
+//! child running; and what it waits for is a signal shared with everybody in the process.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `init` | the first statement of a program; the life of a child |
+//! | `boot` | what a parent tells a child before all else |
+//! | `watchdog` | the end of a child whose parent has ended |
+//! | `launch` | how a child is started |
+//! | `spawner` | the one thread that starts processes |
+//! | `child` | a child as its parent holds it |
+//! | `held` | a process held by descriptor: its signals and its end |
+//! | `output` | what a child writes, always read |
+//! | `forkserver` | the forkserver as its maker sees it |
+//! | `zygote` | the forkserver as it sees itself |
+//! | `wire` | what goes between the two |
+//! | `kernel` | the calls that have no safe form |
+//!
+//! ```standalone_crate
+//! use std::{io::Write, os::unix::net::UnixStream};
+//!
+//! use callsign_tree::process::{self, Ended, Launch};
+//! use tokio::io::AsyncReadExt;
+//!
+//! fn greet(mut channel: UnixStream) -> i32 {
+//!     i32::from(channel.write_all(b"hello").is_err())
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     process::init(greet)?;
+//!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//!     runtime.block_on(async {
+//!         let mut child = Launch::exec("greeter").start().await?;
+//!         let channel = child.take_channel().expect("nobody has taken it");
+//!         let mut channel = tokio::net::UnixStream::from_std(channel)?;
+//!         assert_eq!(child.exited().await?, Ended::Code(0));
+//!
+//!         let mut heard = String::new();
+//!         channel.read_to_string(&mut heard).await?;
+//!         assert_eq!(heard, "hello");
+//!         Ok(())
+//!     })
+//! }
+//! ```
+
+mod boot;
+mod child;
+mod forkserver;
+mod held;
+mod init;
+mod kernel;
+mod launch;
+mod output;
+mod spawner;
+mod watchdog;
+mod wire;
+mod zygote;
+
+pub use self::{
+    boot::CHILD_VARIABLE,
+    child::{Child, WaitError},
+    held::Ended,
+    init::{ChildMain, InitError, init, init_with_forkserver},
+    launch::{GRACE, Kind, Launch, LaunchError},
+    output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
+};
+pub use rustix::process::Signal;

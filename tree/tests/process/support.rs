@@ -1,0 +1,102 @@
+//! What the tests have in common: a child that plays a role, and bounds on all that waits.
+
+use std::{future::Future, os::fd::OwnedFd, pin::Pin, time::Duration};
+
+use callsign_tree::process::{Child, Kind, Launch};
+use libtest_mimic::Trial;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, PidfdFlags},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+};
+
+/// No test takes longer, on however slow a machine.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) type Body = fn(Kind) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Makes two tests of each body: one for each kind of child.
+pub(crate) fn of_each_kind(bodies: &[(&str, Body)]) -> Vec<Trial> {
+    let kinds = [("exec", Kind::Exec), ("fork", Kind::Fork)];
+    let trial = |name: String, body: Body, kind| {
+        Trial::test(name, move || {
+            block_on(body(kind));
+            Ok(())
+        })
+    };
+    bodies
+        .iter()
+        .flat_map(|(name, body)| {
+            kinds.map(|(of, kind)| trial(format!("{of}::{name}"), *body, kind))
+        })
+        .collect()
+}
+
+/// Runs to the end in a runtime of its own, or fails.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(TEST_TIMEOUT, future).await }).expect("in time")
+}
+
+/// A child that plays a role, and this end of its channel.
+pub(crate) struct Played {
+    pub(crate) child: Child,
+    pub(crate) channel: BufReader<UnixStream>,
+}
+
+impl Played {
+    /// Starts a child of a kind.
+    pub(crate) async fn start(kind: Kind, role: &str) -> Self {
+        Self::launch(Launch { kind, ..Launch::exec("player") }, role).await
+    }
+
+    pub(crate) async fn launch(launch: Launch, role: &str) -> Self {
+        let mut child = launch.start().await.unwrap();
+        let channel = child.take_channel().expect("nobody has taken it");
+        let mut channel = BufReader::new(UnixStream::from_std(channel).unwrap());
+        channel.write_all(format!("{role}\n").as_bytes()).await.unwrap();
+        Self { child, channel }
+    }
+
+    /// Returns the next line that the child says over the channel, or nothing at its end.
+    pub(crate) async fn hears(&mut self) -> String {
+        let mut line = String::new();
+        // A child that was killed with words unread resets the channel; it says nothing then.
+        drop(self.channel.read_line(&mut line).await);
+        line.trim_end().to_owned()
+    }
+
+    /// Returns the number of a process that the child says.
+    pub(crate) async fn hears_pid(&mut self) -> Stranger {
+        Stranger::open(self.hears().await.parse().expect("a number"))
+    }
+}
+
+/// A process that is nobody's child here.
+pub(crate) struct Stranger {
+    pidfd: OwnedFd,
+}
+
+impl Stranger {
+    pub(crate) fn open(pid: i32) -> Self {
+        let pid = Pid::from_raw(pid).expect("a number of a process");
+        Self { pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap() }
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(self) {
+        let wait = move || {
+            let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            let timeout = Timespec { tv_sec: TEST_TIMEOUT.as_secs() as i64, tv_nsec: 0 };
+            rustix::event::poll(&mut polled, Some(&timeout)).unwrap()
+        };
+        assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), 1, "the process lives on");
+    }
+}
