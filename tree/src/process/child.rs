@@ -62,6 +62,9 @@ pub enum WaitError {
     },
 }
 
+/// How often the end of a process is asked for that has ended and cannot yet be waited for.
+const TRACED_EVERY: Duration = Duration::from_millis(10);
+
 impl Child {
     pub(super) fn new(
         label: String,
@@ -134,7 +137,8 @@ impl Child {
                 if let Some(ended) = held.reap().map_err(|error| self.cannot_wait(error))? {
                     return Ok(ended);
                 }
-                tokio::task::yield_now().await;
+                // A debugger that traces it has to see its end first.
+                tokio::time::sleep(TRACED_EVERY).await;
             },
             Reaper::Forkserver(told) => {
                 let mut told = told.clone();

@@ -5,10 +5,11 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Mutex, OnceLock, PoisonError,
-        mpsc::{SyncSender, sync_channel},
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use rustix::process::Pid;
@@ -37,6 +38,10 @@ struct Launches {
     running: HashMap<u64, watch::Sender<Option<Ended>>>,
 }
 
+/// How long the forkserver may take to fork. It takes a fraction of a millisecond; one that was
+/// stopped takes for ever, and would hold up all other launches.
+const FORK_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Forkserver {
     pub(super) fn new(socket: OwnedFd) -> Self {
         let launches = Mutex::new(Some(Launches::default()));
@@ -48,7 +53,7 @@ impl Forkserver {
         self.listen()?;
         let (answer, answered) = sync_channel(1);
         let launch = {
-            let mut launches = self.launches.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut launches = self.lock();
             let launches = launches.as_mut().ok_or_else(gone)?;
             launches.last += 1;
             launches.starting.insert(launches.last, answer);
@@ -59,7 +64,21 @@ impl Forkserver {
         // A forkserver that has gone ends the wait below.
         wire::send(self.socket.as_fd(), Message::Fork { launch }, &descriptors)
             .map_err(|_| gone())?;
-        answered.recv().unwrap_or_else(|_| Err(gone()))
+        match answered.recv_timeout(FORK_TIMEOUT) {
+            Ok(held) => held,
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+            Err(RecvTimeoutError::Timeout) => {
+                // A child that comes later is dropped, and so killed.
+                if let Some(launches) = &mut *self.lock() {
+                    launches.starting.remove(&launch);
+                }
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the forkserver does not answer"))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Launches>> {
+        self.launches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the thread that hears the forkserver, if there is none. The spawner thread alone
@@ -72,7 +91,7 @@ impl Forkserver {
             while let Ok(Some((message, descriptors))) = wire::receive(self.socket.as_fd()) {
                 self.heard(message, descriptors.into_iter().next());
             }
-            *self.launches.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.lock() = None;
         };
         thread::Builder::new().name("callsign-forkserver".to_owned()).spawn(hear)?;
         self.listening.get_or_init(|| ());
@@ -80,7 +99,7 @@ impl Forkserver {
     }
 
     fn heard(&self, message: Message, descriptor: Option<OwnedFd>) {
-        let mut launches = self.launches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut launches = self.lock();
         let Some(launches) = launches.as_mut() else { return };
         let (launch, held) = match message {
             Message::Fork { .. } => return,

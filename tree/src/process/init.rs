@@ -23,11 +23,16 @@ use tokio::runtime::Handle;
 use super::{
     boot::{Boot, BootFault, CHILD_VARIABLE},
     forkserver::Forkserver,
-    kernel, watchdog, zygote,
+    kernel,
+    watchdog::{self, Watchdog},
+    zygote,
 };
 
 /// What a child does with the channel to its parent, a stream that does not block. It returns the
 /// exit code.
+///
+/// The parent sees the end of the channel when the child shuts it down or ends; that the child
+/// drops it is not seen, for its watchdog holds it as well.
 pub type ChildMain = fn(UnixStream) -> i32;
 
 /// Makes this program one that can start children, and, in a child, runs `child_main` and exits:
@@ -85,6 +90,17 @@ const NOT_A_CHILD: i32 = 70;
 
 /// The exit code of a child whose main function panicked, as Rust gives it to every program.
 const PANICKED: i32 = 101;
+
+/// What a child must not have of its parent's environment: sockets and duties that a service
+/// manager gave to the parent alone. A library in the child would take descriptor 3 for a listener.
+const SCRUBBED: [&str; 6] = [
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// The lowest descriptor that the channel may get, so that programs which expect to find
 /// something at a low number do not find this.
@@ -169,6 +185,8 @@ pub(super) fn live(
 ) -> Result<Infallible, BootFault> {
     let setup = |task| move |source| BootFault::Setup { task, source };
     kernel::close_all_but(channel.as_raw_fd()).map_err(setup("close what was inherited"))?;
+    kernel::reset_signals();
+    SCRUBBED.into_iter().for_each(kernel::remove_variable);
     // SIGCONT kills nobody: it wakes a child that was stopped, so that its watchdog can act.
     rustix::process::set_parent_process_death_signal(Some(Signal::CONT))
         .map_err(|errno| setup("ask for the parent's death")(errno.into()))?;
@@ -184,12 +202,17 @@ pub(super) fn live(
         other => other.map_err(setup("open the parent process"))?,
     };
     let watched = lift(&channel).map_err(setup("duplicate the channel"))?;
-    watchdog::start(watched.into(), parent, boot.grace).map_err(setup("start the watchdog"))?;
+    let watchdog = Watchdog::start(watched.into(), parent, boot.grace);
+    let watchdog = watchdog.map_err(setup("start the watchdog"))?;
     channel.set_nonblocking(true).map_err(setup("make the channel one that does not block"))?;
 
     let code = panic::catch_unwind(AssertUnwindSafe(|| child_main(channel))).unwrap_or(PANICKED);
     // What cannot be written is nobody's loss any more.
     drop(io::stdout().flush());
+    if watchdog.has_fired() {
+        // The parent would have killed what this process leaves behind.
+        watchdog::end_group();
+    }
     leave(code)
 }
 

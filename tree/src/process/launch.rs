@@ -111,17 +111,6 @@ pub enum LaunchError {
     },
 }
 
-/// What a child must not have of its parent's environment: sockets and duties that a service
-/// manager gave to the parent alone. A library in the child would take descriptor 3 for a listener.
-const SCRUBBED: [&str; 6] = [
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "LISTEN_PID",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-];
-
 impl Launch {
     /// Returns the launch of a child that is this program executed again.
     pub fn exec(label: impl Into<String>) -> Self {
@@ -223,9 +212,6 @@ fn execute(origin: &Origin, boot: &Boot, theirs: Theirs) -> io::Result<Held> {
     // The label is for those who read a list of processes; a child does not read its arguments.
     command.arg0(&origin.called).arg(boot.label.replace('\0', ""));
     command.env(CHILD_VARIABLE, boot.mark());
-    for variable in SCRUBBED {
-        command.env_remove(variable);
-    }
     command.process_group(0);
     command
         .stdin(Stdio::from(theirs.channel))

@@ -7,8 +7,10 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
@@ -30,9 +32,11 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The way to the thread.
 struct Spawner {
+    /// It has a place for every launch, and one to wake the thread.
     jobs: SyncSender<Job>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     orphans: Mutex<Vec<Arc<OwnedFd>>>,
+    is_woken: AtomicBool,
 }
 
 static SPAWNER: OnceLock<Spawner> = OnceLock::new();
@@ -47,27 +51,15 @@ pub(super) async fn run<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let spawner = spawner()?;
-    let _place = spawner.places.acquire().await.expect("the places are never closed");
+    let place = Arc::clone(&spawner.places).acquire_owned().await;
+    let place = place.expect("the places are never closed");
     let (answer, answered) = oneshot::channel();
-    let job = Box::new(move || drop(answer.send(job())));
-    // A launch that was given up leaves its place before its job is done, so there may be no
-    // room; the thread never ends, so there will be.
-    let mut job: Job = job;
-    loop {
-        match spawner.jobs.try_send(job) {
-            Ok(()) => break,
-            Err(error) => job = into_job(error),
-        }
-        tokio::time::sleep(ORPHANS_EVERY).await;
-    }
-    answered.await.map_err(|_| io::Error::other("the job of the spawner thread panicked"))
-}
-
-fn into_job(error: std::sync::mpsc::TrySendError<Job>) -> Job {
-    match error {
-        std::sync::mpsc::TrySendError::Full(job)
-        | std::sync::mpsc::TrySendError::Disconnected(job) => job,
-    }
+    let job = move || {
+        drop(answer.send(job()));
+        drop(place);
+    };
+    spawner.jobs.try_send(Box::new(job)).map_err(|_| io::Error::other("it has ended"))?;
+    answered.await.map_err(|_| io::Error::other("it panicked"))
 }
 
 /// Leaves a child that was sent SIGKILL to the thread, which waits for it.
@@ -75,8 +67,10 @@ pub(super) fn leave_to_reap(pidfd: Arc<OwnedFd>) {
     // A process that was started was started by the thread.
     let Some(spawner) = SPAWNER.get() else { return };
     spawner.orphans.lock().unwrap_or_else(PoisonError::into_inner).push(pidfd);
-    // A thread that has jobs queued is awake.
-    drop(spawner.jobs.try_send(Box::new(|| ())));
+    if !spawner.is_woken.swap(true, Ordering::AcqRel) {
+        let wake = || spawner.is_woken.store(false, Ordering::Release);
+        drop(spawner.jobs.try_send(Box::new(wake)));
+    }
 }
 
 fn spawner() -> io::Result<&'static Spawner> {
@@ -86,10 +80,14 @@ fn spawner() -> io::Result<&'static Spawner> {
     }
     let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     if SPAWNER.get().is_none() {
-        let (jobs, queue) = sync_channel(LAUNCHES_MAX);
+        let (jobs, queue) = sync_channel(LAUNCHES_MAX + 1);
         thread::Builder::new().name("callsign-spawner".to_owned()).spawn(move || serve(&queue))?;
-        let places = Semaphore::new(LAUNCHES_MAX);
-        let spawner = Spawner { jobs, places, orphans: Mutex::default() };
+        let spawner = Spawner {
+            jobs,
+            places: Arc::new(Semaphore::new(LAUNCHES_MAX)),
+            orphans: Mutex::default(),
+            is_woken: AtomicBool::new(false),
+        };
         assert!(SPAWNER.set(spawner).is_ok(), "only the holder of STARTING sets it");
     }
     Ok(SPAWNER.get().expect("it was set above"))
@@ -106,7 +104,7 @@ fn serve(queue: &Receiver<Job>) {
         };
         match job {
             // A job that panics is told to its caller by the answer that does not come.
-            Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
+            Ok(job) => drop(panic::catch_unwind(AssertUnwindSafe(job))),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -4,10 +4,10 @@
 //! process. A runtime that no longer turns, a handler that never returns or a signal that is
 //! blocked do not hold it up.
 
-use std::{io, os::fd::OwnedFd, thread, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
 use rustix::{
-    event::{PollFd, PollFlags},
+    event::{PollFd, PollFlags, Timespec},
     process::{Pid, Signal},
 };
 
@@ -18,31 +18,52 @@ const STACK_BYTES: usize = 64 * 1024;
 /// process leads no group of its own.
 const ABANDONED: i32 = 70;
 
-/// Starts the watchdog: when the parent has gone, this process may live on for `grace`, and then
-/// it is killed with every process of its group.
-///
-/// `channel` is a duplicate of this process's end, and `parent` a descriptor of the parent where
-/// there is one to be had (in another process namespace there is none).
-pub(super) fn start(channel: OwnedFd, parent: Option<OwnedFd>, grace: Duration) -> io::Result<()> {
-    let watch = move || {
-        wait_for_end(&channel, parent.as_ref());
-        thread::sleep(grace);
-        end_group()
-    };
-    thread::Builder::new()
-        .name("callsign-watchdog".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(watch)
-        .map(drop)
+/// What is watched.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    channel: OwnedFd,
+    parent: Option<OwnedFd>,
 }
 
-/// Returns when the other end of `channel` is closed or `parent` has ended.
-fn wait_for_end(channel: &OwnedFd, parent: Option<&OwnedFd>) {
-    // A hang-up is always told; that there is something to read is not asked for.
-    let mut polled = vec![PollFd::new(channel, PollFlags::empty())];
-    polled.extend(parent.map(|parent| PollFd::new(parent, PollFlags::IN)));
-    // Nothing but a signal to this thread can be the error here.
-    while rustix::event::poll(&mut polled, None).is_err() {}
+impl Watchdog {
+    /// Starts the watchdog: when the parent has gone, this process may live on for `grace`, and
+    /// then it is killed with every process of its group.
+    ///
+    /// `channel` is a duplicate of this process's end, and `parent` a descriptor of the parent
+    /// where there is one to be had (in another process namespace there is none).
+    pub(super) fn start(
+        channel: OwnedFd,
+        parent: Option<OwnedFd>,
+        grace: Duration,
+    ) -> io::Result<Arc<Self>> {
+        let watchdog = Arc::new(Self { channel, parent });
+        let watching = Arc::clone(&watchdog);
+        let watch = move || {
+            // Nothing but a signal to this thread can keep it from waiting.
+            while !watching.poll(None) {}
+            thread::sleep(grace);
+            end_group()
+        };
+        thread::Builder::new()
+            .name("callsign-watchdog".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(watch)?;
+        Ok(watchdog)
+    }
+
+    /// Returns whether the parent has gone.
+    pub(super) fn has_fired(&self) -> bool {
+        self.poll(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    }
+
+    /// Waits until the other end of the channel is closed or the parent has ended, and returns
+    /// whether that is so.
+    fn poll(&self, timeout: Option<&Timespec>) -> bool {
+        // A hang-up is always told; that there is something to read is not asked for.
+        let mut polled = vec![PollFd::new(&self.channel, PollFlags::empty())];
+        polled.extend(self.parent.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
+        rustix::event::poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+    }
 }
 
 /// Kills this process's group and this process with it.

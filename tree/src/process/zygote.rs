@@ -151,7 +151,6 @@ impl Zygote {
         rustix::stdio::dup2_stderr(error).map_err(setup("take standard error"))?;
         rustix::stdio::dup2_stdout(output).map_err(setup("take standard output"))?;
         rustix::process::setpgid(None, None).map_err(setup("lead a group of its own"))?;
-        kernel::reset_signals();
         let channel = init::lift(&channel).map_err(BootFault::Channel)?;
         let boot = Boot::read(&channel)?;
         init::live(channel, &boot, self.own, self.child_main, kernel::exit_now)

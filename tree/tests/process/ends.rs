@@ -1,9 +1,9 @@
 //! How a child can end, and that its parent learns it.
 
-use callsign_tree::process::{Ended, Kind, Signal};
+use callsign_tree::process::{Ended, Kind, Launch, Signal};
 use libtest_mimic::Trial;
 
-use crate::support::{Played, TEST_TIMEOUT, of_each_kind};
+use crate::support::{Played, Stranger, TEST_TIMEOUT, of_each_kind};
 
 pub(crate) fn trials() -> Vec<Trial> {
     of_each_kind(&[
@@ -11,9 +11,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("panics", |kind| Box::pin(panics(kind))),
         ("aborts", |kind| Box::pin(killed_by_itself(kind, "abort", Signal::ABORT))),
         ("faults", |kind| Box::pin(killed_by_itself(kind, "fault", Signal::SEGV))),
-        ("killed", |kind| Box::pin(killed(kind, Signal::KILL))),
-        ("terminated", |kind| Box::pin(killed(kind, Signal::TERM))),
+        ("killed", |kind| Box::pin(killed(kind, "wait", Signal::KILL))),
+        ("killed_in_a_system_call", |kind| Box::pin(killed(kind, "sleep", Signal::KILL))),
+        ("terminated", |kind| Box::pin(killed(kind, "wait", Signal::TERM))),
+        ("killed_while_it_starts", |kind| Box::pin(killed_while_it_starts(kind))),
         ("stopped", |kind| Box::pin(stopped(kind))),
+        ("waited_for_by_many", |kind| Box::pin(waited_for_by_many(kind))),
+        ("its_helpers_end_with_it", |kind| Box::pin(its_helpers_end_with_it(kind))),
+        ("ends_when_its_channel_is_closed", |kind| Box::pin(ends_with_its_channel(kind))),
+        ("starting_thread_may_end", |kind| Box::pin(starting_thread_may_end(kind))),
     ])
 }
 
@@ -38,27 +44,91 @@ async fn killed_by_itself(kind: Kind, role: &str, expected: Signal) {
     check_signal(played.child.exited().await.unwrap(), expected);
 }
 
-async fn killed(kind: Kind, signal: Signal) {
-    let mut played = Played::start(kind, "wait").await;
+async fn killed(kind: Kind, role: &str, signal: Signal) {
+    let mut played = Played::start(kind, role).await;
     assert_eq!(played.hears().await, "ready");
     played.child.signal(signal).unwrap();
     check_signal(played.child.exited().await.unwrap(), signal);
+    // To one that has ended, nothing is sent.
     played.child.signal(signal).unwrap();
+    played.child.kill_group().unwrap();
+}
+
+async fn killed_while_it_starts(kind: Kind) {
+    let mut child = Launch { kind, ..Launch::exec("early") }.start().await.unwrap();
+    child.signal(Signal::KILL).unwrap();
+    check_signal(child.exited().await.unwrap(), Signal::KILL);
+    let channel = tokio::net::UnixStream::from_std(child.take_channel().unwrap()).unwrap();
+    channel.readable().await.unwrap();
+    // What it was told and has not read is lost with it, and the end of the channel says so.
+    let end = channel.try_read(&mut [0]).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)), "{end:?}");
 }
 
 async fn stopped(kind: Kind) {
     let mut played = Played::start(kind, "wait").await;
     assert_eq!(played.hears().await, "ready");
     played.child.signal(Signal::STOP).unwrap();
-    let stat = format!("/proc/{}/stat", played.child.pid());
-    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
-        tokio::task::yield_now().await;
-    }
+    until_stopped(played.child.pid()).await;
     let ended = played.child.kill(TEST_TIMEOUT).await.unwrap();
     check_signal(ended, Signal::KILL);
+}
+
+async fn waited_for_by_many(kind: Kind) {
+    let mut played = Played::start(kind, "wait").await;
+    assert_eq!(played.hears().await, "ready");
+    let child = &played.child;
+    // One that gives up takes nothing from the others.
+    drop(tokio::time::timeout(std::time::Duration::ZERO, child.exited()).await);
+    let (first, second, sent) =
+        tokio::join!(child.exited(), child.exited(), async { child.signal(Signal::TERM) });
+    sent.unwrap();
+    assert_eq!(first.unwrap(), second.unwrap());
+}
+
+async fn its_helpers_end_with_it(kind: Kind) {
+    let mut played = Played::start(kind, "helper").await;
+    let helper = played.hears_pid().await;
+    played.child.signal(Signal::KILL).unwrap();
+    check_signal(played.child.exited().await.unwrap(), Signal::KILL);
+    helper.ended().await;
+
+    let mut played = Played::start(kind, "helper").await;
+    let helper = Stranger::open(played.hears().await.parse().unwrap());
+    drop(played);
+    helper.ended().await;
+}
+
+async fn ends_with_its_channel(kind: Kind) {
+    let grace = std::time::Duration::from_millis(10);
+    let launch = Launch { kind, grace, ..Launch::exec("deaf") };
+    let mut played = Played::launch(launch, "sleep").await;
+    assert_eq!(played.hears().await, "ready");
+    drop(played.channel);
+    check_signal(played.child.exited().await.unwrap(), Signal::KILL);
+}
+
+/// The kernel's notice of a parent's death follows the thread that started the child.
+async fn starting_thread_may_end(kind: Kind) {
+    let runtime = tokio::runtime::Handle::current();
+    let start = move || runtime.block_on(Played::start(kind, "echo"));
+    let mut played =
+        tokio::task::spawn_blocking(|| std::thread::spawn(start).join().unwrap()).await.unwrap();
+    for line in ["still", "here"] {
+        played.says(line).await;
+        assert_eq!(played.hears().await, line);
+    }
 }
 
 fn check_signal(ended: Ended, expected: Signal) {
     let Ended::Signal { signal, .. } = ended else { panic!("{ended:?}") };
     assert_eq!(signal, expected.as_raw());
+}
+
+/// Waits until a process is stopped. Nothing tells that but its state.
+pub(crate) async fn until_stopped(pid: i32) {
+    let stat = format!("/proc/{pid}/stat");
+    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+        tokio::task::yield_now().await;
+    }
 }

@@ -3,20 +3,56 @@
 //! A child is its parent's program begun anew, so this test has a `main` of its own, whose first
 //! statement is what every program that starts children begins with. In a child it never returns.
 
-#![expect(clippy::unwrap_used, reason = "all of it is a test")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "all of it is a test"
+)]
 
 mod roles;
 mod support;
 
 mod ends;
+mod families;
+mod inherits;
+mod outputs;
+
+mod crowd;
 
 use std::process::ExitCode;
 
-use callsign_tree::process;
+use callsign_tree::process::{self, Kind, Launch};
 use libtest_mimic::Arguments;
 
+use self::support::{Played, block_on};
+
 fn main() -> ExitCode {
-    process::init_with_forkserver(roles::play).expect("it is the first statement");
-    let trials = [ends::trials()].into_iter().flatten().collect();
+    match std::env::args().nth(1).as_deref() {
+        Some("--begin-too-late") => return inherits::begin_too_late(),
+        Some("--be-a-root") => return be_a_root(),
+        Some("--tell-environments") => return inherits::tell_environments(),
+        _ => process::init_with_forkserver(roles::play).unwrap(),
+    }
+    let trials = [ends::trials(), families::trials(), inherits::trials(), outputs::trials()];
+    let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// How many processes [`be_a_root`] tells.
+const ROOT_TREE: usize = 4;
+
+/// Tells the processes of a tree of both kinds, one a line, and waits to be killed.
+fn be_a_root() -> ExitCode {
+    process::init_with_forkserver(roles::play).unwrap();
+    block_on(async {
+        let mut tree = Vec::new();
+        for (kind, grandchild) in [(Kind::Exec, "fork"), (Kind::Fork, "exec")] {
+            let launch = Launch { kind, with_forkserver: true, ..Launch::exec("branch") };
+            let mut played = Played::launch(launch, &format!("family {grandchild} sleep")).await;
+            println!("{}\n{}", played.child.pid(), played.hears().await);
+            tree.push(played);
+        }
+        std::future::pending().await
+    })
 }

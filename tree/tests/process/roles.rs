@@ -1,18 +1,23 @@
 //! What the children do. Each reads one line from its channel and does what that says.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
-    os::unix::net::UnixStream,
+    os::unix::{net::UnixStream, process::CommandExt},
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
+use callsign_tree::process::{self, CHILD_VARIABLE, Kind};
+
+use crate::crowd;
+
 /// Plays the role that the parent names.
 pub(crate) fn play(channel: UnixStream) -> i32 {
     channel.set_nonblocking(false).unwrap();
-    let mut channel = BufReader::new(channel);
-    let mut role = String::new();
-    channel.read_line(&mut role).unwrap();
+    let mut parent = Parent(BufReader::new(channel));
+    let role = parent.hears();
     let words: Vec<_> = role.split_whitespace().collect();
     match words[..] {
         ["exit", code] => code.parse().unwrap(),
@@ -20,22 +25,141 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
         ["abort"] => std::process::abort(),
         ["fault"] => fault(),
         ["wait"] => {
-            say(&channel, "ready");
-            let mut rest = Vec::new();
-            channel.read_to_end(&mut rest).unwrap();
+            parent.says("ready");
+            parent.ends();
             0
         }
         ["sleep"] => {
-            say(&channel, "ready");
+            parent.says("ready");
             thread::sleep(Duration::from_secs(3600));
+            0
+        }
+        ["echo"] => loop {
+            let line = parent.hears();
+            parent.says(&line);
+        },
+        ["flood", bytes, end] => {
+            // No line of it ends, so some stays in the buffer of standard output.
+            print!("{}", "o".repeat(bytes.parse().unwrap()));
+            eprint!("{}", "e".repeat(bytes.parse().unwrap()));
+            if end == "abort" {
+                std::process::abort();
+            }
+            0
+        }
+        ["chat"] => {
+            println!("one\ntwo");
+            eprintln!("three");
+            print!("four");
+            0
+        }
+        ["descriptors"] => descriptors(&parent),
+        ["environment"] => {
+            let names: Vec<_> = std::env::vars().map(|(name, _)| name).collect();
+            parent.says(&names.join(" "));
+            0
+        }
+        ["identity"] => {
+            let [name, mask, ignored] = ["Name:", "SigBlk:", "SigIgn:"].map(status);
+            let group = rustix::process::getpgrp().as_raw_nonzero();
+            parent.says(&format!("{name} {} {group} {mask} {ignored}", std::process::id()));
+            0
+        }
+        ["helper"] => {
+            parent.says(&helper(None).to_string());
+            parent.ends();
+            0
+        }
+        ["leave", "helper"] => {
+            // Of a group of its own, it is nobody's to kill, and it holds the pipes.
+            parent.says(&helper(Some(0)).to_string());
+            0
+        }
+        ["farewell", path] => {
+            parent.says("ready");
+            parent.ends();
+            fs::write(path, "done").unwrap();
+            0
+        }
+        ["family", kind, ref role @ ..] => {
+            crowd::family(kind_of(kind), &role.join(" "), |line| parent.says(line));
+            0
+        }
+        ["crowd", kind] => crowd::crowd(kind_of(kind)),
+        ["dropped", kind] => crowd::dropped(kind_of(kind)),
+        ["forsaken"] => crowd::forsaken(),
+        ["bereft"] => crowd::bereft(),
+        ["again"] => {
+            let error = process::init(play).unwrap_err();
+            parent.says(&error.to_string());
             0
         }
         _ => panic!("no such role: {role:?}"),
     }
 }
 
-fn say(channel: &BufReader<UnixStream>, line: &str) {
-    channel.get_ref().write_all(format!("{line}\n").as_bytes()).unwrap();
+/// The other end of the channel, which may go away.
+struct Parent(BufReader<UnixStream>);
+
+impl Parent {
+    fn says_not(error: &std::io::Error) -> ! {
+        panic!("the parent is not there: {error}")
+    }
+
+    fn hears(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap_or_else(|error| Self::says_not(&error));
+        line.trim_end().to_owned()
+    }
+
+    fn says(&self, line: &str) {
+        let line = format!("{line}\n");
+        self.0.get_ref().write_all(line.as_bytes()).unwrap_or_else(|it| Self::says_not(&it));
+    }
+
+    /// Waits for the end of the channel.
+    fn ends(&mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap_or_else(|error| Self::says_not(&error));
+    }
+}
+
+pub(crate) fn kind_of(word: &str) -> Kind {
+    match word {
+        "exec" => Kind::Exec,
+        "fork" => Kind::Fork,
+        _ => panic!("no such kind: {word:?}"),
+    }
+}
+
+/// Starts a program that does nothing for long, and returns its number.
+fn helper(group: Option<i32>) -> u32 {
+    let mut command = Command::new("sleep");
+    command.arg("3600").stdin(Stdio::null());
+    if let Some(group) = group {
+        command.process_group(group);
+    }
+    #[expect(clippy::zombie_processes, reason = "it outlives this process")]
+    let helper = command.spawn().unwrap();
+    helper.id()
+}
+
+/// Tells each descriptor and what it leads to.
+fn descriptors(parent: &Parent) -> i32 {
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        let number = path.file_name().unwrap().to_str().unwrap();
+        parent.says(&format!("{number} {}", fs::read_link(&path).unwrap().display()));
+    }
+    assert!(std::env::var_os(CHILD_VARIABLE).is_none());
+    0
+}
+
+/// Returns a line of what the kernel says of this process.
+fn status(name: &str) -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().to_owned()
 }
 
 /// Reads memory that may not be read.

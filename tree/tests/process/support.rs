@@ -2,7 +2,7 @@
 
 use std::{future::Future, os::fd::OwnedFd, pin::Pin, time::Duration};
 
-use callsign_tree::process::{Child, Kind, Launch};
+use callsign_tree::process::{Child, Kind, Launch, Signal};
 use libtest_mimic::Trial;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -60,9 +60,15 @@ impl Played {
     pub(crate) async fn launch(launch: Launch, role: &str) -> Self {
         let mut child = launch.start().await.unwrap();
         let channel = child.take_channel().expect("nobody has taken it");
-        let mut channel = BufReader::new(UnixStream::from_std(channel).unwrap());
-        channel.write_all(format!("{role}\n").as_bytes()).await.unwrap();
-        Self { child, channel }
+        let channel = BufReader::new(UnixStream::from_std(channel).unwrap());
+        let mut played = Self { child, channel };
+        played.says(role).await;
+        played
+    }
+
+    /// Says a line to the child.
+    pub(crate) async fn says(&mut self, line: &str) {
+        self.channel.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     /// Returns the next line that the child says over the channel, or nothing at its end.
@@ -88,6 +94,10 @@ impl Stranger {
     pub(crate) fn open(pid: i32) -> Self {
         let pid = Pid::from_raw(pid).expect("a number of a process");
         Self { pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap() }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::pidfd_send_signal(&self.pidfd, signal).unwrap();
     }
 
     /// Waits until it has ended.

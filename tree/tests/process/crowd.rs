@@ -1,0 +1,144 @@
+//! Roles of children that have children themselves.
+
+use std::{fs, time::Duration};
+
+use callsign_tree::process::{Child, Ended, Kind, Launch, LaunchError, Signal, WaitError};
+use tokio::task::JoinSet;
+
+use crate::support::{Played, block_on};
+
+/// How many children come and go. With one descriptor left behind by every eighth, it would show.
+const CROWD: usize = 200;
+
+/// How many of them at once.
+const AT_ONCE: usize = 8;
+
+/// Starts a child that plays `role`, tells its number once it is ready, and waits to be killed.
+pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
+    block_on(async {
+        let grace = Duration::from_millis(100);
+        let launch = Launch { kind, grace, ..Launch::exec("grandchild") };
+        let mut played = Played::launch(launch, role).await;
+        assert_eq!(played.hears().await, "ready");
+        tell(&played.child.pid().to_string());
+        std::future::pending().await
+    })
+}
+
+/// Has many children, one after the other and some at once, and looks for what they leave.
+pub(crate) fn crowd(kind: Kind) -> i32 {
+    block_on(async {
+        // The first one starts the threads and opens what stays open.
+        come_and_go(kind).await;
+        let before = open_descriptors();
+        for _ in 0..CROWD / AT_ONCE {
+            let mut children = JoinSet::new();
+            for _ in 0..AT_ONCE {
+                children.spawn(come_and_go(kind));
+            }
+            while let Some(done) = children.join_next().await {
+                done.unwrap();
+            }
+        }
+        assert_eq!(open_descriptors(), before);
+        assert_eq!(children(), Vec::<String>::new());
+    });
+    0
+}
+
+async fn come_and_go(kind: Kind) {
+    let played = Played::start(kind, "exit 3").await;
+    assert_eq!(played.child.exited().await.unwrap(), Ended::Code(3));
+    played.child.output_read().await;
+}
+
+/// Drops children that live, and launches that are under way.
+pub(crate) fn dropped(kind: Kind) -> i32 {
+    block_on(async {
+        come_and_go(kind).await;
+        let before = open_descriptors();
+        for _ in 0..20 {
+            let mut played = Played::start(kind, "sleep").await;
+            assert_eq!(played.hears().await, "ready");
+            drop(played);
+            let launch = Launch { kind, ..Launch::exec("given-up") };
+            drop(tokio::time::timeout(Duration::ZERO, launch.start()).await);
+        }
+        while !children().is_empty() || open_descriptors() != before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    0
+}
+
+/// Loses its forkserver while it has a child of it.
+pub(crate) fn forsaken() -> i32 {
+    block_on(async {
+        let mut played = Played::start(Kind::Fork, "sleep").await;
+        assert_eq!(played.hears().await, "ready");
+        let forkserver = forkserver().unwrap();
+        let pid = rustix::process::Pid::from_raw(forkserver).unwrap();
+        let (ended, ()) = tokio::join!(played.child.exited(), async {
+            rustix::process::kill_process(pid, Signal::KILL).unwrap();
+        });
+        assert!(matches!(ended, Err(WaitError::ForkserverGone { .. })), "{ended:?}");
+        let again = played.child.exited().await;
+        assert!(matches!(again, Err(WaitError::ForkserverGone { .. })), "{again:?}");
+        assert_eq!(played.hears().await, "", "the child is gone");
+
+        let error = start(Kind::Fork).await.unwrap_err();
+        let LaunchError::Start { source, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), "the forkserver has ended");
+        // Another kind still can be started.
+        come_and_go(Kind::Exec).await;
+    });
+    0
+}
+
+/// Asks for a fork without having a forkserver.
+pub(crate) fn bereft() -> i32 {
+    let error = block_on(start(Kind::Fork)).unwrap_err();
+    assert!(matches!(error, LaunchError::NoForkserver { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("has threads by now"), "{text}");
+    0
+}
+
+async fn start(kind: Kind) -> Result<Child, LaunchError> {
+    Launch { kind, ..Launch::exec("late") }.start().await
+}
+
+/// Returns how many descriptors this process and its forkserver have open.
+fn open_descriptors() -> (usize, Option<usize>) {
+    let count = |pid: &str| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    (count("self"), forkserver().map(|pid| count(&pid.to_string())))
+}
+
+/// Returns the number of this process's forkserver.
+fn forkserver() -> Option<i32> {
+    all_children("self").into_iter().find(|pid| name(pid) == "callsign-fork")?.parse().ok()
+}
+
+/// Returns the children of this process and of its forkserver, zombies included.
+fn children() -> Vec<String> {
+    let forkserver = forkserver().map(|pid| pid.to_string());
+    let mut children = all_children("self");
+    children.retain(|pid| Some(pid) != forkserver.as_ref());
+    children.extend(forkserver.iter().flat_map(|pid| all_children(pid)));
+    children
+}
+
+fn all_children(pid: &str) -> Vec<String> {
+    let mut children = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        // A thread that ends meanwhile has left its children to another.
+        let list = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
+        children.extend(list.split_whitespace().map(str::to_owned));
+    }
+    children
+}
+
+fn name(pid: &str) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
+}

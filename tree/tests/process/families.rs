@@ -1,0 +1,117 @@
+//! That no child outlives its parent, however that ends, and that nothing of it stays.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use callsign_tree::process::{Ended, Kind, Launch, Signal};
+use libtest_mimic::Trial;
+
+use crate::{
+    ends::until_stopped,
+    support::{Played, Stranger, block_on, of_each_kind},
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = of_each_kind(&[
+        ("grandchildren_end_with_a_killed_child", |kind| Box::pin(killed_in_the_middle(kind))),
+        ("a_stopped_grandchild_ends_as_well", |kind| Box::pin(stopped_grandchild(kind))),
+        ("a_grandchild_has_its_grace", |kind| Box::pin(has_its_grace(kind))),
+        ("a_crowd_leaves_nothing", |kind| Box::pin(plays_well(kind, "crowd"))),
+        ("what_is_dropped_leaves_nothing", |kind| Box::pin(plays_well(kind, "dropped"))),
+    ]);
+    trials.extend([
+        Trial::test("a_killed_root_takes_all_along", || {
+            block_on(killed_root());
+            Ok(())
+        }),
+        Trial::test("a_lost_forkserver_is_told", || {
+            block_on(plays(Kind::Exec, "forsaken", true));
+            Ok(())
+        }),
+        Trial::test("a_fork_of_a_process_with_threads_is_refused", || {
+            block_on(plays(Kind::Exec, "bereft", false));
+            block_on(plays(Kind::Fork, "bereft", false));
+            Ok(())
+        }),
+    ]);
+    trials
+}
+
+/// The middle of a family of three is killed.
+async fn killed_in_the_middle(kind: Kind) {
+    for (grandchild, role) in [("exec", "wait"), ("fork", "wait"), ("exec", "sleep")] {
+        let mut middle = family(kind, grandchild, role).await;
+        let grandchild = middle.hears_pid().await;
+        middle.child.signal(Signal::KILL).unwrap();
+        grandchild.ended().await;
+        middle.child.exited().await.unwrap();
+    }
+}
+
+async fn stopped_grandchild(kind: Kind) {
+    for grandchild in ["exec", "fork"] {
+        let mut middle = family(kind, grandchild, "wait").await;
+        let pid = middle.hears().await.parse().unwrap();
+        let grandchild = Stranger::open(pid);
+        grandchild.signal(Signal::STOP);
+        until_stopped(pid).await;
+        middle.child.signal(Signal::KILL).unwrap();
+        grandchild.ended().await;
+    }
+}
+
+async fn has_its_grace(kind: Kind) {
+    for grandchild in ["exec", "fork"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("farewell");
+        let role = format!("farewell {}", path.display());
+        let mut middle = family(kind, grandchild, &role).await;
+        let grandchild = middle.hears_pid().await;
+        middle.child.signal(Signal::KILL).unwrap();
+        grandchild.ended().await;
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "done");
+    }
+}
+
+async fn family(kind: Kind, grandchild: &str, role: &str) -> Played {
+    let launch = Launch { kind, with_forkserver: true, ..Launch::exec("middle") };
+    Played::launch(launch, &format!("family {grandchild} {role}")).await
+}
+
+/// A child has children, and looks itself at what they leave behind.
+async fn plays_well(kind: Kind, role: &str) {
+    for of in ["exec", "fork"] {
+        plays(kind, &format!("{role} {of}"), true).await;
+    }
+}
+
+async fn plays(kind: Kind, role: &str, with_forkserver: bool) {
+    let launch = Launch { kind, with_forkserver, ..Launch::exec("parent") };
+    let played = Played::launch(launch, role).await;
+    let ended = played.child.exited().await.unwrap();
+    played.child.output_read().await;
+    assert_eq!(ended, Ended::Code(0), "{}", played.child.error_tail());
+}
+
+/// A program that nobody watches is killed while it has a tree below it.
+async fn killed_root() {
+    let mut root = Command::new("/proc/self/exe")
+        .arg("--be-a-root")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(root.stdout.take().unwrap()).lines();
+    let tree: Vec<_> = (0..crate::ROOT_TREE)
+        .map(|_| Stranger::open(lines.next().unwrap().unwrap().parse().unwrap()))
+        .collect();
+    root.kill().unwrap();
+    for process in tree {
+        process.ended().await;
+    }
+    root.wait().unwrap();
+    // Nobody holds its output any more, the forkserver neither.
+    assert!(lines.next().is_none());
+}
