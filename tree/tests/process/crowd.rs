@@ -28,8 +28,7 @@ pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
 /// Has many children, one after the other and some at once, and looks for what they leave.
 pub(crate) fn crowd(kind: Kind) -> i32 {
     block_on(async {
-        // The first one starts the threads and opens what stays open.
-        come_and_go(kind).await;
+        settle().await;
         let before = open_descriptors();
         for _ in 0..CROWD / AT_ONCE {
             let mut children = JoinSet::new();
@@ -46,6 +45,13 @@ pub(crate) fn crowd(kind: Kind) -> i32 {
     0
 }
 
+/// Has a child of each kind: the first ones start the threads and open what stays open.
+async fn settle() {
+    for kind in [Kind::Exec, Kind::Fork] {
+        come_and_go(kind).await;
+    }
+}
+
 async fn come_and_go(kind: Kind) {
     let played = Played::start(kind, "exit 3").await;
     assert_eq!(played.child.exited().await.unwrap(), Ended::Code(3));
@@ -55,7 +61,7 @@ async fn come_and_go(kind: Kind) {
 /// Drops children that live, and launches that are under way.
 pub(crate) fn dropped(kind: Kind) -> i32 {
     block_on(async {
-        come_and_go(kind).await;
+        settle().await;
         let before = open_descriptors();
         for _ in 0..20 {
             let mut played = Played::start(kind, "sleep").await;
