@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    held::{Ended, Held, Reaper},
+    held::{Ended, Held, Reaper, TRACED_EVERY},
     kernel,
     output::Drains,
 };
@@ -61,9 +61,6 @@ pub enum WaitError {
         source: io::Error,
     },
 }
-
-/// How often the end of a process is asked for that has ended and cannot yet be waited for.
-const TRACED_EVERY: Duration = Duration::from_millis(10);
 
 impl Child {
     pub(super) fn new(

@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::{
@@ -27,6 +28,9 @@ pub enum Ended {
         core_dumped: bool,
     },
 }
+
+/// How often the end of a process is asked for that has ended and cannot yet be waited for.
+pub(super) const TRACED_EVERY: Duration = Duration::from_millis(10);
 
 /// How the process that waits for a child learns of its end.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     panic::{self, AssertUnwindSafe},
+    thread,
 };
 
 use rustix::{
@@ -19,7 +20,7 @@ use rustix::{
 
 use super::{
     boot::{Boot, BootFault},
-    held,
+    held::{self, TRACED_EVERY},
     init::{self, ChildMain},
     kernel,
     wire::{self, Message},
@@ -101,7 +102,11 @@ impl Zygote {
 
     fn reap(&mut self, at: usize) -> io::Result<()> {
         let child = &self.children[at];
-        let Some(ended) = held::reap(&child.pidfd, child.pid)? else { return Ok(()) };
+        let Some(ended) = held::reap(&child.pidfd, child.pid)? else {
+            // A debugger that traces it has to see its end first. Nothing tells when it has.
+            thread::sleep(TRACED_EVERY);
+            return Ok(());
+        };
         let launch = self.children.swap_remove(at).launch;
         wire::send(self.socket.as_fd(), Message::Ended { launch, ended }, &[])
     }

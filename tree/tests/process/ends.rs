@@ -1,6 +1,8 @@
 //! How a child can end, and that its parent learns it.
 
-use callsign_tree::process::{Ended, Kind, Launch, Signal};
+use std::time::Duration;
+
+use callsign_tree::process::{Ended, Kind, Launch, Signal, WaitError};
 use libtest_mimic::Trial;
 
 use crate::support::{Played, Stranger, TEST_TIMEOUT, of_each_kind};
@@ -20,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("its_helpers_end_with_it", |kind| Box::pin(its_helpers_end_with_it(kind))),
         ("ends_when_its_channel_is_closed", |kind| Box::pin(ends_with_its_channel(kind))),
         ("starting_thread_may_end", |kind| Box::pin(starting_thread_may_end(kind))),
+        ("one_that_cannot_be_reaped_is_told", |kind| Box::pin(cannot_be_reaped(kind))),
     ])
 }
 
@@ -79,7 +82,7 @@ async fn waited_for_by_many(kind: Kind) {
     assert_eq!(played.hears().await, "ready");
     let child = &played.child;
     // One that gives up takes nothing from the others.
-    drop(tokio::time::timeout(std::time::Duration::ZERO, child.exited()).await);
+    drop(tokio::time::timeout(Duration::ZERO, child.exited()).await);
     let (first, second, sent) =
         tokio::join!(child.exited(), child.exited(), async { child.signal(Signal::TERM) });
     sent.unwrap();
@@ -100,7 +103,7 @@ async fn its_helpers_end_with_it(kind: Kind) {
 }
 
 async fn ends_with_its_channel(kind: Kind) {
-    let grace = std::time::Duration::from_millis(10);
+    let grace = Duration::from_millis(10);
     let launch = Launch { kind, grace, ..Launch::exec("deaf") };
     let mut played = Played::launch(launch, "sleep").await;
     assert_eq!(played.hears().await, "ready");
@@ -118,6 +121,27 @@ async fn starting_thread_may_end(kind: Kind) {
         played.says(line).await;
         assert_eq!(played.hears().await, line);
     }
+}
+
+/// The end of a process that is traced is its tracer's to see first.
+async fn cannot_be_reaped(kind: Kind) {
+    let mut traced = Played::start(kind, "sleep").await;
+    assert_eq!(traced.hears().await, "ready");
+    let pid = traced.child.pid();
+    let mut tracer = Played::start(Kind::Exec, &format!("trace {pid}")).await;
+    let answer = tracer.hears().await;
+    if answer != "ready" {
+        eprintln!("skipped: one process may not trace another here: {answer}");
+        return;
+    }
+    let error = traced.child.kill(Duration::from_millis(100)).await.unwrap_err();
+    assert!(matches!(error, WaitError::Unkillable { .. }), "{error:?}");
+    let expected =
+        format!("process {pid} of `player` does not end 100ms after SIGKILL (Z (zombie)");
+    assert!(error.to_string().starts_with(&expected), "{error}");
+
+    drop(tracer);
+    check_signal(traced.child.exited().await.unwrap(), Signal::KILL);
 }
 
 fn check_signal(ended: Ended, expected: Signal) {
