@@ -13,14 +13,15 @@ const CROWD: usize = 200;
 /// How many of them at once.
 const AT_ONCE: usize = 8;
 
-/// Starts a child that plays `role`, tells its number once it is ready, and waits to be killed.
+/// Starts a child that plays `role`, tells its number and its first line, and waits to be killed.
 pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
     block_on(async {
         let grace = Duration::from_millis(100);
         let launch = Launch { kind, grace, ..Launch::exec("grandchild") };
         let mut played = Played::launch(launch, role).await;
-        assert_eq!(played.hears().await, "ready");
+        let line = played.hears().await;
         tell(&played.child.pid().to_string());
+        tell(&line);
         std::future::pending().await
     })
 }

@@ -18,12 +18,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("grandchildren_end_with_a_killed_child", |kind| Box::pin(killed_in_the_middle(kind))),
         ("a_stopped_grandchild_ends_as_well", |kind| Box::pin(stopped_grandchild(kind))),
         ("a_grandchild_has_its_grace", |kind| Box::pin(has_its_grace(kind))),
+        ("a_grandchild_takes_its_helpers_along", |kind| Box::pin(takes_helpers_along(kind))),
         ("a_crowd_leaves_nothing", |kind| Box::pin(plays_well(kind, "crowd"))),
         ("what_is_dropped_leaves_nothing", |kind| Box::pin(plays_well(kind, "dropped"))),
     ]);
     trials.extend([
         Trial::test("a_killed_root_takes_all_along", || {
-            block_on(killed_root());
+            block_on(killed_root(false));
+            block_on(killed_root(true));
             Ok(())
         }),
         Trial::test("a_lost_forkserver_is_told", || {
@@ -75,6 +77,17 @@ async fn has_its_grace(kind: Kind) {
     }
 }
 
+/// A grandchild ends by itself when its parent has gone, and its helper with it.
+async fn takes_helpers_along(kind: Kind) {
+    for grandchild in ["exec", "fork"] {
+        let mut middle = family(kind, grandchild, "helper").await;
+        let [grandchild, helper] = [middle.hears_pid().await, middle.hears_pid().await];
+        middle.child.signal(Signal::KILL).unwrap();
+        grandchild.ended().await;
+        helper.ended().await;
+    }
+}
+
 async fn family(kind: Kind, grandchild: &str, role: &str) -> Played {
     let launch = Launch { kind, with_forkserver: true, ..Launch::exec("middle") };
     Played::launch(launch, &format!("family {grandchild} {role}")).await
@@ -96,7 +109,7 @@ async fn plays(kind: Kind, role: &str, with_forkserver: bool) {
 }
 
 /// A program that nobody watches is killed while it has a tree below it.
-async fn killed_root() {
+async fn killed_root(is_stopped: bool) {
     let mut root = Command::new("/proc/self/exe")
         .arg("--be-a-root")
         .stdin(Stdio::null())
@@ -104,9 +117,16 @@ async fn killed_root() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(root.stdout.take().unwrap()).lines();
-    let tree: Vec<_> = (0..crate::ROOT_TREE)
-        .map(|_| Stranger::open(lines.next().unwrap().unwrap().parse().unwrap()))
-        .collect();
+    let mut line = || lines.next().unwrap().unwrap();
+    let pids: Vec<i32> = (0..crate::ROOT_TREE).map(|_| line().parse().unwrap()).collect();
+    assert_eq!(line(), "ready");
+    let tree: Vec<_> = pids.iter().map(|pid| Stranger::open(*pid)).collect();
+    if is_stopped {
+        for (process, pid) in tree.iter().zip(pids) {
+            process.signal(Signal::STOP);
+            until_stopped(pid).await;
+        }
+    }
     root.kill().unwrap();
     for process in tree {
         process.ended().await;

@@ -20,7 +20,7 @@ mod outputs;
 
 mod crowd;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use callsign_tree::process::{self, Kind, Launch};
 use libtest_mimic::Arguments;
@@ -48,11 +48,15 @@ fn be_a_root() -> ExitCode {
     block_on(async {
         let mut tree = Vec::new();
         for (kind, grandchild) in [(Kind::Exec, "fork"), (Kind::Fork, "exec")] {
-            let launch = Launch { kind, with_forkserver: true, ..Launch::exec("branch") };
+            let grace = Duration::from_millis(100);
+            let launch = Launch { kind, grace, with_forkserver: true, ..Launch::exec("branch") };
             let mut played = Played::launch(launch, &format!("family {grandchild} sleep")).await;
             println!("{}\n{}", played.child.pid(), played.hears().await);
             tree.push(played);
         }
+        // Where a parent is of another session, the kernel does not wake what is stopped.
+        rustix::process::setsid().unwrap();
+        println!("ready");
         std::future::pending().await
     })
 }
