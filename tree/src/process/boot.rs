@@ -10,6 +10,8 @@ use std::{
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::init::InitError;
+
 /// The variable by which a program knows that it is to be a child: `<protocol>:<nonce>`.
 pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
 
@@ -32,6 +34,9 @@ pub(super) struct Boot {
 /// The variable did not say what it must.
 #[derive(Debug, Error)]
 pub(super) enum BootFault {
+    /// The program does not begin as it must.
+    #[error("this child cannot begin")]
+    NotReady(#[source] InitError),
     /// The variable has another form, or the protocol is another.
     #[error(
         "`{CHILD_VARIABLE}` is `{0}`, which is not how this build marks a child; only a process \

@@ -123,6 +123,20 @@ pub(super) fn origin() -> Option<&'static Origin> {
 }
 
 fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> {
+    let ready = look();
+    if let Some(mark) = env::var_os(CHILD_VARIABLE) {
+        let Err(fault) = ready
+            .map_err(BootFault::NotReady)
+            .and_then(|()| become_child(&mark.to_string_lossy(), child_main));
+        give_up(&fault);
+    }
+    ready?;
+    kernel::heed_children();
+    remember(child_main, with_forkserver).map_err(InitError::Fork)
+}
+
+/// Looks whether this process can be forked and its environment changed.
+fn look() -> Result<(), InitError> {
     if origin().is_some() {
         return Err(InitError::Twice);
     }
@@ -130,16 +144,9 @@ fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> 
         return Err(InitError::Runtime);
     }
     match kernel::threads().map_err(InitError::Count)? {
-        1 => {}
-        count => return Err(InitError::Threads { count }),
+        1 => Ok(()),
+        count => Err(InitError::Threads { count }),
     }
-    kernel::heed_children();
-    if let Some(mark) = env::var_os(CHILD_VARIABLE) {
-        kernel::remove_variable(CHILD_VARIABLE);
-        let Err(fault) = become_child(&mark.to_string_lossy(), child_main);
-        give_up(&fault);
-    }
-    remember(child_main, with_forkserver).map_err(InitError::Fork)
 }
 
 fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
@@ -152,6 +159,7 @@ fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
 
 /// Becomes the child that was started with `mark` and has the channel as its standard input.
 fn become_child(mark: &str, child_main: ChildMain) -> Result<Infallible, BootFault> {
+    kernel::remove_variable(CHILD_VARIABLE);
     let nonce = Boot::nonce(mark)?;
     let channel = take_channel().map_err(BootFault::Channel)?;
     let boot = Boot::read(&channel)?;

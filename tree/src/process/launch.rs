@@ -128,11 +128,15 @@ impl Launch {
         Self { kind: Kind::Fork, ..Self::exec(label) }
     }
 
-    /// Starts the child. It is to be called within a tokio runtime.
+    /// Starts the child.
     ///
     /// # Errors
     ///
     /// [`LaunchError`]; no process is left then.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///

@@ -136,6 +136,16 @@ fn begins_late() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(expected), "{how}: {text}");
         assert!(output.status.success(), "{how}: {text}");
+
+        // A child does not go on as if it were none.
+        let output = Command::new("/proc/self/exe")
+            .args(["--begin-too-late", how])
+            .env(CHILD_VARIABLE, "1:0123456789abcdef0123456789abcdef")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("this child cannot begin") && text.contains(expected), "{text}");
+        assert_eq!(output.status.code(), Some(70), "{how}");
     }
 }
 
