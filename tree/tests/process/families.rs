@@ -28,6 +28,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             block_on(killed_root(true));
             Ok(())
         }),
+        Trial::test("nobody_survives_a_root_that_is_killed_as_it_launches", || {
+            for launches in 1..=20 {
+                block_on(killed_as_it_launches(launches));
+            }
+            Ok(())
+        }),
         Trial::test("a_lost_forkserver_is_told", || {
             block_on(plays(Kind::Exec, "forsaken", true));
             Ok(())
@@ -134,4 +140,38 @@ async fn killed_root(is_stopped: bool) {
     root.wait().unwrap();
     // Nobody holds its output any more, the forkserver neither.
     assert!(lines.next().is_none());
+}
+
+/// Wherever a child is on its way to be one when its root is killed, it ends.
+async fn killed_as_it_launches(launches: usize) {
+    let mut root = Command::new("/proc/self/exe")
+        .arg("--launch-for-ever")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(root.stdout.take().unwrap()).lines();
+    assert_eq!(lines.take(launches).map(Result::unwrap).count(), launches);
+    let session = root.id().to_string();
+    assert!(of_session(&session).len() > launches);
+    root.kill().unwrap();
+    root.wait().unwrap();
+    while !of_session(&session).is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Returns what the kernel says of each process of a session that has not ended.
+fn of_session(session: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let stats = processes.filter_map(|it| {
+        // One that has ended meanwhile has no such file.
+        std::fs::read_to_string(it.unwrap().path().join("stat")).ok()
+    });
+    let is_of_it = |stat: &String| {
+        // State, parent, group, session, after a name that may hold any character.
+        let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[0] != "Z" && fields[3] == session
+    };
+    stats.filter(is_of_it).collect()
 }

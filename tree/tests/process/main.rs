@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("--begin-too-late") => return inherits::begin_too_late(),
         Some("--be-a-root") => return be_a_root(),
+        Some("--launch-for-ever") => return launch_for_ever(),
         Some("--tell-environments") => return inherits::tell_environments(),
         _ => process::init_with_forkserver(roles::play).unwrap(),
     }
@@ -58,5 +59,22 @@ fn be_a_root() -> ExitCode {
         rustix::process::setsid().unwrap();
         println!("ready");
         std::future::pending().await
+    })
+}
+
+/// Starts children of both kinds, one after the other and never waited for, until it is killed. It
+/// leads a session, by which all of them are known, and says a line for each.
+fn launch_for_ever() -> ExitCode {
+    rustix::process::setsid().unwrap();
+    process::init_with_forkserver(roles::play).unwrap();
+    block_on(async {
+        let mut started = Vec::new();
+        for kind in [Kind::Exec, Kind::Fork].into_iter().cycle() {
+            let grace = Duration::from_millis(10);
+            let launch = Launch { kind, grace, with_forkserver: true, ..Launch::exec("one-more") };
+            started.push(Played::launch(launch, "sleep").await);
+            println!("started");
+        }
+        unreachable!("it goes on for ever")
     })
 }
