@@ -145,7 +145,7 @@ impl Child {
                     return Ok(ended);
                 }
                 // Its own watchdog would end it as well, after the grace.
-                self.kill_group().map_err(|error| self.cannot_wait(error))?;
+                held.kill().map_err(|error| self.cannot_wait(error))?;
                 self.held.readable().await.map(drop).map_err(|error| self.cannot_wait(error))?;
                 Err(WaitError::ForkserverGone { label: self.label.clone(), pid: self.pid() })
             }
@@ -163,7 +163,7 @@ impl Child {
     ///
     /// Cancel safe: the signal was sent or was not.
     pub async fn kill(&self, within: Duration) -> Result<Ended, WaitError> {
-        self.kill_group().map_err(|error| self.cannot_wait(error))?;
+        self.held.get_ref().kill().map_err(|error| self.cannot_wait(error))?;
         match tokio::time::timeout(within, self.exited()).await {
             Ok(ended) => ended,
             Err(_) => Err(WaitError::Unkillable {

@@ -70,6 +70,12 @@ impl Held {
         kernel::kill_group(self.pidfd.as_fd(), self.pid)
     }
 
+    /// Sends SIGKILL to the process, and to every process of its group.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)?;
+        self.kill_group()
+    }
+
     /// Waits for the process, which must be ours, if it has ended. What is left of its group is
     /// killed before, while its number still is its own.
     pub(super) fn reap(&self) -> io::Result<Option<Ended>> {
@@ -100,8 +106,7 @@ impl Drop for Held {
             return;
         }
         // There is nobody to tell; a process that cannot be killed has ended.
-        drop(self.signal(Signal::KILL));
-        drop(self.kill_group());
+        drop(self.kill());
         if matches!(self.reaper, Reaper::Here) {
             spawner::leave_to_reap(Arc::clone(&self.pidfd));
         }

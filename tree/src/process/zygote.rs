@@ -123,7 +123,9 @@ impl Zygote {
             Ok(None) => self.become_child(channel, &output, &error),
             Err(error) => return refuse(error.raw_os_error().unwrap_or(libc::EAGAIN)),
         };
-        // It is ours and was not waited for, so the number is its own.
+        // It is ours and was not waited for, so the number is its own. It leads its group from here
+        // on, however far it is itself; that it has ended is seen below.
+        let _ = rustix::process::setpgid(Some(pid), Some(pid));
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => {
                 let forked = Message::Forked { launch, pid: pid.as_raw_nonzero().get() };

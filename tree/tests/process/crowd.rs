@@ -3,9 +3,10 @@
 use std::{fs, time::Duration};
 
 use callsign_tree::process::{Child, Ended, Kind, Launch, LaunchError, Signal, WaitError};
+use rustix::process::{Resource, Rlimit};
 use tokio::task::JoinSet;
 
-use crate::support::{Played, block_on};
+use crate::support::{Played, TEST_TIMEOUT, block_on};
 
 /// How many children come and go. With one descriptor left behind by every eighth, it would show.
 const CROWD: usize = 200;
@@ -74,6 +75,36 @@ pub(crate) fn dropped(kind: Kind) -> i32 {
         while !children().is_empty() || open_descriptors() != before {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    });
+    0
+}
+
+/// Starts children with too few descriptors: each is an error, or a child that ends.
+pub(crate) fn starved(kind: Kind) -> i32 {
+    block_on(async {
+        settle().await;
+        let before = open_descriptors();
+        let all = rustix::process::getrlimit(Resource::Nofile);
+        let mut outcomes = [0, 0];
+        for spare in 0..20 {
+            let few = Rlimit { current: Some((before.0 + spare) as u64), ..all };
+            rustix::process::setrlimit(Resource::Nofile, few).unwrap();
+            let launched = start(kind).await;
+            rustix::process::setrlimit(Resource::Nofile, all).unwrap();
+            match launched {
+                Ok(child) => {
+                    child.kill(TEST_TIMEOUT).await.unwrap();
+                    outcomes[0] += 1;
+                }
+                Err(LaunchError::NotInitialised | LaunchError::NoForkserver { .. }) => panic!(),
+                Err(_) => outcomes[1] += 1,
+            }
+        }
+        assert!(outcomes.iter().all(|count| *count >= 5), "{outcomes:?}");
+        while !children().is_empty() || open_descriptors() != before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        come_and_go(kind).await;
     });
     0
 }

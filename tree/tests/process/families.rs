@@ -20,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_grandchild_has_its_grace", |kind| Box::pin(has_its_grace(kind))),
         ("a_grandchild_takes_its_helpers_along", |kind| Box::pin(takes_helpers_along(kind))),
         ("a_crowd_leaves_nothing", |kind| Box::pin(plays_well(kind, "crowd"))),
+        ("want_of_descriptors_is_an_error", |kind| Box::pin(plays_well(kind, "starved"))),
         ("what_is_dropped_leaves_nothing", |kind| Box::pin(plays_well(kind, "dropped"))),
     ]);
     trials.extend([
@@ -150,8 +151,10 @@ async fn killed_as_it_launches(launches: usize) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(root.stdout.take().unwrap()).lines();
-    assert_eq!(lines.take(launches).map(Result::unwrap).count(), launches);
+    let mut lines = BufReader::new(root.stdout.take().unwrap()).lines();
+    for _ in 0..launches {
+        assert_eq!(lines.next().unwrap().unwrap(), "started");
+    }
     let session = root.id().to_string();
     assert!(of_session(&session).len() > launches);
     root.kill().unwrap();

@@ -91,6 +91,7 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
             0
         }
         ["crowd", kind] => crowd::crowd(kind_of(kind)),
+        ["starved", kind] => crowd::starved(kind_of(kind)),
         ["dropped", kind] => crowd::dropped(kind_of(kind)),
         ["forsaken"] => crowd::forsaken(),
         ["bereft"] => crowd::bereft(),
