@@ -94,7 +94,12 @@ async fn identity(kind: Kind) {
 /// children's.
 fn environments() {
     let scrubbed = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_USEC"];
-    let output = Command::new("/proc/self/exe")
+    // A program whose file was replaced since starts children of the one that it is.
+    let own = std::env::current_exe().unwrap();
+    let folder = tempfile::tempdir_in(own.parent().unwrap()).unwrap();
+    let program = folder.path().join("program");
+    std::fs::hard_link(own, &program).unwrap();
+    let output = Command::new(&program)
         .arg("--tell-environments")
         .envs(scrubbed.map(|name| (name, "3")))
         .env("KEPT", "3")
@@ -110,8 +115,9 @@ fn environments() {
     }
 }
 
-/// Tells the names in the environment of a child of each kind.
+/// Removes this program's file, and tells the names in the environment of a child of each kind.
 pub(crate) fn tell_environments() -> ExitCode {
+    std::fs::remove_file(std::env::current_exe().unwrap()).unwrap();
     process::init_with_forkserver(roles::play).unwrap();
     block_on(async {
         for kind in [Kind::Exec, Kind::Fork] {
