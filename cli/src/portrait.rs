@@ -7,7 +7,7 @@ use wire::Kept;
 use crate::{
     notice::plain,
     output::age,
-    seen::{Seen, in_short, state_in_words},
+    seen::{Seen, doubt_in_words, in_short},
 };
 
 /// Writes a record as lines: the nearest endpoint alone on the first, then what is known of it.
@@ -23,7 +23,13 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
         }
         None => format!("none: {}", seen.why_none()),
     };
-    lines.push(("state", state_in_words(record)));
+    lines.push((
+        "state",
+        match record.suspicion {
+            Some(it) => format!("{}, {}", record.state, doubt_in_words(it, now_ms)),
+            None => record.state.to_string(),
+        },
+    ));
     lines.push((
         "kept by",
         match record.kept {
@@ -59,6 +65,8 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wire::Suspicion;
+
     use super::*;
     use crate::seen::sample::{record, seen};
 
@@ -70,6 +78,7 @@ mod tests {
             &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1), ("/unix/gone", 1)],
         );
         feed.kept = Kept::Lease { ttl_ms: 90_000 };
+        feed.suspicion = Some(Suspicion { reports: 2, since_ms: 58_000, silent: true });
         feed.metadata.insert("desk".to_owned(), "rates".to_owned());
         feed.metadata.insert("note".to_owned(), "\u{1b}[2J".to_owned());
         assert_eq!(
@@ -78,7 +87,7 @@ mod tests {
 /unix/run/feed.sock
   instance  feed[33333333-3333-3333-3333-333333333333]
   locality  unix socket
-  state     ready
+  state     ready, suspect for 3s: reported 2 times, gives no sign of life
   kept by   lease of 1m 30s
   age       1m
   also at   /ip4/10.0.0.9/tcp/7 (same subnet)

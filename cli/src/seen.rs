@@ -1,12 +1,14 @@
 //! A record as seen from here: which of its endpoints are within reach, and how near.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use endpoints::{Candidate, Endpoint, Here, Locality, Look, Stamp, Unreachable, rank};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 use wire::{Kept, Record, State, Suspicion};
+
+use crate::output::age;
 
 /// A record as seen from here.
 #[derive(Debug)]
@@ -95,6 +97,22 @@ pub(crate) fn state_in_words(record: &Record) -> String {
         Some(_) => format!("{}, suspect", record.state),
         None => record.state.to_string(),
     }
+}
+
+/// Says for how long an instance has been doubted, and why.
+pub(crate) fn doubt_in_words(suspicion: Suspicion, now_ms: u64) -> String {
+    let Suspicion { reports, since_ms, silent } = suspicion;
+    let mut reasons = Vec::new();
+    match reports {
+        0 => {}
+        1 => reasons.push("reported once".to_owned()),
+        _ => reasons.push(format!("reported {reports} times")),
+    }
+    if silent {
+        reasons.push("gives no sign of life".to_owned());
+    }
+    let age = age(Duration::from_millis(now_ms.saturating_sub(since_ms)));
+    format!("suspect for {age}: {}", reasons.join(", "))
 }
 
 /// Returns the first digits of an instance's UUID: enough to tell it from the others of its name.

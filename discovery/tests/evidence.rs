@@ -187,7 +187,8 @@ async fn a_registrant_disowns_a_socket_that_is_not_its_own_any_more() {
     drop(path);
     let _other = Listener::bind(&sockets.endpoint("feed.sock")).await.unwrap();
     caller.report(&report(&before, at_path, Evidence::OtherIdentity));
-    until_record(&caller, feed.instance(), |it| it.endpoints == [at_tcp.clone()]).await;
+    let is_left = |it: &Record| it.endpoints == [at_tcp.clone()] && it.suspicion.is_none();
+    until_record(&caller, feed.instance(), is_left).await;
 
     // Nobody is at the other; the process lives, and may listen there again.
     drop(tcp);

@@ -17,13 +17,16 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
-    Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Wanted, encode_located,
+    Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted, encode_located,
     registrar::{Query, Status, Update},
 };
 
 use crate::{
     mailbox::Mailbox,
-    registry::{Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId},
+    registry::{
+        Claimant, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId,
+        Suspected,
+    },
     verify::{Doubt, Errand, Why},
 };
 
@@ -305,6 +308,21 @@ impl Clerk {
     }
 
     fn deliver(&self, book: &Book, outcome: Outcome) {
+        for Claimant { uuid, epoch, stamped } in outcome.evicted {
+            let endpoint = stamped.endpoint;
+            info!(target: "callsign", %uuid, epoch, %endpoint, "an endpoint is evicted");
+        }
+        for Suspected { uuid, epoch, suspicion } in outcome.suspected {
+            match suspicion {
+                Some(Suspicion { reports, since_ms, silent }) => {
+                    info!(
+                        target: "callsign", %uuid, epoch, reports, silent, since_ms,
+                        "an instance is suspect"
+                    );
+                }
+                None => info!(target: "callsign", %uuid, epoch, "an instance is cleared"),
+            }
+        }
         for woken in outcome.woken {
             if let Some(mailbox) = book.mailboxes.get(&woken.session) {
                 mailbox.answer(woken.call, woken.answer);

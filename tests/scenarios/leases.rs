@@ -44,12 +44,25 @@ fn a_lease_is_renewed_and_given_up() {
 #[test]
 fn a_lease_whose_actor_is_dead_goes_when_somebody_tries_to_connect() {
     let room = Room::new();
-    let node = Node::start(&room);
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["-v"]);
     let mut watch = node.run(&["watch", "clock", "--json"]);
     let nobody = room.abstract_unix("nobody");
     node.callsign(&["register", "clock", &nobody, "--ttl", "10m"]).succeeds();
 
-    node.callsign(&["connect", "clock"]).ends_with(1).says(&["does not answer", &nobody]);
+    node.callsign(&["connect", "clock", "-vv"]).ends_with(1).says(&[
+        "does not answer",
+        &nobody,
+        "DEBUG a candidate rank=1 name=clock uuid=",
+        "locality=unix socket",
+        "error=\"connection refused: nobody listens there\"",
+    ]);
     let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");
     assert_eq!(removed["reason"], "found-dead");
+    node.stop().says(&[
+        "INFO an endpoint is said not to answer uuid=",
+        "evidence=Refused",
+        "INFO looked into uuid=",
+        "sight=Dead",
+        "INFO an endpoint is evicted uuid=",
+    ]);
 }

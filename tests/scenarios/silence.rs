@@ -7,7 +7,8 @@ use crate::harness::{Node, Room};
 #[test]
 fn a_stopped_process_is_suspect_until_it_goes_on() {
     let room = Room::new();
-    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--heartbeat", "50ms"]);
+    let heartbeat = ["--heartbeat", "50ms", "-v"];
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &heartbeat);
     let mut watch = node.run(&["watch", "clock", "--json"]);
     let mut registrant = node.run(&["register", "clock", &room.abstract_unix("clock")]);
     registrant.line_with("registered");
@@ -39,6 +40,13 @@ fn a_stopped_process_is_suspect_until_it_goes_on() {
         (&removed["change"], &removed["reason"]),
         (&"remove".into(), &"session-ended".into())
     );
+    node.stop().says(&[
+        "INFO a session gives no sign of life session=",
+        "INFO an instance is suspect uuid=",
+        " reports=0 silent=true since_ms=",
+        "INFO a session is heard again session=",
+        "INFO an instance is cleared uuid=",
+    ]);
 }
 
 #[test]

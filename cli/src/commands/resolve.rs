@@ -15,7 +15,7 @@ use crate::{
     found::{self, not_ready, out_of_reach},
     notice::{note, warn_unanswered, with_causes},
     output::{Table, brief},
-    seen::{KeptJson, LeftOutJson, Seen, short_uuid},
+    seen::{KeptJson, LeftOutJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
 };
 
 /// Show which endpoints would be dialed, and in which order
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
-    let (source, records) = records(context, &name, args.explain).await?;
+    let (source, records, now_ms) = records(context, &name, args.explain).await?;
     // What is starting or draining is not dialed, only shown.
     let (mut ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
@@ -76,18 +76,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;
     } else {
         let says_more = args.explain || args.probe;
-        context.print(if says_more { verdicts(&rows) } else { table(&rows) })?;
+        context.print(if says_more { verdicts(&rows, now_ms) } else { table(&rows) })?;
     }
     Ok(exit)
 }
 
 /// Looks up the records of a name: at the registrars, or where none answers in the settings file.
-/// They are one at least.
+/// They are one at least. The registrars' clock comes with them.
 async fn records(
     context: &Context,
     name: &Name,
     all: bool,
-) -> Result<(Source, Vec<Record>), Failure> {
+) -> Result<(Source, Vec<Record>, u64), Failure> {
     let client = match context.client().await {
         Ok(client) => client,
         Err(failure) if failure.exit == Exit::Unreachable => {
@@ -98,7 +98,7 @@ async fn records(
                 let error = anyhow!("the settings file names no actor `{name}`");
                 return Err(Failure::not_found(error));
             }
-            return Ok((Source::Table, records));
+            return Ok((Source::Table, records, 0));
         }
         Err(failure) => return Err(failure),
     };
@@ -110,7 +110,7 @@ async fn records(
     if found.records.is_empty() {
         return Err(not_ready(&client, name, &found).await);
     }
-    Ok((Source::Registrar, found.records))
+    Ok((Source::Registrar, found.records, found.now_ms))
 }
 
 /// Returns all that a settings file says of where actors are, if there is one. What they bind at
@@ -219,6 +219,7 @@ impl Row<'_> {
             epoch: self.instance.map(|(_, epoch)| epoch),
             state: self.record.state,
             kept: KeptJson::of(self.record.kept),
+            suspicion: self.record.suspicion.map(SuspicionJson::of),
             proves: self.record.proves,
             dial: match self.outcome {
                 Some(Outcome::Connected { took, assurance }) => {
@@ -244,13 +245,18 @@ fn table(rows: &[Row<'_>]) -> String {
     table.render(None)
 }
 
-/// Draws two lines for each endpoint: where it is, and what is said of it.
-fn verdicts(rows: &[Row<'_>]) -> String {
+/// Draws two lines for each endpoint: where it is, and what is said of it; and a third one of an
+/// instance that is suspect. `now_ms` is the registrar's clock.
+fn verdicts(rows: &[Row<'_>], now_ms: u64) -> String {
     let mut text = String::new();
     for row in rows {
         let [rank, locality, instance] = row.columns();
         _ = writeln!(text, "{rank:<2} {}", row.endpoint);
         _ = writeln!(text, "   {locality:<12} {instance}  {}", row.verdict());
+        if let Some(suspicion) = row.record.suspicion {
+            let indent = 3 + 12 + 1 + instance.len() + 2;
+            _ = writeln!(text, "{:indent$}{}", "", doubt_in_words(suspicion, now_ms));
+        }
     }
     text
 }
@@ -272,6 +278,7 @@ struct CandidateJson<'a> {
     uuid: Option<Uuid>,
     epoch: Option<Epoch>,
     state: State,
+    suspicion: Option<SuspicionJson>,
     kept: KeptJson,
     proves: bool,
     dial: Option<DialJson>,
@@ -286,6 +293,8 @@ struct DialJson {
 
 #[cfg(test)]
 mod tests {
+    use wire::Suspicion;
+
     use super::*;
     use crate::seen::sample::{here, look, record};
 
@@ -294,10 +303,11 @@ mod tests {
         let ready = [record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)])];
         let mut others = [record("feed", 4, &[("/unix/@feed", 1)])];
         others[0].state = State::Starting;
+        others[0].suspicion = Some(Suspicion { reports: 1, since_ms: 1000, silent: false });
         let explanation = explain(&ready, &here(), &look);
         let rows_of = |source| rows(source, &explanation, &ready, &others);
         assert_eq!(
-            verdicts(&rows_of(Source::Registrar)),
+            verdicts(&rows_of(Source::Registrar), 3000),
             "\
 1  /unix/run/feed.sock
    unix socket  33333333  within reach, unproved
@@ -305,6 +315,7 @@ mod tests {
    same subnet  33333333  within reach, unproved
 -  /unix/@feed
    left out     44444444  it is starting
+                          suspect for 2s: reported once
 "
         );
         assert_eq!(

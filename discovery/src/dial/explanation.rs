@@ -39,10 +39,42 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Writes the candidates to the log.
+    /// Writes the candidates to the log, with the facts as fields.
     pub(crate) fn trace(&self) {
-        for candidate in &self.candidates {
-            tracing::debug!(target: "callsign", instance = %candidate.instance, "{candidate}");
+        if !tracing::enabled!(target: "callsign", tracing::Level::DEBUG) {
+            return;
+        }
+        for (at, candidate) in self.candidates.iter().enumerate() {
+            let Candidate { instance, epoch, stamped, proves, verdict, outcome, .. } = candidate;
+            let took = match outcome {
+                Outcome::NotDialed => None,
+                Outcome::Connected { took, .. }
+                | Outcome::Failed { took, .. }
+                | Outcome::GivenUp { took } => Some(*took),
+            };
+            let assurance = match outcome {
+                Outcome::Connected { assurance, .. } => Some(tracing::field::display(assurance)),
+                _ => None,
+            };
+            let error = match outcome {
+                Outcome::Failed { error, .. } => Some(WithCauses(error).to_string()),
+                _ => None,
+            };
+            tracing::debug!(
+                target: "callsign",
+                rank = at + 1,
+                name = %instance.name,
+                uuid = %instance.uuid,
+                epoch,
+                endpoint = %stamped.endpoint,
+                proves,
+                locality = verdict.as_ref().ok().map(tracing::field::display),
+                left_out = verdict.as_ref().err().map(tracing::field::display),
+                took_us = took.map(|it| it.as_micros() as u64),
+                assurance,
+                error,
+                "a candidate"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 use bytes::Bytes;
 use endpoints::Stamped;
 use uuid::Uuid;
-use wire::{CallId, Epoch, registrar::Update};
+use wire::{CallId, Epoch, Suspicion, registrar::Update};
 
 use super::SessionId;
 
@@ -135,6 +135,21 @@ pub struct Outcome {
     pub stirred: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
     pub contested: Vec<Claimant>,
+    /// Endpoints that were taken out because nobody is there.
+    pub evicted: Vec<Claimant>,
+    /// Instances of which something else is suspected than before.
+    pub suspected: Vec<Suspected>,
+}
+
+/// An instance, and what speaks against it now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Suspected {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Which registration of it.
+    pub epoch: Epoch,
+    /// What speaks against it; nothing if it is cleared.
+    pub suspicion: Option<Suspicion>,
 }
 
 /// The answer to a call that waited.

@@ -36,7 +36,7 @@ pub use claims::Claim;
 use claims::Claims;
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
-pub use event::{Claimant, Counts, Event, Limits, Outcome, Owner, Woken};
+pub use event::{Claimant, Counts, Event, Limits, Outcome, Owner, Suspected, Woken};
 use keys::Keys;
 use log::Log;
 use waiters::Waiters;

@@ -4,7 +4,7 @@
 
 use wire::{Gone, Kept, Record, Suspicion};
 
-use super::{Claimant, Key, Outcome, Registry, SessionId};
+use super::{Claimant, Key, Outcome, Registry, SessionId, Suspected};
 
 impl Registry {
     /// Changes what speaks against all that a session keeps, in one change.
@@ -31,6 +31,7 @@ impl Registry {
             record.suspicion = suspicion;
             self.entries[key].store(&record);
             self.tell(key, Some(record.epoch), now_ms, outcome);
+            outcome.suspected.push(Suspected::of(&record));
         }
     }
 
@@ -40,10 +41,13 @@ impl Registry {
         if record.kept == Kept::Declared {
             return self.suspect(claimant, now_ms, outcome);
         }
+        outcome.evicted.push(claimant.clone());
         if record.endpoints.len() == 1 && record.kept != Kept::Session {
             return self.remove_all(&[key], Gone::FoundDead, outcome);
         }
         record.endpoints.retain(|it| *it != claimant.stamped);
+        // What was said of it is settled.
+        record.suspicion = refuted(record.suspicion);
         self.claims.remove(&claimant.stamped, claimant.epoch);
         self.store(key, &record, now_ms, outcome);
     }
@@ -51,6 +55,7 @@ impl Registry {
     pub(super) fn suspect(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let Some((key, mut record)) = self.claiming(claimant) else { return };
         record.suspicion = Some(reported(record.suspicion, now_ms));
+        outcome.suspected.push(Suspected::of(&record));
         self.store(key, &record, now_ms, outcome);
     }
 
@@ -59,7 +64,10 @@ impl Registry {
     pub(super) fn disowned(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let Some((key, record)) = self.claiming(claimant) else { return };
         match record.endpoints.len() {
-            1 => self.remove_all(&[key], Gone::FoundDead, outcome),
+            1 => {
+                outcome.evicted.push(claimant.clone());
+                self.remove_all(&[key], Gone::FoundDead, outcome);
+            }
             _ => self.found_dead(claimant, now_ms, outcome),
         }
     }
@@ -80,6 +88,7 @@ impl Registry {
         let suspicion = refuted(record.suspicion);
         if suspicion != record.suspicion {
             record.suspicion = suspicion;
+            outcome.suspected.push(Suspected::of(&record));
             self.store(key, &record, now_ms, outcome);
         }
     }
@@ -90,6 +99,13 @@ impl Registry {
         let record = self.entries[key].record();
         let claims = record.epoch == claimant.epoch && record.endpoints.contains(&claimant.stamped);
         claims.then_some((key, record))
+    }
+}
+
+impl Suspected {
+    fn of(record: &Record) -> Self {
+        let Record { uuid, epoch, suspicion, .. } = *record;
+        Self { uuid, epoch, suspicion }
     }
 }
 
