@@ -7,9 +7,10 @@ use crate::harness::{Node, Room};
 #[test]
 fn a_stopped_process_is_suspect_until_it_goes_on() {
     let room = Room::new();
-    let heartbeat = ["--heartbeat", "50ms", "-v"];
+    let heartbeat = ["--heartbeat", "200ms", "-v"];
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &heartbeat);
     let mut watch = node.run(&["watch", "clock", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
     let mut registrant = node.run(&["register", "clock", &room.abstract_unix("clock")]);
     registrant.line_with("registered");
     let added = watch.json("an instance", |it| it["change"] == "add");
@@ -55,9 +56,10 @@ fn over_tcp_a_stopped_process_is_gone_and_comes_back() {
     let node = Node::start_with(
         &room,
         &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"],
-        &["--heartbeat", "100ms"],
+        &["--heartbeat", "200ms"],
     );
     let mut watch = node.run(&["watch", "clock", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
     let tcp = node.endpoints()[1].clone();
     let mut registrant =
         room.run(&["--registrar", &tcp, "register", "clock", &room.abstract_unix("clock")]);
