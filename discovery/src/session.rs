@@ -246,6 +246,10 @@ impl<'a> Session<'a> {
             }
             // The registrar has removed it meanwhile, so that it is to be registered again.
             Err(_) if is_gone => kept.version = None,
+            // That it is renewed says nothing of a version that was refused.
+            Ok(()) if step == Step::Renew => {
+                kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
+            }
             Ok(()) => {
                 kept.version = Some(version);
                 kept.refused = None;

@@ -7,10 +7,16 @@ mod support;
 use std::time::Duration;
 
 use callsign_discovery::{Client, RegisterError, Registration, RequestError};
-use endpoints::Stamped;
+use endpoints::{Endpoint, Stamped};
+use portal::{Call, Connected, Options, Replies, Service, accept};
 use support::{Running, Sockets, connect, nowhere, options, soon, until};
+use tokio::{sync::mpsc, task::JoinSet};
 use transport::Listener;
-use wire::{Kept, State};
+use uuid::Uuid;
+use wire::{
+    ErrorKind, Hello, Kept, RemoteError, State,
+    registrar::{Changed, REGISTER, RENEW, Registered},
+};
 
 #[tokio::test]
 async fn a_registration_lives_as_long_as_its_guard() {
@@ -129,7 +135,7 @@ async fn what_somebody_else_drains_its_registrant_keeps_so() {
     let found = soon(fresh.query_all("feed")).await.unwrap();
     assert_eq!(found.records[0].state, State::Draining);
 
-    let error = soon(fresh.drain(uuid::Uuid::from_u128(7))).await.unwrap_err();
+    let error = soon(fresh.drain(Uuid::from_u128(7))).await.unwrap_err();
     assert!(matches!(error, RequestError::NotFound), "{error}");
     drop(other);
 }
@@ -148,6 +154,48 @@ async fn a_registrar_that_comes_later_catches_up() {
     drop(feed);
     one.until(|it| it.instances == 0).await;
     late.until(|it| it.instances == 0).await;
+}
+
+/// A registrar that takes registrations, refuses every change, and tells of renewals.
+struct Stubborn(mpsc::Sender<()>);
+
+impl Service for Stubborn {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        match call.method {
+            REGISTER => replies.finish(call.id, &Registered { epoch: 1, revision: 1, key: None }),
+            RENEW => {
+                replies.finish(call.id, &Changed { revision: 1 });
+                // Who has seen enough of them has left.
+                _ = self.0.try_send(());
+            }
+            _ => replies.fail(call.id, RemoteError::new(ErrorKind::Invalid, "not like this")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_does_not_make_up_for_a_change_that_was_refused() {
+    let listener = Listener::bind(&Endpoint::Memory(0)).await.unwrap();
+    let endpoint = listener.bound().clone();
+    let (renewed, mut renewals) = mpsc::channel(8);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let stream = listener.accept().await.unwrap();
+        let hello = Hello { registrar: Some(Uuid::from_u128(9)), ..Hello::default() };
+        let options = Options { hello, ..Options::default() };
+        let Connected { driver, .. } = accept(stream, options, Stubborn(renewed)).await.unwrap();
+        drop(driver.await);
+    });
+    let client = connect([&endpoint]).await;
+    let lease = nowhere("feed", 1).lease(Duration::from_millis(300));
+    let feed = soon(client.register(lease)).await.unwrap();
+    let error = soon(feed.set_state(State::Draining)).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Refused(_)), "{error}");
+
+    for _ in 0..2 {
+        soon(renewals.recv()).await.unwrap();
+        assert!(feed.missing()[0].to_string().ends_with("not like this"), "{:?}", feed.missing());
+    }
 }
 
 #[tokio::test]
