@@ -119,6 +119,13 @@ async fn what_somebody_else_drains_its_registrant_keeps_so() {
     let found = soon(at_other.query_all("feed")).await.unwrap();
     assert_eq!(found.records[0].state, State::Draining);
 
+    // So does who renews a lease.
+    let clock = nowhere("clock", 2).lease(Duration::from_secs(60));
+    let clock = soon(client.register(clock)).await.unwrap();
+    soon(operator.drain(clock.instance().uuid)).await.unwrap();
+    soon(clock.drained()).await;
+    soon(clock.unregister()).await;
+
     // A registrar that starts again knows nothing but what the registrant tells.
     one.stop().await;
     let one = Running::at(&places[..1]).await;
