@@ -70,12 +70,13 @@ pub(crate) const HANDSHAKE_TIMEOUT: Limits<Duration> = Limits {
     max: Duration::from_secs(5 * 60),
 };
 
-/// A silent peer is missed after three heartbeats, and so within three seconds. Below ten
+/// A silent peer is missed after three heartbeats, and so its watchers hear of it within three
+/// seconds. Below ten
 /// milliseconds a busy host misses beats of its own; beyond an hour nobody waits for one.
 pub(crate) const HEARTBEAT: Limits<Duration> = Limits {
     key: "heartbeat",
     min: Duration::from_millis(10),
-    default: Duration::from_secs(1),
+    default: Duration::from_millis(900),
     max: Duration::from_secs(60 * 60),
 };
 

@@ -52,7 +52,7 @@ pub(crate) struct WrittenRegistrar {
     #[schemars(with = "Duration", extend("default" = "5s"))]
     pub(crate) handshake_timeout: Option<Text>,
     /// How often a peer is asked for a sign of life, from 10ms to 1h.
-    #[schemars(with = "Duration", extend("default" = "1s"))]
+    #[schemars(with = "Duration", extend("default" = "900ms"))]
     pub(crate) heartbeat: Option<Text>,
     /// How many signs of life in a row may be missed before a peer is taken for gone over TCP, and
     /// for hung over a Unix socket.

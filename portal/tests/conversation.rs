@@ -209,7 +209,7 @@ async fn a_peer_that_falls_silent_is_given_up() {
     .unwrap();
     // The other end is never polled, as if its process were stopped.
     let Connected { driver: stopped, .. } = accepted;
-    assert!(matches!(dialed.driver.await, Closed::Silent(it) if it == Duration::from_secs(3)));
+    assert!(matches!(dialed.driver.await, Closed::Silent(it) if it == Duration::from_millis(2700)));
     drop(stopped);
 }
 

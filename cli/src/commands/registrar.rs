@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// How long a peer may take to say hello [5s]
     #[arg(long, value_name = "TIME")]
     handshake_timeout: Option<String>,
-    /// How often a silent peer is pinged [1s]
+    /// How often a silent peer is pinged [900ms]
     #[arg(long, value_name = "TIME")]
     heartbeat: Option<String>,
     /// How many pings it may miss [3]
