@@ -43,18 +43,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let client = context.client().await?;
     let mut found = client.list(pattern.as_str()).await?;
     warn_unanswered(context, &found.unanswered);
-    if !args.all {
-        let in_all = found.records.len();
-        found.records.retain(|it| it.state != State::Draining);
-        match in_all - found.records.len() {
-            0 => {}
-            1 => note(context, "one that is draining is not shown; `--all` shows it"),
-            count => {
-                note(
-                    context,
-                    format_args!("{count} that are draining are not shown; `--all` shows them"),
-                );
-            }
+    let in_all = found.records.len();
+    found.records.retain(|it| args.all || it.state != State::Draining);
+    let hidden = in_all - found.records.len();
+    match hidden {
+        0 => {}
+        1 => note(context, "one that is draining is not shown; `--all` shows it"),
+        count => {
+            let text = format_args!("{count} that are draining are not shown; `--all` shows them");
+            note(context, text);
         }
     }
     let seen = Seen::all_from_here(&found.records);
@@ -65,6 +62,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     if seen.is_empty() {
         match pattern.as_str() {
+            // That there is something has been said.
+            _ if hidden > 0 => {}
             "*" => note(context, "nothing is registered"),
             pattern => {
                 note(context, format_args!("nothing is registered that matches `{pattern}`"))
