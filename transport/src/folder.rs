@@ -33,6 +33,17 @@ pub fn runtime_dir(
         }
         None => temp_dir.join(format!("callsign-{uid}")),
     };
+    private_folder(folder)
+}
+
+/// Makes a folder that is the user's own, and that nobody else may look into, unless it is there
+/// already. The one above it has to exist.
+///
+/// # Errors
+///
+/// [`RuntimeDirError`] when such a folder cannot be had, or is not to be trusted.
+pub fn private_folder(folder: PathBuf) -> Result<PathBuf, RuntimeDirError> {
+    let uid = rustix::process::geteuid().as_raw();
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(unusable(&folder, error));
