@@ -79,16 +79,27 @@ impl<'a> Seen<'a> {
             user: *user,
             ttl_ms: match kept {
                 Kept::Lease { ttl_ms } => Some(*ttl_ms),
-                Kept::Session | Kept::Declared => None,
+                Kept::Session | Kept::Declared | Kept::Foreign => None,
             },
             since_ms: *since_ms,
-            age_ms: now_ms.map(|now_ms| now_ms.saturating_sub(*since_ms)),
+            age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
             metadata,
             nearest: nearest.map(|(endpoint, _)| endpoint),
             locality: nearest.map(|(_, locality)| locality),
             endpoints: self.candidates.iter().map(EndpointJson::of).collect(),
         }
     }
+}
+
+/// Returns how old an entry is by the registrar's clock, if the registrar has said since when it
+/// is there.
+fn age_ms(record: &Record, now_ms: u64) -> Option<u64> {
+    (record.since_ms > 0).then(|| now_ms.saturating_sub(record.since_ms))
+}
+
+/// Returns how old an entry is in its largest unit, if that is known.
+pub(crate) fn age_in_words(record: &Record, now_ms: u64) -> Option<String> {
+    age_ms(record, now_ms).map(|it| age(Duration::from_millis(it)))
 }
 
 /// Returns how far an instance is in its life, and whether that is doubted.
@@ -182,6 +193,7 @@ pub(crate) enum KeptJson {
     Session,
     Lease,
     Declared,
+    Foreign,
 }
 
 impl KeptJson {
@@ -190,6 +202,7 @@ impl KeptJson {
             Kept::Session => Self::Session,
             Kept::Lease { .. } => Self::Lease,
             Kept::Declared => Self::Declared,
+            Kept::Foreign => Self::Foreign,
         }
     }
 }

@@ -94,6 +94,9 @@ pub enum Kept {
     },
     /// The registrar's own settings: nobody has said that it runs.
     Declared,
+    /// The registrar's own eyes: it was registered through a door for another protocol, over a
+    /// connection that has ended, and the registrar watches whether it lives.
+    Foreign,
 }
 
 impl fmt::Display for Kept {
@@ -102,6 +105,7 @@ impl fmt::Display for Kept {
             Self::Session => "session",
             Self::Lease { .. } => "lease",
             Self::Declared => "declared",
+            Self::Foreign => "foreign",
         })
     }
 }
@@ -131,6 +135,8 @@ pub enum Gone {
     LeaseExpired,
     /// The registrar looked, and found nobody there.
     FoundDead,
+    /// The process that registered it has ended.
+    ProcessEnded,
     /// A reason that this version does not know.
     #[serde(other)]
     Unknown,
@@ -143,6 +149,7 @@ impl fmt::Display for Gone {
             Self::SessionEnded => "its session ended",
             Self::LeaseExpired => "its lease ran out",
             Self::FoundDead => "found dead",
+            Self::ProcessEnded => "its process ended",
             Self::Unknown => "gone",
         })
     }

@@ -117,6 +117,9 @@ fn recorded_calls_and_answers_are_read() {
     check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
+    let foreign = Record { user: Some(1000), ..record(Kept::Foreign) };
+    let answer = Answer { revision: 57, now_ms: NOW_MS, total: 1, records: vec![foreign] };
+    check("answer-foreign", &answer);
     let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
     check("page", &Page { revision: 57, now_ms: NOW_MS, next: Some(41), records });
     check("page-last", &Page { revision: 57, now_ms: NOW_MS, next: None, records: vec![] });
@@ -171,7 +174,13 @@ fn recorded_changes_are_read() {
     let draining = Record { state: State::Draining, ..record(Kept::Session) };
     check("change-add", &Change::Add { record: record(Kept::Session), revision: 57 });
     check("change-update", &Change::Update { record: draining, revision: 58 });
-    for gone in [Gone::Unregistered, Gone::SessionEnded, Gone::LeaseExpired, Gone::FoundDead] {
+    for gone in [
+        Gone::Unregistered,
+        Gone::SessionEnded,
+        Gone::LeaseExpired,
+        Gone::FoundDead,
+        Gone::ProcessEnded,
+    ] {
         let instance = InstanceId { name: name("feed"), uuid: uuid(1) };
         let change = Change::Remove { instance, epoch: 41, gone, revision: 59 };
         check(&format!("change-remove-{}", kebab(gone)), &change);

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 fn ttl_ms(record: &Record) -> Option<u64> {
     match record.kept {
         Kept::Lease { ttl_ms } => Some(ttl_ms),
-        Kept::Session | Kept::Declared => None,
+        Kept::Session | Kept::Declared | Kept::Foreign => None,
     }
 }
 
@@ -60,6 +60,7 @@ fn no_lease(records: &[Record]) -> Failure {
     let record = records.first().expect("a look-up that finds nothing fails");
     let why = match record.kept {
         Kept::Declared => "it is declared in the registrar's settings, for as long as that runs",
+        Kept::Foreign => "it is a foreign program's, and the registrar watches that itself",
         Kept::Session | Kept::Lease { .. } => "its registrant keeps it by a session",
     };
     Failure::not_found(anyhow!("{} has no lease to renew: {why}", record.instance()))

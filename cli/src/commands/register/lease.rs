@@ -95,7 +95,7 @@ fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let ttl_ms = plan.ttl.map(|it| it.as_millis());
     let theirs_ms = match record.kept {
         Kept::Lease { ttl_ms } => Some(u128::from(ttl_ms)),
-        Kept::Session | Kept::Declared => None,
+        Kept::Session | Kept::Declared | Kept::Foreign => None,
     };
     let stamped = plan.stamped();
     ttl_ms == theirs_ms

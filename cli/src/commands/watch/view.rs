@@ -46,6 +46,7 @@ pub(super) enum Reason {
     SessionEnded,
     LeaseExpired,
     FoundDead,
+    ProcessEnded,
     Unknown,
     /// The only registrar that had it is out of reach.
     OutOfReach,
@@ -134,6 +135,7 @@ impl From<Option<Gone>> for Reason {
             Some(Gone::SessionEnded) => Self::SessionEnded,
             Some(Gone::LeaseExpired) => Self::LeaseExpired,
             Some(Gone::FoundDead) => Self::FoundDead,
+            Some(Gone::ProcessEnded) => Self::ProcessEnded,
             Some(Gone::Unknown) => Self::Unknown,
             None => Self::OutOfReach,
         }
@@ -147,6 +149,7 @@ impl fmt::Display for Reason {
             Self::SessionEnded => Gone::SessionEnded.fmt(f),
             Self::LeaseExpired => Gone::LeaseExpired.fmt(f),
             Self::FoundDead => Gone::FoundDead.fmt(f),
+            Self::ProcessEnded => Gone::ProcessEnded.fmt(f),
             Self::Unknown => Gone::Unknown.fmt(f),
             Self::OutOfReach => f.pad("its registrar is out of reach"),
             Self::Missed => f.pad("gone while the registrar was away"),
