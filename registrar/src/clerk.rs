@@ -18,7 +18,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
     Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted, encode_located,
-    registrar::{Query, Status, Update},
+    registrar::{Evidence, Query, Status, Update},
 };
 
 use crate::{
@@ -197,11 +197,21 @@ impl Clerk {
     }
 
     /// Applies an event that is nobody's call.
-    pub(crate) fn note(&self, event: Event) {
+    pub fn note(&self, event: Event) {
         let applied = self
             .change(|registry, now_ms| registry.apply(event, now_ms).map(|outcome| ((), outcome)));
         if let Err(error) = applied {
             debug!(%error, "an event came too late");
+        }
+    }
+
+    /// Takes note that an endpoint of an instance is said not to answer. It deletes nothing: the
+    /// registrar looks for itself.
+    pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
+        let claimant = self.read(|registry| registry.claimant(uuid, epoch, endpoint));
+        if let Some(claimant) = claimant {
+            let doubt = Doubt { claimant, why: Why::Reported(evidence) };
+            self.send(Errand::LookInto(doubt));
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`Clerk`] is the one who owns it: events of all sessions go through its hands, and it wakes
 //!   those who are concerned. It looks into contested and reported endpoints itself.
 //! - [`Node`] lets it be reached: it binds endpoints, and serves until it is told to stop.
+//! - [`Door`] lets programs in that speak another protocol, on the same endpoints.
 //!
 //! ```text
 //!   connection ──▶ Session ──┐               ┌──▶ mailbox ──▶ Session ──▶ connection
@@ -35,13 +36,17 @@
 #![forbid(unsafe_code)]
 
 mod clerk;
+mod door;
 mod mailbox;
 mod node;
 mod registrant;
 pub mod registry;
 mod session;
 mod verify;
+mod visitor;
 
 pub use clerk::Clerk;
+pub use door::{Door, Recognised, Serving, Visit};
 pub use node::{Node, NodeError, NodeOptions};
 pub use session::Session;
+pub use visitor::Visitor;

@@ -8,7 +8,7 @@ use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, OnSilence, Options, WithCause
 use thiserror::Error;
 use tokio::{
     io::AsyncWriteExt,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -18,7 +18,7 @@ use transport::{BindError, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
 use crate::{
-    Clerk, Session,
+    Clerk, Door, Session, Visit, Visitor, door,
     registry::{Limits, Owner},
     verify::{Errand, run_errands},
 };
@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub limits: Limits,
     /// The actors that never register themselves.
     pub declared: EndpointTable,
+    /// The other protocols that are spoken, in the order in which they are recognised.
+    pub doors: Vec<Arc<dyn Door>>,
 }
 
 impl Default for NodeOptions {
@@ -53,6 +55,7 @@ impl Default for NodeOptions {
             drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             declared: EndpointTable::default(),
+            doors: Vec::new(),
         }
     }
 }
@@ -140,12 +143,17 @@ impl Node {
         };
         let mut acceptors = JoinSet::new();
         for listener in listeners {
-            acceptors.spawn(serve_listener(listener, context.clone()));
+            let doors = context.options.doors.iter().filter(|it| it.serves(listener.bound()));
+            let doors: Arc<[_]> = doors.cloned().collect();
+            acceptors.spawn(serve_listener(listener, doors, context.clone()));
         }
         let mut helpers = JoinSet::new();
         helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
+        for door in &context.options.doors {
+            helpers.spawn(door.attend(clerk.clone()));
+        }
 
         stop.cancelled().await;
         info!("the registrar is stopping");
@@ -166,7 +174,7 @@ struct Context {
 }
 
 /// Takes connections until it is told to stop, then waits for those it took.
-async fn serve_listener(listener: Listener, context: Context) {
+async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context: Context) {
     let mut connections = JoinSet::new();
     let mut pause = ACCEPT_PAUSE_MIN;
     loop {
@@ -178,7 +186,13 @@ async fn serve_listener(listener: Listener, context: Context) {
                 Ok(stream) => {
                     pause = ACCEPT_PAUSE_MIN;
                     match context.places.clone().try_acquire_owned() {
-                        Ok(place) => connections.spawn(serve(stream, context.clone(), place)),
+                        Ok(place) => {
+                            let (doors, context) = (doors.clone(), context.clone());
+                            connections.spawn(async move {
+                                receive(stream, &doors, context).await;
+                                drop(place);
+                            })
+                        }
                         Err(_) => connections.spawn(turn_away(stream)),
                     };
                 }
@@ -196,16 +210,39 @@ async fn serve_listener(listener: Listener, context: Context) {
     while connections.join_next().await.is_some() {}
 }
 
+/// Leads a peer to the door for the protocol that it speaks.
+async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) {
+    if doors.is_empty() {
+        return serve(stream, context).await;
+    }
+    let peer = *stream.peer();
+    let limit = context.options.handshake_timeout;
+    let chosen = tokio::select! {
+        () = context.stop.cancelled() => return,
+        chosen = timeout(limit, door::choose(&mut stream, doors)) => chosen,
+    };
+    match chosen {
+        Ok(Ok(None)) => serve(stream, context).await,
+        Ok(Ok(Some(door))) => {
+            let visitor = Visitor::new(context.clerk, owner(&peer));
+            door.serve(Visit { stream, visitor, stop: context.stop }).await;
+        }
+        Ok(Err(error)) => info!(%peer, %error, "turned away"),
+        Err(_) => info!(%peer, "turned away: it did not say a word within {limit:?}"),
+    }
+}
+
 /// Talks with one peer until either side has enough.
-async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
+async fn serve(stream: Stream, context: Context) {
     let peer = *stream.peer();
     let Context { clerk, options, stop, .. } = context;
-    let (owner, on_silence) = match peer {
+    let owner = owner(&peer);
+    let on_silence = match peer {
         // The kernel tells of a death: a peer that is merely silent may be stopped for a while.
-        Peer::Unix { uid, .. } => (Owner::User(uid), Some(OnSilence::Tell)),
-        Peer::Tcp(address) => (Owner::Host(address.ip().to_canonical()), Some(OnSilence::GiveUp)),
+        Peer::Unix { .. } => Some(OnSilence::Tell),
+        Peer::Tcp(_) => Some(OnSilence::GiveUp),
         // It is this process itself.
-        Peer::Memory => (Owner::Registrar, None),
+        Peer::Memory => None,
     };
     let hello = Hello {
         agent: clerk.agent().to_owned(),
@@ -251,6 +288,15 @@ async fn serve(stream: Stream, context: Context, _place: OwnedSemaphorePermit) {
     match &closed {
         Closed::ByPeer | Closed::Here | Closed::Goodbye(_) => debug!(%peer, "{closed}"),
         broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
+    }
+}
+
+/// Returns who a peer is, by the word of the kernel.
+fn owner(peer: &Peer) -> Owner {
+    match peer {
+        Peer::Unix { uid, .. } => Owner::User(*uid),
+        Peer::Tcp(address) => Owner::Host(address.ip().to_canonical()),
+        Peer::Memory => Owner::Registrar,
     }
 }
 

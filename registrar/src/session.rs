@@ -18,7 +18,7 @@ use crate::{
     Clerk,
     mailbox::Mailbox,
     registry::{Event, Owner, SessionId},
-    verify::{Doubt, Errand, Why},
+    verify::Errand,
 };
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was
@@ -115,11 +115,7 @@ impl Session {
             target: "callsign", %uuid, epoch, %endpoint, ?evidence, session = self.id,
             "an endpoint is said not to answer"
         );
-        let claimant = self.clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
-        if let Some(claimant) = claimant {
-            let doubt = Doubt { claimant, why: Why::Reported(evidence) };
-            self.clerk.send(Errand::LookInto(doubt));
-        }
+        self.clerk.report(uuid, epoch, &endpoint, evidence);
         Ok(self.changed())
     }
 

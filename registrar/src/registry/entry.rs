@@ -37,7 +37,7 @@ impl Entry {
     pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
         let lease_until_ms = match record.kept {
             Kept::Lease { ttl_ms } => Some(now_ms + ttl_ms),
-            Kept::Session | Kept::Declared => None,
+            Kept::Session | Kept::Declared | Kept::Foreign => None,
         };
         let Record { name, uuid, epoch, state, kept, proves, .. } = record;
         Self {

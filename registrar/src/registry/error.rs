@@ -21,6 +21,8 @@ pub enum RegistryError {
     NotOwner { owner: Owner, by: Owner },
     #[error("the instance {uuid} is registered under another name")]
     OtherName { uuid: Uuid },
+    #[error("the instance {uuid} is registered by its own program, and not through a door")]
+    NotForeign { uuid: Uuid },
     #[error("{instance} has no lease to renew")]
     NoLease { instance: InstanceId },
     #[error("a lease lasts {LEASE_MS_MIN} to {LEASE_MS_MAX} ms, and {ttl_ms} ms were asked for")]
@@ -48,6 +50,7 @@ impl From<RegistryError> for RemoteError {
             E::NotOwner { .. } => ErrorKind::Denied,
             E::CallInUse { .. }
             | E::OtherName { .. }
+            | E::NotForeign { .. }
             | E::NoLease { .. }
             | E::LeaseLength { .. }
             | E::BindOnly { .. } => ErrorKind::Invalid,

@@ -21,6 +21,9 @@ pub struct Limits {
     pub session_waiters_max: usize,
     /// Watches of one session.
     pub session_watchers_max: usize,
+    /// Instances that were registered through doors. Each is watched by a descriptor of its
+    /// process or by a connection every few seconds, and a tree of such has some hundreds.
+    pub foreign_instances_max: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +33,7 @@ impl Default for Limits {
             session_instances_max: 65_536,
             session_waiters_max: 1024,
             session_watchers_max: 256,
+            foreign_instances_max: 4096,
         }
     }
 }
@@ -110,6 +114,13 @@ pub enum Event {
     FoundAlive(Claimant),
     /// Its own registrant says that an instance is not at an endpoint.
     Disowned(Claimant),
+    /// The process that registered a foreign instance has ended.
+    ProcessEnded {
+        /// Which instance.
+        uuid: Uuid,
+        /// Which registration of it: a newer one is not meant.
+        epoch: Epoch,
+    },
     /// Time has passed.
     Tick,
 }

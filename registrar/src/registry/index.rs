@@ -9,7 +9,8 @@ impl Registry {
     /// Enters an entry into every index.
     pub(super) fn attach(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, lease_until_ms, .. } = entry;
+        let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
+        self.foreign += usize::from(*kept == Kept::Foreign);
         self.by_uuid.insert(*uuid, key);
         self.by_name.entry(name.clone()).or_default().insert(*epoch, key);
         self.by_epoch.insert(*epoch, key);
@@ -25,7 +26,8 @@ impl Registry {
     /// Takes an entry out of every index, and returns its epoch.
     pub(super) fn detach(&mut self, key: Key) -> Epoch {
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, lease_until_ms, .. } = entry;
+        let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
+        self.foreign -= usize::from(*kept == Kept::Foreign);
         self.by_uuid.remove(uuid);
         if let Some(keys) = self.by_name.get_mut(name) {
             keys.remove(*epoch);

@@ -9,6 +9,7 @@ mod claims;
 mod entry;
 mod error;
 mod event;
+mod foreign;
 mod index;
 mod keys;
 mod log;
@@ -37,6 +38,7 @@ use claims::Claims;
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
 pub use event::{Claimant, Counts, Event, Limits, Outcome, Owner, Suspected, Woken};
+pub use foreign::Foreign;
 use keys::Keys;
 use log::Log;
 use waiters::Waiters;
@@ -64,6 +66,8 @@ pub struct Registry {
     waiters: Waiters,
     watchers: Watchers,
     log: Log,
+    /// How many instances are foreign.
+    foreign: usize,
     has_shrunk: bool,
 }
 
@@ -87,6 +91,7 @@ impl Registry {
             waiters: Waiters::default(),
             watchers: Watchers::default(),
             log: Log::new(first),
+            foreign: 0,
             has_shrunk: false,
         }
     }
@@ -226,6 +231,12 @@ impl Registry {
             Event::Disowned(claimant) => self.disowned(&claimant, now_ms, &mut outcome),
             Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
             Event::FoundAlive(claimant) => self.found_alive(&claimant, now_ms, &mut outcome),
+            Event::ProcessEnded { uuid, epoch } => {
+                let key = self.by_uuid.get(&uuid).copied();
+                if let Some(key) = key.filter(|it| self.entries[*it].epoch == epoch) {
+                    self.remove_all(&[key], Gone::ProcessEnded, &mut outcome);
+                }
+            }
             Event::Tick => {
                 let mut expired = Vec::new();
                 while let Some((deadline_ms, key)) = self.leases.first().copied()

@@ -1,0 +1,87 @@
+//! Doors: other protocols on the endpoints of a node.
+
+use std::{fmt, io, pin::Pin, sync::Arc};
+
+use bytes::BytesMut;
+use endpoints::Endpoint;
+use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
+use transport::Stream;
+use wire::preface;
+
+use crate::{Clerk, Visitor};
+
+/// Serves programs that speak another protocol, on the endpoints of a node.
+///
+/// The node tells protocols apart by the first bytes of a connection: its own comes first, then
+/// each door is asked in turn. It knows nothing else of what a door does.
+pub trait Door: fmt::Debug + Send + Sync {
+    /// Tells whether the protocol is served on an endpoint of the node.
+    fn serves(&self, endpoint: &Endpoint) -> bool;
+
+    /// Tells whether the first bytes of a connection, at least one, are this protocol's.
+    fn recognises(&self, first_bytes: &[u8]) -> Recognised;
+
+    /// Serves one connection until it ends. It has to end by itself soon after the visit's `stop`
+    /// is cancelled.
+    fn serve(&self, visit: Visit) -> Serving;
+
+    /// Does what the door has to do beside its connections, such as to watch the programs that it
+    /// registered. The node polls it for as long as it serves, and calls it once.
+    fn attend(&self, clerk: Clerk) -> Serving;
+}
+
+/// What a door does, to be polled by the node.
+pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Whether bytes are the first of a protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recognised {
+    /// They are.
+    Yes,
+    /// They are not.
+    No,
+    /// More of them would tell.
+    NeedMore,
+}
+
+/// One connection to a door.
+#[derive(Debug)]
+pub struct Visit {
+    /// The connection, as if nothing had been read yet.
+    pub stream: Stream,
+    /// What its peer may do at the registry.
+    pub visitor: Visitor,
+    /// Cancelled when the node stops.
+    pub stop: CancellationToken,
+}
+
+/// Reads the first bytes of a connection until it is clear whose they are, and puts them back.
+/// `None` stands for callsign's own protocol, which also has the answer to what nobody knows.
+pub(crate) async fn choose(
+    stream: &mut Stream,
+    doors: &[Arc<dyn Door>],
+) -> io::Result<Option<Arc<dyn Door>>> {
+    let mut bytes = BytesMut::with_capacity(FIRST_BYTES_MAX);
+    let chosen = loop {
+        let room = FIRST_BYTES_MAX - bytes.len();
+        if room == 0 || (&mut *stream).take(room as u64).read_buf(&mut bytes).await? == 0 {
+            break None;
+        }
+        if bytes.len() >= preface::PREFACE_BYTES && preface::may_begin(&bytes) {
+            break None;
+        }
+        let said = || doors.iter().map(|door| door.recognises(&bytes));
+        if let Some(at) = said().position(|it| it == Recognised::Yes) {
+            break Some(doors[at].clone());
+        }
+        if said().all(|it| it == Recognised::No) {
+            break None;
+        }
+    };
+    stream.unread(bytes);
+    Ok(chosen)
+}
+
+/// How many bytes a protocol has to be told by: every known one shows in far fewer.
+const FIRST_BYTES_MAX: usize = 64;

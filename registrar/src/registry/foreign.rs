@@ -1,0 +1,92 @@
+//! Instances of programs that speak another protocol, registered through a door.
+
+use std::collections::BTreeMap;
+
+use endpoints::{Name, Stamped};
+use uuid::Uuid;
+use wire::{Epoch, Kept, Record, State, registrar::Update};
+
+use super::{Outcome, Owner, Registrant, Registry, RegistryError, check_endpoints, check_metadata};
+
+/// One endpoint of an instance that is registered through a door.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Foreign {
+    /// What the actor is called.
+    pub name: Name,
+    /// What tells this run of it from every other.
+    pub uuid: Uuid,
+    /// Where it listens, stamped by the registrar.
+    pub endpoint: Stamped,
+    /// What the door has to remember of it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// Registers an endpoint of a foreign instance, and returns which registration that is of. The
+    /// first endpoint makes the instance, which is starting until an update says otherwise; others
+    /// are added. What is there already stays as it is, whoever says it again: `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; nothing is changed then.
+    pub fn register_foreign(
+        &mut self,
+        foreign: Foreign,
+        owner: Owner,
+        now_ms: u64,
+    ) -> Result<(Option<Epoch>, Outcome), RegistryError> {
+        let Foreign { name, uuid, endpoint, metadata } = foreign;
+        check_endpoints(std::slice::from_ref(&endpoint))?;
+        check_metadata(&metadata)?;
+        let Some(key) = self.by_uuid.get(&uuid).copied() else {
+            self.check_room_for_foreign()?;
+            let record = Record {
+                name,
+                uuid,
+                epoch: self.take_epoch(),
+                endpoints: vec![endpoint],
+                metadata,
+                state: State::Starting,
+                kept: Kept::Foreign,
+                since_ms: now_ms,
+                suspicion: None,
+                proves: false,
+                user: owner.user(),
+            };
+            let registrant = Registrant { owner, session: None };
+            return Ok((Some(record.epoch), self.put(None, &record, registrant, now_ms)));
+        };
+
+        let earlier = &self.entries[key];
+        let epoch = earlier.epoch;
+        if earlier.name != name {
+            return Err(RegistryError::OtherName { uuid });
+        }
+        if earlier.kept != Kept::Foreign {
+            return Err(RegistryError::NotForeign { uuid });
+        }
+        let mut endpoints = earlier.record().endpoints;
+        if endpoints.contains(&endpoint) {
+            return Ok((None, Outcome::default()));
+        }
+        let key = self.owned(uuid, owner)?;
+        // The same place with another stamp: the socket there was bound anew.
+        endpoints.retain(|it| it.endpoint != endpoint.endpoint);
+        endpoints.push(endpoint);
+        let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
+        let mut outcome = Outcome::default();
+        self.update(key, update, now_ms, &mut outcome)?;
+        Ok((Some(epoch), outcome))
+    }
+
+    fn check_room_for_foreign(&self) -> Result<(), RegistryError> {
+        let room = [
+            ("instances", self.entries.len(), self.limits.instances_max),
+            ("foreign instances", self.foreign, self.limits.foreign_instances_max),
+        ];
+        match room.into_iter().find(|(_, count, limit)| count >= limit) {
+            Some((what, _, limit)) => Err(RegistryError::TooMany { what, limit }),
+            None => Ok(()),
+        }
+    }
+}

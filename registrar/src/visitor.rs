@@ -1,0 +1,141 @@
+//! What the peer of a door may do at the registry.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use bytes::{Bytes, BytesMut};
+use endpoints::{Name, NamePattern};
+use uuid::Uuid;
+use wire::{
+    CallId, Epoch, Record, RemoteError, State, decode_body,
+    registrar::{Answer, List, Page, Query, Update},
+};
+
+use crate::{
+    Clerk,
+    mailbox::Mailbox,
+    registry::{Event, Foreign, Owner, SessionId},
+};
+
+/// What the peer of a door may do at the registry. It counts as a session, and what it waits for
+/// is forgotten when it is dropped; what it registered stays, and is the door's to watch.
+#[derive(Debug)]
+pub struct Visitor {
+    clerk: Clerk,
+    id: SessionId,
+    owner: Owner,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Visitor {
+    pub(crate) fn new(clerk: Clerk, owner: Owner) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        let id = clerk.open_session(mailbox.clone());
+        Self { clerk, id, owner, mailbox }
+    }
+
+    /// Returns the handle of the registry.
+    pub fn clerk(&self) -> &Clerk {
+        &self.clerk
+    }
+
+    /// Registers an endpoint of a foreign instance, and returns which registration that is of;
+    /// `None` if it was there already. The instance is starting until it is
+    /// [settled](Self::settle), so that nobody who waits sees it with some of its endpoints alone.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
+        self.clerk.change(|registry, now_ms| registry.register_foreign(foreign, self.owner, now_ms))
+    }
+
+    /// Says that all endpoints of an instance are registered.
+    pub fn settle(&self, uuid: Uuid) {
+        let ready = Some(State::Ready);
+        let update = Update { uuid, endpoints: None, metadata: None, state: ready };
+        self.clerk.note(Event::Update { update, by: self.owner });
+    }
+
+    /// Takes an instance out of the registry.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
+        let event = Event::Unregister { uuid, by: self.owner };
+        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+    }
+
+    /// Waits for a ready instance of a name, that is not merely declared. The answer is among
+    /// [`answers`](Self::answers), at once if there is one.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry, when too many calls wait already.
+    pub fn wait(&self, call: CallId, name: Name) -> Result<(), RemoteError> {
+        let now_ms = self.clerk.now_ms();
+        let mut answer = BytesMut::new();
+        if self.clerk.with(|registry| registry.wait(self.id, call, name, now_ms, &mut answer))? {
+            self.mailbox.answer(call, answer.freeze());
+        }
+        Ok(())
+    }
+
+    /// Ends a call that waits.
+    pub fn cancel(&self, call: CallId) {
+        self.clerk.with(|registry| registry.cancel(self.id, call));
+    }
+
+    /// Waits until there are answers to calls that waited, and returns each with the instances,
+    /// the preferred first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is taken before it is returned.
+    pub async fn answers(&self) -> Vec<(CallId, Vec<Record>)> {
+        let answers = poll_fn(|cx| {
+            let answers = self.mailbox.take(cx).answers;
+            if answers.is_empty() { Poll::Pending } else { Poll::Ready(answers) }
+        })
+        .await;
+        answers.into_iter().map(|(call, answer)| (call, records(&answer))).collect()
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.clerk.close_session(self.id);
+    }
+}
+
+/// What doors ask of the registry, whoever is at them.
+impl Clerk {
+    /// Returns the first 256 instances of a name in whatever state: live ones first, then declared
+    /// ones, each newest first.
+    pub fn instances(&self, name: &Name) -> Vec<Record> {
+        let mut answer = BytesMut::new();
+        self.answer(&Query { name: name.as_str(), all: true }, self.now_ms(), &mut answer);
+        records(&answer.freeze())
+    }
+
+    /// Returns the record of an instance.
+    pub fn record(&self, uuid: Uuid) -> Option<Record> {
+        self.read(|registry| registry.record(uuid))
+    }
+
+    /// Returns a page of all instances, oldest first: those after an epoch.
+    pub fn page(&self, after: Epoch) -> Page {
+        if after == 0 {
+            self.refresh_all_declared();
+        }
+        let list = List { pattern: NamePattern::any(), after };
+        let mut page = BytesMut::new();
+        self.read(|registry| registry.page(&list, self.now_ms(), &mut page));
+        decode_body(&page).expect("the registry encoded it itself")
+    }
+}
+
+fn records(answer: &Bytes) -> Vec<Record> {
+    let answer: Answer = decode_body(answer).expect("the registry encoded it itself");
+    answer.records
+}

@@ -1,0 +1,89 @@
+//! Two protocols at one endpoint.
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+use std::{sync::Arc, time::Duration};
+
+use callsign_registrar::{Clerk, Door, Node, NodeOptions, Recognised, Serving, Visit};
+use endpoints::Endpoint;
+use portal::{NoService, Options, connect};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use transport::dial;
+
+/// Knows `hey` and echoes it with what follows, until it is told to stop.
+#[derive(Debug)]
+struct Hey;
+
+impl Door for Hey {
+    fn serves(&self, endpoint: &Endpoint) -> bool {
+        !matches!(endpoint, Endpoint::Memory(_))
+    }
+
+    fn recognises(&self, first_bytes: &[u8]) -> Recognised {
+        match first_bytes {
+            [b'h', b'e', b'y', ..] => Recognised::Yes,
+            it if b"hey".starts_with(it) => Recognised::NeedMore,
+            _ => Recognised::No,
+        }
+    }
+
+    fn serve(&self, visit: Visit) -> Serving {
+        Box::pin(async move {
+            let Visit { mut stream, visitor, stop } = visit;
+            let mut heard = [0; 5];
+            stream.read_exact(&mut heard).await.unwrap();
+            stream.write_all(&heard).await.unwrap();
+            stop.cancelled().await;
+            drop(visitor);
+        })
+    }
+
+    fn attend(&self, _: Clerk) -> Serving {
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn each_protocol_is_told_by_its_first_bytes() {
+    let doors: Vec<Arc<dyn Door>> = vec![Arc::new(Hey)];
+    let handshake_timeout = Duration::from_secs(1);
+    let options = NodeOptions { doors, handshake_timeout, ..NodeOptions::default() };
+    let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse().unwrap()], options).await.unwrap();
+    let (endpoint, clerk) = (node.endpoints()[0].clone(), node.clerk().clone());
+    let stop = CancellationToken::new();
+    let mut serving = JoinSet::new();
+    serving.spawn(node.serve(stop.clone()));
+
+    // All at once, and a byte at a time.
+    let mut visits = Vec::new();
+    for part in [5, 1] {
+        let mut stream = dial(&endpoint).await.unwrap();
+        for bytes in b"hey 1".chunks(part) {
+            stream.write_all(bytes).await.unwrap();
+        }
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hey 1");
+        visits.push(stream);
+    }
+    assert_eq!(clerk.status().sessions, 2);
+
+    let stream = dial(&endpoint).await.unwrap();
+    let connected = connect(stream, Options::default(), NoService).await.unwrap();
+    assert_eq!(connected.portal.peer().registrar, Some(clerk.registrar()));
+
+    // What nobody knows, and what says too little for too long, is turned away.
+    for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"he", b""] {
+        let mut stream = dial(&endpoint).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut heard = Vec::new();
+        let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut heard)).await.unwrap();
+        assert!(read.is_err() || heard.is_empty(), "{heard:?}");
+    }
+    stop.cancel();
+    timeout(Duration::from_secs(20), serving.join_next()).await.unwrap();
+}
