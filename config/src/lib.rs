@@ -60,4 +60,4 @@ pub use meaning::read;
 pub use overrides::{Layer, Overrides, overlay};
 pub use registrars::{DEFAULT_PORT, REGISTRARS_VARIABLE, default_registrars, registrars};
 pub use schema::schema;
-pub use settings::{RegistrarSettings, Settings};
+pub use settings::{RegistrarSettings, Settings, Tractor};

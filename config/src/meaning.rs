@@ -7,10 +7,10 @@ use crate::{
     fault::{Fault, Faults, Related, Source},
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
-        SESSIONS_MAX, Settings,
+        SESSIONS_MAX, Settings, Tractor,
     },
     shape, syntax, values,
-    written::{Actor, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
+    written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
 /// Reads the text of a settings file. `name` is what the file is called in faults.
@@ -97,6 +97,11 @@ impl<'a> Meaning<'a> {
             let read = values::number(number, &SESSIONS_MAX, faults);
             settings.sessions_max = read.unwrap_or(SESSIONS_MAX.default);
         }
+        settings.tractor = match written.tractor {
+            None => Tractor::Local,
+            Some(Switch(true)) => Tractor::Everywhere,
+            Some(Switch(false)) => Tractor::Nowhere,
+        };
         settings
     }
 

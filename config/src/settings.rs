@@ -33,6 +33,21 @@ pub struct RegistrarSettings {
     pub sessions_max: usize,
     /// How long sessions may take to end when the node stops; zero ends them at once.
     pub drain_timeout: Duration,
+    /// Where programs of the Python project tractor may use the registrar as theirs.
+    pub tractor: Tractor,
+}
+
+/// Where programs of the Python project tractor may use a registrar as theirs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Tractor {
+    /// On Unix sockets and the loopback: their protocol has no authentication, and there it is
+    /// not exposed to other hosts.
+    #[default]
+    Local,
+    /// Wherever the registrar listens, because somebody has asked for it.
+    Everywhere,
+    /// Nowhere.
+    Nowhere,
 }
 
 impl Default for RegistrarSettings {
@@ -44,6 +59,7 @@ impl Default for RegistrarSettings {
             heartbeat_misses: HEARTBEAT_MISSES.default,
             sessions_max: SESSIONS_MAX.default,
             drain_timeout: DRAIN_TIMEOUT.default,
+            tractor: Tractor::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     fault::{Fault, Place, Source},
     syntax::{Key, Syntax, Value},
     text::{Number, Text},
-    written::{Actor, Endpoints, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
+    written::{Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
 /// Takes what has the right shape, and tells of the rest.
@@ -46,6 +46,7 @@ impl Shape<'_> {
                 "heartbeat_misses" => registrar.heartbeat_misses = self.number(value),
                 "sessions_max" => registrar.sessions_max = self.number(value),
                 "drain_timeout" => registrar.drain_timeout = self.duration(key, value),
+                "tractor" => registrar.tractor = self.switch(key, value),
                 name => {
                     let message = format!("unknown key {} in `[registrar]`", Quoted(name));
                     let help = match suggestion(name, REGISTRAR_KEYS, REGISTRAR_ALIASES) {
@@ -224,6 +225,24 @@ impl Shape<'_> {
         }
     }
 
+    fn switch(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Switch> {
+        match value.get_ref() {
+            DeValue::Boolean(boolean) => Some(Switch(*boolean)),
+            other => {
+                let found = article(other);
+                let message = format!("found {found} where `true` or `false` is expected");
+                let help = match other {
+                    DeValue::String(text) if matches!(&**text, "true" | "false") => {
+                        format!("write it without quotes: {text}")
+                    }
+                    _ => format!("write {} = true", key.get_ref()),
+                };
+                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                None
+            }
+        }
+    }
+
     fn unknown_at_top(&mut self, key: &Key<'_>, value: &Value<'_>) {
         let name = key.get_ref().as_ref();
         let (message, help) = if value.get_ref().is_table() {
@@ -307,6 +326,7 @@ pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "heartbeat_misses",
     "sessions_max",
     "drain_timeout",
+    "tractor",
 ];
 
 const REGISTRAR_ALIASES: &[(&str, &str)] = &[

@@ -64,7 +64,16 @@ pub(crate) struct WrittenRegistrar {
     /// How long sessions may take to end when the node stops, up to 1h; 0s ends them at once.
     #[schemars(with = "Duration", extend("default" = "5s"))]
     pub(crate) drain_timeout: Option<Text>,
+    /// Whether programs of the Python project tractor may use the registrar as theirs. Left out,
+    /// they may on Unix sockets and the loopback alone, for their protocol has no authentication:
+    /// with `true`, whoever can connect may register under any name.
+    #[schemars(with = "bool")]
+    pub(crate) tractor: Option<Switch>,
 }
+
+/// `true` or `false`. What is left out is neither, so the schema is not to name a default.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Switch(pub(crate) bool);
 
 /// One line of an endpoint table.
 #[derive(Debug)]

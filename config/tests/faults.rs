@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Fault, Severity, read};
+use config::{Fault, Severity, Tractor, read};
 
 /// Writes a fault on one line: `line:column message | help`, then the other places that it shows.
 fn compact(fault: &Fault) -> String {
@@ -141,7 +141,8 @@ fn what_is_unknown() {
             "«max-sessions» 4:1 unknown key `max-sessions` in `[registrar]` \
              | did you mean `sessions_max`?",
             "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, \
-             `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `drain_timeout`",
+             `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `drain_timeout`, \
+             `tractor`",
         ],
     );
 }
@@ -158,7 +159,7 @@ fn what_has_the_wrong_type() {
     );
     check(
         "[registrar]\nlisten = 1\nhandshake_timeout = 5\nheartbeat = true\n\
-         heartbeat_misses = 1.5\nsessions_max = \"10\"",
+         heartbeat_misses = 1.5\nsessions_max = \"10\"\ntractor = \"true\"",
         &[
             "«1» 2:10 found a number where endpoints are expected | write listen = [\"/unix/<path>\"]",
             "«5» 3:21 found a number where a duration is expected \
@@ -167,7 +168,13 @@ fn what_has_the_wrong_type() {
              | a duration is a text: heartbeat = \"5s\"",
             "«1.5» 5:20 found a fraction where a number is expected",
             "«\"10\"» 6:16 found a text where a number is expected | write it without quotes: 10",
+            "«\"true\"» 7:11 found a text where `true` or `false` is expected \
+             | write it without quotes: true",
         ],
+    );
+    check(
+        "[registrar]\ntractor = 1",
+        &["«1» 2:11 found a number where `true` or `false` is expected | write tractor = true"],
     );
     let endpoint = "an endpoint is a multiaddr, such as \"/unix/run/feed.sock\", \
                     or a pair, such as [\"127.0.0.1\", 5555]";
@@ -481,6 +488,17 @@ fn a_file_without_faults_is_taken_as_it_is_meant() {
         ]
     );
     assert_eq!(lines(&settings.declared), ["postgres: /unix/run/postgresql/.s.PGSQL.5432"]);
+}
+
+#[test]
+fn tractor_programs_are_let_in_as_far_as_is_said() {
+    let check = |source: &str, expected: Tractor| {
+        let (settings, _) = read(&format!("[registrar]\n{source}"), "test.toml").unwrap();
+        assert_eq!(settings.registrar.tractor, expected, "{source}");
+    };
+    check("", Tractor::Local);
+    check("tractor = true", Tractor::Everywhere);
+    check("tractor = false", Tractor::Nowhere);
 }
 
 #[test]
