@@ -1,0 +1,152 @@
+//! Calling a function of a tractor actor.
+
+use std::time::Duration;
+
+use endpoints::Endpoint;
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use transport::{DialError, dial};
+use uuid::Uuid;
+
+use super::{
+    channel::{Channel, ChannelError},
+    message::{Aid, Head, Message, Returned, Started, Told, decode, is_map},
+};
+
+/// Calls a function of a tractor actor, and returns its result: `func` of the module `ns`, or a
+/// method of the actor itself where that is `"self"`. `kwargs` is written as a map: a map with
+/// texts as keys, or a struct.
+///
+/// The actor has to expose the module (its `enable_modules`), and the function has to be a plain
+/// asynchronous one; a context or a stream cannot be called. The call waits for as long as the
+/// function takes.
+///
+/// # Errors
+///
+/// [`CallError`]; a function that raised is [`CallError::Raised`].
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection. The function may run on: tractor does not end it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::collections::BTreeMap;
+///
+/// use callsign_gateway::tractor::call;
+///
+/// let feed = "/ip4/127.0.0.1/tcp/4321".parse()?;
+/// let quote: f64 = call(&feed, "market.feed", "quote", &BTreeMap::from([("of", "EURUSD")])).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn call<R: DeserializeOwned>(
+    endpoint: &Endpoint,
+    ns: &str,
+    func: &str,
+    kwargs: &impl Serialize,
+) -> Result<R, CallError> {
+    let encoded = rmp_serde::to_vec_named(kwargs).map_err(ChannelError::from).map_err(broken)?;
+    if !encoded.first().is_some_and(|it| is_map(*it)) {
+        return Err(CallError::NoMap);
+    }
+    let aid = Aid {
+        name: "callsign".to_owned(),
+        uuid: Uuid::new_v4().to_string(),
+        pid: Some(std::process::id().into()),
+        // An actor that leaves it open is taken for a registrar.
+        is_registrar: Some(false),
+        is_probe: false,
+    };
+    let stream = dial(endpoint).await?;
+    let (mut channel, _) = Channel::greet(stream, &aid, GREET_TIMEOUT).await.map_err(broken)?;
+    channel.set_frame_bytes_max(wire::FRAME_BYTES_MAX);
+
+    let cid = Uuid::new_v4().to_string();
+    let uid = aid.uid();
+    let start = Message::Start { cid: &cid, ns, func, kwargs, uid: &uid, pld_spec: "typing.Any" };
+    channel.send(&start).await.map_err(broken)?;
+    let result = answer(&mut channel, &cid).await;
+    channel.close().await;
+    result
+}
+
+async fn answer<R: DeserializeOwned>(channel: &mut Channel, cid: &str) -> Result<R, CallError> {
+    loop {
+        let frame = channel.next().await.map_err(broken)?;
+        let frame = frame.ok_or(ChannelError::Closed).map_err(broken)?;
+        let head: Head = decode(&frame).map_err(ChannelError::from).map_err(broken)?;
+        if head.cid.as_deref() != Some(cid) {
+            // Either side may call the other. Nothing is exposed here, and no answer is owed.
+            continue;
+        }
+        match head.msg_type.as_str() {
+            "StartAck" => {
+                let Started { functype } =
+                    decode(&frame).map_err(ChannelError::from).map_err(broken)?;
+                if functype != "asyncfunc" {
+                    return Err(CallError::NotAFunction { functype });
+                }
+            }
+            "Return" | "CancelAck" => {
+                let returned = decode(&frame).map_err(CallError::Result)?;
+                let Returned { pld } = returned;
+                return Ok(pld);
+            }
+            "Error" => {
+                let told: Told = decode(&frame).map_err(ChannelError::from).map_err(broken)?;
+                let Told { src_type_str, message, tb_str } = told;
+                return Err(CallError::Raised {
+                    kind: src_type_str,
+                    message: message.unwrap_or_default(),
+                    traceback: tb_str,
+                });
+            }
+            other => return Err(CallError::NotAFunction { functype: other.to_owned() }),
+        }
+    }
+}
+
+/// Why a call has no result.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The arguments are not written as a map.
+    #[error("the arguments of a call are a map, with texts as keys")]
+    NoMap,
+    /// The actor cannot be connected to.
+    #[error("the actor cannot be connected to")]
+    Dial(#[from] DialError),
+    /// What is there does not answer as a tractor actor, or went away.
+    #[error("there is no answer as of a tractor actor")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It is a context or a stream, which is used otherwise.
+    #[error("what is called is not a plain function, but `{functype}`")]
+    NotAFunction {
+        /// What tractor calls it.
+        functype: String,
+    },
+    /// The result is of another type than was asked for.
+    #[error("the result is of another type")]
+    Result(#[source] rmp_serde::decode::Error),
+    /// The function raised an exception, or cannot be called.
+    #[error("{kind}: {message}")]
+    Raised {
+        /// The type of the exception.
+        kind: String,
+        /// What it says; its last line as a rule.
+        message: String,
+        /// Where it was raised, as Python prints it.
+        traceback: String,
+    },
+}
+
+fn broken(error: ChannelError) -> CallError {
+    CallError::Broken(Box::new(error))
+}
+
+/// How long an actor may take to say who it is. The original gives ten seconds, and answers in
+/// milliseconds.
+const GREET_TIMEOUT: Duration = Duration::from_secs(10);

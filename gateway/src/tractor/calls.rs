@@ -1,0 +1,335 @@
+//! What tractor programs may call of the registrar.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use endpoints::Name;
+use registrar::registry::Foreign;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{sync::oneshot, time::Instant};
+use wire::{CallId, ErrorKind, Kept, Record, RemoteError, State, registrar::Evidence};
+
+use super::{
+    Uid,
+    address::{Address, Written},
+    channel::ChannelError,
+    conversation::Conversation,
+    keeper::Order,
+    message::{Arguments, Plain, Start, decode},
+};
+
+/// Whether a call was taken, or why not.
+type Called = Result<(), Refused>;
+
+/// Why something was not done, as the peer is told: the type of an exception, and what it says.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+    /// Who cancelled the call, if that is why.
+    pub(super) canceller: Option<Uid>,
+}
+
+impl Refused {
+    fn new(kind: &'static str, message: impl ToString) -> Self {
+        Self { kind, message: message.to_string(), canceller: None }
+    }
+
+    /// What was sent is not a message.
+    pub(super) fn unreadable(error: &dyn std::error::Error) -> Self {
+        Self::new("MsgTypeError", format!("the message cannot be read: {error}"))
+    }
+
+    /// What was sent has no place there.
+    pub(super) fn unexpected(msg_type: &str) -> Self {
+        let shown: String = msg_type.chars().take(64).collect();
+        Self::new("MsgTypeError", format!("a registrar takes no {shown:?} after the handshake"))
+    }
+}
+
+impl From<RemoteError> for Refused {
+    fn from(error: RemoteError) -> Self {
+        let kind = match error.kind {
+            ErrorKind::NotFound => "KeyError",
+            ErrorKind::Denied => "PermissionError",
+            ErrorKind::Invalid => "ValueError",
+            _ => "RuntimeError",
+        };
+        Self::new(kind, error.message)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct RegisterActor {
+    uid: Uid,
+    addr: Address,
+}
+
+#[derive(Debug, Deserialize)]
+struct OfUid {
+    uid: Uid,
+}
+
+#[derive(Debug, Deserialize)]
+struct OfName {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct OfAddress {
+    addr: Address,
+}
+
+#[derive(Debug, Deserialize)]
+struct OfCall {
+    cid: String,
+}
+
+impl Conversation {
+    /// Answers a call.
+    pub(super) async fn start(
+        &mut self,
+        start: Start,
+        frame: &Bytes,
+    ) -> Result<Called, ChannelError> {
+        let Start { cid, ns, func, uid } = start;
+        if uid != self.uid {
+            let message =
+                format!("the call is of {uid}, and this is the connection of {}", self.uid);
+            return Ok(Err(Refused::new("PermissionError", message)));
+        }
+        if ns != "self" {
+            let message = format!("a registrar exposes no module, and so not {ns:?}");
+            return Ok(Err(Refused::new("ModuleNotExposed", message)));
+        }
+        if func != "register_actor" {
+            self.settle();
+        }
+        let called = match func.as_str() {
+            "register_actor" => match arguments(frame) {
+                Ok(it) => self.register_actor(it).await,
+                Err(refused) => Err(refused),
+            },
+            "unregister_actor" => match arguments(frame) {
+                Ok(it) => self.unregister_actor(&it).await,
+                Err(refused) => Err(refused),
+            },
+            "find_actor" => {
+                let found = arguments(frame).map(|OfName { name }| self.find_actor(&name));
+                return self.answer(&cid, found).await;
+            }
+            "wait_for_actor" => {
+                return match arguments(frame) {
+                    Ok(OfName { name }) => self.wait_for_actor(cid, &name).await,
+                    Err(refused) => Ok(Err(refused)),
+                };
+            }
+            "delete_addr" => {
+                return match arguments(frame) {
+                    Ok(OfAddress { addr }) => self.delete_addr(cid, &addr).await,
+                    Err(refused) => Ok(Err(refused)),
+                };
+            }
+            "get_registry" => {
+                let registry = self.registry();
+                return self.answer(&cid, registry).await;
+            }
+            // It would end the registrar, which serves others too. The client takes a `false`,
+            // where an error might end it.
+            "cancel" => return self.acknowledges_cancel(&cid, false).await,
+            "_cancel_task" => {
+                if let Ok(OfCall { cid: target }) = arguments(frame) {
+                    self.cancel_task(&target).await?;
+                }
+                return self.acknowledges_cancel(&cid, true).await;
+            }
+            other => {
+                let shown: String = other.chars().take(64).collect();
+                let message = format!("a registrar has no method {shown:?}");
+                Err(Refused::new("AttributeError", message))
+            }
+        };
+        self.answer(&cid, called).await
+    }
+
+    /// Sends what came of a call; what it was refused for is the caller's to send.
+    async fn answer<T: serde::Serialize>(
+        &mut self,
+        cid: &str,
+        result: Result<T, Refused>,
+    ) -> Result<Called, ChannelError> {
+        match result {
+            Ok(result) => {
+                self.acknowledges(cid).await?;
+                self.returns(cid, &result).await?;
+                Ok(Ok(()))
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    async fn register_actor(&mut self, register: RegisterActor) -> Called {
+        let RegisterActor { uid, addr } = register;
+        let (name, uuid) = uid.instance().map_err(|it| Refused::new("ValueError", it))?;
+        let (endpoint, form) = addr.read().map_err(|it| Refused::new("ValueError", it))?;
+        let stamped = self.stamped(endpoint.clone());
+        let foreign = Foreign { name, uuid, endpoint: stamped, metadata: uid.metadata(form) };
+        // Whoever says again what is there has nothing to do with it.
+        let Some(epoch) = self.visitor.register(foreign)? else { return Ok(()) };
+        if !self.unsettled.contains(&uuid) {
+            self.unsettled.push(uuid);
+        }
+        self.settles_at = Some(Instant::now() + SETTLE_AFTER);
+        let process = self.channel.stream().peer_process().ok();
+        self.order(Order::Watch { uuid, epoch, endpoint, process }).await;
+        Ok(())
+    }
+
+    async fn unregister_actor(&mut self, of: &OfUid) -> Called {
+        // Who has such a name or number is not registered.
+        let Ok((_, uuid)) = of.uid.instance() else { return Ok(()) };
+        let record = self.visitor.clerk().record(uuid);
+        if record.is_some_and(|it| it.kept == Kept::Foreign) {
+            self.visitor.unregister(uuid)?;
+            self.order(Order::Forget { uuid }).await;
+        }
+        Ok(())
+    }
+
+    /// Returns where the newest actor of a name is that the peer can reach.
+    fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
+        let name = Name::new(name).ok()?;
+        let records = self.visitor.clerk().instances(&name);
+        // One that is about to be ready may be found already: it said so to the registrar.
+        let is_there = |it: &&Record| {
+            it.state == State::Ready || it.kept == Kept::Foreign && it.state == State::Starting
+        };
+        records.iter().filter(is_there).find_map(|it| {
+            let addresses = self.tell(it);
+            (!addresses.is_empty()).then_some(addresses)
+        })
+    }
+
+    async fn wait_for_actor(&mut self, cid: String, name: &str) -> Result<Called, ChannelError> {
+        let name = match Name::new(name) {
+            Ok(name) => name,
+            Err(error) => return Ok(Err(Refused::new("ValueError", error))),
+        };
+        if self.waits.len() >= WAITS_MAX {
+            return Ok(Err(Refused::new("RuntimeError", "too many calls wait already")));
+        }
+        self.next_call += 1;
+        let call = self.next_call;
+        if let Err(error) = self.visitor.wait(call, name) {
+            return Ok(Err(error.into()));
+        }
+        self.acknowledges(&cid).await?;
+        self.waits.insert(call, cid);
+        Ok(Ok(()))
+    }
+
+    /// Answers a call that waited for a name.
+    pub(super) async fn answer_wait(
+        &mut self,
+        call: CallId,
+        records: &[Record],
+    ) -> Result<(), ChannelError> {
+        let Some(cid) = self.waits.remove(&call) else { return Ok(()) };
+        for record in records {
+            let addresses = self.tell(record);
+            if !addresses.is_empty() {
+                return self.returns(&cid, &addresses).await;
+            }
+        }
+        let message = "the actor is there, and has no address that tractor can reach from there";
+        self.fails(Some(&cid), &Refused::new("ValueError", message)).await
+    }
+
+    async fn delete_addr(&mut self, cid: String, addr: &Address) -> Result<Called, ChannelError> {
+        let endpoint = match addr.read() {
+            Ok((endpoint, _)) => endpoint,
+            Err(error) => return Ok(Err(Refused::new("ValueError", error))),
+        };
+        if self.looks.len() >= LOOKS_MAX {
+            return Ok(Err(Refused::new(
+                "RuntimeError",
+                "too many addresses are in doubt already",
+            )));
+        }
+        // Of an actor of callsign's own, the registrar finds out in its own time.
+        for (told, uuid, epoch) in self.told.iter().filter(|(told, ..)| *told == endpoint) {
+            self.visitor.clerk().report(*uuid, *epoch, told, Evidence::Other);
+        }
+        self.acknowledges(&cid).await?;
+        let (answer, found) = oneshot::channel();
+        self.order(Order::Doubt { endpoint, answer }).await;
+        self.looks.spawn(async move { (cid, found.await.ok().flatten()) });
+        Ok(Ok(()))
+    }
+
+    /// Returns all that is registered: by name and UUID, joined by a dot, the addresses.
+    fn registry(&mut self) -> Result<BTreeMap<String, Vec<Written>>, Refused> {
+        let form = self.form();
+        let mut registry = BTreeMap::new();
+        let mut after = 0;
+        loop {
+            let page = self.visitor.clerk().page(after);
+            for record in &page.records {
+                let Uid(name, uuid) = record.into();
+                let written = record.endpoints.iter();
+                let written = written.filter_map(|it| Written::new(&it.endpoint, form)).collect();
+                registry.insert(format!("{name}.{uuid}"), written);
+            }
+            if registry.len() > REGISTRY_MAX {
+                let message = format!("there are over {REGISTRY_MAX} actors; ask for names");
+                return Err(Refused::new("RuntimeError", message));
+            }
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(registry),
+            }
+        }
+    }
+
+    /// Ends a call of the same connection that waits.
+    async fn cancel_task(&mut self, target: &str) -> Result<(), ChannelError> {
+        let waiting = self.waits.iter().find(|(_, cid)| *cid == target).map(|(call, _)| *call);
+        let Some(call) = waiting else { return Ok(()) };
+        self.visitor.cancel(call);
+        self.waits.remove(&call);
+        let canceller = Some(self.uid.clone());
+        let refused = Refused { canceller, ..Refused::new("ContextCancelled", "cancelled") };
+        self.fails(Some(target), &refused).await
+    }
+
+    async fn acknowledges_cancel(&mut self, cid: &str, done: bool) -> Result<Called, ChannelError> {
+        self.acknowledges(cid).await?;
+        self.channel.send(&Plain::CancelAck { cid, pld: done }).await?;
+        Ok(Ok(()))
+    }
+
+    async fn order(&self, order: Order) {
+        // There is no keeper any more when the node stops.
+        drop(self.shared.orders.send(order).await);
+    }
+}
+
+fn arguments<K: DeserializeOwned>(frame: &Bytes) -> Result<K, Refused> {
+    match decode(frame) {
+        Ok(Arguments { kwargs }) => Ok(kwargs),
+        Err(error) => Err(Refused::new("TypeError", format!("the arguments: {error}"))),
+    }
+}
+
+/// For how long more endpoints of an instance may follow the one that was registered: several
+/// times what a program takes for one. Until then nobody who waits is told of it.
+const SETTLE_AFTER: Duration = Duration::from_millis(25);
+
+/// How many calls of a connection may wait for a name. The original has one a connection.
+const WAITS_MAX: usize = 64;
+
+/// How many looks a connection may ask for at once, each at the cost of a connection.
+const LOOKS_MAX: usize = 16;
+
+/// The most actors that are told at once: with all of their addresses some megabytes.
+const REGISTRY_MAX: usize = 16_384;

@@ -1,0 +1,133 @@
+//! One connection: whole messages above, bytes below.
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+use transport::Stream;
+use wire::{FrameReader, WireError};
+
+use super::message::{Aid, Head, Message, Plain, decode, encode};
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Channel {
+    stream: Stream,
+    reader: FrameReader,
+}
+
+impl Channel {
+    /// Tells the other side who this is, and reads who that is.
+    ///
+    /// The own word goes first: a peer that cannot be understood has it all the same.
+    pub(super) async fn greet(
+        stream: Stream,
+        own: &Aid,
+        limit: Duration,
+    ) -> Result<(Self, Aid), ChannelError> {
+        let mut channel = Self { stream, reader: FrameReader::default() };
+        channel.reader.set_frame_bytes_max(AID_BYTES_MAX);
+        let greeting = async {
+            channel.send(&Plain::Aid(own)).await?;
+            let frame = channel.next().await?.ok_or(ChannelError::Closed)?;
+            let head: Head = decode(&frame)?;
+            if head.msg_type != "Aid" {
+                return Err(ChannelError::NoAid);
+            }
+            Ok(decode(&frame)?)
+        };
+        let aid = timeout(limit, greeting).await.unwrap_or(Err(ChannelError::TimedOut))?;
+        Ok((channel, aid))
+    }
+
+    /// Lets longer messages in, now that the peer is known.
+    pub(super) fn set_frame_bytes_max(&mut self, bytes: usize) {
+        self.reader.set_frame_bytes_max(bytes);
+    }
+
+    /// Returns the connection itself.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Waits for the next message; `None` is the end between two of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what has come of a message is kept.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ChannelError> {
+        loop {
+            if let Some(frame) = self.reader.next()? {
+                return Ok(Some(frame));
+            }
+            if self.stream.read_buf(self.reader.buffer()).await? == 0 {
+                return match self.reader.peek() {
+                    [] => Ok(None),
+                    _ => Err(ChannelError::Closed),
+                };
+            }
+        }
+    }
+
+    /// Sends a message. A peer that reads nothing for a while is given up.
+    pub(super) async fn send<P: Serialize>(
+        &mut self,
+        message: &Message<'_, P>,
+    ) -> Result<(), ChannelError> {
+        let mut bytes = BytesMut::new();
+        encode(message, &mut bytes)?;
+        match timeout(SEND_TIMEOUT, self.stream.write_all(&bytes)).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(ChannelError::TimedOut),
+        }
+    }
+
+    /// Ends the connection in such a way that the last words arrive: closed with something unread,
+    /// TCP would take them back.
+    pub(super) async fn close(mut self) {
+        let closing = async {
+            self.stream.shutdown().await?;
+            let mut rest = (&mut self.stream).take(UNREAD_BYTES_MAX);
+            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        };
+        // Whatever comes of it, the connection ends here.
+        drop(timeout(CLOSE_TIMEOUT, closing).await);
+    }
+}
+
+/// Why a connection is of no use any more.
+#[derive(Debug, Error)]
+pub(super) enum ChannelError {
+    #[error("the connection closed in the middle of it")]
+    Closed,
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("the first message does not say who is there")]
+    NoAid,
+    #[error("the message cannot be read")]
+    Unreadable(#[from] rmp_serde::decode::Error),
+    #[error("the message cannot be written")]
+    Unwritable(#[from] rmp_serde::encode::Error),
+    #[error(transparent)]
+    TooLong(#[from] WireError),
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+}
+
+/// The longest first message: a name and a number or two.
+const AID_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a peer may read nothing while it is written to: long enough for a program that is
+/// busy, and less than a node takes to drain.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the last words have to be fetched.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How much a peer may have sent that nobody is going to read, before it is cut off.
+const UNREAD_BYTES_MAX: u64 = 64 * 1024;

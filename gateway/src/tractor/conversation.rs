@@ -1,0 +1,282 @@
+//! One connection of a tractor program to the registrar.
+
+use std::{collections::HashMap, fs, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use endpoints::{Endpoint, Stamped};
+use registrar::{Visit, Visitor};
+use serde::Serialize;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use transport::Peer;
+use uuid::Uuid;
+use wire::{CallId, Epoch, Record};
+
+use super::{
+    Uid,
+    address::Written,
+    calls::Refused,
+    channel::{Channel, ChannelError},
+    door::Shared,
+    message::{Failed, Head, Message, Plain, Start, decode},
+    uid::Form,
+};
+
+/// Talks with one program until either side has enough.
+pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
+    let Visit { stream, visitor, stop } = visit;
+    let peer = *stream.peer();
+    let greeted = tokio::select! {
+        () = stop.cancelled() => return,
+        greeted = Channel::greet(stream, &shared.own, GREET_TIMEOUT) => greeted,
+    };
+    let (mut channel, aid) = match greeted {
+        Ok(greeted) => greeted,
+        Err(error) => return info!(%peer, %error, "a tractor program was turned away"),
+    };
+    if aid.is_probe {
+        return channel.close().await;
+    }
+    channel.set_frame_bytes_max(MESSAGE_BYTES_MAX);
+    // Programs keep a connection open for as long as they talk with whom they found.
+    if let Err(error) = channel.stream().keep_alive() {
+        debug!(%peer, %error, "a host that vanishes will not be noticed");
+    }
+    let mut conversation = Conversation {
+        channel,
+        visitor,
+        shared,
+        peer,
+        uid: aid.uid(),
+        waits: HashMap::new(),
+        next_call: 0,
+        looks: JoinSet::new(),
+        unsettled: Vec::new(),
+        settles_at: None,
+        told: Vec::new(),
+    };
+    let ended = conversation.run(&stop).await;
+    conversation.settle();
+    match ended {
+        Ok(()) => debug!(%peer, "a tractor program has gone"),
+        Err(error) => info!(%peer, %error, "the conversation with a tractor program broke"),
+    }
+    conversation.channel.close().await;
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) channel: Channel,
+    pub(super) visitor: Visitor,
+    pub(super) shared: Arc<Shared>,
+    pub(super) peer: Peer,
+    /// Who the peer said that it is.
+    pub(super) uid: Uid,
+    /// Calls that wait for a name, by the number under which the registry knows them.
+    pub(super) waits: HashMap<CallId, String>,
+    pub(super) next_call: CallId,
+    /// Looks at endpoints that are said not to answer, for calls that wait for what is found.
+    pub(super) looks: JoinSet<(String, Option<Uid>)>,
+    /// Instances of which there may be more endpoints to come.
+    pub(super) unsettled: Vec<Uuid>,
+    pub(super) settles_at: Option<Instant>,
+    /// What the peer was told last, by which it may mean an actor that is not foreign.
+    pub(super) told: Vec<(Endpoint, Uuid, Epoch)>,
+}
+
+impl Conversation {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), ChannelError> {
+        loop {
+            let settles_at = self.settles_at;
+            let settling = async {
+                match settles_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                answers = self.visitor.answers() => {
+                    for (call, records) in answers {
+                        self.answer_wait(call, &records).await?;
+                    }
+                }
+                Some(looked) = self.looks.join_next() => {
+                    let (cid, found) = looked.expect("it does not panic, and is not aborted");
+                    self.returns(&cid, &found).await?;
+                }
+                () = settling => self.settle(),
+                frame = self.channel.next() => {
+                    let frame = match frame {
+                        Ok(Some(frame)) => frame,
+                        Ok(None) => return Ok(()),
+                        Err(error) => {
+                            // One that has gone in the middle of a message hears nothing.
+                            self.fails(None, &Refused::unreadable(&error)).await.or(Err(error))?;
+                            return Ok(());
+                        }
+                    };
+                    if self.hear(&frame).await?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a message. What is wrong with one that belongs to a call is told to that call; what
+    /// belongs to none ends the connection.
+    async fn hear(&mut self, frame: &Bytes) -> Result<ControlFlow<()>, ChannelError> {
+        let head: Head = match decode(frame) {
+            Ok(head) => head,
+            Err(error) => return self.fails_and_ends(&Refused::unreadable(&error)).await,
+        };
+        let cid = head.cid.filter(|it| it.len() <= CID_BYTES_MAX);
+        match (head.msg_type.as_str(), cid) {
+            ("Start", Some(cid)) => {
+                let called = match decode::<Start>(frame) {
+                    Ok(start) => self.start(start, frame).await?,
+                    Err(error) => Err(Refused::unreadable(&error)),
+                };
+                if let Err(refused) = called {
+                    self.fails(Some(&cid), &refused).await?;
+                }
+                Ok(ControlFlow::Continue(()))
+            }
+            // Nothing was called from here, so these concern nothing; the original passes over
+            // them too.
+            ("StartAck" | "Started" | "Yield" | "Stop" | "Return" | "CancelAck" | "Error", _) => {
+                Ok(ControlFlow::Continue(()))
+            }
+            (other, Some(cid)) => {
+                self.fails(Some(&cid), &Refused::unexpected(other)).await?;
+                Ok(ControlFlow::Continue(()))
+            }
+            (other, None) => self.fails_and_ends(&Refused::unexpected(other)).await,
+        }
+    }
+
+    /// Says that a call has begun.
+    pub(super) async fn acknowledges(&mut self, cid: &str) -> Result<(), ChannelError> {
+        self.channel.send(&Plain::StartAck { cid, functype: "asyncfunc" }).await
+    }
+
+    /// Sends the result of a call.
+    pub(super) async fn returns(
+        &mut self,
+        cid: &str,
+        pld: &impl Serialize,
+    ) -> Result<(), ChannelError> {
+        self.channel.send(&Message::Return { cid, pld }).await
+    }
+
+    /// Says that a call has failed, or that the connection has.
+    pub(super) async fn fails(
+        &mut self,
+        cid: Option<&str>,
+        refused: &Refused,
+    ) -> Result<(), ChannelError> {
+        let own = self.shared.own.uid();
+        let failed = Failed {
+            src_uid: &own,
+            src_type_str: refused.kind,
+            boxed_type_str: refused.kind,
+            relay_path: &[&own],
+            message: Some(&refused.message),
+            tb_str: &format!("{}: {}\n", refused.kind, refused.message),
+            canceller: refused.canceller.as_ref(),
+            sender: None,
+            cid,
+            bad_msg: (),
+            bad_msg_as_dict: (),
+        };
+        self.channel.send(&Plain::Error(Box::new(failed))).await
+    }
+
+    async fn fails_and_ends(&mut self, refused: &Refused) -> Result<ControlFlow<()>, ChannelError> {
+        self.fails(None, refused).await?;
+        Ok(ControlFlow::Break(()))
+    }
+
+    /// Says of what the peer has registered that nothing more will come.
+    pub(super) fn settle(&mut self) {
+        self.settles_at = None;
+        for uuid in self.unsettled.drain(..) {
+            self.visitor.settle(uuid);
+        }
+    }
+
+    /// Returns the form in which the peer writes addresses.
+    pub(super) fn form(&self) -> Form {
+        let record = self.uid.instance().ok().and_then(|(_, it)| self.visitor.clerk().record(it));
+        record.as_ref().map(Form::of).unwrap_or_default()
+    }
+
+    /// Tells whether the peer is on this host, in this network.
+    pub(super) fn is_near(&self) -> bool {
+        match self.peer {
+            Peer::Unix { .. } | Peer::Memory => true,
+            Peer::Tcp(address) => address.ip().is_loopback(),
+        }
+    }
+
+    /// Stamps an endpoint of the peer by what is seen of it from here. Where the peer stands
+    /// elsewhere, the same path or address means another place, and nothing is said of it.
+    pub(super) fn stamped(&self, endpoint: Endpoint) -> Stamped {
+        let namespace = if matches!(endpoint, Endpoint::Unix(_)) { "mnt" } else { "net" };
+        let is_here = match self.peer {
+            Peer::Unix { pid: Some(pid), .. } => !is_in_another(namespace, pid),
+            // A process that this one cannot see.
+            Peer::Unix { pid: None, .. } => false,
+            Peer::Tcp(_) | Peer::Memory => self.is_near(),
+        };
+        match is_here {
+            true => Stamped { stamp: transport::stamp(&endpoint), endpoint },
+            false => Stamped::bare(endpoint),
+        }
+    }
+
+    /// Returns where the peer can reach an actor, and remembers that it was told so.
+    pub(super) fn tell(&mut self, record: &Record) -> Vec<Written> {
+        let form = self.form();
+        let is_near = self.is_near();
+        let here = transport::here_for(record.endpoints.iter().map(|it| &it.endpoint));
+        let is_within_reach = |it: &&Stamped| match &it.endpoint {
+            _ if is_near => endpoints::locate(it, &here, &transport::look).is_ok(),
+            Endpoint::Tcp(tcp) => !tcp.host.is_loopback(),
+            Endpoint::Unix(_) | Endpoint::Memory(_) => false,
+        };
+        let mut written = Vec::new();
+        self.told.clear();
+        for stamped in record.endpoints.iter().filter(is_within_reach) {
+            if let Some(address) = Written::new(&stamped.endpoint, form) {
+                written.push(address);
+                self.told.push((stamped.endpoint.clone(), record.uuid, record.epoch));
+            }
+        }
+        written
+    }
+}
+
+/// Tells whether a process is seen to be in another namespace of a kind. Of another user's it may
+/// not be seen; that user is compared when the actor is dialed.
+fn is_in_another(namespace: &str, pid: i32) -> bool {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).ok();
+    matches!((of(&pid.to_string()), of("self")), (Some(theirs), Some(own)) if theirs != own)
+}
+
+/// How long a program may take to say who it is: as long as the original gives it.
+const GREET_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest message after the first: calls to a registrar are short, and an error may bring a
+/// long traceback.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest number of a call, which is kept for as long as it waits. A UUID's text has 36.
+const CID_BYTES_MAX: usize = 256;

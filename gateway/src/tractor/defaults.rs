@@ -1,0 +1,71 @@
+//! Where tractor programs look for a registrar if nothing is said.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use endpoints::Endpoint;
+use transport::{RuntimeDirError, private_folder};
+
+/// Returns where tractor programs look for a registrar if nothing is said: port 1616 of the
+/// loopback, and the socket `registry@1616.sock` in their runtime directory, which is made if it
+/// is not there.
+///
+/// That directory is `tractor` within `xdg_runtime_dir` (the value of `XDG_RUNTIME_DIR`); where
+/// that is not set, or is open to others, within `/run/user/<uid>` or `<temp_dir>/runtime-<uid>`.
+///
+/// # Errors
+///
+/// [`RuntimeDirError`] when the directory cannot be had, or is not to be trusted.
+pub fn default_endpoints(
+    xdg_runtime_dir: Option<&OsStr>,
+    temp_dir: &Path,
+) -> Result<Vec<Endpoint>, RuntimeDirError> {
+    let uid = rustix::process::geteuid().as_raw();
+    let of_system = PathBuf::from(format!("/run/user/{uid}"));
+    let said = xdg_runtime_dir.map(PathBuf::from).filter(|it| it.is_absolute());
+    let is_private = |it: &PathBuf| {
+        let status = fs::metadata(it);
+        status.is_ok_and(|it| it.is_dir() && it.uid() == uid && it.mode() & 0o777 == 0o700)
+    };
+    let base = match [said, Some(of_system)].into_iter().flatten().find(is_private) {
+        Some(base) => base,
+        None => private_folder(temp_dir.join(format!("runtime-{uid}")))?,
+    };
+    let socket = private_folder(base.join("tractor"))?.join("registry@1616.sock");
+    let socket = Endpoint::from_unix_path(&socket)
+        .expect("a folder that was found by an absolute path is plain");
+    let loopback = "/ip4/127.0.0.1/tcp/1616".parse().expect("it is written as endpoints are");
+    Ok(vec![loopback, socket])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_is_in_the_runtime_directory_if_that_is_private() {
+        let [xdg, temp] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let uid = rustix::process::geteuid().as_raw();
+        let set_mode = |mode| {
+            fs::set_permissions(xdg.path(), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let found = || {
+            let endpoints = default_endpoints(Some(xdg.path().as_os_str()), temp.path()).unwrap();
+            endpoints.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        set_mode(0o700);
+        let socket = format!("/unix{}/tractor/registry@1616.sock", xdg.path().display());
+        assert_eq!(found(), ["/ip4/127.0.0.1/tcp/1616".to_owned(), socket.clone()]);
+        set_mode(0o755);
+        let of_system = format!("/unix/run/user/{uid}/tractor/registry@1616.sock");
+        let of_temp =
+            format!("/unix{}/runtime-{uid}/tractor/registry@1616.sock", temp.path().display());
+        assert!(found()[1] == of_system || found()[1] == of_temp);
+    }
+}

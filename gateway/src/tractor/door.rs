@@ -1,0 +1,137 @@
+//! Which connections are tractor's, and what they share.
+
+use std::sync::{Arc, Mutex};
+
+use endpoints::Endpoint;
+use registrar::{Clerk, Door, Recognised, Serving, Visit};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{
+    conversation,
+    keeper::{Keeper, ORDERS_MAX, Order},
+    message::{Aid, LENGTH_BYTES, is_map},
+};
+
+/// Lets programs of tractor use a node as their registrar: they register, find each other and
+/// callsign's actors, and are found.
+///
+/// What they register is *foreign*: it has no session, so the door watches whether it lives. The
+/// process that registered over a Unix socket is watched by the kernel's word; others are asked
+/// from time to time. Each node needs a door of its own.
+#[derive(Debug)]
+pub struct TractorDoor {
+    scope: Scope,
+    shared: Arc<Shared>,
+    /// Until the node attends the door.
+    to_keep: Mutex<Option<mpsc::Receiver<Order>>>,
+}
+
+/// Where tractor's protocol is served. It has no authentication: whoever can connect may register
+/// under any name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// On Unix sockets and the loopback, which only this host reaches.
+    Local,
+    /// On every endpoint of the node.
+    Everywhere,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Who the registrar is.
+    pub(super) own: Arc<Aid>,
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+impl TractorDoor {
+    /// Makes a door.
+    pub fn new(scope: Scope) -> Self {
+        let own = Aid {
+            name: "registrar".to_owned(),
+            uuid: Uuid::new_v4().to_string(),
+            pid: Some(std::process::id().into()),
+            is_registrar: Some(true),
+            is_probe: false,
+        };
+        let (orders, to_keep) = mpsc::channel(ORDERS_MAX);
+        let shared = Arc::new(Shared { own: Arc::new(own), orders });
+        Self { scope, shared, to_keep: Mutex::new(Some(to_keep)) }
+    }
+}
+
+impl Door for TractorDoor {
+    fn serves(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Tcp(tcp) => self.scope == Scope::Everywhere || tcp.host.is_loopback(),
+            Endpoint::Unix(_) => true,
+            Endpoint::Memory(_) => false,
+        }
+    }
+
+    fn recognises(&self, first_bytes: &[u8]) -> Recognised {
+        // A length of less than 16 MiB, of which the last byte is 0, and then a map. The texts of
+        // other protocols have no zero byte so early.
+        match first_bytes.get(LENGTH_BYTES - 1..) {
+            None | Some([] | [0]) => Recognised::NeedMore,
+            Some([0, marker, ..]) if is_map(*marker) => Recognised::Yes,
+            Some(_) => Recognised::No,
+        }
+    }
+
+    fn serve(&self, visit: Visit) -> Serving {
+        Box::pin(conversation::serve(visit, self.shared.clone()))
+    }
+
+    fn attend(&self, clerk: Clerk) -> Serving {
+        let to_keep = self.to_keep.lock().expect("nothing panics while it holds the lock").take();
+        let own = self.shared.own.clone();
+        Box::pin(async move {
+            if let Some(orders) = to_keep {
+                Keeper::new(clerk, own, orders).run().await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tractor_is_told_by_a_length_and_a_map() {
+        use Recognised::{NeedMore, No, Yes};
+        let door = TractorDoor::new(Scope::Local);
+        let check = |bytes: &[u8], expected| {
+            assert_eq!(door.recognises(bytes), expected, "{bytes:02x?}");
+        };
+        let frame = b"\x46\0\0\0\x86\xa8msg_type";
+        for length in 1..=LENGTH_BYTES {
+            check(&frame[..length], NeedMore);
+        }
+        check(&frame[..5], Yes);
+        check(frame, Yes);
+        check(b"\xc5\0\0\0\xde\0\x05", Yes);
+        check(b"\x46\0\0\0\x93", No);
+        check(b"\0\0\0\x46\x86", No);
+        check(b"GET / HTTP/1.1\r\n", No);
+        check(&wire::preface::preface(), No);
+    }
+
+    #[test]
+    fn it_is_served_within_the_host_unless_it_is_asked_for() {
+        let check = |endpoint: &str, local: bool, everywhere: bool| {
+            let endpoint = endpoint.parse().unwrap();
+            assert_eq!(TractorDoor::new(Scope::Local).serves(&endpoint), local);
+            assert_eq!(TractorDoor::new(Scope::Everywhere).serves(&endpoint), everywhere);
+        };
+        check("/unix/run/registrar.sock", true, true);
+        check("/unix/@registrar", true, true);
+        check("/ip4/127.0.0.1/tcp/1616", true, true);
+        check("/ip6/::1/tcp/1616", true, true);
+        check("/ip4/0.0.0.0/tcp/1616", false, true);
+        check("/ip4/10.0.0.9/tcp/1616", false, true);
+        check("/memory/1", false, false);
+    }
+}

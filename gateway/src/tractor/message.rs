@@ -1,0 +1,232 @@
+//! The messages as data, and their encoding.
+//!
+//! Each is a MessagePack map. What is sent has its fields in the order in which the original
+//! sends them, and none is left out; what is read may come in any order and with more.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::Uid;
+
+/// Who one side of a connection is. It is the first message of each side.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub(super) struct Aid {
+    pub(super) name: String,
+    pub(super) uuid: String,
+    #[serde(default)]
+    pub(super) pid: Option<i64>,
+    #[serde(default)]
+    pub(super) is_registrar: Option<bool>,
+    /// Whether its sender wants to know who is there, and no more.
+    #[serde(default)]
+    pub(super) is_probe: bool,
+}
+
+impl Aid {
+    pub(super) fn uid(&self) -> Uid {
+        Uid(self.name.clone(), self.uuid.clone())
+    }
+}
+
+/// What is sent. `P` is a payload: the arguments of a call, or a result.
+#[derive(Debug, Serialize)]
+#[serde(tag = "msg_type")]
+pub(super) enum Message<'a, P: Serialize> {
+    Aid(&'a Aid),
+    Start { cid: &'a str, ns: &'a str, func: &'a str, kwargs: P, uid: &'a Uid, pld_spec: &'a str },
+    StartAck { cid: &'a str, functype: &'a str },
+    Return { cid: &'a str, pld: P },
+    CancelAck { cid: &'a str, pld: bool },
+    Error(Box<Failed<'a>>),
+}
+
+/// A message without a payload.
+pub(super) type Plain<'a> = Message<'a, ()>;
+
+/// Why a call failed.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed<'a> {
+    pub(super) src_uid: &'a Uid,
+    pub(super) src_type_str: &'a str,
+    pub(super) boxed_type_str: &'a str,
+    pub(super) relay_path: &'a [&'a Uid],
+    pub(super) message: Option<&'a str>,
+    pub(super) tb_str: &'a str,
+    pub(super) canceller: Option<&'a Uid>,
+    pub(super) sender: Option<&'a Uid>,
+    pub(super) cid: Option<&'a str>,
+    #[serde(rename = "_bad_msg")]
+    pub(super) bad_msg: (),
+    #[serde(rename = "_bad_msg_as_dict")]
+    pub(super) bad_msg_as_dict: (),
+}
+
+/// What a message is, and which call it belongs to.
+#[derive(Debug, Deserialize)]
+pub(super) struct Head {
+    pub(super) msg_type: String,
+    #[serde(default)]
+    pub(super) cid: Option<String>,
+}
+
+/// What a `Start` asks for, without the arguments.
+#[derive(Debug, Deserialize)]
+pub(super) struct Start {
+    pub(super) cid: String,
+    pub(super) ns: String,
+    pub(super) func: String,
+    pub(super) uid: Uid,
+}
+
+/// The arguments of a `Start`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Arguments<K> {
+    pub(super) kwargs: K,
+}
+
+/// The function of a `StartAck`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Started {
+    pub(super) functype: String,
+}
+
+/// The result of a `Return`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Returned<P> {
+    pub(super) pld: P,
+}
+
+/// What a caller is told by an `Error`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Told {
+    pub(super) src_type_str: String,
+    #[serde(default)]
+    pub(super) message: Option<String>,
+    #[serde(default)]
+    pub(super) tb_str: String,
+}
+
+/// Appends a message with its length.
+pub(super) fn encode<P: Serialize>(
+    message: &Message<'_, P>,
+    bytes: &mut BytesMut,
+) -> Result<(), rmp_serde::encode::Error> {
+    let start = bytes.len();
+    bytes.put_u32_le(0);
+    rmp_serde::encode::write_named(&mut bytes.writer(), message)?;
+    let length = bytes.len() - start - LENGTH_BYTES;
+    let length = u32::try_from(length).map_err(|error| {
+        rmp_serde::encode::Error::Syntax(format!("the message is too long: {error}"))
+    })?;
+    bytes[start..][..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// Reads a message, or a part of it.
+pub(super) fn decode<T: DeserializeOwned>(message: &Bytes) -> Result<T, rmp_serde::decode::Error> {
+    // A reader that goes by names would take a list for a map.
+    if !message.first().is_some_and(|it| is_map(*it)) {
+        return Err(rmp_serde::decode::Error::Syntax("a message is a map".to_owned()));
+    }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(message);
+    deserializer.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut deserializer)
+}
+
+/// Tells whether a MessagePack map begins with a byte.
+pub(super) fn is_map(marker: u8) -> bool {
+    matches!(marker, 0x80..=0x8f | 0xde | 0xdf)
+}
+
+/// How deep a message may be nested. Each level takes some room on the stack, and a peer is not to
+/// exhaust it; what a registrar is told has five, and few results have ten.
+const DEPTH_MAX: usize = 64;
+
+/// How many bytes stand before a message, for its length.
+pub(super) const LENGTH_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The golden file has a name, a colon and the bytes of a frame on each line.
+    #[test]
+    fn the_worked_frames_are_made_to_the_byte() {
+        let golden = include_str!("../../tests/frames.txt");
+        let mut frames = golden.lines().filter(|it| !it.starts_with('#')).map(|line| {
+            let (name, hex) = line.split_once(": ").unwrap();
+            let pairs = hex.as_bytes().chunks(2).map(|it| std::str::from_utf8(it).unwrap());
+            (name, pairs.map(|it| u8::from_str_radix(it, 16).unwrap()).collect::<Vec<_>>())
+        });
+        let mut check = |expected: &str, bytes: BytesMut| {
+            let (name, golden) = frames.next().unwrap();
+            assert_eq!(name, expected);
+            assert_eq!(bytes, golden, "{name}");
+        };
+        fn of<P: Serialize>(message: Message<'_, P>) -> BytesMut {
+            let mut bytes = BytesMut::new();
+            encode(&message, &mut bytes).unwrap();
+            bytes
+        }
+
+        let aid = Aid {
+            name: "registry-probe".to_owned(),
+            uuid: "u".to_owned(),
+            pid: Some(7),
+            is_registrar: None,
+            is_probe: true,
+        };
+        check("Aid", of(Plain::Aid(&aid)));
+        #[derive(Serialize)]
+        struct Kwargs {
+            uid: (&'static str, &'static str),
+            addr: (&'static str, u16),
+        }
+        let start = Message::Start {
+            cid: "c",
+            ns: "self",
+            func: "register_actor",
+            kwargs: Kwargs { uid: ("a", "u"), addr: ("127.0.0.1", 4321) },
+            uid: &Uid("a".to_owned(), "u".to_owned()),
+            pld_spec: "typing.Any",
+        };
+        check("Start", of(start));
+        check("StartAck", of(Plain::StartAck { cid: "c", functype: "asyncfunc" }));
+        check("Return nil", of(Message::Return { cid: "c", pld: () }));
+        let addresses = (("127.0.0.1", 4321_u16), ("/run/user/1000/tractor", "a@7.sock"));
+        check("Return addresses", of(Message::Return { cid: "c", pld: addresses }));
+        check("CancelAck", of(Plain::CancelAck { cid: "c", pld: true }));
+        // `Stop` is only read. Its bytes are those of a message with a tag and a call.
+        let (name, stop) = frames.next().unwrap();
+        assert_eq!(name, "Stop");
+        let head: Head = decode(&Bytes::from(stop).slice(LENGTH_BYTES..)).unwrap();
+        assert_eq!((head.msg_type.as_str(), head.cid.as_deref()), ("Stop", Some("c")));
+        assert!(frames.next().is_none());
+    }
+
+    #[test]
+    fn messages_are_read_in_any_order_and_width() {
+        let check = |bytes: &'static [u8], expected: &Aid| {
+            let message = Bytes::from_static(bytes);
+            let head: Head = decode(&message).unwrap();
+            assert_eq!(head.msg_type, "Aid");
+            assert_eq!(decode::<Aid>(&message).unwrap(), *expected);
+        };
+        let mut aid = Aid {
+            name: "a".to_owned(),
+            uuid: "u".to_owned(),
+            pid: None,
+            is_registrar: None,
+            is_probe: false,
+        };
+        check(b"\x83\xa4name\xa1a\xa4uuid\xa1u\xa8msg_type\xa3Aid", &aid);
+        aid.pid = Some(7);
+        check(
+            b"\xdf\0\0\0\x05\xdb\0\0\0\x03pid\xd3\0\0\0\0\0\0\0\x07\xa4more\x92\x01\x80\
+              \xd9\x04name\xda\0\x01a\xa4uuid\xdb\0\0\0\x01u\xa8msg_type\xa3Aid",
+            &aid,
+        );
+        let list = Bytes::from_static(b"\x92\xa3Aid\xa1c");
+        assert!(decode::<Head>(&list).is_err());
+    }
+}

@@ -1,0 +1,39 @@
+//! tractor: trees of actors in Python, which find each other through a registrar of their own.
+//!
+//! Its programs use a callsign node as that registrar, and nothing is changed on their side: see
+//! [`TractorDoor`]. The other way round, [`TractorSource`] asks a registrar of theirs, and
+//! [`call`] calls a function of one of their actors.
+//!
+//! The protocol has no authentication and no encryption. `docs/tractor.md` says what to do, and
+//! what differs from the original.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `message` | the messages as data, and their encoding |
+//! | `uid`, `address` | who and where, in tractor's words and in callsign's |
+//! | `channel` | one connection: whole messages above, bytes below |
+//! | `door` | which connections are tractor's, and what they share |
+//! | `conversation`, `calls` | one connection to the registrar; what may be called |
+//! | `keeper`, `look` | whether the registered programs live; a look at one of them |
+//! | `call`, `source` | calling an actor; asking a registrar of tractor's |
+//! | `defaults` | where tractor programs look for a registrar if nothing is said |
+
+mod address;
+mod call;
+mod calls;
+mod channel;
+mod conversation;
+mod defaults;
+mod door;
+mod keeper;
+mod look;
+mod message;
+mod source;
+mod uid;
+
+pub use call::{CallError, call};
+pub use defaults::default_endpoints;
+pub use door::{Scope, TractorDoor};
+pub use source::TractorSource;
+
+use uid::Uid;

@@ -1,0 +1,139 @@
+//! Asking a registrar of tractor's.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
+
+use discovery::{Resolve, ResolveError};
+use endpoints::{Endpoint, Name, Stamp, Stamped};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use tokio::time::timeout;
+use tracing::debug;
+use wire::{Kept, Record, State};
+
+use super::{CallError, Uid, address::Address, call, uid::Form};
+
+/// A registrar of tractor's, whose actors are to be found.
+///
+/// What it tells is stamped with what this process sees, if the registrar is on this host;
+/// otherwise only what another host can reach is within reach.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TractorSource {
+    registrar: Endpoint,
+}
+
+impl TractorSource {
+    /// Takes where the registrar listens.
+    pub fn new(registrar: Endpoint) -> Self {
+        Self { registrar }
+    }
+
+    /// Returns where the registrar listens.
+    pub fn registrar(&self) -> &Endpoint {
+        &self.registrar
+    }
+
+    /// Returns all that is registered, the newest first. Since when is not known, and is 0.
+    ///
+    /// An entry that is no instance in callsign's words, such as one with a space in its name, is
+    /// left out.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn list(&self) -> Result<Vec<Record>, CallError> {
+        let nothing = BTreeMap::<&str, ()>::new();
+        let asking = call(&self.registrar, "self", "get_registry", &nothing);
+        let late = || CallError::Dial(transport::DialError::TimedOut);
+        let Entries(entries) =
+            timeout(ASK_TIMEOUT, asking).await.unwrap_or_else(|_| Err(late()))?;
+        let records = entries.iter().filter_map(|(key, addresses)| {
+            let record = self.record(key, addresses);
+            if record.is_none() {
+                debug!(key, "left out: it is no instance in callsign's words");
+            }
+            record
+        });
+        Ok(records.rev().collect())
+    }
+
+    fn record(&self, key: &str, addresses: &[Address]) -> Option<Record> {
+        // A name may have a dot in it. A UUID has none.
+        let (name, uuid) = key.rsplit_once('.')?;
+        let uid = Uid(name.to_owned(), uuid.to_owned());
+        let (name, uuid) = uid.instance().ok()?;
+        let endpoints = addresses.iter().filter_map(|it| it.read().ok());
+        let stamped = |(endpoint, _): (Endpoint, Form)| Stamped {
+            stamp: if self.is_on_this_host() {
+                transport::stamp(&endpoint)
+            } else {
+                Stamp::default()
+            },
+            endpoint,
+        };
+        Some(Record {
+            name,
+            uuid,
+            epoch: 0,
+            endpoints: endpoints.map(stamped).collect(),
+            metadata: uid.metadata(Form::Pairs),
+            state: State::Ready,
+            kept: Kept::Foreign,
+            since_ms: 0,
+            suspicion: None,
+            proves: false,
+            user: None,
+        })
+    }
+
+    fn is_on_this_host(&self) -> bool {
+        match &self.registrar {
+            Endpoint::Tcp(tcp) => tcp.host.ip().is_some_and(|ip: IpAddr| ip.is_loopback()),
+            Endpoint::Unix(_) | Endpoint::Memory(_) => true,
+        }
+    }
+}
+
+impl Resolve for TractorSource {
+    async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
+        let mut records = self.list().await.map_err(|error| ResolveError::Other(error.into()))?;
+        records.retain(|it| it.name == *name);
+        Ok(records)
+    }
+}
+
+/// What a registrar keeps, in its order: the oldest first.
+#[derive(Debug)]
+struct Entries(Vec<(String, Vec<Address>)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+
+        impl<'de> Visitor<'de> for Map {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of actors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Map)
+    }
+}
+
+/// How long a registrar may take to answer: what a person waits, many times what it takes.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
