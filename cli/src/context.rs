@@ -9,6 +9,7 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
+use anyhow::anyhow;
 use config::{Faults, REGISTRARS_VARIABLE, Settings};
 use discovery::{Client, ClientOptions};
 use endpoints::Endpoint;
@@ -99,17 +100,53 @@ impl Context {
 
     /// Returns which registrars to ask, in this order.
     pub(crate) fn registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        let flags = &self.global.registrar;
-        let variable = self.environment.text(REGISTRARS_VARIABLE);
-        if !flags.is_empty() || variable.is_some() {
-            // Where it is said, neither the file nor the folder matters.
-            return Ok(config::registrars(flags, variable.as_deref(), &[], Path::new("/"))?);
+        let named = self.named();
+        if let Some(tractor) = named.tractor.first() {
+            let error = anyhow!("`{TRACTOR_PREFIX}{tractor}` is a registrar of tractor's");
+            return Err(Failure::usage(error).hint("`callsign find` and `callsign ls` ask such"));
+        }
+        if let Some(registrars) = named.own()? {
+            return Ok(registrars);
         }
         let listen = self.settings()?.registrar.listen;
         if listen.is_empty() {
             return self.default_registrars();
         }
         Ok(config::registrars(&[], None, &listen, Path::new("/"))?)
+    }
+
+    /// Returns which registrars to ask: callsign's, unless only others are named, and tractor's.
+    pub(crate) fn all_registrars(&self) -> Result<(Option<Vec<Endpoint>>, Vec<Endpoint>), Failure> {
+        let named = self.named();
+        if named.tractor.is_empty() {
+            return Ok((Some(self.registrars()?), Vec::new()));
+        }
+        let tractor = config::registrars(&named.tractor, None, &[], Path::new("/"))?;
+        Ok((named.own()?, tractor))
+    }
+
+    /// Returns the registrars that somebody has named: by flags, or else by the variable.
+    fn named(&self) -> Named {
+        let mut named = Named::default();
+        for flag in &self.global.registrar {
+            match flag.strip_prefix(TRACTOR_PREFIX) {
+                Some(tractor) => named.tractor.push(tractor.to_owned()),
+                None => named.flags.push(flag.clone()),
+            }
+        }
+        if !self.global.registrar.is_empty() {
+            return named;
+        }
+        named.variable = self.environment.text(REGISTRARS_VARIABLE);
+        if let Some(variable) = named.variable.take_if(|it| it.contains(TRACTOR_PREFIX)) {
+            let words = variable.split(|it: char| it == ',' || it.is_whitespace());
+            let (tractor, own): (Vec<_>, Vec<_>) =
+                words.partition(|it| it.starts_with(TRACTOR_PREFIX));
+            let bare = |it: &str| it[TRACTOR_PREFIX.len()..].to_owned();
+            named.tractor = tractor.into_iter().map(bare).collect();
+            named.variable = Some(own.join(" ")).filter(|it| !it.trim().is_empty());
+        }
+        named
     }
 
     /// Returns where a registrar is if nothing is said, and makes the folder for its socket.
@@ -162,6 +199,16 @@ impl Context {
         })
     }
 
+    /// Returns where tractor programs look for a registrar if nothing is said, and makes the folder
+    /// for its socket.
+    pub(crate) fn tractor_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
+        let Environment { temp_dir, .. } = &self.environment;
+        let xdg_runtime_dir = self.environment.raw("XDG_RUNTIME_DIR");
+        gateway::tractor::default_endpoints(xdg_runtime_dir, temp_dir).map_err(|error| {
+            Failure::usage(error).context("the folder of tractor's sockets cannot be used")
+        })
+    }
+
     /// Lets what happens inside be told on standard error.
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {
         let by_flag = match self.global.verbose {
@@ -192,6 +239,30 @@ impl Context {
         }
     }
 }
+
+/// The registrars that somebody has named, as they were written.
+#[derive(Debug, Default)]
+struct Named {
+    flags: Vec<String>,
+    variable: Option<String>,
+    /// Those of tractor's, without what tells that.
+    tractor: Vec<String>,
+}
+
+impl Named {
+    /// Returns those of callsign's own, if any are named: neither the file nor the folder matters
+    /// then.
+    fn own(&self) -> Result<Option<Vec<Endpoint>>, Failure> {
+        if self.flags.is_empty() && self.variable.is_none() {
+            return Ok(None);
+        }
+        let variable = self.variable.as_deref();
+        Ok(Some(config::registrars(&self.flags, variable, &[], Path::new("/"))?))
+    }
+}
+
+/// What stands before the endpoint of a registrar of tractor's.
+pub(crate) const TRACTOR_PREFIX: &str = "tractor+";
 
 /// The environment, read once.
 #[derive(Clone, Debug)]

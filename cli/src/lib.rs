@@ -53,6 +53,7 @@
 #![forbid(unsafe_code)]
 
 pub mod registrar;
+pub mod tractor;
 
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,

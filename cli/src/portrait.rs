@@ -6,8 +6,7 @@ use wire::Kept;
 
 use crate::{
     notice::plain,
-    output::age,
-    seen::{Seen, doubt_in_words, in_short},
+    seen::{Seen, age_in_words, doubt_in_words, in_short},
 };
 
 /// Writes a record as lines: the nearest endpoint alone on the first, then what is known of it.
@@ -40,8 +39,7 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
             kept => kept.to_string(),
         },
     ));
-    let age_ms = now_ms.saturating_sub(record.since_ms);
-    lines.push(("age", age(Duration::from_millis(age_ms))));
+    lines.extend(age_in_words(record, now_ms).map(|age| ("age", age)));
     for candidate in further {
         let verdict = match &candidate.verdict {
             Ok(locality) => locality.to_string(),

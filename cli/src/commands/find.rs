@@ -4,10 +4,10 @@ use discovery::explain;
 use wire::Record;
 
 use crate::{
+    asked::Asked,
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready, out_of_reach},
-    notice::warn_unanswered,
+    found::{self, out_of_reach},
     portrait::portrait,
     seen::Seen,
 };
@@ -20,6 +20,8 @@ Examples:
   callsign find web | head -n1    the endpoint alone
   callsign find web --all         every instance
   callsign find web --json | jq -r .nearest
+  callsign find web --registrar tractor+/ip4/127.0.0.1/tcp/1616
+                                  ask a registrar of the Python project tractor
 
 It ends with 1 if there is no such actor, or none of its endpoints can be reached from here.")]
 pub(crate) struct Args {
@@ -32,14 +34,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
-    let client = context.client().await?;
-    let found = match args.all {
-        true => client.query_all(name.as_str()).await?,
-        false => client.query_ready(name.as_str()).await?,
-    };
-    warn_unanswered(context, &found.unanswered);
+    let asked = Asked::connect(context).await?;
+    let found = asked.query(&name, args.all).await?;
     if found.records.is_empty() {
-        return Err(not_ready(&client, &name, &found).await);
+        return Err(asked.not_ready(&name, &found).await);
     }
     if args.all {
         return show_all(context, &Seen::all_from_here(&found.records), found.now_ms);

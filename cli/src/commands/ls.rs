@@ -1,17 +1,16 @@
 //! `callsign ls`: who is registered, and how near each is from here.
 
-use std::time::Duration;
-
 use endpoints::Candidate;
 use wire::{Record, State};
 
 use crate::{
+    asked::Asked,
     context::Context,
     failure::{Exit, Failure},
     found::pattern,
-    notice::{note, warn_unanswered},
-    output::{Table, age},
-    seen::{Seen, in_short, short_uuid, state_in_words},
+    notice::note,
+    output::Table,
+    seen::{Seen, age_in_words, in_short, short_uuid, state_in_words},
 };
 
 /// List who is registered, and how near each is from here
@@ -26,9 +25,10 @@ Examples:
 NEAREST is the endpoint that `callsign connect` would try first, and LOCALITY how near that is \
 from here; `+2` says that there are two more. Where none is within reach, it says why.
 
-KEPT is what keeps the entry: a session, a lease, or the registrar's own settings (declared: \
-nobody has said that it runs). An instance is suspect when somebody could not connect to it, and \
-the registrar cannot tell whether it is there, or when its process does not react.")]
+KEPT is what keeps the entry: a session, a lease, the registrar's own settings (declared: \
+nobody has said that it runs), or the registrar's own eyes (foreign: the actor speaks another \
+protocol). An instance is suspect when somebody could not connect to it, and the registrar cannot \
+tell whether it is there, or when its process does not react.")]
 pub(crate) struct Args {
     /// Only these names; `*` stands for any run of characters, `?` for any one
     #[arg(default_value = "*", hide_default_value = true)]
@@ -40,9 +40,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let pattern = pattern(&args.pattern)?;
-    let client = context.client().await?;
-    let mut found = client.list(pattern.as_str()).await?;
-    warn_unanswered(context, &found.unanswered);
+    let mut found = Asked::connect(context).await?.list(&pattern).await?;
     let in_all = found.records.len();
     found.records.retain(|it| args.all || it.state != State::Draining);
     let hidden = in_all - found.records.len();
@@ -133,8 +131,8 @@ fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
 /// Returns what a row says of an instance apart from its endpoints: name, instance, state, what
 /// keeps it, age.
 fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
-    let Record { name, uuid, kept, since_ms, .. } = record;
-    let age = age(Duration::from_millis(now_ms.saturating_sub(*since_ms)));
+    let Record { name, uuid, kept, .. } = record;
+    let age = age_in_words(record, now_ms).unwrap_or_else(|| "-".to_owned());
     [name.to_string(), short_uuid(uuid), state_in_words(record), kept.to_string(), age]
 }
 

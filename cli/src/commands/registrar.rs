@@ -4,14 +4,16 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::anyhow;
-use config::{Layer, Overrides, RegistrarSettings, overlay};
+use config::{Layer, Overrides, RegistrarSettings, Tractor, overlay};
 use endpoints::Endpoint;
+use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
-use registrar::{Node, NodeError, NodeOptions};
+use registrar::{Door, Node, NodeError, NodeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -37,6 +39,7 @@ use crate::{
 Examples:
   callsign registrar
   callsign registrar --config examples/market.toml
+  callsign registrar --tractor-defaults
   callsign registrar --listen /unix/run/market.sock --listen /ip4/0.0.0.0/tcp/0")]
 pub(crate) struct Args {
     /// Listen here instead; may be repeated
@@ -57,6 +60,9 @@ pub(crate) struct Args {
     /// How long sessions may take to end [5s]
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
+    /// Listen also where tractor programs look
+    #[arg(long)]
+    tractor_defaults: bool,
     /// Write `ready` to this descriptor once bound
     #[arg(long, value_name = "FD")]
     ready_fd: Option<u32>,
@@ -74,11 +80,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let (settings, warnings) = context.settings_and_warnings()?;
     context.warn(&warnings);
     context.take_host_id(&settings)?;
+    let tractor_defaults = args.tractor_defaults;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let (settings, warnings) = overlay(settings, &[environment, args.overrides()])?;
     context.warn(&warnings);
-    let RegistrarSettings { listen, drain_timeout, .. } = settings.registrar.clone();
-    let endpoints = if listen.is_empty() { context.default_registrars()? } else { listen };
+    let RegistrarSettings { listen, drain_timeout, tractor, .. } = settings.registrar.clone();
+    let mut endpoints = if listen.is_empty() { context.default_registrars()? } else { listen };
+    if tractor_defaults {
+        if tractor == Tractor::Nowhere {
+            let error = anyhow!("the settings keep tractor programs out: tractor = false");
+            return Err(Failure::usage(error).hint("leave out one of the two"));
+        }
+        endpoints.extend(context.tractor_registrars()?);
+    }
 
     if let Some(memory) = endpoints.iter().find(|it| matches!(it, Endpoint::Memory(_))) {
         let error = anyhow!("`{memory}` can be reached from within the same process alone");
@@ -153,8 +167,18 @@ fn options(settings: &RegistrarSettings) -> NodeOptions {
         heartbeat: Heartbeat { interval: settings.heartbeat, misses: settings.heartbeat_misses },
         sessions_max: settings.sessions_max,
         drain_timeout: settings.drain_timeout,
+        doors: tractor_door(settings.tractor).into_iter().collect(),
         ..NodeOptions::default()
     }
+}
+
+fn tractor_door(tractor: Tractor) -> Option<Arc<dyn Door>> {
+    let scope = match tractor {
+        Tractor::Local => Scope::Local,
+        Tractor::Everywhere => Scope::Everywhere,
+        Tractor::Nowhere => return None,
+    };
+    Some(Arc::new(TractorDoor::new(scope)))
 }
 
 /// Tells everybody who asked for it that the node can be reached.

@@ -1,0 +1,106 @@
+//! Who is asked for names: registrars of callsign's, and of tractor's.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::anyhow;
+use discovery::{Client, Found};
+use endpoints::{Name, NamePattern};
+use gateway::tractor::TractorSource;
+use wire::Record;
+
+use crate::{
+    context::{Context, TRACTOR_PREFIX},
+    failure::Failure,
+    found::not_ready,
+    notice::{warn, warn_unanswered},
+};
+
+/// Who is asked for names.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    context: &'a Context,
+    /// Callsign's registrars, unless only others are named.
+    client: Option<Client>,
+    tractor: Vec<TractorSource>,
+}
+
+impl<'a> Asked<'a> {
+    /// Connects to the registrars that are named, or to the usual ones.
+    pub(crate) async fn connect(context: &'a Context) -> Result<Self, Failure> {
+        context.take_host_id(&context.settings()?)?;
+        let (own, tractor) = context.all_registrars()?;
+        let client = match own {
+            Some(own) => Some(Client::connect_with(&own, context.client_options()).await?),
+            None => None,
+        };
+        let tractor = tractor.into_iter().map(TractorSource::new).collect();
+        Ok(Self { context, client, tractor })
+    }
+
+    /// Lists the instances of all names that match a pattern, by name.
+    pub(crate) async fn list(&self, pattern: &NamePattern) -> Result<Found, Failure> {
+        let found = match &self.client {
+            Some(client) => Some(client.list(pattern.as_str()).await?),
+            None => None,
+        };
+        let mut found = self.with_tractors(found, |it| pattern.matches(it.name.as_str())).await?;
+        found.records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    /// Looks up the ready instances of a name, or all of them.
+    pub(crate) async fn query(&self, name: &Name, all: bool) -> Result<Found, Failure> {
+        let found = match &self.client {
+            Some(client) if all => Some(client.query_all(name.as_str()).await?),
+            Some(client) => Some(client.query_ready(name.as_str()).await?),
+            None => None,
+        };
+        self.with_tractors(found, |it| it.name == *name).await
+    }
+
+    /// Makes the failure of a name that has no ready instance.
+    pub(crate) async fn not_ready(&self, name: &Name, found: &Found) -> Failure {
+        if let Some(client) = &self.client {
+            return not_ready(client, name, found).await;
+        }
+        let asked: Vec<_> =
+            self.tractor.iter().map(|it| format!("{TRACTOR_PREFIX}{}", it.registrar())).collect();
+        Failure::not_found(anyhow!("no actor `{name}` is registered at {}", asked.join(", ")))
+    }
+
+    /// Adds what tractor's registrars know. One that does not answer is told of, unless nobody
+    /// answers.
+    async fn with_tractors(
+        &self,
+        found: Option<Found>,
+        is_meant: impl Fn(&Record) -> bool,
+    ) -> Result<Found, Failure> {
+        if let Some(found) = &found {
+            warn_unanswered(self.context, &found.unanswered);
+        }
+        let mut is_answered = found.is_some();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = since_1970.as_millis() as u64;
+        let mut found = found.unwrap_or(Found { now_ms, ..Found::default() });
+        let mut silent = Vec::new();
+        for source in &self.tractor {
+            match source.list().await {
+                Ok(records) => {
+                    is_answered = true;
+                    found.records.extend(records.into_iter().filter(&is_meant));
+                }
+                Err(error) => silent.push((source.registrar(), error)),
+            }
+        }
+        found.total = found.total.max(found.records.len() as u64);
+        let says =
+            |registrar| format!("the registrar `{TRACTOR_PREFIX}{registrar}` does not answer");
+        if !is_answered && let Some((registrar, error)) = silent.pop() {
+            return Err(Failure::unreachable(error).context(says(registrar)));
+        }
+        for (registrar, error) in silent {
+            warn(self.context, format_args!("{}: {error}", says(registrar)));
+        }
+        Ok(found)
+    }
+}
