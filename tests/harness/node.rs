@@ -88,6 +88,11 @@ impl<'room> Node<'room> {
         &self.endpoints[0]
     }
 
+    /// Returns the room in which it runs.
+    pub(crate) fn room(&self) -> &'room Room {
+        self.room
+    }
+
     /// Returns the process.
     pub(crate) fn process(&self) -> &Running {
         &self.running
@@ -124,6 +129,11 @@ impl<'room> Node<'room> {
         let status = fs::read_to_string(path).unwrap();
         let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
         line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Returns how many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.running.pid())).unwrap().count()
     }
 
     /// Waits until it has ended.

@@ -163,6 +163,15 @@ impl Peer {
         while self.frame().is_some() {}
     }
 
+    /// Returns all bytes that come until the connection ends, however it does.
+    pub(crate) fn rest(mut self) -> Vec<u8> {
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
+        while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..count]);
+        }
+        bytes
+    }
+
     /// Sends a call, and returns its number.
     #[track_caller]
     pub(crate) fn begin(&mut self, method: &str, body: &[u8]) -> CallId {

@@ -74,6 +74,17 @@ impl Running {
         self.line(&format!("`{text}`"), |line| line.contains(text))
     }
 
+    /// Waits for a line of its output that contains a text, or for the output's end.
+    #[track_caller]
+    pub(crate) fn line_or_end(&mut self, text: &str) -> Option<String> {
+        loop {
+            let line = self.stdout.next_line()?;
+            if line.contains(text) {
+                return Some(line);
+            }
+        }
+    }
+
     /// Waits for a line of JSON for which `is_it` holds, and returns it.
     #[track_caller]
     pub(crate) fn json(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
@@ -102,6 +113,13 @@ impl Running {
     /// Ends its standard input.
     pub(crate) fn close_input(&mut self) {
         self.input = None;
+    }
+
+    /// Types a line to it.
+    #[track_caller]
+    pub(crate) fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("its input was not closed");
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Sends it a signal.

@@ -11,6 +11,7 @@ mod crowds;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod strange_bytes;
+mod tractor;
 mod witness;
 
 use harness::{Counts, Node, Room};

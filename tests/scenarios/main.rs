@@ -18,5 +18,6 @@ mod restart;
 mod several;
 mod silence;
 mod table;
+mod tractor;
 mod transports;
 mod waiting;

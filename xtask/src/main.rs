@@ -5,7 +5,8 @@
 //! no other crate of the workspace, so that it can be built when they can not.
 //!
 //! - [`ci`] is the list of everything that must hold before a change lands.
-//! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start.
+//! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start,
+//!   and [`python`] for a package.
 //! - [`docs`] writes the documents that the `callsign` binary makes of itself.
 //! - [`step::Step`] is one command line, which all of these are made of.
 
@@ -14,6 +15,7 @@
 
 mod ci;
 mod docs;
+mod python;
 mod step;
 mod test;
 mod tools;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::{
+    python,
     step::{Step, has_subcommand},
     tools,
 };
@@ -15,6 +16,7 @@ use crate::{
 /// need it say themselves that they were skipped.
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
+    python::provide();
     if has_subcommand("nextest") {
         // It bounds each test in time, and fails one that leaves a process behind
         // (`.config/nextest.toml`). Examples in the documentation are beyond it.

@@ -1,0 +1,205 @@
+//! Programs of the Python project tractor, which know nothing of callsign.
+//!
+//! The programs are `tractor.py`, with the MessagePack package that `cargo xtask test` installs.
+
+#![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Node, Peer, Room, Running, now};
+
+#[test]
+fn a_root_and_its_child_live_over_tcp() {
+    live("tcp");
+}
+
+#[test]
+fn a_root_and_its_child_live_over_unix_sockets() {
+    live("unix");
+}
+
+fn live(transport: &str) {
+    let Some(python) = python() else { return };
+    let room = Room::new();
+    let node = listen(&room);
+    let mut watch = node.run(&["watch", "--json"]);
+    watch.json("that it has begun", |it| it["change"] == "synced");
+    let mut root = Actor::start(&node, &python, "root", transport);
+    let child = Actor::start(&node, &python, "child", transport);
+    watch.json("the child", |it| it["name"] == "child");
+
+    let there = json!([child.addr]);
+    assert_eq!(root.ask("find child"), there);
+    assert_eq!(root.ask("wait child"), there);
+    let registry = root.ask("registry");
+    assert_eq!(registry.as_object().unwrap().len(), 2, "{registry}");
+    // To say that it is gone, or to end the registrar, is in vain.
+    assert_eq!(root.ask(&format!("delete {}", child.addr)), Value::Null);
+    assert_eq!(root.ask("cancel"), json!(false));
+    assert_eq!(root.ask("find child"), there);
+
+    let listed = node.callsign(&["ls", "--json"]).json();
+    let kept: Vec<_> = listed.as_array().unwrap().iter().map(|it| &it["kept"]).collect();
+    assert_eq!(kept, ["foreign", "foreign"]);
+    node.callsign(&["find", "child"]).succeeds().prints(&["foreign", "protocol = tractor"]);
+    // Both are found by the node's own way of asking tractor's registrars, too.
+    let asked = format!("tractor+{}", node.endpoint());
+    room.callsign(&["ls", "--registrar", &asked]).succeeds().prints(&["child", "root", "foreign"]);
+    let found = room.callsign(&["find", "child", "--registrar", &asked, "--json"]).json();
+    assert_eq!(found["nearest"], listed[0]["nearest"]);
+
+    let killed = now();
+    child.running.signal(Signal::KILL);
+    let removed = watch.json("that the child has gone", |it| it["change"] == "remove");
+    let took = killed.elapsed();
+    eprintln!("gone after {took:?} over {transport}: {removed}");
+    let (reason, seconds) = match transport {
+        "unix" => ("process-ended", 1),
+        _ => ("found-dead", 5),
+    };
+    assert_eq!(removed["reason"], reason);
+    assert!(took.as_secs() < seconds, "{took:?}");
+    assert_eq!(root.ask("find child"), Value::Null);
+
+    assert_eq!(root.ask("unregister"), Value::Null);
+    assert_eq!(node.callsign(&["ls", "--json"]).json(), json!([]));
+}
+
+#[test]
+fn tractor_programs_and_callsigns_actors_find_each_other() {
+    let Some(python) = python() else { return };
+    let room = Room::new();
+    let node = listen(&room);
+    let mut snake = Actor::start(&node, &python, "snake", "unix");
+    let mut feed = node.run(&["register", "feed", "/ip4/127.0.0.1/tcp/7"]);
+    feed.line_with("feed");
+    assert_eq!(snake.ask("wait feed"), json!([["127.0.0.1", 7]]));
+    node.callsign(&["wait", "snake"]).succeeds().prints(&["snake"]);
+
+    // By callsign one is connected to the program itself: it says who it is at once.
+    let said = node.run(&["connect", "snake"]).outcome();
+    assert!(said.stdout.contains("msg_type") && said.stdout.contains("snake"), "{said}");
+}
+
+#[test]
+fn the_defaults_of_tractor_are_served_if_asked_for() {
+    let room = Room::new();
+    let mut command = room.command(&["registrar", "--tractor-defaults", "--listen"]);
+    command.arg(room.unix("registrar.sock"));
+    std::fs::set_permissions(room.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let mut node = Running::start(command);
+    // Port 1616 is the whole machine's, and another may have it.
+    let socket = room.unix("tractor/registry@1616.sock");
+    let line = node.line_or_end("listening on /ip4/127.0.0.1/tcp/1616");
+    match line {
+        Some(_) => {
+            node.line_with(&socket);
+            node.stop().succeeds();
+        }
+        None => drop(node.outcome().ends_with(2).says(&["/ip4/127.0.0.1/tcp/1616", "in use"])),
+    }
+
+    let settings = room.write("callsign.toml", "[registrar]\ntractor = false\n");
+    let refused = room.callsign(&["registrar", "--tractor-defaults", "--config", &settings]);
+    refused.ends_with(2).says(&["tractor = false"]);
+}
+
+#[test]
+fn tractor_programs_are_let_in_as_far_as_the_settings_say() {
+    let room = Room::new();
+    let unix = room.unix("registrar.sock");
+    let listen = [&*unix, "/ip4/127.0.0.1/tcp/0", "/ip4/0.0.0.0/tcp/0"];
+    let check = |setting: &str, expected: [bool; 3]| {
+        let settings = room.write("callsign.toml", &format!("[registrar]\n{setting}\n"));
+        let node = Node::start_with(&room, &listen, &["--config", &settings]);
+        let is_let_in = node.endpoints().iter().map(|it| is_let_in(it));
+        assert_eq!(is_let_in.collect::<Vec<_>>(), expected, "{setting}");
+        node.stop().succeeds();
+    };
+    check("", [true, true, false]);
+    check("tractor = true", [true, true, true]);
+    check("tractor = false", [false, false, false]);
+}
+
+/// Asks as a tractor program does who is there, and returns whether there was an answer.
+fn is_let_in(endpoint: &str) -> bool {
+    let golden = include_str!("../../gateway/tests/frames.txt");
+    let probe = golden.lines().find_map(|it| it.strip_prefix("Aid: ")).unwrap();
+    let digits: Vec<_> = probe.chars().collect();
+    let bytes = digits.chunks(2).map(|it| it.iter().collect::<String>());
+    let bytes: Vec<_> = bytes.map(|it| u8::from_str_radix(&it, 16).unwrap()).collect();
+
+    let mut peer = Peer::dial(&endpoint.replace("0.0.0.0", "127.0.0.1"));
+    peer.send_bytes(&bytes);
+    peer.rest().windows(3).any(|it| it == b"Aid")
+}
+
+#[test]
+fn a_registrar_of_tractors_that_is_away_is_not_an_empty_one() {
+    let room = Room::new();
+    let nowhere = format!("tractor+{}", room.unix("nobody.sock"));
+    for command in [&["ls"][..], &["find", "child"]] {
+        let asked = room.callsign(&[command, &["--registrar", &nowhere]].concat());
+        asked.ends_with(3).says(&["does not answer", "no such socket file"]);
+    }
+    let asked = room.callsign(&["watch", "--registrar", &nowhere]);
+    asked.ends_with(2).says(&["is a registrar of tractor's"]);
+
+    let node = Node::start(&room);
+    let asked = format!("tractor+{}", node.endpoint());
+    let found = room.callsign(&["find", "child", "--registrar", &asked]);
+    found.ends_with(1).says(&["no actor `child` is registered at tractor+"]);
+    // Where a registrar of callsign's is named too, it is asked as well.
+    let own = ["find", "child", "--registrar", node.endpoint()];
+    let both = room.callsign(&[&own[..], &["--registrar", &nowhere]].concat());
+    both.ends_with(1).says(&["does not answer", "no actor `child`"]);
+}
+
+/// A tractor program that runs.
+#[derive(Debug)]
+struct Actor {
+    running: Running,
+    addr: Value,
+}
+
+impl Actor {
+    fn start(node: &Node<'_>, python: &Path, name: &str, transport: &str) -> Self {
+        let at = match transport {
+            "tcp" => node.endpoints()[1].rsplit('/').next().unwrap(),
+            _ => node.endpoints()[0].strip_prefix("/unix").unwrap(),
+        };
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/tractor.py");
+        let mut command = node.room().other_command(&python.display().to_string());
+        command.args([script, at, name, transport]).arg(node.room().path());
+        let mut running = Running::start(command);
+        let addr = running.json("its address", Value::is_array);
+        Self { running, addr }
+    }
+
+    /// Has it do something, and returns what it says.
+    #[track_caller]
+    fn ask(&mut self, words: &str) -> Value {
+        self.running.type_line(words);
+        self.running.json("an answer", |_| true)
+    }
+}
+
+fn listen(room: &Room) -> Node<'_> {
+    Node::listen(room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"])
+}
+
+/// Returns the Python that has the MessagePack package, or says that the test is skipped.
+fn python() -> Option<PathBuf> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_callsign"));
+    let target = binary.ancestors().nth(2).unwrap();
+    let python = target.join("python/bin/python3");
+    if !python.exists() {
+        eprintln!("SKIPPED: `cargo xtask test` has installed no MessagePack for Python");
+        return None;
+    }
+    Some(python)
+}
