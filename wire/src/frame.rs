@@ -268,10 +268,17 @@ pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// [`WireError::Malformed`] when the bytes are not what is expected.
+/// [`WireError::Malformed`] when the bytes are not what is expected, or hold values within values
+/// more than [`DEPTH_MAX`] times.
 pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
-    rmp_serde::from_slice(bytes).map_err(|error| WireError::Malformed(error.to_string()))
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut reader).map_err(|error| WireError::Malformed(error.to_string()))
 }
+
+/// How deeply values may lie within each other: more than anybody writes by hand, and a fraction of
+/// what a thread's stack of 2 MiB has room for.
+pub const DEPTH_MAX: usize = 128;
 
 /// Bytes that are not what the protocol says.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -385,5 +392,18 @@ mod tests {
         pairs: [(&str, &str); N],
     ) -> std::collections::BTreeMap<String, String> {
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_malformed_and_overflows_no_stack() {
+        let nested = |depth: usize| [&vec![0x91; depth][..], b"\xc0"].concat();
+        let read = move || {
+            let ok = decode_body::<serde::de::IgnoredAny>(&nested(DEPTH_MAX - 1)).is_ok();
+            let err = [DEPTH_MAX + 1, 1000, 1_000_000]
+                .map(|depth| decode_body::<serde::de::IgnoredAny>(&nested(depth)).is_err());
+            (ok, err)
+        };
+        let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(read).unwrap();
+        assert_eq!(thread.join().unwrap(), (true, [true; 3]));
     }
 }

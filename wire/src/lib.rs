@@ -42,7 +42,8 @@ pub use error::{
     PAYLOAD_BYTES_MAX, RemoteError,
 };
 pub use frame::{
-    CallId, Frame, Hello, WireError, decode_body, encode_body, encode_item_head, encode_return,
+    CallId, DEPTH_MAX, Frame, Hello, WireError, decode_body, encode_body, encode_item_head,
+    encode_return,
 };
 pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
 pub use reader::{FRAME_BYTES_MAX, FrameReader};
