@@ -7,17 +7,21 @@ use std::{future::pending, slice, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
-    CallError, Closed, Connected, Counterpart, Handlers, Limits, NoService, Options, Portal,
-    SendError, accept, connect,
+    CallError, Closed, Counterpart, Handlers, Limits, NoService, Options, Portal, SendError,
+    accept, connect,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, duplex},
     net::UnixStream,
     sync::mpsc,
     task::JoinSet,
     time::timeout,
 };
-use wire::{ErrorKind, Frame, FrameReader, RemoteError, encode_body, preface};
+use wire::{ErrorKind, Frame, RemoteError, encode_body};
+
+use self::peer::Peer;
+
+mod peer;
 
 /// What the handlers of these tests tell of.
 #[derive(Debug, Eq, PartialEq)]
@@ -259,7 +263,7 @@ async fn a_deadline_ends_a_call_on_both_sides() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_keeps_to_the_deadline_by_itself() {
-    let mut peer = Peer::begin(Limits::default()).await;
+    let (mut peer, _news) = caller(Limits::default()).await;
     peer.say(&[Frame::Call { id: 0, method: "stubborn", body: b"", within_ms: Some(20) }]).await;
     peer.say(&[Frame::Call { id: 2, method: "echo", body: b"\x07", within_ms: Some(u64::MAX) }])
         .await;
@@ -280,7 +284,7 @@ async fn a_panic_fails_its_call_alone() {
 
 #[tokio::test]
 async fn calls_beyond_the_bound_are_refused() {
-    let mut peer = Peer::begin(Limits { calls: 2, ..Limits::default() }).await;
+    let (mut peer, _news) = caller(Limits { calls: 2, ..Limits::default() }).await;
     let call = |id, method| Frame::Call { id, method, body: b"\x07", within_ms: None };
     peer.say(&[call(0, "stubborn"), call(2, "stubborn"), call(4, "echo")]).await;
     let heard = peer.hear().await.unwrap();
@@ -292,7 +296,7 @@ async fn a_caller_that_breaks_the_rules_loses_its_connection() {
     let item = Frame::Item { id: 0, body: b"\x07" };
     let end = Frame::End { id: 0 };
     let check = async |method, after: &str, frames: &[Frame<'_>], expected: &str| {
-        let mut peer = Peer::begin(Limits::default()).await;
+        let (mut peer, _news) = caller(Limits::default()).await;
         peer.say(&[Frame::Call { id: 0, method, body: b"\x02", within_ms: None }]).await;
         while !after.is_empty() && !peer.hear().await.unwrap().starts_with(after) {}
         peer.say(frames).await;
@@ -328,7 +332,7 @@ async fn a_callee_that_breaks_the_rules_loses_its_connection() {
 
 #[tokio::test]
 async fn what_belongs_to_no_call_and_huge_credit_do_no_harm() {
-    let mut peer = Peer::begin(Limits::default()).await;
+    let (mut peer, _news) = caller(Limits::default()).await;
     peer.say(&[Frame::Call { id: 2, method: "tidy", body: b"", within_ms: None }]).await;
     for id in [0, 1, 2, 4, u64::MAX] {
         for _ in 0..3 {
@@ -374,7 +378,7 @@ async fn two_sides_that_both_pipeline_do_not_block_each_other() {
 async fn what_a_peer_sends_without_reading_is_bounded() {
     let call = Frame::Call { id: 0, method: "echo", body: &[7; 40_000], within_ms: None };
     for frame in [Frame::Ping { nonce: 7 }, call] {
-        let mut peer = Peer::begin(Limits::default()).await;
+        let (mut peer, _news) = caller(Limits::default()).await;
         let mut sent = 0;
         loop {
             let mut bytes = BytesMut::new();
@@ -395,76 +399,9 @@ async fn what_a_peer_sends_without_reading_is_bounded() {
     }
 }
 
-/// One that speaks frames as it likes.
-struct Peer {
-    io: DuplexStream,
-    reader: FrameReader,
-    drivers: JoinSet<Closed>,
-    _news: mpsc::Receiver<News>,
-}
-
-impl Peer {
-    async fn begin(limits: Limits) -> Self {
-        let (io, far) = greeted().await;
-        let (sender, news) = mpsc::channel(16);
-        let handlers = Handlers::with_limits(move |call| handle(call, sender.clone()), limits);
-        let Connected { driver, .. } = accept(far, Options::default(), handlers).await.unwrap();
-        Self::over(io, driver, news).await
-    }
-
-    /// Makes one that is called.
-    async fn answering() -> (Self, Portal) {
-        let (io, far) = greeted().await;
-        let connected = connect(far, Options::default(), NoService).await.unwrap();
-        let (_, news) = mpsc::channel(1);
-        (Self::over(io, connected.driver, news).await, connected.portal)
-    }
-
-    async fn over(
-        mut io: DuplexStream,
-        driver: impl Future<Output = Closed> + Send + 'static,
-        news: mpsc::Receiver<News>,
-    ) -> Self {
-        let mut drivers = JoinSet::new();
-        drivers.spawn(driver);
-        io.read_exact(&mut [0; preface::PREFACE_BYTES]).await.unwrap();
-        let mut peer = Self { io, reader: FrameReader::default(), drivers, _news: news };
-        assert!(peer.hear().await.unwrap().starts_with("Hello"));
-        peer
-    }
-
-    /// Waits until the other side has ended the connection, and checks why.
-    async fn closed(&mut self, expected: &str) {
-        while self.hear().await.is_some() {}
-        let closed = soon(self.drivers.join_next()).await.unwrap().unwrap();
-        let Closed::Protocol(error) = closed else { panic!("{closed}") };
-        assert!(error.to_string().contains(expected), "{error}");
-    }
-
-    async fn say(&mut self, frames: &[Frame<'_>]) {
-        let mut bytes = BytesMut::new();
-        frames.iter().for_each(|it| it.encode(&mut bytes).unwrap());
-        // It may be closed already.
-        drop(self.io.write_all(&bytes).await);
-    }
-
-    /// Returns the next frame, printed, or `None` at the end of the connection.
-    async fn hear(&mut self) -> Option<String> {
-        loop {
-            if let Some(frame) = self.reader.next().unwrap() {
-                return Some(format!("{:?}", Frame::decode(&frame).unwrap()));
-            }
-            if soon(self.io.read_buf(self.reader.buffer())).await.unwrap_or(0) == 0 {
-                return None;
-            }
-        }
-    }
-}
-
-async fn greeted() -> (DuplexStream, DuplexStream) {
-    let (mut io, far) = duplex(64 * 1024);
-    let mut bytes = BytesMut::from(&preface::preface()[..]);
-    Frame::Hello(Box::default()).encode(&mut bytes).unwrap();
-    io.write_all(&bytes).await.unwrap();
-    (io, far)
+/// Makes a peer that calls the handlers of these tests.
+async fn caller(limits: Limits) -> (Peer, mpsc::Receiver<News>) {
+    let (sender, news) = mpsc::channel(16);
+    let handlers = Handlers::with_limits(move |call| handle(call, sender.clone()), limits);
+    (Peer::calling(handlers).await, news)
 }
