@@ -28,10 +28,30 @@ pub struct Counterpart {
 }
 
 impl Counterpart {
-    pub(crate) fn new(call: Request, outbox: Arc<Outbox>, state: Arc<CallState>) -> Self {
-        let Request { id, method, body, deadline } = call;
-        let items = ItemSender { id, outbox, flow: state.flow.clone() };
-        Self { method, body, deadline, items, state, incoming: None }
+    pub(crate) fn new(call: Call<'_>, outbox: Arc<Outbox>) -> Self {
+        let state = Arc::new(CallState::default());
+        Self {
+            method: call.method.to_owned(),
+            body: Bytes::copy_from_slice(call.body),
+            // A deadline that no clock reaches is none.
+            deadline: call.within.and_then(|it| Instant::now().checked_add(it)),
+            items: ItemSender { id: call.id, outbox, flow: state.flow.clone() },
+            state,
+            incoming: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> CallId {
+        self.items.id
+    }
+
+    pub(crate) fn state(&self) -> &Arc<CallState> {
+        &self.state
+    }
+
+    /// Returns how long what the caller sent is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.method.len() + self.body.len()
     }
 
     /// Returns what is to be done.
@@ -160,15 +180,6 @@ impl Counterpart {
     fn call(&self) -> Call<'_> {
         Call { id: self.items.id, method: &self.method, body: &self.body, within: None }
     }
-}
-
-/// A call that outlives the bytes it came in.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) id: CallId,
-    pub(crate) method: String,
-    pub(crate) body: Bytes,
-    pub(crate) deadline: Option<Instant>,
 }
 
 /// What a call's handler shares with the driver.

@@ -1,28 +1,21 @@
 //! A service of async functions: one for each call, many at once.
 
 use std::{
-    any::Any,
     collections::{HashMap, VecDeque},
     fmt,
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{
-    select,
-    task::{self, JoinSet},
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::task::JoinSet;
 use wire::{CallId, ErrorKind, RemoteError, WireError};
 
 use crate::{
     Call, Counterpart, Replies, Service,
-    counterpart::{CallState, Request, Stage},
+    counterpart::{CallState, Stage},
+    handling::{Answer, Begun, Handling},
     outbox::Outbox,
     portal::CALLS_MAX,
 };
@@ -78,23 +71,21 @@ use crate::{
 pub struct Handlers<F> {
     handle: Arc<F>,
     limits: Limits,
-    running: HashMap<CallId, Running>,
-    tasks: JoinSet<Outcome>,
+    /// Calls whose function runs, and those that are held.
+    unanswered: HashMap<CallId, Unanswered>,
+    tasks: JoinSet<(CallId, Answer)>,
     /// Calls that came while the replies were full, oldest first.
-    held: VecDeque<Request>,
+    held: VecDeque<Counterpart>,
     held_bytes: usize,
     outbox: Arc<Outbox>,
     is_ending: bool,
 }
 
 #[derive(Debug)]
-struct Running {
+struct Unanswered {
     state: Arc<CallState>,
-    task: task::Id,
     is_cancelled: bool,
 }
-
-type Outcome = (CallId, Result<Bytes, RemoteError>);
 
 /// What the functions of one connection may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,7 +120,7 @@ where
         Self {
             handle: Arc::new(handle),
             limits,
-            running: HashMap::new(),
+            unanswered: HashMap::new(),
             tasks: JoinSet::new(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -139,29 +130,26 @@ where
     }
 
     /// Runs the function for a call.
-    fn run(&mut self, call: Request) {
-        let (id, deadline) = (call.id, call.deadline);
-        let state = Arc::new(CallState::default());
-        let counterpart = Counterpart::new(call, self.outbox.clone(), state.clone());
+    fn begin(&mut self, call: Counterpart) {
+        let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
         let (handle, grace, shared) = (self.handle.clone(), self.limits.grace, state.clone());
-        let task = self.tasks.spawn(async move {
-            let handling = guarded(move || handle(counterpart));
-            (id, bounded(handling, &shared, deadline, grace).await)
+        self.tasks.spawn(async move {
+            match Handling::begin(|| handle(call)) {
+                Begun::Over(answer) => (id, answer),
+                Begun::Waits(handling) => (id, handling.within(&shared, deadline, grace).await),
+            }
         });
-        self.running.insert(id, Running { state, task: task.id(), is_cancelled: false });
+        self.unanswered.entry(id).or_insert(Unanswered { state, is_cancelled: false });
     }
 
-    /// Takes the next outcome of a call, if there is one.
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Option<Outcome> {
-        match self.tasks.poll_join_next(cx) {
-            Poll::Ready(Some(Ok(outcome))) => Some(outcome),
-            // The function was caught; what it left behind panicked when it was dropped.
-            Poll::Ready(Some(Err(error))) => {
-                let is_it = |(id, it): (&CallId, &Running)| (it.task == error.id()).then_some(*id);
-                let id = self.running.iter().find_map(is_it)?;
-                Some((id, Err(RemoteError::new(ErrorKind::Internal, error.to_string()))))
-            }
-            Poll::Ready(None) | Poll::Pending => None,
+    /// Answers a call, unless its caller has given it up.
+    fn answer(&mut self, id: CallId, answer: Answer, replies: &mut Replies) {
+        if self.unanswered.remove(&id).is_some_and(|it| it.is_cancelled) {
+            return;
+        }
+        match answer {
+            Ok(body) => replies.finish_with(id, |bytes| bytes.extend_from_slice(&body)),
+            Err(error) => replies.fail(id, error),
         }
     }
 }
@@ -172,13 +160,13 @@ where
     Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
 {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
-        let Call { id, method, body, within } = call;
-        let (is_full, bytes) = (replies.is_full(), method.len() + body.len());
-        let refusal = if self.running.contains_key(&id) {
+        let (id, bytes) = (call.id, call.method.len() + call.body.len());
+        let waits = replies.is_full() || !self.held.is_empty();
+        let refusal = if self.unanswered.contains_key(&id) {
             Some(RemoteError::new(ErrorKind::Invalid, format!("call {id} is under way already")))
-        } else if self.running.len() + self.held.len() >= self.limits.calls {
+        } else if self.unanswered.len() >= self.limits.calls {
             Some(RemoteError::new(ErrorKind::LimitReached, "too many calls are under way"))
-        } else if is_full && self.held_bytes + bytes > HELD_BYTES_MAX {
+        } else if waits && self.held_bytes + bytes > HELD_BYTES_MAX {
             Some(RemoteError::new(ErrorKind::LimitReached, "too much waits to be called"))
         } else {
             None
@@ -186,27 +174,26 @@ where
         if let Some(error) = refusal {
             return replies.fail_aside(id, error);
         }
-        let body = Bytes::copy_from_slice(body);
-        // A deadline that no clock reaches is none.
-        let deadline = within.and_then(|it| Instant::now().checked_add(it));
-        let request = Request { id, method: method.to_owned(), body, deadline };
-        if is_full || !self.held.is_empty() {
+        let call = Counterpart::new(call, self.outbox.clone());
+        if waits {
+            let state = call.state().clone();
+            self.unanswered.insert(id, Unanswered { state, is_cancelled: false });
             self.held_bytes += bytes;
-            self.held.push_back(request);
+            self.held.push_back(call);
         } else {
-            self.run(request);
+            self.begin(call);
         }
     }
 
     fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
-        if let Some(call) = self.running.get(&id) {
+        if let Some(call) = self.unanswered.get(&id) {
             call.state.flow.allow(items);
         }
     }
 
     fn item(&mut self, id: CallId, body: Bytes) -> Result<(), WireError> {
         // One that is not known is over, and the caller has not heard of it yet.
-        let Some(call) = self.running.get(&id) else { return Ok(()) };
+        let Some(call) = self.unanswered.get(&id) else { return Ok(()) };
         match &mut *call.state.inbox() {
             Stage::Begun => Err(WireError::Malformed(format!("call {id} takes no items yet"))),
             Stage::Started(inbox) => inbox.item(id, body),
@@ -215,7 +202,7 @@ where
     }
 
     fn end(&mut self, id: CallId) -> Result<(), WireError> {
-        let Some(call) = self.running.get(&id) else { return Ok(()) };
+        let Some(call) = self.unanswered.get(&id) else { return Ok(()) };
         match &mut *call.state.inbox() {
             Stage::Started(inbox) => inbox.end(id),
             Stage::Begun | Stage::Over => Ok(()),
@@ -223,33 +210,30 @@ where
     }
 
     fn cancel(&mut self, id: CallId, _: &mut Replies) {
-        if let Some(call) = self.running.get_mut(&id) {
+        if let Some(at) = self.held.iter().position(|it| it.id() == id) {
+            let call = self.held.remove(at).expect("it was found just now");
+            self.held_bytes -= call.bytes();
+            self.unanswered.remove(&id);
+        } else if let Some(call) = self.unanswered.get_mut(&id) {
             call.is_cancelled = true;
             call.state.cancel();
-        } else if let Some(at) = self.held.iter().position(|it| it.id == id) {
-            let call = self.held.remove(at).expect("it was found just now");
-            self.held_bytes -= call.method.len() + call.body.len();
         }
     }
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         while !replies.is_full() {
-            while let Some(call) = self.held.pop_front() {
-                self.held_bytes -= call.method.len() + call.body.len();
-                self.run(call);
-            }
-            let outcome = self.poll_outcome(cx);
-            // What a function said before it ended goes first.
-            self.outbox.take(cx, &mut replies.queue);
-            let Some((id, result)) = outcome else { return };
-            let call = self.running.remove(&id);
-            if call.is_none_or(|it| it.is_cancelled) {
+            if let Some(call) = self.held.pop_front() {
+                self.held_bytes -= call.bytes();
+                self.begin(call);
                 continue;
             }
-            match result {
-                Ok(body) => replies.finish_with(id, |bytes| bytes.extend_from_slice(&body)),
-                Err(error) => replies.fail(id, error),
-            }
+            let ended = self.tasks.poll_join_next(cx);
+            // What a function said before it ended goes first.
+            self.outbox.take(cx, &mut replies.queue);
+            let Poll::Ready(Some(ended)) = ended else { return };
+            // A function's panics are caught: its task fails only if the runtime shuts down.
+            let Ok((id, answer)) = ended else { continue };
+            self.answer(id, answer, replies);
         }
     }
 
@@ -262,7 +246,7 @@ where
             self.is_ending = true;
             self.held.clear();
             self.outbox.close();
-            self.running.values().for_each(|it| it.state.cancel());
+            self.unanswered.values().for_each(|it| it.state.cancel());
         }
         // Each ends within its grace.
         loop {
@@ -277,61 +261,9 @@ where
 
 impl<F> fmt::Debug for Handlers<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { running, held, .. } = self;
-        f.debug_struct("Handlers").field("running", running).field("held", held).finish()
+        let Self { unanswered, held, .. } = self;
+        f.debug_struct("Handlers").field("unanswered", unanswered).field("held", held).finish()
     }
-}
-
-/// Calls a function and runs what it returns; a panic of either is an error.
-async fn guarded<Fut: Future<Output = Result<Bytes, RemoteError>>>(
-    handle: impl FnOnce() -> Fut,
-) -> Result<Bytes, RemoteError> {
-    let handling = catch_unwind(AssertUnwindSafe(handle)).map_err(panicked)?;
-    let mut handling = pin!(handling);
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
-        polled.unwrap_or_else(|payload| Poll::Ready(Err(panicked(payload))))
-    })
-    .await
-}
-
-/// Runs a function until it ends, or a grace after it was told to end.
-async fn bounded(
-    handling: impl Future<Output = Result<Bytes, RemoteError>>,
-    state: &CallState,
-    deadline: Option<Instant>,
-    grace: Duration,
-) -> Result<Bytes, RemoteError> {
-    let mut handling = pin!(handling);
-    let timed_out = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
-    let (kind, why) = select! {
-        biased;
-        result = &mut handling => return result,
-        () = state.token.cancelled() => (ErrorKind::Cancelled, "the call was cancelled"),
-        () = timed_out => (ErrorKind::TimedOut, "the call took longer than its caller allowed"),
-    };
-    state.cancel();
-    // Whether it ends well by now or not, its caller has given it up.
-    select! {
-        biased;
-        _ = &mut handling => {}
-        () = sleep(grace) => {}
-    }
-    Err(RemoteError::new(kind, why))
-}
-
-fn panicked(payload: Box<dyn Any + Send>) -> RemoteError {
-    let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (None, Some(text)) => text.as_str(),
-        (None, None) => "without a message",
-    };
-    RemoteError::new(ErrorKind::Internal, format!("the call panicked: {text}"))
 }
 
 /// How many bytes of calls may be held while the replies are full: two of the longest.

@@ -59,6 +59,7 @@ mod dialogue;
 mod driver;
 mod error;
 mod handlers;
+mod handling;
 mod handshake;
 mod heartbeat;
 mod identity;

@@ -8,7 +8,7 @@ use std::{future::pending, slice, time::Duration};
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
     CallError, Closed, Counterpart, Handlers, Limits, NoService, Options, Portal, SendError,
-    accept, connect,
+    Service, accept, connect,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, duplex},
@@ -21,6 +21,7 @@ use wire::{ErrorKind, Frame, RemoteError, encode_body};
 
 use self::peer::Peer;
 
+mod handlers;
 mod peer;
 
 /// What the handlers of these tests tell of.
@@ -119,15 +120,25 @@ async fn begin_over<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) -> Ends {
     let (sender, news) = mpsc::channel(16);
     let handlers = Handlers::new(move |call| handle(call, sender.clone()));
+    let (portal, drivers) = connect_to(near, far, handlers).await;
+    Ends { portal, news, drivers }
+}
+
+/// Connects two ends, the far one with a service.
+async fn connect_to<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    near: IO,
+    far: IO,
+    service: impl Service + Unpin + Send + 'static,
+) -> (Portal, JoinSet<Closed>) {
     let (dialed, accepted) = tokio::try_join!(
         connect(near, Options::default(), NoService),
-        accept(far, Options::default(), handlers),
+        accept(far, Options::default(), service),
     )
     .unwrap();
     let mut drivers = JoinSet::new();
     drivers.spawn(dialed.driver);
     drivers.spawn(accepted.driver);
-    Ends { portal: dialed.portal, news, drivers }
+    (dialed.portal, drivers)
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -1,0 +1,102 @@
+//! One function that handles a call: its panics are errors, and it ends in time.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    select,
+    time::{Instant, sleep, sleep_until},
+};
+use wire::{ErrorKind, RemoteError};
+
+use crate::counterpart::CallState;
+
+/// What a function returns for its caller.
+pub(crate) type Answer = Result<Bytes, RemoteError>;
+
+/// What became of a function when it was called.
+pub(crate) enum Begun<Fut> {
+    /// It has ended.
+    Over(Answer),
+    /// It waits for something, and is to be polled in a task of its own.
+    Waits(Handling<Fut>),
+}
+
+/// A function under way. A panic of it is its answer, and a panic of what it leaves behind is
+/// nothing but what the panic hook tells of it.
+pub(crate) struct Handling<Fut>(Option<Pin<Box<Fut>>>);
+
+impl<Fut: Future<Output = Answer>> Handling<Fut> {
+    /// Calls a function, and runs it until it first waits.
+    pub(crate) fn begin(handle: impl FnOnce() -> Fut) -> Begun<Fut> {
+        let mut handling = match catch_unwind(AssertUnwindSafe(|| Box::pin(handle()))) {
+            Ok(handling) => Self(Some(handling)),
+            Err(payload) => return Begun::Over(Err(panicked(payload))),
+        };
+        // Its task polls it again, and sees whatever has come in between: nobody is woken for it.
+        match Pin::new(&mut handling).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Begun::Over(answer),
+            Poll::Pending => Begun::Waits(handling),
+        }
+    }
+
+    /// Goes on until the function ends, or a grace after it was told to end.
+    pub(crate) async fn within(
+        mut self,
+        state: &CallState,
+        deadline: Option<Instant>,
+        grace: Duration,
+    ) -> Answer {
+        let timed_out = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (kind, why) = select! {
+            biased;
+            answer = &mut self => return answer,
+            () = state.token.cancelled() => (ErrorKind::Cancelled, "the call was cancelled"),
+            () = timed_out => (ErrorKind::TimedOut, "the call took longer than its caller allowed"),
+        };
+        state.cancel();
+        // Whether it ends well by now or not, its caller has given it up.
+        select! {
+            biased;
+            _ = &mut self => {}
+            () = sleep(grace) => {}
+        }
+        Err(RemoteError::new(kind, why))
+    }
+}
+
+impl<Fut: Future<Output = Answer>> Future for Handling<Fut> {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let function = self.0.as_mut().expect("it is there until it is dropped");
+        let polled = catch_unwind(AssertUnwindSafe(|| function.as_mut().poll(cx)));
+        polled.unwrap_or_else(|payload| Poll::Ready(Err(panicked(payload))))
+    }
+}
+
+impl<Fut> Drop for Handling<Fut> {
+    fn drop(&mut self) {
+        drop(catch_unwind(AssertUnwindSafe(|| drop(self.0.take()))));
+    }
+}
+
+fn panicked(payload: Box<dyn Any + Send>) -> RemoteError {
+    let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text.as_str(),
+        (None, None) => "without a message",
+    };
+    RemoteError::new(ErrorKind::Internal, format!("the call panicked: {text}"))
+}
