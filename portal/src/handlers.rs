@@ -23,6 +23,13 @@ use crate::{
 /// A service that runs an async function for each call, many at once. The function gets the call
 /// as a [`Counterpart`] and returns the result, encoded; whether the call goes on is its choice.
 ///
+/// A function runs in the connection's driver until it first waits, and in a task of its own from
+/// then on: one that is done without waiting costs no task. Until it waits, nothing else of its
+/// connection goes on: no other call begins, no item or `cancel` arrives, and no sign of life is
+/// given, so that one which computes for as long as the caller's
+/// [heartbeat](crate::Heartbeat) allows loses its connection. Such a function had better begin
+/// with [`yield_now`](tokio::task::yield_now), which puts it into its task at once.
+///
 /// A caller that gives up, or the end of the connection, cancels the call's token, and drops the
 /// function a [grace](Limits::grace) later. A function that panics fails its call alone. All of
 /// them belong to the connection's driver: they are dropped with it.
@@ -69,9 +76,10 @@ use crate::{
 /// # }
 /// ```
 pub struct Handlers<F> {
-    handle: Arc<F>,
+    /// In a box, so that a service can be moved whatever its function holds.
+    handle: Box<F>,
     limits: Limits,
-    /// Calls whose function runs, and those that are held.
+    /// Calls whose function waits in a task, and those that are held.
     unanswered: HashMap<CallId, Unanswered>,
     tasks: JoinSet<(CallId, Answer)>,
     /// Calls that came while the replies were full, oldest first.
@@ -118,7 +126,7 @@ where
     /// Makes a service that handles each call with `handle`, within `limits`.
     pub fn with_limits(handle: F, limits: Limits) -> Self {
         Self {
-            handle: Arc::new(handle),
+            handle: Box::new(handle),
             limits,
             unanswered: HashMap::new(),
             tasks: JoinSet::new(),
@@ -129,21 +137,24 @@ where
         }
     }
 
-    /// Runs the function for a call.
-    fn begin(&mut self, call: Counterpart) {
+    /// Runs the function for a call: here until it waits, and then in a task.
+    fn begin(&mut self, call: Counterpart, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
-        let (handle, grace, shared) = (self.handle.clone(), self.limits.grace, state.clone());
-        self.tasks.spawn(async move {
-            match Handling::begin(|| handle(call)) {
-                Begun::Over(answer) => (id, answer),
-                Begun::Waits(handling) => (id, handling.within(&shared, deadline, grace).await),
+        match Handling::begin(|| (self.handle)(call)) {
+            Begun::Over(answer) => self.answer(id, answer, replies),
+            Begun::Waits(handling) => {
+                let (grace, shared) = (self.limits.grace, state.clone());
+                self.tasks
+                    .spawn(async move { (id, handling.within(&shared, deadline, grace).await) });
+                self.unanswered.entry(id).or_insert(Unanswered { state, is_cancelled: false });
             }
-        });
-        self.unanswered.entry(id).or_insert(Unanswered { state, is_cancelled: false });
+        }
     }
 
     /// Answers a call, unless its caller has given it up.
     fn answer(&mut self, id: CallId, answer: Answer, replies: &mut Replies) {
+        // What its function said before it ended goes first.
+        self.outbox.move_to(&mut replies.queue);
         if self.unanswered.remove(&id).is_some_and(|it| it.is_cancelled) {
             return;
         }
@@ -181,7 +192,7 @@ where
             self.held_bytes += bytes;
             self.held.push_back(call);
         } else {
-            self.begin(call);
+            self.begin(call, replies);
         }
     }
 
@@ -224,11 +235,10 @@ where
         while !replies.is_full() {
             if let Some(call) = self.held.pop_front() {
                 self.held_bytes -= call.bytes();
-                self.begin(call);
+                self.begin(call, replies);
                 continue;
             }
             let ended = self.tasks.poll_join_next(cx);
-            // What a function said before it ended goes first.
             self.outbox.take(cx, &mut replies.queue);
             let Poll::Ready(Some(ended)) = ended else { return };
             // A function's panics are caught: its task fails only if the runtime shuts down.

@@ -58,6 +58,15 @@ impl Outbox {
         if !state.driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
             state.driver = Some(cx.waker().clone());
         }
+        self.empty(state, queue);
+    }
+
+    /// Moves all that is queued to `queue`, for a driver that is at work.
+    pub(crate) fn move_to(&self, queue: &mut ByteQueue) {
+        self.empty(self.lock(), queue);
+    }
+
+    fn empty(&self, mut state: MutexGuard<'_, State>, queue: &mut ByteQueue) {
         let was_full = state.queue.len() >= QUEUE_BYTES_MAX;
         queue.append(&mut state.queue);
         drop(state);

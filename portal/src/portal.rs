@@ -5,7 +5,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::timeout,
 };
 use wire::{CallId, Hello, decode_body, encode_body};
@@ -91,7 +91,8 @@ impl Portal {
     }
 
     async fn request(&self, request: Request<'_>) -> Result<Bytes, CallError> {
-        let _permit = self.permit().await;
+        let permit = self.in_flight.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
         let (sender, receiver) = oneshot::channel();
         let id = self.shared.call(request, Pending::Call(sender), None)?;
         let mut call = UnderWay { shared: &self.shared, id, is_over: false };
@@ -147,7 +148,8 @@ impl Portal {
         args: &(impl Serialize + ?Sized),
         window: u16,
     ) -> Result<Dialogue, CallError> {
-        let permit = self.permit().await;
+        let permit = self.in_flight.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
         let window = window.max(1);
         let (inbox, events) = Inbox::new(window);
         let flow = Arc::new(Flow::default());
@@ -170,11 +172,6 @@ impl Portal {
     /// Cancel safe.
     pub async fn closed(&self) -> Closed {
         self.shared.closed().await
-    }
-
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        let permit = self.in_flight.clone().acquire_owned().await;
-        permit.expect("the semaphore is never closed")
     }
 }
 

@@ -1,10 +1,10 @@
-//! What handlers do to their connection: those that are held back while the caller does not read,
-//! and those that panic.
+//! What handlers do to their connection: those that never wait, those that are held back while
+//! the caller does not read, and those that panic.
 
 use std::{
     pin::Pin,
     sync::{
-        Mutex,
+        Arc, Mutex,
         mpsc::{self, Receiver},
     },
     task::{Context, Poll},
@@ -197,4 +197,28 @@ async fn a_panic_fails_its_call_alone_whenever_it_comes() {
         assert!(error.message.ends_with(expected), "{error}");
         assert_eq!(soon(portal.call::<u64>("echo", &7)).await.unwrap(), 7);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_yields_first_computes_beside_its_connection() {
+    let (release, released) = mpsc::channel::<()>();
+    let (release, released) = (Mutex::new(release), Arc::new(Mutex::new(released)));
+    let (portal, _drivers) = begin(move |call: Counterpart| {
+        let released = released.clone();
+        if call.method() == "release" {
+            release.lock().unwrap().send(()).unwrap();
+        }
+        async move {
+            if call.method() == "compute" {
+                yield_now().await;
+                released.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+            Ok(call.body().clone())
+        }
+    })
+    .await;
+    let computing = portal.call::<u64>("compute", &7);
+    let releasing = portal.call::<u64>("release", &8);
+    let (computed, released) = soon(async { tokio::join!(computing, releasing) }).await;
+    assert_eq!((computed.unwrap(), released.unwrap()), (7, 8));
 }
