@@ -110,6 +110,33 @@ impl Drop for Claim {
     }
 }
 
+/// Removes a socket file that a dead process has left behind, and the lock beside it, if the file
+/// is still that of `socket`. What somebody listens on is left alone.
+///
+/// # Errors
+///
+/// [`BindError`], when it cannot be told whose the file is, or it cannot be removed.
+pub async fn remove_socket(path: &UnixPath, socket: SocketId) -> Result<(), BindError> {
+    let (folder, name) = path
+        .as_path()
+        .parent()
+        .zip(path.as_path().file_name())
+        .expect("the path of a socket is absolute and has a last part");
+    let Ok(folder) = Handle::open_folder(folder) else { return Ok(()) };
+    let named = Handle::open_in(&folder, name).and_then(|it| it.kind());
+    if named.ok() != Some(Kind::Socket(socket)) {
+        return Ok(());
+    }
+    let lock = match Lock::take(folder, name, path).await {
+        Err(BindError::InUse { .. }) => return Ok(()),
+        lock => lock?,
+    };
+    match clear(&lock, path).await {
+        Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => Ok(()),
+        cleared => cleared,
+    }
+}
+
 /// Who has an endpoint that somebody else wants to bind.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
