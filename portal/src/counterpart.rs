@@ -94,11 +94,21 @@ impl Counterpart {
         value: &(impl Serialize + ?Sized),
         window: u16,
     ) -> Result<(), SendError> {
+        self.start_encoded(&encode_body(value), window)
+    }
+
+    /// Says that the call goes on as [`start`](Self::start) does, with a value that is encoded
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub fn start_encoded(&mut self, value: &[u8], window: u16) -> Result<(), SendError> {
         if self.incoming.is_some() {
             return Ok(());
         }
         let id = self.items.id;
-        self.items.outbox.push(&Frame::Started { id, body: &encode_body(value) })?;
+        self.items.outbox.push(&Frame::Started { id, body: value })?;
         let (inbox, receiver) = Inbox::new(window);
         let mut stage = self.state.inbox();
         if let Stage::Begun = *stage {

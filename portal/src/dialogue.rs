@@ -73,6 +73,11 @@ impl Dialogue {
         decode_body(&self.started).map_err(CallError::Unreadable)
     }
 
+    /// Returns the first value as it came.
+    pub fn started_encoded(&self) -> &Bytes {
+        &self.started
+    }
+
     /// Sends an item, when the other side allows one.
     ///
     /// # Errors

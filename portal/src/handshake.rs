@@ -185,6 +185,11 @@ impl Greeted<Stream> {
 }
 
 impl<IO> Greeted<IO> {
+    /// Takes up a connection again that this side dialed, and on which `peer` was greeted.
+    pub fn dialed(io: IO, peer: Hello) -> Self {
+        Self { io, peer, leftover: BytesMut::new(), side: Side::Dialed }
+    }
+
     /// Begins a conversation.
     pub fn converse<S>(self, options: &Options, service: S) -> Connected<IO, S> {
         let Self { io, peer, leftover, side } = self;

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use endpoints::InstanceId;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -30,11 +31,15 @@ struct Inner {
     keys: watch::Sender<VecDeque<Key>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    registrar: Uuid,
-    epoch: Epoch,
-    key: ProofKey,
+/// The key of one registration.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Key {
+    /// By which registrar.
+    pub registrar: Uuid,
+    /// The number of the registration.
+    pub epoch: Epoch,
+    /// With what it is proved.
+    pub key: ProofKey,
 }
 
 impl Identity {
@@ -58,6 +63,12 @@ impl Identity {
             }
             keys.push_back(Key { registrar, epoch, key });
         });
+    }
+
+    /// Follows the keys, for one who passes them on: to the process that listens, where another
+    /// one registers. What is received are all that are kept, the latest last.
+    pub fn keys(&self) -> watch::Receiver<VecDeque<Key>> {
+        self.0.keys.subscribe()
     }
 
     /// Says who this actor is on a connection that it accepted, and proves it if that is asked.

@@ -78,7 +78,7 @@ pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
 pub use handlers::{Handlers, Limits};
 pub use handshake::{Connected, Greeted, HANDSHAKE_TIMEOUT, Options, accept, connect, greet};
 pub use heartbeat::{Heartbeat, OnSilence};
-pub use identity::{Identity, greet_actor};
+pub use identity::{Identity, Key, greet_actor};
 pub use items::{ItemSender, SendError};
 pub use portal::{Items, Portal};
 pub use reception::Reception;

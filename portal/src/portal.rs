@@ -148,13 +148,31 @@ impl Portal {
         args: &(impl Serialize + ?Sized),
         window: u16,
     ) -> Result<Dialogue, CallError> {
+        self.dialogue_encoded(method, &encode_body(args), window).await
+    }
+
+    /// Calls a method as [`dialogue`](Self::dialogue) does, with a body that is encoded already.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`dialogue`](Self::dialogue).
+    pub async fn dialogue_encoded(
+        &self,
+        method: &str,
+        body: &[u8],
+        window: u16,
+    ) -> Result<Dialogue, CallError> {
         let permit = self.in_flight.clone().acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let window = window.max(1);
         let (inbox, events) = Inbox::new(window);
         let flow = Arc::new(Flow::default());
         let pending = Pending::Dialogue(inbox, flow.clone());
-        let request = Request { method, body: &encode_body(args), within_ms: None };
+        let request = Request { method, body, within_ms: None };
         let id = self.shared.call(request, pending, Some(window.into()))?;
         let items = ItemSender { id, outbox: self.shared.outbox.clone(), flow };
         Dialogue::begin(self.shared.clone(), items, events, window, permit).await
