@@ -66,6 +66,18 @@ impl Board {
         self.changed.send_replace(());
     }
 
+    /// Takes registrations off the board as [`take_off`](Self::take_off) does, all at once.
+    pub(crate) fn take_all_off<'a>(&self, leaving: impl IntoIterator<Item = &'a Arc<Entry>>) {
+        let mut entries = self.lock();
+        for entry in leaving {
+            if entries.get(&entry.uuid).is_some_and(|it| Arc::ptr_eq(it, entry)) {
+                entries.remove(&entry.uuid);
+            }
+        }
+        drop(entries);
+        self.changed.send_replace(());
+    }
+
     /// Changes what is wanted, and returns the version that it has now.
     pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Register)) -> u64 {
         let version = {

@@ -177,6 +177,21 @@ impl Registered {
         drop(gone.expect("the entry owns the sender"));
     }
 
+    /// Takes several actors out of the registry as [`unregister`](Self::unregister) does: with each
+    /// registrar in one change, however many they are, up to two thousand.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`unregister`](Self::unregister).
+    pub async fn unregister_all(leaving: Vec<Self>) {
+        let Some(first) = leaving.first() else { return };
+        first.client.hub().board.take_all_off(leaving.iter().map(|it| &it.entry));
+        for registered in leaving {
+            // Off the board it is already, unless it is another client's.
+            registered.unregister().await;
+        }
+    }
+
     /// Stops keeping the actor registered, and leaves it in the registry: until its lease runs
     /// out, or else until the client's session ends.
     pub fn leave(self) -> InstanceId {

@@ -19,7 +19,7 @@ use transport::Stream;
 use uuid::Uuid;
 use wire::{
     ErrorKind, RemoteError, encode_body,
-    registrar::{self, Changed, Registered, Renew, Unregister},
+    registrar::{self, Changed, Registered, Renew, UNREGISTER_MAX, Unregister, UnregisterAll},
 };
 
 use crate::{
@@ -40,6 +40,10 @@ pub(crate) struct Session<'a> {
     /// What the registrar has, or is asked to have.
     kept: BTreeMap<Uuid, Kept>,
     calls: Together<'a, Done>,
+    /// The calls that take several instances out.
+    departures: Together<'a, (Vec<Uuid>, Result<(), LinkError>)>,
+    /// Whether the registrar does not know such calls.
+    is_older: bool,
     /// Whether something was left undone because too many calls were under way.
     is_behind: bool,
     /// When something is to be done next, if nothing happens before.
@@ -90,6 +94,8 @@ impl<'a> Session<'a> {
             board_changes,
             kept: BTreeMap::new(),
             calls: Together::default(),
+            departures: Together::default(),
+            is_older: false,
             is_behind: false,
             wake: None,
         }
@@ -113,6 +119,9 @@ impl<'a> Session<'a> {
                 }
                 closed = &mut *driver => return LinkError::Closed(closed),
                 Some((_, done)) = self.calls.next() => self.settle(done),
+                Some((_, (uuids, result))) = self.departures.next() => {
+                    self.settle_departure(uuids, result);
+                }
                 changed = self.board_changes.changed() => {
                     changed.expect("the hub owns the board");
                     self.survey();
@@ -127,11 +136,69 @@ impl<'a> Session<'a> {
         (self.wake, self.is_behind) = (None, false);
         let mut uuids: BTreeSet<_> = self.kept.keys().copied().collect();
         self.hub.board.with(|entries| uuids.extend(entries.keys()));
+        self.unregister_all(&uuids);
         for uuid in uuids {
             if self.calls.len() >= CALLS_MAX {
                 self.is_behind = true;
                 return;
             }
+            self.advance(uuid);
+        }
+    }
+
+    /// Takes all those out together that are to go, so that they go in one change.
+    fn unregister_all(&mut self, uuids: &BTreeSet<Uuid>) {
+        if self.is_older {
+            return;
+        }
+        let now = Instant::now();
+        let (hub, kept) = (self.hub, &mut self.kept);
+        let leaving = hub.board.with(|entries| {
+            let leaves =
+                |uuid: &&Uuid| step(entries.get(uuid), kept.get(uuid), now) == Step::Unregister;
+            let leaving: Vec<Uuid> = uuids.iter().filter(leaves).copied().collect();
+            if leaving.len() < 2 {
+                return Vec::new();
+            }
+            for uuid in &leaving {
+                kept.get_mut(uuid).expect("only what is kept is removed").is_under_way = true;
+            }
+            leaving
+        });
+        for part in leaving.chunks(UNREGISTER_MAX) {
+            let part = part.to_vec();
+            let args = encode_body(&UnregisterAll { uuids: part.clone() });
+            let (line, limit) = (self.line.clone(), hub.options.ask_timeout);
+            self.departures.push(self.link, async move {
+                let result = line.call::<Changed>(registrar::UNREGISTER_ALL, &args, limit).await;
+                (part, result.map(drop))
+            });
+        }
+    }
+
+    /// Takes note that instances have been taken out together.
+    fn settle_departure(&mut self, uuids: Vec<Uuid>, result: Result<(), LinkError>) {
+        match result {
+            // The session is about to end.
+            Err(LinkError::Closed(_) | LinkError::NoAnswer(_)) => return,
+            // It takes them out one by one.
+            Err(LinkError::Refused(RemoteError { kind: ErrorKind::NoSuchMethod, .. })) => {
+                self.is_older = true;
+                for uuid in &uuids {
+                    self.kept.get_mut(uuid).expect("what is under way is kept").is_under_way =
+                        false;
+                }
+            }
+            // Whether or not they were still there, they are not there now.
+            _ => {
+                for uuid in &uuids {
+                    if let Some(kept) = self.kept.remove(uuid) {
+                        kept.entry.set_progress(self.link, Progress::Absent);
+                    }
+                }
+            }
+        }
+        for uuid in uuids {
             self.advance(uuid);
         }
     }

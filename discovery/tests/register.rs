@@ -41,6 +41,22 @@ async fn a_registration_lives_as_long_as_its_guard() {
 }
 
 #[tokio::test]
+async fn several_leave_in_one_change() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let mut leaving = Vec::new();
+    for number in 1..=5 {
+        leaving.push(soon(client.register(nowhere("feed", number))).await.unwrap());
+    }
+    let stays = soon(client.register(nowhere("pricer", 1))).await.unwrap();
+    let before = registrar.clerk.status().revision;
+    soon(callsign_discovery::Registered::unregister_all(leaving)).await;
+    let status = registrar.clerk.status();
+    assert_eq!((status.revision, status.instances), (before + 1, 1));
+    drop(stays);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_bound_anew_is_the_same_registration() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;

@@ -7,10 +7,11 @@ use portal::{Call, Replies, Service};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info};
 use wire::{
-    CallId, RemoteError,
+    CallId, ErrorKind, RemoteError,
     registrar::{
         Changed, FIND, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
-        STATUS, UNREGISTER, UPDATE, Unregister, Update, WAIT, WATCH, Wait, Watch, Watching,
+        STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister, UnregisterAll,
+        Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
 
@@ -135,6 +136,18 @@ impl Session {
         Ok(changed)
     }
 
+    fn unregister_all(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
+        let UnregisterAll { uuids } = call.args()?;
+        if uuids.len() > UNREGISTER_MAX {
+            let why = format!("one call takes out at most {UNREGISTER_MAX} instances");
+            return Err(RemoteError::new(ErrorKind::LimitReached, why));
+        }
+        self.clerk.change(|registry, now_ms| {
+            let outcome = registry.apply(Event::UnregisterAll { uuids, by: self.owner }, now_ms)?;
+            Ok((Changed { revision: registry.revision() }, outcome))
+        })
+    }
+
     /// Applies the event that `event` makes of a call's arguments.
     fn apply<'a, T: Deserialize<'a>>(
         &self,
@@ -167,6 +180,7 @@ impl Service for Session {
             UNREGISTER => self
                 .apply(call, |it: Unregister| Event::Unregister { uuid: it.uuid, by })
                 .map(|it| replies.finish(call.id, &it)),
+            UNREGISTER_ALL => self.unregister_all(call).map(|it| replies.finish(call.id, &it)),
             RENEW => self
                 .apply(call, |it: Renew| Event::Renew { uuid: it.uuid, by })
                 .map(|it| replies.finish(call.id, &it)),

@@ -242,6 +242,25 @@ fn only_the_registrant_changes_what_it_registered() {
 }
 
 #[test]
+fn several_are_taken_out_in_one_change_or_none_is() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    for uuid in 1..=3 {
+        drop(register(&mut registry, "feed", uuid, session));
+    }
+    let uuids: Vec<_> = [1, 2, 2, 9].map(Uuid::from_u128).into();
+    let by = Owner::User(1001);
+    let refused = registry.apply(Event::UnregisterAll { uuids: uuids.clone(), by }, NOW);
+    assert!(matches!(refused.unwrap_err(), RegistryError::NotOwner { .. }));
+    assert_eq!(answer(&registry, "feed", false), [3, 2, 1]);
+
+    let before = registry.revision();
+    drop(registry.apply(Event::UnregisterAll { uuids, by: USER }, NOW).unwrap());
+    assert_eq!(registry.revision(), before + 1);
+    assert_eq!(answer(&registry, "feed", false), [3]);
+}
+
+#[test]
 fn every_bound_has_its_error() {
     let limits = Limits {
         instances_max: 3,

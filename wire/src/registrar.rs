@@ -32,6 +32,8 @@ pub const REGISTER: &str = "registrar.register";
 pub const UPDATE: &str = "registrar.update";
 /// Takes an instance out of the registry.
 pub const UNREGISTER: &str = "registrar.unregister";
+/// Takes several instances out of the registry, in one change.
+pub const UNREGISTER_ALL: &str = "registrar.unregister-all";
 /// Renews the lease of an instance.
 pub const RENEW: &str = "registrar.renew";
 /// Looks up the instances of a name.
@@ -55,6 +57,10 @@ pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;
 /// The most records of one [`Answer`] or [`Page`]. With the largest metadata they fill half a
 /// frame.
 pub const RECORDS_MAX: u32 = 256;
+
+/// The most instances that one call takes out: they fit a frame of 64 KiB, and a registrar is done
+/// with them in some milliseconds.
+pub const UNREGISTER_MAX: usize = 2048;
 
 /// The shortest lease; a shorter one is lost to any pause of a scheduler.
 pub const LEASE_MS_MIN: u64 = 100;
@@ -126,6 +132,14 @@ pub struct Update {
 pub struct Unregister {
     /// Which instance.
     pub uuid: Uuid,
+}
+
+/// Takes several instances out of the registry, in one change. Those that are not there are passed
+/// over; if the caller may not take out all the others, none is.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct UnregisterAll {
+    /// Which instances: at most [`UNREGISTER_MAX`].
+    pub uuids: Vec<Uuid>,
 }
 
 /// Renews the lease of an instance.

@@ -15,7 +15,7 @@ use callsign_wire::{
     registrant::{Confirm, Confirmed, SetState},
     registrar::{
         Answer, Change, Changed, Evidence, List, Located, Page, Query, Register, Registered, Renew,
-        Report, Seen, Status, Unregister, Update, Wait, Watch, Watching,
+        Report, Seen, Status, Unregister, UnregisterAll, Update, Wait, Watch, Watching,
     },
 };
 use endpoints::{
@@ -104,6 +104,7 @@ fn recorded_calls_and_answers_are_read() {
     let nothing = Update { uuid: uuid(1), endpoints: None, metadata: None, state: None };
     check("update-nothing", &nothing);
     check("unregister", &Unregister { uuid: uuid(1) });
+    check("unregister-all", &UnregisterAll { uuids: vec![uuid(1), uuid(2)] });
     check("renew", &Renew { uuid: uuid(1) });
     let records = vec![record(Kept::Session), record(Kept::Declared)];
     check("answer", &Answer { revision: 57, now_ms: NOW_MS, total: 2, records });

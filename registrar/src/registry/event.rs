@@ -89,6 +89,13 @@ pub enum Event {
         /// Who asks.
         by: Owner,
     },
+    /// Someone takes several instances out, in one change.
+    UnregisterAll {
+        /// Which.
+        uuids: Vec<Uuid>,
+        /// Who asks.
+        by: Owner,
+    },
     /// Someone renews a lease.
     Renew {
         /// Of which instance.

@@ -218,6 +218,19 @@ impl Registry {
                 let key = self.owned(uuid, by)?;
                 self.remove_all(&[key], Gone::Unregistered, &mut outcome);
             }
+            Event::UnregisterAll { mut uuids, by } => {
+                uuids.sort_unstable();
+                uuids.dedup();
+                let mut keys = Vec::with_capacity(uuids.len());
+                for uuid in uuids {
+                    match self.owned(uuid, by) {
+                        Ok(key) => keys.push(key),
+                        Err(RegistryError::NotFound { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                self.remove_all(&keys, Gone::Unregistered, &mut outcome);
+            }
             Event::Renew { uuid, by } => {
                 let key = self.owned(uuid, by)?;
                 self.renew(key, now_ms)?;
