@@ -1,8 +1,112 @@
 //! Supervised actors: roots, nurseries, portals, four ways to spawn.
+//!
+//! A program opens a [`Root`]. Whoever is an [`Actor`] opens scopes, and a scope has children: no
+//! child outlives its scope, no error of a child is lost, and every end comes within a bounded
+//! time. What a child can be asked to do are *exported functions*; a call of one is a value.
+//!
+//! - [`Root`] is the actor without a parent. It finds its registrar, or becomes it.
+//! - [`Nursery`] is a scope: it spawns children ([`Spawn`]) as tasks, threads or processes.
+//! - [`Portal`] is a handle to one actor, a child or one that was found by its name.
+//! - [`Exit`] is how one child ended, [`NurseryError`] all that went wrong in a scope.
+//! - [`export`](macro@export) makes a function callable, [`main`] begins a program.
+//!
+//! It does not keep names (that is `registrar`), and does not know how one is reached (that is
+//! `discovery`). It restarts children for those who ask; it keeps no state for them.
+//!
+//! ```no_run
+//! # extern crate callsign_tree as callsign;
+//! use callsign::{NurseryError, Root};
+//!
+//! #[callsign::export]
+//! async fn mean(numbers: Vec<f64>) -> f64 {
+//!     numbers.iter().sum::<f64>() / numbers.len() as f64
+//! }
+//!
+//! #[callsign::main(config = "callsign.toml")]
+//! async fn main(root: Root) -> Result<(), NurseryError> {
+//!     root.nursery(async |nursery| {
+//!         let math = nursery.spawn("math").process().expose(&[mean::EXPORT]).await?;
+//!         assert_eq!(math.call(mean(vec![1.0, 2.0])).await?, 1.5);
+//!         let once = nursery.spawn("once").thread().run(mean(vec![4.0])).await?;
+//!         assert_eq!(once, 4.0);
+//!         Ok(())
+//!     })
+//!     .await
+//! }
+//! ```
+//!
+//! What happens between the parts, for one child:
+//!
+//! ```text
+//!   body ──▶ Supervisor ──▶ Keeper ═══ channel ═══ child
+//!             │  one a scope  │ one a child         │ listens, answers calls
+//!             └─ Book         ├─ Vessel: task, thread, process
+//!                decides      └─ Uplink: registers, up the tree, with the root's one client
+//! ```
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `run`, `root` | the first and the last of a program; the root, and its registrar |
+//! | `actor` | an actor, as it sees itself |
+//! | `nursery` | the scope: what becomes of its children (`book`), and the task that does it |
+//! | `spawn` | how a child is asked for |
+//! | `keeper` | one run of one child: boot, running, teardown |
+//! | `kinds` | what actors run in, behind one trait |
+//! | `child` | the life of an actor, from the inside |
+//! | `calls`, `peers` | calls of exported functions, where they arrive; connections of others |
+//! | `spec`, `host` | what a parent and a child say to each other; what a child may ask |
+//! | `uplink`, `routes` | registration up the tree; keys down the tree |
+//! | `handle`, `find` | the handle of one actor; from a name to one |
+//! | `exit`, `error`, `cancel`, `phase` | how actors end, what went wrong, who asked, what each is at |
+//! | [`export`](mod@export) | functions that other actors may call |
+//! | [`cache`] | resources that tasks share |
+//! | [`process`] | processes of the operating system, without a notion of actors |
 
+mod actor;
 pub mod cache;
+mod calls;
+mod cancel;
+mod child;
+mod error;
+mod exit;
 pub mod export;
-
-pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
-pub use macros::{export, main};
+mod find;
+mod handle;
+mod home;
+mod host;
+mod keeper;
+mod kind;
+mod kinds;
+mod nursery;
+mod panics;
+mod path;
+mod peers;
+mod phase;
+mod places;
 pub mod process;
+mod restart;
+mod root;
+mod routes;
+mod run;
+mod signals;
+mod spawn;
+mod spec;
+mod uplink;
+
+pub use actor::Actor;
+pub use cancel::CancelReason;
+pub use error::{AnyError, BodyError, ChildError, Leaf, NurseryError};
+pub use exit::{Exit, GRACE, Panic, Pressure};
+pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
+pub use find::LookupActorError;
+pub use handle::{Portal, Reached};
+pub use kind::Kind;
+pub use macros::{export, main};
+pub use nursery::{Nursery, NurseryOptions};
+pub use path::ActorPath;
+pub use phase::Phase;
+pub use restart::{Intensity, Restart, Strategy};
+pub use root::{CancelledRoot, Root, RootError, RootOptions};
+pub use run::{Ending, init, run};
+pub use spawn::{RunError, Spawn, SpawnError};
+pub use spec::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};

@@ -1,12 +1,13 @@
 //! How a call fails.
 
-use std::error::Error;
+use std::{any::type_name, error::Error};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
-use wire::ErrorKind;
+use wire::{ErrorDetails, ErrorKind, ErrorPayload, PAYLOAD_BYTES_MAX, RemoteError};
 
 use super::body;
+use crate::{ActorPath, CancelReason, Panic};
 
 /// What the callee says went wrong, as it travels.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
@@ -21,17 +22,30 @@ pub struct CalleeError {
     pub causes: Vec<String>,
     /// The function's own error, encoded, for callers that know its type.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Box<[u8]>>,
+    /// What the type of the function's own error is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<Box<str>>,
+    /// In which actor it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<ActorPath>,
 }
 
 impl CalleeError {
     /// Makes an error without causes.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), payload: None }
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            payload: None,
+            error_type: None,
+            actor: None,
+        }
     }
 
     /// Makes the error of a function that failed with one of its own.
-    pub(super) fn failed<E: Error + Serialize>(error: &E) -> Self {
+    pub(crate) fn failed<E: Error + Serialize>(error: &E) -> Self {
         let mut causes = Vec::new();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -43,8 +57,50 @@ impl CalleeError {
             message: error.to_string(),
             causes,
             // What cannot be written still arrives as text.
-            payload: body::encode(error).ok().map(Into::into),
+            payload: body::encode(error).ok().map(|it| it.to_vec().into()),
+            error_type: Some(type_name::<E>().into()),
+            actor: None,
         }
+    }
+
+    /// Says in which actor it happened, if that is not known yet.
+    pub(crate) fn at(mut self, actor: &ActorPath) -> Self {
+        self.actor.get_or_insert_with(|| actor.clone());
+        self
+    }
+
+    /// Returns the function's own error, if it is an `E`.
+    pub fn own<E: Error + DeserializeOwned>(&self) -> Option<E> {
+        if self.error_type.as_deref() != Some(type_name::<E>()) {
+            return None;
+        }
+        body::decode(self.payload.as_deref()?).ok()
+    }
+}
+
+impl From<RemoteError> for CalleeError {
+    fn from(error: RemoteError) -> Self {
+        let RemoteError { kind, message, details } = error;
+        let ErrorDetails { causes, actor, payload, .. } = *details.unwrap_or_default();
+        let (error_type, payload) = payload.map(|it| (it.type_name.into(), it.body.into())).unzip();
+        let actor = actor.and_then(|it| ActorPath::try_from(it).ok());
+        Self { kind, message, causes, payload, error_type, actor }
+    }
+}
+
+impl From<CalleeError> for RemoteError {
+    fn from(error: CalleeError) -> Self {
+        let CalleeError { kind, message, causes, payload, error_type, actor } = error;
+        let mut remote = Self::new(kind, message).with_causes(causes);
+        if let Some(actor) = actor {
+            remote = remote.with_actor(actor);
+        }
+        if let Some(body) = payload.filter(|it| it.len() <= PAYLOAD_BYTES_MAX) {
+            let type_name = error_type.unwrap_or_default().into_string();
+            let payload = ErrorPayload { type_name, body: body.into_vec() };
+            remote.details.get_or_insert_default().payload = Some(payload);
+        }
+        remote
     }
 }
 
@@ -61,6 +117,18 @@ pub enum CallError<E> {
     /// The function is another one over there.
     #[error(transparent)]
     Mismatch(Mismatch),
+    /// The function panicked.
+    #[error("the function panicked: {0}")]
+    Panicked(Panic),
+    /// The callee was cancelled while the function ran.
+    #[error("the callee was {0}")]
+    Cancelled(CancelReason),
+    /// The callee does not let the function be called.
+    #[error("{0}")]
+    NotExposed(String),
+    /// The call did not arrive, or its result did not.
+    #[error(transparent)]
+    Transport(portal::CallError),
     /// The arguments cannot be written.
     #[error("the arguments cannot be written: {0}")]
     Unsendable(String),
@@ -101,7 +169,7 @@ pub struct Mismatch {
 
 impl From<Mismatch> for CalleeError {
     fn from(mismatch: Mismatch) -> Self {
-        let payload = body::encode(&mismatch).ok().map(Into::into);
+        let payload = body::encode(&mismatch).ok().map(|it| it.to_vec().into());
         Self { payload, ..Self::new(ErrorKind::Mismatch, mismatch.to_string()) }
     }
 }

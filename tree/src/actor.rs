@@ -1,0 +1,223 @@
+//! An actor, as it sees itself.
+
+use std::{
+    fs,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use endpoints::{Endpoint, InstanceId};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure, cancel::Cancel,
+    home::Home, phase::Board, routes::Routes, uplink::Uplink,
+};
+
+/// An actor, as it sees itself: the root, or the one that runs the calling function. Clones are
+/// handles of the same actor.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub(crate) core: Arc<Core>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) path: ActorPath,
+    pub(crate) instance: InstanceId,
+    pub(crate) kind: Kind,
+    /// Where it listens, as it was bound; its children listen alike.
+    pub(crate) bound: Vec<Endpoint>,
+    /// Asks the actor to end.
+    pub(crate) cancel: Cancel,
+    /// Asks those who wait for its end not to wait any longer.
+    pub(crate) hurry: CancellationToken,
+    pub(crate) uplink: Uplink,
+    /// Which way down the instances are that are below; and this one's own identity.
+    pub(crate) routes: Routes,
+    pub(crate) home: Arc<Home>,
+    /// What its children are at.
+    pub(crate) board: Board,
+    /// What went wrong in scopes that were dropped when the actor was cancelled.
+    left_behind: Mutex<Vec<NurseryError>>,
+    /// The tasks that own the children of its scopes.
+    supervisors: Mutex<JoinSet<()>>,
+    /// Held by all that is at work.
+    tether: mpsc::WeakSender<Never>,
+    /// How many functions and supervisors are at work.
+    busy: watch::Sender<usize>,
+}
+
+tokio::task_local! {
+    static CURRENT: Actor;
+}
+
+impl Actor {
+    /// Returns the actor that runs the calling function; `None` outside of exported functions,
+    /// and in tasks that they spawn by themselves.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// Runs a future as a part of this actor, so that [`current`](Self::current) finds it.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self.clone(), future)
+    }
+
+    /// Returns where the actor stands in its tree.
+    pub fn path(&self) -> &ActorPath {
+        &self.core.path
+    }
+
+    /// Returns which instance of its name it is.
+    pub fn instance(&self) -> &InstanceId {
+        &self.core.instance
+    }
+
+    /// Returns what it runs in.
+    pub fn kind(&self) -> Kind {
+        self.core.kind
+    }
+
+    /// Returns where it listens.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.core.bound
+    }
+
+    /// Waits until the actor is asked to end, and returns who asked and why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) -> CancelReason {
+        self.core.cancel.asked().await
+    }
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of what an actor is")]
+    pub(crate) fn new(
+        path: ActorPath,
+        instance: InstanceId,
+        kind: Kind,
+        bound: Vec<Endpoint>,
+        cancel: Cancel,
+        hurry: CancellationToken,
+        uplink: Uplink,
+        routes: Routes,
+        home: Arc<Home>,
+        tether: &Tether,
+    ) -> Self {
+        Self {
+            path,
+            instance,
+            kind,
+            bound,
+            cancel,
+            hurry,
+            uplink,
+            routes,
+            home,
+            board: Board::default(),
+            left_behind: Mutex::default(),
+            supervisors: Mutex::default(),
+            tether: tether.0.downgrade(),
+            busy: watch::Sender::new(0),
+        }
+    }
+
+    /// Takes over a supervisor: it is run to its end, whoever else gives up on it.
+    pub(crate) fn adopt(self: &Arc<Self>, supervisor: impl Future<Output = ()> + Send + 'static) {
+        let mut supervisors = self.supervisors();
+        while supervisors.try_join_next().is_some() {}
+        let busy = self.enter();
+        supervisors.spawn(async move {
+            let _busy = busy;
+            supervisor.await;
+        });
+    }
+
+    /// Says that the actor is at work, until what is returned is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> Busy {
+        self.busy.send_modify(|it| *it += 1);
+        Busy { core: self.clone(), _tether: self.tether.upgrade() }
+    }
+
+    /// Waits until no function runs, and every supervisor has ended.
+    pub(crate) async fn idle(&self) {
+        let idle = self.busy.subscribe().wait_for(|it| *it == 0).await.is_ok();
+        debug_assert!(idle, "the core owns the sender");
+    }
+
+    /// Keeps what went wrong in a scope that was dropped. If the actor is cancelled, that is a part
+    /// of how it ends; else whoever dropped the scope did not want to know, and the log has it.
+    pub(crate) fn leave_behind(&self, opened: &str, children: Vec<ChildError>) {
+        if children.is_empty() {
+            return;
+        }
+        let (actor, opened) = (self.path.clone(), opened.to_owned());
+        let error = NurseryError { actor, opened, body: None, children };
+        if self.cancel.reason().is_none() {
+            tracing::warn!(target: "callsign", %error, "a scope was dropped, and had failed");
+            return;
+        }
+        self.left_behind.lock().expect("nothing panics while it holds the lock").push(error);
+    }
+
+    /// Takes what went wrong in scopes that were dropped when the actor was cancelled.
+    pub(crate) fn take_left_behind(&self) -> Option<NurseryError> {
+        let mut errors = {
+            let mut left = self.left_behind.lock().expect("nothing panics while it holds the lock");
+            std::mem::take(&mut *left)
+        };
+        let mut first = errors.pop()?;
+        first.children.extend(errors.into_iter().flat_map(|it| it.children));
+        Some(first)
+    }
+
+    /// Writes what each child is at, to the log and to a file, because one takes too long to end.
+    pub(crate) fn dump(&self, slow: &ActorPath, pressure: Pressure) {
+        let text = self.board.dump(Instant::now());
+        let file = self.home.dumps.join(format!("callsign-{}.dump", std::process::id()));
+        let written = fs::write(&file, &text);
+        tracing::warn!(
+            target: "callsign", actor = %slow, ?pressure, file = %file.display(), ?written,
+            "an actor does not end in time; what each is at:\n{text}"
+        );
+    }
+
+    fn supervisors(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.supervisors.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// What ties an actor to its parent within a process: when nothing holds it any more, nothing of
+/// the actor is left.
+#[derive(Clone, Debug)]
+pub(crate) struct Tether(mpsc::Sender<Never>);
+
+impl Tether {
+    /// Makes one, with the end at which the parent waits.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Never>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), receiver)
+    }
+}
+
+/// Counts a function or a supervisor for as long as it is at work.
+pub(crate) struct Busy {
+    core: Arc<Core>,
+    /// Shows the parent that something is still at work.
+    _tether: Option<mpsc::Sender<Never>>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.core.busy.send_modify(|it| *it -= 1);
+    }
+}

@@ -1,0 +1,252 @@
+//! Calls of an actor's exported functions, where they arrive.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use portal::Counterpart;
+use wire::{ErrorKind, RemoteError, encode_body};
+
+use crate::{
+    Actor, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
+    export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream},
+    spec::{CANCEL, CancelAsked, KEYS},
+};
+
+/// What a call of an exported function brings back. Over a connection it is a result: the value,
+/// or an error with this as its payload.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Returned(Bytes),
+    Failed(CalleeError),
+    Panicked(Panic),
+    /// The actor was cancelled while the function ran.
+    Cancelled(CancelReason),
+}
+
+impl Reply {
+    /// Reads what came over a connection.
+    ///
+    /// # Errors
+    ///
+    /// Why the function was not called.
+    pub(crate) fn read(result: Result<Bytes, RemoteError>) -> Result<Self, RemoteError> {
+        let error = match result {
+            Ok(value) => return Ok(Self::Returned(value)),
+            Err(error) => error,
+        };
+        if let Ok(Some(panic)) = error.payload(PANIC) {
+            return Ok(Self::Panicked(panic));
+        }
+        if let Ok(Some(reason)) = error.payload(CANCELLED) {
+            return Ok(Self::Cancelled(reason));
+        }
+        match error.kind {
+            ErrorKind::Failed | ErrorKind::Mismatch => Ok(Self::Failed(error.into())),
+            _ => Err(error),
+        }
+    }
+
+    fn into_result(self) -> Result<Bytes, RemoteError> {
+        Err(match self {
+            Self::Returned(value) => return Ok(value),
+            Self::Failed(error) => error.into(),
+            Self::Panicked(panic) => {
+                let said = format!("the function panicked: {panic}");
+                RemoteError::new(ErrorKind::Internal, said).with_payload(PANIC, &panic)
+            }
+            Self::Cancelled(reason) => {
+                let said = format!("the callee was {reason}");
+                RemoteError::new(ErrorKind::Cancelled, said).with_payload(CANCELLED, &reason)
+            }
+        })
+    }
+
+    /// Returns how an actor has ended whose only function this was.
+    pub(crate) fn into_exit(self) -> Exit {
+        match self {
+            Self::Returned(_) => Exit::Returned,
+            Self::Failed(error) => Exit::Failed(error),
+            Self::Panicked(panic) => Exit::Panicked(panic),
+            Self::Cancelled(reason) => Exit::Cancelled { reason, pressure: Pressure::Asked },
+        }
+    }
+}
+
+/// Returns what an exported function is called by over a connection.
+pub(crate) fn method(path: &str) -> String {
+    format!("{EXPORT_PREFIX}{path}")
+}
+
+/// Answers calls of an actor's exported functions.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    actor: Actor,
+    exposed: Arc<[String]>,
+    /// Whether the caller may ask the actor to end.
+    may_cancel: bool,
+    /// Whether the caller is the actor's parent.
+    is_parents: bool,
+}
+
+impl Calls {
+    /// Answers the calls of a peer.
+    pub(crate) fn of_peer(actor: Actor, exposed: Arc<[String]>, may_cancel: bool) -> Self {
+        Self { actor, exposed, may_cancel, is_parents: false }
+    }
+
+    /// Answers the calls of the actor's parent.
+    pub(crate) fn of_parent(actor: Actor, exposed: Arc<[String]>) -> Self {
+        Self { actor, exposed, may_cancel: true, is_parents: true }
+    }
+
+    /// Answers a call.
+    pub(crate) async fn handle(self, call: Counterpart) -> Result<Bytes, RemoteError> {
+        match call.method() {
+            CANCEL => self.cancel(&call)?,
+            KEYS if self.is_parents => self.actor.core.routes.deliver(call.args()?),
+            method => {
+                let Some(path) = method.strip_prefix(EXPORT_PREFIX) else {
+                    return Err(call.unknown());
+                };
+                let export = self.export(path)?;
+                let _busy = self.actor.core.enter();
+                return self.carry_out(export, call).await.into_result();
+            }
+        }
+        Ok(encode_body(&()).into())
+    }
+
+    /// Returns the function of a path, if it may be called.
+    fn export(&self, path: &str) -> Result<&'static Export, RemoteError> {
+        if !self.exposed.iter().any(|it| it == path) {
+            let why = format!(
+                "`{path}` is not exposed by {}: list it with `expose` where the actor is spawned",
+                self.actor.path()
+            );
+            return Err(RemoteError::new(ErrorKind::Denied, why));
+        }
+        export::find(path).ok_or_else(|| {
+            let why = format!("the program of {} has no function `{path}`", self.actor.path());
+            RemoteError::new(ErrorKind::NoSuchMethod, why)
+        })
+    }
+
+    /// Runs a function until it ends, its caller gives it up, or the actor is cancelled.
+    async fn carry_out(&self, export: &'static Export, mut call: Counterpart) -> Reply {
+        let cancelled = call.cancelled().clone();
+        // A dialogue that outlives its call, in a task of its own, is told.
+        let _ended = cancelled.clone().drop_guard();
+        let (ends, far) = match export.kind {
+            ExportKind::Unary => (None, None),
+            ExportKind::Dialogue => {
+                let (ends, far) = Ends::pair();
+                (Some(ends), Some(far))
+            }
+        };
+        let incoming = Incoming { body: call.body().clone(), ends, cancelled: cancelled.clone() };
+        let running = CatchPanic(Box::pin(self.actor.scope((export.run)(incoming))));
+        let talk = async {
+            if let Some(far) = far {
+                carry(&mut call, far).await;
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            // One that has ended by itself is not cancelled. What it has sent goes before what it
+            // returns.
+            (ended, ()) = async { tokio::join!(running, talk) } => ended,
+            reason = self.actor.cancelled() => return Reply::Cancelled(reason),
+            () = cancelled.cancelled() => {
+                let why = "its caller has given it up";
+                return Reply::Cancelled(CancelReason::new(self.actor.path().clone(), why));
+            }
+        };
+        match ended {
+            Ok(Ok(value)) => Reply::Returned(value),
+            Ok(Err(error)) => Reply::Failed(error.at(self.actor.path())),
+            Err(payload) => Reply::Panicked(Panic::from_payload(&*payload)),
+        }
+    }
+
+    fn cancel(&self, call: &Counterpart) -> Result<(), RemoteError> {
+        if !self.may_cancel {
+            let why = format!("{} is ended by its own user alone", self.actor.path());
+            return Err(RemoteError::new(ErrorKind::Denied, why));
+        }
+        let CancelAsked { reason, hurry } = call.args()?;
+        self.actor.core.cancel.ask(reason);
+        if hurry {
+            self.actor.core.hurry.cancel();
+        }
+        Ok(())
+    }
+}
+
+/// Carries the items of a dialogue, until the function sends no more.
+async fn carry(call: &mut Counterpart, far: FarEnds) {
+    let FarEnds { started, stream: RawStream { mut items, replies } } = far;
+    // The function ended before, and its end tells why.
+    let Ok(started) = started.await else { return };
+    if call.start_encoded(&started, WINDOW).is_err() {
+        return;
+    }
+    let sender = call.sender();
+    let outgoing = async {
+        while let Some(item) = items.recv().await {
+            if sender.send_encoded(item).await.is_err() {
+                return;
+            }
+        }
+        sender.finish();
+    };
+    let incoming = async {
+        while let Some(item) = call.next_encoded().await {
+            if replies.send(item).await.is_err() {
+                break;
+            }
+        }
+        // The end of the items is an item of its own; the call goes on.
+        drop(replies);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = outgoing => {}
+        () = incoming => {}
+    }
+}
+
+/// A future whose panic is its result.
+struct CatchPanic<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for CatchPanic<F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A future that panicked is not polled again.
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    }
+}
+
+/// What the payload of an error is called that tells of a panic.
+const PANIC: &str = "callsign.panic";
+
+/// What the payload of an error is called that tells who cancelled the actor, and why.
+const CANCELLED: &str = "callsign.cancelled";
+
+/// How many items of a dialogue may be on their way in one direction. It keeps a connection busy;
+/// with items of 64 KiB it is a megabyte.
+pub(crate) const WINDOW: u16 = 16;
+
+/// With what the methods begin that call exported functions.
+const EXPORT_PREFIX: &str = "export.";

@@ -1,0 +1,78 @@
+//! That an actor is to end: who asked, and why.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::ActorPath;
+
+/// Who asked for an end, and why.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct CancelReason {
+    /// Who asked first, however many passed it on.
+    pub by: ActorPath,
+    /// Why, for people.
+    pub why: String,
+}
+
+impl CancelReason {
+    /// Makes a reason.
+    pub fn new(by: ActorPath, why: impl Into<String>) -> Self {
+        Self { by, why: why.into() }
+    }
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cancelled by {}: {}", self.by, self.why)
+    }
+}
+
+/// A request to end, which many may wait for and anybody may make; the first reason stays.
+///
+/// Why not `CancellationToken` alone? It carries no reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancel {
+    token: CancellationToken,
+    reason: Arc<OnceLock<CancelReason>>,
+}
+
+impl Cancel {
+    /// Asks for an end. Tells whether this was the first to ask.
+    pub(crate) fn ask(&self, reason: CancelReason) -> bool {
+        let is_first = self.reason.set(reason).is_ok();
+        // Whoever sees the token finds the reason.
+        self.token.cancel();
+        is_first
+    }
+
+    /// Returns the reason, if an end was asked for.
+    pub(crate) fn reason(&self) -> Option<&CancelReason> {
+        self.reason.get()
+    }
+
+    /// Waits until an end is asked for, and returns the reason.
+    pub(crate) async fn asked(&self) -> CancelReason {
+        self.token.cancelled().await;
+        self.reason.get().expect("the reason is set before the token").clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_reason_stays() {
+        let path = || ActorPath::try_from("/base".to_owned()).unwrap();
+        let cancel = Cancel::default();
+        assert_eq!(cancel.reason(), None);
+        assert!(cancel.ask(CancelReason::new(path(), "first")));
+        assert!(!cancel.clone().ask(CancelReason::new(path(), "second")));
+        assert_eq!(cancel.asked().await.to_string(), "cancelled by /base: first");
+    }
+}

@@ -1,0 +1,229 @@
+//! The life of an actor, from the inside: it is told what it is, listens, answers calls, and ends
+//! when it is asked to, or when its parent is gone.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use endpoints::{Endpoint, InstanceId, Name};
+use portal::{Counterpart, Handlers, Identity, Options, accept};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use transport::{Listener, Stream};
+use wire::{ErrorKind, RemoteError, encode_body};
+
+use crate::{
+    Actor, CalleeError, CancelReason, Exit, Phase, Pressure,
+    actor::{Core, Tether},
+    calls::Calls,
+    cancel::Cancel,
+    home::Home,
+    peers,
+    routes::Routes,
+    signals::Signals,
+    spec::{Listening, Note, RUN, Spec},
+    uplink::Uplink,
+};
+
+/// Serves the parent at the other end of `channel` until this actor has ended. An actor within
+/// its parent's process shares its `home`.
+pub(crate) async fn serve(
+    channel: Stream,
+    home: Option<Arc<Home>>,
+    signals: Signals,
+    tether: Tether,
+) {
+    let (told, mut is_told) = mpsc::channel(1);
+    let parent = FromParent { told, calls: Arc::default() };
+    let answering = parent.clone();
+    let handlers = Handlers::new(move |call| answering.clone().handle(call));
+    let connected = match accept(channel, Options::default(), handlers).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            tracing::debug!(target: "callsign", %error, "the parent did not greet its child");
+            return;
+        }
+    };
+    let mut drivers = JoinSet::new();
+    drivers.spawn(connected.driver);
+
+    let mut signals = signals;
+    let told = tokio::select! {
+        _ = drivers.join_next() => return,
+        _ = signals.next() => return,
+        told = timeout(SPEC_WAIT, is_told.recv()) => told,
+    };
+    let Ok(Some(Told { spec, started, notes })) = told else { return };
+    let life = Life { portal: connected.portal.clone(), home, signals, tether };
+    match life.begin(&spec).await {
+        Ok((actor, listeners)) => {
+            let exposed: Arc<[String]> = spec.expose.iter().cloned().collect();
+            let of_parent = exposed.iter().cloned().chain(spec.main).collect();
+            parent.open(Calls::of_parent(actor.clone(), of_parent));
+            let endpoints = listeners.iter().flat_map(Listener::published).collect();
+            drop(started.send(Ok(Listening { pid: std::process::id(), endpoints })));
+            let exit = life.live(&actor, listeners, exposed, &notes).await;
+            // The parent may be gone.
+            drop(notes.send(Note::Exit(exit)).await);
+        }
+        Err(error) => drop(started.send(Err(error))),
+    }
+    drop(notes);
+    // The parent says goodbye when it has read all. One that does not will see the channel's end.
+    drop(timeout(FAREWELL_WAIT, drivers.join_next()).await);
+}
+
+/// What the parent told.
+struct Told {
+    spec: Spec,
+    /// Takes where the actor listens.
+    started: oneshot::Sender<Result<Listening, RemoteError>>,
+    /// Takes what it says of itself. Dropping it ends the parent's call.
+    notes: mpsc::Sender<Note>,
+}
+
+/// What a parent may call.
+#[derive(Clone)]
+struct FromParent {
+    told: mpsc::Sender<Told>,
+    /// There once the actor is up.
+    calls: Arc<OnceLock<Calls>>,
+}
+
+impl FromParent {
+    fn open(&self, calls: Calls) {
+        // An actor comes up once.
+        drop(self.calls.set(calls));
+    }
+
+    /// Answers a call.
+    async fn handle(self, mut call: Counterpart) -> Result<Bytes, RemoteError> {
+        if call.method() != RUN {
+            return match self.calls.get() {
+                Some(calls) => calls.clone().handle(call).await,
+                None => {
+                    let why = format!("{:?} is called before the actor is up", call.method());
+                    Err(RemoteError::new(ErrorKind::Invalid, why))
+                }
+            };
+        }
+        let spec: Spec = call.args()?;
+        let (started, is_started) = oneshot::channel();
+        let (notes, mut to_say) = mpsc::channel(NOTES_MAX);
+        if self.told.try_send(Told { spec, started, notes }).is_err() {
+            let why = "this actor was told what it is";
+            return Err(RemoteError::new(ErrorKind::Invalid, why));
+        }
+        if let Ok(listening) = is_started.await {
+            // It fails when the parent is gone, which is noticed elsewhere.
+            drop(call.start(&listening?, 0));
+            while let Some(note) = to_say.recv().await {
+                drop(call.send(&note).await);
+            }
+        }
+        Ok(encode_body(&()).into())
+    }
+}
+
+/// What an actor needs to live.
+struct Life {
+    portal: portal::Portal,
+    home: Option<Arc<Home>>,
+    signals: Signals,
+    tether: Tether,
+}
+
+impl Life {
+    /// Binds what the actor is to listen at.
+    async fn begin(&self, spec: &Spec) -> Result<(Actor, Vec<Listener>), RemoteError> {
+        let name = Name::new(spec.path.name()).map_err(|error| {
+            RemoteError::new(ErrorKind::Invalid, format!("`{}`: {error}", spec.path))
+        })?;
+        let mut listeners = Vec::with_capacity(spec.bind.len());
+        for endpoint in &spec.bind {
+            let listener = Listener::bind(endpoint).await.map_err(|error| {
+                let why = format!("cannot listen at `{endpoint}`: {}", portal::WithCauses(&error));
+                RemoteError::new(ErrorKind::Denied, why)
+            })?;
+            listeners.push(listener);
+        }
+        let bound: Vec<Endpoint> = listeners.iter().map(|it| it.bound().clone()).collect();
+        let home = self.home.clone().unwrap_or_else(|| Arc::new(Home::of(spec)));
+        let instance = InstanceId { name, uuid: spec.uuid };
+        let core = Core::new(
+            spec.path.clone(),
+            instance.clone(),
+            spec.kind,
+            bound,
+            Cancel::default(),
+            CancellationToken::new(),
+            Uplink::Parent(self.portal.clone()),
+            Routes::new(Identity::new(instance.clone())),
+            home,
+            &self.tether,
+        );
+        Ok((Actor { core: Arc::new(core) }, listeners))
+    }
+
+    /// Answers calls until the actor is asked to end, then ends what is left of its work.
+    async fn live(
+        mut self,
+        actor: &Actor,
+        listeners: Vec<Listener>,
+        exposed: Arc<[String]>,
+        notes: &mpsc::Sender<Note>,
+    ) -> Exit {
+        let core = &actor.core;
+        let mut acceptors = JoinSet::new();
+        for listener in listeners {
+            acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
+        }
+        let mut is_parent_there = true;
+        let reason = loop {
+            tokio::select! {
+                biased;
+                reason = core.cancel.asked() => break reason,
+                _ = self.portal.closed(), if is_parent_there => {
+                    is_parent_there = false;
+                    let parent = actor.path().parent().unwrap_or_else(|| actor.path().clone());
+                    core.cancel.ask(CancelReason::new(parent, "it is gone"));
+                }
+                signal = self.signals.next() => {
+                    core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
+                }
+            }
+        };
+        // It is told for those who wonder, and nobody waits for it.
+        drop(notes.try_send(Note::Phase(Phase::AwaitingChildren)));
+        // No new caller, and no socket file, from here on.
+        acceptors.shutdown().await;
+        let mut idle = std::pin::pin!(core.idle());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut idle => break,
+                _ = self.signals.next() => core.hurry.cancel(),
+            }
+        }
+        match core.take_left_behind() {
+            // What failed before it was cancelled has failed all the same.
+            Some(error) => Exit::Failed(CalleeError::failed(&error).at(actor.path())),
+            None => Exit::Cancelled { reason, pressure: Pressure::Asked },
+        }
+    }
+}
+
+/// How many notes may wait for the parent: it takes each at once.
+const NOTES_MAX: usize = 16;
+
+/// How long a child waits to be told what it is. It is told at once.
+const SPEC_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the last words of a child may take to be written.
+const FAREWELL_WAIT: Duration = Duration::from_secs(1);

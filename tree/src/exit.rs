@@ -1,0 +1,244 @@
+//! How an actor ended.
+
+use std::{any::Any, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ActorPath, CalleeError, CancelReason, NurseryError, panics};
+
+/// How an actor ended. Every actor ends in exactly one way, and its parent hears of it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Exit {
+    /// Its function returned, or it had served until its work was done.
+    Returned,
+    /// Its function failed.
+    Failed(CalleeError),
+    /// Its function panicked.
+    Panicked(Panic),
+    /// A signal ended its process.
+    Signalled {
+        /// Which signal.
+        signal: i32,
+        /// The end of what it wrote to its standard error.
+        last_words: String,
+    },
+    /// Its process exited without a word to its parent.
+    Exited {
+        /// With which code.
+        code: i32,
+        /// The end of what it wrote to its standard error.
+        last_words: String,
+    },
+    /// It was asked to end, and did.
+    Cancelled {
+        /// Who asked, and why.
+        reason: CancelReason,
+        /// What it took.
+        pressure: Pressure,
+    },
+    /// Nobody knows whether it has ended: it does not answer, and cannot be stopped.
+    Unreachable {
+        /// What is known.
+        why: String,
+    },
+}
+
+impl Exit {
+    /// Tells how the exit is to be taken by a `parent` that asked for it with `asked`, if it did.
+    pub(crate) fn ending(&self, parent: &ActorPath, asked: Option<&CancelReason>) -> Ending {
+        match self {
+            Self::Returned => Ending::Well,
+            Self::Cancelled { reason: CancelReason { by, .. }, .. }
+                if by == parent || asked.is_some_and(|it| it.by == *by) =>
+            {
+                Ending::Absorbed
+            }
+            _ => Ending::Badly,
+        }
+    }
+
+    /// Returns the errors below this one, when the actor failed because a scope of its own did.
+    pub fn nested(&self) -> Option<NurseryError> {
+        match self {
+            Self::Failed(error) => NurseryError::within(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (said, last_words) = match self {
+            Self::Returned => return f.write_str("returned"),
+            Self::Failed(error) => return write!(f, "failed: {error}"),
+            Self::Panicked(panic) => return write!(f, "panicked: {panic}"),
+            Self::Cancelled { reason, pressure } => return write!(f, "{reason}{pressure}"),
+            Self::Unreachable { why } => return write!(f, "cannot be reached: {why}"),
+            Self::Signalled { signal, last_words } => {
+                (format!("killed by {}", signal_name(*signal)), last_words)
+            }
+            Self::Exited { code, last_words } => (format!("exited with code {code}"), last_words),
+        };
+        f.write_str(&said)?;
+        match last_words.trim() {
+            "" => Ok(()),
+            words => write!(f, "; its last words: {words}"),
+        }
+    }
+}
+
+/// What it took to end an actor that was asked to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pressure {
+    /// It was asked.
+    #[default]
+    Asked,
+    /// It did not end in time, and got SIGTERM.
+    Terminated,
+    /// It did not end even then, and got SIGKILL; a task was taken off its runtime.
+    Killed,
+}
+
+impl fmt::Display for Pressure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "",
+            Self::Terminated => " (it took SIGTERM)",
+            Self::Killed => " (it had to be killed)",
+        })
+    }
+}
+
+/// What a panic said.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Panic {
+    /// The message.
+    pub message: String,
+    /// Where it began, as `file:line:column`, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// The calls that led there, if they were recorded: `RUST_BACKTRACE=1` asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backtrace: Option<String>,
+}
+
+impl Panic {
+    /// Reads what was caught of a panic of this thread.
+    pub(crate) fn from_payload(payload: &(dyn Any + Send)) -> Self {
+        let message = match payload.downcast_ref::<&str>() {
+            Some(text) => (*text).to_owned(),
+            None => match payload.downcast_ref::<String>() {
+                Some(text) => text.clone(),
+                None => "it gave no message".to_owned(),
+            },
+        };
+        let (place, backtrace) = panics::last().unzip();
+        Self { message, place, backtrace: backtrace.flatten() }
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.place {
+            Some(place) => write!(f, " at {place}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a parent takes an exit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// All is well.
+    Well,
+    /// It is what the parent asked for.
+    Absorbed,
+    /// It is an error.
+    Badly,
+}
+
+/// How long a child has at each step of its end, unless it is spawned with another grace.
+pub const GRACE: Duration = Duration::from_secs(3);
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGSYS => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ErrorKind;
+
+    use super::*;
+
+    fn path(text: &str) -> ActorPath {
+        ActorPath::try_from(text.to_owned()).unwrap()
+    }
+
+    fn reason(by: &str) -> CancelReason {
+        CancelReason::new(path(by), "enough")
+    }
+
+    #[test]
+    fn our_own_cancellation_is_absorbed_and_a_foreign_one_is_not() {
+        let check = |exit: Exit, asked: Option<&str>, expected| {
+            let parent = path("/base/desk");
+            assert_eq!(exit.ending(&parent, asked.map(reason).as_ref()), expected, "{exit}");
+        };
+        let cancelled = |by| Exit::Cancelled { reason: reason(by), pressure: Pressure::Terminated };
+        check(Exit::Returned, None, Ending::Well);
+        check(Exit::Returned, Some("/base"), Ending::Well);
+        check(cancelled("/base"), Some("/base"), Ending::Absorbed);
+        check(cancelled("/base"), None, Ending::Badly);
+        check(cancelled("/base/desk"), None, Ending::Absorbed);
+        check(cancelled("/other"), Some("/base"), Ending::Badly);
+        let killed = Exit::Signalled { signal: 9, last_words: String::new() };
+        check(killed, Some("/base"), Ending::Badly);
+    }
+
+    #[test]
+    fn is_said_in_words() {
+        let check = |exit: Exit, expected: &str| assert_eq!(exit.to_string(), expected);
+        check(Exit::Returned, "returned");
+        check(Exit::Failed(CalleeError::new(ErrorKind::Internal, "no feed")), "failed: no feed");
+        let panic = Panic {
+            message: "index out of bounds".to_owned(),
+            place: Some("src/feed.rs:12:5".to_owned()),
+            backtrace: None,
+        };
+        check(Exit::Panicked(panic), "panicked: index out of bounds at src/feed.rs:12:5");
+        let last_words = "cannot open /dev/feed\n".to_owned();
+        check(
+            Exit::Exited { code: 2, last_words },
+            "exited with code 2; its last words: cannot open /dev/feed",
+        );
+        check(Exit::Signalled { signal: 9, last_words: String::new() }, "killed by SIGKILL");
+        check(
+            Exit::Cancelled { reason: reason("/base"), pressure: Pressure::Killed },
+            "cancelled by /base: enough (it had to be killed)",
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! The handle of one actor.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use discovery::Assurance;
+use endpoints::{Endpoint, Locality, Stamped};
+use portal::Closed;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use wire::ErrorKind;
+
+use crate::{
+    ActorPath, Call, CallError, CancelReason, Dialogue, Stream,
+    calls::{Reply, WINDOW, method},
+    export::{ITEMS_AHEAD, RawStream, Wire},
+    spec::{CANCEL, CancelAsked},
+};
+
+/// A handle of one actor: through it the actor's exposed functions are called. Clones are handles
+/// of the same one.
+#[derive(Clone, Debug)]
+pub struct Portal {
+    /// Of whom.
+    actor: ActorPath,
+    /// Whose.
+    caller: ActorPath,
+    pub(crate) portal: portal::Portal,
+    /// Where a child listens.
+    endpoints: Arc<[Endpoint]>,
+    /// How an actor that was looked up was reached.
+    reached: Option<Reached>,
+    /// What runs the connection, unless somebody else does.
+    _driver: Option<Arc<JoinSet<Closed>>>,
+}
+
+impl Portal {
+    /// Makes the handle of a child, whose channel its keeper runs.
+    pub(crate) fn of_child(
+        actor: ActorPath,
+        caller: ActorPath,
+        portal: portal::Portal,
+        endpoints: &[Stamped],
+    ) -> Self {
+        let endpoints = endpoints.iter().map(|it| it.endpoint.clone()).collect();
+        Self { actor, caller, portal, endpoints, reached: None, _driver: None }
+    }
+
+    /// Makes the handle of an actor that was looked up.
+    pub(crate) fn of_found(
+        actor: ActorPath,
+        caller: ActorPath,
+        portal: portal::Portal,
+        reached: Reached,
+        driver: Arc<JoinSet<Closed>>,
+    ) -> Self {
+        let endpoints = [reached.endpoint.clone()].into();
+        Self { actor, caller, portal, endpoints, reached: Some(reached), _driver: Some(driver) }
+    }
+
+    /// Returns where the actor stands in its tree.
+    pub fn path(&self) -> &ActorPath {
+        &self.actor
+    }
+
+    /// Returns what the actor is called.
+    pub fn name(&self) -> &str {
+        self.actor.name()
+    }
+
+    /// Returns where a child listens, or where an actor that was looked up was reached.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Returns how an actor that was looked up was reached; `None` for a child, to which its
+    /// parent has a channel.
+    pub fn reached(&self) -> Option<&Reached> {
+        self.reached.as_ref()
+    }
+
+    /// Calls an exported function, and returns what it returned.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::App`] with the function's own error, or why there is no result.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the function at its next `await`.
+    pub async fn call<T: Wire, E: Wire>(&self, call: Call<T, E>) -> Result<T, CallError<E>> {
+        let body = call.body()?;
+        let reply = self.portal.call_encoded(&method(call.export().path), &body).await;
+        let value = read(reply)?;
+        call.decode(Ok(&value))
+    }
+
+    /// Holds a dialogue with an exported function: `body` gets the started value, and a stream on
+    /// which both sides send. When it returns, this side sends no more, and the function's result
+    /// is waited for. Returns what both sides gave.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call). What `body` gave is lost then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the dialogue.
+    pub async fn context<Started, In, Out, T, E, R>(
+        &self,
+        dialogue: Dialogue<Started, In, Out, T, E>,
+        body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
+    ) -> Result<(R, T), CallError<E>>
+    where
+        Started: Wire,
+        In: Wire,
+        Out: Wire,
+        T: Wire,
+        E: Wire,
+    {
+        let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
+        let begun = self.portal.dialogue_encoded(&path, &arguments, WINDOW).await;
+        let mut carried = match begun {
+            Ok(carried) => carried,
+            Err(error) => return Err(failed(error)),
+        };
+        let started = dialogue.decode_started(carried.started_encoded())?;
+
+        let (replies, mut outgoing) = mpsc::channel(ITEMS_AHEAD);
+        let (incoming, items) = mpsc::channel(ITEMS_AHEAD);
+        let cancelled = CancellationToken::new();
+        let stream = Stream::new(RawStream { items, replies }, cancelled.clone());
+        let sender = carried.sender();
+        let send = async {
+            while let Some(item) = outgoing.recv().await {
+                if sender.send_encoded(item).await.is_err() {
+                    // The function wants no more; its result tells why.
+                    outgoing.close();
+                    return;
+                }
+            }
+            sender.finish();
+        };
+        let receive = async {
+            let failure = loop {
+                match carried.next_encoded().await {
+                    Ok(Some(item)) => {
+                        // When the body wants no more, the rest is dropped with the result.
+                        if incoming.send(item).await.is_err() {
+                            break None;
+                        }
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            };
+            if failure.is_some() {
+                cancelled.cancel();
+            }
+            drop(incoming);
+            failure
+        };
+        let (given, (), failure) = tokio::join!(body(started, stream), send, receive);
+        if let Some(error) = failure {
+            return Err(failed(error));
+        }
+        let result = read(carried.result_encoded().await)?;
+        Ok((given, dialogue.decode(Ok(&result))?))
+    }
+
+    /// Asks the actor to end, and waits until it has taken note.
+    ///
+    /// # Errors
+    ///
+    /// [`portal::CallError`], when it does not take such requests from here, or is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back.
+    pub async fn cancel(&self, why: &str) -> Result<(), portal::CallError> {
+        let reason = CancelReason::new(self.caller.clone(), why);
+        self.portal.call(CANCEL, &CancelAsked { reason, hurry: false }).await
+    }
+
+    /// Waits until the connection to the actor has ended, and returns why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> Closed {
+        self.portal.closed().await
+    }
+}
+
+/// How an actor that was looked up was reached.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// At which of its endpoints.
+    pub endpoint: Endpoint,
+    /// How near that is.
+    pub locality: Locality,
+    /// How sure it is that it is the one that was meant.
+    pub assurance: Assurance,
+}
+
+/// Reads what a call of an exported function has brought back.
+fn read<E: Wire>(reply: Result<Bytes, portal::CallError>) -> Result<Bytes, CallError<E>> {
+    reply.map_err(failed)
+}
+
+/// Reads why a call of an exported function has brought back no value.
+fn failed<E: Wire>(error: portal::CallError) -> CallError<E> {
+    let error = match error {
+        portal::CallError::Remote(error) => error,
+        error => return CallError::Transport(error),
+    };
+    match Reply::read(Err(error)) {
+        Ok(Reply::Failed(error)) => error.into(),
+        Ok(Reply::Panicked(panic)) => CallError::Panicked(panic),
+        Ok(Reply::Cancelled(reason)) => CallError::Cancelled(reason),
+        Ok(Reply::Returned(_)) => unreachable!("an error is read"),
+        Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NoSuchMethod) => {
+            CallError::NotExposed(error.message)
+        }
+        Err(error) => CallError::Transport(error.into()),
+    }
+}

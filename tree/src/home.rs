@@ -1,0 +1,47 @@
+//! What all actors of one process share.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use discovery::{Client, ClientOptions, ConnectError};
+use endpoints::{Endpoint, Name};
+use tokio::sync::OnceCell;
+
+use crate::spec::Spec;
+
+/// What all actors of one process share: where registrars are, and one client of them.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) registrars: Vec<Endpoint>,
+    /// Where actors of the tree listen, by name.
+    pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
+    /// Where a dump is written when an end takes too long.
+    pub(crate) dumps: PathBuf,
+    client: OnceCell<Client>,
+}
+
+impl Home {
+    pub(crate) fn new(
+        registrars: Vec<Endpoint>,
+        table: BTreeMap<Name, Vec<Endpoint>>,
+        dumps: PathBuf,
+    ) -> Self {
+        Self { registrars, table, dumps, client: OnceCell::new() }
+    }
+
+    /// Makes the home of a process that is an actor.
+    pub(crate) fn of(spec: &Spec) -> Self {
+        Self::new(spec.registrars.clone(), spec.table.clone(), spec.dumps.clone())
+    }
+
+    /// Lends a client that is there already.
+    pub(crate) fn lend(&self, client: Client) {
+        // Whichever client came first asks the same registrars.
+        drop(self.client.set(client));
+    }
+
+    /// Returns the client for lookups, and opens it at the first time.
+    pub(crate) async fn client(&self) -> Result<&Client, ConnectError> {
+        let open = async || Client::open(&self.registrars, ClientOptions::default());
+        self.client.get_or_try_init(open).await
+    }
+}

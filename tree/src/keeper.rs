@@ -1,0 +1,209 @@
+//! The task that keeps one run of one child: from its launch to its end.
+//!
+//! ```text
+//!   launch ─▶ boot ─▶ running ─▶ ending ─▶ gone, and out of the registry
+//!              │         └─ it is gone ───▶
+//!              └─ it is gone, or too slow ─▶
+//! ```
+//!
+//! Every step but running is bounded in time, and at every step the child's death is noticed.
+
+mod boot;
+mod line;
+mod teardown;
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use uuid::Uuid;
+use wire::RemoteError;
+
+use self::line::{Line, News};
+use crate::{
+    CancelReason, Exit, Portal, Pressure, SpawnError,
+    actor::Core,
+    calls::Reply,
+    cancel::Cancel,
+    host::Below,
+    kinds::{self, Launched, Remains, Vessel},
+    phase::{Phase, Place},
+    spawn::Plan,
+};
+
+/// How a child ended, and what its function returned.
+#[derive(Clone, Debug)]
+pub(crate) struct Done {
+    pub(crate) exit: Exit,
+    pub(crate) value: Option<Bytes>,
+}
+
+/// Keeps one run of one child.
+pub(crate) struct Keeper {
+    actor: Arc<Core>,
+    plan: Arc<Plan>,
+    uuid: Uuid,
+    cancel: Cancel,
+    place: Place,
+    /// What is below the child, and goes with it.
+    below: Below,
+}
+
+/// Why a child does not run, or not any more.
+enum Fall {
+    Cancelled(CancelReason),
+    /// It was not ready in time.
+    TimedOut,
+    /// It is gone, or is about to be.
+    Gone,
+    /// It could not be registered.
+    Refused(RemoteError),
+    /// Its function has ended, or cannot be called.
+    Over,
+}
+
+impl Keeper {
+    pub(crate) fn new(actor: Arc<Core>, plan: Arc<Plan>, cancel: Cancel) -> Self {
+        let place = actor.board.place(plan.path.clone(), plan.kind);
+        Self { actor, plan, uuid: Uuid::new_v4(), cancel, place, below: Below::default() }
+    }
+
+    /// Keeps the child to its end. Tells `outcome` once whether it is ready.
+    pub(crate) async fn run(self, outcome: impl AsyncFnOnce(Result<Portal, SpawnError>)) -> Done {
+        let name = self.plan.name.as_str();
+        let launching = kinds::launch(self.plan.kind, &self.actor.home, name, self.plan.grace);
+        let launched = match timeout(BOOT_TIMEOUT, launching).await {
+            Ok(launched) => launched,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let Launched { mut vessel, channel } = match launched {
+            Ok(launched) => launched,
+            Err(source) => {
+                let exit = Exit::Unreachable { why: format!("it cannot be started: {source}") };
+                let actor = self.plan.path.clone();
+                outcome(Err(SpawnError::Launch { actor, source })).await;
+                return Done { exit, value: None };
+            }
+        };
+        self.place.set_pid(vessel.pid());
+        self.place.enter(Phase::Booting);
+
+        // What runs the channel, for as long as this keeps the child.
+        let mut drivers = JoinSet::new();
+        let booted = tokio::select! {
+            biased;
+            reason = self.cancel.asked() => Err(Fall::Cancelled(reason)),
+            booted = self.boot(channel, &mut drivers) => booted,
+            _ = vessel.gone() => Err(Fall::Gone),
+            () = sleep(BOOT_TIMEOUT) => Err(Fall::TimedOut),
+        };
+        let (mut line, fall, untold) = match booted {
+            Ok((mut line, portal)) => {
+                self.place.enter(Phase::Running);
+                outcome(Ok(portal)).await;
+                let fall = self.watch(&mut *vessel, &mut line).await;
+                (Some(line), fall, None)
+            }
+            Err(fall) => {
+                let phase = self.place.phase();
+                // To a child that does not listen yet, the end of its channel says all.
+                drivers.shutdown().await;
+                (None, fall, Some((outcome, phase)))
+            }
+        };
+
+        let (remains, pressure) = self.end(&mut *vessel, line.as_mut(), &fall).await;
+        let (said, reply) = match &mut line {
+            Some(line) => (line.last_word().await, line.take_reply()),
+            None => (None, None),
+        };
+        let exit = self.exit(&fall, said, reply.as_ref(), remains, pressure, &*vessel);
+        self.leave(&exit).await;
+        drop(drivers);
+        if let Some((outcome, phase)) = untold {
+            let error = self.spawn_error(&fall, phase, exit.clone(), &*vessel);
+            outcome(Err(error)).await;
+        }
+        match reply {
+            Some(Ok(Reply::Returned(value))) => Done { exit, value: Some(value) },
+            _ => Done { exit, value: None },
+        }
+    }
+
+    /// Waits until the child is to end, or has ended.
+    async fn watch(&self, vessel: &mut dyn Vessel, line: &mut Line) -> Fall {
+        if let Some(main) = &self.plan.main {
+            line.call(main);
+        }
+        tokio::select! {
+            biased;
+            reason = self.cancel.asked() => Fall::Cancelled(reason),
+            news = line.news() => match news {
+                News::FunctionEnded => Fall::Over,
+                News::Ended => Fall::Gone,
+            },
+            _ = vessel.gone() => Fall::Gone,
+        }
+    }
+
+    /// Tells how the child ended.
+    fn exit(
+        &self,
+        fall: &Fall,
+        said: Option<Exit>,
+        reply: Option<&Result<Reply, RemoteError>>,
+        remains: Option<Remains>,
+        pressure: Pressure,
+        vessel: &dyn Vessel,
+    ) -> Exit {
+        let Some(remains) = remains else {
+            let why = "it did not end in time, and cannot be stopped by force".to_owned();
+            return Exit::Unreachable { why };
+        };
+        match reply {
+            // What became of the function is what became of the actor, also if it was cancelled
+            // at the same moment: no error is lost.
+            Some(Ok(Reply::Cancelled(_))) | None => {}
+            Some(Ok(reply)) => return reply.clone().into_exit(),
+            Some(Err(error)) => return Exit::Failed(error.clone().into()),
+        }
+        match (fall, said) {
+            (_, Some(Exit::Cancelled { reason, .. })) => Exit::Cancelled { reason, pressure },
+            (_, Some(exit)) => exit,
+            (Fall::Cancelled(reason), None) if remains.is_by(pressure) => {
+                Exit::Cancelled { reason: reason.clone(), pressure }
+            }
+            (_, None) if pressure == Pressure::Killed && remains.is_by(pressure) => {
+                let why = "its channel was closed, and it did not end".to_owned();
+                Exit::Unreachable { why }
+            }
+            (_, None) => remains.into_exit(vessel.last_words()),
+        }
+    }
+
+    fn spawn_error(
+        &self,
+        fall: &Fall,
+        phase: Phase,
+        exit: Exit,
+        vessel: &dyn Vessel,
+    ) -> SpawnError {
+        let actor = self.plan.path.clone();
+        match fall {
+            Fall::Cancelled(reason) => SpawnError::Closed(reason.clone()),
+            Fall::TimedOut => {
+                let limit = BOOT_TIMEOUT;
+                SpawnError::TimedOut { actor, phase, limit, last_words: vessel.last_words() }
+            }
+            Fall::Refused(error) => SpawnError::Register { actor, source: error.clone() },
+            Fall::Gone | Fall::Over => SpawnError::Ended { actor, phase, exit },
+        }
+    }
+}
+
+/// How long a child may take to listen and be registered. It takes milliseconds; on a machine that
+/// starts a hundred at once it takes a second.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(10);

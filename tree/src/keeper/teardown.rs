@@ -1,0 +1,151 @@
+//! How a child is ended, with growing pressure, and what is done about what it leaves behind.
+
+use std::time::Duration;
+
+use endpoints::{Endpoint, UnixAddress};
+use tokio::time::{sleep, timeout};
+
+use super::{Fall, Keeper, line::Line};
+use crate::{
+    CancelReason, Exit, Pressure,
+    kinds::{Remains, Vessel},
+    phase::Phase,
+    spec::{CANCEL, CancelAsked},
+};
+
+impl Keeper {
+    /// Ends the child, unless it is gone already: asks it, then sends SIGTERM, then SIGKILL, each
+    /// after a bounded wait. Returns what is left of it, unless it could not be ended, and what it
+    /// took.
+    pub(super) async fn end(
+        &self,
+        vessel: &mut dyn Vessel,
+        mut line: Option<&mut Line>,
+        fall: &Fall,
+    ) -> (Option<Remains>, Pressure) {
+        let (reason, patience) = self.reason(fall);
+        for pressure in [Pressure::Asked, Pressure::Terminated, Pressure::Killed] {
+            let is_hurried = self.actor.hurry.is_cancelled();
+            let limit = match pressure {
+                Pressure::Asked => {
+                    self.ask(line.as_deref(), &reason, false);
+                    patience
+                }
+                // Whoever is in a hurry does not ask a process twice.
+                Pressure::Terminated if is_hurried && self.plan.kind.is_process() => continue,
+                Pressure::Terminated => {
+                    if !vessel.terminate() {
+                        self.ask(line.as_deref(), &reason, true);
+                    }
+                    if is_hurried { KILL_WAIT } else { patience }
+                }
+                Pressure::Killed => {
+                    vessel.kill();
+                    KILL_WAIT
+                }
+            };
+            self.place.enter(Phase::Ending(pressure));
+            let follow = async {
+                match &mut line {
+                    Some(line) => line.follow(&self.place).await,
+                    None => std::future::pending::<()>().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                remains = vessel.gone() => {
+                    self.place.enter(Phase::Reaping);
+                    return (Some(remains), pressure);
+                }
+                () = follow => {}
+                () = self.actor.hurry.cancelled(), if pressure == Pressure::Asked => {}
+                () = sleep(limit) => self.actor.dump(&self.plan.path, pressure),
+            }
+        }
+        self.place.enter(Phase::Stuck);
+        tracing::error!(
+            target: "callsign", actor = %self.plan.path, kind = %self.plan.kind,
+            "an actor did not end, cannot be stopped by force, and is given up"
+        );
+        (None, Pressure::Killed)
+    }
+
+    /// Returns what the child is told, and how long it has at each step.
+    fn reason(&self, fall: &Fall) -> (CancelReason, Duration) {
+        let own = |why: &str| CancelReason::new(self.actor.path.clone(), why);
+        let grace = self.plan.grace;
+        match fall {
+            Fall::Cancelled(reason) => (reason.clone(), grace),
+            Fall::Over => (own("its function has ended"), grace),
+            Fall::Gone => (own("its channel was closed"), grace.min(GONE_WAIT)),
+            Fall::TimedOut => (own("it was not ready in time"), Duration::ZERO),
+            Fall::Refused(_) => (own("it could not be registered"), grace),
+        }
+    }
+
+    fn ask(&self, line: Option<&Line>, reason: &CancelReason, hurry: bool) {
+        if let Some(line) = line {
+            let asked = CancelAsked { reason: reason.clone(), hurry };
+            // A channel that is closed has told the child as much.
+            drop(line.portal.send(CANCEL, &asked));
+        }
+    }
+
+    /// Clears away what the child has left behind: its entries of the registry, with those of all
+    /// that was below it, and the socket files of those that were killed.
+    pub(super) async fn leave(&self, exit: &Exit) {
+        if matches!(exit, Exit::Unreachable { .. }) && !self.plan.kind.is_process() {
+            // It may still be there.
+            self.place.enter(Phase::Stuck);
+        }
+        let left = self.below.take();
+        if left.is_empty() {
+            return;
+        }
+        if self.plan.kind.is_process() {
+            for stamped in left.values().flatten() {
+                let (Endpoint::Unix(UnixAddress::Path(path)), Some(socket)) =
+                    (&stamped.endpoint, stamped.stamp.socket)
+                else {
+                    continue;
+                };
+                if let Err(error) = transport::remove_socket(path, socket).await {
+                    tracing::warn!(target: "callsign", %error, path = path.as_str(), "a socket file is left behind");
+                }
+            }
+        }
+        left.keys().for_each(|uuid| self.actor.routes.remove(*uuid));
+        let unregistering = self.actor.uplink.unregister(left.into_keys().collect());
+        match timeout(REGISTRY_WAIT, unregistering).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(target: "callsign", %error, "not unregistered"),
+            Err(_) => tracing::warn!(
+                target: "callsign", actor = %self.plan.path,
+                "no registrar has taken note of the end of an actor within {REGISTRY_WAIT:?}"
+            ),
+        }
+    }
+}
+
+impl Remains {
+    /// Tells whether this is what pressure brings about, rather than the child itself.
+    pub(super) fn is_by(&self, pressure: Pressure) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Signal(libc::SIGKILL) => pressure == Pressure::Killed,
+            Self::Signal(libc::SIGTERM) => pressure != Pressure::Asked,
+            _ => false,
+        }
+    }
+}
+
+/// How long a child may be there after its channel was closed: the kernel closes the channel of a
+/// process some milliseconds before the process is gone.
+const GONE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a child may be there after it was killed. A process that is in the midst of a system
+/// call that cannot be interrupted stays, and is given up.
+const KILL_WAIT: Duration = Duration::from_secs(2);
+
+/// How long registrars may take to take note of an end. They take note at once, or are away.
+const REGISTRY_WAIT: Duration = Duration::from_secs(2);

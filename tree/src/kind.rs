@@ -1,0 +1,42 @@
+//! What an actor runs in.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What an actor runs in. All kinds behave alike; they differ in what they cost, and in what of
+/// them can be stopped by force.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A task of its parent's runtime. One that never yields cannot be stopped.
+    Task,
+    /// A thread with a runtime of its own. It cannot be stopped by force; its process can.
+    Thread,
+    /// A process: this program, started anew.
+    #[default]
+    Process,
+    /// A process: forked from a helper that was set aside before this program had any thread.
+    Forkserver,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Task, Self::Thread, Self::Process, Self::Forkserver];
+
+    /// Tells whether an actor of this kind is a process of its own.
+    pub fn is_process(self) -> bool {
+        matches!(self, Self::Process | Self::Forkserver)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Task => "task",
+            Self::Thread => "thread",
+            Self::Process => "process",
+            Self::Forkserver => "forkserver",
+        })
+    }
+}

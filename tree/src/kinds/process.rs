@@ -1,0 +1,105 @@
+//! Actors that are processes: this program, started anew or forked.
+
+use std::{
+    future::Future, io, os::unix::net::UnixStream as StdUnixStream, pin::Pin, time::Duration,
+};
+
+use tokio::{net::UnixStream, runtime, time::timeout};
+use transport::Stream;
+
+use super::{Launched, Remains, Vessel};
+use crate::{
+    actor::Tether,
+    child,
+    process::{Child, Ended, Launch, Signal},
+    signals::Signals,
+};
+
+pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
+    let mut child = launch.start().await.map_err(io::Error::other)?;
+    let channel = child.take_channel().expect("nobody has taken it");
+    let channel = Stream::try_from(UnixStream::from_std(channel)?)?;
+    Ok(Launched { vessel: Box::new(Process { child, remains: None }), channel })
+}
+
+/// Lives as a child whose parent is at the other end of `channel`. Returns the exit code.
+pub(crate) fn live(channel: StdUnixStream) -> i32 {
+    match try_to_live(channel) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(target: "callsign", %error, "this process cannot become an actor");
+            NOT_AN_ACTOR
+        }
+    }
+}
+
+fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
+    let runtime =
+        runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    runtime.block_on(async {
+        let signals = Signals::new(true)?;
+        let channel = Stream::try_from(UnixStream::from_std(channel)?)?;
+        child::serve(channel, None, signals, Tether::new().0).await;
+        io::Result::Ok(())
+    })?;
+    // Whoever still works cannot be stopped, and ends with the process.
+    runtime.shutdown_timeout(Duration::ZERO);
+    Ok(())
+}
+
+struct Process {
+    child: Child,
+    remains: Option<Remains>,
+}
+
+impl Vessel for Process {
+    fn gone(&mut self) -> Pin<Box<dyn Future<Output = Remains> + Send + '_>> {
+        Box::pin(async {
+            if self.remains.is_none() {
+                let remains = match self.child.exited().await {
+                    Ok(Ended::Code(code)) => Remains::Code(code),
+                    Ok(Ended::Signal { signal, .. }) => Remains::Signal(signal),
+                    Err(error) => Remains::Unknown(error.to_string()),
+                };
+                // What it wrote is on its way; a process that it has left behind may hold it open.
+                drop(timeout(OUTPUT_WAIT, self.child.output_read()).await);
+                self.remains = Some(remains);
+            }
+            self.remains.clone().expect("it was set a moment ago")
+        })
+    }
+
+    fn terminate(&mut self) -> bool {
+        // One that may not be signalled is killed later, or given up.
+        self.child.signal(Signal::TERM).is_ok()
+    }
+
+    fn kill(&mut self) -> bool {
+        self.child.kill_group().and(self.child.signal(Signal::KILL)).is_ok()
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.pid().unsigned_abs()
+    }
+
+    fn last_words(&self) -> String {
+        let said = self.child.error_tail();
+        let mut from = said.len().saturating_sub(LAST_WORDS_BYTES_MAX);
+        while !said.is_char_boundary(from) {
+            from += 1;
+        }
+        said[from..].to_owned()
+    }
+}
+
+/// How many threads the runtime of a process has: one goes on when a function blocks the other.
+const WORKERS: usize = 2;
+
+/// How long the output of a process that is gone is read.
+const OUTPUT_WAIT: Duration = Duration::from_millis(200);
+
+/// How much of what a process wrote is told with its end: a page of text.
+const LAST_WORDS_BYTES_MAX: usize = 2048;
+
+/// The exit code of a process that could not become an actor, as BSD's `EX_OSERR`.
+const NOT_AN_ACTOR: i32 = 71;

@@ -1,0 +1,69 @@
+//! Actors that are tasks of their parent's runtime.
+
+use std::{future::Future, pin::Pin, process, sync::Arc};
+
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+use transport::Stream;
+
+use super::{Launched, Remains, Vessel};
+use crate::{Never, Panic, actor::Tether, child, home::Home, signals::Signals};
+
+pub(super) fn launch(home: Arc<Home>) -> Launched {
+    let (channel, far) = Stream::pair();
+    let mut tasks = JoinSet::new();
+    let (tether, tied) = Tether::new();
+    tasks.spawn(child::serve(far, Some(home), Signals::none(), tether));
+    Launched { vessel: Box::new(Task { tasks, tied, remains: None }), channel }
+}
+
+struct Task {
+    /// The one task.
+    tasks: JoinSet<()>,
+    /// Closed when nothing of the actor is at work any more: its functions run in other tasks,
+    /// and one that does not yield outlives the first.
+    tied: mpsc::Receiver<Never>,
+    remains: Option<Remains>,
+}
+
+impl Vessel for Task {
+    fn gone(&mut self) -> Pin<Box<dyn Future<Output = Remains> + Send + '_>> {
+        Box::pin(async {
+            if self.remains.is_none() {
+                let ended = self.tasks.join_next().await;
+                // Nothing is ever sent.
+                let _none = self.tied.recv().await;
+                self.remains = Some(match ended {
+                    Some(Err(error)) => Remains::from(error),
+                    Some(Ok(())) | None => Remains::Nothing,
+                });
+            }
+            self.remains.clone().expect("it was set a moment ago")
+        })
+    }
+
+    fn terminate(&mut self) -> bool {
+        false
+    }
+
+    fn kill(&mut self) -> bool {
+        self.tasks.abort_all();
+        true
+    }
+
+    fn pid(&self) -> u32 {
+        process::id()
+    }
+}
+
+impl From<JoinError> for Remains {
+    fn from(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(payload) => Self::Panic(Panic::from_payload(&*payload)),
+            // It was taken off its runtime.
+            Err(_) => Self::Nothing,
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What becomes of the children of one scope: who is cancelled, who is started again, and when
+//! all is over.
+//!
+//! The book is pure: it takes events, the time and a random number, and gives commands. It knows
+//! children by number, and holds no task, no clock and no connection.
+//!
+//! ```text
+//!             a child fails, the body fails, somebody cancels
+//!   Open ───────────────────────────────────────────────────▶ Cancelling ──┐
+//!    │ the body ends well                                        ▲          │ none is left
+//!    ▼                         a child fails                     │          ▼
+//!   Closing ─────────────────────────────────────────────────────┤        done
+//!    │ nobody is left but those who serve ───────────────────────┘
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::time::Instant;
+
+use crate::{ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, exit::Ending};
+
+/// A child's number within its scope, in the order of spawning.
+pub(crate) type ChildId = u32;
+
+/// What a scope does with a child.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) restart: Restart,
+    pub(crate) role: Role,
+    /// Whether somebody else takes its failure, so that the scope need not.
+    pub(crate) is_answered_for: bool,
+}
+
+/// What a child is there for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    /// It runs a function, and a scope waits for it.
+    Works,
+    /// It answers calls, and ends with its scope.
+    Serves,
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Spawned(ChildId, Policy),
+    /// It is up. If it ends before, whoever spawned it is told, and nobody else.
+    Ready(ChildId),
+    Ended(ChildId, Exit),
+    BodyEnded {
+        is_well: bool,
+    },
+    /// Somebody wants one child to end.
+    Dismissed(ChildId, CancelReason),
+    /// Somebody wants the scope to end.
+    Cancelled(CancelReason),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    Cancel(ChildId, CancelReason),
+    StartAgain(ChildId),
+    /// The body is to stop where it stands.
+    StopBody,
+}
+
+/// A child whose end is an error.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Trouble {
+    pub(crate) child: ChildId,
+    pub(crate) exit: Exit,
+    /// How often it was started again before.
+    pub(crate) restarts: u32,
+}
+
+/// What becomes of the children of one scope.
+#[derive(Debug)]
+pub(crate) struct Book {
+    actor: ActorPath,
+    strategy: Strategy,
+    intensity: Intensity,
+    children: BTreeMap<ChildId, Child>,
+    phase: Phase,
+    is_body_over: bool,
+    is_body_stopped: bool,
+    /// When children were started again lately, oldest first.
+    restarts: VecDeque<Instant>,
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Debug)]
+struct Child {
+    policy: Policy,
+    state: State,
+    /// Whether it has ever been ready.
+    is_up: bool,
+    restarts: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Running,
+    /// It was asked to end.
+    Ending {
+        asked: CancelReason,
+        again_at: Option<Instant>,
+    },
+    /// It has ended, and is to be started again.
+    Waiting {
+        until: Instant,
+    },
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Phase {
+    Open,
+    Closing,
+    Cancelling(CancelReason),
+}
+
+impl Book {
+    pub(crate) fn new(actor: ActorPath, strategy: Strategy, intensity: Intensity) -> Self {
+        Self {
+            actor,
+            strategy,
+            intensity,
+            children: BTreeMap::new(),
+            phase: Phase::Open,
+            is_body_over: false,
+            is_body_stopped: false,
+            restarts: VecDeque::new(),
+            troubles: Vec::new(),
+        }
+    }
+
+    /// Takes note of an event, and returns what is to be done about it.
+    pub(crate) fn apply(&mut self, event: Event, now: Instant, random: u32) -> Vec<Command> {
+        let mut commands = Vec::new();
+        match event {
+            Event::Spawned(child, policy) => {
+                let state = match &self.phase {
+                    Phase::Cancelling(reason) => {
+                        commands.push(Command::Cancel(child, reason.clone()));
+                        State::Ending { asked: reason.clone(), again_at: None }
+                    }
+                    Phase::Open | Phase::Closing => State::Running,
+                };
+                let new = Child { policy, state, is_up: false, restarts: 0 };
+                self.children.insert(child, new);
+            }
+            Event::Ready(id) => {
+                if let Some(child) = self.children.get_mut(&id) {
+                    child.is_up = true;
+                }
+            }
+            Event::Ended(child, exit) => self.end(child, exit, now, random, &mut commands),
+            Event::BodyEnded { is_well } => {
+                self.is_body_over = true;
+                if !is_well {
+                    let reason = self.reason("the body of its scope failed");
+                    self.cancel(&reason, &mut commands);
+                } else if self.phase == Phase::Open {
+                    self.phase = Phase::Closing;
+                }
+            }
+            Event::Dismissed(id, reason) => self.dismiss(id, reason, &mut commands),
+            Event::Cancelled(reason) => self.cancel(&reason, &mut commands),
+            Event::Tick => {}
+        }
+        self.start_again(now, &mut commands);
+        let has_work = self.children.values().any(|it| it.policy.role == Role::Works);
+        if self.phase == Phase::Closing && !has_work {
+            let reason = self.reason("its scope has ended");
+            self.cancel(&reason, &mut commands);
+        }
+        commands
+    }
+
+    /// Returns when the book is to be asked next, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if self.is_settling() {
+            return None;
+        }
+        let until = |it: &Child| match it.state {
+            State::Waiting { until } => Some(until),
+            _ => None,
+        };
+        self.children.values().filter_map(until).min()
+    }
+
+    /// Returns why no child can be spawned any more.
+    pub(crate) fn why_closed(&self) -> Option<&CancelReason> {
+        match &self.phase {
+            Phase::Cancelling(reason) => Some(reason),
+            Phase::Open | Phase::Closing => None,
+        }
+    }
+
+    /// Tells whether a child runs, or is to be started again.
+    pub(crate) fn knows(&self, id: ChildId) -> bool {
+        self.children.contains_key(&id)
+    }
+
+    /// Tells whether the end of a child is an error.
+    pub(crate) fn blames(&self, id: ChildId) -> bool {
+        self.troubles.iter().any(|it| it.child == id)
+    }
+
+    /// Tells whether the body and all children have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_body_over && self.children.is_empty()
+    }
+
+    /// Returns the children whose end is an error, in the order in which they ended.
+    pub(crate) fn into_troubles(self) -> Vec<Trouble> {
+        self.troubles
+    }
+
+    fn end(
+        &mut self,
+        id: ChildId,
+        exit: Exit,
+        now: Instant,
+        random: u32,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let (asked, again_at) = match &child.state {
+            State::Ending { asked, again_at } => (Some(asked), *again_at),
+            State::Running | State::Waiting { .. } => (None, None),
+        };
+        let ending = exit.ending(&self.actor, asked);
+        if !child.is_up {
+            self.children.remove(&id);
+            return;
+        }
+        if let Some(until) = again_at {
+            child.restarts += 1;
+            child.state = State::Waiting { until };
+            return;
+        }
+        let is_dismissed = asked.is_some();
+        let wants_restart = match (self.phase.clone(), child.policy.restart, ending) {
+            _ if is_dismissed => false,
+            (Phase::Cancelling(_), _, _) | (_, Restart::Never, _) => false,
+            (Phase::Open, Restart::Always, _) => true,
+            (_, _, ending) => ending == Ending::Badly,
+        };
+        if !wants_restart {
+            self.give_up(id, exit, ending, commands);
+            return;
+        }
+
+        while self.restarts.front().is_some_and(|at| *at + self.intensity.within <= now) {
+            self.restarts.pop_front();
+        }
+        let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        if earlier >= self.intensity.restarts {
+            // One that ends well all too often is as much in trouble.
+            self.give_up(id, exit, Ending::Badly, commands);
+            return;
+        }
+        self.restarts.push_back(now);
+        child.restarts += 1;
+        let until = now + self.intensity.wait(earlier, random);
+        child.state = State::Waiting { until };
+        let first = match self.strategy {
+            Strategy::OneForOne => return,
+            Strategy::OneForAll => 0,
+            Strategy::RestForOne => id,
+        };
+        let reason = self.reason(&format!("its sibling number {id} is started again"));
+        for (other, child) in self.children.range_mut(first..) {
+            if matches!(child.state, State::Running) {
+                let again_at = (child.policy.restart != Restart::Never).then_some(until);
+                child.state = State::Ending { asked: reason.clone(), again_at };
+                commands.push(Command::Cancel(*other, reason.clone()));
+            }
+        }
+    }
+
+    /// Takes a child out of the book for good.
+    fn give_up(&mut self, id: ChildId, exit: Exit, ending: Ending, commands: &mut Vec<Command>) {
+        let child = self.children.remove(&id).expect("only what is in the book has ended");
+        if ending != Ending::Badly || child.policy.is_answered_for {
+            return;
+        }
+        self.troubles.push(Trouble { child: id, exit, restarts: child.restarts });
+        let reason = self.reason("a sibling of it failed");
+        self.cancel(&reason, commands);
+        if !self.is_body_stopped && !self.is_body_over {
+            self.is_body_stopped = true;
+            commands.push(Command::StopBody);
+        }
+    }
+
+    /// Asks one child to end.
+    fn dismiss(&mut self, id: ChildId, reason: CancelReason, commands: &mut Vec<Command>) {
+        match self.children.get_mut(&id).map(|it| &mut it.state) {
+            Some(state @ State::Running) => {
+                commands.push(Command::Cancel(id, reason.clone()));
+                *state = State::Ending { asked: reason, again_at: None };
+            }
+            Some(State::Ending { again_at, .. }) => *again_at = None,
+            Some(State::Waiting { .. }) => drop(self.children.remove(&id)),
+            None => {}
+        }
+    }
+
+    /// Asks all children to end. The first reason stays.
+    fn cancel(&mut self, reason: &CancelReason, commands: &mut Vec<Command>) {
+        if !matches!(self.phase, Phase::Cancelling(_)) {
+            self.phase = Phase::Cancelling(reason.clone());
+        }
+        self.children.retain(|_, child| !matches!(child.state, State::Waiting { .. }));
+        for (id, child) in &mut self.children {
+            match &mut child.state {
+                State::Running => {
+                    commands.push(Command::Cancel(*id, reason.clone()));
+                    child.state = State::Ending { asked: reason.clone(), again_at: None };
+                }
+                State::Ending { again_at, .. } => *again_at = None,
+                State::Waiting { .. } => {}
+            }
+        }
+    }
+
+    /// Starts again those whose time has come, together, and in the order of spawning.
+    fn start_again(&mut self, now: Instant, commands: &mut Vec<Command>) {
+        if self.is_settling() {
+            return;
+        }
+        for (id, child) in &mut self.children {
+            if matches!(child.state, State::Waiting { until } if until <= now) {
+                child.state = State::Running;
+                commands.push(Command::StartAgain(*id));
+            }
+        }
+    }
+
+    /// Tells whether some have to end before others can be started again.
+    fn is_settling(&self) -> bool {
+        let is_settling = |it: &Child| matches!(it.state, State::Ending { again_at: Some(_), .. });
+        self.children.values().any(is_settling)
+    }
+
+    fn reason(&self, why: &str) -> CancelReason {
+        CancelReason::new(self.actor.clone(), why)
+    }
+}
+
+#[cfg(test)]
+mod interleaved;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+use std::time::Duration;
+
+use proptest::{
+    prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest},
+    strategy::Strategy as _,
+};
+use wire::ErrorKind;
+
+use super::*;
+use crate::{CalleeError, Pressure};
+
+fn path(text: &str) -> ActorPath {
+    ActorPath::try_from(text.to_owned()).unwrap()
+}
+
+fn failed() -> Exit {
+    Exit::Failed(CalleeError::new(ErrorKind::Internal, "broken"))
+}
+
+fn cancelled(by: &str) -> Exit {
+    let reason = CancelReason::new(path(by), "enough");
+    Exit::Cancelled { reason, pressure: Pressure::Asked }
+}
+
+const WORKER: Policy =
+    Policy { restart: Restart::Never, role: Role::Works, is_answered_for: false };
+const SERVER: Policy = Policy { role: Role::Serves, ..WORKER };
+
+fn with(restart: Restart) -> Policy {
+    Policy { restart, ..SERVER }
+}
+
+/// A scope that is told one event after the other, and what it says.
+struct Scope {
+    book: Book,
+    now: Instant,
+}
+
+impl Scope {
+    fn new(strategy: Strategy, policies: &[Policy]) -> Self {
+        let intensity = Intensity {
+            restarts: 2,
+            within: Duration::from_secs(10),
+            first: Duration::from_millis(100),
+            most: Duration::from_secs(1),
+        };
+        let mut scope =
+            Self { book: Book::new(path("/base"), strategy, intensity), now: Instant::now() };
+        for (id, policy) in (0..).zip(policies) {
+            assert_eq!(scope.tell(Event::Spawned(id, *policy)), "");
+            assert_eq!(scope.tell(Event::Ready(id)), "");
+        }
+        scope
+    }
+
+    /// Tells the book, and returns its commands in short: `-1` cancels, `+1` starts again, `!`
+    /// stops the body.
+    fn tell(&mut self, event: Event) -> String {
+        let commands = self.book.apply(event, self.now, u32::MAX);
+        let short = commands.iter().map(|it| match it {
+            Command::Cancel(id, _) => format!("-{id}"),
+            Command::StartAgain(id) => format!("+{id}"),
+            Command::StopBody => "!".to_owned(),
+        });
+        short.collect::<Vec<_>>().join(" ")
+    }
+
+    fn end(&mut self, id: ChildId, exit: Exit) -> String {
+        self.tell(Event::Ended(id, exit))
+    }
+
+    fn wait(&mut self, ms: u64) -> String {
+        self.now += Duration::from_millis(ms);
+        self.tell(Event::Tick)
+    }
+
+    fn troubles(self) -> Vec<(ChildId, Exit, u32)> {
+        assert!(self.book.is_over(), "{:?}", self.book);
+        self.book.into_troubles().into_iter().map(|it| (it.child, it.exit, it.restarts)).collect()
+    }
+}
+
+#[test]
+fn one_fails_and_the_rest_are_cancelled() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[WORKER, SERVER, WORKER]);
+    assert_eq!(scope.end(1, failed()), "-0 -2 !");
+    assert_eq!(scope.end(0, cancelled("/base")), "");
+    assert_eq!(scope.end(2, failed()), "", "a second failure is kept too");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
+    assert_eq!(scope.troubles(), [(1, failed(), 0), (2, failed(), 0)]);
+}
+
+#[test]
+fn workers_are_waited_for_and_servers_are_not() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[WORKER, SERVER]);
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
+    assert_eq!(scope.end(0, Exit::Returned), "-1");
+    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.troubles(), []);
+}
+
+#[test]
+fn a_body_that_fails_cancels_all() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[WORKER, SERVER]);
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "-0 -1");
+    assert_eq!(scope.end(0, cancelled("/base")), "");
+    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.troubles(), []);
+}
+
+#[test]
+fn a_cancellation_from_elsewhere_is_an_error() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[SERVER, SERVER]);
+    assert_eq!(scope.end(0, cancelled("/other")), "-1 !");
+    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
+    assert_eq!(scope.troubles(), [(0, cancelled("/other"), 0)]);
+}
+
+#[test]
+fn a_reason_that_was_passed_on_is_our_own() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[SERVER]);
+    let reason = CancelReason::new(path("/above"), "enough");
+    assert_eq!(scope.tell(Event::Cancelled(reason)), "-0");
+    assert_eq!(scope.end(0, cancelled("/above")), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
+    assert_eq!(scope.troubles(), []);
+}
+
+#[test]
+fn what_is_spawned_too_late_is_cancelled_at_once() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[]);
+    scope.tell(Event::Cancelled(CancelReason::new(path("/base"), "enough")));
+    assert!(scope.book.why_closed().is_some());
+    assert_eq!(scope.tell(Event::Spawned(0, WORKER)), "-0");
+}
+
+#[test]
+fn a_failure_that_somebody_takes_leaves_the_rest_alone() {
+    let answered = Policy { is_answered_for: true, ..WORKER };
+    let mut scope = Scope::new(Strategy::OneForOne, &[answered, answered, SERVER]);
+    assert_eq!(scope.end(0, failed()), "");
+    let reason = CancelReason::new(path("/base"), "nobody waits for it any more");
+    assert_eq!(scope.tell(Event::Dismissed(1, reason)), "-1");
+    assert_eq!(scope.end(1, failed()), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "-2");
+}
+
+#[test]
+fn what_dies_before_it_is_up_concerns_whoever_spawned_it() {
+    let mut scope = Scope::new(Strategy::OneForAll, &[SERVER]);
+    assert_eq!(scope.tell(Event::Spawned(1, with(Restart::Always))), "");
+    assert_eq!(scope.end(1, failed()), "");
+    assert_eq!(scope.wait(1_000), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "-0");
+}
+
+#[test]
+fn is_started_again_as_the_policy_says() {
+    let check = |restart, exit: Exit, is_body_over: bool, expected: &str| {
+        let mut scope = Scope::new(Strategy::OneForOne, &[with(restart), WORKER]);
+        if is_body_over {
+            scope.tell(Event::BodyEnded { is_well: true });
+        }
+        assert_eq!(scope.end(0, exit.clone()), "");
+        assert_eq!(scope.wait(99), "");
+        assert_eq!(scope.wait(1), expected, "{restart:?} after {exit}");
+    };
+    check(Restart::OnFailure, failed(), false, "+0");
+    check(Restart::OnFailure, Exit::Returned, false, "");
+    check(Restart::OnFailure, cancelled("/other"), false, "+0");
+    check(Restart::Always, failed(), false, "+0");
+    check(Restart::Always, Exit::Returned, false, "+0");
+    check(Restart::Always, Exit::Returned, true, "");
+    check(Restart::Always, failed(), true, "+0");
+}
+
+#[test]
+fn all_are_started_again_together_once_all_have_ended() {
+    let policies = [with(Restart::Always), SERVER, with(Restart::OnFailure)];
+    let mut scope = Scope::new(Strategy::OneForAll, &policies);
+    assert_eq!(scope.end(2, failed()), "-0 -1");
+    assert_eq!(scope.wait(200), "", "the others have not ended");
+    assert_eq!(scope.book.next_deadline(), None);
+    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.end(0, cancelled("/base")), "+0 +2");
+}
+
+#[test]
+fn the_rest_is_started_again_and_the_first_are_left_alone() {
+    let policies = [Restart::OnFailure; 3].map(with);
+    let mut scope = Scope::new(Strategy::RestForOne, &policies);
+    assert_eq!(scope.end(1, failed()), "-2");
+    assert_eq!(scope.end(2, cancelled("/base")), "", "its wait is not over");
+    assert_eq!(scope.wait(100), "+1 +2");
+}
+
+#[test]
+fn too_many_restarts_are_a_failure() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure), SERVER]);
+    assert_eq!(scope.end(0, failed()), "");
+    assert_eq!(scope.wait(100), "+0");
+    assert_eq!(scope.end(0, failed()), "");
+    assert_eq!(scope.wait(199), "", "the second wait is twice as long");
+    assert_eq!(scope.wait(1), "+0");
+    assert_eq!(scope.end(0, failed()), "-1 !");
+    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
+    assert_eq!(scope.troubles(), [(0, failed(), 2)]);
+}
+
+#[test]
+fn restarts_of_long_ago_do_not_count() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
+    for _ in 0..10 {
+        assert_eq!(scope.end(0, failed()), "");
+        assert_eq!(scope.wait(10_000), "+0");
+    }
+}
+
+#[test]
+fn what_waits_to_be_started_again_is_not_when_all_is_cancelled() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
+    assert_eq!(scope.end(0, failed()), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
+    assert_eq!(scope.troubles(), []);
+}
+
+/// One step of a scenario, by which child and what.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Spawn { restart: u8, works: bool, answered: bool },
+    Ready { which: usize },
+    End { which: usize, how: u8 },
+    Dismiss { which: usize },
+    Cancel,
+    Body { is_well: bool },
+    Wait { ms: u64 },
+}
+
+fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3u8, any::<bool>(), any::<bool>())
+            .prop_map(|(restart, works, answered)| Step::Spawn { restart, works, answered }),
+        4 => any::<usize>().prop_map(|which| Step::Ready { which }),
+        6 => (any::<usize>(), 0..4u8).prop_map(|(which, how)| Step::End { which, how }),
+        1 => any::<usize>().prop_map(|which| Step::Dismiss { which }),
+        1 => Just(Step::Cancel),
+        1 => any::<bool>().prop_map(|is_well| Step::Body { is_well }),
+        4 => (0..5_000u64).prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: nobody is cancelled who does not run, nor started who does; once a scope
+    /// is cancelled nobody is started; and when all have ended the scope is over.
+    #[test]
+    fn every_scope_ends(
+        steps in prop::collection::vec(step(), 0..60),
+        strategy in 0..3u8,
+        random in any::<u32>(),
+    ) {
+        let strategy = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]
+            [usize::from(strategy)];
+        let mut book = Book::new(path("/base"), strategy, Intensity::default());
+        let mut now = Instant::now();
+        // Who runs, and whether it was asked to end.
+        let mut running: BTreeMap<ChildId, bool> = BTreeMap::new();
+        let (mut spawned, mut is_body_over) = (0, false);
+        let closing = [Step::Cancel, Step::Body { is_well: true }];
+
+        for step in steps.into_iter().chain(closing) {
+            let pick = |which: usize| running.keys().nth(which % running.len().max(1)).copied();
+            let event = match step {
+                Step::Spawn { .. } if is_body_over => continue,
+                Step::Spawn { restart, works, answered } => {
+                    let policy = Policy {
+                        restart: [Restart::Never, Restart::OnFailure, Restart::Always]
+                            [usize::from(restart)],
+                        role: if works { Role::Works } else { Role::Serves },
+                        is_answered_for: answered,
+                    };
+                    running.insert(spawned, false);
+                    spawned += 1;
+                    Event::Spawned(spawned - 1, policy)
+                }
+                Step::Ready { which } => {
+                    let Some(id) = pick(which) else { continue };
+                    Event::Ready(id)
+                }
+                Step::End { which, how } => {
+                    let Some(id) = pick(which) else { continue };
+                    running.remove(&id);
+                    let exit = match how {
+                        0 => Exit::Returned,
+                        1 => failed(),
+                        2 => cancelled("/base"),
+                        _ => cancelled("/other"),
+                    };
+                    Event::Ended(id, exit)
+                }
+                Step::Dismiss { which } => {
+                    let Some(id) = pick(which) else { continue };
+                    Event::Dismissed(id, CancelReason::new(path("/base"), "enough"))
+                }
+                Step::Cancel => Event::Cancelled(CancelReason::new(path("/base"), "enough")),
+                Step::Body { .. } if is_body_over => continue,
+                Step::Body { is_well } => {
+                    is_body_over = true;
+                    Event::BodyEnded { is_well }
+                }
+                Step::Wait { ms } => {
+                    now += Duration::from_millis(ms);
+                    Event::Tick
+                }
+            };
+            let was_closed = book.why_closed().is_some();
+            for command in book.apply(event, now, random) {
+                match command {
+                    Command::Cancel(id, _) => {
+                        prop_assert_eq!(running.insert(id, true), Some(false));
+                    }
+                    Command::StartAgain(id) => {
+                        prop_assert!(!was_closed);
+                        prop_assert_eq!(running.insert(id, false), None);
+                    }
+                    Command::StopBody => prop_assert!(!is_body_over),
+                }
+            }
+        }
+
+        prop_assert!(running.values().all(|is_asked| *is_asked), "all were asked to end");
+        for id in running.into_keys() {
+            prop_assert!(!book.is_over());
+            let commands = book.apply(Event::Ended(id, cancelled("/base")), now, random);
+            prop_assert_eq!(commands, []);
+        }
+        prop_assert!(book.is_over());
+        prop_assert_eq!(book.next_deadline(), None);
+    }
+}

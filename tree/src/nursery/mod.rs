@@ -1,0 +1,244 @@
+//! The scope in which children live.
+//!
+//! ```text
+//!   body ──orders──▶ Supervisor ──▶ Keeper of a child ══channel══ child
+//!   (the caller's     (a task of     (a task of the
+//!    future)           the actor's)   supervisor's)
+//!                     └─ Book: decides who is cancelled and who is started again
+//! ```
+
+pub(crate) mod book;
+pub(crate) mod supervisor;
+
+use std::{
+    future::Future,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    book::ChildId,
+    supervisor::{Asks, Dismissed, Order, Supervisor},
+};
+use crate::{
+    Actor, ActorPath, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError,
+    Spawn, Strategy, cancel::Cancel, error::place,
+};
+
+/// How a scope treats its children.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NurseryOptions {
+    /// Which others are started again with a child.
+    pub strategy: Strategy,
+    /// How often children are started again, and how soon.
+    pub intensity: Intensity,
+}
+
+impl Actor {
+    /// Opens a scope for children, runs `body` in it, and waits until all of its children have
+    /// ended. The body may borrow.
+    ///
+    /// When the body has returned, children that run a function are waited for, and those that
+    /// only answer calls are cancelled. When the body or a child fails, the body is dropped where
+    /// it stands, all children are cancelled, and every error is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`NurseryError`] with all that went wrong.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels all children. They are ended by a task of the actor's, which
+    /// does not end before they have.
+    #[track_caller]
+    pub fn nursery<T, F>(
+        &self,
+        body: F,
+    ) -> impl Future<Output = Result<T, NurseryError>> + use<'_, T, F>
+    where
+        F: AsyncFnOnce(&Nursery) -> Result<T, AnyError>,
+    {
+        self.nursery_with(NurseryOptions::default(), body)
+    }
+
+    /// Opens a scope as [`nursery`](Self::nursery) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`nursery`](Self::nursery).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`nursery`](Self::nursery).
+    #[track_caller]
+    pub fn nursery_with<T, F>(
+        &self,
+        options: NurseryOptions,
+        body: F,
+    ) -> impl Future<Output = Result<T, NurseryError>> + use<'_, T, F>
+    where
+        F: AsyncFnOnce(&Nursery) -> Result<T, AnyError>,
+    {
+        let opened = place(Location::caller());
+        self.run_nursery(options, opened, body)
+    }
+
+    async fn run_nursery<T, F>(
+        &self,
+        options: NurseryOptions,
+        opened: String,
+        body: F,
+    ) -> Result<T, NurseryError>
+    where
+        F: AsyncFnOnce(&Nursery) -> Result<T, AnyError>,
+    {
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let (body_ended, body_end) = oneshot::channel();
+        let (settled, settlement) = oneshot::channel();
+        let (cancel, stop_body) = (Cancel::default(), CancellationToken::new());
+        let supervisor = Supervisor::new(self.core.clone(), options, opened.clone());
+        let dismissed = Arc::new(Dismissed::default());
+        let asks = Asks {
+            orders: inbox,
+            dismissed: dismissed.clone(),
+            body_end,
+            cancel: cancel.clone(),
+            stop_body: stop_body.clone(),
+        };
+        let supervising = supervisor.run(asks, settled);
+        self.core.adopt(supervising);
+
+        let mut guard = Guard {
+            cancel: cancel.clone(),
+            actor: self,
+            opened: &opened,
+            settlement,
+            is_armed: true,
+        };
+        let nursery = Nursery {
+            actor: self.clone(),
+            orders,
+            cancel: cancel.clone(),
+            dismissed,
+            next_child: AtomicU32::new(0),
+        };
+        let outcome = tokio::select! {
+            biased;
+            // A body that has ended by itself has something to say.
+            outcome = body(&nursery) => Some(outcome),
+            () = stop_body.cancelled() => None,
+        };
+        let is_well = matches!(outcome, Some(Ok(_)));
+        // The supervisor is there until it has settled, and after that nobody asks.
+        let _heard = body_ended.send(is_well);
+        let children = (&mut guard.settlement).await.unwrap_or_default();
+        guard.disarm();
+
+        match outcome {
+            Some(Ok(value)) if children.is_empty() => Ok(value),
+            outcome => {
+                let body = outcome.and_then(Result::err).map(BodyError::new);
+                let actor = self.path().clone();
+                Err(NurseryError { actor, opened, body, children }.collapsed())
+            }
+        }
+    }
+}
+
+/// The scope in which children live: what the body of [`Actor::nursery`] is given.
+#[derive(Debug)]
+pub struct Nursery {
+    pub(crate) actor: Actor,
+    pub(crate) orders: mpsc::Sender<Order>,
+    cancel: Cancel,
+    dismissed: Arc<Dismissed>,
+    next_child: AtomicU32,
+}
+
+impl Nursery {
+    /// Begins to spawn a child. Nothing happens until the builder is awaited, or told what the
+    /// child is to run.
+    pub fn spawn(&self, name: impl Into<String>) -> Spawn<'_> {
+        Spawn::new(self, name.into())
+    }
+
+    /// Asks all children to end. The body goes on, and can spawn no more.
+    pub fn cancel(&self) {
+        let why = "the body of its scope asked for it";
+        self.cancel.ask(CancelReason::new(self.actor.path().clone(), why));
+    }
+
+    /// Returns the actor whose scope this is.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Asks a child to end that nobody waits for any more.
+    pub(crate) fn dismiss(&self, child: ChildId) {
+        self.dismissed.push(child);
+    }
+
+    /// Returns why the scope takes no more children.
+    pub(crate) fn why_closed(&self) -> CancelReason {
+        let reason = self.cancel.reason().or(self.actor.core.cancel.reason());
+        reason.cloned().unwrap_or_else(|| {
+            CancelReason::new(self.actor.path().clone(), "a child in it has failed")
+        })
+    }
+
+    pub(crate) fn number(&self) -> ChildId {
+        self.next_child.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn child_path(&self, name: &endpoints::Name) -> ActorPath {
+        self.actor.path().child(name)
+    }
+}
+
+/// Cancels the children of a scope whose future is dropped, and keeps what went wrong in it.
+struct Guard<'a> {
+    cancel: Cancel,
+    actor: &'a Actor,
+    opened: &'a str,
+    settlement: oneshot::Receiver<Vec<ChildError>>,
+    is_armed: bool,
+}
+
+impl Guard<'_> {
+    fn disarm(mut self) {
+        self.is_armed = false;
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.is_armed {
+            return;
+        }
+        let reason = match self.actor.core.cancel.reason() {
+            Some(reason) => reason.clone(),
+            None => {
+                tracing::warn!(
+                    target: "callsign", actor = %self.actor.path(),
+                    "a scope was dropped before its end; its children are cancelled"
+                );
+                CancelReason::new(self.actor.path().clone(), "its scope was dropped")
+            }
+        };
+        self.cancel.ask(reason);
+        // What the supervisor says from now on, it gets back.
+        self.settlement.close();
+        if let Ok(children) = self.settlement.try_recv() {
+            self.actor.core.leave_behind(self.opened, children);
+        }
+    }
+}
+
+/// How many orders may wait for a supervisor, which takes each at once.
+const ORDERS_MAX: usize = 16;

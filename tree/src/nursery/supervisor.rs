@@ -1,0 +1,269 @@
+//! The task that owns the children of one scope. It decides nothing: the book does.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::{Id, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    NurseryOptions,
+    book::{Book, ChildId, Command, Event, Policy},
+};
+use crate::{
+    CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
+    actor::Core,
+    cancel::Cancel,
+    keeper::{Done, Keeper},
+    spawn::Plan,
+};
+
+/// What a supervisor hears from the body of its scope.
+pub(crate) struct Asks {
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) dismissed: Arc<Dismissed>,
+    /// Tells whether the body ended well.
+    pub(crate) body_end: oneshot::Receiver<bool>,
+    pub(crate) cancel: Cancel,
+    /// Tells the body to stop where it stands.
+    pub(crate) stop_body: CancellationToken,
+}
+
+/// A child that the body asks for.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) child: ChildId,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) policy: Policy,
+    /// Told when the child is ready, or will never be.
+    pub(crate) ready: oneshot::Sender<Result<Portal, SpawnError>>,
+    /// Told how the child ended, if somebody waits for that.
+    pub(crate) answer: Option<oneshot::Sender<Done>>,
+}
+
+/// Children that nobody waits for any more. There are never more than children.
+#[derive(Debug, Default)]
+pub(crate) struct Dismissed {
+    children: Mutex<Vec<ChildId>>,
+    is_told: Notify,
+}
+
+impl Dismissed {
+    pub(crate) fn push(&self, child: ChildId) {
+        self.children.lock().expect("nothing panics while it holds the lock").push(child);
+        self.is_told.notify_one();
+    }
+
+    async fn take(&self) -> Vec<ChildId> {
+        self.is_told.notified().await;
+        let mut children = self.children.lock().expect("nothing panics while it holds the lock");
+        std::mem::take(&mut *children)
+    }
+}
+
+/// The task that owns the children of one scope.
+pub(crate) struct Supervisor {
+    actor: Arc<Core>,
+    /// Where in the source the scope was opened.
+    opened: String,
+    book: Book,
+    children: BTreeMap<ChildId, Child>,
+    keepers: JoinSet<Done>,
+    by_task: HashMap<Id, ChildId>,
+    stop_body: CancellationToken,
+    /// Children that have become ready.
+    is_ready: mpsc::Sender<ChildId>,
+    /// Those whose end is an error.
+    blamed: BTreeMap<ChildId, Arc<Plan>>,
+}
+
+struct Child {
+    plan: Arc<Plan>,
+    policy: Policy,
+    /// Asks the present run of the child to end.
+    cancel: Cancel,
+    answer: Option<oneshot::Sender<Done>>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(actor: Arc<Core>, options: NurseryOptions, opened: String) -> Self {
+        let book = Book::new(actor.path.clone(), options.strategy, options.intensity);
+        let (is_ready, _) = mpsc::channel(1);
+        Self {
+            actor,
+            opened,
+            book,
+            children: BTreeMap::new(),
+            keepers: JoinSet::new(),
+            by_task: HashMap::new(),
+            stop_body: CancellationToken::new(),
+            is_ready,
+            blamed: BTreeMap::new(),
+        }
+    }
+
+    /// Serves the body until it and all children have ended, and tells what went wrong.
+    pub(crate) async fn run(mut self, asks: Asks, settled: oneshot::Sender<Vec<ChildError>>) {
+        let Asks { mut orders, dismissed, mut body_end, cancel, stop_body } = asks;
+        self.stop_body = stop_body;
+        let (is_ready, mut ready) = mpsc::channel(READY_MAX);
+        self.is_ready = is_ready;
+        let (mut is_body_over, mut is_cancelled) = (false, false);
+        let actor_cancel = self.actor.cancel.clone();
+        while !self.book.is_over() {
+            let deadline = self.book.next_deadline();
+            let alarm = async {
+                match deadline {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let cancelled = async {
+                tokio::select! {
+                    reason = cancel.asked() => reason,
+                    reason = actor_cancel.asked() => reason,
+                }
+            };
+            tokio::select! {
+                biased;
+                reason = cancelled, if !is_cancelled => {
+                    is_cancelled = true;
+                    self.apply(Event::Cancelled(reason));
+                }
+                end = &mut body_end, if !is_body_over => {
+                    is_body_over = true;
+                    // Without a word the body was dropped, and the guard has cancelled the scope.
+                    self.apply(Event::BodyEnded { is_well: end.unwrap_or(true) });
+                }
+                Some(child) = ready.recv() => self.apply(Event::Ready(child)),
+                Some(ended) = self.keepers.join_next_with_id() => {
+                    let (id, done) = match ended {
+                        Ok((id, done)) => (id, done),
+                        Err(error) => (error.id(), Done::lost(&error)),
+                    };
+                    let child = self.by_task.remove(&id).expect("every keeper has its child");
+                    self.end(child, done);
+                }
+                Some(order) = orders.recv() => self.follow(order),
+                children = dismissed.take() => self.dismiss(children),
+                () = alarm => self.apply(Event::Tick),
+            }
+        }
+        let mut blamed = self.blamed;
+        let errors = self.book.into_troubles().into_iter().map(|trouble| {
+            let plan = blamed.remove(&trouble.child).expect("whoever is in trouble has ended");
+            ChildError {
+                actor: plan.path.clone(),
+                kind: plan.kind,
+                exit: trouble.exit,
+                restarts: trouble.restarts,
+            }
+        });
+        if let Err(children) = settled.send(errors.collect()) {
+            self.actor.leave_behind(&self.opened, children);
+        }
+    }
+
+    fn follow(&mut self, order: Order) {
+        let Order { child, plan, policy, ready, answer } = order;
+        if let Some(reason) = self.book.why_closed() {
+            drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
+            return;
+        }
+        self.children.insert(child, Child { plan, policy, cancel: Cancel::default(), answer });
+        self.start(child, Some(ready));
+        self.apply(Event::Spawned(child, policy));
+    }
+
+    fn dismiss(&mut self, children: Vec<ChildId>) {
+        for child in children {
+            let why = "nobody waits for it any more";
+            let reason = CancelReason::new(self.actor.path.clone(), why);
+            self.apply(Event::Dismissed(child, reason));
+        }
+    }
+
+    /// Starts a run of a child.
+    fn start(&mut self, id: ChildId, ready: Option<oneshot::Sender<Result<Portal, SpawnError>>>) {
+        let child = self.children.get_mut(&id).expect("only what was spawned is started");
+        child.cancel = Cancel::default();
+        let keeper = Keeper::new(self.actor.clone(), child.plan.clone(), child.cancel.clone());
+        let is_ready = self.is_ready.clone();
+        let task = self.keepers.spawn(keeper.run(async move |outcome| {
+            let is_well = outcome.is_ok();
+            if let Some(ready) = ready {
+                drop(ready.send(outcome));
+            }
+            if is_well {
+                // The supervisor is there for as long as its keepers are.
+                let _heard = is_ready.send(id).await;
+            }
+        }));
+        self.by_task.insert(task.id(), id);
+    }
+
+    fn end(&mut self, id: ChildId, done: Done) {
+        let Done { exit, value } = done;
+        let child = self.children.get_mut(&id).expect("only what was spawned ends");
+        tracing::debug!(target: "callsign", actor = %child.plan.path, "{exit}");
+        if child.policy.is_answered_for
+            && let Some(answer) = child.answer.take()
+        {
+            // Nobody may wait for it any more.
+            drop(answer.send(Done { exit: exit.clone(), value }));
+        }
+        self.apply(Event::Ended(id, exit));
+        if self.book.knows(id) {
+            return;
+        }
+        let child = self.children.remove(&id).expect("it was there a moment ago");
+        if self.book.blames(id) {
+            self.blamed.insert(id, child.plan);
+        }
+    }
+
+    /// Tells the book, and does as it says.
+    fn apply(&mut self, event: Event) {
+        for command in self.book.apply(event, Instant::now(), random()) {
+            match command {
+                Command::Cancel(child, reason) => {
+                    let child = self.children.get(&child).expect("only what runs is cancelled");
+                    child.cancel.ask(reason);
+                }
+                Command::StartAgain(child) => {
+                    tracing::info!(
+                        target: "callsign", actor = %self.children[&child].plan.path,
+                        "is started again"
+                    );
+                    self.start(child, None);
+                }
+                Command::StopBody => self.stop_body.cancel(),
+            }
+        }
+    }
+}
+
+impl Done {
+    /// Returns the end of a child whose keeper is lost, which is a fault of this library.
+    fn lost(error: &tokio::task::JoinError) -> Self {
+        let panic = Panic { message: error.to_string(), place: None, backtrace: None };
+        Self { exit: Exit::Panicked(panic), value: None }
+    }
+}
+
+/// A random number, of the quality that spreading restarts takes.
+fn random() -> u32 {
+    // Every `RandomState` has keys of its own.
+    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// How many children may have become ready before the supervisor takes note; they wait for it.
+const READY_MAX: usize = 64;

@@ -1,0 +1,95 @@
+//! Where an actor stands in its tree.
+
+use std::{fmt, sync::Arc};
+
+use endpoints::{Name, NameError};
+use serde::{Deserialize, Serialize};
+
+/// Where an actor stands in its tree: the names from the root down, as `/base/desk/feed`.
+///
+/// Restarts of an actor share its path; what tells them apart is the instance's UUID.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ActorPath(Arc<str>);
+
+impl ActorPath {
+    /// Returns the path of a root.
+    pub fn root(name: &Name) -> Self {
+        Self(format!("/{name}").into())
+    }
+
+    /// Returns the path of a child.
+    pub fn child(&self, name: &Name) -> Self {
+        Self(format!("{}/{name}", self.0).into())
+    }
+
+    /// Returns the path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the path of the parent; `None` for a root.
+    pub fn parent(&self) -> Option<Self> {
+        match self.0.rsplit_once('/') {
+            Some(("", _)) | None => None,
+            Some((parent, _)) => Some(Self(parent.into())),
+        }
+    }
+
+    /// Returns what the actor itself is called.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(_, name)| name)
+    }
+}
+
+impl TryFrom<String> for ActorPath {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        // Without a slash in front there is no name to be found before the first one.
+        let names = text.strip_prefix('/').unwrap_or("");
+        for name in names.split('/') {
+            Name::new(name)?;
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl From<ActorPath> for String {
+    fn from(path: ActorPath) -> Self {
+        path.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for ActorPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_as_it_is_written() {
+        let check = |text: &str, parent: Option<&str>, name: &str| {
+            let path = ActorPath::try_from(text.to_owned()).unwrap();
+            assert_eq!(path.parent().as_ref().map(ActorPath::as_str), parent);
+            assert_eq!(path.name(), name);
+            assert_eq!(path.to_string(), text);
+        };
+        check("/base", None, "base");
+        check("/base/desk", Some("/base"), "desk");
+        check("/base/desk/feed.2", Some("/base/desk"), "feed.2");
+        for bad in ["", "/", "base", "/base/", "//base", "/base//feed", "/a b"] {
+            assert!(ActorPath::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn grows_downwards() {
+        let root = ActorPath::root(&Name::new("base").unwrap());
+        assert_eq!(root.child(&Name::new("feed").unwrap()).as_str(), "/base/feed");
+    }
+}

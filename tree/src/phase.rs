@@ -1,0 +1,156 @@
+//! What each actor is at, for people who wonder why it takes so long.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{ActorPath, Kind, Pressure};
+
+/// What an actor is at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// Its parent starts it.
+    Launching,
+    /// It has yet to say where it listens.
+    Booting,
+    /// Its parent registers it.
+    Registering,
+    /// It serves, or runs its function.
+    Running,
+    /// It was asked to end.
+    Ending(Pressure),
+    /// It waits for the ends of its own children.
+    AwaitingChildren,
+    /// It is not at its work any more, and its task, thread or process is yet to end.
+    Reaping,
+    /// It did not end, and is given up.
+    Stuck,
+    /// A phase that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Launching => "is being started",
+            Self::Booting => "has yet to say where it listens",
+            Self::Registering => "is being registered",
+            Self::Running => "runs",
+            Self::Ending(Pressure::Asked) => "was asked to end, and has not answered",
+            Self::Ending(Pressure::Terminated) => "got SIGTERM, and has not ended",
+            Self::Ending(Pressure::Killed) => "was killed, and is still there",
+            Self::AwaitingChildren => "waits for its own children to end",
+            Self::Reaping => "has done its work, and is about to be gone",
+            Self::Stuck => "did not end, and is given up",
+            Self::Other => "is at something else",
+        })
+    }
+}
+
+/// What each child of this process is at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board {
+    rows: Arc<Mutex<BTreeMap<ActorPath, Row>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    kind: Kind,
+    pid: Option<u32>,
+    phase: Phase,
+    since: Instant,
+}
+
+impl Board {
+    /// Puts an actor on the board, until the place is dropped.
+    pub(crate) fn place(&self, actor: ActorPath, kind: Kind) -> Place {
+        let row = Row { kind, pid: None, phase: Phase::Launching, since: Instant::now() };
+        self.lock().insert(actor.clone(), row);
+        Place { board: self.clone(), actor }
+    }
+
+    /// Writes what each actor is at, one on a line.
+    pub(crate) fn dump(&self, now: Instant) -> String {
+        let mut text = String::new();
+        for (actor, Row { kind, pid, phase, since }) in &*self.lock() {
+            let pid = pid.map(|it| format!(", process {it}")).unwrap_or_default();
+            let took = now.duration_since(*since).as_secs_f32();
+            writeln!(text, "{actor} ({kind}{pid}) {phase}, for {took:.1} s")
+                .expect("a string takes all that is written");
+        }
+        text
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ActorPath, Row>> {
+        self.rows.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// One actor's place on a board.
+#[derive(Debug)]
+pub(crate) struct Place {
+    board: Board,
+    actor: ActorPath,
+}
+
+impl Place {
+    pub(crate) fn enter(&self, phase: Phase) {
+        tracing::debug!(target: "callsign", actor = %self.actor, "{phase}");
+        if let Some(row) = self.board.lock().get_mut(&self.actor) {
+            (row.phase, row.since) = (phase, Instant::now());
+        }
+    }
+
+    /// Returns what the actor is at.
+    pub(crate) fn phase(&self) -> Phase {
+        self.board.lock().get(&self.actor).map_or(Phase::Reaping, |row| row.phase)
+    }
+
+    pub(crate) fn set_pid(&self, pid: u32) {
+        if let Some(row) = self.board.lock().get_mut(&self.actor) {
+            row.pid = Some(pid);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.board.lock().remove(&self.actor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use endpoints::Name;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_what_each_actor_waits_for() {
+        let board = Board::default();
+        let root = ActorPath::root(&Name::new("base").unwrap());
+        let feed = board.place(root.child(&Name::new("feed").unwrap()), Kind::Process);
+        let desk = board.place(root.child(&Name::new("desk").unwrap()), Kind::Task);
+        feed.set_pid(7);
+        feed.enter(Phase::Ending(Pressure::Terminated));
+        let later = Instant::now() + Duration::from_millis(1500);
+        assert_eq!(
+            board.dump(later),
+            "/base/desk (task) is being started, for 1.5 s\n\
+             /base/feed (process, process 7) got SIGTERM, and has not ended, for 1.5 s\n"
+        );
+        drop(desk);
+        assert_eq!(board.dump(later).lines().count(), 1);
+    }
+}

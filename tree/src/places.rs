@@ -1,0 +1,83 @@
+//! Where an actor listens that was given no place.
+
+use std::path::Path;
+
+use endpoints::{Endpoint, Name, TcpAddress, UnixAddress};
+use uuid::Uuid;
+
+use crate::Kind;
+
+/// Returns places for an actor to listen at, one for each kind of place that `others` are: beside
+/// their sockets, and on their hosts at free ports.
+pub(crate) fn like(others: &[Endpoint], name: &Name, uuid: Uuid, kind: Kind) -> Vec<Endpoint> {
+    let id = uuid.simple().to_string();
+    let mut places: Vec<Endpoint> = Vec::new();
+    for other in others {
+        let place = match other {
+            Endpoint::Unix(UnixAddress::Path(path)) => {
+                let folder = path.as_path().parent().unwrap_or(Path::new("/"));
+                // The name is for people, and need not be whole: file names have 255 bytes.
+                let shown: String = name.as_str().chars().take(NAME_CHARS_MAX).collect();
+                let socket = folder.join(format!("{shown}-{}.sock", &id[..ID_CHARS]));
+                let Some(place) = socket.to_str().and_then(|it| format!("/unix{it}").parse().ok())
+                else {
+                    continue;
+                };
+                place
+            }
+            Endpoint::Unix(UnixAddress::Abstract(_)) => apart(&id),
+            Endpoint::Tcp(TcpAddress { host, .. }) => {
+                Endpoint::Tcp(TcpAddress { host: host.clone(), port: 0, tls: false })
+            }
+            // Nobody beyond the process could reach it there.
+            Endpoint::Memory(_) if kind.is_process() => continue,
+            Endpoint::Memory(_) => Endpoint::Memory(0),
+        };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    if places.is_empty() {
+        places.push(apart(&id));
+    }
+    places
+}
+
+/// Returns a name of a socket that is in no folder.
+fn apart(id: &str) -> Endpoint {
+    format!("/unix/@callsign-{id}").parse().expect("such names are endpoints")
+}
+
+/// How much of a name a file name shows.
+const NAME_CHARS_MAX: usize = 40;
+
+/// How much of a UUID a file name has: the chance that two of a thousand meet is one in ten
+/// thousand, and then the second is not bound and says so.
+const ID_CHARS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_listen_beside_their_parents() {
+        let check = |others: &[&str], kind, expected: &[&str]| {
+            let others: Vec<Endpoint> = others.iter().map(|it| it.parse().unwrap()).collect();
+            let places = like(&others, &Name::new("feed").unwrap(), Uuid::nil(), kind);
+            let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+            assert_eq!(places, expected);
+        };
+        check(&["/unix/run/root.sock"], Kind::Task, &["/unix/run/feed-00000000.sock"]);
+        check(&["/unix/run/a", "/unix/run/b"], Kind::Task, &["/unix/run/feed-00000000.sock"]);
+        check(
+            &["/ip4/127.0.0.1/tcp/7", "/ip4/127.0.0.1/tcp/8", "/ip6/::1/tcp/9"],
+            Kind::Process,
+            &["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"],
+        );
+        check(&["/memory/7"], Kind::Thread, &["/memory/0"]);
+        let apart = "/unix/@callsign-00000000000000000000000000000000";
+        check(&["/memory/7"], Kind::Process, &[apart]);
+        check(&["/unix/@root"], Kind::Task, &[apart]);
+        check(&[], Kind::Task, &[apart]);
+    }
+}

@@ -1,0 +1,273 @@
+//! How a root finds its registrar, or becomes it.
+//!
+//! ```text
+//!   probe every configured place ─┬─ a registrar answers ────────────────▶ join it
+//!            ▲                    ├─ something else answers, and no one ─▶ refuse
+//!            │                    └─ nobody is anywhere ─▶ bind them all ─▶ be it
+//!            └──────── somebody was faster ───────────────────┘
+//! ```
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use discovery::{Client, ClientOptions, Registered, Registration};
+use endpoints::{Endpoint, InstanceId, Name};
+use portal::{HandshakeError, NoService, Options, WithCauses, connect};
+use registrar::{Node, NodeError, NodeOptions};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use transport::{BindError, DialError, Listener, dial_within};
+use uuid::Uuid;
+
+use super::{RootError, RootOptions};
+use crate::{
+    Actor, ActorPath, Kind,
+    actor::{Core, Tether},
+    cancel::Cancel,
+    home::Home,
+    peers, places,
+    routes::Routes,
+    spec::{KIND_KEY, PATH_KEY, PID_KEY},
+    uplink::{Roll, Uplink},
+};
+
+/// A root that is open.
+pub(super) struct Opened {
+    pub(super) actor: Actor,
+    pub(super) services: Services,
+    pub(super) is_registrar: bool,
+    /// Stops the registrar, if the root is one.
+    pub(super) stop: CancellationToken,
+}
+
+/// What runs beside the root's body.
+pub(super) struct Services {
+    client: Client,
+    registered: Registered,
+    acceptors: JoinSet<()>,
+    node: JoinSet<()>,
+}
+
+/// What is at a place where a registrar should be.
+enum Probed {
+    Registrar,
+    Absent,
+    Occupied(String),
+}
+
+impl RootOptions {
+    /// Opens the root: finds its registrar or becomes it, listens, and registers.
+    pub(super) async fn open(mut self) -> Result<Opened, RootError> {
+        if let Some(error) = self.fault.take() {
+            return Err(error.into());
+        }
+        let name = Name::new(&self.name)?;
+        let mut registrars: Vec<Endpoint> = Vec::new();
+        for registrar in self.registrars.drain(..) {
+            if !registrars.contains(&registrar) {
+                registrars.push(registrar);
+            }
+        }
+        if registrars.is_empty() {
+            return Err(RootError::NoRegistrar);
+        }
+
+        let (registrars, node) = self.find_registrar(registrars).await?;
+        let stop = CancellationToken::new();
+        let is_registrar = node.is_some();
+        let mut serving = JoinSet::new();
+        if let Some(node) = node {
+            serving.spawn(node.serve(stop.clone()));
+        }
+        let client = Client::connect_with(&registrars, ClientOptions::default())
+            .await
+            .map_err(RootError::Connect)?;
+
+        let uuid = Uuid::new_v4();
+        let (listeners, bound) = self.listen(&name, uuid, &registrars, is_registrar).await?;
+        let path = ActorPath::root(&name);
+        let published = listeners.iter().flat_map(Listener::published);
+        let mut registration = Registration::new(name.as_str())
+            .uuid(uuid)
+            .endpoints(published)
+            .metadata(PATH_KEY, path.as_str())
+            .metadata(KIND_KEY, "root")
+            .metadata(PID_KEY, std::process::id().to_string());
+        let shared = bound.iter().filter(|it| registrars.contains(it));
+        for endpoint in shared.filter(|_| is_registrar && listeners.is_empty()) {
+            // The registrar listens there, and proves for itself alone.
+            registration = match registration.clone().endpoint(endpoint) {
+                Ok(registration) => registration,
+                Err(_) => registration,
+            };
+        }
+        if !listeners.is_empty() {
+            registration = registration.proves();
+        }
+        let registered = client.register(registration).await.map_err(RootError::Register)?;
+        let routes = Routes::new(registered.identity().clone());
+
+        let table: BTreeMap<Name, Vec<Endpoint>> =
+            self.table.iter().map(|(name, places)| (name.clone(), places.to_vec())).collect();
+        let dumps = self.dumps.clone().unwrap_or_else(|| {
+            let temp = Path::new("/tmp");
+            transport::runtime_dir(None, temp).unwrap_or_else(|_| temp.to_owned())
+        });
+        let home = Home::new(registrars, table, dumps);
+        home.lend(client.clone());
+        let core = Core::new(
+            path,
+            InstanceId { name, uuid },
+            Kind::Process,
+            bound,
+            Cancel::default(),
+            CancellationToken::new(),
+            Uplink::Root(Arc::new(Roll::new(client.clone(), routes.clone()))),
+            routes,
+            Arc::new(home),
+            &Tether::new().0,
+        );
+        let actor = Actor { core: Arc::new(core) };
+        let mut acceptors = JoinSet::new();
+        let exposed: Arc<[String]> = std::mem::take(&mut self.expose).into();
+        for listener in listeners {
+            acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
+        }
+        let services = Services { client, registered, acceptors, node: serving };
+        Ok(Opened { actor, services, is_registrar, stop })
+    }
+
+    /// Finds the registrars that answer, or becomes the one registrar.
+    async fn find_registrar(
+        &self,
+        places: Vec<Endpoint>,
+    ) -> Result<(Vec<Endpoint>, Option<Node>), RootError> {
+        let mut tries_left = TRIES;
+        loop {
+            let (mut there, mut occupied) = (Vec::new(), Vec::new());
+            for (place, probed) in probe_all(&places).await {
+                match probed {
+                    Probed::Registrar => there.push(place),
+                    Probed::Occupied(why) => occupied.push((place, why)),
+                    Probed::Absent => {}
+                }
+            }
+            if let Some(first) = there.first() {
+                if self.ensures_registrar {
+                    return Err(RootError::NotRegistrar(first.clone()));
+                }
+                return Ok((there, None));
+            }
+            if !occupied.is_empty() {
+                return Err(RootError::Occupied(occupied));
+            }
+            let options = NodeOptions { declared: self.declared.clone(), ..NodeOptions::default() };
+            match Node::bind(&places, options).await {
+                Ok(node) => return Ok((node.endpoints(), Some(node))),
+                // Another root was faster, and will answer in a moment.
+                Err(NodeError::Bind { source: BindError::InUse { .. }, .. }) if tries_left > 0 => {
+                    tries_left -= 1;
+                    sleep(pause()).await;
+                }
+                Err(error) => return Err(RootError::Registrar(error)),
+            }
+        }
+    }
+
+    /// Binds where the root itself is to listen. A root that is the registrar, and is told of no
+    /// place of its own, is found where the registrar is; any other listens beside it.
+    async fn listen(
+        &self,
+        name: &Name,
+        uuid: Uuid,
+        registrars: &[Endpoint],
+        is_registrar: bool,
+    ) -> Result<(Vec<Listener>, Vec<Endpoint>), RootError> {
+        let mut wanted: Vec<Endpoint> = Vec::new();
+        for endpoint in self.table.get(name.as_str()).into_iter().flatten().chain(&self.bind) {
+            if !wanted.contains(endpoint) {
+                wanted.push(endpoint.clone());
+            }
+        }
+        if wanted.is_empty() {
+            wanted = places::like(registrars, name, uuid, Kind::Process);
+        }
+        let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+        for endpoint in wanted {
+            if is_registrar && registrars.contains(&endpoint) {
+                bound.push(endpoint);
+                continue;
+            }
+            let listener = Listener::bind(&endpoint)
+                .await
+                .map_err(|source| RootError::Bind { endpoint, source })?;
+            bound.push(listener.bound().clone());
+            listeners.push(listener);
+        }
+        Ok((listeners, bound))
+    }
+}
+
+/// Looks at every place at once.
+async fn probe_all(places: &[Endpoint]) -> Vec<(Endpoint, Probed)> {
+    let mut probes = JoinSet::new();
+    for (at, place) in places.iter().cloned().enumerate() {
+        probes.spawn(async move {
+            let probed = probe(&place).await;
+            (at, place, probed)
+        });
+    }
+    let mut probed = probes.join_all().await;
+    probed.sort_by_key(|(at, ..)| *at);
+    probed.into_iter().map(|(_, place, probed)| (place, probed)).collect()
+}
+
+async fn probe(place: &Endpoint) -> Probed {
+    let stream = match dial_within(place, PROBE_LIMIT).await {
+        Ok(stream) => stream,
+        Err(DialError::NotASocket { found }) => {
+            return Probed::Occupied(format!("there is {found} in its place"));
+        }
+        Err(DialError::NoPermission) => return Probed::Occupied("no permission to connect".into()),
+        Err(_) => return Probed::Absent,
+    };
+    let options = Options { handshake_timeout: PROBE_LIMIT, ..Options::default() };
+    match connect(stream, options, NoService).await {
+        Ok(connected) if connected.portal.peer().registrar.is_some() => Probed::Registrar,
+        Ok(_) => Probed::Occupied("an actor answers that is no registrar".to_owned()),
+        // It went away at this moment.
+        Err(HandshakeError::Closed) => Probed::Absent,
+        Err(error) => Probed::Occupied(WithCauses(&error).to_string()),
+    }
+}
+
+/// Ends what runs beside the root's body.
+pub(super) async fn close(mut services: Services, stop: &CancellationToken, actor: &Actor) {
+    services.acceptors.shutdown().await;
+    if timeout(CLOSE_LIMIT, services.registered.unregister()).await.is_err() {
+        tracing::warn!(target: "callsign", actor = %actor.path(), "not unregistered in time");
+    }
+    services.client.close().await;
+    stop.cancel();
+    while services.node.join_next().await.is_some() {}
+}
+
+/// How long to wait until another root that was faster can answer: not the same for all.
+fn pause() -> Duration {
+    let [random, ..] = *Uuid::new_v4().as_bytes();
+    PAUSE_MIN + Duration::from_millis(u64::from(random) / 4)
+}
+
+/// How long something may take to answer a probe. Within a host it takes microseconds.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often a root that was not the fastest looks again for the one that was.
+const TRIES: u32 = 20;
+
+/// The shortest wait before it looks again.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// How long the registrars may take to take note of the end of a root.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);

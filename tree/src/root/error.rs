@@ -1,0 +1,93 @@
+//! Why there is no root, or what it ended with.
+
+use std::io;
+
+use discovery::{ConnectError, RegisterError};
+use endpoints::{Endpoint, NameError, ParseEndpointError};
+use registrar::NodeError;
+use thiserror::Error;
+use transport::BindError;
+
+use crate::{AnyError, CancelReason, NurseryError};
+
+/// Why there is no root, or what it ended with.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RootError {
+    /// This process has a root.
+    #[error("this process has a root already, opened at {first}; a second would be another tree")]
+    Second {
+        /// Where in the source it was opened.
+        first: String,
+    },
+    /// Its name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A text is no endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] ParseEndpointError),
+    /// No registrar was named.
+    #[error("no registrar is named: say where one is, or is to be")]
+    NoRegistrar,
+    /// Something else is where a registrar should be, and no registrar answers elsewhere.
+    #[error("{}", occupied(.0))]
+    Occupied(Vec<(Endpoint, String)>),
+    /// It was to become the registrar, and there is one.
+    #[error("there is a registrar at `{0}` already, and this root was to become it")]
+    NotRegistrar(Endpoint),
+    /// It could not become the registrar.
+    #[error("no registrar answers, and this root cannot become it")]
+    Registrar(#[source] NodeError),
+    /// No registrar can be reached any more.
+    #[error("the registrars cannot be reached")]
+    Connect(#[source] ConnectError),
+    /// It cannot listen.
+    #[error("the root cannot listen at `{endpoint}`")]
+    Bind {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        #[source]
+        source: BindError,
+    },
+    /// It cannot be registered.
+    #[error("the root cannot be registered")]
+    Register(#[source] RegisterError),
+    /// Signals cannot be heard.
+    #[error("signals cannot be heard")]
+    Signals(#[source] io::Error),
+    /// A signal came before it was open.
+    #[error("stopped by {0} before the root was open")]
+    Stopped(&'static str),
+    /// It was asked to end.
+    #[error(transparent)]
+    Cancelled(CancelledRoot),
+    /// A scope of it failed.
+    #[error(transparent)]
+    Nursery(NurseryError),
+    /// Its body failed.
+    #[error("{0}")]
+    Body(AnyError),
+}
+
+/// The root was asked to end, and all of the tree has ended.
+#[derive(Clone, Debug, Error)]
+#[error("{0}")]
+pub struct CancelledRoot(pub CancelReason);
+
+impl RootError {
+    pub(super) fn body(error: AnyError) -> Self {
+        match error.downcast::<NurseryError>() {
+            Ok(nursery) => Self::Nursery(*nursery),
+            Err(error) => Self::Body(error),
+        }
+    }
+}
+
+fn occupied(places: &[(Endpoint, String)]) -> String {
+    let mut text = "no registrar answers, and something else is where one should be:".to_owned();
+    for (endpoint, why) in places {
+        text.push_str(&format!("\n  `{endpoint}`: {why}"));
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! The root of a tree.
+
+mod boot;
+mod error;
+mod options;
+
+use std::{future::Future, ops::Deref, panic::Location, sync::Mutex};
+
+pub use self::{
+    error::{CancelledRoot, RootError},
+    options::RootOptions,
+};
+use crate::{Actor, AnyError, CancelReason, error::place, signals::Signals};
+
+/// The root of a tree: the actor that has no parent. There is one in a process.
+///
+/// It is an [`Actor`], and what an actor can do it can.
+#[derive(Clone, Debug)]
+pub struct Root {
+    actor: Actor,
+    is_registrar: bool,
+}
+
+impl Root {
+    /// Begins to say what the root of this process is to be.
+    pub fn options() -> RootOptions {
+        RootOptions::default()
+    }
+
+    /// Tells whether this root has become the registrar.
+    pub fn is_registrar(&self) -> bool {
+        self.is_registrar
+    }
+
+    /// Asks the whole tree to end, as SIGTERM does.
+    pub fn cancel(&self, why: &str) {
+        self.actor.core.cancel.ask(CancelReason::new(self.actor.path().clone(), why));
+    }
+}
+
+impl Deref for Root {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
+        &self.actor
+    }
+}
+
+impl RootOptions {
+    /// Opens the root, runs `body` as it, and ends the tree.
+    ///
+    /// The configured registrars are looked for first. If one answers, the root uses it; if none
+    /// is there, the root becomes the registrar.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError`], with what the body failed with, or why there is no root.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels all children, and does not wait for their end. Processes among
+    /// them notice that they are alone, and end.
+    #[track_caller]
+    pub fn run<T, F>(self, body: F) -> impl Future<Output = Result<T, RootError>> + use<T, F>
+    where
+        F: AsyncFnOnce(Root) -> Result<T, AnyError>,
+    {
+        let opened = place(Location::caller());
+        self.run_at(opened, body)
+    }
+
+    async fn run_at<T, F>(self, opened: String, body: F) -> Result<T, RootError>
+    where
+        F: AsyncFnOnce(Root) -> Result<T, AnyError>,
+    {
+        let _one = One::take(&opened)?;
+        let mut signals = Signals::new(self.heeds_signals).map_err(RootError::Signals)?;
+        let opening = self.open();
+        let opened_root = tokio::select! {
+            biased;
+            signal = signals.next() => return Err(RootError::Stopped(signal)),
+            root = opening => root?,
+        };
+        let boot::Opened { actor, services, is_registrar, stop } = opened_root;
+        let root = Root { actor: actor.clone(), is_registrar };
+
+        let core = &actor.core;
+        let outcome = {
+            let mut body = std::pin::pin!(actor.scope(body(root)));
+            tokio::select! {
+                biased;
+                outcome = &mut body => Some(outcome),
+                signal = signals.next() => {
+                    core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
+                    None
+                }
+                _ = core.cancel.asked() => None,
+            }
+        };
+        // Scopes that the body has left behind are under way to their ends already.
+        core.cancel.ask(CancelReason::new(actor.path().clone(), "the root has ended"));
+        let mut idle = std::pin::pin!(core.idle());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut idle => break,
+                _ = signals.next() => core.hurry.cancel(),
+            }
+        }
+        boot::close(services, &stop, &actor).await;
+        match (outcome, core.take_left_behind()) {
+            (Some(Ok(value)), _) => Ok(value),
+            (Some(Err(error)), _) => Err(RootError::body(error)),
+            (None, Some(error)) => Err(RootError::Nursery(error)),
+            (None, None) => {
+                let reason = core.cancel.reason().expect("it was asked to end").clone();
+                Err(RootError::Cancelled(CancelledRoot(reason)))
+            }
+        }
+    }
+}
+
+/// The place of the one root of a process.
+struct One;
+
+impl One {
+    fn take(opened: &str) -> Result<Self, RootError> {
+        let mut first = ONE.lock().expect("nothing panics while it holds the lock");
+        match &*first {
+            Some(first) => Err(RootError::Second { first: first.clone() }),
+            None => {
+                *first = Some(opened.to_owned());
+                Ok(Self)
+            }
+        }
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        *ONE.lock().expect("nothing panics while it holds the lock") = None;
+    }
+}
+
+/// Where the root of this process was opened.
+static ONE: Mutex<Option<String>> = Mutex::new(None);

@@ -1,0 +1,108 @@
+//! What a root is to be.
+
+use std::path::PathBuf;
+
+use config::Settings;
+use discovery::IntoEndpoint;
+use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
+
+use crate::Export;
+
+/// What the root of a process is to be.
+#[derive(Debug)]
+#[must_use = "there is no root until it runs"]
+pub struct RootOptions {
+    pub(super) name: String,
+    pub(super) registrars: Vec<Endpoint>,
+    pub(super) bind: Vec<Endpoint>,
+    pub(super) table: EndpointTable,
+    pub(super) declared: EndpointTable,
+    pub(super) expose: Vec<String>,
+    pub(super) ensures_registrar: bool,
+    pub(super) heeds_signals: bool,
+    pub(super) dumps: Option<PathBuf>,
+    pub(super) fault: Option<ParseEndpointError>,
+}
+
+impl Default for RootOptions {
+    fn default() -> Self {
+        Self {
+            name: "root".to_owned(),
+            registrars: Vec::new(),
+            bind: Vec::new(),
+            table: EndpointTable::default(),
+            declared: EndpointTable::default(),
+            expose: Vec::new(),
+            ensures_registrar: false,
+            heeds_signals: false,
+            dumps: None,
+            fault: None,
+        }
+    }
+}
+
+impl RootOptions {
+    /// Names the root; without it, it is called `root`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Takes from a settings file where registrars are, and where actors listen.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.registrars.extend(settings.registrar.listen);
+        self.table = settings.network;
+        self.declared = settings.declared;
+        self
+    }
+
+    /// Says where a registrar is, or where this root is to be one if there is none.
+    pub fn registrar(mut self, endpoint: impl IntoEndpoint) -> Self {
+        match endpoint.into_endpoint() {
+            Ok(endpoint) => self.registrars.push(endpoint),
+            Err(error) => drop(self.fault.get_or_insert(error)),
+        }
+        self
+    }
+
+    /// Lets the root listen at an endpoint, beside those that the endpoint table gives its name.
+    /// One that is given twice is bound once.
+    pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
+        match endpoint.into_endpoint() {
+            Ok(endpoint) => self.bind.push(endpoint),
+            Err(error) => drop(self.fault.get_or_insert(error)),
+        }
+        self
+    }
+
+    /// Says where actors of the tree listen, by name.
+    pub fn table(mut self, table: EndpointTable) -> Self {
+        self.table = table;
+        self
+    }
+
+    /// Lets functions of the root be called by whoever finds it.
+    pub fn expose(mut self, exports: &[Export]) -> Self {
+        self.expose.extend(exports.iter().map(|it| it.path.to_owned()));
+        self
+    }
+
+    /// Insists on becoming the registrar.
+    pub fn ensure_registrar(mut self) -> Self {
+        self.ensures_registrar = true;
+        self
+    }
+
+    /// Lets SIGINT and SIGTERM end the tree gracefully, and the next of them at once.
+    pub fn heed_signals(mut self) -> Self {
+        self.heeds_signals = true;
+        self
+    }
+
+    /// Says in which folder a dump is written when an actor does not end in time. Without it,
+    /// that is the folder for this user's sockets below `/tmp`.
+    pub fn dumps(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.dumps = Some(folder.into());
+        self
+    }
+}

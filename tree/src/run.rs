@@ -1,0 +1,134 @@
+//! The first and the last of a program that is a tree of actors.
+
+use std::{fs, io::Write as _, path::Path, process::ExitCode, time::Duration};
+
+use config::{Settings, default_registrars};
+use tokio::runtime;
+
+use crate::{
+    AnyError, CancelledRoot, Root, RootError, RootOptions, export, kinds, panics, process,
+};
+
+/// Makes this program one that can start children. It is to be the first statement of `main`: in
+/// a child it never returns.
+///
+/// A program that cannot be made one says why on standard error, and exits: it was called too
+/// late, or two functions are exported under one path.
+pub fn init() {
+    panics::take_note();
+    let is_ready = export::check().map_err(|it| it.to_string()).and_then(|()| {
+        process::init_with_forkserver(kinds::process::live).map_err(|it| it.to_string())
+    });
+    if let Err(why) = is_ready {
+        say(&why);
+        std::process::exit(NOT_READY);
+    }
+}
+
+/// Runs a program that is a tree of actors: reads its settings, opens the root, runs `main` as
+/// it, and returns the exit code when all of the tree has ended.
+///
+/// SIGINT and SIGTERM end the tree gracefully, and the next of them at once. The code is 0 when
+/// `main` returns well, 1 when it fails, 2 when the settings are at fault, and 128 and the signal
+/// when it was ended by one. What went wrong is said on standard error.
+///
+/// Without a file, the root uses the registrars that the program `callsign` uses without one.
+pub fn run<F, R>(config: Option<&Path>, main: F) -> ExitCode
+where
+    F: AsyncFnOnce(Root) -> R,
+    R: Ending,
+{
+    let options = match options(config) {
+        Ok(options) => options,
+        Err(why) => {
+            say(&why);
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("no runtime can be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let running = options.heed_signals().run(async |root| main(root).await.into_result());
+    let outcome = runtime.block_on(running);
+    // Who does not yield by now is given up, and has been reported.
+    runtime.shutdown_timeout(SHUTDOWN_WAIT);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(RootError::Cancelled(CancelledRoot(reason))) if reason.why == "SIGINT" => {
+            ExitCode::from(128 + libc::SIGINT as u8)
+        }
+        Err(RootError::Cancelled(CancelledRoot(reason))) if reason.why == "SIGTERM" => {
+            ExitCode::from(128 + libc::SIGTERM as u8)
+        }
+        Err(error) => {
+            say(&portal::WithCauses(&error).to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a program's `main` may return: nothing, or a result whose error is any.
+pub trait Ending {
+    /// Returns it as a result.
+    ///
+    /// # Errors
+    ///
+    /// What `main` failed with.
+    fn into_result(self) -> Result<(), AnyError>;
+}
+
+impl Ending for () {
+    fn into_result(self) -> Result<(), AnyError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<AnyError>> Ending for Result<(), E> {
+    fn into_result(self) -> Result<(), AnyError> {
+        self.map_err(Into::into)
+    }
+}
+
+fn options(config: Option<&Path>) -> Result<RootOptions, String> {
+    let mut settings = match config {
+        Some(path) => read(path)?,
+        None => Settings::default(),
+    };
+    if settings.registrar.listen.is_empty() {
+        let xdg = std::env::var_os("XDG_RUNTIME_DIR");
+        let folder = transport::runtime_dir(xdg.as_deref(), &std::env::temp_dir())
+            .map_err(|error| portal::WithCauses(&error).to_string())?;
+        settings.registrar.listen = default_registrars(&folder)
+            .map_err(|error| format!("the folder for sockets cannot be used: {error}"))?;
+    }
+    Ok(Root::options().settings(settings))
+}
+
+fn read(path: &Path) -> Result<Settings, String> {
+    let source = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the settings file `{}`: {error}", path.display()))?;
+    let (settings, warnings) =
+        config::read(&source, &path.display().to_string()).map_err(|it| it.to_string())?;
+    for warning in warnings.0 {
+        tracing::warn!(target: "callsign", "{warning}");
+    }
+    Ok(settings)
+}
+
+fn say(why: &str) {
+    // There is nobody else to tell.
+    let _unread = writeln!(std::io::stderr(), "callsign: {why}");
+}
+
+/// The exit code of a program that cannot start children, as BSD's `EX_SOFTWARE`.
+const NOT_READY: i32 = 70;
+
+/// The exit code of a program whose settings are at fault.
+const BAD_SETTINGS: u8 = 2;
+
+/// How long work that blocks may go on when all of the tree has ended.
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(100);

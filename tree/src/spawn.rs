@@ -1,0 +1,345 @@
+//! How a child is asked for.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use discovery::IntoEndpoint;
+use endpoints::{Endpoint, Name, NameError, ParseEndpointError};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use wire::RemoteError;
+
+use crate::{
+    ActorPath, Call, CallError, CancelReason, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
+    export::Wire,
+    keeper::Done,
+    nursery::{
+        book::{ChildId, Policy, Role},
+        supervisor::Order,
+    },
+    phase::Phase,
+};
+
+/// What a child is to be, as its parent keeps it: it is started from this again and again.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: Name,
+    pub(crate) path: ActorPath,
+    pub(crate) kind: Kind,
+    pub(crate) bind: Vec<Endpoint>,
+    pub(crate) expose: Vec<String>,
+    pub(crate) main: Option<Main>,
+    pub(crate) grace: Duration,
+}
+
+/// The function that a child runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Main {
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+}
+
+impl Main {
+    fn of<T: Wire, E: Wire>(call: &Call<T, E>) -> Result<Self, CallError<E>> {
+        Ok(Self { path: call.export().path.to_owned(), body: call.body()? })
+    }
+}
+
+/// A child that is asked for. Awaited, it gives the child's [`Portal`] once the child is
+/// registered and ready.
+#[derive(Debug)]
+#[must_use = "nothing is spawned until it is awaited"]
+pub struct Spawn<'a> {
+    nursery: &'a Nursery,
+    name: String,
+    kind: Kind,
+    bind: Vec<Endpoint>,
+    expose: Vec<String>,
+    grace: Duration,
+    restart: Restart,
+    /// The first thing that was said wrongly.
+    fault: Option<ParseEndpointError>,
+}
+
+impl<'a> Spawn<'a> {
+    pub(crate) fn new(nursery: &'a Nursery, name: String) -> Self {
+        Self {
+            nursery,
+            name,
+            kind: Kind::default(),
+            bind: Vec::new(),
+            expose: Vec::new(),
+            grace: GRACE,
+            restart: Restart::Never,
+            fault: None,
+        }
+    }
+
+    /// Runs the child in a task of this runtime.
+    pub fn task(self) -> Self {
+        self.kind(Kind::Task)
+    }
+
+    /// Runs the child in a thread with a runtime of its own.
+    pub fn thread(self) -> Self {
+        self.kind(Kind::Thread)
+    }
+
+    /// Runs the child in a process of its own: this program, started anew. This is the default.
+    pub fn process(self) -> Self {
+        self.kind(Kind::Process)
+    }
+
+    /// Runs the child in a process of its own, forked from a helper that was set aside when this
+    /// program began.
+    pub fn forkserver(self) -> Self {
+        self.kind(Kind::Forkserver)
+    }
+
+    /// Says what the child runs in.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Lets the child listen at an endpoint, beside those that the endpoint table gives its name.
+    /// One that is given twice, however it is spelled, is bound once. A child that is given none
+    /// listens as its parent does, at places of its own.
+    pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
+        match endpoint.into_endpoint() {
+            Ok(endpoint) => self.bind.push(endpoint),
+            Err(error) => drop(self.fault.get_or_insert(error)),
+        }
+        self
+    }
+
+    /// Says how long the child has at each step of its end: when it is asked, and when it has got
+    /// SIGTERM.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Says when the child is started again.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// Lets functions be called: by the child's parent, and by whoever finds it. Others are refused.
+    pub fn expose(mut self, exports: &[Export]) -> Self {
+        self.expose.extend(exports.iter().map(|it| it.path.to_owned()));
+        self
+    }
+
+    /// Runs one function in the child, waits until the child has ended, and returns what the
+    /// function returned.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]. It concerns the one who waits, and leaves the scope alone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the child.
+    pub async fn run<T: Wire, E: Wire>(self, call: Call<T, E>) -> Result<T, RunError<E>> {
+        let main = Main::of(&call)?;
+        let (_, ordered) = self.order(Some(main), true).await?;
+        let Done { exit, value } = ordered.answer().await?;
+        match (exit, value) {
+            (Exit::Returned, Some(value)) => Ok(call.decode(Ok(&value))?),
+            (Exit::Failed(error), _) => Err(call.decode(Err(error)).map_or_else(
+                RunError::Call,
+                // An error was decoded.
+                |_| RunError::Ended(Exit::Returned),
+            )),
+            (exit, _) => Err(RunError::Ended(exit)),
+        }
+    }
+
+    /// Runs one function in the child, and returns once the child is ready. The scope waits for
+    /// the function; its failure is the scope's, and what it returns is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`], when there is no child.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the child.
+    pub async fn start<T: Wire, E: Wire>(self, call: Call<T, E>) -> Result<Portal, RunError<E>> {
+        let main = Main::of(&call)?;
+        let (portal, ordered) = self.order(Some(main), false).await?;
+        ordered.keep();
+        Ok(portal)
+    }
+
+    async fn order(
+        self,
+        main: Option<Main>,
+        is_answered_for: bool,
+    ) -> Result<(Portal, Ordered<'a>), SpawnError> {
+        let name = Name::new(&self.name)?;
+        if let Some(error) = self.fault {
+            return Err(error.into());
+        }
+        let nursery = self.nursery;
+        let path = nursery.child_path(&name);
+        let home = &nursery.actor.core.home;
+        let mut bind: Vec<Endpoint> = Vec::new();
+        for endpoint in home.table.get(&name).into_iter().flatten().chain(&self.bind) {
+            if !bind.contains(endpoint) {
+                bind.push(endpoint.clone());
+            }
+        }
+        let role = if main.is_some() { Role::Works } else { Role::Serves };
+        let plan = Plan {
+            name,
+            path: path.clone(),
+            kind: self.kind,
+            bind,
+            expose: self.expose,
+            main,
+            grace: self.grace,
+        };
+        let (ready, is_ready) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let child = nursery.number();
+        let order = Order {
+            child,
+            plan: Arc::new(plan),
+            policy: Policy { restart: self.restart, role, is_answered_for },
+            ready,
+            answer: is_answered_for.then_some(answer),
+        };
+        let closed = || SpawnError::Closed(nursery.why_closed());
+        nursery.orders.send(order).await.map_err(|_| closed())?;
+        let ordered = Ordered { nursery, child, answered, is_over: false };
+        let portal = is_ready.await.map_err(|_| closed())??;
+        Ok((portal, ordered))
+    }
+}
+
+impl<'a> IntoFuture for Spawn<'a> {
+    type Output = Result<Portal, SpawnError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (portal, ordered) = self.order(None, false).await?;
+            ordered.keep();
+            Ok(portal)
+        })
+    }
+}
+
+/// A child that was ordered. It is dismissed when this is dropped.
+struct Ordered<'a> {
+    nursery: &'a Nursery,
+    child: ChildId,
+    answered: oneshot::Receiver<Done>,
+    is_over: bool,
+}
+
+impl Ordered<'_> {
+    /// Leaves the child to its scope.
+    fn keep(mut self) {
+        self.is_over = true;
+    }
+
+    /// Waits until the child has ended.
+    async fn answer(mut self) -> Result<Done, SpawnError> {
+        let answer = (&mut self.answered).await;
+        self.is_over = true;
+        answer.map_err(|_| SpawnError::Closed(self.nursery.why_closed()))
+    }
+}
+
+impl Drop for Ordered<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.nursery.dismiss(self.child);
+        }
+    }
+}
+
+/// Why there is no child.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// Its name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A text is no endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] ParseEndpointError),
+    /// Its scope takes no more children.
+    #[error("its scope takes no more children: {0}")]
+    Closed(CancelReason),
+    /// It could not be started.
+    #[error("{actor} cannot be started")]
+    Launch {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("{actor} ended before it was ready, when it {phase}: {exit}")]
+    Ended {
+        /// Which actor.
+        actor: ActorPath,
+        /// How far it had come.
+        phase: Phase,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// It was not ready in time, and was killed.
+    #[error("{actor} {phase} after {limit:?}, and was ended; its last words: {last_words:?}")]
+    TimedOut {
+        /// Which actor.
+        actor: ActorPath,
+        /// How far it had come.
+        phase: Phase,
+        /// How long it had.
+        limit: Duration,
+        /// The end of what it wrote to its standard error.
+        last_words: String,
+    },
+    /// No registrar took it.
+    #[error("{actor} cannot be registered")]
+    Register {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why.
+        #[source]
+        source: RemoteError,
+    },
+}
+
+/// Why a function that a child was spawned for has no result.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError<E> {
+    /// There was no child.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The function failed, or its result cannot be read.
+    #[error(transparent)]
+    Call(CallError<E>),
+    /// The child ended otherwise.
+    #[error("the child {0}")]
+    Ended(Exit),
+}
+
+impl<E> From<CallError<E>> for RunError<E> {
+    fn from(error: CallError<E>) -> Self {
+        Self::Call(error)
+    }
+}

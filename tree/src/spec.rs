@@ -1,0 +1,114 @@
+//! What a parent and its child say to each other over their channel.
+//!
+//! The channel speaks the portal protocol, and either side calls the other:
+//!
+//! ```text
+//!   parent ── actor.run { spec } ──▶ child     it binds, and says where it listens
+//!   parent ◀── started, notes ────── child     the last note is how it ended
+//!   parent ── tree.keys { keys } ───▶ child    with what it, or one below, proves who it is
+//!   parent ── actor.cancel { why } ─▶ child
+//!   parent ── export.<path> ────────▶ child    calls of exported functions
+//!   parent ◀── tree.register ─────── child     for actors further below
+//!   parent ◀── tree.unregister ───── child
+//! ```
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use endpoints::{Endpoint, Name, Stamped};
+use portal::Key;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use wire::State;
+
+use crate::{ActorPath, CancelReason, Exit, Kind, phase::Phase};
+
+/// Makes an actor of the process, thread or task at the other end.
+pub(crate) const RUN: &str = "actor.run";
+/// Asks an actor to end.
+pub(crate) const CANCEL: &str = "actor.cancel";
+/// Gives an actor, or one below it, the keys with which it proves who it is.
+pub(crate) const KEYS: &str = "tree.keys";
+/// Registers an actor further below, or changes what is registered of it.
+pub(crate) const REGISTER: &str = "tree.register";
+/// Takes actors further below out of the registry.
+pub(crate) const UNREGISTER: &str = "tree.unregister";
+
+/// What the registry says of an actor beside where it listens: where it stands in its tree, what
+/// it runs in, and in which process.
+pub const PATH_KEY: &str = "tree.path";
+/// As [`PATH_KEY`].
+pub const KIND_KEY: &str = "tree.kind";
+/// As [`PATH_KEY`].
+pub const PID_KEY: &str = "tree.pid";
+/// The UUID of the parent's instance; a root has none.
+pub const PARENT_KEY: &str = "tree.parent";
+
+/// What a child is to be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Spec {
+    pub(crate) path: ActorPath,
+    pub(crate) uuid: Uuid,
+    pub(crate) kind: Kind,
+    /// Where it is to listen.
+    pub(crate) bind: Vec<Endpoint>,
+    /// The exported functions that may be called.
+    pub(crate) expose: Vec<String>,
+    /// The exported function that its parent alone may call: what it is there for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) main: Option<String>,
+    /// Where the registrars are.
+    pub(crate) registrars: Vec<Endpoint>,
+    /// Where actors of the tree listen, by name.
+    pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
+    /// Where a dump is written when an end takes too long.
+    pub(crate) dumps: PathBuf,
+}
+
+/// Says that a child listens.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Listening {
+    pub(crate) pid: u32,
+    pub(crate) endpoints: Vec<Stamped>,
+}
+
+/// What a child says of itself while it runs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Note {
+    /// What it is at now.
+    Phase(Phase),
+    /// How it ended. Nothing follows.
+    Exit(Exit),
+}
+
+/// Asks an actor to end.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct CancelAsked {
+    pub(crate) reason: CancelReason,
+    /// Whether it is to end what is below it by force.
+    #[serde(default)]
+    pub(crate) hurry: bool,
+}
+
+/// What is registered of an actor.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Enrolment {
+    pub(crate) name: Name,
+    pub(crate) uuid: Uuid,
+    pub(crate) endpoints: Vec<Stamped>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) state: State,
+}
+
+/// The keys with which an instance proves who it is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Keys {
+    pub(crate) uuid: Uuid,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// Takes actors out of the registry.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Departure {
+    pub(crate) uuids: Vec<Uuid>,
+}

@@ -1,0 +1,184 @@
+//! What the children of the cases do.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tree::{Actor, Kind, NurseryError};
+
+#[derive(Clone, Debug, Deserialize, Eq, Error, PartialEq, Serialize)]
+pub(crate) enum Refusal {
+    #[error("no quote for {0}")]
+    NoQuote(String),
+}
+
+#[tree::export(crate = tree)]
+pub(crate) async fn double(number: u64) -> u64 {
+    2 * number
+}
+
+#[tree::export(crate = tree)]
+pub(crate) async fn quote(symbol: String) -> Result<f64, Refusal> {
+    if symbol == "EURUSD" { Ok(1.0842) } else { Err(Refusal::NoQuote(symbol)) }
+}
+
+#[tree::export(crate = tree)]
+pub(crate) async fn panic_with(message: String) {
+    panic!("{message}");
+}
+
+#[tree::export(crate = tree)]
+pub(crate) async fn wait_for_ever() {
+    std::future::pending().await
+}
+
+#[tree::export(crate = tree)]
+pub(crate) async fn who_am_i() -> String {
+    Actor::current().map_or_else(String::new, |it| it.path().to_string())
+}
+
+/// Opens a scope with `breadth` children, and so on `depth` deep; the leaves fail.
+#[tree::export(crate = tree)]
+pub(crate) async fn grow(kind: Kind, depth: u32, breadth: u32) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    actor
+        .nursery(async |nursery| {
+            for at in 0..breadth {
+                let child = nursery.spawn(format!("n{at}")).kind(kind);
+                if depth == 1 {
+                    child.start(quote(format!("leaf-{at}"))).await?;
+                } else {
+                    child.start(grow(kind, depth - 1, breadth)).await?;
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Ends the process at once, with words on its standard error that nobody has flushed.
+#[tree::export(crate = tree)]
+pub(crate) async fn exit_with(code: i32, words: usize) {
+    use std::io::Write as _;
+    print!("{}", "o".repeat(words));
+    std::io::stderr().write_all(&vec![b'e'; words]).unwrap();
+    std::io::stderr().write_all(b"\nthe end").unwrap();
+    std::process::exit(code)
+}
+
+/// Sends a signal to the actor's own process.
+#[tree::export(crate = tree)]
+pub(crate) async fn raise(signal: i32) {
+    let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
+    loop {
+        rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
+        // The standard library steps aside at the first fault that it cannot explain.
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        if signal != rustix::process::Signal::SEGV {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Never yields, and hears nothing.
+#[tree::export(crate = tree)]
+pub(crate) async fn block(flag: String) {
+    std::fs::write(&flag, "").unwrap();
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        if !std::path::Path::new(&flag).exists() {
+            return;
+        }
+    }
+}
+
+/// Sends the sum so far for each number that comes, and returns how many came.
+#[tree::export(crate = tree)]
+pub(crate) async fn sums(
+    context: &mut tree::Context<String, u64, u64>,
+    greeting: String,
+) -> Result<u64, tree::Ended> {
+    let mut stream = context.started(greeting).await?;
+    let (mut sum, mut count) = (0, 0);
+    while let Some(number) = stream.recv().await? {
+        (sum, count) = (sum + number, count + 1);
+        stream.send(sum).await?;
+    }
+    Ok(count)
+}
+
+/// Asks another actor of the tree, found by its name.
+#[tree::export(crate = tree)]
+pub(crate) async fn ask(name: String, number: u64) -> Result<u64, Refusal> {
+    let actor = Actor::current().unwrap();
+    let found = actor.wait_for_actor(&name).await.map_err(|it| Refusal::NoQuote(it.to_string()))?;
+    let answer = found.call(double(number)).await;
+    answer.map_err(|it| Refusal::NoQuote(it.to_string()))
+}
+
+/// Opens a scope with `breadth` children, and so on `depth` deep; all wait.
+#[tree::export(crate = tree)]
+pub(crate) async fn grow_idle(kind: Kind, depth: u32, breadth: u32) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    let grace = std::time::Duration::from_millis(500);
+    actor
+        .nursery(async |nursery| {
+            for at in 0..breadth {
+                let name = match depth {
+                    1 => format!("leaf-{}-{at}", actor.path().name()),
+                    _ => format!("n{at}"),
+                };
+                let child = nursery.spawn(name).kind(kind).grace(grace);
+                if depth == 1 {
+                    child.start(wait_for_ever()).await?;
+                } else {
+                    child.start(grow_idle(kind, depth - 1, breadth)).await?;
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Returns which descriptors the process has, beside those that its runtime has opened since.
+#[tree::export(crate = tree)]
+pub(crate) async fn inherited() -> Vec<String> {
+    let output = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Opens a scope with `breadth` children, and so on `depth` deep; the leaves fail together.
+#[tree::export(crate = tree)]
+pub(crate) async fn grow_failing(
+    kind: Kind,
+    depth: u32,
+    breadth: u32,
+    folder: String,
+) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    actor
+        .nursery(async |nursery| {
+            for at in 0..breadth {
+                let child = nursery.spawn(format!("n{at}")).kind(kind);
+                if depth == 1 {
+                    child.start(fail_together(folder.clone())).await?;
+                } else {
+                    child.start(grow_failing(kind, depth - 1, breadth, folder.clone())).await?;
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Says that it is there, waits until it is told, and fails; and notes that, before it is known.
+#[tree::export(crate = tree)]
+pub(crate) async fn fail_together(folder: String) -> Result<(), Refusal> {
+    let folder = std::path::Path::new(&folder);
+    let path = Actor::current().unwrap().path().to_string();
+    std::fs::write(folder.join(format!("up{}", path.replace('/', "+"))), "").unwrap();
+    while !folder.join("go").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    // From here on it does not wait, so that it fails.
+    std::fs::write(folder.join(format!("failed{}", path.replace('/', "+"))), "").unwrap();
+    Err(Refusal::NoQuote(path))
+}

@@ -1,0 +1,38 @@
+//! What every kind of actor does alike: one list of cases, run for each.
+//!
+//! This program starts itself anew for children, so that it has a `main` of its own.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may")]
+
+extern crate callsign_tree as tree;
+
+mod cases;
+mod exports;
+mod roles;
+mod roots;
+mod stage;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use tree::Kind;
+
+fn main() -> ExitCode {
+    tree::init();
+    if let Some(code) = roles::play() {
+        return code;
+    }
+    let mut trials = Vec::new();
+    for kind in Kind::ALL {
+        for (name, case) in cases::ALL {
+            let run = move || stage::play(kind, *case);
+            trials.push(Trial::test(format!("{kind}::{name}"), run));
+        }
+    }
+    trials.extend(roots::trials());
+    let mut arguments = Arguments::from_args();
+    // There is one root in a process.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

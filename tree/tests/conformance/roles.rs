@@ -1,0 +1,147 @@
+//! Roots in processes of their own, to be killed.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, ExitCode, Stdio},
+    time::Duration,
+};
+
+use discovery::Client;
+use tree::{AnyError, Kind, PID_KEY, Root};
+
+use crate::exports::{grow_idle, wait_for_ever};
+
+/// The variable by which this program knows that it is to be such a root.
+const ROLE: &str = "CONFORMANCE_ROLE";
+
+/// The variable by which this program knows that it races for a registrar's place.
+pub(crate) const RACER: &str = "CONFORMANCE_RACER";
+
+/// Plays a role, if this process has one.
+pub(crate) fn play() -> Option<ExitCode> {
+    if let Ok(place) = std::env::var(RACER) {
+        return Some(race(&place));
+    }
+    let role = std::env::var(ROLE).ok()?;
+    let (kind, registrar) = role.split_once(' ').expect("a role has two parts");
+    let kind = Kind::ALL.into_iter().find(|it| it.to_string() == kind).expect("it is a kind");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    let options = Root::options().name("base").registrar(registrar).heed_signals();
+    let ended = runtime.block_on(options.run(async |root| {
+        root.nursery(async |n| {
+            n.spawn("top").kind(kind).grace(GRACE).start(grow_idle(kind, 2, 2)).await?;
+            n.spawn("side").kind(kind).grace(GRACE).start(wait_for_ever()).await?;
+            // The deepest come last.
+            for name in ["leaf-n0-0", "leaf-n0-1", "leaf-n1-0", "leaf-n1-1"] {
+                root.wait_for_actor(name).await?;
+            }
+            println!("ready");
+            std::io::stdout().flush()?;
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }));
+    println!("{}", ended.expect_err("it is ended from without"));
+    Some(ExitCode::from(7))
+}
+
+/// Opens a root, says what it has become, and waits until its standard input ends.
+fn race(place: &str) -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    let ended = runtime.block_on(Root::options().registrar(place).run(async |root| {
+        println!("{}", if root.is_registrar() { "registrar" } else { "joined" });
+        let waiting = || std::io::stdin().read_line(&mut String::new());
+        tokio::task::spawn_blocking(waiting).await??;
+        Ok(())
+    }));
+    if let Err(error) = ended {
+        println!("{error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// A root in a process of its own, which is ready.
+pub(crate) struct Played {
+    pub(crate) child: Child,
+    pub(crate) output: BufReader<std::process::ChildStdout>,
+}
+
+impl Played {
+    /// Starts it, with a command that this program is the last argument of.
+    pub(crate) fn start(
+        kind: Kind,
+        registrar: &str,
+        mut command: Command,
+    ) -> Result<Self, AnyError> {
+        let mut child = command
+            .env(ROLE, format!("{kind} {registrar}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        while line.trim() != "ready" {
+            line.clear();
+            if output.read_line(&mut line)? == 0 {
+                return Err("the root ended before it was ready".into());
+            }
+        }
+        Ok(Self { child, output })
+    }
+}
+
+/// Returns the processes of all actors that the registrar knows.
+pub(crate) async fn processes(client: &Client) -> Result<Vec<u32>, AnyError> {
+    let found = client.list("*").await?;
+    let pids = found.records.iter().filter_map(|it| it.metadata.get(PID_KEY)?.parse().ok());
+    Ok(pids.collect())
+}
+
+/// Waits until all of them are gone, or are zombies that wait for an init.
+pub(crate) async fn gone(pids: &[u32]) {
+    for pid in pids {
+        while is_alive(*pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|it| it.strip_prefix("State:"));
+    state.is_some_and(|it| !it.trim().starts_with(['Z', 'X']))
+}
+
+/// Returns the processes below this one.
+pub(crate) fn descendants() -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut to_look = vec![std::process::id()];
+    while let Some(pid) = to_look.pop() {
+        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            for child in list.split_whitespace().filter_map(|it| it.parse().ok()) {
+                if found.insert(child) {
+                    to_look.push(child);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Kills processes.
+pub(crate) fn kill(pids: &[u32]) {
+    for pid in pids {
+        let pid = rustix::process::Pid::from_raw(*pid as i32).expect("it is a process");
+        // It may be gone.
+        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// How long the children have to end.
+const GRACE: Duration = Duration::from_millis(500);

@@ -1,0 +1,161 @@
+//! How a root finds its registrar, or becomes it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use endpoints::Endpoint;
+use libtest_mimic::{Failed, Trial};
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+use transport::Listener;
+use tree::{AnyError, Root, RootError};
+
+use crate::roles::RACER;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("root::becomes_the_registrar_or_joins_it", || play(becomes_or_joins)),
+        Trial::test("root::a_second_one_is_told_where_the_first_is", || play(second)),
+        Trial::test("root::what_is_occupied_by_something_else_is_refused", || play(occupied)),
+        Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
+        Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
+    ]
+}
+
+fn play<F: Future<Output = Result<(), AnyError>>>(
+    case: impl FnOnce(tempfile::TempDir) -> F,
+) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let played = runtime.block_on(async { tokio::time::timeout(LIMIT, case(folder)).await });
+    match played {
+        Ok(played) => played.map_err(|error| error.to_string().into()),
+        Err(_) => Err("the case did not end".into()),
+    }
+}
+
+fn place(folder: &Path) -> String {
+    format!("/unix{}/registrar.sock", folder.display())
+}
+
+async fn becomes_or_joins(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let place = place(folder.path());
+    let first = Root::options().registrar(&place).ensure_registrar();
+    first
+        .run(async |root| {
+            assert!(root.is_registrar());
+            // Another root would need a process of its own; a client is enough to see the first.
+            let found = discovery::Client::connect([&place]).await?;
+            assert!(found.query_actor("root").await?.is_some());
+            Ok(())
+        })
+        .await?;
+    assert!(std::fs::read_dir(folder.path())?.next().is_none(), "nothing is left behind");
+
+    let endpoint: Endpoint = place.parse()?;
+    let node = registrar::Node::bind(&[endpoint], registrar::NodeOptions::default()).await?;
+    let stop = CancellationToken::new();
+    let serving = node.serve(stop.clone());
+    let joining = async {
+        let joined = Root::options().registrar(&place).run(async |root| Ok(root.is_registrar()));
+        assert!(!joined.await?);
+        let insisting = Root::options().registrar(&place).ensure_registrar();
+        let refused = insisting.run(async |_| Ok(())).await.unwrap_err();
+        assert!(matches!(refused, RootError::NotRegistrar(_)), "{refused}");
+        stop.cancel();
+        Ok::<_, AnyError>(())
+    };
+    let (joined, ()) = tokio::join!(joining, serving);
+    joined
+}
+
+async fn second(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let place = place(folder.path());
+    Root::options()
+        .registrar(&place)
+        .run(async |_root| {
+            let second = Root::options().registrar(&place).run(async |_| Ok(())).await;
+            let error = second.unwrap_err().to_string();
+            assert!(error.contains("roots.rs:"), "{error}");
+            Ok(())
+        })
+        .await?;
+    Ok(())
+}
+
+async fn occupied(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let place = place(folder.path());
+    let listener = Listener::bind(&place.parse()?).await?;
+    let rooting = Root::options().registrar(&place).run(async |_| Ok(()));
+    let serving = async {
+        loop {
+            if let Ok(mut stream) = listener.accept().await {
+                drop(stream.write_all(b"220 mail.example.org ESMTP\r\n").await);
+            }
+        }
+    };
+    let error = tokio::select! {
+        ended = rooting => ended.unwrap_err(),
+        () = serving => unreachable!("it serves for ever"),
+    };
+    assert!(matches!(error, RootError::Occupied(_)), "{error}");
+    assert!(error.to_string().contains(&place), "{error}");
+    Ok(())
+}
+
+/// Several processes that begin at once: one becomes the registrar, and the others join it.
+async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let place = place(folder.path());
+    tokio::task::block_in_place(|| {
+        for _round in 0..3 {
+            let mut racers = Vec::new();
+            for _ in 0..4 {
+                let mut command = Command::new("/proc/self/exe");
+                command.env(RACER, &place).stdin(Stdio::piped()).stdout(Stdio::piped());
+                racers.push(command.spawn()?);
+            }
+            let mut said = Vec::new();
+            for racer in &mut racers {
+                let mut line = String::new();
+                BufReader::new(racer.stdout.take().unwrap()).read_line(&mut line)?;
+                said.push(line.trim().to_owned());
+            }
+            said.sort();
+            assert_eq!(said, ["joined", "joined", "joined", "registrar"]);
+            for mut racer in racers {
+                drop(racer.stdin.take());
+                assert!(racer.wait()?.success());
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let registrar = place(folder.path());
+    let feed = format!("/unix{}/feed.sock", folder.path().display());
+    let table = endpoints::parse_endpoints([("feed", endpoints::Written::from_iter([&*feed]))])?;
+    let encoded = format!("/unix/{}", feed.trim_start_matches("/unix").replace('/', "%2F"));
+    Root::options()
+        .registrar(&registrar)
+        .table(table)
+        .run(async |root| {
+            root.nursery(async |n| {
+                let child = n.spawn("feed").task().bind(&encoded).bind("/memory/0").await?;
+                let places: Vec<_> = child.endpoints().iter().map(ToString::to_string).collect();
+                assert_eq!(places.len(), 2, "{places:?}");
+                assert_eq!(places[0], feed);
+                Ok(())
+            })
+            .await?;
+            Ok(())
+        })
+        .await?;
+    Ok(())
+}
+
+const LIMIT: Duration = Duration::from_secs(60);

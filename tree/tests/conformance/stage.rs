@@ -1,0 +1,144 @@
+//! Where a case is played: a registrar, a root in a fresh folder, and afterwards a look at what is
+//! left.
+
+use std::{
+    collections::BTreeSet, fs, future::Future, path::PathBuf, pin::Pin, process, time::Duration,
+};
+
+use discovery::Client;
+use libtest_mimic::Failed;
+use registrar::{Node, NodeOptions};
+use tokio_util::sync::CancellationToken;
+use tree::{AnyError, Kind, Root};
+
+/// One case.
+pub(crate) type Case = fn(Stage) -> Pin<Box<dyn Future<Output = Result<(), AnyError>> + Send>>;
+
+/// What a case has at hand.
+#[derive(Clone)]
+pub(crate) struct Stage {
+    pub(crate) kind: Kind,
+    pub(crate) root: Root,
+    pub(crate) folder: PathBuf,
+    pub(crate) client: Client,
+}
+
+/// Plays a case, and looks whether it has left anything behind.
+pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let dumps = tempfile::tempdir()?;
+    let children_before = children()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let played = runtime.block_on(async {
+        let place = format!("/unix{}/registrar.sock", folder.path().display());
+        let node = Node::bind(&[place.parse()?], NodeOptions::default()).await?;
+        let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
+        let serving = node.serve(stop.clone());
+        let playing = async {
+            // What is opened once and stays, such as the signal handler's pipe, is open by now.
+            let client = Client::connect([&place]).await?;
+            let descriptors = descriptors()?;
+            let path = folder.path().to_owned();
+            let lent = client.clone();
+            let options = Root::options().name("base").registrar(&place).dumps(dumps.path());
+            let running = options
+                .run(async |root| case(Stage { kind, root, folder: path, client: lent }).await);
+            match tokio::time::timeout(LIMIT + ROUND_LIMIT * rounds(), running).await {
+                Err(_) => return Err("the case did not end".into()),
+                Ok(ended) => ended?,
+            }
+            // Connections that have ended are closed a moment later.
+            let mut left = descriptors_beyond(&descriptors)?;
+            for _again in 0..400 {
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                left = descriptors_beyond(&descriptors)?;
+            }
+            if !left.is_empty() {
+                return Err(format!("descriptors are left open: {left:?}").into());
+            }
+            if clerk.status().instances > 0 {
+                let records = client.list("*").await?.records;
+                return Err(format!("the registry still has {records:?}").into());
+            }
+            client.close().await;
+            stop.cancel();
+            Ok::<_, AnyError>(())
+        };
+        let (played, ()) = tokio::join!(
+            async {
+                let played = playing.await;
+                stop.cancel();
+                played
+            },
+            serving
+        );
+        played
+    });
+    for dump in fs::read_dir(dumps.path())? {
+        let path = dump?.path();
+        eprintln!("{}:\n{}", path.display(), fs::read_to_string(&path)?);
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    played.map_err(|error| error.to_string())?;
+
+    let left: Vec<_> = children()?.difference(&children_before).copied().collect();
+    if !left.is_empty() {
+        return Err(format!("children are left behind: {left:?}").into());
+    }
+    let left: Vec<_> = fs::read_dir(folder.path())?
+        .map(|entry| entry.map(|it| it.file_name()))
+        .collect::<Result<_, _>>()?;
+    if !left.is_empty() {
+        return Err(format!("files are left behind: {left:?}").into());
+    }
+    Ok(())
+}
+
+/// Returns the children of this process, zombies among them.
+fn children() -> Result<BTreeSet<u32>, AnyError> {
+    let mut children = BTreeSet::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let list = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        children.extend(list.split_whitespace().filter_map(|it| it.parse::<u32>().ok()));
+    }
+    children.remove(&process::id());
+    Ok(children)
+}
+
+/// Returns what this process has open, by what it is.
+fn descriptors() -> Result<Vec<String>, AnyError> {
+    let mut open = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        // The one by which the folder is read is gone by now.
+        if let Ok(target) = fs::read_link(entry?.path()) {
+            open.push(target.display().to_string());
+        }
+    }
+    open.retain(|it| !it.contains("/proc/"));
+    Ok(open)
+}
+
+fn descriptors_beyond(before: &[String]) -> Result<Vec<String>, AnyError> {
+    let mut open = descriptors()?;
+    for known in before {
+        if let Some(at) = open.iter().position(|it| it == known) {
+            open.swap_remove(at);
+        }
+    }
+    Ok(open)
+}
+
+/// Returns how many rounds of a cascade there are: few, unless more are asked for.
+pub(crate) fn rounds() -> u32 {
+    std::env::var("CALLSIGN_SOAK_ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(3)
+}
+
+/// How long a round may take beside that: far longer than it does on a machine that does much else.
+const ROUND_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a case may take, with every wait of a teardown in it.
+const LIMIT: Duration = Duration::from_secs(60);
