@@ -104,6 +104,7 @@ pub(crate) enum Command {
     Resolve(commands::resolve::Args),
     Schema(commands::schema::Args),
     Status(commands::status::Args),
+    Tree(commands::tree::Args),
     Unregister(commands::unregister::Args),
     Wait(commands::wait::Args),
     Watch(commands::watch::Args),
@@ -116,7 +117,7 @@ pub(crate) const PROGRAM: &str = "callsign";
 const GROUPS: &[(&str, &[&str])] = &[
     ("The registrar", &["registrar", "status", "check"]),
     ("Actors", &["register", "renew", "drain", "unregister"]),
-    ("Finding them", &["ls", "find", "wait", "watch", "resolve", "connect"]),
+    ("Finding them", &["ls", "tree", "find", "wait", "watch", "resolve", "connect"]),
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),
 ];
 

@@ -55,6 +55,9 @@
 pub mod registrar;
 pub mod tractor;
 
+#[cfg(feature = "tree")]
+pub use tree;
+
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
     DialOptions, Explanation, Fault, Faults, FindError, Found, IntoEndpoint, LinkError,
@@ -74,5 +77,11 @@ pub use tokio_util::sync::CancellationToken;
 pub use transport::{
     BindError, DialError, HostKnown, Listener, Peer, Stream, dial, dial_stamped, here, look,
     set_host_id,
+};
+#[cfg(feature = "tree")]
+#[doc(inline)]
+pub use tree::{
+    Actor, ActorPath, Context, Ended, Exit, Kind, Never, Nursery, NurseryError, Portal, Root,
+    RunError, SpawnError, export, init, main, run,
 };
 pub use wire::{Epoch, ErrorKind, Gone, Kept, Record, RemoteError, State, Suspicion};

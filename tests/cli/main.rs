@@ -15,7 +15,7 @@ mod transcript;
 use harness::{Node, Room};
 use transcript::Transcript;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "check",
     "completions",
     "connect",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 16] = [
     "resolve",
     "schema",
     "status",
+    "tree",
     "unregister",
     "wait",
 ];
@@ -102,6 +103,8 @@ fn look_ups() {
     transcript.run(&["ls", "f*", "--all"]);
     transcript.run(&["ls", "feed", "--json"]);
     transcript.run(&["ls", "nobody*"]);
+    transcript.run(&["tree"]);
+    transcript.run(&["tree", "--json"]);
     transcript.run(&["find", "feed"]);
     transcript.run(&["find", "clock"]);
     transcript.run(&["find", "clock", "--json"]);

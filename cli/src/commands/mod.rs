@@ -14,6 +14,7 @@ pub(crate) mod renew;
 pub(crate) mod resolve;
 pub(crate) mod schema;
 pub(crate) mod status;
+pub(crate) mod tree;
 pub(crate) mod unregister;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -41,6 +42,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<Exit, Fai
         Command::Resolve(args) => resolve::run(args, context).await,
         Command::Schema(args) => schema::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
+        Command::Tree(args) => tree::run(args, context).await,
         Command::Unregister(args) => unregister::run(args, context).await,
         Command::Wait(args) => wait::run(args, context).await,
         Command::Watch(args) => watch::run(args, context).await,

@@ -1,0 +1,191 @@
+//! `callsign tree`: the trees of supervised actors, as the registrars know them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use endpoints::Endpoint;
+use serde::Serialize;
+use tree::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};
+use uuid::Uuid;
+use wire::{Record, State};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    notice::{note, warn_unanswered},
+    output::{Table, age},
+    seen::state_in_words,
+};
+
+/// Show the trees of supervised actors
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign tree            every tree that is registered
+  callsign tree --json | jq -r '.[] | recurse(.children[]) | .path'
+
+Only actors that a root supervises are shown; `callsign ls` shows all that are registered. KIND \
+is what an actor runs in: root, task, thread, process, forkserver.")]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = context.client().await?;
+    let found = client.list("*").await?;
+    warn_unanswered(context, &found.unanswered);
+    let forest = forest(&found.records);
+    if context.json {
+        let trees: Vec<_> = forest.iter().map(|it| it.to_json(found.now_ms)).collect();
+        context.print_json(&trees)?;
+        return Ok(Exit::Done);
+    }
+    if forest.is_empty() {
+        note(context, "no tree of actors is registered");
+        return Ok(Exit::Done);
+    }
+    context.print(draw(&forest, found.now_ms).render(context.width()))?;
+    Ok(Exit::Done)
+}
+
+/// An actor, and those that it supervises.
+struct Node<'a> {
+    record: &'a Record,
+    children: Vec<Self>,
+}
+
+/// Arranges actors below their parents. One whose parent is not there stands by itself.
+fn forest(records: &[Record]) -> Vec<Node<'_>> {
+    let supervised: BTreeMap<Uuid, &Record> = records
+        .iter()
+        .filter(|it| it.metadata.contains_key(PATH_KEY))
+        .map(|it| (it.uuid, it))
+        .collect();
+    let parent = |it: &Record| {
+        let uuid = it.metadata.get(PARENT_KEY)?.parse().ok()?;
+        // Whoever says that it is its own parent has none.
+        (uuid != it.uuid && supervised.contains_key(&uuid)).then_some(uuid)
+    };
+    let mut below: BTreeMap<Option<Uuid>, Vec<&Record>> = BTreeMap::new();
+    for record in supervised.values() {
+        below.entry(parent(record)).or_default().push(record);
+    }
+    grow(&mut below, None)
+}
+
+/// Takes what is below a parent. What is taken is not there a second time, so that actors which
+/// say that they are each other's parents lead nowhere.
+fn grow<'a>(
+    below: &mut BTreeMap<Option<Uuid>, Vec<&'a Record>>,
+    parent: Option<Uuid>,
+) -> Vec<Node<'a>> {
+    let mut records = below.remove(&parent).unwrap_or_default();
+    records.sort_by(|one, other| (&one.name, one.epoch).cmp(&(&other.name, other.epoch)));
+    let node = |record: &'a Record| Node { record, children: grow(below, Some(record.uuid)) };
+    records.into_iter().map(node).collect()
+}
+
+fn draw(forest: &[Node<'_>], now_ms: u64) -> Table {
+    let mut table = Table::new(["NAME", "KIND", "PID", "STATE", "AGE", "ENDPOINTS"]);
+    for node in forest {
+        draw_node(node, "", "", now_ms, &mut table);
+    }
+    table
+}
+
+/// Draws an actor behind `branch`, and those below it behind `indent`.
+fn draw_node(node: &Node<'_>, branch: &str, indent: &str, now_ms: u64, table: &mut Table) {
+    let Node { record, children } = node;
+    let said = |key| record.metadata.get(key).cloned().unwrap_or_else(|| "-".to_owned());
+    let endpoints: Vec<_> = record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
+    table.row([
+        format!("{branch}{}", record.name),
+        said(KIND_KEY),
+        said(PID_KEY),
+        state_in_words(record),
+        age(Duration::from_millis(now_ms.saturating_sub(record.since_ms))),
+        endpoints.join("\n"),
+    ]);
+    for (at, child) in children.iter().enumerate() {
+        let (branch, below) =
+            if at + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        let (branch, below) = (format!("{indent}{branch}"), format!("{indent}{below}"));
+        draw_node(child, &branch, &below, now_ms, table);
+    }
+}
+
+/// An actor, for programs.
+#[derive(Serialize)]
+struct NodeJson<'a> {
+    name: &'a str,
+    uuid: Uuid,
+    path: Option<&'a str>,
+    kind: Option<&'a str>,
+    pid: Option<u32>,
+    state: State,
+    age_ms: u64,
+    endpoints: Vec<&'a Endpoint>,
+    children: Vec<Self>,
+}
+
+impl<'a> Node<'a> {
+    fn to_json(&self, now_ms: u64) -> NodeJson<'a> {
+        let Record { name, uuid, metadata, state, since_ms, endpoints, .. } = self.record;
+        NodeJson {
+            name: name.as_str(),
+            uuid: *uuid,
+            path: metadata.get(PATH_KEY).map(String::as_str),
+            kind: metadata.get(KIND_KEY).map(String::as_str),
+            pid: metadata.get(PID_KEY).and_then(|it| it.parse().ok()),
+            state: *state,
+            age_ms: now_ms.saturating_sub(*since_ms),
+            endpoints: endpoints.iter().map(|it| &it.endpoint).collect(),
+            children: self.children.iter().map(|it| it.to_json(now_ms)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::sample::record;
+
+    /// Returns a supervised actor; `parent` is the number of its parent's UUID.
+    fn actor(name: &str, number: u8, parent: Option<u8>, kind: &str) -> Record {
+        let socket = format!("/unix/run/{name}.sock");
+        let mut actor = record(name, number, &[(&socket, 1)]);
+        let mut say = |key: &str, value: String| drop(actor.metadata.insert(key.into(), value));
+        say(PATH_KEY, format!("/base/{name}"));
+        say(KIND_KEY, kind.to_owned());
+        say(PID_KEY, (4710 + u32::from(number)).to_string());
+        if let Some(parent) = parent {
+            say(PARENT_KEY, record("parent", parent, &[]).uuid.to_string());
+        }
+        actor
+    }
+
+    #[test]
+    fn actors_stand_below_their_parents() {
+        let records = [
+            actor("pricer", 4, Some(3), "thread"),
+            actor("base", 1, None, "root"),
+            record("stranger", 9, &[]),
+            actor("desk", 3, Some(1), "process"),
+            actor("orphan", 5, Some(8), "task"),
+            actor("feed", 2, Some(1), "forkserver"),
+            actor("one", 6, Some(7), "task"),
+            actor("other", 7, Some(6), "task"),
+        ];
+        assert_eq!(
+            draw(&forest(&records), 4000).render(None),
+            "\
+NAME          KIND        PID   STATE  AGE  ENDPOINTS
+base          root        4711  ready  3s   /unix/run/base.sock
+├─ desk       process     4713  ready  3s   /unix/run/desk.sock
+│  └─ pricer  thread      4714  ready  3s   /unix/run/pricer.sock
+└─ feed       forkserver  4712  ready  3s   /unix/run/feed.sock
+orphan        task        4715  ready  3s   /unix/run/orphan.sock
+"
+        );
+        let json = serde_json::to_value(forest(&records)[0].to_json(4000)).unwrap();
+        assert_eq!(json["children"][0]["children"][0]["path"], "/base/pricer");
+        assert_eq!(json["pid"], 4711);
+    }
+}
