@@ -7,6 +7,7 @@
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start,
 //!   and [`python`] for a package.
+//! - [`soak`] lets trees of actors fall, many times.
 //! - [`docs`] writes the documents that the `callsign` binary makes of itself.
 //! - [`step::Step`] is one command line, which all of these are made of.
 
@@ -16,6 +17,7 @@
 mod ci;
 mod docs;
 mod python;
+mod soak;
 mod step;
 mod test;
 mod tools;
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         ["docs", "--check"] => docs::check(),
         ["test"] => test::run(&[]),
         ["test", "--", extra @ ..] => test::run(extra),
+        ["soak"] => soak::run("500"),
+        ["soak", rounds] if rounds.parse::<u32>().is_ok() => soak::run(rounds),
         [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
@@ -73,6 +77,8 @@ Chores:
   ci              Check all that must hold before a change lands: format,
                   lints, documentation, generated documents, tests. Stops at
                   the first failure.
+  soak [ROUNDS]   Let trees of actors fall, 500 times for each kind unless said
+                  otherwise, and look each time whether anything is left.
   docs            Write the documents that the `callsign` binary generates.
   docs --check    Write none; fail, and name those that are out of step.
   help            Show this.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 /// One command line of a chore. It prints as a person would type it.
 pub(crate) struct Step {
     name: &'static str,
-    variable: Option<(&'static str, &'static str)>,
+    variable: Option<(&'static str, String)>,
     args: Vec<String>,
 }
 
@@ -29,8 +29,8 @@ impl Step {
     }
 
     /// Sets a variable of the environment.
-    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variable = Some((name, value));
+    pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variable = Some((name, value.to_owned()));
         self
     }
 
@@ -51,7 +51,7 @@ impl Step {
         let started = Instant::now();
         let status = cargo()
             .args(&self.args)
-            .envs(self.variable)
+            .envs(self.variable.as_ref().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .status()
             .with_context(|| format!("{}: cannot start cargo", self.name))?;
@@ -67,7 +67,7 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((name, value)) = self.variable {
+        if let Some((name, value)) = &self.variable {
             write!(f, "{name}='{value}' ")?;
         }
         f.write_str("cargo")?;
