@@ -81,13 +81,29 @@ impl Portal {
         args: &(impl Serialize + ?Sized),
         within: Duration,
     ) -> Result<R, CallError> {
-        let body = encode_body(args);
+        let body = self.call_encoded_within(method, &encode_body(args), within).await?;
+        decode_body(&body).map_err(CallError::Unreadable)
+    }
+
+    /// Calls a method as [`call_within`](Self::call_within) does, with a body that is encoded
+    /// already, and returns the result as it came.
+    ///
+    /// # Errors
+    ///
+    /// As [`call_within`](Self::call_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_encoded_within(
+        &self,
+        method: &str,
+        body: &[u8],
+        within: Duration,
+    ) -> Result<Bytes, CallError> {
         let within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-        let request = self.request(Request { method, body: &body, within_ms });
-        match timeout(within, request).await {
-            Ok(result) => decode_body(&result?).map_err(CallError::Unreadable),
-            Err(_) => Err(CallError::TimedOut(within)),
-        }
+        let request = self.request(Request { method, body, within_ms });
+        timeout(within, request).await.unwrap_or(Err(CallError::TimedOut(within)))
     }
 
     async fn request(&self, request: Request<'_>) -> Result<Bytes, CallError> {
