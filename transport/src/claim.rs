@@ -110,21 +110,23 @@ impl Drop for Claim {
     }
 }
 
-/// Removes a socket file that a dead process has left behind, and the lock beside it, if the file
-/// is still that of `socket`. What somebody listens on is left alone.
+/// Removes what a dead process has left behind at a path: its socket file, and the lock beside it.
+/// What somebody listens on is left alone, and so is what is no socket.
 ///
 /// # Errors
 ///
 /// [`BindError`], when it cannot be told whose the file is, or it cannot be removed.
-pub async fn remove_socket(path: &UnixPath, socket: SocketId) -> Result<(), BindError> {
+pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     let (folder, name) = path
         .as_path()
         .parent()
         .zip(path.as_path().file_name())
         .expect("the path of a socket is absolute and has a last part");
     let Ok(folder) = Handle::open_folder(folder) else { return Ok(()) };
-    let named = Handle::open_in(&folder, name).and_then(|it| it.kind());
-    if named.ok() != Some(Kind::Socket(socket)) {
+    let mut lock_name = name.to_owned();
+    lock_name.push(".lock");
+    let is_there = |name: &OsStr| Handle::open_in(&folder, name).is_ok();
+    if !is_there(name) && !is_there(&lock_name) {
         return Ok(());
     }
     let lock = match Lock::take(folder, name, path).await {

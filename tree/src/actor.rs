@@ -15,8 +15,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure, cancel::Cancel,
-    home::Home, phase::Board, routes::Routes, uplink::Uplink,
+    ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure,
+    cancel::Cancel,
+    home::Home,
+    phase::{Board, ChildState},
+    routes::Routes,
+    uplink::Uplink,
 };
 
 /// An actor, as it sees itself: the root, or the one that runs the calling function. Clones are
@@ -87,6 +91,11 @@ impl Actor {
     /// Returns where it listens.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.core.bound
+    }
+
+    /// Returns the children of all scopes of the actor, and what each is at.
+    pub fn children(&self) -> Vec<ChildState> {
+        self.core.board.states()
     }
 
     /// Waits until the actor is asked to end, and returns who asked and why.

@@ -117,6 +117,9 @@ impl Calls {
                 };
                 let export = self.export(path)?;
                 let _busy = self.actor.core.enter();
+                // Whatever the function does before it waits is done in a task of its own, and
+                // not in the one that runs the connection.
+                tokio::task::yield_now().await;
                 return self.carry_out(export, call).await.into_result();
             }
         }

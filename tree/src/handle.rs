@@ -1,6 +1,6 @@
 //! The handle of one actor.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use discovery::Assurance;
@@ -92,6 +92,27 @@ impl Portal {
         let body = call.body()?;
         let reply = self.portal.call_encoded(&method(call.export().path), &body).await;
         let value = read(reply)?;
+        call.decode(Ok(&value))
+    }
+
+    /// Calls an exported function as [`call`](Self::call) does, and waits for so long at most. The
+    /// actor is told, and ends the function by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call); [`CallError::Transport`] with
+    /// [`portal::CallError::TimedOut`] when it takes longer.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_within<T: Wire, E: Wire>(
+        &self,
+        call: Call<T, E>,
+        within: Duration,
+    ) -> Result<T, CallError<E>> {
+        let (path, body) = (method(call.export().path), call.body()?);
+        let value = read(self.portal.call_encoded_within(&path, &body, within).await)?;
         call.decode(Ok(&value))
     }
 

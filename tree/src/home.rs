@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use discovery::{Client, ClientOptions, ConnectError};
 use endpoints::{Endpoint, Name};
-use tokio::sync::OnceCell;
+use tokio::{runtime::Handle, sync::OnceCell};
 
 use crate::spec::Spec;
 
@@ -16,6 +16,9 @@ pub(crate) struct Home {
     pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
     /// Where a dump is written when an end takes too long.
     pub(crate) dumps: PathBuf,
+    /// The runtime that lasts as long as this: an actor that is a thread has one of its own, which
+    /// ends before.
+    runtime: Handle,
     client: OnceCell<Client>,
 }
 
@@ -25,7 +28,8 @@ impl Home {
         table: BTreeMap<Name, Vec<Endpoint>>,
         dumps: PathBuf,
     ) -> Self {
-        Self { registrars, table, dumps, client: OnceCell::new() }
+        let runtime = Handle::current();
+        Self { registrars, table, dumps, runtime, client: OnceCell::new() }
     }
 
     /// Makes the home of a process that is an actor.
@@ -41,7 +45,10 @@ impl Home {
 
     /// Returns the client for lookups, and opens it at the first time.
     pub(crate) async fn client(&self) -> Result<&Client, ConnectError> {
-        let open = async || Client::open(&self.registrars, ClientOptions::default());
+        let open = async || {
+            let _entered = self.runtime.enter();
+            Client::open(&self.registrars, ClientOptions::default())
+        };
         self.client.get_or_try_init(open).await
     }
 }

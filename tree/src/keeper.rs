@@ -15,6 +15,7 @@ mod teardown;
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use endpoints::Endpoint;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -31,6 +32,7 @@ use crate::{
     host::Below,
     kinds::{self, Launched, Remains, Vessel},
     phase::{Phase, Place},
+    places,
     spawn::Plan,
 };
 
@@ -46,6 +48,8 @@ pub(crate) struct Keeper {
     actor: Arc<Core>,
     plan: Arc<Plan>,
     uuid: Uuid,
+    /// Where the child is to listen.
+    bind: Vec<Endpoint>,
     cancel: Cancel,
     place: Place,
     /// What is below the child, and goes with it.
@@ -68,7 +72,12 @@ enum Fall {
 impl Keeper {
     pub(crate) fn new(actor: Arc<Core>, plan: Arc<Plan>, cancel: Cancel) -> Self {
         let place = actor.board.place(plan.path.clone(), plan.kind);
-        Self { actor, plan, uuid: Uuid::new_v4(), cancel, place, below: Below::default() }
+        let uuid = Uuid::new_v4();
+        let bind = match &*plan.bind {
+            [] => places::like(&actor.bound, &plan.name, uuid, plan.kind),
+            given => given.to_vec(),
+        };
+        Self { actor, plan, uuid, bind, cancel, place, below: Below::default() }
     }
 
     /// Keeps the child to its end. Tells `outcome` once whether it is ready.

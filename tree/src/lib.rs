@@ -104,7 +104,7 @@ pub use kind::Kind;
 pub use macros::{export, main};
 pub use nursery::{Nursery, NurseryOptions};
 pub use path::ActorPath;
-pub use phase::Phase;
+pub use phase::{ChildState, Phase};
 pub use restart::{Intensity, Restart, Strategy};
 pub use root::{CancelledRoot, Root, RootError, RootOptions};
 pub use run::{Ending, init, run};

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -56,11 +59,31 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What each child of this process is at.
+/// A child, and what it is at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChildState {
+    /// Which actor.
+    pub actor: ActorPath,
+    /// What it runs in.
+    pub kind: Kind,
+    /// Its process, once there is one.
+    pub pid: Option<u32>,
+    /// What it is at.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What each child of an actor is at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Board {
-    rows: Arc<Mutex<BTreeMap<ActorPath, Row>>>,
+    rows: Arc<Mutex<BTreeMap<Key, Row>>>,
+    next: Arc<AtomicU64>,
 }
+
+/// An actor by its path, and by a number of its own: siblings may share a name.
+type Key = (ActorPath, u64);
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -74,23 +97,33 @@ impl Board {
     /// Puts an actor on the board, until the place is dropped.
     pub(crate) fn place(&self, actor: ActorPath, kind: Kind) -> Place {
         let row = Row { kind, pid: None, phase: Phase::Launching, since: Instant::now() };
-        self.lock().insert(actor.clone(), row);
-        Place { board: self.clone(), actor }
+        let key = (actor, self.next.fetch_add(1, Ordering::Relaxed));
+        self.lock().insert(key.clone(), row);
+        Place { board: self.clone(), key }
+    }
+
+    /// Returns what each actor is at, by their paths.
+    pub(crate) fn states(&self) -> Vec<ChildState> {
+        let state = |((actor, _), row): (&Key, &Row)| {
+            let Row { kind, pid, phase, since } = *row;
+            ChildState { actor: actor.clone(), kind, pid, phase, since }
+        };
+        self.lock().iter().map(state).collect()
     }
 
     /// Writes what each actor is at, one on a line.
     pub(crate) fn dump(&self, now: Instant) -> String {
         let mut text = String::new();
-        for (actor, Row { kind, pid, phase, since }) in &*self.lock() {
+        for ChildState { actor, kind, pid, phase, since } in self.states() {
             let pid = pid.map(|it| format!(", process {it}")).unwrap_or_default();
-            let took = now.duration_since(*since).as_secs_f32();
+            let took = now.duration_since(since).as_secs_f32();
             writeln!(text, "{actor} ({kind}{pid}) {phase}, for {took:.1} s")
                 .expect("a string takes all that is written");
         }
         text
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ActorPath, Row>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Row>> {
         self.rows.lock().expect("nothing panics while it holds the lock")
     }
 }
@@ -99,24 +132,24 @@ impl Board {
 #[derive(Debug)]
 pub(crate) struct Place {
     board: Board,
-    actor: ActorPath,
+    key: Key,
 }
 
 impl Place {
     pub(crate) fn enter(&self, phase: Phase) {
-        tracing::debug!(target: "callsign", actor = %self.actor, "{phase}");
-        if let Some(row) = self.board.lock().get_mut(&self.actor) {
+        tracing::debug!(target: "callsign", actor = %self.key.0, "{phase}");
+        if let Some(row) = self.board.lock().get_mut(&self.key) {
             (row.phase, row.since) = (phase, Instant::now());
         }
     }
 
     /// Returns what the actor is at.
     pub(crate) fn phase(&self) -> Phase {
-        self.board.lock().get(&self.actor).map_or(Phase::Reaping, |row| row.phase)
+        self.board.lock().get(&self.key).map_or(Phase::Reaping, |row| row.phase)
     }
 
     pub(crate) fn set_pid(&self, pid: u32) {
-        if let Some(row) = self.board.lock().get_mut(&self.actor) {
+        if let Some(row) = self.board.lock().get_mut(&self.key) {
             row.pid = Some(pid);
         }
     }
@@ -124,7 +157,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.board.lock().remove(&self.actor);
+        self.board.lock().remove(&self.key);
     }
 }
 

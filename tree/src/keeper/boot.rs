@@ -12,7 +12,6 @@ use crate::{
     Portal,
     host::Host,
     phase::Phase,
-    places,
     spec::{Enrolment, KIND_KEY, Listening, PARENT_KEY, PATH_KEY, PID_KEY, RUN, Spec},
 };
 
@@ -71,15 +70,11 @@ impl Keeper {
 
     fn spec(&self) -> Spec {
         let home = &self.actor.home;
-        let bind = match &*self.plan.bind {
-            [] => places::like(&self.actor.bound, &self.plan.name, self.uuid, self.plan.kind),
-            given => given.to_vec(),
-        };
         Spec {
             path: self.plan.path.clone(),
             uuid: self.uuid,
             kind: self.plan.kind,
-            bind,
+            bind: self.bind.clone(),
             expose: self.plan.expose.clone(),
             main: self.plan.main.as_ref().map(|it| it.path.clone()),
             registrars: home.registrars.clone(),

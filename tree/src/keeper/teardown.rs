@@ -99,20 +99,18 @@ impl Keeper {
             self.place.enter(Phase::Stuck);
         }
         let left = self.below.take();
-        if left.is_empty() {
-            return;
-        }
         if self.plan.kind.is_process() {
-            for stamped in left.values().flatten() {
-                let (Endpoint::Unix(UnixAddress::Path(path)), Some(socket)) =
-                    (&stamped.endpoint, stamped.stamp.socket)
-                else {
-                    continue;
-                };
-                if let Err(error) = transport::remove_socket(path, socket).await {
-                    tracing::warn!(target: "callsign", %error, path = path.as_str(), "a socket file is left behind");
+            let told = left.values().flatten().map(|it| &it.endpoint);
+            for endpoint in self.bind.iter().chain(told) {
+                let Endpoint::Unix(UnixAddress::Path(path)) = endpoint else { continue };
+                if let Err(error) = transport::remove_dead_socket(path).await {
+                    let path = path.as_str();
+                    tracing::warn!(target: "callsign", %error, path, "a socket is left behind");
                 }
             }
+        }
+        if left.is_empty() {
+            return;
         }
         left.keys().for_each(|uuid| self.actor.routes.remove(*uuid));
         let unregistering = self.actor.uplink.unregister(left.into_keys().collect());
@@ -131,7 +129,8 @@ impl Remains {
     /// Tells whether this is what pressure brings about, rather than the child itself.
     pub(super) fn is_by(&self, pressure: Pressure) -> bool {
         match self {
-            Self::Nothing => true,
+            // A process that exits well when it is asked to has done so, though its word is lost.
+            Self::Nothing | Self::Code(0) => true,
             Self::Signal(libc::SIGKILL) => pressure == Pressure::Killed,
             Self::Signal(libc::SIGTERM) => pressure != Pressure::Asked,
             _ => false,

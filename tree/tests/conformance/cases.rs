@@ -13,8 +13,8 @@ use tree::{CallError, Exit, Intensity, NurseryOptions, Restart, RunError};
 
 use crate::{
     exports::{
-        Refusal, ask, block, double, exit_with, grow, grow_failing, inherited, panic_with, quote,
-        raise, sums, wait_for_ever, who_am_i,
+        Refusal, ask, ask_twice, block, double, exit_with, grow, grow_failing, inherited,
+        panic_with, quote, raise, start_helper, sums, wait_for_ever, who_am_i, with_child,
     },
     roles,
     stage::{Case, Stage, rounds},
@@ -38,6 +38,7 @@ cases! {
     cancelled_children_are_absorbed,
     a_dialogue_goes_both_ways,
     siblings_find_each_other,
+    a_look_up_outlives_the_thread_that_made_the_first,
     a_process_that_exits_is_told_with_its_last_words,
     a_killed_process_is_noticed_at_once,
     a_terminated_process_says_who_asked,
@@ -47,6 +48,9 @@ cases! {
     a_broad_tree_falls,
     a_death_at_any_step_of_the_boot_is_told,
     no_error_of_a_cascade_is_lost,
+    a_killed_parent_takes_its_children_with_it,
+    a_helper_ends_with_the_process_that_started_it,
+    a_deadline_ends_a_call,
     a_restart_is_a_new_instance,
     a_dropped_scope_ends_its_children,
     a_child_inherits_three_descriptors,
@@ -378,7 +382,7 @@ async fn a_child_inherits_three_descriptors(stage: Stage) -> Done {
 }
 
 async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
-    let Stage { kind, root, client, folder } = stage;
+    let Stage { kind, root, client, folder, .. } = stage;
     let registrar = format!("/unix{}/registrar.sock", folder.display());
     // The second finds nothing in its way.
     for _again in 0..2 {
@@ -502,5 +506,83 @@ async fn a_death_at_any_step_of_the_boot_is_told(stage: Stage) -> Done {
         let error = outcome.expect_err("it is killed");
         assert!(error.to_string().contains("SIGKILL"), "{step}: {error}");
     }
+    Ok(())
+}
+
+/// A child that leads a process group of its own, as every actor does, ends with its parent.
+async fn a_killed_parent_takes_its_children_with_it(stage: Stage) -> Done {
+    let Stage { kind, root, client, clerk, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let marks = tempfile::tempdir()?;
+    let (mut below, mut revision) = (0, 0);
+    let error = root
+        .nursery(async |n| {
+            let path = marks.path().display().to_string();
+            let spawn = n.spawn("parent").kind(kind).grace(Duration::from_millis(300));
+            spawn.start(with_child(kind, path)).await?;
+            let file = marks.path().join("pids");
+            let pids = loop {
+                match std::fs::read_to_string(&file) {
+                    Ok(pids) if !pids.is_empty() => break pids,
+                    _ => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            };
+            let pids: Vec<u32> = pids.split(' ').map(|it| it.parse().unwrap()).collect();
+            below = pids[1];
+            assert_eq!(client.list("*").await?.records.len(), 3);
+            revision = clerk.status().revision;
+            roles::kill(&pids[..1]);
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "/base/parent: killed by SIGKILL");
+    let names: Vec<_> =
+        client.list("*").await?.records.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(names, ["base"], "all of it has left the registry");
+    assert_eq!(clerk.status().revision, revision + 1, "in one change");
+    roles::gone(&[below]).await;
+    Ok(())
+}
+
+async fn a_helper_ends_with_the_process_that_started_it(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let helper =
+        root.nursery(async |n| Ok(n.spawn("parent").kind(kind).run(start_helper()).await?)).await?;
+    roles::gone(&[helper]).await;
+    Ok(())
+}
+
+async fn a_deadline_ends_a_call(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    root.nursery(async |n| {
+        let server =
+            n.spawn("server").kind(kind).expose(&[wait_for_ever::EXPORT, double::EXPORT]).await?;
+        let within = Duration::from_millis(20);
+        let error = server.call_within(wait_for_ever(), within).await.unwrap_err();
+        assert!(matches!(error, CallError::Transport(_)), "{error:?}");
+        let within = Duration::from_secs(20);
+        assert_eq!(server.call_within(double(4), within).await?, 8);
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn a_look_up_outlives_the_thread_that_made_the_first(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let sum = root
+        .nursery(async |n| {
+            n.spawn("server").kind(kind).expose(&[double::EXPORT]).await?;
+            Ok(n.spawn("asker").kind(kind).run(ask_twice("server".to_owned())).await?)
+        })
+        .await?;
+    assert_eq!(sum, 2 + 4);
     Ok(())
 }

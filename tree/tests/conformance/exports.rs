@@ -182,3 +182,37 @@ pub(crate) async fn fail_together(folder: String) -> Result<(), Refusal> {
     std::fs::write(folder.join(format!("failed{}", path.replace('/', "+"))), "").unwrap();
     Err(Refusal::NoQuote(path))
 }
+
+/// Starts a program that knows nothing of actors, and says which process it is.
+#[tree::export(crate = tree)]
+pub(crate) async fn start_helper() -> u32 {
+    std::process::Command::new("sleep").arg("60").spawn().unwrap().id()
+}
+
+/// Spawns a child, and says which processes it and this actor are, before both wait.
+#[tree::export(crate = tree)]
+pub(crate) async fn with_child(kind: Kind, folder: String) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    actor
+        .nursery(async |nursery| {
+            let child = nursery.spawn("below").kind(kind).expose(&[who_am_i::EXPORT]).await?;
+            child.call(who_am_i()).await?;
+            let pids: Vec<_> = actor.children().iter().filter_map(|it| it.pid).collect();
+            let said = format!("{} {}", std::process::id(), pids[0]);
+            std::fs::write(std::path::Path::new(&folder).join("pids"), said)?;
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await
+}
+
+/// Asks another actor of the tree, first in a thread below, which ends, and then by itself.
+#[tree::export(crate = tree)]
+pub(crate) async fn ask_twice(name: String) -> Result<u64, NurseryError> {
+    let actor = Actor::current().unwrap();
+    let first = actor
+        .nursery(async |n| Ok(n.spawn("below").thread().run(ask(name.clone(), 1)).await?))
+        .await?;
+    let found = actor.wait_for_actor(&name).await.unwrap();
+    Ok(first + found.call(double(2)).await.unwrap())
+}

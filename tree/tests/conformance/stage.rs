@@ -7,7 +7,7 @@ use std::{
 
 use discovery::Client;
 use libtest_mimic::Failed;
-use registrar::{Node, NodeOptions};
+use registrar::{Clerk, Node, NodeOptions};
 use tokio_util::sync::CancellationToken;
 use tree::{AnyError, Kind, Root};
 
@@ -21,6 +21,7 @@ pub(crate) struct Stage {
     pub(crate) root: Root,
     pub(crate) folder: PathBuf,
     pub(crate) client: Client,
+    pub(crate) clerk: Clerk,
 }
 
 /// Plays a case, and looks whether it has left anything behind.
@@ -40,10 +41,12 @@ pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
             let client = Client::connect([&place]).await?;
             let descriptors = descriptors()?;
             let path = folder.path().to_owned();
-            let lent = client.clone();
             let options = Root::options().name("base").registrar(&place).dumps(dumps.path());
-            let running = options
-                .run(async |root| case(Stage { kind, root, folder: path, client: lent }).await);
+            let (client_of_stage, clerk_of_stage) = (client.clone(), clerk.clone());
+            let running = options.run(async |root| {
+                let (client, clerk) = (client_of_stage, clerk_of_stage);
+                case(Stage { kind, root, folder: path, client, clerk }).await
+            });
             match tokio::time::timeout(LIMIT + ROUND_LIMIT * rounds(), running).await {
                 Err(_) => return Err("the case did not end".into()),
                 Ok(ended) => ended?,
