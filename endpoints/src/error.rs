@@ -48,8 +48,13 @@ impl ParseEndpointError {
         &self.kind
     }
 
-    /// Returns what to write instead, where that can be guessed.
+    /// Returns what to write instead, where that can be guessed. It is one line.
     pub fn help(&self) -> Option<String> {
+        // It is made of what was written, which may hold anything.
+        self.guess().map(|it| on_one_line(it.chars()))
+    }
+
+    fn guess(&self) -> Option<String> {
         use ParseEndpointErrorKind as Kind;
 
         match &self.kind {
@@ -182,15 +187,21 @@ impl fmt::Display for Quoted<'_> {
         const CHARACTERS_MAX: usize = 160;
 
         f.write_char('`')?;
-        for character in self.0.chars().take(CHARACTERS_MAX) {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
+        f.write_str(&on_one_line(self.0.chars().take(CHARACTERS_MAX)))?;
         f.write_str(if self.0.chars().nth(CHARACTERS_MAX).is_some() { "…`" } else { "`" })
     }
+}
+
+/// Returns characters with escapes in the place of those that control a terminal.
+fn on_one_line(characters: impl Iterator<Item = char>) -> String {
+    let mut line = String::new();
+    for character in characters {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
 }
 
 /// Returns the protocol that somebody who wrote `name` may have meant.

@@ -99,6 +99,13 @@ fn says_what_is_wrong_where_and_what_to_write() {
     no_slash("@feed", "/unix/@feed");
     check("«/»", "a `/` with nothing after it in `/`", "leave out this `/`");
 
+    // Whatever was written, what is said of it is one line.
+    check(
+        "/unix/«/a\nb»",
+        "a path with an empty part, `.` or `..` in `/unix//a\\nb`",
+        "did you mean `/unix/a\\nb`?",
+    );
+
     // Protocols.
     check(
         "/ip4/127.0.0.1/«udp»/9999",
