@@ -28,6 +28,11 @@ impl Below {
         self.lock().insert(enrolment.uuid, enrolment.endpoints.clone());
     }
 
+    /// Tells whether the child has children of its own.
+    pub(crate) fn is_family(&self) -> bool {
+        self.lock().len() > 1
+    }
+
     /// Takes out all that is left.
     pub(crate) fn take(&self) -> BTreeMap<Uuid, Vec<Stamped>> {
         std::mem::take(&mut *self.lock())

@@ -31,10 +31,16 @@ impl Keeper {
                     self.ask(line.as_deref(), &reason, false);
                     patience
                 }
-                // Whoever is in a hurry does not ask a process twice.
-                Pressure::Terminated if is_hurried && self.plan.kind.is_process() => continue,
+                // Whoever is in a hurry asks a process twice only if it has others to end: they
+                // would outlive it by their own grace.
+                Pressure::Terminated
+                    if is_hurried && self.plan.kind.is_process() && !self.below.is_family() =>
+                {
+                    continue;
+                }
                 Pressure::Terminated => {
-                    if !vessel.terminate() {
+                    // A signal could come before the first request, and take its place.
+                    if is_hurried || !vessel.terminate() {
                         self.ask(line.as_deref(), &reason, true);
                     }
                     if is_hurried { KILL_WAIT } else { patience }

@@ -216,3 +216,20 @@ pub(crate) async fn ask_twice(name: String) -> Result<u64, NurseryError> {
     let found = actor.wait_for_actor(&name).await.unwrap();
     Ok(first + found.call(double(2)).await.unwrap())
 }
+
+/// Spawns a child that never yields, and waits.
+#[tree::export(crate = tree)]
+pub(crate) async fn block_below(
+    kind: Kind,
+    grace: std::time::Duration,
+    flag: String,
+) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    actor
+        .nursery(async |nursery| {
+            nursery.spawn("below").kind(kind).grace(grace).start(block(flag)).await?;
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await
+}

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use std::{
 use discovery::Client;
 use tree::{AnyError, Kind, PID_KEY, Root};
 
-use crate::exports::{grow_idle, wait_for_ever};
+use crate::exports::{block, block_below, grow_idle, wait_for_ever};
 
 /// The variable by which this program knows that it is to be such a root.
 const ROLE: &str = "CONFORMANCE_ROLE";
@@ -19,14 +20,21 @@ const ROLE: &str = "CONFORMANCE_ROLE";
 /// The variable by which this program knows that it races for a registrar's place.
 pub(crate) const RACER: &str = "CONFORMANCE_RACER";
 
+/// The variable by which this program knows that it is to be a root with children that hear
+/// nothing: the kind of the children, where the registrar is, and a file that holds them up.
+pub(crate) const STUBBORN: &str = "CONFORMANCE_STUBBORN";
+
 /// Plays a role, if this process has one.
 pub(crate) fn play() -> Option<ExitCode> {
+    if let Ok(role) = std::env::var(STUBBORN) {
+        return Some(keep_stubborn_children(&role));
+    }
     if let Ok(place) = std::env::var(RACER) {
         return Some(race(&place));
     }
     let role = std::env::var(ROLE).ok()?;
     let (kind, registrar) = role.split_once(' ').expect("a role has two parts");
-    let kind = Kind::ALL.into_iter().find(|it| it.to_string() == kind).expect("it is a kind");
+    let kind = kind_of(kind);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let options = Root::options().name("base").registrar(registrar).heed_signals();
     let ended = runtime.block_on(options.run(async |root| {
@@ -47,6 +55,52 @@ pub(crate) fn play() -> Option<ExitCode> {
     }));
     println!("{}", ended.expect_err("it is ended from without"));
     Some(ExitCode::from(7))
+}
+
+/// Opens a root with a child and a grandchild that do not end by themselves, and says when it was
+/// asked to end.
+fn keep_stubborn_children(role: &str) -> ExitCode {
+    struct Asked;
+
+    impl Drop for Asked {
+        fn drop(&mut self) {
+            println!("asked");
+        }
+    }
+
+    let mut words = role.split(' ');
+    let mut next = || words.next().expect("a role has three parts");
+    let (kind, registrar, flag) = (kind_of(next()), next(), next());
+    // Two are held up where the children are tasks.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(4).enable_all().build().expect("a runtime starts");
+    let options = Root::options().name("base").registrar(registrar).heed_signals();
+    let dumps = Path::new(flag).parent().expect("a file has a folder");
+    let ended = runtime.block_on(options.dumps(dumps).run(async |root| {
+        let _asked = Asked;
+        root.nursery(async |n| {
+            let below = format!("{flag}-below");
+            let spawn = |name| n.spawn(name).kind(kind).grace(LONG_GRACE);
+            spawn("stubborn").start(block(flag.to_owned())).await?;
+            spawn("between").start(block_below(kind, LONG_GRACE, below.clone())).await?;
+            while ![flag, &below].iter().all(|it| Path::new(it).exists()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            println!("ready");
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }));
+    println!("{}", ended.expect_err("it is ended from without"));
+    // A task that never yields is still there, and is not waited for.
+    runtime.shutdown_background();
+    ExitCode::from(7)
+}
+
+fn kind_of(word: &str) -> Kind {
+    Kind::ALL.into_iter().find(|it| it.to_string() == word).expect("it is a kind")
 }
 
 /// Opens a root, says what it has become, and waits until its standard input ends.
@@ -119,8 +173,13 @@ fn is_alive(pid: u32) -> bool {
 
 /// Returns the processes below this one.
 pub(crate) fn descendants() -> BTreeSet<u32> {
+    descendants_of(std::process::id())
+}
+
+/// Returns the processes below one.
+pub(crate) fn descendants_of(process: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
-    let mut to_look = vec![std::process::id()];
+    let mut to_look = vec![process];
     while let Some(pid) = to_look.pop() {
         for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
@@ -142,6 +201,9 @@ pub(crate) fn kill(pids: &[u32]) {
         let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
+
+/// How long the stubborn children have to end: far longer than its test may take.
+const LONG_GRACE: Duration = Duration::from_secs(3600);
 
 /// How long the children have to end.
 const GRACE: Duration = Duration::from_millis(500);

@@ -9,12 +9,13 @@ use std::{
 
 use endpoints::Endpoint;
 use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use transport::Listener;
-use tree::{AnyError, Root, RootError};
+use tree::{AnyError, Kind, Root, RootError};
 
-use crate::roles::RACER;
+use crate::roles::{self, RACER, STUBBORN};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -22,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::a_second_one_is_told_where_the_first_is", || play(second)),
         Trial::test("root::what_is_occupied_by_something_else_is_refused", || play(occupied)),
         Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
+        Trial::test("root::the_second_signal_hurries_the_end", || play(hurried)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
     ]
 }
@@ -133,6 +135,46 @@ async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
         }
         Ok(())
     })
+}
+
+/// Children of each kind that hear nothing, one of them two levels down, and have an hour to end.
+/// The first signal lets them have that hour, and the second does not.
+async fn hurried(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
+    for kind in Kind::ALL {
+        let role = format!("{kind} {registrar} {}", flag.display());
+        let below = tokio::task::block_in_place(|| hurry(kind, &role))?;
+        roles::gone(&below).await;
+        for entry in std::fs::read_dir(folder.path())? {
+            std::fs::remove_file(entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the processes that were below the root.
+fn hurry(kind: Kind, role: &str) -> Result<Vec<u32>, AnyError> {
+    let mut command = Command::new("/proc/self/exe");
+    command.env(STUBBORN, role).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut played = command.spawn()?;
+    let mut output = BufReader::new(played.stdout.take().expect("it is piped"));
+    let mut hears = || -> Result<String, AnyError> {
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    };
+    assert_eq!(hears()?, "ready");
+    let below = roles::descendants_of(played.id()).into_iter().collect();
+    let process = Pid::from_child(&played);
+    kill_process(process, Signal::INT)?;
+    assert_eq!(hears()?, "asked");
+    kill_process(process, Signal::TERM)?;
+    let said = hears()?;
+    // What cannot be stopped by force is given up, and that is told.
+    let is_well = said == "cancelled by /base: SIGINT";
+    assert_eq!(is_well, kind.is_process(), "{kind}: {said}");
+    assert_eq!(played.wait()?.code(), Some(7));
+    Ok(below)
 }
 
 async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
