@@ -191,9 +191,14 @@ impl Core {
 
     /// Writes what each child is at, to the log and to a file, because one takes too long to end.
     pub(crate) fn dump(&self, slow: &ActorPath, pressure: Pressure) {
-        let text = self.board.dump(Instant::now());
         let file = self.home.dumps.join(format!("callsign-{}.dump", std::process::id()));
-        let written = fs::write(&file, &text);
+        let (text, written) = {
+            // Two that are late at the same moment would write over each other.
+            let _alone = DUMPING.lock().expect("nothing panics while it holds the lock");
+            let text = self.board.dump(Instant::now());
+            let written = fs::write(&file, &text);
+            (text, written)
+        };
         tracing::warn!(
             target: "callsign", actor = %slow, ?pressure, file = %file.display(), ?written,
             "an actor does not end in time; what each is at:\n{text}"
@@ -230,3 +235,6 @@ impl Drop for Busy {
         self.core.busy.send_modify(|it| *it -= 1);
     }
 }
+
+/// Held by whoever writes a dump: the actors of a process share one file.
+static DUMPING: Mutex<()> = Mutex::new(());

@@ -16,6 +16,10 @@ use crate::{
         Refusal, ask, ask_twice, block, double, exit_with, grow, grow_failing, inherited,
         panic_with, quote, raise, start_helper, sums, wait_for_ever, who_am_i, with_child,
     },
+    late::{
+        a_dump_tells_what_each_child_is_at, a_process_with_a_stuck_thread_is_ended,
+        a_stuck_thread_is_told_by_its_process, what_a_process_writes_is_logged_with_its_name,
+    },
     roles,
     stage::{Case, Stage, rounds},
 };
@@ -44,6 +48,10 @@ cases! {
     a_terminated_process_says_who_asked,
     a_stopped_process_is_ended,
     a_function_that_never_yields_is_ended_or_given_up,
+    a_dump_tells_what_each_child_is_at,
+    what_a_process_writes_is_logged_with_its_name,
+    a_stuck_thread_is_told_by_its_process,
+    a_process_with_a_stuck_thread_is_ended,
     a_deep_tree_falls,
     a_broad_tree_falls,
     a_death_at_any_step_of_the_boot_is_told,
@@ -58,7 +66,7 @@ cases! {
     a_terminal_interrupts_the_root_alone,
 }
 
-type Done = Result<(), tree::AnyError>;
+pub(crate) type Done = Result<(), tree::AnyError>;
 
 async fn a_function_returns(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
@@ -432,7 +440,7 @@ async fn a_terminal_interrupts_the_root_alone(stage: Stage) -> Done {
 
 /// Removes the sockets of actors that were killed with their root: nobody is left to do so, and
 /// whoever binds them next would.
-fn clear(folder: &Path, own: &[Endpoint]) -> Result<(), tree::AnyError> {
+pub(crate) fn clear(folder: &Path, own: &[Endpoint]) -> Result<(), tree::AnyError> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let text = path.display().to_string();

@@ -233,3 +233,30 @@ pub(crate) async fn block_below(
         })
         .await
 }
+
+/// Writes lines to both outputs, and then much that is no line.
+#[tree::export(crate = tree)]
+pub(crate) async fn chat(bytes_without_end: usize) {
+    use std::io::Write as _;
+    println!("one\ntwo");
+    eprintln!("three");
+    print!("{}", "x".repeat(bytes_without_end));
+    std::io::stdout().flush().unwrap();
+}
+
+/// Gives a thread that never yields little time to end.
+#[tree::export(crate = tree)]
+pub(crate) async fn with_stuck_thread(flag: String) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    let grace = std::time::Duration::from_millis(200);
+    actor
+        .nursery(async |nursery| {
+            nursery.spawn("stuck").thread().grace(grace).start(block(flag.clone())).await?;
+            while !std::path::Path::new(&flag).exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            nursery.cancel();
+            Ok(())
+        })
+        .await
+}

@@ -9,6 +9,8 @@ extern crate callsign_tree as tree;
 
 mod cases;
 mod exports;
+mod late;
+mod log;
 mod roles;
 mod roots;
 mod stage;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     if let Some(code) = roles::play() {
         return code;
     }
+    log::keep();
     let mut trials = Vec::new();
     for kind in Kind::ALL {
         for (name, case) in cases::ALL {

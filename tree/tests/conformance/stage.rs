@@ -20,6 +20,7 @@ pub(crate) struct Stage {
     pub(crate) kind: Kind,
     pub(crate) root: Root,
     pub(crate) folder: PathBuf,
+    pub(crate) dumps: PathBuf,
     pub(crate) client: Client,
     pub(crate) clerk: Clerk,
 }
@@ -29,8 +30,9 @@ pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let dumps = tempfile::tempdir()?;
     let children_before = children()?;
+    // Cases hold up two of them.
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let played = runtime.block_on(async {
         let place = format!("/unix{}/registrar.sock", folder.path().display());
         let node = Node::bind(&[place.parse()?], NodeOptions::default()).await?;
@@ -43,9 +45,10 @@ pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
             let path = folder.path().to_owned();
             let options = Root::options().name("base").registrar(&place).dumps(dumps.path());
             let (client_of_stage, clerk_of_stage) = (client.clone(), clerk.clone());
+            let dumps = dumps.path().to_owned();
             let running = options.run(async |root| {
                 let (client, clerk) = (client_of_stage, clerk_of_stage);
-                case(Stage { kind, root, folder: path, client, clerk }).await
+                case(Stage { kind, root, folder: path, dumps, client, clerk }).await
             });
             match tokio::time::timeout(LIMIT + ROUND_LIMIT * rounds(), running).await {
                 Err(_) => return Err("the case did not end".into()),

@@ -1,0 +1,140 @@
+//! Cases of what a parent tells of its children: those that do not end in time, and what they write.
+
+use std::time::Duration;
+
+use tree::{Kind, Phase, Pressure, process::LINE_BYTES_MAX};
+
+use crate::{
+    cases::{Done, clear},
+    exports::{block, block_below, chat, with_stuck_thread},
+    log, roles,
+    stage::Stage,
+};
+
+/// Two children that hear nothing: what is written when the first of them is late has both.
+pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {
+    let Stage { kind, root, folder, dumps, .. } = stage;
+    log::take("callsign");
+    let flags = ["one", "two"].map(|it| folder.join(it));
+    let mut processes = Vec::new();
+    let scope = root.nursery(async |n| {
+        for (name, flag) in ["slow", "slower"].into_iter().zip(&flags) {
+            let spawn = n.spawn(name).kind(kind).grace(Duration::from_millis(200));
+            spawn.start(block(flag.display().to_string())).await?;
+        }
+        while !flags.iter().all(|it| it.exists()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        processes.extend(root.children().iter().filter_map(|it| it.pid));
+        n.cancel();
+        Ok(())
+    });
+    // Tasks and threads are given up, which is another case's business.
+    let is_well = scope.await.is_ok();
+    for flag in &flags {
+        std::fs::remove_file(flag)?;
+    }
+    assert_eq!(is_well, kind.is_process());
+    let is_left = |it: std::fs::DirEntry| it.file_name().to_string_lossy().contains("slow");
+    while std::fs::read_dir(&folder)?.flatten().any(is_left) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let file = dumps.join(format!("callsign-{}.dump", std::process::id()));
+    let written = std::fs::read_to_string(&file)?;
+    let logged: Vec<_> = log::take("callsign")
+        .into_iter()
+        .filter(|it| it.contains("an actor does not end in time"))
+        .collect();
+    assert!(logged.iter().all(|it| it.starts_with("WARN ")), "{logged:?}");
+    assert!(logged.iter().all(|it| it.contains(&*file.to_string_lossy())), "{logged:?}");
+    // The file has the last of what was logged.
+    assert!(!written.is_empty() && logged.iter().any(|it| it.contains(&written)), "{written}");
+    assert_eq!(processes.len(), 2);
+    for (name, pid) in ["slow", "slower"].into_iter().zip(processes) {
+        let own = format!("actor=/base/{name} pressure=Asked ");
+        let own = logged.iter().find(|it| it.contains(&own)).expect("it was late");
+        let row = format!("/base/{name} ({kind}, process {pid}) ");
+        let row = own.lines().find_map(|it| it.strip_prefix(&*row)).expect("it is told");
+        // One that has taken note of the request says so, if it still can.
+        let phases = [Phase::Ending(Pressure::Asked), Phase::AwaitingChildren];
+        assert!(phases.iter().any(|it| row.starts_with(&format!("{it}, for "))), "{row}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn what_a_process_writes_is_logged_with_its_name(stage: Stage) -> Done {
+    const BYTES: usize = 64 * 1024;
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    log::take("callsign::stdio");
+    root.nursery(async |n| Ok(n.spawn("talker").kind(kind).run(chat(BYTES)).await?)).await?;
+    let logged = log::take("callsign::stdio");
+    let told = |level: &str, stream: &str| -> Vec<_> {
+        let (head, tail) = (format!("{level} message="), format!(" actor=talker stream={stream}"));
+        logged.iter().filter_map(|it| it.strip_prefix(&*head)?.strip_suffix(&*tail)).collect()
+    };
+    assert_eq!(told("WARN", "stderr"), ["three"]);
+    let mut told = told("INFO", "stdout");
+    let cut = told.split_off(2);
+    assert_eq!(told, ["one", "two"]);
+    assert_eq!(cut.iter().map(|it| it.len()).sum::<usize>(), BYTES);
+    assert!(cut.iter().all(|it| it.len() <= LINE_BYTES_MAX), "it comes in pieces");
+    Ok(())
+}
+
+/// A thread within a process, which cannot be stopped by force: the process ends its scope
+/// without it, and says so.
+pub(crate) async fn a_stuck_thread_is_told_by_its_process(stage: Stage) -> Done {
+    let Stage { kind, root, folder, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let flag = folder.join("blocks");
+    let before = roles::descendants();
+    let error = root
+        .nursery(async |n| {
+            let function = with_stuck_thread(flag.display().to_string());
+            n.spawn("top").kind(kind).start(function).await?;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    let [leaf] = &*error.leaves() else { panic!("{error}") };
+    assert_eq!(leaf.actor.as_str(), "/base/top/stuck");
+    assert!(leaf.said.contains("cannot be stopped by force"), "{error}");
+    // The process has not waited for its thread.
+    let left: Vec<_> = roles::descendants().difference(&before).copied().collect();
+    roles::gone(&left).await;
+    // The thread would have removed its socket file, and did not outlive its process; nobody knew
+    // any more that there was one.
+    clear(&folder, root.endpoints())?;
+    Ok(())
+}
+
+/// A thread within a process that gives it longer than its own parent gives the process.
+pub(crate) async fn a_process_with_a_stuck_thread_is_ended(stage: Stage) -> Done {
+    let Stage { kind, root, folder, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let flag = folder.join("blocks");
+    let before = roles::descendants();
+    let long = Duration::from_secs(3600);
+    root.nursery(async |n| {
+        let function = block_below(Kind::Thread, long, flag.display().to_string());
+        n.spawn("top").kind(kind).grace(Duration::from_millis(200)).start(function).await?;
+        while !flag.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        n.cancel();
+        Ok(())
+    })
+    .await?;
+    let left: Vec<_> = roles::descendants().difference(&before).copied().collect();
+    roles::gone(&left).await;
+    std::fs::remove_file(&flag)?;
+    Ok(())
+}
