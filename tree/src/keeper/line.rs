@@ -50,12 +50,14 @@ impl Line {
     ///
     /// Cancel safe.
     pub(super) async fn news(&mut self) -> News {
-        let Self { portal, notes, exit, function, reply } = self;
+        let Self { notes, exit, function, reply, .. } = self;
         tokio::select! {
             biased;
-            () = function_ended(function, reply) => News::FunctionEnded,
-            () = ended(portal, notes, exit) => News::Ended,
+            () = function_ended(function, reply) => return News::FunctionEnded,
+            () = ended(notes, exit) => {}
         }
+        self.part().await;
+        News::Ended
     }
 
     /// Takes what the function brought back, if it has ended.
@@ -69,27 +71,37 @@ impl Line {
             match notes.next().await {
                 Ok(Some(Note::Exit(exit))) => self.exit = Some(exit),
                 Ok(Some(Note::Phase(phase))) => place.enter(phase),
-                Ok(None) | Err(_) => {
-                    self.notes = None;
-                    self.portal.close("goodbye");
-                }
+                Ok(None) | Err(_) => self.notes = None,
             }
         }
+        self.part().await;
         std::future::pending().await
     }
 
     /// Returns how the child says that it ended, when it is gone: what it said is on its way.
     pub(super) async fn last_word(&mut self) -> Option<Exit> {
-        if timeout(LAST_WORD_WAIT, ended(&self.portal, &mut self.notes, &mut self.exit))
-            .await
-            .is_err()
-        {
+        let ended = timeout(LAST_WORD_WAIT, ended(&mut self.notes, &mut self.exit)).await;
+        if ended.is_err() {
             tracing::warn!(target: "callsign", "the channel of a child outlives it");
         }
-        // What the function brought back came before.
-        let reply = function_ended(&mut self.function, &mut self.reply);
-        drop(timeout(Duration::ZERO, reply).await);
+        self.part().await;
         self.exit.take()
+    }
+
+    /// Takes what the function brought back, and lets the child go: it waits for that.
+    ///
+    /// An actor says its last word as soon as its functions have ended, and what they bring back
+    /// may be written behind that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it is to be called again.
+    async fn part(&mut self) {
+        let settled = settle(&mut self.function, &mut self.reply);
+        if timeout(LAST_WORD_WAIT, settled).await.is_err() {
+            tracing::warn!(target: "callsign", "a child has ended without a word of its function");
+        }
+        self.portal.close("goodbye");
     }
 }
 
@@ -100,17 +112,13 @@ pub(super) enum News {
 }
 
 /// Listens until a child has said its last word.
-async fn ended(portal: &portal::Portal, notes: &mut Option<Items<Note>>, exit: &mut Option<Exit>) {
+async fn ended(notes: &mut Option<Items<Note>>, exit: &mut Option<Exit>) {
     while let Some(items) = notes {
         match items.next().await {
             Ok(Some(Note::Exit(said))) => *exit = Some(said),
             Ok(Some(Note::Phase(_))) => {}
             // What cannot be read is as good as a closed channel: the vessel tells the rest.
-            Ok(None) | Err(_) => {
-                *notes = None;
-                // It waits for that before it goes.
-                portal.close("goodbye");
-            }
+            Ok(None) | Err(_) => *notes = None,
         }
     }
 }
@@ -120,22 +128,26 @@ async fn function_ended(
     function: &mut Option<Function>,
     reply: &mut Option<Result<Reply, RemoteError>>,
 ) {
-    if let Some(call) = function {
-        let brought = call.await;
-        *function = None;
-        *reply = match brought {
-            Ok(value) => Some(Reply::read(Ok(value))),
-            Err(CallError::Remote(error)) => Some(Reply::read(Err(error))),
-            // It is gone, and its vessel will tell more.
-            Err(_) => None,
-        };
-        if reply.is_some() {
-            return;
-        }
+    settle(function, reply).await;
+    if reply.is_none() {
+        std::future::pending().await
     }
-    std::future::pending().await
 }
 
-/// How long the channel of a child that is gone is read. All is there already, and so is the end,
-/// unless another process inherited the channel.
+/// Waits until a function has ended, or the channel has.
+async fn settle(function: &mut Option<Function>, reply: &mut Option<Result<Reply, RemoteError>>) {
+    let Some(call) = function else { return };
+    let brought = call.await;
+    *function = None;
+    *reply = match brought {
+        Ok(value) => Some(Reply::read(Ok(value))),
+        Err(CallError::Remote(error)) => Some(Reply::read(Err(error))),
+        // It is gone, and its vessel will tell more.
+        Err(_) => None,
+    };
+}
+
+/// How long the channel of a child that is gone is read, and what its function brought back is
+/// waited for. All is there already, or right behind its last word, unless another process
+/// inherited the channel.
 const LAST_WORD_WAIT: Duration = Duration::from_millis(500);
