@@ -27,26 +27,25 @@ use crate::linux::{self, Handle, Kind};
 ///
 /// The network namespace and the interfaces are those of the calling thread.
 pub fn here() -> Here {
-    Here {
-        kernel: kernel(),
-        netns: netns(),
-        process: Some(process()),
-        interfaces: interfaces().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the network interfaces cannot be read");
-            Vec::new()
-        }),
-    }
+    here_with(interfaces().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the network interfaces cannot be read");
+        Vec::new()
+    }))
 }
 
 /// Reads where this process stands, as [`here()`] does, without the interfaces where none of the
-/// endpoints to be judged needs them; that takes less than 1 µs.
+/// endpoints to be judged needs them, which saves most of the time.
 pub fn here_for<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Here {
     let needs_interfaces =
         |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
-    if endpoints.into_iter().any(needs_interfaces) {
-        return here();
+    match endpoints.into_iter().any(needs_interfaces) {
+        true => here(),
+        false => here_with(Vec::new()),
     }
-    Here { kernel: kernel(), netns: netns(), process: Some(process()), interfaces: Vec::new() }
+}
+
+fn here_with(interfaces: Vec<Interface>) -> Here {
+    Here { kernel: kernel(), netns: netns(), process: Some(process()), interfaces }
 }
 
 /// Stamps an endpoint as this process sees it, for a program that cannot do so itself. It takes
