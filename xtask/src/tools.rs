@@ -68,6 +68,11 @@ const TOOLS: &[Tool] = &[
         package: "mount",
         without: "tests across mount namespaces say that they are skipped",
     },
+    Tool {
+        program: "script",
+        package: "bsdutils",
+        without: "the tests of an interrupt at a terminal fail",
+    },
 ];
 
 fn missing() -> Vec<&'static Tool> {

@@ -413,17 +413,12 @@ async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
 async fn a_terminal_interrupts_the_root_alone(stage: Stage) -> Done {
     let Stage { kind, client, folder, .. } = stage;
     let registrar = format!("/unix{}/registrar.sock", folder.display());
-    let program = std::env::current_exe()?;
+    // A shell that stays between would be interrupted too, and some stay.
+    let program = format!("exec '{}'", std::env::current_exe()?.display());
     let mut terminal = Command::new("script");
-    terminal.arg("-qec").arg(program).arg("/dev/null");
-    let played = tokio::task::block_in_place(|| roles::Played::start(kind, &registrar, terminal));
-    let mut played = match played {
-        Ok(played) => played,
-        Err(error) => {
-            eprintln!("skipped: there is no `script` to make a terminal with: {error}");
-            return Ok(());
-        }
-    };
+    terminal.args(["-qec", &program, "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut played =
+        tokio::task::block_in_place(|| roles::Played::start(kind, &registrar, terminal))?;
     let pids = roles::processes(&client).await?;
     played.child.stdin.take().expect("it is piped").write_all(b"\x03")?;
     let mut said = String::new();
