@@ -9,7 +9,6 @@ extern crate callsign_tree as tree;
 
 mod cases;
 mod exports;
-mod late;
 mod log;
 mod roles;
 mod roots;

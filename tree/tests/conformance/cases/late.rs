@@ -2,14 +2,45 @@
 
 use std::time::Duration;
 
-use tree::{Kind, Phase, Pressure, process::LINE_BYTES_MAX};
+use tree::{Exit, Kind, Phase, Pressure, process::LINE_BYTES_MAX};
 
+use super::{Done, deaths::clear};
 use crate::{
-    cases::{Done, clear},
     exports::{block, block_below, chat, with_stuck_thread},
     log, roles,
     stage::Stage,
 };
+
+pub(crate) async fn a_function_that_never_yields_is_ended_or_given_up(stage: Stage) -> Done {
+    let Stage { kind, root, folder, .. } = stage;
+    let flag = folder.join("blocks");
+    let scope = root.nursery(async |n| {
+        n.spawn("stubborn")
+            .kind(kind)
+            .grace(Duration::from_millis(200))
+            .start(block(flag.display().to_string()))
+            .await?;
+        while !flag.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        n.cancel();
+        Ok(())
+    });
+    let outcome = scope.await;
+    std::fs::remove_file(&flag)?;
+    if kind.is_process() {
+        outcome?;
+        return Ok(());
+    }
+    let error = outcome.unwrap_err();
+    assert!(matches!(error.children[0].exit, Exit::Unreachable { .. }), "{error}");
+    // Let go, it tidies up after itself.
+    let is_left = |it: std::fs::DirEntry| it.file_name().to_string_lossy().contains("stubborn");
+    while std::fs::read_dir(&folder)?.flatten().any(is_left) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
 
 /// Two children that hear nothing: what is written when the first of them is late has both.
 pub(crate) async fn a_dump_tells_what_each_child_is_at(stage: Stage) -> Done {

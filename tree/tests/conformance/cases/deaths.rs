@@ -1,0 +1,249 @@
+//! Cases of deaths from without: signals, and parents and roots that are killed.
+
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use endpoints::Endpoint;
+use tree::{Exit, RunError};
+
+use super::Done;
+use crate::{
+    exports::{exit_with, inherited, raise, start_helper, with_child},
+    roles,
+    stage::Stage,
+};
+
+pub(crate) async fn a_child_inherits_three_descriptors(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let inherited =
+        root.nursery(async |n| Ok(n.spawn("child").kind(kind).run(inherited()).await?)).await?;
+    // What `ls` itself opens to look is the fourth.
+    assert_eq!(inherited, ["0", "1", "2", "3"]);
+    Ok(())
+}
+
+pub(crate) async fn a_process_that_exits_is_told_with_its_last_words(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let outcome = root
+        .nursery(async |n| Ok(n.spawn("quitter").kind(kind).run(exit_with(3, 64 * 1024)).await))
+        .await?;
+    let Err(RunError::Ended(Exit::Exited { code: 3, last_words })) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(last_words.ends_with("eee\nthe end"), "{last_words:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_killed_process_is_noticed_at_once(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    for signal in [libc::SIGKILL, libc::SIGSEGV] {
+        let error = root
+            .nursery(async |n| {
+                let child = n.spawn("victim").kind(kind).expose(&[raise::EXPORT]).await?;
+                let _gone = child.call(raise(signal)).await;
+                std::future::pending::<()>().await;
+                Ok(())
+            })
+            .await
+            .unwrap_err();
+        let [child] = &*error.children else { panic!("{error}") };
+        assert!(
+            matches!(child.exit, Exit::Signalled { signal: it, .. } if it == signal),
+            "{error}"
+        );
+        assert!(root.find_actor("victim").await?.is_none());
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_terminated_process_says_who_asked(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let error = root
+        .nursery(async |n| {
+            let child = n.spawn("victim").kind(kind).expose(&[raise::EXPORT]).await?;
+            let _gone = child.call(raise(libc::SIGTERM)).await;
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "/base/victim: cancelled by /base/victim: SIGTERM");
+    Ok(())
+}
+
+pub(crate) async fn a_stopped_process_is_ended(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    root.nursery(async |n| {
+        let child = n
+            .spawn("victim")
+            .kind(kind)
+            .grace(Duration::from_millis(200))
+            .expose(&[raise::EXPORT])
+            .await?;
+        let stopping = child.call(raise(libc::SIGSTOP));
+        assert!(tokio::time::timeout(Duration::from_millis(200), stopping).await.is_err());
+        n.cancel();
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// A process that is killed while it begins, at one moment after the other: whoever spawned it is
+/// told, or else it was up, and its scope is.
+pub(crate) async fn a_death_at_any_step_of_the_boot_is_told(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    for step in 0..12 {
+        let before = roles::descendants();
+        let killing = async {
+            loop {
+                let new: Vec<_> = roles::descendants().difference(&before).copied().collect();
+                if !new.is_empty() {
+                    tokio::time::sleep(Duration::from_micros(400 * step)).await;
+                    return roles::kill(&new);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let scope = root.nursery(async |n| {
+            n.spawn("early").kind(kind).await?;
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        let (outcome, ()) = tokio::join!(scope, killing);
+        let error = outcome.expect_err("it is killed");
+        assert!(error.to_string().contains("SIGKILL"), "{step}: {error}");
+    }
+    Ok(())
+}
+
+/// A child that leads a process group of its own, as every actor does, ends with its parent.
+pub(crate) async fn a_killed_parent_takes_its_children_with_it(stage: Stage) -> Done {
+    let Stage { kind, root, client, clerk, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let marks = tempfile::tempdir()?;
+    let (mut below, mut revision) = (0, 0);
+    let error = root
+        .nursery(async |n| {
+            let path = marks.path().display().to_string();
+            let spawn = n.spawn("parent").kind(kind).grace(Duration::from_millis(300));
+            spawn.start(with_child(kind, path)).await?;
+            let file = marks.path().join("pids");
+            let pids = loop {
+                match std::fs::read_to_string(&file) {
+                    Ok(pids) if !pids.is_empty() => break pids,
+                    _ => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            };
+            let pids: Vec<u32> = pids.split(' ').map(|it| it.parse().unwrap()).collect();
+            below = pids[1];
+            assert_eq!(client.list("*").await?.records.len(), 3);
+            revision = clerk.status().revision;
+            roles::kill(&pids[..1]);
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "/base/parent: killed by SIGKILL");
+    let names: Vec<_> =
+        client.list("*").await?.records.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(names, ["base"], "all of it has left the registry");
+    assert_eq!(clerk.status().revision, revision + 1, "in one change");
+    roles::gone(&[below]).await;
+    Ok(())
+}
+
+pub(crate) async fn a_helper_ends_with_the_process_that_started_it(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    let helper =
+        root.nursery(async |n| Ok(n.spawn("parent").kind(kind).run(start_helper()).await?)).await?;
+    roles::gone(&[helper]).await;
+    Ok(())
+}
+
+pub(crate) async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
+    let Stage { kind, root, client, folder, .. } = stage;
+    let registrar = format!("/unix{}/registrar.sock", folder.display());
+    // The second finds nothing in its way.
+    for _again in 0..2 {
+        let program = Command::new("/proc/self/exe");
+        let mut played =
+            tokio::task::block_in_place(|| roles::Played::start(kind, &registrar, program))?;
+        let pids = roles::processes(&client).await?;
+        let others: Vec<_> = pids.into_iter().filter(|it| *it != std::process::id()).collect();
+        if kind.is_process() {
+            assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), 9, "{others:?}");
+        }
+        played.child.kill()?;
+        played.child.wait()?;
+        roles::gone(&others).await;
+    }
+    clear(&folder, root.endpoints())?;
+    Ok(())
+}
+
+pub(crate) async fn a_terminal_interrupts_the_root_alone(stage: Stage) -> Done {
+    let Stage { kind, client, folder, .. } = stage;
+    let registrar = format!("/unix{}/registrar.sock", folder.display());
+    // A shell that stays between would be interrupted too, and some stay.
+    let program = format!("exec '{}'", std::env::current_exe()?.display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &program, "/dev/null"]).env("SHELL", "/bin/sh");
+    let mut played =
+        tokio::task::block_in_place(|| roles::Played::start(kind, &registrar, terminal))?;
+    let pids = roles::processes(&client).await?;
+    played.child.stdin.take().expect("it is piped").write_all(b"\x03")?;
+    let mut said = String::new();
+    let status = tokio::task::block_in_place(|| {
+        played.output.read_to_string(&mut said)?;
+        played.child.wait()
+    })?;
+    assert!(said.contains("cancelled by /base: SIGINT"), "{said:?}");
+    assert_eq!(status.code(), Some(7), "{said:?}");
+    let others: Vec<_> = pids.into_iter().filter(|it| *it != std::process::id()).collect();
+    roles::gone(&others).await;
+    Ok(())
+}
+
+/// Removes the sockets of actors that were killed with their root: nobody is left to do so, and
+/// whoever binds them next would.
+pub(crate) fn clear(folder: &Path, own: &[Endpoint]) -> Result<(), tree::AnyError> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let text = path.display().to_string();
+        let is_own = |it: &Endpoint| text.starts_with(it.to_string().trim_start_matches("/unix"));
+        if !text.contains("registrar.sock") && !own.iter().any(is_own) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Cases of scopes: what becomes of all when one fails, and what is told of it.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use tree::{Intensity, NurseryOptions, Restart};
+
+use super::Done;
+use crate::{
+    exports::{grow, grow_failing, quote, wait_for_ever},
+    stage::{Stage, rounds},
+};
+
+pub(crate) async fn a_failure_ends_the_scope(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let error = root
+        .nursery(async |n| {
+            n.spawn("idle").kind(kind).await?;
+            n.spawn("busy").kind(kind).start(wait_for_ever()).await?;
+            n.spawn("pricer").kind(kind).start(quote("XAU".to_owned())).await?;
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU");
+    Ok(())
+}
+
+pub(crate) async fn cancelled_children_are_absorbed(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    root.nursery(async |n| {
+        n.spawn("idle").kind(kind).await?;
+        n.spawn("busy").kind(kind).start(wait_for_ever()).await?;
+        n.cancel();
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn a_dropped_scope_ends_its_children(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let scope = root.nursery(async |n| {
+        n.spawn("idle").kind(kind).await?;
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(500), scope).await.is_err());
+    // It leaves the registry soon, though nobody waits for the scope any more.
+    while root.find_actor("idle").await.is_ok_and(|it| it.is_some()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_restart_is_a_new_instance(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let intensity = Intensity { restarts: 2, ..Intensity::default() };
+    let options = NurseryOptions { intensity, ..NurseryOptions::default() };
+    let error = root
+        .nursery_with(options, async |n| {
+            n.spawn("pricer")
+                .kind(kind)
+                .restart(Restart::OnFailure)
+                .start(quote("XAU".to_owned()))
+                .await?;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU, after 2 restarts");
+    Ok(())
+}
+
+pub(crate) async fn a_deep_tree_falls(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let error = root
+        .nursery(async |n| {
+            n.spawn("top").kind(kind).start(grow(kind, 3, 2)).await?;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    let leaves = error.leaves();
+    assert!(!leaves.is_empty(), "{error}");
+    for leaf in leaves {
+        assert!(leaf.said.starts_with("failed: no quote for leaf-"), "{error}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_broad_tree_falls(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let error = root
+        .nursery(async |n| {
+            n.spawn("top").kind(kind).start(grow(kind, 1, 25)).await?;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert!(!error.leaves().is_empty(), "{error}");
+    Ok(())
+}
+
+/// Trees whose leaves fail at once: depth 3 and breadth 2, and depth 1 and breadth 25. Whoever
+/// failed is in the error of the root, and nobody else is.
+pub(crate) async fn no_error_of_a_cascade_is_lost(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    for _round in 0..rounds() {
+        for (depth, breadth) in [(3, 2), (1, 25)] {
+            let folder = tempfile::tempdir()?;
+            let path = folder.path().display().to_string();
+            let scope = root.nursery(async |n| {
+                n.spawn("top").kind(kind).start(grow_failing(kind, depth, breadth, path)).await?;
+                let is_up = || marked(folder.path(), "up").len() == breadth.pow(depth) as usize;
+                while !is_up() {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                std::fs::write(folder.path().join("go"), "")?;
+                Ok(())
+            });
+            let error = scope.await.expect_err("the leaves fail");
+            let told: BTreeSet<_> = error.leaves().iter().map(|it| it.actor.to_string()).collect();
+            assert!(!told.is_empty());
+            assert_eq!(told, marked(folder.path(), "failed"), "{error}");
+            assert!(error.leaves().iter().all(|it| it.said.starts_with("failed: no quote for /")));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the actors that have marked something in a folder.
+fn marked(folder: &Path, mark: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there").flatten();
+    let names = entries.map(|it| it.file_name().to_string_lossy().replace('+', "/"));
+    names.filter_map(|it| it.strip_prefix(mark).map(str::to_owned)).collect()
+}
