@@ -1,0 +1,254 @@
+//! What is registered: who is in an answer, for how long, and who may change it.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use callsign_registrar::registry::{Event, Limits, Owner, Registry, RegistryError};
+use endpoints::{Name, NamePattern};
+use uuid::Uuid;
+use wire::{
+    CallId, Gone, METADATA_BYTES_MAX, State, decode_body,
+    registrar::{Answer, Change, ENDPOINTS_MAX, Register, Update},
+};
+
+use crate::support::{NOW, REGISTRAR, USER, answer, at, read, register, registration, registry};
+
+#[test]
+fn an_answer_has_the_newest_first_and_what_is_declared_last() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    drop(registry.declare(Name::new("feed").unwrap(), Uuid::from_u128(9), vec![], NOW));
+    for uuid in 1..=5 {
+        drop(register(&mut registry, "feed", uuid, session));
+    }
+    drop(register(&mut registry, "feeder", 6, session));
+    assert_eq!(answer(&registry, "feed", false), [5, 4, 3, 2, 1, 9]);
+    assert_eq!(answer(&registry, "fee", false), []);
+
+    let update = Update {
+        uuid: Uuid::from_u128(5),
+        endpoints: None,
+        metadata: None,
+        state: Some(State::Draining),
+    };
+    drop(registry.apply(Event::Update { update, by: USER }, NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), [4, 3, 2, 1, 9]);
+    assert_eq!(answer(&registry, "feed", true), [5, 4, 3, 2, 1, 9]);
+}
+
+#[test]
+fn the_same_instance_again_takes_its_own_place_with_a_higher_epoch() {
+    let mut registry = registry();
+    let (first, second) = (registry.open_session(), registry.open_session());
+    let epoch = |registry: &mut Registry, session| {
+        registry.register(registration("feed", 1), USER, session, NOW).unwrap().0.epoch
+    };
+    let before = epoch(&mut registry, first);
+    assert!(epoch(&mut registry, second) > before);
+    assert_eq!(answer(&registry, "feed", false), [1]);
+
+    // It is the second session's now, so the end of the first takes nothing.
+    drop(registry.apply(Event::SessionEnded(first), NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), [1]);
+    drop(registry.apply(Event::SessionEnded(second), NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), []);
+}
+
+#[test]
+fn epochs_and_revisions_grow_across_restarts() {
+    let mut before = registry();
+    let session = before.open_session();
+    let (old, _) = before.register(registration("feed", 1), USER, session, NOW).unwrap();
+    let mut after = Registry::new(Uuid::from_u128(2), Limits::default(), NOW + 20);
+    let session = after.open_session();
+    let (new, _) = after.register(registration("feed", 1), USER, session, NOW + 20).unwrap();
+    assert!(new.epoch > old.epoch && new.revision > old.revision);
+}
+
+#[test]
+fn waiters_are_woken_once_in_the_order_of_asking() {
+    let mut registry = registry();
+    let sessions: Vec<_> = (0..4).map(|_| registry.open_session()).collect();
+    let feed = Name::new("feed").unwrap();
+    let mut bytes = BytesMut::new();
+    for session in [2, 0, 3, 1] {
+        let call = 10 + session as CallId;
+        let session = sessions[session];
+        assert!(!registry.wait(session, call, feed.clone(), NOW, &mut bytes).unwrap());
+    }
+    registry.cancel(sessions[3], 13);
+    let counts = registry.counts();
+    assert_eq!((counts.waiters, counts.sessions), (3, 4));
+
+    // Neither what is declared nor what is starting answers those who wait.
+    drop(registry.declare(feed.clone(), Uuid::from_u128(9), vec![], NOW));
+    let starting = Register { state: State::Starting, ..registration("feed", 1) };
+    let (_, outcome) = registry.register(starting, USER, sessions[0], NOW).unwrap();
+    assert!(outcome.woken.is_empty());
+
+    let ready = Update {
+        uuid: Uuid::from_u128(1),
+        endpoints: None,
+        metadata: None,
+        state: Some(State::Ready),
+    };
+    let outcome = registry.apply(Event::Update { update: ready, by: USER }, NOW).unwrap();
+    let woken: Vec<_> = outcome.woken.iter().map(|it| (it.session, it.call)).collect();
+    assert_eq!(woken, [(sessions[2], 12), (sessions[0], 10), (sessions[1], 11)]);
+    let told: Answer = decode_body(&outcome.woken[0].answer).unwrap();
+    assert_eq!(told.records[0].uuid.as_u128(), 1);
+
+    assert!(register(&mut registry, "feed", 2, sessions[0]).woken.is_empty());
+    assert!(registry.wait(sessions[1], 20, feed, NOW, &mut bytes).unwrap());
+    assert_eq!(registry.counts().waiters, 0);
+}
+
+#[test]
+fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
+    let mut registry = registry();
+    let (session, watching) = (registry.open_session(), registry.open_session());
+    let empty = registry.counts();
+    for uuid in 1..=3 {
+        drop(register(&mut registry, "feed", uuid, session));
+    }
+    let mut bytes = BytesMut::new();
+    assert!(!registry.wait(session, 2, Name::new("x").unwrap(), NOW, &mut bytes).unwrap());
+    registry.watch(session, 4, NamePattern::any(), None).unwrap();
+    registry.watch(watching, 2, NamePattern::any(), None).unwrap();
+    registry.credit(watching, 2, 100);
+    assert_eq!(read(&mut registry, watching).len(), 5);
+
+    let outcome = registry.apply(Event::SessionEnded(session), NOW).unwrap();
+    assert_eq!(outcome.stirred, [watching].into());
+    let revisions: Vec<_> = read(&mut registry, watching)
+        .into_iter()
+        .map(|it| match it {
+            Change::Remove { revision, gone: Gone::SessionEnded, .. } => revision,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(revisions, [registry.revision(); 3]);
+    registry.cancel(watching, 2);
+    let counts = registry.counts();
+    assert_eq!((counts.sessions, counts.instances), (1, 0));
+    assert_eq!((counts.waiters, counts.watchers), (empty.waiters, empty.watchers));
+}
+
+#[test]
+fn leases_run_out_unless_they_are_renewed() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let leased = |uuid| Register { lease_ms: Some(1000), ..registration("clock", uuid) };
+    drop(registry.register(leased(1), USER, session, NOW).unwrap());
+    drop(registry.register(leased(2), USER, session, NOW + 10).unwrap());
+    assert_eq!(registry.next_deadline_ms(), Some(NOW + 1000));
+    // A lease outlives the connection over which it was taken.
+    drop(registry.apply(Event::SessionEnded(session), NOW + 20).unwrap());
+
+    let renew = Event::Renew { uuid: Uuid::from_u128(1), by: USER };
+    drop(registry.apply(renew, NOW + 900).unwrap());
+    assert_eq!(registry.next_deadline_ms(), Some(NOW + 1010));
+    drop(registry.apply(Event::Tick, NOW + 1009).unwrap());
+    assert_eq!(answer(&registry, "clock", false), [2, 1]);
+    drop(registry.apply(Event::Tick, NOW + 1010).unwrap());
+    assert_eq!(answer(&registry, "clock", false), [1]);
+    drop(registry.apply(Event::Tick, NOW + 1900).unwrap());
+    assert_eq!(answer(&registry, "clock", false), []);
+    assert_eq!(registry.next_deadline_ms(), None);
+
+    let renew = Event::Renew { uuid: Uuid::from_u128(1), by: USER };
+    let error = registry.apply(renew, NOW + 2000).unwrap_err();
+    assert_eq!(error.to_string(), format!("no instance {} is registered", Uuid::from_u128(1)));
+}
+
+#[test]
+fn only_the_registrant_changes_what_it_registered() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    drop(register(&mut registry, "feed", 1, session));
+    let uuid = Uuid::from_u128(1);
+    let stranger = Owner::Host("10.0.0.9".parse().unwrap());
+    for by in [stranger, Owner::User(1001)] {
+        let refused = registry.apply(Event::Unregister { uuid, by }, NOW).unwrap_err();
+        assert!(matches!(refused, RegistryError::NotOwner { .. }), "{refused}");
+        assert!(registry.register(registration("feed", 1), by, session, NOW).is_err());
+    }
+    let renamed = registry.register(registration("other", 1), USER, session, NOW);
+    assert_eq!(renamed.unwrap_err(), RegistryError::OtherName { uuid });
+    assert_eq!(answer(&registry, "feed", false), [1]);
+    drop(registry.apply(Event::Unregister { uuid, by: Owner::User(0) }, NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), []);
+}
+
+#[test]
+fn several_are_taken_out_in_one_change_or_none_is() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    for uuid in 1..=3 {
+        drop(register(&mut registry, "feed", uuid, session));
+    }
+    let uuids: Vec<_> = [1, 2, 2, 9].map(Uuid::from_u128).into();
+    let by = Owner::User(1001);
+    let refused = registry.apply(Event::UnregisterAll { uuids: uuids.clone(), by }, NOW);
+    assert!(matches!(refused.unwrap_err(), RegistryError::NotOwner { .. }));
+    assert_eq!(answer(&registry, "feed", false), [3, 2, 1]);
+
+    let before = registry.revision();
+    drop(registry.apply(Event::UnregisterAll { uuids, by: USER }, NOW).unwrap());
+    assert_eq!(registry.revision(), before + 1);
+    assert_eq!(answer(&registry, "feed", false), [3]);
+}
+
+#[test]
+fn every_bound_has_its_error() {
+    let limits = Limits {
+        instances_max: 3,
+        session_instances_max: 2,
+        session_waiters_max: 1,
+        session_watchers_max: 1,
+        foreign_instances_max: 1,
+    };
+    let mut registry = Registry::new(REGISTRAR, limits, NOW);
+    let (first, second) = (registry.open_session(), registry.open_session());
+    let mut check = |register: Register, session, expected: &str| {
+        let error = registry.register(register, USER, session, NOW).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    };
+    let many = (0..=ENDPOINTS_MAX).map(|it| at(&format!("/memory/{}", it + 1))).collect();
+    let much = BTreeMap::from([("k".to_owned(), "v".repeat(METADATA_BYTES_MAX))]);
+    let feed = registration("feed", 1);
+    check(
+        Register { endpoints: many, ..feed.clone() },
+        first,
+        "an instance has at most 64 endpoints, and 65 were given",
+    );
+    check(
+        Register { metadata: much, ..feed.clone() },
+        first,
+        "an instance has at most 16384 bytes of metadata, and 16385 were given",
+    );
+    check(
+        Register { endpoints: vec![at("/ip4/0.0.0.0/tcp/80")], ..feed.clone() },
+        first,
+        "`/ip4/0.0.0.0/tcp/80` can be bound, not dialed; register the address that others reach",
+    );
+    check(
+        Register { lease_ms: Some(1), ..feed },
+        first,
+        "a lease lasts 100 to 86400000 ms, and 1 ms were asked for",
+    );
+
+    drop(register(&mut registry, "feed", 1, first));
+    drop(register(&mut registry, "feed", 2, first));
+    let full = registry.register(registration("feed", 3), USER, first, NOW).unwrap_err();
+    assert_eq!(full.to_string(), "too many instances of one session: at most 2");
+    drop(register(&mut registry, "feed", 3, second));
+    let full = registry.register(registration("feed", 4), USER, second, NOW).unwrap_err();
+    assert_eq!(full.to_string(), "too many instances: at most 3");
+
+    let mut bytes = BytesMut::new();
+    let mut wait = |call| registry.wait(first, call, Name::new("x").unwrap(), NOW, &mut bytes);
+    assert!(wait(2).is_ok() && wait(4).is_err());
+    assert!(registry.watch(first, 6, NamePattern::any(), None).is_ok());
+    assert!(registry.watch(first, 8, NamePattern::any(), None).is_err());
+}

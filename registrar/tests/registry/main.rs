@@ -1,0 +1,9 @@
+//! The registry, event by event, and by a model that a watcher must agree with.
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod entries;
+mod foreign;
+mod histories;
+mod support;
+mod suspicion;
+mod watches;

@@ -1,0 +1,76 @@
+//! What the tests share.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use callsign_registrar::registry::{Limits, Outcome, Owner, Registry, SessionId};
+use endpoints::{Name, Stamped};
+use uuid::Uuid;
+use wire::{
+    State, decode_body,
+    registrar::{Answer, Change, Register},
+};
+
+pub(crate) const NOW: u64 = 1_795_000_000_000;
+pub(crate) const USER: Owner = Owner::User(1000);
+pub(crate) const REGISTRAR: Uuid = Uuid::from_u128(1616);
+
+pub(crate) fn registry() -> Registry {
+    Registry::new(REGISTRAR, Limits::default(), NOW)
+}
+
+pub(crate) fn registration(name: &str, uuid: u128) -> Register {
+    Register {
+        name: Name::new(name).unwrap(),
+        uuid: Uuid::from_u128(uuid),
+        endpoints: vec![at(&format!("/ip4/10.0.0.7/tcp/{}", 1024 + uuid % 60_000))],
+        metadata: BTreeMap::new(),
+        state: State::Ready,
+        lease_ms: None,
+        proves: false,
+    }
+}
+
+pub(crate) fn at(endpoint: &str) -> Stamped {
+    Stamped::bare(endpoint.parse().unwrap())
+}
+
+pub(crate) fn register(
+    registry: &mut Registry,
+    name: &str,
+    uuid: u128,
+    session: SessionId,
+) -> Outcome {
+    registry.register(registration(name, uuid), USER, session, NOW).unwrap().1
+}
+
+pub(crate) fn answer(registry: &Registry, name: &str, all: bool) -> Vec<u128> {
+    let mut bytes = BytesMut::new();
+    registry.answer(name, all, NOW, &mut bytes);
+    let Answer { total, records, .. } = decode_body(&bytes).unwrap();
+    assert!(total >= records.len() as u64);
+    records.iter().map(|it| it.uuid.as_u128()).collect()
+}
+
+/// Reads what every watch of a session has to say.
+pub(crate) fn read(registry: &mut Registry, session: SessionId) -> Vec<Change> {
+    let mut changes = Vec::new();
+    registry.read_watches(session, &mut |_, change| {
+        changes.push(decode_body(change).unwrap());
+        true
+    });
+    changes
+}
+
+/// Writes a change in a word.
+pub(crate) fn brief(change: &Change) -> String {
+    match change {
+        Change::Reset => "reset".to_owned(),
+        Change::Synced { .. } => "synced".to_owned(),
+        Change::Add { record, .. } => format!("add {}", record.uuid.as_u128()),
+        Change::Update { record, .. } => format!("update {}", record.uuid.as_u128()),
+        Change::Remove { instance, gone, .. } => {
+            format!("remove {}: {gone}", instance.uuid.as_u128())
+        }
+    }
+}

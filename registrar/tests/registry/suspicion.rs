@@ -1,0 +1,138 @@
+//! What is claimed by somebody else, or does not answer.
+
+use callsign_registrar::registry::{Event, Registry};
+use endpoints::{KernelId, NamePattern, Stamp, Stamped};
+use uuid::Uuid;
+use wire::registrar::{Change, Register};
+
+use crate::support::{NOW, USER, answer, at, read, register, registration, registry};
+
+#[test]
+fn an_older_claim_goes_only_when_it_is_found_dead() {
+    let here = Stamp { kernel: Some(KernelId(1)), ..Stamp::default() };
+    let there = Stamp { kernel: Some(KernelId(2)), ..Stamp::default() };
+    let socket = |stamp| vec![Stamped { stamp, ..at("/unix/run/feed.sock") }];
+    let mut registry = registry();
+    let session = registry.open_session();
+    let put = |registry: &mut Registry, uuid, stamp, lease_ms| {
+        let register =
+            Register { endpoints: socket(stamp), lease_ms, ..registration("feed", uuid) };
+        registry.register(register, USER, session, NOW).unwrap().1.contested
+    };
+    assert_eq!(put(&mut registry, 1, here, Some(1000)), []);
+    assert_eq!(put(&mut registry, 2, there, None), [], "the same path of another host is another");
+    let contested = put(&mut registry, 3, here, None);
+    assert_eq!(contested.len(), 1);
+    assert_eq!(contested[0].uuid.as_u128(), 1);
+    assert_eq!(answer(&registry, "feed", false), [3, 2, 1], "contested, and not yet judged");
+
+    // A claim of an earlier registration is not the claim of a later one.
+    let mut earlier = contested[0].clone();
+    earlier.epoch -= 1;
+    drop(registry.apply(Event::FoundDead(earlier), NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), [3, 2, 1]);
+
+    drop(registry.apply(Event::FoundDead(contested[0].clone()), NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), [3, 2]);
+
+    // A session vouches for its instance, whatever becomes of the endpoint.
+    let contested = put(&mut registry, 4, here, None);
+    assert_eq!(contested[0].uuid.as_u128(), 3);
+    drop(registry.apply(Event::FoundDead(contested[0].clone()), NOW).unwrap());
+    assert_eq!(registry.record(Uuid::from_u128(3)).unwrap().endpoints, []);
+}
+
+#[test]
+fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let uuid = Uuid::from_u128(1);
+    let (registered, _) = registry.register(registration("feed", 1), USER, session, NOW).unwrap();
+    let endpoint = registration("feed", 1).endpoints[0].endpoint.clone();
+    let claimant = registry.claimant(uuid, registered.epoch, &endpoint).unwrap();
+    for now in [NOW + 1, NOW + 2] {
+        drop(registry.apply(Event::Suspect(claimant.clone()), now).unwrap());
+    }
+    let suspicion = registry.record(uuid).unwrap().suspicion.unwrap();
+    assert_eq!((suspicion.reports, suspicion.since_ms), (2, NOW + 1));
+    drop(registry.apply(Event::FoundAlive(claimant.clone()), NOW + 3).unwrap());
+    assert_eq!(registry.record(uuid).unwrap().suspicion, None);
+
+    // Its session lives, so it may listen again at any moment.
+    drop(registry.apply(Event::FoundSilent(claimant), NOW + 4).unwrap());
+    let record = registry.record(uuid).unwrap();
+    assert_eq!((record.endpoints.len(), record.suspicion.map(|it| it.reports)), (1, Some(1)));
+}
+
+#[test]
+fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
+    let mut registry = registry();
+    let (session, other) = (registry.open_session(), registry.open_session());
+    for uuid in [1, 2, 3] {
+        drop(register(&mut registry, "feed", uuid, session));
+    }
+    drop(register(&mut registry, "feed", 4, other));
+    let leased = Register { lease_ms: Some(1000), ..registration("feed", 5) };
+    drop(registry.register(leased, USER, session, NOW).unwrap());
+    registry.watch(other, 0, NamePattern::new("*").unwrap(), None).unwrap();
+    registry.credit(other, 0, 100);
+    drop(read(&mut registry, other));
+    let suspicion = |registry: &Registry, uuid: u128| {
+        let suspicion = registry.record(Uuid::from_u128(uuid)).unwrap().suspicion;
+        suspicion.map(|it| (it.reports, it.since_ms - NOW, it.silent))
+    };
+
+    // One of them was reported before.
+    let record = registry.record(Uuid::from_u128(2)).unwrap();
+    let claimant =
+        registry.claimant(record.uuid, record.epoch, &record.endpoints[0].endpoint).unwrap();
+    drop(registry.apply(Event::Suspect(claimant.clone()), NOW + 1).unwrap());
+    drop(read(&mut registry, other));
+
+    let revisions = |registry: &mut Registry| -> Vec<_> {
+        let changes = read(registry, other);
+        let revision = |it: &Change| match it {
+            Change::Update { record, revision } => (record.uuid.as_u128(), *revision),
+            other => panic!("{other:?}"),
+        };
+        changes.iter().map(revision).collect()
+    };
+    drop(registry.apply(Event::SessionSilent(session), NOW + 2).unwrap());
+    let revision = registry.revision();
+    assert_eq!(revisions(&mut registry), [(1, revision), (2, revision), (3, revision)]);
+    assert_eq!(suspicion(&registry, 1), Some((0, 2, true)));
+    assert_eq!(suspicion(&registry, 2), Some((1, 1, true)));
+    assert_eq!([4, 5].map(|it| suspicion(&registry, it)), [None, None], "others keep these");
+
+    // To be told twice changes nothing.
+    drop(registry.apply(Event::SessionSilent(session), NOW + 3).unwrap());
+    assert_eq!(registry.revision(), revision);
+
+    // The kernel takes connections for a stopped process: what answers may be silent all the same.
+    drop(registry.apply(Event::FoundAlive(claimant), NOW + 4).unwrap());
+    assert_eq!(suspicion(&registry, 2), Some((0, 1, true)));
+    drop(read(&mut registry, other));
+
+    drop(registry.apply(Event::SessionHeard(session), NOW + 5).unwrap());
+    let revision = registry.revision();
+    assert_eq!(revisions(&mut registry), [(1, revision), (2, revision), (3, revision)]);
+    assert_eq!([1, 2, 3].map(|it| suspicion(&registry, it)), [None; 3]);
+}
+
+#[test]
+fn a_lease_goes_with_its_last_endpoint_that_is_found_silent() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let endpoints = vec![at("/ip4/10.0.0.7/tcp/1"), at("/ip4/10.0.0.7/tcp/2")];
+    let leased =
+        Register { lease_ms: Some(1000), endpoints: endpoints.clone(), ..registration("clock", 1) };
+    let (registered, _) = registry.register(leased, USER, session, NOW).unwrap();
+    for (left, stamped) in [(1, &endpoints[0]), (0, &endpoints[1])] {
+        let claimant =
+            registry.claimant(Uuid::from_u128(1), registered.epoch, &stamped.endpoint).unwrap();
+        drop(registry.apply(Event::FoundSilent(claimant), NOW).unwrap());
+        let record = registry.record(Uuid::from_u128(1));
+        assert_eq!(record.map_or(0, |it| it.endpoints.len()), left);
+    }
+    assert_eq!(registry.counts().instances, 0);
+}
