@@ -140,6 +140,9 @@ impl<'a> Spawn<'a> {
     /// Runs one function in the child, waits until the child has ended, and returns what the
     /// function returned.
     ///
+    /// With a [`restart`](Self::restart) policy the child is started again until the function
+    /// returns well, or too often; the last run is what is told.
+    ///
     /// # Errors
     ///
     /// [`RunError`]. It concerns the one who waits, and leaves the scope alone.
@@ -153,11 +156,7 @@ impl<'a> Spawn<'a> {
         let Done { exit, value } = ordered.answer().await?;
         match (exit, value) {
             (Exit::Returned, Some(value)) => Ok(call.decode(Ok(&value))?),
-            (Exit::Failed(error), _) => Err(call.decode(Err(error)).map_or_else(
-                RunError::Call,
-                // An error was decoded.
-                |_| RunError::Ended(Exit::Returned),
-            )),
+            (Exit::Failed(error), _) => Err(RunError::Call(error.into())),
             (exit, _) => Err(RunError::Ended(exit)),
         }
     }

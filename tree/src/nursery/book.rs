@@ -44,9 +44,13 @@ pub(crate) enum Role {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Spawned(ChildId, Policy),
-    /// It is up. If it ends before, whoever spawned it is told, and nobody else.
-    Ready(ChildId),
-    Ended(ChildId, Exit),
+    Ended {
+        child: ChildId,
+        exit: Exit,
+        /// Whether this run of it was ready. If none ever was, whoever spawned it is told, and
+        /// nobody else.
+        was_ready: bool,
+    },
     BodyEnded {
         is_well: bool,
     },
@@ -63,6 +67,8 @@ pub(crate) enum Event {
 pub(crate) enum Command {
     Cancel(ChildId, CancelReason),
     StartAgain(ChildId),
+    /// It has ended for good.
+    Forget(ChildId),
     /// The body is to stop where it stands.
     StopBody,
 }
@@ -95,8 +101,8 @@ pub(crate) struct Book {
 struct Child {
     policy: Policy,
     state: State,
-    /// Whether it has ever been ready.
-    is_up: bool,
+    /// Whether any run of it was ready.
+    was_ready: bool,
     restarts: u32,
 }
 
@@ -148,15 +154,15 @@ impl Book {
                     }
                     Phase::Open | Phase::Closing => State::Running,
                 };
-                let new = Child { policy, state, is_up: false, restarts: 0 };
+                let new = Child { policy, state, was_ready: false, restarts: 0 };
                 self.children.insert(child, new);
             }
-            Event::Ready(id) => {
+            Event::Ended { child: id, exit, was_ready } => {
                 if let Some(child) = self.children.get_mut(&id) {
-                    child.is_up = true;
+                    child.was_ready |= was_ready;
+                    self.end(id, exit, now, random, &mut commands);
                 }
             }
-            Event::Ended(child, exit) => self.end(child, exit, now, random, &mut commands),
             Event::BodyEnded { is_well } => {
                 self.is_body_over = true;
                 if !is_well {
@@ -199,11 +205,6 @@ impl Book {
         }
     }
 
-    /// Tells whether a child runs, or is to be started again.
-    pub(crate) fn knows(&self, id: ChildId) -> bool {
-        self.children.contains_key(&id)
-    }
-
     /// Tells whether the end of a child is an error.
     pub(crate) fn blames(&self, id: ChildId) -> bool {
         self.troubles.iter().any(|it| it.child == id)
@@ -227,14 +228,14 @@ impl Book {
         random: u32,
         commands: &mut Vec<Command>,
     ) {
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let child = self.children.get_mut(&id).expect("only what is in the book ends");
         let (asked, again_at) = match &child.state {
             State::Ending { asked, again_at } => (Some(asked), *again_at),
             State::Running | State::Waiting { .. } => (None, None),
         };
         let ending = exit.ending(&self.actor, asked);
-        if !child.is_up {
-            self.children.remove(&id);
+        if !child.was_ready {
+            self.forget(id, commands);
             return;
         }
         if let Some(until) = again_at {
@@ -246,7 +247,7 @@ impl Book {
         let wants_restart = match (self.phase.clone(), child.policy.restart, ending) {
             _ if is_dismissed => false,
             (Phase::Cancelling(_), _, _) | (_, Restart::Never, _) => false,
-            (Phase::Open, Restart::Always, _) => true,
+            (Phase::Open, Restart::Always, _) if !child.policy.is_answered_for => true,
             (_, _, ending) => ending == Ending::Badly,
         };
         if !wants_restart {
@@ -283,8 +284,14 @@ impl Book {
     }
 
     /// Takes a child out of the book for good.
+    fn forget(&mut self, id: ChildId, commands: &mut Vec<Command>) -> Child {
+        commands.push(Command::Forget(id));
+        self.children.remove(&id).expect("only what is in the book is forgotten")
+    }
+
+    /// Takes a child out of the book, and its failure for that of the scope.
     fn give_up(&mut self, id: ChildId, exit: Exit, ending: Ending, commands: &mut Vec<Command>) {
-        let child = self.children.remove(&id).expect("only what is in the book has ended");
+        let child = self.forget(id, commands);
         if ending != Ending::Badly || child.policy.is_answered_for {
             return;
         }
@@ -305,7 +312,7 @@ impl Book {
                 *state = State::Ending { asked: reason, again_at: None };
             }
             Some(State::Ending { again_at, .. }) => *again_at = None,
-            Some(State::Waiting { .. }) => drop(self.children.remove(&id)),
+            Some(State::Waiting { .. }) => drop(self.forget(id, commands)),
             None => {}
         }
     }
@@ -315,17 +322,20 @@ impl Book {
         if !matches!(self.phase, Phase::Cancelling(_)) {
             self.phase = Phase::Cancelling(reason.clone());
         }
-        self.children.retain(|_, child| !matches!(child.state, State::Waiting { .. }));
-        for (id, child) in &mut self.children {
+        self.children.retain(|id, child| {
             match &mut child.state {
                 State::Running => {
                     commands.push(Command::Cancel(*id, reason.clone()));
                     child.state = State::Ending { asked: reason.clone(), again_at: None };
                 }
                 State::Ending { again_at, .. } => *again_at = None,
-                State::Waiting { .. } => {}
+                State::Waiting { .. } => {
+                    commands.push(Command::Forget(*id));
+                    return false;
+                }
             }
-        }
+            true
+        });
     }
 
     /// Starts again those whose time has come, together, and in the order of spawning.

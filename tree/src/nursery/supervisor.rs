@@ -75,27 +75,31 @@ pub(crate) struct Supervisor {
     opened: String,
     book: Book,
     children: BTreeMap<ChildId, Child>,
-    keepers: JoinSet<Done>,
+    keepers: JoinSet<Run>,
     by_task: HashMap<Id, ChildId>,
     stop_body: CancellationToken,
-    /// Children that have become ready.
-    is_ready: mpsc::Sender<ChildId>,
     /// Those whose end is an error.
     blamed: BTreeMap<ChildId, Arc<Plan>>,
 }
 
 struct Child {
     plan: Arc<Plan>,
-    policy: Policy,
     /// Asks the present run of the child to end.
     cancel: Cancel,
+    /// How the last run of the child ended.
+    done: Option<Done>,
     answer: Option<oneshot::Sender<Done>>,
+}
+
+/// A run of a child that has ended.
+struct Run {
+    done: Done,
+    was_ready: bool,
 }
 
 impl Supervisor {
     pub(crate) fn new(actor: Arc<Core>, options: NurseryOptions, opened: String) -> Self {
         let book = Book::new(actor.path.clone(), options.strategy, options.intensity);
-        let (is_ready, _) = mpsc::channel(1);
         Self {
             actor,
             opened,
@@ -104,7 +108,6 @@ impl Supervisor {
             keepers: JoinSet::new(),
             by_task: HashMap::new(),
             stop_body: CancellationToken::new(),
-            is_ready,
             blamed: BTreeMap::new(),
         }
     }
@@ -113,8 +116,6 @@ impl Supervisor {
     pub(crate) async fn run(mut self, asks: Asks, settled: oneshot::Sender<Vec<ChildError>>) {
         let Asks { mut orders, dismissed, mut body_end, cancel, stop_body } = asks;
         self.stop_body = stop_body;
-        let (is_ready, mut ready) = mpsc::channel(READY_MAX);
-        self.is_ready = is_ready;
         let (mut is_body_over, mut is_cancelled) = (false, false);
         let actor_cancel = self.actor.cancel.clone();
         while !self.book.is_over() {
@@ -142,14 +143,13 @@ impl Supervisor {
                     // Without a word the body was dropped, and the guard has cancelled the scope.
                     self.apply(Event::BodyEnded { is_well: end.unwrap_or(true) });
                 }
-                Some(child) = ready.recv() => self.apply(Event::Ready(child)),
                 Some(ended) = self.keepers.join_next_with_id() => {
-                    let (id, done) = match ended {
-                        Ok((id, done)) => (id, done),
-                        Err(error) => (error.id(), Done::lost(&error)),
+                    let (id, run) = match ended {
+                        Ok((id, run)) => (id, run),
+                        Err(error) => (error.id(), Run::lost(&error)),
                     };
                     let child = self.by_task.remove(&id).expect("every keeper has its child");
-                    self.end(child, done);
+                    self.end(child, run);
                 }
                 Some(order) = orders.recv() => self.follow(order),
                 children = dismissed.take() => self.dismiss(children),
@@ -177,7 +177,8 @@ impl Supervisor {
             drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
             return;
         }
-        self.children.insert(child, Child { plan, policy, cancel: Cancel::default(), answer });
+        let cancel = Cancel::default();
+        self.children.insert(child, Child { plan, cancel, done: None, answer });
         self.start(child, Some(ready));
         self.apply(Event::Spawned(child, policy));
     }
@@ -195,35 +196,36 @@ impl Supervisor {
         let child = self.children.get_mut(&id).expect("only what was spawned is started");
         child.cancel = Cancel::default();
         let keeper = Keeper::new(self.actor.clone(), child.plan.clone(), child.cancel.clone());
-        let is_ready = self.is_ready.clone();
-        let task = self.keepers.spawn(keeper.run(async move |outcome| {
-            let is_well = outcome.is_ok();
-            if let Some(ready) = ready {
-                drop(ready.send(outcome));
-            }
-            if is_well {
-                // The supervisor is there for as long as its keepers are.
-                let _heard = is_ready.send(id).await;
-            }
-        }));
+        let task = self.keepers.spawn(async move {
+            let mut was_ready = false;
+            let told = async |outcome: Result<Portal, SpawnError>| {
+                was_ready = outcome.is_ok();
+                if let Some(ready) = ready {
+                    drop(ready.send(outcome));
+                }
+            };
+            let done = keeper.run(told).await;
+            Run { done, was_ready }
+        });
         self.by_task.insert(task.id(), id);
     }
 
-    fn end(&mut self, id: ChildId, done: Done) {
-        let Done { exit, value } = done;
+    fn end(&mut self, id: ChildId, run: Run) {
+        let Run { done, was_ready } = run;
         let child = self.children.get_mut(&id).expect("only what was spawned ends");
-        tracing::debug!(target: "callsign", actor = %child.plan.path, "{exit}");
-        if child.policy.is_answered_for
-            && let Some(answer) = child.answer.take()
-        {
+        tracing::debug!(target: "callsign", actor = %child.plan.path, "{}", done.exit);
+        let exit = done.exit.clone();
+        child.done = Some(done);
+        self.apply(Event::Ended { child: id, exit, was_ready });
+    }
+
+    /// Lets go of a child that has ended for good, and tells who waits for that.
+    fn forget(&mut self, id: ChildId) {
+        let child = self.children.remove(&id).expect("only what was spawned is forgotten");
+        if let (Some(answer), Some(done)) = (child.answer, child.done) {
             // Nobody may wait for it any more.
-            drop(answer.send(Done { exit: exit.clone(), value }));
+            drop(answer.send(done));
         }
-        self.apply(Event::Ended(id, exit));
-        if self.book.knows(id) {
-            return;
-        }
-        let child = self.children.remove(&id).expect("it was there a moment ago");
         if self.book.blames(id) {
             self.blamed.insert(id, child.plan);
         }
@@ -244,17 +246,19 @@ impl Supervisor {
                     );
                     self.start(child, None);
                 }
+                Command::Forget(child) => self.forget(child),
                 Command::StopBody => self.stop_body.cancel(),
             }
         }
     }
 }
 
-impl Done {
+impl Run {
     /// Returns the end of a child whose keeper is lost, which is a fault of this library.
     fn lost(error: &tokio::task::JoinError) -> Self {
         let panic = Panic { message: error.to_string(), place: None, backtrace: None };
-        Self { exit: Exit::Panicked(panic), value: None }
+        // Whoever spawned it may not know, so the scope has to.
+        Self { done: Done { exit: Exit::Panicked(panic), value: None }, was_ready: true }
     }
 }
 
@@ -264,6 +268,3 @@ fn random() -> u32 {
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
-
-/// How many children may have become ready before the supervisor takes note; they wait for it.
-const READY_MAX: usize = 64;

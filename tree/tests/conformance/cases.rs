@@ -43,6 +43,8 @@ cases! {
     deaths::a_helper_ends_with_the_process_that_started_it,
     calls::a_deadline_ends_a_call,
     scopes::a_restart_is_a_new_instance,
+    scopes::what_is_run_is_started_again_until_it_is_well,
+    scopes::what_waits_to_be_started_again_is_told_when_all_is_cancelled,
     scopes::a_dropped_scope_ends_its_children,
     deaths::a_child_inherits_three_descriptors,
     deaths::a_killed_root_takes_its_tree_with_it,

@@ -20,6 +20,19 @@ pub(crate) async fn quote(symbol: String) -> Result<f64, Refusal> {
     if symbol == "EURUSD" { Ok(1.0842) } else { Err(Refusal::NoQuote(symbol)) }
 }
 
+/// Writes down which instance it is, and fails until there were `enough`.
+#[tree::export(crate = tree)]
+pub(crate) async fn insist(path: String, enough: usize) -> Result<usize, Refusal> {
+    let instance = Actor::current().unwrap().instance().uuid;
+    let mut instances = std::fs::read_to_string(&path).unwrap_or_default();
+    instances.push_str(&format!("{instance}\n"));
+    std::fs::write(&path, &instances).unwrap();
+    match instances.lines().count() {
+        count if count < enough => Err(Refusal::NoQuote(format!("run {count}"))),
+        count => Ok(count),
+    }
+}
+
 #[tree::export(crate = tree)]
 pub(crate) async fn panic_with(message: String) {
     panic!("{message}");

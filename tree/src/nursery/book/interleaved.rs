@@ -38,9 +38,9 @@ impl Shared {
                     scope.starts += 1;
                     assert_eq!(scope.running.insert(*id, false), None);
                 }
-                Event::Ended(id, _) => {
+                Event::Ended { child, .. } => {
                     scope.ends += 1;
-                    assert!(scope.running.remove(id).is_some(), "it ends once");
+                    assert!(scope.running.remove(child).is_some(), "it ends once");
                 }
                 _ => {}
             }
@@ -55,6 +55,7 @@ impl Shared {
                         assert_eq!(scope.running.insert(id, false), None);
                         started.push(id);
                     }
+                    Command::Forget(id) => assert_eq!(scope.running.get(&id), None),
                     Command::StopBody => scope.is_body_stopped = true,
                 }
             }
@@ -68,14 +69,13 @@ impl Shared {
     fn live(&self, id: ChildId) {
         let shared = self.clone();
         thread::spawn(move || {
-            shared.tell(Event::Ready(id));
             let whims = if id == SERVER { 4 } else { 2 };
             let exit = match thread_rng().gen_range(0..whims) {
                 0 => Exit::Returned,
                 1 => Exit::Failed(CalleeError::new(ErrorKind::Failed, "broken")),
                 _ => shared.wait_to_be_asked(id),
             };
-            shared.tell(Event::Ended(id, exit));
+            shared.tell(Event::Ended { child: id, exit, was_ready: true });
         });
     }
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::{
     prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest},
@@ -48,25 +48,25 @@ impl Scope {
             Self { book: Book::new(path("/base"), strategy, intensity), now: Instant::now() };
         for (id, policy) in (0..).zip(policies) {
             assert_eq!(scope.tell(Event::Spawned(id, *policy)), "");
-            assert_eq!(scope.tell(Event::Ready(id)), "");
         }
         scope
     }
 
-    /// Tells the book, and returns its commands in short: `-1` cancels, `+1` starts again, `!`
-    /// stops the body.
+    /// Tells the book, and returns its commands in short: `-1` cancels, `+1` starts again, `~1`
+    /// forgets, `!` stops the body.
     fn tell(&mut self, event: Event) -> String {
         let commands = self.book.apply(event, self.now, u32::MAX);
         let short = commands.iter().map(|it| match it {
             Command::Cancel(id, _) => format!("-{id}"),
             Command::StartAgain(id) => format!("+{id}"),
+            Command::Forget(id) => format!("~{id}"),
             Command::StopBody => "!".to_owned(),
         });
         short.collect::<Vec<_>>().join(" ")
     }
 
-    fn end(&mut self, id: ChildId, exit: Exit) -> String {
-        self.tell(Event::Ended(id, exit))
+    fn end(&mut self, child: ChildId, exit: Exit) -> String {
+        self.tell(Event::Ended { child, exit, was_ready: true })
     }
 
     fn wait(&mut self, ms: u64) -> String {
@@ -83,9 +83,9 @@ impl Scope {
 #[test]
 fn one_fails_and_the_rest_are_cancelled() {
     let mut scope = Scope::new(Strategy::OneForOne, &[WORKER, SERVER, WORKER]);
-    assert_eq!(scope.end(1, failed()), "-0 -2 !");
-    assert_eq!(scope.end(0, cancelled("/base")), "");
-    assert_eq!(scope.end(2, failed()), "", "a second failure is kept too");
+    assert_eq!(scope.end(1, failed()), "~1 -0 -2 !");
+    assert_eq!(scope.end(0, cancelled("/base")), "~0");
+    assert_eq!(scope.end(2, failed()), "~2", "a second failure is kept too");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
     assert_eq!(scope.troubles(), [(1, failed(), 0), (2, failed(), 0)]);
 }
@@ -94,8 +94,8 @@ fn one_fails_and_the_rest_are_cancelled() {
 fn workers_are_waited_for_and_servers_are_not() {
     let mut scope = Scope::new(Strategy::OneForOne, &[WORKER, SERVER]);
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
-    assert_eq!(scope.end(0, Exit::Returned), "-1");
-    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.end(0, Exit::Returned), "~0 -1");
+    assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.troubles(), []);
 }
 
@@ -103,16 +103,16 @@ fn workers_are_waited_for_and_servers_are_not() {
 fn a_body_that_fails_cancels_all() {
     let mut scope = Scope::new(Strategy::OneForOne, &[WORKER, SERVER]);
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "-0 -1");
-    assert_eq!(scope.end(0, cancelled("/base")), "");
-    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.end(0, cancelled("/base")), "~0");
+    assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.troubles(), []);
 }
 
 #[test]
 fn a_cancellation_from_elsewhere_is_an_error() {
     let mut scope = Scope::new(Strategy::OneForOne, &[SERVER, SERVER]);
-    assert_eq!(scope.end(0, cancelled("/other")), "-1 !");
-    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.end(0, cancelled("/other")), "~0 -1 !");
+    assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
     assert_eq!(scope.troubles(), [(0, cancelled("/other"), 0)]);
 }
@@ -122,7 +122,7 @@ fn a_reason_that_was_passed_on_is_our_own() {
     let mut scope = Scope::new(Strategy::OneForOne, &[SERVER]);
     let reason = CancelReason::new(path("/above"), "enough");
     assert_eq!(scope.tell(Event::Cancelled(reason)), "-0");
-    assert_eq!(scope.end(0, cancelled("/above")), "");
+    assert_eq!(scope.end(0, cancelled("/above")), "~0");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
     assert_eq!(scope.troubles(), []);
 }
@@ -139,10 +139,10 @@ fn what_is_spawned_too_late_is_cancelled_at_once() {
 fn a_failure_that_somebody_takes_leaves_the_rest_alone() {
     let answered = Policy { is_answered_for: true, ..WORKER };
     let mut scope = Scope::new(Strategy::OneForOne, &[answered, answered, SERVER]);
-    assert_eq!(scope.end(0, failed()), "");
+    assert_eq!(scope.end(0, failed()), "~0");
     let reason = CancelReason::new(path("/base"), "nobody waits for it any more");
     assert_eq!(scope.tell(Event::Dismissed(1, reason)), "-1");
-    assert_eq!(scope.end(1, failed()), "");
+    assert_eq!(scope.end(1, failed()), "~1");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "-2");
 }
 
@@ -150,7 +150,8 @@ fn a_failure_that_somebody_takes_leaves_the_rest_alone() {
 fn what_dies_before_it_is_up_concerns_whoever_spawned_it() {
     let mut scope = Scope::new(Strategy::OneForAll, &[SERVER]);
     assert_eq!(scope.tell(Event::Spawned(1, with(Restart::Always))), "");
-    assert_eq!(scope.end(1, failed()), "");
+    let died = Event::Ended { child: 1, exit: failed(), was_ready: false };
+    assert_eq!(scope.tell(died), "~1");
     assert_eq!(scope.wait(1_000), "");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "-0");
 }
@@ -162,7 +163,8 @@ fn is_started_again_as_the_policy_says() {
         if is_body_over {
             scope.tell(Event::BodyEnded { is_well: true });
         }
-        assert_eq!(scope.end(0, exit.clone()), "");
+        let ended = scope.end(0, exit.clone());
+        assert_eq!(ended, if expected.is_empty() { "~0" } else { "" });
         assert_eq!(scope.wait(99), "");
         assert_eq!(scope.wait(1), expected, "{restart:?} after {exit}");
     };
@@ -182,7 +184,7 @@ fn all_are_started_again_together_once_all_have_ended() {
     assert_eq!(scope.end(2, failed()), "-0 -1");
     assert_eq!(scope.wait(200), "", "the others have not ended");
     assert_eq!(scope.book.next_deadline(), None);
-    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.end(0, cancelled("/base")), "+0 +2");
 }
 
@@ -203,8 +205,8 @@ fn too_many_restarts_are_a_failure() {
     assert_eq!(scope.end(0, failed()), "");
     assert_eq!(scope.wait(199), "", "the second wait is twice as long");
     assert_eq!(scope.wait(1), "+0");
-    assert_eq!(scope.end(0, failed()), "-1 !");
-    assert_eq!(scope.end(1, cancelled("/base")), "");
+    assert_eq!(scope.end(0, failed()), "~0 -1 !");
+    assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
     assert_eq!(scope.troubles(), [(0, failed(), 2)]);
 }
@@ -222,16 +224,27 @@ fn restarts_of_long_ago_do_not_count() {
 fn what_waits_to_be_started_again_is_not_when_all_is_cancelled() {
     let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
     assert_eq!(scope.end(0, failed()), "");
-    assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
+    assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "~0");
     assert_eq!(scope.troubles(), []);
+}
+
+#[test]
+fn what_somebody_waits_for_is_forgotten_once_it_has_ended_for_good() {
+    let answered = Policy { is_answered_for: true, ..with(Restart::Always) };
+    let mut scope = Scope::new(Strategy::OneForOne, &[answered, answered]);
+    assert_eq!(scope.end(0, failed()), "", "it is started again");
+    assert_eq!(scope.wait(100), "+0");
+    assert_eq!(scope.end(0, Exit::Returned), "~0", "it is well");
+    assert_eq!(scope.end(1, failed()), "");
+    let reason = CancelReason::new(path("/base"), "nobody waits for it any more");
+    assert_eq!(scope.tell(Event::Dismissed(1, reason)), "~1");
 }
 
 /// One step of a scenario, by which child and what.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Spawn { restart: u8, works: bool, answered: bool },
-    Ready { which: usize },
-    End { which: usize, how: u8 },
+    End { which: usize, how: u8, was_ready: bool },
     Dismiss { which: usize },
     Cancel,
     Body { is_well: bool },
@@ -242,8 +255,8 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
     prop_oneof![
         4 => (0..3u8, any::<bool>(), any::<bool>())
             .prop_map(|(restart, works, answered)| Step::Spawn { restart, works, answered }),
-        4 => any::<usize>().prop_map(|which| Step::Ready { which }),
-        6 => (any::<usize>(), 0..4u8).prop_map(|(which, how)| Step::End { which, how }),
+        6 => (any::<usize>(), 0..4u8, prop::bool::weighted(0.9))
+            .prop_map(|(which, how, was_ready)| Step::End { which, how, was_ready }),
         1 => any::<usize>().prop_map(|which| Step::Dismiss { which }),
         1 => Just(Step::Cancel),
         1 => any::<bool>().prop_map(|is_well| Step::Body { is_well }),
@@ -253,7 +266,8 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
 
 proptest! {
     /// Whatever happens: nobody is cancelled who does not run, nor started who does; once a scope
-    /// is cancelled nobody is started; and when all have ended the scope is over.
+    /// is cancelled nobody is started; when all have ended the scope is over, and each was
+    /// forgotten once.
     #[test]
     fn every_scope_ends(
         steps in prop::collection::vec(step(), 0..60),
@@ -266,6 +280,7 @@ proptest! {
         let mut now = Instant::now();
         // Who runs, and whether it was asked to end.
         let mut running: BTreeMap<ChildId, bool> = BTreeMap::new();
+        let mut forgotten: BTreeSet<ChildId> = BTreeSet::new();
         let (mut spawned, mut is_body_over) = (0, false);
         let closing = [Step::Cancel, Step::Body { is_well: true }];
 
@@ -284,11 +299,7 @@ proptest! {
                     spawned += 1;
                     Event::Spawned(spawned - 1, policy)
                 }
-                Step::Ready { which } => {
-                    let Some(id) = pick(which) else { continue };
-                    Event::Ready(id)
-                }
-                Step::End { which, how } => {
+                Step::End { which, how, was_ready } => {
                     let Some(id) = pick(which) else { continue };
                     running.remove(&id);
                     let exit = match how {
@@ -297,7 +308,7 @@ proptest! {
                         2 => cancelled("/base"),
                         _ => cancelled("/other"),
                     };
-                    Event::Ended(id, exit)
+                    Event::Ended { child: id, exit, was_ready }
                 }
                 Step::Dismiss { which } => {
                     let Some(id) = pick(which) else { continue };
@@ -324,6 +335,10 @@ proptest! {
                         prop_assert!(!was_closed);
                         prop_assert_eq!(running.insert(id, false), None);
                     }
+                    Command::Forget(id) => {
+                        prop_assert!(!running.contains_key(&id));
+                        prop_assert!(forgotten.insert(id));
+                    }
                     Command::StopBody => prop_assert!(!is_body_over),
                 }
             }
@@ -332,9 +347,11 @@ proptest! {
         prop_assert!(running.values().all(|is_asked| *is_asked), "all were asked to end");
         for id in running.into_keys() {
             prop_assert!(!book.is_over());
-            let commands = book.apply(Event::Ended(id, cancelled("/base")), now, random);
-            prop_assert_eq!(commands, []);
+            let ended = Event::Ended { child: id, exit: cancelled("/base"), was_ready: true };
+            prop_assert_eq!(book.apply(ended, now, random), [Command::Forget(id)]);
+            prop_assert!(forgotten.insert(id));
         }
+        prop_assert_eq!(forgotten.len(), spawned as usize);
         prop_assert!(book.is_over());
         prop_assert_eq!(book.next_deadline(), None);
     }

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tree::{Intensity, NurseryOptions, Restart};
+use tree::{CallError, Intensity, NurseryOptions, Restart, RunError};
 
 use super::Done;
 use crate::{
-    exports::{grow, grow_failing, quote, wait_for_ever},
+    exports::{Refusal, grow, grow_failing, insist, quote, wait_for_ever},
     stage::{Stage, rounds},
 };
 
@@ -69,6 +69,64 @@ pub(crate) async fn a_restart_is_a_new_instance(stage: Stage) -> Done {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU, after 2 restarts");
+    Ok(())
+}
+
+/// Who waits for a function hears of the run that went well, or of the last; each run is another
+/// instance.
+pub(crate) async fn what_is_run_is_started_again_until_it_is_well(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("instances");
+    let path = file.display().to_string();
+    let intensity = Intensity { restarts: 3, ..Intensity::default() };
+    let options = NurseryOptions { intensity, ..NurseryOptions::default() };
+    root.nursery_with(options, async |n| {
+        let flaky = || n.spawn("flaky").kind(kind).restart(Restart::Always);
+        assert_eq!(flaky().run(insist(path.clone(), 3)).await?, 3);
+        let instances = std::fs::read_to_string(&file)?;
+        assert_eq!(instances.lines().collect::<BTreeSet<_>>().len(), 3, "{instances}");
+
+        std::fs::remove_file(&file)?;
+        let outcome = flaky().run(insist(path.clone(), 9)).await;
+        let Err(RunError::Call(CallError::App(refusal))) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refusal, Refusal::NoQuote("run 2".to_owned()), "one restart was left");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// A scope that is cancelled while a child waits to be started again does not start it, and whoever
+/// waits for it hears how it ended.
+pub(crate) async fn what_waits_to_be_started_again_is_told_when_all_is_cancelled(
+    stage: Stage,
+) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("instances");
+    let path = file.display().to_string();
+    let hour = Duration::from_secs(3600);
+    let intensity = Intensity { first: hour, most: hour, ..Intensity::default() };
+    let options = NurseryOptions { intensity, ..NurseryOptions::default() };
+    root.nursery_with(options, async |n| {
+        let flaky = n.spawn("flaky").kind(kind).restart(Restart::OnFailure);
+        let mut running = std::pin::pin!(flaky.run(insist(path.clone(), 9)));
+        let ended = async {
+            while !file.exists() || !n.actor().children().is_empty() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            outcome = &mut running => panic!("{outcome:?}"),
+            () = ended => n.cancel(),
+        }
+        let outcome = running.await;
+        let Err(RunError::Call(CallError::App(refusal))) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refusal, Refusal::NoQuote("run 1".to_owned()));
+        Ok(())
+    })
+    .await?;
     Ok(())
 }
 
