@@ -173,6 +173,10 @@ impl Supervisor {
 
     fn follow(&mut self, order: Order) {
         let Order { child, plan, policy, ready, answer } = order;
+        if ready.is_closed() {
+            // Whoever gave the order has given it up, and that may have been heard before it.
+            return;
+        }
         if let Some(reason) = self.book.why_closed() {
             drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
             return;
