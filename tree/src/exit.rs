@@ -81,11 +81,15 @@ impl fmt::Display for Exit {
             }
             Self::Exited { code, last_words } => (format!("exited with code {code}"), last_words),
         };
-        f.write_str(&said)?;
-        match last_words.trim() {
-            "" => Ok(()),
-            words => write!(f, "; its last words: {words}"),
-        }
+        write!(f, "{said}{}", self::last_words(last_words))
+    }
+}
+
+/// Says what an actor wrote to its standard error last, if it wrote anything.
+pub(crate) fn last_words(words: &str) -> String {
+    match words.trim() {
+        "" => String::new(),
+        words => format!("; its last words: {words}"),
     }
 }
 

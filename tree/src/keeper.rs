@@ -207,6 +207,9 @@ impl Keeper {
                 let limit = BOOT_TIMEOUT;
                 SpawnError::TimedOut { actor, phase, limit, last_words: vessel.last_words() }
             }
+            Fall::Refused(error) if phase == Phase::Booting => {
+                SpawnError::Begin { actor, source: error.clone() }
+            }
             Fall::Refused(error) => SpawnError::Register { actor, source: error.clone() },
             Fall::Gone | Fall::Over => SpawnError::Ended { actor, phase, exit },
         }

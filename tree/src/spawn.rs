@@ -16,6 +16,7 @@ use wire::RemoteError;
 
 use crate::{
     ActorPath, Call, CallError, CancelReason, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
+    exit,
     export::Wire,
     keeper::Done,
     nursery::{
@@ -152,12 +153,12 @@ impl<'a> Spawn<'a> {
     /// Dropping the future cancels the child.
     pub async fn run<T: Wire, E: Wire>(self, call: Call<T, E>) -> Result<T, RunError<E>> {
         let main = Main::of(&call)?;
-        let (_, ordered) = self.order(Some(main), true).await?;
+        let (portal, ordered) = self.order(Some(main), true).await?;
         let Done { exit, value } = ordered.answer().await?;
         match (exit, value) {
             (Exit::Returned, Some(value)) => Ok(call.decode(Ok(&value))?),
             (Exit::Failed(error), _) => Err(RunError::Call(error.into())),
-            (exit, _) => Err(RunError::Ended(exit)),
+            (exit, _) => Err(RunError::Ended { actor: portal.path().clone(), exit }),
         }
     }
 
@@ -183,12 +184,14 @@ impl<'a> Spawn<'a> {
         main: Option<Main>,
         is_answered_for: bool,
     ) -> Result<(Portal, Ordered<'a>), SpawnError> {
-        let name = Name::new(&self.name)?;
-        if let Some(error) = self.fault {
-            return Err(error.into());
-        }
         let nursery = self.nursery;
-        let path = nursery.child_path(&name);
+        let parent = nursery.actor.path();
+        let name = Name::new(&self.name)
+            .map_err(|source| SpawnError::Name { parent: parent.clone(), source })?;
+        let path = parent.child(&name);
+        if let Some(source) = self.fault {
+            return Err(SpawnError::Endpoint { actor: path, source });
+        }
         let home = &nursery.actor.core.home;
         let mut bind: Vec<Endpoint> = Vec::new();
         for endpoint in home.table.get(&name).into_iter().flatten().chain(&self.bind) {
@@ -199,7 +202,7 @@ impl<'a> Spawn<'a> {
         let role = if main.is_some() { Role::Works } else { Role::Serves };
         let plan = Plan {
             name,
-            path: path.clone(),
+            path,
             kind: self.kind,
             bind,
             expose: self.expose,
@@ -272,11 +275,23 @@ impl Drop for Ordered<'_> {
 #[non_exhaustive]
 pub enum SpawnError {
     /// Its name is none.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A text is no endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] ParseEndpointError),
+    #[error("a child of {parent} cannot have that name")]
+    Name {
+        /// Whose child it was to be.
+        parent: ActorPath,
+        /// Why not.
+        #[source]
+        source: NameError,
+    },
+    /// It is to listen at what is no endpoint.
+    #[error("{actor} cannot listen where it is told to")]
+    Endpoint {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why not.
+        #[source]
+        source: ParseEndpointError,
+    },
     /// Its scope takes no more children.
     #[error("its scope takes no more children: {0}")]
     Closed(CancelReason),
@@ -290,7 +305,7 @@ pub enum SpawnError {
         source: std::io::Error,
     },
     /// It ended before it was ready.
-    #[error("{actor} ended before it was ready, when it {phase}: {exit}")]
+    #[error("{actor} ended before it was ready: {exit}")]
     Ended {
         /// Which actor.
         actor: ActorPath,
@@ -300,7 +315,7 @@ pub enum SpawnError {
         exit: Exit,
     },
     /// It was not ready in time, and was killed.
-    #[error("{actor} {phase} after {limit:?}, and was ended; its last words: {last_words:?}")]
+    #[error("{actor} {phase} after {limit:?}, and was ended{}", exit::last_words(.last_words))]
     TimedOut {
         /// Which actor.
         actor: ActorPath,
@@ -310,6 +325,15 @@ pub enum SpawnError {
         limit: Duration,
         /// The end of what it wrote to its standard error.
         last_words: String,
+    },
+    /// It cannot be what it is to be; as a rule it cannot listen where it is to.
+    #[error("{actor} cannot begin")]
+    Begin {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why.
+        #[source]
+        source: RemoteError,
     },
     /// No registrar took it.
     #[error("{actor} cannot be registered")]
@@ -333,12 +357,61 @@ pub enum RunError<E> {
     #[error(transparent)]
     Call(CallError<E>),
     /// The child ended otherwise.
-    #[error("the child {0}")]
-    Ended(Exit),
+    #[error("{actor}: {exit}")]
+    Ended {
+        /// Which actor.
+        actor: ActorPath,
+        /// How it ended.
+        exit: Exit,
+    },
 }
 
 impl<E> From<CallError<E>> for RunError<E> {
     fn from(error: CallError<E>) -> Self {
         Self::Call(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portal::WithCauses;
+
+    use super::*;
+
+    #[test]
+    fn says_which_actor_and_why() {
+        let actor = || ActorPath::try_from("/base/feed".to_owned()).unwrap();
+        let check = |error: SpawnError, expected: &str| {
+            assert_eq!(WithCauses(&error).to_string(), expected);
+        };
+        check(
+            SpawnError::Name { parent: actor(), source: Name::new("a b").unwrap_err() },
+            "a child of /base/feed cannot have that name: a name cannot have ' ' in it, as \"a b\" \
+             has",
+        );
+        check(
+            SpawnError::Endpoint {
+                actor: actor(),
+                source: "/udp/9".parse::<Endpoint>().unwrap_err(),
+            },
+            "/base/feed cannot listen where it is told to: unsupported protocol `udp` in `/udp/9`",
+        );
+        let timed_out = |last_words: &str| SpawnError::TimedOut {
+            actor: actor(),
+            phase: Phase::Booting,
+            limit: Duration::from_secs(10),
+            last_words: last_words.to_owned(),
+        };
+        let late = "/base/feed has yet to say where it listens after 10s, and was ended";
+        check(timed_out(""), late);
+        check(timed_out("locked\n"), &format!("{late}; its last words: locked"));
+        let exit = Exit::Exited { code: 3, last_words: String::new() };
+        check(
+            SpawnError::Ended { actor: actor(), phase: Phase::Booting, exit },
+            "/base/feed ended before it was ready: exited with code 3",
+        );
+        let killed = Exit::Signalled { signal: 9, last_words: String::new() };
+        let ended = RunError::<crate::Never>::Ended { actor: actor(), exit: killed };
+        assert_eq!(ended.to_string(), "/base/feed: killed by SIGKILL");
     }
 }

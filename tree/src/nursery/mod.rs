@@ -27,8 +27,8 @@ use self::{
     supervisor::{Asks, Dismissed, Order, Supervisor},
 };
 use crate::{
-    Actor, ActorPath, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError,
-    Spawn, Strategy, cancel::Cancel, error::place,
+    Actor, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError, Spawn, Strategy,
+    cancel::Cancel, error::place,
 };
 
 /// How a scope treats its children.
@@ -194,10 +194,6 @@ impl Nursery {
 
     pub(crate) fn number(&self) -> ChildId {
         self.next_child.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn child_path(&self, name: &endpoints::Name) -> ActorPath {
-        self.actor.path().child(name)
     }
 }
 

@@ -45,6 +45,7 @@ cases! {
     scopes::a_restart_is_a_new_instance,
     scopes::what_is_run_is_started_again_until_it_is_well,
     scopes::what_waits_to_be_started_again_is_told_when_all_is_cancelled,
+    scopes::what_cannot_listen_says_where,
     scopes::a_dropped_scope_ends_its_children,
     deaths::a_child_inherits_three_descriptors,
     deaths::a_killed_root_takes_its_tree_with_it,

@@ -41,7 +41,9 @@ pub(crate) async fn a_panic_is_told(stage: Stage) -> Done {
             Ok(n.spawn("clumsy").kind(kind).run(panic_with("oh no".to_owned())).await)
         })
         .await?;
-    let Err(RunError::Ended(Exit::Panicked(panic))) = outcome else { panic!("{outcome:?}") };
+    let Err(RunError::Ended { exit: Exit::Panicked(panic), .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(panic.message, "oh no");
     assert!(panic.place.unwrap().contains("exports.rs"));
     Ok(())

@@ -38,7 +38,7 @@ pub(crate) async fn a_process_that_exits_is_told_with_its_last_words(stage: Stag
     let outcome = root
         .nursery(async |n| Ok(n.spawn("quitter").kind(kind).run(exit_with(3, 64 * 1024)).await))
         .await?;
-    let Err(RunError::Ended(Exit::Exited { code: 3, last_words })) = outcome else {
+    let Err(RunError::Ended { exit: Exit::Exited { code: 3, last_words }, .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert!(last_words.ends_with("eee\nthe end"), "{last_words:?}");

@@ -130,6 +130,23 @@ pub(crate) async fn what_waits_to_be_started_again_is_told_when_all_is_cancelled
     Ok(())
 }
 
+pub(crate) async fn what_cannot_listen_says_where(stage: Stage) -> Done {
+    let Stage { kind, root, folder, .. } = stage;
+    let place = format!("/unix{}/feed.sock", folder.display());
+    let error = root
+        .nursery(async |n| {
+            n.spawn("feed").kind(kind).bind(&place).await?;
+            n.spawn("other").kind(kind).bind(&place).await?;
+            Ok(())
+        })
+        .await
+        .unwrap_err()
+        .to_string();
+    let begin = "/base: /base/other cannot begin: cannot listen at ";
+    assert!(error.starts_with(&format!("{begin}`{place}`: ")), "{error}");
+    Ok(())
+}
+
 pub(crate) async fn a_deep_tree_falls(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     let error = root
