@@ -21,10 +21,10 @@ pub enum RootError {
         first: String,
     },
     /// Its name is none.
-    #[error(transparent)]
+    #[error("the root cannot have that name")]
     Name(#[from] NameError),
     /// A text is no endpoint.
-    #[error(transparent)]
+    #[error("the root cannot use an endpoint that it was given")]
     Endpoint(#[from] ParseEndpointError),
     /// No registrar was named.
     #[error("no registrar is named: say where one is, or is to be")]
@@ -66,7 +66,7 @@ pub enum RootError {
     #[error(transparent)]
     Nursery(NurseryError),
     /// Its body failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Body(AnyError),
 }
 
@@ -90,4 +90,22 @@ fn occupied(places: &[(Endpoint, String)]) -> String {
         text.push_str(&format!("\n  `{endpoint}`: {why}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn what_the_body_failed_with_keeps_its_causes() {
+        #[derive(Debug, Error)]
+        #[error("the book cannot be read")]
+        struct Unread(#[source] io::Error);
+
+        let error = RootError::body(Unread(io::Error::other("the disk is gone")).into());
+        assert_eq!(error.to_string(), "the book cannot be read");
+        assert_eq!(error.source().unwrap().to_string(), "the disk is gone");
+    }
 }
