@@ -33,6 +33,11 @@ pub fn init() {
 /// when it was ended by one. What went wrong is said on standard error.
 ///
 /// Without a file, the root uses the registrars that the program `callsign` uses without one.
+///
+/// # Panics
+///
+/// When `main` does.
+#[track_caller]
 pub fn run<F, R>(config: Option<&Path>, main: F) -> ExitCode
 where
     F: AsyncFnOnce(Root) -> R,
@@ -58,16 +63,27 @@ where
     runtime.shutdown_timeout(SHUTDOWN_WAIT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(RootError::Cancelled(CancelledRoot(reason))) if reason.why == "SIGINT" => {
-            ExitCode::from(128 + libc::SIGINT as u8)
-        }
-        Err(RootError::Cancelled(CancelledRoot(reason))) if reason.why == "SIGTERM" => {
-            ExitCode::from(128 + libc::SIGTERM as u8)
-        }
-        Err(error) => {
-            say(&portal::WithCauses(&error).to_string());
-            ExitCode::FAILURE
-        }
+        Err(error) => match ended_by(&error) {
+            Some(signal) => ExitCode::from(128 + signal),
+            None => {
+                say(&portal::WithCauses(&error).to_string());
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Returns the signal that ended the tree, if that is why there is no more of it.
+fn ended_by(error: &RootError) -> Option<u8> {
+    let said = match error {
+        RootError::Cancelled(CancelledRoot(reason)) => &*reason.why,
+        RootError::Stopped(signal) => signal,
+        _ => return None,
+    };
+    match said {
+        "SIGINT" => Some(libc::SIGINT as u8),
+        "SIGTERM" => Some(libc::SIGTERM as u8),
+        _ => None,
     }
 }
 

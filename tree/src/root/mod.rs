@@ -56,6 +56,10 @@ impl RootOptions {
     ///
     /// [`RootError`], with what the body failed with, or why there is no root.
     ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future cancels all children, and does not wait for their end. Processes among

@@ -24,8 +24,14 @@ pub(crate) const RACER: &str = "CONFORMANCE_RACER";
 /// nothing: the kind of the children, where the registrar is, and a file that holds them up.
 pub(crate) const STUBBORN: &str = "CONFORMANCE_STUBBORN";
 
+/// The variable by which this program knows that it is to be one with settings: where they are.
+pub(crate) const PROGRAM: &str = "CONFORMANCE_PROGRAM";
+
 /// Plays a role, if this process has one.
 pub(crate) fn play() -> Option<ExitCode> {
+    if let Some(settings) = std::env::var_os(PROGRAM) {
+        return Some(tree::run(Some(Path::new(&settings)), fail_at_a_second_root));
+    }
     if let Ok(role) = std::env::var(STUBBORN) {
         return Some(keep_stubborn_children(&role));
     }
@@ -101,6 +107,14 @@ fn keep_stubborn_children(role: &str) -> ExitCode {
 
 fn kind_of(word: &str) -> Kind {
     Kind::ALL.into_iter().find(|it| it.to_string() == word).expect("it is a kind")
+}
+
+async fn fail_at_a_second_root(_root: Root) -> Result<(), AnyError> {
+    #[derive(Debug, thiserror::Error)]
+    #[error("there is no second root")]
+    struct NoSecond(#[source] tree::RootError);
+
+    Root::options().run(async |_| Ok(())).await.map_err(|error| NoSecond(error).into())
 }
 
 /// Opens a root, says what it has become, and waits until its standard input ends.

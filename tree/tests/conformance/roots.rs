@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use tree::{AnyError, Kind, Root, RootError};
 
-use crate::roles::{self, RACER, STUBBORN};
+use crate::roles::{self, PROGRAM, RACER, STUBBORN};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("root::becomes_the_registrar_or_joins_it", || play(becomes_or_joins)),
         Trial::test("root::a_second_one_is_told_where_the_first_is", || play(second)),
+        Trial::test("root::a_program_says_where_and_why_it_failed", || play(program)),
+        Trial::test("root::a_signal_ends_a_root_that_is_not_open_yet", || play(early_signal)),
         Trial::test("root::what_is_occupied_by_something_else_is_refused", || play(occupied)),
         Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
         Trial::test("root::the_second_signal_hurries_the_end", || play(hurried)),
@@ -87,6 +89,33 @@ async fn second(folder: tempfile::TempDir) -> Result<(), AnyError> {
         })
         .await?;
     Ok(())
+}
+
+async fn program(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let output = tokio::task::block_in_place(|| start_program(folder.path())?.wait_with_output())?;
+    let said = String::from_utf8(output.stderr)?;
+    let place = "callsign: there is no second root: this process has a root already, opened at ";
+    assert!(said.starts_with(place) && said.contains("roles.rs:"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    Ok(())
+}
+
+async fn early_signal(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let listener = Listener::bind(&place(folder.path()).parse()?).await?;
+    let mut program = start_program(folder.path())?;
+    // The root waits for an answer that does not come.
+    let _asks = listener.accept().await?;
+    kill_process(Pid::from_child(&program), Signal::TERM)?;
+    let status = tokio::task::block_in_place(|| program.wait())?;
+    assert_eq!(status.code(), Some(128 + libc::SIGTERM));
+    Ok(())
+}
+
+/// Starts a program whose settings are in a folder.
+fn start_program(folder: &Path) -> std::io::Result<Child> {
+    let settings = folder.join("callsign.toml");
+    std::fs::write(&settings, format!("[registrar]\nlisten = {:?}\n", place(folder)))?;
+    Command::new("/proc/self/exe").env(PROGRAM, settings).stderr(Stdio::piped()).spawn()
 }
 
 async fn occupied(folder: tempfile::TempDir) -> Result<(), AnyError> {
