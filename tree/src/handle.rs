@@ -122,7 +122,7 @@ impl Portal {
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call). What `body` gave is lost then.
+    /// As [`call`](Self::call), and [`CallError::NeverStarted`]. What `body` gave is lost then.
     ///
     /// # Cancel safety
     ///
@@ -143,6 +143,10 @@ impl Portal {
         let begun = self.portal.dialogue_encoded(&path, &arguments, WINDOW).await;
         let mut carried = match begun {
             Ok(carried) => carried,
+            // It came to its end without what was waited for.
+            Err(portal::CallError::Unreadable(_)) => {
+                return Err(CallError::NeverStarted(dialogue.export().path));
+            }
             Err(error) => return Err(failed(error)),
         };
         let started = dialogue.decode_started(carried.started_encoded())?;

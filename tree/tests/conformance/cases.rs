@@ -24,6 +24,7 @@ cases! {
     scopes::a_failure_ends_the_scope,
     scopes::cancelled_children_are_absorbed,
     calls::a_dialogue_goes_both_ways,
+    calls::a_dialogue_that_never_starts_says_so,
     calls::siblings_find_each_other,
     calls::a_look_up_outlives_the_thread_that_made_the_first,
     deaths::a_process_that_exits_is_told_with_its_last_words,

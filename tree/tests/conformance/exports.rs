@@ -33,6 +33,10 @@ pub(crate) async fn insist(path: String, enough: usize) -> Result<usize, Refusal
     }
 }
 
+/// Returns without having begun.
+#[tree::export(crate = tree)]
+pub(crate) async fn shy(_context: &mut tree::Context<(), (), ()>) {}
+
 #[tree::export(crate = tree)]
 pub(crate) async fn panic_with(message: String) {
     panic!("{message}");

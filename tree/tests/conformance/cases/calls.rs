@@ -6,7 +6,9 @@ use tree::{CallError, Exit, RunError};
 
 use super::Done;
 use crate::{
-    exports::{Refusal, ask, ask_twice, double, panic_with, quote, sums, wait_for_ever, who_am_i},
+    exports::{
+        Refusal, ask, ask_twice, double, panic_with, quote, shy, sums, wait_for_ever, who_am_i,
+    },
     stage::Stage,
 };
 
@@ -95,6 +97,19 @@ pub(crate) async fn a_dialogue_goes_both_ways(stage: Stage) -> Done {
             })
             .await?;
         assert_eq!((last, count), (20_100, 200));
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn a_dialogue_that_never_starts_says_so(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    root.nursery(async |n| {
+        let server = n.spawn("server").kind(kind).expose(&[shy::EXPORT]).await?;
+        let error = server.context(shy(), async |(), _| ()).await.unwrap_err().to_string();
+        let shy = shy::EXPORT.path;
+        assert_eq!(error, format!("`{shy}` returned without having started a dialogue"));
         Ok(())
     })
     .await?;
