@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -35,9 +35,11 @@ pub fn default_endpoints(
         Some(base) => base,
         None => private_folder(temp_dir.join(format!("runtime-{uid}")))?,
     };
-    let socket = private_folder(base.join("tractor"))?.join("registry@1616.sock");
-    let socket = Endpoint::from_unix_path(&socket)
-        .expect("a folder that was found by an absolute path is plain");
+    let folder = private_folder(base.join("tractor"))?;
+    let socket = Endpoint::from_unix_path(&folder.join("registry@1616.sock")).map_err(|error| {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, error);
+        RuntimeDirError::Io { folder, source }
+    })?;
     let loopback = "/ip4/127.0.0.1/tcp/1616".parse().expect("it is written as endpoints are");
     Ok(vec![loopback, socket])
 }
@@ -67,5 +69,14 @@ mod tests {
         let of_temp =
             format!("/unix{}/runtime-{uid}/tractor/registry@1616.sock", temp.path().display());
         assert!(found()[1] == of_system || found()[1] == of_temp);
+    }
+
+    #[test]
+    fn a_runtime_directory_that_no_endpoint_can_name_is_an_error() {
+        let xdg = tempfile::tempdir().unwrap();
+        fs::set_permissions(xdg.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let winding = xdg.path().join("..").join(xdg.path().file_name().unwrap());
+        let error = default_endpoints(Some(winding.as_os_str()), xdg.path()).unwrap_err();
+        assert!(matches!(error, RuntimeDirError::Io { .. }), "{error}");
     }
 }
