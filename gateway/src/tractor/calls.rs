@@ -189,9 +189,9 @@ impl Conversation {
         // Who has such a name or number is not registered.
         let Ok((_, uuid)) = of.uid.instance() else { return Ok(()) };
         let record = self.visitor.clerk().record(uuid);
-        if record.is_some_and(|it| it.kept == Kept::Foreign) {
+        if let Some(record) = record.filter(|it| it.kept == Kept::Foreign) {
             self.visitor.unregister(uuid)?;
-            self.order(Order::Forget { uuid }).await;
+            self.order(Order::Forget { uuid, epoch: record.epoch }).await;
         }
         Ok(())
     }

@@ -39,14 +39,15 @@ use super::{
     message::Aid,
 };
 
-/// What the keeper is told.
+/// What the keeper is told. Connections tell it each for itself, so what an order is about may
+/// have another registration by then: a later one stays.
 #[derive(Debug)]
 pub(super) enum Order {
     /// An endpoint of an instance is registered; the process is that which did it, if the kernel
     /// can tell when that ends.
     Watch { uuid: Uuid, epoch: Epoch, endpoint: Endpoint, process: Option<PeerProcess> },
     /// An instance is not registered any more.
-    Forget { uuid: Uuid },
+    Forget { uuid: Uuid, epoch: Epoch },
     /// An endpoint is said not to answer. The answer says who was found dead there, if anybody.
     Doubt { endpoint: Endpoint, answer: oneshot::Sender<Option<Uid>> },
 }
@@ -138,7 +139,11 @@ impl Keeper {
             Order::Watch { uuid, epoch, endpoint, process } => {
                 self.watch(uuid, epoch, endpoint, process);
             }
-            Order::Forget { uuid } => self.forget(uuid),
+            Order::Forget { uuid, epoch } => {
+                if self.watched.get(&uuid).is_some_and(|it| it.epoch <= epoch) {
+                    self.forget(uuid);
+                }
+            }
             Order::Doubt { endpoint, answer } => {
                 // Of several that claim it, the first that is dead is told; one is usual.
                 let uuids = self.by_endpoint.get(&endpoint).cloned().unwrap_or_default();
@@ -163,8 +168,10 @@ impl Keeper {
         endpoint: Endpoint,
         process: Option<PeerProcess>,
     ) {
-        if self.watched.get(&uuid).is_some_and(|it| it.epoch != epoch) {
-            self.forget(uuid);
+        match self.watched.get(&uuid).map(|it| it.epoch) {
+            Some(later) if later > epoch => return,
+            Some(earlier) if earlier < epoch => self.forget(uuid),
+            _ => {}
         }
         // Who claims what another claimed says that the other is gone.
         let others = self.by_endpoint.entry(endpoint.clone()).or_default();
@@ -380,3 +387,43 @@ const ASKED_MAX: usize = 64;
 
 /// How many orders may wait: the keeper never waits itself, and takes each in microseconds.
 pub(super) const ORDERS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use registrar::{Node, NodeOptions};
+
+    use super::*;
+
+    /// Two connections of one program: one takes it out, and the other has registered it anew.
+    #[tokio::test]
+    async fn an_order_that_comes_late_leaves_a_later_registration_watched() {
+        let node = Node::bind(&["/memory/0".parse().unwrap()], NodeOptions::default()).await;
+        let own = Aid {
+            name: "registrar".to_owned(),
+            uuid: "u".to_owned(),
+            pid: None,
+            is_registrar: Some(true),
+            is_probe: false,
+        };
+        let (_orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let mut keeper = Keeper::new(node.unwrap().clerk().clone(), Arc::new(own), inbox);
+        let uuid = Uuid::from_u128(7);
+        let watch = |epoch| Order::Watch {
+            uuid,
+            epoch,
+            endpoint: "/ip4/127.0.0.1/tcp/7".parse().unwrap(),
+            process: None,
+        };
+        let watched = |it: &Keeper| it.watched.get(&uuid).map(|it| it.epoch);
+        keeper.obey(watch(2));
+        keeper.obey(Order::Forget { uuid, epoch: 1 });
+        assert_eq!(watched(&keeper), Some(2));
+        keeper.obey(watch(1));
+        assert_eq!(watched(&keeper), Some(2));
+        keeper.obey(watch(3));
+        assert_eq!(watched(&keeper), Some(3));
+        keeper.obey(Order::Forget { uuid, epoch: 3 });
+        assert_eq!(watched(&keeper), None);
+        assert!(keeper.due.is_empty() && keeper.by_endpoint.is_empty());
+    }
+}
