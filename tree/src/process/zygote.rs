@@ -158,7 +158,11 @@ impl Zygote {
         rustix::stdio::dup2_stderr(error).map_err(setup("take standard error"))?;
         rustix::stdio::dup2_stdout(output).map_err(setup("take standard output"))?;
         rustix::process::setpgid(None, None).map_err(setup("lead a group of its own"))?;
-        let channel = init::lift(&channel).map_err(BootFault::Channel)?;
+        let inherited = channel;
+        let channel = init::lift(&inherited).map_err(BootFault::Channel)?;
+        // What follows closes all descriptors by their numbers, and this one is not to be closed
+        // again when it fails.
+        drop(inherited);
         let boot = Boot::read(&channel)?;
         init::live(channel, &boot, self.own, self.child_main, kernel::exit_now)
     }
