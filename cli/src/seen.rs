@@ -77,10 +77,7 @@ impl<'a> Seen<'a> {
             kept: KeptJson::of(*kept),
             proves: *proves,
             user: *user,
-            ttl_ms: match kept {
-                Kept::Lease { ttl_ms } => Some(*ttl_ms),
-                Kept::Session | Kept::Declared | Kept::Foreign => None,
-            },
+            ttl_ms: kept.ttl_ms(),
             since_ms: *since_ms,
             age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
             metadata,
@@ -194,6 +191,7 @@ pub(crate) enum KeptJson {
     Lease,
     Declared,
     Foreign,
+    Unknown,
 }
 
 impl KeptJson {
@@ -203,6 +201,7 @@ impl KeptJson {
             Kept::Lease { .. } => Self::Lease,
             Kept::Declared => Self::Declared,
             Kept::Foreign => Self::Foreign,
+            Kept::Unknown => Self::Unknown,
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use endpoints::{InstanceId, Name, Stamped};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
 use uuid::Uuid;
 
 /// A number that a registrar issues for every registration; a later one is higher, also across
@@ -82,7 +85,7 @@ impl fmt::Display for State {
 }
 
 /// What keeps a record in the registry.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
     /// The connection over which it was registered.
@@ -97,6 +100,63 @@ pub enum Kept {
     /// The registrar's own eyes: it was registered through a door for another protocol, over a
     /// connection that has ended, and the registrar watches whether it lives.
     Foreign,
+    /// A way that this version does not know. A registrar has none such.
+    Unknown,
+}
+
+impl Kept {
+    /// Returns for how long each renewal of a lease lasts; `None` for what is no lease.
+    pub fn ttl_ms(self) -> Option<u64> {
+        match self {
+            Self::Lease { ttl_ms } => Some(ttl_ms),
+            Self::Session | Self::Declared | Self::Foreign | Self::Unknown => None,
+        }
+    }
+}
+
+/// Reads what the derived `Serialize` writes, and whatever a later version may write: a word, or a
+/// map from a word to what there is to say of it. `#[serde(other)]` would read the words alone.
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeptVisitor;
+
+        impl<'de> Visitor<'de> for KeptVisitor {
+            type Value = Kept;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("what keeps a record")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Kept, E> {
+                Ok(match word {
+                    "session" => Kept::Session,
+                    "declared" => Kept::Declared,
+                    "foreign" => Kept::Foreign,
+                    _ => Kept::Unknown,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kept, A::Error> {
+                let mut kept = Kept::Unknown;
+                while let Some(word) = map.next_key::<String>()? {
+                    if word == "lease" {
+                        let Lease { ttl_ms } = map.next_value()?;
+                        kept = Kept::Lease { ttl_ms };
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(kept)
+            }
+        }
+
+        #[derive(Deserialize)]
+        struct Lease {
+            ttl_ms: u64,
+        }
+
+        deserializer.deserialize_any(KeptVisitor)
+    }
 }
 
 impl fmt::Display for Kept {
@@ -106,6 +166,7 @@ impl fmt::Display for Kept {
             Self::Lease { .. } => "lease",
             Self::Declared => "declared",
             Self::Foreign => "foreign",
+            Self::Unknown => "unknown",
         })
     }
 }
@@ -152,5 +213,29 @@ impl fmt::Display for Gone {
             Self::ProcessEnded => "its process ended",
             Self::Unknown => "gone",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode_body, encode_body};
+
+    #[test]
+    fn what_keeps_a_record_is_read_from_later_versions_too() {
+        let read = |body: Vec<u8>| decode_body::<Kept>(&body).ok();
+        for kept in [Kept::Session, Kept::Lease { ttl_ms: 3000 }, Kept::Declared, Kept::Foreign] {
+            assert_eq!(read(encode_body(&kept)), Some(kept));
+        }
+        let more = BTreeMap::from([("lease", BTreeMap::from([("by", 7), ("ttl_ms", 5)]))]);
+        assert_eq!(read(encode_body(&more)), Some(Kept::Lease { ttl_ms: 5 }));
+        assert_eq!(read(encode_body(&"replica")), Some(Kept::Unknown));
+        let replica = BTreeMap::from([("replica", BTreeMap::from([("of", ["a", "b"])]))]);
+        assert_eq!(read(encode_body(&replica)), Some(Kept::Unknown));
+
+        let endless = BTreeMap::from([("lease", BTreeMap::from([("by", 7)]))]);
+        for bad in [encode_body(&7), encode_body(&["session"]), encode_body(&endless)] {
+            assert_eq!(read(bad), None);
+        }
     }
 }

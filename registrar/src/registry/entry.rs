@@ -35,10 +35,7 @@ pub(super) struct Registrant {
 
 impl Entry {
     pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
-        let lease_until_ms = match record.kept {
-            Kept::Lease { ttl_ms } => Some(now_ms + ttl_ms),
-            Kept::Session | Kept::Declared | Kept::Foreign => None,
-        };
+        let lease_until_ms = record.kept.ttl_ms().map(|it| now_ms + it);
         let Record { name, uuid, epoch, state, kept, proves, .. } = record;
         Self {
             name: name.clone(),

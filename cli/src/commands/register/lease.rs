@@ -93,10 +93,7 @@ fn is_meant(plan: &Plan, record: &Record) -> bool {
 fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
     let ttl_ms = plan.ttl.map(|it| it.as_millis());
-    let theirs_ms = match record.kept {
-        Kept::Lease { ttl_ms } => Some(u128::from(ttl_ms)),
-        Kept::Session | Kept::Declared | Kept::Foreign => None,
-    };
+    let theirs_ms = record.kept.ttl_ms().map(u128::from);
     let stamped = plan.stamped();
     ttl_ms == theirs_ms
         && metadata == record.metadata
