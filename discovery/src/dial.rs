@@ -5,6 +5,7 @@
 
 mod connection;
 mod explanation;
+mod located;
 mod race;
 mod reach;
 
@@ -23,6 +24,7 @@ use self::reach::{Reached, Target};
 pub use self::{
     connection::Connection,
     explanation::{Candidate, Explanation, NoneAnswered, Outcome, explain},
+    located::{Located, connect_first},
     reach::{Assurance, ReachError},
 };
 use crate::{Client, LookupError, LookupOptions, Resolve, ResolveError, merge::Sighting};
@@ -75,13 +77,17 @@ impl Client {
             Ok(connection) => &connection.explanation,
             Err(none) => &none.explanation,
         };
-        self.report_evidence(instances, explanation);
+        self.report_evidence(instances, &explanation.candidates);
         connected
     }
 
     /// Reports to each registrar what speaks against an instance that it knows.
-    fn report_evidence(&self, instances: &[Sighting], explanation: &Explanation) {
-        for candidate in &explanation.candidates {
+    fn report_evidence<'a>(
+        &self,
+        instances: &[Sighting],
+        candidates: impl IntoIterator<Item = &'a Candidate>,
+    ) {
+        for candidate in candidates {
             let Some(evidence) = candidate.evidence() else { continue };
             let uuid = candidate.instance.uuid;
             let sighting = instances.iter().find(|it| it.record.uuid == uuid);
@@ -142,7 +148,17 @@ async fn connect(
     tickets: &Tickets,
     options: &DialOptions,
 ) -> Result<Connection, NoneAnswered> {
-    let mut explanation = explain(records, &here_for(records), &transport::look);
+    let explanation = explain(records, &here_for(records), &transport::look);
+    dial(explanation, records, tickets, options).await
+}
+
+/// Dials the candidates of an explanation, which are those of `records`.
+async fn dial(
+    mut explanation: Explanation,
+    records: &[Record],
+    tickets: &Tickets,
+    options: &DialOptions,
+) -> Result<Connection, NoneAnswered> {
     let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
     let winner = race::first_to_answer(&mut explanation.candidates, options, reach).await;
     explanation.trace();

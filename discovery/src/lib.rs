@@ -77,8 +77,8 @@ mod watch;
 pub use client::Client;
 #[doc(inline)]
 pub use dial::{
-    Assurance, Candidate, Connection, DialOptions, Explanation, FindError, NoneAnswered, Outcome,
-    ReachError, connect_nearest, explain, probe,
+    Assurance, Candidate, Connection, DialOptions, Explanation, FindError, Located, NoneAnswered,
+    Outcome, ReachError, connect_first, connect_nearest, explain, probe,
 };
 pub use fault::{ConnectError, Fault, Faults, LinkError};
 pub use lookup::{Found, LookupError};

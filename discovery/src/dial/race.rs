@@ -18,48 +18,84 @@ where
     D: Future<Output = Result<S, ReachError>> + Send,
     S: Answer,
 {
+    let may_begin = |at: usize| {
+        let candidate = candidates.get(at).filter(|it| it.verdict.is_ok())?;
+        Some(head_start(candidate, options))
+    };
+    let Raced { winner, dials } = race(may_begin, |at| dial(&candidates[at])).await;
+    for (at, Dialed { took, failure }) in dials.into_iter().enumerate() {
+        candidates[at].outcome = match (failure, &winner) {
+            (Some(error), _) => Outcome::Failed { error, took },
+            (None, Some((first, answer))) if *first == at => {
+                Outcome::Connected { took, assurance: answer.assurance() }
+            }
+            (None, _) => Outcome::GivenUp { took },
+        };
+    }
+    winner
+}
+
+/// How a race went.
+pub(crate) struct Raced<S, E> {
+    /// Which was the first to answer, and with what.
+    pub(crate) winner: Option<(usize, S)>,
+    /// Those that were begun.
+    pub(crate) dials: Vec<Dialed<E>>,
+}
+
+/// What became of one dial of a race.
+pub(crate) struct Dialed<E> {
+    pub(crate) took: Duration,
+    /// `None` if it was the first to answer, or was given up because another was.
+    pub(crate) failure: Option<E>,
+}
+
+/// Dials side by side, until the first answers. The next begins when one has failed, or has had
+/// its head start, which `may_begin` tells; `None` is behind the last.
+pub(crate) async fn race<S: Send, E: Send, D>(
+    may_begin: impl Fn(usize) -> Option<Duration>,
+    mut dial: impl FnMut(usize) -> D,
+) -> Raced<S, E>
+where
+    D: Future<Output = Result<S, E>> + Send,
+{
     let mut dials = Together::default();
-    let mut began: Vec<Instant> = Vec::new();
+    let mut begun: Vec<(Instant, Option<Dialed<E>>)> = Vec::new();
     let mut due = Instant::now();
-    loop {
+    let winner = loop {
         let now = Instant::now();
-        let next = candidates.get(began.len()).filter(|it| it.verdict.is_ok());
+        let next = may_begin(begun.len());
         let is_full = dials.len() >= DIALS_MAX;
-        if let Some(next) = next
+        if let Some(head_start) = next
             && now >= due
             && !is_full
         {
-            dials.push(began.len(), dial(next));
-            began.push(now);
-            due = now + head_start(next, options);
+            dials.push(begun.len(), dial(begun.len()));
+            begun.push((now, None));
+            due = now + head_start;
             continue;
         }
         let may_start = next.is_some() && !is_full;
         if dials.is_empty() && !may_start {
-            return None;
+            break None;
         }
         tokio::select! {
             biased;
-            Some((at, result)) = dials.next() => {
-                let took = began[at].elapsed();
-                match result {
-                    Ok(connection) => {
-                        let assurance = connection.assurance();
-                        candidates[at].outcome = Outcome::Connected { took, assurance };
-                        for at in dials.keys() {
-                            candidates[at].outcome = Outcome::GivenUp { took: began[at].elapsed() };
-                        }
-                        return Some((at, connection));
-                    }
-                    Err(error) => {
-                        candidates[at].outcome = Outcome::Failed { error, took };
-                        due = Instant::now();
-                    }
+            Some((at, result)) = dials.next() => match result {
+                Ok(answer) => break Some((at, answer)),
+                Err(error) => {
+                    let (began, dialed) = &mut begun[at];
+                    *dialed = Some(Dialed { took: began.elapsed(), failure: Some(error) });
+                    due = Instant::now();
                 }
-            }
+            },
             () = sleep_until(due), if may_start => {}
         }
-    }
+    };
+    let ended = |(began, dialed): (Instant, Option<Dialed<E>>)| {
+        dialed.unwrap_or_else(|| Dialed { took: began.elapsed(), failure: None })
+    };
+    Raced { winner, dials: begun.into_iter().map(ended).collect() }
 }
 
 /// Dials all candidates within reach, some at a time, and notes what became of each.
@@ -103,7 +139,8 @@ impl Answer for Reached {
     }
 }
 
-fn head_start(candidate: &Candidate, options: &DialOptions) -> Duration {
+/// Returns how long a candidate is dialed before the next is too.
+pub(crate) fn head_start(candidate: &Candidate, options: &DialOptions) -> Duration {
     match &candidate.verdict {
         Ok(locality) if locality.is_within_host() => options.stagger_within_host,
         _ => options.stagger_beyond,

@@ -1,0 +1,127 @@
+//! Looking a name up and connecting to it in two steps, for those who have a say in between: they
+//! may have a connection to the instance already.
+
+use std::{sync::Arc, time::Duration};
+
+use endpoints::Name;
+use wire::Record;
+
+use super::{
+    Candidate, Connection, Explanation, NoneAnswered, Tickets, dial, explain, here_for,
+    race::{self, Raced},
+};
+use crate::{Client, LookupError, merge::Sighting};
+
+impl Client {
+    /// Looks up the ready instances of a name, each to be [connected to](Located::connect) later;
+    /// the nearest first, and none if there is no such name.
+    ///
+    /// What a look at an endpoint tells against its instance is reported to the registrars.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn locate_actor(&self, name: &str) -> Result<Vec<Located>, LookupError> {
+        let (found, tickets) = self.locate(&Name::new(name)?, false).await?;
+        let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
+        let explanation = explain(&records, &here_for(&records), &transport::look);
+        self.report_evidence(&found.instances, &explanation.candidates);
+
+        let tickets = Arc::new(tickets);
+        let locate = |sighting| {
+            let (client, tickets) = (self.clone(), tickets.clone());
+            Located { client, sighting, tickets, rank: usize::MAX, candidates: Vec::new() }
+        };
+        let mut located: Vec<_> = found.instances.into_iter().map(locate).collect();
+        for (rank, candidate) in explanation.candidates.into_iter().enumerate() {
+            let is_its = |it: &&mut Located| it.sighting.record.uuid == candidate.instance.uuid;
+            let its = located.iter_mut().find(is_its).expect("every candidate is one of a record");
+            its.rank = its.rank.min(rank);
+            its.candidates.push(candidate);
+        }
+        located.sort_by_key(|it| it.rank);
+        Ok(located)
+    }
+}
+
+/// An instance that was looked up, and can be connected to. It holds a challenge that its
+/// registrar drew, which is for one connection and does not last for ever.
+#[derive(Debug)]
+#[must_use = "nobody is connected to yet"]
+pub struct Located {
+    client: Client,
+    sighting: Sighting,
+    tickets: Arc<Tickets>,
+    /// The place of its nearest endpoint among those of all instances.
+    rank: usize,
+    candidates: Vec<Candidate>,
+}
+
+impl Located {
+    /// Returns what the registrars know of it.
+    pub fn record(&self) -> &Record {
+        &self.sighting.record
+    }
+
+    /// Connects to it, and reports what does not answer, as
+    /// [`find_actor`](Client::find_actor) does.
+    ///
+    /// # Errors
+    ///
+    /// [`NoneAnswered`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future drops all dials in progress.
+    pub async fn connect(self) -> Result<Connection, NoneAnswered> {
+        let Self { client, sighting, tickets, candidates, .. } = self;
+        let (explanation, records) = (Explanation { candidates }, [sighting.record.clone()]);
+        let connected = dial(explanation, &records, &tickets, &client.hub().options.dial).await;
+        let Explanation { candidates } = match &connected {
+            Ok(connection) => &connection.explanation,
+            Err(none) => &none.explanation,
+        };
+        // What was left out is reported already.
+        let dialed = candidates.iter().filter(|it| it.verdict.is_ok());
+        client.report_evidence(&[sighting], dialed);
+        connected
+    }
+
+    /// Returns how long it is dialed before the next instance is too.
+    fn head_start(&self) -> Duration {
+        let options = &self.client.hub().options.dial;
+        self.candidates.first().map_or(Duration::ZERO, |it| race::head_start(it, options))
+    }
+}
+
+/// Connects to the first of instances that answers, by `connect`, which need not dial. Each has a
+/// head start over the next, as long as [`find_actor`](Client::find_actor) gives it, and the
+/// others are dropped when one is connected to.
+///
+/// # Errors
+///
+/// What `connect` failed with for each instance, in their order.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops all that `connect` has begun.
+pub async fn connect_first<T: Send, E: Send, C>(
+    located: Vec<Located>,
+    mut connect: impl FnMut(Located) -> C,
+) -> Result<T, Vec<E>>
+where
+    C: Future<Output = Result<T, E>> + Send,
+{
+    let head_starts: Vec<_> = located.iter().map(Located::head_start).collect();
+    let mut located = located.into_iter();
+    let begin = |_| connect(located.next().expect("there is one for each head start"));
+    let Raced { winner, dials } = race::race(|at| head_starts.get(at).copied(), begin).await;
+    match winner {
+        Some((_, connected)) => Ok(connected),
+        None => Err(dials.into_iter().filter_map(|it| it.failure).collect()),
+    }
+}
