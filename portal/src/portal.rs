@@ -199,6 +199,11 @@ impl Portal {
         self.shared.close(reason);
     }
 
+    /// Tells whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+
     /// Waits until the connection has ended, and returns why.
     ///
     /// # Cancel safety

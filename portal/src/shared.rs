@@ -134,6 +134,11 @@ impl Shared {
         }
     }
 
+    /// Tells whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
+    }
+
     fn why_closed(&self) -> Option<Closed> {
         self.lock().closed.clone()
     }
