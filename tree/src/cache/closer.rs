@@ -16,7 +16,14 @@ pub struct Closer<K: Key, V: Resource> {
     shared: Arc<Shared<K, V>>,
     tasks: JoinSet<Result<(), V::Error>>,
     /// What each task closes.
-    closing: HashMap<Id, (K, Option<Report<V>>)>,
+    closing: HashMap<Id, Ending<K, V>>,
+}
+
+/// What becomes known when a resource is closed, and to whom.
+struct Ending<K: Key, V: Resource> {
+    key: K,
+    is_spent: bool,
+    report: Option<Report<V>>,
 }
 
 impl<K: Key, V: Resource> Closer<K, V> {
@@ -45,9 +52,9 @@ impl<K: Key, V: Resource> Closer<K, V> {
     }
 
     fn close(&mut self, closing: Closing<K, V>) {
-        let Closing { key, value, report } = closing;
+        let Closing { key, value, is_spent, report } = closing;
         let task = self.tasks.spawn(async move { value.close().await });
-        self.closing.insert(task.id(), (key, report));
+        self.closing.insert(task.id(), Ending { key, is_spent, report });
     }
 
     fn closed(&mut self, closed: Result<(Id, Result<(), V::Error>), JoinError>) {
@@ -55,10 +62,12 @@ impl<K: Key, V: Resource> Closer<K, V> {
             Ok((task, result)) => (task, result.map_err(CloseError::Failed)),
             Err(error) => (error.id(), Err(CloseError::Panicked)),
         };
-        let (key, report) =
+        let Ending { key, is_spent, report } =
             self.closing.remove(&task).expect("every task is entered when it is spawned");
         // First the key is free: the last user may open it again as soon as it hears.
-        self.shared.exited(&key);
+        if !is_spent {
+            self.shared.exited(&key);
+        }
         let unheard = match report {
             Some(report) => report.send(result).err(),
             None => Some(result),

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!   absent ──ask──▶ entering ──entered──▶ live ──the last left──▶ exiting
-//!      ▲               │  ▲                                        │  │
-//!      ├─── failed ────┤  └──── exited, and somebody waits ────────┘  │
-//!      ├── abandoned ──┘                                              │
+//!      ▲               │  ▲               │                        │  │
+//!      ├─── failed ────┤  └───────────────┼── exited, and ─────────┘  │
+//!      ├── abandoned ──┘                  │   somebody waits          │
+//!      ├──────────────────── expelled ────┘                           │
 //!      └───────────────────── exited ─────────────────────────────────┘
 //! ```
 //!
 //! Whoever asks while a resource is entering or exiting waits. When it has been made, all who wait
 //! use it; when making it failed, all are told. When its maker was abandoned, or the old one has
-//! exited, the first who waits is to make it. Keys know nothing of each other.
+//! exited, the first who waits is to make it. One that is of no use any more is expelled, and is the
+//! business of those who use it. Keys know nothing of each other.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -107,6 +109,22 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         let waiting = waiters.len();
         waiters.retain(|(it, _)| *it != ticket);
         waiters.len() < waiting
+    }
+
+    /// Takes a live resource out if `is_spent` says so of it. Returns it, and how many use it.
+    pub(super) fn expel(
+        &mut self,
+        key: &K,
+        is_spent: impl FnOnce(&V) -> bool,
+    ) -> Option<(V, usize)> {
+        match self.entries.get(key) {
+            Some(Entry::Live { value, .. }) if is_spent(value) => {}
+            _ => return None,
+        }
+        match self.entries.remove(key) {
+            Some(Entry::Live { value, users }) => Some((value, users)),
+            _ => unreachable!("it was live a moment ago"),
+        }
     }
 
     /// One of its users has left the resource. Returns the value when it was the last: it is to

@@ -3,11 +3,13 @@
 //! [`Cache::open`] gives a [`Share`] of the resource of a key. The first who opens it makes it,
 //! the others wait for that, and when the last share is [released](Share::release) it is closed.
 //! Whoever opens it meanwhile waits until that is done, and then makes it anew: there are never
-//! two of one key, and never one that is half closed. Connections to actors are shared so.
+//! two of one key, and never one that is half closed. One that has ended by itself is
+//! [spent](Resource::is_spent): it is made anew for the next who opens it, beside what those still
+//! hold who have it. Connections to actors are shared so.
 //!
 //! Closing takes time, and must not end because whoever asked for it was cancelled. So it is done
-//! by the [`Closer`], a future that the owner of the cache polls. The owner is the actor, so that
-//! nothing is left open when the actor ends.
+//! by the [`Closer`], a future that the owner of the cache polls. The owner is to last as long as
+//! the cache is used, so that nothing is left open.
 //!
 //! Why not a map of `Weak` or `OnceCell`? Neither closes with an `await`, nor waits for it.
 //!
@@ -60,6 +62,16 @@ pub use share::Share;
 pub trait Resource: Send + Sync + 'static {
     /// How making or closing it fails.
     type Error: Error + Send + Sync + 'static;
+
+    /// Whether to drop the last share is as good a way to leave as to release it, because nobody
+    /// needs to hear how closing went.
+    const MAY_BE_DROPPED: bool = false;
+
+    /// Tells whether it is of no use any more to who would join its users, for it has ended by
+    /// itself. It is asked whenever somebody opens its key, and must be quick.
+    fn is_spent(&self) -> bool {
+        false
+    }
 
     /// Closes it. Nobody uses it any more.
     fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send;

@@ -12,7 +12,8 @@ use super::{
 /// One user's part in a resource, which stays open at least as long.
 ///
 /// It is to be [released](Self::release). One that is dropped instead gives its part back too, but
-/// nobody waits for the resource to be closed then, and an error is merely logged.
+/// nobody waits for the resource to be closed then, and an error is merely logged. A warning says
+/// so, unless the resource [may be left so](Resource::MAY_BE_DROPPED).
 #[must_use = "the resource is closed when nobody holds a share of it"]
 pub struct Share<K: Key, V: Resource> {
     tie: Arc<Tie<K, V>>,
@@ -67,7 +68,7 @@ impl<K: Key, V: Resource> Deref for Share<K, V> {
 
 impl<K: Key, V: Resource> Drop for Share<K, V> {
     fn drop(&mut self) {
-        if self.give_back(None) {
+        if self.give_back(None) && !V::MAY_BE_DROPPED {
             let key = &self.key;
             tracing::warn!(?key, "the last share was dropped; nobody waits for it to be closed");
         }

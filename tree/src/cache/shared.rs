@@ -20,12 +20,19 @@ pub(super) struct Shared<K: Key, V: Resource> {
 
 struct State<K: Key, V: Resource> {
     entries: Entries<K, oneshot::Sender<Grant<V>>, Arc<V>>,
-    /// What nobody uses any more. It has at most one of each key.
+    /// What is used, and was expelled because it is of no use to others.
+    spent: Vec<Spent<V>>,
+    /// What nobody uses any more. Beside what is spent, it has at most one of each key.
     closing: Vec<Closing<K, V>>,
     /// Whether nobody can open anything any more.
     is_unused: bool,
     /// Whether nobody closes anything any more.
     is_over: bool,
+}
+
+struct Spent<V> {
+    value: Arc<V>,
+    users: usize,
 }
 
 /// What somebody who waited is told.
@@ -42,6 +49,8 @@ pub(super) enum Grant<V: Resource> {
 pub(super) struct Closing<K: Key, V: Resource> {
     pub(super) key: K,
     pub(super) value: V,
+    /// Whether its key is free already, for it was expelled.
+    pub(super) is_spent: bool,
     /// The last of its users, if they wait to hear how it went.
     pub(super) report: Option<Report<V>>,
 }
@@ -61,6 +70,9 @@ impl<K: Key, V: Resource> Shared<K, V> {
         let mut state = self.lock();
         if state.is_over {
             return None;
+        }
+        if let Some((value, users)) = state.entries.expel(key, |it| it.is_spent()) {
+            state.spent.push(Spent { value, users });
         }
         let mut receiver = None;
         let answer = state.entries.ask(key, || {
@@ -115,10 +127,15 @@ impl<K: Key, V: Resource> Shared<K, V> {
     /// Leaves a resource. The last to leave has it closed, and gets to hear how that went if it
     /// has asked for it with `report`. Tells whether it was the last.
     pub(super) fn left(&self, key: &K, value: Arc<V>, report: Option<Report<V>>) -> bool {
-        // While the entry is live it holds the value too, so nothing is dropped here.
-        drop(value);
         let mut state = self.lock();
-        let Some(value) = state.entries.left(key) else { return false };
+        let place = state.spent.iter().position(|it| Arc::ptr_eq(&it.value, &value));
+        // Whether it is spent or live, it is held there too, so that nothing is dropped here.
+        drop(value);
+        let unused = match place {
+            Some(place) => state.leave_spent(place),
+            None => state.entries.left(key),
+        };
+        let Some(value) = unused else { return false };
         if state.is_over {
             // It is dropped when the lock is not held. Whoever waits for the report learns that by
             // the sender's end.
@@ -126,7 +143,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
             return true;
         }
         let value = Arc::into_inner(value).expect("every user gives its share up before it leaves");
-        state.closing.push(Closing { key: key.clone(), value, report });
+        let is_spent = place.is_some();
+        state.closing.push(Closing { key: key.clone(), value, is_spent, report });
         drop(state);
         self.changed.notify_one();
         true
@@ -173,6 +191,15 @@ impl<K: Key, V: Resource> Shared<K, V> {
     }
 }
 
+impl<K: Key, V: Resource> State<K, V> {
+    /// Leaves what was expelled. Returns it if nobody else uses it.
+    fn leave_spent(&mut self, place: usize) -> Option<Arc<V>> {
+        let spent = &mut self.spent[place];
+        spent.users -= 1;
+        (spent.users == 0).then(|| self.spent.swap_remove(place).value)
+    }
+}
+
 /// Tells somebody who waits. They are there: they say so under the lock before they go.
 fn tell<V: Resource>(waiter: oneshot::Sender<Grant<V>>, grant: Grant<V>) {
     let told = waiter.send(grant);
@@ -183,6 +210,7 @@ impl<K: Key, V: Resource> Default for Shared<K, V> {
     fn default() -> Self {
         let state = State {
             entries: Entries::default(),
+            spent: Vec::new(),
             closing: Vec::new(),
             is_unused: false,
             is_over: false,

@@ -17,6 +17,8 @@ enum Do {
     Forget(usize),
     Left,
     Exited,
+    /// Expels what is live, if it is spent.
+    Expel(bool),
 }
 
 /// Does one thing to the key `k`, and says what came of it.
@@ -36,12 +38,13 @@ fn act(entries: &mut Book, tickets: &mut Vec<Ticket>, it: Do) -> String {
         Do::Forget(ticket) => format!("waited {}", entries.forget(&"k", tickets[ticket])),
         Do::Left => format!("close {:?}", entries.left(&"k")),
         Do::Exited => format!("promoted {:?}", entries.exited(&"k")),
+        Do::Expel(is_spent) => format!("expelled {:?}", entries.expel(&"k", |_| is_spent)),
     }
 }
 
 #[test]
 fn goes_from_absent_to_live_and_back() {
-    use Do::{Abandoned, Ask, Entered, Exited, Failed, Forget, Left};
+    use Do::{Abandoned, Ask, Entered, Exited, Expel, Failed, Forget, Left};
     let cases: &[&[(Do, &str)]] = &[
         // Entered once, used by all, closed by the last.
         &[
@@ -79,6 +82,21 @@ fn goes_from_absent_to_live_and_back() {
             (Abandoned, "promoted Some(2)"),
             (Abandoned, "promoted None"),
             (Ask(3), "enter"),
+        ],
+        // What is spent makes room for another, with its users; nothing else does.
+        &[
+            (Expel(true), "expelled None"),
+            (Ask(0), "enter"),
+            (Expel(true), "expelled None"),
+            (Entered, "joined []"),
+            (Ask(1), "join v"),
+            (Expel(false), "expelled None"),
+            (Expel(true), "expelled Some((\"v\", 2))"),
+            (Ask(2), "enter"),
+            (Entered, "joined []"),
+            (Left, "close Some(\"v\")"),
+            (Expel(true), "expelled None"),
+            (Exited, "promoted None"),
         ],
         // Who does not wait any more is not told.
         &[
@@ -158,11 +176,13 @@ proptest! {
         let mut asked = 0;
         for (key, choice, who) in steps {
             let model = &mut models[key];
-            if choice % 3 == 0 {
-                asked += 1;
-                ask(&mut entries, key, model, asked);
-            } else {
-                go_on(&mut entries, key, model, usize::from(who), choice % 3 == 1);
+            match choice % 8 {
+                0..=2 => {
+                    asked += 1;
+                    ask(&mut entries, key, model, asked);
+                }
+                3 => expel(&mut entries, key, model),
+                choice => go_on(&mut entries, key, model, usize::from(who), choice % 2 == 0),
             }
             models.iter().for_each(Model::check);
         }
@@ -187,6 +207,14 @@ fn ask(entries: &mut Entries<usize, u32, u32>, key: usize, model: &mut Model, nu
     assert_eq!(user == User::Making, is_absent);
     assert_eq!(user == User::Using, is_live);
     model.users.push((number, user));
+}
+
+/// Expels what is live. Its users are not the entries' business any more.
+fn expel(entries: &mut Entries<usize, u32, u32>, key: usize, model: &mut Model) {
+    let using = model.count(|it| *it == User::Using);
+    let expelled = entries.expel(&key, |_| true);
+    assert_eq!(expelled.map_or(0, |(_, users)| users), using);
+    model.users.retain(|(_, user)| *user != User::Using);
 }
 
 /// Lets one of the users, or the closer, take the next step; `well` tells which of two.

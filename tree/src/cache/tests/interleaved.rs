@@ -23,9 +23,11 @@ use super::{
 /// So many that each case below happens thousands of times, and it takes less than a second.
 const SCHEDULES: usize = 2000;
 
-/// A resource that takes its time to close.
+/// A resource that takes its time to close, and may be spent before.
 struct Slow {
+    /// Whether one of its key is open that is of use.
     is_open: Arc<AtomicBool>,
+    is_spent: AtomicBool,
 }
 
 impl Slow {
@@ -36,16 +38,27 @@ impl Slow {
         }
         let was_open = is_open.swap(true, SeqCst);
         assert!(!was_open, "two are open at once");
-        Ok(Self { is_open })
+        Ok(Self { is_open, is_spent: AtomicBool::new(false) })
+    }
+
+    /// Ends by itself.
+    fn end(&self) {
+        if !self.is_spent.swap(true, SeqCst) {
+            self.is_open.store(false, SeqCst);
+        }
     }
 }
 
 impl Resource for Slow {
     type Error = Stuck;
 
+    fn is_spent(&self) -> bool {
+        self.is_spent.load(SeqCst)
+    }
+
     async fn close(self) -> Result<(), Stuck> {
         pause().await;
-        self.is_open.store(false, SeqCst);
+        self.end();
         if thread_rng().gen_bool(0.2) { Err(Stuck) } else { Ok(()) }
     }
 }
@@ -86,6 +99,10 @@ async fn user(cache: Cache<usize, Slow>, is_open: [Arc<AtomicBool>; 2]) {
             if thread_rng().gen_bool(0.3) { for_a_while(open).await } else { Some(open.await) };
         let Some(Ok(share)) = opened else { continue };
         pause().await;
+        if thread_rng().gen_bool(0.2) {
+            share.end();
+            pause().await;
+        }
         if thread_rng().gen_bool(0.5) {
             drop(share);
         } else if thread_rng().gen_bool(0.5) {
@@ -97,9 +114,11 @@ async fn user(cache: Cache<usize, Slow>, is_open: [Arc<AtomicBool>; 2]) {
 }
 
 async fn close(shared: &Shared<usize, Slow>, closing: Closing<usize, Slow>) {
-    let Closing { key, value, report } = closing;
+    let Closing { key, value, is_spent, report } = closing;
     let result = value.close().await.map_err(CloseError::Failed);
-    shared.exited(&key);
+    if !is_spent {
+        shared.exited(&key);
+    }
     if let Some(report) = report {
         // Who does not wait for it any more does not hear it.
         _ = report.send(result).is_ok();

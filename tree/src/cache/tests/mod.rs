@@ -5,8 +5,8 @@ mod interleaved;
 use std::{
     pin::pin,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -276,6 +276,58 @@ async fn a_turn_to_make_it_is_passed_on_by_who_has_gone() {
     drop(gone);
     soon(next).await.release().await.unwrap();
     run.end().await;
+}
+
+/// A resource that ends when it is told to.
+#[derive(Debug)]
+struct Mortal {
+    number: u32,
+    is_over: AtomicBool,
+    closed: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Resource for Mortal {
+    type Error = Stuck;
+
+    fn is_spent(&self) -> bool {
+        self.is_over.load(SeqCst)
+    }
+
+    async fn close(self) -> Result<(), Stuck> {
+        sleep(CLOSING).await;
+        self.closed.lock().unwrap().push(self.number);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_spent_is_made_anew_beside_those_who_have_it() {
+    let (cache, closer) = Cache::new();
+    let mut closing = JoinSet::new();
+    closing.spawn(closer.run());
+    let closed = Arc::new(Mutex::new(Vec::new()));
+    let open = async |number| {
+        let (is_over, closed) = (AtomicBool::new(false), closed.clone());
+        cache.open("k", async || Ok(Mortal { number, is_over, closed })).await.unwrap()
+    };
+    let first = open(1).await;
+    let second = open(2).await;
+    assert_eq!((first.number, second.number), (1, 1));
+    first.is_over.store(true, SeqCst);
+    // It does not wait for those who have the first.
+    let third = open(3).await;
+    assert_eq!((third.number, open(4).await.number), (3, 3));
+    first.release().await.unwrap();
+    third.release().await.unwrap();
+    assert_eq!(*closed.lock().unwrap(), [3], "somebody has the first still");
+    let fifth = open(5).await;
+    second.release().await.unwrap();
+    assert_eq!(*closed.lock().unwrap(), [3, 1]);
+    assert_eq!(open(6).await.number, 5, "the end of the first is not the end of another");
+    fifth.release().await.unwrap();
+    assert_eq!(*closed.lock().unwrap(), [3, 1, 5]);
+    drop(cache);
+    soon(closing.join_next()).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
