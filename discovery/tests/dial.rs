@@ -7,8 +7,8 @@ mod support;
 use std::time::Duration;
 
 use callsign_discovery::{
-    DialOptions, FindError, MemorySource, Outcome, Registration, Resolve, TableSource,
-    connect_nearest, dial, probe,
+    DialOptions, FindError, Located, MemorySource, Outcome, Registration, Resolve, TableSource,
+    connect_first, connect_nearest, dial, probe,
 };
 use endpoints::{Endpoint, EndpointTable, Locality, Name, Stamped, Unreachable};
 use support::{Running, Sockets, actor, connect, nowhere, soon};
@@ -65,6 +65,37 @@ async fn what_does_not_answer_is_passed_over_and_reported() {
     assert_eq!(*verdict, Err(Unreachable::Missing));
     // The registrar has looked for itself, and found it dead.
     registrar.until(|it| it.instances == 1).await;
+}
+
+#[tokio::test]
+async fn what_was_looked_up_is_connected_to_later() {
+    let (registrar, sockets) = (Running::start().await, Sockets::new());
+    let client = connect([&registrar.endpoint]).await;
+    let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
+    let well = Registration::new("feed").endpoints(listener.published());
+    let well = soon(client.register(well)).await.unwrap();
+    let dies = Listener::bind(&sockets.endpoint("dies.sock")).await.unwrap();
+    let dead = Registration::new("feed").endpoints(dies.published()).lease(Duration::from_secs(60));
+    let dead = soon(client.register(dead)).await.unwrap().leave();
+    let far = soon(client.register(nowhere("feed", 700_005))).await.unwrap();
+
+    let located = soon(client.locate_actor("feed")).await.unwrap();
+    let uuids: Vec<_> = located.iter().map(|it| it.record().uuid).collect();
+    // A socket is nearer than a port, and what is out of reach comes last.
+    assert_eq!(uuids, [dead.uuid, well.instance().uuid, far.instance().uuid]);
+    drop(dies);
+    let connected = soon(connect_first(located, Located::connect)).await.unwrap();
+    assert_eq!(connected.record.instance(), *well.instance());
+    assert_eq!(connected.endpoint, *listener.bound());
+    // The registrar has looked for itself, and found it dead.
+    registrar.until(|it| it.instances == 2).await;
+
+    drop(listener);
+    let located = soon(client.locate_actor("feed")).await.unwrap();
+    let errors = soon(connect_first(located, Located::connect)).await.unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|it| it.to_string().lines().count()).collect();
+    assert_eq!(lines, [2, 2], "each has a reason");
+    assert!(soon(client.locate_actor("fed")).await.unwrap().is_empty());
 }
 
 #[tokio::test]

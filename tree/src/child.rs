@@ -60,6 +60,7 @@ pub(crate) async fn serve(
         told = timeout(SPEC_WAIT, is_told.recv()) => told,
     };
     let Ok(Some(Told { spec, started, notes })) = told else { return };
+    let owns_home = home.is_none();
     let life = Life { portal: connected.portal.clone(), home, signals, tether };
     match life.begin(&spec).await {
         Ok((actor, listeners)) => {
@@ -71,6 +72,9 @@ pub(crate) async fn serve(
             let exit = life.live(&actor, listeners, exposed, &notes).await;
             // The parent may be gone.
             drop(notes.send(Note::Exit(exit)).await);
+            if owns_home {
+                actor.core.home.contacts.close().await;
+            }
         }
         Err(error) => drop(started.send(Err(error))),
     }

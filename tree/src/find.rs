@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use discovery::{Assurance, ConnectError, Connection, FindError, LookupError};
-use portal::{Greeted, NoService, Options};
+use discovery::{ConnectError, Located, LookupError, NoneAnswered};
 use thiserror::Error;
-use tokio::task::JoinSet;
 
-use crate::{Actor, ActorPath, Portal, handle::Reached, spec::PATH_KEY};
+use crate::{Actor, Portal, cache::OpenError, contacts::ContactError};
 
 impl Actor {
     /// Connects to the nearest ready instance of a name, and makes sure that it is the one that
     /// was meant; `None` when there is none. It may be of this tree or of another.
+    ///
+    /// The registrars are asked each time. The connection is shared by all actors of this process
+    /// that have found the same instance; it is closed when the last handle of it is dropped, and
+    /// at the latest when the root of this process ends, or the actor that the process is. One
+    /// that has ended by itself is made anew for the next who asks.
     ///
     /// # Errors
     ///
@@ -19,12 +22,12 @@ impl Actor {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe.
+    /// Cancel safe. Others who ask for the same actor are not kept from it.
     pub async fn find_actor(&self, name: &str) -> Result<Option<Portal>, LookupActorError> {
         let client = self.core.home.client().await?;
-        match client.find_actor(name).await? {
-            Some(connection) => self.converse(connection).map(Some),
-            None => Ok(None),
+        match client.locate_actor(name).await? {
+            located if located.is_empty() => Ok(None),
+            located => self.connect(located).await.map(Some),
         }
     }
 
@@ -42,34 +45,17 @@ impl Actor {
         let client = self.core.home.client().await?;
         loop {
             client.wait_for_actor(name).await?;
+            let located = client.locate_actor(name).await?;
             // It may have gone since.
-            if let Some(connection) = client.find_actor(name).await? {
-                return self.converse(connection);
+            if !located.is_empty() {
+                return self.connect(located).await;
             }
         }
     }
 
-    fn converse(&self, connection: Connection) -> Result<Portal, LookupActorError> {
-        let Connection { stream, peer, record, endpoint, locality, assurance, .. } = connection;
-        let Some(peer) = peer.filter(|_| assurance != Assurance::Unproved) else {
-            return Err(LookupActorError::NotOfTree(record.name.to_string()));
-        };
-        let options = Options::default();
-        let connected = Greeted::dialed(stream, peer).converse(&options, NoService);
-        let mut driver = JoinSet::new();
-        driver.spawn(connected.driver);
-        let said = record.metadata.get(PATH_KEY).cloned();
-        let actor = said
-            .and_then(|it| ActorPath::try_from(it).ok())
-            .unwrap_or_else(|| ActorPath::root(&record.name));
-        let reached = Reached { endpoint, locality, assurance };
-        Ok(Portal::of_found(
-            actor,
-            self.path().clone(),
-            connected.portal,
-            reached,
-            Arc::new(driver),
-        ))
+    async fn connect(&self, located: Vec<Located>) -> Result<Portal, LookupActorError> {
+        let contact = self.core.home.contacts.open(located).await?;
+        Ok(Portal::of_found(self.path().clone(), Arc::new(contact)))
     }
 }
 
@@ -83,10 +69,35 @@ pub enum LookupActorError {
     /// Whether there is such an actor is not known.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// It is there, and does not answer; or whether it is there is not known.
-    #[error(transparent)]
-    Find(#[from] FindError),
+    /// It is there, and does not answer; why, for each instance.
+    #[error("{}", lines(.0))]
+    NoneAnswered(Vec<Arc<NoneAnswered>>),
     /// It speaks a protocol of its own.
     #[error("`{0}` does not speak callsign's protocol, so that nothing can be called there")]
     NotOfTree(String),
+    /// The tree of this process has ended, or is about to.
+    #[error("the actors of this process have ended")]
+    Over,
+}
+
+impl From<Vec<OpenError<ContactError>>> for LookupActorError {
+    fn from(errors: Vec<OpenError<ContactError>>) -> Self {
+        let (mut unanswered, mut foreign) = (Vec::new(), None);
+        for error in errors {
+            let OpenError::Make(error) = error else { return Self::Over };
+            match &*error {
+                ContactError::NoneAnswered(none) => unanswered.push(none.clone()),
+                ContactError::NotOfTree(name) => foreign = Some(name.to_string()),
+            }
+        }
+        match foreign {
+            Some(name) if unanswered.is_empty() => Self::NotOfTree(name),
+            _ => Self::NoneAnswered(unanswered),
+        }
+    }
+}
+
+fn lines(errors: &[Arc<NoneAnswered>]) -> String {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }

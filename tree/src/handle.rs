@@ -6,13 +6,14 @@ use bytes::Bytes;
 use discovery::Assurance;
 use endpoints::{Endpoint, Locality, Stamped};
 use portal::Closed;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::ErrorKind;
 
 use crate::{
     ActorPath, Call, CallError, CancelReason, Dialogue, Stream,
     calls::{Reply, WINDOW, method},
+    contacts::{Contact, Shared},
     export::{ITEMS_AHEAD, RawStream, Wire},
     spec::{CANCEL, CancelAsked},
 };
@@ -30,8 +31,8 @@ pub struct Portal {
     endpoints: Arc<[Endpoint]>,
     /// How an actor that was looked up was reached.
     reached: Option<Reached>,
-    /// What runs the connection, unless somebody else does.
-    _driver: Option<Arc<JoinSet<Closed>>>,
+    /// Keeps the connection to an actor that was looked up.
+    _contact: Option<Arc<Shared>>,
 }
 
 impl Portal {
@@ -43,19 +44,20 @@ impl Portal {
         endpoints: &[Stamped],
     ) -> Self {
         let endpoints = endpoints.iter().map(|it| it.endpoint.clone()).collect();
-        Self { actor, caller, portal, endpoints, reached: None, _driver: None }
+        Self { actor, caller, portal, endpoints, reached: None, _contact: None }
     }
 
     /// Makes the handle of an actor that was looked up.
-    pub(crate) fn of_found(
-        actor: ActorPath,
-        caller: ActorPath,
-        portal: portal::Portal,
-        reached: Reached,
-        driver: Arc<JoinSet<Closed>>,
-    ) -> Self {
-        let endpoints = [reached.endpoint.clone()].into();
-        Self { actor, caller, portal, endpoints, reached: Some(reached), _driver: Some(driver) }
+    pub(crate) fn of_found(caller: ActorPath, contact: Arc<Shared>) -> Self {
+        let Contact { actor, portal, reached, .. } = &**contact;
+        Self {
+            actor: actor.clone(),
+            caller,
+            portal: portal.clone(),
+            endpoints: [reached.endpoint.clone()].into(),
+            reached: Some(reached.clone()),
+            _contact: Some(contact),
+        }
     }
 
     /// Returns where the actor stands in its tree.

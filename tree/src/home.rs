@@ -1,14 +1,15 @@
 //! What all actors of one process share.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use discovery::{Client, ClientOptions, ConnectError};
 use endpoints::{Endpoint, Name};
 use tokio::{runtime::Handle, sync::OnceCell};
 
-use crate::spec::Spec;
+use crate::{contacts::Contacts, spec::Spec};
 
-/// What all actors of one process share: where registrars are, and one client of them.
+/// What all actors of one process share: where registrars are, one client of them, and the
+/// connections to actors that it has found.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) registrars: Vec<Endpoint>,
@@ -20,6 +21,7 @@ pub(crate) struct Home {
     /// ends before.
     runtime: Handle,
     client: OnceCell<Client>,
+    pub(crate) contacts: Arc<Contacts>,
 }
 
 impl Home {
@@ -29,7 +31,8 @@ impl Home {
         dumps: PathBuf,
     ) -> Self {
         let runtime = Handle::current();
-        Self { registrars, table, dumps, runtime, client: OnceCell::new() }
+        let contacts = Arc::new(Contacts::new(runtime.clone()));
+        Self { registrars, table, dumps, runtime, client: OnceCell::new(), contacts }
     }
 
     /// Makes the home of a process that is an actor.

@@ -56,7 +56,7 @@
 //! | `calls`, `peers` | calls of exported functions, where they arrive; connections of others |
 //! | `spec`, `host` | what a parent and a child say to each other; what a child may ask |
 //! | `uplink`, `routes` | registration up the tree; keys down the tree |
-//! | `handle`, `find` | the handle of one actor; from a name to one |
+//! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
 //! | `exit`, `error`, `cancel`, `phase` | how actors end, what went wrong, who asked, what each is at |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
@@ -67,6 +67,7 @@ pub mod cache;
 mod calls;
 mod cancel;
 mod child;
+mod contacts;
 mod error;
 mod exit;
 pub mod export;

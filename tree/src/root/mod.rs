@@ -111,6 +111,7 @@ impl RootOptions {
                 _ = signals.next() => core.hurry.cancel(),
             }
         }
+        core.home.contacts.close().await;
         boot::close(services, &stop, &actor).await;
         match (outcome, core.take_left_behind()) {
             (Some(Ok(value)), _) => Ok(value),

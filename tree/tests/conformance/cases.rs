@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 mod calls;
+pub(crate) mod contacts;
 mod deaths;
 mod late;
 mod scopes;
@@ -27,6 +28,8 @@ cases! {
     calls::a_dialogue_that_never_starts_says_so,
     calls::siblings_find_each_other,
     calls::a_look_up_outlives_the_thread_that_made_the_first,
+    contacts::look_ups_share_one_connection,
+    contacts::a_restarted_actor_is_dialed_anew,
     deaths::a_process_that_exits_is_told_with_its_last_words,
     deaths::a_killed_process_is_noticed_at_once,
     deaths::a_terminated_process_says_who_asked,

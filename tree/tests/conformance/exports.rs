@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tree::{Actor, Kind, NurseryError};
 
+use crate::cases::contacts::{connections, find_at_once};
+
 #[derive(Clone, Debug, Deserialize, Eq, Error, PartialEq, Serialize)]
 pub(crate) enum Refusal {
     #[error("no quote for {0}")]
@@ -276,4 +278,24 @@ pub(crate) async fn with_stuck_thread(flag: String) -> Result<(), NurseryError> 
             Ok(())
         })
         .await
+}
+
+/// Finds another actor many times at once, and once more in a thread below, and returns how many
+/// connections there are to it meanwhile.
+#[tree::export(crate = tree)]
+pub(crate) async fn ask_at_once(
+    name: String,
+    times: usize,
+    socket: String,
+) -> Result<usize, NurseryError> {
+    let actor = Actor::current().unwrap();
+    let found = find_at_once(&actor, &name, times).await.unwrap();
+    for portal in &found {
+        assert_eq!(portal.call(double(2)).await.unwrap(), 4);
+    }
+    if times < 2 {
+        return Ok(connections(&socket));
+    }
+    let below = ask_at_once(name, 1, socket);
+    actor.nursery(async |n| Ok(n.spawn("below").thread().run(below).await?)).await
 }

@@ -32,6 +32,10 @@ fn main() -> ExitCode {
             trials.push(Trial::test(format!("{kind}::{name}"), run));
         }
     }
+    for (name, case) in cases::contacts::ALL {
+        let run = move || stage::play(Kind::Task, *case);
+        trials.push(Trial::test(format!("contacts::{name}"), run));
+    }
     trials.extend(roots::trials());
     let mut arguments = Arguments::from_args();
     // There is one root in a process.

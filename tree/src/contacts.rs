@@ -1,0 +1,224 @@
+//! Connections to actors that were looked up.
+//!
+//! They are shared by all actors of one process, and not by each actor for itself: a process with
+//! a hundred tasks that ask the same actor costs it one connection, and not a hundred of the
+//! thousand that it takes. Nothing is lost by that: every call says by itself who calls, and the
+//! other side judges a peer by its process or its user. So what runs a connection is on the
+//! runtime of the process; an actor that is a thread has another, which ends before.
+
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use discovery::{Connection, Located, NoneAnswered, connect_first};
+use endpoints::{InstanceId, Name};
+use portal::{Connected, Greeted, Heartbeat, NoService, Options};
+use thiserror::Error;
+use tokio::{
+    runtime::Handle,
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use transport::Peer;
+use wire::Epoch;
+
+use crate::{
+    ActorPath,
+    cache::{Cache, OpenError, Resource, Share},
+    handle::Reached,
+    spec::PATH_KEY,
+};
+
+/// The connections to actors that those of this process have looked up, each there for as long as
+/// somebody has a handle of it.
+pub(crate) struct Contacts {
+    cache: Cache<Whom, Contact>,
+    /// Lasts as long as this.
+    runtime: Handle,
+    /// The one task that closes what nobody uses any more.
+    closer: Mutex<JoinSet<()>>,
+    /// What runs the connections.
+    drivers: Mutex<JoinSet<()>>,
+    /// Asks all of them to end.
+    over: CancellationToken,
+}
+
+/// Which actor is meant: another run of the same name is another, and so is one that has
+/// registered anew.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Whom {
+    instance: InstanceId,
+    epoch: Epoch,
+}
+
+/// A connection to an actor.
+#[derive(Debug)]
+pub(crate) struct Contact {
+    /// Where the actor stands in its tree.
+    pub(crate) actor: ActorPath,
+    pub(crate) portal: portal::Portal,
+    pub(crate) reached: Reached,
+    driver: AbortHandle,
+}
+
+/// One user's part in a connection.
+pub(crate) type Shared = Share<Whom, Contact>;
+
+impl Contacts {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        let (cache, closer) = Cache::new();
+        let mut closing = JoinSet::new();
+        closing.spawn_on(closer.run(), &runtime);
+        Self {
+            cache,
+            runtime,
+            closer: Mutex::new(closing),
+            drivers: Mutex::default(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Connects to the nearest of instances, or shares the connection that there is.
+    ///
+    /// # Errors
+    ///
+    /// What each of them failed with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. Whoever waits for the same connection dials in the place of who is gone.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        located: Vec<Located>,
+    ) -> Result<Shared, Vec<OpenError<ContactError>>> {
+        connect_first(located, |it| self.open_one(it)).await
+    }
+
+    /// Does so on the runtime of the process: a socket belongs to the runtime on which it was
+    /// dialed. And others may wait for the same, while who asked first does not go on.
+    async fn open_one(
+        self: &Arc<Self>,
+        located: Located,
+    ) -> Result<Shared, OpenError<ContactError>> {
+        let contacts = self.clone();
+        let mut opening = JoinSet::new();
+        let open = async move {
+            let record = located.record();
+            let whom = Whom { instance: record.instance(), epoch: record.epoch };
+            contacts.cache.open(whom, async || contacts.dial(located).await).await
+        };
+        opening.spawn_on(open, &self.runtime);
+        match opening.join_next().await {
+            Some(Ok(opened)) => opened,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends.
+            Some(Err(_)) | None => Err(OpenError::Over),
+        }
+    }
+
+    async fn dial(&self, located: Located) -> Result<Contact, ContactError> {
+        let connection = located.connect().await.map_err(Arc::new)?;
+        let Connection { stream, peer, record, endpoint, locality, assurance, .. } = connection;
+        // Who does not say who it is does not speak the protocol.
+        let Some(peer) = peer else { return Err(ContactError::NotOfTree(record.name)) };
+        // One that is shared is used for long, and over TCP nobody tells of a death.
+        let heartbeat = matches!(stream.peer(), Peer::Tcp(_)).then(Heartbeat::default);
+        let options = Options { heartbeat, ..Options::default() };
+        let Connected { portal, driver } =
+            Greeted::dialed(stream, peer).converse(&options, NoService);
+        let said = record.metadata.get(PATH_KEY).cloned();
+        let actor = said
+            .and_then(|it| ActorPath::try_from(it).ok())
+            .unwrap_or_else(|| ActorPath::root(&record.name));
+
+        let (over, ending) = (self.over.clone(), portal.clone());
+        let driving = async move {
+            let farewell = async {
+                over.cancelled().await;
+                ending.close("the actors of this process have ended");
+                sleep(FAREWELL_WAIT).await;
+            };
+            tokio::select! {
+                biased;
+                closed = driver => {
+                    tracing::debug!(target: "callsign", actor = %record.instance(), "{closed}");
+                }
+                () = farewell => {}
+            }
+        };
+        let mut drivers = lock(&self.drivers);
+        while drivers.try_join_next().is_some() {}
+        let driver = drivers.spawn_on(driving, &self.runtime);
+        let reached = Reached { endpoint, locality, assurance };
+        Ok(Contact { actor, portal, reached, driver })
+    }
+
+    /// Says goodbye on all connections, whoever still has handles of them, and waits a little
+    /// until they have ended. Nothing is connected to any more.
+    pub(crate) async fn close(&self) {
+        self.over.cancel();
+        let mut drivers = mem::take(&mut *lock(&self.drivers));
+        let mut closer = mem::take(&mut *lock(&self.closer));
+        let all = async {
+            while drivers.join_next().await.is_some() {}
+            closer.shutdown().await;
+        };
+        // It takes longer only if a task that does not yield holds up the runtime.
+        if timeout(CLOSE_LIMIT, all).await.is_err() {
+            tracing::debug!(target: "callsign", "connections to actors are not closed in time");
+        }
+    }
+}
+
+impl fmt::Debug for Contacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contacts").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+impl Resource for Contact {
+    type Error = ContactError;
+
+    /// A goodbye cannot fail in a way that concerns whoever has no more to say.
+    const MAY_BE_DROPPED: bool = true;
+
+    fn is_spent(&self) -> bool {
+        self.portal.is_closed()
+    }
+
+    async fn close(self) -> Result<(), ContactError> {
+        self.portal.close("nobody uses the connection any more");
+        // Whoever does not read it in time sees the connection's end.
+        drop(timeout(FAREWELL_WAIT, self.portal.closed()).await);
+        Ok(())
+    }
+}
+
+impl Drop for Contact {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Why an instance is not connected to.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum ContactError {
+    #[error(transparent)]
+    NoneAnswered(#[from] Arc<NoneAnswered>),
+    #[error("`{0}` does not speak callsign's protocol")]
+    NotOfTree(Name),
+}
+
+fn lock(tasks: &Mutex<JoinSet<()>>) -> MutexGuard<'_, JoinSet<()>> {
+    tasks.lock().expect("nothing panics while it holds the lock")
+}
+
+/// How long a goodbye may take to be written. It is written at once, unless the other side has
+/// stopped reading.
+const FAREWELL_WAIT: Duration = Duration::from_millis(500);
+
+/// How long all of them may take at the end, with what is on its way already.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
