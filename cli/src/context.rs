@@ -10,7 +10,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::anyhow;
-use config::{Faults, REGISTRARS_VARIABLE, Settings};
+use config::{Faults, REGISTRARS_VARIABLE, Settings, SettingsFile};
 use discovery::{Client, ClientOptions};
 use endpoints::Endpoint;
 use serde::Serialize;
@@ -163,18 +163,14 @@ impl Context {
 
     /// Returns what the settings file says, if there is one, and what deserves a warning.
     pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Faults), Failure> {
-        let path = match &self.global.config {
-            Some(path) => path.as_os_str(),
-            None => match self.environment.raw(CONFIG_VARIABLE).filter(|it| !it.is_empty()) {
-                Some(path) => path,
-                None => return Ok((Settings::default(), Faults::default())),
-            },
+        let flag = self.global.config.as_ref().map(|path| ("--config", path.as_os_str()));
+        let variable = self.environment.raw(CONFIG_VARIABLE).map(|path| (CONFIG_VARIABLE, path));
+        let Some(file) = SettingsFile::choose(flag, variable, None) else {
+            return Ok((Settings::default(), Faults::default()));
         };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let path = path.display();
-            Failure::usage(error).context(format!("cannot read the settings file `{path}`"))
-        })?;
-        Ok(config::read(&text, &path.to_string_lossy())?)
+        let text = std::fs::read_to_string(&file.path)
+            .map_err(|error| Failure::usage(error).context(format!("cannot read {file}")))?;
+        Ok(config::read(&text, &file.path.to_string_lossy())?)
     }
 
     /// Prints faults to standard error.

@@ -82,6 +82,6 @@ pub use transport::{
 #[doc(inline)]
 pub use tree::{
     Actor, ActorPath, Context, Ended, Exit, Kind, Never, Nursery, NurseryError, Portal, Root,
-    RunError, SpawnError, export, init, main, run,
+    RunError, SettingsError, SettingsSource, SpawnError, export, init, main, run,
 };
 pub use wire::{Epoch, ErrorKind, Gone, Kept, Record, RemoteError, State, Suspicion};

@@ -11,6 +11,7 @@
 //!
 //! - [`read`] turns the text of a file into [`Settings`].
 //! - [`Fault`] says what is wrong, where, and what to write instead.
+//! - [`SettingsFile`] is the one that is to be read, by a flag, a variable or the program.
 //! - [`Overrides`] are what the environment and the flags say over the file; [`overlay`] applies
 //!   them.
 //! - [`registrars`] tells a client which registrars to ask.
@@ -44,6 +45,7 @@
 
 mod claims;
 mod fault;
+mod file;
 mod meaning;
 mod overrides;
 mod registrars;
@@ -56,6 +58,7 @@ mod values;
 mod written;
 
 pub use fault::{Fault, Faults, Place, Related, Severity, Source, line_column};
+pub use file::{NamedBy, Said, SettingsFile};
 pub use meaning::read;
 pub use overrides::{Layer, Overrides, overlay};
 pub use registrars::{DEFAULT_PORT, REGISTRARS_VARIABLE, default_registrars, registrars};

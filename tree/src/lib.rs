@@ -46,7 +46,8 @@
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `run`, `root` | the first and the last of a program; the root, and its registrar |
+//! | `run`, `settings` | the first and the last of a program; which settings file it reads |
+//! | `root` | the root, and its registrar |
 //! | `actor` | an actor, as it sees itself |
 //! | `nursery` | the scope: what becomes of its children (`book`), and the task that does it |
 //! | `spawn` | how a child is asked for |
@@ -89,6 +90,7 @@ mod restart;
 mod root;
 mod routes;
 mod run;
+mod settings;
 mod signals;
 mod spawn;
 mod spec;
@@ -109,5 +111,6 @@ pub use phase::{ChildState, Phase};
 pub use restart::{Intensity, Restart, Strategy};
 pub use root::{CancelledRoot, Root, RootError, RootOptions};
 pub use run::{Ending, init, run};
+pub use settings::{SettingsError, SettingsSource};
 pub use spawn::{RunError, Spawn, SpawnError};
 pub use spec::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};

@@ -1,12 +1,12 @@
 //! The first and the last of a program that is a tree of actors.
 
-use std::{fs, io::Write as _, path::Path, process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use config::{Settings, default_registrars};
 use tokio::runtime;
 
 use crate::{
-    AnyError, CancelledRoot, Root, RootError, RootOptions, export, kinds, panics, process,
+    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, kinds, panics,
+    process, settings::usual_registrars,
 };
 
 /// Makes this program one that can start children. It is to be the first statement of `main`: in
@@ -32,18 +32,18 @@ pub fn init() {
 /// `main` returns well, 1 when it fails, 2 when the settings are at fault, and 128 and the signal
 /// when it was ended by one. What went wrong is said on standard error.
 ///
-/// Without a file, the root uses the registrars that the program `callsign` uses without one.
+/// Without settings, the root uses the registrars that the program `callsign` uses without them.
 ///
 /// # Panics
 ///
 /// When `main` does.
 #[track_caller]
-pub fn run<F, R>(config: Option<&Path>, main: F) -> ExitCode
+pub fn run<F, R>(source: SettingsSource, main: F) -> ExitCode
 where
     F: AsyncFnOnce(Root) -> R,
     R: Ending,
 {
-    let options = match options(config) {
+    let options = match options(&source) {
         Ok(options) => options,
         Err(why) => {
             say(&why);
@@ -109,30 +109,12 @@ impl<E: Into<AnyError>> Ending for Result<(), E> {
     }
 }
 
-fn options(config: Option<&Path>) -> Result<RootOptions, String> {
-    let mut settings = match config {
-        Some(path) => read(path)?,
-        None => Settings::default(),
-    };
+fn options(source: &SettingsSource) -> Result<RootOptions, String> {
+    let mut settings = source.read().map_err(|error| portal::WithCauses(&error).to_string())?;
     if settings.registrar.listen.is_empty() {
-        let xdg = std::env::var_os("XDG_RUNTIME_DIR");
-        let folder = transport::runtime_dir(xdg.as_deref(), &std::env::temp_dir())
-            .map_err(|error| portal::WithCauses(&error).to_string())?;
-        settings.registrar.listen = default_registrars(&folder)
-            .map_err(|error| format!("the folder for sockets cannot be used: {error}"))?;
+        settings.registrar.listen = usual_registrars()?;
     }
     Ok(Root::options().settings(settings))
-}
-
-fn read(path: &Path) -> Result<Settings, String> {
-    let source = fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the settings file `{}`: {error}", path.display()))?;
-    let (settings, warnings) =
-        config::read(&source, &path.display().to_string()).map_err(|it| it.to_string())?;
-    for warning in warnings.0 {
-        tracing::warn!(target: "callsign", "{warning}");
-    }
-    Ok(settings)
 }
 
 fn say(why: &str) {

@@ -26,20 +26,16 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
         return Err(Error::new(written.paren_token.span.join(), message));
     }
     let callsign = &options.callsign;
-    let config = match &options.config {
-        None => quote!(::core::option::Option::None),
-        Some((_, config)) => quote! {
-            ::core::option::Option::Some(
-                ::core::convert::AsRef::<::std::path::Path>::as_ref(&(#config)),
-            )
-        },
+    let source = match &options.config {
+        None => quote!(#callsign::SettingsSource::new()),
+        Some((_, config)) => config.written(callsign),
     };
     Ok(quote! {
         fn main() -> ::std::process::ExitCode {
             // In a child it does not return, so nothing may come before it.
             #callsign::init();
             #function
-            #callsign::run(#config, main)
+            #callsign::run(#source, main)
         }
     })
 }

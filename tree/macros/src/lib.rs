@@ -45,8 +45,17 @@ pub fn export(options: TokenStream, function: TokenStream) -> TokenStream {
 /// Begins a program that is a tree of actors.
 ///
 /// The function takes the root and is async. First of all comes `init()`, which in a child never
-/// returns; then `run(config, main)` builds the runtime, opens the root and gives the exit code.
-/// `config = "callsign.toml"` names the settings file; any expression that is a path will do.
+/// returns; then `run(source, main)` builds the runtime, opens the root and gives the exit code.
+///
+/// How the settings file is found is the program's choice; without a word of it, there is none.
+///
+/// - `config = "callsign.toml"`: it is there. Any expression that is a path will do.
+/// - `config(flag = "--config", env = "MARKET_CONFIG", file = "market.toml")`: the flag names it, or
+///   else the variable of the environment does, or else it is there, seen from the working
+///   directory, or there is none. Any of the three may be left out. The flag is not taken out of
+///   the arguments: a program that reads them has to expect it.
+///
+/// It is the same as a `SettingsSource` that is given to `run`.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);

@@ -1,29 +1,47 @@
 //! What stands in an attribute's parentheses.
 
+use proc_macro2::TokenStream;
+use quote::quote;
 use syn::{
-    Error, Expr, Ident, Path, Token,
+    Error, Expr, ExprLit, Ident, Lit, Path, Token,
     ext::IdentExt,
+    parenthesized,
     parse::{Parse, ParseStream},
     parse_quote,
+    token::Paren,
 };
 
-/// What stands in an attribute's parentheses: `crate = path`, `config = expression`.
+/// What stands in an attribute's parentheses: `crate = path`, `config = expression`,
+/// `config(flag = expression, env = expression, file = expression)`.
 pub(crate) struct Options {
     /// By which path the written code finds `callsign`.
     pub(crate) callsign: Path,
     /// Where the settings are, and the word that says so.
-    pub(crate) config: Option<(Ident, Expr)>,
+    pub(crate) config: Option<(Ident, Config)>,
 }
+
+/// How the settings file is found.
+pub(crate) enum Config {
+    /// It is at a place.
+    At(Expr),
+    /// By the ways that the program has chosen, each with what it is called.
+    By(Vec<(Way, Expr)>),
+}
+
+/// A way to find the settings file, as it is written and as the method that it becomes.
+type Way = Ident;
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let mut options = Self { callsign: parse_quote!(::callsign), config: None };
         while !input.is_empty() {
             let word = Ident::parse_any(input)?;
-            input.parse::<Token![=]>()?;
             match word.to_string().as_str() {
-                "crate" => options.callsign = Path::parse_mod_style(input)?,
-                "config" => options.config = Some((word, input.parse()?)),
+                "crate" => {
+                    input.parse::<Token![=]>()?;
+                    options.callsign = Path::parse_mod_style(input)?;
+                }
+                "config" => options.config = Some((word.clone(), Config::parse(&word, input)?)),
                 other => {
                     let message = format!("unknown option `{other}`; there are `crate`, `config`");
                     return Err(Error::new(word.span(), message));
@@ -36,3 +54,67 @@ impl Parse for Options {
         Ok(options)
     }
 }
+
+impl Config {
+    fn parse(word: &Ident, input: ParseStream<'_>) -> syn::Result<Self> {
+        if !input.peek(Paren) {
+            input.parse::<Token![=]>()?;
+            return Ok(Self::At(input.parse()?));
+        }
+        let within;
+        parenthesized!(within in input);
+        let mut ways: Vec<(Way, Expr)> = Vec::new();
+        while !within.is_empty() {
+            let way = Ident::parse_any(&within)?;
+            if !WAYS.iter().any(|it| way == it) {
+                let message = format!("unknown way `{way}`; there are `flag`, `env`, `file`");
+                return Err(Error::new(way.span(), message));
+            }
+            if ways.iter().any(|(it, _)| *it == way) {
+                return Err(Error::new(way.span(), format!("`{way}` is given twice")));
+            }
+            within.parse::<Token![=]>()?;
+            let value = within.parse()?;
+            check(&way, &value)?;
+            ways.push((way, value));
+            if !within.is_empty() {
+                within.parse::<Token![,]>()?;
+            }
+        }
+        if ways.is_empty() {
+            let message = "how is the settings file found? write \
+                           `config(flag = \"--config\", env = \"…\", file = \"…\")`, or fewer \
+                           of the three";
+            return Err(Error::new(word.span(), message));
+        }
+        Ok(Self::By(ways))
+    }
+
+    /// Writes it as a `SettingsSource`.
+    pub(crate) fn written(&self, callsign: &Path) -> TokenStream {
+        match self {
+            Self::At(place) => quote!(#callsign::SettingsSource::at(#place)),
+            Self::By(ways) => {
+                let (ways, values) = (ways.iter().map(|(it, _)| it), ways.iter().map(|(_, it)| it));
+                quote!(#callsign::SettingsSource::new() #(.#ways(#values))*)
+            }
+        }
+    }
+}
+
+/// Looks at what can be seen of a value here.
+fn check(way: &Ident, value: &Expr) -> syn::Result<()> {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else { return Ok(()) };
+    let said = text.value();
+    if said.is_empty() {
+        return Err(Error::new_spanned(text, format!("`{way}` names nothing")));
+    }
+    if way == "flag" && !said.starts_with('-') {
+        let message = format!("a flag begins with a dash; write `\"--{said}\"`");
+        return Err(Error::new_spanned(text, message));
+    }
+    Ok(())
+}
+
+/// The ways to find a settings file.
+const WAYS: [&str; 3] = ["flag", "env", "file"];

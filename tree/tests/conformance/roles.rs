@@ -10,7 +10,7 @@ use std::{
 };
 
 use discovery::Client;
-use tree::{AnyError, Kind, PID_KEY, Root};
+use tree::{AnyError, Kind, PID_KEY, Root, SettingsSource};
 
 use crate::exports::{block, block_below, grow_idle, wait_for_ever};
 
@@ -27,13 +27,25 @@ pub(crate) const STUBBORN: &str = "CONFORMANCE_STUBBORN";
 /// The variable by which this program knows that it is to be one with settings: where they are.
 pub(crate) const PROGRAM: &str = "CONFORMANCE_PROGRAM";
 
+/// The variable by which this program knows that it is to be a root by `run`, and to say where it
+/// listens.
+pub(crate) const RUNNER: &str = "CONFORMANCE_RUNNER";
+
+/// The variable in which that root looks for its settings file.
+pub(crate) const RUNNER_CONFIG: &str = "CONFORMANCE_CONFIG";
+
 /// Plays a role, if this process has one.
 pub(crate) fn play() -> Option<ExitCode> {
     if let Some(settings) = std::env::var_os(PROGRAM) {
-        return Some(tree::run(Some(Path::new(&settings)), fail_at_a_second_root));
+        return Some(tree::run(SettingsSource::at(settings), fail_at_a_second_root));
     }
     if let Ok(role) = std::env::var(STUBBORN) {
         return Some(keep_stubborn_children(&role));
+    }
+    if std::env::var_os(RUNNER).is_some() {
+        let source =
+            SettingsSource::new().flag("--config").env(RUNNER_CONFIG).file("callsign.toml");
+        return Some(tree::run(source, async |root: Root| println!("{}", root.endpoints()[0])));
     }
     if let Ok(place) = std::env::var(RACER) {
         return Some(race(&place));

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use tree::{AnyError, Kind, Root, RootError};
 
-use crate::roles::{self, PROGRAM, RACER, STUBBORN};
+use crate::roles::{self, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBORN};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::what_is_occupied_by_something_else_is_refused", || play(occupied)),
         Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
         Trial::test("root::the_second_signal_hurries_the_end", || play(hurried)),
+        Trial::test("root::reads_the_settings_that_its_program_finds", || play(settings)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
     ]
 }
@@ -226,6 +227,40 @@ async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
             Ok(())
         })
         .await?;
+    Ok(())
+}
+
+/// A program that finds its settings by a flag, or by a variable, or in the working directory.
+async fn settings(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let folder = folder.path();
+    let id = uuid::Uuid::new_v4().simple();
+    for name in ["flag", "variable", "callsign"] {
+        let settings = format!(
+            "[registrar]\nlisten = \"/unix/@{name}-registrar-{id}\"\n\
+             [network]\nroot = \"/unix/@{name}-{id}\"\n"
+        );
+        std::fs::write(folder.join(format!("{name}.toml")), settings)?;
+    }
+    let run = |arguments: &[&str], variable: Option<&str>| -> Result<_, AnyError> {
+        let mut command = Command::new("/proc/self/exe");
+        command.env(RUNNER, "").current_dir(folder).args(arguments);
+        command.env("XDG_RUNTIME_DIR", folder).env_remove(RUNNER_CONFIG);
+        command.envs(variable.map(|it| (RUNNER_CONFIG, it)));
+        let output = tokio::task::block_in_place(|| command.output())?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said)?.trim_end().replace(&format!("-{id}"), "");
+        Ok((said, output.status.code()))
+    };
+    let well = |endpoint: &str| (endpoint.to_owned(), Some(0));
+    assert_eq!(run(&["--config=flag.toml"], Some("variable.toml"))?, well("/unix/@flag"));
+    assert_eq!(run(&["serve"], Some("variable.toml"))?, well("/unix/@variable"));
+    assert_eq!(run(&["serve"], None)?, well("/unix/@callsign"));
+    let unreadable = |by: &str| {
+        let said = "callsign: cannot read the settings file `no.toml`, which";
+        (format!("{said} {by} names: No such file or directory (os error 2)"), Some(2))
+    };
+    assert_eq!(run(&["--config", "no.toml"], Some("flag.toml"))?, unreadable("--config"));
+    assert_eq!(run(&["serve"], Some("no.toml"))?, unreadable(RUNNER_CONFIG));
     Ok(())
 }
 

@@ -1,0 +1,260 @@
+//! Which settings file a program of actors reads.
+//!
+//! This is the one place of the library that looks at the arguments and the environment of its
+//! process, and it does so only where the program has asked for it.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use config::{Faults, NamedBy, Settings, SettingsFile, default_registrars};
+use endpoints::Endpoint;
+use thiserror::Error;
+
+/// How a program finds its settings file, which is the program's choice: by a flag, by a variable
+/// of the environment, by a place. The first that says something is followed, in this order.
+///
+/// ```
+/// # use callsign_tree::SettingsSource;
+/// let source = SettingsSource::new()
+///     .flag("--config")
+///     .env("MARKET_CONFIG")
+///     .file("market.toml");
+/// # assert!(source.read().is_ok());
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[must_use = "nothing is read by itself"]
+pub struct SettingsSource {
+    flag: Option<String>,
+    variable: Option<String>,
+    file: Option<SettingsFile>,
+}
+
+impl SettingsSource {
+    /// Finds none. There are no settings then, which is as good as an empty file.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Finds the file at a place, where it has to be.
+    pub fn at(path: impl AsRef<Path>) -> Self {
+        Self { file: Some(file(path.as_ref(), NamedBy::Program)), ..Self::default() }
+    }
+
+    /// Heeds a flag of the command line, given with its dashes: `--config FILE` or
+    /// `--config=FILE`, before a `--` that stands alone.
+    ///
+    /// The arguments are left as they are. A program that reads them by itself sees the flag too,
+    /// and is to expect it.
+    ///
+    /// # Panics
+    ///
+    /// If the flag does not begin with a dash: any word of the command line could be it.
+    pub fn flag(mut self, flag: &str) -> Self {
+        assert!(flag.starts_with('-'), "the flag `{flag}` does not begin with a dash");
+        self.flag = Some(flag.to_owned());
+        self
+    }
+
+    /// Heeds a variable of the environment. An empty one is as good as none.
+    pub fn env(mut self, variable: &str) -> Self {
+        self.variable = Some(variable.to_owned());
+        self
+    }
+
+    /// Looks for the file at a place, where it may be or not; one that is relative is seen from
+    /// the working directory.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
+        self.file = Some(file(path.as_ref(), NamedBy::Nobody));
+        self
+    }
+
+    /// Reads the settings. What deserves a warning goes to the log.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`]. A file that somebody has named has to be there.
+    pub fn read(&self) -> Result<Settings, SettingsError> {
+        match self.choose(env::args_os().skip(1), |variable| env::var_os(variable))? {
+            Some(file) => read(file),
+            None => Ok(Settings::default()),
+        }
+    }
+
+    fn choose(
+        &self,
+        arguments: impl Iterator<Item = OsString>,
+        variable: impl FnOnce(&str) -> Option<OsString>,
+    ) -> Result<Option<SettingsFile>, SettingsError> {
+        let flag = match &self.flag {
+            Some(flag) => said(flag, arguments)?.map(|path| (flag, path)),
+            None => None,
+        };
+        let variable = self.variable.as_ref().and_then(|it| Some((it, variable(it)?)));
+        let flag = flag.as_ref().map(|(flag, path)| (flag.as_str(), path.as_os_str()));
+        let variable = variable.as_ref().map(|(name, path)| (name.as_str(), path.as_os_str()));
+        Ok(SettingsFile::choose(flag, variable, self.file.clone()))
+    }
+}
+
+/// Returns where a registrar is, or is to be, if no settings say so.
+///
+/// # Errors
+///
+/// Why the folder for sockets cannot be used.
+pub(crate) fn usual_registrars() -> Result<Vec<Endpoint>, String> {
+    let xdg = env::var_os("XDG_RUNTIME_DIR");
+    let folder = transport::runtime_dir(xdg.as_deref(), &env::temp_dir())
+        .map_err(|error| portal::WithCauses(&error).to_string())?;
+    default_registrars(&folder)
+        .map_err(|error| format!("the folder for sockets cannot be used: {error}"))
+}
+
+fn file(path: &Path, named_by: NamedBy) -> SettingsFile {
+    SettingsFile { path: path.to_owned(), named_by }
+}
+
+/// Returns what the arguments say by a flag.
+fn said(
+    flag: &str,
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<Option<OsString>, SettingsError> {
+    let mut said = None;
+    while let Some(argument) = arguments.next() {
+        let path = match argument.as_bytes().strip_prefix(flag.as_bytes()) {
+            _ if argument == "--" => break,
+            Some([]) => arguments.next().unwrap_or_default(),
+            Some([b'=', path @ ..]) => OsString::from(OsStr::from_bytes(path)),
+            _ => continue,
+        };
+        if path.is_empty() {
+            return Err(SettingsError::NoFile(flag.to_owned()));
+        }
+        if said.replace(path).is_some() {
+            return Err(SettingsError::Twice(flag.to_owned()));
+        }
+    }
+    Ok(said)
+}
+
+fn read(file: SettingsFile) -> Result<Settings, SettingsError> {
+    let source = match fs::read_to_string(&file.path) {
+        Ok(source) => source,
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && file.named_by == NamedBy::Nobody =>
+        {
+            return Ok(Settings::default());
+        }
+        Err(source) => return Err(SettingsError::Unreadable { file, source }),
+    };
+    let (settings, warnings) = config::read(&source, &file.path.display().to_string())?;
+    for warning in warnings.0 {
+        tracing::warn!(target: "callsign", "{warning}");
+    }
+    Ok(settings)
+}
+
+/// Why there are no settings.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read {file}")]
+    Unreadable {
+        /// Which file, and who has named it.
+        file: SettingsFile,
+        /// Why.
+        source: io::Error,
+    },
+    /// What stands in the file is wrong.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// The flag is the last argument, or names nothing.
+    #[error("{0} is to be followed by a settings file")]
+    NoFile(String),
+    /// Which of the two is meant?
+    #[error("{0} is given twice")]
+    Twice(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> SettingsSource {
+        SettingsSource::new().flag("--config").env("MARKET").file("market.toml")
+    }
+
+    #[test]
+    fn the_flag_is_read_and_all_else_is_left_alone() {
+        let check = |arguments: &str, expected: Result<Option<&str>, &str>| {
+            let arguments = arguments.split(' ').map(OsString::from);
+            let said = said("--config", arguments).map_err(|it| it.to_string());
+            let expected = expected.map(|it| it.map(OsString::from)).map_err(str::to_owned);
+            assert_eq!(said, expected);
+        };
+        check("--verbose serve", Ok(None));
+        check("--verbose --config a.toml serve", Ok(Some("a.toml")));
+        check("serve --config=a=b.toml", Ok(Some("a=b.toml")));
+        check("--config -- serve", Ok(Some("--")));
+        check("--configure --config-dir=/etc", Ok(None));
+        check("-- --config a.toml", Ok(None));
+        check("serve --config", Err("--config is to be followed by a settings file"));
+        check("serve --config=", Err("--config is to be followed by a settings file"));
+        check("--config a --config=b", Err("--config is given twice"));
+        let raw = OsStr::from_bytes(b"--config=\xff.toml").to_owned();
+        let path = said("--config", [raw].into_iter()).unwrap().unwrap();
+        assert_eq!(path.as_bytes(), b"\xff.toml");
+    }
+
+    #[test]
+    fn the_first_way_that_says_something_is_followed() {
+        let check = |source: SettingsSource, arguments: &str, variable, expected: Option<&str>| {
+            let arguments = arguments.split(' ').map(OsString::from);
+            let variable = |_: &str| Option::<&str>::map(variable, OsString::from);
+            let chosen = source.choose(arguments, variable).unwrap();
+            assert_eq!(chosen.map(|it| it.path.display().to_string()).as_deref(), expected);
+        };
+        check(all(), "--config a", Some("b"), Some("a"));
+        check(all(), "serve", Some("b"), Some("b"));
+        check(all(), "serve", Some(""), Some("market.toml"));
+        check(all(), "serve", None, Some("market.toml"));
+        // What the program has not asked for is not looked at.
+        check(SettingsSource::new().env("MARKET"), "--config a", None, None);
+        check(SettingsSource::new().flag("--config"), "serve", Some("b"), None);
+        check(SettingsSource::at("c").flag("--config"), "serve", Some("b"), Some("c"));
+        check(SettingsSource::at("c").flag("--config"), "--config a", None, Some("a"));
+        check(SettingsSource::new(), "--config a", Some("b"), None);
+    }
+
+    #[test]
+    fn a_file_that_somebody_has_named_has_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing.toml");
+        let shown = missing.display();
+        let check = |named_by, expected: Option<String>| {
+            let settings = read(file(&missing, named_by));
+            assert_eq!(settings.err().map(|it| it.to_string()), expected);
+        };
+        let says = |by: &str| Some(format!("cannot read the settings file `{shown}`{by}"));
+        check(NamedBy::Flag("--config".to_owned()), says(", which --config names"));
+        check(NamedBy::Variable("MARKET".to_owned()), says(", which MARKET names"));
+        check(NamedBy::Program, says(""));
+        check(NamedBy::Nobody, None);
+
+        // One that is there has to be read, whoever looks for it.
+        let folder_itself = read(file(folder.path(), NamedBy::Nobody)).unwrap_err();
+        assert!(matches!(folder_itself, SettingsError::Unreadable { .. }), "{folder_itself}");
+        let wrong = folder.path().join("wrong.toml");
+        fs::write(&wrong, "[network]\nfeed = 7\n").unwrap();
+        let error = read(file(&wrong, NamedBy::Nobody)).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{}:2:", wrong.display())), "{error}");
+        fs::write(&wrong, "[network]\nfeed = \"/unix/@feed\"\n").unwrap();
+        let settings = read(file(&wrong, NamedBy::Nobody)).unwrap();
+        assert_eq!(settings.network.get("feed").map(<[_]>::len), Some(1));
+    }
+}
