@@ -137,9 +137,10 @@ impl BodyError {
 impl ChildError {
     fn node(&self) -> Node {
         let Some(nested) = self.exit.nested() else {
+            let said = self.exit.said_of(self.kind);
             let said = match self.restarts {
-                0 => self.exit.to_string(),
-                restarts => format!("{}, after {restarts} restarts", self.exit),
+                0 => said,
+                restarts => format!("{said}, after {restarts} restarts"),
             };
             return Node::Leaf(Leaf { actor: self.actor.clone(), said, relayed: Vec::new() });
         };

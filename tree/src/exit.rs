@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorPath, CalleeError, CancelReason, NurseryError, panics};
+use crate::{ActorPath, CalleeError, CancelReason, Kind, NurseryError, panics};
 
 /// How an actor ended. Every actor ends in exactly one way, and its parent hears of it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -59,6 +59,18 @@ impl Exit {
         }
     }
 
+    /// Says how an actor of a kind ended: each is ended in its own way.
+    pub(crate) fn said_of(&self, kind: Kind) -> String {
+        let Self::Cancelled { reason, pressure } = self else { return self.to_string() };
+        let took = match (pressure, kind) {
+            (Pressure::Terminated, Kind::Process | Kind::Forkserver) => " (it took SIGTERM)",
+            (Pressure::Killed, Kind::Process | Kind::Forkserver) => " (it took SIGKILL)",
+            (Pressure::Killed, Kind::Task) => " (it had to be aborted)",
+            _ => return self.to_string(),
+        };
+        format!("{reason}{took}")
+    }
+
     /// Returns the errors below this one, when the actor failed because a scope of its own did.
     pub fn nested(&self) -> Option<NurseryError> {
         match self {
@@ -100,18 +112,20 @@ pub enum Pressure {
     /// It was asked.
     #[default]
     Asked,
-    /// It did not end in time, and got SIGTERM.
+    /// It did not end in time. A process got SIGTERM; a task or a thread was asked again.
     Terminated,
-    /// It did not end even then, and got SIGKILL; a task was taken off its runtime.
+    /// It did not end even then. A process got SIGKILL, and a task was taken off its runtime; for
+    /// a thread there is no such way.
     Killed,
 }
 
+/// Says it in the same words for every kind, behind the reason.
 impl fmt::Display for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Asked => "",
-            Self::Terminated => " (it took SIGTERM)",
-            Self::Killed => " (it had to be killed)",
+            Self::Terminated => " (it had to be asked twice)",
+            Self::Killed => " (it did not end when it was asked twice)",
         })
     }
 }
@@ -242,7 +256,21 @@ mod tests {
         check(Exit::Signalled { signal: 9, last_words: String::new() }, "killed by SIGKILL");
         check(
             Exit::Cancelled { reason: reason("/base"), pressure: Pressure::Killed },
-            "cancelled by /base: enough (it had to be killed)",
+            "cancelled by /base: enough (it did not end when it was asked twice)",
         );
+        let cancelled = |pressure| Exit::Cancelled { reason: reason("/base"), pressure };
+        let check = |pressure, kind, expected: &str| {
+            let expected = format!("cancelled by /base: enough{expected}");
+            assert_eq!(cancelled(pressure).said_of(kind), expected, "{kind}");
+        };
+        for kind in Kind::ALL {
+            check(Pressure::Asked, kind, "");
+            let asked_twice = " (it had to be asked twice)";
+            let took = if kind.is_process() { " (it took SIGTERM)" } else { asked_twice };
+            check(Pressure::Terminated, kind, took);
+        }
+        check(Pressure::Killed, Kind::Process, " (it took SIGKILL)");
+        check(Pressure::Killed, Kind::Task, " (it had to be aborted)");
+        check(Pressure::Killed, Kind::Thread, " (it did not end when it was asked twice)");
     }
 }

@@ -30,7 +30,7 @@ pub enum Phase {
     Running,
     /// It was asked to end.
     Ending(Pressure),
-    /// It waits for the ends of its own children.
+    /// It was asked to end, and waits for the ends of its functions and its own children.
     AwaitingChildren,
     /// It is not at its work any more, and its task, thread or process is yet to end.
     Reaping,
@@ -41,6 +41,27 @@ pub enum Phase {
     Other,
 }
 
+impl Phase {
+    /// Says what an actor of a kind is at: each is ended in its own way.
+    pub(crate) fn said_of(self, kind: Kind) -> String {
+        let said = match (self, kind) {
+            (Self::Ending(Pressure::Terminated), Kind::Process | Kind::Forkserver) => {
+                "got SIGTERM, and has not ended"
+            }
+            (Self::Ending(Pressure::Killed), Kind::Process | Kind::Forkserver) => {
+                "got SIGKILL, and is still there"
+            }
+            (Self::Ending(Pressure::Killed), Kind::Task) => "was aborted, and has not yielded",
+            (Self::Ending(Pressure::Killed), Kind::Thread) => {
+                "has not ended, and cannot be stopped by force"
+            }
+            _ => return self.to_string(),
+        };
+        said.to_owned()
+    }
+}
+
+/// Says it in the same words for every kind.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -49,9 +70,9 @@ impl fmt::Display for Phase {
             Self::Registering => "is being registered",
             Self::Running => "runs",
             Self::Ending(Pressure::Asked) => "was asked to end, and has not answered",
-            Self::Ending(Pressure::Terminated) => "got SIGTERM, and has not ended",
-            Self::Ending(Pressure::Killed) => "was killed, and is still there",
-            Self::AwaitingChildren => "waits for its own children to end",
+            Self::Ending(Pressure::Terminated) => "was asked again to end, and has not ended",
+            Self::Ending(Pressure::Killed) => "was to be ended by force, and is still there",
+            Self::AwaitingChildren => "waits for its functions and children to end",
             Self::Reaping => "has done its work, and is about to be gone",
             Self::Stuck => "did not end, and is given up",
             Self::Other => "is at something else",
@@ -117,6 +138,7 @@ impl Board {
         for ChildState { actor, kind, pid, phase, since } in self.states() {
             let pid = pid.map(|it| format!(", process {it}")).unwrap_or_default();
             let took = now.duration_since(since).as_secs_f32();
+            let phase = phase.said_of(kind);
             writeln!(text, "{actor} ({kind}{pid}) {phase}, for {took:.1} s")
                 .expect("a string takes all that is written");
         }
@@ -137,10 +159,12 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn enter(&self, phase: Phase) {
-        tracing::debug!(target: "callsign", actor = %self.key.0, "{phase}");
-        if let Some(row) = self.board.lock().get_mut(&self.key) {
-            (row.phase, row.since) = (phase, Instant::now());
-        }
+        let mut rows = self.board.lock();
+        let Some(row) = rows.get_mut(&self.key) else { return };
+        (row.phase, row.since) = (phase, Instant::now());
+        let kind = row.kind;
+        drop(rows);
+        tracing::debug!(target: "callsign", actor = %self.key.0, "{}", phase.said_of(kind));
     }
 
     /// Returns what the actor is at.
@@ -185,5 +209,22 @@ mod tests {
         );
         drop(desk);
         assert_eq!(board.dump(later).lines().count(), 1);
+    }
+
+    #[test]
+    fn each_kind_is_said_to_be_ended_as_it_is() {
+        let check = |pressure, kinds: &[Kind], expected: &str| {
+            for kind in kinds {
+                assert_eq!(Phase::Ending(pressure).said_of(*kind), expected, "{kind}");
+            }
+        };
+        let (processes, within) = ([Kind::Process, Kind::Forkserver], [Kind::Task, Kind::Thread]);
+        check(Pressure::Asked, &Kind::ALL, "was asked to end, and has not answered");
+        check(Pressure::Terminated, &processes, "got SIGTERM, and has not ended");
+        check(Pressure::Terminated, &within, "was asked again to end, and has not ended");
+        check(Pressure::Killed, &processes, "got SIGKILL, and is still there");
+        check(Pressure::Killed, &[Kind::Task], "was aborted, and has not yielded");
+        let stuck = "has not ended, and cannot be stopped by force";
+        check(Pressure::Killed, &[Kind::Thread], stuck);
     }
 }
