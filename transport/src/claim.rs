@@ -17,6 +17,9 @@
 //!                                       anything else ───────────────────── not a socket
 //! ```
 //!
+//! A path whose name this process has just drawn is wanted by nobody else, and takes none of this:
+//! it is bound, and that is all.
+//!
 //! Why not just unlink and bind? Two that start at once would both see a dead file; the slower
 //! would then unlink the socket that the faster has bound. Why not the lock alone? Programs that
 //! know nothing of it have sockets too.
@@ -27,6 +30,8 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -48,41 +53,53 @@ use crate::{
 pub(crate) struct Claim {
     /// `None` once it has been removed.
     socket: Option<SocketId>,
-    lock: Lock,
+    folder: Arc<Handle>,
+    name: OsString,
+    /// The process that made it: a fork has a copy of this, and no right to what it stands for.
+    pid: u32,
+    /// Held where others may want the path. It is dropped when the socket file is gone.
+    _lock: Option<Lock>,
 }
 
 impl Claim {
     /// Takes a path and listens on it.
     pub(crate) async fn bind(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
-        let (folder, name) = path
-            .as_path()
-            .parent()
-            .zip(path.as_path().file_name())
-            .expect("the path of a socket is absolute and has a last part");
-        let folder_handle = Handle::open_folder(folder).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                BindError::NoFolder { folder: folder.to_owned() }
-            }
-            _ => BindError::from_io(error, || format!("open the folder `{}`", folder.display())),
-        })?;
-        let lock = Lock::take(folder_handle, name, path).await?;
+        let (folder, name) = open_place(path)?;
+        let lock = Lock::take(folder.clone(), name, path).await?;
         clear(&lock, path).await?;
+        Self::listen(folder, name, path, Some(lock))
+    }
 
+    /// Takes a path that nobody else wants, and listens on it.
+    pub(crate) fn bind_own(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
+        let (folder, name) = open_place(path)?;
+        Self::listen(folder, name, path, None)
+    }
+
+    fn listen(
+        folder: Arc<Handle>,
+        name: &OsStr,
+        path: &UnixPath,
+        lock: Option<Lock>,
+    ) -> Result<(Self, UnixListener), BindError> {
         let is_short = path.as_str().len() <= SUN_PATH_BYTES_MAX;
         let listener = if is_short {
             UnixListener::bind(path.as_path())
         } else {
-            UnixListener::bind(lock.folder.path().join(name))
+            UnixListener::bind(folder.path().join(name))
         };
         let fail = |error| {
+            let (folder, _) = parts(path);
             BindError::from_io(error, || format!("make a socket in `{}`", folder.display()))
         };
         let listener = listener.map_err(fail)?;
-        let kind = Handle::open_in(&lock.folder, name).and_then(|it| it.kind()).map_err(fail)?;
-        match kind {
-            Kind::Socket(id) => Ok((Self { socket: Some(id), lock }, listener)),
-            Kind::Other(found) => Err(BindError::NotASocket { found }),
-        }
+        let socket = match Handle::kind_in(&folder, name).map_err(fail)? {
+            Kind::Socket(socket) => socket,
+            Kind::Other(found) => return Err(BindError::NotASocket { found }),
+        };
+        let name = name.to_owned();
+        let pid = std::process::id();
+        Ok((Self { socket: Some(socket), folder, name, pid, _lock: lock }, listener))
     }
 
     /// Returns which socket was bound.
@@ -93,9 +110,8 @@ impl Claim {
     /// Removes the socket file, if it is still the one that was bound.
     pub(crate) fn release(&mut self) -> io::Result<()> {
         match self.socket.take() {
-            // A fork has a copy of the claim, and no right to what it stands for.
-            Some(socket) if self.lock.pid == std::process::id() => {
-                unlink_socket(&self.lock.folder, &self.lock.socket_name, socket)
+            Some(socket) if self.pid == std::process::id() => {
+                unlink_socket(&self.folder, &self.name, socket)
             }
             _ => Ok(()),
         }
@@ -105,9 +121,28 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Err(error) = self.release() {
-            tracing::warn!(name = ?self.lock.socket_name, %error, "a socket file is left behind");
+            tracing::warn!(name = ?self.name, %error, "a socket file is left behind");
         }
     }
+}
+
+/// Opens the folder of a socket's path, and returns it with the name that the socket has in it.
+fn open_place(path: &UnixPath) -> Result<(Arc<Handle>, &OsStr), BindError> {
+    let (folder, name) = parts(path);
+    let handle = Handle::open_folder(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            BindError::NoFolder { folder: folder.to_owned() }
+        }
+        _ => BindError::from_io(error, || format!("open the folder `{}`", folder.display())),
+    })?;
+    Ok((Arc::new(handle), name))
+}
+
+fn parts(path: &UnixPath) -> (&Path, &OsStr) {
+    let path = path.as_path();
+    path.parent()
+        .zip(path.file_name())
+        .expect("the path of a socket is absolute and has a last part")
 }
 
 /// Removes what a dead process has left behind at a path: its socket file, and the lock beside it.
@@ -117,11 +152,7 @@ impl Drop for Claim {
 ///
 /// [`BindError`], when it cannot be told whose the file is, or it cannot be removed.
 pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
-    let (folder, name) = path
-        .as_path()
-        .parent()
-        .zip(path.as_path().file_name())
-        .expect("the path of a socket is absolute and has a last part");
+    let (folder, name) = parts(path);
     let Ok(folder) = Handle::open_folder(folder) else { return Ok(()) };
     let mut lock_name = name.to_owned();
     lock_name.push(".lock");
@@ -129,7 +160,7 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     if !is_there(name) && !is_there(&lock_name) {
         return Ok(());
     }
-    let lock = match Lock::take(folder, name, path).await {
+    let lock = match Lock::take(Arc::new(folder), name, path).await {
         Err(BindError::InUse { .. }) => return Ok(()),
         lock => lock?,
     };
@@ -175,7 +206,7 @@ impl fmt::Display for Holder {
 /// The lock beside a socket path, held. Dropping it removes the file and gives the lock back.
 #[derive(Debug)]
 struct Lock {
-    folder: Handle,
+    folder: Arc<Handle>,
     socket_name: OsString,
     name: OsString,
     file: File,
@@ -184,7 +215,11 @@ struct Lock {
 }
 
 impl Lock {
-    async fn take(folder: Handle, socket_name: &OsStr, path: &UnixPath) -> Result<Self, BindError> {
+    async fn take(
+        folder: Arc<Handle>,
+        socket_name: &OsStr,
+        path: &UnixPath,
+    ) -> Result<Self, BindError> {
         let mut name = socket_name.to_owned();
         name.push(".lock");
         let fail = |error| BindError::from_io(error, || format!("lock `{}.lock`", path.as_str()));
@@ -194,7 +229,7 @@ impl Lock {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             // A user who could open the file could lock it, and keep the owner from coming back.
             let mode = Mode::RUSR | Mode::WUSR;
-            let file = rustix::fs::openat(&folder, &name, flags, mode);
+            let file = rustix::fs::openat(&*folder, &name, flags, mode);
             let file = File::from(file.map_err(|error| fail(error.into()))?);
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_named(&file, &folder, &name).map_err(fail)? => {
@@ -226,7 +261,7 @@ impl Drop for Lock {
         // Removed while it is locked, or else another might already have it.
         let removed = is_named(&self.file, &self.folder, &self.name).and_then(|is_ours| {
             if is_ours {
-                rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty())?;
+                rustix::fs::unlinkat(&*self.folder, &self.name, AtFlags::empty())?;
             }
             Ok(())
         });
@@ -275,14 +310,14 @@ async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError> {
 
 /// Removes the socket of that name, if it is still `expected`.
 fn unlink_socket(folder: &Handle, name: &OsStr, expected: SocketId) -> io::Result<()> {
-    let file = match Handle::open_in(folder, name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file?,
-    };
-    if file.kind()? == Kind::Socket(expected) {
-        rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+    match Handle::kind_in(folder, name) {
+        Ok(kind) if kind != Kind::Socket(expected) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        kind => {
+            kind?;
+            Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?)
+        }
     }
-    Ok(())
 }
 
 /// Tells whether `name` still leads to `file`.

@@ -185,8 +185,17 @@ impl Handle {
 
     /// Returns what kind of file this is.
     pub(crate) fn kind(&self) -> io::Result<Kind> {
+        self.look(OsStr::new(""), AtFlags::EMPTY_PATH)
+    }
+
+    /// Returns what kind of file stands in a folder under a name, itself and not what it leads to.
+    pub(crate) fn kind_in(folder: &Self, name: &OsStr) -> io::Result<Kind> {
+        folder.look(name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn look(&self, name: &OsStr, flags: AtFlags) -> io::Result<Kind> {
         let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
-        let status = rustix::fs::statx(&self.0, "", AtFlags::EMPTY_PATH, wanted)?;
+        let status = rustix::fs::statx(&self.0, name, flags, wanted)?;
         let file_type = FileType::from_raw_mode(status.stx_mode.into());
         if file_type != FileType::Socket {
             return Ok(Kind::Other(describe(file_type)));

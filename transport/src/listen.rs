@@ -58,33 +58,87 @@ impl Listener {
         match endpoint {
             Endpoint::Unix(UnixAddress::Path(path)) => {
                 let (claim, listener) = Claim::bind(path).await?;
-                let netns = here::netns_of(listener.as_fd());
-                let (kernel, root) = (here::kernel(), here::root());
-                let stamp = Stamp { kernel, netns, process: None, socket: claim.socket(), root };
-                Ok(Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp })
+                Ok(Self::at_path(endpoint, claim, listener))
             }
             Endpoint::Unix(UnixAddress::Abstract(name)) => {
-                let listener = bind_abstract(name).await?;
-                let stamp = socket_stamp(&listener);
-                Ok(Self { kind: Kind::Abstract(listener), bound: endpoint.clone(), stamp })
+                let listener = match UnixListener::bind(abstract_address(name)) {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                        let stream = UnixStream::connect(abstract_address(name)).await;
+                        let holder = stream.ok().as_ref().and_then(Holder::of);
+                        return Err(BindError::InUse { holder });
+                    }
+                    listener => listener,
+                };
+                Self::at_name(endpoint, name, listener)
             }
             Endpoint::Tcp(tcp) if tcp.tls => Err(BindError::TlsUnsupported),
-            Endpoint::Tcp(tcp) => {
-                let addresses = tcp::resolve(tcp).await?;
-                let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
-                let listener = tcp::listen(&addresses).map_err(fail)?;
-                let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
-                let stamp = socket_stamp(&listener);
-                Ok(Self { kind: Kind::Tcp(listener), bound, stamp })
-            }
-            Endpoint::Memory(number) => {
-                let listener =
-                    MemoryListener::bind(*number).ok_or(BindError::InUse { holder: None })?;
-                let bound = Endpoint::Memory(listener.number());
-                let stamp = here::stamp(&bound);
-                Ok(Self { kind: Kind::Memory(listener), bound, stamp })
-            }
+            Endpoint::Tcp(tcp) => Self::at_port(tcp, &tcp::resolve(tcp).await?),
+            Endpoint::Memory(number) => Self::in_memory(*number),
         }
+    }
+
+    /// Binds a place for which nobody else has a use, and listens on it: a port 0, or a socket
+    /// whose name this process has drawn at random. It does not wait, and costs a tenth of
+    /// [`bind`](Self::bind): no lock stands beside the socket, nobody who was there before is
+    /// looked for, and whatever is there is an error.
+    ///
+    /// Returns `None` for a host name, whose address is to be waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] tells what is in the way.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime that drives I/O.
+    pub fn bind_own(endpoint: &Endpoint) -> Result<Option<Self>, BindError> {
+        let listener = match endpoint {
+            Endpoint::Unix(UnixAddress::Path(path)) => {
+                let (claim, listener) = Claim::bind_own(path)?;
+                Self::at_path(endpoint, claim, listener)
+            }
+            Endpoint::Unix(UnixAddress::Abstract(name)) => {
+                Self::at_name(endpoint, name, UnixListener::bind(abstract_address(name)))?
+            }
+            Endpoint::Tcp(tcp) if tcp.tls => return Err(BindError::TlsUnsupported),
+            Endpoint::Tcp(tcp) => match tcp::literal(tcp)? {
+                Some(address) => Self::at_port(tcp, &[address])?,
+                None => return Ok(None),
+            },
+            Endpoint::Memory(number) => Self::in_memory(*number)?,
+        };
+        Ok(Some(listener))
+    }
+
+    fn at_path(endpoint: &Endpoint, claim: Claim, listener: UnixListener) -> Self {
+        let stamp = Stamp { socket: claim.socket(), root: here::root(), ..socket_stamp(&listener) };
+        Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp }
+    }
+
+    fn at_name(
+        endpoint: &Endpoint,
+        name: &str,
+        listener: io::Result<UnixListener>,
+    ) -> Result<Self, BindError> {
+        let listener = listener
+            .map_err(|error| BindError::from_io(error, || format!("bind the name `@{name}`")))?;
+        let stamp = socket_stamp(&listener);
+        Ok(Self { kind: Kind::Abstract(listener), bound: endpoint.clone(), stamp })
+    }
+
+    fn at_port(tcp: &TcpAddress, addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
+        let listener = tcp::listen(addresses).map_err(fail)?;
+        let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
+        let stamp = socket_stamp(&listener);
+        Ok(Self { kind: Kind::Tcp(listener), bound, stamp })
+    }
+
+    fn in_memory(number: u64) -> Result<Self, BindError> {
+        let listener = MemoryListener::bind(number).ok_or(BindError::InUse { holder: None })?;
+        let bound = Endpoint::Memory(listener.number());
+        let stamp = here::stamp(&bound);
+        Ok(Self { kind: Kind::Memory(listener), bound, stamp })
     }
 
     /// Waits for the next connection.
@@ -201,16 +255,8 @@ impl BindError {
     }
 }
 
-async fn bind_abstract(name: &str) -> Result<UnixListener, BindError> {
-    let address = format!("\0{name}");
-    match UnixListener::bind(&address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let stream = UnixStream::connect(&address).await;
-            Err(BindError::InUse { holder: stream.ok().as_ref().and_then(Holder::of) })
-        }
-        listener => listener
-            .map_err(|error| BindError::from_io(error, || format!("bind the name `@{name}`"))),
-    }
+fn abstract_address(name: &str) -> String {
+    format!("\0{name}")
 }
 
 /// Returns what was really bound: the host as it was written, unless that is a name.

@@ -63,15 +63,23 @@ pub(crate) fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
 /// Returns the addresses of a host: at least one.
 pub(crate) async fn resolve(tcp: &TcpAddress) -> Result<Vec<SocketAddr>, ResolveError> {
     match &tcp.host {
-        Host::Ip4(ip) => Ok(vec![SocketAddr::new(IpAddr::V4(*ip), tcp.port)]),
+        Host::Dns(name, family) => look_up(name, *family, tcp.port).await,
+        _ => literal(tcp).map(|it| it.into_iter().collect()),
+    }
+}
+
+/// Returns the address of a host, unless it goes by a name.
+pub(crate) fn literal(tcp: &TcpAddress) -> Result<Option<SocketAddr>, ResolveError> {
+    match &tcp.host {
+        Host::Ip4(ip) => Ok(Some(SocketAddr::new(IpAddr::V4(*ip), tcp.port))),
         Host::Ip6(ip) if ip.is_unicast_link_local() => Err(ResolveError::ZoneMissing { ip: *ip }),
-        Host::Ip6(ip) => Ok(vec![SocketAddr::new(IpAddr::V6(*ip), tcp.port)]),
+        Host::Ip6(ip) => Ok(Some(SocketAddr::new(IpAddr::V6(*ip), tcp.port))),
         Host::Ip6Zone { zone, ip } => {
             let scope = interface_index(zone)
                 .ok_or_else(|| ResolveError::NoInterface { zone: zone.to_string() })?;
-            Ok(vec![SocketAddrV6::new(*ip, tcp.port, 0, scope).into()])
+            Ok(Some(SocketAddrV6::new(*ip, tcp.port, 0, scope).into()))
         }
-        Host::Dns(name, family) => look_up(name, *family, tcp.port).await,
+        Host::Dns(..) => Ok(None),
     }
 }
 

@@ -29,6 +29,44 @@ async fn nothing_is_left_behind() {
 }
 
 #[tokio::test]
+async fn a_place_of_ones_own_is_bound_without_a_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed-7d1f.sock");
+    let listener = Listener::bind_own(&unix(&path)).unwrap().unwrap();
+    assert_eq!(names(folder.path()), ["feed-7d1f.sock"]);
+    let published = listener.published();
+    assert_eq!(published[0].stamp, transport::stamp(&unix(&path)));
+    dial(listener.bound()).await.unwrap();
+
+    // Whatever is there stays, and what has come in its place stays too.
+    let refused = Listener::bind_own(&unix(&path)).unwrap_err();
+    assert!(matches!(refused, BindError::InUse { .. }), "{refused}");
+    fs::remove_file(&path).unwrap();
+    let other = net::UnixListener::bind(&path).unwrap();
+    drop(listener);
+    assert_eq!(names(folder.path()), ["feed-7d1f.sock"]);
+    drop(other);
+
+    // A long path, a free port, a name of the network namespace and a place in memory; but a host
+    // name is to be waited for.
+    let deep = folder.path().join("d".repeat(100));
+    fs::create_dir(&deep).unwrap();
+    let name = format!("/unix/@callsign-transport-own-{}", std::process::id());
+    for place in
+        [unix(&deep.join("feed.sock")), name.parse().unwrap(), "/memory/0".parse().unwrap()]
+    {
+        let listener = Listener::bind_own(&place).unwrap().unwrap();
+        dial(listener.bound()).await.unwrap();
+        drop(listener);
+        Listener::bind_own(&place).unwrap().unwrap();
+    }
+    let port = Listener::bind_own(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap().unwrap();
+    dial(port.bound()).await.unwrap();
+    let named = Listener::bind_own(&"/dns/localhost/tcp/0".parse().unwrap()).unwrap();
+    assert!(named.is_none());
+}
+
+#[tokio::test]
 async fn a_path_that_is_taken_says_by_whom() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("feed.sock");
