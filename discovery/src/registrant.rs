@@ -26,15 +26,7 @@ impl Registrant {
         let stamped = wanted.iter().find(|it| it.endpoint == endpoint);
         let is_own_socket = match stamped.map(|it| (&it.endpoint, it.stamp.socket)) {
             Some((Endpoint::Unix(UnixAddress::Path(path)), Some(own))) => {
-                // That it may not be looked at says nothing of it.
-                let says = |it: &endpoints::Unreachable| {
-                    use endpoints::Unreachable as U;
-                    matches!(it, U::Missing | U::NotASocket)
-                };
-                match transport::look(path) {
-                    Ok(found) => Some(found == own),
-                    Err(error) => says(&error).then_some(false),
-                }
+                transport::is_in_place(path, own)
             }
             _ => None,
         };

@@ -227,13 +227,12 @@ impl Clerk {
         }
     }
 
-    /// Returns the way to who registered an instance, if that is connected and gives signs of
-    /// life.
-    pub(crate) fn way_to_registrant(&self, uuid: Uuid) -> Option<Portal> {
+    /// Returns the mailbox of who registered an instance, if that is there and gives signs of life.
+    pub(crate) fn registrant(&self, uuid: Uuid) -> Option<Arc<Mailbox>> {
         let book = self.book();
         let is_silent = book.registry.record(uuid)?.suspicion.is_some_and(|it| it.silent);
         let session = book.registry.registrant(uuid).filter(|_| !is_silent)?;
-        book.mailboxes.get(&session)?.portal()
+        book.mailboxes.get(&session).cloned()
     }
 
     /// Appends the answer to a query.

@@ -5,6 +5,7 @@
 //! - [`Clerk`] is the one who owns it: events of all sessions go through its hands, and it wakes
 //!   those who are concerned. It looks into contested and reported endpoints itself.
 //! - [`Node`] lets it be reached: it binds endpoints, and serves until it is told to stop.
+//! - [`Resident`] lets the process that it runs in register without a connection.
 //! - [`Door`] lets programs in that speak another protocol, on the same endpoints.
 //!
 //! ```text
@@ -41,6 +42,7 @@ mod mailbox;
 mod node;
 mod registrant;
 pub mod registry;
+mod resident;
 mod session;
 mod verify;
 mod visitor;
@@ -48,5 +50,6 @@ mod visitor;
 pub use clerk::Clerk;
 pub use door::{Door, Recognised, Serving, Visit};
 pub use node::{Node, NodeError, NodeOptions};
+pub use resident::Resident;
 pub use session::Session;
 pub use visitor::Visitor;

@@ -18,6 +18,7 @@ pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// The way to the peer, once it has said who it is.
     portal: OnceLock<Portal>,
+    is_resident: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +38,15 @@ pub(crate) struct Mail {
 }
 
 impl Mailbox {
+    /// Makes the mailbox of a session that has no peer: it is this process's own.
+    pub(crate) fn resident() -> Self {
+        Self { is_resident: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_resident(&self) -> bool {
+        self.is_resident
+    }
+
     /// Leaves an answer.
     pub(crate) fn answer(&self, call: CallId, answer: Bytes) {
         let mut state = self.lock();

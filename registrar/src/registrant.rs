@@ -11,6 +11,7 @@ use wire::registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState};
 use crate::{
     Clerk,
     registry::{Claimant, Epoch},
+    resident::vouch,
 };
 
 /// What a registrant says of an endpoint that is in doubt.
@@ -27,7 +28,11 @@ pub(crate) enum Answer {
 /// Asks who registered an instance whether it is there.
 pub(crate) async fn confirm(clerk: &Clerk, claimant: &Claimant) -> Answer {
     let Claimant { uuid, epoch, stamped } = claimant;
-    let Some(portal) = clerk.way_to_registrant(*uuid) else { return Answer::Nothing };
+    let Some(registrant) = clerk.registrant(*uuid) else { return Answer::Nothing };
+    if registrant.is_resident() {
+        return vouch(claimant);
+    }
+    let Some(portal) = registrant.portal() else { return Answer::Nothing };
     let endpoint: &Endpoint = &stamped.endpoint;
     let asked = Confirm { uuid: *uuid, epoch: *epoch, endpoint: endpoint.clone() };
     let answer = match timeout(ANSWER_TIMEOUT, portal.call::<Confirmed>(CONFIRM, &asked)).await {
@@ -46,7 +51,7 @@ pub(crate) async fn confirm(clerk: &Clerk, claimant: &Claimant) -> Answer {
 /// Tells who registered an instance how far that is in its life, because somebody else said so.
 pub(crate) async fn tell_state(clerk: &Clerk, uuid: Uuid) {
     let Some(record) = clerk.read(|registry| registry.record(uuid)) else { return };
-    let Some(portal) = clerk.way_to_registrant(uuid) else { return };
+    let Some(portal) = clerk.registrant(uuid).and_then(|it| it.portal()) else { return };
     let (epoch, state): (Epoch, _) = (record.epoch, record.state);
     let told = SetState { uuid, epoch, state };
     match timeout(ANSWER_TIMEOUT, portal.call::<()>(SET_STATE, &told)).await {

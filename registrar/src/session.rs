@@ -9,9 +9,9 @@ use tracing::{debug, info};
 use wire::{
     CallId, ErrorKind, RemoteError,
     registrar::{
-        Changed, FIND, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Renew, Report,
-        STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister, UnregisterAll,
-        Update, WAIT, WATCH, Wait, Watch, Watching,
+        Changed, FIND, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Registered,
+        Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister,
+        UnregisterAll, Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
 
@@ -89,14 +89,7 @@ impl Session {
     }
 
     fn register(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
-        let register: Register = call.args()?;
-        let (name, uuid) = (register.name.clone(), register.uuid);
-        let mut registered = self
-            .clerk
-            .change(|registry, now_ms| registry.register(register, self.owner, self.id, now_ms))?;
-        registered.key = Some(self.clerk.proof_key(uuid, registered.epoch));
-        debug!(%name, %uuid, epoch = registered.epoch, "registered");
-        Ok(registered)
+        self.clerk.register(call.args()?, self.owner, self.id)
     }
 
     fn watch(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
@@ -163,6 +156,23 @@ impl Session {
 
     fn changed(&self) -> Changed {
         Changed { revision: self.clerk.read(|registry| registry.revision()) }
+    }
+}
+
+impl Clerk {
+    /// Registers an instance for a session.
+    pub(crate) fn register(
+        &self,
+        register: Register,
+        owner: Owner,
+        session: SessionId,
+    ) -> Result<Registered, RemoteError> {
+        let (name, uuid) = (register.name.clone(), register.uuid);
+        let mut registered =
+            self.change(|registry, now_ms| registry.register(register, owner, session, now_ms))?;
+        registered.key = Some(self.proof_key(uuid, registered.epoch));
+        debug!(%name, %uuid, epoch = registered.epoch, "registered");
+        Ok(registered)
     }
 }
 

@@ -83,6 +83,15 @@ pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
     }
 }
 
+/// Tells whether the socket at a path is that one; `None` where it cannot be seen.
+pub fn is_in_place(path: &UnixPath, socket: SocketId) -> Option<bool> {
+    match look(path) {
+        Ok(found) => Some(found == socket),
+        Err(Unreachable::Missing | Unreachable::NotASocket) => Some(false),
+        Err(_) => None,
+    }
+}
+
 /// Returns the endpoints to publish for one that was bound: for a wildcard address, the address
 /// of each interface; else the endpoint itself.
 pub fn expand(bound: &Endpoint, interfaces: &[Interface]) -> Vec<Endpoint> {

@@ -53,7 +53,7 @@ mod tcp;
 pub use claim::{Holder, remove_dead_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, private_folder, runtime_dir};
-pub use here::{HostKnown, expand, here, here_for, look, root, set_host_id, stamp};
+pub use here::{HostKnown, expand, here, here_for, is_in_place, look, root, set_host_id, stamp};
 pub use linux::{
     PeerProcess, die_with_parent, raise_descriptor_limit, release_memory, return_large_memory,
     user_ids_are_global,

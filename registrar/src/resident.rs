@@ -1,0 +1,177 @@
+//! What the registrar's own process registers, without a connection.
+
+use std::sync::Arc;
+
+use endpoints::{Endpoint, UnixAddress};
+use transport::is_in_place;
+use uuid::Uuid;
+use wire::{
+    RemoteError, State,
+    registrar::{Register, Registered, Update},
+};
+
+use crate::{
+    Clerk,
+    mailbox::Mailbox,
+    registrant::Answer,
+    registry::{Claimant, Event, Owner, SessionId},
+};
+
+/// What the registrar's own process registers, without a connection. It counts as a session of
+/// that process: when it is dropped, what it registered is gone.
+///
+/// Nothing of it waits. When a method returns, the change is made, and whoever looks finds it so.
+///
+/// The registrar asks it nothing. What is registered here is wanted, for whoever does not want it
+/// any more has taken it out.
+#[derive(Debug)]
+pub struct Resident {
+    clerk: Clerk,
+    id: SessionId,
+    owner: Owner,
+}
+
+impl Resident {
+    /// Opens a session. What it registers may be changed by whoever may change what `owner` has.
+    pub fn open(clerk: Clerk, owner: Owner) -> Self {
+        let mailbox = Arc::new(Mailbox::resident());
+        let id = clerk.open_session(mailbox);
+        Self { clerk, id, owner }
+    }
+
+    /// Returns which registrar it is.
+    pub fn registrar(&self) -> Uuid {
+        self.clerk.registrar()
+    }
+
+    /// Registers an instance, and returns with what it proves who it is.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn register(&self, register: Register) -> Result<Registered, RemoteError> {
+        self.clerk.register(register, self.owner, self.id)
+    }
+
+    /// Says how far an instance is in its life.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RemoteError> {
+        let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
+        let event = Event::Update { update, by: self.owner };
+        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+    }
+
+    /// Takes instances out of the registry, those that are in it, in one change.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn unregister_all(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
+        let event = Event::UnregisterAll { uuids, by: self.owner };
+        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        self.clerk.close_session(self.id);
+    }
+}
+
+/// Says for a resident whether an instance is there: it is, unless its socket is not in its place.
+pub(crate) fn vouch(claimant: &Claimant) -> Answer {
+    match (&claimant.stamped.endpoint, claimant.stamped.stamp.socket) {
+        (Endpoint::Unix(UnixAddress::Path(path)), Some(socket))
+            if is_in_place(path, socket) == Some(false) =>
+        {
+            Answer::Disowned
+        }
+        _ => Answer::Confirmed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use endpoints::{Name, Stamped};
+    use tokio::{
+        task::JoinSet,
+        time::{sleep, timeout},
+    };
+    use tokio_util::sync::CancellationToken;
+    use transport::{Listener, root};
+    use wire::registrar::Evidence;
+
+    use super::*;
+    use crate::{Node, NodeOptions, registry::Limits};
+
+    fn register(uuid: Uuid, endpoints: Vec<Stamped>) -> Register {
+        Register {
+            name: Name::new("feed").unwrap(),
+            uuid,
+            endpoints,
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+            lease_ms: None,
+            proves: true,
+        }
+    }
+
+    #[test]
+    fn what_a_resident_registers_is_there_at_once_and_goes_with_it() {
+        let clerk = Clerk::unattended(Limits::default());
+        let resident = Resident::open(clerk.clone(), Owner::User(7));
+        let [one, other, third] = [1, 2, 3].map(Uuid::from_u128);
+        for uuid in [one, other, third] {
+            let registered = resident.register(register(uuid, Vec::new())).unwrap();
+            assert_eq!(registered.key, Some(clerk.proof_key(uuid, registered.epoch)));
+        }
+        assert_eq!(clerk.record(one).unwrap().user, Some(7));
+        resident.set_state(one, State::Draining).unwrap();
+        assert_eq!(clerk.record(one).unwrap().state, State::Draining);
+
+        let before = clerk.status().revision;
+        resident.unregister_all(vec![one, other]).unwrap();
+        assert_eq!(clerk.status().revision, before + 1, "in one change");
+        assert_eq!(clerk.status().instances, 1);
+        drop(resident);
+        assert_eq!((clerk.status().instances, clerk.status().sessions), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_reported_is_judged_without_asking_anybody() {
+        let node = Node::bind(&[Endpoint::Memory(0)], NodeOptions::default()).await.unwrap();
+        let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
+        let mut serving = JoinSet::new();
+        serving.spawn(node.serve(stop.clone()));
+        let resident = Resident::open(clerk.clone(), Owner::Registrar);
+
+        let folder = tempfile::tempdir().unwrap();
+        let place = format!("/unix{}/feed.sock", folder.path().display()).parse().unwrap();
+        let listener = Listener::bind(&place).await.unwrap();
+        let mut stamped = listener.published().remove(0);
+        assert_eq!(stamped.stamp.root, root());
+        // As if it could not be told whether the path means the same file to both.
+        stamped.stamp.root = None;
+        let uuid = Uuid::from_u128(1);
+        let registered = resident.register(register(uuid, vec![stamped.clone()])).unwrap();
+        let claimant = Claimant { uuid, epoch: registered.epoch, stamped };
+        assert_eq!(vouch(&claimant), Answer::Confirmed);
+
+        drop(listener);
+        assert_eq!(vouch(&claimant), Answer::Disowned);
+        clerk.report(uuid, registered.epoch, &place, Evidence::Refused);
+        let gone = async {
+            while clerk.record(uuid).is_some_and(|it| !it.endpoints.is_empty()) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.unwrap();
+        stop.cancel();
+        serving.join_all().await;
+    }
+}
