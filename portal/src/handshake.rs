@@ -190,6 +190,11 @@ impl<IO> Greeted<IO> {
         Self { io, peer, leftover: BytesMut::new(), side: Side::Dialed }
     }
 
+    /// Takes up a connection that this side accepted, and whose dialer it knows already.
+    pub fn accepted(io: IO, peer: Hello) -> Self {
+        Self { io, peer, leftover: BytesMut::new(), side: Side::Accepted }
+    }
+
     /// Begins a conversation.
     pub fn converse<S>(self, options: &Options, service: S) -> Connected<IO, S> {
         let Self { io, peer, leftover, side } = self;

@@ -1,13 +1,15 @@
 //! The life of an actor, from the inside: it is told what it is, listens, answers calls, and ends
 //! when it is asked to, or when its parent is gone.
 
+mod within;
+
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
-use endpoints::{Endpoint, InstanceId, Name};
+use endpoints::{InstanceId, Name};
 use portal::{Counterpart, Handlers, Identity, Options, accept};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use transport::{Listener, Stream};
 use wire::{ErrorKind, RemoteError, encode_body};
 
+pub(crate) use self::within::{Near, Newborn};
 use crate::{
     Actor, CalleeError, CancelReason, Exit, Phase, Pressure,
     actor::{Core, Tether},
@@ -31,14 +34,8 @@ use crate::{
     uplink::Uplink,
 };
 
-/// Serves the parent at the other end of `channel` until this actor has ended. An actor within
-/// its parent's process shares its `home`.
-pub(crate) async fn serve(
-    channel: Stream,
-    home: Option<Arc<Home>>,
-    signals: Signals,
-    tether: Tether,
-) {
+/// Serves the parent at the other end of `channel`, another process, until this actor has ended.
+pub(crate) async fn serve(channel: Stream, mut signals: Signals) {
     let (told, mut is_told) = mpsc::channel(1);
     let parent = FromParent { told, calls: Arc::default() };
     let answering = parent.clone();
@@ -53,28 +50,24 @@ pub(crate) async fn serve(
     let mut drivers = JoinSet::new();
     drivers.spawn(connected.driver);
 
-    let mut signals = signals;
     let told = tokio::select! {
         _ = drivers.join_next() => return,
         _ = signals.next() => return,
         told = timeout(SPEC_WAIT, is_told.recv()) => told,
     };
     let Ok(Some(Told { spec, started, notes })) = told else { return };
-    let owns_home = home.is_none();
-    let life = Life { portal: connected.portal.clone(), home, signals, tether };
-    match life.begin(&spec).await {
+    let portal = connected.portal;
+    match begin(&spec, &portal).await {
         Ok((actor, listeners)) => {
             let exposed: Arc<[String]> = spec.expose.iter().cloned().collect();
             let of_parent = exposed.iter().cloned().chain(spec.main).collect();
             parent.open(Calls::of_parent(actor.clone(), of_parent));
             let endpoints = listeners.iter().flat_map(Listener::published).collect();
             drop(started.send(Ok(Listening { pid: std::process::id(), endpoints })));
-            let exit = life.live(&actor, listeners, exposed, &notes).await;
+            let exit = live(portal, signals, &actor, listeners, exposed, &notes).await;
             // The parent may be gone.
             drop(notes.send(Note::Exit(exit)).await);
-            if owns_home {
-                actor.core.home.contacts.close().await;
-            }
+            actor.core.home.contacts.close().await;
         }
         Err(error) => drop(started.send(Err(error))),
     }
@@ -135,91 +128,76 @@ impl FromParent {
     }
 }
 
-/// What an actor needs to live.
-struct Life {
-    portal: portal::Portal,
-    home: Option<Arc<Home>>,
-    signals: Signals,
-    tether: Tether,
+/// Makes an actor of this process, and binds what it is to listen at.
+async fn begin(
+    spec: &Spec,
+    parent: &portal::Portal,
+) -> Result<(Actor, Vec<Listener>), RemoteError> {
+    let name = Name::new(spec.path.name()).map_err(|error| {
+        RemoteError::new(ErrorKind::Invalid, format!("`{}`: {error}", spec.path))
+    })?;
+    let listeners = spec.places.listen().await?;
+    let instance = InstanceId { name, uuid: spec.uuid };
+    let core = Core::new(
+        spec.path.clone(),
+        instance.clone(),
+        spec.kind,
+        listeners.iter().map(|it| it.bound().clone()).collect(),
+        Cancel::default(),
+        CancellationToken::new(),
+        Uplink::Parent(parent.clone()),
+        Routes::new(Identity::new(instance)),
+        Arc::new(Home::of(spec)),
+        &Tether::new().0,
+    );
+    Ok((Actor { core: Arc::new(core) }, listeners))
 }
 
-impl Life {
-    /// Binds what the actor is to listen at.
-    async fn begin(&self, spec: &Spec) -> Result<(Actor, Vec<Listener>), RemoteError> {
-        let name = Name::new(spec.path.name()).map_err(|error| {
-            RemoteError::new(ErrorKind::Invalid, format!("`{}`: {error}", spec.path))
-        })?;
-        let mut listeners = Vec::with_capacity(spec.bind.len());
-        for endpoint in &spec.bind {
-            let listener = Listener::bind(endpoint).await.map_err(|error| {
-                let why = format!("cannot listen at `{endpoint}`: {}", portal::WithCauses(&error));
-                RemoteError::new(ErrorKind::Denied, why)
-            })?;
-            listeners.push(listener);
-        }
-        let bound: Vec<Endpoint> = listeners.iter().map(|it| it.bound().clone()).collect();
-        let home = self.home.clone().unwrap_or_else(|| Arc::new(Home::of(spec)));
-        let instance = InstanceId { name, uuid: spec.uuid };
-        let core = Core::new(
-            spec.path.clone(),
-            instance.clone(),
-            spec.kind,
-            bound,
-            Cancel::default(),
-            CancellationToken::new(),
-            Uplink::Parent(self.portal.clone()),
-            Routes::new(Identity::new(instance.clone())),
-            home,
-            &self.tether,
-        );
-        Ok((Actor { core: Arc::new(core) }, listeners))
+/// Answers calls until the actor is asked to end, then ends what is left of its work.
+async fn live(
+    parent: portal::Portal,
+    mut signals: Signals,
+    actor: &Actor,
+    listeners: Vec<Listener>,
+    exposed: Arc<[String]>,
+    notes: &mpsc::Sender<Note>,
+) -> Exit {
+    let core = &actor.core;
+    let mut acceptors = JoinSet::new();
+    for listener in listeners {
+        acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
     }
-
-    /// Answers calls until the actor is asked to end, then ends what is left of its work.
-    async fn live(
-        mut self,
-        actor: &Actor,
-        listeners: Vec<Listener>,
-        exposed: Arc<[String]>,
-        notes: &mpsc::Sender<Note>,
-    ) -> Exit {
-        let core = &actor.core;
-        let mut acceptors = JoinSet::new();
-        for listener in listeners {
-            acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
-        }
-        let mut is_parent_there = true;
-        let reason = loop {
-            tokio::select! {
-                biased;
-                reason = core.cancel.asked() => break reason,
-                _ = self.portal.closed(), if is_parent_there => {
-                    is_parent_there = false;
-                    let parent = actor.path().parent().unwrap_or_else(|| actor.path().clone());
-                    core.cancel.ask(CancelReason::new(parent, "it is gone"));
-                }
-                signal = self.signals.next() => {
-                    core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
-                }
+    let mut is_parent_there = true;
+    let reason = loop {
+        tokio::select! {
+            biased;
+            reason = core.cancel.asked() => break reason,
+            _ = parent.closed(), if is_parent_there => {
+                is_parent_there = false;
+                let parent = actor.path().parent().unwrap_or_else(|| actor.path().clone());
+                core.cancel.ask(CancelReason::new(parent, "it is gone"));
             }
-        };
-        // It is told for those who wonder, and nobody waits for it.
-        drop(notes.try_send(Note::Phase(Phase::AwaitingChildren)));
-        // No new caller, and no socket file, from here on.
-        acceptors.shutdown().await;
-        let mut idle = std::pin::pin!(core.idle());
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut idle => break,
-                _ = self.signals.next() => core.hurry.cancel(),
+            signal = signals.next() => {
+                core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
             }
         }
-        match core.take_left_behind() {
-            // What failed before it was cancelled has failed all the same.
-            Some(error) => Exit::Failed(CalleeError::failed(&error).at(actor.path())),
-            None => Exit::Cancelled { reason, pressure: Pressure::Asked },
+    };
+    // It is told for those who wonder, and nobody waits for it.
+    drop(notes.try_send(Note::Phase(Phase::AwaitingChildren)));
+    // No new caller, and no socket file, from here on.
+    acceptors.shutdown().await;
+    let mut idle = std::pin::pin!(core.idle());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut idle => break,
+            _ = signals.next() => core.hurry.cancel(),
         }
+    }
+    match core.take_left_behind() {
+        // What failed before it was cancelled has failed all the same.
+        Some(error) => Exit::Failed(CalleeError::failed(&error).at(actor.path())),
+        None => Exit::Cancelled { reason, pressure: Pressure::Asked },
     }
 }
 

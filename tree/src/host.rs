@@ -9,10 +9,11 @@ use bytes::Bytes;
 use endpoints::Stamped;
 use portal::Counterpart;
 use uuid::Uuid;
-use wire::{RemoteError, encode_body};
+use wire::{ErrorKind, RemoteError, encode_body};
 
 use crate::{
     actor::Core,
+    routes::Way,
     spec::{Departure, Enrolment, REGISTER, UNREGISTER},
 };
 
@@ -20,36 +21,52 @@ use crate::{
 /// where they listen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Below {
-    instances: Arc<Mutex<BTreeMap<Uuid, Vec<Stamped>>>>,
+    state: Arc<Mutex<BelowState>>,
+}
+
+#[derive(Debug, Default)]
+struct BelowState {
+    instances: BTreeMap<Uuid, Vec<Stamped>>,
+    /// Whether the child is gone, or given up: nothing is registered below it any more.
+    is_over: bool,
 }
 
 impl Below {
-    pub(crate) fn add(&self, enrolment: &Enrolment) {
-        self.lock().insert(enrolment.uuid, enrolment.endpoints.clone());
+    fn add(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
+        let mut state = self.lock();
+        if state.is_over {
+            let why = "whoever is above it has ended";
+            return Err(RemoteError::new(ErrorKind::Cancelled, why));
+        }
+        state.instances.insert(enrolment.uuid, enrolment.endpoints.clone());
+        Ok(())
     }
 
     /// Tells whether the child has children of its own.
     pub(crate) fn is_family(&self) -> bool {
-        self.lock().len() > 1
+        self.lock().instances.len() > 1
     }
 
-    /// Takes out all that is left.
+    /// Takes out all that is left, for good.
     pub(crate) fn take(&self) -> BTreeMap<Uuid, Vec<Stamped>> {
-        std::mem::take(&mut *self.lock())
+        let mut state = self.lock();
+        state.is_over = true;
+        std::mem::take(&mut state.instances)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Vec<Stamped>>> {
-        self.instances.lock().expect("nothing panics while it holds the lock")
+    fn lock(&self) -> MutexGuard<'_, BelowState> {
+        self.state.lock().expect("nothing panics while it holds the lock")
     }
 }
 
-/// What a child may ask of its parent: to register what is below it.
-#[derive(Clone)]
+/// What a child may ask of its parent: to register what is below it. One within the same process
+/// has it at hand, and any other asks over its channel.
+#[derive(Clone, Debug)]
 pub(crate) struct Host {
     actor: Arc<Core>,
     below: Below,
-    /// The channel to the child, once it is open.
-    child: Arc<OnceLock<portal::Portal>>,
+    /// The way to the child, once it is open.
+    child: Arc<OnceLock<Way>>,
 }
 
 impl Host {
@@ -57,19 +74,49 @@ impl Host {
         Self { actor, below, child: Arc::default() }
     }
 
-    /// Says over which channel the child is reached.
-    pub(crate) fn open(&self, child: portal::Portal) {
-        // A channel is opened once.
+    /// Says which way the child is reached.
+    pub(crate) fn open(&self, child: Way) {
+        // It is opened once.
         drop(self.child.set(child));
     }
 
     /// Registers an instance that is the child, or below it.
     pub(crate) async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
-        self.below.add(enrolment);
+        self.note(enrolment)?;
+        self.actor.uplink.register(enrolment).await
+    }
+
+    /// Registers an instance as [`register`](Self::register) does, where that takes no waiting.
+    pub(crate) fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+        if !self.is_near() {
+            return None;
+        }
+        match self.note(enrolment) {
+            Ok(()) => self.actor.uplink.register_now(enrolment),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Takes instances below the child out of the registry.
+    pub(crate) async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
+        for uuid in &uuids {
+            self.below.lock().instances.remove(uuid);
+            self.actor.routes.remove(*uuid);
+        }
+        self.actor.uplink.unregister(uuids).await
+    }
+
+    /// Tells whether the registrar is within this process.
+    pub(crate) fn is_near(&self) -> bool {
+        self.actor.uplink.is_near()
+    }
+
+    fn note(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
+        self.below.add(enrolment)?;
         if let Some(child) = self.child.get() {
             self.actor.routes.add(enrolment.uuid, child.clone());
         }
-        self.actor.uplink.register(enrolment).await
+        Ok(())
     }
 }
 
@@ -80,11 +127,7 @@ impl Host {
             REGISTER => self.register(&call.args()?).await?,
             UNREGISTER => {
                 let Departure { uuids } = call.args()?;
-                for uuid in &uuids {
-                    self.below.lock().remove(uuid);
-                    self.actor.routes.remove(*uuid);
-                }
-                self.actor.uplink.unregister(uuids).await?;
+                self.unregister(uuids).await?;
             }
             _ => return Err(call.unknown()),
         }

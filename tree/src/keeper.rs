@@ -12,27 +12,27 @@ mod boot;
 mod line;
 mod teardown;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use endpoints::Endpoint;
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 use uuid::Uuid;
 use wire::RemoteError;
 
-use self::line::{Line, News};
+pub(crate) use self::boot::Begun;
+use self::{
+    boot::{Stage, Up},
+    line::{Line, News},
+};
 use crate::{
     CancelReason, Exit, Portal, Pressure, SpawnError,
     actor::Core,
     calls::Reply,
     cancel::Cancel,
-    host::Below,
-    kinds::{self, Launched, Remains, Vessel},
+    host::{Below, Host},
+    kinds::{Remains, Vessel},
     phase::{Phase, Place},
-    places,
+    places::{self, Places},
     spawn::Plan,
 };
 
@@ -49,11 +49,13 @@ pub(crate) struct Keeper {
     plan: Arc<Plan>,
     uuid: Uuid,
     /// Where the child is to listen.
-    bind: Vec<Endpoint>,
-    cancel: Cancel,
+    places: Places,
+    pub(crate) cancel: Cancel,
     place: Place,
     /// What is below the child, and goes with it.
     below: Below,
+    /// What the child may ask of its parent.
+    host: Host,
 }
 
 /// Why a child does not run, or not any more.
@@ -70,26 +72,34 @@ enum Fall {
 }
 
 impl Keeper {
-    pub(crate) fn new(actor: Arc<Core>, plan: Arc<Plan>, cancel: Cancel) -> Self {
+    pub(crate) fn new(actor: Arc<Core>, plan: Arc<Plan>) -> Self {
         let place = actor.board.place(plan.path.clone(), plan.kind);
         let uuid = Uuid::new_v4();
-        let bind = match &*plan.bind {
-            [] => places::like(&actor.bound, &plan.name, uuid, plan.kind),
-            given => given.to_vec(),
+        let places = match &*plan.bind {
+            [] => Places {
+                endpoints: places::like(&actor.bound, &plan.name, uuid, plan.kind),
+                are_own: true,
+            },
+            given => Places { endpoints: given.to_vec(), are_own: false },
         };
-        Self { actor, plan, uuid, bind, cancel, place, below: Below::default() }
+        let below = Below::default();
+        let host = Host::new(actor.clone(), below.clone());
+        Self { actor, plan, uuid, places, cancel: Cancel::default(), place, below, host }
     }
 
-    /// Keeps the child to its end. Tells `outcome` once whether it is ready.
-    pub(crate) async fn run(self, outcome: impl AsyncFnOnce(Result<Portal, SpawnError>)) -> Done {
-        let name = self.plan.name.as_str();
-        let launching = kinds::launch(self.plan.kind, &self.actor.home, name, self.plan.grace);
-        let launched = match timeout(BOOT_TIMEOUT, launching).await {
-            Ok(launched) => launched,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    /// Keeps the child to its end, from where it is if it has begun. Tells `outcome` once whether
+    /// it is ready.
+    pub(crate) async fn run(
+        self,
+        begun: Option<Begun>,
+        outcome: impl AsyncFnOnce(Result<Portal, SpawnError>),
+    ) -> Done {
+        let begun = match begun {
+            Some(begun) => Ok(begun),
+            None => self.launch().await,
         };
-        let Launched { mut vessel, channel } = match launched {
-            Ok(launched) => launched,
+        let Begun { mut vessel, mut drivers, stage } = match begun {
+            Ok(begun) => begun,
             Err(source) => {
                 let exit = Exit::Unreachable { why: format!("it cannot be started: {source}") };
                 let actor = self.plan.path.clone();
@@ -97,21 +107,19 @@ impl Keeper {
                 return Done { exit, value: None };
             }
         };
-        self.place.set_pid(vessel.pid());
-        self.place.enter(Phase::Booting);
-
-        // What runs the channel, for as long as this keeps the child.
-        let mut drivers = JoinSet::new();
-        let booted = tokio::select! {
-            biased;
-            reason = self.cancel.asked() => Err(Fall::Cancelled(reason)),
-            booted = self.boot(channel, &mut drivers) => booted,
-            _ = vessel.gone() => Err(Fall::Gone),
-            () = sleep(BOOT_TIMEOUT) => Err(Fall::TimedOut),
+        let booted = match stage {
+            Stage::Booted(booted) => booted,
+            Stage::Launched(channel) => tokio::select! {
+                biased;
+                reason = self.cancel.asked() => Err(Fall::Cancelled(reason)),
+                booted = self.boot(channel, &mut drivers) => booted,
+                _ = vessel.gone() => Err(Fall::Gone),
+                () = sleep(BOOT_TIMEOUT) => Err(Fall::TimedOut),
+            },
         };
         let (mut line, fall, untold) = match booted {
-            Ok((mut line, portal)) => {
-                self.place.enter(Phase::Running);
+            Ok(up) => {
+                let Up { mut line, portal } = *up;
                 outcome(Ok(portal)).await;
                 let fall = self.watch(&mut *vessel, &mut line).await;
                 (Some(line), fall, None)

@@ -53,9 +53,10 @@
 //! | `spawn` | how a child is asked for |
 //! | `keeper` | one run of one child: boot, running, teardown |
 //! | `kinds` | what actors run in, behind one trait |
-//! | `child` | the life of an actor, from the inside |
+//! | `child` | the life of an actor, from the inside: in a process, and `within` its parent's |
 //! | `calls`, `peers` | calls of exported functions, where they arrive; connections of others |
 //! | `spec`, `host` | what a parent and a child say to each other; what a child may ask |
+//! | `places` | where actors listen |
 //! | `uplink`, `routes` | registration up the tree; keys down the tree |
 //! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
 //! | `exit`, `error`, `cancel`, `phase` | how actors end, what went wrong, who asked, what each is at |

@@ -1,11 +1,47 @@
-//! Where an actor listens that was given no place.
+//! Where an actor listens: at given places, or at places of its own.
 
 use std::path::Path;
 
 use endpoints::{Endpoint, Name, TcpAddress, UnixAddress};
+use serde::{Deserialize, Serialize};
+use transport::Listener;
 use uuid::Uuid;
+use wire::{ErrorKind, RemoteError};
 
 use crate::Kind;
+
+/// Where an actor is to listen.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Places {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Whether they were drawn for this actor, so that nobody else wants them.
+    pub(crate) are_own: bool,
+}
+
+impl Places {
+    /// Listens at all of them, if they are the actor's own, and that takes no waiting. Whatever is
+    /// in the way is left to [`listen`](Self::listen) to tell.
+    pub(crate) fn listen_now(&self) -> Option<Vec<Listener>> {
+        let listen = |endpoint| Listener::bind_own(endpoint).ok().flatten();
+        if self.are_own { self.endpoints.iter().map(listen).collect() } else { None }
+    }
+
+    /// Listens at all of them.
+    pub(crate) async fn listen(&self) -> Result<Vec<Listener>, RemoteError> {
+        if let Some(listeners) = self.listen_now() {
+            return Ok(listeners);
+        }
+        let mut listeners = Vec::with_capacity(self.endpoints.len());
+        for endpoint in &self.endpoints {
+            let listener = Listener::bind(endpoint).await.map_err(|error| {
+                let why = format!("cannot listen at `{endpoint}`: {}", portal::WithCauses(&error));
+                RemoteError::new(ErrorKind::Denied, why)
+            })?;
+            listeners.push(listener);
+        }
+        Ok(listeners)
+    }
+}
 
 /// Returns places for an actor to listen at, one for each kind of place that `others` are: beside
 /// their sockets, and on their hosts at free ports.

@@ -17,7 +17,16 @@ use crate::spec::{KEYS, Keys};
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     own: Identity,
-    below: Arc<Mutex<HashMap<Uuid, Portal>>>,
+    below: Arc<Mutex<HashMap<Uuid, Way>>>,
+}
+
+/// The way to a child.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Its channel.
+    Channel(Portal),
+    /// It is within this process.
+    Within(Routes),
 }
 
 impl Routes {
@@ -31,7 +40,7 @@ impl Routes {
     }
 
     /// Says that an instance is that child, or below it.
-    pub(crate) fn add(&self, uuid: Uuid, child: Portal) {
+    pub(crate) fn add(&self, uuid: Uuid, child: Way) {
         self.lock().insert(uuid, child);
     }
 
@@ -48,13 +57,15 @@ impl Routes {
             return;
         }
         let child = self.lock().get(&keys.uuid).cloned();
-        if let Some(child) = child {
+        match child {
             // Whose channel has ended needs none either.
-            drop(child.send(KEYS, &keys));
+            Some(Way::Channel(child)) => drop(child.send(KEYS, &keys)),
+            Some(Way::Within(child)) => child.deliver(keys),
+            None => {}
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Portal>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Way>> {
         self.below.lock().expect("nothing panics while it holds the lock")
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     ActorPath, Call, CallError, CancelReason, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
     exit,
     export::Wire,
-    keeper::Done,
+    keeper::{Begun, Done, Keeper},
     nursery::{
         book::{ChildId, Policy, Role},
         supervisor::Order,
@@ -212,17 +212,31 @@ impl<'a> Spawn<'a> {
         let (ready, is_ready) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
         let child = nursery.number();
-        let order = Order {
+        let closed = || SpawnError::Closed(nursery.why_closed());
+        let place = nursery.orders.reserve().await.map_err(|_| closed())?;
+        if nursery.is_cancelled() {
+            return Err(closed());
+        }
+        // From here until the order is placed nothing waits, so that nothing that was begun can be
+        // left behind.
+        let plan = Arc::new(plan);
+        let keeper = Keeper::new(nursery.actor.core.clone(), plan.clone());
+        let begun = keeper.begin();
+        let portal = begun.as_ref().and_then(Begun::portal).cloned();
+        place.send(Order {
             child,
-            plan: Arc::new(plan),
+            plan,
             policy: Policy { restart: self.restart, role, is_answered_for },
+            keeper: Box::new(keeper),
+            begun,
             ready,
             answer: is_answered_for.then_some(answer),
-        };
-        let closed = || SpawnError::Closed(nursery.why_closed());
-        nursery.orders.send(order).await.map_err(|_| closed())?;
+        });
         let ordered = Ordered { nursery, child, answered, is_over: false };
-        let portal = is_ready.await.map_err(|_| closed())??;
+        let portal = match portal {
+            Some(portal) => portal,
+            None => is_ready.await.map_err(|_| closed())??,
+        };
         Ok((portal, ordered))
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wire::State;
 
-use crate::{ActorPath, CancelReason, Exit, Kind, phase::Phase};
+use crate::{ActorPath, CancelReason, Exit, Kind, phase::Phase, places::Places};
 
 /// Makes an actor of the process, thread or task at the other end.
 pub(crate) const RUN: &str = "actor.run";
@@ -50,7 +50,7 @@ pub(crate) struct Spec {
     pub(crate) uuid: Uuid,
     pub(crate) kind: Kind,
     /// Where it is to listen.
-    pub(crate) bind: Vec<Endpoint>,
+    pub(crate) places: Places,
     /// The exported functions that may be called.
     pub(crate) expose: Vec<String>,
     /// The exported function that its parent alone may call: what it is there for.

@@ -11,11 +11,13 @@ use std::{
 
 use discovery::{Client, RegisterError, Registered, Registration};
 use portal::{CallError, Key, Portal, WithCauses};
-use tokio::{sync::watch, task::JoinSet};
+use registrar::Resident;
+use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
-use wire::{ErrorKind, RemoteError};
+use wire::{ErrorKind, RemoteError, registrar::Register};
 
 use crate::{
+    host::Host,
     routes::Routes,
     spec::{Departure, Enrolment, Keys, REGISTER, UNREGISTER},
 };
@@ -25,8 +27,10 @@ use crate::{
 pub(crate) enum Uplink {
     /// With the root's own client.
     Root(Arc<Roll>),
-    /// Through the parent.
+    /// Through the parent, in another process.
     Parent(Portal),
+    /// Through the parent, in this process.
+    Within(Host),
 }
 
 impl Uplink {
@@ -35,19 +39,36 @@ impl Uplink {
         match self {
             Self::Root(roll) => roll.register(enrolment).await,
             Self::Parent(parent) => parent.call(REGISTER, enrolment).await.map_err(relayed),
+            Self::Within(host) => Box::pin(host.register(enrolment)).await,
+        }
+    }
+
+    /// Registers an actor as [`register`](Self::register) does, where that takes no waiting.
+    pub(crate) fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+        match self {
+            Self::Root(roll) => roll.register_now(enrolment),
+            Self::Parent(_) => None,
+            Self::Within(host) => host.register_now(enrolment),
         }
     }
 
     /// Takes actors out of the registry, those that are in it.
     pub(crate) async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         match self {
-            Self::Root(roll) => {
-                roll.unregister(&uuids).await;
-                Ok(())
-            }
+            Self::Root(roll) => roll.unregister(uuids).await,
             Self::Parent(parent) => {
                 parent.call(UNREGISTER, &Departure { uuids }).await.map_err(relayed)
             }
+            Self::Within(host) => Box::pin(host.unregister(uuids)).await,
+        }
+    }
+
+    /// Tells whether the registrar is within this process, so that to register takes no waiting.
+    pub(crate) fn is_near(&self) -> bool {
+        match self {
+            Self::Root(roll) => matches!(roll.registry, Registry::Own(_)),
+            Self::Parent(_) => false,
+            Self::Within(host) => host.is_near(),
         }
     }
 }
@@ -55,53 +76,111 @@ impl Uplink {
 /// What the root keeps registered.
 #[derive(Debug)]
 pub(crate) struct Roll {
-    client: Client,
+    registry: Registry,
     routes: Routes,
     registered: Mutex<BTreeMap<Uuid, Entry>>,
+    /// The root's own, which outlasts those of all threads.
+    runtime: Handle,
+}
+
+/// Where the root registers what is below it.
+#[derive(Debug)]
+pub(crate) enum Registry {
+    /// With the registrar that it is itself.
+    Own(Resident),
+    /// With those that it is a client of.
+    Others(Client),
 }
 
 #[derive(Debug)]
-struct Entry {
-    registered: Arc<Registered>,
-    /// The task that passes on the keys of the instance.
-    _courier: JoinSet<()>,
+enum Entry {
+    Own,
+    Others {
+        registered: Arc<Registered>,
+        /// The task that passes on the keys of the instance.
+        _courier: JoinSet<()>,
+    },
 }
 
 impl Roll {
-    pub(crate) fn new(client: Client, routes: Routes) -> Self {
-        Self { client, routes, registered: Mutex::default() }
+    pub(crate) fn new(registry: Registry, routes: Routes) -> Self {
+        Self { registry, routes, registered: Mutex::default(), runtime: Handle::current() }
     }
 
     async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
+        let client = match &self.registry {
+            Registry::Own(resident) => return self.register_own(resident, enrolment),
+            Registry::Others(client) => client,
+        };
         let Enrolment { name, uuid, endpoints, metadata, state } = enrolment.clone();
-        let earlier = self.lock().get(&uuid).map(|it| it.registered.clone());
+        let earlier = match self.lock().get(&uuid) {
+            Some(Entry::Others { registered, .. }) => Some(registered.clone()),
+            _ => None,
+        };
         if let Some(registered) = earlier {
             return registered.set_state(state).await.map_err(|error| refused(&error));
         }
-        if self.lock().len() >= INSTANCES_MAX {
-            let why = format!("a tree has at most {INSTANCES_MAX} actors");
-            return Err(RemoteError::new(ErrorKind::LimitReached, why));
-        }
+        self.check_room()?;
         let registration =
             Registration::new(name.as_str()).uuid(uuid).endpoints(endpoints).state(state).proves();
         let registration =
             metadata.into_iter().fold(registration, |it, (key, value)| it.metadata(key, value));
-        let registered = self.client.register(registration).await.map_err(|it| refused(&it))?;
+        let registered = client.register(registration).await.map_err(|it| refused(&it))?;
         let mut courier = JoinSet::new();
-        courier.spawn(carry(registered.identity().keys(), uuid, self.routes.clone()));
-        let entry = Entry { registered: Arc::new(registered), _courier: courier };
+        let keys = registered.identity().keys();
+        // Not on the runtime of a thread below, which ends before.
+        courier.spawn_on(carry(keys, uuid, self.routes.clone()), &self.runtime);
+        let entry = Entry::Others { registered: Arc::new(registered), _courier: courier };
         self.lock().insert(uuid, entry);
         Ok(())
     }
 
-    async fn unregister(&self, uuids: &[Uuid]) {
+    fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+        match &self.registry {
+            Registry::Own(resident) => Some(self.register_own(resident, enrolment)),
+            Registry::Others(_) => None,
+        }
+    }
+
+    fn register_own(&self, resident: &Resident, enrolment: &Enrolment) -> Result<(), RemoteError> {
+        let Enrolment { name, uuid, endpoints, metadata, state } = enrolment.clone();
+        if self.lock().contains_key(&uuid) {
+            return resident.set_state(uuid, state);
+        }
+        self.check_room()?;
+        let (lease_ms, proves) = (None, true);
+        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves };
+        let registered = resident.register(register)?;
+        self.lock().insert(uuid, Entry::Own);
+        let (registrar, epoch) = (resident.registrar(), registered.epoch);
+        let keys = registered.key.into_iter().map(|key| Key { registrar, epoch, key }).collect();
+        self.routes.deliver(Keys { uuid, keys });
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), RemoteError> {
+        if self.lock().len() >= INSTANCES_MAX {
+            let why = format!("a tree has at most {INSTANCES_MAX} actors");
+            return Err(RemoteError::new(ErrorKind::LimitReached, why));
+        }
+        Ok(())
+    }
+
+    async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         let gone: Vec<_> = {
             let mut registered = self.lock();
             uuids.iter().filter_map(|uuid| registered.remove(uuid)).collect()
         };
+        if let Registry::Own(resident) = &self.registry {
+            return resident.unregister_all(uuids);
+        }
         // One that is being changed at this moment goes when the change is over.
-        let gone = gone.into_iter().filter_map(|it| Arc::try_unwrap(it.registered).ok());
-        Registered::unregister_all(gone.collect()).await;
+        let registered = gone.into_iter().filter_map(|it| match it {
+            Entry::Own => None,
+            Entry::Others { registered, .. } => Arc::try_unwrap(registered).ok(),
+        });
+        Registered::unregister_all(registered.collect()).await;
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Entry>> {

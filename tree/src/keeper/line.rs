@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use portal::{CallError, Items};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use wire::RemoteError;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Line {
     pub(super) portal: portal::Portal,
     /// `None` once it has said its last word.
-    notes: Option<Items<Note>>,
+    notes: Option<Notes>,
     exit: Option<Exit>,
     /// The call of the function that the child is there for, if it is not over.
     function: Option<Function>,
@@ -27,11 +27,28 @@ pub(super) struct Line {
     reply: Option<Result<Reply, RemoteError>>,
 }
 
+/// What a child says of itself, as it comes.
+pub(super) enum Notes {
+    /// From another process, over the channel.
+    Apart(Items<Note>),
+    /// From within this one.
+    Within(mpsc::Receiver<Note>),
+}
+
+impl Notes {
+    async fn next(&mut self) -> Result<Option<Note>, portal::CallError> {
+        match self {
+            Self::Apart(items) => items.next().await,
+            Self::Within(notes) => Ok(notes.recv().await),
+        }
+    }
+}
+
 /// A call of a function that is under way.
 type Function = Pin<Box<dyn Future<Output = Result<Bytes, CallError>> + Send>>;
 
 impl Line {
-    pub(super) fn new(portal: portal::Portal, notes: Items<Note>) -> Self {
+    pub(super) fn new(portal: portal::Portal, notes: Notes) -> Self {
         Self { portal, notes: Some(notes), exit: None, function: None, reply: None }
     }
 
@@ -112,7 +129,7 @@ pub(super) enum News {
 }
 
 /// Listens until a child has said its last word.
-async fn ended(notes: &mut Option<Items<Note>>, exit: &mut Option<Exit>) {
+async fn ended(notes: &mut Option<Notes>, exit: &mut Option<Exit>) {
     while let Some(items) = notes {
         match items.next().await {
             Ok(Some(Note::Exit(said))) => *exit = Some(said),

@@ -107,7 +107,7 @@ impl Keeper {
         let left = self.below.take();
         if self.plan.kind.is_process() {
             let told = left.values().flatten().map(|it| &it.endpoint);
-            for endpoint in self.bind.iter().chain(told) {
+            for endpoint in self.places.endpoints.iter().chain(told) {
                 let Endpoint::Unix(UnixAddress::Path(path)) = endpoint else { continue };
                 if let Err(error) = transport::remove_dead_socket(path).await {
                     let path = path.as_str();

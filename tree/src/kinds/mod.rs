@@ -7,11 +7,15 @@ pub(crate) mod process;
 mod task;
 mod thread;
 
-use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::Pin, time::Duration};
 
 use transport::Stream;
 
-use crate::{Exit, Kind, Panic, home::Home, process::Launch};
+use crate::{
+    Exit, Kind, Panic,
+    child::{Near, Newborn},
+    process::Launch,
+};
 
 /// What a child runs in, as its parent sees it.
 pub(crate) trait Vessel: Send {
@@ -40,8 +44,15 @@ pub(crate) trait Vessel: Send {
 /// A child that was launched.
 pub(crate) struct Launched {
     pub(crate) vessel: Box<dyn Vessel>,
-    /// The parent's end of the channel.
-    pub(crate) channel: Stream,
+    pub(crate) channel: Channel,
+}
+
+/// The parent's end of the channel to a child.
+pub(crate) enum Channel {
+    /// To another process, which waits at its end to be told what it is.
+    Apart(Stream),
+    /// To one within this process.
+    Within(Near),
 }
 
 /// What is left of a vessel that is gone.
@@ -74,22 +85,20 @@ impl Remains {
     }
 }
 
-/// Launches a child. It waits at the other end of its channel to be told what it is.
-///
-/// A process may outlive its parent for `grace`.
-pub(crate) async fn launch(
-    kind: Kind,
-    home: &Arc<Home>,
-    name: &str,
-    grace: Duration,
-) -> io::Result<Launched> {
-    match kind {
-        Kind::Task => Ok(task::launch(home.clone())),
-        Kind::Thread => thread::launch(home.clone(), name),
-        Kind::Process => process::launch(Launch { grace, ..Launch::exec(name) }).await,
+/// Launches a child that is a process, which may outlive its parent for `grace`.
+pub(crate) async fn launch(kind: Kind, name: &str, grace: Duration) -> io::Result<Launched> {
+    let launch = match kind {
         // What is forked can fork in its turn.
-        Kind::Forkserver => {
-            process::launch(Launch { grace, with_forkserver: true, ..Launch::fork(name) }).await
-        }
+        Kind::Forkserver => Launch { grace, with_forkserver: true, ..Launch::fork(name) },
+        _ => Launch { grace, ..Launch::exec(name) },
+    };
+    process::launch(launch).await
+}
+
+/// Launches a child within this process.
+pub(crate) fn launch_within(newborn: Newborn) -> io::Result<Launched> {
+    match newborn.plan.kind {
+        Kind::Thread => thread::launch(newborn),
+        _ => Ok(task::launch(newborn)),
     }
 }

@@ -7,9 +7,8 @@ use std::{
 use tokio::{net::UnixStream, runtime, time::timeout};
 use transport::Stream;
 
-use super::{Launched, Remains, Vessel};
+use super::{Channel, Launched, Remains, Vessel};
 use crate::{
-    actor::Tether,
     child,
     process::{Child, Ended, Launch, Signal},
     signals::Signals,
@@ -19,7 +18,8 @@ pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
     let mut child = launch.start().await.map_err(io::Error::other)?;
     let channel = child.take_channel().expect("nobody has taken it");
     let channel = Stream::try_from(UnixStream::from_std(channel)?)?;
-    Ok(Launched { vessel: Box::new(Process { child, remains: None }), channel })
+    let vessel = Box::new(Process { child, remains: None });
+    Ok(Launched { vessel, channel: Channel::Apart(channel) })
 }
 
 /// Lives as a child whose parent is at the other end of `channel`. Returns the exit code.
@@ -39,7 +39,7 @@ fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
     runtime.block_on(async {
         let signals = Signals::new(true)?;
         let channel = Stream::try_from(UnixStream::from_std(channel)?)?;
-        child::serve(channel, None, signals, Tether::new().0).await;
+        child::serve(channel, signals).await;
         io::Result::Ok(())
     })?;
     // Whoever still works cannot be stopped, and ends with the process.

@@ -1,22 +1,22 @@
 //! Actors that are tasks of their parent's runtime.
 
-use std::{future::Future, pin::Pin, process, sync::Arc};
+use std::{future::Future, pin::Pin, process};
 
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
 };
-use transport::Stream;
 
-use super::{Launched, Remains, Vessel};
-use crate::{Never, Panic, actor::Tether, child, home::Home, signals::Signals};
+use super::{Channel, Launched, Remains, Vessel};
+use crate::{Never, Panic, actor::Tether, child::Newborn};
 
-pub(super) fn launch(home: Arc<Home>) -> Launched {
-    let (channel, far) = Stream::pair();
+pub(super) fn launch(newborn: Newborn) -> Launched {
     let mut tasks = JoinSet::new();
     let (tether, tied) = Tether::new();
-    tasks.spawn(child::serve(far, Some(home), Signals::none(), tether));
-    Launched { vessel: Box::new(Task { tasks, tied, remains: None }), channel }
+    let (run, near) = newborn.begin(tether);
+    tasks.spawn(run);
+    let vessel = Box::new(Task { tasks, tied, remains: None });
+    Launched { vessel, channel: Channel::Within(near) }
 }
 
 struct Task {

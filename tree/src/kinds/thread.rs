@@ -5,39 +5,62 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    process,
-    sync::Arc,
-    thread,
-    time::Duration,
+    process, thread,
 };
 
-use tokio::{runtime, sync::oneshot};
-use transport::Stream;
+use tokio::{
+    runtime::{self, Runtime},
+    sync::oneshot,
+};
 
-use super::{Launched, Remains, Vessel};
-use crate::{Panic, actor::Tether, child, home::Home, signals::Signals};
+use super::{Channel, Launched, Remains, Vessel};
+use crate::{Panic, actor::Tether, child::Newborn};
 
-pub(super) fn launch(home: Arc<Home>, name: &str) -> io::Result<Launched> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (channel, far) = Stream::pair();
+pub(super) fn launch(newborn: Newborn) -> io::Result<Launched> {
+    let name = newborn.plan.name.to_string();
+    let runtime = OwnRuntime::new()?;
     // What holds it on this runtime ends with the thread.
     let (tether, _) = Tether::new();
+    let (run, near) = {
+        let _entered = runtime.get().enter();
+        newborn.begin(tether)
+    };
     let (ended, is_ended) = oneshot::channel();
     // The kernel shows 15 bytes of a name.
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let serving = AssertUnwindSafe(|| {
-            runtime.block_on(child::serve(far, Some(home), Signals::none(), tether))
-        });
+    thread::Builder::new().name(name).spawn(move || {
+        let serving = AssertUnwindSafe(|| runtime.get().block_on(run));
         let remains = match catch_unwind(serving) {
             Ok(()) => Remains::Nothing,
             Err(payload) => Remains::Panic(Panic::from_payload(&*payload)),
         };
-        // Work that blocks is not waited for: it cannot be stopped, and the actor has ended.
-        runtime.shutdown_timeout(Duration::ZERO);
+        drop(runtime);
         // Whoever launched it may have given it up.
         drop(ended.send(remains));
     })?;
-    Ok(Launched { vessel: Box::new(Thread { is_ended, remains: None }), channel })
+    let vessel = Box::new(Thread { is_ended, remains: None });
+    Ok(Launched { vessel, channel: Channel::Within(near) })
+}
+
+/// The runtime of one thread. When it is dropped, work that blocks is not waited for: it cannot be
+/// stopped, and the actor has ended.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> io::Result<Self> {
+        Ok(Self(Some(runtime::Builder::new_current_thread().enable_all().build()?)))
+    }
+
+    fn get(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 struct Thread {

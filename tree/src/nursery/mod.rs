@@ -184,6 +184,11 @@ impl Nursery {
         self.dismissed.push(child);
     }
 
+    /// Tells whether somebody has asked the scope to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.reason().or(self.actor.core.cancel.reason()).is_some()
+    }
+
     /// Returns why the scope takes no more children.
     pub(crate) fn why_closed(&self) -> CancelReason {
         let reason = self.cancel.reason().or(self.actor.core.cancel.reason());

@@ -21,7 +21,7 @@ use crate::{
     CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
     actor::Core,
     cancel::Cancel,
-    keeper::{Done, Keeper},
+    keeper::{Begun, Done, Keeper},
     spawn::Plan,
 };
 
@@ -37,11 +37,14 @@ pub(crate) struct Asks {
 }
 
 /// A child that the body asks for.
-#[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) child: ChildId,
     pub(crate) plan: Arc<Plan>,
     pub(crate) policy: Policy,
+    /// What keeps the first run of the child.
+    pub(crate) keeper: Box<Keeper>,
+    /// That run, if the body has begun it.
+    pub(crate) begun: Option<Begun>,
     /// Told when the child is ready, or will never be.
     pub(crate) ready: oneshot::Sender<Result<Portal, SpawnError>>,
     /// Told how the child ended, if somebody waits for that.
@@ -140,6 +143,7 @@ impl Supervisor {
                 }
                 end = &mut body_end, if !is_body_over => {
                     is_body_over = true;
+                    self.follow_all(&mut orders);
                     // Without a word the body was dropped, and the guard has cancelled the scope.
                     self.apply(Event::BodyEnded { is_well: end.unwrap_or(true) });
                 }
@@ -152,7 +156,10 @@ impl Supervisor {
                     self.end(child, run);
                 }
                 Some(order) = orders.recv() => self.follow(order),
-                children = dismissed.take() => self.dismiss(children),
+                children = dismissed.take() => {
+                    self.follow_all(&mut orders);
+                    self.dismiss(children);
+                }
                 () = alarm => self.apply(Event::Tick),
             }
         }
@@ -171,19 +178,30 @@ impl Supervisor {
         }
     }
 
+    /// Follows the orders that the body has given up to now: a child of one of them may be there
+    /// already, and is not to be forgotten.
+    fn follow_all(&mut self, orders: &mut mpsc::Receiver<Order>) {
+        while let Ok(order) = orders.try_recv() {
+            self.follow(order);
+        }
+    }
+
     fn follow(&mut self, order: Order) {
-        let Order { child, plan, policy, ready, answer } = order;
-        if ready.is_closed() {
-            // Whoever gave the order has given it up, and that may have been heard before it.
-            return;
+        let Order { child, plan, policy, keeper, begun, ready, answer } = order;
+        // One that has begun is to be in the book, if only to be ended.
+        if begun.is_none() {
+            if ready.is_closed() {
+                // Whoever gave the order has given it up.
+                return;
+            }
+            if let Some(reason) = self.book.why_closed() {
+                drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
+                return;
+            }
         }
-        if let Some(reason) = self.book.why_closed() {
-            drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
-            return;
-        }
-        let cancel = Cancel::default();
+        let cancel = keeper.cancel.clone();
         self.children.insert(child, Child { plan, cancel, done: None, answer });
-        self.start(child, Some(ready));
+        self.start(child, *keeper, begun, Some(ready));
         self.apply(Event::Spawned(child, policy));
     }
 
@@ -196,10 +214,15 @@ impl Supervisor {
     }
 
     /// Starts a run of a child.
-    fn start(&mut self, id: ChildId, ready: Option<oneshot::Sender<Result<Portal, SpawnError>>>) {
+    fn start(
+        &mut self,
+        id: ChildId,
+        keeper: Keeper,
+        begun: Option<Begun>,
+        ready: Option<oneshot::Sender<Result<Portal, SpawnError>>>,
+    ) {
         let child = self.children.get_mut(&id).expect("only what was spawned is started");
-        child.cancel = Cancel::default();
-        let keeper = Keeper::new(self.actor.clone(), child.plan.clone(), child.cancel.clone());
+        child.cancel = keeper.cancel.clone();
         let task = self.keepers.spawn(async move {
             let mut was_ready = false;
             let told = async |outcome: Result<Portal, SpawnError>| {
@@ -208,7 +231,7 @@ impl Supervisor {
                     drop(ready.send(outcome));
                 }
             };
-            let done = keeper.run(told).await;
+            let done = keeper.run(begun, told).await;
             Run { done, was_ready }
         });
         self.by_task.insert(task.id(), id);
@@ -248,7 +271,8 @@ impl Supervisor {
                         target: "callsign", actor = %self.children[&child].plan.path,
                         "is started again"
                     );
-                    self.start(child, None);
+                    let plan = self.children[&child].plan.clone();
+                    self.start(child, Keeper::new(self.actor.clone(), plan), None, None);
                 }
                 Command::Forget(child) => self.forget(child),
                 Command::StopBody => self.stop_body.cancel(),

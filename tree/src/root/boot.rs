@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use discovery::{Client, ClientOptions, Registered, Registration};
 use endpoints::{Endpoint, InstanceId, Name};
 use portal::{HandshakeError, NoService, Options, WithCauses, connect};
-use registrar::{Node, NodeError, NodeOptions};
+use registrar::{Node, NodeError, NodeOptions, Resident, registry::Owner};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -30,7 +30,7 @@ use crate::{
     peers, places,
     routes::Routes,
     spec::{KIND_KEY, PATH_KEY, PID_KEY},
-    uplink::{Roll, Uplink},
+    uplink::{Registry, Roll, Uplink},
 };
 
 /// A root that is open.
@@ -78,7 +78,9 @@ impl RootOptions {
         let stop = CancellationToken::new();
         let is_registrar = node.is_some();
         let mut serving = JoinSet::new();
+        let mut resident = None;
         if let Some(node) = node {
+            resident = owner_at(&registrars[0]).map(|it| Resident::open(node.clerk().clone(), it));
             serving.spawn(node.serve(stop.clone()));
         }
         let client = Client::connect_with(&registrars, ClientOptions::default())
@@ -117,6 +119,7 @@ impl RootOptions {
         });
         let home = Home::new(registrars, table, dumps);
         home.lend(client.clone());
+        let registry = resident.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
         let core = Core::new(
             path,
             InstanceId { name, uuid },
@@ -124,7 +127,7 @@ impl RootOptions {
             bound,
             Cancel::default(),
             CancellationToken::new(),
-            Uplink::Root(Arc::new(Roll::new(client.clone(), routes.clone()))),
+            Uplink::Root(Arc::new(Roll::new(registry, routes.clone()))),
             routes,
             Arc::new(home),
             &Tether::new().0,
@@ -207,6 +210,16 @@ impl RootOptions {
             listeners.push(listener);
         }
         Ok((listeners, bound))
+    }
+}
+
+/// Returns who the children of a root belong to that is itself the registrar: whoever this root
+/// is to a registrar at that place. `None` where that cannot be said without a connection.
+fn owner_at(place: &Endpoint) -> Option<Owner> {
+    match place {
+        Endpoint::Unix(_) => Some(Owner::User(rustix::process::geteuid().as_raw())),
+        Endpoint::Memory(_) => Some(Owner::Registrar),
+        Endpoint::Tcp(_) => None,
     }
 }
 

@@ -1,0 +1,137 @@
+//! The life of an actor within its parent's process: it needs no greeting, and is handed what it
+//! is rather than told.
+
+use std::sync::Arc;
+
+use endpoints::{InstanceId, Stamped};
+use portal::{Greeted, Handlers, Identity, Options};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use transport::{Listener, Stream};
+use uuid::Uuid;
+use wire::{Hello, RemoteError};
+
+use super::{FAREWELL_WAIT, NOTES_MAX, live};
+use crate::{
+    Actor,
+    actor::{Core, Tether},
+    calls::Calls,
+    cancel::Cancel,
+    home::Home,
+    host::Host,
+    places::Places,
+    routes::{Routes, Way},
+    signals::Signals,
+    spawn::Plan,
+    spec::Note,
+    uplink::Uplink,
+};
+
+/// An actor within its parent's process that has yet to begin.
+pub(crate) struct Newborn {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) uuid: Uuid,
+    pub(crate) places: Places,
+    pub(crate) home: Arc<Home>,
+    pub(crate) host: Host,
+}
+
+/// What the parent has of an actor within its process.
+pub(crate) struct Near {
+    /// The parent's end of the channel.
+    pub(crate) channel: Stream,
+    /// Told once where the actor listens.
+    pub(crate) listening: oneshot::Receiver<Result<Vec<Stamped>, RemoteError>>,
+    /// What it says of itself.
+    pub(crate) notes: mpsc::Receiver<Note>,
+}
+
+impl Newborn {
+    /// Begins its life on the present runtime, and returns what is to be run there. An actor that
+    /// may listen at places of its own does so when this returns, and its callers wait for it to
+    /// be run.
+    pub(crate) fn begin(self, tether: Tether) -> (impl Future<Output = ()> + Send, Near) {
+        let (near, far) = Stream::pair();
+        let (listens, listening) = oneshot::channel();
+        let (say, notes) = mpsc::channel(NOTES_MAX);
+        let Self { plan, uuid, places, home, host } = self;
+        let routes = Routes::new(Identity::new(InstanceId { name: plan.name.clone(), uuid }));
+        host.open(Way::Within(routes.clone()));
+        let early = match places.listen_now() {
+            Some(listeners) => {
+                // The other end is right here.
+                drop(listens.send(Ok(published(&listeners))));
+                Ok(listeners)
+            }
+            None => Err(listens),
+        };
+        let life = Within { plan, home, host, routes, tether, channel: far, say };
+        let run = async move {
+            let listeners = match early {
+                Ok(listeners) => listeners,
+                Err(listens) => {
+                    let bound = places.listen().await;
+                    let told = bound.as_deref().map(published).map_err(Clone::clone);
+                    // A parent that hears nothing any more has given this up.
+                    drop(listens.send(told));
+                    let Ok(listeners) = bound else { return };
+                    listeners
+                }
+            };
+            life.run(listeners).await;
+        };
+        (run, Near { channel: near, listening, notes })
+    }
+}
+
+fn published(listeners: &[Listener]) -> Vec<Stamped> {
+    listeners.iter().flat_map(Listener::published).collect()
+}
+
+struct Within {
+    plan: Arc<Plan>,
+    home: Arc<Home>,
+    host: Host,
+    routes: Routes,
+    tether: Tether,
+    channel: Stream,
+    say: mpsc::Sender<Note>,
+}
+
+impl Within {
+    async fn run(self, listeners: Vec<Listener>) {
+        let Self { plan, home, host, routes, tether, channel, say } = self;
+        let core = Core::new(
+            plan.path.clone(),
+            routes.own().instance().clone(),
+            plan.kind,
+            listeners.iter().map(|it| it.bound().clone()).collect(),
+            Cancel::default(),
+            CancellationToken::new(),
+            Uplink::Within(host),
+            routes,
+            home,
+            &tether,
+        );
+        let actor = Actor { core: Arc::new(core) };
+        let exposed: Arc<[String]> = plan.expose.iter().cloned().collect();
+        let main = plan.main.as_ref().map(|it| it.path.clone());
+        let calls = Calls::of_parent(actor.clone(), exposed.iter().cloned().chain(main).collect());
+        let handlers = Handlers::new(move |call| calls.clone().handle(call));
+        let connected =
+            Greeted::accepted(channel, Hello::default()).converse(&Options::default(), handlers);
+        let mut drivers = JoinSet::new();
+        drivers.spawn(connected.driver);
+
+        let exit = live(connected.portal, Signals::none(), &actor, listeners, exposed, &say).await;
+        // The parent may be gone.
+        drop(say.send(Note::Exit(exit)).await);
+        drop(say);
+        // The parent says goodbye when it has read all. One that does not will drop its end.
+        drop(timeout(FAREWELL_WAIT, drivers.join_next()).await);
+    }
+}
