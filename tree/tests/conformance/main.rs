@@ -19,6 +19,8 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use tree::Kind;
 
+use crate::stage::RegistrarOf;
+
 fn main() -> ExitCode {
     tree::init();
     if let Some(code) = roles::play() {
@@ -28,12 +30,14 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for kind in Kind::ALL {
         for (name, case) in cases::ALL {
-            let run = move || stage::play(kind, *case);
+            let run = move || stage::play(kind, RegistrarOf::Another, *case);
             trials.push(Trial::test(format!("{kind}::{name}"), run));
+            let run = move || stage::play(kind, RegistrarOf::Itself, *case);
+            trials.push(Trial::test(format!("registrar::{kind}::{name}"), run));
         }
     }
     for (name, case) in cases::contacts::ALL {
-        let run = move || stage::play(Kind::Task, *case);
+        let run = move || stage::play(Kind::Task, RegistrarOf::Another, *case);
         trials.push(Trial::test(format!("contacts::{name}"), run));
     }
     trials.extend(roots::trials());

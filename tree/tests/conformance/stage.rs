@@ -2,14 +2,21 @@
 //! left.
 
 use std::{
-    collections::BTreeSet, fs, future::Future, path::PathBuf, pin::Pin, process, time::Duration,
+    collections::BTreeSet,
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process,
+    time::Duration,
 };
 
-use discovery::Client;
+use discovery::{Client, Standing};
 use libtest_mimic::Failed;
-use registrar::{Clerk, Node, NodeOptions};
+use registrar::{Node, NodeOptions};
 use tokio_util::sync::CancellationToken;
 use tree::{AnyError, Kind, Root};
+use wire::Record;
 
 /// One case.
 pub(crate) type Case = fn(Stage) -> Pin<Box<dyn Future<Output = Result<(), AnyError>> + Send>>;
@@ -22,11 +29,17 @@ pub(crate) struct Stage {
     pub(crate) folder: PathBuf,
     pub(crate) dumps: PathBuf,
     pub(crate) client: Client,
-    pub(crate) clerk: Clerk,
+}
+
+/// Whose registrar the root of a case has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RegistrarOf {
+    Another,
+    Itself,
 }
 
 /// Plays a case, and looks whether it has left anything behind.
-pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
+pub(crate) fn play(kind: Kind, registrar: RegistrarOf, case: Case) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let dumps = tempfile::tempdir()?;
     let children_before = children()?;
@@ -34,55 +47,25 @@ pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let played = runtime.block_on(async {
-        let place = format!("/unix{}/registrar.sock", folder.path().display());
-        let node = Node::bind(&[place.parse()?], NodeOptions::default()).await?;
-        let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
-        let serving = node.serve(stop.clone());
-        let playing = async {
-            // What is opened once and stays, such as the signal handler's pipe, is open by now.
-            let client = Client::connect([&place]).await?;
-            let descriptors = descriptors()?;
-            let path = folder.path().to_owned();
-            let options = Root::options().name("base").registrar(&place).dumps(dumps.path());
-            let (client_of_stage, clerk_of_stage) = (client.clone(), clerk.clone());
-            let dumps = dumps.path().to_owned();
-            let running = options.run(async |root| {
-                let (client, clerk) = (client_of_stage, clerk_of_stage);
-                case(Stage { kind, root, folder: path, dumps, client, clerk }).await
-            });
-            match tokio::time::timeout(LIMIT + ROUND_LIMIT * rounds(), running).await {
-                Err(_) => return Err("the case did not end".into()),
-                Ok(ended) => ended?,
-            }
-            // Connections that have ended are closed a moment later.
-            let mut left = descriptors_beyond(&descriptors)?;
-            for _again in 0..400 {
-                if left.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                left = descriptors_beyond(&descriptors)?;
-            }
-            if !left.is_empty() {
-                return Err(format!("descriptors are left open: {left:?}").into());
-            }
-            if clerk.status().instances > 0 {
-                let records = client.list("*").await?.records;
-                return Err(format!("the registry still has {records:?}").into());
-            }
-            client.close().await;
-            stop.cancel();
-            Ok::<_, AnyError>(())
-        };
-        let (played, ()) = tokio::join!(
-            async {
-                let played = playing.await;
-                stop.cancel();
+        let set = Set { kind, folder: folder.path(), dumps: dumps.path(), case };
+        match registrar {
+            RegistrarOf::Itself => set.play().await,
+            RegistrarOf::Another => {
+                let node = Node::bind(&[set.place().parse()?], NodeOptions::default()).await?;
+                let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
+                let playing = async {
+                    let played = set.play().await;
+                    stop.cancel();
+                    played?;
+                    match clerk.status().instances {
+                        0 => Ok(()),
+                        left => Err(format!("the registry still has {left}").into()),
+                    }
+                };
+                let (played, ()) = tokio::join!(playing, node.serve(stop.clone()));
                 played
-            },
-            serving
-        );
-        played
+            }
+        }
     });
     for dump in fs::read_dir(dumps.path())? {
         let path = dump?.path();
@@ -102,6 +85,81 @@ pub(crate) fn play(kind: Kind, case: Case) -> Result<(), Failed> {
         return Err(format!("files are left behind: {left:?}").into());
     }
     Ok(())
+}
+
+/// What a case needs to be played.
+struct Set<'a> {
+    kind: Kind,
+    folder: &'a Path,
+    dumps: &'a Path,
+    case: Case,
+}
+
+impl Set<'_> {
+    fn place(&self) -> String {
+        format!("/unix{}/registrar.sock", self.folder.display())
+    }
+
+    async fn play(&self) -> Result<(), AnyError> {
+        // What is opened once and stays, such as the signal handler's pipe, is open by now.
+        let descriptors = descriptors()?;
+        let options = Root::options().name("base").registrar(self.place()).dumps(self.dumps);
+        let running = options.run(async |root| {
+            let client = Client::connect([self.place()]).await?;
+            let stage = Stage {
+                kind: self.kind,
+                root,
+                folder: self.folder.to_owned(),
+                dumps: self.dumps.to_owned(),
+                client: client.clone(),
+            };
+            let played = (self.case)(stage).await;
+            // What a dropped scope, or a child that fell while it grew, has left goes a moment later.
+            let mut left = registered(&client).await?;
+            for _again in 0..400 {
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                left = registered(&client).await?;
+            }
+            client.close().await;
+            played?;
+            if !left.is_empty() {
+                return Err(format!("the registry still has {left:?}").into());
+            }
+            Ok(())
+        });
+        match tokio::time::timeout(LIMIT + ROUND_LIMIT * rounds(), running).await {
+            Err(_) => return Err("the case did not end".into()),
+            Ok(ended) => ended?,
+        }
+        // Connections that have ended are closed a moment later.
+        let mut left = descriptors_beyond(&descriptors)?;
+        for _again in 0..400 {
+            if left.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            left = descriptors_beyond(&descriptors)?;
+        }
+        Err(format!("descriptors are left open: {left:?}").into())
+    }
+}
+
+/// Returns what is registered beside the root.
+async fn registered(client: &Client) -> Result<Vec<Record>, AnyError> {
+    let mut records = client.list("*").await?.records;
+    records.retain(|it| it.name.as_str() != "base");
+    Ok(records)
+}
+
+/// Returns which change of the registry is the latest.
+pub(crate) async fn revision(client: &Client) -> u64 {
+    match client.status().await.remove(0).standing {
+        Standing::Up { status, .. } => status.revision,
+        standing => panic!("{standing:?}"),
+    }
 }
 
 /// Returns the children of this process, zombies among them.
