@@ -1,17 +1,21 @@
 //! What an actor of a tree costs, of each kind: from the order to its portal, and on until it has
-//! ended and left the registry; how long a hundred processes take to be cancelled; and what calls
+//! ended and left the registry, beside what it runs in when that is bare; how long a hundred processes take to be cancelled; and what calls
 //! and dialogues with a process cost beside bare frames to another one.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run had better stop")]
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use callsign_bench::{Client, Server, batches};
 use endpoints::Endpoint;
 use serde_bytes::ByteBuf;
-use tokio::{runtime::Builder, task::JoinSet};
+use tokio::{runtime::Builder, sync::oneshot, task::JoinSet};
 use tree::{AnyError, Context, Ended, Kind, Never, Portal, Root};
 use wire::Frame;
 
@@ -31,7 +35,9 @@ const ITEM_BYTES: usize = 64 * 1024;
 
 fn main() {
     tree::init();
-    let folder = tempfile::tempdir().unwrap();
+    // Sockets stand in memory, as in `XDG_RUNTIME_DIR`, unless another place is asked for.
+    let memory = std::env::var("TMPDIR").unwrap_or_else(|_| "/dev/shm".to_owned());
+    let folder = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
     let registrar = format!("/unix{}/registrar.sock", folder.path().display());
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let options = Root::options().registrar(&registrar).dumps(folder.path());
@@ -42,18 +48,23 @@ async fn measure(root: Root) -> Result<(), AnyError> {
     for kind in Kind::ALL {
         let mut times = Vec::new();
         for _ in 0..CHILDREN {
+            let bare = start_bare(kind).await;
             let start = Instant::now();
             let ready = root
                 .nursery(async |n| {
+                    let ordered = Instant::now();
                     n.spawn("child").kind(kind).await?;
-                    Ok(start.elapsed())
+                    Ok(ordered.elapsed())
                 })
                 .await?;
-            times.push([ready, start.elapsed()]);
+            times.push([bare, ready, start.elapsed()]);
         }
         // The first starts what all use.
-        let [ready, reaped] = [0, 1].map(|at| median(times.iter().skip(1).map(|it| it[at])));
-        println!("{kind}: order to portal {ready:?}, to reaped {reaped:?} (medians)");
+        let [bare, ready, reaped] =
+            [0, 1, 2].map(|at| median(times.iter().skip(1).map(|it| it[at])));
+        println!(
+            "{kind}: order to portal {ready:?}, to reaped {reaped:?}; bare {bare:?} (medians)"
+        );
     }
 
     for kind in [Kind::Process, Kind::Forkserver] {
@@ -71,6 +82,35 @@ async fn measure(root: Root) -> Result<(), AnyError> {
         println!("{kind}: {TREE} cancelled and reaped in {:?}", start.get().elapsed());
     }
     talk(&root).await
+}
+
+/// Starts what an actor of that kind runs in, with nothing in it, and waits until it runs: a
+/// process until it has ended.
+async fn start_bare(kind: Kind) -> Duration {
+    let start = Instant::now();
+    let (runs, is_running) = oneshot::channel();
+    match kind {
+        Kind::Task => {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move { runs.send(()).unwrap() });
+            is_running.await.unwrap();
+            start.elapsed()
+        }
+        Kind::Thread => {
+            let thread = thread::spawn(move || {
+                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move { runs.send(()).unwrap() });
+            });
+            is_running.await.unwrap();
+            let took = start.elapsed();
+            thread.join().unwrap();
+            took
+        }
+        Kind::Process | Kind::Forkserver => {
+            Command::new("true").status().unwrap();
+            start.elapsed()
+        }
+    }
 }
 
 /// Talks to two processes: an actor, and one that answers frames and does nothing else.
