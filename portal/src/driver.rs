@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::Instant,
+    time::{Instant, Sleep, sleep},
 };
 use tokio_util::io::poll_read_buf;
 use wire::{Frame, FrameReader, WireError};
@@ -38,6 +38,8 @@ pub struct Driver<IO, S> {
     pulse: Option<Pulse>,
     on_silence: OnSilence,
     is_closing: bool,
+    /// Set when the peer hears nothing any more: why, and until when what it has said is read.
+    unheard: Option<(Closed, Pin<Box<Sleep>>)>,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
 }
@@ -60,6 +62,7 @@ impl<IO, S> Driver<IO, S> {
             pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
             on_silence: options.on_silence,
             is_closing: false,
+            unheard: None,
             closed: None,
         }
     }
@@ -71,9 +74,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let driver = self.get_mut();
         if driver.closed.is_none() {
-            let closed = match driver.run(cx) {
-                Ok(Running) => return Poll::Pending,
-                Err(closed) => closed,
+            let closed = match (driver.run(cx), driver.unheard.take()) {
+                (Ok(Running), unheard) => {
+                    driver.unheard = unheard;
+                    return Poll::Pending;
+                }
+                (Err(Closed::Goodbye(reason)), _) => Closed::Goodbye(reason),
+                // What it has said is read to its end.
+                (Err(_), Some((broken, _))) => broken,
+                (Err(closed), None) => closed,
             };
             driver.shared.end(closed.clone());
             driver.closed = Some(closed);
@@ -156,13 +165,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                     self.writing.push(&goodbye).expect("a reason is short");
                 }
             }
+            if let Some((broken, deadline)) = &mut self.unheard {
+                if self.is_closing || deadline.as_mut().poll(cx).is_ready() {
+                    return Err(broken.clone());
+                }
+                self.writing = ByteQueue::default();
+            }
             while !self.writing.is_empty() {
                 match self.writing.poll_write(io(&mut self.io), cx) {
                     Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(error)) => return Err(self.last_words(cx, error.into())),
+                    Poll::Ready(Err(error)) => {
+                        // What it has said before is on its way, however much that is.
+                        self.unheard = Some((error.into(), Box::pin(sleep(UNHEARD_WAIT))));
+                        return self.poll_write(cx);
+                    }
                     Poll::Pending => return Ok(Poll::Pending),
                 }
+            }
+            if is_last && self.unheard.is_some() {
+                return Ok(Poll::Ready(()));
             }
             if is_last {
                 return match io(&mut self.io).poll_flush(cx) {
@@ -170,14 +192,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                     Poll::Pending => Ok(Poll::Pending),
                 };
             }
-        }
-    }
-
-    /// Returns why writing failed: the goodbye that the peer left behind, if it did.
-    fn last_words(&mut self, cx: &mut Context<'_>, broken: Closed) -> Closed {
-        match self.poll_read(cx).and_then(|_| self.dispatch()) {
-            Err(Closed::Goodbye(reason)) => Closed::Goodbye(reason),
-            _ => broken,
         }
     }
 
@@ -280,6 +294,10 @@ fn io<IO: Unpin>(io: &mut Option<IO>) -> Pin<&mut IO> {
 fn push(replies: &mut Replies, frame: &Frame<'_>) {
     replies.queue.push(frame).expect("the frame is short");
 }
+
+/// How long the rest is read of what a peer has said that hears nothing any more. It is there, and
+/// ends at once, unless the peer has closed but half of the connection.
+const UNHEARD_WAIT: Duration = Duration::from_secs(5);
 
 /// The shortest frame that is cut out of the buffer instead of being copied from it.
 const OWN_FRAME_BYTES_MIN: usize = 4 * 1024;

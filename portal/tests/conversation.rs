@@ -157,6 +157,40 @@ async fn a_goodbye_reaches_the_other_side_and_ends_what_waits() {
     assert!(matches!(ends.portal.closed().await, Closed::Here));
 }
 
+/// A long answer, and its end of the connection closed behind it, before this side has looked and
+/// with something of its own to say.
+#[tokio::test]
+async fn what_a_peer_said_before_it_went_away_is_heard() {
+    let (near, far) = duplex(1024 * 1024);
+    let (dialed, far) = tokio::join!(connect(near, Options::default(), NoService), greet(far));
+    let Connected { portal, mut driver, .. } = dialed.unwrap();
+    let mut calls = JoinSet::new();
+    let calling = portal.clone();
+    calls.spawn(async move { calling.call_encoded("echo", b"").await });
+    let (mut far, mut reader) = (far, FrameReader::default());
+    let mut greeting = [0; preface::PREFACE_BYTES];
+    far.read_exact(&mut greeting).await.unwrap();
+    let id = 'found: loop {
+        assert!(timeout(Duration::from_millis(1), &mut driver).await.is_err());
+        assert_ne!(far.read_buf(reader.buffer()).await.unwrap(), 0);
+        while let Some(frame) = reader.next().unwrap() {
+            if let Frame::Call { id, .. } = Frame::decode(&frame).unwrap() {
+                break 'found id;
+            }
+        }
+    };
+
+    let body = vec![7; 512 * 1024];
+    let mut answer = BytesMut::new();
+    Frame::Return { id, body: &body }.encode(&mut answer).unwrap();
+    far.write_all(&answer).await.unwrap();
+    drop(far);
+    portal.send("more", &()).unwrap();
+
+    assert!(matches!(driver.await, Closed::Broken(_)));
+    assert!(calls.join_next().await.unwrap().unwrap().unwrap() == body);
+}
+
 #[tokio::test(start_paused = true)]
 async fn hostile_handshakes_end_with_a_reason() {
     let oversized = [&preface::preface()[..], &u32::MAX.to_le_bytes()].concat();
