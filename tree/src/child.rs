@@ -207,5 +207,6 @@ const NOTES_MAX: usize = 16;
 /// How long a child waits to be told what it is. It is told at once.
 const SPEC_WAIT: Duration = Duration::from_secs(10);
 
-/// How long the last words of a child may take to be written.
-const FAREWELL_WAIT: Duration = Duration::from_secs(1);
+/// How long the last words of a child wait to be read. A parent that is there reads them, however
+/// little it is let run, and one that is gone closes the channel: this is for one that hangs.
+const FAREWELL_WAIT: Duration = Duration::from_secs(30);

@@ -134,7 +134,13 @@ impl Keeper {
 
         let (remains, pressure) = self.end(&mut *vessel, line.as_mut(), &fall).await;
         let (said, reply) = match &mut line {
-            Some(line) => (line.last_word().await, line.take_reply()),
+            Some(line) => {
+                let said = match &remains {
+                    Some(_) => line.last_word().await,
+                    None => line.word_so_far(),
+                };
+                (said, line.take_reply())
+            }
             None => (None, None),
         };
         let exit = self.exit(&fall, said, reply.as_ref(), remains, pressure, &*vessel);

@@ -97,11 +97,20 @@ impl Line {
 
     /// Returns how the child says that it ended, when it is gone: what it said is on its way.
     pub(super) async fn last_word(&mut self) -> Option<Exit> {
-        let ended = timeout(LAST_WORD_WAIT, ended(&mut self.notes, &mut self.exit)).await;
-        if ended.is_err() {
+        let Self { notes, exit, function, reply, .. } = self;
+        let all = async {
+            ended(notes, exit).await;
+            settle(function, reply).await;
+        };
+        if timeout(LAST_WORD_WAIT, all).await.is_err() {
             tracing::warn!(target: "callsign", "the channel of a child outlives it");
         }
-        self.part().await;
+        self.word_so_far()
+    }
+
+    /// Returns how the child has said that it ended, if it has.
+    pub(super) fn word_so_far(&mut self) -> Option<Exit> {
+        self.portal.close("goodbye");
         self.exit.take()
     }
 
@@ -165,6 +174,7 @@ async fn settle(function: &mut Option<Function>, reply: &mut Option<Result<Reply
 }
 
 /// How long the channel of a child that is gone is read, and what its function brought back is
-/// waited for. All is there already, or right behind its last word, unless another process
-/// inherited the channel.
-const LAST_WORD_WAIT: Duration = Duration::from_millis(500);
+/// waited for. All is there already, or right behind its last word, and the channel ends behind
+/// it: this is far longer than a machine lets this process wait for its turn to read, and is for
+/// a channel that another process has inherited.
+const LAST_WORD_WAIT: Duration = Duration::from_secs(10);
