@@ -170,7 +170,7 @@ impl Core {
             return;
         }
         let (actor, opened) = (self.path.clone(), opened.to_owned());
-        let error = NurseryError { actor, opened, body: None, children };
+        let error = NurseryError::new(actor, opened, None, children);
         if self.cancel.reason().is_none() {
             tracing::warn!(target: "callsign", %error, "a scope was dropped, and had failed");
             return;
@@ -185,7 +185,7 @@ impl Core {
             std::mem::take(&mut *left)
         };
         let mut first = errors.pop()?;
-        first.children.extend(errors.into_iter().flat_map(|it| it.children));
+        errors.into_iter().for_each(|it| first.absorb(it));
         Some(first)
     }
 

@@ -1,21 +1,23 @@
 //! Calls of an actor's exported functions, where they arrive.
 
 use std::{
-    any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use portal::Counterpart;
+use tokio::time::{Instant, timeout};
 use wire::{ErrorKind, RemoteError, encode_body};
 
 use crate::{
-    Actor, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
+    Actor, CalleeBacktrace, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
     export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream},
+    panics,
     spec::{CANCEL, CancelAsked, KEYS},
 };
 
@@ -41,8 +43,10 @@ impl Reply {
             Ok(value) => return Ok(Self::Returned(value)),
             Err(error) => error,
         };
-        if let Ok(Some(panic)) = error.payload(PANIC) {
-            return Ok(Self::Panicked(panic));
+        if let Ok(Some(panic)) = error.payload::<Panic>(PANIC) {
+            let backtrace = error.details.and_then(|it| it.backtrace);
+            let backtrace = backtrace.map(CalleeBacktrace::from_text);
+            return Ok(Self::Panicked(Panic { backtrace, ..panic }));
         }
         if let Ok(Some(reason)) = error.payload(CANCELLED) {
             return Ok(Self::Cancelled(reason));
@@ -53,13 +57,26 @@ impl Reply {
         }
     }
 
+    /// Returns where the backtrace is of what went wrong, if something did.
+    fn backtrace(&mut self) -> Option<&mut Option<CalleeBacktrace>> {
+        match self {
+            Self::Failed(error) => Some(&mut error.backtrace),
+            Self::Panicked(panic) => Some(&mut panic.backtrace),
+            Self::Returned(_) | Self::Cancelled(_) => None,
+        }
+    }
+
     fn into_result(self) -> Result<Bytes, RemoteError> {
         Err(match self {
             Self::Returned(value) => return Ok(value),
             Self::Failed(error) => error.into(),
             Self::Panicked(panic) => {
                 let said = format!("the function panicked: {panic}");
-                RemoteError::new(ErrorKind::Internal, said).with_payload(PANIC, &panic)
+                let error = RemoteError::new(ErrorKind::Internal, said).with_payload(PANIC, &panic);
+                match panic.backtrace.as_ref().and_then(CalleeBacktrace::text) {
+                    Some(text) => error.with_backtrace(text),
+                    None => error,
+                }
             }
             Self::Cancelled(reason) => {
                 let said = format!("the callee was {reason}");
@@ -143,7 +160,7 @@ impl Calls {
 
     /// Runs a function until it ends, its caller gives it up, or the actor is cancelled.
     async fn carry_out(&self, export: &'static Export, mut call: Counterpart) -> Reply {
-        let cancelled = call.cancelled().clone();
+        let (cancelled, deadline) = (call.cancelled().clone(), call.deadline());
         // A dialogue that outlives its call, in a task of its own, is told.
         let _ended = cancelled.clone().drop_guard();
         let (ends, far) = match export.kind {
@@ -171,11 +188,26 @@ impl Calls {
                 return Reply::Cancelled(CancelReason::new(self.actor.path().clone(), why));
             }
         };
-        match ended {
-            Ok(Ok(value)) => Reply::Returned(value),
+        let reply = match ended {
+            Ok(Ok(value)) => return Reply::Returned(value),
             Ok(Err(error)) => Reply::Failed(error.at(self.actor.path())),
-            Err(payload) => Reply::Panicked(Panic::from_payload(&*payload)),
+            Err(panic) => Reply::Panicked(panic),
+        };
+        // The call is under way until this has ended: a dialogue is not taken for given up.
+        self.with_backtrace(reply, deadline).await
+    }
+
+    /// Finds out the text of the backtrace, if there is one, and there is time for that. Half of
+    /// the time that the caller still waits is left for the answer.
+    async fn with_backtrace(&self, mut reply: Reply, deadline: Option<Instant>) -> Reply {
+        if let Some(slot) = reply.backtrace()
+            && let Some(backtrace) = slot.take()
+        {
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()) / 2);
+            let cancelled = timeout(left.unwrap_or(Duration::MAX), self.actor.cancelled());
+            *slot = backtrace.told(async { drop(cancelled.await) }).await;
         }
+        reply
     }
 
     fn cancel(&self, call: &Counterpart) -> Result<(), RemoteError> {
@@ -229,14 +261,15 @@ async fn carry(call: &mut Counterpart, far: FarEnds) {
 struct CatchPanic<F>(Pin<Box<F>>);
 
 impl<F: Future> Future for CatchPanic<F> {
-    type Output = Result<F::Output, Box<dyn Any + Send>>;
+    type Output = Result<F::Output, Panic>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // A future that panicked is not polled again.
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| panics::telling(|| self.0.as_mut().poll(cx)))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(payload) => Poll::Ready(Err(payload)),
+            // What is known of it beside that, this thread knows.
+            Err(payload) => Poll::Ready(Err(Panic::from_payload(&*payload))),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The errors of a scope: all of them, as a tree.
 
-use std::{error::Error, fmt, panic::Location, sync::Arc};
+use std::{error::Error, fmt, mem, panic::Location, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use wire::BACKTRACE_BYTES_MAX;
 
-use crate::{ActorPath, CalleeError, Exit, Kind};
+use crate::{ActorPath, CalleeBacktrace, CalleeError, Exit, Kind};
 
 /// Any error, as the body of a scope may fail with it: `?` turns every error into one.
 pub type AnyError = Box<dyn Error + Send + Sync>;
@@ -20,6 +21,8 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// └─ /base/desk/pricer: failed: no quote for EURUSD (relayed by /base/desk)
 /// ```
 ///
+/// Printed with `{:#}`, the backtraces follow, if `RUST_BACKTRACE=1` asks for some.
+///
 /// An exported function may return it as its error; it is then passed up the tree as it is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NurseryError {
@@ -33,13 +36,27 @@ pub struct NurseryError {
     /// The children whose end is an error, in the order in which they ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ChildError>,
+    /// The backtraces of the errors of the whole tree, as far as they came in time. Those of many
+    /// that failed in the same place are one; all together take
+    /// [`wire::BACKTRACE_BYTES_MAX`] at most, further ones are left out.
+    #[serde(default, skip_serializing_if = "<[LeafBacktrace]>::is_empty")]
+    pub backtraces: Box<[LeafBacktrace]>,
+}
+
+/// Where in the code errors of a tree happened.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct LeafBacktrace {
+    /// In which actors.
+    pub actors: Vec<ActorPath>,
+    /// The calls that led there, the innermost first.
+    pub calls: String,
 }
 
 /// What the body of a scope failed with.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BodyError {
     /// What the error says, and after it each of its causes.
-    pub said: Vec<String>,
+    pub said: Box<[String]>,
     /// The errors of a scope within this one, if that is what it failed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<Box<NurseryError>>,
@@ -74,6 +91,31 @@ pub struct Leaf {
 }
 
 impl NurseryError {
+    /// Makes the error of a scope. The backtraces of the errors below become its own.
+    pub(crate) fn new(
+        actor: ActorPath,
+        opened: String,
+        mut body: Option<BodyError>,
+        mut children: Vec<ChildError>,
+    ) -> Self {
+        let mut backtraces = Vec::new();
+        for child in &mut children {
+            child.hand_over(&mut backtraces);
+        }
+        if let Some(BodyError { nested: Some(nested), .. }) = &mut body {
+            gather(&mut backtraces, mem::take(&mut nested.backtraces));
+        }
+        Self { actor, opened, body, children, backtraces: backtraces.into() }
+    }
+
+    /// Adds the children of another scope.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.children.extend(other.children);
+        let mut backtraces = mem::take(&mut self.backtraces).into_vec();
+        gather(&mut backtraces, other.backtraces);
+        self.backtraces = backtraces.into();
+    }
+
     /// Reads the errors of a scope out of the error of a function that returned them.
     pub fn within(error: &CalleeError) -> Option<Self> {
         error.own()
@@ -89,7 +131,9 @@ impl NurseryError {
     /// Leaves out this scope if there is but another one of the same actor within it.
     pub(crate) fn collapsed(self) -> Self {
         match self.body {
-            Some(BodyError { nested: Some(nested), .. }) if self.children.is_empty() => *nested,
+            Some(BodyError { nested: Some(nested), .. }) if self.children.is_empty() => {
+                Self { backtraces: self.backtraces, ..*nested }
+            }
             _ => self,
         }
     }
@@ -114,7 +158,7 @@ impl BodyError {
             cause = error.source();
         }
         let nested = error.downcast_ref::<NurseryError>().cloned().map(Box::new);
-        Self { said, nested, source: Some(error) }
+        Self { said: said.into(), nested, source: Some(error) }
     }
 
     /// Returns the error itself, if it happened in this process and is an `E`.
@@ -135,6 +179,26 @@ impl BodyError {
 }
 
 impl ChildError {
+    /// Hands over the backtraces of the error and of those below it.
+    fn hand_over(&mut self, backtraces: &mut Vec<LeafBacktrace>) {
+        let backtrace = match &mut self.exit {
+            Exit::Failed(error) => match NurseryError::within(error) {
+                Some(nested) if nested.backtraces.is_empty() => return,
+                Some(mut nested) => {
+                    gather(backtraces, mem::take(&mut nested.backtraces));
+                    return error.set_own(&nested);
+                }
+                None => &error.backtrace,
+            },
+            Exit::Panicked(panic) => &panic.backtrace,
+            _ => return,
+        };
+        if let Some(calls) = backtrace.as_ref().and_then(CalleeBacktrace::text) {
+            let (actors, calls) = (vec![self.actor.clone()], calls.to_owned());
+            gather(backtraces, [LeafBacktrace { actors, calls }]);
+        }
+    }
+
     fn node(&self) -> Node {
         let Some(nested) = self.exit.nested() else {
             let said = self.exit.said_of(self.kind);
@@ -151,6 +215,18 @@ impl ChildError {
             leaf.relayed.push(self.actor.clone());
         }
         node
+    }
+}
+
+/// Adds backtraces to others, each once, as long as there is room for them.
+fn gather(backtraces: &mut Vec<LeafBacktrace>, further: impl IntoIterator<Item = LeafBacktrace>) {
+    for new in further {
+        let bytes: usize = backtraces.iter().map(|it| it.calls.len()).sum();
+        if let Some(known) = backtraces.iter_mut().find(|it| it.calls == new.calls) {
+            known.actors.extend(new.actors);
+        } else if bytes + new.calls.len() <= BACKTRACE_BYTES_MAX {
+            backtraces.push(new);
+        }
     }
 }
 
@@ -201,7 +277,24 @@ impl fmt::Display for Leaf {
 
 impl fmt::Display for NurseryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.node().write(f, "")
+        self.node().write(f, "")?;
+        if f.alternate() {
+            self.backtraces.iter().try_for_each(|it| write!(f, "\n\n{it}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LeafBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.actors {
+            [] => f.write_str("backtrace:")?,
+            [actor] => write!(f, "backtrace of {actor}:")?,
+            [first, others @ ..] => {
+                write!(f, "backtrace of {first}, and of {} more:", others.len())?;
+            }
+        }
+        write!(f, "\n{}", self.calls.trim_end())
     }
 }
 
@@ -213,59 +306,4 @@ pub(crate) fn place(location: &Location<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    fn path(text: &str) -> ActorPath {
-        ActorPath::try_from(text.to_owned()).unwrap()
-    }
-
-    fn error(body: Option<BodyError>, children: Vec<ChildError>) -> NurseryError {
-        NurseryError { actor: path("/base"), opened: "src/main.rs:7:10".to_owned(), body, children }
-    }
-
-    fn child(actor: &str, exit: Exit) -> ChildError {
-        ChildError { actor: path(actor), kind: Kind::Process, exit, restarts: 0 }
-    }
-
-    fn killed() -> Exit {
-        Exit::Signalled { signal: 9, last_words: String::new() }
-    }
-
-    #[test]
-    fn a_single_error_is_one_line() {
-        let single = error(None, vec![child("/base/feed", killed())]);
-        assert_eq!(single.to_string(), "/base/feed: killed by SIGKILL");
-
-        let io = io::Error::new(io::ErrorKind::NotFound, "no such feed");
-        let body = error(Some(BodyError::new(io.into())), Vec::new());
-        assert_eq!(body.to_string(), "/base: no such feed");
-        let source = body.body.as_ref().unwrap().downcast_ref::<io::Error>().unwrap();
-        assert_eq!(source.kind(), io::ErrorKind::NotFound);
-
-        let outer = error(Some(BodyError::new(body.into())), Vec::new());
-        assert_eq!(outer.to_string(), "/base: no such feed", "scopes within scopes say it once");
-    }
-
-    #[test]
-    fn several_errors_are_a_tree() {
-        let words = Exit::Exited { code: 2, last_words: "one\ntwo".to_owned() };
-        let inner = error(None, vec![child("/base/a", killed()), child("/base/b", words)]);
-        let body = BodyError::new(inner.into());
-        let outer = error(Some(body), vec![child("/base/c", killed())]);
-        assert_eq!(
-            outer.to_string(),
-            "\
-2 errors in a scope of /base, opened at src/main.rs:7:10
-├─ /base/c: killed by SIGKILL
-└─ 2 errors in a scope of /base, opened at src/main.rs:7:10
-   ├─ /base/a: killed by SIGKILL
-   └─ /base/b: exited with code 2; its last words: one
-      two"
-        );
-        let leaves: Vec<_> = outer.leaves().into_iter().map(|it| it.actor.to_string()).collect();
-        assert_eq!(leaves, ["/base/c", "/base/a", "/base/b"]);
-    }
-}
+mod tests;

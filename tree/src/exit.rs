@@ -4,7 +4,7 @@ use std::{any::Any, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorPath, CalleeError, CancelReason, Kind, NurseryError, panics};
+use crate::{ActorPath, CalleeBacktrace, CalleeError, CancelReason, Kind, NurseryError, panics};
 
 /// How an actor ended. Every actor ends in exactly one way, and its parent hears of it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -138,9 +138,10 @@ pub struct Panic {
     /// Where it began, as `file:line:column`, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// The calls that led there, if they were recorded: `RUST_BACKTRACE=1` asks for that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backtrace: Option<String>,
+    /// The calls that led there, if `RUST_BACKTRACE=1` asks for that. Within another error it is
+    /// left out; [`NurseryError::backtraces`] has those of its leaves.
+    #[serde(skip)]
+    pub backtrace: Option<CalleeBacktrace>,
 }
 
 impl Panic {

@@ -60,11 +60,13 @@
 //! | `uplink`, `routes` | registration up the tree; keys down the tree |
 //! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
 //! | `exit`, `error`, `cancel`, `phase` | how actors end, what went wrong, who asked, what each is at |
+//! | `backtrace`, `panics` | where in the code it went wrong |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
 //! | [`process`] | processes of the operating system, without a notion of actors |
 
 mod actor;
+mod backtrace;
 pub mod cache;
 mod calls;
 mod cancel;
@@ -98,8 +100,9 @@ mod spec;
 mod uplink;
 
 pub use actor::Actor;
+pub use backtrace::CalleeBacktrace;
 pub use cancel::CancelReason;
-pub use error::{AnyError, BodyError, ChildError, Leaf, NurseryError};
+pub use error::{AnyError, BodyError, ChildError, Leaf, LeafBacktrace, NurseryError};
 pub use exit::{Exit, GRACE, Panic, Pressure};
 pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
 pub use find::LookupActorError;

@@ -1,13 +1,21 @@
 //! Where the last panic of a thread began, which the payload of a panic does not say.
 
 use std::{
-    backtrace::{Backtrace, BacktraceStatus},
-    cell::RefCell,
-    panic,
+    backtrace::Backtrace,
+    cell::{Cell, RefCell},
+    io::Write as _,
+    panic::{self, PanicHookInfo},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
+use crate::CalleeBacktrace;
+
 thread_local! {
-    static LAST: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<(String, Option<CalleeBacktrace>)>> = const { RefCell::new(None) };
+
+    /// Whether whoever catches a panic here tells of it.
+    static IS_TOLD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Takes note of panics from now on, before whatever else is done about them.
@@ -15,16 +23,49 @@ pub(crate) fn take_note() {
     let earlier = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let backtrace = Backtrace::capture();
-        let backtrace =
-            (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let backtrace = CalleeBacktrace::noted(Backtrace::capture());
         // It fails while the thread ends, and then nobody will ask.
         let _unset = LAST.try_with(|last| *last.borrow_mut() = Some((place, backtrace)));
-        earlier(info);
+        if IS_CHILD.load(Ordering::Relaxed) && IS_TOLD.try_with(Cell::get).unwrap_or(false) {
+            write(info);
+        } else {
+            earlier(info);
+        }
     }));
 }
 
+/// Says that this process is an actor's alone. A panic of its functions is written without its
+/// backtrace from now on: that goes to the parent, and to print it takes a process the time in
+/// which it is to tell how it has ended.
+pub(crate) fn be_a_child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
+
+/// Runs something of which a panic is caught and told of.
+pub(crate) fn telling<R>(run: impl FnOnce() -> R) -> R {
+    struct Before(bool);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            IS_TOLD.set(self.0);
+        }
+    }
+
+    let _before = Before(IS_TOLD.replace(true));
+    run()
+}
+
 /// Returns where the last panic of this thread began, and its backtrace if one was asked for.
-pub(crate) fn last() -> Option<(String, Option<String>)> {
+pub(crate) fn last() -> Option<(String, Option<CalleeBacktrace>)> {
     LAST.with(RefCell::take)
 }
+
+/// Writes what the standard library does where no backtrace is asked for.
+fn write(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("<unnamed>");
+    // There is nobody else to tell.
+    let _unread = writeln!(std::io::stderr(), "\nthread '{name}' {info}");
+}
+
+static IS_CHILD: AtomicBool = AtomicBool::new(false);

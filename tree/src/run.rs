@@ -66,7 +66,11 @@ where
         Err(error) => match ended_by(&error) {
             Some(signal) => ExitCode::from(128 + signal),
             None => {
-                say(&portal::WithCauses(&error).to_string());
+                match &error {
+                    // With its backtraces.
+                    RootError::Nursery(error) => say(&format!("{error:#}")),
+                    error => say(&portal::WithCauses(error).to_string()),
+                }
                 ExitCode::FAILURE
             }
         },

@@ -1,13 +1,16 @@
 //! How a call fails.
 
-use std::{any::type_name, error::Error};
+use std::{
+    any::{Any, type_name},
+    error::Error,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use wire::{ErrorDetails, ErrorKind, ErrorPayload, PAYLOAD_BYTES_MAX, RemoteError};
 
 use super::body;
-use crate::{ActorPath, CancelReason, Panic};
+use crate::{ActorPath, CalleeBacktrace, CancelReason, NurseryError, Panic};
 
 /// What the callee says went wrong, as it travels.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
@@ -18,8 +21,8 @@ pub struct CalleeError {
     /// What happened, for people.
     pub message: String,
     /// What caused it, and what caused that.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub causes: Box<[String]>,
     /// The function's own error, encoded, for callers that know its type.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub payload: Option<Box<[u8]>>,
@@ -29,6 +32,11 @@ pub struct CalleeError {
     /// In which actor it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<ActorPath>,
+    /// The calls that led to where the function returned it, if `RUST_BACKTRACE=1` asks for that,
+    /// and as far as that takes the error no time: see [`CalleeBacktrace`]. Within another error it
+    /// is left out; [`NurseryError::backtraces`] has those of its leaves.
+    #[serde(skip)]
+    pub backtrace: Option<CalleeBacktrace>,
 }
 
 impl CalleeError {
@@ -37,29 +45,33 @@ impl CalleeError {
         Self {
             kind,
             message: message.into(),
-            causes: Vec::new(),
+            causes: Box::default(),
             payload: None,
             error_type: None,
             actor: None,
+            backtrace: None,
         }
     }
 
     /// Makes the error of a function that failed with one of its own.
-    pub(crate) fn failed<E: Error + Serialize>(error: &E) -> Self {
+    pub(crate) fn failed<E: Error + Serialize + 'static>(error: &E) -> Self {
         let mut causes = Vec::new();
         let mut cause = error.source();
         while let Some(error) = cause {
             causes.push(error.to_string());
             cause = error.source();
         }
+        // What relays others began where they did.
+        let is_relay = (error as &dyn Any).is::<NurseryError>();
         Self {
             kind: ErrorKind::Failed,
             message: error.to_string(),
-            causes,
+            causes: causes.into(),
             // What cannot be written still arrives as text.
             payload: body::encode(error).ok().map(|it| it.to_vec().into()),
             error_type: Some(type_name::<E>().into()),
             actor: None,
+            backtrace: if is_relay { None } else { CalleeBacktrace::capture() },
         }
     }
 
@@ -67,6 +79,11 @@ impl CalleeError {
     pub(crate) fn at(mut self, actor: &ActorPath) -> Self {
         self.actor.get_or_insert_with(|| actor.clone());
         self
+    }
+
+    /// Puts another in the place of the function's own error.
+    pub(crate) fn set_own<E: Error + Serialize>(&mut self, error: &E) {
+        self.payload = body::encode(error).ok().map(|it| it.to_vec().into());
     }
 
     /// Returns the function's own error, if it is an `E`.
@@ -81,19 +98,23 @@ impl CalleeError {
 impl From<RemoteError> for CalleeError {
     fn from(error: RemoteError) -> Self {
         let RemoteError { kind, message, details } = error;
-        let ErrorDetails { causes, actor, payload, .. } = *details.unwrap_or_default();
+        let ErrorDetails { causes, actor, backtrace, payload } = *details.unwrap_or_default();
         let (error_type, payload) = payload.map(|it| (it.type_name.into(), it.body.into())).unzip();
         let actor = actor.and_then(|it| ActorPath::try_from(it).ok());
-        Self { kind, message, causes, payload, error_type, actor }
+        let (causes, backtrace) = (causes.into(), backtrace.map(CalleeBacktrace::from_text));
+        Self { kind, message, causes, payload, error_type, actor, backtrace }
     }
 }
 
 impl From<CalleeError> for RemoteError {
     fn from(error: CalleeError) -> Self {
-        let CalleeError { kind, message, causes, payload, error_type, actor } = error;
+        let CalleeError { kind, message, causes, payload, error_type, actor, backtrace } = error;
         let mut remote = Self::new(kind, message).with_causes(causes);
         if let Some(actor) = actor {
             remote = remote.with_actor(actor);
+        }
+        if let Some(text) = backtrace.as_ref().and_then(CalleeBacktrace::text) {
+            remote = remote.with_backtrace(text);
         }
         if let Some(body) = payload.filter(|it| it.len() <= PAYLOAD_BYTES_MAX) {
             let type_name = error_type.unwrap_or_default().into_string();

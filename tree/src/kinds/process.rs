@@ -9,7 +9,7 @@ use transport::Stream;
 
 use super::{Channel, Launched, Remains, Vessel};
 use crate::{
-    child,
+    child, panics,
     process::{Child, Ended, Launch, Signal},
     signals::Signals,
 };
@@ -24,6 +24,7 @@ pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
 
 /// Lives as a child whose parent is at the other end of `channel`. Returns the exit code.
 pub(crate) fn live(channel: StdUnixStream) -> i32 {
+    panics::be_a_child();
     match try_to_live(channel) {
         Ok(()) => 0,
         Err(error) => {

@@ -145,7 +145,7 @@ impl Actor {
             outcome => {
                 let body = outcome.and_then(Result::err).map(BodyError::new);
                 let actor = self.path().clone();
-                Err(NurseryError { actor, opened, body, children }.collapsed())
+                Err(NurseryError::new(actor, opened, body, children).collapsed())
             }
         }
     }

@@ -43,6 +43,7 @@ cases! {
     scopes::a_broad_tree_falls,
     deaths::a_death_at_any_step_of_the_boot_is_told,
     scopes::no_error_of_a_cascade_is_lost,
+    scopes::no_panic_of_a_cascade_is_lost,
     deaths::a_killed_parent_takes_its_children_with_it,
     deaths::a_helper_ends_with_the_process_that_started_it,
     calls::a_deadline_ends_a_call,

@@ -164,12 +164,20 @@ pub(crate) async fn inherited() -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// How leaves fail.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Failure {
+    Error,
+    Panic,
+}
+
 /// Opens a scope with `breadth` children, and so on `depth` deep; the leaves fail together.
 #[tree::export(crate = tree)]
 pub(crate) async fn grow_failing(
     kind: Kind,
     depth: u32,
     breadth: u32,
+    failure: Failure,
     folder: String,
 ) -> Result<(), NurseryError> {
     let actor = Actor::current().unwrap();
@@ -178,9 +186,10 @@ pub(crate) async fn grow_failing(
             for at in 0..breadth {
                 let child = nursery.spawn(format!("n{at}")).kind(kind);
                 if depth == 1 {
-                    child.start(fail_together(folder.clone())).await?;
+                    child.start(fail_together(failure, folder.clone())).await?;
                 } else {
-                    child.start(grow_failing(kind, depth - 1, breadth, folder.clone())).await?;
+                    let below = grow_failing(kind, depth - 1, breadth, failure, folder.clone());
+                    child.start(below).await?;
                 }
             }
             Ok(())
@@ -190,7 +199,7 @@ pub(crate) async fn grow_failing(
 
 /// Says that it is there, waits until it is told, and fails; and notes that, before it is known.
 #[tree::export(crate = tree)]
-pub(crate) async fn fail_together(folder: String) -> Result<(), Refusal> {
+pub(crate) async fn fail_together(failure: Failure, folder: String) -> Result<(), Refusal> {
     let folder = std::path::Path::new(&folder);
     let path = Actor::current().unwrap().path().to_string();
     std::fs::write(folder.join(format!("up{}", path.replace('/', "+"))), "").unwrap();
@@ -199,7 +208,9 @@ pub(crate) async fn fail_together(folder: String) -> Result<(), Refusal> {
     }
     // From here on it does not wait, so that it fails.
     std::fs::write(folder.join(format!("failed{}", path.replace('/', "+"))), "").unwrap();
-    Err(Refusal::NoQuote(path))
+    let refusal = Refusal::NoQuote(path);
+    assert!(failure != Failure::Panic, "{refusal}");
+    Err(refusal)
 }
 
 /// Starts a program that knows nothing of actors, and says which process it is.

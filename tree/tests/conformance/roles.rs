@@ -10,9 +10,9 @@ use std::{
 };
 
 use discovery::Client;
-use tree::{AnyError, Kind, PID_KEY, Root, SettingsSource};
+use tree::{AnyError, Kind, PID_KEY, Root, RootError, SettingsSource};
 
-use crate::exports::{block, block_below, grow_idle, wait_for_ever};
+use crate::exports::{block, block_below, grow_idle, panic_with, quote, wait_for_ever};
 
 /// The variable by which this program knows that it is to be such a root.
 const ROLE: &str = "CONFORMANCE_ROLE";
@@ -34,6 +34,10 @@ pub(crate) const RUNNER: &str = "CONFORMANCE_RUNNER";
 /// The variable in which that root looks for its settings file.
 pub(crate) const RUNNER_CONFIG: &str = "CONFORMANCE_CONFIG";
 
+/// The variable by which this program knows that it is to be a root with a child that fails: how,
+/// the kind of the child, and where the registrar is.
+pub(crate) const FAILING: &str = "CONFORMANCE_FAILING";
+
 /// Plays a role, if this process has one.
 pub(crate) fn play() -> Option<ExitCode> {
     if let Some(settings) = std::env::var_os(PROGRAM) {
@@ -49,6 +53,9 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
     if let Ok(place) = std::env::var(RACER) {
         return Some(race(&place));
+    }
+    if let Ok(role) = std::env::var(FAILING) {
+        return Some(tell_a_backtrace(&role));
     }
     let role = std::env::var(ROLE).ok()?;
     let (kind, registrar) = role.split_once(' ').expect("a role has two parts");
@@ -115,6 +122,30 @@ fn keep_stubborn_children(role: &str) -> ExitCode {
     // A task that never yields is still there, and is not waited for.
     runtime.shutdown_background();
     ExitCode::from(7)
+}
+
+/// Opens a root whose child fails, and writes the error with its backtrace.
+fn tell_a_backtrace(role: &str) -> ExitCode {
+    let mut words = role.split(' ');
+    let mut next = || words.next().expect("a role has three parts");
+    let (how, kind, registrar) = (next(), kind_of(next()), next());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    let options = Root::options().name("base").registrar(registrar);
+    let ended = runtime.block_on(options.run(async |root| {
+        root.nursery(async |n| {
+            let child = n.spawn("pricer").kind(kind);
+            match how {
+                "panics" => child.start(panic_with("no quote".to_owned())).await?,
+                _ => child.start(quote("XAU".to_owned())).await?,
+            };
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }));
+    let Err(RootError::Nursery(error)) = ended else { return ExitCode::FAILURE };
+    print!("{error:#}");
+    ExitCode::SUCCESS
 }
 
 fn kind_of(word: &str) -> Kind {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use tree::{AnyError, Kind, Root, RootError};
 
-use crate::roles::{self, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBORN};
+use crate::roles::{self, FAILING, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBORN};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
         Trial::test("root::the_second_signal_hurries_the_end", || play(hurried)),
         Trial::test("root::reads_the_settings_that_its_program_finds", || play(settings)),
+        Trial::test("root::an_error_has_a_backtrace_if_asked", || play(backtraces)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
     ]
 }
@@ -205,6 +206,38 @@ fn hurry(kind: Kind, role: &str) -> Result<Vec<u32>, AnyError> {
     assert_eq!(is_well, kind.is_process(), "{kind}: {said}");
     assert_eq!(played.wait()?.code(), Some(7));
     Ok(below)
+}
+
+/// The variable is that of the root, and so of its children.
+async fn backtraces(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let registrar = place(folder.path());
+    for kind in Kind::ALL {
+        for (how, function) in [("fails", "export::run::finish"), ("panics", "panic_with")] {
+            let role = format!("{how} {kind} {registrar}");
+            let said = tokio::task::block_in_place(|| fail(&role, "0"))?;
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(said.starts_with("/base/pricer: "), "{said}");
+
+            // A machine that does much else may not find the names in time, and says so.
+            let mut said = String::new();
+            while said.is_empty() || said.contains("have no names yet") {
+                said = tokio::task::block_in_place(|| fail(&role, "1"))?;
+            }
+            let (error, backtrace) = said.split_once("\n\nbacktrace of /base/pricer:\n").unwrap();
+            assert_eq!(error.lines().count(), 1, "{said}");
+            assert!(backtrace.contains(function), "{role}: {said}");
+            assert!(backtrace.len() <= wire::BACKTRACE_BYTES_MAX);
+        }
+    }
+    Ok(())
+}
+
+/// Returns what a root says whose child fails.
+fn fail(role: &str, wanted: &str) -> Result<String, AnyError> {
+    let mut command = Command::new("/proc/self/exe");
+    let output = command.env(FAILING, role).env("RUST_LIB_BACKTRACE", wanted).output()?;
+    assert!(output.status.success(), "{role}: {output:?}");
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {

@@ -6,7 +6,7 @@ use tree::{CallError, Intensity, NurseryOptions, Restart, RunError};
 
 use super::Done;
 use crate::{
-    exports::{Refusal, grow, grow_failing, insist, quote, wait_for_ever},
+    exports::{Failure, Refusal, grow, grow_failing, insist, quote, wait_for_ever},
     stage::{Stage, rounds},
 };
 
@@ -180,13 +180,22 @@ pub(crate) async fn a_broad_tree_falls(stage: Stage) -> Done {
 /// Trees whose leaves fail at once: depth 3 and breadth 2, and depth 1 and breadth 25. Whoever
 /// failed is in the error of the root, and nobody else is.
 pub(crate) async fn no_error_of_a_cascade_is_lost(stage: Stage) -> Done {
+    fall(stage, Failure::Error, "failed: no quote for /").await
+}
+
+pub(crate) async fn no_panic_of_a_cascade_is_lost(stage: Stage) -> Done {
+    fall(stage, Failure::Panic, "panicked: no quote for /").await
+}
+
+async fn fall(stage: Stage, failure: Failure, said: &str) -> Done {
     let Stage { kind, root, .. } = stage;
     for _round in 0..rounds() {
         for (depth, breadth) in [(3, 2), (1, 25)] {
             let folder = tempfile::tempdir()?;
             let path = folder.path().display().to_string();
             let scope = root.nursery(async |n| {
-                n.spawn("top").kind(kind).start(grow_failing(kind, depth, breadth, path)).await?;
+                let function = grow_failing(kind, depth, breadth, failure, path);
+                n.spawn("top").kind(kind).start(function).await?;
                 let is_up = || marked(folder.path(), "up").len() == breadth.pow(depth) as usize;
                 while !is_up() {
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -198,7 +207,10 @@ pub(crate) async fn no_error_of_a_cascade_is_lost(stage: Stage) -> Done {
             let told: BTreeSet<_> = error.leaves().iter().map(|it| it.actor.to_string()).collect();
             assert!(!told.is_empty());
             assert_eq!(told, marked(folder.path(), "failed"), "{error}");
-            assert!(error.leaves().iter().all(|it| it.said.starts_with("failed: no quote for /")));
+            assert!(error.leaves().iter().all(|it| it.said.starts_with(said)), "{error}");
+            // However many they are, there is room for what they tell beside.
+            let bytes: usize = error.backtraces.iter().map(|it| it.calls.len()).sum();
+            assert!(bytes <= wire::BACKTRACE_BYTES_MAX, "{bytes}");
         }
     }
     Ok(())

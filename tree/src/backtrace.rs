@@ -1,0 +1,247 @@
+//! Where in the code something went wrong: noted at once, and told if there is time.
+//!
+//! To note which calls led to an error takes microseconds. To find out what they are called takes
+//! a process a fifth of a second the first time, if it is built for debugging, and seconds on a
+//! machine on which many do so at once. Nobody is to wait for that who has an error to tell: the
+//! names are found out when somebody prints them, or, for an error that leaves its actor, beside
+//! the runtime's workers and within a bounded time.
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    fmt::{self, Write as _},
+    fs::{File, TryLockError},
+    future::Future,
+    ptr,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+    time::sleep,
+};
+use wire::BACKTRACE_BYTES_MAX;
+
+/// Where in the code something went wrong: the calls that led there, the innermost first.
+///
+/// There is one where `RUST_BACKTRACE=1` asks for it, unless `RUST_LIB_BACKTRACE=0` goes before
+/// that. Printed, it takes [`wire::BACKTRACE_BYTES_MAX`] at most.
+///
+/// The error of another actor never waits long for it. It is left out if that actor was to end,
+/// or if the process was at another one, and says so if the names of its calls took too long. In
+/// the process where it was noted, whoever prints it first waits for them.
+#[derive(Clone)]
+pub struct CalleeBacktrace(Arc<Source>);
+
+enum Source {
+    Noted(Backtrace),
+    Text(String),
+}
+
+impl CalleeBacktrace {
+    /// Notes which calls led here, if that is asked for, and if it does not have to wait: while
+    /// names are found out, the standard library lets nobody note anything.
+    pub(crate) fn capture() -> Option<Self> {
+        if NAMING.available_permits() == 0 {
+            return None;
+        }
+        Self::noted(Backtrace::capture())
+    }
+
+    /// Takes what was noted, if anything was.
+    pub(crate) fn noted(backtrace: Backtrace) -> Option<Self> {
+        let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        is_captured.then(|| Self(Arc::new(Source::Noted(backtrace))))
+    }
+
+    pub(crate) fn from_text(text: String) -> Self {
+        Self(Arc::new(Source::Text(text)))
+    }
+
+    /// Returns its text, unless that is yet to be found out.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &*self.0 {
+            Source::Text(text) => Some(text),
+            Source::Noted(_) => None,
+        }
+    }
+
+    /// Finds out its text, for an error that is to leave its actor. It is left out when `leave`
+    /// is ready before, and says so itself when that takes longer than an error may wait.
+    pub(crate) async fn told(self, leave: impl Future<Output = ()>) -> Option<Self> {
+        self.told_by(text, leave, NAMING_WAIT).await
+    }
+
+    async fn told_by(
+        self,
+        name: impl FnOnce(&Backtrace) -> String + Send + 'static,
+        leave: impl Future<Output = ()>,
+        limit: Duration,
+    ) -> Option<Self> {
+        if self.text().is_some() {
+            return Some(self);
+        }
+        let naming = async {
+            let alone = NAMING.acquire().await.expect("it is never closed");
+            let (found, is_found) = oneshot::channel();
+            let mut work = JoinSet::new();
+            work.spawn_blocking(move || {
+                let _alone = alone;
+                let Source::Noted(backtrace) = &*self.0 else { return };
+                let _turn = turn(limit / 2, || found.is_closed());
+                // Its error may be on its way without it.
+                if !found.is_closed() {
+                    drop(found.send(name(backtrace)));
+                }
+            });
+            is_found.await.ok()
+        };
+        tokio::select! {
+            biased;
+            () = leave => None,
+            text = naming => text.map(Self::from_text),
+            () = sleep(limit) => {
+                Some(Self::from_text(format!("its calls have no names yet after {limit:?}")))
+            }
+        }
+    }
+}
+
+impl fmt::Display for CalleeBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Source::Noted(backtrace) => f.write_str(&text(backtrace)),
+            Source::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Says whether the names are known, and not the whole of it: errors are printed with `{:?}` by
+/// the dozen.
+impl fmt::Debug for CalleeBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text() {
+            Some(text) => write!(f, "CalleeBacktrace({} bytes)", text.len()),
+            None => f.write_str("CalleeBacktrace(noted)"),
+        }
+    }
+}
+
+impl PartialEq for CalleeBacktrace {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(&*self.0, &*other.0) || self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for CalleeBacktrace {}
+
+/// Waits until no other process of this program finds out names, until `patience` ends or it
+/// `is_over`. Returns what is held meanwhile.
+///
+/// Processes that fail together would hold up each other, and all errors would be told at the
+/// end; this way the first is told at once, and who hears of it wants no more of the others.
+fn turn(patience: Duration, is_over: impl Fn() -> bool) -> Option<File> {
+    let program = File::open("/proc/self/exe").ok()?;
+    for _ in 0..patience.as_millis() / TURN_EVERY.as_millis() {
+        match program.try_lock() {
+            Ok(()) => return Some(program),
+            Err(TryLockError::WouldBlock) if !is_over() => thread::sleep(TURN_EVERY),
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// Finds out the names of calls. What is longer than a backtrace may be is left out.
+fn text(backtrace: &Backtrace) -> String {
+    let mut bounded = Bounded(String::new());
+    // It fails when it is full.
+    let _full = write!(bounded, "{backtrace}");
+    bounded.0
+}
+
+/// Takes pieces of text as long as there is room for them.
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > BACKTRACE_BYTES_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+/// Held by whoever finds out names: one at a time in a process.
+static NAMING: Semaphore = Semaphore::const_new(1);
+
+/// How often a process looks whether it is its turn: some percent of what a turn takes.
+const TURN_EVERY: Duration = Duration::from_millis(10);
+
+/// How long an error waits for the names of its backtrace: five times what they take a process
+/// that has the machine for itself, and little of the time that whoever is told has for its end.
+const NAMING_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::mpsc};
+
+    use super::*;
+
+    fn noted() -> CalleeBacktrace {
+        CalleeBacktrace::noted(Backtrace::force_capture()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn names_that_are_slow_to_be_found_hold_up_no_error() {
+        let short = Duration::from_millis(20);
+        // The second waits for its turn behind the first, which finds nothing while this waits.
+        let (release, is_released) = mpsc::channel::<()>();
+        let slow = move |_: &Backtrace| {
+            let _released = is_released.recv();
+            "too late".to_owned()
+        };
+        let told = noted().told_by(slow, pending(), short).await.unwrap();
+        assert_eq!(told.text(), Some("its calls have no names yet after 20ms"));
+        assert!(CalleeBacktrace::capture().is_none(), "it would have to wait");
+        let told = noted().told_by(text, pending(), short).await.unwrap();
+        assert_eq!(told.text(), Some("its calls have no names yet after 20ms"));
+        drop(release);
+
+        let told = noted().told_by(text, pending(), Duration::from_secs(100)).await.unwrap();
+        assert!(told.text().unwrap().contains("names_that_are_slow"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_to_end_waits_for_no_names() {
+        let (_release, is_released) = mpsc::channel::<()>();
+        let slow = move |_: &Backtrace| {
+            let _released = is_released.recv();
+            String::new()
+        };
+        let hour = Duration::from_secs(3600);
+        assert_eq!(noted().told_by(slow, async {}, hour).await, None);
+        // What came as text is not held up at all.
+        let text = CalleeBacktrace::from_text("0: feed::quote".to_owned());
+        let told = text.clone().told_by(|_| unreachable!("it is known"), async {}, hour).await;
+        assert_eq!(told, Some(text));
+    }
+
+    #[test]
+    fn a_backtrace_has_a_bound() {
+        fn deep(depth: usize) -> Backtrace {
+            if depth == 0 {
+                return Backtrace::force_capture();
+            }
+            // What comes after the call keeps the compiler from making a loop of it.
+            std::hint::black_box(deep(depth - 1))
+        }
+        let printed = CalleeBacktrace::noted(deep(2000)).unwrap().to_string();
+        assert!(printed.contains("deep"), "{printed}");
+        let bounds = BACKTRACE_BYTES_MAX - 1024..=BACKTRACE_BYTES_MAX;
+        assert!(bounds.contains(&printed.len()), "{}", printed.len());
+    }
+}
