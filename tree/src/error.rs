@@ -116,6 +116,21 @@ impl NurseryError {
         self.backtraces = backtraces.into();
     }
 
+    /// Returns the same errors without what each tells beside its texts, for when all together is
+    /// too long to travel.
+    pub(crate) fn texts_alone(&self) -> Self {
+        let mut error = self.clone();
+        error.backtraces = Box::default();
+        for child in &mut error.children {
+            let Exit::Failed(error) = &mut child.exit else { continue };
+            match Self::within(error) {
+                Some(nested) => error.set_own(&nested.texts_alone()),
+                None => error.payload = None,
+            }
+        }
+        error
+    }
+
     /// Reads the errors of a scope out of the error of a function that returned them.
     pub fn within(error: &CalleeError) -> Option<Self> {
         error.own()

@@ -97,6 +97,28 @@ backtrace of /base/desk/c:
 }
 
 #[test]
+fn what_errors_tell_beside_their_texts_is_left_out_when_it_is_too_long() {
+    let huge = |at: usize| {
+        let error = CalleeError::new(wire::ErrorKind::Failed, format!("no quote {at}"));
+        let payload = Some(vec![0; wire::PAYLOAD_BYTES_MAX / 2].into());
+        child(&format!("/base/desk/n{at}"), Exit::Failed(CalleeError { payload, ..error }))
+    };
+    let check = |error: &NurseryError, fits: bool| {
+        let travelled = wire::RemoteError::from(CalleeError::failed(error));
+        let arrived = NurseryError::within(&travelled.into()).unwrap();
+        assert_eq!(arrived.leaves(), error.leaves());
+        let Exit::Failed(first) = &arrived.children[0].exit else { panic!("{arrived}") };
+        assert_eq!(first.payload.is_some(), fits);
+    };
+    check(&error(None, vec![huge(0)]), true);
+    let desk = error(None, (0..5).map(huge).collect());
+    check(&desk, false);
+    // So it is further up.
+    let relayed = |it| child("/base/desk", Exit::Failed(CalleeError::failed(it)));
+    check(&error(None, vec![huge(7), relayed(&desk), huge(8)]), false);
+}
+
+#[test]
 fn backtraces_have_a_bound_together() {
     let long = |at: usize| format!("{at:0>width$}", width = BACKTRACE_BYTES_MAX / 4);
     let children = (0..40).map(|at| child(&format!("/base/n{at}"), failed(&long(at))));

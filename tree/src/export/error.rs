@@ -61,17 +61,23 @@ impl CalleeError {
             causes.push(error.to_string());
             cause = error.source();
         }
-        // What relays others began where they did.
-        let is_relay = (error as &dyn Any).is::<NurseryError>();
+        // What cannot be written still arrives as text.
+        let mut payload = body::encode(error).ok();
+        let relayed = (error as &dyn Any).downcast_ref::<NurseryError>();
+        if let Some(relayed) = relayed
+            && payload.as_ref().is_none_or(|it| it.len() > PAYLOAD_BYTES_MAX)
+        {
+            payload = body::encode(&relayed.texts_alone()).ok();
+        }
         Self {
             kind: ErrorKind::Failed,
             message: error.to_string(),
             causes: causes.into(),
-            // What cannot be written still arrives as text.
-            payload: body::encode(error).ok().map(|it| it.to_vec().into()),
+            payload: payload.map(|it| it.to_vec().into()),
             error_type: Some(type_name::<E>().into()),
             actor: None,
-            backtrace: if is_relay { None } else { CalleeBacktrace::capture() },
+            // What relays others began where they did.
+            backtrace: if relayed.is_some() { None } else { CalleeBacktrace::capture() },
         }
     }
 
