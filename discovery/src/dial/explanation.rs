@@ -10,23 +10,30 @@ use wire::{Epoch, Record};
 use super::{Assurance, ReachError};
 
 /// Judges every endpoint of records as seen from `here`, in the order in which they would be
-/// dialed: nearest first, and within a tier in the order of the records. Those that are left out
-/// come last.
+/// dialed: nearest first, and within a tier in the order of the records. Those of instances that
+/// are suspect come behind all others, however near: one that hangs is connected to as fast as one
+/// that is well. Those that are left out come last.
 pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation {
+    let (suspects, others): (Vec<_>, Vec<_>) =
+        records.iter().partition(|it| it.suspicion.is_some());
     let mut candidates = Vec::new();
-    for record in records {
-        candidates.extend(record.endpoints.iter().map(|stamped| Candidate {
-            instance: record.instance(),
-            epoch: record.epoch,
-            stamped: stamped.clone(),
-            proves: record.proves,
-            user: record.user,
-            verdict: locate(stamped, here, look),
-            outcome: Outcome::NotDialed,
-        }));
+    for records in [others, suspects] {
+        let from = candidates.len();
+        for record in records {
+            candidates.extend(record.endpoints.iter().map(|stamped| Candidate {
+                instance: record.instance(),
+                epoch: record.epoch,
+                stamped: stamped.clone(),
+                proves: record.proves,
+                user: record.user,
+                verdict: locate(stamped, here, look),
+                outcome: Outcome::NotDialed,
+            }));
+        }
+        // Stable sorts, which keep the order of the records.
+        candidates[from..].sort_by_key(|it| it.verdict.clone().ok());
     }
-    // A stable sort, which keeps the order of the records.
-    candidates.sort_by_key(|it| (it.verdict.is_err(), it.verdict.clone().ok()));
+    candidates.sort_by_key(|it| it.verdict.is_err());
     Explanation { candidates }
 }
 
@@ -197,5 +204,38 @@ impl fmt::Display for Brief {
             0.001.. => write!(f, "{:.1} ms", seconds * 1e3),
             _ => write!(f, "{:.0} µs", seconds * 1e6),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use endpoints::ProcessId;
+    use wire::Suspicion;
+
+    use super::*;
+    use crate::tests::record;
+
+    #[test]
+    fn suspects_come_behind_all_that_are_within_reach() {
+        let here = Here { process: Some(ProcessId(7)), ..Here::default() };
+        let stamped = |it: &&str| Stamped { endpoint: it.parse().unwrap(), stamp: here.stamp() };
+        let instance = |at: &[&str], is_suspect: bool| Record {
+            endpoints: at.iter().map(stamped).collect(),
+            suspicion: is_suspect.then_some(Suspicion { reports: 1, since_ms: 7, silent: true }),
+            ..record("feed")
+        };
+        let check = |records: &[Record], expected: &[&str]| {
+            let explanation = explain(records, &here, &|_| unreachable!("no path is stamped"));
+            let places = explanation.candidates.iter().map(|it| it.stamped.endpoint.to_string());
+            assert_eq!(places.collect::<Vec<_>>(), expected);
+        };
+        let (near, far, unseen) = ("/memory/1", "/ip4/10.0.0.2/tcp/2", "/unix/run/a");
+        check(&[instance(&[far], false), instance(&[near], false)], &[near, far]);
+        check(&[instance(&[near], true), instance(&[far], false)], &[far, near]);
+        check(
+            &[instance(&[unseen, near], true), instance(&[unseen, far], false)],
+            &[far, near, unseen, unseen],
+        );
+        check(&[instance(&[far], true), instance(&[near], true)], &[near, far]);
     }
 }
