@@ -1,8 +1,11 @@
 //! An actor, as it sees itself.
 
 use std::{
-    fs,
+    fs::OpenOptions,
     future::Future,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -196,7 +199,7 @@ impl Core {
             // Two that are late at the same moment would write over each other.
             let _alone = DUMPING.lock().expect("nothing panics while it holds the lock");
             let text = self.board.dump(Instant::now());
-            let written = fs::write(&file, &text);
+            let written = write_plain(&file, &text);
             (text, written)
         };
         tracing::warn!(
@@ -236,5 +239,38 @@ impl Drop for Busy {
     }
 }
 
+/// Writes a file of this user's own. The folder may be one in which others can put something in its
+/// place: what leads elsewhere is not followed, and what nobody reads is not waited for.
+fn write_plain(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file)?.write_all(text.as_bytes())
+}
+
 /// Held by whoever writes a dump: the actors of a process share one file.
 static DUMPING: Mutex<()> = Mutex::new(());
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn a_dump_is_written_over_a_dump_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let [dump, link, fifo, other] =
+            ["dump", "link", "fifo", "other"].map(|it| folder.path().join(it));
+        write_plain(&dump, "the first, which is longer").unwrap();
+        write_plain(&dump, "the second").unwrap();
+        assert_eq!(fs::read_to_string(&dump).unwrap(), "the second");
+
+        fs::write(&other, "a letter").unwrap();
+        symlink(&other, &link).unwrap();
+        write_plain(&link, "a dump").unwrap_err();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "a letter");
+
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        write_plain(&fifo, "a dump").unwrap_err();
+    }
+}
