@@ -41,7 +41,7 @@ pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure>
         note(context, "no tree of actors is registered");
         return Ok(Exit::Done);
     }
-    context.print(draw(&forest, found.now_ms).render(context.width()))?;
+    context.print(draw(&forest, found.now_ms, context.width()))?;
     Ok(Exit::Done)
 }
 
@@ -82,32 +82,73 @@ fn grow<'a>(
     records.into_iter().map(node).collect()
 }
 
-fn draw(forest: &[Node<'_>], now_ms: u64) -> Table {
-    let mut table = Table::new(["NAME", "KIND", "PID", "STATE", "AGE", "ENDPOINTS"]);
+fn draw(forest: &[Node<'_>], now_ms: u64, width: Option<u16>) -> String {
+    let mut drawing = Drawing {
+        table: Table::new(["NAME", "KIND", "PID", "STATE", "AGE", "ENDPOINTS"]),
+        rows: Vec::new(),
+        now_ms,
+    };
     for node in forest {
-        draw_node(node, "", "", now_ms, &mut table);
+        drawing.node(node, "", "");
     }
-    table
+    drawing.finish(width)
 }
 
-/// Draws an actor behind `branch`, and those below it behind `indent`.
-fn draw_node(node: &Node<'_>, branch: &str, indent: &str, now_ms: u64, table: &mut Table) {
-    let Node { record, children } = node;
-    let said = |key| record.metadata.get(key).cloned().unwrap_or_else(|| "-".to_owned());
-    let endpoints: Vec<_> = record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
-    table.row([
-        format!("{branch}{}", record.name),
-        said(KIND_KEY),
-        said(PID_KEY),
-        state_in_words(record),
-        age(Duration::from_millis(now_ms.saturating_sub(record.since_ms))),
-        endpoints.join("\n"),
-    ]);
-    for (at, child) in children.iter().enumerate() {
-        let (branch, below) =
-            if at + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        let (branch, below) = (format!("{indent}{branch}"), format!("{indent}{below}"));
-        draw_node(child, &branch, &below, now_ms, table);
+/// A table that grows by an actor at a time.
+struct Drawing {
+    table: Table,
+    /// What begins each row, and what begins further lines of it.
+    rows: Vec<(String, String)>,
+    now_ms: u64,
+}
+
+impl Drawing {
+    /// Draws an actor behind `branch`, and those below it behind `indent`.
+    fn node(&mut self, node: &Node<'_>, branch: &str, indent: &str) {
+        let Node { record, children } = node;
+        let said = |key| record.metadata.get(key).cloned().unwrap_or_else(|| "-".to_owned());
+        let endpoints: Vec<_> = record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
+        let name = format!("{branch}{}", record.name);
+        self.table.row([
+            name.clone(),
+            said(KIND_KEY),
+            said(PID_KEY),
+            state_in_words(record),
+            age(Duration::from_millis(self.now_ms.saturating_sub(record.since_ms))),
+            endpoints.join("\n"),
+        ]);
+        let trunk = if children.is_empty() { "" } else { "│" };
+        self.rows.push((name, format!("{indent}{trunk}")));
+        for (at, child) in children.iter().enumerate() {
+            let (branch, below) =
+                if at + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            self.node(child, &format!("{indent}{branch}"), &format!("{indent}{below}"));
+        }
+    }
+
+    fn finish(mut self, width: Option<u16>) -> String {
+        let widest = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        if width.is_some_and(|it| widest > usize::from(it) / 3) {
+            // There would be too little room for where they listen.
+            return self.table.render(width);
+        }
+        self.table.keep_whole(0);
+        let mut rows = self.rows.iter().peekable();
+        let mut trunk = "";
+        let mut drawn = String::new();
+        for (at, line) in self.table.render(width).lines().enumerate() {
+            if at == 0 {
+                drawn += line;
+            } else if let Some((_, its)) = rows.next_if(|(name, _)| line.starts_with(name)) {
+                (trunk, drawn) = (its, drawn + line);
+            } else {
+                // The branches go on beside the further lines of an actor's endpoints.
+                drawn += trunk;
+                drawn.extend(line.chars().skip(trunk.chars().count()));
+            }
+            drawn.push('\n');
+        }
+        drawn
     }
 }
 
@@ -174,7 +215,7 @@ mod tests {
             actor("other", 7, Some(6), "task"),
         ];
         assert_eq!(
-            draw(&forest(&records), 4000).render(None),
+            draw(&forest(&records), 4000, None),
             "\
 NAME          KIND        PID   STATE  AGE  ENDPOINTS
 base          root        4711  ready  3s   /unix/run/base.sock
@@ -187,5 +228,30 @@ orphan        task        4715  ready  3s   /unix/run/orphan.sock
         let json = serde_json::to_value(forest(&records)[0].to_json(4000)).unwrap();
         assert_eq!(json["children"][0]["children"][0]["path"], "/base/pricer");
         assert_eq!(json["pid"], 4711);
+    }
+
+    #[test]
+    fn branches_go_on_beside_what_takes_several_lines() {
+        let long = "/unix/@callsign-e5b07e5766a94f53af7f72ce2dd8b867";
+        let at = |name: &str, number: u8, parent: Option<u8>| Record {
+            endpoints: record(name, number, &[(long, 1), ("/ip4/10.0.0.7/tcp/1", 1)]).endpoints,
+            ..actor(name, number, parent, "task")
+        };
+        let records = [at("base", 1, None), at("desk", 2, Some(1)), at("pricer", 3, Some(2))];
+        assert_eq!(
+            draw(&forest(&records), 4000, Some(70)),
+            "\
+NAME          KIND  PID   STATE  AGE  ENDPOINTS
+base          task  4711  ready  3s   /unix/@callsign-e5b07e5766a94f53
+│                                     af7f72ce2dd8b867
+│                                     /ip4/10.0.0.7/tcp/1
+└─ desk       task  4712  ready  3s   /unix/@callsign-e5b07e5766a94f53
+   │                                  af7f72ce2dd8b867
+   │                                  /ip4/10.0.0.7/tcp/1
+   └─ pricer  task  4713  ready  3s   /unix/@callsign-e5b07e5766a94f53
+                                      af7f72ce2dd8b867
+                                      /ip4/10.0.0.7/tcp/1
+"
+        );
     }
 }

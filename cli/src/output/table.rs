@@ -1,6 +1,6 @@
 //! Tables without lines, as `ls` and `ps` draw them.
 
-use comfy_table::{ContentArrangement, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 
 /// A table without lines, as `ls` and `ps` draw them.
 #[derive(Debug)]
@@ -18,6 +18,12 @@ impl Table {
     /// Adds a row. A cell may hold several lines.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.0.add_row(cells);
+    }
+
+    /// Takes room from the other columns before it breaks a line of this one.
+    pub(crate) fn keep_whole(&mut self, column: usize) {
+        let column = self.0.column_mut(column).expect("there is such a column");
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
 
     /// Draws the table within so many columns, or as wide as it is; every line ends in a break.
