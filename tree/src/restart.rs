@@ -59,11 +59,15 @@ impl Intensity {
     /// Returns how long to wait before a restart, when there were `earlier` ones. Of `random`,
     /// any value is as good as another.
     pub(crate) fn wait(&self, earlier: u32, random: u32) -> Duration {
-        let full = self.first.saturating_mul(1 << earlier.min(16)).min(self.most);
+        let most = self.most.min(WAIT_MAX);
+        let full = self.first.saturating_mul(1 << earlier.min(16)).min(most);
         let half = full / 2;
         half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }
+
+/// The longest wait that is kept to: as good as for ever, and short enough to be added to any time.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -84,5 +88,8 @@ mod tests {
         check(2, u32::MAX, 40);
         check(3, u32::MAX, 70);
         check(u32::MAX, 0, 35);
+        let endless =
+            Intensity { first: Duration::MAX, most: Duration::MAX, ..Intensity::default() };
+        assert_eq!(endless.wait(3, u32::MAX), WAIT_MAX);
     }
 }

@@ -255,7 +255,8 @@ impl Book {
             return;
         }
 
-        while self.restarts.front().is_some_and(|at| *at + self.intensity.within <= now) {
+        let is_long_ago = |at: &Instant| now.duration_since(*at) >= self.intensity.within;
+        while self.restarts.front().is_some_and(is_long_ago) {
             self.restarts.pop_front();
         }
         let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);

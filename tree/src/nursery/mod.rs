@@ -137,7 +137,8 @@ impl Actor {
         let is_well = matches!(outcome, Some(Ok(_)));
         // The supervisor is there until it has settled, and after that nobody asks.
         let _heard = body_ended.send(is_well);
-        let children = (&mut guard.settlement).await.unwrap_or_default();
+        let settled = (&mut guard.settlement).await;
+        let children = settled.expect("a supervisor settles before it ends");
         guard.disarm();
 
         match outcome {

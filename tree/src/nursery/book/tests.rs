@@ -221,6 +221,17 @@ fn restarts_of_long_ago_do_not_count() {
 }
 
 #[test]
+fn restarts_may_count_for_ever() {
+    let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
+    scope.book.intensity.within = Duration::MAX;
+    for _ in 0..2 {
+        assert_eq!(scope.end(0, failed()), "");
+        assert_eq!(scope.wait(1_000_000), "+0");
+    }
+    assert_eq!(scope.end(0, failed()), "~0 !");
+}
+
+#[test]
 fn what_waits_to_be_started_again_is_not_when_all_is_cancelled() {
     let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
     assert_eq!(scope.end(0, failed()), "");
