@@ -42,12 +42,11 @@ pub(crate) struct Cancel {
 }
 
 impl Cancel {
-    /// Asks for an end. Tells whether this was the first to ask.
-    pub(crate) fn ask(&self, reason: CancelReason) -> bool {
-        let is_first = self.reason.set(reason).is_ok();
+    /// Asks for an end.
+    pub(crate) fn ask(&self, reason: CancelReason) {
+        drop(self.reason.set(reason));
         // Whoever sees the token finds the reason.
         self.token.cancel();
-        is_first
     }
 
     /// Returns the reason, if an end was asked for.
@@ -71,8 +70,8 @@ mod tests {
         let path = || ActorPath::try_from("/base".to_owned()).unwrap();
         let cancel = Cancel::default();
         assert_eq!(cancel.reason(), None);
-        assert!(cancel.ask(CancelReason::new(path(), "first")));
-        assert!(!cancel.clone().ask(CancelReason::new(path(), "second")));
+        cancel.ask(CancelReason::new(path(), "first"));
+        cancel.clone().ask(CancelReason::new(path(), "second"));
         assert_eq!(cancel.asked().await.to_string(), "cancelled by /base: first");
     }
 }

@@ -53,6 +53,14 @@ impl Main {
 
 /// A child that is asked for. Awaited, it gives the child's [`Portal`] once the child is
 /// registered and ready.
+///
+/// # Errors
+///
+/// Awaited, [`SpawnError`]. It concerns the one who waits, and leaves the scope alone.
+///
+/// # Cancel safety
+///
+/// Dropping the future before it is ready cancels the child.
 #[derive(Debug)]
 #[must_use = "nothing is spawned until it is awaited"]
 pub struct Spawn<'a> {
@@ -92,12 +100,15 @@ impl<'a> Spawn<'a> {
     }
 
     /// Runs the child in a process of its own: this program, started anew. This is the default.
+    ///
+    /// What it prints goes to the log of its parent, by the target `callsign::stdio`: a program
+    /// without a `tracing` subscriber does not show it.
     pub fn process(self) -> Self {
         self.kind(Kind::Process)
     }
 
     /// Runs the child in a process of its own, forked from a helper that was set aside when this
-    /// program began.
+    /// program began. What it prints goes where that of a [`process`](Self::process) does.
     pub fn forkserver(self) -> Self {
         self.kind(Kind::Forkserver)
     }
