@@ -216,7 +216,7 @@ impl Keeper {
     ) -> SpawnError {
         let actor = self.plan.path.clone();
         match fall {
-            Fall::Cancelled(reason) => SpawnError::Closed(reason.clone()),
+            Fall::Cancelled(reason) => SpawnError::Cancelled { actor, reason: reason.clone() },
             Fall::TimedOut => {
                 let limit = BOOT_TIMEOUT;
                 SpawnError::TimedOut { actor, phase, limit, last_words: vessel.last_words() }

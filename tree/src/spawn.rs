@@ -320,6 +320,14 @@ pub enum SpawnError {
     /// Its scope takes no more children.
     #[error("its scope takes no more children: {0}")]
     Closed(CancelReason),
+    /// It was cancelled while it came up.
+    #[error("{actor} was not ready yet when it was {reason}")]
+    Cancelled {
+        /// Which actor.
+        actor: ActorPath,
+        /// Who asked for its end, and why.
+        reason: CancelReason,
+    },
     /// It could not be started.
     #[error("{actor} cannot be started")]
     Launch {
@@ -420,6 +428,11 @@ mod tests {
                 source: "/udp/9".parse::<Endpoint>().unwrap_err(),
             },
             "/base/feed cannot listen where it is told to: unsupported protocol `udp` in `/udp/9`",
+        );
+        let reason = CancelReason::new(actor().parent().unwrap(), "a sibling of it failed");
+        check(
+            SpawnError::Cancelled { actor: actor(), reason },
+            "/base/feed was not ready yet when it was cancelled by /base: a sibling of it failed",
         );
         let timed_out = |last_words: &str| SpawnError::TimedOut {
             actor: actor(),

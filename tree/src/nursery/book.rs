@@ -274,7 +274,7 @@ impl Book {
             Strategy::OneForAll => 0,
             Strategy::RestForOne => id,
         };
-        let reason = self.reason(&format!("its sibling number {id} is started again"));
+        let reason = self.reason("a sibling of it is started again");
         for (other, child) in self.children.range_mut(first..) {
             if matches!(child.state, State::Running) {
                 let again_at = (child.policy.restart != Restart::Never).then_some(until);
