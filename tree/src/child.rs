@@ -27,7 +27,7 @@ use crate::{
     calls::Calls,
     cancel::Cancel,
     home::Home,
-    peers,
+    peers, process,
     routes::Routes,
     signals::Signals,
     spec::{Listening, Note, RUN, Spec},
@@ -163,6 +163,7 @@ async fn live(
     notes: &mpsc::Sender<Note>,
 ) -> Exit {
     let core = &actor.core;
+    let is_process = core.kind.is_process();
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
@@ -180,6 +181,12 @@ async fn live(
             signal = signals.next() => {
                 core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
             }
+            // Whoever is between may be stuck, and then this is all that comes.
+            () = process::hurried(), if is_process => {
+                core.hurry.cancel();
+                let parent = actor.path().parent().unwrap_or_else(|| actor.path().clone());
+                core.cancel.ask(CancelReason::new(parent, "all is ended in a hurry"));
+            }
         }
     };
     // It is told for those who wonder, and nobody waits for it.
@@ -187,11 +194,18 @@ async fn live(
     // No new caller, and no socket file, from here on.
     acceptors.shutdown().await;
     let mut idle = std::pin::pin!(core.idle());
+    let mut are_told = !is_process;
     loop {
         tokio::select! {
             biased;
             () = &mut idle => break,
+            // Those below a thread of this process that is stuck are told as well.
+            () = core.hurry.cancelled(), if !are_told => {
+                are_told = true;
+                process::hurry_children();
+            }
             _ = signals.next() => core.hurry.cancel(),
+            () = process::hurried(), if !are_told => core.hurry.cancel(),
         }
     }
     match core.take_left_behind() {

@@ -10,6 +10,7 @@ use crate::{
     CancelReason, Exit, Pressure,
     kinds::{Remains, Vessel},
     phase::Phase,
+    process::HURRY,
     spec::{CANCEL, CancelAsked},
 };
 
@@ -24,26 +25,32 @@ impl Keeper {
         fall: &Fall,
     ) -> (Option<Remains>, Pressure) {
         let (reason, patience) = self.reason(fall);
-        for pressure in [Pressure::Asked, Pressure::Terminated, Pressure::Killed] {
-            let is_hurried = self.actor.hurry.is_cancelled();
+        let hurry = &self.actor.hurry;
+        let mut pressure = Pressure::Asked;
+        loop {
+            let is_hurried = hurry.is_cancelled();
+            if is_hurried && pressure == Pressure::Terminated {
+                vessel.hurry();
+                // A process is waited for only if it has others to end.
+                if self.plan.kind.is_process() && !self.below.is_family() {
+                    pressure = Pressure::Killed;
+                }
+            }
             let limit = match pressure {
                 Pressure::Asked => {
                     self.ask(line.as_deref(), &reason, false);
                     patience
                 }
-                // Whoever is in a hurry asks a process twice only if it has others to end: they
-                // would outlive it by their own grace.
-                Pressure::Terminated
-                    if is_hurried && self.plan.kind.is_process() && !self.below.is_family() =>
-                {
-                    continue;
+                Pressure::Terminated if is_hurried => {
+                    self.ask(line.as_deref(), &reason, true);
+                    HURRY
                 }
                 Pressure::Terminated => {
                     // A signal could come before the first request, and take its place.
-                    if is_hurried || !vessel.terminate() {
+                    if !vessel.terminate() {
                         self.ask(line.as_deref(), &reason, true);
                     }
-                    if is_hurried { KILL_WAIT } else { patience }
+                    patience
                 }
                 Pressure::Killed => {
                     vessel.kill();
@@ -64,9 +71,20 @@ impl Keeper {
                     return (Some(remains), pressure);
                 }
                 () = follow => {}
-                () = self.actor.hurry.cancelled(), if pressure == Pressure::Asked => {}
+                // From then on it is pressed anew.
+                () = hurry.cancelled(), if pressure == Pressure::Asked || !is_hurried => {
+                    if pressure == Pressure::Asked {
+                        pressure = Pressure::Terminated;
+                    }
+                    continue;
+                }
                 () = sleep(limit) => self.actor.dump(&self.plan.path, pressure),
             }
+            pressure = match pressure {
+                Pressure::Asked => Pressure::Terminated,
+                Pressure::Terminated => Pressure::Killed,
+                Pressure::Killed => break,
+            };
         }
         self.place.enter(Phase::Stuck);
         tracing::error!(

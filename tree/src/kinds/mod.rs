@@ -32,6 +32,10 @@ pub(crate) trait Vessel: Send {
     /// Ends it by force. Tells whether there is such a way.
     fn kill(&mut self) -> bool;
 
+    /// Tells what is below it to end in a hurry, though it be stuck itself: in the way of its kind,
+    /// if there is one.
+    fn hurry(&self) {}
+
     /// Returns the process that it runs in.
     fn pid(&self) -> u32;
 

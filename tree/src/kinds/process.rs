@@ -79,6 +79,10 @@ impl Vessel for Process {
         self.child.kill_group().and(self.child.signal(Signal::KILL)).is_ok()
     }
 
+    fn hurry(&self) {
+        self.child.hurry();
+    }
+
     fn pid(&self) -> u32 {
         self.child.pid().unsigned_abs()
     }

@@ -3,14 +3,17 @@
 
 use std::{
     io::{self, Read},
-    os::unix::net::UnixStream,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
 
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::init::InitError;
+use super::{init::InitError, wire};
 
 /// The variable by which a program knows that it is to be a child: `<protocol>:<nonce>`.
 pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
@@ -134,15 +137,22 @@ impl Boot {
         })
     }
 
-    /// Reads the first bytes from the channel.
-    pub(super) fn read(mut channel: &UnixStream) -> Result<Self, BootFault> {
+    /// Reads the first bytes from the channel, and takes the counter that came with them.
+    pub(super) fn read(mut channel: &UnixStream) -> Result<(Self, OwnedFd), BootFault> {
         let mut bytes = [0; BOOT_BYTES];
-        channel
-            .set_read_timeout(Some(BOOT_TIMEOUT))
-            .and_then(|()| channel.read_exact(&mut bytes))
-            .and_then(|()| channel.set_read_timeout(None))
-            .map_err(BootFault::Channel)?;
-        Self::from_bytes(&bytes).ok_or(BootFault::Words)
+        let mut receive = || {
+            channel.set_read_timeout(Some(BOOT_TIMEOUT))?;
+            let (received, mut descriptors) = wire::receive_bytes(channel.as_fd(), &mut bytes)?;
+            channel.read_exact(&mut bytes[received..])?;
+            channel.set_read_timeout(None)?;
+            Ok(descriptors.pop())
+        };
+        let counter = receive().map_err(BootFault::Channel)?;
+        let boot = Self::from_bytes(&bytes).ok_or(BootFault::Words)?;
+        let counter = counter.ok_or_else(|| {
+            BootFault::Channel(io::Error::new(io::ErrorKind::UnexpectedEof, "no counter came"))
+        })?;
+        Ok((boot, counter))
     }
 }
 

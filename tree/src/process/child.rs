@@ -1,6 +1,10 @@
 //! A child process as its parent holds it.
 
-use std::{io, os::unix::net::UnixStream, time::Duration};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use thiserror::Error;
@@ -8,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     held::{Ended, Held, Reaper, TRACED_EVERY},
+    hurry::Hurry,
     kernel,
     output::Drains,
 };
@@ -20,6 +25,7 @@ use super::{
 pub struct Child {
     label: String,
     channel: Option<UnixStream>,
+    hurry: Hurry,
     held: AsyncFd<Held>,
     drains: Drains,
 }
@@ -67,9 +73,12 @@ impl Child {
         label: String,
         held: Held,
         channel: UnixStream,
+        counter: OwnedFd,
         drains: Drains,
     ) -> io::Result<Self> {
-        Ok(Self { label, channel: Some(channel), held: kernel::readable(held)?, drains })
+        let hurry = Hurry::new(counter, held.process());
+        let held = kernel::readable(held)?;
+        Ok(Self { label, channel: Some(channel), hurry, held, drains })
     }
 
     /// Returns what the child is called.
@@ -102,6 +111,13 @@ impl Child {
     /// The error of the system call: this process may not send signals to that one.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         self.held.get_ref().signal(signal)
+    }
+
+    /// Tells the child, and all that is below it, to end in a hurry, however stuck or stopped it is:
+    /// what is still there in [`HURRY`](super::HURRY) is killed once its parent has gone. What a
+    /// child does about it beside that is its own affair: see [`hurried`](super::hurried).
+    pub fn hurry(&self) {
+        self.hurry.tell();
     }
 
     /// Sends SIGKILL to every process of the child's group: to itself, and to helpers that it has

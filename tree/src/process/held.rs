@@ -57,6 +57,11 @@ impl Held {
         Self { pid, pidfd: Arc::new(pidfd), reaper, ended: Mutex::default() }
     }
 
+    /// Returns the descriptor of the process.
+    pub(super) fn process(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.pidfd)
+    }
+
     /// Sends a signal to the process. To one that has ended, nothing is sent.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match rustix::process::pidfd_send_signal(&self.pidfd, signal) {

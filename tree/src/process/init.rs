@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream,
     },
     panic::{self, AssertUnwindSafe},
@@ -102,9 +102,9 @@ const SCRUBBED: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-/// The lowest descriptor that the channel may get, so that programs which expect to find
-/// something at a low number do not find this.
-const CHANNEL_MIN: i32 = 10;
+/// The lowest number that a descriptor of ours may get in a child, so that programs which expect
+/// to find something at a low number do not find this.
+const DESCRIPTOR_MIN: i32 = 10;
 
 /// What was taken note of before there were threads.
 #[derive(Debug)]
@@ -162,37 +162,44 @@ fn become_child(mark: &str, child_main: ChildMain) -> Result<Infallible, BootFau
     kernel::remove_variable(CHILD_VARIABLE);
     let nonce = Boot::nonce(mark)?;
     let channel = take_channel().map_err(BootFault::Channel)?;
-    let boot = Boot::read(&channel)?;
+    let (boot, counter) = Boot::read(&channel)?;
     if boot.nonce != nonce {
         return Err(BootFault::Words);
     }
     let parent = Pid::from_raw(boot.parent).ok_or(BootFault::Words)?;
-    live(channel, &boot, parent, child_main, process::exit)
+    live(channel, counter, &boot, parent, child_main, process::exit)
 }
 
 /// Moves the channel from descriptor 0 to a high one, and leaves /dev/null at 0.
 fn take_channel() -> io::Result<UnixStream> {
     let channel = lift(rustix::stdio::stdin())?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    Ok(channel)
+    Ok(channel.into())
 }
 
-/// Duplicates a channel to where the channel of a child is.
-pub(super) fn lift(channel: impl AsFd) -> io::Result<UnixStream> {
-    Ok(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(channel, CHANNEL_MIN)?))
+/// Duplicates a descriptor to where those of a child are.
+pub(super) fn lift(descriptor: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, DESCRIPTOR_MIN)?)
 }
 
 /// Lives as a child whose channel is `channel` and whose parent process is `parent`: arms what
-/// ends it with its parent, runs `child_main` and leaves.
+/// ends it with its parent, or in a hurry when the parent raises `counter`, runs `child_main` and
+/// leaves.
 pub(super) fn live(
     channel: UnixStream,
+    counter: OwnedFd,
     boot: &Boot,
     parent: Pid,
     child_main: ChildMain,
     leave: fn(i32) -> !,
 ) -> Result<Infallible, BootFault> {
     let setup = |task| move |source| BootFault::Setup { task, source };
-    kernel::close_all_but(channel.as_raw_fd()).map_err(setup("close what was inherited"))?;
+    let received = counter;
+    let counter = lift(&received).map_err(setup("move the counter"))?;
+    // It is not to be closed again, by its number, when something fails below.
+    drop(received);
+    let kept = [channel.as_raw_fd(), counter.as_raw_fd()];
+    kernel::close_all_but(kept).map_err(setup("close what was inherited"))?;
     kernel::reset_signals();
     SCRUBBED.into_iter().for_each(kernel::remove_variable);
     // SIGCONT kills nobody: it wakes a child that was stopped, so that its watchdog can act.
@@ -210,7 +217,7 @@ pub(super) fn live(
         other => other.map_err(setup("open the parent process"))?,
     };
     let watched = lift(&channel).map_err(setup("duplicate the channel"))?;
-    let watchdog = Watchdog::start(watched.into(), parent, boot.grace);
+    let watchdog = Watchdog::start(watched, parent, counter, boot.grace);
     let watchdog = watchdog.map_err(setup("start the watchdog"))?;
     channel.set_nonblocking(true).map_err(setup("make the channel one that does not block"))?;
 

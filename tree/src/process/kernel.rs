@@ -42,17 +42,27 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
 /// Closes every descriptor above 2 but `kept`, whoever opened it.
 ///
 /// To be called as the first thing of a new process that goes on with nothing but `kept`.
-pub(super) fn close_all_but(kept: RawFd) -> io::Result<()> {
-    let kept = libc::c_uint::try_from(kept).map_err(io::Error::other)?;
-    let ranges = [(3, kept.saturating_sub(1)), (kept.max(2) + 1, libc::c_uint::MAX)];
-    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
-        // SAFETY: the callers are at the start of a process and use none of these descriptors
-        // any more: what this crate has open there is `kept` or is never touched again.
-        if unsafe { libc::close_range(first, last, 0) } != 0 {
-            return Err(io::Error::last_os_error());
+pub(super) fn close_all_but<const COUNT: usize>(mut kept: [RawFd; COUNT]) -> io::Result<()> {
+    kept.sort_unstable();
+    let mut first: libc::c_uint = 3;
+    for kept in kept {
+        let kept = libc::c_uint::try_from(kept).map_err(io::Error::other)?;
+        if first < kept {
+            close_range(first, kept - 1)?;
         }
+        first = first.max(kept + 1);
     }
-    Ok(())
+    close_range(first, libc::c_uint::MAX)
+}
+
+/// As [`close_all_but`], between two numbers.
+fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the callers are at the start of a process and use none of these descriptors any
+    // more: what this crate has open there is kept or is never touched again.
+    match unsafe { libc::close_range(first, last, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Lets this process wait for its children: whoever started it may have left it to ignore

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     process::{Command, Stdio},
@@ -18,9 +18,10 @@ use super::{
     boot::{Boot, CHILD_VARIABLE},
     child::Child,
     held::{Held, Reaper},
+    hurry,
     init::{Origin, origin},
     output::{Drains, Output, StdStream},
-    spawner,
+    spawner, wire,
 };
 
 /// A child to be started.
@@ -158,9 +159,9 @@ impl Launch {
             forkserver: with_forkserver,
             label: label.clone(),
         };
-        let Ends { channel, pipes, theirs } = ends;
-        rustix::io::write(&channel, &boot.to_bytes())
-            .map_err(|errno| LaunchError::Channel { label: label.clone(), source: errno.into() })?;
+        let Ends { channel, counter, pipes, theirs } = ends;
+        wire::send_bytes(channel.as_fd(), &boot.to_bytes(), &[counter.as_fd()])
+            .map_err(|source| LaunchError::Channel { label: label.clone(), source })?;
 
         let job = move || match forkserver {
             None => execute(origin, &boot, theirs),
@@ -173,7 +174,7 @@ impl Launch {
 
         let drains = Drains::start(&label, &output, pipes);
         drains
-            .and_then(|drains| Child::new(label.clone(), held, channel, drains))
+            .and_then(|drains| Child::new(label.clone(), held, channel, counter, drains))
             .map_err(|source| LaunchError::Watch { label, source })
     }
 }
@@ -181,6 +182,8 @@ impl Launch {
 /// The ends of what connects a parent with a child.
 struct Ends {
     channel: UnixStream,
+    /// Shared with the child.
+    counter: OwnedFd,
     pipes: [(StdStream, OwnedFd); 2],
     theirs: Theirs,
 }
@@ -199,6 +202,7 @@ impl Ends {
         let [(output, to_output), (error, to_error)] = [io::pipe()?, io::pipe()?];
         Ok(Self {
             channel,
+            counter: hurry::counter()?,
             pipes: [(StdStream::Output, output.into()), (StdStream::Error, error.into())],
             theirs: Theirs {
                 channel: theirs.into(),

@@ -36,6 +36,9 @@
 //! its parent dies. Each child does the same for its own children, so a tree falls from the top.
 //! A child of the forkserver falls with the forkserver too, since nobody else can wait for it.
 //!
+//! **In a hurry** a tree does not fall step by step: its watchdogs pass the word on, and what is
+//! stuck falls with its parent, whatever grace it has ([`Child::hurry`]).
+//!
 //! **Why not `tokio::process`?** It starts children from whichever thread calls it, and the
 //! kernel's notice of a parent's death follows that thread; an error after the start leaves the
 //! child running; and what it waits for is a signal shared with everybody in the process.
@@ -45,6 +48,7 @@
 //! | `init` | the first statement of a program; the life of a child |
 //! | `boot` | what a parent tells a child before all else |
 //! | `watchdog` | the end of a child whose parent has ended |
+//! | `hurry` | a word that gets past whoever is stuck |
 //! | `launch` | how a child is started |
 //! | `spawner` | the one thread that starts processes |
 //! | `child` | a child as its parent holds it |
@@ -86,6 +90,7 @@ mod boot;
 mod child;
 mod forkserver;
 mod held;
+mod hurry;
 mod init;
 mod kernel;
 mod launch;
@@ -99,8 +104,10 @@ pub use self::{
     boot::CHILD_VARIABLE,
     child::{Child, WaitError},
     held::Ended,
+    hurry::{hurried, hurry_children},
     init::{ChildMain, InitError, init, init_with_forkserver},
     launch::{GRACE, Kind, Launch, LaunchError},
     output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
+    watchdog::HURRY,
 };
 pub use rustix::process::Signal;

@@ -2,7 +2,7 @@
 //!
 //! A plain thread waits in the kernel until the parent closes its end of the channel or ends as a
 //! process. A runtime that no longer turns, a handler that never returns or a signal that is
-//! blocked do not hold it up.
+//! blocked do not hold it up. It hears too that its process is to end in a hurry.
 
 use std::{io, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
@@ -10,6 +10,9 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     process::{Pid, Signal},
 };
+use tokio::time::Instant;
+
+use super::hurry;
 
 /// The stack of the thread, which only waits.
 const STACK_BYTES: usize = 64 * 1024;
@@ -18,11 +21,17 @@ const STACK_BYTES: usize = 64 * 1024;
 /// process leads no group of its own.
 const ABANDONED: i32 = 70;
 
+/// How long a process that is to end in a hurry may live on before it is killed, if its parent
+/// has gone by then. It is as long as a parent in a hurry gives a child before it kills it, so that
+/// those who are stuck below each other end at one time, and not one after the other.
+pub const HURRY: Duration = Duration::from_secs(2);
+
 /// What is watched.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     channel: OwnedFd,
     parent: Option<OwnedFd>,
+    counter: OwnedFd,
 }
 
 impl Watchdog {
@@ -30,18 +39,18 @@ impl Watchdog {
     /// then it is killed with every process of its group.
     ///
     /// `channel` is a duplicate of this process's end, and `parent` a descriptor of the parent
-    /// where there is one to be had (in another process namespace there is none).
+    /// where there is one to be had (in another process namespace there is none). The parent raises
+    /// `counter` when the process is to end in a hurry.
     pub(super) fn start(
         channel: OwnedFd,
         parent: Option<OwnedFd>,
+        counter: OwnedFd,
         grace: Duration,
     ) -> io::Result<Arc<Self>> {
-        let watchdog = Arc::new(Self { channel, parent });
+        let watchdog = Arc::new(Self { channel, parent, counter });
         let watching = Arc::clone(&watchdog);
         let watch = move || {
-            // Nothing but a signal to this thread can keep it from waiting.
-            while !watching.poll(None) {}
-            thread::sleep(grace);
+            watching.watch(grace);
             end_group()
         };
         thread::Builder::new()
@@ -51,19 +60,59 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Returns whether the parent has gone.
-    pub(super) fn has_fired(&self) -> bool {
-        self.poll(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    /// Waits until the process is to be killed.
+    fn watch(&self, grace: Duration) {
+        let mut end: Option<Instant> = None;
+        let mut hurried_end: Option<Instant> = None;
+        loop {
+            let left = end.map(|end| {
+                let end = hurried_end.map_or(end, |hurried| end.min(hurried));
+                end.saturating_duration_since(Instant::now())
+            });
+            if left == Some(Duration::ZERO) {
+                return;
+            }
+            let mut polled = vec![PollFd::new(&self.counter, PollFlags::IN)];
+            if end.is_none() {
+                polled.extend(self.ends_of_the_parent());
+            }
+            if poll(&mut polled, left) && self.is_raised() {
+                hurried_end.get_or_insert_with(|| Instant::now() + HURRY);
+                hurry::hear();
+            }
+            if end.is_none() && self.has_fired() {
+                end = Some(Instant::now() + grace);
+            }
+        }
     }
 
-    /// Waits until the other end of the channel is closed or the parent has ended, and returns
-    /// whether that is so.
-    fn poll(&self, timeout: Option<&Timespec>) -> bool {
-        // A hang-up is always told; that there is something to read is not asked for.
-        let mut polled = vec![PollFd::new(&self.channel, PollFlags::empty())];
-        polled.extend(self.parent.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
-        rustix::event::poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+    /// Tells whether the counter was raised since it was last asked.
+    fn is_raised(&self) -> bool {
+        rustix::io::read(&self.counter, &mut [0_u8; 8]).is_ok()
     }
+
+    /// Returns whether the parent has gone.
+    pub(super) fn has_fired(&self) -> bool {
+        poll(&mut self.ends_of_the_parent().collect::<Vec<_>>(), Some(Duration::ZERO))
+    }
+
+    /// Returns what shows that the other end of the channel is closed, or that the parent has ended
+    /// as a process.
+    fn ends_of_the_parent(&self) -> impl Iterator<Item = PollFd<'_>> {
+        // A hang-up is always told; that there is something to read is not asked for.
+        let channel = PollFd::new(&self.channel, PollFlags::empty());
+        let process = self.parent.as_ref().map(|it| PollFd::new(it, PollFlags::IN));
+        [channel].into_iter().chain(process)
+    }
+}
+
+/// Waits for one of them, and tells whether there is one.
+fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
+    let timeout = timeout.map(|it| Timespec {
+        tv_sec: i64::try_from(it.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: it.subsec_nanos().into(),
+    });
+    rustix::event::poll(polled, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// Kills this process's group and this process with it.

@@ -40,25 +40,48 @@ pub(super) fn send(
     message: Message,
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let bytes = message.to_bytes();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let slices = [IoSlice::new(&bytes)];
-    let flags = SendFlags::NOSIGNAL;
-    rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket, &slices, &mut ancillary, flags))?;
-    Ok(())
+    send_bytes(socket, &message.to_bytes(), descriptors)
 }
 
 /// Receives a message and its descriptors, or `None` when the other end is closed. A message whose
 /// descriptors found no room in this process has none.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
     let mut bytes = [0; MESSAGE_BYTES];
+    match receive_bytes(socket, &mut bytes)? {
+        (0, _) => Ok(None),
+        (MESSAGE_BYTES, descriptors) => {
+            let message = Message::from_bytes(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(Some((message, descriptors)))
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Sends bytes, and descriptors with them.
+pub(super) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let slices = [IoSlice::new(bytes)];
+    let flags = SendFlags::NOSIGNAL;
+    rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket, &slices, &mut ancillary, flags))?;
+    Ok(())
+}
+
+/// Receives bytes, and the descriptors that came with them: none, if they found no room here.
+pub(super) fn receive_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let mut slices = [IoSliceMut::new(bytes)];
     let flags = RecvFlags::CMSG_CLOEXEC;
     let received = rustix::io::retry_on_intr(|| {
         rustix::net::recvmsg(socket, &mut slices, &mut ancillary, flags)
@@ -72,14 +95,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Message, Vec
     if received.flags.contains(ReturnFlags::CTRUNC) {
         descriptors.clear();
     }
-    match received.bytes {
-        0 => Ok(None),
-        MESSAGE_BYTES => {
-            let message = Message::from_bytes(&bytes).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(Some((message, descriptors)))
-        }
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
+    Ok((received.bytes, descriptors))
 }
 
 /// Makes the socket's two ends.

@@ -8,7 +8,10 @@ use std::{
     convert::Infallible,
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     panic::{self, AssertUnwindSafe},
     thread,
 };
@@ -58,7 +61,7 @@ struct Forked {
 impl Zygote {
     /// Makes this new process the forkserver of `parent`.
     fn begin(parent: Pid, socket: OwnedFd, child_main: ChildMain) -> io::Result<Self> {
-        kernel::close_all_but(socket.as_raw_fd())?;
+        kernel::close_all_but([socket.as_raw_fd()])?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         // A terminal's Ctrl-C is for its maker, who ends the children before.
         rustix::process::setpgid(None, None)?;
@@ -159,11 +162,11 @@ impl Zygote {
         rustix::stdio::dup2_stdout(output).map_err(setup("take standard output"))?;
         rustix::process::setpgid(None, None).map_err(setup("lead a group of its own"))?;
         let inherited = channel;
-        let channel = init::lift(&inherited).map_err(BootFault::Channel)?;
+        let channel = UnixStream::from(init::lift(&inherited).map_err(BootFault::Channel)?);
         // What follows closes all descriptors by their numbers, and this one is not to be closed
         // again when it fails.
         drop(inherited);
-        let boot = Boot::read(&channel)?;
-        init::live(channel, &boot, self.own, self.child_main, kernel::exit_now)
+        let (boot, counter) = Boot::read(&channel)?;
+        init::live(channel, counter, &boot, self.own, self.child_main, kernel::exit_now)
     }
 }

@@ -10,7 +10,7 @@ pub use self::{
     error::{CancelledRoot, RootError},
     options::RootOptions,
 };
-use crate::{Actor, AnyError, CancelReason, error::place, signals::Signals};
+use crate::{Actor, AnyError, CancelReason, error::place, process, signals::Signals};
 
 /// The root of a tree: the actor that has no parent. There is one in a process.
 ///
@@ -108,7 +108,11 @@ impl RootOptions {
             tokio::select! {
                 biased;
                 () = &mut idle => break,
-                _ = signals.next() => core.hurry.cancel(),
+                _ = signals.next() => {
+                    core.hurry.cancel();
+                    // Those below a thread of this process that is stuck are told as well.
+                    process::hurry_children();
+                }
             }
         }
         core.home.contacts.close().await;

@@ -310,3 +310,47 @@ pub(crate) async fn ask_at_once(
     let below = ask_at_once(name, 1, socket);
     actor.nursery(async |n| Ok(n.spawn("below").thread().run(below).await?)).await
 }
+
+/// Spawns a child that holds up every thread of its runtime, and does so as well.
+#[tree::export(crate = tree)]
+pub(crate) async fn hold_up_both(
+    below: Kind,
+    grace: std::time::Duration,
+    flag: String,
+) -> Result<(), NurseryError> {
+    let actor = Actor::current().unwrap();
+    actor
+        .nursery(async |nursery| {
+            let flag_below = format!("{flag}-below");
+            let child = nursery.spawn("below").kind(below).grace(grace);
+            child.start(hold_up(flag_below.clone())).await?;
+            while !std::path::Path::new(&flag_below).exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            hold_up_all(&flag).await;
+            Ok(())
+        })
+        .await
+}
+
+/// Holds up every thread of the actor's runtime, for ever.
+#[tree::export(crate = tree)]
+pub(crate) async fn hold_up(flag: String) {
+    hold_up_all(&flag).await;
+}
+
+async fn hold_up_all(flag: &str) {
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let held = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..threads {
+        let (held, flag) = (held.clone(), flag.to_owned());
+        tasks.spawn(async move {
+            if held.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == threads {
+                std::fs::write(flag, "").unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+        });
+    }
+    tasks.join_all().await;
+}

@@ -10,9 +10,12 @@ use std::{
 };
 
 use discovery::Client;
-use tree::{AnyError, Kind, PID_KEY, Root, RootError, SettingsSource};
+use rustix::process::{Pid, Signal, kill_process};
+use tree::{AnyError, Kind, Nursery, PID_KEY, Root, RootError, SettingsSource};
 
-use crate::exports::{block, block_below, grow_idle, panic_with, quote, wait_for_ever};
+use crate::exports::{
+    block, block_below, grow_idle, hold_up_both, panic_with, quote, wait_for_ever,
+};
 
 /// The variable by which this program knows that it is to be such a root.
 const ROLE: &str = "CONFORMANCE_ROLE";
@@ -38,10 +41,17 @@ pub(crate) const RUNNER_CONFIG: &str = "CONFORMANCE_CONFIG";
 /// the kind of the child, and where the registrar is.
 pub(crate) const FAILING: &str = "CONFORMANCE_FAILING";
 
+/// The variable by which this program knows that it is to be a root with a child and a grandchild
+/// that are held up: their kinds, where the registrar is, and a file.
+pub(crate) const STUCK: &str = "CONFORMANCE_STUCK";
+
 /// Plays a role, if this process has one.
 pub(crate) fn play() -> Option<ExitCode> {
     if let Some(settings) = std::env::var_os(PROGRAM) {
         return Some(tree::run(SettingsSource::at(settings), fail_at_a_second_root));
+    }
+    if let Ok(role) = std::env::var(STUCK) {
+        return Some(keep_stuck_children(&role));
     }
     if let Ok(role) = std::env::var(STUBBORN) {
         return Some(keep_stubborn_children(&role));
@@ -85,6 +95,37 @@ pub(crate) fn play() -> Option<ExitCode> {
 /// Opens a root with a child and a grandchild that do not end by themselves, and says when it was
 /// asked to end.
 fn keep_stubborn_children(role: &str) -> ExitCode {
+    let mut words = role.split(' ');
+    let mut next = || words.next().expect("a role has three parts");
+    let (kind, registrar, flag) = (kind_of(next()), next(), next());
+    keep(registrar, flag, async |n| {
+        let below = format!("{flag}-below");
+        let spawn = |name| n.spawn(name).kind(kind).grace(LONG_GRACE);
+        spawn("stubborn").start(block(flag.to_owned())).await?;
+        spawn("between").start(block_below(kind, LONG_GRACE, below)).await?;
+        Ok(())
+    })
+}
+
+/// Opens a root with a child and a grandchild that are held up, and says when it was asked to end.
+fn keep_stuck_children(role: &str) -> ExitCode {
+    let mut words = role.split(' ');
+    let mut next = || words.next().expect("a role has four parts");
+    let (above, below, registrar, flag) = (kind_of(next()), kind_of(next()), next(), next());
+    keep(registrar, flag, async |n| {
+        let function = hold_up_both(below, LONG_GRACE, flag.to_owned());
+        n.spawn("above").kind(above).grace(LONG_GRACE).start(function).await?;
+        Ok(())
+    })
+}
+
+/// Opens a root with children, says `ready` when there is a flag and one for below, and says when
+/// it is asked to end.
+fn keep(
+    registrar: &str,
+    flag: &str,
+    spawn: impl AsyncFn(&Nursery) -> Result<(), AnyError>,
+) -> ExitCode {
     struct Asked;
 
     impl Drop for Asked {
@@ -93,9 +134,6 @@ fn keep_stubborn_children(role: &str) -> ExitCode {
         }
     }
 
-    let mut words = role.split(' ');
-    let mut next = || words.next().expect("a role has three parts");
-    let (kind, registrar, flag) = (kind_of(next()), next(), next());
     // Two are held up where the children are tasks.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_all().build().expect("a runtime starts");
@@ -104,10 +142,8 @@ fn keep_stubborn_children(role: &str) -> ExitCode {
     let ended = runtime.block_on(options.dumps(dumps).run(async |root| {
         let _asked = Asked;
         root.nursery(async |n| {
+            spawn(n).await?;
             let below = format!("{flag}-below");
-            let spawn = |name| n.spawn(name).kind(kind).grace(LONG_GRACE);
-            spawn("stubborn").start(block(flag.to_owned())).await?;
-            spawn("between").start(block_below(kind, LONG_GRACE, below.clone())).await?;
             while ![flag, &below].iter().all(|it| Path::new(it).exists()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -223,9 +259,13 @@ pub(crate) async fn gone(pids: &[u32]) {
 }
 
 fn is_alive(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let state = status.lines().find_map(|it| it.strip_prefix("State:"));
-    state.is_some_and(|it| !it.trim().starts_with(['Z', 'X']))
+    state(pid).is_some_and(|it| !['Z', 'X'].contains(&it))
+}
+
+/// Returns the letter for what the kernel says of a process, if it is there.
+fn state(pid: u32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|it| it.strip_prefix("State:"))?.trim().chars().next()
 }
 
 /// Returns the processes below this one.
@@ -252,11 +292,14 @@ pub(crate) fn descendants_of(process: u32) -> BTreeSet<u32> {
 
 /// Kills processes.
 pub(crate) fn kill(pids: &[u32]) {
-    for pid in pids {
-        let pid = rustix::process::Pid::from_raw(*pid as i32).expect("it is a process");
-        // It may be gone.
-        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+    pids.iter().for_each(|it| signal(*it, Signal::KILL));
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid as i32).expect("it is a process");
+    // It may be gone.
+    let _gone = kill_process(pid, signal);
 }
 
 /// How long the stubborn children have to end: far longer than its test may take.

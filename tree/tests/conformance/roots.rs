@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use tree::{AnyError, Kind, Root, RootError};
 
-use crate::roles::{self, FAILING, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBORN};
+use crate::roles::{self, FAILING, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBORN, STUCK};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::what_is_occupied_by_something_else_is_refused", || play(occupied)),
         Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
         Trial::test("root::the_second_signal_hurries_the_end", || play(hurried)),
+        Trial::test("root::the_second_signal_gets_past_who_is_stuck", || play(hurried_past)),
         Trial::test("root::reads_the_settings_that_its_program_finds", || play(settings)),
         Trial::test("root::an_error_has_a_backtrace_if_asked", || play(backtraces)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
@@ -174,19 +175,43 @@ async fn hurried(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
     for kind in Kind::ALL {
         let role = format!("{kind} {registrar} {}", flag.display());
-        let below = tokio::task::block_in_place(|| hurry(kind, &role))?;
+        let below = tokio::task::block_in_place(|| hurry(kind, STUBBORN, &role))?;
         roles::gone(&below).await;
-        for entry in std::fs::read_dir(folder.path())? {
-            std::fs::remove_file(entry?.path())?;
-        }
+        clear(folder.path())?;
+    }
+    Ok(())
+}
+
+/// A child and its child that are both held up, and have an hour to end: nobody between the root
+/// and the lower one passes anything on.
+async fn hurried_past(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
+    for (above, below) in [
+        (Kind::Process, Kind::Process),
+        (Kind::Forkserver, Kind::Forkserver),
+        (Kind::Process, Kind::Thread),
+        (Kind::Thread, Kind::Process),
+    ] {
+        let role = format!("{above} {below} {registrar} {}", flag.display());
+        let below = tokio::task::block_in_place(|| hurry(above, STUCK, &role))?;
+        roles::gone(&below).await;
+        clear(folder.path())?;
+    }
+    Ok(())
+}
+
+/// Removes the flags, a dump, and sockets of those who were stuck.
+fn clear(folder: &Path) -> Result<(), AnyError> {
+    for entry in std::fs::read_dir(folder)? {
+        std::fs::remove_file(entry?.path())?;
     }
     Ok(())
 }
 
 /// Returns the processes that were below the root.
-fn hurry(kind: Kind, role: &str) -> Result<Vec<u32>, AnyError> {
+fn hurry(kind: Kind, variable: &str, role: &str) -> Result<Vec<u32>, AnyError> {
     let mut command = Command::new("/proc/self/exe");
-    command.env(STUBBORN, role).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.env(variable, role).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut played = command.spawn()?;
     let mut output = BufReader::new(played.stdout.take().expect("it is piped"));
     let mut hears = || -> Result<String, AnyError> {

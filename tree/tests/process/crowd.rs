@@ -11,6 +11,9 @@ use crate::support::{Played, TEST_TIMEOUT, block_on};
 /// How many children come and go. With one descriptor left behind by every eighth, it would show.
 const CROWD: usize = 200;
 
+/// Far longer than a test takes.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// How many of them at once.
 const AT_ONCE: usize = 8;
 
@@ -19,7 +22,11 @@ pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
     block_on(async {
         // Those that end by themselves get time to, on however slow a machine.
         let ends_by_itself = role.starts_with("farewell") || role == "helper";
-        let grace = if ends_by_itself { TEST_TIMEOUT } else { Duration::from_millis(100) };
+        let grace = match role.starts_with("hurried") {
+            true => HOUR,
+            false if ends_by_itself => TEST_TIMEOUT,
+            false => Duration::from_millis(100),
+        };
         let launch = Launch { kind, grace, ..Launch::exec("grandchild") };
         let mut played = Played::launch(launch, role).await;
         let line = played.hears().await;

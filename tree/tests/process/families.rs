@@ -19,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_stopped_grandchild_ends_as_well", |kind| Box::pin(stopped_grandchild(kind))),
         ("a_grandchild_has_its_grace", |kind| Box::pin(has_its_grace(kind))),
         ("a_grandchild_takes_its_helpers_along", |kind| Box::pin(takes_helpers_along(kind))),
+        ("the_hurried_end_with_their_parent", |kind| Box::pin(hurried(kind))),
         ("a_crowd_leaves_nothing", |kind| Box::pin(plays_well(kind, "crowd"))),
         ("want_of_descriptors_is_an_error", |kind| Box::pin(plays_well(kind, "starved"))),
         ("what_is_dropped_leaves_nothing", |kind| Box::pin(plays_well(kind, "dropped"))),
@@ -92,6 +93,26 @@ async fn takes_helpers_along(kind: Kind) {
         middle.child.signal(Signal::KILL).unwrap();
         grandchild.ended().await;
         helper.ended().await;
+    }
+}
+
+/// Neither a stopped child nor one that has an hour keeps the word from going further down.
+async fn hurried(kind: Kind) {
+    for grandchild in ["exec", "fork"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("heard");
+        let role = format!("hurried {}", path.display());
+        let mut middle = family(kind, grandchild, &role).await;
+        let grandchild = middle.hears_pid().await;
+        assert_eq!(middle.hears().await, "ready");
+        middle.child.signal(Signal::STOP).unwrap();
+        until_stopped(middle.child.pid()).await;
+        middle.child.hurry();
+        while !path.exists() {
+            tokio::task::yield_now().await;
+        }
+        middle.child.signal(Signal::KILL).unwrap();
+        grandchild.ended().await;
     }
 }
 

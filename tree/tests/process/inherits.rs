@@ -55,12 +55,13 @@ async fn descriptors(kind: Kind) {
     assert_eq!(input, "/dev/null");
     assert!(output.starts_with("pipe:") && error.starts_with("pipe:"), "{inherited:?}");
 
-    // The channel twice, for it and its watchdog; its parent; the folder that it lists.
+    // The channel twice, for it and its watchdog; its parent; what tells it to hurry; the folder
+    // that it lists.
     let mut own: Vec<_> = own.into_iter().map(|(_, target)| target).collect();
     own.sort();
-    let [folder, parent, channel, watched] = &own[..] else { panic!("{own:?}") };
+    let [folder, counter, parent, channel, watched] = &own[..] else { panic!("{own:?}") };
     assert!(folder.starts_with("/proc/"), "{own:?}");
-    assert_eq!(parent, "anon_inode:[pidfd]");
+    assert_eq!([counter, parent], ["anon_inode:[eventfd]", "anon_inode:[pidfd]"]);
     assert!(channel.starts_with("socket:"), "{own:?}");
     assert_eq!(channel, watched);
 }

@@ -11,7 +11,7 @@ use std::{
 
 use callsign_tree::process::{self, CHILD_VARIABLE, Kind};
 
-use crate::crowd;
+use crate::{crowd, support::block_on};
 
 /// Plays the role that the parent names.
 pub(crate) fn play(channel: UnixStream) -> i32 {
@@ -84,6 +84,13 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
             parent.says("ready");
             parent.ends();
             fs::write(path, "done").unwrap();
+            0
+        }
+        ["hurried", path] => {
+            parent.says("ready");
+            block_on(process::hurried());
+            fs::write(path, "heard").unwrap();
+            thread::sleep(Duration::from_secs(3600));
             0
         }
         ["family", kind, ref role @ ..] => {
