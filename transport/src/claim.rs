@@ -170,6 +170,37 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     }
 }
 
+/// Removes the files of a socket that this process listens on, and will until it ends: whoever has
+/// the listener is stuck. What has come in their place is left alone.
+///
+/// # Errors
+///
+/// The error of the system call.
+pub fn remove_own_socket(path: &UnixPath, socket: SocketId) -> io::Result<()> {
+    let (folder, name) = path
+        .as_path()
+        .parent()
+        .zip(path.as_path().file_name())
+        .expect("the path of a socket is absolute and has a last part");
+    let folder = Handle::open_folder(folder)?;
+    unlink_socket(&folder, name, socket)?;
+
+    let mut lock_name = name.to_owned();
+    lock_name.push(".lock");
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = match rustix::fs::openat(&folder, &lock_name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        lock => File::from(lock?),
+    };
+    // This process holds it, so that nobody else can take it meanwhile.
+    let (holder, is_current) = read_holder(&lock);
+    let is_own = is_current && holder.and_then(|it| it.pid) == Some(std::process::id() as i32);
+    if is_own && is_named(&lock, &folder, &lock_name)? {
+        rustix::fs::unlinkat(&folder, &lock_name, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
 /// Who has an endpoint that somebody else wants to bind.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {

@@ -50,7 +50,7 @@ mod memory;
 mod stream;
 mod tcp;
 
-pub use claim::{Holder, remove_dead_socket};
+pub use claim::{Holder, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, private_folder, runtime_dir};
 pub use here::{HostKnown, expand, here, here_for, is_in_place, look, root, set_host_id, stamp};

@@ -30,6 +30,7 @@ use crate::{
     peers, process,
     routes::Routes,
     signals::Signals,
+    sockets,
     spec::{Listening, Note, RUN, Spec},
     uplink::Uplink,
 };
@@ -164,6 +165,7 @@ async fn live(
 ) -> Exit {
     let core = &actor.core;
     let is_process = core.kind.is_process();
+    let _listed = sockets::list(&listeners);
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));

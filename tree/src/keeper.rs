@@ -77,7 +77,13 @@ impl Keeper {
         let uuid = Uuid::new_v4();
         let places = match &*plan.bind {
             [] => Places {
-                endpoints: places::like(&actor.bound, &plan.name, uuid, plan.kind),
+                endpoints: places::like(
+                    &actor.bound,
+                    &plan.name,
+                    actor.instance.uuid,
+                    uuid,
+                    plan.kind,
+                ),
                 are_own: true,
             },
             given => Places { endpoints: given.to_vec(), are_own: false },
@@ -143,8 +149,9 @@ impl Keeper {
             }
             None => (None, None),
         };
+        let has_parted = said.is_some();
         let exit = self.exit(&fall, said, reply.as_ref(), remains, pressure, &*vessel);
-        self.leave(&exit).await;
+        self.leave(&exit, has_parted).await;
         drop(drivers);
         if let Some((outcome, phase)) = untold {
             let error = self.spawn_error(&fall, phase, exit.clone(), &*vessel);

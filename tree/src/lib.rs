@@ -61,6 +61,8 @@
 //! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
 //! | `exit`, `error`, `cancel`, `phase` | how actors end, what went wrong, who asked, what each is at |
 //! | `backtrace`, `panics` | where in the code it went wrong |
+//! | `places` | where actors listen that were given no place |
+//! | `sockets`, `sweep` | the socket files of those who cannot remove them; of those who were killed |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
 //! | [`process`] | processes of the operating system, without a notion of actors |
@@ -95,8 +97,10 @@ mod routes;
 mod run;
 mod settings;
 mod signals;
+mod sockets;
 mod spawn;
 mod spec;
+mod sweep;
 mod uplink;
 
 pub use actor::Actor;

@@ -44,8 +44,15 @@ impl Places {
 }
 
 /// Returns places for an actor to listen at, one for each kind of place that `others` are: beside
-/// their sockets, and on their hosts at free ports.
-pub(crate) fn like(others: &[Endpoint], name: &Name, uuid: Uuid, kind: Kind) -> Vec<Endpoint> {
+/// their sockets, and on their hosts at free ports. Sockets in a folder bear the mark of `parent`,
+/// by which they are found when nobody is left who knows of them; a root has none.
+pub(crate) fn like(
+    others: &[Endpoint],
+    name: &Name,
+    parent: Uuid,
+    uuid: Uuid,
+    kind: Kind,
+) -> Vec<Endpoint> {
     let id = uuid.simple().to_string();
     let mut places: Vec<Endpoint> = Vec::new();
     for other in others {
@@ -54,7 +61,8 @@ pub(crate) fn like(others: &[Endpoint], name: &Name, uuid: Uuid, kind: Kind) -> 
                 let folder = path.as_path().parent().unwrap_or(Path::new("/"));
                 // The name is for people, and need not be whole: file names have 255 bytes.
                 let shown: String = name.as_str().chars().take(NAME_CHARS_MAX).collect();
-                let socket = folder.join(format!("{shown}-{}.sock", &id[..ID_CHARS]));
+                let file = format!("{shown}-{}-{}.sock", mark(parent), mark(uuid));
+                let socket = folder.join(file);
                 let Some(place) = socket.to_str().and_then(|it| format!("/unix{it}").parse().ok())
                 else {
                     continue;
@@ -79,6 +87,22 @@ pub(crate) fn like(others: &[Endpoint], name: &Name, uuid: Uuid, kind: Kind) -> 
     places
 }
 
+/// Returns which mark an instance has in the names of files.
+pub(crate) fn mark(uuid: Uuid) -> String {
+    uuid.simple().to_string()[..MARK_CHARS].to_owned()
+}
+
+/// Returns the name of the socket and the mark of the parent, if a file is the socket of an actor
+/// that was given no place, or the lock beside it.
+pub(crate) fn read(file: &str) -> Option<(&str, &str)> {
+    let is_mark =
+        |it: &str| it.len() == MARK_CHARS && it.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let socket = file.strip_suffix(".lock").unwrap_or(file);
+    let mut parts = socket.strip_suffix(".sock")?.rsplitn(3, '-');
+    let (own, parent, _name) = (parts.next()?, parts.next()?, parts.next()?);
+    (is_mark(own) && is_mark(parent)).then_some((socket, parent))
+}
+
 /// Returns a name of a socket that is in no folder.
 fn apart(id: &str) -> Endpoint {
     format!("/unix/@callsign-{id}").parse().expect("such names are endpoints")
@@ -89,7 +113,7 @@ const NAME_CHARS_MAX: usize = 40;
 
 /// How much of a UUID a file name has: the chance that two of a thousand meet is one in ten
 /// thousand, and then the second is not bound and says so.
-const ID_CHARS: usize = 8;
+const MARK_CHARS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -99,12 +123,17 @@ mod tests {
     fn children_listen_beside_their_parents() {
         let check = |others: &[&str], kind, expected: &[&str]| {
             let others: Vec<Endpoint> = others.iter().map(|it| it.parse().unwrap()).collect();
-            let places = like(&others, &Name::new("feed").unwrap(), Uuid::nil(), kind);
+            let name = Name::new("feed").unwrap();
+            let places = like(&others, &name, Uuid::max(), Uuid::nil(), kind);
             let places: Vec<_> = places.iter().map(ToString::to_string).collect();
             assert_eq!(places, expected);
         };
-        check(&["/unix/run/root.sock"], Kind::Task, &["/unix/run/feed-00000000.sock"]);
-        check(&["/unix/run/a", "/unix/run/b"], Kind::Task, &["/unix/run/feed-00000000.sock"]);
+        check(&["/unix/run/root.sock"], Kind::Task, &["/unix/run/feed-ffffffff-00000000.sock"]);
+        check(
+            &["/unix/run/a", "/unix/run/b"],
+            Kind::Task,
+            &["/unix/run/feed-ffffffff-00000000.sock"],
+        );
         check(
             &["/ip4/127.0.0.1/tcp/7", "/ip4/127.0.0.1/tcp/8", "/ip6/::1/tcp/9"],
             Kind::Process,
@@ -115,5 +144,17 @@ mod tests {
         check(&["/memory/7"], Kind::Process, &[apart]);
         check(&["/unix/@root"], Kind::Task, &[apart]);
         check(&[], Kind::Task, &[apart]);
+    }
+
+    #[test]
+    fn a_file_tells_whose_child_made_it() {
+        let check = |file: &str, expected: Option<(&str, &str)>| assert_eq!(read(file), expected);
+        let socket = "feed-eu-0123abcd-00000000.sock";
+        check(socket, Some((socket, "0123abcd")));
+        check("feed-eu-0123abcd-00000000.sock.lock", Some((socket, "0123abcd")));
+        for other in ["registrar.sock", "feed-00000000.sock", "feed-0123abcg-00000000.sock", "a-b"]
+        {
+            check(other, None);
+        }
     }
 }

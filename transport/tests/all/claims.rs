@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, Barrier},
 };
 
+use endpoints::UnixPath;
 use tokio::{runtime::Builder, task::JoinSet};
-use transport::{BindError, Listener, dial};
+use transport::{BindError, Listener, dial, remove_own_socket};
 
 use crate::common::{bounded, unix};
 
@@ -116,6 +117,26 @@ async fn only_ones_own_socket_is_removed() {
     drop(listener);
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
     assert_eq!(names(folder.path()), ["feed.sock"]);
+}
+
+/// The first listener is as good as held by a thread that is stuck.
+#[tokio::test]
+async fn a_socket_is_given_up_while_it_is_listened_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    let given_up = Listener::bind(&unix(&path)).await.unwrap();
+    let stuck = given_up.published()[0].stamp.socket.unwrap();
+    let socket = UnixPath::new(&path).unwrap();
+    remove_own_socket(&socket, stuck).unwrap();
+    assert!(names(folder.path()).is_empty());
+
+    // What comes in its place is neither its to give up nor to remove.
+    let next = Listener::bind(&unix(&path)).await.unwrap();
+    fs::rename(folder.path().join("feed.sock.lock"), folder.path().join("lock")).unwrap();
+    remove_own_socket(&socket, stuck).unwrap();
+    drop(given_up);
+    assert_eq!(names(folder.path()), ["feed.sock", "lock"]);
+    dial(next.bound()).await.unwrap();
 }
 
 #[tokio::test]

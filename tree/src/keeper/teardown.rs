@@ -1,9 +1,13 @@
 //! How a child is ended, with growing pressure, and what is done about what it leaves behind.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use endpoints::{Endpoint, UnixAddress};
+use endpoints::Stamped;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::{Fall, Keeper, line::Line};
 use crate::{
@@ -11,7 +15,9 @@ use crate::{
     kinds::{Remains, Vessel},
     phase::Phase,
     process::HURRY,
+    sockets,
     spec::{CANCEL, CancelAsked},
+    sweep,
 };
 
 impl Keeper {
@@ -116,22 +122,16 @@ impl Keeper {
     }
 
     /// Clears away what the child has left behind: its entries of the registry, with those of all
-    /// that was below it, and the socket files of those that were killed.
-    pub(super) async fn leave(&self, exit: &Exit) {
-        if matches!(exit, Exit::Unreachable { .. }) && !self.plan.kind.is_process() {
-            // It may still be there.
-            self.place.enter(Phase::Stuck);
-        }
+    /// that was below it, and the socket files of those that were killed or given up. One that has
+    /// parted has said its last word, and ended all that was below it before.
+    pub(super) async fn leave(&self, exit: &Exit, has_parted: bool) {
         let left = self.below.take();
         if self.plan.kind.is_process() {
-            let told = left.values().flatten().map(|it| &it.endpoint);
-            for endpoint in self.places.endpoints.iter().chain(told) {
-                let Endpoint::Unix(UnixAddress::Path(path)) = endpoint else { continue };
-                if let Err(error) = transport::remove_dead_socket(path).await {
-                    let path = path.as_str();
-                    tracing::warn!(target: "callsign", %error, path, "a socket is left behind");
-                }
-            }
+            self.sweep(&left, has_parted).await;
+        } else if matches!(exit, Exit::Unreachable { .. }) {
+            // It may still be there.
+            self.place.enter(Phase::Stuck);
+            left.values().for_each(|it| sockets::remove(it));
         }
         if left.is_empty() {
             return;
@@ -145,6 +145,29 @@ impl Keeper {
                 target: "callsign", actor = %self.plan.path,
                 "no registrar has taken note of the end of an actor within {REGISTRY_WAIT:?}"
             ),
+        }
+    }
+}
+
+impl Keeper {
+    /// Removes the socket files of a process that is gone, and of all that was below it.
+    async fn sweep(&self, left: &BTreeMap<Uuid, Vec<Stamped>>, has_parted: bool) {
+        let own = self.places.endpoints.iter().filter_map(sweep::file).cloned();
+        // It does not listen any more: if somebody does, the place is another's.
+        sweep::remove_dead(own.collect()).await;
+        let others = left.iter().filter(|(uuid, _)| **uuid != self.uuid);
+        let told = others.flat_map(|(_, endpoints)| endpoints).map(|it| &it.endpoint);
+        let mut below: BTreeSet<_> = told.clone().filter_map(sweep::file).cloned().collect();
+        if !has_parted {
+            // It may have been about to tell of one.
+            let parents = left.keys().copied().chain([self.uuid]);
+            below
+                .append(&mut sweep::drawn_below(parents, self.places.endpoints.iter().chain(told)));
+        }
+        let alive = sweep::remove_dead(below).await;
+        if !alive.is_empty() {
+            // They have lost their parent, and are about to end.
+            self.actor.adopt(sweep::remove_when_dead(alive));
         }
     }
 }

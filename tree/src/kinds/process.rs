@@ -10,8 +10,9 @@ use transport::Stream;
 use super::{Channel, Launched, Remains, Vessel};
 use crate::{
     child, panics,
-    process::{Child, Ended, Launch, Signal},
+    process::{self, Child, Ended, Launch, Signal},
     signals::Signals,
+    sockets,
 };
 
 pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
@@ -35,6 +36,7 @@ pub(crate) fn live(channel: StdUnixStream) -> i32 {
 }
 
 fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
+    process::at_forced_end(sockets::remove_all);
     let runtime =
         runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     runtime.block_on(async {
@@ -45,6 +47,7 @@ fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
     })?;
     // Whoever still works cannot be stopped, and ends with the process.
     runtime.shutdown_timeout(Duration::ZERO);
+    sockets::remove_all();
     Ok(())
 }
 

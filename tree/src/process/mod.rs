@@ -108,6 +108,6 @@ pub use self::{
     init::{ChildMain, InitError, init, init_with_forkserver},
     launch::{GRACE, Kind, Launch, LaunchError},
     output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
-    watchdog::HURRY,
+    watchdog::{HURRY, at_forced_end},
 };
 pub use rustix::process::Signal;

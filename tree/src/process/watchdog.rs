@@ -4,7 +4,13 @@
 //! process. A runtime that no longer turns, a handler that never returns or a signal that is
 //! blocked do not hold it up. It hears too that its process is to end in a hurry.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, OnceLock, mpsc},
+    thread,
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -25,6 +31,9 @@ const ABANDONED: i32 = 70;
 /// has gone by then. It is as long as a parent in a hurry gives a child before it kills it, so that
 /// those who are stuck below each other end at one time, and not one after the other.
 pub const HURRY: Duration = Duration::from_secs(2);
+
+/// How long the last work of a process may take before it is killed: some calls of the file system.
+const LAST_WORK: Duration = Duration::from_millis(500);
 
 /// What is watched.
 #[derive(Debug)]
@@ -51,6 +60,7 @@ impl Watchdog {
         let watching = Arc::clone(&watchdog);
         let watch = move || {
             watching.watch(grace);
+            do_last_work();
             end_group()
         };
         thread::Builder::new()
@@ -114,6 +124,29 @@ fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
     });
     rustix::event::poll(polled, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
+
+/// Says what this process has still to do when it is ended by force because its parent has gone,
+/// such as to remove its files. It is done by a thread of its own, whatever else is stuck, and
+/// within half a second. The first that is said counts.
+pub fn at_forced_end(work: fn()) {
+    let _is_first = LAST.set(work).is_ok();
+}
+
+fn do_last_work() {
+    let Some(work) = LAST.get() else { return };
+    let (done, is_done) = mpsc::sync_channel(1);
+    let working = thread::Builder::new().name("callsign-last".to_owned()).spawn(move || {
+        work();
+        let _is_heard = done.send(()).is_ok();
+    });
+    if working.is_ok() {
+        // A file system that does not answer is not waited for.
+        let _is_done = is_done.recv_timeout(LAST_WORK).is_ok();
+    }
+}
+
+/// What is still to be done when this process is ended by force.
+static LAST: OnceLock<fn()> = OnceLock::new();
 
 /// Kills this process's group and this process with it.
 pub(super) fn end_group() -> ! {

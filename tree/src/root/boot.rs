@@ -30,6 +30,7 @@ use crate::{
     peers, places,
     routes::Routes,
     spec::{KIND_KEY, PATH_KEY, PID_KEY},
+    sweep,
     uplink::{Registry, Roll, Uplink},
 };
 
@@ -89,6 +90,7 @@ impl RootOptions {
 
         let uuid = Uuid::new_v4();
         let (listeners, bound) = self.listen(&name, uuid, &registrars, is_registrar).await?;
+        sweep::remove_forsaken(&bound).await;
         let path = ActorPath::root(&name);
         let published = listeners.iter().flat_map(Listener::published);
         let mut registration = Registration::new(name.as_str())
@@ -195,7 +197,7 @@ impl RootOptions {
             }
         }
         if wanted.is_empty() {
-            wanted = places::like(registrars, name, uuid, Kind::Process);
+            wanted = places::like(registrars, name, Uuid::nil(), uuid, Kind::Process);
         }
         let (mut listeners, mut bound) = (Vec::new(), Vec::new());
         for endpoint in wanted {

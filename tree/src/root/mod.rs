@@ -50,7 +50,9 @@ impl RootOptions {
     /// Opens the root, runs `body` as it, and ends the tree.
     ///
     /// The configured registrars are looked for first. If one answers, the root uses it; if none
-    /// is there, the root becomes the registrar.
+    /// is there, the root becomes the registrar. In the folder where it listens it removes the
+    /// sockets of actors that were killed with their root and given no place: those that nobody
+    /// listens on, are this user's, and have been there for a minute.
     ///
     /// # Errors
     ///

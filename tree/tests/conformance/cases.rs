@@ -42,6 +42,7 @@ cases! {
     scopes::a_deep_tree_falls,
     scopes::a_broad_tree_falls,
     deaths::a_death_at_any_step_of_the_boot_is_told,
+    deaths::a_death_before_anybody_knows_leaves_no_file,
     scopes::no_error_of_a_cascade_is_lost,
     scopes::no_panic_of_a_cascade_is_lost,
     deaths::a_killed_parent_takes_its_children_with_it,

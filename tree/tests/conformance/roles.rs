@@ -302,6 +302,17 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     let _gone = kill_process(pid, signal);
 }
 
+/// Waits until a process has stopped. Tells whether it has, and is not gone.
+pub(crate) async fn has_stopped(pid: u32) -> bool {
+    loop {
+        match state(pid) {
+            Some('T') => return true,
+            Some('Z' | 'X') | None => return false,
+            Some(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
 /// How long the stubborn children have to end: far longer than its test may take.
 const LONG_GRACE: Duration = Duration::from_secs(3600);
 

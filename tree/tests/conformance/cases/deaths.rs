@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use endpoints::Endpoint;
+use rustix::process::Signal;
 use tree::{Exit, RunError};
 
 use super::Done;
@@ -193,11 +194,13 @@ pub(crate) async fn a_helper_ends_with_the_process_that_started_it(stage: Stage)
 pub(crate) async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
     let Stage { kind, root, client, folder, .. } = stage;
     let registrar = format!("/unix{}/registrar.sock", folder.display());
-    // The second finds nothing in its way.
+    let mut forsaken = Vec::new();
+    // The second finds nothing in its way, and removes what the first left long ago.
     for _again in 0..2 {
         let program = Command::new("/proc/self/exe");
         let mut played =
             tokio::task::block_in_place(|| roles::Played::start(kind, &registrar, program))?;
+        assert!(!forsaken.iter().any(|it: &PathBuf| it.exists()), "{forsaken:?}");
         let pids = roles::processes(&client).await?;
         let others: Vec<_> = pids.into_iter().filter(|it| *it != std::process::id()).collect();
         if kind.is_process() {
@@ -206,8 +209,12 @@ pub(crate) async fn a_killed_root_takes_its_tree_with_it(stage: Stage) -> Done {
         played.child.kill()?;
         played.child.wait()?;
         roles::gone(&others).await;
+        forsaken = sockets_of_others(&folder, root.endpoints())?;
+        let is_root = |it: &PathBuf| it.to_string_lossy().contains("/base-");
+        assert!(!kind.is_process() || forsaken.iter().all(is_root), "{forsaken:?}");
+        forsaken.iter().try_for_each(|it| age(it))?;
     }
-    clear(&folder, root.endpoints())?;
+    forsaken.iter().try_for_each(std::fs::remove_file)?;
     Ok(())
 }
 
@@ -234,16 +241,86 @@ pub(crate) async fn a_terminal_interrupts_the_root_alone(stage: Stage) -> Done {
     Ok(())
 }
 
-/// Removes the sockets of actors that were killed with their root: nobody is left to do so, and
-/// whoever binds them next would.
-pub(crate) fn clear(folder: &Path, own: &[Endpoint]) -> Result<(), tree::AnyError> {
+/// Returns the socket files, and the locks beside them, in a folder that are not a root's own.
+fn sockets_of_others(folder: &Path, own: &[Endpoint]) -> Result<Vec<PathBuf>, tree::AnyError> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let text = path.display().to_string();
         let is_own = |it: &Endpoint| text.starts_with(it.to_string().trim_start_matches("/unix"));
         if !text.contains("registrar.sock") && !own.iter().any(is_own) {
-            std::fs::remove_file(path)?;
+            found.push(path);
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Makes a file an hour old.
+fn age(path: &Path) -> std::io::Result<()> {
+    let now = std::time::UNIX_EPOCH.elapsed().expect("it is later than 1970");
+    let tv_sec = now.as_secs() as i64 - 3600;
+    let at = rustix::fs::Timespec { tv_sec, tv_nsec: 0 };
+    let times = rustix::fs::Timestamps { last_access: at, last_modification: at };
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags)?)
+}
+
+/// A process that has bound a place which was drawn for it, and is killed with its parent before
+/// that could tell of it.
+pub(crate) async fn a_death_before_anybody_knows_leaves_no_file(stage: Stage) -> Done {
+    let Stage { kind, root, client, folder, .. } = stage;
+    if !kind.is_process() {
+        return Ok(());
+    }
+    for _attempt in 0..100 {
+        let marks = tempfile::tempdir()?;
+        let mut is_met = false;
+        let scope = root.nursery(async |n| {
+            let function = with_child(kind, marks.path().display().to_string());
+            n.spawn("parent").kind(kind).start(function).await?;
+            let parent = root.children()[0].pid.expect("it is a process");
+            stop_when_bound(parent, &folder).await;
+            // What it has said before it was stopped is on its way for a moment.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            is_met = client.list("below").await?.records.is_empty();
+            if is_met {
+                let below: Vec<_> = roles::descendants_of(parent).into_iter().collect();
+                roles::kill(&below);
+                roles::kill(&[parent]);
+                std::future::pending::<()>().await;
+            }
+            roles::signal(parent, Signal::CONT);
+            n.cancel();
+            Ok(())
+        });
+        let outcome = scope.await;
+        if is_met {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.to_string(), "/base/parent: killed by SIGKILL");
+            return Ok(());
+        }
+    }
+    Err("it was told of its child each time".into())
+}
+
+/// Lets a process go on step by step, and stops it for good when its child has bound a socket.
+async fn stop_when_bound(parent: u32, folder: &Path) {
+    let is_below = |it: std::fs::DirEntry| {
+        let name = it.file_name().to_string_lossy().into_owned();
+        name.starts_with("below-") && name.ends_with(".sock")
+    };
+    let is_bound =
+        || std::fs::read_dir(folder).expect("the folder is there").flatten().any(is_below);
+    loop {
+        roles::signal(parent, Signal::STOP);
+        assert!(roles::has_stopped(parent).await, "it waits for ever");
+        for _look in 0..20 {
+            if is_bound() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        roles::signal(parent, Signal::CONT);
+        tokio::time::sleep(Duration::from_micros(100)).await;
+    }
 }
