@@ -1,10 +1,21 @@
 //! A call, as what handles it sees it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    any::Any,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use wire::{CallId, Frame, RemoteError, WireError, decode_body, encode_body};
 
@@ -67,6 +78,26 @@ impl Counterpart {
     /// Returns until when the caller waits, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Goes on in a task of its own. Whatever the function does before it first waits is done in
+    /// the connection's driver, which does nothing else meanwhile; what is behind this is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn aside(&self) {
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            if has_waited || self.state.is_aside.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            has_waited = true;
+            // In the driver this wakes nobody: the task polls as soon as it is there.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Reads the arguments.
@@ -184,7 +215,25 @@ impl Counterpart {
     /// Returns what is cancelled when the caller gives up the call, its time is over, or the
     /// connection ends. Soon after that the handler is dropped.
     pub fn cancelled(&self) -> &CancellationToken {
-        &self.state.token
+        self.state.token()
+    }
+
+    /// Waits until the call's token is [cancelled](Self::cancelled). It costs less than a token,
+    /// and does for a function that hands none on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn given_up(&self) {
+        self.state.given_up().await;
+    }
+
+    /// Keeps something until the answer of the call is on its way: whatever is said on this
+    /// connection after it was dropped arrives behind the answer. It is dropped as well when the
+    /// call is not answered any more.
+    pub fn keep(&self, kept: impl Send + 'static) {
+        let mut all = self.state.kept();
+        *all = Some(Box::new((all.take(), kept)));
     }
 
     fn call(&self) -> Call<'_> {
@@ -195,10 +244,21 @@ impl Counterpart {
 /// What a call's handler shares with the driver.
 #[derive(Debug, Default)]
 pub(crate) struct CallState {
-    pub(crate) token: CancellationToken,
+    /// Made for those who ask for it.
+    token: OnceLock<CancellationToken>,
+    is_cancelled: AtomicBool,
+    /// Told when it is cancelled.
+    told: Notify,
     pub(crate) flow: Arc<Flow>,
+    /// Whether the handler is in a task of its own.
+    pub(crate) is_aside: AtomicBool,
     stage: Mutex<Stage>,
+    /// What is dropped once the call is answered.
+    kept: Mutex<Option<Kept>>,
 }
+
+/// What a handler keeps until its call is answered.
+type Kept = Box<dyn Any + Send>;
 
 /// Where the caller's items go.
 #[derive(Debug, Default)]
@@ -214,9 +274,47 @@ pub(crate) enum Stage {
 impl CallState {
     /// Tells the handler to end.
     pub(crate) fn cancel(&self) {
-        self.token.cancel();
+        self.is_cancelled.store(true, Ordering::SeqCst);
+        if let Some(token) = self.token.get() {
+            token.cancel();
+        }
+        self.told.notify_waiters();
         self.flow.close();
         *self.inbox() = Stage::Over;
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    fn token(&self) -> &CancellationToken {
+        let token = self.token.get_or_init(CancellationToken::new);
+        // Whoever cancels at this moment sees the token, or is seen here.
+        if self.is_cancelled() {
+            token.cancel();
+        }
+        token
+    }
+
+    /// Waits until the handler is told to end.
+    pub(crate) async fn given_up(&self) {
+        loop {
+            let told = self.told.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Drops what the handler keeps until its call is answered.
+    pub(crate) fn let_go(&self) {
+        let kept = self.kept().take();
+        drop(kept);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().expect("nothing panics while it holds the lock")
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, Stage> {

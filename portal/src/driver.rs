@@ -1,6 +1,7 @@
 //! What runs a connection.
 
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -40,6 +41,10 @@ pub struct Driver<IO, S> {
     is_closing: bool,
     /// Set when the peer hears nothing any more: why, and until when what it has said is read.
     unheard: Option<(Closed, Pin<Box<Sleep>>)>,
+    /// How many calls the last bytes have answered: those who made them may make others at once.
+    answered: usize,
+    /// Whether it has stood back, and is to write now.
+    has_stood_back: bool,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
 }
@@ -63,6 +68,8 @@ impl<IO, S> Driver<IO, S> {
             on_silence: options.on_silence,
             is_closing: false,
             unheard: None,
+            answered: 0,
+            has_stood_back: false,
             closed: None,
         }
     }
@@ -74,6 +81,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let driver = self.get_mut();
         if driver.closed.is_none() {
+            if driver.stands_back() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let closed = match (driver.run(cx), driver.unheard.take()) {
                 (Ok(Running), unheard) => {
                     driver.unheard = unheard;
@@ -97,8 +108,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
 struct Running;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
+    /// Tells whether others are to run first, which are about to say something: it goes with the
+    /// same write then. They are given one turn, and only if there are several: whoever makes one
+    /// call at a time does not wait.
+    fn stands_back(&mut self) -> bool {
+        if mem::take(&mut self.has_stood_back) {
+            return false;
+        }
+        let calls_come = self.answered > 1 && !self.shared.outbox.is_empty();
+        self.has_stood_back = calls_come || self.service.is_about_to_answer();
+        self.has_stood_back
+    }
+
     /// Does all that can be done now; fails when the connection is over.
     fn run(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
+        self.answered = 0;
         // What was left behind by the handshake, or by the last time the service took no more.
         let mut has_more = self.dispatch()?;
         let mut is_stirred = true;
@@ -223,10 +247,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                 let frame = self.reader.next().map_err(Closed::Protocol)?;
                 let frame = frame.expect("a whole frame was seen just now");
                 let own = |body: &[u8]| frame.slice_ref(body);
-                handle(&frame, own, &mut self.service, &mut self.replies, &self.shared)?;
+                let Self { service, replies, shared, answered, .. } = self;
+                handle(&frame, own, service, replies, shared, answered)?;
             } else {
                 let own = Bytes::copy_from_slice;
-                handle(bytes, own, &mut self.service, &mut self.replies, &self.shared)?;
+                let Self { service, replies, shared, answered, .. } = self;
+                handle(bytes, own, service, replies, shared, answered)?;
                 self.reader.skip_frame(length);
             }
         }
@@ -234,13 +260,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
     }
 }
 
-/// Handles a frame. `own` makes a body outlive it.
+/// Handles a frame. `own` makes a body outlive it; `answered` counts the calls that it ends.
 fn handle(
     frame: &[u8],
     own: impl Fn(&[u8]) -> Bytes,
     service: &mut impl Service,
     replies: &mut Replies,
     shared: &Shared,
+    answered: &mut usize,
 ) -> Result<(), Closed> {
     match Frame::decode(frame).map_err(Closed::Protocol)? {
         Frame::Call { id, method, body, within_ms } => {
@@ -268,6 +295,7 @@ fn handle(
             Ok(())
         }
         Frame::Return { id, body } => {
+            *answered += 1;
             shared.finish(id, Ok(own(body)));
             Ok(())
         }

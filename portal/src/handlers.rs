@@ -1,21 +1,22 @@
 //! A service of async functions: one for each call, many at once.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
 use tokio::task::JoinSet;
 use wire::{CallId, ErrorKind, RemoteError, WireError};
 
 use crate::{
     Call, Counterpart, Replies, Service,
     counterpart::{CallState, Stage},
-    handling::{Answer, Begun, Handling},
+    handling::{Answer, Begun, Fresh, Handling},
     outbox::Outbox,
     portal::CALLS_MAX,
 };
@@ -28,7 +29,7 @@ use crate::{
 /// connection goes on: no other call begins, no item or `cancel` arrives, and no sign of life is
 /// given, so that one which computes for as long as the caller's
 /// [heartbeat](crate::Heartbeat) allows loses its connection. Such a function had better begin
-/// with [`yield_now`](tokio::task::yield_now), which puts it into its task at once.
+/// with [`aside`](Counterpart::aside), which puts it into its task at once.
 ///
 /// A caller that gives up, or the end of the connection, cancels the call's token, and drops the
 /// function a [grace](Limits::grace) later. A function that panics fails its call alone. All of
@@ -82,6 +83,8 @@ pub struct Handlers<F> {
     /// Calls whose function waits in a task, and those that are held.
     unanswered: HashMap<CallId, Unanswered>,
     tasks: JoinSet<(CallId, Answer)>,
+    /// How many functions have yet to be polled in their tasks.
+    fresh: Fresh,
     /// Calls that came while the replies were full, oldest first.
     held: VecDeque<Counterpart>,
     held_bytes: usize,
@@ -130,6 +133,7 @@ where
             limits,
             unanswered: HashMap::new(),
             tasks: JoinSet::new(),
+            fresh: Fresh::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             outbox: Arc::default(),
@@ -141,11 +145,15 @@ where
     fn begin(&mut self, call: Counterpart, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
         match Handling::begin(|| (self.handle)(call)) {
-            Begun::Over(answer) => self.answer(id, answer, replies),
+            Begun::Over(answer) => {
+                self.answer(id, answer, replies);
+                state.let_go();
+            }
             Begun::Waits(handling) => {
                 let (grace, shared) = (self.limits.grace, state.clone());
-                self.tasks
-                    .spawn(async move { (id, handling.within(&shared, deadline, grace).await) });
+                state.is_aside.store(true, Ordering::Relaxed);
+                let handled = async move { (id, handling.within(&shared, deadline, grace).await) };
+                self.tasks.spawn(self.fresh.count(handled));
                 self.unanswered.entry(id).or_insert(Unanswered { state, is_cancelled: false });
             }
         }
@@ -155,13 +163,15 @@ where
     fn answer(&mut self, id: CallId, answer: Answer, replies: &mut Replies) {
         // What its function said before it ended goes first.
         self.outbox.move_to(&mut replies.queue);
-        if self.unanswered.remove(&id).is_some_and(|it| it.is_cancelled) {
-            return;
+        let call = self.unanswered.remove(&id);
+        if !call.as_ref().is_some_and(|it| it.is_cancelled) {
+            match answer {
+                Ok(body) => replies.finish_with(id, |bytes| bytes.extend_from_slice(&body)),
+                Err(error) => replies.fail(id, error),
+            }
         }
-        match answer {
-            Ok(body) => replies.finish_with(id, |bytes| bytes.extend_from_slice(&body)),
-            Err(error) => replies.fail(id, error),
-        }
+        // What is said from now on is behind the answer.
+        call.inspect(|it| it.state.let_go());
     }
 }
 
@@ -247,6 +257,10 @@ where
         }
     }
 
+    fn is_about_to_answer(&self) -> bool {
+        self.fresh.is_any()
+    }
+
     fn takes_more(&self, replies: &Replies) -> bool {
         replies.asides < ASIDES_MAX
     }
@@ -261,7 +275,11 @@ where
         // Each ends within its grace.
         loop {
             match self.tasks.poll_join_next(cx) {
-                Poll::Ready(Some(_)) => {}
+                Poll::Ready(Some(Ok((id, _)))) => {
+                    let call = self.unanswered.remove(&id);
+                    call.inspect(|it| it.state.let_go());
+                }
+                Poll::Ready(Some(Err(_))) => {}
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }

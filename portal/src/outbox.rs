@@ -46,6 +46,10 @@ impl Outbox {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().queue.is_empty()
+    }
+
     /// Wakes the driver.
     pub(crate) fn wake(&self) {
         let driver = self.lock().driver.take();

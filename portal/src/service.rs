@@ -63,6 +63,11 @@ pub trait Service {
         _ = (cx, replies);
     }
 
+    /// Tells whether answers are on their way that had better go with the same write.
+    fn is_about_to_answer(&self) -> bool {
+        false
+    }
+
     /// Tells whether to read on. A service that takes calls while the replies are full has to
     /// hold them, in bounds, so that the answers of the other side can be read meanwhile.
     fn takes_more(&self, replies: &Replies) -> bool {

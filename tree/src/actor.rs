@@ -6,12 +6,15 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use endpoints::{Endpoint, InstanceId};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::Instant,
 };
@@ -57,7 +60,9 @@ pub(crate) struct Core {
     /// Held by all that is at work.
     tether: mpsc::WeakSender<Never>,
     /// How many functions and supervisors are at work.
-    busy: watch::Sender<usize>,
+    busy: AtomicUsize,
+    /// Told when none is.
+    idle: Notify,
 }
 
 tokio::task_local! {
@@ -139,7 +144,8 @@ impl Core {
             left_behind: Mutex::default(),
             supervisors: Mutex::default(),
             tether: tether.0.downgrade(),
-            busy: watch::Sender::new(0),
+            busy: AtomicUsize::new(0),
+            idle: Notify::new(),
         }
     }
 
@@ -156,14 +162,19 @@ impl Core {
 
     /// Says that the actor is at work, until what is returned is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Busy {
-        self.busy.send_modify(|it| *it += 1);
+        self.busy.fetch_add(1, Ordering::SeqCst);
         Busy { core: self.clone(), _tether: self.tether.upgrade() }
     }
 
     /// Waits until no function runs, and every supervisor has ended.
     pub(crate) async fn idle(&self) {
-        let idle = self.busy.subscribe().wait_for(|it| *it == 0).await.is_ok();
-        debug_assert!(idle, "the core owns the sender");
+        loop {
+            let idle = self.idle.notified();
+            if self.busy.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 
     /// Keeps what went wrong in a scope that was dropped. If the actor is cancelled, that is a part
@@ -235,7 +246,9 @@ pub(crate) struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.core.busy.send_modify(|it| *it -= 1);
+        if self.core.busy.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.core.idle.notify_waiters();
+        }
     }
 }
 

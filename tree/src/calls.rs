@@ -16,7 +16,7 @@ use wire::{ErrorKind, RemoteError, encode_body};
 
 use crate::{
     Actor, CalleeBacktrace, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
-    export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream},
+    export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream, Running},
     panics,
     spec::{CANCEL, CancelAsked, KEYS},
 };
@@ -133,10 +133,11 @@ impl Calls {
                     return Err(call.unknown());
                 };
                 let export = self.export(path)?;
-                let _busy = self.actor.core.enter();
+                // Its last word, which an actor says when it is idle, is to be behind the answer.
+                call.keep(self.actor.core.enter());
                 // Whatever the function does before it waits is done in a task of its own, and
                 // not in the one that runs the connection.
-                tokio::task::yield_now().await;
+                call.aside().await;
                 return self.carry_out(export, call).await.into_result();
             }
         }
@@ -159,31 +160,42 @@ impl Calls {
     }
 
     /// Runs a function until it ends, its caller gives it up, or the actor is cancelled.
-    async fn carry_out(&self, export: &'static Export, mut call: Counterpart) -> Reply {
-        let (cancelled, deadline) = (call.cancelled().clone(), call.deadline());
-        // A dialogue that outlives its call, in a task of its own, is told.
-        let _ended = cancelled.clone().drop_guard();
-        let (ends, far) = match export.kind {
-            ExportKind::Unary => (None, None),
+    async fn carry_out(&self, export: &'static Export, call: Counterpart) -> Reply {
+        let deadline = call.deadline();
+        let run = |ends| {
+            let incoming = Incoming { body: call.body().clone(), ends };
+            self.actor.scope(CatchPanic((export.run)(incoming)))
+        };
+        match export.kind {
+            ExportKind::Unary => self.end(run(None), call.given_up(), deadline).await,
             ExportKind::Dialogue => {
-                let (ends, far) = Ends::pair();
-                (Some(ends), Some(far))
+                let cancelled = call.cancelled().clone();
+                // A dialogue that outlives its call, in a task of its own, is told.
+                let _ended = cancelled.clone().drop_guard();
+                let (ends, far) = Ends::pair(cancelled.clone());
+                let running = run(Some(ends));
+                // In a box, for it is large, and most calls are of functions that do not converse.
+                let talk = Box::pin(carry(call, far));
+                // What it has sent goes before what it returns.
+                let held = async { tokio::join!(running, talk).0 };
+                self.end(held, cancelled.cancelled(), deadline).await
             }
-        };
-        let incoming = Incoming { body: call.body().clone(), ends, cancelled: cancelled.clone() };
-        let running = CatchPanic(Box::pin(self.actor.scope((export.run)(incoming))));
-        let talk = async {
-            if let Some(far) = far {
-                carry(&mut call, far).await;
-            }
-        };
+        }
+    }
+
+    /// Waits until a function has ended by itself, or is to.
+    async fn end(
+        &self,
+        running: impl Future<Output = Ended>,
+        given_up: impl Future<Output = ()>,
+        deadline: Option<Instant>,
+    ) -> Reply {
         let ended = tokio::select! {
             biased;
-            // One that has ended by itself is not cancelled. What it has sent goes before what it
-            // returns.
-            (ended, ()) = async { tokio::join!(running, talk) } => ended,
+            // One that has ended by itself is not cancelled.
+            ended = running => ended,
             reason = self.actor.cancelled() => return Reply::Cancelled(reason),
-            () = cancelled.cancelled() => {
+            () = given_up => {
                 let why = "its caller has given it up";
                 return Reply::Cancelled(CancelReason::new(self.actor.path().clone(), why));
             }
@@ -225,7 +237,7 @@ impl Calls {
 }
 
 /// Carries the items of a dialogue, until the function sends no more.
-async fn carry(call: &mut Counterpart, far: FarEnds) {
+async fn carry(mut call: Counterpart, far: FarEnds) {
     let FarEnds { started, stream: RawStream { mut items, replies } } = far;
     // The function ended before, and its end tells why.
     let Ok(started) = started.await else { return };
@@ -257,13 +269,16 @@ async fn carry(call: &mut Counterpart, far: FarEnds) {
     }
 }
 
-/// A future whose panic is its result.
-struct CatchPanic<F>(Pin<Box<F>>);
+/// How a function has ended by itself: with its result, or what it panicked with.
+type Ended = Result<Result<Bytes, CalleeError>, Panic>;
 
-impl<F: Future> Future for CatchPanic<F> {
-    type Output = Result<F::Output, Panic>;
+/// A function whose panic is its result.
+struct CatchPanic(Running);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+impl Future for CatchPanic {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         // A future that panicked is not polled again.
         match catch_unwind(AssertUnwindSafe(|| panics::telling(|| self.0.as_mut().poll(cx)))) {
             Ok(Poll::Pending) => Poll::Pending,

@@ -281,7 +281,7 @@ async fn a_dialogue_that_fails_first_fails_with_its_own_error() {
 
 #[tokio::test]
 async fn a_sender_waits_for_the_other_side() {
-    let (ends, mut far) = Ends::pair();
+    let (ends, mut far) = Ends::pair(CancellationToken::new());
     let incoming = incoming(flood().body().unwrap(), Some(ends));
     let mut running = (flood::EXPORT.run)(incoming);
     let mut is_waiting = || {
@@ -301,9 +301,9 @@ async fn a_sender_waits_for_the_other_side() {
 
 #[tokio::test]
 async fn a_cancelled_dialogue_fails_where_it_waits() {
-    let (ends, far) = Ends::pair();
+    let cancelled = CancellationToken::new();
+    let (ends, far) = Ends::pair(cancelled.clone());
     let incoming = incoming(flood().body().unwrap(), Some(ends));
-    let cancelled = incoming.cancelled.clone();
     let cancel = async {
         far.started.await.unwrap();
         cancelled.cancel();
@@ -314,5 +314,5 @@ async fn a_cancelled_dialogue_fails_where_it_waits() {
 }
 
 fn incoming(body: bytes::Bytes, ends: Option<Ends>) -> Incoming {
-    Incoming { body, ends, cancelled: CancellationToken::new() }
+    Incoming { body, ends }
 }

@@ -200,7 +200,7 @@ async fn a_panic_fails_its_call_alone_whenever_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_handler_that_yields_first_computes_beside_its_connection() {
+async fn a_handler_that_goes_aside_computes_beside_its_connection() {
     let (release, released) = mpsc::channel::<()>();
     let (release, released) = (Mutex::new(release), Arc::new(Mutex::new(released)));
     let (portal, _drivers) = begin(move |call: Counterpart| {
@@ -210,7 +210,8 @@ async fn a_handler_that_yields_first_computes_beside_its_connection() {
         }
         async move {
             if call.method() == "compute" {
-                yield_now().await;
+                call.aside().await;
+                call.aside().await;
                 released.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
             }
             Ok(call.body().clone())

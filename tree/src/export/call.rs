@@ -4,7 +4,6 @@ use std::{fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::{CallError, CalleeError, Export, Incoming, Wire, body};
 
@@ -39,8 +38,7 @@ impl<T: Wire, E: Wire> Call<T, E> {
     ///
     /// Dropping the future ends the function where it waits.
     pub async fn run_here(self) -> Result<T, CallError<E>> {
-        let cancelled = CancellationToken::new();
-        let incoming = Incoming { body: self.body()?, ends: None, cancelled };
+        let incoming = Incoming { body: self.body()?, ends: None };
         let result = (self.export.run)(incoming).await;
         self.decode(result.as_deref().map_err(Clone::clone))
     }

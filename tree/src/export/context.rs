@@ -31,7 +31,8 @@ pub struct Context<Started, In, Out> {
 }
 
 impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
-    pub(super) fn new(ends: Ends, cancelled: CancellationToken) -> Self {
+    pub(super) fn new(ends: Ends) -> Self {
+        let cancelled = ends.cancelled.clone();
         Self { ends: Some(ends), cancelled, types: PhantomData }
     }
 
@@ -46,7 +47,7 @@ impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
             return Err(Ended::Cancelled);
         }
         let value = body::encode(&value).map_err(Ended::Unsendable)?;
-        let Ends { started, stream } = self.ends.take().ok_or(Ended::StartedTwice)?;
+        let Ends { started, stream, .. } = self.ends.take().ok_or(Ended::StartedTwice)?;
         started.send(value).map_err(|_| Ended::ByPeer)?;
         Ok(Stream::new(stream, self.cancelled.clone()))
     }
@@ -129,12 +130,14 @@ pub struct Ends {
     pub started: oneshot::Sender<Bytes>,
     /// The items.
     pub stream: RawStream,
+    /// Cancelled when the caller wants no more, or is gone. The dialogue's operations fail then.
+    pub cancelled: CancellationToken,
 }
 
 /// The other ends: those of a caller in this process, or of who carries bytes to one.
 ///
-/// A carrier that loses the caller cancels [`Incoming::cancelled`](super::Incoming::cancelled)
-/// before it drops these, so that the callee does not take it for the end of the items.
+/// A carrier that loses the caller cancels [`Ends::cancelled`] before it drops these, so that the
+/// callee does not take it for the end of the items.
 #[derive(Debug)]
 pub struct FarEnds {
     /// The started value, encoded. It never comes when the function ends before.
@@ -144,12 +147,13 @@ pub struct FarEnds {
 }
 
 impl Ends {
-    /// Makes both ends of a dialogue, with room for [`ITEMS_AHEAD`] items each way.
-    pub fn pair() -> (Self, FarEnds) {
+    /// Makes both ends of a dialogue, with room for [`ITEMS_AHEAD`] items each way. Whoever holds
+    /// `cancelled` can end it.
+    pub fn pair(cancelled: CancellationToken) -> (Self, FarEnds) {
         let (started, far_started) = oneshot::channel();
         let (replies, far_items) = mpsc::channel(ITEMS_AHEAD);
         let (far_replies, items) = mpsc::channel(ITEMS_AHEAD);
-        let near = Self { started, stream: RawStream { items, replies } };
+        let near = Self { started, stream: RawStream { items, replies }, cancelled };
         let far = RawStream { items: far_items, replies: far_replies };
         (near, FarEnds { started: far_started, stream: far })
     }

@@ -57,10 +57,9 @@ where
         self,
         body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
     ) -> Result<(R, T), CallError<E>> {
-        let (ends, far) = Ends::pair();
         let cancelled = CancellationToken::new();
-        let incoming =
-            Incoming { body: self.body()?, ends: Some(ends), cancelled: cancelled.clone() };
+        let (ends, far) = Ends::pair(cancelled.clone());
+        let incoming = Incoming { body: self.body()?, ends: Some(ends) };
         let callee = (self.export().run)(incoming);
         let caller = async {
             // It fails when the callee has ended, and then the callee tells more.

@@ -46,7 +46,6 @@ pub mod run;
 use std::{fmt, pin::Pin};
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
 pub use body::Wire;
 pub use builtin::ping;
@@ -90,17 +89,14 @@ pub enum ExportKind {
     Dialogue,
 }
 
-/// A call as it reaches the callee.
+/// A call as it reaches the callee. A unary function is not told when its caller wants no more, or
+/// is gone: it ends at its next `await` when what [`Export::run`] returned is dropped.
 #[derive(Debug)]
 pub struct Incoming {
     /// The fingerprint and the arguments, as [`Call::body`] gives them.
     pub body: Bytes,
     /// The callee's ends of the dialogue; `None` for a unary call.
     pub ends: Option<Ends>,
-    /// Cancelled when the caller wants no more, or is gone. A dialogue's operations fail then. A
-    /// unary function is not told: it ends at its next `await` when what [`Export::run`] returned
-    /// is dropped.
-    pub cancelled: CancellationToken,
 }
 
 /// A call being carried out. A panic of the function unwinds out of it; dropping it ends the

@@ -84,7 +84,7 @@ where
             let message = format!("`{}` is a dialogue, and was called as if unary", export.path);
             return Err(CalleeError::new(ErrorKind::Invalid, message));
         };
-        let context = Context::new(ends, incoming.cancelled);
+        let context = Context::new(ends);
         finish(&export, function(context, arguments).await)
     })
 }

@@ -116,8 +116,8 @@ impl Line {
 
     /// Takes what the function brought back, and lets the child go: it waits for that.
     ///
-    /// An actor says its last word as soon as its functions have ended, and what they bring back
-    /// may be written behind that.
+    /// It is there: an actor says its last word when it is idle, and is not before what its
+    /// functions brought back is on its way. Only a child that breaks that is waited for.
     ///
     /// # Cancel safety
     ///
@@ -174,7 +174,6 @@ async fn settle(function: &mut Option<Function>, reply: &mut Option<Result<Reply
 }
 
 /// How long the channel of a child that is gone is read, and what its function brought back is
-/// waited for. All is there already, or right behind its last word, and the channel ends behind
-/// it: this is far longer than a machine lets this process wait for its turn to read, and is for
+/// waited for. All is there already, and the channel ends behind it: this is far longer than a machine lets this process wait for its turn to read, and is for
 /// a channel that another process has inherited.
 const LAST_WORD_WAIT: Duration = Duration::from_secs(10);
