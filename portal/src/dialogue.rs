@@ -1,10 +1,13 @@
 //! A call that goes on, as its caller sees it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, timeout_at},
+};
 use wire::{CallId, WireError, decode_body};
 
 use crate::{
@@ -28,6 +31,7 @@ pub struct Dialogue {
     window: Window,
     is_ended: bool,
     outcome: Option<Result<Bytes, CallError>>,
+    limit: Option<Limit>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -39,6 +43,7 @@ impl Dialogue {
         events: mpsc::Receiver<Event>,
         window: u16,
         permit: OwnedSemaphorePermit,
+        limit: Option<Limit>,
     ) -> Result<Self, CallError> {
         let mut dialogue = Self {
             shared,
@@ -49,6 +54,7 @@ impl Dialogue {
             window: Window::new(window),
             is_ended: false,
             outcome: None,
+            limit,
             _permit: permit,
         };
         match dialogue.events.recv().await {
@@ -133,7 +139,7 @@ impl Dialogue {
             None if self.is_ended => return Ok(None),
             None => {}
         }
-        match self.events.recv().await {
+        match self.event().await {
             Some(Event::Item(body)) => {
                 if let Some(items) = self.window.take() {
                     self.shared.credit(self.id, items);
@@ -150,6 +156,26 @@ impl Dialogue {
             }
             Some(Event::Started(_)) | None => Err(unreadable("the call has no end")),
         }
+    }
+
+    /// Waits for what comes next; when the time of the dialogue is over, that is its end.
+    async fn event(&mut self) -> Option<Event> {
+        let Some(Limit { within, until: Some(until) }) = self.limit else {
+            return self.events.recv().await;
+        };
+        match timeout_at(until, self.events.recv()).await {
+            // The other side may be the first to say so.
+            Ok(Some(Event::Over(Err(_)))) if Instant::now() >= until => {}
+            Ok(event) => return event,
+            Err(_) => self.give_up(),
+        }
+        Some(Event::Over(Err(CallError::TimedOut(within))))
+    }
+
+    /// Sends no more, and tells the other side that it is not to go on, unless it is over.
+    fn give_up(&self) {
+        self.items.flow.close();
+        self.shared.forget(self.id);
     }
 
     /// Waits for the result. Items that are not taken yet are dropped.
@@ -189,8 +215,22 @@ impl Dialogue {
 
 impl Drop for Dialogue {
     fn drop(&mut self) {
-        self.items.flow.close();
-        self.shared.forget(self.id);
+        self.give_up();
+    }
+}
+
+/// How long a dialogue may last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    within: Duration,
+    /// Until when. One that no clock reaches is none.
+    until: Option<Instant>,
+}
+
+impl Limit {
+    /// Begins now.
+    pub(crate) fn new(within: Duration) -> Self {
+        Self { within, until: Instant::now().checked_add(within) }
     }
 }
 

@@ -49,6 +49,9 @@ pub enum CallError {
     /// The call took longer than was allowed. Whether it was carried out is not known.
     #[error("the call took longer than {0:?}")]
     TimedOut(Duration),
+    /// Of calls whose results nobody waits for, too many are unanswered.
+    #[error("{0} calls are unanswered whose results nobody waits for")]
+    TooMany(usize),
     /// The call is too long to be sent.
     #[error("the call is too long to be sent")]
     TooLong(#[source] WireError),

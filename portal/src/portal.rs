@@ -12,6 +12,7 @@ use wire::{CallId, Hello, decode_body, encode_body};
 
 use crate::{
     CallError, Closed, Dialogue, ItemSender,
+    dialogue::Limit,
     items::{Flow, Inbox},
     shared::{Pending, Request, Shared},
 };
@@ -21,11 +22,15 @@ use crate::{
 pub struct Portal {
     shared: Arc<Shared>,
     in_flight: Arc<Semaphore>,
+    /// As many as calls may be sent whose results nobody waits for.
+    unwatched: Arc<Semaphore>,
 }
 
 impl Portal {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, in_flight: Arc::new(Semaphore::new(CALLS_MAX)) }
+        let in_flight = Arc::new(Semaphore::new(CALLS_MAX));
+        let unwatched = Arc::new(Semaphore::new(UNWATCHED_MAX));
+        Self { shared, in_flight, unwatched }
     }
 
     /// Returns what the other side said of itself.
@@ -101,8 +106,7 @@ impl Portal {
         body: &[u8],
         within: Duration,
     ) -> Result<Bytes, CallError> {
-        let within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-        let request = self.request(Request { method, body, within_ms });
+        let request = self.request(request_within(method, body, within));
         timeout(within, request).await.unwrap_or(Err(CallError::TimedOut(within)))
     }
 
@@ -117,15 +121,18 @@ impl Portal {
         result
     }
 
-    /// Sends a call whose result nobody waits for. It does not count among those under way.
+    /// Sends a call whose result nobody waits for. It waits for no other: calls that are waited for
+    /// do not count, and of those that are not, a thousand may be unanswered at once.
     ///
     /// # Errors
     ///
-    /// [`CallError::Closed`] if the connection has ended, [`CallError::TooLong`].
+    /// [`CallError::Closed`] if the connection has ended, [`CallError::TooMany`],
+    /// [`CallError::TooLong`].
     pub fn send(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<(), CallError> {
-        let (sender, _) = oneshot::channel();
+        let permit = self.unwatched.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| CallError::TooMany(UNWATCHED_MAX))?;
         let request = Request { method, body: &encode_body(args), within_ms: None };
-        self.shared.call(request, Pending::Call(sender), None).map(drop)
+        self.shared.call(request, Pending::Unwatched(permit), None).map(drop)
     }
 
     /// Calls a method that goes on: it gives a first value, then items until it ends. At most
@@ -182,16 +189,67 @@ impl Portal {
         body: &[u8],
         window: u16,
     ) -> Result<Dialogue, CallError> {
+        self.begin(Request { method, body, within_ms: None }, window, None).await
+    }
+
+    /// Calls a method as [`dialogue`](Self::dialogue) does, and lets it last for so long at most,
+    /// from now to its result. The other side is told, and ends the call by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]. When the time is over, that is [`CallError::TimedOut`], here as in all that
+    /// is asked of the [`Dialogue`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`dialogue`](Self::dialogue).
+    pub async fn dialogue_within(
+        &self,
+        method: &str,
+        args: &(impl Serialize + ?Sized),
+        window: u16,
+        within: Duration,
+    ) -> Result<Dialogue, CallError> {
+        self.dialogue_encoded_within(method, &encode_body(args), window, within).await
+    }
+
+    /// Calls a method as [`dialogue_within`](Self::dialogue_within) does, with a body that is
+    /// encoded already.
+    ///
+    /// # Errors
+    ///
+    /// As [`dialogue_within`](Self::dialogue_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`dialogue`](Self::dialogue).
+    pub async fn dialogue_encoded_within(
+        &self,
+        method: &str,
+        body: &[u8],
+        window: u16,
+        within: Duration,
+    ) -> Result<Dialogue, CallError> {
+        let limit = Limit::new(within);
+        let beginning = self.begin(request_within(method, body, within), window, Some(limit));
+        timeout(within, beginning).await.unwrap_or(Err(CallError::TimedOut(within)))
+    }
+
+    async fn begin(
+        &self,
+        request: Request<'_>,
+        window: u16,
+        limit: Option<Limit>,
+    ) -> Result<Dialogue, CallError> {
         let permit = self.in_flight.clone().acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let window = window.max(1);
         let (inbox, events) = Inbox::new(window);
         let flow = Arc::new(Flow::default());
         let pending = Pending::Dialogue(inbox, flow.clone());
-        let request = Request { method, body, within_ms: None };
         let id = self.shared.call(request, pending, Some(window.into()))?;
         let items = ItemSender { id, outbox: self.shared.outbox.clone(), flow };
-        Dialogue::begin(self.shared.clone(), items, events, window, permit).await
+        Dialogue::begin(self.shared.clone(), items, events, window, permit, limit).await
     }
 
     /// Says goodbye once everything sent so far is written, and ends the connection.
@@ -212,6 +270,11 @@ impl Portal {
     pub async fn closed(&self) -> Closed {
         self.shared.closed().await
     }
+}
+
+fn request_within<'a>(method: &'a str, body: &'a [u8], within: Duration) -> Request<'a> {
+    let within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+    Request { method, body, within_ms }
 }
 
 /// The items of a call that goes on. Dropping it cancels the call.
@@ -250,6 +313,10 @@ impl Drop for UnderWay<'_> {
         }
     }
 }
+
+/// How many calls may be unanswered whose results nobody waits for: as many as of the others. They
+/// are answered at once, and a peer that leaves so many unanswered does not listen.
+const UNWATCHED_MAX: usize = CALLS_MAX;
 
 /// How many calls may be under way at once, dialogues among them: enough to keep any link busy,
 /// and few enough that their answers fit into memory. The other side counts on it.

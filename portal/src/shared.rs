@@ -1,13 +1,13 @@
 //! What the handles of a connection share with its driver.
 
 use std::{
-    collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use foldhash::{HashMap, HashMapExt as _};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use wire::{CallId, Frame, Hello, RemoteError, WireError};
 
 use crate::{
@@ -42,6 +42,8 @@ pub(crate) enum Pending {
     Call(oneshot::Sender<Result<Bytes, CallError>>),
     /// A started value, items both ways, and a result.
     Dialogue(Inbox, Arc<Flow>),
+    /// A result that nobody waits for. It counts until it is there.
+    Unwatched(OwnedSemaphorePermit),
 }
 
 /// A call to be sent.
@@ -165,7 +167,9 @@ impl Shared {
     ) -> Result<(), WireError> {
         match self.lock().pending.get_mut(&id) {
             Some(Pending::Dialogue(inbox, _)) => deliver(inbox),
-            Some(Pending::Call(_)) => Err(WireError::Malformed(format!("call {id} is no stream"))),
+            Some(Pending::Call(_) | Pending::Unwatched(_)) => {
+                Err(WireError::Malformed(format!("call {id} is no stream")))
+            }
             None => Ok(()),
         }
     }
@@ -200,6 +204,7 @@ impl Pending {
     fn end(self, result: Result<Bytes, CallError>) {
         match self {
             Self::Call(sender) => drop(sender.send(result)),
+            Self::Unwatched(permit) => drop(permit),
             Self::Dialogue(inbox, flow) => {
                 flow.close();
                 inbox.over(result);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use discovery::Assurance;
 use endpoints::{Endpoint, Locality, Stamped};
 use portal::Closed;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wire::ErrorKind;
 
@@ -143,56 +143,40 @@ impl Portal {
     {
         let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
         let begun = self.portal.dialogue_encoded(&path, &arguments, WINDOW).await;
-        let mut carried = match begun {
-            Ok(carried) => carried,
-            // It came to its end without what was waited for.
-            Err(portal::CallError::Unreadable(_)) => {
-                return Err(CallError::NeverStarted(dialogue.export().path));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let started = dialogue.decode_started(carried.started_encoded())?;
+        hold(dialogue, begun, body).await
+    }
 
-        let (replies, mut outgoing) = mpsc::channel(ITEMS_AHEAD);
-        let (incoming, items) = mpsc::channel(ITEMS_AHEAD);
-        let cancelled = CancellationToken::new();
-        let stream = Stream::new(RawStream { items, replies }, cancelled.clone());
-        let sender = carried.sender();
-        let send = async {
-            while let Some(item) = outgoing.recv().await {
-                if sender.send_encoded(item).await.is_err() {
-                    // The function wants no more; its result tells why.
-                    outgoing.close();
-                    return;
-                }
-            }
-            sender.finish();
+    /// Holds a dialogue as [`context`](Self::context) does, for so long at most. The actor is told,
+    /// and ends the function by itself; `body` is dropped where it waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`context`](Self::context); [`CallError::Transport`] with
+    /// [`portal::CallError::TimedOut`] when it takes longer.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`context`](Self::context).
+    pub async fn context_within<Started, In, Out, T, E, R>(
+        &self,
+        dialogue: Dialogue<Started, In, Out, T, E>,
+        within: Duration,
+        body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
+    ) -> Result<(R, T), CallError<E>>
+    where
+        Started: Wire,
+        In: Wire,
+        Out: Wire,
+        T: Wire,
+        E: Wire,
+    {
+        let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
+        let held = async {
+            let begun = self.portal.dialogue_encoded_within(&path, &arguments, WINDOW, within);
+            hold(dialogue, begun.await, body).await
         };
-        let receive = async {
-            let failure = loop {
-                match carried.next_encoded().await {
-                    Ok(Some(item)) => {
-                        // When the body wants no more, the rest is dropped with the result.
-                        if incoming.send(item).await.is_err() {
-                            break None;
-                        }
-                    }
-                    Ok(None) => break None,
-                    Err(error) => break Some(error),
-                }
-            };
-            if failure.is_some() {
-                cancelled.cancel();
-            }
-            drop(incoming);
-            failure
-        };
-        let (given, (), failure) = tokio::join!(body(started, stream), send, receive);
-        if let Some(error) = failure {
-            return Err(failed(error));
-        }
-        let result = read(carried.result_encoded().await)?;
-        Ok((given, dialogue.decode(Ok(&result))?))
+        let timed_out = portal::CallError::TimedOut(within);
+        timeout(within, held).await.unwrap_or(Err(CallError::Transport(timed_out)))
     }
 
     /// Asks the actor to end, and waits until it has taken note.
@@ -228,6 +212,71 @@ pub struct Reached {
     pub locality: Locality,
     /// How sure it is that it is the one that was meant.
     pub assurance: Assurance,
+}
+
+/// Holds a dialogue, if it has begun.
+async fn hold<Started, In, Out, T, E, R>(
+    dialogue: Dialogue<Started, In, Out, T, E>,
+    begun: Result<portal::Dialogue, portal::CallError>,
+    body: impl AsyncFnOnce(Started, Stream<Out, In>) -> R,
+) -> Result<(R, T), CallError<E>>
+where
+    Started: Wire,
+    In: Wire,
+    Out: Wire,
+    T: Wire,
+    E: Wire,
+{
+    let mut carried = match begun {
+        Ok(carried) => carried,
+        // It came to its end without what was waited for.
+        Err(portal::CallError::Unreadable(_)) => {
+            return Err(CallError::NeverStarted(dialogue.export().path));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let started = dialogue.decode_started(carried.started_encoded())?;
+
+    let (replies, mut outgoing) = mpsc::channel(ITEMS_AHEAD);
+    let (incoming, items) = mpsc::channel(ITEMS_AHEAD);
+    let cancelled = CancellationToken::new();
+    let stream = Stream::new(RawStream { items, replies }, cancelled.clone());
+    let sender = carried.sender();
+    let send = async {
+        while let Some(item) = outgoing.recv().await {
+            if sender.send_encoded(item).await.is_err() {
+                // The function wants no more; its result tells why.
+                outgoing.close();
+                return;
+            }
+        }
+        sender.finish();
+    };
+    let receive = async {
+        let failure = loop {
+            match carried.next_encoded().await {
+                Ok(Some(item)) => {
+                    // When the body wants no more, the rest is dropped with the result.
+                    if incoming.send(item).await.is_err() {
+                        break None;
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        if failure.is_some() {
+            cancelled.cancel();
+        }
+        drop(incoming);
+        failure
+    };
+    let (given, (), failure) = tokio::join!(body(started, stream), send, receive);
+    if let Some(error) = failure {
+        return Err(failed(error));
+    }
+    let result = read(carried.result_encoded().await)?;
+    Ok((given, dialogue.decode(Ok(&result))?))
 }
 
 /// Reads what a call of an exported function has brought back.

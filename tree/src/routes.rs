@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use portal::{Identity, Key, Portal};
+use portal::{CallError, Identity, Key, Portal};
 use uuid::Uuid;
 
 use crate::spec::{KEYS, Keys};
@@ -58,8 +58,12 @@ impl Routes {
         }
         let child = self.lock().get(&keys.uuid).cloned();
         match child {
-            // Whose channel has ended needs none either.
-            Some(Way::Channel(child)) => drop(child.send(KEYS, &keys)),
+            Some(Way::Channel(child)) => {
+                // Whose channel has ended needs none either.
+                if let Err(error @ CallError::TooMany(_)) = child.send(KEYS, &keys) {
+                    tracing::warn!(target: "callsign", %error, "an actor has no key yet");
+                }
+            }
             Some(Way::Within(child)) => child.deliver(keys),
             None => {}
         }

@@ -22,6 +22,7 @@ use wire::{ErrorKind, Frame, RemoteError, encode_body};
 use self::peer::Peer;
 
 mod handlers;
+mod limits;
 mod peer;
 
 /// What the handlers of these tests tell of.

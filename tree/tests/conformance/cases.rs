@@ -48,6 +48,7 @@ cases! {
     deaths::a_killed_parent_takes_its_children_with_it,
     deaths::a_helper_ends_with_the_process_that_started_it,
     calls::a_deadline_ends_a_call,
+    calls::a_deadline_ends_a_dialogue_on_both_sides,
     scopes::a_restart_is_a_new_instance,
     scopes::what_is_run_is_started_again_until_it_is_well,
     scopes::what_waits_to_be_started_again_is_told_when_all_is_cancelled,

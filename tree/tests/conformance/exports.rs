@@ -49,6 +49,26 @@ pub(crate) async fn wait_for_ever() {
     std::future::pending().await
 }
 
+/// Holds a dialogue for ever, and writes a file when it is ended.
+#[tree::export(crate = tree)]
+pub(crate) async fn listen(
+    context: &mut tree::Context<(), u64, u64>,
+    flag: String,
+) -> Result<(), tree::Ended> {
+    let _flag = WrittenAtTheEnd(flag);
+    let mut stream = context.started(()).await?;
+    while stream.recv().await?.is_some() {}
+    std::future::pending().await
+}
+
+struct WrittenAtTheEnd(String);
+
+impl Drop for WrittenAtTheEnd {
+    fn drop(&mut self) {
+        std::fs::write(&self.0, "").unwrap();
+    }
+}
+
 #[tree::export(crate = tree)]
 pub(crate) async fn who_am_i() -> String {
     Actor::current().map_or_else(String::new, |it| it.path().to_string())

@@ -1,13 +1,14 @@
 //! Cases of calls: what a function brings back, and who may be called.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use tree::{CallError, Exit, RunError};
 
 use super::Done;
 use crate::{
     exports::{
-        Refusal, ask, ask_twice, double, panic_with, quote, shy, sums, wait_for_ever, who_am_i,
+        Refusal, ask, ask_twice, double, listen, panic_with, quote, shy, sums, wait_for_ever,
+        who_am_i,
     },
     stage::Stage,
 };
@@ -156,6 +157,33 @@ pub(crate) async fn a_deadline_ends_a_call(stage: Stage) -> Done {
         assert!(matches!(error, CallError::Transport(_)), "{error:?}");
         let within = Duration::from_secs(20);
         assert_eq!(server.call_within(double(4), within).await?, 8);
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn a_deadline_ends_a_dialogue_on_both_sides(stage: Stage) -> Done {
+    let Stage { kind, root, folder, .. } = stage;
+    let flag = folder.join("ended");
+    root.nursery(async |n| {
+        let server = n.spawn("server").kind(kind).expose(&[listen::EXPORT, sums::EXPORT]).await?;
+        let within = Duration::from_millis(100);
+        let call = listen(flag.display().to_string());
+        let held = server.context_within(call, within, async |(), _stream| pending::<()>().await);
+        let error = held.await.unwrap_err();
+        assert!(
+            matches!(error, CallError::Transport(portal::CallError::TimedOut(it)) if it == within),
+            "{error:?}"
+        );
+        while !flag.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        std::fs::remove_file(&flag)?;
+        let within = Duration::from_secs(20);
+        let call = sums("hello".to_owned());
+        let held = server.context_within(call, within, async |greeting, _stream| greeting);
+        assert_eq!(held.await?, ("hello".to_owned(), 0));
         Ok(())
     })
     .await?;
