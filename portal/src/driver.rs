@@ -135,7 +135,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
             if !is_stirred {
                 return Ok(Running);
             }
-            self.service.pump(cx, &mut self.replies);
+            if self.unheard.is_none() {
+                self.service.pump(cx, &mut self.replies);
+            }
             let was_full = self.replies.is_full();
             self.poll_pulse(cx)?;
             let is_written = self.poll_write(cx)?.is_ready();
@@ -243,6 +245,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                 return Ok(false);
             };
             let length = bytes.len();
+            // Whoever hears no answer is not answered.
+            if self.unheard.is_some() && matches!(Frame::decode(bytes), Ok(Frame::Call { .. })) {
+                self.reader.skip_frame(length);
+                continue;
+            }
             if length >= OWN_FRAME_BYTES_MIN {
                 let frame = self.reader.next().map_err(Closed::Protocol)?;
                 let frame = frame.expect("a whole frame was seen just now");
