@@ -80,8 +80,8 @@ impl Counterpart {
         self.deadline
     }
 
-    /// Goes on in a task of its own. Whatever the function does before it first waits is done in
-    /// the connection's driver, which does nothing else meanwhile; what is behind this is not.
+    /// Goes on beside the connection's driver. Whatever a function does before it first waits is
+    /// done in the driver, which does nothing else meanwhile; what is behind this is not.
     ///
     /// # Cancel safety
     ///
@@ -93,7 +93,8 @@ impl Counterpart {
                 return Poll::Ready(());
             }
             has_waited = true;
-            // In the driver this wakes nobody: the task polls as soon as it is there.
+            self.state.asks_aside.store(true, Ordering::Relaxed);
+            // In the driver this wakes nobody: it is polled again as soon as it is aside.
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -250,8 +251,9 @@ pub(crate) struct CallState {
     /// Told when it is cancelled.
     told: Notify,
     pub(crate) flow: Arc<Flow>,
-    /// Whether the handler is in a task of its own.
+    /// Whether the handler is not in the driver any more, and whether it wants that.
     pub(crate) is_aside: AtomicBool,
+    pub(crate) asks_aside: AtomicBool,
     stage: Mutex<Stage>,
     /// What is dropped once the call is answered.
     kept: Mutex<Option<Kept>>,

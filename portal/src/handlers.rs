@@ -4,19 +4,20 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt as _};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use wire::{CallId, ErrorKind, RemoteError, WireError};
 
 use crate::{
     Call, Counterpart, Replies, Service,
     counterpart::{CallState, Stage},
-    handling::{Answer, Begun, Fresh, Handling},
+    handling::{Answer, Begun, Handling},
+    lanes::{Lanes, Stepped},
     outbox::Outbox,
     portal::CALLS_MAX,
 };
@@ -29,7 +30,7 @@ use crate::{
 /// connection goes on: no other call begins, no item or `cancel` arrives, and no sign of life is
 /// given, so that one which computes for as long as the caller's
 /// [heartbeat](crate::Heartbeat) allows loses its connection. Such a function had better begin
-/// with [`aside`](Counterpart::aside), which puts it into its task at once.
+/// with [`aside`](Counterpart::aside), which takes it out of the driver's way at once.
 ///
 /// A caller that gives up, or the end of the connection, cancels the call's token, and drops the
 /// function a [grace](Limits::grace) later. A function that panics fails its call alone. All of
@@ -76,20 +77,27 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Handlers<F> {
+pub struct Handlers<F, Fut> {
     /// In a box, so that a service can be moved whatever its function holds.
     handle: Box<F>,
     limits: Limits,
     /// Calls whose function waits in a task, and those that are held.
     unanswered: HashMap<CallId, Unanswered>,
     tasks: JoinSet<(CallId, Answer)>,
-    /// How many functions have yet to be polled in their tasks.
-    fresh: Fresh,
+    /// Functions that stay out of the driver's way until they first wait.
+    lanes: Lanes<Going, Fut>,
     /// Calls that came while the replies were full, oldest first.
     held: VecDeque<Counterpart>,
     held_bytes: usize,
     outbox: Arc<Outbox>,
     is_ending: bool,
+}
+
+/// A call whose function goes on.
+struct Going {
+    id: CallId,
+    deadline: Option<Instant>,
+    state: Arc<CallState>,
 }
 
 #[derive(Debug)]
@@ -116,7 +124,7 @@ impl Default for Limits {
     }
 }
 
-impl<F, Fut> Handlers<F>
+impl<F, Fut> Handlers<F, Fut>
 where
     F: Fn(Counterpart) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
@@ -133,7 +141,7 @@ where
             limits,
             unanswered: HashMap::new(),
             tasks: JoinSet::new(),
-            fresh: Fresh::default(),
+            lanes: Lanes::new(),
             held: VecDeque::new(),
             held_bytes: 0,
             outbox: Arc::default(),
@@ -141,7 +149,7 @@ where
         }
     }
 
-    /// Runs the function for a call: here until it waits, and then in a task.
+    /// Runs the function for a call: here until it waits, and then in a lane or a task.
     fn begin(&mut self, call: Counterpart, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
         match Handling::begin(|| (self.handle)(call)) {
@@ -150,13 +158,24 @@ where
                 state.let_go();
             }
             Begun::Waits(handling) => {
-                let (grace, shared) = (self.limits.grace, state.clone());
+                let unanswered = Unanswered { state: state.clone(), is_cancelled: false };
+                self.unanswered.entry(id).or_insert(unanswered);
                 state.is_aside.store(true, Ordering::Relaxed);
-                let handled = async move { (id, handling.within(&shared, deadline, grace).await) };
-                self.tasks.spawn(self.fresh.count(handled));
-                self.unanswered.entry(id).or_insert(Unanswered { state, is_cancelled: false });
+                let going = Going { id, deadline, state };
+                if going.state.asks_aside.load(Ordering::Relaxed) {
+                    self.lanes.push(going, handling);
+                } else {
+                    self.go_on(going, handling);
+                }
             }
         }
+    }
+
+    /// Runs a function that waits, in a task.
+    fn go_on(&mut self, going: Going, handling: Handling<Fut>) {
+        let Going { id, deadline, state } = going;
+        let grace = self.limits.grace;
+        self.tasks.spawn(async move { (id, handling.within(&state, deadline, grace).await) });
     }
 
     /// Answers a call, unless its caller has given it up.
@@ -175,7 +194,7 @@ where
     }
 }
 
-impl<F, Fut> Service for Handlers<F>
+impl<F, Fut> Service for Handlers<F, Fut>
 where
     F: Fn(Counterpart) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
@@ -248,6 +267,16 @@ where
                 self.begin(call, replies);
                 continue;
             }
+            let stepped = self.lanes.poll(cx);
+            if !stepped.is_empty() {
+                for it in stepped {
+                    match it {
+                        Stepped::Ended(going, answer) => self.answer(going.id, answer, replies),
+                        Stepped::Waits(going, handling) => self.go_on(going, handling),
+                    }
+                }
+                continue;
+            }
             let ended = self.tasks.poll_join_next(cx);
             self.outbox.take(cx, &mut replies.queue);
             let Poll::Ready(Some(ended)) = ended else { return };
@@ -258,7 +287,7 @@ where
     }
 
     fn is_about_to_answer(&self) -> bool {
-        self.fresh.is_any()
+        self.lanes.is_busy()
     }
 
     fn takes_more(&self, replies: &Replies) -> bool {
@@ -271,6 +300,12 @@ where
             self.held.clear();
             self.outbox.close();
             self.unanswered.values().for_each(|it| it.state.cancel());
+        }
+        for it in ready!(self.lanes.poll_end(cx)) {
+            match it {
+                Stepped::Ended(going, _) => going.state.let_go(),
+                Stepped::Waits(going, handling) => self.go_on(going, handling),
+            }
         }
         // Each ends within its grace.
         loop {
@@ -287,7 +322,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for Handlers<F> {
+impl<F, Fut> fmt::Debug for Handlers<F, Fut> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { unanswered, held, .. } = self;
         f.debug_struct("Handlers").field("unanswered", unanswered).field("held", held).finish()

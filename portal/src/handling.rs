@@ -2,13 +2,8 @@
 
 use std::{
     any::Any,
-    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -94,39 +89,6 @@ impl<Fut: Future<Output = Answer>> Future for Handling<Fut> {
 impl<Fut> Drop for Handling<Fut> {
     fn drop(&mut self) {
         drop(catch_unwind(AssertUnwindSafe(|| drop(self.0.take()))));
-    }
-}
-
-/// How many tasks have yet to run for the first time.
-#[derive(Debug, Default)]
-pub(crate) struct Fresh(Arc<AtomicUsize>);
-
-impl Fresh {
-    pub(crate) fn is_any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-
-    /// Counts a task until it has run once.
-    pub(crate) fn count<F: Future>(&self, task: F) -> impl Future<Output = F::Output> + use<F> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        let mut counted = Some(Counted(self.0.clone()));
-        async move {
-            let mut task = pin!(task);
-            poll_fn(move |cx| {
-                let polled = task.as_mut().poll(cx);
-                drop(counted.take());
-                polled
-            })
-            .await
-        }
-    }
-}
-
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -64,6 +64,7 @@ mod handshake;
 mod heartbeat;
 mod identity;
 mod items;
+mod lanes;
 mod outbox;
 mod portal;
 mod queue;

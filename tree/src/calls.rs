@@ -135,8 +135,8 @@ impl Calls {
                 let export = self.export(path)?;
                 // Its last word, which an actor says when it is idle, is to be behind the answer.
                 call.keep(self.actor.core.enter());
-                // Whatever the function does before it waits is done in a task of its own, and
-                // not in the one that runs the connection.
+                // Whatever the function does before it waits is not done by the task that runs the
+                // connection.
                 call.aside().await;
                 return self.carry_out(export, call).await.into_result();
             }

@@ -223,3 +223,29 @@ async fn a_handler_that_goes_aside_computes_beside_its_connection() {
     let (computed, released) = soon(async { tokio::join!(computing, releasing) }).await;
     assert_eq!((computed.unwrap(), released.unwrap()), (7, 8));
 }
+
+/// Both arrive at once and go aside, so that the second queues behind the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_computes_aside_keeps_no_other_from_it() {
+    let (release, released) = mpsc::channel::<()>();
+    let (release, released) = (Arc::new(Mutex::new(release)), Arc::new(Mutex::new(released)));
+    let handlers = Handlers::new(move |call: Counterpart| {
+        let (release, released) = (release.clone(), released.clone());
+        async move {
+            call.aside().await;
+            if call.method() == "compute" {
+                released.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+            } else {
+                release.lock().unwrap().send(()).unwrap();
+            }
+            Ok(call.body().clone())
+        }
+    });
+    let mut peer = Peer::calling(handlers).await;
+    let call = |id, method| Frame::Call { id, method, body: b"\x07", within_ms: None };
+    peer.say(&[call(0, "compute"), call(2, "release")]).await;
+    let mut answers = [peer.hear().await.unwrap(), peer.hear().await.unwrap()];
+    answers.sort();
+    assert!(answers[0].starts_with("Return { id: 0"), "{}", answers[0]);
+    assert!(answers[1].starts_with("Return { id: 2"), "{}", answers[1]);
+}

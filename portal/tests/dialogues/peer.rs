@@ -20,7 +20,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Makes one that calls.
-    pub(crate) async fn calling<F, Fut>(handlers: Handlers<F>) -> Self
+    pub(crate) async fn calling<F, Fut>(handlers: Handlers<F, Fut>) -> Self
     where
         F: Fn(Counterpart) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,

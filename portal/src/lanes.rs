@@ -1,0 +1,250 @@
+//! Functions that stay out of their driver's way until they first wait.
+//!
+//! A function that may compute for long must not do it in the driver, and a task for each is dear:
+//! most are over when they have been polled once. So they queue, and a few *lanes*, which are
+//! tasks, poll each of them once. One that waits then gets a task of its own.
+//!
+//! ```text
+//!   driver ──▶ queue ──▶ lane ──▶ ended: its answer ───────▶ driver
+//!                        lane ──▶ waits: to a task of its own ─▶
+//! ```
+//!
+//! Functions that come while the lanes are at work get another lane, up to as many as the runtime has
+//! workers; and so do those that have queued for a moment behind one that holds up its lane. So who
+//! computes for long keeps nobody from going on who could have gone on without it.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    task::{JoinSet, yield_now},
+    time::{Instant, Sleep, sleep},
+};
+
+use crate::handling::{Answer, Handling};
+
+/// Polls functions once, in tasks of its own. `T` is what they are known by.
+#[derive(Debug)]
+pub(crate) struct Lanes<T, Fut> {
+    shared: Arc<Shared<T, Fut>>,
+    tasks: JoinSet<()>,
+    has_more: bool,
+    watch: Option<Watch>,
+}
+
+/// Looks now and then whether the lanes get on.
+#[derive(Debug)]
+struct Watch {
+    sleep: Pin<Box<Sleep>>,
+    /// How many functions had been taken when it began.
+    taken: u64,
+}
+
+/// A function, by what it is known, and what became of it.
+pub(crate) enum Stepped<T, Fut> {
+    Ended(T, Answer),
+    /// It waits. Whatever has come in between is seen when it is polled again.
+    Waits(T, Handling<Fut>),
+}
+
+#[derive(Debug)]
+struct Shared<T, Fut>(Mutex<State<T, Fut>>);
+
+struct State<T, Fut> {
+    queue: VecDeque<(T, Handling<Fut>)>,
+    stepped: Vec<Stepped<T, Fut>>,
+    /// How many functions are being polled, and how many have been taken by now.
+    polled: usize,
+    taken: u64,
+    /// How many lanes have yet to take their first function, and how many have taken one.
+    fresh: usize,
+    at_work: usize,
+    driver: Option<Waker>,
+}
+
+impl<T, Fut> Lanes<T, Fut>
+where
+    T: Send + 'static,
+    Fut: Future<Output = Answer> + Send + 'static,
+{
+    pub(crate) fn new() -> Self {
+        let shared = Arc::new(Shared(Mutex::new(State::default())));
+        Self { shared, tasks: JoinSet::new(), has_more: false, watch: None }
+    }
+
+    /// Queues a function. It is taken once the lanes are [polled](Self::poll).
+    pub(crate) fn push(&mut self, known: T, handling: Handling<Fut>) {
+        self.has_more = true;
+        self.shared.lock().queue.push_back((known, handling));
+    }
+
+    /// Tells whether functions are about to have been polled.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.shared.lock();
+        state.polled > 0 || !state.queue.is_empty()
+    }
+
+    /// Returns those that have been polled, sees to it that the others are, and keeps the waker.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Vec<Stepped<T, Fut>> {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if !state.driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.driver = Some(cx.waker().clone());
+        }
+        let stepped = mem::take(&mut state.stepped);
+        let is_due = self.poll_watch(cx, &state);
+        if (mem::take(&mut self.has_more) || is_due) && state.wants_lane() {
+            state.fresh += 1;
+            while self.tasks.try_join_next().is_some() {}
+            self.tasks.spawn(self.shared.clone().run());
+        }
+        if self.watch.is_none() && state.wants_lane() {
+            self.watch = Some(Watch { sleep: Box::pin(sleep(HELD_UP)), taken: state.taken });
+            self.poll_watch(cx, &state);
+        }
+        stepped
+    }
+
+    /// Tells whether functions queue, and none has been taken for a moment.
+    fn poll_watch(&mut self, cx: &mut Context<'_>, state: &State<T, Fut>) -> bool {
+        let mut is_due = false;
+        while let Some(watch) = &mut self.watch
+            && watch.sleep.as_mut().poll(cx).is_ready()
+        {
+            is_due = watch.taken == state.taken && !state.queue.is_empty();
+            if state.queue.is_empty() {
+                self.watch = None;
+            } else {
+                watch.taken = state.taken;
+                watch.sleep.as_mut().reset(Instant::now() + HELD_UP);
+            }
+        }
+        is_due
+    }
+
+    /// Drops those that have not been polled yet, and waits for the others.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Stepped<T, Fut>>> {
+        self.shared.clear();
+        while ready!(self.tasks.poll_join_next(cx)).is_some() {}
+        Poll::Ready(mem::take(&mut self.shared.lock().stepped))
+    }
+}
+
+impl<T, Fut> Drop for Lanes<T, Fut> {
+    fn drop(&mut self) {
+        self.shared.clear();
+    }
+}
+
+impl<T, Fut> Shared<T, Fut> {
+    /// Drops those that have not been polled yet.
+    fn clear(&self) {
+        // When the lock is not held: what a function keeps may do anything when it is dropped.
+        let dropped = mem::take(&mut self.lock().queue);
+        drop(dropped);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T, Fut>> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl<T, Fut: Future<Output = Answer>> Shared<T, Fut> {
+    /// Polls one after the other, until there is none.
+    async fn run(self: Arc<Self>) {
+        let mut next = self.first();
+        for taken in 1_usize.. {
+            let Some((known, mut handling)) = next else { return };
+            let polled = Pin::new(&mut handling).poll(&mut Context::from_waker(Waker::noop()));
+            let stepped = match polled {
+                Poll::Ready(answer) => Stepped::Ended(known, answer),
+                Poll::Pending => Stepped::Waits(known, handling),
+            };
+            let driver;
+            (next, driver) = self.next(stepped);
+            driver.inspect(Waker::wake_by_ref);
+            if taken.is_multiple_of(TURN) {
+                yield_now().await;
+            }
+        }
+    }
+
+    fn first(&self) -> Option<(T, Handling<Fut>)> {
+        let mut state = self.lock();
+        state.fresh -= 1;
+        state.at_work += 1;
+        state.take()
+    }
+
+    /// Leaves one that was polled, and takes another; returns whom to wake.
+    fn next(&self, stepped: Stepped<T, Fut>) -> (Option<(T, Handling<Fut>)>, Option<Waker>) {
+        let mut state = self.lock();
+        state.polled -= 1;
+        state.stepped.push(stepped);
+        (state.take(), state.driver.take())
+    }
+}
+
+impl<T, Fut> State<T, Fut> {
+    /// Tells whether functions queue for whom no lane is on its way, and there may be another.
+    fn wants_lane(&self) -> bool {
+        self.queue.len() > self.fresh && self.fresh + self.at_work < lanes_max()
+    }
+
+    /// Takes the next function. A lane that finds none ends.
+    fn take(&mut self) -> Option<(T, Handling<Fut>)> {
+        let next = self.queue.pop_front();
+        match next {
+            Some(_) => {
+                self.polled += 1;
+                self.taken += 1;
+            }
+            None => self.at_work -= 1,
+        }
+        next
+    }
+}
+
+impl<T, Fut> Default for State<T, Fut> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            stepped: Vec::new(),
+            polled: 0,
+            taken: 0,
+            fresh: 0,
+            at_work: 0,
+            driver: None,
+        }
+    }
+}
+
+impl<T, Fut> std::fmt::Debug for State<T, Fut> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { queue, polled, at_work, .. } = self;
+        f.debug_struct("State")
+            .field("queue", &queue.len())
+            .field("polled", polled)
+            .field("at_work", at_work)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As many as the runtime can run at once.
+fn lanes_max() -> usize {
+    Handle::current().metrics().num_workers()
+}
+
+/// For how long functions queue behind one that holds up its lane. Few compute for so long.
+const HELD_UP: Duration = Duration::from_millis(5);
+
+/// How many functions a lane polls before it lets others run: as many as a caller with a full
+/// batch has under way.
+const TURN: usize = 64;
