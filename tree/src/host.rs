@@ -32,14 +32,14 @@ struct BelowState {
 }
 
 impl Below {
-    fn add(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
+    /// Adds an instance, unless all is over.
+    fn add(&self, enrolment: &Enrolment) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
         let mut state = self.lock();
         if state.is_over {
-            let why = "whoever is above it has ended";
-            return Err(RemoteError::new(ErrorKind::Cancelled, why));
+            return Err(parted());
         }
         state.instances.insert(enrolment.uuid, enrolment.endpoints.clone());
-        Ok(())
+        Ok(state)
     }
 
     /// Tells whether the child has children of its own.
@@ -82,8 +82,15 @@ impl Host {
 
     /// Registers an instance that is the child, or below it.
     pub(crate) async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
-        self.note(enrolment)?;
-        self.actor.uplink.register(enrolment).await
+        drop(self.note(enrolment)?);
+        self.actor.uplink.register(enrolment).await?;
+        let is_below = self.below.lock().instances.contains_key(&enrolment.uuid);
+        if !is_below {
+            // It was taken out meanwhile, and this came after.
+            self.unregister(vec![enrolment.uuid]).await?;
+            return Err(parted());
+        }
+        Ok(())
     }
 
     /// Registers an instance as [`register`](Self::register) does, where that takes no waiting.
@@ -92,7 +99,8 @@ impl Host {
             return None;
         }
         match self.note(enrolment) {
-            Ok(()) => self.actor.uplink.register_now(enrolment),
+            // While it holds the lock, what is below is not taken out.
+            Ok(_held) => self.actor.uplink.register_now(enrolment),
             Err(error) => Some(Err(error)),
         }
     }
@@ -111,12 +119,12 @@ impl Host {
         self.actor.uplink.is_near()
     }
 
-    fn note(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
-        self.below.add(enrolment)?;
+    fn note(&self, enrolment: &Enrolment) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
+        let held = self.below.add(enrolment)?;
         if let Some(child) = self.child.get() {
             self.actor.routes.add(enrolment.uuid, child.clone());
         }
-        Ok(())
+        Ok(held)
     }
 }
 
@@ -132,5 +140,91 @@ impl Host {
             _ => return Err(call.unknown()),
         }
         Ok(encode_body(&()).into())
+    }
+}
+
+/// Says that an actor, or one above it, has left the tree.
+fn parted() -> RemoteError {
+    RemoteError::new(ErrorKind::Cancelled, "it has ended, or whoever is above it has")
+}
+
+#[cfg(test)]
+mod tests {
+    use endpoints::{InstanceId, Name};
+    use portal::{Greeted, Handlers, Identity, NoService, Options};
+    use tokio::{
+        sync::{mpsc, oneshot},
+        task::JoinSet,
+    };
+    use tokio_util::sync::CancellationToken;
+    use transport::Stream;
+    use wire::{Hello, State};
+
+    use super::*;
+    use crate::{
+        ActorPath, Kind, actor::Tether, cancel::Cancel, home::Home, routes::Routes, uplink::Uplink,
+    };
+
+    /// Makes an actor whose parent is at the other end of a channel.
+    fn actor(parent: portal::Portal) -> Arc<Core> {
+        let name = Name::new("desk").unwrap();
+        let instance = InstanceId { name: name.clone(), uuid: Uuid::new_v4() };
+        Arc::new(Core::new(
+            ActorPath::root(&name),
+            instance.clone(),
+            Kind::Process,
+            Vec::new(),
+            Cancel::default(),
+            CancellationToken::new(),
+            Uplink::Parent(parent),
+            Routes::new(Identity::new(instance)),
+            Arc::new(Home::new(Vec::new(), BTreeMap::new(), std::env::temp_dir())),
+            &Tether::new().0,
+        ))
+    }
+
+    #[tokio::test]
+    async fn who_is_registered_when_the_child_is_gone_is_taken_out_again() {
+        let (calls, mut called) = mpsc::channel::<(Counterpart, oneshot::Sender<()>)>(1);
+        let handlers = Handlers::new(move |call| {
+            let calls = calls.clone();
+            async move {
+                let (answer, is_answered) = oneshot::channel();
+                calls.send((call, answer)).await.unwrap();
+                is_answered.await.unwrap();
+                Ok(encode_body(&()).into())
+            }
+        });
+        let (near, far) = Stream::pair();
+        let above =
+            Greeted::accepted(far, Hello::default()).converse(&Options::default(), handlers);
+        let here = Greeted::dialed(near, Hello::default()).converse(&Options::default(), NoService);
+        let mut drivers = JoinSet::new();
+        drivers.spawn(above.driver);
+        drivers.spawn(here.driver);
+
+        let below = Below::default();
+        let host = Host::new(actor(here.portal), below.clone());
+        let enrolment = Enrolment {
+            name: Name::new("feed").unwrap(),
+            uuid: Uuid::new_v4(),
+            endpoints: Vec::new(),
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+        };
+        let parent = async {
+            let (call, answer) = called.recv().await.unwrap();
+            assert_eq!(call.method(), REGISTER);
+            assert!(below.take().contains_key(&enrolment.uuid), "the child is gone");
+            answer.send(()).unwrap();
+            let (call, answer) = called.recv().await.unwrap();
+            assert_eq!(call.method(), UNREGISTER);
+            assert_eq!(call.args::<Departure>().unwrap().uuids, [enrolment.uuid]);
+            answer.send(()).unwrap();
+        };
+        let bounded = tokio::time::timeout(std::time::Duration::from_secs(30), parent);
+        let (registered, told) = tokio::join!(host.register(&enrolment), bounded);
+        told.expect("it is unregistered");
+        assert_eq!(registered.unwrap_err().kind, ErrorKind::Cancelled);
     }
 }
