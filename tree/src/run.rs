@@ -121,7 +121,8 @@ fn options(source: &SettingsSource) -> Result<RootOptions, String> {
     Ok(Root::options().settings(settings))
 }
 
-fn say(why: &str) {
+/// Says something on standard error.
+pub(crate) fn say(why: &str) {
     // There is nobody else to tell.
     let _unread = writeln!(std::io::stderr(), "callsign: {why}");
 }

@@ -11,6 +11,7 @@ use super::{Channel, Launched, Remains, Vessel};
 use crate::{
     child, panics,
     process::{self, Child, Ended, Launch, Signal},
+    run::say,
     signals::Signals,
     sockets,
 };
@@ -29,7 +30,8 @@ pub(crate) fn live(channel: StdUnixStream) -> i32 {
     match try_to_live(channel) {
         Ok(()) => 0,
         Err(error) => {
-            tracing::error!(target: "callsign", %error, "this process cannot become an actor");
+            // There is no log yet. The parent reads it as the last words of its child.
+            say(&format!("this process cannot become an actor: {}", portal::WithCauses(&error)));
             NOT_AN_ACTOR
         }
     }
