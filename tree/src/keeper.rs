@@ -150,8 +150,9 @@ impl Keeper {
             None => (None, None),
         };
         let has_parted = said.is_some();
+        let is_gone = remains.is_some();
         let exit = self.exit(&fall, said, reply.as_ref(), remains, pressure, &*vessel);
-        self.leave(&exit, has_parted).await;
+        self.leave(is_gone, has_parted).await;
         drop(drivers);
         if let Some((outcome, phase)) = untold {
             let error = self.spawn_error(&fall, phase, exit.clone(), &*vessel);
@@ -189,17 +190,21 @@ impl Keeper {
         pressure: Pressure,
         vessel: &dyn Vessel,
     ) -> Exit {
-        let Some(remains) = remains else {
-            let why = "it did not end in time, and cannot be stopped by force".to_owned();
-            return Exit::Unreachable { why };
-        };
         match reply {
             // What became of the function is what became of the actor, also if it was cancelled
-            // at the same moment: no error is lost.
+            // at the same moment, or is given up: no error is lost.
             Some(Ok(Reply::Cancelled(_))) | None => {}
+            Some(Ok(Reply::Returned(_))) if remains.is_none() => {}
             Some(Ok(reply)) => return reply.clone().into_exit(),
             Some(Err(error)) => return Exit::Failed(error.clone().into()),
         }
+        let Some(remains) = remains else {
+            // That it is given up is in the log by now.
+            let why = "it did not end in time, and cannot be stopped by force".to_owned();
+            return said
+                .filter(|it| matches!(it, Exit::Failed(_)))
+                .unwrap_or(Exit::Unreachable { why });
+        };
         match (fall, said) {
             (_, Some(Exit::Cancelled { reason, .. })) => Exit::Cancelled { reason, pressure },
             (_, Some(exit)) => exit,

@@ -167,7 +167,10 @@ impl<'a> Spawn<'a> {
         let (portal, ordered) = self.order(Some(main), true).await?;
         let Done { exit, value } = ordered.answer().await?;
         match (exit, value) {
-            (Exit::Returned, Some(value)) => Ok(call.decode(Ok(&value))?),
+            // One that is given up may have returned before.
+            (Exit::Returned | Exit::Unreachable { .. }, Some(value)) => {
+                Ok(call.decode(Ok(&value))?)
+            }
             (Exit::Failed(error), _) => Err(RunError::Call(error.into())),
             (exit, _) => Err(RunError::Ended { actor: portal.path().clone(), exit }),
         }

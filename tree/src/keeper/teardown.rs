@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Fall, Keeper, line::Line};
 use crate::{
-    CancelReason, Exit, Pressure,
+    CancelReason, Pressure,
     kinds::{Remains, Vessel},
     phase::Phase,
     process::HURRY,
@@ -124,12 +124,11 @@ impl Keeper {
     /// Clears away what the child has left behind: its entries of the registry, with those of all
     /// that was below it, and the socket files of those that were killed or given up. One that has
     /// parted has said its last word, and ended all that was below it before.
-    pub(super) async fn leave(&self, exit: &Exit, has_parted: bool) {
+    pub(super) async fn leave(&self, is_gone: bool, has_parted: bool) {
         let left = self.below.take();
         if self.plan.kind.is_process() {
             self.sweep(&left, has_parted).await;
-        } else if matches!(exit, Exit::Unreachable { .. }) {
-            // It may still be there.
+        } else if !is_gone {
             self.place.enter(Phase::Stuck);
             left.values().for_each(|it| sockets::remove(it));
         }

@@ -35,6 +35,7 @@ cases! {
     deaths::a_terminated_process_says_who_asked,
     deaths::a_stopped_process_is_ended,
     late::a_function_that_never_yields_is_ended_or_given_up,
+    late::what_a_function_brought_back_outlives_an_actor_that_is_given_up,
     late::a_dump_tells_what_each_child_is_at,
     late::what_a_process_writes_is_logged_with_its_name,
     late::a_stuck_thread_is_told_by_its_process,

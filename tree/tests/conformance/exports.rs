@@ -129,6 +129,23 @@ pub(crate) async fn block(flag: String) {
     }
 }
 
+/// Answers as `quote` does, and leaves something at work that does not yield any more once the actor
+/// is asked to end.
+#[tree::export(crate = tree)]
+pub(crate) async fn quote_and_block(symbol: String, flag: String) -> Result<f64, Refusal> {
+    let actor = Actor::current().unwrap();
+    std::fs::write(&flag, "").unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        actor.cancelled().await;
+        while std::path::Path::new(&flag).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    });
+    tasks.detach_all();
+    if symbol == "EURUSD" { Ok(1.0842) } else { Err(Refusal::NoQuote(symbol)) }
+}
+
 /// Sends the sum so far for each number that comes, and returns how many came.
 #[tree::export(crate = tree)]
 pub(crate) async fn sums(

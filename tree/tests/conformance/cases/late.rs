@@ -6,7 +6,7 @@ use tree::{Exit, Kind, Phase, Pressure, process::LINE_BYTES_MAX};
 
 use super::Done;
 use crate::{
-    exports::{block, block_below, chat, with_stuck_thread},
+    exports::{block, block_below, chat, quote_and_block, with_stuck_thread},
     log, roles,
     stage::Stage,
 };
@@ -38,6 +38,32 @@ pub(crate) async fn a_function_that_never_yields_is_ended_or_given_up(stage: Sta
     let error = outcome.unwrap_err();
     assert!(matches!(error.children[0].exit, Exit::Unreachable { .. }), "{error}");
     threads_ended("stubborn").await;
+    Ok(())
+}
+
+/// What its function has brought back is told, though the actor does not end thereafter; that it is
+/// given up is in the log.
+pub(crate) async fn what_a_function_brought_back_outlives_an_actor_that_is_given_up(
+    stage: Stage,
+) -> Done {
+    let Stage { kind, root, folder, .. } = stage;
+    log::take("callsign");
+    let flag = folder.join("blocks");
+    let stubborn = |symbol: &str| quote_and_block(symbol.to_owned(), flag.display().to_string());
+    let grace = Duration::from_millis(200);
+    let scope = root.nursery(async |n| {
+        let quoted = n.spawn("stubborn").kind(kind).grace(grace).run(stubborn("EURUSD")).await?;
+        assert_eq!(quoted, 1.0842);
+        n.spawn("stubborn").kind(kind).grace(grace).start(stubborn("XAU")).await?;
+        Ok(())
+    });
+    let error = scope.await.unwrap_err();
+    std::fs::remove_file(&flag)?;
+    assert_eq!(error.to_string(), "/base/stubborn: failed: no quote for XAU");
+    threads_ended("stubborn").await;
+    let is_told = |it: &String| it.starts_with("ERROR ") && it.contains("is given up");
+    let told = log::take("callsign").iter().filter(|it| is_told(it)).count();
+    assert_eq!(told, if kind == Kind::Thread { 2 } else { 0 });
     Ok(())
 }
 
