@@ -73,6 +73,23 @@ async fn r#loop(depth: u32) -> u32 {
     if depth == 0 { 0 } else { 1 + self::r#loop(depth - 1).run_here().await.unwrap_or(100) }
 }
 
+/// One may stand within another function, and sees what stands beside it.
+#[tokio::test]
+async fn an_exported_function_may_stand_within_another() {
+    type Pair = (u32, u32);
+    fn sum((one, other): Pair) -> u32 {
+        one + other
+    }
+
+    #[callsign::export]
+    async fn within(pair: Pair) -> u32 {
+        sum(pair)
+    }
+
+    assert_eq!(within((1, 2)).run_here().await.unwrap(), 3);
+    assert!(find(within::EXPORT.path).is_some());
+}
+
 /// The names that the attribute writes are not those that the body means.
 mod names {
     use super::{Context, Ended};

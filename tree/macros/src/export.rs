@@ -9,8 +9,10 @@ use crate::{
     signature::{Outcome, Signature},
 };
 
-/// Writes the function that makes calls, the module with its `EXPORT`, and behind a hidden
-/// constant the function as it was and its entry in the registry.
+/// Writes the function that makes calls, a type without values for its `EXPORT`, and behind a
+/// hidden constant the function as it was and its entry in the registry.
+///
+/// Why not a module for `EXPORT`? One within a function does not see what stands beside it.
 pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenStream> {
     if let Some((word, _)) = &options.config {
         return Err(Error::new(word.span(), "an exported function has no settings"));
@@ -29,7 +31,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
     let checks = checks(callsign, &signature);
     let (call, kind, run) = pieces(callsign, &signature, &body, &entry);
     let fingerprinted = without_blanks(&written.inputs) + "->" + &without_blanks(&written.output);
-    let module = format!("The exported function `{plain}`.");
+    let callable = format!("The exported function `{plain}`.");
     let constant = format!("To be listed where an actor is spawned that lets `{plain}` be called.");
 
     let mut original = function.clone();
@@ -44,11 +46,15 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
         }
 
         #(#conditions)*
-        #[doc = #module]
-        #visibility mod #name {
+        #[doc = #callable]
+        #[allow(non_camel_case_types, reason = "it is named after the function")]
+        #visibility enum #name {}
+
+        #(#conditions)*
+        impl #name {
             #[doc = #constant]
-            #[allow(unreachable_pub, reason = "the module is as visible as the function")]
-            pub const EXPORT: #callsign::export::Export = super::#entry;
+            #[allow(unreachable_pub, reason = "the type is as visible as the function")]
+            pub const EXPORT: #callsign::export::Export = #entry;
         }
 
         #(#conditions)*

@@ -20,7 +20,7 @@ use self::options::Options;
 /// Lets other actors call an async function.
 ///
 /// A function of the same name takes its place: it takes the same arguments and returns a
-/// `Call<T, E>`, a value that does nothing until it is sent to an actor. Beside it comes a module
+/// `Call<T, E>`, a value that does nothing until it is sent to an actor. Beside it comes a type
 /// of the same name with the constant `EXPORT`, to be listed where an actor is spawned:
 /// `.expose(&[mean::EXPORT])`.
 ///
@@ -32,7 +32,7 @@ use self::options::Options;
 /// - **Generics, `self`, `impl Trait`** and references have no meaning in another process, and
 ///   are errors.
 ///
-/// It stands at the level of a module, not within a function. `#[export(crate = other)]` is for
+/// It may stand within another function, but not in an `impl`. `#[export(crate = other)]` is for
 /// programs that know the crate `callsign` by another name.
 #[proc_macro_attribute]
 pub fn export(options: TokenStream, function: TokenStream) -> TokenStream {
