@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tree::{CallError, Intensity, NurseryOptions, Restart, RunError};
+use tree::{CallError, Intensity, LookupActorError, NurseryOptions, Restart, RunError};
 
 use super::Done;
 use crate::{
@@ -40,21 +40,35 @@ pub(crate) async fn cancelled_children_are_absorbed(stage: Stage) -> Done {
 
 pub(crate) async fn a_dropped_scope_ends_its_children(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
-    let scope = root.nursery(async |n| {
-        n.spawn("idle").kind(kind).await?;
-        std::future::pending::<()>().await;
-        Ok(())
-    });
-    assert!(tokio::time::timeout(Duration::from_millis(500), scope).await.is_err());
+    {
+        let (is_up, up) = tokio::sync::oneshot::channel();
+        let scope = root.nursery(async |n| {
+            n.spawn("idle").kind(kind).await?;
+            is_up.send(()).expect("it is waited for");
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        tokio::select! {
+            ended = scope => panic!("{ended:?}"),
+            told = up => told?,
+        }
+    }
     // It leaves the registry soon, though nobody waits for the scope any more.
-    while root.find_actor("idle").await.is_ok_and(|it| it.is_some()) {
+    loop {
+        match root.find_actor("idle").await {
+            Ok(None) => return Ok(()),
+            // It is about to end.
+            Ok(Some(_)) | Err(LookupActorError::NoneAnswered(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Ok(())
 }
 
 pub(crate) async fn a_restart_is_a_new_instance(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("instances");
     let intensity = Intensity { restarts: 2, ..Intensity::default() };
     let options = NurseryOptions { intensity, ..NurseryOptions::default() };
     let error = root
@@ -62,13 +76,15 @@ pub(crate) async fn a_restart_is_a_new_instance(stage: Stage) -> Done {
             n.spawn("pricer")
                 .kind(kind)
                 .restart(Restart::OnFailure)
-                .start(quote("XAU".to_owned()))
+                .start(insist(file.display().to_string(), 9))
                 .await?;
             Ok(())
         })
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU, after 2 restarts");
+    assert_eq!(error.to_string(), "/base/pricer: failed: no quote for run 3, after 2 restarts");
+    let instances = std::fs::read_to_string(&file)?;
+    assert_eq!(instances.lines().collect::<BTreeSet<_>>().len(), 3, "{instances}");
     Ok(())
 }
 
