@@ -227,7 +227,8 @@ impl Calls {
             let why = format!("{} is ended by its own user alone", self.actor.path());
             return Err(RemoteError::new(ErrorKind::Denied, why));
         }
-        let CancelAsked { reason, hurry } = call.args()?;
+        let CancelAsked { mut reason, hurry } = call.args()?;
+        reason.is_from_peer |= !self.is_parents;
         self.actor.core.cancel.ask(reason);
         if hurry {
             self.actor.core.hurry.cancel();

@@ -17,18 +17,24 @@ pub struct CancelReason {
     pub by: ActorPath,
     /// Why, for people.
     pub why: String,
+    /// Whether it came over a connection of a peer, and not down the tree. Who that is stands in its
+    /// own word alone, and it may be of another tree, where others are called the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_from_peer: bool,
 }
 
 impl CancelReason {
     /// Makes a reason.
     pub fn new(by: ActorPath, why: impl Into<String>) -> Self {
-        Self { by, why: why.into() }
+        Self { by, why: why.into(), is_from_peer: false }
     }
 }
 
 impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cancelled by {}: {}", self.by, self.why)
+        let Self { by, why, is_from_peer } = self;
+        let peer = if *is_from_peer { "a peer, " } else { "" };
+        write!(f, "cancelled by {peer}{by}: {why}")
     }
 }
 

@@ -50,7 +50,8 @@ impl Exit {
     pub(crate) fn ending(&self, parent: &ActorPath, asked: Option<&CancelReason>) -> Ending {
         match self {
             Self::Returned => Ending::Well,
-            Self::Cancelled { reason: CancelReason { by, .. }, .. }
+            Self::Cancelled { reason, .. } if asked == Some(reason) => Ending::Absorbed,
+            Self::Cancelled { reason: CancelReason { by, is_from_peer: false, .. }, .. }
                 if by == parent || asked.is_some_and(|it| it.by == *by) =>
             {
                 Ending::Absorbed
@@ -234,6 +235,13 @@ mod tests {
         check(cancelled("/base"), None, Ending::Badly);
         check(cancelled("/base/desk"), None, Ending::Absorbed);
         check(cancelled("/other"), Some("/base"), Ending::Badly);
+        // One of another tree may be called as the parent is.
+        let from_peer = CancelReason { is_from_peer: true, ..reason("/base/desk") };
+        let exit = Exit::Cancelled { reason: from_peer.clone(), pressure: Pressure::Asked };
+        check(exit.clone(), None, Ending::Badly);
+        check(exit.clone(), Some("/base/desk"), Ending::Badly);
+        // But who was asked by a peer passes that on.
+        assert_eq!(exit.ending(&path("/base/desk"), Some(&from_peer)), Ending::Absorbed);
         let killed = Exit::Signalled { signal: 9, last_words: String::new() };
         check(killed, Some("/base"), Ending::Badly);
     }

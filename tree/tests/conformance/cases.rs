@@ -24,6 +24,7 @@ cases! {
     calls::what_is_not_exposed_is_refused,
     scopes::a_failure_ends_the_scope,
     scopes::cancelled_children_are_absorbed,
+    scopes::the_cancellation_of_a_peer_is_not_absorbed,
     calls::a_dialogue_goes_both_ways,
     calls::a_dialogue_that_never_starts_says_so,
     calls::siblings_find_each_other,

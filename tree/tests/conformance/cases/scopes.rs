@@ -238,3 +238,18 @@ fn marked(folder: &Path, mark: &str) -> BTreeSet<String> {
     let names = entries.map(|it| it.file_name().to_string_lossy().replace('+', "/"));
     names.filter_map(|it| it.strip_prefix(mark).map(str::to_owned)).collect()
 }
+
+/// A peer may be of another tree, and its root be called as this one is.
+pub(crate) async fn the_cancellation_of_a_peer_is_not_absorbed(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let opened = root.nursery(async |n| {
+        n.spawn("idle").kind(kind).await?;
+        let found = root.wait_for_actor("idle").await?;
+        found.cancel("enough").await?;
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    let error = opened.await.unwrap_err();
+    assert_eq!(error.to_string(), "/base/idle: cancelled by a peer, /base: enough");
+    Ok(())
+}
