@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{runtime::Builder, sync::oneshot, task::JoinSet};
-use tree::{AnyError, Kind, Root};
+use tree::{Actor, AnyError, Kind, NurseryError, Root};
 
 /// How many children are spawned of each kind, one after the other.
 const CHILDREN: usize = 200;
@@ -32,27 +32,11 @@ fn main() {
 }
 
 async fn measure(root: Root) -> Result<(), AnyError> {
+    // The body of a program's root has a thread of its own, which hands each task to a worker.
     for kind in Kind::ALL {
-        let mut times = Vec::new();
-        for _ in 0..CHILDREN {
-            let bare = start_bare(kind).await;
-            let start = Instant::now();
-            let ready = root
-                .nursery(async |n| {
-                    let ordered = Instant::now();
-                    n.spawn("child").kind(kind).await?;
-                    Ok(ordered.elapsed())
-                })
-                .await?;
-            times.push([bare, ready, start.elapsed()]);
-        }
-        // The first starts what all use.
-        let [bare, ready, reaped] =
-            [0, 1, 2].map(|at| median(times.iter().skip(1).map(|it| it[at])));
-        println!(
-            "{kind}: order to portal {ready:?}, to reaped {reaped:?}; bare {bare:?} (medians)"
-        );
+        spawn_many(&root, kind, "from the root").await?;
     }
+    root.nursery(async |n| Ok(n.spawn("parent").task().run(spawn_from_a_task()).await?)).await?;
 
     for kind in [Kind::Process, Kind::Forkserver] {
         let start = std::cell::Cell::new(Instant::now());
@@ -68,6 +52,38 @@ async fn measure(root: Root) -> Result<(), AnyError> {
         .await?;
         println!("{kind}: {TREE} cancelled and reaped in {:?}", start.get().elapsed());
     }
+    Ok(())
+}
+
+/// An actor's function runs on a worker.
+#[tree::export(crate = tree)]
+async fn spawn_from_a_task() {
+    let actor = Actor::current().unwrap();
+    for kind in Kind::ALL {
+        spawn_many(&actor, kind, "from a task").await.unwrap();
+    }
+}
+
+/// Spawns one child after the other.
+async fn spawn_many(actor: &Actor, kind: Kind, from: &str) -> Result<(), NurseryError> {
+    let mut times = Vec::new();
+    for _ in 0..CHILDREN {
+        let bare = start_bare(kind).await;
+        let start = Instant::now();
+        let ready = actor
+            .nursery(async |n| {
+                let ordered = Instant::now();
+                n.spawn("child").kind(kind).await?;
+                Ok(ordered.elapsed())
+            })
+            .await?;
+        times.push([bare, ready, start.elapsed()]);
+    }
+    // The first starts what all use.
+    let [bare, ready, reaped] = [0, 1, 2].map(|at| median(times.iter().skip(1).map(|it| it[at])));
+    println!(
+        "{kind} {from}: order to portal {ready:?}, to reaped {reaped:?}; bare {bare:?} (medians)"
+    );
     Ok(())
 }
 
