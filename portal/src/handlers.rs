@@ -17,7 +17,7 @@ use crate::{
     Call, Counterpart, Replies, Service,
     counterpart::{CallState, Stage},
     handling::{Answer, Begun, Handling},
-    lanes::{Lanes, Stepped},
+    lanes::Lanes,
     outbox::Outbox,
     portal::CALLS_MAX,
 };
@@ -271,8 +271,8 @@ where
             if !stepped.is_empty() {
                 for it in stepped {
                     match it {
-                        Stepped::Ended(going, answer) => self.answer(going.id, answer, replies),
-                        Stepped::Waits(going, handling) => self.go_on(going, handling),
+                        (going, Begun::Over(answer)) => self.answer(going.id, answer, replies),
+                        (going, Begun::Waits(handling)) => self.go_on(going, handling),
                     }
                 }
                 continue;
@@ -303,8 +303,8 @@ where
         }
         for it in ready!(self.lanes.poll_end(cx)) {
             match it {
-                Stepped::Ended(going, _) => going.state.let_go(),
-                Stepped::Waits(going, handling) => self.go_on(going, handling),
+                (going, Begun::Over(_)) => going.state.let_go(),
+                (going, Begun::Waits(handling)) => self.go_on(going, handling),
             }
         }
         // Each ends within its grace.

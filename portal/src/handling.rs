@@ -20,11 +20,11 @@ use crate::counterpart::CallState;
 /// What a function returns for its caller.
 pub(crate) type Answer = Result<Bytes, RemoteError>;
 
-/// What became of a function when it was called.
+/// What became of a function when it was run until it waits.
 pub(crate) enum Begun<Fut> {
     /// It has ended.
     Over(Answer),
-    /// It waits for something, and is to be polled in a task of its own.
+    /// It waits, and is to be polled again elsewhere.
     Waits(Handling<Fut>),
 }
 
@@ -35,14 +35,19 @@ pub(crate) struct Handling<Fut>(Option<Pin<Box<Fut>>>);
 impl<Fut: Future<Output = Answer>> Handling<Fut> {
     /// Calls a function, and runs it until it first waits.
     pub(crate) fn begin(handle: impl FnOnce() -> Fut) -> Begun<Fut> {
-        let mut handling = match catch_unwind(AssertUnwindSafe(|| Box::pin(handle()))) {
-            Ok(handling) => Self(Some(handling)),
-            Err(payload) => return Begun::Over(Err(panicked(payload))),
-        };
-        // Its task polls it again, and sees whatever has come in between: nobody is woken for it.
-        match Pin::new(&mut handling).poll(&mut Context::from_waker(Waker::noop())) {
+        match catch_unwind(AssertUnwindSafe(|| Box::pin(handle()))) {
+            Ok(handling) => Self(Some(handling)).step(),
+            Err(payload) => Begun::Over(Err(panicked(payload))),
+        }
+    }
+
+    /// Runs it until it waits.
+    pub(crate) fn step(mut self) -> Begun<Fut> {
+        // Whoever goes on with it polls it again, and sees whatever has come in between: nobody is
+        // woken for it.
+        match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Begun::Over(answer),
-            Poll::Pending => Begun::Waits(handling),
+            Poll::Pending => Begun::Waits(self),
         }
     }
 

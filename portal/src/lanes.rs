@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::handling::{Answer, Handling};
+use crate::handling::{Answer, Begun, Handling};
 
 /// Polls functions once, in tasks of its own. `T` is what they are known by.
 #[derive(Debug)]
@@ -47,12 +47,8 @@ struct Watch {
     taken: u64,
 }
 
-/// A function, by what it is known, and what became of it.
-pub(crate) enum Stepped<T, Fut> {
-    Ended(T, Answer),
-    /// It waits. Whatever has come in between is seen when it is polled again.
-    Waits(T, Handling<Fut>),
-}
+/// A function that was polled, by what it is known, and what became of it.
+type Stepped<T, Fut> = (T, Begun<Fut>);
 
 #[derive(Debug)]
 struct Shared<T, Fut>(Mutex<State<T, Fut>>);
@@ -161,14 +157,9 @@ impl<T, Fut: Future<Output = Answer>> Shared<T, Fut> {
     async fn run(self: Arc<Self>) {
         let mut next = self.first();
         for taken in 1_usize.. {
-            let Some((known, mut handling)) = next else { return };
-            let polled = Pin::new(&mut handling).poll(&mut Context::from_waker(Waker::noop()));
-            let stepped = match polled {
-                Poll::Ready(answer) => Stepped::Ended(known, answer),
-                Poll::Pending => Stepped::Waits(known, handling),
-            };
+            let Some((known, handling)) = next else { return };
             let driver;
-            (next, driver) = self.next(stepped);
+            (next, driver) = self.next((known, handling.step()));
             driver.inspect(Waker::wake_by_ref);
             if taken.is_multiple_of(TURN) {
                 yield_now().await;

@@ -146,9 +146,7 @@ impl Keeper {
             ),
         }
     }
-}
 
-impl Keeper {
     /// Removes the socket files of a process that is gone, and of all that was below it.
     async fn sweep(&self, left: &BTreeMap<Uuid, Vec<Stamped>>, has_parted: bool) {
         let own = self.places.endpoints.iter().filter_map(sweep::file).cloned();
