@@ -123,10 +123,7 @@ impl<'a> Spawn<'a> {
     /// One that is given twice, however it is spelled, is bound once. A child that is given none
     /// listens as its parent does, at places of its own.
     pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
-        match endpoint.into_endpoint() {
-            Ok(endpoint) => self.bind.push(endpoint),
-            Err(error) => drop(self.fault.get_or_insert(error)),
-        }
+        note(endpoint, &mut self.bind, &mut self.fault);
         self
     }
 
@@ -265,6 +262,18 @@ impl<'a> IntoFuture for Spawn<'a> {
             ordered.keep();
             Ok(portal)
         })
+    }
+}
+
+/// Takes note of an endpoint, or of the first text that is none.
+pub(crate) fn note(
+    endpoint: impl IntoEndpoint,
+    noted: &mut Vec<Endpoint>,
+    fault: &mut Option<ParseEndpointError>,
+) {
+    match endpoint.into_endpoint() {
+        Ok(endpoint) => noted.push(endpoint),
+        Err(error) => drop(fault.get_or_insert(error)),
     }
 }
 

@@ -6,7 +6,7 @@ use config::Settings;
 use discovery::IntoEndpoint;
 use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
 
-use crate::Export;
+use crate::{Export, spawn::note};
 
 /// What the root of a process is to be.
 #[derive(Debug)]
@@ -58,20 +58,14 @@ impl RootOptions {
 
     /// Says where a registrar is, or where this root is to be one if there is none.
     pub fn registrar(mut self, endpoint: impl IntoEndpoint) -> Self {
-        match endpoint.into_endpoint() {
-            Ok(endpoint) => self.registrars.push(endpoint),
-            Err(error) => drop(self.fault.get_or_insert(error)),
-        }
+        note(endpoint, &mut self.registrars, &mut self.fault);
         self
     }
 
     /// Lets the root listen at an endpoint, beside those that the endpoint table gives its name.
     /// One that is given twice is bound once.
     pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
-        match endpoint.into_endpoint() {
-            Ok(endpoint) => self.bind.push(endpoint),
-            Err(error) => drop(self.fault.get_or_insert(error)),
-        }
+        note(endpoint, &mut self.bind, &mut self.fault);
         self
     }
 
