@@ -1,13 +1,9 @@
 //! Waiting for names.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Running, Sockets, connect, nowhere, soon};
 use callsign_discovery::LookupError;
-use support::{Running, Sockets, connect, nowhere, soon};
 use tokio::{task::JoinSet, time::timeout};
 use wire::State;
 

@@ -1,13 +1,9 @@
 //! Answers of earlier, for those who say how old one may be.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Running, Sockets, actor, connect, soon};
 use callsign_discovery::{FindError, LookupError, LookupOptions, ResolveError};
-use support::{Running, Sockets, actor, connect, soon};
 use wire::State;
 
 #[tokio::test]

@@ -1,17 +1,13 @@
 //! From a name to a connection, over what is nearest and answers.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Running, Sockets, actor, connect, nowhere, soon};
 use callsign_discovery::{
     DialOptions, FindError, Located, MemorySource, Outcome, Registration, Resolve, TableSource,
     connect_first, connect_nearest, dial, probe,
 };
 use endpoints::{Endpoint, EndpointTable, Locality, Name, Stamped, Unreachable};
-use support::{Running, Sockets, actor, connect, nowhere, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use transport::Listener;
 

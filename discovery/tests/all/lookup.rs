@@ -1,17 +1,13 @@
 //! Asking several registrars, of which some are away.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Running, Sockets, actor, connect, nowhere, options, soon};
 use callsign_discovery::{
     Client, ClientOptions, ConnectError, LinkError, LookupError, RequestError, Standing,
 };
 use endpoints::Endpoint;
 use portal::{Call, Connected, Options, Replies, Service, accept};
-use support::{Running, Sockets, actor, connect, nowhere, options, soon};
 use tokio::task::JoinSet;
 use transport::Listener;
 use uuid::Uuid;

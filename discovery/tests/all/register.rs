@@ -1,15 +1,11 @@
 //! Keeping actors registered, whatever happens to the registrars.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Running, Sockets, connect, nowhere, options, soon, until};
 use callsign_discovery::{Client, RegisterError, Registration, RequestError};
 use endpoints::{Endpoint, Stamped};
 use portal::{Call, Connected, Options, Replies, Service, accept};
-use support::{Running, Sockets, connect, nowhere, options, soon, until};
 use tokio::{sync::mpsc, task::JoinSet};
 use transport::Listener;
 use uuid::Uuid;

@@ -1,10 +1,6 @@
 //! What is said against an actor, and what the registrar makes of it: real sockets, and callers
 //! that are wrong, or lie.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
 use callsign_discovery::{Change, Client, Registered, Registration};
@@ -17,7 +13,7 @@ use wire::{
     registrar::{Evidence, Report},
 };
 
-use crate::support::{Running, Sockets, actor, connect, soon};
+use crate::support::{Running, Sockets, actor, connect, nowhere, soon};
 
 const ALL_EVIDENCE: [Evidence; 7] = [
     Evidence::Refused,
@@ -75,7 +71,7 @@ async fn no_caller_can_talk_a_healthy_actor_out_of_the_registry() {
     suspicion(&client, &proving_one, |it| it.is_none()).await;
     assert_eq!(records(&client, "feed").await, before, "nothing has changed");
 
-    let marker = soon(client.register(support::nowhere("feed", 1))).await.unwrap();
+    let marker = soon(client.register(nowhere("feed", 1))).await.unwrap();
     loop {
         match soon(watch.next()).await.unwrap() {
             Change::Remove { instance, .. } => panic!("{instance} was removed"),

@@ -1,11 +1,7 @@
 //! Following names, as several registrars tell of them.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
+use crate::support::{Running, Sockets, Way, connect, nowhere, soon};
 use callsign_discovery::{Change, Watch};
-use support::{Running, Sockets, Way, connect, nowhere, soon};
 use wire::{Gone, State};
 
 /// Waits for the next changes, as many as are expected, and compares them.

@@ -1,18 +1,14 @@
 //! Who answers is who was meant, or nobody is: before a byte of the application's is sent.
 
-#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Running, actor, connect, soon};
 use callsign_discovery::{
     Assurance, Client, Connection, DialOptions, FindError, NoneAnswered, Registered, Registration,
     connect_nearest,
 };
 use endpoints::Endpoint;
 use portal::{Greeted, Identity, Options, Reception};
-use support::{Running, actor, connect, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,

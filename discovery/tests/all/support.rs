@@ -1,7 +1,5 @@
 //! Registrars to be found, lost and found again.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::{future::Future, time::Duration};
 
 use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};

@@ -1,0 +1,15 @@
+//! Clients against real registrars and sockets.
+//!
+//! One program holds all of it, because each test program is linked with all that it uses.
+
+#![expect(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod dial;
+mod evidence;
+mod last_good;
+mod lookup;
+mod proof;
+mod register;
+mod support;
+mod wait;
+mod watch;
