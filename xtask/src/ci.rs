@@ -52,5 +52,5 @@ fn steps() -> Vec<Step> {
         Step::cargo("generated documents", "xtask docs --check"),
         Step::cargo("tests", "xtask test"),
     ]);
-    steps
+    steps.into_iter().map(Step::once).collect()
 }

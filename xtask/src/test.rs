@@ -17,14 +17,19 @@ use crate::{
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
     python::provide();
+    // All of it is built for one run; a part of it is run by somebody who changes something.
+    let step = |name, args| {
+        let step = Step::cargo(name, args);
+        if extra.is_empty() { step.once() } else { step }
+    };
     if has_subcommand("nextest") {
         // It bounds each test in time, and fails one that leaves a process behind
         // (`.config/nextest.toml`). Examples in the documentation are beyond it.
-        Step::cargo("tests", "nextest run --workspace --all-features").args(extra).run()?;
-        Step::cargo("documentation tests", "test --workspace --all-features --doc").run()?;
+        step("tests", "nextest run --workspace --all-features").args(extra).run()?;
+        step("documentation tests", "test --workspace --all-features --doc").run()?;
     } else {
         eprintln!("xtask: cargo-nextest is not installed, so `cargo test` runs the tests");
-        Step::cargo("tests", "test --workspace --all-features --no-fail-fast").args(extra).run()?;
+        step("tests", "test --workspace --all-features --no-fail-fast").args(extra).run()?;
     }
     Ok(())
 }
