@@ -26,14 +26,15 @@ const FLOORS: &[&[&str]] = &[
     &["tree", "gateway"],
     &["cli"],
     // Not part of what users get, so they may use all of it, and nothing may use them.
-    &["bench", "xtask"],
+    &["bench", "tests/exports", "xtask"],
 ];
 
 /// The crates that may hold unsafe code: they talk to the kernel.
 const UNSAFE_CRATES: &[&str] = &["transport", "tree"];
 
 /// The folders at the top beside the crates.
-const FOLDERS: &[&str] = &[".cargo", ".ci", ".config", "docs", "examples", "tests"];
+const FOLDERS: &[&str] =
+    &[".cargo", ".ci", ".config", "docs", "examples", "findings", "packaging", "tests"];
 
 /// The documents that people and tools look for.
 const DOCUMENTS: &[&str] = &[

@@ -1,13 +1,6 @@
-//! What the attributes write, and what they say of code that they cannot take.
+//! What the attributes write. What they say of code that they cannot take is in `tests/exports`.
 
 #![forbid(unsafe_code)]
-
-/// Each file below `ui` is compiled, and what the compiler says is compared with the file of the
-/// same name that ends in `.stderr`. `TRYBUILD=overwrite` writes those anew.
-#[test]
-fn what_cannot_be_exported_says_why_and_what_to_do() {
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
-}
 
 /// What `#[main]` calls, recording that it was called.
 mod stand_in {
