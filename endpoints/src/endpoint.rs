@@ -93,6 +93,18 @@ impl Endpoint {
         parse::endpoint_of_bytes(bytes)
     }
 
+    /// Returns the IP address and the port, where they stand in the endpoint. There are none of a
+    /// host name, which has to be looked up, nor of an address with a zone: its number is the
+    /// kernel's.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        let Self::Tcp(TcpAddress { host, port, .. }) = self else { return None };
+        match host {
+            Host::Ip4(ip) => Some((*ip, *port).into()),
+            Host::Ip6(ip) => Some((*ip, *port).into()),
+            Host::Ip6Zone { .. } | Host::Dns(..) => None,
+        }
+    }
+
     /// Tells whether this is a place to bind but not one to dial: a wildcard address, port 0 or
     /// `/memory/0`.
     pub fn is_bind_only(&self) -> bool {
@@ -132,6 +144,22 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, ParseEndpointError> {
         parse::endpoint(text)
+    }
+}
+
+impl TryFrom<&str> for Endpoint {
+    type Error = ParseEndpointError;
+
+    fn try_from(text: &str) -> Result<Self, ParseEndpointError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = ParseEndpointError;
+
+    fn try_from(text: String) -> Result<Self, ParseEndpointError> {
+        text.parse()
     }
 }
 

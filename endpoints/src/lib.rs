@@ -42,7 +42,7 @@ pub use locality::{
 };
 pub use name::{InstanceId, Name, NameError, NamePattern};
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
-pub use table::{Conflict, EndpointTable};
+pub use table::{Actors, Conflict, EndpointTable};
 pub use tcp::{DnsFamily, DnsName, Host, TcpAddress};
 pub use unix::{UnixAddress, UnixPath};
 pub use written::{TableError, TableErrors, TableFault, Written, WrittenEndpoint, parse_endpoints};

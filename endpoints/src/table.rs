@@ -1,6 +1,6 @@
 //! The endpoint table: which actor listens where.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map};
 
 use serde::Serialize;
 
@@ -30,8 +30,8 @@ impl EndpointTable {
     }
 
     /// Goes through the actors, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, &[Endpoint])> {
-        self.0.iter().map(|(name, endpoints)| (name, endpoints.as_slice()))
+    pub fn iter(&self) -> Actors<'_> {
+        Actors(self.0.iter())
     }
 
     /// Returns how many actors the table names.
@@ -73,6 +73,42 @@ impl EndpointTable {
     }
 }
 
+impl<'a> IntoIterator for &'a EndpointTable {
+    type Item = (&'a Name, &'a [Endpoint]);
+    type IntoIter = Actors<'a>;
+
+    fn into_iter(self) -> Actors<'a> {
+        self.iter()
+    }
+}
+
+impl IntoIterator for EndpointTable {
+    type Item = (Name, Vec<Endpoint>);
+    type IntoIter = btree_map::IntoIter<Name, Vec<Endpoint>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// The actors of an [`EndpointTable`] by name, each with its endpoints.
+#[derive(Clone, Debug)]
+pub struct Actors<'a>(btree_map::Iter<'a, Name, Vec<Endpoint>>);
+
+impl<'a> Iterator for Actors<'a> {
+    type Item = (&'a Name, &'a [Endpoint]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(name, endpoints)| (name, endpoints.as_slice()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Actors<'_> {}
+
 /// Two actors that claim the same place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Conflict {
@@ -91,6 +127,21 @@ enum Place<'a> {
 #[cfg(test)]
 mod tests {
     use crate::{Written, parse_endpoints};
+
+    #[test]
+    fn a_table_is_gone_through_by_name() {
+        let table =
+            parse_endpoints([("b", Written::from("/memory/2")), ("a", Written::from("/memory/1"))])
+                .unwrap();
+        let mut seen = Vec::new();
+        for (name, endpoints) in &table {
+            seen.push(format!("{name} {}", endpoints[0]));
+        }
+        assert_eq!(seen, ["a /memory/1", "b /memory/2"]);
+        assert_eq!(table.iter().len(), 2);
+        let names: Vec<_> = table.into_iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
 
     #[test]
     fn two_actors_cannot_have_the_same_place() {

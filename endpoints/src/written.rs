@@ -1,8 +1,10 @@
 //! Endpoint tables as they are written, and what may be wrong with them.
 
+mod shape;
+
 use std::{collections::HashSet, fmt, mem};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::{Endpoint, EndpointTable, Name, NameError, ParseEndpointError, error::Quoted};
@@ -54,7 +56,7 @@ pub fn parse_endpoints<N: AsRef<str>>(
 }
 
 /// The endpoints of one actor, as they may be written in a table.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Written {
     /// One multiaddr.
@@ -103,7 +105,7 @@ impl<T: Into<WrittenEndpoint>> FromIterator<T> for Written {
 }
 
 /// One endpoint, as it may be written in a table.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum WrittenEndpoint {
     /// A multiaddr.
@@ -307,6 +309,27 @@ mod tests {
         let twice = [("a", Written::from("/memory/1")), ("a", Written::from("/memory/2"))];
         let errors = parse_endpoints(twice).unwrap_err();
         assert_eq!(errors.to_string(), "actor `a`: its name stands twice");
+    }
+
+    #[test]
+    fn what_is_no_endpoint_at_all_is_told_in_words() {
+        let check = |json: &str, expected: &str| {
+            let error = serde_json::from_str::<Written>(json).unwrap_err().to_string();
+            let (error, _place) = error.rsplit_once(" at line").unwrap();
+            assert_eq!(error, expected, "{json}");
+        };
+        let any = "expected a multiaddr, a [host, port] pair, or a list of them";
+        check("7", &format!("invalid type: integer `7`, {any}"));
+        check("{}", &format!("invalid type: map, {any}"));
+        check("null", &format!("invalid type: null, {any}"));
+        let one = "expected a multiaddr or a [host, port] pair";
+        check("[80]", &format!("invalid type: integer `80`, {one}"));
+        check(r#"["a", true]"#, &format!("invalid type: boolean `true`, {one}"));
+        check(r#"["h", 1, 2]"#, &format!("invalid type: integer `1`, {one}"));
+        check(r#"[["h"]]"#, &format!("invalid length 1, {one}"));
+        check(r#"[["h", 1, 2]]"#, &format!("invalid length 3, {one}"));
+        let port = "expected a port, as the second part of a [host, port] pair";
+        check(r#"[["h", null]]"#, &format!("invalid type: null, {port}"));
     }
 
     #[test]

@@ -330,3 +330,26 @@ fn serde_is_the_text() {
     let error = serde_json::from_str::<Endpoint>("\"/udp/1\"").unwrap_err();
     assert!(error.to_string().starts_with("unsupported protocol `udp` in `/udp/1`"), "{error}");
 }
+
+#[test]
+fn a_socket_address_is_had_of_what_has_one() {
+    let check = |text: &str, expected: Option<&str>| {
+        let address = parse(text).socket_addr().map(|it| it.to_string());
+        assert_eq!(address.as_deref(), expected, "{text}");
+    };
+    check("/ip4/192.0.2.7/tcp/80", Some("192.0.2.7:80"));
+    check("/ip4/0.0.0.0/tcp/0/tls", Some("0.0.0.0:0"));
+    check("/ip6/::1/tcp/80", Some("[::1]:80"));
+    check("/ip6zone/eth0/ip6/fe80::1/tcp/80", None);
+    check("/dns/localhost/tcp/80", None);
+    check("/unix/run/feed.sock", None);
+    check("/memory/7", None);
+}
+
+#[test]
+fn a_text_becomes_an_endpoint_by_any_conversion() {
+    assert_eq!(Endpoint::try_from("/memory/7").unwrap(), Endpoint::Memory(7));
+    assert_eq!(Endpoint::try_from("/memory/7".to_owned()).unwrap(), Endpoint::Memory(7));
+    let error = Endpoint::try_from("feed").unwrap_err();
+    assert_eq!(error.to_string(), "no `/` at the beginning of `feed`");
+}
