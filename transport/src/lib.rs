@@ -59,5 +59,5 @@ pub use linux::{
     user_ids_are_global,
 };
 pub use listen::{BindError, Listener};
-pub use stream::{Peer, Stream};
+pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;

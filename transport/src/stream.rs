@@ -1,9 +1,11 @@
 //! One connection over any transport, and what the machine says of its other end.
 
+mod halves;
+
 use std::{
     fmt, io, mem,
     net::SocketAddr,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +18,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+pub use self::halves::{ReadHalf, WriteHalf};
 use crate::linux::PeerProcess;
 
 /// One connection: a stream of bytes each way.
@@ -47,6 +50,21 @@ impl Stream {
     /// Returns what the machine says of the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Returns the socket, for options of the kernel. There is none within a process.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kind {
+            Kind::Unix(unix) => Some(unix.as_fd()),
+            Kind::Tcp(tcp) => Some(tcp.as_fd()),
+            Kind::Memory(_) => None,
+        }
+    }
+
+    /// Splits the stream into a half that reads and one that writes, for two tasks. Neither waits
+    /// for the other. When the half that writes is dropped, the peer reads the end of the stream.
+    pub fn into_split(self) -> (ReadHalf, WriteHalf) {
+        halves::split(self)
     }
 
     /// Takes hold of the process at the other end, to see it end. There is none to be had but
@@ -129,6 +147,32 @@ impl TryFrom<TcpStream> for Stream {
     }
 }
 
+/// The stream is given back if it runs over another transport, or if bytes were put back into it
+/// that would be lost.
+impl TryFrom<Stream> for UnixStream {
+    type Error = Stream;
+
+    fn try_from(stream: Stream) -> Result<Self, Stream> {
+        match stream {
+            Stream { kind: Kind::Unix(unix), unread, .. } if unread.is_empty() => Ok(unix),
+            other => Err(other),
+        }
+    }
+}
+
+/// The stream is given back if it runs over another transport, or if bytes were put back into it
+/// that would be lost.
+impl TryFrom<Stream> for TcpStream {
+    type Error = Stream;
+
+    fn try_from(stream: Stream) -> Result<Self, Stream> {
+        match stream {
+            Stream { kind: Kind::Tcp(tcp), unread, .. } if unread.is_empty() => Ok(tcp),
+            other => Err(other),
+        }
+    }
+}
+
 /// What the machine says of the other end of a connection. It is no proof of who that is: see
 /// [`Peer::Unix`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -161,10 +205,20 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Reads what was put back, if something was, and tells so.
+fn read_again(unread: &mut Bytes, buffer: &mut ReadBuf<'_>) -> bool {
+    if unread.is_empty() {
+        return false;
+    }
+    let length = unread.len().min(buffer.remaining());
+    buffer.put_slice(&unread.split_to(length));
+    true
+}
+
 /// Calls a method of the transport that a stream has.
 macro_rules! forward {
-    ($self:ident, $inner:ident => $call:expr) => {
-        match &mut $self.get_mut().kind {
+    ($self:expr, $inner:ident => $call:expr) => {
+        match &mut $self.kind {
             Kind::Unix($inner) => $call,
             Kind::Tcp($inner) => $call,
             Kind::Memory($inner) => $call,
@@ -178,12 +232,11 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            let length = self.unread.len().min(buffer.remaining());
-            buffer.put_slice(&self.get_mut().unread.split_to(length));
+        let stream = self.get_mut();
+        if read_again(&mut stream.unread, buffer) {
             return Poll::Ready(Ok(()));
         }
-        forward!(self, inner => Pin::new(inner).poll_read(cx, buffer))
+        forward!(stream, inner => Pin::new(inner).poll_read(cx, buffer))
     }
 }
 
@@ -193,7 +246,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, inner => Pin::new(inner).poll_write(cx, bytes))
+        forward!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -201,7 +254,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, inner => Pin::new(inner).poll_write_vectored(cx, slices))
+        forward!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -213,11 +266,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, inner => Pin::new(inner).poll_flush(cx))
+        forward!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, inner => Pin::new(inner).poll_shutdown(cx))
+        forward!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx))
     }
 }
 
@@ -246,5 +299,48 @@ mod tests {
         let mut heard = [0; 13];
         near.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"one two three");
+    }
+
+    #[tokio::test]
+    async fn halves_read_what_was_put_back_and_end_apart() {
+        let check = async |near: Stream, far: Stream| {
+            let (mut near, mut far) = (near, far);
+            far.write_all(b"two").await.unwrap();
+            near.unread(&b"one "[..]);
+            let (mut reading, mut writing) = near.into_split();
+            let mut heard = [0; 7];
+            reading.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"one two");
+
+            writing.write_all(b"three").await.unwrap();
+            drop(writing);
+            let mut rest = String::new();
+            far.read_to_string(&mut rest).await.unwrap();
+            assert_eq!(rest, "three");
+            far.write_all(b"four").await.unwrap();
+            drop(far);
+            reading.read_to_string(&mut rest).await.unwrap();
+            assert_eq!(rest, "threefour");
+        };
+        let (near, far) = Stream::pair();
+        assert!(near.fd().is_none());
+        check(near, far).await;
+        let (near, far) = UnixStream::pair().unwrap();
+        let (near, far) = (Stream::try_from(near).unwrap(), Stream::try_from(far).unwrap());
+        assert!(near.fd().is_some());
+        check(near, far).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_becomes_the_socket_that_it_is() {
+        let (unix, _far) = UnixStream::pair().unwrap();
+        let mut stream = Stream::try_from(unix).unwrap();
+        stream.unread(&b"early"[..]);
+        // What was put back would be lost.
+        let stream = UnixStream::try_from(stream).unwrap_err();
+        let mut stream = TcpStream::try_from(stream).unwrap_err();
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.unwrap();
+        UnixStream::try_from(stream).unwrap();
     }
 }

@@ -1,0 +1,125 @@
+//! The two halves of a stream.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::{tcp, unix},
+};
+
+use super::{Kind, Stream};
+
+/// The half of a [`Stream`] that reads.
+#[derive(Debug)]
+pub struct ReadHalf {
+    kind: Reading,
+    /// What was read already, and put back.
+    unread: Bytes,
+}
+
+/// The half of a [`Stream`] that writes. When it is dropped, the peer reads the end.
+#[derive(Debug)]
+pub struct WriteHalf(Writing);
+
+#[derive(Debug)]
+enum Reading {
+    Unix(unix::OwnedReadHalf),
+    Tcp(tcp::OwnedReadHalf),
+    Memory(tokio::io::ReadHalf<DuplexStream>),
+}
+
+#[derive(Debug)]
+enum Writing {
+    Unix(unix::OwnedWriteHalf),
+    Tcp(tcp::OwnedWriteHalf),
+    Memory(tokio::io::WriteHalf<DuplexStream>),
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        // A stream in memory belongs to both halves, and would not end before the other is gone.
+        if let Writing::Memory(memory) = &mut self.0 {
+            let _told = Pin::new(memory).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+pub(super) fn split(stream: Stream) -> (ReadHalf, WriteHalf) {
+    let (reading, writing) = match stream.kind {
+        Kind::Unix(unix) => {
+            let (reading, writing) = unix.into_split();
+            (Reading::Unix(reading), Writing::Unix(writing))
+        }
+        Kind::Tcp(tcp) => {
+            let (reading, writing) = tcp.into_split();
+            (Reading::Tcp(reading), Writing::Tcp(writing))
+        }
+        Kind::Memory(memory) => {
+            let (reading, writing) = tokio::io::split(memory);
+            (Reading::Memory(reading), Writing::Memory(writing))
+        }
+    };
+    (ReadHalf { kind: reading, unread: stream.unread }, WriteHalf(writing))
+}
+
+/// Calls a method of the half that is there.
+macro_rules! forward {
+    ($self:expr, $kind:ident, $inner:ident => $call:expr) => {
+        match $self {
+            $kind::Unix($inner) => $call,
+            $kind::Tcp($inner) => $call,
+            $kind::Memory($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let half = self.get_mut();
+        if super::read_again(&mut half.unread, buffer) {
+            return Poll::Ready(Ok(()));
+        }
+        forward!(&mut half.kind, Reading, inner => Pin::new(inner).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        forward!(&mut self.get_mut().0, Writing, inner => {
+            Pin::new(inner).poll_write_vectored(cx, slices)
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        forward!(&self.0, Writing, inner => inner.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(&mut self.get_mut().0, Writing, inner => Pin::new(inner).poll_shutdown(cx))
+    }
+}
