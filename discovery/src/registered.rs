@@ -1,6 +1,6 @@
 //! What keeps an actor registered.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use endpoints::{InstanceId, Stamped};
 use portal::Identity;
@@ -30,19 +30,27 @@ impl Client {
         let wanted = registration.into_register()?;
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = self.hub().board.put(wanted);
-        let registered = Registered { client: self.clone(), instance, entry };
+        let kept = Arc::new(Kept { client: self.clone(), entry: entry.clone() });
+        let registered = Registered { client: self.clone(), instance, entry, _kept: kept };
         registered.accepted(FIRST_VERSION).await?;
         Ok(registered)
     }
 }
 
-/// Keeps an actor registered, for as long as it lives. Dropping it takes the actor out of the
-/// registry, without waiting for that.
-#[derive(Debug)]
+/// Keeps an actor registered, for as long as it or a clone of it lives. Dropping the last takes
+/// the actor out of the registry, without waiting for that.
+#[derive(Clone)]
 #[must_use = "the actor is taken out of the registry when this is dropped"]
 pub struct Registered {
     client: Client,
     instance: InstanceId,
+    entry: Arc<Entry>,
+    _kept: Arc<Kept>,
+}
+
+/// What all clones share: the place on the board, which the last of them gives up.
+struct Kept {
+    client: Client,
     entry: Arc<Entry>,
 }
 
@@ -163,8 +171,8 @@ impl Registered {
         self.accepted(version).await
     }
 
-    /// Takes the actor out of the registry, and waits until all registrars within reach have
-    /// done so.
+    /// Takes the actor out of the registry, whether or not there are clones, and waits until all
+    /// registrars within reach have done so.
     ///
     /// # Cancel safety
     ///
@@ -247,7 +255,14 @@ impl Registered {
     }
 }
 
-impl Drop for Registered {
+impl fmt::Debug for Registered {
+    /// Says which instance it is, and in which state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registered({}, {})", self.instance, self.state())
+    }
+}
+
+impl Drop for Kept {
     fn drop(&mut self) {
         self.client.hub().board.take_off(&self.entry);
     }

@@ -1,6 +1,11 @@
 //! A few futures, waited for side by side.
 
-use std::{fmt, future::poll_fn, pin::Pin, task::Poll};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 /// A few futures, waited for side by side in the task that owns them. Each has a key, by which
 /// its output is known.
@@ -33,18 +38,20 @@ impl<'a, T> Together<'a, T> {
     /// Waits for the next output, the first pushed first; `None` if there are no futures left.
     /// Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<(usize, T)> {
-        poll_fn(|cx| {
-            for at in 0..self.futures.len() {
-                let (key, future) = &mut self.futures[at];
-                let key = *key;
-                if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                    drop(self.futures.remove(at));
-                    return Poll::Ready(Some((key, output)));
-                }
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Returns the next output as [`next`](Self::next) does, once it is there.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, T)>> {
+        for at in 0..self.futures.len() {
+            let (key, future) = &mut self.futures[at];
+            let key = *key;
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                drop(self.futures.remove(at));
+                return Poll::Ready(Some((key, output)));
             }
-            if self.futures.is_empty() { Poll::Ready(None) } else { Poll::Pending }
-        })
-        .await
+        }
+        if self.futures.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Waits for all outputs, and returns them by key.

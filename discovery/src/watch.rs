@@ -1,8 +1,16 @@
 //! Following a name or a pattern.
 
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Mutex,
+    task::{Context, Poll, ready},
+};
+
 use endpoints::{InstanceId, NameError, NamePattern};
+use futures_core::Stream;
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use wire::{Gone, Record};
 
 use crate::{
@@ -25,7 +33,8 @@ impl Client {
             feeds.push(index, feed::first(self.clone(), index));
         }
         let view = View::new(feeds.len());
-        Ok(Watch { client: self.clone(), pattern, feeds, view, is_closed: false })
+        let (client, feeds) = (self.clone(), Mutex::new(feeds));
+        Ok(Watch { client, pattern, feeds, view, alarm: None, is_closed: false })
     }
 }
 
@@ -37,8 +46,11 @@ impl Client {
 pub struct Watch {
     client: Client,
     pattern: NamePattern,
-    feeds: Together<'static, Step>,
+    /// Their futures can be sent, and not shared. A lock that is never taken makes them both.
+    feeds: Mutex<Together<'static, Step>>,
     view: View,
+    /// Rings when the view is to give up on a registrar.
+    alarm: Option<Pin<Box<Sleep>>>,
     is_closed: bool,
 }
 
@@ -49,26 +61,33 @@ impl Watch {
     ///
     /// Cancel safe: no change is lost.
     pub async fn next(&mut self) -> Option<Change> {
+        poll_fn(|cx| self.poll_change(cx)).await
+    }
+
+    fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Option<Change>> {
         loop {
             if let Some(change) = self.view.pop() {
-                return Some(change);
+                return Poll::Ready(Some(change));
             }
             if self.is_closed {
-                return None;
+                return Poll::Ready(None);
             }
-            let deadline = self.view.next_deadline();
-            let alarm = async {
-                match deadline {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                Some((index, step)) = self.feeds.next() => self.take(index, step),
-                () = alarm => self.view.tick(Instant::now()),
+            if let Poll::Ready(Some((index, step))) = self.feeds().poll_next(cx) {
+                self.take(index, step);
+                continue;
             }
+            let Some(deadline) = self.view.next_deadline() else { return Poll::Pending };
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if alarm.deadline() != deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            ready!(alarm.as_mut().poll(cx));
+            self.view.tick(Instant::now());
         }
+    }
+
+    fn feeds(&mut self) -> &mut Together<'static, Step> {
+        self.feeds.get_mut().expect("it is never locked")
     }
 
     /// Takes note of what has happened to a feed, and lets it go on.
@@ -77,26 +96,36 @@ impl Watch {
         match step {
             Step::Up(line) => {
                 let (pattern, seen) = (self.pattern.clone(), self.view.seen(index));
-                self.feeds.push(index, feed::begin(client, index, line, pattern, seen));
+                self.feeds().push(index, feed::begin(client, index, line, pattern, seen));
             }
             Step::Begun { line, is_resumed, items } => {
                 self.view.begun(index, is_resumed);
-                self.feeds.push(index, feed::next(client, index, line, items));
+                self.feeds().push(index, feed::next(client, index, line, items));
             }
             Step::Item { line, change, items } => {
                 self.view.change(index, line.registrar, change);
-                self.feeds.push(index, feed::next(client, index, line, items));
+                self.feeds().push(index, feed::next(client, index, line, items));
             }
             Step::Lost { after, fault, pause } => {
                 self.view.lost(index, fault, Instant::now());
-                self.feeds.push(index, feed::until_up(client, index, after, pause));
+                self.feeds().push(index, feed::until_up(client, index, after, pause));
             }
             Step::Standby => {
                 self.view.standby(index);
-                self.feeds.push(index, feed::until_up(client, index, 0, std::time::Duration::ZERO));
+                self.feeds()
+                    .push(index, feed::until_up(client, index, 0, std::time::Duration::ZERO));
             }
             Step::Closed => self.is_closed = true,
         }
+    }
+}
+
+/// Each item is what [`next`](Watch::next) returns.
+impl Stream for Watch {
+    type Item = Change;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        self.get_mut().poll_change(cx)
     }
 }
 

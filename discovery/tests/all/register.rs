@@ -37,6 +37,30 @@ async fn a_registration_lives_as_long_as_its_guard() {
 }
 
 #[tokio::test]
+async fn a_registration_lives_as_long_as_the_last_of_its_clones() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let clone = feed.clone();
+    let instance = feed.instance().to_string();
+    assert_eq!(format!("{feed:?}"), format!("Registered({instance}, ready)"));
+
+    drop(feed);
+    soon(clone.set_state(State::Draining)).await.unwrap();
+    assert_eq!(registrar.clerk.status().instances, 1);
+    assert_eq!(format!("{clone:?}"), format!("Registered({instance}, draining)"));
+    drop(clone);
+    registrar.until(|it| it.instances == 0).await;
+
+    // Whoever takes it out does so for all.
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let clone = feed.clone();
+    soon(feed.unregister()).await;
+    assert_eq!(registrar.clerk.status().instances, 0);
+    drop(clone);
+}
+
+#[tokio::test]
 async fn several_leave_in_one_change() {
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;

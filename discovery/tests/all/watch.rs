@@ -1,7 +1,10 @@
 //! Following names, as several registrars tell of them.
 
+use std::pin::Pin;
+
 use crate::support::{Running, Sockets, Way, connect, nowhere, soon};
 use callsign_discovery::{Change, Watch};
+use futures_core::Stream;
 use wire::{Gone, State};
 
 /// Waits for the next changes, as many as are expected, and compares them.
@@ -130,4 +133,29 @@ async fn a_watcher_that_falls_behind_is_reset() {
         }
     }
     assert_eq!(resets, 1);
+}
+
+#[tokio::test]
+async fn a_watch_is_a_stream_that_tasks_may_share() {
+    fn check<T: Stream<Item = Change> + Send + Sync + Unpin>(watch: &mut T) -> &mut T {
+        watch
+    }
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let _feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let mut watch = client.watch("feed").unwrap();
+    let mut told = Vec::new();
+    while told.last().is_none_or(|it| it != "synced") {
+        let next = std::future::poll_fn(|cx| Pin::new(check(&mut watch)).poll_next(cx));
+        told.push(match soon(next).await.unwrap() {
+            Change::Reset => "reset".to_owned(),
+            Change::Add { record } => record.name.to_string(),
+            Change::Synced => "synced".to_owned(),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(told, ["reset", "feed", "synced"]);
+    client.close().await;
+    let end = std::future::poll_fn(|cx| Pin::new(check(&mut watch)).poll_next(cx));
+    assert!(soon(end).await.is_none());
 }
