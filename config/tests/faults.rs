@@ -68,8 +68,8 @@ fn what_is_no_toml() {
             "«» 2:17 invalid basic string, expected `\"`",
             "«udp» 3:11 unsupported protocol `udp` in `/udp/1` | supported are `/unix/<path>`, \
              `/unix/@<name>`, `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, \
-             `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each `/tcp/<port>` with or without \
-             `/tls`, and `/memory/<number>` [3:1 of this actor]",
+             `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each with TLS as \
+             `/tcp/<port>/tls`, and `/memory/<number>` [3:1 of this actor]",
         ],
     );
 }

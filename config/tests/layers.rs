@@ -90,8 +90,8 @@ fn a_later_layer_goes_over_an_earlier_one() {
         flags(&["/ip4/10.0.0.1"], Some("0s"), Some("-1")),
         "CALLSIGN_LISTEN:1:11: error: unsupported protocol `udp` in `/udp/1` (supported are \
          `/unix/<path>`, `/unix/@<name>`, `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, \
-         `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each `/tcp/<port>` with or without \
-         `/tls`, and `/memory/<number>`)\n\
+         `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each with TLS as \
+         `/tcp/<port>/tls`, and `/memory/<number>`)\n\
          CALLSIGN_LISTEN:1:17: error: `/ip4/10.0.0.1/tcp/5555` is claimed by the actor `feed` of \
          the settings file (let the registrar listen elsewhere)\n\
          CALLSIGN_HEARTBEAT:1:3: error: `parsecs` is not a unit of time (a duration is a number \

@@ -51,7 +51,7 @@ impl Endpoint {
         let host = match host.parse::<IpAddr>() {
             Ok(IpAddr::V4(ip)) => Host::Ip4(ip),
             Ok(IpAddr::V6(ip)) => Host::Ip6(ip),
-            Err(_) => Host::Dns(parse::host_name(host)?, DnsFamily::Any),
+            Err(_) => Host::Dns(parse::host_name(host, port)?, DnsFamily::Any),
         };
         Ok(Self::Tcp(TcpAddress { host, port, tls: false }))
     }

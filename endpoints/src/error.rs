@@ -2,7 +2,6 @@
 
 use std::{
     fmt::{self, Write},
-    net::{IpAddr, Ipv6Addr},
     ops::Range,
 };
 
@@ -10,8 +9,7 @@ use thiserror::Error;
 
 use crate::{
     endpoint::Endpoint,
-    parse::{HOST_NAME, IPV4, IPV6, PROTOCOLS},
-    tcp::DnsName,
+    meant::{self, Meant},
     unix::{ABSTRACT_NAME_BYTES_MAX, UnixPath},
 };
 
@@ -21,15 +19,21 @@ pub struct ParseEndpointError {
     text: String,
     span: Range<usize>,
     kind: ParseEndpointErrorKind,
+    /// The port that stood beside the text in a pair.
+    port: Option<u16>,
 }
 
 impl ParseEndpointError {
     pub(crate) fn new(text: &str, span: Range<usize>, kind: ParseEndpointErrorKind) -> Self {
-        Self { text: text.to_owned(), span, kind }
+        Self { text: text.to_owned(), span, kind, port: None }
     }
 
     pub(crate) fn of_whole(text: &str, kind: ParseEndpointErrorKind) -> Self {
         Self::new(text, 0..text.len(), kind)
+    }
+
+    pub(crate) fn of_pair(host: &str, port: u16, kind: ParseEndpointErrorKind) -> Self {
+        Self { port: Some(port), ..Self::of_whole(host, kind) }
     }
 
     /// Returns the text that was read; it is empty if bytes were.
@@ -48,61 +52,85 @@ impl ParseEndpointError {
         &self.kind
     }
 
-    /// Returns what to write instead, where that can be guessed. It is one line.
-    pub fn help(&self) -> Option<String> {
-        // It is made of what was written, which may hold anything.
-        self.guess().map(|it| on_one_line(it.chars()))
+    /// Returns the endpoint that was probably meant, where that can be guessed.
+    pub fn suggestion(&self) -> Option<Endpoint> {
+        self.meant().map(|it| it.endpoint)
     }
 
-    fn guess(&self) -> Option<String> {
+    /// Returns what to write instead, where that can be guessed. It is one line. An endpoint in it
+    /// is one that can be read.
+    pub fn help(&self) -> Option<String> {
+        self.help_for(Some)
+    }
+
+    /// Returns what to write instead at a place that does not take every endpoint. `fit` makes a
+    /// suggestion one that is taken there, or returns `None` if none like it is.
+    pub fn help_for(&self, fit: impl FnOnce(Endpoint) -> Option<Endpoint>) -> Option<String> {
+        let meant = self
+            .meant()
+            .and_then(|it| Some(Meant { endpoint: fit(it.endpoint)?, ..it }))
+            // It would end the quotation that it is shown in.
+            .filter(|it| !it.endpoint.to_string().contains('`'));
+        match meant {
+            Some(meant) => Some(self.words(&meant)),
+            None => self.rule().map(str::to_owned),
+        }
+    }
+
+    fn meant(&self) -> Option<Meant> {
+        meant::endpoint(&self.text, self.port)
+    }
+
+    /// Says what to write, where that can be guessed.
+    fn words(&self, meant: &Meant) -> String {
+        use ParseEndpointErrorKind as Kind;
+
+        let endpoint = &meant.endpoint;
+        match &self.kind {
+            _ if meant.has_example_port => format!("add a port: `{endpoint}`"),
+            Kind::MissingHost { protocol: "tcp" } if self.text.starts_with("/tcp") => {
+                format!("put a host before it: `{endpoint}`")
+            }
+            Kind::MissingHost { .. } => format!("TLS stands last: `{endpoint}`"),
+            Kind::RelativePath { .. } => format!("the path begins at the root: `{endpoint}`"),
+            Kind::TrailingSlash => format!("leave out this slash: `{endpoint}`"),
+            Kind::UnknownProtocol { .. } if matches!(endpoint, Endpoint::Unix(_)) => {
+                format!("a Unix socket is written `{endpoint}`")
+            }
+            Kind::Unsupported { .. } | Kind::Trailing { .. }
+                if matches!(endpoint, Endpoint::Tcp(_)) =>
+            {
+                format!("an endpoint is a place, not what is spoken there: `{endpoint}`")
+            }
+            _ => format!("did you mean `{endpoint}`?"),
+        }
+    }
+
+    /// Says how it is written in general.
+    fn rule(&self) -> Option<&'static str> {
         use ParseEndpointErrorKind as Kind;
 
         match &self.kind {
-            Kind::Empty => Some(EXAMPLES.to_owned()),
-            Kind::NoLeadingSlash => Some(match foreign_spelling(&self.text) {
-                Some(endpoint) => format!("did you mean `{endpoint}`?"),
-                None => EXAMPLES.to_owned(),
-            }),
-            Kind::UnknownProtocol { name } => Some(match suggestion(name) {
-                Some(better) => format!("did you mean `/{better}/…`, as in `{}`?", {
-                    let mut text = self.text.clone();
-                    text.replace_range(self.span.clone(), better);
-                    text
-                }),
-                None if self.span.start == 1 && looks_like_path(name, &self.text) => {
-                    format!("a Unix socket is written `/unix{}`", self.text)
-                }
-                None => SUPPORTED.to_owned(),
-            }),
-            Kind::Unsupported { .. } => Some(SUPPORTED.to_owned()),
-            Kind::InvalidValue { value, expected } => {
-                host_component(value, expected).map(|it| format!("did you mean `{it}`?"))
+            Kind::Empty => Some(EXAMPLES),
+            Kind::NoLeadingSlash | Kind::RelativePath { .. }
+                if meant::is_relative_path(&self.text) =>
+            {
+                Some("write the path of a socket from the root: `/unix/<path>`")
             }
-            Kind::MissingPort => {
-                let mut text = self.text.clone();
-                text.insert_str(self.span.start, "/tcp/5555");
-                Some(format!("add a port: `{text}`"))
+            Kind::NoLeadingSlash => Some(EXAMPLES),
+            Kind::TrailingSlash if self.text == "/" => Some(EXAMPLES),
+            Kind::UnknownProtocol { .. } if self.text.split('/').any(|part| part == "..") => {
+                Some("write the path without `..`, and as `/unix/<path>`")
             }
-            Kind::MissingHost { protocol: "tcp" } => {
-                Some(format!("put a host before it: `/ip4/127.0.0.1{}`", self.text))
-            }
-            Kind::MissingHost { .. } => {
-                Some("`/tls` stands last: `/ip4/127.0.0.1/tcp/5555/tls`".to_owned())
-            }
-            Kind::RelativePath { path } => {
-                Some(format!("write the path from the root: `/unix/{path}` means `/{path}`"))
+            Kind::UnknownProtocol { .. } | Kind::Unsupported { .. } => Some(SUPPORTED),
+            Kind::MissingHost { protocol: "tls" } => {
+                Some("TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`")
             }
             Kind::NotPlain { path } if path.split('/').any(|part| part == "..") => {
-                Some("write the path without `..`".to_owned())
+                Some("write the path without `..`")
             }
-            Kind::NotPlain { path } => {
-                let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-                let plain: String = parts.flat_map(|part| ["/", part]).collect();
-                Some(format!("did you mean `/unix{plain}`?"))
-            }
-            Kind::PathTooLong { .. } => Some("put the socket into a nearer folder".to_owned()),
-            Kind::FileNameTooLong { .. } => Some("give the socket a shorter name".to_owned()),
-            Kind::TrailingSlash => Some("leave out this `/`".to_owned()),
+            Kind::PathTooLong { .. } => Some("put the socket into a nearer folder"),
+            Kind::FileNameTooLong { .. } => Some("give the socket a shorter name"),
             _ => None,
         }
     }
@@ -204,78 +232,9 @@ fn on_one_line(characters: impl Iterator<Item = char>) -> String {
     line
 }
 
-/// Returns the protocol that somebody who wrote `name` may have meant.
-fn suggestion(name: &str) -> Option<&'static str> {
-    // Nothing longer is one slip away from a protocol, and the search takes the square of it.
-    if name.len() > 16 {
-        return None;
-    }
-    let lower = name.to_ascii_lowercase();
-    match &*lower {
-        "uds" | "sock" | "socket" | "ipc" | "file" | "pipe" | "unix-abstract" => {
-            return Some("unix");
-        }
-        "ip" | "ipv4" | "inet" | "host" => return Some("ip4"),
-        "ipv6" | "inet6" => return Some("ip6"),
-        "hostname" | "name" => return Some("dns"),
-        "mem" => return Some("memory"),
-        "port" => return Some("tcp"),
-        _ => {}
-    }
-    // Swapped letters count as one slip, so that `tpc` finds `tcp`.
-    PROTOCOLS
-        .iter()
-        .map(|(protocol, _)| (strsim::damerau_levenshtein(&lower, protocol), *protocol))
-        .filter(|(slips, _)| *slips <= 1)
-        .min()
-        .map(|(_, protocol)| protocol)
-}
-
-/// Tells whether `/name/…` is more likely a path of a socket than a multiaddr.
-fn looks_like_path(name: &str, text: &str) -> bool {
-    matches!(name, "dev" | "home" | "mnt" | "opt" | "run" | "srv" | "tmp" | "usr" | "var")
-        || text.ends_with(".sock")
-        || text.ends_with(".socket")
-}
-
-/// Reads other ways to write an endpoint, to say how it is written here.
-fn foreign_spelling(text: &str) -> Option<Endpoint> {
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, text),
-    };
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return format!("/unix/{}", path.trim_start_matches('/')).parse().ok();
-    }
-    if scheme.is_none() && text.starts_with('@') {
-        return format!("/unix/{text}").parse().ok();
-    }
-    let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
-    Endpoint::from_host_port(host, port.parse().ok()?).ok()
-}
-
-/// Writes the host that `value` names with its right protocol.
-fn host_component(value: &str, expected: &str) -> Option<String> {
-    if ![IPV4, IPV6, HOST_NAME].contains(&expected) {
-        return None;
-    }
-    if let Some((ip, zone)) = value.split_once('%')
-        && ip.parse::<Ipv6Addr>().is_ok()
-    {
-        return Some(format!("/ip6zone/{zone}/ip6/{ip}"));
-    }
-    match value.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => Some(format!("/ip4/{ip}")),
-        Ok(IpAddr::V6(ip)) => Some(format!("/ip6/{ip}")),
-        Err(_) => DnsName::new(value).map(|name| format!("/dns/{name}")),
-    }
-}
-
 const EXAMPLES: &str = "an endpoint is a multiaddr, such as `/ip4/127.0.0.1/tcp/5555` \
     or `/unix/run/feed.sock`";
 
 const SUPPORTED: &str = "supported are `/unix/<path>`, `/unix/@<name>`, \
     `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, \
-    each `/tcp/<port>` with or without `/tls`, and `/memory/<number>`";
+    each with TLS as `/tcp/<port>/tls`, and `/memory/<number>`";

@@ -26,6 +26,7 @@ mod endpoint;
 mod error;
 mod host_id;
 mod locality;
+mod meant;
 mod name;
 mod parse;
 mod stamp;

@@ -71,10 +71,10 @@ pub(crate) fn unix_to_bytes(unix: &UnixAddress) -> Vec<u8> {
 }
 
 /// Reads the host name of a `[host, port]` pair.
-pub(crate) fn host_name(text: &str) -> Result<DnsName, ParseEndpointError> {
+pub(crate) fn host_name(text: &str, port: u16) -> Result<DnsName, ParseEndpointError> {
     DnsName::new(text).ok_or_else(|| {
         let kind = Kind::InvalidValue { value: text.to_owned(), expected: IP_OR_HOST_NAME };
-        ParseEndpointError::of_whole(text, kind)
+        ParseEndpointError::of_pair(text, port, kind)
     })
 }
 
@@ -143,14 +143,17 @@ fn dns(name: &str, family: DnsFamily, span: Range<usize>) -> Result<Host, Fault>
 
 /// Checks the name of a network interface by the kernel's rules (`dev_valid_name`).
 fn interface(name: &str, span: Range<usize>) -> Result<Box<str>, Fault> {
-    let is_good = (1..=15).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && !name.chars().any(|it| it.is_whitespace() || it.is_control() || "/:".contains(it));
-    if is_good {
+    if is_interface(name) {
         Ok(name.into())
     } else {
         Err((span, Kind::InvalidValue { value: name.to_owned(), expected: INTERFACE }))
     }
+}
+
+pub(crate) fn is_interface(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.chars().any(|it| it.is_whitespace() || it.is_control() || "/:".contains(it))
 }
 
 fn trailing(component: &Component<'_>) -> Fault {
@@ -259,8 +262,8 @@ pub(crate) const PROTOCOLS: &[(&str, Option<&str>)] = &[
     ("memory", Some("a number (0 to 18446744073709551615)")),
 ];
 
-pub(crate) const IPV4: &str = "an IPv4 address";
-pub(crate) const IPV6: &str = "an IPv6 address";
-pub(crate) const HOST_NAME: &str = "a host name";
+const IPV4: &str = "an IPv4 address";
+const IPV6: &str = "an IPv6 address";
+const HOST_NAME: &str = "a host name";
 const IP_OR_HOST_NAME: &str = "an IP address or a host name";
 const INTERFACE: &str = "the name of an interface";

@@ -67,7 +67,7 @@ impl UnixPath {
     }
 
     /// Takes a path that begins with a slash.
-    fn absolute(path: String) -> Result<Self, ParseEndpointErrorKind> {
+    pub(crate) fn absolute(path: String) -> Result<Self, ParseEndpointErrorKind> {
         if path.contains('\0') {
             return Err(ParseEndpointErrorKind::Nul);
         }
@@ -162,7 +162,7 @@ impl UnixAddress {
         percent_encoding::utf8_percent_encode(&self.to_value(), ENCODED_SEGMENT).to_string()
     }
 
-    fn from_abstract_name(name: &str) -> Result<Self, ParseEndpointErrorKind> {
+    pub(crate) fn from_abstract_name(name: &str) -> Result<Self, ParseEndpointErrorKind> {
         if name.is_empty() || name.len() > ABSTRACT_NAME_BYTES_MAX {
             return Err(ParseEndpointErrorKind::AbstractNameLength { bytes: name.len() });
         }

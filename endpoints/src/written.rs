@@ -242,7 +242,13 @@ impl TableFault {
             Self::Endpoint(error) => error.help(),
             Self::NumericString { host, port } => {
                 let port = port.parse::<u16>().ok()?;
-                Some(format!("write it without quotes: [{host:?}, {port}]"))
+                match Endpoint::from_host_port(host, port) {
+                    Ok(_) => Some(format!("write it without quotes: [{host:?}, {port}]")),
+                    Err(error) => error.help(),
+                }
+            }
+            Self::TwoTexts { first, .. } if Endpoint::from_host_port(first, 0).is_ok() => {
+                Some("the port is a number, without quotes".to_owned())
             }
             Self::TwoTexts { .. } => {
                 Some("a Unix socket is written as a multiaddr: \"/unix/<path>\"".to_owned())
@@ -344,6 +350,10 @@ mod tests {
             texts("/run", "x"),
             Some("a Unix socket is written as a multiaddr: \"/unix/<path>\""),
         );
+        check(texts("h", "http"), Some("the port is a number, without quotes"));
+        let zoned = "did you mean `/ip6zone/eth0/ip6/fe80::1/tcp/80`?";
+        check(texts("fe80::1%eth0", "80"), Some(zoned));
+        check(("fe80::1%eth0", 80).into(), Some(zoned));
         check("h:80".into(), Some("did you mean `/dns/h/tcp/80`?"));
     }
 }

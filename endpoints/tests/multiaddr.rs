@@ -82,7 +82,7 @@ fn says_what_is_wrong_where_and_what_to_write() {
     const SUPPORTED: &str = "supported are `/unix/<path>`, `/unix/@<name>`, \
          `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, \
          `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, \
-         each `/tcp/<port>` with or without `/tls`, and `/memory/<number>`";
+         each with TLS as `/tcp/<port>/tls`, and `/memory/<number>`";
 
     // What is no multiaddr at all.
     check("«»", "an endpoint cannot be empty", EXAMPLES);
@@ -97,13 +97,13 @@ fn says_what_is_wrong_where_and_what_to_write() {
     no_slash("unix:/run/feed.sock", "/unix/run/feed.sock");
     no_slash("unix:///run/feed.sock", "/unix/run/feed.sock");
     no_slash("@feed", "/unix/@feed");
-    check("«/»", "a `/` with nothing after it in `/`", "leave out this `/`");
+    check("«/»", "a `/` with nothing after it in `/`", EXAMPLES);
 
     // Whatever was written, what is said of it is one line.
     check(
         "/unix/«/a\nb»",
         "a path with an empty part, `.` or `..` in `/unix//a\\nb`",
-        "did you mean `/unix/a\\nb`?",
+        "did you mean `/unix/a%0Ab`?",
     );
 
     // Protocols.
@@ -117,17 +117,17 @@ fn says_what_is_wrong_where_and_what_to_write() {
     check(
         "/«uds»/run/x.sock",
         "unknown protocol `uds` in `/uds/run/x.sock`",
-        "did you mean `/unix/…`, as in `/unix/run/x.sock`?",
+        "a Unix socket is written `/unix/run/x.sock`",
     );
     check(
         "/ip4/10.0.0.1/«tpc»/80",
         "unknown protocol `tpc` in `/ip4/10.0.0.1/tpc/80`",
-        "did you mean `/tcp/…`, as in `/ip4/10.0.0.1/tcp/80`?",
+        "did you mean `/ip4/10.0.0.1/tcp/80`?",
     );
     check(
         "/«IP4»/10.0.0.1/tcp/80",
         "unknown protocol `IP4` in `/IP4/10.0.0.1/tcp/80`",
-        "did you mean `/ip4/…`, as in `/ip4/10.0.0.1/tcp/80`?",
+        "did you mean `/ip4/10.0.0.1/tcp/80`?",
     );
     check(
         "/«run»/feed.sock",
@@ -144,25 +144,25 @@ fn says_what_is_wrong_where_and_what_to_write() {
     value(
         "/ip4/«localhost»/tcp/80",
         "`localhost` is not an IPv4 address",
-        "did you mean `/dns/localhost`?",
+        "did you mean `/dns/localhost/tcp/80`?",
     );
-    value("/ip4/«::1»/tcp/80", "`::1` is not an IPv4 address", "did you mean `/ip6/::1`?");
+    value("/ip4/«::1»/tcp/80", "`::1` is not an IPv4 address", "did you mean `/ip6/::1/tcp/80`?");
     value(
         "/ip6/«fe80::1%eth0»/tcp/80",
         "`fe80::1%eth0` is not an IPv6 address",
-        "did you mean `/ip6zone/eth0/ip6/fe80::1`?",
+        "did you mean `/ip6zone/eth0/ip6/fe80::1/tcp/80`?",
     );
     value(
         "/dns/«10.0.0.1»/tcp/80",
         "`10.0.0.1` is not a host name",
-        "did you mean `/ip4/10.0.0.1`?",
+        "did you mean `/ip4/10.0.0.1/tcp/80`?",
     );
     value("/dns/«a b»/tcp/80", "`a b` is not a host name", "");
     value("/ip4/10.0.0.1/tcp/«http»", "`http` is not a port (0 to 65535)", "");
     value("/ip4/10.0.0.1/tcp/«65536»", "`65536` is not a port (0 to 65535)", "");
     value("/memory/«-1»", "`-1` is not a number (0 to 18446744073709551615)", "");
     value("/ip6zone/«eth0:1»/ip6/::1/tcp/1", "`eth0:1` is not the name of an interface", "");
-    value("/ip4/10.0.0.1/tcp«»", "no value after `/tcp`", "");
+    value("/ip4/10.0.0.1/tcp«»", "no value after `/tcp`", "add a port: `/ip4/10.0.0.1/tcp/5555`");
     value("/ip4/«»/tcp/80", "no value after `/ip4`", "");
     value("/unix«»", "no value after `/unix`", "");
     value("/unix/«»", "no value after `/unix`", "");
@@ -179,7 +179,7 @@ fn says_what_is_wrong_where_and_what_to_write() {
         "add a port: `/ip4/10.0.0.1/tcp/5555/tls`",
     );
     value("«/tcp/80»", "no host before `/tcp`", "put a host before it: `/ip4/127.0.0.1/tcp/80`");
-    value("«/tls»", "no host before `/tls`", "`/tls` stands last: `/ip4/127.0.0.1/tcp/5555/tls`");
+    value("«/tls»", "no host before `/tls`", "TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`");
     value("«/ip6zone/eth0»/ip4/10.0.0.1", "no `/ip6/<address>` after `/ip6zone/<interface>`", "");
     value(
         "/ip4/10.0.0.1/tcp/80«/ip4/10.0.0.2»/tcp/81",
@@ -187,17 +187,33 @@ fn says_what_is_wrong_where_and_what_to_write() {
         "",
     );
     value("/memory/7«/tls»", "something after the end of the endpoint: `/tls`", "");
-    value("/ip4/10.0.0.1/tcp/80«/»", "a `/` with nothing after it", "leave out this `/`");
-    value("/ip4/10.0.0.1«/»/tcp/80", "a `/` with nothing after it", "leave out this `/`");
-    value("/ip4/10.0.0.1/tcp/80/«ws»", "unsupported protocol `ws`", SUPPORTED);
+    value(
+        "/ip4/10.0.0.1/tcp/80«/»",
+        "a `/` with nothing after it",
+        "leave out this slash: `/ip4/10.0.0.1/tcp/80`",
+    );
+    value(
+        "/ip4/10.0.0.1«/»/tcp/80",
+        "a `/` with nothing after it",
+        "leave out this slash: `/ip4/10.0.0.1/tcp/80`",
+    );
+    value(
+        "/ip4/10.0.0.1/tcp/80/«ws»",
+        "unsupported protocol `ws`",
+        "an endpoint is a place, not what is spoken there: `/ip4/10.0.0.1/tcp/80`",
+    );
 
     // Unix paths.
     value(
         "/unix/«run%2Fx.sock»",
         "a relative path `run/x.sock`",
-        "write the path from the root: `/unix/run/x.sock` means `/run/x.sock`",
+        "the path begins at the root: `/unix/run/x.sock`",
     );
-    value("/unix/«%2Frun/x.sock»", "something after the end of the endpoint: `/x.sock`", "");
+    value(
+        "/unix/«%2Frun/x.sock»",
+        "something after the end of the endpoint: `/x.sock`",
+        "did you mean `/unix/run/x.sock`?",
+    );
     value(
         "/unix/«/run//x»",
         "a path with an empty part, `.` or `..`",
@@ -208,7 +224,7 @@ fn says_what_is_wrong_where_and_what_to_write() {
         "a path with an empty part, `.` or `..`",
         "write the path without `..`",
     );
-    value("/unix/«run/»", "a `/` with nothing after it", "leave out this `/`");
+    value("/unix/«run/»", "a `/` with nothing after it", "leave out this slash: `/unix/run`");
     value("/unix/«a%00b»", "a NUL", "");
     value("/unix/«%FF»", "bytes that are not UTF-8", "");
     value("/unix/«@»", "an abstract name of 0 bytes, where Linux takes 1 to 107", "");

@@ -1,0 +1,446 @@
+//! From a text that is no endpoint to the endpoint that was probably meant.
+//!
+//! This is the one place where addresses are guessed. What it returns is an [`Endpoint`], not a
+//! text, so a suggestion is one that can be read. Nothing is returned where several things may
+//! have been meant: no suggestion is better than a wrong one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    endpoint::Endpoint,
+    parse::{self, PROTOCOLS},
+    tcp::{DnsFamily, DnsName, Host, TcpAddress},
+    unix::{UnixAddress, UnixPath},
+};
+
+/// An endpoint that somebody may have meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Meant {
+    pub(crate) endpoint: Endpoint,
+    /// Whether the port is an example, because none was written.
+    pub(crate) has_example_port: bool,
+}
+
+/// Reads a text as loosely as can be. `port` is the port that stood beside it in a pair.
+pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
+    // No address is longer than a path, and a text of a stranger may be.
+    if text.len() > TEXT_BYTES_MAX {
+        return None;
+    }
+    let text = text.trim_matches(is_noise);
+    let parts = Parts { port, ..Parts::default() };
+    if let Some(name) = text.strip_prefix(['@', '\0']) {
+        return abstract_name(name);
+    }
+    if let Some((scheme, rest)) = scheme(text) {
+        return scheme.read(rest, parts);
+    }
+    let (first, _) = text.split_once('/').unwrap_or((text, ""));
+    if first.is_empty() || PROTOCOLS.iter().any(|(it, _)| first.eq_ignore_ascii_case(it)) {
+        return multiaddr(text, parts);
+    }
+    let (host, written) = authority(text.trim_end_matches('/'))?;
+    if written.is_none() && port.is_none() && !host.is_loopback() && host.ip().is_none() {
+        // A lone word may be anything.
+        return None;
+    }
+    parts.with_host(host)?.with_port(written)?.finish()
+}
+
+/// Tells whether `text` is a path that does not begin at the root.
+pub(crate) fn is_relative_path(text: &str) -> bool {
+    let text = text.trim_matches(is_noise);
+    !text.starts_with('/') && !text.contains(':') && (text.contains('/') || is_socket(text))
+}
+
+/// What has been understood so far.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    host: Option<Host>,
+    zone: Option<Box<str>>,
+    port: Option<u16>,
+    tls: bool,
+}
+
+impl Parts {
+    /// Adds a host; an endpoint has only one.
+    fn with_host(mut self, host: Host) -> Option<Self> {
+        self.host.replace(host).is_none().then_some(self)
+    }
+
+    /// Adds a port, if there is one; two that differ say nothing.
+    fn with_port(mut self, port: Option<u16>) -> Option<Self> {
+        if port.is_some() && self.port.is_some() && self.port != port {
+            return None;
+        }
+        self.port = port.or(self.port);
+        Some(self)
+    }
+
+    fn finish(self) -> Option<Meant> {
+        let host = match (self.host, self.zone) {
+            (host, None) => host,
+            (Some(Host::Ip6(ip)), Some(zone)) => Some(Host::Ip6Zone { zone, ip }),
+            _ => return None,
+        };
+        // Who names a port alone means one of this host's.
+        let host = host.or(self.port.map(|_| Host::Ip4(Ipv4Addr::LOCALHOST)))?;
+        let port = self.port.unwrap_or(EXAMPLE_PORT);
+        Some(Meant {
+            endpoint: Endpoint::Tcp(TcpAddress { host, port, tls: self.tls }),
+            has_example_port: self.port.is_none(),
+        })
+    }
+}
+
+/// Reads components in any order, under other names, and whatever stands between them.
+fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
+    let mut rest = text;
+    let first = segment(&mut rest)?;
+    if is_path(first, text) {
+        // A folder is no socket.
+        return unix(text).filter(|_| !rest.trim_matches('/').is_empty() || is_socket(first));
+    }
+    let mut word = first;
+    let mut family = None;
+    loop {
+        match Word::of(word) {
+            Word::Unix => return unix(rest),
+            Word::Memory if parts.host.is_none() => {
+                let number = segment(&mut rest)?.trim().parse().ok()?;
+                return segment(&mut rest).is_none().then(|| Endpoint::Memory(number).into());
+            }
+            Word::Host(only) => {
+                let value = segment(&mut rest)?;
+                if PROTOCOLS.iter().any(|(it, _)| value.eq_ignore_ascii_case(it)) {
+                    return None;
+                }
+                family = only;
+                let (host, port) = authority(value)?;
+                parts = parts.with_host(host)?.with_port(port)?;
+            }
+            Word::Zone => parts.zone = Some(zone(segment(&mut rest)?)?),
+            Word::Tcp => {
+                let mut ahead = rest;
+                // `/tcp/10.0.0.1/80`, as others have it.
+                match segment(&mut ahead) {
+                    Some(value) if port(value).is_some() => {
+                        parts = parts.with_port(port(value))?;
+                        rest = ahead;
+                    }
+                    Some(value) if parts.host.is_none() && !Word::of(value).is_known() => {
+                        let (host, port) = authority(value)?;
+                        parts = parts.with_host(host)?.with_port(port)?;
+                        rest = ahead;
+                    }
+                    Some(value) if !Word::of(value).follows_tcp() => return None,
+                    None if parts.host.is_none() => {
+                        parts.host = Some(Host::Ip4(Ipv4Addr::LOCALHOST));
+                    }
+                    _ => {}
+                }
+            }
+            Word::Tls => parts.tls = true,
+            // What is spoken at a place is no part of the place.
+            Word::Spoken { values, tls } if parts.host.is_some() => {
+                parts.tls |= tls;
+                for _ in 0..values {
+                    segment(&mut rest)?;
+                }
+            }
+            Word::Unknown if parts.host.is_some() => {
+                parts = parts.with_port(Some(port(word)?))?;
+            }
+            Word::Unknown => {
+                // A host whose protocol was left out.
+                let (host, port) = authority(word)?;
+                let mut ahead = rest;
+                let follows = segment(&mut ahead).is_some_and(|it| {
+                    matches!(Word::of(it), Word::Tcp) || self::port(it).is_some()
+                });
+                if port.is_none() && !follows && host.ip().is_none() {
+                    return None;
+                }
+                parts = parts.with_host(host)?.with_port(port)?;
+            }
+            _ => return None,
+        }
+        word = match segment(&mut rest) {
+            Some(next) => next,
+            None => break,
+        };
+    }
+    if let (Some(only), Some(Host::Dns(_, family))) = (family, &mut parts.host) {
+        *family = only;
+    }
+    parts.finish()
+}
+
+/// Takes what stands up to the next slash; empty parts are skipped.
+fn segment<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let text = rest.trim_start_matches('/');
+    let (segment, after) = text.split_at(text.find('/').unwrap_or(text.len()));
+    *rest = after;
+    Some(segment).filter(|it| !it.trim().is_empty())
+}
+
+/// What a word of a multiaddr may have been meant for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Word {
+    Unix,
+    Host(Option<DnsFamily>),
+    Zone,
+    Tcp,
+    Tls,
+    Memory,
+    /// A protocol on top of TCP, with so many values.
+    Spoken {
+        values: usize,
+        tls: bool,
+    },
+    /// A protocol that is no part of any endpoint, and none on top of one.
+    Foreign,
+    Unknown,
+}
+
+impl Word {
+    fn of(text: &str) -> Self {
+        let spoken = |values, tls| Self::Spoken { values, tls };
+        let lower = text.trim().to_ascii_lowercase();
+        match &*lower {
+            "unix" | "uds" | "sock" | "socket" | "ipc" | "file" | "pipe" | "unix-abstract" => {
+                Self::Unix
+            }
+            "ip4" | "ip6" | "ip" | "ipv4" | "ipv6" | "inet" | "inet4" | "inet6" | "host" => {
+                Self::Host(None)
+            }
+            "dns" | "hostname" | "name" => Self::Host(Some(DnsFamily::Any)),
+            "dns4" => Self::Host(Some(DnsFamily::V4)),
+            "dns6" => Self::Host(Some(DnsFamily::V6)),
+            "ip6zone" | "zone" | "scope" => Self::Zone,
+            "tcp" | "tcp4" | "tcp6" | "port" => Self::Tcp,
+            "tls" | "ssl" => Self::Tls,
+            "memory" | "mem" => Self::Memory,
+            "ws" | "http" | "noise" | "yamux" | "plaintextv2" => spoken(0, false),
+            "wss" | "https" => spoken(0, true),
+            "p2p" | "ipfs" | "http-path" => spoken(1, false),
+            "sni" => spoken(1, false),
+            "udp" | "utp" | "udt" | "quic" | "quic-v1" | "sctp" | "dccp" | "webtransport"
+            | "webrtc" | "webrtc-direct" | "p2p-circuit" | "onion" | "onion3" | "garlic64"
+            | "dnsaddr" | "ipcidr" | "certhash" => Self::Foreign,
+            _ => Self::one_slip_away(&lower),
+        }
+    }
+
+    fn one_slip_away(lower: &str) -> Self {
+        // Nothing longer is one slip away from a protocol, and the search takes the square of it.
+        if lower.len() > 16 || lower.bytes().all(|it| it.is_ascii_digit()) {
+            return Self::Unknown;
+        }
+        // Swapped letters count as one slip, so that `tpc` finds `tcp`.
+        let nearest = PROTOCOLS
+            .iter()
+            .map(|(protocol, _)| (strsim::damerau_levenshtein(lower, protocol), *protocol))
+            .filter(|(slips, _)| *slips <= 1)
+            .min();
+        match nearest {
+            Some((1, protocol)) => Self::of(protocol),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Tells whether it may stand where the port was forgotten.
+    fn follows_tcp(self) -> bool {
+        matches!(self, Self::Tls | Self::Zone | Self::Host(_))
+    }
+
+    fn is_known(self) -> bool {
+        self != Self::Unknown
+    }
+}
+
+/// Tells whether a text that begins with a slash is more likely a path than a multiaddr.
+fn is_path(first: &str, text: &str) -> bool {
+    ROOTS.contains(&first) || is_socket(text) && !Word::of(first).is_known()
+}
+
+fn is_socket(path: &str) -> bool {
+    path.ends_with(".sock") || path.ends_with(".socket")
+}
+
+/// Takes a path, or an abstract name, in either spelling.
+fn unix(text: &str) -> Option<Meant> {
+    let text = text.trim_start_matches('/');
+    if let Some(name) = text.strip_prefix('@') {
+        return abstract_name(&percent_decode_str(name).decode_utf8().ok()?);
+    }
+    path(&percent_decode_str(text).decode_utf8().ok()?)
+}
+
+fn abstract_name(name: &str) -> Option<Meant> {
+    // A slash at the end is seldom a part of the name.
+    let name = UnixAddress::from_abstract_name(name.trim_end_matches('/')).ok()?;
+    Some(Endpoint::Unix(name).into())
+}
+
+/// Takes a path and makes it plain. Where `..` leads is known to the file system alone.
+fn path(path: &str) -> Option<Meant> {
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let plain: String = parts.flat_map(|part| ["/", part]).collect();
+    if plain.is_empty() {
+        return None;
+    }
+    let path = UnixPath::absolute(plain).ok()?;
+    Some(Endpoint::Unix(UnixAddress::Path(path)).into())
+}
+
+/// Reads a host, and the port that may stand behind it after a colon.
+fn authority(text: &str) -> Option<(Host, Option<u16>)> {
+    let text = text.trim();
+    if let Some(inside) = text.strip_prefix('[') {
+        let (host, after) = inside.split_once(']')?;
+        let port = match after.strip_prefix(':') {
+            Some(text) => Some(port(text)?),
+            None => after.is_empty().then_some(None)?,
+        };
+        return Some((ip6(host)?, port));
+    }
+    if let Some(number) = port(text) {
+        return Some((Host::Ip4(Ipv4Addr::LOCALHOST), Some(number)));
+    }
+    let split = text.rsplit_once(':').and_then(|(before, after)| Some((before, port(after)?)));
+    // `::1:80` is an address too, but nobody writes that one.
+    let (before, number) = match split {
+        Some((before, number)) => match (text.parse::<Ipv6Addr>(), before.parse::<Ipv6Addr>()) {
+            (Ok(_), Ok(ip)) if ip.is_loopback() => (before, Some(number)),
+            (Ok(_), _) => (text, None),
+            _ => (before, Some(number)),
+        },
+        None => (text, None),
+    };
+    let host = match before {
+        "" => number.map(|_| Host::Ip4(Ipv4Addr::LOCALHOST))?,
+        "*" => Host::Ip4(Ipv4Addr::UNSPECIFIED),
+        _ => match before.parse() {
+            Ok(IpAddr::V4(ip)) => Host::Ip4(ip),
+            _ => ip6(before).or_else(|| Some(Host::Dns(DnsName::new(before)?, DnsFamily::Any)))?,
+        },
+    };
+    Some((host, number))
+}
+
+/// Reads an IPv6 address, with a zone or without.
+fn ip6(text: &str) -> Option<Host> {
+    let Some((ip, after)) = text.split_once('%') else {
+        return text.parse().ok().map(Host::Ip6);
+    };
+    // RFC 6874 writes the `%` of a URL as `%25`.
+    let name = after.strip_prefix("25").filter(|it| !it.is_empty()).unwrap_or(after);
+    Some(Host::Ip6Zone { zone: zone(name)?, ip: ip.parse().ok()? })
+}
+
+/// Takes the name of an interface. A number means something only to one kernel.
+fn zone(text: &str) -> Option<Box<str>> {
+    let text = text.trim().trim_start_matches('%');
+    let is_number = text.bytes().all(|it| it.is_ascii_digit());
+    (parse::is_interface(text) && !is_number).then(|| text.into())
+}
+
+fn port(text: &str) -> Option<u16> {
+    let text = text.trim();
+    text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// How URLs and the settings of other programs begin.
+enum Scheme {
+    Unix,
+    Abstract,
+    Tcp { port: Option<u16>, tls: bool },
+    Foreign,
+}
+
+impl Scheme {
+    /// Reads what follows the scheme and its colon.
+    fn read(self, rest: &str, parts: Parts) -> Option<Meant> {
+        match self {
+            Self::Foreign => None,
+            Self::Abstract => abstract_name(rest.trim_start_matches('/')),
+            Self::Unix => {
+                // As the D-Bus has it: `unix:path=/run/bus,guid=…`.
+                let (value, _) = rest.split_once(',').unwrap_or((rest, ""));
+                if let Some(name) = value.strip_prefix("abstract=") {
+                    return abstract_name(name);
+                }
+                let value = value.strip_prefix("path=").unwrap_or(rest);
+                let bare = value.trim_start_matches('/');
+                match bare.strip_prefix('@') {
+                    Some(name) => abstract_name(name),
+                    // With two slashes, the third has often been forgotten.
+                    None if value.starts_with("//") && bare.contains('/') => path(bare),
+                    None if value.starts_with('/') && !value.starts_with("//") => path(bare),
+                    None if value.starts_with("///") => path(bare),
+                    None => None,
+                }
+            }
+            Self::Tcp { port, tls } => {
+                let rest = rest.trim_start_matches('/');
+                let (place, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+                let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+                let (host, written) = authority(place)?;
+                let written = written.or(port.filter(|_| parts.port.is_none()));
+                Parts { tls, ..parts }.with_host(host)?.with_port(written)?.finish()
+            }
+        }
+    }
+}
+
+/// Takes the scheme from the beginning of a text, if there is one.
+fn scheme(text: &str) -> Option<(Scheme, &str)> {
+    let (name, rest) = text.split_once(':')?;
+    let is_name = |it: u8| it.is_ascii_alphanumeric() || b"+.-".contains(&it);
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return None;
+    }
+    let tcp = |port, tls| Scheme::Tcp { port, tls };
+    let is_url = rest.starts_with("//");
+    let scheme = match &*name.to_ascii_lowercase() {
+        "unix" | "uds" | "ipc" | "file" | "local" => Scheme::Unix,
+        "unix-abstract" | "abstract" => Scheme::Abstract,
+        "tcp" | "tcp4" | "tcp6" | "dns" | "ipv4" | "ipv6" => tcp(None, false),
+        "udp" | "udp4" | "udp6" => Scheme::Foreign,
+        // Without the slashes this is a host of that name.
+        _ if !is_url => return None,
+        "tls" | "ssl" | "tcps" | "tcp+tls" | "grpcs" | "rediss" => tcp(None, true),
+        "http" | "ws" => tcp(Some(80), false),
+        "https" | "wss" => tcp(Some(443), true),
+        "quic" | "vsock" | "inproc" | "npipe" | "unixgram" => Scheme::Foreign,
+        _ => tcp(None, false),
+    };
+    Some((scheme, rest))
+}
+
+impl From<Endpoint> for Meant {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { endpoint, has_example_port: false }
+    }
+}
+
+/// Tells what gets around an address when it is copied.
+fn is_noise(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+        || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
+}
+
+/// Where the paths of sockets begin.
+const ROOTS: &[&str] = &[
+    "dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "tmp", "usr", "var", "data",
+];
+
+/// A port for examples, beyond those that a service is known for.
+const EXAMPLE_PORT: u16 = 5555;
+
+/// More than the longest path with every byte escaped.
+const TEXT_BYTES_MAX: usize = 4 * UnixPath::BYTES_MAX;

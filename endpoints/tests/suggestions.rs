@@ -1,0 +1,320 @@
+//! What is suggested in the place of a text that is no endpoint is one.
+
+use endpoints::{Endpoint, ParseEndpointError, Written, parse_endpoints};
+use proptest::prelude::*;
+
+/// Returns the error that a text gets, and sees that every endpoint in its help can be read.
+fn error(text: &str) -> ParseEndpointError {
+    let error = text.parse::<Endpoint>().expect_err(text);
+    check_help(text, &error.help().unwrap_or_default());
+    error
+}
+
+fn check_help(text: &str, help: &str) {
+    // What is quoted stands between every other pair of backticks.
+    for quoted in help.split('`').skip(1).step_by(2) {
+        let is_template = quoted.contains('<') || quoted == "..";
+        assert!(is_template || quoted.parse::<Endpoint>().is_ok(), "{text:?}: {help}");
+    }
+}
+
+#[track_caller]
+fn meant(text: &str, expected: &str) {
+    let error = error(text);
+    let suggestion = error.suggestion().map(|it| it.to_string()).unwrap_or_default();
+    assert_eq!(suggestion, expected, "for {text:?}");
+    let help = error.help().unwrap_or_default();
+    assert!(expected.is_empty() || help.contains(&format!("`{expected}`")), "{text:?}: {help}");
+}
+
+#[test]
+fn hosts_and_ports_as_people_write_them() {
+    meant("localhost:80", "/dns/localhost/tcp/80");
+    meant("db:5432", "/dns/db/tcp/5432");
+    meant("redis:6379", "/dns/redis/tcp/6379");
+    meant("db.example.com:5432/", "/dns/db.example.com/tcp/5432");
+    meant("127.0.0.1:8500", "/ip4/127.0.0.1/tcp/8500");
+    meant("0.0.0.0:80", "/ip4/0.0.0.0/tcp/80");
+    meant("*:80", "/ip4/0.0.0.0/tcp/80");
+    meant(":8080", "/ip4/127.0.0.1/tcp/8080");
+    meant("5432", "/ip4/127.0.0.1/tcp/5432");
+    meant("[::1]:80", "/ip6/::1/tcp/80");
+    meant("::1:80", "/ip6/::1/tcp/80");
+    meant("[::]:80", "/ip6/::/tcp/80");
+    meant(":::80", "/ip6/::/tcp/80");
+    meant("[fe80::1%eth0]:80", "/ip6zone/eth0/ip6/fe80::1/tcp/80");
+    meant("[fe80::1%25eth0]:80", "/ip6zone/eth0/ip6/fe80::1/tcp/80");
+    meant("fe80::1%eth0", "/ip6zone/eth0/ip6/fe80::1/tcp/5555");
+    meant("127.0.0.1", "/ip4/127.0.0.1/tcp/5555");
+    meant("::1", "/ip6/::1/tcp/5555");
+    meant("2001:db8::7", "/ip6/2001:db8::7/tcp/5555");
+    meant("localhost", "/dns/localhost/tcp/5555");
+    meant(" 127.0.0.1:80\n", "/ip4/127.0.0.1/tcp/80");
+    meant("\"localhost:80\",", "/dns/localhost/tcp/80");
+}
+
+#[test]
+fn urls() {
+    meant("tcp://10.0.0.1:80/", "/ip4/10.0.0.1/tcp/80");
+    meant("TCP://10.0.0.1:80", "/ip4/10.0.0.1/tcp/80");
+    meant("tcp:10.0.0.1:80", "/ip4/10.0.0.1/tcp/80");
+    meant("tcp:80", "/ip4/127.0.0.1/tcp/80");
+    meant("tcp://[::1]:80", "/ip6/::1/tcp/80");
+    meant("tcp://*:5555", "/ip4/0.0.0.0/tcp/5555");
+    meant("tls://host:80", "/dns/host/tcp/80/tls");
+    meant("http://host:80/", "/dns/host/tcp/80");
+    meant("http://host/a/b?c", "/dns/host/tcp/80");
+    meant("https://user:word@host/a", "/dns/host/tcp/443/tls");
+    meant("wss://host:8443/feed", "/dns/host/tcp/8443/tls");
+    meant("postgres://u:p@db:5432/market", "/dns/db/tcp/5432");
+    meant("redis://cache", "/dns/cache/tcp/5555");
+    meant("dns:///db:5432", "/dns/db/tcp/5432");
+    meant("ipv4:10.0.0.1:80", "/ip4/10.0.0.1/tcp/80");
+    meant("unix:/run/feed.sock", "/unix/run/feed.sock");
+    meant("unix:///run/feed.sock", "/unix/run/feed.sock");
+    meant("unix://run/feed.sock", "/unix/run/feed.sock");
+    meant("UNIX:/run/Feed.sock", "/unix/run/Feed.sock");
+    meant("unix:@feed", "/unix/@feed");
+    meant("unix://@feed", "/unix/@feed");
+    meant("unix-abstract:feed", "/unix/@feed");
+    meant("unix:path=/run/user/1000/bus,guid=7", "/unix/run/user/1000/bus");
+    meant("unix:abstract=/tmp/bus,guid=7", "/unix/@/tmp/bus");
+    meant("ipc:///tmp/feed", "/unix/tmp/feed");
+    meant("@feed", "/unix/@feed");
+    // Not what can be reached here, or nobody knows where.
+    meant("udp://10.0.0.1:80", "");
+    meant("udp:80", "");
+    meant("quic://host:80", "");
+    meant("unix:feed.sock", "");
+    meant("unix:", "");
+    meant("tcp://", "");
+    meant("tcp://host:http", "");
+}
+
+#[test]
+fn multiaddrs_with_a_slip() {
+    meant("/ip4/127.0.0.1:8500", "/ip4/127.0.0.1/tcp/8500");
+    meant("/ip4/127.0.0.1/8500", "/ip4/127.0.0.1/tcp/8500");
+    meant("/ip4/127.0.0.1/port/8500", "/ip4/127.0.0.1/tcp/8500");
+    meant("/dns/db:5432", "/dns/db/tcp/5432");
+    meant("/dns4/db/5432", "/dns4/db/tcp/5432");
+    meant("/ip6/[::1]/tcp/80", "/ip6/::1/tcp/80");
+    meant("/ip6/[::1]:80", "/ip6/::1/tcp/80");
+    meant(" /ip4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("\u{feff}/ip4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/127.0.0.1/tcp/80 ", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/ 127.0.0.1 /tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/IP4/127.0.0.1/TCP/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/DNS/Db.Example/TCP/80/TLS", "/dns/db.example/tcp/80/tls");
+    meant("ip4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("IP4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("unix/run/x.sock", "/unix/run/x.sock");
+    meant("/ip4/10.0.0.1", "/ip4/10.0.0.1/tcp/5555");
+    meant("/ip4/10.0.0.1/tcp", "/ip4/10.0.0.1/tcp/5555");
+    meant("/ip4/10.0.0.1/tls", "/ip4/10.0.0.1/tcp/5555/tls");
+    meant("/ip4/127.0.0.1/tls/tcp/80", "/ip4/127.0.0.1/tcp/80/tls");
+    meant("/tls/ip4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/80/tls");
+    meant("/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/tcp/80/tls", "/ip4/127.0.0.1/tcp/80/tls");
+    meant("/tcp/127.0.0.1:80", "/ip4/127.0.0.1/tcp/80");
+    meant("/tcp/127.0.0.1/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/tcp/80/ip4/10.0.0.1", "/ip4/10.0.0.1/tcp/80");
+    meant("/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/127.0.0.1:80", "/ip4/127.0.0.1/tcp/80");
+    meant("//127.0.0.1:80", "/ip4/127.0.0.1/tcp/80");
+    meant("/localhost/tcp/80", "/dns/localhost/tcp/80");
+    meant("/ip4/10.0.0.1//tcp//80", "/ip4/10.0.0.1/tcp/80");
+    meant("/ip4/10.0.0.1/tcp/80/", "/ip4/10.0.0.1/tcp/80");
+    meant("/ip/10.0.0.1/tpc/80", "/ip4/10.0.0.1/tcp/80");
+    meant("/ipv6/::1/tcp/80", "/ip6/::1/tcp/80");
+    meant("/ip4/localhost/tcp/80", "/dns/localhost/tcp/80");
+    meant("/ip4/::1/tcp/80", "/ip6/::1/tcp/80");
+    meant("/dns/10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/80");
+    meant("/mem/7", "/memory/7");
+    // What is spoken there is no part of an endpoint.
+    meant("/ip4/10.0.0.1/tcp/80/ws", "/ip4/10.0.0.1/tcp/80");
+    meant("/ip4/10.0.0.1/tcp/80/wss", "/ip4/10.0.0.1/tcp/80/tls");
+    meant("/ip4/10.0.0.1/tcp/80/http", "/ip4/10.0.0.1/tcp/80");
+    meant("/dns/host/tcp/443/tls/ws", "/dns/host/tcp/443/tls");
+    let peer = "12D3KooWNWxYxFgBqXQSXTp3yQQCnKZQTGNSBzCfKBpzEgkNUgrM";
+    meant(&format!("/ip4/10.0.0.1/tcp/4001/p2p/{peer}"), "/ip4/10.0.0.1/tcp/4001");
+}
+
+#[test]
+fn zones() {
+    let zoned = "/ip6zone/eth0/ip6/fe80::1/tcp/80";
+    meant("/ip6/fe80::1%eth0/tcp/80", zoned);
+    meant("/ip6/fe80::1%25eth0/tcp/80", zoned);
+    meant("/ip6/fe80::1/ip6zone/eth0/tcp/80", zoned);
+    meant("/ip6/fe80::1/tcp/80/ip6zone/eth0", zoned);
+    meant("/ip6/[fe80::1%eth0]:80", zoned);
+    meant("/zone/eth0/ip6/fe80::1/tcp/80", zoned);
+    meant("/ip6zone/eth0/fe80::1/tcp/80", zoned);
+    // A number is no interface's name, and what has no zone has none.
+    meant("/ip6/fe80::1%2/tcp/80", "");
+    meant("/ip6/fe80::1%/tcp/80", "");
+    meant("/ip6zone/eth0/ip4/10.0.0.1", "");
+    meant("/ip6/fe80::1%waytoolongforlinux/tcp/80", "");
+}
+
+#[test]
+fn paths() {
+    meant("/run/feed.sock", "/unix/run/feed.sock");
+    meant("/tmp/x", "/unix/tmp/x");
+    meant("/home/a/feed", "/unix/home/a/feed");
+    meant("/feed.sock", "/unix/feed.sock");
+    meant("//run//feed.sock", "/unix/run/feed.sock");
+    meant("/uds/run/x.sock", "/unix/run/x.sock");
+    meant("/uds//tmp/x.sock", "/unix/tmp/x.sock");
+    meant("/uds/tmp/x/", "/unix/tmp/x");
+    meant("/UNIX/run/X.sock", "/unix/run/X.sock");
+    meant("/unix//run/x.sock", "/unix/run/x.sock");
+    meant("/unix/./run/x.sock", "/unix/run/x.sock");
+    meant("/unix/run/x.sock/", "/unix/run/x.sock");
+    meant("/unix/run%2Fx.sock", "/unix/run/x.sock");
+    meant("/unix/%2Frun/x.sock", "/unix/run/x.sock");
+    meant("/ip4/127.0.0.1/unix/run/x.sock", "/unix/run/x.sock");
+    meant("/unix//a\nb", "/unix/a%0Ab");
+    // Where `..` leads depends on what is there; a folder is no socket.
+    meant("/uds/../x.sock", "");
+    meant("/unix/run/../x.sock", "");
+    meant("/tmp", "");
+    meant("/run/", "");
+    meant("/unix/", "");
+    meant("run/x.sock", "");
+    meant("./x.sock", "");
+    meant("~/x.sock", "");
+    meant("x.sock", "");
+}
+
+#[test]
+fn what_may_mean_anything_gets_no_address() {
+    for text in [
+        "",
+        "/",
+        "//",
+        "feed",
+        "/feed",
+        "70000",
+        "0x50",
+        "host:70000",
+        "host:",
+        "a b:80",
+        "/tls",
+        "/udp/80",
+        "/ip4/127.0.0.1/udp/80",
+        "/ip4/127.0.0.1/udp/80/quic-v1",
+        "/quic-v1",
+        "/ws",
+        "/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+        "/onion3/x:80",
+        "/dnsaddr/host",
+        "/ip4/127.0.0.1/ip4/127.0.0.2/tcp/80",
+        "/ip4/10.0.0.300/tcp/80",
+        "/ip4/tcp/80",
+        "/ip4//tcp/80",
+        "/ip4/10.0.0.1/tcp/http",
+        "/ip4/10.0.0.1/tcp/65536",
+        "/memory/-1",
+        "/ip4/10.0.0.1/tcp/80/81",
+        "/ip4/10.0.0.1:80/tcp/81",
+        "/memory/7/tls",
+        "10.0.0.300:80",
+        "/ip4/10.0.0.0/ipcidr/24",
+        "/dns/a b/tcp/80",
+        "/ip4/10.0.0.1/tcp/80/p2p-circuit",
+        "[::1]80",
+        "[::1",
+        "127.1:80",
+        "\u{0}",
+        "/unix/@",
+        "/unix/a%00b",
+        "host:80:81",
+        "/ip4/10.0.0.1/tcp/80/certhash/x",
+        "/unix/`",
+        "`",
+    ] {
+        if text.parse::<Endpoint>().is_err() {
+            meant(text, "");
+        }
+    }
+}
+
+#[test]
+fn a_suggestion_is_fit_for_its_place() {
+    let error = error("0.0.0.0:80");
+    let nothing = error.help_for(|_| None).unwrap();
+    assert!(!nothing.contains("0.0.0.0"), "{nothing}");
+    let loopback = "/ip4/127.0.0.1/tcp/80".parse().ok();
+    let help = error.help_for(|_| loopback).unwrap();
+    assert_eq!(help, "did you mean `/ip4/127.0.0.1/tcp/80`?");
+}
+
+#[test]
+fn pairs_keep_their_port() {
+    let check = |host: &str, expected: &str| {
+        let error = Endpoint::from_host_port(host, 80).unwrap_err();
+        let suggestion = error.suggestion().map(|it| it.to_string()).unwrap_or_default();
+        assert_eq!(suggestion, expected, "{host}");
+        check_help(host, &error.help().unwrap_or_default());
+    };
+    check("fe80::1%eth0", "/ip6zone/eth0/ip6/fe80::1/tcp/80");
+    check("[::1]", "/ip6/::1/tcp/80");
+    check("localhost:80", "/dns/localhost/tcp/80");
+    check("localhost:81", "");
+    check("http://host", "/dns/host/tcp/80");
+    check("/ip4/10.0.0.1", "/ip4/10.0.0.1/tcp/80");
+    check("/run/x.sock", "/unix/run/x.sock");
+    check("*", "/ip4/0.0.0.0/tcp/80");
+    check(" 10.0.0.1", "/ip4/10.0.0.1/tcp/80");
+    check("10.0.0.300", "");
+    check("", "");
+}
+
+proptest! {
+    #[test]
+    fn every_suggestion_can_be_read(text in mutated()) {
+        if let Err(error) = text.parse::<Endpoint>() {
+            check_help(&text, &error.help().unwrap_or_default());
+            if let Some(endpoint) = error.suggestion() {
+                prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
+            }
+        }
+        for port in [0, 80] {
+            if let Err(error) = Endpoint::from_host_port(&text, port) {
+                check_help(&text, &error.help().unwrap_or_default());
+            }
+        }
+        let pair = Written::from_iter([(text.as_str(), 80)]);
+        if let Err(errors) = parse_endpoints([("a", pair)]) {
+            for error in errors.0 {
+                check_help(&text, &error.fault.help().unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Addresses with a few slips: a part left out, doubled, in capitals, or with something put in.
+fn mutated() -> impl Strategy<Value = String> {
+    let whole = prop_oneof![
+        "/(ip4|ipv4|ip|dns|DNS4)/(127[.]0[.]0[.]1|localhost|::1|\\[::1\\])(:80|/tcp/80|/80|)(/tls|/ws|/|)",
+        "/(ip6|ip6zone/eth0/ip6|ip6/[a-f0-9:]{2,9}/ip6zone)/(fe80::1|fe80::1%eth0|eth0)(/tcp/[0-9]{1,6}|)",
+        "/?(unix|uds|ipc|UNIX)(:|:/|://|/)[/@.a-z%20-9]{0,12}([.]sock)?",
+        "(tcp|http|https|unix|udp|foo)?(:|://)?[a-z0-9.\\[\\]:*@%]{0,12}(:[0-9]{1,5})?[/?a-z]{0,4}",
+        "/(tcp|tls|memory|udp|run|tmp)/[a-z0-9./:]{0,10}",
+    ];
+    let slip =
+        (0usize..40, prop_oneof!["[/:@%. `\u{202e}\n~]", "(/tcp|/tls|/unix|%2F|25|//|[.][.])", ""]);
+    (whole, proptest::collection::vec(slip, 0..3)).prop_map(|(mut text, slips)| {
+        for (at, put) in slips {
+            let at = (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it));
+            let at = at.unwrap_or_default();
+            match put.is_empty() {
+                true if at < text.len() => drop(text.remove(at)),
+                true => {}
+                false => text.insert_str(at, &put),
+            }
+        }
+        text
+    })
+}
