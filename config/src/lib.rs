@@ -49,6 +49,7 @@ mod file;
 mod meaning;
 mod overrides;
 mod registrars;
+mod rewritten;
 mod schema;
 mod settings;
 mod shape;

@@ -9,7 +9,8 @@ use crate::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
         SESSIONS_MAX, Settings, Tractor,
     },
-    shape, syntax, values,
+    shape, syntax,
+    values::{self, Use},
     written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
@@ -143,7 +144,12 @@ impl<'a> Meaning<'a> {
         actor: &'a str,
         written: &WrittenEndpoint,
     ) -> Option<Endpoint> {
-        let endpoint = values::endpoint(written, &mut self.faults)?;
+        let place = match table {
+            "registrar" => Use::Registrar,
+            "declared" => Use::Declared,
+            _ => Use::Actor,
+        };
+        let endpoint = values::endpoint(written, place, &mut self.faults)?;
         if table == "declared"
             && let Some((message, help)) = undeclarable(&endpoint)
         {

@@ -12,7 +12,7 @@ use crate::{
         Settings,
     },
     text::{Number, Text},
-    values,
+    values::{self, Use},
 };
 
 /// Where settings come from that are not in the file.
@@ -146,7 +146,9 @@ impl Reader<'_> {
                 Layer::Flags => vec![text],
             };
             for item in items {
-                let Some(endpoint) = values::multiaddr(&item, self.faults) else { continue };
+                let Some(endpoint) = values::multiaddr(&item, Use::Registrar, self.faults) else {
+                    continue;
+                };
                 self.faults.extend(rival(&item, &endpoint, tables));
                 if !listen.contains(&endpoint) {
                     listen.push(endpoint);

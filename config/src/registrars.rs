@@ -11,7 +11,7 @@ use crate::{
     fault::{Fault, Faults, Source},
     overrides::items,
     text::Text,
-    values,
+    values::{self, Use},
 };
 
 /// The variable of the environment that names the registrars to ask, with commas or spaces
@@ -85,7 +85,7 @@ fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Faults> {
     let mut registrars = Vec::new();
     let mut faults = Vec::new();
     for text in texts {
-        let Some(endpoint) = values::multiaddr(&text, &mut faults) else { continue };
+        let Some(endpoint) = values::multiaddr(&text, Use::Dialed, &mut faults) else { continue };
         if endpoint.is_bind_only() {
             let message = format!("`{endpoint}` can be bound, but not dialed");
             let help = seen_from_here(&endpoint).map(|it| format!("did you mean `{it}`?"));
@@ -98,7 +98,7 @@ fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Faults> {
 }
 
 /// Returns where what is bound on this host can be dialed, if that can be known.
-fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
+pub(crate) fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
     match bound {
         Endpoint::Tcp(tcp) if tcp.port == 0 => None,
         Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {

@@ -1,14 +1,23 @@
 //! From TOML to [`Written`]: the right tables, keys and types, and where they stand.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt::Display, ops::Range, str::FromStr, sync::Arc, time::Duration};
 
 use endpoints::Quoted;
-use toml::{Spanned, de::DeValue};
+use humantime::format_duration;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use crate::{
     fault::{Fault, Place, Source},
+    rewritten,
+    settings::{
+        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
+    },
     syntax::{Key, Syntax, Value},
     text::{Number, Text},
+    values,
     written::{Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
@@ -41,11 +50,15 @@ impl Shape<'_> {
         for (key, value) in self.table("registrar", value) {
             match key.get_ref().as_ref() {
                 "listen" => registrar.listen = self.endpoints(key, value),
-                "handshake_timeout" => registrar.handshake_timeout = self.duration(key, value),
-                "heartbeat" => registrar.heartbeat = self.duration(key, value),
-                "heartbeat_misses" => registrar.heartbeat_misses = self.number(value),
-                "sessions_max" => registrar.sessions_max = self.number(value),
-                "drain_timeout" => registrar.drain_timeout = self.duration(key, value),
+                "handshake_timeout" => {
+                    registrar.handshake_timeout = self.duration(&HANDSHAKE_TIMEOUT, value)
+                }
+                "heartbeat" => registrar.heartbeat = self.duration(&HEARTBEAT, value),
+                "heartbeat_misses" => {
+                    registrar.heartbeat_misses = self.number(&HEARTBEAT_MISSES, value)
+                }
+                "sessions_max" => registrar.sessions_max = self.number(&SESSIONS_MAX, value),
+                "drain_timeout" => registrar.drain_timeout = self.duration(&DRAIN_TIMEOUT, value),
                 "tractor" => registrar.tractor = self.switch(key, value),
                 name => {
                     let message = format!("unknown key {} in `[registrar]`", Quoted(name));
@@ -134,10 +147,13 @@ impl Shape<'_> {
                 let help = match other {
                     // The table of a dotted key stands where its key stands.
                     DeValue::Table(table) if value.span() == key.span() => {
-                        let rest = table.iter().next().map_or("", |(it, _)| it.get_ref());
-                        format!("quote a name that has a dot in it: \"{}.{rest}\"", name.value)
+                        format!("quote a name that has a dot in it: \"{}\"", dotted(&name, table))
                     }
-                    _ => format!("write {} = [\"/unix/<path>\"]", self.literal(key.span())),
+                    _ => {
+                        let written = rewritten::endpoint(other);
+                        let written = written.as_deref().unwrap_or("[\"/unix/<path>\"]");
+                        format!("write {} = {written}", self.literal(key.span()))
+                    }
                 };
                 self.faults.push(Fault::error(message, place).help(help));
                 return None;
@@ -152,7 +168,13 @@ impl Shape<'_> {
             DeValue::Array(items) => items,
             other => {
                 let message = format!("found {} where an endpoint is expected", article(other));
-                self.wrong_endpoint(message, value.span());
+                match rewritten::endpoint(other) {
+                    Some(written) => {
+                        let fault = Fault::error(message, self.place(value.span()));
+                        self.faults.push(fault.help(format!("write {written}")));
+                    }
+                    None => self.wrong_endpoint(message, value.span()),
+                }
                 return None;
             }
         };
@@ -191,16 +213,23 @@ impl Shape<'_> {
         self.faults.push(Fault::error(message, self.place(span)).help(help.to_owned()));
     }
 
-    fn duration(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Text> {
+    fn duration(&mut self, limits: &Limits<Duration>, value: &Value<'_>) -> Option<Text> {
         match value.get_ref() {
             DeValue::String(text) => Some(self.text(value, text)),
             other => {
                 let message = format!("found {} where a duration is expected", article(other));
                 let help = match other {
                     DeValue::Integer(number) => {
-                        format!("write the unit: {} = \"{number}s\"", key.get_ref())
+                        let first = values::with_units(&number.to_string(), limits).next();
+                        match first {
+                            Some((it, _)) => format!("write the unit: {} = \"{it}\"", limits.key),
+                            None => values::range(limits),
+                        }
                     }
-                    _ => format!("a duration is a text: {} = \"5s\"", key.get_ref()),
+                    _ => {
+                        let default = format_duration(limits.default);
+                        format!("a duration is a text: {} = \"{default}\"", limits.key)
+                    }
                 };
                 self.faults.push(Fault::error(message, self.place(value.span())).help(help));
                 None
@@ -208,16 +237,23 @@ impl Shape<'_> {
         }
     }
 
-    fn number(&mut self, value: &Value<'_>) -> Option<Number> {
+    fn number<T>(&mut self, limits: &Limits<T>, value: &Value<'_>) -> Option<Number>
+    where
+        T: Copy + Display + PartialOrd + FromStr,
+    {
         match value.get_ref() {
             DeValue::Integer(number) => Some(Number::toml(self.source, value.span(), number)),
             other => {
                 let message = format!("found {} where a number is expected", article(other));
-                let help = match other {
-                    DeValue::String(text) if text.bytes().all(|it| it.is_ascii_digit()) => {
-                        Some(format!("write it without quotes: {text}"))
-                    }
+                let read = match other {
+                    DeValue::String(text) => text.parse().ok(),
                     _ => None,
+                };
+                let help = match read {
+                    Some(number) if (limits.min..=limits.max).contains(&number) => {
+                        format!("write it without quotes: {number}")
+                    }
+                    _ => format!("it may be from {} to {}", limits.min, limits.max),
                 };
                 self.faults.push(Fault::error(message, self.place(value.span())).help(help));
                 None
@@ -284,6 +320,19 @@ impl Shape<'_> {
     }
 }
 
+/// Puts the parts of a dotted key together again.
+fn dotted(first: &Text, mut rest: &DeTable<'_>) -> String {
+    let mut name = first.value.clone();
+    while let Some((key, value)) = rest.iter().next() {
+        name = format!("{name}.{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(table) if value.span() == key.span() => rest = table,
+            _ => break,
+        }
+    }
+    name
+}
+
 /// Returns the name that somebody who wrote `name` may have meant.
 fn suggestion(
     name: &str,
@@ -328,6 +377,13 @@ pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "drain_timeout",
     "tractor",
 ];
+
+/// The keys of `[registrar]` whose values are durations.
+pub(crate) const DURATION_KEYS: &[&str] =
+    &[HANDSHAKE_TIMEOUT.key, HEARTBEAT.key, DRAIN_TIMEOUT.key];
+
+/// The keys of `[registrar]` whose values are numbers.
+pub(crate) const NUMBER_KEYS: &[&str] = &[HEARTBEAT_MISSES.key, SESSIONS_MAX.key];
 
 const REGISTRAR_ALIASES: &[(&str, &str)] = &[
     ("address", "listen"),

@@ -8,7 +8,10 @@ use toml::{
     de::{DeTable, DeValue, Error},
 };
 
-use crate::fault::{Fault, Place, Source, line_column};
+use crate::{
+    fault::{Fault, Place, Source, line_column},
+    rewritten,
+};
 
 pub(crate) type Key<'a> = Spanned<Cow<'a, str>>;
 pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
@@ -94,10 +97,19 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Fault 
     // The parser takes whatever it does not know for a text whose quotes have been forgotten.
     match message.starts_with("string values must be quoted") {
         true if found.is_empty() => Fault::error("a value is missing", place),
-        true => Fault::error(format!("{} stands without quotes", Quoted(found)), place)
-            .help(format!("write \"{found}\"")),
+        true => {
+            let message = format!("{} stands without quotes", Quoted(found));
+            let written = rewritten::unquoted(key_before(&source.text, place.span.start), found);
+            Fault::error(message, place).help(written.map(|it| format!("write {it}")))
+        }
         false => Fault::error(message, place),
     }
+}
+
+/// Returns the key whose value begins at `at`, if both stand on one line.
+fn key_before(text: &str, at: usize) -> &str {
+    let line = text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
+    line.split_once('=').map_or("", |(key, _)| key.trim())
 }
 
 fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Fault {

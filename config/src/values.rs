@@ -3,25 +3,72 @@
 
 use std::{fmt::Display, time::Duration};
 
-use endpoints::{Endpoint, Quoted, TableFault};
+use endpoints::{Endpoint, ParseEndpointError, Quoted, TableFault};
 use humantime::{DurationError, format_duration, parse_duration};
 
 use crate::{
     fault::Fault,
+    registrars::{DEFAULT_PORT, seen_from_here},
     settings::Limits,
     text::{Number, Text},
     written::WrittenEndpoint,
 };
 
+/// Which endpoints a place of the settings takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Use {
+    /// Where an actor binds: all.
+    Actor,
+    /// Where a registrar binds: what other processes can dial.
+    Registrar,
+    /// What is published as it stands: what others can dial.
+    Declared,
+    /// What this process dials.
+    Dialed,
+}
+
+impl Use {
+    fn takes(self, endpoint: &Endpoint) -> bool {
+        match self {
+            Self::Actor => true,
+            Self::Registrar => !matches!(endpoint, Endpoint::Memory(_)),
+            Self::Declared | Self::Dialed => {
+                !matches!(endpoint, Endpoint::Memory(_)) && !endpoint.is_bind_only()
+            }
+        }
+    }
+
+    /// Returns what to write in the place of a text that is no endpoint.
+    fn help(self, error: &ParseEndpointError) -> Option<String> {
+        let port = match self {
+            Self::Actor | Self::Declared => EXAMPLE_PORT,
+            Self::Registrar | Self::Dialed => DEFAULT_PORT,
+        };
+        error.help_for(port, |endpoint| match self {
+            Self::Dialed => seen_from_here(&endpoint),
+            _ => Some(endpoint).filter(|it| self.takes(it)),
+        })
+    }
+}
+
+/// A port for examples, beyond those that a service is known for.
+const EXAMPLE_PORT: u16 = 5555;
+
 /// Reads an endpoint in any of its spellings.
-pub(crate) fn endpoint(written: &WrittenEndpoint, faults: &mut Vec<Fault>) -> Option<Endpoint> {
+pub(crate) fn endpoint(
+    written: &WrittenEndpoint,
+    place: Use,
+    faults: &mut Vec<Fault>,
+) -> Option<Endpoint> {
     let fault = match written {
-        WrittenEndpoint::Text(text) => return multiaddr(text, faults),
+        WrittenEndpoint::Text(text) => return multiaddr(text, place, faults),
         WrittenEndpoint::Pair { host, port, .. } => {
             match port.value.and_then(|it| u16::try_from(it).ok()) {
                 Some(number) => match Endpoint::from_host_port(&host.value, number) {
                     Ok(endpoint) => return Some(endpoint),
-                    Err(error) => Fault::error(error.to_string(), host.inside()).help(error.help()),
+                    Err(error) => {
+                        Fault::error(error.to_string(), host.inside()).help(place.help(&error))
+                    }
                 },
                 None => {
                     let message = format!("{} is not a port (0 to 65535)", port.text.value);
@@ -34,11 +81,14 @@ pub(crate) fn endpoint(written: &WrittenEndpoint, faults: &mut Vec<Fault>) -> Op
             match endpoints::WrittenEndpoint::TextPair(pair.0, pair.1).read() {
                 Ok(endpoint) => return Some(endpoint),
                 Err(fault) => {
-                    let place = match fault {
+                    let at = match fault {
                         TableFault::NumericString { .. } => second.place.clone(),
                         _ => written.place(),
                     };
-                    Fault::error(fault.to_string(), place).help(fault.help())
+                    let port = second.value.parse().ok();
+                    let read = port.and_then(|it| Endpoint::from_host_port(&first.value, it).ok());
+                    let help = fault.help().filter(|_| read.is_none_or(|it| place.takes(&it)));
+                    Fault::error(fault.to_string(), at).help(help)
                 }
             }
         }
@@ -48,7 +98,7 @@ pub(crate) fn endpoint(written: &WrittenEndpoint, faults: &mut Vec<Fault>) -> Op
 }
 
 /// Reads an endpoint that is written as a multiaddr.
-pub(crate) fn multiaddr(text: &Text, faults: &mut Vec<Fault>) -> Option<Endpoint> {
+pub(crate) fn multiaddr(text: &Text, place: Use, faults: &mut Vec<Fault>) -> Option<Endpoint> {
     match text.value.parse() {
         Ok(endpoint) => {
             faults.extend(swallowed_protocol(text, &endpoint));
@@ -56,7 +106,7 @@ pub(crate) fn multiaddr(text: &Text, faults: &mut Vec<Fault>) -> Option<Endpoint
         }
         Err(error) => {
             let fault = Fault::error(error.to_string(), text.part(error.span()));
-            faults.push(fault.help(error.help()));
+            faults.push(fault.help(place.help(&error)));
             None
         }
     }
@@ -97,13 +147,16 @@ pub(crate) fn duration(
         Ok(read) if (limits.min..=limits.max).contains(&read) => return Some(read),
         Ok(_) | Err(DurationError::NumberOverflow) => {
             let message = format!("{} is out of range for `{}`", Quoted(&text.value), limits.key);
-            let (min, max) = (format_duration(limits.min), format_duration(limits.max));
-            (text.inside(), message, format!("it may be from {min} to {max}"))
+            (text.inside(), message, range(limits))
         }
         Err(DurationError::UnknownUnit { unit, .. }) if unit.is_empty() => {
             let message = format!("{} has no unit of time", Quoted(&text.value));
-            let number = text.value.trim();
-            let help = format!("write `{number}s` for seconds, `{number}ms` for milliseconds");
+            let written = with_units(text.value.trim(), limits);
+            let written: Vec<_> = written.map(|(it, name)| format!("`{it}` for {name}")).collect();
+            let help = match written.is_empty() {
+                true => range(limits),
+                false => format!("write {}", written.join(", ")),
+            };
             (text.inside(), message, help)
         }
         Err(DurationError::UnknownUnit { start, end, unit, .. }) => {
@@ -117,6 +170,23 @@ pub(crate) fn duration(
     };
     faults.push(Fault::error(message, place).help(help));
     None
+}
+
+/// Writes a number with the units that put it within the limits, each with its name.
+pub(crate) fn with_units(
+    number: &str,
+    limits: &Limits<Duration>,
+) -> impl Iterator<Item = (String, &'static str)> {
+    let units = [("s", "seconds"), ("ms", "milliseconds")];
+    let fits =
+        |text: &str| parse_duration(text).is_ok_and(|it| (limits.min..=limits.max).contains(&it));
+    let written = units.map(|(unit, name)| (format!("{number}{unit}"), name));
+    written.into_iter().filter(move |(text, _)| fits(text))
+}
+
+/// Says between what a duration may be.
+pub(crate) fn range(limits: &Limits<Duration>) -> String {
+    format!("it may be from {} to {}", format_duration(limits.min), format_duration(limits.max))
 }
 
 const DURATIONS: &str =

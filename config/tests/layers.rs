@@ -100,7 +100,7 @@ fn a_later_layer_goes_over_an_earlier_one() {
          CALLSIGN_DRAIN_TIMEOUT:1:1: error: `5` has no unit of time (write `5s` for seconds, \
          `5ms` for milliseconds)\n\
          --listen:1:14: error: no `/tcp/<port>` after the host in `/ip4/10.0.0.1` (add a port: \
-         `/ip4/10.0.0.1/tcp/5555`)\n\
+         `/ip4/10.0.0.1/tcp/1616`)\n\
          --heartbeat:1:1: error: `0s` is out of range for `heartbeat` (it may be from 10ms to 1h)\n\
          --heartbeat-misses:1:1: error: `-1` is out of range for `heartbeat_misses` (it may be \
          from 1 to 100)",

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{
     endpoint::Endpoint,
-    meant::{self, Meant},
+    meant::{self, EXAMPLE_PORT, Meant},
     unix::{ABSTRACT_NAME_BYTES_MAX, UnixPath},
 };
 
@@ -54,20 +54,25 @@ impl ParseEndpointError {
 
     /// Returns the endpoint that was probably meant, where that can be guessed.
     pub fn suggestion(&self) -> Option<Endpoint> {
-        self.meant().map(|it| it.endpoint)
+        meant::endpoint(&self.text, self.port).map(|it| it.endpoint)
     }
 
     /// Returns what to write instead, where that can be guessed. It is one line. An endpoint in it
     /// is one that can be read.
     pub fn help(&self) -> Option<String> {
-        self.help_for(Some)
+        self.help_for(EXAMPLE_PORT, Some)
     }
 
     /// Returns what to write instead at a place that does not take every endpoint. `fit` makes a
-    /// suggestion one that is taken there, or returns `None` if none like it is.
-    pub fn help_for(&self, fit: impl FnOnce(Endpoint) -> Option<Endpoint>) -> Option<String> {
-        let meant = self
-            .meant()
+    /// suggestion one that is taken there, or returns `None` if none like it is. `example_port`
+    /// stands where none was written.
+    pub fn help_for(
+        &self,
+        example_port: u16,
+        fit: impl FnOnce(Endpoint) -> Option<Endpoint>,
+    ) -> Option<String> {
+        let meant = meant::endpoint(&self.text, self.port)
+            .map(|it| it.with_example_port(example_port))
             .and_then(|it| Some(Meant { endpoint: fit(it.endpoint)?, ..it }))
             // It would end the quotation that it is shown in.
             .filter(|it| !it.endpoint.to_string().contains('`'));
@@ -75,10 +80,6 @@ impl ParseEndpointError {
             Some(meant) => Some(self.words(&meant)),
             None => self.rule().map(str::to_owned),
         }
-    }
-
-    fn meant(&self) -> Option<Meant> {
-        meant::endpoint(&self.text, self.port)
     }
 
     /// Says what to write, where that can be guessed.

@@ -23,6 +23,16 @@ pub(crate) struct Meant {
     pub(crate) has_example_port: bool,
 }
 
+impl Meant {
+    /// Puts another port where none was written.
+    pub(crate) fn with_example_port(mut self, port: u16) -> Self {
+        if let (true, Endpoint::Tcp(tcp)) = (self.has_example_port, &mut self.endpoint) {
+            tcp.port = port;
+        }
+        self
+    }
+}
+
 /// Reads a text as loosely as can be. `port` is the port that stood beside it in a pair.
 pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
     // No address is longer than a path, and a text of a stranger may be.
@@ -440,7 +450,7 @@ const ROOTS: &[&str] = &[
 ];
 
 /// A port for examples, beyond those that a service is known for.
-const EXAMPLE_PORT: u16 = 5555;
+pub(crate) const EXAMPLE_PORT: u16 = 5555;
 
 /// More than the longest path with every byte escaped.
 const TEXT_BYTES_MAX: usize = 4 * UnixPath::BYTES_MAX;

@@ -243,11 +243,13 @@ fn what_may_mean_anything_gets_no_address() {
 #[test]
 fn a_suggestion_is_fit_for_its_place() {
     let error = error("0.0.0.0:80");
-    let nothing = error.help_for(|_| None).unwrap();
+    let nothing = error.help_for(7, |_| None).unwrap();
     assert!(!nothing.contains("0.0.0.0"), "{nothing}");
     let loopback = "/ip4/127.0.0.1/tcp/80".parse().ok();
-    let help = error.help_for(|_| loopback).unwrap();
+    let help = error.help_for(7, |_| loopback).unwrap();
     assert_eq!(help, "did you mean `/ip4/127.0.0.1/tcp/80`?");
+    let help = self::error("::1").help_for(1616, Some).unwrap();
+    assert_eq!(help, "add a port: `/ip6/::1/tcp/1616`");
 }
 
 #[test]

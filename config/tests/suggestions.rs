@@ -1,0 +1,137 @@
+//! Whoever writes what a help proposes is not told of another fault.
+
+use config::{Fault, Faults, Layer, Overrides, Settings, overlay, read, registrars};
+
+fn faults(source: &str) -> Vec<Fault> {
+    match read(source, "test.toml") {
+        Ok((_, warnings)) => warnings.0,
+        Err(faults) => faults.0,
+    }
+}
+
+/// Returns the values that a help proposes for `key`, as TOML.
+fn proposed(help: &str, key: &str) -> Vec<String> {
+    let template = |it: &String| it.contains('<');
+    if help.starts_with("an endpoint is a multiaddr") {
+        return Vec::new();
+    }
+    let ways = ["write it without quotes: ", "write the unit: ", "write "];
+    let written = ways.iter().find_map(|way| help.strip_prefix(way));
+    if let Some(written) = written.filter(|it| !it.starts_with('`')) {
+        let value = written.strip_prefix(&format!("{key} = ")).unwrap_or(written);
+        return Some(value.to_owned()).into_iter().filter(|it| !template(it)).collect();
+    }
+    let quoted = help.split('`').skip(1).step_by(2).map(|it| format!("\"{it}\""));
+    quoted.filter(|it| !template(it) && it != "\"..\"").collect()
+}
+
+/// Writes each value after `key` in a table, and then what the help proposes.
+#[track_caller]
+fn check(table: &str, key: &str, value: &str, expected: &[&str]) {
+    let write = |value: &str| format!("[{table}]\n{key} = {value}\n");
+    let found = faults(&write(value));
+    assert_eq!(found.len(), 1, "{value}: {found:?}");
+    let help = found[0].help.clone().unwrap_or_default();
+    let proposed = proposed(&help, key);
+    for value in &proposed {
+        assert_eq!(faults(&write(value)), [], "{help}");
+    }
+    assert_eq!(proposed, expected, "for {value}: {help}");
+}
+
+#[test]
+fn endpoints_in_every_shape() {
+    let check = |value: &str, expected: &[&str]| check("network", "a", value, expected);
+    check("5432", &["[\"127.0.0.1\", 5432]"]);
+    check("[5432]", &["[\"127.0.0.1\", 5432]"]);
+    check("70000", &[]);
+    check("{ host = \"127.0.0.1\", port = 80 }", &["[\"127.0.0.1\", 80]"]);
+    check("[{ Host = 'db', Port = \"80\" }]", &["[\"db\", 80]"]);
+    check("{ ip = \"fe80::1%eth0\", port = 80 }", &["\"/ip6zone/eth0/ip6/fe80::1/tcp/80\""]);
+    check("{ port = 80 }", &["[\"127.0.0.1\", 80]"]);
+    check("{ path = \"/run/feed.sock\" }", &["\"/unix/run/feed.sock\""]);
+    check("{ url = \"tcp://db:80\" }", &["\"/dns/db/tcp/80\""]);
+    check("{ address = \"10.0.0.1:80\" }", &["\"/ip4/10.0.0.1/tcp/80\""]);
+    check("{ host = \"a b\", port = 80 }", &[]);
+    check("{ host = \"db\", port = 70000 }", &[]);
+    check("{ name = \"db\" }", &[]);
+    check("[\"fe80::1%eth0\", 80]", &["\"/ip6zone/eth0/ip6/fe80::1/tcp/80\""]);
+    check("[[\"[::1]\", 80]]", &["\"/ip6/::1/tcp/80\""]);
+    check("[\"10.0.0.1\", \"80\"]", &["[\"10.0.0.1\", 80]"]);
+    check("[\"fe80::1%eth0\", \"80\"]", &["\"/ip6zone/eth0/ip6/fe80::1/tcp/80\""]);
+    check("[\"a b\", \"80\"]", &[]);
+    check("\"db:5432\"", &["\"/dns/db/tcp/5432\""]);
+    check("\":8080\"", &["\"/ip4/127.0.0.1/tcp/8080\""]);
+    check("\"/ip4/127.0.0.1\"", &["\"/ip4/127.0.0.1/tcp/5555\""]);
+    check("\"mem/7\"", &[]);
+    // Without quotes.
+    check("/unix/run/feed.sock", &["\"/unix/run/feed.sock\""]);
+    check("/run/feed.sock", &["\"/unix/run/feed.sock\""]);
+    check("localhost:80", &["\"/dns/localhost/tcp/80\""]);
+    check("web", &[]);
+}
+
+#[test]
+fn a_table_is_offered_what_it_takes() {
+    check("network", "a", "\"0.0.0.0:80\"", &["\"/ip4/0.0.0.0/tcp/80\""]);
+    check("declared", "a", "\"0.0.0.0:80\"", &[]);
+    check("declared", "a", "[\"0.0.0.0\", \"80\"]", &[]);
+    check("declared", "a", "\"/mem/7\"", &[]);
+    check("network", "a", "\"/mem/7\"", &["\"/memory/7\""]);
+    check("registrar", "listen", "\"/mem/7\"", &[]);
+    check("registrar", "listen", "\"127.0.0.1\"", &["\"/ip4/127.0.0.1/tcp/1616\""]);
+}
+
+#[test]
+fn values_within_their_limits() {
+    let check = |key: &str, value: &str, expected: &[&str]| {
+        check("registrar", key, value, expected);
+    };
+    check("heartbeat", "5", &["\"5s\""]);
+    check("heartbeat", "5000", &["\"5000ms\""]);
+    check("heartbeat", "99999999999", &[]);
+    check("heartbeat", "1.5", &[]);
+    check("heartbeat", "\"5\"", &["\"5s\""]);
+    check("heartbeat", "\"500\"", &["\"500s\"", "\"500ms\""]);
+    check("heartbeat", "\"5000\"", &["\"5000ms\""]);
+    check("heartbeat", "5s", &["\"5s\""]);
+    check("heartbeat", "soon", &[]);
+    check("sessions_max", "\"10\"", &["10"]);
+    check("sessions_max", "\"0\"", &[]);
+    check("sessions_max", "\"9999999999\"", &[]);
+    check("sessions_max", "many", &[]);
+    check("tractor", "yes", &["true"]);
+    check("tractor", "Off", &["false"]);
+    check("tractor", "\"true\"", &["true"]);
+    check("tractor", "maybe", &[]);
+}
+
+#[test]
+fn names_with_dots_are_put_together() {
+    let found = faults("[network]\nrisk.eu.desk = \"/unix/@a\"\n");
+    let help = found[0].help.as_deref().unwrap_or_default();
+    assert_eq!(help, "quote a name that has a dot in it: \"risk.eu.desk\"");
+    assert_eq!(faults("[network]\n\"risk.eu.desk\" = \"/unix/@a\"\n"), []);
+}
+
+#[test]
+fn what_is_dialed_is_offered_what_can_be_dialed() {
+    let help = |flag: &str| {
+        let flags = [flag.to_owned()];
+        let Err(Faults(faults)) = registrars(&flags, None, &[], "/run".as_ref()) else {
+            panic!("{flag} passes for good")
+        };
+        faults[0].help.clone().unwrap_or_default()
+    };
+    assert_eq!(help("0.0.0.0:1616"), "did you mean `/ip4/127.0.0.1/tcp/1616`?");
+    assert_eq!(help("[::]:80"), "did you mean `/ip6/::1/tcp/80`?");
+    assert_eq!(help("10.0.0.1"), "add a port: `/ip4/10.0.0.1/tcp/1616`");
+    assert!(!help("10.0.0.1:0").contains("/tcp/0"));
+
+    let listen = vec!["10.0.0.1".to_owned()];
+    let flags = Overrides { listen, ..Overrides::none(Layer::Flags) };
+    let Err(Faults(faults)) = overlay(Settings::default(), &[flags]) else {
+        panic!("it has no port")
+    };
+    assert_eq!(faults[0].help.as_deref(), Some("add a port: `/ip4/10.0.0.1/tcp/1616`"));
+}
