@@ -96,7 +96,7 @@ impl<'a> Asked<'a> {
         let says =
             |registrar| format!("the registrar `{TRACTOR_PREFIX}{registrar}` does not answer");
         if !is_answered && let Some((registrar, error)) = silent.pop() {
-            return Err(Failure::unreachable(error).context(says(registrar)));
+            return Err(Failure::unreachable(error, &[]).context(says(registrar)));
         }
         for (registrar, error) in silent {
             warn(self.context, format_args!("{}: {error}", says(registrar)));

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What a command has at hand.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Context {
     /// Whether the output is for programs.
     pub(crate) json: bool,
@@ -261,7 +261,7 @@ impl Named {
 pub(crate) const TRACTOR_PREFIX: &str = "tractor+";
 
 /// The environment, read once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     variables: HashMap<OsString, OsString>,
     /// The folder for temporary files.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     context::Context,
+    hints::{self, Hint},
     output::{
         self,
         faults::{self, FaultJson},
@@ -63,13 +64,15 @@ pub(crate) struct Failure {
     /// What went wrong, with its causes.
     pub(crate) error: anyhow::Error,
     /// What to do about it, each in one line.
-    pub(crate) hints: Vec<String>,
+    pub(crate) hints: Vec<Hint>,
+    /// The registrars that did not answer, if that is why.
+    pub(crate) unanswered: Vec<discovery::Fault>,
 }
 
 impl Failure {
     /// The command line or the settings are wrong, or cannot be followed here.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into(), hints: Vec::new() }
+        Self { exit: Exit::Usage, error: error.into(), hints: Vec::new(), unanswered: Vec::new() }
     }
 
     /// What was asked for is not there, or did not come in time.
@@ -78,10 +81,12 @@ impl Failure {
     }
 
     /// No registrar answers.
-    pub(crate) fn unreachable(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Unreachable, ..Self::usage(error) }
-            .hint("start one here: `callsign registrar`")
-            .hint("or say where it is: `--registrar MULTIADDR`, or CALLSIGN_REGISTRAR")
+    pub(crate) fn unreachable(
+        error: impl Into<anyhow::Error>,
+        unanswered: &[discovery::Fault],
+    ) -> Self {
+        let unanswered = unanswered.to_vec();
+        Self { exit: Exit::Unreachable, unanswered, ..Self::usage(error) }
     }
 
     /// Standard output cannot be written to. If its reader has gone, that is no failure.
@@ -94,9 +99,19 @@ impl Failure {
     }
 
     /// Says what to do about it.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<Hint>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Names a command that helps, and says what it does.
+    pub(crate) fn hint_command<'a>(
+        self,
+        does: &str,
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let words = words.into_iter().map(str::to_owned).collect();
+        self.hint(Hint::Command { does: does.to_owned(), words })
     }
 
     /// Says what was being done.
@@ -111,9 +126,13 @@ impl Failure {
         if self.exit == Exit::Done {
             return Exit::Done;
         }
+        let mut hints: Vec<_> = self.hints.iter().map(|it| it.line(context)).collect();
+        if self.exit == Exit::Unreachable {
+            hints.extend(hints::unreached(&self.unanswered, context));
+        }
         let text = match context.json {
-            true => self.to_json(),
-            false => self.to_text(output::width(&std::io::stderr())),
+            true => self.to_json(&hints),
+            false => self.to_text(&hints, output::width(&std::io::stderr())),
         };
         // Where nothing can be said on standard error, the exit code has to do.
         let _unsaid = context.err().write_all(text.as_bytes());
@@ -121,7 +140,7 @@ impl Failure {
     }
 
     /// Writes it for people.
-    fn to_text(&self, width: Option<u16>) -> String {
+    fn to_text(&self, hints: &[String], width: Option<u16>) -> String {
         let mut text = String::new();
         if let Some(Faults(faults)) = self.error.downcast_ref() {
             let drawn = faults.iter().map(|it| faults::draw(it, width));
@@ -138,14 +157,14 @@ impl Failure {
                 above = cause;
             }
         }
-        for hint in &self.hints {
+        for hint in hints {
             text += &paragraph("hint:".cyan().bold(), 6, hint, width);
         }
         text
     }
 
     /// Writes it for programs.
-    fn to_json(&self) -> String {
+    fn to_json(&self, hints: &[String]) -> String {
         let causes: Vec<_> = self.error.chain().skip(1).map(ToString::to_string).collect();
         let faults = self.error.downcast_ref().map_or(&[][..], |Faults(faults)| faults);
         let message = match faults {
@@ -153,7 +172,7 @@ impl Failure {
             [fault] => fault.message.clone(),
             _ => format!("{} things are wrong with the settings", faults.len()),
         };
-        error_object(self.exit, &message, &causes, &self.hints, faults)
+        error_object(self.exit, &message, &causes, hints, faults)
     }
 }
 
@@ -221,7 +240,10 @@ impl From<Faults> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Unreachable(_) => Self::unreachable(error),
+            ConnectError::Unreachable(ref faults) => {
+                let faults = faults.0.clone();
+                Self::unreachable(error, &faults)
+            }
             _ => Self::usage(error),
         }
     }
@@ -230,7 +252,10 @@ impl From<ConnectError> for Failure {
 impl From<LookupError> for Failure {
     fn from(error: LookupError) -> Self {
         match error {
-            LookupError::Unreachable(_) => Self::unreachable(error),
+            LookupError::Unreachable(ref faults) => {
+                let faults = faults.0.clone();
+                Self::unreachable(error, &faults)
+            }
             _ => Self::usage(error),
         }
     }
@@ -257,7 +282,10 @@ impl From<FindError> for Failure {
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Unreachable(_) => Self::unreachable(error),
+            RegisterError::Unreachable(ref faults) => {
+                let faults = faults.0.clone();
+                Self::unreachable(error, &faults)
+            }
             _ => Self::usage(error),
         }
     }
@@ -267,7 +295,10 @@ impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::NotFound => Self::not_found(error),
-            RequestError::Unreachable(_) => Self::unreachable(error),
+            RequestError::Unreachable(ref faults) => {
+                let faults = faults.0.clone();
+                Self::unreachable(error, &faults)
+            }
             _ => Self::usage(error),
         }
     }
@@ -282,7 +313,9 @@ mod tests {
     #[test]
     fn a_failure_says_why_and_what_to_do() {
         let check = |failure: Failure, expected: &str| {
-            let text = failure.to_text(Some(80));
+            let hints: Vec<_> =
+                failure.hints.iter().map(|it| it.line(&Context::default())).collect();
+            let text = failure.to_text(&hints, Some(80));
             assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
         };
         check(Failure::not_found(anyhow!("no `web`")), "error: no `web`\n");
@@ -308,9 +341,9 @@ error: no `/` at the beginning of `a:7`
 
     #[test]
     fn programs_read_a_failure() {
-        let failure = Failure::usage(anyhow!("why")).context("what").hint("do");
+        let failure = Failure::usage(anyhow!("why")).context("what");
         assert_eq!(
-            failure.to_json(),
+            failure.to_json(&["do".to_owned()]),
             r#"{"error":{"causes":["why"],"hints":["do"],"kind":"usage","message":"what"}}"#
                 .to_owned()
                 + "\n"

@@ -36,8 +36,8 @@ pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Fa
         return Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
     }
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
-        .hint(format!("show what is there: callsign find {name} --all"))
-        .hint(format!("wait for it: callsign wait {name}"))
+        .hint_command("show what is there", ["find", name.as_str(), "--all"])
+        .hint_command("wait for it", ["wait", name.as_str()])
 }
 
 /// Makes the failure of a name of which no endpoint is within reach.

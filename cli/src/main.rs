@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod failure;
 mod found;
+mod hints;
 mod notice;
 mod output;
 mod pick;

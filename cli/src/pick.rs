@@ -59,9 +59,8 @@ impl Target {
                     let or_instance = if digits.is_some() { " and no instance" } else { "" };
                     let name = Quoted(name.as_str());
                     let error = anyhow!("no actor{or_instance} {name} is registered");
-                    return Err(
-                        Failure::not_found(error).hint("show what is registered: callsign ls")
-                    );
+                    let failure = Failure::not_found(error);
+                    return Err(failure.hint_command("show what is registered", ["ls"]));
                 }
                 Ok(records)
             }
@@ -76,8 +75,8 @@ pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record
             records.iter().map(|it| format!("\n  {} ({})", it.instance(), it.kept)).collect();
         let error = anyhow!("{} instances are meant:{listed}", records.len());
         let example = short_uuid(&records[0].uuid);
-        let hint = format!("say which one, as in: callsign {command} {example}");
-        return Err(Failure::usage(error).hint(hint));
+        let failure = Failure::usage(error);
+        return Err(failure.hint_command("say which one, as in", [command, &example]));
     }
     Ok(records.pop().expect("a look-up that finds nothing fails"))
 }

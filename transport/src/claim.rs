@@ -130,8 +130,11 @@ impl Drop for Claim {
 fn open_place(path: &UnixPath) -> Result<(Arc<Handle>, &OsStr), BindError> {
     let (folder, name) = parts(path);
     let handle = Handle::open_folder(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            BindError::NoFolder { folder: folder.to_owned() }
+        io::ErrorKind::NotFound => BindError::NoFolder { folder: folder.to_owned() },
+        io::ErrorKind::NotADirectory => {
+            let above = folder.ancestors().filter(|it| it.exists());
+            let path = above.filter(|it| !it.is_dir()).last().unwrap_or(folder);
+            BindError::NotAFolder { path: path.to_owned() }
         }
         _ => BindError::from_io(error, || format!("open the folder `{}`", folder.display())),
     })?;

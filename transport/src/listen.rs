@@ -213,11 +213,17 @@ pub enum BindError {
         /// What is there, in words.
         found: &'static str,
     },
-    /// The folder that the socket is to stand in is none.
-    #[error("there is no folder `{}`: make it first", .folder.display())]
+    /// The folder that the socket is to stand in is not there.
+    #[error("there is no folder `{}`", .folder.display())]
     NoFolder {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Something else stands where its path has a folder.
+    #[error("`{}` is no folder, and nothing can stand below it", .path.display())]
+    NotAFolder {
+        /// What is none.
+        path: PathBuf,
     },
     /// This user may not.
     #[error("no permission to {what}")]

@@ -1,7 +1,7 @@
 //! `callsign registrar`.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
     pin::pin,
     sync::Arc,
@@ -18,12 +18,11 @@ use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use transport::{BindError, Holder};
 
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    output,
+    hints, output,
     signals::Signals,
 };
 
@@ -106,7 +105,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let options = NodeOptions { declared: settings.declared, ..options(&settings.registrar) };
     let node = tokio::select! {
-        node = Node::bind(&endpoints, options) => node.map_err(explain)?,
+        node = Node::bind(&endpoints, options) => node.map_err(|error| explain(error, &endpoints))?,
         signal = signals.next() => return Ok(Exit::Code(128 + signal)),
     };
     announce(&node.endpoints(), ready_fd, context)?;
@@ -234,54 +233,14 @@ fn open_descriptor(number: u32) -> Result<File, Failure> {
 }
 
 /// Says what to do about an endpoint that cannot be bound.
-fn explain(error: NodeError) -> Failure {
+fn explain(error: NodeError, list: &[Endpoint]) -> Failure {
     let hints = match &error {
-        NodeError::Bind { endpoint, source } => hints(endpoint, source),
+        NodeError::Bind { endpoint, source } => {
+            hints::unbound(endpoint, list, source).into_iter().map(Into::into).collect()
+        }
         _ => Vec::new(),
     };
     Failure { hints, ..Failure::usage(error) }
-}
-
-fn hints(endpoint: &Endpoint, error: &BindError) -> Vec<String> {
-    match error {
-        BindError::InUse { holder } => {
-            let mut hints = vec![match (holder, endpoint) {
-                (Some(holder), _) => who(holder),
-                (None, Endpoint::Tcp(tcp)) => {
-                    Some(format!("see who has it: `ss -ltnp 'sport = :{}'`", tcp.port))
-                }
-                (None, _) => None,
-            }];
-            hints.push(Some("if it is a registrar, it serves you too: `callsign status`".into()));
-            hints.push(Some(
-                "to run another, say where: `callsign registrar --listen MULTIADDR`".into(),
-            ));
-            hints.into_iter().flatten().collect()
-        }
-        BindError::NotASocket { .. } => vec!["let it listen elsewhere, or move that away".into()],
-        BindError::NoFolder { folder } => vec![format!("mkdir -p {}", folder.display())],
-        BindError::NoPermission { .. } => match endpoint {
-            Endpoint::Tcp(tcp) if tcp.port < 1024 => {
-                vec!["ports below 1024 are for root alone: take a higher one".into()]
-            }
-            _ => Vec::new(),
-        },
-        BindError::NotOurAddress => {
-            vec!["to listen at all addresses of this machine: /ip4/0.0.0.0/tcp/1616".into()]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Says what the holder of an endpoint is, where that can be seen.
-fn who(holder: &Holder) -> Option<String> {
-    let pid = holder.pid?;
-    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words = command.split(|it| *it == 0).filter(|it| !it.is_empty());
-    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
-    let command = words.join(" ");
-    let shown: String = command.chars().filter(|it| !it.is_control()).take(60).collect();
-    (!shown.is_empty()).then(|| format!("process {pid} is `{shown}`; `kill {pid}` ends it"))
 }
 
 #[cfg(test)]

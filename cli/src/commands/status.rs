@@ -75,11 +75,16 @@ fn picture(registrar: &Registrar) -> String {
 }
 
 fn none_is_up(registrars: &[Registrar]) -> Failure {
+    let fault = |it: &Registrar| match &it.standing {
+        Standing::Down(fault) => Some(fault.clone()),
+        _ => None,
+    };
+    let faults: Vec<_> = registrars.iter().filter_map(fault).collect();
     let registrars = match registrars.len() {
         1 => "the registrar does not answer".to_owned(),
         count => format!("none of {count} registrars answers"),
     };
-    Failure::unreachable(anyhow!(registrars))
+    Failure::unreachable(anyhow!(registrars), &faults)
 }
 
 /// A registrar for programs, as `docs/json.md` describes it.

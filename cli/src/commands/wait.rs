@@ -72,7 +72,7 @@ async fn too_late(client: &Client, name: &Name, limit: Duration) -> Failure {
     let why = why(&found);
     let failure = Failure::not_found(anyhow!("`{name}` was not ready within {limit}: {why}"));
     if is_merely_declared(&found.records) {
-        return failure.hint(format!("use it as it is declared: callsign connect {name}"));
+        return failure.hint_command("use it as it is declared", ["connect", name.as_str()]);
     }
     failure
 }

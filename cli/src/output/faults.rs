@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use config::{Fault, Place, Related, Severity, Source};
-use endpoints::ParseEndpointError;
+use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
 
 use super::wrapped;
@@ -36,6 +36,10 @@ pub(crate) fn draw(fault: &Fault, width: Option<u16>) -> String {
 
 /// Places what is wrong with an endpoint in the argument that holds it.
 pub(crate) fn of_argument(argument: &str, error: &ParseEndpointError) -> Fault {
+    // What is typed here is published or dialed: a place of this process alone, or port 0, is not.
+    let can_be_published = |it: &Endpoint| {
+        !matches!(it, Endpoint::Memory(_)) && !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0)
+    };
     let source = Source { name: argument.to_owned(), text: error.text().to_owned() };
     Fault {
         severity: Severity::Error,
@@ -43,7 +47,7 @@ pub(crate) fn of_argument(argument: &str, error: &ParseEndpointError) -> Fault {
         place: Place { source: Arc::new(source), span: error.span() },
         label: String::new(),
         related: Vec::new(),
-        help: error.help(),
+        help: error.help_for(EXAMPLE_PORT, |it| Some(it).filter(can_be_published)),
     }
 }
 
@@ -111,6 +115,9 @@ fn label(text: &str) -> Option<&str> {
     Some(text).filter(|it| !it.is_empty())
 }
 
+/// A port for examples, beyond those that a service is known for.
+const EXAMPLE_PORT: u16 = 5555;
+
 /// How wide a drawing is where nothing else limits it.
 const WIDTH: usize = 100;
 
@@ -149,8 +156,8 @@ error: unsupported protocol `udp` in `/ip4/10.0.0.1/udp/7`
   |
   = help: supported are `/unix/<path>`, `/unix/@<name>`,
           `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`,
-          `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each `/tcp/<port>`
-          with or without `/tls`, and `/memory/<number>`
+          `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each with TLS as
+          `/tcp/<port>/tls`, and `/memory/<number>`
 ",
         );
         check(

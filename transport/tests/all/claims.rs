@@ -154,8 +154,8 @@ async fn what_is_no_socket_is_left_alone() {
     check("file", "there is a regular file in its place, which is left alone").await;
     check("folder", "there is a folder in its place, which is left alone").await;
     check("link", "there is a symbolic link in its place, which is left alone").await;
-    check("nothing/feed.sock", "there is no folder `F/nothing`: make it first").await;
-    check("file/feed.sock", "there is no folder `F/file`: make it first").await;
+    check("nothing/feed.sock", "there is no folder `F/nothing`").await;
+    check("file/feed.sock", "`F/file` is no folder, and nothing can stand below it").await;
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"precious");
     assert_eq!(names(folder.path()), ["file", "folder", "link"]);
 }

@@ -24,11 +24,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::typed::{broken_up, in_words};
+use super::typed::broken_up;
 use crate::{
     args::{Color, PROGRAM},
     context::Context,
     failure::Failure,
+    hints::in_words,
 };
 
 /// Where the programs run, and where they are seen.

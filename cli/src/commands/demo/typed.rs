@@ -1,15 +1,5 @@
 //! Commands as they would be typed.
 
-/// Writes a command as it would be typed.
-pub(super) fn in_words(words: &[&str]) -> String {
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/.,:=@%+-_".contains(it);
-    let quoted = words.iter().map(|word| match word.chars().all(is_plain) {
-        true => (*word).to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
 /// Breaks a long command between words, as a shell lets one. An option stays with what follows it.
 pub(super) fn broken_up(line: &str, width: usize) -> String {
     let mut text = String::new();
@@ -39,14 +29,6 @@ pub(super) fn broken_up(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_can_be_typed_again() {
-        let check = |words: &[&str], expected: &str| assert_eq!(in_words(words), expected);
-        check(&["callsign", "ls"], "callsign ls");
-        check(&["callsign", "watch", "feed*"], "callsign watch 'feed*'");
-        check(&["echo", "it's"], r"echo 'it'\''s'");
-    }
 
     #[test]
     fn long_commands_are_broken_between_words() {

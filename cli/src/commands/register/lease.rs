@@ -10,6 +10,7 @@ use super::{Plan, presence::lacks_socket, told::tell};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    hints,
     notice::{names_registrars, note, warn},
     seen::short_uuid,
 };
@@ -32,10 +33,8 @@ pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Resul
     client.close().await;
     tell(context, plan, &instance, is_renewed)?;
     if !context.json {
-        note(
-            context,
-            format_args!("renew it in time: callsign renew {}", short_uuid(&instance.uuid)),
-        );
+        let command = hints::command(&["renew", &short_uuid(&instance.uuid)], context);
+        note(context, format_args!("renew it in time: {command}"));
     }
     Ok(Exit::Done)
 }

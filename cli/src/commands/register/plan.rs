@@ -1,6 +1,6 @@
 //! What is to be registered, before anybody is asked.
 
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
 use anyhow::anyhow;
 use config::Faults;
@@ -30,7 +30,7 @@ impl Plan {
     pub(super) fn make(args: &Args, context: &Context) -> Result<Self, Failure> {
         let name = found::name(&args.name)?;
         let written = match args.endpoints[..] {
-            [] => of_settings(&name, context)?,
+            [] => of_settings(&name, &args.command, context)?,
             _ => read(&args.endpoints)?,
         };
         let endpoints = to_publish(&written)?;
@@ -87,7 +87,11 @@ fn read(texts: &[String]) -> Result<Vec<Endpoint>, Failure> {
 }
 
 /// Takes the endpoints that the settings file gives an actor.
-fn of_settings(name: &Name, context: &Context) -> Result<Vec<Endpoint>, Failure> {
+fn of_settings(
+    name: &Name,
+    command: &[OsString],
+    context: &Context,
+) -> Result<Vec<Endpoint>, Failure> {
     let settings = context.settings()?;
     let (error, remedy) = match settings.network.get(name.as_str()) {
         Some([]) => (anyhow!("`{name}` has no endpoint in the settings file"), "give it one there"),
@@ -99,9 +103,13 @@ fn of_settings(name: &Name, context: &Context) -> Result<Vec<Endpoint>, Failure>
             (anyhow!("where does `{name}` listen?"), "name a settings file that says so: --config")
         }
     };
-    Err(Failure::usage(error)
-        .hint(format!("say so: callsign register {name} /ip4/127.0.0.1/tcp/8000 …"))
-        .hint(format!("or {remedy}")))
+    let mut words = vec!["register", name.as_str(), "/ip4/127.0.0.1/tcp/8000"];
+    let command: Vec<_> = command.iter().map(|it| it.to_string_lossy()).collect();
+    if !command.is_empty() {
+        words.push("--");
+        words.extend(command.iter().map(|it| &**it));
+    }
+    Err(Failure::usage(error).hint_command("say so, as in", words).hint(format!("or {remedy}")))
 }
 
 /// Returns where others dial what is bound: a wildcard address becomes those of this host.

@@ -1,0 +1,448 @@
+//! What to do about a failure, for those failures that depend on more than themselves.
+//!
+//! A hint is safe to follow, also as root: it removes nothing, and ends no process.
+
+use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
+
+use discovery::{Fault, LinkError};
+use endpoints::{Endpoint, Host, TcpAddress, UnixAddress};
+use transport::{BindError, DialError, Holder};
+
+use crate::{context::Context, notice::names_registrars};
+
+/// What to do about a failure, in one line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Hint {
+    /// As it stands.
+    Text(String),
+    /// A command of this program, and what it is for.
+    Command {
+        /// What it does.
+        does: String,
+        /// Its words, without the program and what holds for all commands.
+        words: Vec<String>,
+    },
+}
+
+impl Hint {
+    /// Writes it. A command asks the same registrars as the one that failed.
+    pub(crate) fn line(&self, context: &Context) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Command { does, words } => {
+                let words: Vec<_> = words.iter().map(String::as_str).collect();
+                format!("{does}: `{}`", command(&words, context))
+            }
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Hint {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// Says what to do when no registrar answers.
+pub(crate) fn unreached(faults: &[Fault], context: &Context) -> Vec<String> {
+    let mut hints = Vec::new();
+    if let Some(command) = start_command(faults, context) {
+        hints.push(format!("start one here: `{command}`"));
+    }
+    for fault in faults {
+        let is_hidden = matches!(*fault.error, LinkError::Dial(DialError::NoPermission));
+        if let (true, Endpoint::Unix(UnixAddress::Path(path))) = (is_hidden, &fault.registrar) {
+            hints.push(format!("see who may connect: `ls -l {}`", quoted(path.as_str())));
+        }
+    }
+    let or = if hints.is_empty() { "" } else { "or " };
+    hints.push(format!("{or}say where it is: `--registrar MULTIADDR`, or CALLSIGN_REGISTRAR"));
+    hints
+}
+
+/// Returns the command that starts a registrar where it was looked for. There is none if one of
+/// those places is taken, however silent: it would be in the way, or split the actors.
+fn start_command(faults: &[Fault], context: &Context) -> Option<String> {
+    let is_absent =
+        |it: &Fault| matches!(*it.error, LinkError::Dial(DialError::Refused | DialError::Missing));
+    if faults.is_empty() || !faults.iter().all(is_absent) {
+        return None;
+    }
+    let places: Vec<_> = faults.iter().map(|it| &it.registrar).collect();
+    if !places.iter().all(|it| can_be_bound_here(it)) {
+        return None;
+    }
+    let mut command = "callsign registrar".to_owned();
+    if names_registrars(context) {
+        for place in places {
+            command += &format!(" --listen {}", quoted(&place.to_string()));
+        }
+    } else if let Some(file) = &context.global.config {
+        command += &format!(" --config {}", quoted(&file.to_string_lossy()));
+    }
+    Some(command)
+}
+
+/// Tells whether a registrar of this user could probably listen there.
+fn can_be_bound_here(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(UnixAddress::Path(path)) => {
+            path.as_path().parent().is_some_and(|it| it.is_dir())
+        }
+        Endpoint::Unix(UnixAddress::Abstract(_)) => true,
+        Endpoint::Tcp(tcp) => tcp.host.is_loopback() && !tcp.tls,
+        Endpoint::Memory(_) => false,
+    }
+}
+
+/// Says what to do about an endpoint of a list that cannot be bound.
+pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError) -> Vec<String> {
+    match error {
+        BindError::InUse { holder } => in_use(endpoint, list, holder.as_ref()),
+        BindError::NotASocket { .. } => {
+            vec!["what is there is left alone: let it listen elsewhere".to_owned()]
+        }
+        BindError::NoFolder { folder } if can_be_made(folder) => {
+            vec![format!("make it: `mkdir -p {}`", quoted(&folder.to_string_lossy()))]
+        }
+        BindError::NoPermission { .. } => match endpoint {
+            Endpoint::Tcp(tcp) if tcp.port < unprivileged_port_start() => {
+                let higher = TcpAddress { port: tcp.port + 8000, ..tcp.clone() };
+                vec![format!("a higher port needs no privilege: `{}`", Endpoint::Tcp(higher))]
+            }
+            _ => Vec::new(),
+        },
+        BindError::NotOurAddress => match endpoint {
+            Endpoint::Tcp(tcp) => {
+                let host = match tcp.host {
+                    Host::Ip6(_) | Host::Ip6Zone { .. } => Host::Ip6(Ipv6Addr::UNSPECIFIED),
+                    Host::Ip4(_) | Host::Dns(..) => Host::Ip4(Ipv4Addr::UNSPECIFIED),
+                };
+                let all = Endpoint::Tcp(TcpAddress { host, ..tcp.clone() });
+                vec![format!("to listen at all addresses of this machine: `{all}`")]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Vec<String> {
+    let rival = list.iter().take_while(|it| *it != endpoint).find(|it| it.conflicts_with(endpoint));
+    if let Some(rival) = rival {
+        return vec![format!("it is the same place as `{rival}`: leave one of them out")];
+    }
+    let mut hints: Vec<_> = match (holder, endpoint) {
+        (Some(holder), _) => who(holder).into_iter().collect(),
+        (None, Endpoint::Tcp(tcp)) => {
+            vec![format!("see who has it: `ss -ltnp 'sport = :{}'`", tcp.port)]
+        }
+        (None, _) => Vec::new(),
+    };
+    if let Some(place) = asked_at(endpoint) {
+        let command = format!("callsign status --registrar {}", quoted(&place.to_string()));
+        hints.push(format!("if it is a registrar, it serves you too: `{command}`"));
+    }
+    hints.push("to run another, say where: `callsign registrar --listen MULTIADDR`".to_owned());
+    hints
+}
+
+/// Returns where what is bound at an endpoint is asked from here.
+fn asked_at(endpoint: &Endpoint) -> Option<Endpoint> {
+    config::registrars(&[], None, slice::from_ref(endpoint), Path::new("/")).ok()?.pop()
+}
+
+/// Says what the holder of an endpoint is, where that can be seen.
+fn who(holder: &Holder) -> Option<String> {
+    let pid = holder.pid?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = command.split(|it| *it == 0).filter(|it| !it.is_empty());
+    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+    let shown = shortened(&words.join(" "));
+    (!shown.is_empty()).then(|| format!("process {pid} is `{shown}`"))
+}
+
+/// Cuts a command to what fits a line, and shows that it is cut.
+fn shortened(command: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+
+    let mut plain = command.chars().filter(|it| !it.is_control() && *it != '`');
+    let mut shown: String = plain.by_ref().take(CHARACTERS_MAX).collect();
+    if plain.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Tells whether a folder is missing merely because nobody has made it.
+fn can_be_made(folder: &Path) -> bool {
+    let there = folder.ancestors().find_map(|it| match fs::symlink_metadata(it) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        status => Some((it, status)),
+    });
+    // A link that leads nowhere is there, and no folder can be made in its place.
+    there.is_some_and(|(path, status)| status.is_ok() && path.is_dir())
+}
+
+/// The lowest port that everybody may listen at.
+fn unprivileged_port_start() -> u16 {
+    const USUAL: u16 = 1024;
+
+    let file = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.trim().parse().unwrap_or(USUAL).min(u16::MAX - 8000)
+}
+
+/// Writes a command of this program, to the same registrars as this one.
+pub(crate) fn command(words: &[&str], context: &Context) -> String {
+    let global = &context.global;
+    let mut all = vec!["callsign"];
+    // What is behind a `--` is another program's.
+    let (own, others) =
+        words.split_at(words.iter().position(|it| *it == "--").unwrap_or(words.len()));
+    all.extend(own);
+    all.extend(global.registrar.iter().flat_map(|it| ["--registrar", it]));
+    let config = global.config.as_ref().map(|it| it.to_string_lossy());
+    all.extend(config.iter().flat_map(|it| ["--config", it]));
+    all.extend(others);
+    in_words(&all)
+}
+
+/// Writes a command as it would be typed.
+pub(crate) fn in_words(words: &[&str]) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/.,:=@%+-_".contains(it);
+    let quoted = words.iter().map(|word| match word.chars().all(is_plain) && !word.is_empty() {
+        true => (*word).to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    in_words(&[word])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::Arc, time::Duration};
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{args::Cli, context::Environment};
+
+    fn endpoint(text: &str) -> Endpoint {
+        text.parse().unwrap()
+    }
+
+    fn context(args: &[&str]) -> Context {
+        let args = ["callsign", "ls"].iter().chain(args);
+        let Cli { global, .. } = Cli::try_parse_from(args).unwrap();
+        Context::new(global, Environment::default())
+    }
+
+    /// Sees that every command of callsign's in a hint is one.
+    fn check_commands(hint: &str) {
+        // What another process runs is not for anybody to type.
+        if hint.starts_with("process ") {
+            return;
+        }
+        for quoted in hint.split('`').skip(1).step_by(2) {
+            if quoted.starts_with("callsign ") {
+                let words = shlex::split(quoted).unwrap();
+                assert!(Cli::try_parse_from(words).is_ok(), "{hint}");
+            } else if quoted.starts_with('/') {
+                assert!(quoted.parse::<Endpoint>().is_ok(), "{hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_registrar_is_started_only_where_none_is() {
+        let check = |faults: Vec<(&str, LinkError)>, args: &[&str], expected: Option<&str>| {
+            let fault = |(registrar, error)| Fault {
+                registrar: endpoint(registrar),
+                error: Arc::new(error),
+            };
+            let faults: Vec<_> = faults.into_iter().map(fault).collect();
+            let hints = unreached(&faults, &context(args));
+            hints.iter().for_each(|it| check_commands(it));
+            let start = hints.iter().find_map(|it| it.strip_prefix("start one here: "));
+            assert_eq!(start, expected.map(|it| format!("`{it}`")).as_deref(), "{hints:?}");
+        };
+        let refused = || LinkError::Dial(DialError::Refused);
+        let missing = || LinkError::Dial(DialError::Missing);
+        let named = |it| vec!["--registrar", it];
+
+        check(vec![("/unix/@r", refused())], &[], Some("callsign registrar"));
+        check(
+            vec![("/unix/tmp/r.sock", missing()), ("/ip4/127.0.0.1/tcp/1616", refused())],
+            &[],
+            Some("callsign registrar"),
+        );
+        check(
+            vec![("/unix/@r", refused())],
+            &["--config", "a b.toml"],
+            Some("callsign registrar --config 'a b.toml'"),
+        );
+        check(
+            vec![("/unix/tmp/r.sock", missing())],
+            &named("/unix/tmp/r.sock"),
+            Some("callsign registrar --listen /unix/tmp/r.sock"),
+        );
+        check(
+            vec![("/unix/tmp/it's", missing())],
+            &named("/unix/tmp/it's"),
+            Some(r"callsign registrar --listen '/unix/tmp/it'\''s'"),
+        );
+        check(
+            vec![("/ip6/::1/tcp/7", refused())],
+            &named("/ip6/::1/tcp/7"),
+            Some("callsign registrar --listen /ip6/::1/tcp/7"),
+        );
+        // It is there, or cannot be bound here.
+        for (registrar, error) in [
+            ("/unix/@r", LinkError::NoAnswer(Duration::from_secs(2))),
+            ("/unix/@r", LinkError::Dial(DialError::Busy)),
+            ("/unix/@r", LinkError::NotARegistrar { agent: String::new() }),
+            ("/unix/tmp/r.sock", LinkError::Dial(DialError::NoPermission)),
+            ("/unix/tmp/r.sock", LinkError::Dial(DialError::NotASocket { found: "a file" })),
+            ("/ip4/127.0.0.1/tcp/7", LinkError::Dial(DialError::TimedOut)),
+            ("/ip4/192.0.2.1/tcp/7", refused()),
+            ("/dns/elsewhere.example/tcp/7", refused()),
+            ("/unix/nowhere/at/all.sock", missing()),
+            ("/unix/proc/version/r.sock", missing()),
+            ("/ip4/127.0.0.1/tcp/7/tls", refused()),
+            ("/memory/7", refused()),
+        ] {
+            check(vec![(registrar, error)], &named(registrar), None);
+        }
+        let one_is_there = LinkError::NoAnswer(Duration::from_secs(2));
+        check(vec![("/unix/@r", refused()), ("/unix/@q", one_is_there)], &[], None);
+    }
+
+    #[test]
+    fn a_place_that_is_taken() {
+        let check = |place: &str, list: &[&str], expected: &[&str]| {
+            let list: Vec<_> = list.iter().map(|it| endpoint(it)).collect();
+            let error = BindError::InUse { holder: None };
+            let hints = unbound(&endpoint(place), &list, &error);
+            hints.iter().for_each(|it| check_commands(it));
+            assert_eq!(hints, expected, "{place}");
+        };
+        let another = "to run another, say where: `callsign registrar --listen MULTIADDR`";
+        let serves = |place: &str| {
+            format!(
+                "if it is a registrar, it serves you too: `callsign status --registrar {place}`"
+            )
+        };
+        check("/unix/@r", &["/unix/@r"], &[&serves("/unix/@r"), another]);
+        check("/unix/run/a$b", &["/unix/run/a$b"], &[&serves("'/unix/run/a$b'"), another]);
+        let see = "see who has it: `ss -ltnp 'sport = :80'`";
+        check("/ip4/0.0.0.0/tcp/80", &[], &[see, &serves("/ip4/127.0.0.1/tcp/80"), another]);
+        check("/ip6/::/tcp/80", &[], &[see, &serves("/ip6/::1/tcp/80"), another]);
+        check(
+            "/ip4/127.0.0.1/tcp/80",
+            &["/ip4/0.0.0.0/tcp/80", "/ip4/127.0.0.1/tcp/80"],
+            &["it is the same place as `/ip4/0.0.0.0/tcp/80`: leave one of them out"],
+        );
+    }
+
+    #[test]
+    fn nobody_is_advised_to_end_a_process() {
+        let own = Holder { pid: Some(std::process::id() as i32), uid: 0, since: None };
+        let init = Holder { pid: Some(1), uid: 0, since: None };
+        for holder in [own, init] {
+            let error = BindError::InUse { holder: Some(holder) };
+            for hint in unbound(&endpoint("/unix/@r"), &[], &error) {
+                assert!(!hint.contains("kill"), "{hint}");
+                check_commands(&hint);
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_had() {
+        let check = |place: &str, error: BindError, expected: &[&str]| {
+            let hints = unbound(&endpoint(place), &[], &error);
+            hints.iter().for_each(|it| check_commands(it));
+            assert_eq!(hints, expected, "{place}");
+        };
+        let no_folder = |folder: PathBuf| BindError::NoFolder { folder };
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("a b");
+        let mkdir = format!("make it: `mkdir -p '{}'`", folder.display());
+        check("/unix/x", no_folder(folder.clone()), &[&mkdir]);
+        fs::write(&folder, "").unwrap();
+        check("/unix/x", no_folder(folder.clone()), &[]);
+        check("/unix/x", no_folder(folder.join("c")), &[]);
+        fs::remove_file(&folder).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", &folder).unwrap();
+        check("/unix/x", no_folder(folder.clone()), &[]);
+        check("/unix/x", no_folder(folder.join("c")), &[]);
+
+        let all = |it: &str| format!("to listen at all addresses of this machine: `{it}`");
+        let v4 = all("/ip4/0.0.0.0/tcp/7001");
+        check("/ip4/192.0.2.1/tcp/7001", BindError::NotOurAddress, &[&v4]);
+        let v6 = all("/ip6/::/tcp/7002");
+        check("/ip6/2001:db8::1/tcp/7002", BindError::NotOurAddress, &[&v6]);
+        check("/ip6zone/eth0/ip6/fe80::7/tcp/7002", BindError::NotOurAddress, &[&v6]);
+        let elsewhere = "what is there is left alone: let it listen elsewhere";
+        check("/unix/etc/passwd", BindError::NotASocket { found: "a file" }, &[elsewhere]);
+    }
+
+    #[test]
+    fn commands_can_be_typed_again() {
+        let check = |words: &[&str], expected: &str| assert_eq!(in_words(words), expected);
+        check(&["callsign", "ls"], "callsign ls");
+        check(&["callsign", "watch", "feed*"], "callsign watch 'feed*'");
+        check(&["echo", "it's"], r"echo 'it'\''s'");
+    }
+
+    #[test]
+    fn a_command_asks_the_same_registrars() {
+        let check = |words: &[&str], args: &[&str], expected: &str| {
+            let words = words.iter().map(|it| (*it).to_owned()).collect();
+            let line = Hint::Command { does: "do so".to_owned(), words }.line(&context(args));
+            check_commands(&line);
+            assert_eq!(line, format!("do so: `{expected}`"));
+        };
+        check(&["ls"], &[], "callsign ls");
+        check(
+            &["find", "it's", "--all"],
+            &["--registrar", "/unix/@r", "--registrar", "/ip4/127.0.0.1/tcp/7"],
+            r"callsign find 'it'\''s' --all --registrar /unix/@r --registrar /ip4/127.0.0.1/tcp/7",
+        );
+        check(
+            &["register", "web", "/unix/@web", "--", "./web", "a b"],
+            &["--config", "my settings.toml"],
+            "callsign register web /unix/@web --config 'my settings.toml' -- ./web 'a b'",
+        );
+    }
+
+    #[test]
+    fn every_example_is_a_command() {
+        let mut count = 0;
+        for command in crate::args::described().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|it| it.starts_with("  callsign ")) {
+                let ends = ["  ", " | ", " && ", " > "].map(|it| line.trim_start().find(it));
+                let end = ends.into_iter().flatten().min().unwrap_or(line.trim_start().len());
+                let words = shlex::split(&line.trim_start()[..end]).unwrap();
+                let parsed = Cli::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{line}: {parsed:?}");
+                count += 1;
+            }
+        }
+        assert!(count > 30, "only {count} examples are seen");
+    }
+
+    #[test]
+    fn what_is_cut_shows_it() {
+        let check = |command: &str, expected: &str| assert_eq!(shortened(command), expected);
+        check("callsign registrar", "callsign registrar");
+        check(&"x".repeat(60), &"x".repeat(60));
+        check(&"ö".repeat(61), &format!("{}…", "ö".repeat(60)));
+        check("a\n`b`", "ab");
+    }
+}
