@@ -17,7 +17,8 @@ pub enum UnixAddress {
     /// A socket file.
     Path(UnixPath),
     /// A name without a file, known within one network namespace; without the leading `@`.
-    /// It has 1 to 107 bytes and no NUL.
+    /// It has 1 to 107 bytes. NULs are bytes like any other, and some programs pad their names with
+    /// them to the full length; they are written as `%00`.
     Abstract(Box<str>),
 }
 
@@ -165,9 +166,6 @@ impl UnixAddress {
     pub(crate) fn from_abstract_name(name: &str) -> Result<Self, ParseEndpointErrorKind> {
         if name.is_empty() || name.len() > ABSTRACT_NAME_BYTES_MAX {
             return Err(ParseEndpointErrorKind::AbstractNameLength { bytes: name.len() });
-        }
-        if name.contains('\0') {
-            return Err(ParseEndpointErrorKind::Nul);
         }
         Ok(Self::Abstract(name.into()))
     }

@@ -18,6 +18,9 @@
 //! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
 //! | `tcp` | from a host to addresses, and Happy Eyeballs |
 //! | `memory` | the table of places within this process |
+//! | `listening` | who listens at an endpoint, by the word of the kernel |
+//! | `holders` | which processes hold a socket |
+//! | `diag` | the kernel's list of sockets |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for sockets of this user |
 //! | `linux` | all that only Linux has, and the only `unsafe` code |
@@ -41,11 +44,14 @@
 //! ```
 
 mod claim;
+mod diag;
 mod dial;
 mod folder;
 mod here;
+mod holders;
 mod linux;
 mod listen;
+mod listening;
 mod memory;
 mod stream;
 mod tcp;
@@ -54,10 +60,12 @@ pub use claim::{Holder, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, private_folder, runtime_dir};
 pub use here::{HostKnown, expand, here, here_for, is_in_place, look, root, set_host_id, stamp};
+pub use holders::{Process, Whose, adopt_orphans, holders, whose};
 pub use linux::{
     PeerProcess, die_with_parent, raise_descriptor_limit, release_memory, return_large_memory,
     user_ids_are_global,
 };
 pub use listen::{BindError, Listener};
+pub use listening::{Listening, ListeningSocket, Silence, listening};
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;

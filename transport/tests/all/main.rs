@@ -4,5 +4,6 @@
 
 mod claims;
 mod common;
+mod listening;
 mod processes;
 mod transports;

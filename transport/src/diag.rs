@@ -1,0 +1,235 @@
+//! The kernel's list of sockets, asked for over netlink (sock_diag(7)).
+//!
+//! Nothing is sent to any program: the kernel answers, of the sockets of the calling thread's
+//! network namespace. Of those of all users, whoever asks.
+//!
+//! Why no crate for it? Those that read such messages (`netlink-packet-sock-diag`) keep the inode
+//! and the device of a Unix socket to themselves, which is what tells one from another.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::OwnedFd,
+    time::Duration,
+};
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto,
+    socket_with,
+    sockopt::{Timeout, set_socket_timeout},
+};
+
+/// A TCP socket that listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct TcpSocket {
+    pub(crate) address: SocketAddr,
+    /// Whether it takes IPv6 alone; `false` of an IPv4 one.
+    pub(crate) is_ipv6_only: bool,
+    pub(crate) uid: u32,
+    pub(crate) inode: u64,
+}
+
+/// A Unix socket that has a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct UnixSocket {
+    /// The name as it was bound: an abstract one begins with a NUL.
+    pub(crate) name: Vec<u8>,
+    /// The file, as the kernel numbers it: the low half of its inode number, and the device.
+    pub(crate) file: Option<(u32, u32)>,
+    /// One of `SOCK_STREAM`, `SOCK_DGRAM` and `SOCK_SEQPACKET`.
+    pub(crate) socket_type: u8,
+    pub(crate) is_listening: bool,
+    /// Known since Linux 5.3.
+    pub(crate) uid: Option<u32>,
+    pub(crate) inode: u64,
+}
+
+/// Returns the TCP sockets that listen at a port.
+pub(crate) fn tcp_listeners(port: u16) -> io::Result<Vec<TcpSocket>> {
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
+        request.extend((1u32 << TCP_LISTEN).to_ne_bytes());
+        request.extend(port.to_be_bytes());
+        // Any address and any interface, and no cookie.
+        request.resize(INET_REQUEST_BYTES - 8, 0);
+        request.extend([0xff; 8]);
+        ask(&request, |message| found.extend(read_tcp(message)))?;
+    }
+    // A kernel that does not choose by the port gives them all.
+    found.retain(|it| it.address.port() == port);
+    Ok(found)
+}
+
+/// Returns the Unix sockets that have a name and are connected to nobody.
+pub(crate) fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
+    let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
+    request.extend((1u32 << TCP_LISTEN | 1 << TCP_CLOSE).to_ne_bytes());
+    request.extend(0u32.to_ne_bytes());
+    request.extend((SHOW_NAME | SHOW_FILE | SHOW_UID).to_ne_bytes());
+    request.extend([0xff; 8]);
+    let mut found = Vec::new();
+    ask(&request, |message| found.extend(read_unix(message)))?;
+    Ok(found)
+}
+
+/// Sends a request for a list, and gives each entry to `take`.
+fn ask(request: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let socket = open()?;
+    let length = (HEADER_BYTES + request.len()) as u32;
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    message.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend(request);
+    let kernel = netlink::SocketAddrNetlink::new(0, 0);
+    sendto(&socket, &message, SendFlags::empty(), &kernel)?;
+
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let (_, received) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+        let mut rest = buffer.get(..received).ok_or(io::ErrorKind::InvalidData)?;
+        while let Some((kind, body, after)) = next_message(rest) {
+            rest = after;
+            match kind {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => return Err(error_of(body)),
+                SOCK_DIAG_BY_FAMILY => take(body),
+                _ => {}
+            }
+        }
+        if !rest.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let kind = (AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC);
+    let socket = socket_with(kind.0, kind.1, kind.2, Some(netlink::SOCK_DIAG))?;
+    // The kernel has answered before it returns; this is for one that never does.
+    set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+    Ok(socket)
+}
+
+/// Takes the first message: its kind, its body, and what is behind it.
+fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = u32_at(bytes, 0)? as usize;
+    let kind = u16_at(bytes, 4)?;
+    let body = bytes.get(HEADER_BYTES..length)?;
+    Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+fn error_of(body: &[u8]) -> io::Error {
+    match u32_at(body, 0).map(u32::cast_signed) {
+        Some(number) if number < 0 => io::Error::from_raw_os_error(-number),
+        _ => io::ErrorKind::InvalidData.into(),
+    }
+}
+
+/// Reads `struct inet_diag_msg` and its attributes.
+fn read_tcp(message: &[u8]) -> Option<TcpSocket> {
+    let port = u16::from_be_bytes(message.get(4..6)?.try_into().ok()?);
+    let source: [u8; 16] = message.get(8..24)?.try_into().ok()?;
+    let is_ipv6 = i32::from(*message.first()?) == libc::AF_INET6;
+    let ip = match is_ipv6 {
+        true => IpAddr::V6(Ipv6Addr::from(source)),
+        false => IpAddr::V4(Ipv4Addr::new(source[0], source[1], source[2], source[3])),
+    };
+    let is_ipv6_only = attributes(message.get(INET_MESSAGE_BYTES..)?)
+        .any(|(kind, value)| kind == INET_DIAG_SKV6ONLY && value.first() == Some(&1));
+    Some(TcpSocket {
+        address: SocketAddr::new(ip.to_canonical(), port),
+        is_ipv6_only,
+        uid: u32_at(message, 64)?,
+        inode: u32_at(message, 68)?.into(),
+    })
+}
+
+/// Reads `struct unix_diag_msg` and its attributes; `None` of a socket without a name.
+fn read_unix(message: &[u8]) -> Option<UnixSocket> {
+    let (mut name, mut file, mut uid) = (Vec::new(), None, None);
+    for (kind, value) in attributes(message.get(UNIX_MESSAGE_BYTES..)?) {
+        match kind {
+            UNIX_DIAG_NAME => name = value.to_vec(),
+            UNIX_DIAG_VFS => file = u32_at(value, 0).zip(u32_at(value, 4)),
+            UNIX_DIAG_UID => uid = u32_at(value, 0),
+            _ => {}
+        }
+    }
+    let socket = UnixSocket {
+        name,
+        file,
+        socket_type: *message.get(1)?,
+        is_listening: u32::from(*message.get(2)?) == TCP_LISTEN,
+        uid,
+        inode: u32_at(message, 4)?.into(),
+    };
+    (!socket.name.is_empty()).then_some(socket)
+}
+
+/// Goes through the attributes of a message: the kind and the value of each.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(rest, 0)?);
+        let (kind, value) = (u16_at(rest, 2)?, rest.get(4..length)?);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+// From linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, linux/unix_diag.h and net/tcp_states.h.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
+const HEADER_BYTES: usize = 16;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_REQUEST_BYTES: usize = 56;
+const INET_MESSAGE_BYTES: usize = 72;
+const INET_DIAG_SKV6ONLY: u16 = 11;
+const UNIX_MESSAGE_BYTES: usize = 16;
+const SHOW_NAME: u32 = 0x1;
+const SHOW_FILE: u32 = 0x2;
+const SHOW_UID: u32 = 0x40;
+const UNIX_DIAG_NAME: u16 = 0;
+const UNIX_DIAG_VFS: u16 = 1;
+const UNIX_DIAG_UID: u16 = 7;
+const TCP_CLOSE: u32 = 7;
+const TCP_LISTEN: u32 = 10;
+
+/// What the kernel writes at once is no longer than this (`NLMSG_GOODSIZE` is a page or two).
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long an answer may take: the kernel gives it within the call that asks.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_short_is_not_read() {
+        let mut message = vec![0; UNIX_MESSAGE_BYTES];
+        assert_eq!(read_unix(&message), None, "it has no name");
+        message.extend([6, 0, 0, 0, 0, b'x', 0, 0]);
+        assert_eq!(read_unix(&message).unwrap().name, b"\0x");
+        for length in 0..message.len() - 2 {
+            assert_eq!(read_unix(&message[..length]), None, "{length}");
+        }
+        for length in 0..INET_MESSAGE_BYTES {
+            assert_eq!(read_tcp(&vec![0; length]), None, "{length}");
+        }
+        assert_eq!(next_message(&[9, 0, 0, 0, 3, 0]), None);
+        let endless = [0, 0, 0, 0, 1, 0];
+        assert_eq!(attributes(&endless).count(), 0);
+    }
+}

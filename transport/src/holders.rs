@@ -1,0 +1,208 @@
+//! Which processes hold a socket, and whether they are those that are meant.
+//!
+//! The kernel tells it in `/proc`, where the descriptors of other users' processes are shown to
+//! root alone. What was not seen is unknown, and never taken for nobody's.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, fs, io,
+    os::unix::ffi::OsStrExt,
+};
+
+use crate::{linux::process_started, listening::ListeningSocket};
+
+/// A process, told from a later one that is given the same number.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Process {
+    pid: i32,
+    /// In clock ticks since boot.
+    started: u64,
+}
+
+impl Process {
+    /// Returns this very process.
+    pub fn own() -> Option<Self> {
+        Self::of(std::process::id().cast_signed())
+    }
+
+    /// Returns the process that has a number now.
+    pub fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, started: process_started(pid)? })
+    }
+
+    /// Returns its number.
+    pub fn pid(self) -> i32 {
+        self.pid
+    }
+
+    fn lives(self) -> bool {
+        process_started(self.pid) == Some(self.started)
+    }
+}
+
+/// Shows the number and the name, as in `process 77 (redis-server)`.
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        match name.trim_end() {
+            "" => Ok(()),
+            name => write!(f, " ({})", name.escape_debug()),
+        }
+    }
+}
+
+/// Whose the sockets are that listen somewhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whose {
+    /// Each is held by a process that is meant, or by one that descends from such.
+    Theirs,
+    /// One at least is held by others alone.
+    Others(Option<Process>),
+    /// It cannot be seen from here who holds them.
+    Unknown,
+}
+
+/// Tells whether sockets are held by certain processes, or by those that descend from them.
+///
+/// A process whose parent has ended descends from init, unless an ancestor of it takes such
+/// children (`PR_SET_CHILD_SUBREAPER`).
+///
+/// It reads the descriptors of those processes, and of all others only if they do not hold them.
+pub fn whose(sockets: &[ListeningSocket], meant: &[Process]) -> Whose {
+    let mut looks_left = LOOKS;
+    loop {
+        let family = family_of(meant);
+        let mut missing: HashSet<u64> = sockets.iter().map(|it| it.inode).collect();
+        let within = held_by_any(&mut missing, family.iter().copied(), &mut |_| {});
+        if missing.is_empty() {
+            return Whose::Theirs;
+        }
+        // A socket may have gone from parent to child between two looks at the processes.
+        looks_left -= 1;
+        if looks_left > 0 {
+            continue;
+        }
+        let mut other = None;
+        let all = processes().unwrap_or_default();
+        let outside = all.into_iter().filter(|it| !family.contains(it));
+        held_by_any(&mut missing, outside, &mut |pid| other = Process::of(pid).or(other));
+        return match (other, within) {
+            (Some(_), _) | (None, Seen::All) => Whose::Others(other),
+            (None, Seen::Part) => Whose::Unknown,
+        };
+    }
+}
+
+/// Returns the processes that hold any of the sockets, as far as they can be seen from here.
+pub fn holders(sockets: &[ListeningSocket]) -> Vec<Process> {
+    let mut found = Vec::new();
+    let inodes: HashSet<u64> = sockets.iter().map(|it| it.inode).collect();
+    for pid in processes().unwrap_or_default() {
+        held_by_any(&mut inodes.clone(), [pid], &mut |it| found.extend(Process::of(it)));
+    }
+    found
+}
+
+/// Lets the processes that descend from this one, and whose parents have ended, become its own
+/// children, so that they can be told as its descendants. They are this process's to wait for.
+///
+/// # Errors
+///
+/// The error of the system call.
+pub fn adopt_orphans() -> io::Result<()> {
+    // The process that this names is the caller's own, whatever its number.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+/// Whether all descriptors could be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Seen {
+    All,
+    Part,
+}
+
+/// Takes those sockets out of `wanted` that any of the processes hold, and names each holder.
+fn held_by_any(
+    wanted: &mut HashSet<u64>,
+    pids: impl IntoIterator<Item = i32>,
+    name: &mut dyn FnMut(i32),
+) -> Seen {
+    let mut seen = Seen::All;
+    let mut descriptors_left = DESCRIPTORS_MAX;
+    for pid in pids {
+        if wanted.is_empty() {
+            return Seen::All;
+        }
+        match sockets_of(pid, &mut descriptors_left) {
+            Ok(held) => {
+                let before = wanted.len();
+                wanted.retain(|it| !held.contains(it));
+                if wanted.len() < before {
+                    name(pid);
+                }
+            }
+            // One that ends meanwhile holds nothing.
+            Err(error) if is_gone(&error) => {}
+            Err(_) => seen = Seen::Part,
+        }
+    }
+    if descriptors_left > 0 { seen } else { Seen::Part }
+}
+
+fn sockets_of(pid: i32, left: &mut usize) -> io::Result<HashSet<u64>> {
+    let mut held = HashSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.take(*left) {
+        *left -= 1;
+        let Ok(target) = fs::read_link(entry?.path()) else { continue };
+        let number = target.as_os_str().as_bytes().strip_prefix(b"socket:[");
+        let number = number.and_then(|it| it.strip_suffix(b"]"));
+        held.extend(number.and_then(|it| str::from_utf8(it).ok()?.parse::<u64>().ok()));
+    }
+    Ok(held)
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Returns the numbers of those that live, and of all that descend from them.
+fn family_of(meant: &[Process]) -> HashSet<i32> {
+    let mut children = HashMap::<i32, Vec<i32>>::new();
+    for pid in processes().unwrap_or_default() {
+        children.entry(parent_of(pid).unwrap_or_default()).or_default().push(pid);
+    }
+    let mut next: Vec<i32> = meant.iter().filter(|it| it.lives()).map(|it| it.pid).collect();
+    let mut family = HashSet::new();
+    while let Some(pid) = next.pop() {
+        if family.insert(pid) {
+            next.extend(children.get(&pid).into_iter().flatten());
+        }
+    }
+    family
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name stands in parentheses and may hold any character, so the fields are
+    // counted from the last one: what follows it is the third field, and wanted is the fourth.
+    let (_, fields) = status.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(4 - 3)?.parse().ok()
+}
+
+/// Returns the numbers of all processes that can be seen from here.
+fn processes() -> io::Result<Vec<i32>> {
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Ok(fs::read_dir("/proc")?.filter_map(number).take(PROCESSES_MAX).collect())
+}
+
+/// How often processes are looked at before a socket is said to be another's: one that is born
+/// between two looks is there at the second.
+const LOOKS: usize = 2;
+
+/// How many processes are looked at: as many as a large host runs.
+const PROCESSES_MAX: usize = 65_536;
+
+/// How many descriptors are looked at, all together: each takes about a microsecond.
+const DESCRIPTORS_MAX: usize = 1_000_000;

@@ -1,0 +1,183 @@
+//! Who listens is asked of the kernel, and whoever does hears nothing of it.
+
+use std::{
+    io,
+    net::{TcpListener, TcpStream},
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram, UnixListener},
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use endpoints::Endpoint;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket,
+    sockopt::{set_ipv6_v6only, set_socket_reuseport},
+};
+use transport::{Listening, ListeningSocket, Process, Silence, Whose, holders, listening, whose};
+
+use crate::common::{has_ipv6, unix};
+
+#[test]
+fn a_port_is_seen_and_not_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let at = |host: &str| format!("/{host}/tcp/{port}");
+
+    let [socket] = seen(&at("ip4/127.0.0.1"))[..] else { panic!("one listens") };
+    assert_eq!(socket.uid, Some(rustix::process::geteuid().as_raw()));
+    assert_eq!(seen(&at("dns/localhost")), [socket]);
+    assert_eq!(silence(&at("ip4/127.0.0.2")), Silence::NotListening);
+    assert_eq!(silence(&at("ip6/::1")), Silence::NotListening);
+    // From the block for documentation that no interface of anybody has.
+    for elsewhere in ["ip4/203.0.113.7", "dns/market.example"] {
+        assert_eq!(listening(&at(elsewhere).parse().unwrap()), Listening::Unknown, "{elsewhere}");
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+    // Neither a connection nor a port that is bound alone listens.
+    let connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    drop(listener);
+    assert_eq!(silence(&at("ip4/127.0.0.1")), Silence::NotListening);
+    drop(connection);
+}
+
+#[test]
+fn an_ipv6_wildcard_takes_ipv4_where_it_says_so() {
+    if !has_ipv6() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let check = |is_ipv6_only: bool| {
+        let listener = socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+        set_ipv6_v6only(&listener, is_ipv6_only).unwrap();
+        bind(&listener, &"[::]:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
+        listen(&listener, 1).unwrap();
+        let port = TcpListener::from(listener.try_clone().unwrap()).local_addr().unwrap().port();
+        assert_eq!(seen(&format!("/ip6/::1/tcp/{port}")).len(), 1);
+        assert_eq!(seen(&format!("/ip6/::/tcp/{port}")).len(), 1);
+        let by_ipv4 = listening(&format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap());
+        assert_eq!(matches!(by_ipv4, Listening::Sockets(_)), !is_ipv6_only, "{by_ipv4:?}");
+    };
+    check(true);
+    check(false);
+}
+
+#[test]
+fn all_that_share_a_port_are_seen() {
+    let share = |port: u16| {
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        set_socket_reuseport(&listener, true).unwrap();
+        bind(&listener, &std::net::SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        listen(&listener, 1).unwrap();
+        TcpListener::from(listener)
+    };
+    let first = share(0);
+    let port = first.local_addr().unwrap().port();
+    let _second = share(port);
+    assert_eq!(seen(&format!("/ip4/127.0.0.1/tcp/{port}")).len(), 2);
+}
+
+#[test]
+fn a_socket_file_is_seen_by_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let text = |name: &str| unix(&at(name)).to_string();
+
+    let listener = UnixListener::bind(at("feed.sock")).unwrap();
+    let [socket] = seen(&text("feed.sock"))[..] else { panic!("one listens") };
+    assert!(socket.file.is_some());
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+    // The path goes to another: that one is seen, and no more the first.
+    std::fs::remove_file(at("feed.sock")).unwrap();
+    assert_eq!(silence(&text("feed.sock")), Silence::Missing);
+    let second = UnixListener::bind(at("feed.sock")).unwrap();
+    assert_ne!(seen(&text("feed.sock")), [socket]);
+    drop(second);
+    assert_eq!(silence(&text("feed.sock")), Silence::NotListening);
+
+    let _datagrams = UnixDatagram::bind(at("log.sock")).unwrap();
+    assert_eq!(silence(&text("log.sock")), Silence::OtherType { found: "datagram" });
+    let packets = socket_at(&at("packets.sock"), SocketType::SEQPACKET);
+    listen(&packets, 1).unwrap();
+    assert_eq!(silence(&text("packets.sock")), Silence::OtherType { found: "seqpacket" });
+    let _bound_alone = socket_at(&at("early.sock"), SocketType::STREAM);
+    assert_eq!(silence(&text("early.sock")), Silence::NotListening);
+    std::fs::write(at("file"), "").unwrap();
+    assert_eq!(silence(&text("file")), Silence::NotASocket { found: "a regular file" });
+}
+
+#[test]
+fn an_abstract_name_is_seen_byte_for_byte() {
+    let name = format!("callsign-test-{}", std::process::id());
+    let text = format!("/unix/@{name}");
+    assert_eq!(silence(&text), Silence::NotListening);
+
+    let mut padded = name.clone().into_bytes();
+    padded.resize(107, 0);
+    let address = SocketAddr::from_abstract_name(&padded).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let Silence::Padded { at } = silence(&text) else { panic!("it is found") };
+    assert_eq!(at.to_string(), format!("{text}{}", "%00".repeat(107 - name.len())));
+    assert_eq!(seen(&at.to_string()).len(), 1);
+    assert_eq!(at.to_string().parse::<Endpoint>().unwrap(), at);
+}
+
+#[test]
+fn who_holds_a_socket_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
+    let sockets = seen(&endpoint);
+    let own = Process::own().unwrap();
+    assert_eq!(holders(&sockets), [own]);
+    assert_eq!(whose(&sockets, &[own]), Whose::Theirs);
+
+    // A child is given it, and its grandchild: both descend from this process.
+    let mut child = Command::new("sh")
+        .args(["-c", "cat & read line"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::from(OwnedFd::from(listener)))
+        .spawn()
+        .unwrap();
+    assert_eq!(whose(&sockets, &[own]), Whose::Theirs);
+    let theirs = Process::of(child.id().cast_signed()).unwrap();
+    assert_eq!(whose(&sockets, &[theirs]), Whose::Theirs);
+
+    let mut stranger = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let another = Process::of(stranger.id().cast_signed()).unwrap();
+    let Whose::Others(Some(holder)) = whose(&sockets, &[another]) else { panic!("it is another") };
+    assert!(holders(&sockets).contains(&holder));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(whose(&sockets, &[theirs]), Whose::Others(None));
+}
+
+#[track_caller]
+fn seen(endpoint: &str) -> Vec<ListeningSocket> {
+    match listening(&endpoint.parse().unwrap()) {
+        Listening::Sockets(sockets) => sockets,
+        other => panic!("{endpoint}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn silence(endpoint: &str) -> Silence {
+    match listening(&endpoint.parse().unwrap()) {
+        Listening::Nobody(silence) => silence,
+        other => panic!("{endpoint}: {other:?}"),
+    }
+}
+
+fn socket_at(path: &Path, kind: SocketType) -> OwnedFd {
+    let bound = socket(AddressFamily::UNIX, kind, None).unwrap();
+    bind(&bound, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    bound
+}
