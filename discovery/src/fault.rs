@@ -12,6 +12,8 @@ use thiserror::Error;
 use transport::DialError;
 use wire::{RemoteError, WireError};
 
+use crate::EnvironmentError;
+
 /// A registrar that gave no answer, and why.
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -111,6 +113,9 @@ pub enum ConnectError {
     /// A registrar's address is none.
     #[error(transparent)]
     Endpoint(#[from] ParseEndpointError),
+    /// What the environment says cannot be followed.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// No registrar was named.
     #[error("no registrar is named")]
     NoRegistrar,

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `client` | the handle, and the tasks it owns |
 //! | `options` | how a client behaves |
+//! | `environment` | the registrars that the environment names |
 //! | `link` | one registrar, as the handles see it |
 //! | `keeper` | what keeps a link up: dial, serve until the connection ends, back off, again |
 //! | `session` | what a link keeps registered while it is up |
@@ -55,6 +56,7 @@ mod backoff;
 mod board;
 mod client;
 pub mod dial;
+mod environment;
 mod fault;
 mod feed;
 mod keeper;
@@ -80,6 +82,7 @@ pub use dial::{
     Assurance, Candidate, Connection, DialOptions, Explanation, FindError, Located, NoneAnswered,
     Outcome, ReachError, connect_first, connect_nearest, explain, probe,
 };
+pub use environment::EnvironmentError;
 pub use fault::{ConnectError, Fault, Faults, LinkError};
 pub use lookup::{Found, LookupError};
 pub use options::{BackoffOptions, ClientOptions, IntoEndpoint};

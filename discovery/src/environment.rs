@@ -1,0 +1,148 @@
+//! The registrars that the environment of the process names.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use config::{REGISTRARS_VARIABLE, Settings, SettingsFile};
+use endpoints::Endpoint;
+use thiserror::Error;
+use transport::{HostKnown, RuntimeDirError};
+
+use crate::{Client, ClientOptions, ConnectError};
+
+impl Client {
+    /// Connects to the registrars that the environment names, as the commands do, and waits until
+    /// one of them answers. It asks
+    ///
+    /// 1. those that `CALLSIGN_REGISTRAR` names, with commas or spaces between them;
+    /// 2. else the registrar of the settings file that `CALLSIGN_CONFIG` names, where that file
+    ///    lets it listen;
+    /// 3. else the one at the usual places, which are this user's folder for sockets and port 1616
+    ///    of the loopback.
+    ///
+    /// The process goes by the host id of the settings file, if there is one there.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when none answers, or what the environment says cannot be followed.
+    pub async fn from_env() -> Result<Self, ConnectError> {
+        Self::from_env_with(ClientOptions::default()).await
+    }
+
+    /// Connects as [`from_env`](Self::from_env) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub async fn from_env_with(options: ClientOptions) -> Result<Self, ConnectError> {
+        let registrars = registrars(|name| std::env::var_os(name), &std::env::temp_dir())?;
+        Self::connect_with(registrars, options).await
+    }
+}
+
+/// Why the environment names no registrar.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The settings file cannot be read.
+    #[error("cannot read the settings file `{}`, which {CONFIG_VARIABLE} names", .path.display())]
+    File {
+        /// Where it is looked for.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The variable or the settings file has faults.
+    #[error("{0}")]
+    Faults(config::Faults),
+    /// The process has gone by another host id already than that of the settings file.
+    #[error(transparent)]
+    Host(#[from] HostKnown),
+    /// There is no folder for this user's sockets.
+    #[error(transparent)]
+    RuntimeDir(#[from] RuntimeDirError),
+}
+
+/// Returns the registrars that an environment names.
+fn registrars(
+    variable: impl Fn(&str) -> Option<OsString>,
+    temp_dir: &Path,
+) -> Result<Vec<Endpoint>, EnvironmentError> {
+    let settings = match SettingsFile::choose(
+        None,
+        variable(CONFIG_VARIABLE).as_deref().map(|path| (CONFIG_VARIABLE, path)),
+        None,
+    ) {
+        Some(SettingsFile { path, .. }) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| EnvironmentError::File { path: path.clone(), source })?;
+            let read = config::read(&text, &path.to_string_lossy());
+            read.map_err(EnvironmentError::Faults)?.0
+        }
+        None => Settings::default(),
+    };
+    if let Some(host_id) = &settings.host_id {
+        transport::set_host_id(host_id)?;
+    }
+    let named = variable(REGISTRARS_VARIABLE).filter(|it| !it.is_empty());
+    let named = named.map(|it| it.to_string_lossy().into_owned());
+    let listen = &settings.registrar.listen;
+    let folder = if named.is_none() && listen.is_empty() {
+        transport::runtime_dir(variable("XDG_RUNTIME_DIR").as_deref(), temp_dir)?
+    } else {
+        PathBuf::new()
+    };
+    config::registrars(&[], named.as_deref(), listen, &folder).map_err(EnvironmentError::Faults)
+}
+
+/// The variable of the environment that names the settings file.
+const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_variable_goes_over_the_file_and_that_over_the_usual_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("market.toml");
+        std::fs::write(&file, "[registrar]\nlisten = \"/ip4/0.0.0.0/tcp/7616\"\n").unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let broken = folder.path().join("broken.toml");
+        std::fs::write(&broken, "[registrar]\nlisten = 7\n").unwrap();
+        let check = |variables: &[(&str, &Path)], expected: Result<&[&str], &str>| {
+            let of = |name: &str| {
+                let (_, value) = variables.iter().find(|(it, _)| *it == name)?;
+                Some(value.as_os_str().to_owned())
+            };
+            let found = registrars(of, folder.path()).map_err(|error| error.to_string());
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    let found: Vec<_> = found.iter().map(Endpoint::to_string).collect();
+                    assert_eq!(found, expected);
+                }
+                (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+                (found, _) => panic!("{variables:?}: {found:?}"),
+            }
+        };
+        let two = Path::new("/unix/@market, /ip4/10.0.0.7/tcp/1616");
+        let named: &[&str] = &["/unix/@market", "/ip4/10.0.0.7/tcp/1616"];
+        check(&[("CALLSIGN_REGISTRAR", two)], Ok(named));
+        check(&[("CALLSIGN_REGISTRAR", two), ("CALLSIGN_CONFIG", &file)], Ok(named));
+        check(&[("CALLSIGN_CONFIG", &file)], Ok(&["/ip4/127.0.0.1/tcp/7616"]));
+        let socket = format!("/unix{}/callsign/registrar.sock", folder.path().display());
+        let usual: &[&str] = &[&socket, "/ip4/127.0.0.1/tcp/1616"];
+        let empty = Path::new("");
+        let own = ("XDG_RUNTIME_DIR", folder.path());
+        check(&[own, ("CALLSIGN_REGISTRAR", empty), ("CALLSIGN_CONFIG", empty)], Ok(usual));
+
+        check(&[("CALLSIGN_REGISTRAR", Path::new("feed"))], Err("no `/` at the beginning"));
+        check(&[("CALLSIGN_CONFIG", Path::new("/no/such"))], Err("cannot read the settings file"));
+        check(&[("CALLSIGN_CONFIG", &broken)], Err("broken.toml"));
+    }
+}
