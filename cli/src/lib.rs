@@ -58,30 +58,43 @@ pub mod tractor;
 #[cfg(feature = "tree")]
 pub use tree;
 
+pub use config::{Fault as SettingsFault, Faults as SettingsFaults};
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
-    DialOptions, Explanation, Fault, Faults, FindError, Found, IntoEndpoint, LinkError,
-    LookupError, LookupOptions, MemorySource, NoneAnswered, Outcome, ReachError, RegisterError,
-    Registered, Registrar, Registration, RegistrationError, RequestError, Resolve, ResolveError,
-    Standing, TableSource, Watch, connect_nearest, explain,
+    DialOptions, EnvironmentError, Explanation, Fault, Faults, FindError, Found, IntoEndpoint,
+    LinkError, Located, LookupError, LookupOptions, MemorySource, NoneAnswered, Outcome,
+    ReachError, RegisterError, Registered, Registrar, Registration, RegistrationError,
+    RequestError, Resolve, ResolveError, Standing, TableSource, Watch, connect_first,
+    connect_nearest, explain, probe,
 };
 pub use endpoints::{
-    Endpoint, EndpointTable, Here, HostId, HostIdError, InstanceId, Locality, Name, NameError,
-    NamePattern, ParseEndpointError, Stamp, Stamped, Unreachable, Written, parse_endpoints,
+    Actors, Conflict, DnsFamily, DnsName, Endpoint, EndpointTable, Here, Host, HostId, HostIdError,
+    InstanceId, Interface, KernelId, Locality, Look, Name, NameError, NamePattern, NetnsId,
+    ParseEndpointError, ParseEndpointErrorKind, ProcessId, RootId, SocketId, Stamp, Stamped,
+    TableError, TableErrors, TableFault, TcpAddress, UnixAddress, UnixPath, Unreachable, Written,
+    WrittenEndpoint, parse_endpoints, prefer_addr,
 };
 pub use portal::{
-    Greeted, HandshakeError, Heartbeat, Identity, Options as GreetingOptions, ProveError,
+    Closed, Greeted, HandshakeError, Heartbeat, Identity, Options as GreetingOptions, ProveError,
     Reception, greet_actor,
 };
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{
-    BindError, DialError, HostKnown, Listener, Peer, Stream, dial, dial_stamped, here, look,
-    set_host_id,
+    BindError, DIAL_TIMEOUT, DialError, HostKnown, Listener, Peer, PeerProcess, ReadHalf,
+    ResolveError as ResolveHostError, RuntimeDirError, Stream, WriteHalf, dial, dial_stamped,
+    dial_within, here, look, set_host_id, stamp,
 };
 #[cfg(feature = "tree")]
 #[doc(inline)]
 pub use tree::{
-    Actor, ActorPath, Context, Ended, Exit, Kind, Never, Nursery, NurseryError, Portal, Root,
-    RunError, SettingsError, SettingsSource, SpawnError, export, init, main, run,
+    Actor, ActorPath, AnyError, BodyError, Call, CallError, CalleeBacktrace, CalleeError,
+    CancelReason, CancelledRoot, ChildError, ChildState, Context, Dialogue, Ended, Ending, Exit,
+    Export, Intensity, Kind, Leaf, LeafBacktrace, LookupActorError, Never, Nursery, NurseryError,
+    NurseryOptions, Panic, Phase, Portal, Pressure, Reached, Restart, Root, RootError, RootOptions,
+    RunError, SettingsError, SettingsSource, Spawn, SpawnError, Strategy, export, init, main, run,
 };
-pub use wire::{Epoch, ErrorKind, Gone, Kept, Record, RemoteError, State, Suspicion};
+pub use uuid::Uuid;
+pub use wire::{
+    Challenge, Epoch, ErrorKind, Gone, Hello, Kept, Proof, Record, RemoteError, State, Suspicion,
+    Wanted, WireError, registrar::Evidence,
+};
