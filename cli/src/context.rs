@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
-    fmt::Display,
-    io::{Stderr, Stdout, Write},
+    fmt::{self, Display},
+    io::{Stdout, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,10 +15,12 @@ use discovery::{Client, ClientOptions};
 use endpoints::Endpoint;
 use serde::Serialize;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{Color, Global},
+    console::Console,
     failure::Failure,
     output::{
         self,
@@ -27,7 +29,6 @@ use crate::{
 };
 
 /// What a command has at hand.
-#[derive(Debug, Default)]
 pub(crate) struct Context {
     /// Whether the output is for programs.
     pub(crate) json: bool,
@@ -35,25 +36,24 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// The variables that this program reads.
     pub(crate) environment: Environment,
+    /// Standard error, and standard output where nobody is waited for.
+    pub(crate) console: Console,
 }
 
 impl Context {
     pub(crate) fn new(global: Global, environment: Environment) -> Self {
-        Self { json: global.json, global, environment }
+        let console = Console::new(color(&global), global.json);
+        Self { json: global.json, global, environment, console }
     }
 
     /// Returns standard output. Colours are left out unless it is a terminal.
     pub(crate) fn out(&self) -> AutoStream<Stdout> {
-        AutoStream::new(std::io::stdout(), self.color())
-    }
-
-    /// Returns standard error. Colours are left out unless it is a terminal.
-    pub(crate) fn err(&self) -> AutoStream<Stderr> {
-        AutoStream::new(std::io::stderr(), self.color())
+        AutoStream::new(std::io::stdout(), color(&self.global))
     }
 
     /// Prints a text as it is; a line of it is seen at once.
     pub(crate) fn print(&self, text: impl Display) -> Result<(), Failure> {
+        self.console.settle();
         let mut out = self.out();
         write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::output)
     }
@@ -67,6 +67,28 @@ impl Context {
     pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string(value).map_err(|error| Failure::output(error.into()))?;
         self.print_line(json)
+    }
+
+    /// Prints a line that is not missed if nobody reads it, and waits for nobody.
+    pub(crate) fn announce(&self, line: impl Display) {
+        self.console.announce(&format!("{line}\n"));
+    }
+
+    /// Prints a value as [`announce`](Self::announce) does.
+    pub(crate) fn announce_json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let json = serde_json::to_string(value).map_err(|error| Failure::output(error.into()))?;
+        self.announce(json);
+        Ok(())
+    }
+
+    /// Prints a line as [`print_line`](Self::print_line) does; whoever waits until it is taken can
+    /// do something else meanwhile.
+    pub(crate) async fn print_patiently(&self, line: impl Display) -> Result<(), Failure> {
+        self.console.settle();
+        let mut out = tokio::io::stdout();
+        let line = format!("{line}\n");
+        out.write_all(line.as_bytes()).await.map_err(Failure::output)?;
+        out.flush().await.map_err(Failure::output)
     }
 
     /// Returns how wide a table may be; nothing if it need not fit anywhere. Where standard output
@@ -181,8 +203,7 @@ impl Context {
                 true => format!("{}\n", json!({ "warning": FaultJson::from(fault) })),
                 false => faults::draw(fault, width) + "\n",
             };
-            // What cannot be said there cannot be said at all.
-            let _unsaid = self.err().write_all(text.as_bytes());
+            self.console.say(&text);
         }
     }
 
@@ -218,21 +239,22 @@ impl Context {
             EnvFilter::try_new(variable.as_deref().unwrap_or(by_flag)).map_err(|error| {
                 Failure::usage(error).context(format!("{LOG_VARIABLE} cannot be read"))
             })?;
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_target(false)
-            .with_ansi(self.err().current_choice() != ColorChoice::Never)
-            .init();
+        self.console.start_logging(filter);
         Ok(())
     }
+}
 
-    fn color(&self) -> ColorChoice {
-        match self.global.color {
-            Color::Auto => ColorChoice::Auto,
-            Color::Always => ColorChoice::Always,
-            Color::Never => ColorChoice::Never,
-        }
+fn color(global: &Global) -> ColorChoice {
+    match global.color {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
     }
 }
 

@@ -135,7 +135,7 @@ impl Failure {
             false => self.to_text(&hints, output::width(&std::io::stderr())),
         };
         // Where nothing can be said on standard error, the exit code has to do.
-        let _unsaid = context.err().write_all(text.as_bytes());
+        context.console.say(&text);
         self.exit
     }
 
@@ -313,8 +313,11 @@ mod tests {
     #[test]
     fn a_failure_says_why_and_what_to_do() {
         let check = |failure: Failure, expected: &str| {
-            let hints: Vec<_> =
-                failure.hints.iter().map(|it| it.line(&Context::default())).collect();
+            let hints: Vec<_> = failure
+                .hints
+                .iter()
+                .map(|it| it.line(&Context::new(Default::default(), Default::default())))
+                .collect();
             let text = failure.to_text(&hints, Some(80));
             assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
         };

@@ -5,22 +5,26 @@
 mod args;
 mod asked;
 mod commands;
+mod console;
 mod context;
 mod failure;
 mod found;
 mod hints;
 mod notice;
+mod outlet;
 mod output;
 mod pick;
 mod portrait;
 mod seen;
 mod signals;
 
-use std::process::ExitCode;
+use std::{io, os::unix::net::UnixStream, process::ExitCode};
 
 use args::Cli;
 use context::{Context, Environment};
 use failure::{Exit, Failure};
+use rustix::io::Errno;
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
@@ -29,10 +33,12 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let context = Context::new(global, environment);
-    match run(command, &context) {
-        Ok(exit) => exit.into(),
-        Err(failure) => failure.report(&context).into(),
-    }
+    context.console.hear_panics();
+    let exit = match run(command, &context) {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(&context),
+    };
+    exit.into()
 }
 
 /// Runs a command on a runtime of one thread.
@@ -41,12 +47,24 @@ fn main() -> ExitCode {
 /// more than that. The other commands do one thing at a time.
 fn run(command: args::Command, context: &Context) -> Result<Exit, Failure> {
     context.start_logging()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::usage(error).context("cannot start"))?;
-    let exit = runtime.block_on(commands::run(command, context));
+    let runtime = runtime().map_err(cannot_start)?;
+    let exit = runtime.block_on(async {
+        signals::outlive_full_files()?;
+        commands::run(command, context).await
+    });
     // A read of standard input cannot be taken back; the program is not to wait for it.
     runtime.shutdown_background();
     exit
+}
+
+fn runtime() -> io::Result<Runtime> {
+    // The runtime panics if there is no descriptor for what hears signals. It takes five.
+    drop((UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?));
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn cannot_start(error: io::Error) -> Failure {
+    let is_full = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
+    let failure = Failure::usage(error).context("cannot start");
+    if is_full { failure.hint("let it open more descriptors: `ulimit -n 1024`") } else { failure }
 }

@@ -1,6 +1,6 @@
 //! What is said on standard error beside the output.
 
-use std::{error::Error, fmt::Display, io::Write};
+use std::{error::Error, fmt::Display};
 
 use config::REGISTRARS_VARIABLE;
 use discovery::{Fault, Faults};
@@ -65,8 +65,7 @@ fn object(kind: &str, text: &impl Display) -> String {
 }
 
 fn say(context: &Context, text: &str) {
-    // Where nothing can be said, the command goes on all the same.
-    let _unsaid = context.err().write_all(text.as_bytes());
+    context.console.say(text);
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Being asked to stop.
 
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -41,6 +42,13 @@ impl Signals {
         };
         u8::try_from(kind.as_raw_value()).expect("the numbers of signals end at 64")
     }
+}
+
+/// Makes a file that may grow no larger one that cannot be written, and not the end of all.
+pub(crate) fn outlive_full_files() -> Result<(), Failure> {
+    signal(SignalKind::from_raw(Number::XFSZ.as_raw()))
+        .map(drop)
+        .map_err(|error| Failure::usage(error).context("cannot start"))
 }
 
 /// Tells whether this program was started with a signal ignored.

@@ -104,6 +104,9 @@ pub enum LinkError {
     /// This side has closed its client.
     #[error("this client is closed")]
     ClientClosed,
+    /// What kept the connection has panicked, and begins again.
+    #[error("what kept the connection has panicked, and begins again")]
+    Panicked,
 }
 
 /// Why a client could not connect.

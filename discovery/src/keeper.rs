@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
 use portal::{Connected, Driver, Options, WithCauses};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use transport::Stream;
 use wire::Hello;
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// What keeps one link of a hub up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Keeper {
     pub(crate) hub: Arc<Hub>,
     pub(crate) index: usize,
@@ -28,13 +31,29 @@ pub(crate) struct Keeper {
 type Reached = (Line, Driver<Stream, Registrant>);
 
 impl Keeper {
-    /// Runs until the client is closed.
+    /// Runs until the client is closed. What panics within is begun again: without a keeper, the
+    /// link would be down for ever, and nobody would know.
     pub(crate) async fn run(self) {
+        let mut backoff = Backoff::new(self.hub.options.backoff);
+        loop {
+            let mut work = JoinSet::new();
+            work.spawn(self.clone().keep_up());
+            match work.join_next().await {
+                Some(Err(error)) if error.is_panic() => {
+                    self.hub.forget(self.index, Arc::new(LinkError::Panicked));
+                }
+                _ => return,
+            }
+            sleep(backoff.next(random())).await;
+        }
+    }
+
+    /// Keeps the link up until the client is closed.
+    async fn keep_up(self) {
         let closing = self.hub.closing.clone();
         let mut backoff = Backoff::new(self.hub.options.backoff);
-        let mut number = 0;
         while !closing.is_cancelled() {
-            number += 1;
+            let number = self.hub.links[self.index].next_number();
             let reached = tokio::select! {
                 biased;
                 () = closing.cancelled() => break,

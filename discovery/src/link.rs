@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,7 @@ impl Hub {
         let link = |registrar| Link {
             registrar,
             state: watch::Sender::new(LinkState::Dialing),
+            connections: AtomicU64::new(0),
             waits: Semaphore::new(WAITS_MAX),
         };
         Self {
@@ -69,6 +73,13 @@ impl Hub {
     pub(crate) fn release(&self, index: usize, registrar: Uuid, error: Arc<LinkError>) {
         let mut claims = self.claims();
         claims.remove(&registrar);
+        self.links[index].set(LinkState::Down(error));
+    }
+
+    /// Gives free whatever a link has, and declares it down.
+    pub(crate) fn forget(&self, index: usize, error: Arc<LinkError>) {
+        let mut claims = self.claims();
+        claims.retain(|_, holder| *holder != index);
         self.links[index].set(LinkState::Down(error));
     }
 
@@ -109,6 +120,8 @@ impl Hub {
 pub(crate) struct Link {
     pub(crate) registrar: Endpoint,
     state: watch::Sender<LinkState>,
+    /// How many connections were begun.
+    connections: AtomicU64,
     /// Room for those who wait for a name.
     pub(crate) waits: Semaphore,
 }
@@ -140,6 +153,11 @@ pub(crate) struct Line {
 impl Link {
     pub(crate) fn set(&self, state: LinkState) {
         self.state.send_replace(state);
+    }
+
+    /// Returns the number of the next connection.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn state(&self) -> LinkState {

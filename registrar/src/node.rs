@@ -1,6 +1,6 @@
 //! A registrar that can be reached.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, panic::resume_unwind, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable};
@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::{
     io::AsyncWriteExt,
     sync::{Semaphore, mpsc},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -129,6 +129,10 @@ impl Node {
     /// Serves until `stop` is cancelled: then no new connection is taken, socket files are gone,
     /// every session is told, and those that do not end in time are cut.
     ///
+    /// # Panics
+    ///
+    /// When a part of it has panicked without which it would be there and serve nobody.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the node at once, without a word to anybody.
@@ -155,12 +159,26 @@ impl Node {
             helpers.spawn(door.attend(clerk.clone()));
         }
 
-        stop.cancelled().await;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = acceptors.join_next() => pass_on_panic(ended),
+                Some(ended) = helpers.join_next() => pass_on_panic(ended),
+            }
+        }
         info!("the registrar is stopping");
         let drained = async { while acceptors.join_next().await.is_some() {} };
         if timeout(drain_timeout, drained).await.is_err() {
             warn!("some sessions did not end within {drain_timeout:?}; they are cut");
         }
+    }
+}
+
+/// Goes on panicking where a task has.
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
+        resume_unwind(panic);
     }
 }
 

@@ -87,3 +87,36 @@ async fn each_protocol_is_told_by_its_first_bytes() {
     stop.cancel();
     timeout(Duration::from_secs(20), serving.join_next()).await.unwrap();
 }
+
+/// A door whose own work panics.
+#[derive(Debug)]
+struct Panicking;
+
+impl Door for Panicking {
+    fn serves(&self, _: &Endpoint) -> bool {
+        true
+    }
+
+    fn recognises(&self, _: &[u8]) -> Recognised {
+        Recognised::No
+    }
+
+    fn serve(&self, _: Visit) -> Serving {
+        Box::pin(async {})
+    }
+
+    fn attend(&self, _: Clerk) -> Serving {
+        Box::pin(async { panic!("the log cannot be written") })
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_panics_does_not_leave_a_node_behind_that_looks_well() {
+    let doors: Vec<Arc<dyn Door>> = vec![Arc::new(Hey), Arc::new(Panicking)];
+    let options = NodeOptions { doors, ..NodeOptions::default() };
+    let node = Node::bind(&[Endpoint::Memory(0)], options).await.unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(node.serve(CancellationToken::new()));
+    let ended = timeout(Duration::from_secs(60), serving.join_next()).await.unwrap();
+    assert!(ended.unwrap().unwrap_err().is_panic());
+}

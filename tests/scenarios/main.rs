@@ -20,4 +20,5 @@ mod silence;
 mod table;
 mod tractor;
 mod transports;
+mod unread;
 mod waiting;

@@ -32,7 +32,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use endpoints::{SocketId, UnixPath};
@@ -369,7 +369,7 @@ fn write_holder(file: &File) -> io::Result<()> {
     let pid = std::process::id();
     let uid = rustix::process::geteuid().as_raw();
     let started = linux::process_started(pid as i32).unwrap_or(0);
-    let since = humantime::format_rfc3339_seconds(SystemTime::now());
+    let since = humantime::format_rfc3339_seconds(SystemTime::now().max(UNIX_EPOCH));
     let text = format!("pid {pid}\nuid {uid}\nsince {since}\nstarted {started}\n");
     file.set_len(0)?;
     file.write_all_at(text.as_bytes(), 0)

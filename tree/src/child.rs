@@ -183,6 +183,9 @@ async fn live(
             signal = signals.next() => {
                 core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
             }
+            Some(Err(_)) = acceptors.join_next() => {
+                core.cancel.ask(CancelReason::new(actor.path().clone(), peers::HAS_PANICKED));
+            }
             // Whoever is between may be stuck, and then this is all that comes.
             () = process::hurried(), if is_process => {
                 core.hurry.cancel();

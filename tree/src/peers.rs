@@ -39,5 +39,8 @@ async fn converse(greeted: Greeted<Stream>, actor: Actor, exposed: Arc<[String]>
     tracing::debug!(target: "callsign", %peer, "{closed}");
 }
 
+/// Why an actor ends that nobody could reach any more.
+pub(crate) const HAS_PANICKED: &str = "what takes its connections has panicked";
+
 /// How many connections an actor has at each of its endpoints; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 1024;

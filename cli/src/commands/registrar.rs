@@ -22,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    hints, output,
+    hints,
+    notice::{note, warn},
+    outlet::is_writable,
+    output,
     signals::Signals,
 };
 
@@ -137,8 +140,10 @@ async fn serve(
     if output::width(&io::stderr()).is_some() {
         let sessions = clerk.status().sessions;
         let patience = humantime::format_duration(drain_timeout);
-        let line = format!("sessions left: {sessions}; they have {patience}, or until Ctrl-C");
-        let _unsaid = writeln!(context.err(), "{line}");
+        note(
+            context,
+            format_args!("sessions left: {sessions}; they have {patience}, or until Ctrl-C"),
+        );
     }
     tokio::select! {
         () = serving => Exit::Done,
@@ -186,17 +191,23 @@ fn announce(
     ready_fd: Option<File>,
     context: &Context,
 ) -> Result<(), Failure> {
-    // The node serves on, though nobody may read what it prints any more.
+    // The node serves on, though nobody may read what it prints.
     for endpoint in endpoints {
-        let _unread = match context.json {
-            true => context.print_json(&Listening { event: "listening", endpoint }),
-            false => context.print_line(format_args!("listening on {endpoint}")),
-        };
+        match context.json {
+            true => context.announce_json(&Listening { event: "listening", endpoint })?,
+            false => context.announce(format_args!("listening on {endpoint}")),
+        }
     }
     if let Some(mut file) = ready_fd {
-        file.write_all(b"ready\n").map_err(|error| {
-            Failure::usage(error).context("cannot write to the ready descriptor")
-        })?;
+        // It may be standard output.
+        context.console.flush();
+        if !is_writable(&file) {
+            warn(context, "nobody reads the ready descriptor, and it is full: not written to");
+        } else {
+            file.write_all(b"ready\n").map_err(|error| {
+                Failure::usage(error).context("cannot write to the ready descriptor")
+            })?;
+        }
     }
     notify(&[NotifyState::Ready]);
     Ok(())

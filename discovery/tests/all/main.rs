@@ -8,6 +8,7 @@ mod dial;
 mod evidence;
 mod last_good;
 mod lookup;
+mod panics;
 mod proof;
 mod register;
 mod support;

@@ -7,7 +7,7 @@
 //!            └──────── somebody was faster ───────────────────┘
 //! ```
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::pending, path::Path, sync::Arc, time::Duration};
 
 use discovery::{Client, ClientOptions, Registered, Registration};
 use endpoints::{Endpoint, InstanceId, Name};
@@ -49,6 +49,21 @@ pub(super) struct Services {
     registered: Registered,
     acceptors: JoinSet<()>,
     node: JoinSet<()>,
+}
+
+impl Services {
+    /// Waits until one of them has panicked, without which the root is of no use, and says which.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn broken(&mut self) -> &'static str {
+        tokio::select! {
+            Some(Err(_)) = self.acceptors.join_next() => peers::HAS_PANICKED,
+            Some(Err(_)) = self.node.join_next() => "the registrar within it has panicked",
+            else => pending().await,
+        }
+    }
 }
 
 /// What is at a place where a registrar should be.

@@ -87,7 +87,7 @@ impl RootOptions {
             signal = signals.next() => return Err(RootError::Stopped(signal)),
             root = opening => root?,
         };
-        let boot::Opened { actor, services, is_registrar, stop } = opened_root;
+        let boot::Opened { actor, mut services, is_registrar, stop } = opened_root;
         let root = Root { actor: actor.clone(), is_registrar };
 
         let core = &actor.core;
@@ -101,6 +101,10 @@ impl RootOptions {
                     None
                 }
                 _ = core.cancel.asked() => None,
+                broken = services.broken() => {
+                    core.cancel.ask(CancelReason::new(actor.path().clone(), broken));
+                    None
+                }
             }
         };
         // Scopes that the body has left behind are under way to their ends already.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use discovery::Registration;
@@ -89,7 +89,7 @@ async fn receive(role: Role, mut reception: Reception) {
 
 async fn answer(role: Role, mut stream: Stream, number: u32) -> std::io::Result<()> {
     let text = match role {
-        Role::Clock => line(humantime::format_rfc3339_millis(SystemTime::now())),
+        Role::Clock => line(humantime::format_rfc3339_millis(SystemTime::now().max(UNIX_EPOCH))),
         Role::Feed => {
             line(format_args!("tick {number}: EUR/USD {:.4}", 1.0871 + 0.0001 * f64::from(number)))
         }

@@ -8,7 +8,8 @@ use wire::State;
 use super::Plan;
 use crate::{context::Context, failure::Failure, seen::KeptJson};
 
-/// Prints which instance is registered, and for how long.
+/// Prints which instance is registered, and for how long. The registration of one that is kept
+/// does not hang on whoever reads that.
 pub(super) fn tell(
     context: &Context,
     plan: &Plan,
@@ -16,7 +17,7 @@ pub(super) fn tell(
     is_renewed: bool,
 ) -> Result<(), Failure> {
     if context.json {
-        return context.print_json(&RegisteredJson {
+        let json = RegisteredJson {
             name: instance.name.as_str(),
             uuid: instance.uuid,
             renewed: is_renewed,
@@ -24,7 +25,11 @@ pub(super) fn tell(
             ttl_ms: plan.ttl.map(|it| it.as_millis() as u64),
             state: plan.state,
             endpoints: &plan.endpoints,
-        });
+        };
+        return match plan.ttl {
+            Some(_) => context.print_json(&json),
+            None => context.announce_json(&json),
+        };
     }
     let what = if is_renewed { "renewed" } else { "registered" };
     match plan.ttl {
@@ -32,7 +37,10 @@ pub(super) fn tell(
             let ttl = humantime::format_duration(ttl);
             context.print_line(format_args!("{what} {instance} for {ttl}"))
         }
-        None => context.print_line(format_args!("{what} {instance}")),
+        None => {
+            context.announce(format_args!("{what} {instance}"));
+            Ok(())
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod view;
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use discovery::Fault;
 use endpoints::Endpoint;
@@ -61,15 +61,22 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             if is_snapshot && args.no_snapshot && matches!(event, Event::Add(_)) {
                 continue;
             }
-            tell(context, &event, args.timestamps)?;
+            let Some(line) = line_of(context, &event, args.timestamps)? else { continue };
+            tokio::select! {
+                biased;
+                _ = signals.next() => return Ok(Exit::Done),
+                printed = context.print_patiently(line) => printed?,
+            }
         }
     }
 }
 
-fn tell(context: &Context, event: &Event, timestamps: bool) -> Result<(), Failure> {
-    let time = timestamps.then(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string());
+/// Returns what is printed of an event; what stands beside that is said here.
+fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<String>, Failure> {
+    let time = timestamps
+        .then(|| humantime::format_rfc3339_millis(SystemTime::now().max(UNIX_EPOCH)).to_string());
     if context.json {
-        return tell_json(context, event, time);
+        return json_of(event, time).map(Some);
     }
     let line = match event {
         Event::Add(record) => format!("+ {}", in_line(&Seen::from_here(record))),
@@ -77,23 +84,23 @@ fn tell(context: &Context, event: &Event, timestamps: bool) -> Result<(), Failur
         Event::Remove { record, reason } => {
             format!("- {} {} {reason}", record.name, short_uuid(&record.uuid))
         }
-        Event::Synced => return Ok(()),
+        Event::Synced => return Ok(None),
         Event::Lost(faults) => {
             warn(
                 context,
                 format_args!("no registrar answers; what comes and goes is not seen:\n{faults}"),
             );
-            return Ok(());
+            return Ok(None);
         }
         Event::Back => {
             note(context, "the registrar is back");
-            return Ok(());
+            return Ok(None);
         }
     };
-    match time {
-        Some(time) => context.print_line(format_args!("{time} {line}")),
-        None => context.print_line(line),
-    }
+    Ok(Some(match time {
+        Some(time) => format!("{time} {line}"),
+        None => line,
+    }))
 }
 
 /// Writes a record on one line.
@@ -108,7 +115,7 @@ fn in_line(seen: &Seen<'_>) -> String {
     format!("{name} {} {state} {nearest} {}", short_uuid(&record.uuid), record.kept)
 }
 
-fn tell_json(context: &Context, event: &Event, time: Option<String>) -> Result<(), Failure> {
+fn json_of(event: &Event, time: Option<String>) -> Result<String, Failure> {
     let change = match event {
         Event::Add(record) => {
             ChangeJson::Add { record: Box::new(Seen::from_here(record).to_json(None)) }
@@ -124,7 +131,7 @@ fn tell_json(context: &Context, event: &Event, time: Option<String>) -> Result<(
             ChangeJson::Stale { registrars: faults.0.iter().map(LostJson::of).collect() }
         }
     };
-    context.print_json(&LineJson { time, change })
+    serde_json::to_string(&LineJson { time, change }).map_err(|error| Failure::output(error.into()))
 }
 
 /// A line for programs, as `docs/json.md` describes it.

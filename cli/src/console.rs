@@ -1,0 +1,116 @@
+//! What is said beside the output: notes, failures, the log, panics. None of it holds anybody up.
+
+use std::{
+    io::{self, Write},
+    panic,
+};
+
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::outlet::{Outlet, Target};
+
+/// Standard error, and standard output where nobody is waited for.
+pub(crate) struct Console {
+    out: Outlet,
+    err: Outlet,
+    has_colors: bool,
+}
+
+impl Console {
+    pub(crate) fn new(color: ColorChoice, is_json: bool) -> Self {
+        let choice = AutoStream::new(io::stderr(), color).current_choice();
+        Self {
+            out: Outlet::new(Target::Stdout, |_| None),
+            err: Outlet::new(Target::Stderr, if is_json { gap_json } else { gap }),
+            has_colors: choice != ColorChoice::Never,
+        }
+    }
+
+    /// Says something on standard error.
+    pub(crate) fn say(&self, text: &str) {
+        self.err.put(match self.has_colors {
+            true => text.to_owned(),
+            false => strip_str(text).to_string(),
+        });
+    }
+
+    /// Prints something that is not missed if nobody reads it.
+    pub(crate) fn announce(&self, text: &str) {
+        self.err.flush();
+        self.out.put(text);
+    }
+
+    /// Waits until all is said, for as long as somebody listens.
+    pub(crate) fn flush(&self) {
+        self.out.flush();
+        self.err.flush();
+    }
+
+    /// Waits until all is said on standard error, so that what is printed next comes after it.
+    pub(crate) fn settle(&self) {
+        self.err.flush();
+    }
+
+    /// Lets what happens inside be told on standard error.
+    pub(crate) fn start_logging(&self, filter: EnvFilter) {
+        let log = self.err.clone();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || Line(log.clone()))
+            .log_internal_errors(false)
+            .with_target(false)
+            .with_ansi(self.has_colors)
+            .init();
+    }
+
+    /// Lets panics be told on standard error as all else is: the usual hook waits for whoever
+    /// reads there.
+    pub(crate) fn hear_panics(&self) {
+        let log = self.err.clone();
+        panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("<unnamed>");
+            let backtrace = std::backtrace::Backtrace::capture();
+            let mut text = format!("\nthread '{name}' {info}\n");
+            if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+                text += &format!("stack backtrace:\n{backtrace}");
+            }
+            log.put(text);
+        }));
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// An event of the log, which is written at once.
+struct Line(Outlet);
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.put(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gap(count: u64) -> Option<String> {
+    Some(format!("warning: {}\n", gap_in_words(count)))
+}
+
+fn gap_json(count: u64) -> Option<String> {
+    Some(format!("{}\n", json!({ "warning": { "message": gap_in_words(count) } })))
+}
+
+fn gap_in_words(count: u64) -> String {
+    let lines = if count == 1 { "line" } else { "lines" };
+    format!("{count} {lines} left out here: standard error did not take them")
+}
