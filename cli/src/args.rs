@@ -125,7 +125,7 @@ const STYLES: Styles = Styles::styled();
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 not found or timed out, 2 usage or configuration error,
-3 registrar unreachable.";
+3 registrar unreachable, 4 denied, 5 in use, 6 output cannot be written.";
 
 #[cfg(test)]
 mod tests {

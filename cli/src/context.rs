@@ -191,7 +191,7 @@ impl Context {
             return Ok((Settings::default(), Faults::default()));
         };
         let text = std::fs::read_to_string(&file.path)
-            .map_err(|error| Failure::usage(error).context(format!("cannot read {file}")))?;
+            .map_err(|error| Failure::system(error).context(format!("cannot read {file}")))?;
         Ok(config::read(&text, &file.path.to_string_lossy())?)
     }
 

@@ -1,11 +1,21 @@
 //! How a command fails: what is said, what to do about it, and the exit code.
 
-use std::{ffi::OsString, fmt, io::Write, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use config::{Fault, Faults};
-use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
+use discovery::{
+    ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
+};
+use endpoints::PlainLines;
 use owo_colors::OwoColorize;
 use serde_json::json;
+use transport::{BindError, DialError};
+use wire::ErrorKind;
 
 use crate::{
     context::Context,
@@ -27,11 +37,29 @@ pub(crate) enum Exit {
     Usage,
     /// No registrar answers.
     Unreachable,
+    /// The system or a registrar does not allow it, or has reached a bound.
+    Denied,
+    /// Somebody else has what was asked for.
+    InUse,
+    /// What was found out or done could not be written to standard output.
+    Output,
     /// It ends as a program that it ran has ended.
     Code(u8),
 }
 
 impl Exit {
+    /// Nobody reads the output any more: what shells show of a program that SIGPIPE has ended.
+    pub(crate) const READER_GONE: Self = Self::Code(128 + 13);
+
+    /// Returns how it ends when an endpoint cannot be bound.
+    pub(crate) fn of_bind(error: &BindError) -> Self {
+        match error {
+            BindError::InUse { .. } => Self::InUse,
+            BindError::NoPermission { .. } => Self::Denied,
+            _ => Self::Usage,
+        }
+    }
+
     /// Returns what programs call it.
     fn kind(self) -> &'static str {
         match self {
@@ -39,6 +67,9 @@ impl Exit {
             Self::NotFound => "not_found",
             Self::Usage => "usage",
             Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+            Self::InUse => "in_use",
+            Self::Output => "output",
             Self::Code(_) => "command",
         }
     }
@@ -51,6 +82,9 @@ impl From<Exit> for ExitCode {
             Exit::NotFound => 1,
             Exit::Usage => 2,
             Exit::Unreachable => 3,
+            Exit::Denied => 4,
+            Exit::InUse => 5,
+            Exit::Output => 6,
             Exit::Code(code) => code,
         })
     }
@@ -89,11 +123,51 @@ impl Failure {
         Self { exit: Exit::Unreachable, unanswered, ..Self::usage(error) }
     }
 
-    /// Standard output cannot be written to. If its reader has gone, that is no failure.
-    pub(crate) fn output(error: std::io::Error) -> Self {
+    /// The system or a registrar does not allow it, or has reached a bound.
+    pub(crate) fn denied(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Denied, ..Self::usage(error) }
+    }
+
+    /// No registrar does what it is asked for.
+    fn refused(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
+        let is_denial = |it: &discovery::Fault| match &*it.error {
+            LinkError::Refused(error) => {
+                matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
+            }
+            error => matches!(error, LinkError::TooManyWaits),
+        };
+        match why.0.iter().any(is_denial) {
+            true => Self::denied(error),
+            false => Self::usage(error),
+        }
+    }
+
+    /// No registrar can be reached, which may be because this user may not.
+    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
+        let is_denial =
+            |it: &discovery::Fault| matches!(&*it.error, LinkError::Dial(DialError::NoPermission));
+        let failure = Self::unreachable(error, &why.0);
+        match !why.0.is_empty() && why.0.iter().all(is_denial) {
+            true => Self { exit: Exit::Denied, ..failure },
+            false => failure,
+        }
+    }
+
+    /// The system does not do what it is asked for: because this user may not, or because the
+    /// command line or the settings ask for what is not there.
+    pub(crate) fn system(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::denied(error),
+            io::ErrorKind::StorageFull => Self { exit: Exit::Output, ..Self::usage(error) },
+            _ => Self::usage(error),
+        }
+    }
+
+    /// Standard output cannot be written to. If its reader has gone, it ends as others do then.
+    pub(crate) fn output(error: io::Error) -> Self {
         let exit = match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Exit::Done,
-            _ => Exit::Usage,
+            io::ErrorKind::BrokenPipe => Exit::READER_GONE,
+            _ => Exit::Output,
         };
         Self { exit, ..Self::usage(error).context("cannot write to standard output") }
     }
@@ -123,11 +197,11 @@ impl Failure {
     /// Prints it to standard error, and returns how the program ends.
     pub(crate) fn report(self, context: &Context) -> Exit {
         // Nobody reads what was asked for any more, so nobody misses the rest.
-        if self.exit == Exit::Done {
-            return Exit::Done;
+        if self.exit == Exit::READER_GONE {
+            return self.exit;
         }
         let mut hints: Vec<_> = self.hints.iter().map(|it| it.line(context)).collect();
-        if self.exit == Exit::Unreachable {
+        if !self.unanswered.is_empty() || self.exit == Exit::Unreachable {
             hints.extend(hints::unreached(&self.unanswered, context));
         }
         let text = match context.json {
@@ -176,8 +250,10 @@ impl Failure {
     }
 }
 
-/// Writes a text after its title, and under itself where it is broken.
+/// Writes a text after its title, and under itself where it is broken. It may hold what strangers
+/// have said.
 fn paragraph(title: impl fmt::Display, indent: usize, text: &str, width: Option<u16>) -> String {
+    let text = &*PlainLines(text).to_string();
     let text = match width.map(usize::from) {
         // What has lines of its own is laid out already.
         Some(width) if !text.contains('\n') => {
@@ -206,8 +282,17 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> Exit {
         let object = error_object(Exit::Usage, message, &[], &hints.collect::<Vec<_>>(), &[]);
         let _unsaid = std::io::stderr().write_all(object.as_bytes());
     } else {
-        // Where nothing can be said, the exit code has to do.
-        let _unsaid = error.print();
+        // A help or a version that cannot be printed is a failure like any other; where an error
+        // cannot be told, the exit code has to do.
+        if let Err(unsaid) = error.print()
+            && !is_error
+        {
+            let failure = Failure::output(unsaid);
+            if failure.exit != Exit::READER_GONE {
+                let _unsaid = std::io::stderr().write_all(failure.to_text(&[], None).as_bytes());
+            }
+            return failure.exit;
+        }
     }
     if is_error { Exit::Usage } else { Exit::Done }
 }
@@ -240,9 +325,9 @@ impl From<Faults> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Unreachable(ref faults) => {
-                let faults = faults.0.clone();
-                Self::unreachable(error, &faults)
+            ConnectError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
             }
             _ => Self::usage(error),
         }
@@ -252,9 +337,13 @@ impl From<ConnectError> for Failure {
 impl From<LookupError> for Failure {
     fn from(error: LookupError) -> Self {
         match error {
-            LookupError::Unreachable(ref faults) => {
-                let faults = faults.0.clone();
-                Self::unreachable(error, &faults)
+            LookupError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            LookupError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
             }
             _ => Self::usage(error),
         }
@@ -282,9 +371,13 @@ impl From<FindError> for Failure {
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Unreachable(ref faults) => {
-                let faults = faults.0.clone();
-                Self::unreachable(error, &faults)
+            RegisterError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            RegisterError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
             }
             _ => Self::usage(error),
         }
@@ -295,9 +388,13 @@ impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::NotFound => Self::not_found(error),
-            RequestError::Unreachable(ref faults) => {
-                let faults = faults.0.clone();
-                Self::unreachable(error, &faults)
+            RequestError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            RequestError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
             }
             _ => Self::usage(error),
         }

@@ -5,7 +5,7 @@
 use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
 
 use discovery::{Fault, LinkError};
-use endpoints::{Endpoint, Host, TcpAddress, UnixAddress};
+use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, is_plain};
 use transport::{BindError, DialError, Holder};
 
 use crate::{context::Context, notice::names_registrars};
@@ -166,7 +166,7 @@ fn who(holder: &Holder) -> Option<String> {
 fn shortened(command: &str) -> String {
     const CHARACTERS_MAX: usize = 60;
 
-    let mut plain = command.chars().filter(|it| !it.is_control() && *it != '`');
+    let mut plain = command.chars().filter(|it| is_plain(*it) && *it != '`');
     let mut shown: String = plain.by_ref().take(CHARACTERS_MAX).collect();
     if plain.next().is_some() {
         shown.push('…');

@@ -4,6 +4,7 @@ use std::{error::Error, fmt::Display};
 
 use config::REGISTRARS_VARIABLE;
 use discovery::{Fault, Faults};
+use endpoints::PlainLines;
 use owo_colors::OwoColorize;
 use portal::WithCauses;
 use serde_json::json;
@@ -12,12 +13,12 @@ use crate::context::Context;
 
 /// Says something that the user may want to know.
 pub(crate) fn note(context: &Context, text: impl Display) {
-    say(context, &if context.json { object("note", &text) } else { format!("{text}\n") });
+    say(context, &if context.json { object("note", &text) } else { plain_lines(&text) });
 }
 
 /// Says something that is probably not as the user wants it.
 pub(crate) fn warn(context: &Context, text: impl Display) {
-    let plain = || format!("{} {text}\n", "warning:".yellow().bold());
+    let plain = || format!("{} {}", "warning:".yellow().bold(), plain_lines(&text));
     say(context, &if context.json { object("warning", &text) } else { plain() });
 }
 
@@ -42,22 +43,13 @@ pub(crate) fn names_registrars(context: &Context) -> bool {
     !global.registrar.is_empty() || environment.text(REGISTRARS_VARIABLE).is_some()
 }
 
-/// Makes a foreign text fit for a line: without control characters, which a terminal would obey.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            plain.extend(character.escape_default());
-        } else {
-            plain.push(character);
-        }
-    }
-    plain
-}
-
 /// Writes an error and what caused it on one line.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     WithCauses(error).to_string()
+}
+
+fn plain_lines(text: &impl Display) -> String {
+    format!("{}\n", PlainLines(&text.to_string()))
 }
 
 fn object(kind: &str, text: &impl Display) -> String {
@@ -66,17 +58,4 @@ fn object(kind: &str, text: &impl Display) -> String {
 
 fn say(context: &Context, text: &str) {
     context.console.say(text);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_has_nothing_to_obey() {
-        let check = |text: &str, expected: &str| assert_eq!(plain(text), expected);
-        check("callsign/0.1.0", "callsign/0.1.0");
-        check("größer ✓", "größer ✓");
-        check("\u{1b}[2Jgone\r\n", "\\u{1b}[2Jgone\\r\\n");
-    }
 }

@@ -2,12 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use endpoints::Plain;
 use wire::Kept;
 
-use crate::{
-    notice::plain,
-    seen::{Seen, age_in_words, doubt_in_words, in_short},
-};
+use crate::seen::{Seen, age_in_words, doubt_in_words, in_short};
 
 /// Writes a record as lines: the nearest endpoint alone on the first, then what is known of it.
 pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
@@ -48,14 +46,14 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
         lines.push(("also at", format!("{} ({verdict})", candidate.stamped.endpoint)));
     }
     for (key, value) in &record.metadata {
-        lines.push(("metadata", plain(&format!("{key} = {value}"))));
+        lines.push(("metadata", format!("{key} = {value}")));
     }
 
     let mut text = format!("{head}\n");
     let mut last = "";
     for (label, value) in lines {
         let shown = if label == last { "" } else { label };
-        _ = writeln!(text, "  {shown:8}  {value}");
+        _ = writeln!(text, "  {shown:8}  {}", Plain(&value));
         last = label;
     }
     text

@@ -67,9 +67,10 @@ macro_rules! value {
 value!(inline Actors, |generator| json_schema!({
     "type": "object",
     "propertyNames": {
-        "description": "A name has 1 to 255 bytes without white space, control characters, \
-                        `/`, `*` or `?`.",
-        "pattern": r"^[^\s\x00-\x1f\x7f/*?]{1,255}$",
+        "description": "A name has 1 to 255 bytes without white space, control or invisible \
+                        characters, `/`, `*` or `?`, does not begin with `-`, and is not `.` or \
+                        `..`.",
+        "pattern": r"^(?!-|\.\.?$)[^\s\x00-\x1f\x7f/*?]{1,255}$",
     },
     "additionalProperties": generator.subschema_for::<Endpoints>(),
 }));

@@ -121,7 +121,7 @@ fn what_is_unknown() {
     );
     check(
         "[host]\nid = \"two words\"\n",
-        &["«two words» 2:7 a host id has no white space and no control characters"],
+        &["«two words» 2:7 a host id has no white space, control or invisible characters"],
     );
     check(
         "listen = []\nfeed = \"/unix/@a\"\n",
@@ -244,13 +244,17 @@ fn durations_and_numbers() {
 
 #[test]
 fn names() {
-    let help = "a name is 1 to 255 bytes without white space, control characters, `/`, `*` or `?`";
+    let help = "a name is 1 to 255 bytes without white space, `/`, `*`, `?`, control or invisible characters";
     check(
         "[network]\n\"c d\" = \"/unix/@a\"\n\"\" = []\n'feed*' = 3",
         &[
-            &format!("«\"c d\"» 2:1 a name cannot have ' ' in it, as \"c d\" has | {help}"),
+            &format!(
+                "«\"c d\"» 2:1 a name cannot have a space in it, as `c d` has at character 2 | {help}"
+            ),
             &format!("«\"\"» 3:1 a name cannot be empty | {help}"),
-            &format!("«'feed*'» 4:1 a name cannot have '*' in it, as \"feed*\" has | {help}"),
+            &format!(
+                "«'feed*'» 4:1 a name cannot have `*` in it, as `feed*` has at character 5 | {help}"
+            ),
             "«3» 4:11 found a number where endpoints are expected | write 'feed*' = [\"127.0.0.1\", 3]",
         ],
     );

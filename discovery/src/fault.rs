@@ -1,12 +1,8 @@
 //! Which registrar did not answer, and why.
 
-use std::{
-    fmt::{self, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use endpoints::{Endpoint, ParseEndpointError};
+use endpoints::{Endpoint, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::DialError;
@@ -25,16 +21,8 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.registrar)?;
         // What a peer says is a stranger's text: it has to stay on its line, and do no harm there.
-        for character in WithCauses(&*self.error).to_string().chars() {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        Ok(())
+        write!(f, "{}: {}", self.registrar, Plain(&WithCauses(&*self.error).to_string()))
     }
 }
 

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::{
     endpoint::Endpoint,
     meant::{self, EXAMPLE_PORT, Meant},
+    plain::{is_plain, write_plain},
     unix::{ABSTRACT_NAME_BYTES_MAX, UnixPath},
 };
 
@@ -206,7 +207,7 @@ pub enum ParseEndpointErrorKind {
     NotBinary(String),
 }
 
-/// A foreign text, fit for one line of a message: quoted, without control characters, not long.
+/// A foreign text, fit for one line of a message: quoted, [plain](Plain), not long.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
@@ -216,21 +217,9 @@ impl fmt::Display for Quoted<'_> {
         const CHARACTERS_MAX: usize = 160;
 
         f.write_char('`')?;
-        f.write_str(&on_one_line(self.0.chars().take(CHARACTERS_MAX)))?;
+        write_plain(f, self.0.chars().take(CHARACTERS_MAX), is_plain)?;
         f.write_str(if self.0.chars().nth(CHARACTERS_MAX).is_some() { "…`" } else { "`" })
     }
-}
-
-/// Returns characters with escapes in the place of those that control a terminal.
-fn on_one_line(characters: impl Iterator<Item = char>) -> String {
-    let mut line = String::new();
-    for character in characters {
-        match character.is_control() {
-            true => line.extend(character.escape_default()),
-            false => line.push(character),
-        }
-    }
-    line
 }
 
 const EXAMPLES: &str = "an endpoint is a multiaddr, such as `/ip4/127.0.0.1/tcp/5555` \

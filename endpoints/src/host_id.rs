@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::plain::is_plain;
+
 /// What somebody calls a host, in the place of the identity that its kernel drew when it booted:
 /// where containers of one kernel are shown different ones, or copies of a machine have the same.
 ///
@@ -14,13 +16,14 @@ use thiserror::Error;
 pub struct HostId(Box<str>);
 
 impl HostId {
-    /// Takes a text of 1 to 255 bytes, without white space and control characters.
+    /// Takes a text of 1 to 255 bytes, without white space, control characters and
+    /// others that are not [plain](is_plain).
     ///
     /// # Errors
     ///
     /// [`HostIdError`] when it is none.
     pub fn new(text: &str) -> Result<Self, HostIdError> {
-        let is_strange = |it: char| it.is_whitespace() || it.is_control();
+        let is_strange = |it: char| it == ' ' || !is_plain(it);
         match text {
             "" => Err(HostIdError::Empty),
             _ if text.len() > BYTES_MAX => Err(HostIdError::TooLong { bytes: text.len() }),
@@ -50,7 +53,7 @@ pub enum HostIdError {
     Empty,
     #[error("a host id has at most {BYTES_MAX} bytes, and this has {bytes}")]
     TooLong { bytes: usize },
-    #[error("a host id has no white space and no control characters")]
+    #[error("a host id has no white space, control or invisible characters")]
     Strange,
 }
 

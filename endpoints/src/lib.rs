@@ -29,6 +29,7 @@ mod locality;
 mod meant;
 mod name;
 mod parse;
+mod plain;
 mod stamp;
 mod table;
 mod tcp;
@@ -42,6 +43,7 @@ pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };
 pub use name::{InstanceId, Name, NameError, NamePattern};
+pub use plain::{Plain, PlainLines, is_plain};
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Actors, Conflict, EndpointTable};
 pub use tcp::{DnsFamily, DnsName, Host, TcpAddress};

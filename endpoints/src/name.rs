@@ -4,10 +4,22 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use uuid::Uuid;
 
-/// The name of an actor: 1 to 255 bytes of UTF-8 without control characters, white space, `/`,
-/// `*` or `?`. Names are not unique; [instances](InstanceId) are.
+use crate::{
+    error::Quoted,
+    plain::{is_mark, is_plain},
+};
+
+/// The name of an actor: 1 to 255 bytes of UTF-8 without white space, `/`, `*`, `?`, and what is
+/// not [plain](is_plain): control characters, invisible ones, and those that turn the text around.
+///
+/// It begins neither with `-`, which commands would take for a flag, nor with a mark that is drawn
+/// onto the character before it, and is neither `.` nor `..`. It is written in the composed form of
+/// Unicode (NFC), so that two names which are the same text are the same bytes. Letters of two
+/// scripts that merely look alike make two names. Names are not unique; [instances](InstanceId)
+/// are.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
@@ -22,7 +34,7 @@ impl Name {
     ///
     /// [`NameError`] says which rule `text` breaks.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        check(text, |it| matches!(it, '*' | '?'))?;
+        check(text, &['/', ' ', '*', '?'])?;
         Ok(Self(text.into()))
     }
 
@@ -112,7 +124,7 @@ impl NamePattern {
     ///
     /// [`NameError`], by the rules of [`Name`] save that `*` and `?` may stand in it.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        check(text, |_| false)?;
+        check(text, &['/', ' '])?;
         Ok(Self(text.into()))
     }
 
@@ -206,34 +218,132 @@ pub enum NameError {
         bytes: usize,
     },
     /// The text has a character that names do not have.
-    #[error("a name cannot have {character:?} in it, as {text:?} has")]
+    #[error("a name cannot have {} in it, as {} has at character {position}", Shown(*.character), Quoted(.text))]
     Forbidden {
         /// The whole text.
         text: String,
         /// The first character that does not belong.
         character: char,
+        /// Which character of the text that is; the first is 1.
+        position: usize,
+    },
+    /// The text begins with a character that names do not begin with.
+    #[error("a name cannot begin with {}, as {} does: {}", Shown(*.character), Quoted(.text), why_not_first(*.character))]
+    ForbiddenFirst {
+        /// The whole text.
+        text: String,
+        /// The first character.
+        character: char,
+    },
+    /// The text is `.` or `..`, which are folders to everybody else.
+    #[error("{} means a folder, and is no name", Quoted(.text))]
+    Dots {
+        /// The whole text.
+        text: String,
+    },
+    /// The text is not in the composed form, so that another that looks the same is.
+    #[error("a name is written in Unicode's composed form (NFC), as {} is not from character {position} on: it has {} for {}", Quoted(.text), CodePoints(.found), CodePoints(.composed))]
+    NotComposed {
+        /// The whole text.
+        text: String,
+        /// Where it begins to differ from its composed form; the first character is 1.
+        position: usize,
+        /// What stands there.
+        found: String,
+        /// What stands there in the composed form.
+        composed: String,
     },
 }
 
 impl NameError {
     /// Returns what a name is made of.
     pub fn help(&self) -> &'static str {
-        "a name is 1 to 255 bytes without white space, control characters, `/`, `*` or `?`"
+        match self {
+            Self::ForbiddenFirst { .. } => {
+                "a name begins with a letter, a digit or another character that stands by itself"
+            }
+            Self::NotComposed { .. } => {
+                "write it in the composed form: `uconv -x any-nfc` and most editors do"
+            }
+            _ => {
+                "a name is 1 to 255 bytes without white space, `/`, `*`, `?`, control or invisible \
+                 characters"
+            }
+        }
     }
 }
 
-fn check(text: &str, also_forbidden: impl Fn(char) -> bool) -> Result<(), NameError> {
-    if text.is_empty() {
-        return Err(NameError::Empty);
+/// A character that can be seen, or else its code point.
+struct Shown(char);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ' ' => f.write_str("a space"),
+            it if is_plain(it) && !is_mark(it) => write!(f, "`{it}`"),
+            it => write!(f, "U+{:04X}", u32::from(it)),
+        }
     }
+}
+
+/// Characters by their code points.
+struct CodePoints<'a>(&'a str);
+
+impl fmt::Display for CodePoints<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, character) in self.0.chars().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(f, "{space}U+{:04X}", u32::from(character))?;
+        }
+        Ok(())
+    }
+}
+
+fn why_not_first(character: char) -> &'static str {
+    match character {
+        '-' => "it would be taken for a flag",
+        _ => "that is drawn onto the character before it",
+    }
+}
+
+fn check(text: &str, forbidden: &[char]) -> Result<(), NameError> {
+    let Some(first) = text.chars().next() else { return Err(NameError::Empty) };
     if text.len() > Name::BYTES_MAX {
         return Err(NameError::TooLong { bytes: text.len() });
     }
-    let forbidden =
-        |it: char| it == '/' || it.is_control() || it.is_whitespace() || also_forbidden(it);
-    match text.chars().find(|it| forbidden(*it)) {
-        Some(character) => Err(NameError::Forbidden { text: text.to_owned(), character }),
-        None => Ok(()),
+    let text_owned = || text.to_owned();
+    let is_forbidden = |it: char| !is_plain(it) || forbidden.contains(&it);
+    if let Some((at, character)) = text.chars().enumerate().find(|(_, it)| is_forbidden(*it)) {
+        return Err(NameError::Forbidden { text: text_owned(), character, position: at + 1 });
+    }
+    if matches!(text, "." | "..") {
+        return Err(NameError::Dots { text: text_owned() });
+    }
+    if first == '-' || (!first.is_ascii() && is_mark(first)) {
+        return Err(NameError::ForbiddenFirst { text: text_owned(), character: first });
+    }
+    if text.is_ascii() || is_nfc(text) {
+        return Ok(());
+    }
+    Err(not_composed(text))
+}
+
+/// Says where a text begins to differ from its composed form, and how.
+fn not_composed(text: &str) -> NameError {
+    let composed: String = text.nfc().collect();
+    let same = text.chars().zip(composed.chars()).take_while(|(one, other)| one == other).count();
+    let differing = text.chars().skip(same);
+    // What is composed into one stands together: a character, and the marks that follow it.
+    let found: String = differing
+        .enumerate()
+        .take_while(|(at, it)| *at == 0 || is_mark(*it))
+        .map(|(_, it)| it)
+        .collect();
+    NameError::NotComposed {
+        text: text.to_owned(),
+        position: same + 1,
+        composed: found.nfc().collect(),
+        found,
     }
 }
 
@@ -243,12 +353,64 @@ mod tests {
 
     #[test]
     fn names_follow_the_rules() {
-        for good in ["a", "feed", "feed.eu-1", "Börse", &"x".repeat(255)] {
+        let long = "x".repeat(255);
+        for good in ["a", "feed", "feed.eu-1", "Börse", "東京", "हिन्दी", "✓", ".x", "...", &long]
+        {
             assert_eq!(Name::new(good).unwrap().as_str(), good);
         }
         for bad in ["", "a b", "a/b", "a\n", "a\u{a0}b", "f*", "f?", "\0", &"x".repeat(256)] {
             assert!(Name::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_no_part_of_a_name() {
+        // Bidirectional controls, zero width, tags, variation selectors, blanks, other spaces.
+        let unseen = "\u{202e}\u{2067}\u{61c}\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}\u{34f}\
+                      \u{e0041}\u{fe0f}\u{e0100}\u{180e}\u{3164}\u{115f}\u{2800}\u{3000}\
+                      \u{2003}\u{2028}\u{1680}\u{85}\u{fff9}\u{e000}\u{fdd0}\u{378}\u{1d173}";
+        for character in unseen.chars() {
+            for text in [format!("web{character}"), format!("{character}web")] {
+                let error = Name::new(&text).unwrap_err();
+                assert!(matches!(error, NameError::Forbidden { .. }), "{text:?}: {error}");
+                assert!(error.to_string().chars().all(is_plain), "{error:?}");
+                NamePattern::new(&text).unwrap_err();
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_says_which_character_and_where() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(Name::new(text).unwrap_err().to_string(), expected);
+        };
+        check("a/b", "a name cannot have `/` in it, as `a/b` has at character 2");
+        check("two words", "a name cannot have a space in it, as `two words` has at character 4");
+        check(
+            "ö\u{202e}bew",
+            "a name cannot have U+202E in it, as `ö\\u{202e}bew` has at character 2",
+        );
+        check("-x", "a name cannot begin with `-`, as `-x` does: it would be taken for a flag");
+        check(
+            "--all",
+            "a name cannot begin with `-`, as `--all` does: it would be taken for a flag",
+        );
+        check("..", "`..` means a folder, and is no name");
+        check(
+            "\u{301}",
+            "a name cannot begin with U+0301, as `\u{301}` does: that is drawn onto the character \
+             before it",
+        );
+        check(
+            "Bo\u{308}rse",
+            "a name is written in Unicode's composed form (NFC), as `Bo\u{308}rse` is not from \
+             character 2 on: it has U+006F U+0308 for U+00F6",
+        );
+        check(
+            "5\u{212b}",
+            "a name is written in Unicode's composed form (NFC), as `5\u{212b}` is not from \
+             character 2 on: it has U+212B for U+00C5",
+        );
     }
 
     #[test]

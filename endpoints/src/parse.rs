@@ -10,6 +10,7 @@ use multiaddr::{Error as MultiaddrError, Protocol};
 use crate::{
     endpoint::Endpoint,
     error::{ParseEndpointError, ParseEndpointErrorKind as Kind},
+    plain::is_plain,
     tcp::{DnsFamily, DnsName, Host, TcpAddress},
     unix::UnixAddress,
 };
@@ -153,7 +154,7 @@ fn interface(name: &str, span: Range<usize>) -> Result<Box<str>, Fault> {
 pub(crate) fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && !matches!(name, "." | "..")
-        && !name.chars().any(|it| it.is_whitespace() || it.is_control() || "/:".contains(it))
+        && !name.chars().any(|it| " /:".contains(it) || !is_plain(it))
 }
 
 fn trailing(component: &Component<'_>) -> Fault {

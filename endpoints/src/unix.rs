@@ -9,7 +9,10 @@ use std::{borrow::Cow, path::Path};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode_byte};
 
-use crate::error::{ParseEndpointError, ParseEndpointErrorKind};
+use crate::{
+    error::{ParseEndpointError, ParseEndpointErrorKind},
+    plain::is_plain,
+};
 
 /// The address of a Unix socket.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -135,8 +138,8 @@ impl UnixAddress {
         }
     }
 
-    /// Writes the value as people read it. Only what would not survive a line of text is
-    /// escaped, and `%` itself, so that reading undoes printing.
+    /// Writes the value as people read it. Only what would not survive a line of text, or would
+    /// not be seen there, is escaped, and `%` itself, so that reading undoes printing.
     pub(crate) fn to_greedy(&self) -> String {
         let value = self.to_value();
         let segments = match value.strip_prefix('/') {
@@ -147,7 +150,7 @@ impl UnixAddress {
         };
         let mut text = String::with_capacity(segments.len());
         for character in segments.chars() {
-            if character == '%' || character.is_control() || character.is_whitespace() {
+            if matches!(character, '%' | ' ') || !is_plain(character) {
                 let mut utf8 = [0; 4];
                 let bytes = character.encode_utf8(&mut utf8).bytes();
                 text.extend(bytes.map(percent_encode_byte));

@@ -301,7 +301,7 @@ mod tests {
             "endpoint 1 of actor `a`: unsupported protocol `udp` in `/udp/1`; \
              endpoint 2 of actor `a`: 70000 is not a port (0 to 65535); \
              endpoint 3 of actor `a`: the port in [\"h\", \"80\"] is a text, not a number; \
-             actor `b c`: a name cannot have ' ' in it, as \"b c\" has; \
+             actor `b c`: a name cannot have a space in it, as `b c` has at character 2; \
              endpoint 1 of actor `b c`: no `/` at the beginning of `x`",
         );
         check(

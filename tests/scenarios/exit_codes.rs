@@ -1,6 +1,12 @@
 //! Exit codes tell programs what has happened.
 
-use crate::harness::{Node, Room};
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::Stdio,
+};
+
+use crate::harness::{Node, Room, Running};
 
 #[test]
 fn not_there_is_1_and_unreachable_is_3() {
@@ -72,6 +78,78 @@ fn what_is_written_wrongly_is_2() {
         let said = format!("{}{}", outcome.stdout, outcome.stderr);
         let is_told = said.contains("error: ") || said.contains("Usage: callsign");
         assert!(is_told, "{outcome}");
+    }
+}
+
+#[test]
+fn what_is_denied_is_4() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.unix("node.sock"), "/ip4/127.0.0.1/tcp/0"]);
+    let [_, tcp] = node.endpoints() else { panic!("it listens at two endpoints") };
+    node.callsign(&["register", "web", "/unix/@web-of-denied", "--ttl", "10m"]).succeeds();
+    // Over TCP it is somebody else who asks.
+    for command in ["unregister", "renew", "drain"] {
+        let by_tcp = ["--registrar", tcp, "--json", command, "web"];
+        let denied = room.callsign(&by_tcp).ends_with(4);
+        assert_eq!(error_kind(&denied.stderr), "denied", "{denied}");
+    }
+}
+
+#[test]
+fn what_another_has_is_5() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = format!("/ip4/127.0.0.1/tcp/{}", port.local_addr().unwrap().port());
+    for taken in [node.endpoint(), &tcp] {
+        let refused = room.callsign(&["registrar", "--listen", taken, "--json"]).ends_with(5);
+        assert_eq!(error_kind(&refused.stderr), "in_use", "{refused}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_6() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    node.callsign(&["register", "web", "/unix/@web-of-output", "--ttl", "10m"]).succeeds();
+    let registrar = format!("--registrar {}", node.endpoint());
+    for command in ["ls", "ls --json", "find web", "watch", "status", "--help", "ls --help", "man"]
+    {
+        let (program, named) = (env!("CARGO_BIN_EXE_callsign"), &registrar);
+        let named = if command.contains("help") { "" } else { named };
+        let mut full = room.other_command("sh");
+        full.args(["-c", &format!("exec {program} {named} {command} > /dev/full")]);
+        let outcome = Running::start(full).outcome().ends_with(6);
+        outcome.says(&["cannot write to standard output", "No space left"]);
+    }
+}
+
+#[test]
+fn who_has_no_reader_ends_quietly() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    node.callsign(&["register", "web", "/unix/@web-of-quiet", "--ttl", "10m"]).succeeds();
+    for json in [&[][..], &["--json"]] {
+        let args = [&["--registrar", node.endpoint(), "watch"], json].concat();
+        let mut watch = room.command(&args);
+        let watch = watch.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut watch = watch.spawn().unwrap();
+        let mut reader = BufReader::new(watch.stdout.take().unwrap());
+        assert!(reader.read_line(&mut String::new()).unwrap() > 0);
+        // Nothing changes any more, so nothing is written.
+        drop(reader);
+        let ended = watch.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(141), "{ended:?}");
+        assert!(ended.stderr.is_empty(), "{ended:?}");
+    }
+    // A command that has yet to write ends alike.
+    for command in [&["ls"][..], &["ls", "--help"], &["completions", "bash"], &["man"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let args = [&["--registrar", node.endpoint()], command].concat();
+        let ended = room.command(&args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(ended.status.code(), Some(141), "{command:?}: {ended:?}");
+        assert!(ended.stderr.is_empty(), "{command:?}: {ended:?}");
     }
 }
 

@@ -15,6 +15,7 @@ mod lifecycle;
 mod memory;
 mod programs;
 mod restart;
+mod screens;
 mod several;
 mod silence;
 mod table;

@@ -431,8 +431,8 @@ mod tests {
         };
         check(
             SpawnError::Name { parent: actor(), source: Name::new("a b").unwrap_err() },
-            "a child of /base/feed cannot have that name: a name cannot have ' ' in it, as \"a b\" \
-             has",
+            "a child of /base/feed cannot have that name: a name cannot have a space in it, as \
+             `a b` has at character 2",
         );
         check(
             SpawnError::Endpoint {

@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let pages = pages().map_err(Failure::output)?;
     if let Some(folder) = &args.out {
         write(&pages, folder).map_err(|error| {
-            Failure::usage(error).context(format!("cannot write to `{}`", folder.display()))
+            Failure::system(error).context(format!("cannot write to `{}`", folder.display()))
         })?;
         return Ok(Exit::Done);
     }

@@ -245,13 +245,14 @@ fn open_descriptor(number: u32) -> Result<File, Failure> {
 
 /// Says what to do about an endpoint that cannot be bound.
 fn explain(error: NodeError, list: &[Endpoint]) -> Failure {
-    let hints = match &error {
+    let (exit, hints) = match &error {
         NodeError::Bind { endpoint, source } => {
-            hints::unbound(endpoint, list, source).into_iter().map(Into::into).collect()
+            let hints = hints::unbound(endpoint, list, source);
+            (Exit::of_bind(source), hints.into_iter().map(Into::into).collect())
         }
-        _ => Vec::new(),
+        _ => (Exit::Usage, Vec::new()),
     };
-    Failure { hints, ..Failure::usage(error) }
+    Failure { exit, hints, ..Failure::usage(error) }
 }
 
 #[cfg(test)]

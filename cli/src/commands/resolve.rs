@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{Candidate, Explanation, Outcome, Resolve, TableSource, explain, probe};
-use endpoints::{Endpoint, EndpointTable, Locality, Name};
+use endpoints::{Endpoint, EndpointTable, Locality, Name, Plain};
 use serde::Serialize;
 use uuid::Uuid;
 use wire::{Epoch, Record, State};
@@ -252,7 +252,7 @@ fn verdicts(rows: &[Row<'_>], now_ms: u64) -> String {
     for row in rows {
         let [rank, locality, instance] = row.columns();
         _ = writeln!(text, "{rank:<2} {}", row.endpoint);
-        _ = writeln!(text, "   {locality:<12} {instance}  {}", row.verdict());
+        _ = writeln!(text, "   {locality:<12} {instance}  {}", Plain(&row.verdict()));
         if let Some(suspicion) = row.record.suspicion {
             let indent = 3 + 12 + 1 + instance.len() + 2;
             _ = writeln!(text, "{:indent$}{}", "", doubt_in_words(suspicion, now_ms));

@@ -4,14 +4,14 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{Client, Fault, Registrar, Standing};
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use wire::registrar::Status;
 
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{plain, with_causes},
+    notice::with_causes,
     output::{age, brief},
 };
 
@@ -49,11 +49,11 @@ fn picture(registrar: &Registrar) -> String {
             return format!("{endpoint}  up\n  the same registrar as {other}\n");
         }
         Standing::Down(fault) => {
-            return format!("{endpoint}  down\n  {}\n", plain(&cause(fault)));
+            return format!("{endpoint}  down\n  {}\n", Plain(&cause(fault)));
         }
     };
     let mut lines = vec![
-        ("agent", plain(&status.agent)),
+        ("agent", status.agent.clone()),
         ("registrar", status.registrar.to_string()),
         ("answers in", brief(*took)),
         ("uptime", age(Duration::from_millis(status.uptime_ms))),
@@ -68,7 +68,7 @@ fn picture(registrar: &Registrar) -> String {
     let mut last = "";
     for (label, value) in lines {
         let shown = if label == last { "" } else { label };
-        _ = writeln!(text, "  {shown:10}  {value}");
+        _ = writeln!(text, "  {shown:10}  {}", Plain(&value));
         last = label;
     }
     text

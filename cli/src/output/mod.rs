@@ -4,9 +4,11 @@ use std::os::fd::AsFd;
 
 mod duration;
 pub(crate) mod faults;
+mod reader;
 mod table;
 
 pub(crate) use duration::{age, brief};
+pub(crate) use reader::reader_gone;
 pub(crate) use table::Table;
 
 /// Returns how many columns a terminal has; nothing if it is none.

@@ -1,6 +1,7 @@
 //! Tables without lines, as `ls` and `ps` draw them.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, presets};
+use endpoints::PlainLines;
 
 /// A table without lines, as `ls` and `ps` draw them.
 #[derive(Debug)]
@@ -15,9 +16,9 @@ impl Table {
         Self(table)
     }
 
-    /// Adds a row. A cell may hold several lines.
+    /// Adds a row. A cell may hold several lines, and texts of strangers.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells);
+        self.0.add_row(cells.map(|it| PlainLines(&it).to_string()));
     }
 
     /// Takes room from the other columns before it breaks a line of this one.

@@ -2,10 +2,13 @@
 
 mod view;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    pin::pin,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use discovery::Fault;
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -15,6 +18,7 @@ use crate::{
     failure::{Exit, Failure},
     found::pattern,
     notice::{note, warn, with_causes},
+    output,
     seen::{RecordJson, Seen, short_uuid, state_in_words},
     signals::Signals,
 };
@@ -30,7 +34,7 @@ Examples:
 
 It begins with what is there. `+` is an instance that is there, `~` one that has changed, `-` one \
 that is gone, and why. When the registrar is lost it says so, and goes on when the registrar is \
-back. Ctrl-C ends it.")]
+back. Ctrl-C ends it, and the end of whoever reads its output.")]
 pub(crate) struct Args {
     /// Only these names; `*` stands for any run of characters, `?` for any one
     #[arg(default_value = "*", hide_default_value = true)]
@@ -49,10 +53,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let client = context.client().await?;
     let mut watch = client.watch(pattern.as_str()).map_err(Failure::usage)?;
     let mut view = View::default();
+    let mut reader_gone = pin!(output::reader_gone());
     loop {
         let change = tokio::select! {
             biased;
             _ = signals.next() => return Ok(Exit::Done),
+            () = &mut reader_gone => return Ok(Exit::READER_GONE),
             change = watch.next() => change,
         };
         let Some(change) = change else { return Ok(Exit::Done) };
@@ -97,9 +103,10 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
             return Ok(None);
         }
     };
+    let line = Plain(&line);
     Ok(Some(match time {
         Some(time) => format!("{time} {line}"),
-        None => line,
+        None => line.to_string(),
     }))
 }
 

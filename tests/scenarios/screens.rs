@@ -1,0 +1,71 @@
+//! What others have written does no harm on a screen, and programs get it as it is.
+
+use endpoints::is_plain;
+
+use crate::harness::{Node, Outcome, Room};
+
+#[test]
+fn what_strangers_say_is_shown_and_not_obeyed() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let socket = room.unix("s\u{202e}kcos\u{200b}\u{a0}\u{1b}[2J.sock");
+    let note = "\u{1b}]0;gone\u{7}\u{202e}edoc\u{2066}\u{e0041}\u{fe0f}\u{3164}\u{2028}";
+    let meta = format!("note={note}");
+    let register = ["register", "web", &socket, "--ttl", "10m", "--meta", &meta];
+    is_plain_text(&node.callsign(&register));
+    let commands: &[&[&str]] = &[
+        &["ls"],
+        &["ls", "--all"],
+        &["find", "web"],
+        &["find", "web", "--all"],
+        &["resolve", "web"],
+        &["resolve", "web", "--explain"],
+        &["tree"],
+        &["status"],
+        &["connect", "web"],
+        &["wait", "web", "--timeout", "10ms"],
+    ];
+    for command in commands {
+        is_plain_text(&node.callsign(command));
+    }
+    let found = node.callsign(&["find", "web", "--all", "--json"]).json();
+    assert_eq!(found[0]["metadata"]["note"], note);
+    // A multiaddr spells what cannot be seen.
+    let endpoint = found[0]["endpoints"][0]["endpoint"].as_str().unwrap();
+    assert!(endpoint.ends_with("/s%E2%80%AEkcos%E2%80%8B%C2%A0%1B[2J.sock"), "{endpoint}");
+
+    let mut watch = node.run(&["watch"]);
+    let line = watch.line_with("web");
+    assert!(line.chars().all(is_plain), "{line:?}");
+}
+
+#[test]
+fn a_name_that_cannot_be_seen_is_refused_with_its_place() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let check = |name: &str, expected: &[&str]| {
+        for command in ["find", "wait", "resolve", "drain"] {
+            is_plain_text(&node.callsign(&[command, "--", name]).ends_with(2).says(expected));
+        }
+        if !name.starts_with('-') {
+            let register = ["register", name, "/unix/@x", "--ttl", "10m"];
+            is_plain_text(&node.callsign(&register).ends_with(2).says(expected));
+        }
+        node.callsign(&["ls", "--", name]).ends_with(2).says(expected);
+    };
+    check("web\u{200b}", &["U+200B", "`web\\u{200b}`", "character 4"]);
+    check("\u{202e}bew", &["U+202E", "character 1"]);
+    check("w\u{e0020}eb", &["U+E0020", "character 2"]);
+    check("-x", &["`-`", "flag"]);
+    check("--all", &["`-`", "flag"]);
+    check("..", &["`..` means a folder"]);
+    check("cafe\u{301}", &["NFC", "U+0065 U+0301 for U+00E9"]);
+}
+
+#[track_caller]
+fn is_plain_text(outcome: &Outcome) {
+    let said = outcome.stdout.chars().chain(outcome.stderr.chars());
+    for character in said.filter(|it| *it != '\n') {
+        assert!(is_plain(character), "{character:?} is obeyed, or not seen: {outcome}");
+    }
+}
