@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use endpoints::{Endpoint, UnixAddress};
 use portal::{Call, Replies, Service};
+use transport::is_there;
 use wire::{
     ErrorKind, RemoteError,
     registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState},
@@ -24,12 +24,7 @@ impl Registrant {
         let entry = self.hub.board.find(uuid).ok_or_else(unknown)?;
         let wanted = entry.wanted().1.endpoints;
         let stamped = wanted.iter().find(|it| it.endpoint == endpoint);
-        let is_own_socket = match stamped.map(|it| (&it.endpoint, it.stamp.socket)) {
-            Some((Endpoint::Unix(UnixAddress::Path(path)), Some(own))) => {
-                transport::is_in_place(path, own)
-            }
-            _ => None,
-        };
+        let is_own_socket = stamped.and_then(is_there);
         let confirmed = Confirmed { is_wanted: stamped.is_some(), is_own_socket };
         tracing::info!(
             target: "callsign", name = %entry.name, %uuid, %endpoint, is_yes = confirmed.is_yes(),

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use endpoints::{Endpoint, UnixAddress};
-use transport::is_in_place;
+use transport::is_there;
 use uuid::Uuid;
 use wire::{
     RemoteError, State,
@@ -81,14 +80,11 @@ impl Drop for Resident {
     }
 }
 
-/// Says for a resident whether an instance is there: it is, unless its socket is not in its place.
+/// Says for a resident whether an instance is there: it is, unless its socket is not in its place,
+/// or this host has not its address any more.
 pub(crate) fn vouch(claimant: &Claimant) -> Answer {
-    match (&claimant.stamped.endpoint, claimant.stamped.stamp.socket) {
-        (Endpoint::Unix(UnixAddress::Path(path)), Some(socket))
-            if is_in_place(path, socket) == Some(false) =>
-        {
-            Answer::Disowned
-        }
+    match is_there(&claimant.stamped) {
+        Some(false) => Answer::Disowned,
         _ => Answer::Confirmed,
     }
 }
@@ -97,7 +93,7 @@ pub(crate) fn vouch(claimant: &Claimant) -> Answer {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use endpoints::{Name, Stamped};
+    use endpoints::{Endpoint, Name, Stamped};
     use tokio::{
         task::JoinSet,
         time::{sleep, timeout},

@@ -1,7 +1,8 @@
 //! What the registrar does beside its answers: it looks into endpoints that are contested, or said
 //! not to answer, and passes on what registrants have to know.
 //!
-//! It looks for itself, from where it stands. It removes only what it finds dead; what it cannot
+//! It looks for itself, from where it stands. Of an actor that cannot prove who it is it asks the
+//! kernel, and connects only where that cannot tell. It removes only what it finds dead; what it cannot
 //! judge from here, it marks, and asks the one who registered it.
 
 use std::{
@@ -13,7 +14,10 @@ use endpoints::{Endpoint, Here, Stamp, Stamped, UnixAddress, Unreachable, locate
 use portal::{Options, ProveError, greet_actor};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::info;
-use transport::{DialError, Stream, dial_stamped, here, look, root};
+use transport::{
+    DialError, Listening, ListeningSocket, Silence, Stream, dial_stamped, here, is_there,
+    listening, look, root,
+};
 use uuid::Uuid;
 use wire::registrar::Evidence;
 
@@ -156,6 +160,26 @@ async fn examine(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
     // A socket file has been told by its inode. Beyond this network namespace who answers or
     // refuses may be a firewall, or another who has the same address.
     let is_the_very_place = is_path || is_of_this_network(stamped, &here);
+    // An address that has gone from this host may be another machine's by now.
+    if is_there(stamped) == Some(false) {
+        return Sight::Dead;
+    }
+    // A program that speaks another protocol is not to lose a connection over it: the kernel
+    // tells who listens, but for what it does not show from here.
+    if ticket.is_none() && is_the_very_place {
+        match listening(&stamped.endpoint) {
+            Listening::Sockets(sockets) if is_path => {
+                let is_meant = |it: &ListeningSocket| it.file == stamped.stamp.socket;
+                return if sockets.iter().any(is_meant) { Sight::Alive } else { not_there };
+            }
+            // Another program may have taken a port since.
+            Listening::Sockets(_) => return Sight::Answered,
+            Listening::Nobody(Silence::NotListening) => return Sight::Dead,
+            Listening::Nobody(_) if is_path => return not_there,
+            Listening::Nobody(_) => return Sight::Dead,
+            Listening::Unknown => {}
+        }
+    }
     match (dial_stamped(stamped, LOOK_TIMEOUT).await, ticket) {
         (Ok(stream), Some(ticket)) => match prove(stream, ticket).await {
             Ok(()) => Sight::Alive,

@@ -23,3 +23,4 @@ mod tractor;
 mod transports;
 mod unread;
 mod waiting;
+mod whose;

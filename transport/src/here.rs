@@ -13,7 +13,7 @@ use std::{
 
 use endpoints::{
     Endpoint, Here, Host, HostId, Interface, KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp,
-    TcpAddress, UnixAddress, UnixPath, Unreachable,
+    Stamped, TcpAddress, UnixAddress, UnixPath, Unreachable,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -89,6 +89,22 @@ pub fn is_in_place(path: &UnixPath, socket: SocketId) -> Option<bool> {
         Ok(found) => Some(found == socket),
         Err(Unreachable::Missing | Unreachable::NotASocket) => Some(false),
         Err(_) => None,
+    }
+}
+
+/// Tells whether an endpoint is still where it was stamped: a path leads to that very socket, and
+/// this host has that address. `None` where that cannot be told from here.
+pub fn is_there(stamped: &Stamped) -> Option<bool> {
+    let Stamp { kernel: in_kernel, netns: in_netns, socket, .. } = stamped.stamp;
+    match &stamped.endpoint {
+        Endpoint::Unix(UnixAddress::Path(path)) => is_in_place(path, socket?),
+        Endpoint::Tcp(tcp) => {
+            let ip = tcp.host.ip().filter(|it| !it.is_loopback())?;
+            let is_here = in_kernel? == kernel()? && in_netns? == netns()?;
+            let interfaces = is_here.then(interfaces)?.ok()?;
+            Some(interfaces.iter().any(|it| it.ip == ip))
+        }
+        Endpoint::Unix(UnixAddress::Abstract(_)) | Endpoint::Memory(_) => None,
     }
 }
 

@@ -104,18 +104,6 @@ pub fn holders(sockets: &[ListeningSocket]) -> Vec<Process> {
     found
 }
 
-/// Lets the processes that descend from this one, and whose parents have ended, become its own
-/// children, so that they can be told as its descendants. They are this process's to wait for.
-///
-/// # Errors
-///
-/// The error of the system call.
-pub fn adopt_orphans() -> io::Result<()> {
-    // The process that this names is the caller's own, whatever its number.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok(())
-}
-
 /// Whether all descriptors could be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Seen {

@@ -20,6 +20,7 @@
 //! | `memory` | the table of places within this process |
 //! | `listening` | who listens at an endpoint, by the word of the kernel |
 //! | `holders` | which processes hold a socket |
+//! | `addresses` | when this host's addresses change |
 //! | `diag` | the kernel's list of sockets |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for sockets of this user |
@@ -43,6 +44,7 @@
 //! # }
 //! ```
 
+mod addresses;
 mod claim;
 mod diag;
 mod dial;
@@ -56,11 +58,14 @@ mod memory;
 mod stream;
 mod tcp;
 
+pub use addresses::AddressChanges;
 pub use claim::{Holder, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, private_folder, runtime_dir};
-pub use here::{HostKnown, expand, here, here_for, is_in_place, look, root, set_host_id, stamp};
-pub use holders::{Process, Whose, adopt_orphans, holders, whose};
+pub use here::{
+    HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
+};
+pub use holders::{Process, Whose, holders, whose};
 pub use linux::{
     PeerProcess, die_with_parent, raise_descriptor_limit, release_memory, return_large_memory,
     user_ids_are_global,

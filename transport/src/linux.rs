@@ -116,8 +116,7 @@ impl PeerProcess {
             }
             Err(error) => return Err(error),
         };
-        // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
-        Ok(Self(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?))
+        Ok(Self(await_readable(descriptor)?))
     }
 
     /// Waits until the process has ended.
@@ -133,6 +132,12 @@ impl PeerProcess {
         // A process that has ended stays so: the readiness is not to be cleared.
         self.0.readable().await.map(drop)
     }
+}
+
+/// Lets a descriptor be waited for until it can be read.
+pub(crate) fn await_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
 
 /// Takes the process at the other end of a Unix socket by its number.

@@ -34,8 +34,8 @@ pub struct Confirm {
 pub struct Confirmed {
     /// Whether the registrant means the instance to be registered at that endpoint.
     pub is_wanted: bool,
-    /// Whether a path leads to the socket that was registered, as the registrant sees it. Absent
-    /// if that is not known, and for endpoints that are no path.
+    /// Whether a path leads to the socket that was registered, or an address is still one of the
+    /// host's, as the registrant sees it. Absent if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_own_socket: Option<bool>,
 }

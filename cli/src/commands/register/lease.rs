@@ -17,12 +17,15 @@ use crate::{
 
 /// Renews the lease of the instance that is meant, or registers a new one.
 pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
-    for missing in plan.stamped().into_iter().filter(lacks_socket) {
-        let endpoint = missing.endpoint;
+    for stamped in plan.stamped.iter().filter(|it| lacks_socket(it)) {
+        let endpoint = &stamped.endpoint;
         warn(
             context,
             format_args!("nothing is at {endpoint} yet; register again when it is there"),
         );
+    }
+    if plan.stamped.is_empty() {
+        warn(context, "nothing listens there yet; register again when it does");
     }
     let renewed = renew(plan, &client, context).await?;
     let is_renewed = renewed.is_some();
@@ -84,7 +87,7 @@ async fn enter(
 /// Tells whether a record is what an earlier registration of the same words has left.
 fn is_meant(plan: &Plan, record: &Record) -> bool {
     let theirs: HashSet<_> = record.endpoints.iter().map(|it| &it.endpoint).collect();
-    let ours: HashSet<&Endpoint> = plan.endpoints.iter().collect();
+    let ours: HashSet<&Endpoint> = plan.stamped.iter().map(|it| &it.endpoint).collect();
     matches!(record.kept, Kept::Lease { .. }) && theirs == ours
 }
 
@@ -93,11 +96,10 @@ fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
     let ttl_ms = plan.ttl.map(|it| it.as_millis());
     let theirs_ms = record.kept.ttl_ms().map(u128::from);
-    let stamped = plan.stamped();
     ttl_ms == theirs_ms
         && metadata == record.metadata
         && plan.state == record.state
-        && stamped.iter().all(|it| record.endpoints.contains(it))
+        && plan.stamped.iter().all(|it| record.endpoints.contains(it))
 }
 
 fn is_denied(faults: &Faults) -> bool {

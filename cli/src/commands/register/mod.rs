@@ -5,6 +5,7 @@ mod lease;
 mod plan;
 mod presence;
 mod program;
+mod sight;
 mod told;
 
 use std::{ffi::OsString, pin::pin, process::ExitStatus, time::Duration};
@@ -35,9 +36,15 @@ Examples:
   callsign register clock /unix/run/clock.sock --ttl 30s
   callsign register feed --config market.toml -- ./feed
 
-With a command, that is started and registered as starting; when one of its endpoints answers, it \
-is ready. It is known for as long as it runs: when it ends, so does this, with the same exit code; \
-and when this is killed, so is the program.
+With a command, that is started and registered as starting; when it listens at one of its \
+endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
+same exit code; and when this is killed, so is the program.
+
+Who listens is asked of the kernel, so the program hears nothing of it: it has to be the program, \
+or a process that descends from it. While somebody else has its place, the actor is not ready. A \
+connection is made only where the kernel cannot tell: for another host, a host name, and a path \
+that is listened on in another network namespace. What listens for the program elsewhere, as a \
+container's port is, is registered with `--state ready`.
 
 Without a command, the actor is known until this is ended with Ctrl-C. With `--ttl` instead, this \
 returns at once, and the actor is known for that long; the same line again renews the lease.")]
@@ -98,10 +105,13 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     for missing in registered.endpoints().into_iter().filter(lacks_socket) {
         warn(context, format_args!("nothing is at {} yet", missing.endpoint));
     }
+    if plan.stamped.is_empty() {
+        warn(context, "nothing listens there yet");
+    }
     tokio::select! {
         biased;
         _ = signals.next() => {}
-        never = follow(&registered, plan.awaits_answer, &client, context) => match never {},
+        never = follow(plan.followed(&registered, &client, context)) => match never {},
     }
     part(registered, client, context).await;
     Ok(Exit::Done)
@@ -135,7 +145,7 @@ async fn watch_over(
     client: &Client,
     context: &Context,
 ) -> Result<ExitStatus, Failure> {
-    let mut following = pin!(follow(registered, plan.awaits_answer, client, context));
+    let mut following = pin!(follow(plan.followed(registered, client, context)));
     let mut draining = pin!(registered.set_state(wire::State::Draining));
     let mut is_terminated = false;
     let mut is_noted = false;

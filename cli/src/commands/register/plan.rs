@@ -4,25 +4,36 @@ use std::{ffi::OsString, time::Duration};
 
 use anyhow::anyhow;
 use config::Faults;
-use discovery::Registration;
+use discovery::{Client, Registered, Registration};
 use endpoints::{Endpoint, Name, Stamped};
-use transport::{expand, here, stamp};
+use tokio::time::Instant;
+use transport::Silence;
 use wire::State;
 
-use super::Args;
+use super::{
+    Args,
+    presence::Followed,
+    sight::{Sight, Verdict},
+};
 use crate::{context::Context, failure::Failure, found, output::faults};
 
 /// What is to be registered.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) name: Name,
-    /// Where the actor listens; all of them can be dialed.
-    pub(super) endpoints: Vec<Endpoint>,
+    /// Where the actor was said to listen, wildcard addresses and all.
+    pub(super) said: Vec<Endpoint>,
+    /// What was seen of that, and is to be looked at again.
+    sight: Sight,
+    /// Where it is published to listen at first, stamped as it is seen now.
+    pub(super) stamped: Vec<Stamped>,
     pub(super) metadata: Vec<(String, String)>,
     /// What is said of its state at first.
     pub(super) state: State,
     /// Whether it is for this program to find out when the actor is ready.
     pub(super) awaits_answer: bool,
+    /// Whether somebody has said in which state it is.
+    pub(super) is_vouched_for: bool,
     pub(super) ttl: Option<Duration>,
 }
 
@@ -33,23 +44,62 @@ impl Plan {
             [] => of_settings(&name, &args.command, context)?,
             _ => read(&args.endpoints)?,
         };
-        let endpoints = to_publish(&written)?;
-        let said = args.state.map(State::from);
+        let mut said: Vec<Endpoint> = Vec::new();
+        for endpoint in written {
+            check(&endpoint)?;
+            if !said.contains(&endpoint) {
+                said.push(endpoint);
+            }
+        }
+        let state = args.state.map(State::from);
         let has_command = !args.command.is_empty();
+        let mut sight = match has_command {
+            true => Sight::of_program(said.clone()),
+            false => Sight::of_first(said.clone()),
+        };
+        let seen = sight.look(Instant::now());
+        for seen in seen.iter().filter(|_| !has_command) {
+            if let Verdict::Nobody(silence @ Silence::OtherType { .. }) = &seen.verdict {
+                let error = anyhow!("`{}` cannot be registered: {silence}", seen.endpoint);
+                return Err(Failure::usage(error));
+            }
+        }
+        let is_vouched_for = state.is_some();
         Ok(Self {
             name,
-            endpoints,
+            said,
+            stamped: seen.iter().filter_map(|it| it.published(is_vouched_for)).collect(),
+            sight,
             metadata: args.metadata.clone(),
-            state: said.unwrap_or(if has_command { State::Starting } else { State::Ready }),
-            awaits_answer: has_command && said.is_none(),
+            state: state.unwrap_or(if has_command { State::Starting } else { State::Ready }),
+            awaits_answer: has_command && state.is_none(),
+            is_vouched_for,
             ttl: args.ttl,
         })
     }
 
-    /// Returns the registration of a new instance, its endpoints stamped as they are now.
+    /// Returns what is to be followed of the actor.
+    pub(super) fn followed<'a>(
+        &self,
+        registered: &'a Registered,
+        client: &'a Client,
+        context: &'a Context,
+    ) -> Followed<'a> {
+        let Self { awaits_answer, is_vouched_for, .. } = *self;
+        Followed {
+            registered,
+            sight: self.sight.clone(),
+            awaits_answer,
+            is_vouched_for,
+            client,
+            context,
+        }
+    }
+
+    /// Returns the registration of a new instance.
     pub(super) fn registration(&self) -> Registration {
         let mut registration =
-            Registration::new(self.name.as_str()).endpoints(self.stamped()).state(self.state);
+            Registration::new(self.name.as_str()).endpoints(self.stamped.clone()).state(self.state);
         for (key, value) in &self.metadata {
             registration = registration.metadata(key, value);
         }
@@ -57,11 +107,6 @@ impl Plan {
             Some(ttl) => registration.lease(ttl),
             None => registration,
         }
-    }
-
-    pub(super) fn stamped(&self) -> Vec<Stamped> {
-        let stamped = |it: &Endpoint| Stamped { endpoint: it.clone(), stamp: stamp(it) };
-        self.endpoints.iter().map(stamped).collect()
     }
 }
 
@@ -112,29 +157,19 @@ fn of_settings(
     Err(Failure::usage(error).hint_command("say so, as in", words).hint(format!("or {remedy}")))
 }
 
-/// Returns where others dial what is bound: a wildcard address becomes those of this host.
-fn to_publish(bound: &[Endpoint]) -> Result<Vec<Endpoint>, Failure> {
-    let interfaces = here().interfaces;
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    for bound in bound {
-        match bound {
-            Endpoint::Tcp(tcp) if tcp.port == 0 => {
-                let error = anyhow!("`{bound}` does not say which port the actor listens at");
-                return Err(Failure::usage(error).hint("give the actor a port, and name it here"));
-            }
-            Endpoint::Memory(_) => {
-                let error = anyhow!("`{bound}` is known only within the process that binds it");
-                return Err(Failure::usage(error));
-            }
-            _ => {}
+/// Checks that an endpoint says where others can dial.
+fn check(endpoint: &Endpoint) -> Result<(), Failure> {
+    match endpoint {
+        Endpoint::Tcp(tcp) if tcp.port == 0 => {
+            let error = anyhow!("`{endpoint}` does not say which port the actor listens at");
+            Err(Failure::usage(error).hint("give the actor a port, and name it here"))
         }
-        for endpoint in expand(bound, &interfaces) {
-            if !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
-            }
+        Endpoint::Memory(_) => {
+            let error = anyhow!("`{endpoint}` is known only within the process that binds it");
+            Err(Failure::usage(error))
         }
+        _ => Ok(()),
     }
-    Ok(endpoints)
 }
 
 #[cfg(test)]
@@ -157,7 +192,7 @@ mod tests {
     #[test]
     fn what_cannot_be_dialed_is_not_published() {
         let check = |text: &str, expected: &str| {
-            let failure = to_publish(&[text.parse().unwrap()]).unwrap_err();
+            let failure = check(&text.parse().unwrap()).unwrap_err();
             assert_eq!(failure.error.to_string(), expected);
         };
         check(
@@ -165,10 +200,5 @@ mod tests {
             "`/ip4/127.0.0.1/tcp/0` does not say which port the actor listens at",
         );
         check("/memory/7", "`/memory/7` is known only within the process that binds it");
-
-        let wildcard = ["/ip4/0.0.0.0/tcp/7", "/ip4/127.0.0.1/tcp/7"].map(|it| it.parse().unwrap());
-        let published = to_publish(&wildcard).unwrap();
-        assert!(published.contains(&wildcard[1]), "{published:?}");
-        assert!(!published.contains(&wildcard[0]), "{published:?}");
     }
 }

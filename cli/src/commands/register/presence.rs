@@ -3,64 +3,89 @@
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
 use discovery::{Client, Fault, Faults, LinkError, RegisterError, Registered};
-use endpoints::{Endpoint, Name, Stamp, Stamped, TcpAddress, UnixAddress};
+use endpoints::{Endpoint, Name, Stamped, UnixAddress};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use transport::{DialError, dial_within, stamp};
 use wire::State;
 
+use super::sight::{Seen, Sight, Verdict};
 use crate::{
     context::Context,
     notice::{names_registrars, note, warn, with_causes},
     output::brief,
 };
 
-/// Keeps a registration in step with the actor, for as long as it is polled: when a socket file
-/// appears, or another takes its place, it is stamped anew; and where `awaits_answer`, the actor
-/// is ready when one of its endpoints answers.
-pub(super) async fn follow(
-    registered: &Registered,
-    mut awaits_answer: bool,
-    client: &Client,
-    context: &Context,
-) -> Infallible {
+/// What is followed of an actor.
+#[derive(Debug)]
+pub(super) struct Followed<'a> {
+    pub(super) registered: &'a Registered,
+    pub(super) sight: Sight,
+    /// Whether the actor is ready as soon as it is seen to listen.
+    pub(super) awaits_answer: bool,
+    /// Whether somebody has said in which state it is.
+    pub(super) is_vouched_for: bool,
+    pub(super) client: &'a Client,
+    pub(super) context: &'a Context,
+}
+
+/// Keeps a registration in step with the actor, for as long as it is polled. The kernel is asked
+/// where the actor listens: the sockets that are its own are stamped, and so are those that take
+/// their place; the addresses that a wildcard means come and go; and while somebody else has its
+/// place it is not ready.
+pub(super) async fn follow(followed: Followed<'_>) -> Infallible {
+    let Followed { registered, mut sight, mut awaits_answer, is_vouched_for, client, context } =
+        followed;
     let name = &registered.instance().name;
     let began = Instant::now();
     let mut is_warned = false;
+    let mut lost: Vec<Endpoint> = Vec::new();
     let mut known = Known::Everywhere;
     let mut pause = PAUSE_MIN;
     loop {
-        let endpoints = registered.endpoints();
-        let answer = match awaits_answer {
-            true => Some(probe(&endpoints).await),
-            false => None,
-        };
-        // Only now, so that what has answered is what is stamped.
-        if let Some(restamped) = restamp(&endpoints, stamp) {
-            noted(registered.update_endpoints(restamped).await);
+        let seen = sight.look(Instant::now());
+        let published: Vec<Stamped> =
+            seen.iter().filter_map(|it| it.published(is_vouched_for)).collect();
+        if published != registered.endpoints() {
+            noted(registered.update_endpoints(published).await);
         }
-        match answer {
-            Some(Ok(endpoint)) => {
-                awaits_answer = false;
-                // Somebody may have drained it before it was ready.
-                if registered.state() == State::Starting {
-                    noted(registered.set_state(State::Ready).await);
+        if awaits_answer {
+            match answering(&seen).await {
+                Ok(endpoint) => {
+                    awaits_answer = false;
+                    // Somebody may have drained it before it was ready.
+                    if registered.state() == State::Starting {
+                        noted(registered.set_state(State::Ready).await);
+                    }
+                    if is_warned || context.global.verbose > 0 {
+                        let took = brief(began.elapsed());
+                        note(
+                            context,
+                            format_args!("`{name}` is ready: {endpoint} answers after {took}"),
+                        );
+                    }
                 }
-                if is_warned || context.global.verbose > 0 {
-                    let took = brief(began.elapsed());
-                    note(
-                        context,
-                        format_args!("`{name}` is ready: {endpoint} answers after {took}"),
-                    );
+                Err(silent) if !is_warned && is_to_be_said(&seen, began) => {
+                    is_warned = true;
+                    warn(context, still_silent(name, began, &silent));
+                }
+                Err(_) => {}
+            }
+        }
+        let now_lost = lost_places(&lost, &seen);
+        if now_lost != lost {
+            if !is_vouched_for && !awaits_answer {
+                // Where it listens still, it is ready still.
+                let is_gone = !seen.iter().any(|it| it.verdict == Verdict::Own);
+                match (is_gone, registered.state()) {
+                    (true, State::Ready) => noted(registered.set_state(State::Starting).await),
+                    (false, State::Starting) => noted(registered.set_state(State::Ready).await),
+                    _ => {}
                 }
             }
-            Some(Err(silent)) if began.elapsed() >= PATIENCE && !is_warned => {
-                is_warned = true;
-                warn(context, still_silent(name, &silent));
-            }
-            _ => {}
+            tell_who_has_its_place(name, &lost, &seen, context);
+            lost = now_lost;
         }
         known = tell_who_knows(registered, client, known, context);
         sleep(pause).await;
@@ -71,57 +96,74 @@ pub(super) async fn follow(
 
 /// Tells whether a socket file was not there when it was stamped.
 pub(super) fn lacks_socket(stamped: &Stamped) -> bool {
-    is_socket_file(&stamped.endpoint) && stamped.stamp.socket.is_none()
+    is_path(&stamped.endpoint) && stamped.stamp.socket.is_none()
 }
 
-/// Dials all endpoints side by side, and returns the first that answers.
+/// Returns the first endpoint where the actor is seen to listen; where the kernel cannot tell, one
+/// that answers.
 ///
 /// # Errors
 ///
-/// All endpoints, each with the reason, when none answers.
-async fn probe(endpoints: &[Stamped]) -> Result<Endpoint, Vec<(Endpoint, DialError)>> {
-    let mut dials = JoinSet::new();
-    for Stamped { endpoint, .. } in endpoints {
-        let endpoint = endpoint.clone();
-        dials.spawn(async move {
-            let dialed = dial_within(&without_tls(&endpoint), PROBE_TIMEOUT).await;
-            (endpoint, dialed)
-        });
+/// All endpoints, each with the reason, when there is none.
+async fn answering(seen: &[Seen]) -> Result<Endpoint, Vec<(Endpoint, String)>> {
+    if let Some(own) = seen.iter().find(|it| it.verdict == Verdict::Own) {
+        return Ok(own.endpoint.clone());
     }
     let mut silent = Vec::new();
+    let mut dials = JoinSet::new();
+    for seen in seen {
+        match seen.silence() {
+            Some(silence) => silent.push((seen.endpoint.clone(), silence)),
+            None => {
+                let seen = seen.clone();
+                dials.spawn(async move { (seen.dial().await, seen.endpoint) });
+            }
+        }
+    }
     while let Some(dialed) = dials.join_next().await {
         match dialed.expect("a dial does not panic, and is not aborted while it is waited for") {
-            // A queue that is full is somebody's.
-            (endpoint, Ok(_) | Err(DialError::Busy)) => return Ok(endpoint),
-            (endpoint, Err(error)) => silent.push((endpoint, error)),
+            (Ok(()), endpoint) => return Ok(endpoint),
+            (Err(error), endpoint) => silent.push((endpoint, with_causes(&error))),
         }
     }
     Err(silent)
 }
 
-/// Returns the endpoints with the socket files stamped that are there now, if that is news. One
-/// that has gone keeps its stamp: nobody else is to be taken for it.
-fn restamp(known: &[Stamped], stamp: impl Fn(&Endpoint) -> Stamp) -> Option<Vec<Stamped>> {
-    let mut restamped = known.to_vec();
-    for stamped in restamped.iter_mut().filter(|it| is_socket_file(&it.endpoint)) {
-        let now = stamp(&stamped.endpoint);
-        if now.socket.is_some() {
-            stamped.stamp = now;
+/// Tells whether it is time to say that the actor is not ready: a stranger in its place is soon
+/// more than a moment of its start.
+fn is_to_be_said(seen: &[Seen], began: Instant) -> bool {
+    let is_others = seen.iter().any(|it| matches!(it.verdict, Verdict::Others(_)));
+    let patience = if is_others { PATIENCE_WITH_OTHERS } else { PATIENCE };
+    began.elapsed() >= patience
+}
+
+/// Returns the places of the actor that somebody else has. A place where nobody listens is not the
+/// actor's again.
+fn lost_places(before: &[Endpoint], seen: &[Seen]) -> Vec<Endpoint> {
+    let is_lost =
+        |it: &&Seen| it.is_lost() || before.contains(&it.endpoint) && it.verdict != Verdict::Own;
+    seen.iter().filter(is_lost).map(|it| it.endpoint.clone()).collect()
+}
+
+/// Says when somebody else has got a place of the actor, and when it has that back.
+fn tell_who_has_its_place(name: &Name, before: &[Endpoint], seen: &[Seen], context: &Context) {
+    for seen in seen {
+        let endpoint = &seen.endpoint;
+        match (before.contains(endpoint), seen.is_lost()) {
+            (false, true) => {
+                let who = seen.silence().unwrap_or_default();
+                warn(context, format_args!("`{name}` has lost {endpoint}: {who}"));
+            }
+            (true, false) if seen.verdict == Verdict::Own => {
+                note(context, format_args!("`{name}` has {endpoint} again"));
+            }
+            _ => {}
         }
     }
-    (restamped != known).then_some(restamped)
 }
 
-fn is_socket_file(endpoint: &Endpoint) -> bool {
+fn is_path(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
-}
-
-/// Returns the port below TLS: that it can be connected to is all that is to be known.
-fn without_tls(endpoint: &Endpoint) -> Endpoint {
-    match endpoint {
-        Endpoint::Tcp(tcp) => Endpoint::Tcp(TcpAddress { tls: false, ..tcp.clone() }),
-        other => other.clone(),
-    }
 }
 
 /// Which registrars have a registration.
@@ -174,11 +216,14 @@ fn noted(changed: Result<(), RegisterError>) {
     }
 }
 
-fn still_silent(name: &Name, silent: &[(Endpoint, DialError)]) -> String {
-    let patience = PATIENCE.as_secs();
-    let mut text = format!("nothing answers yet, {patience}s after the start of `{name}`:");
-    for (endpoint, error) in silent {
-        _ = write!(text, "\n  {endpoint}: {}", with_causes(error));
+fn still_silent(name: &Name, began: Instant, silent: &[(Endpoint, String)]) -> String {
+    let passed = began.elapsed().as_secs();
+    let mut text = format!("`{name}` does not answer yet, {passed}s after its start:");
+    for (endpoint, why) in silent {
+        _ = write!(text, "\n  {endpoint}: {why}");
+    }
+    if silent.is_empty() {
+        text += "\n  it listens at none of this host's addresses";
     }
     text
 }
@@ -189,52 +234,12 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest pause while something is awaited: a person does not notice it.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
-/// The pause when all is there: a socket that is bound anew while the program runs is rare, and a
-/// look costs a few microseconds.
-const PAUSE_CALM: Duration = Duration::from_secs(1);
-
-/// How long one endpoint may take to answer: many times what any on this host needs.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause when all is there. A look takes some 20 µs for each endpoint, and until it has looked,
+/// whoever takes a port or an abstract name is taken for the actor.
+const PAUSE_CALM: Duration = Duration::from_millis(250);
 
 /// After how long somebody is likely to wonder why nothing happens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[cfg(test)]
-mod tests {
-    use endpoints::SocketId;
-
-    use super::*;
-
-    #[test]
-    fn socket_files_are_stamped_as_they_come_and_change() {
-        let socket = |ino| Stamp {
-            socket: Some(SocketId { dev: 1, ino, born_ns: None }),
-            ..Stamp::default()
-        };
-        let absent = Stamp::default();
-        let check = |endpoint: &str, before: Stamp, now: Stamp, expected: Option<Stamp>| {
-            let known = [Stamped { endpoint: endpoint.parse().unwrap(), stamp: before }];
-            let restamped = restamp(&known, |_| now);
-            assert_eq!(restamped.map(|it| it[0].stamp), expected, "{endpoint}");
-        };
-        check("/unix/run/x", absent, absent, None);
-        check("/unix/run/x", absent, socket(1), Some(socket(1)));
-        check("/unix/run/x", socket(1), socket(1), None);
-        check("/unix/run/x", socket(1), socket(2), Some(socket(2)));
-        check("/unix/run/x", socket(1), absent, None);
-        check("/unix/@x", absent, socket(1), None);
-        check("/ip4/127.0.0.1/tcp/7", absent, socket(1), None);
-    }
-
-    #[tokio::test]
-    async fn one_endpoint_that_answers_is_enough() {
-        let any_port = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
-        let listener = transport::Listener::bind(&any_port).await.unwrap();
-        let open = Stamped::bare(listener.bound().clone());
-        let closed = Stamped::bare("/unix/nowhere/x.sock".parse().unwrap());
-        let answered = probe(&[closed.clone(), open.clone()]).await;
-        assert_eq!(answered.unwrap(), open.endpoint);
-        let silent = probe(std::slice::from_ref(&closed)).await.unwrap_err();
-        assert!(matches!(&silent[..], [(_, DialError::Missing)]), "{silent:?}");
-    }
-}
+/// After how long a stranger in the place of a program that was started is said.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ pub(super) fn tell(
             kept: if plan.ttl.is_some() { KeptJson::Lease } else { KeptJson::Session },
             ttl_ms: plan.ttl.map(|it| it.as_millis() as u64),
             state: plan.state,
-            endpoints: &plan.endpoints,
+            endpoints: &plan.said,
         };
         return match plan.ttl {
             Some(_) => context.print_json(&json),

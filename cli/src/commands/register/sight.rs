@@ -1,0 +1,275 @@
+//! What the kernel shows of an actor: where it listens, and whether it is the actor that does.
+//!
+//! The actor is told by its processes. Those of a program that was started here descend from this
+//! process; of one that runs already, they are those that were seen to listen first. Whoever takes
+//! its place later is somebody else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use endpoints::{Endpoint, Stamp, Stamped, TcpAddress, UnixAddress};
+use tokio::time::Instant;
+use transport::{
+    DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, expand, here,
+    holders, listening, stamp, whose,
+};
+
+/// Looks where an actor listens, and remembers what it has seen.
+#[derive(Clone, Debug)]
+pub(super) struct Sight {
+    places: Vec<Place>,
+    /// The processes that are the actor's descend from this one; `None` if the first to listen
+    /// count.
+    program: Option<Process>,
+    /// What is known of each endpoint that was ever looked at.
+    known: BTreeMap<Endpoint, Known>,
+}
+
+/// A place where the actor was said to listen, which may be a wildcard address.
+#[derive(Clone, Debug)]
+struct Place {
+    said: Endpoint,
+    /// The processes that were seen to listen there first.
+    first: Option<Vec<Process>>,
+}
+
+/// What is known of one endpoint.
+#[derive(Clone, Debug)]
+struct Known {
+    stamp: Stamp,
+    /// The sockets that were the actor's when they were looked at last.
+    sockets: BTreeSet<u64>,
+    /// Whether the actor has ever listened there.
+    was_own: bool,
+    /// Sockets that are another's, whose they are, and when that was found out.
+    others: Option<(BTreeSet<u64>, Option<Process>, Instant)>,
+}
+
+/// What is seen of one endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) endpoint: Endpoint,
+    pub(super) verdict: Verdict,
+    /// Whether the actor listens there, or has before.
+    pub(super) was_own: bool,
+    stamp: Stamp,
+    origin: Origin,
+}
+
+/// Where an endpoint comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// It was said.
+    Said,
+    /// A wildcard address of its own family means it.
+    Meant,
+    /// It is an IPv4 address, which an IPv6 wildcard may mean or not.
+    Guessed,
+}
+
+/// Whether the actor listens at an endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It does.
+    Own,
+    /// Somebody else does, who is named if that can be seen.
+    Others(Option<Process>),
+    /// Nobody does.
+    Nobody(Silence),
+    /// The kernel cannot tell from here, so that only a connection can.
+    Unknown,
+}
+
+impl Sight {
+    /// Looks for a program that this process starts, and for what descends from it.
+    pub(super) fn of_program(said: Vec<Endpoint>) -> Self {
+        Self { program: Process::own(), ..Self::of_first(said) }
+    }
+
+    /// Looks for whoever is seen first.
+    pub(super) fn of_first(said: Vec<Endpoint>) -> Self {
+        let places = said.into_iter().map(|said| Place { said, first: None }).collect();
+        Self { places, program: None, known: BTreeMap::new() }
+    }
+
+    /// Looks at all endpoints: those that were said, and those that a wildcard address means now.
+    pub(super) fn look(&mut self, now: Instant) -> Vec<Seen> {
+        let has_wildcard = self.places.iter().any(|it| is_wildcard(&it.said));
+        let interfaces = if has_wildcard { here().interfaces } else { Vec::new() };
+        let mut seen: Vec<Seen> = Vec::new();
+        for Place { said, first } in &mut self.places {
+            let before = seen.len();
+            for endpoint in expand(said, &interfaces) {
+                if seen.iter().any(|it| it.endpoint == endpoint) {
+                    continue;
+                }
+                let origin = match (&endpoint, is_wildcard(said)) {
+                    (_, false) => Origin::Said,
+                    (found, true) if is_ipv6(found) == is_ipv6(said) => Origin::Meant,
+                    (_, true) => Origin::Guessed,
+                };
+                let known = self.known.entry(endpoint.clone()).or_insert_with(|| Known {
+                    stamp: Stamp { socket: None, ..stamp(&endpoint) },
+                    sockets: BTreeSet::new(),
+                    was_own: false,
+                    others: None,
+                });
+                let verdict = known.look(&endpoint, self.program, first, now);
+                let Known { stamp, was_own, .. } = *known;
+                seen.push(Seen { endpoint, verdict, was_own, stamp, origin });
+            }
+            // Of a program that is to be there and is not, a wildcard is taken at its word.
+            let found = &mut seen[before..];
+            let is_silent = found.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)));
+            if self.program.is_none() && first.is_none() && is_silent {
+                let meant = found.iter_mut().filter(|it| it.origin == Origin::Meant);
+                meant.for_each(|it| it.origin = Origin::Said);
+            }
+        }
+        if self.known.len() > KNOWN_MAX {
+            self.known.retain(|endpoint, _| seen.iter().any(|it| it.endpoint == *endpoint));
+        }
+        seen
+    }
+}
+
+impl Known {
+    fn look(
+        &mut self,
+        endpoint: &Endpoint,
+        program: Option<Process>,
+        first: &mut Option<Vec<Process>>,
+        now: Instant,
+    ) -> Verdict {
+        match listening(endpoint) {
+            Listening::Nobody(silence) => Verdict::Nobody(silence),
+            Listening::Sockets(sockets) => self.judge(&sockets, program, first, now),
+            Listening::Unknown => {
+                // Whose socket is at a path is not seen either. Of a program that runs already, it
+                // is the first.
+                if program.is_some() || self.stamp.socket.is_none() {
+                    self.stamp = stamp(endpoint);
+                }
+                Verdict::Unknown
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        sockets: &[ListeningSocket],
+        program: Option<Process>,
+        first: &mut Option<Vec<Process>>,
+        now: Instant,
+    ) -> Verdict {
+        let inodes: BTreeSet<u64> = sockets.iter().map(|it| it.inode).collect();
+        if !inodes.is_subset(&self.sockets) {
+            match &self.others {
+                Some((theirs, who, at)) if *theirs == inodes && now - *at < LOOK_AGAIN => {
+                    return Verdict::Others(*who);
+                }
+                _ => {}
+            }
+            let whose = match (program, &first) {
+                (Some(program), _) => whose(sockets, &[program]),
+                (None, None) => Whose::Theirs,
+                (None, Some(first)) => whose(sockets, first),
+            };
+            let other = match whose {
+                Whose::Theirs => None,
+                Whose::Others(who) => Some(who),
+                // Of a program that was started here, only what has taken another user's rights is
+                // hidden. For another that has the place of the first, nothing speaks.
+                Whose::Unknown => program.is_none().then_some(None),
+            };
+            if let Some(who) = other {
+                self.others = Some((inodes, who, now));
+                return Verdict::Others(who);
+            }
+            self.sockets = inodes;
+            if program.is_none() {
+                *first = Some(holders(sockets));
+            }
+        }
+        (self.was_own, self.others) = (true, None);
+        if let Some(file) = sockets.iter().find_map(|it| it.file) {
+            self.stamp.socket = Some(file);
+        }
+        Verdict::Own
+    }
+}
+
+impl Seen {
+    /// Returns the endpoint as it is to be published, if it is.
+    ///
+    /// What was said is published until somebody else has the place of the actor. What a wildcard
+    /// address means is published only where the actor is seen to listen.
+    pub(super) fn published(&self, is_vouched_for: bool) -> Option<Stamped> {
+        let is_published = match (&self.verdict, self.origin) {
+            (Verdict::Own, _) => true,
+            // Its stamp tells a socket file from any other.
+            _ if is_path(&self.endpoint) => true,
+            (Verdict::Others(_), Origin::Said) => is_vouched_for && !self.was_own,
+            (Verdict::Nobody(_), Origin::Said) => true,
+            (Verdict::Unknown, origin) => origin != Origin::Guessed,
+            (Verdict::Others(_) | Verdict::Nobody(_), _) => false,
+        };
+        is_published.then(|| Stamped { endpoint: self.endpoint.clone(), stamp: self.stamp })
+    }
+
+    /// Tells whether somebody else has the place of the actor.
+    pub(super) fn is_lost(&self) -> bool {
+        self.was_own && matches!(self.verdict, Verdict::Others(_))
+    }
+
+    /// Says why the actor is not seen to listen there; `None` if it is, or that cannot be told.
+    pub(super) fn silence(&self) -> Option<String> {
+        match &self.verdict {
+            Verdict::Own | Verdict::Unknown => None,
+            Verdict::Nobody(silence) => Some(silence.to_string()),
+            Verdict::Others(Some(process)) => Some(format!("{process} listens there")),
+            Verdict::Others(None) => Some("another process listens there".to_owned()),
+        }
+    }
+
+    /// Connects, for where the kernel cannot tell whether somebody listens.
+    pub(super) async fn dial(&self) -> Result<(), DialError> {
+        match dial_within(&without_tls(&self.endpoint), PROBE_TIMEOUT).await {
+            // A queue that is full is somebody's.
+            Ok(_) | Err(DialError::Busy) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_wildcard(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Tcp(tcp) if tcp.host.is_wildcard())
+}
+
+fn is_ipv6(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Tcp(tcp) if tcp.host.ip().is_some_and(|it| it.is_ipv6()))
+}
+
+fn is_path(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
+}
+
+/// Returns the port below TLS: that it can be connected to is all that is to be known.
+fn without_tls(endpoint: &Endpoint) -> Endpoint {
+    match endpoint {
+        Endpoint::Tcp(tcp) => Endpoint::Tcp(TcpAddress { tls: false, ..tcp.clone() }),
+        other => other.clone(),
+    }
+}
+
+/// How long a connection may take, where one has to tell: many times what any on this host needs.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a socket that is another's is taken for that: to look through all processes takes
+/// some milliseconds, and the descriptor might be handed on.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many endpoints are remembered: more addresses than a host has in a day.
+const KNOWN_MAX: usize = 1024;

@@ -1,0 +1,69 @@
+//! When this host's addresses change, by the word of the kernel (rtnetlink(7)).
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, netlink, recv, socket_with,
+};
+use tokio::io::unix::AsyncFd;
+
+use crate::linux::await_readable;
+
+/// Hears when an address or an interface of a network namespace comes or goes: of the one in which
+/// the thread was that made this.
+#[derive(Debug)]
+pub struct AddressChanges(AsyncFd<OwnedFd>);
+
+impl AddressChanges {
+    /// Begins to listen. What changes from now on is heard.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system call.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime that drives I/O.
+    pub fn new() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, None)?;
+        bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
+        Ok(Self(await_readable(socket)?))
+    }
+
+    /// Waits for a change. Several that come together are one.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a change that was not told is told by the next call.
+    pub async fn changed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let mut has_changed = false;
+            // What the messages say is not read: the addresses are, by whoever is told.
+            let mut buffer = [0; 4096];
+            loop {
+                match recv(&self.0, &mut buffer, RecvFlags::TRUNC) {
+                    Ok(_) => has_changed = true,
+                    Err(rustix::io::Errno::AGAIN) => break,
+                    // More has changed than the kernel kept for this socket.
+                    Err(rustix::io::Errno::NOBUFS) => has_changed = true,
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            ready.clear_ready();
+            if has_changed {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Interfaces, and the addresses of both families (`RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`,
+/// `RTMGRP_IPV6_IFADDR`).
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
