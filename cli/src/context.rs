@@ -26,6 +26,7 @@ use crate::{
         self,
         faults::{self, FaultJson},
     },
+    signals::Signals,
 };
 
 /// What a command has at hand.
@@ -56,6 +57,16 @@ impl Context {
         self.console.settle();
         let mut out = self.out();
         write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::output)
+    }
+
+    /// Prints what may be longer than the screen: on a terminal through the user's pager.
+    pub(crate) fn print_in_pager(&self, text: String) -> Result<(), Failure> {
+        // An interrupt of the terminal is meant for the pager, and so is not to end this program.
+        let _signals = Signals::new()?;
+        match output::page(&text, &self.environment).map_err(Failure::output)? {
+            true => Ok(()),
+            false => self.print(text),
+        }
     }
 
     /// Prints a line.

@@ -82,6 +82,7 @@ impl<'a> Seen<'a> {
             age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
             metadata,
             nearest: nearest.map(|(endpoint, _)| endpoint),
+            nearest_encoded: nearest.map(|(endpoint, _)| endpoint.to_encoded()),
             locality: nearest.map(|(_, locality)| locality),
             endpoints: self.candidates.iter().map(EndpointJson::of).collect(),
         }
@@ -165,6 +166,7 @@ pub(crate) struct RecordJson<'a> {
     age_ms: Option<u64>,
     metadata: &'a BTreeMap<String, String>,
     nearest: Option<&'a Endpoint>,
+    nearest_encoded: Option<String>,
     locality: Option<Locality>,
     endpoints: Vec<EndpointJson<'a>>,
 }
@@ -209,6 +211,7 @@ impl KeptJson {
 #[derive(Debug, Serialize)]
 struct EndpointJson<'a> {
     endpoint: &'a Endpoint,
+    encoded: String,
     locality: Option<Locality>,
     left_out: Option<LeftOutJson>,
     stamp: Stamp,
@@ -218,6 +221,7 @@ impl<'a> EndpointJson<'a> {
     fn of(candidate: &Candidate<'a>) -> Self {
         Self {
             endpoint: &candidate.stamped.endpoint,
+            encoded: candidate.stamped.endpoint.to_encoded(),
             locality: candidate.verdict.as_ref().ok().copied(),
             left_out: candidate.verdict.as_ref().err().map(LeftOutJson::of),
             stamp: candidate.stamped.stamp,
@@ -360,10 +364,12 @@ mod tests {
             "age_ms": 2500,
             "metadata": { "desk": "rates" },
             "nearest": "/ip4/127.0.0.1/tcp/7",
+            "nearest_encoded": "/ip4/127.0.0.1/tcp/7",
             "locality": "loopback",
             "endpoints": [
                 {
                     "endpoint": "/ip4/127.0.0.1/tcp/7",
+                    "encoded": "/ip4/127.0.0.1/tcp/7",
                     "locality": "loopback",
                     "left_out": null,
                     "stamp": {
@@ -374,6 +380,7 @@ mod tests {
                 },
                 {
                     "endpoint": "/memory/7",
+                    "encoded": "/memory/7",
                     "locality": null,
                     "left_out": {
                         "kind": "no-stamp",

@@ -42,7 +42,7 @@ pub use host_id::{HostId, HostIdError};
 pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };
-pub use name::{InstanceId, Name, NameError, NamePattern};
+pub use name::{InstanceId, Name, NameError, NamePattern, is_match};
 pub use plain::{Plain, PlainLines, is_plain};
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Actors, Conflict, EndpointTable};

@@ -140,33 +140,39 @@ impl NamePattern {
 
     /// Tells whether the pattern matches the whole of `name`, in time `O(pattern × name)`.
     pub fn matches(&self, name: &str) -> bool {
-        let (mut pattern, mut rest) = (&*self.0, name);
-        // Where to resume when what follows the last `*` does not fit: one character further on.
-        let mut resume: Option<(&str, &str)> = None;
-        loop {
-            let mut next = rest.chars();
-            match (pattern.chars().next(), next.next()) {
-                (None, None) => return true,
-                (Some('*'), _) => {
-                    pattern = &pattern[1..];
-                    resume = Some((pattern, rest));
-                    continue;
-                }
-                (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
-                    pattern = &pattern[wanted.len_utf8()..];
-                    rest = next.as_str();
-                    continue;
-                }
-                _ => {}
+        is_match(&self.0, name)
+    }
+}
+
+/// Tells whether a pattern, as of names but of any characters, matches the whole of `text`, in
+/// time `O(pattern × text)`.
+pub fn is_match(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut rest) = (pattern, text);
+    // Where to resume when what follows the last `*` does not fit: one character further on.
+    let mut resume: Option<(&str, &str)> = None;
+    loop {
+        let mut next = rest.chars();
+        match (pattern.chars().next(), next.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                pattern = &pattern[1..];
+                resume = Some((pattern, rest));
+                continue;
             }
-            let Some((after_star, from)) = resume else { return false };
-            let mut shorter = from.chars();
-            if shorter.next().is_none() {
-                return false;
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                pattern = &pattern[wanted.len_utf8()..];
+                rest = next.as_str();
+                continue;
             }
-            (pattern, rest) = (after_star, shorter.as_str());
-            resume = Some((pattern, rest));
+            _ => {}
         }
+        let Some((after_star, from)) = resume else { return false };
+        let mut shorter = from.chars();
+        if shorter.next().is_none() {
+            return false;
+        }
+        (pattern, rest) = (after_star, shorter.as_str());
+        resume = Some((pattern, rest));
     }
 }
 

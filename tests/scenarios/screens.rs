@@ -62,6 +62,36 @@ fn a_name_that_cannot_be_seen_is_refused_with_its_place() {
     check("cafe\u{301}", &["NFC", "U+0065 U+0301 for U+00E9"]);
 }
 
+#[test]
+fn lists_are_sorted_and_filtered() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for (name, meta) in [("web", "desk=rates"), ("feed.eu", "desk=fx"), ("feed.us", "desk=rates")] {
+        let endpoint = format!("/unix/@{name}-of-lists");
+        node.callsign(&["register", name, &endpoint, "--ttl", "10m", "--meta", meta]).succeeds();
+    }
+    node.callsign(&["drain", "feed.us"]).succeeds();
+    let check = |args: &[&str], expected: &[&str]| {
+        let listed = node.callsign(&[&["ls", "--json"], args].concat()).succeeds();
+        let names = listed.json();
+        let names: Vec<_> = names.as_array().unwrap().iter().map(|it| &it["name"]).collect();
+        assert_eq!(names, expected, "{listed}");
+    };
+    check(&["--sort", "name"], &["feed.eu", "web"]);
+    check(&["--reverse"], &["web", "feed.eu"]);
+    check(&["--sort", "age", "--all"], &["feed.us", "feed.eu", "web"]);
+    check(&["--filter", "desk=rates"], &["web"]);
+    check(&["--filter", "meta.desk=r*", "--all"], &["feed.us", "web"]);
+    check(&["--filter", "state=draining"], &["feed.us"]);
+    check(&["--filter", "name=feed*", "--filter", "kept=lease"], &["feed.eu"]);
+    check(&["--filter", "kept=session"], &[]);
+    node.callsign(&["ls", "--filter", "stat=ready"]).succeeds().says(&["metadata `stat`", "state"]);
+    node.callsign(&["ls", "--filter", "ready"]).ends_with(2).says(&["no `=`", "state=ready"]);
+    // A socket's path is spelled for libraries that read one segment.
+    let found = node.callsign(&["find", "web", "--json"]).json();
+    assert_eq!(found["nearest_encoded"], "/unix/@web-of-lists");
+}
+
 #[track_caller]
 fn is_plain_text(outcome: &Outcome) {
     let said = outcome.stdout.chars().chain(outcome.stderr.chars());

@@ -213,6 +213,7 @@ impl Row<'_> {
         CandidateJson {
             rank: self.rank,
             endpoint: self.endpoint,
+            encoded: self.endpoint.to_encoded(),
             locality: self.verdict.as_ref().ok().copied(),
             left_out: self.verdict.as_ref().err(),
             uuid: self.instance.map(|(uuid, _)| uuid),
@@ -273,6 +274,7 @@ struct ResolvedJson<'a> {
 struct CandidateJson<'a> {
     rank: Option<usize>,
     endpoint: &'a Endpoint,
+    encoded: String,
     locality: Option<Locality>,
     left_out: Option<&'a LeftOutJson>,
     uuid: Option<Uuid>,

@@ -2,12 +2,16 @@
 
 use std::os::fd::AsFd;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 mod duration;
 pub(crate) mod faults;
+mod pager;
 mod reader;
 mod table;
 
 pub(crate) use duration::{age, brief};
+pub(crate) use pager::page;
 pub(crate) use reader::reader_gone;
 pub(crate) use table::Table;
 
@@ -17,13 +21,41 @@ pub(crate) fn width(stream: &impl AsFd) -> Option<u16> {
     Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
+/// Shortens a text to so many columns. It loses its middle, because an endpoint is known by how it
+/// begins and how it ends.
+pub(crate) fn shortened(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let head_room = room.saturating_sub(1) / 3;
+    let tail_room = room.saturating_sub(1) - head_room;
+    let (mut head, mut tail) = (String::new(), Vec::new());
+    let mut taken = 0;
+    for character in text.chars() {
+        taken += character.width().unwrap_or(0);
+        if taken > head_room {
+            break;
+        }
+        head.push(character);
+    }
+    taken = 0;
+    for character in text.chars().rev() {
+        taken += character.width().unwrap_or(0);
+        if taken > tail_room {
+            break;
+        }
+        tail.push(character);
+    }
+    head + "…" + &tail.into_iter().rev().collect::<String>()
+}
+
 /// Breaks a text between words, so that no line has more characters than `width` if that can
 /// be.
 pub(crate) fn wrapped(text: &str, width: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     for word in text.split(' ') {
-        let length = word.chars().count();
+        let length = word.width();
         if column > 0 && column + 1 + length > width {
             wrapped += "\n";
             column = 0;

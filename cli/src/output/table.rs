@@ -9,16 +9,16 @@ pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
     /// Begins a table with the names of its columns.
-    pub(crate) fn new<const N: usize>(header: [&str; N]) -> Self {
+    pub(crate) fn new<'a>(header: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_style(presets::NOTHING).set_header(header);
+        table.load_style(presets::NOTHING).set_header(header.into_iter());
         table.set_content_arrangement(ContentArrangement::Dynamic);
         Self(table)
     }
 
     /// Adds a row. A cell may hold several lines, and texts of strangers.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells.map(|it| PlainLines(&it).to_string()));
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0.add_row(cells.into_iter().map(|it| PlainLines(&it).to_string()));
     }
 
     /// Takes room from the other columns before it breaks a line of this one.

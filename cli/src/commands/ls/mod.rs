@@ -1,7 +1,12 @@
 //! `callsign ls`: who is registered, and how near each is from here.
 
+mod selection;
+
 use endpoints::Candidate;
+use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
+
+use self::selection::{Filter, KEYS, SortKey, have_several_users, sort, user_of};
 
 use crate::{
     asked::Asked,
@@ -9,7 +14,7 @@ use crate::{
     failure::{Exit, Failure},
     found::pattern,
     notice::note,
-    output::Table,
+    output::{Table, shortened},
     seen::{Seen, age_in_words, in_short, short_uuid, state_in_words},
 };
 
@@ -20,6 +25,7 @@ Examples:
   callsign ls              everything that is registered
   callsign ls 'feed*'      names that begin with `feed`
   callsign ls --all        every endpoint, a row each, also of what is draining
+  callsign ls --sort age --filter state=suspect --filter desk=rates
   callsign ls --json | jq -r '.[] | select(.kept == \"lease\") | .name'
 
 NEAREST is the endpoint that `callsign connect` would try first, and LOCALITY how near that is \
@@ -27,7 +33,9 @@ from here; `+2` says that there are two more. Where none is within reach, it say
 
 KEPT is what keeps the entry: a session, a lease, the registrar's own settings (declared: \
 nobody has said that it runs), or the registrar's own eyes (foreign: the actor speaks another \
-protocol). An instance is suspect when somebody could not connect to it, and the registrar cannot \
+protocol). USER is there when several users have registered. A narrow screen has the columns that \
+it has room for; `--all` and `--json` tell all. On a terminal, what is longer than the screen goes \
+through $CALLSIGN_PAGER, $PAGER or less. An instance is suspect when somebody could not connect to it, and the registrar cannot \
 tell whether it is there, or when its process does not react.")]
 pub(crate) struct Args {
     /// Only these names; `*` stands for any run of characters, `?` for any one
@@ -36,13 +44,29 @@ pub(crate) struct Args {
     /// Show every endpoint, a row each, in full, and also what is draining
     #[arg(short, long, visible_alias = "wide")]
     all: bool,
+    /// Sort by this: name, age, state, locality, kept, user
+    #[arg(short, long, value_name = "KEY", default_value = "name")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    sort: SortKey,
+    /// Turn the order round
+    #[arg(short, long)]
+    reverse: bool,
+    /// Only what is so: state, kept, user, name, locality, or a key of the metadata; may be repeated
+    #[arg(short, long, value_name = "KEY=PATTERN")]
+    filter: Vec<String>,
+    /// Print at once also what is longer than the screen
+    #[arg(long)]
+    no_pager: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let pattern = pattern(&args.pattern)?;
+    let filters: Vec<_> =
+        args.filter.iter().map(|it| Filter::read(it)).collect::<Result<_, _>>()?;
     let mut found = Asked::connect(context).await?.list(&pattern).await?;
+    let shows_draining = args.all || filters.iter().any(Filter::asks_for_draining);
     let in_all = found.records.len();
-    found.records.retain(|it| args.all || it.state != State::Draining);
+    found.records.retain(|it| shows_draining || it.state != State::Draining);
     let hidden = in_all - found.records.len();
     match hidden {
         0 => {}
@@ -52,7 +76,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             note(context, text);
         }
     }
-    let seen = Seen::all_from_here(&found.records);
+    let mut seen = Seen::all_from_here(&found.records);
+    if let Some(key) = filters.iter().find_map(|it| it.unknown_key(&seen))
+        && !seen.is_empty()
+    {
+        let text = format_args!(
+            "no instance has metadata `{key}`; other keys of a filter are {}",
+            KEYS.join(", ")
+        );
+        note(context, text);
+    }
+    seen.retain(|it| filters.iter().all(|filter| filter.takes(it)));
+    sort(&mut seen, args.sort);
+    if args.reverse {
+        seen.reverse();
+    }
     if context.json {
         let records: Vec<_> = seen.iter().map(|it| it.to_json(Some(found.now_ms))).collect();
         context.print_json(&records)?;
@@ -62,6 +100,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         match pattern.as_str() {
             // That there is something has been said.
             _ if hidden > 0 => {}
+            _ if !filters.is_empty() => {
+                note(context, "nothing that is registered passes the filter")
+            }
             "*" => note(context, "nothing is registered"),
             pattern => {
                 note(context, format_args!("nothing is registered that matches `{pattern}`"))
@@ -71,16 +112,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let table = match args.all {
         true => every_endpoint(&seen, found.now_ms).render(None),
-        false => nearest(&seen, found.now_ms, context.width()).render(context.width()),
+        false => nearest(&seen, found.now_ms, context.width()).render(None),
     };
-    context.print(table)?;
+    match args.no_pager {
+        true => context.print(table)?,
+        false => context.print_in_pager(table)?,
+    }
     Ok(Exit::Done)
 }
 
-/// Draws a row for each instance. Within a width, an endpoint is shortened before all else.
+/// Draws a row for each instance. Within a width, endpoints are shortened first, then columns are
+/// left out, the least telling first, and last the names are shortened.
 fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
-    let header = ["NAME", "INSTANCE", "STATE", "NEAREST", "LOCALITY", "KEPT", "AGE"];
-    let mut rows = vec![header.map(str::to_owned)];
+    let mut rows = vec![HEADER.map(str::to_owned)];
     for seen in seen {
         let [name, instance, state, kept, age] = what_it_is(seen.record, now_ms);
         let (nearest, locality) = match (seen.nearest(), seen.candidates.len()) {
@@ -90,19 +134,48 @@ fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
                 (format!("{endpoint} +{}", count - 1), locality.to_string())
             }
         };
-        rows.push([name, instance, state, nearest, locality, kept, age]);
+        rows.push([name, instance, state, nearest, locality, kept, age, user_of(seen.record)]);
+    }
+    let mut shown: Vec<usize> = (0..HEADER.len()).collect();
+    if !have_several_users(seen) {
+        shown.retain(|it| *it != USER);
     }
     if let Some(width) = width {
-        let widest = |column: usize| rows.iter().map(|it| it[column].chars().count()).max();
-        let others: usize = (0..header.len()).filter(|it| *it != 3).filter_map(widest).sum();
-        let room = usize::from(width).saturating_sub(others + 2 * (header.len() - 1));
-        for row in &mut rows {
-            row[3] = shortened(&row[3], room.max(NEAREST_MIN));
-        }
+        fit(&mut rows, &mut shown, usize::from(width));
     }
-    let mut table = Table::new(header);
-    rows.into_iter().skip(1).for_each(|row| table.row(row));
+    let mut table = Table::new(shown.iter().map(|it| HEADER[*it]));
+    for row in rows.iter().skip(1) {
+        table.row(shown.iter().map(|it| row[*it].clone()));
+    }
     table
+}
+
+/// Makes rows fit a width, if that can be.
+fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize) {
+    let room_for = |rows: &[[String; HEADER.len()]], shown: &[usize], column: usize| {
+        let widest = |it: usize| rows.iter().map(|row| row[it].width()).max().unwrap_or(0);
+        let others: usize =
+            shown.iter().filter(|it| **it != column).map(|it| widest(*it) + 2).sum();
+        width.saturating_sub(others)
+    };
+    let widest = rows.iter().map(|row| row[NEAREST].width()).max().unwrap_or(0);
+    let mut dispensable = DISPENSABLE.iter();
+    while room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
+        let Some(column) = dispensable.next() else { break };
+        shown.retain(|it| it != column);
+    }
+    if room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
+        // Of `ready, suspect` the last word tells more.
+        rows.iter_mut().for_each(|row| {
+            row[STATE] = row[STATE].rsplit(", ").next().unwrap_or_default().to_owned();
+        });
+    }
+    for (column, least) in
+        [(NEAREST, NEAREST_MIN), (NAME, NAME_MIN), (STATE, STATE_MIN), (NEAREST, 1)]
+    {
+        let room = room_for(rows, shown, column).max(least);
+        rows.iter_mut().for_each(|row| row[column] = shortened(&row[column], room));
+    }
 }
 
 /// Draws a row for each endpoint, which stands last and so may be as long as it is.
@@ -136,18 +209,22 @@ fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
     [name.to_string(), short_uuid(uuid), state_in_words(record), kept.to_string(), age]
 }
 
-/// Shortens a text to so many characters. It loses its middle, because an endpoint is known by
-/// how it begins and how it ends.
-fn shortened(text: &str, room: usize) -> String {
-    let count = text.chars().count();
-    if count <= room {
-        return text.to_owned();
-    }
-    let head = room.saturating_sub(1) / 3;
-    let tail = room.saturating_sub(1) - head;
-    let middle_out = text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail));
-    middle_out.collect()
-}
+const HEADER: [&str; 8] =
+    ["NAME", "INSTANCE", "STATE", "NEAREST", "LOCALITY", "KEPT", "AGE", "USER"];
+const NAME: usize = 0;
+const STATE: usize = 2;
+const NEAREST: usize = 3;
+const USER: usize = 7;
+
+/// The columns that are left out where there is no room for all, the first of them first: INSTANCE
+/// and KEPT matter when several of a name are told apart, which `find --all` does too.
+const DISPENSABLE: &[usize] = &[5, 1, 6, 4, USER];
+
+/// The least room that a name gets: enough to tell it from most.
+const NAME_MIN: usize = 8;
+
+/// The least room that a state gets: the shortest, in full.
+const STATE_MIN: usize = 5;
 
 /// The least room that an endpoint gets: enough to tell its kind and its end.
 const NEAREST_MIN: usize = 16;
@@ -170,7 +247,7 @@ mod tests {
         let records = [feed, clock, job];
         let records: Vec<_> = records.iter().map(seen).collect();
         let check = |width: Option<u16>, expected: &str| {
-            assert_eq!(nearest(&records, 4000, width).render(width), expected, "{width:?}");
+            assert_eq!(nearest(&records, 4000, width).render(None), expected, "{width:?}");
         };
         let in_full = "\
 NAME   INSTANCE  STATE           NEAREST                 LOCALITY     KEPT     AGE
@@ -202,11 +279,41 @@ job    55555555  starting        session  3s   -               none
     }
 
     #[test]
+    fn rows_fit_narrow_screens_without_breaking_words() {
+        let long = format!("/unix/run/user/1000/callsign/{}.sock", "x".repeat(60));
+        let mut feed = record("feed.of.the.market.in.frankfurt", 3, &[(&long, 1)]);
+        feed.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
+        let wide = record("東京東京東京東京東京", 4, &[("/unix/run/feed.sock", 1)]);
+        let mut other = record("clock", 5, &[]);
+        other.user = Some(4_000_000);
+        let records = [feed, wide, other];
+        let seen: Vec<_> = records.iter().map(seen).collect();
+        for width in [30, 40, 60, 80, 100, 120] {
+            let drawn = nearest(&seen, 4000, Some(width)).render(None);
+            assert_eq!(drawn.lines().count(), 4, "{drawn}");
+            for line in drawn.lines() {
+                assert!(line.width() <= usize::from(width), "{width}:\n{drawn}");
+            }
+        }
+        assert_eq!(
+            nearest(&seen, 4000, Some(40)).render(None),
+            "\
+NAME           STATE    NEAREST
+feed…rankfurt  suspect  /unix…xxxxx.sock
+東京…東京東京  ready    /unix…/feed.sock
+clock          ready    none:… endpoints
+"
+        );
+        assert!(nearest(&seen, 4000, Some(140)).render(None).contains("USER"));
+        assert!(!nearest(&seen[..2], 4000, None).render(None).contains("USER"));
+    }
+
+    #[test]
     fn endpoints_are_shortened_in_the_middle() {
         let check = |text: &str, room, expected: &str| {
             let shortened = shortened(text, room);
             assert_eq!(shortened, expected);
-            assert!(shortened.chars().count() <= room.max(1));
+            assert!(shortened.width() <= room.max(1));
         };
         check("/unix/run/feed.sock", 19, "/unix/run/feed.sock");
         check("/unix/run/feed.sock", 18, "/unix…un/feed.sock");

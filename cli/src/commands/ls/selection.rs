@@ -1,0 +1,121 @@
+//! Which records are listed, and in which order.
+
+use std::fs;
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+use endpoints::{Quoted, is_match};
+use wire::Record;
+
+use crate::{failure::Failure, seen::Seen};
+
+/// By what a list is sorted. Equals stay sorted by name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum SortKey {
+    Name,
+    /// The youngest first.
+    Age,
+    State,
+    /// The nearest first, and last what is out of reach.
+    Locality,
+    Kept,
+    User,
+}
+
+/// Sorts records that are sorted by name.
+pub(super) fn sort(seen: &mut [Seen<'_>], key: SortKey) {
+    match key {
+        SortKey::Name => {}
+        SortKey::Age => seen.sort_by_key(|it| std::cmp::Reverse(it.record.since_ms)),
+        SortKey::State => {
+            seen.sort_by_key(|it| (it.record.state.to_string(), it.record.suspicion.is_some()));
+        }
+        SortKey::Locality => seen.sort_by_key(|it| {
+            let locality = it.nearest().map(|(_, locality)| locality);
+            (locality.is_none(), locality)
+        }),
+        SortKey::Kept => seen.sort_by_key(|it| it.record.kept.to_string()),
+        SortKey::User => seen.sort_by_key(|it| it.record.user),
+    }
+}
+
+/// What a record has to be, to be listed: `state=ready`.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    key: String,
+    /// `*` stands for any run of characters in it, `?` for any one.
+    pattern: String,
+}
+
+impl Filter {
+    /// Reads `KEY=PATTERN`.
+    pub(super) fn read(text: &str) -> Result<Self, Failure> {
+        let Some((key, pattern)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            let error = anyhow!("{} is not a filter: no `=` after a key", Quoted(text));
+            return Err(Failure::usage(error).hint("write KEY=VALUE, as in `--filter state=ready`"));
+        };
+        Ok(Self { key: key.to_owned(), pattern: pattern.to_owned() })
+    }
+
+    /// Tells whether it asks for instances that are draining.
+    pub(super) fn asks_for_draining(&self) -> bool {
+        self.key == "state" && is_match(&self.pattern, "draining")
+    }
+
+    /// Returns the key, if it is one of the metadata that no record has.
+    pub(super) fn unknown_key(&self, seen: &[Seen<'_>]) -> Option<&str> {
+        let is_known = KEYS.contains(&&*self.key)
+            || seen.iter().any(|it| it.record.metadata.contains_key(self.metadata_key()));
+        (!is_known).then_some(&*self.key)
+    }
+
+    /// Tells whether a record is as it has to be.
+    pub(super) fn takes(&self, seen: &Seen<'_>) -> bool {
+        let is = |value: &str| is_match(&self.pattern, value);
+        let record = seen.record;
+        match &*self.key {
+            "name" => is(record.name.as_str()),
+            "state" => is(&record.state.to_string()) || record.suspicion.is_some() && is("suspect"),
+            "kept" => is(&record.kept.to_string()),
+            "user" => match record.user {
+                Some(user) => is(&user.to_string()) || is(&user_name(user)),
+                None => is("-"),
+            },
+            "locality" => match seen.nearest() {
+                Some((_, locality)) => {
+                    is(locality.as_str()) || is(&locality.as_str().replace(' ', "-"))
+                }
+                None => is("-"),
+            },
+            _ => record.metadata.get(self.metadata_key()).is_some_and(|it| is(it)),
+        }
+    }
+
+    fn metadata_key(&self) -> &str {
+        self.key.strip_prefix("meta.").unwrap_or(&self.key)
+    }
+}
+
+/// What a filter can ask for beside metadata.
+pub(super) const KEYS: &[&str] = &["name", "state", "kept", "user", "locality"];
+
+/// Tells whether records are of several users.
+pub(super) fn have_several_users(seen: &[Seen<'_>]) -> bool {
+    seen.windows(2).any(|it| it[0].record.user != it[1].record.user)
+}
+
+/// Returns what a record's user is called.
+pub(super) fn user_of(record: &Record) -> String {
+    record.user.map_or_else(|| "-".to_owned(), user_name)
+}
+
+/// Returns what a user of this machine is called, or the number of one that has no name here.
+fn user_name(user: u32) -> String {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| user.to_string())
+}

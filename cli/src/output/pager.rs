@@ -1,0 +1,49 @@
+//! Showing what is longer than the screen, as git does.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::{Command, Stdio},
+};
+
+use rustix::termios::tcgetwinsize;
+
+use crate::context::Environment;
+
+/// Shows a text in the user's pager, if it is longer than the terminal. Returns whether it was
+/// shown.
+///
+/// Where standard output is no terminal, no pager is started, nor where the user wants none: an
+/// empty variable, or `cat`.
+pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
+    let Ok(size) = tcgetwinsize(io::stdout()) else { return Ok(false) };
+    let columns = usize::from(size.ws_col.max(1));
+    let height: usize = text.lines().map(|it| it.chars().count().max(1).div_ceil(columns)).sum();
+    let Some(pager) = pager(environment) else { return Ok(false) };
+    if height < usize::from(size.ws_row) {
+        return Ok(false);
+    }
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(&pager).stdin(Stdio::piped());
+    for (variable, value) in [("LESS", "FRX"), ("LV", "-c")] {
+        if environment.raw(variable).is_none() {
+            command.env(variable, value);
+        }
+    }
+    let Ok(mut child) = command.spawn() else { return Ok(false) };
+    let mut input = child.stdin.take().expect("it was given a pipe");
+    // Who leaves before the end has seen enough.
+    let _unread = input.write_all(text.as_bytes());
+    drop(input);
+    Ok(child.wait()?.code() != Some(NO_SUCH_COMMAND))
+}
+
+/// Returns the pager that the user wants.
+fn pager(environment: &Environment) -> Option<OsString> {
+    let wanted = ["CALLSIGN_PAGER", "PAGER"].into_iter().find_map(|it| environment.raw(it));
+    let pager = wanted.unwrap_or("less".as_ref());
+    (!pager.is_empty() && pager != "cat").then(|| pager.to_owned())
+}
+
+/// What a shell ends with when there is no such pager.
+const NO_SUCH_COMMAND: i32 = 127;
