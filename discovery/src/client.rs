@@ -18,6 +18,26 @@ use crate::{
 /// A handle to the registrars. Clones are handles to the same links. The links end when the last
 /// clone is dropped, and with it every [`Registered`](crate::Registered) and
 /// [`Watch`](crate::Watch), which hold one.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, Registration};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let _kept = client.register(Registration::new("feed").endpoint("/unix/@feed")?).await?;
+/// let feed = client.query_actor("feed").await?.expect("it has just registered");
+/// assert_eq!(feed.name.as_str(), "feed");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,

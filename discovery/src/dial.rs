@@ -136,6 +136,30 @@ pub async fn find(
 /// # Cancel safety
 ///
 /// Cancel safe: dropping the future drops all dials in progress.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// # use transport::Listener;
+/// use callsign::{Client, DialOptions, Registration, connect_nearest};
+///
+/// # let client = Client::connect(&registrars).await?;
+/// let listener = Listener::bind(&"/memory/0".parse()?).await?;
+/// let feed = Registration::new("feed").endpoints(listener.published());
+/// let _kept = client.register(feed).await?;
+/// let records = client.query_all("feed").await?.records;
+/// let connection = connect_nearest(&records, &DialOptions::default()).await?;
+/// assert_eq!(&connection.endpoint, listener.bound());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn connect_nearest(
     records: &[Record],
     options: &DialOptions,
@@ -179,6 +203,18 @@ async fn dial(
 /// # Cancel safety
 ///
 /// Cancel safe: dropping the future drops all dials in progress.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialOptions, probe};
+///
+/// let explanation = probe(&[], &DialOptions::default()).await;
+/// assert!(explanation.candidates.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn probe(records: &[Record], options: &DialOptions) -> Explanation {
     probe_with(records, &Tickets::default(), options).await
 }
@@ -209,6 +245,16 @@ fn target(candidate: &Candidate, tickets: &Tickets) -> Target {
 pub(crate) type Tickets = HashMap<(Uuid, Epoch), Ticket>;
 
 /// How actors are dialed.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::DialOptions;
+///
+/// let options = DialOptions { timeout: Duration::from_secs(1), ..DialOptions::default() };
+/// assert!(options.stagger_within_host < options.stagger_beyond);
+/// ```
 #[derive(Clone, Debug)]
 pub struct DialOptions {
     /// What this side says of its software, for people.
@@ -249,6 +295,16 @@ impl Candidate {
 }
 
 /// Why an actor that is there could not be connected to, or could not be looked for.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::FindError;
+///
+/// fn is_out_of_reach(error: &FindError) -> bool {
+///     matches!(error, FindError::NoneAnswered(_))
+/// }
+/// # let _ = is_out_of_reach;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FindError {

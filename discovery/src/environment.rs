@@ -44,6 +44,16 @@ impl Client {
 }
 
 /// Why the environment names no registrar.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{ConnectError, EnvironmentError};
+///
+/// fn is_without_file(error: &ConnectError) -> bool {
+///     matches!(error, ConnectError::Environment(EnvironmentError::File { .. }))
+/// }
+/// # let _ = is_without_file;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {

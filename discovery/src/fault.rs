@@ -11,6 +11,19 @@ use wire::{RemoteError, WireError};
 use crate::EnvironmentError;
 
 /// A registrar that gave no answer, and why.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use callsign::{Fault, LinkError};
+///
+/// let fault = Fault { registrar: "/unix/@market".parse()?, error: Arc::new(LinkError::NotYet) };
+/// assert_eq!(fault.to_string(), "/unix/@market: it has not answered yet");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// Where the registrar was looked for.
@@ -27,6 +40,20 @@ impl fmt::Display for Fault {
 }
 
 /// The registrars that gave no answer. It prints one a line, each indented by two spaces.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Client, ConnectError};
+///
+/// let connected = Client::connect(["/unix/run/no/registrar.sock"]).await;
+/// let Err(ConnectError::Unreachable(faults)) = connected else { panic!("nobody is there") };
+/// assert_eq!(faults.0.len(), 1);
+/// assert!(!faults.have_refusal());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -50,6 +77,16 @@ impl fmt::Display for Faults {
 }
 
 /// Why a registrar gave no answer.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{Fault, LinkError};
+///
+/// fn is_busy(fault: &Fault) -> bool {
+///     matches!(&*fault.error, LinkError::NoAnswer(_) | LinkError::NotYet)
+/// }
+/// # let _ = is_busy;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -98,6 +135,18 @@ pub enum LinkError {
 }
 
 /// Why a client could not connect.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Client, ConnectError};
+///
+/// let nobody: [&str; 0] = [];
+/// assert!(matches!(Client::connect(nobody).await, Err(ConnectError::NoRegistrar)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {

@@ -160,6 +160,25 @@ pub(crate) enum Scope {
 }
 
 /// What the registrars that answered know.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::Client;
+///
+/// let client = Client::connect(&registrars).await?;
+/// let found = client.query_all("feed").await?;
+/// assert!(found.records.is_empty() && found.unanswered.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// The instances, each once.
@@ -245,6 +264,25 @@ impl Sightings {
 }
 
 /// Why a lookup has no answer.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, LookupError};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let error = client.query_actor("two words").await.unwrap_err();
+/// assert!(matches!(error, LookupError::Name(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum LookupError {

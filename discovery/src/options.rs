@@ -8,6 +8,16 @@ use portal::Heartbeat;
 use crate::DialOptions;
 
 /// How a client behaves. The defaults suit a program on the host of its registrar.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::ClientOptions;
+///
+/// let options = ClientOptions { dial_timeout: Duration::from_millis(500), ..Default::default() };
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// What this side says of its software, for people.
@@ -44,6 +54,16 @@ impl Default for ClientOptions {
 
 /// How long to wait before a registrar is tried again: a random time up to a bound, which begins
 /// at `first` and doubles with each failure up to `most`.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::BackoffOptions;
+///
+/// let eager = BackoffOptions { most: Duration::from_millis(200), ..BackoffOptions::default() };
+/// assert!(eager.first < eager.most);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BackoffOptions {
     /// The bound of the first wait.
@@ -61,6 +81,20 @@ impl Default for BackoffOptions {
 }
 
 /// What reads as an endpoint: an [`Endpoint`], or its text.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::{Endpoint, ParseEndpointError};
+/// use callsign::IntoEndpoint;
+///
+/// fn read(place: impl IntoEndpoint) -> Result<Endpoint, ParseEndpointError> {
+///     place.into_endpoint()
+/// }
+/// assert_eq!(read("/memory/7")?, read(Endpoint::Memory(7))?);
+/// # Ok(())
+/// # }
+/// ```
 pub trait IntoEndpoint {
     /// Reads it.
     ///

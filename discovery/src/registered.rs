@@ -39,6 +39,30 @@ impl Client {
 
 /// Keeps an actor registered, for as long as it or a clone of it lives. Dropping the last takes
 /// the actor out of the registry, without waiting for that.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, Registration};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let feed = Registration::new("feed").endpoint("/unix/@feed")?;
+/// let kept = client.register(feed).await?;
+/// let clone = kept.clone();
+/// drop(kept);
+/// assert!(client.query_actor("feed").await?.is_some(), "a clone keeps it");
+/// clone.unregister().await;
+/// assert!(client.query_actor("feed").await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use = "the actor is taken out of the registry when this is dropped"]
 pub struct Registered {
@@ -269,6 +293,25 @@ impl Drop for Kept {
 }
 
 /// Why an actor is not registered, or a change to it not made.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, RegisterError, Registration};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let error = client.register(Registration::new("two words")).await.unwrap_err();
+/// assert!(matches!(error, RegisterError::Invalid(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RegisterError {

@@ -161,6 +161,14 @@ fn lease_ms(ttl: Duration) -> Result<u64, RegistrationError> {
 }
 
 /// What is wrong with a registration.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{Registration, RegistrationError};
+///
+/// let error = Registration::new("feed").endpoint("127.0.0.1:80").unwrap_err();
+/// assert!(matches!(error, RegistrationError::Endpoint(_)));
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RegistrationError {

@@ -14,6 +14,28 @@ use crate::{
 };
 
 /// How a name is looked up.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use std::time::Duration;
+///
+/// use callsign::{Client, LookupOptions};
+///
+/// let client = Client::connect(&registrars).await?;
+/// // When no registrar can be reached, what was known a minute ago will do.
+/// let options = LookupOptions { max_age: Some(Duration::from_secs(60)), ..Default::default() };
+/// assert!(client.query_with("feed", options).await?.records.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LookupOptions {
     /// Whether instances that are starting or draining are wanted too.

@@ -148,6 +148,26 @@ impl Client {
 }
 
 /// A registrar, and how it is.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, Standing};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let status = client.status().await;
+/// assert_eq!(status[0].endpoint, registrars[0]);
+/// assert!(!matches!(status[0].standing, Standing::Down(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registrar {
     /// Where it is looked for.
@@ -157,6 +177,16 @@ pub struct Registrar {
 }
 
 /// How a registrar is.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::Standing;
+///
+/// fn is_up(standing: &Standing) -> bool {
+///     !matches!(standing, Standing::Down(_))
+/// }
+/// # let _ = is_up;
+/// ```
 #[derive(Clone, Debug)]
 pub enum Standing {
     /// It answers.
@@ -173,6 +203,25 @@ pub enum Standing {
 }
 
 /// Why no registrar did what it was asked to do.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, RequestError};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let error = client.unregister(uuid::Uuid::nil()).await.unwrap_err();
+/// assert!(matches!(error, RequestError::NotFound));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RequestError {

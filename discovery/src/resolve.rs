@@ -14,6 +14,20 @@ use wire::{Kept, Record, State};
 use crate::{Client, LookupError};
 
 /// A source of records: what knows where the instances of a name listen.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::{Written, parse_endpoints};
+/// use callsign::{Resolve, TableSource};
+///
+/// let table = parse_endpoints([("feed", Written::from("/ip4/192.0.2.7/tcp/5555"))])?;
+/// let records = TableSource::new(&table).resolve(&"feed".parse()?).await?;
+/// assert_eq!(records.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Resolve {
     /// Returns the ready instances of a name, the preferred first; none if there is no such
     /// name.
@@ -35,6 +49,19 @@ impl Resolve for Client {
 
 /// An endpoint table, for actors that register nowhere. Its records are declared ones, stamped
 /// with what this process sees of their endpoints.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::{Written, parse_endpoints};
+/// use callsign::{Resolve, TableSource};
+///
+/// let table = parse_endpoints([("feed", Written::from("/ip4/192.0.2.7/tcp/5555"))])?;
+/// assert!(TableSource::new(&table).resolve(&"chart".parse()?).await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TableSource {
     /// Each actor's endpoints, under a uuid of their own.
@@ -75,6 +102,18 @@ impl Resolve for TableSource {
 }
 
 /// Records in memory, for programs and tests. Clones share them.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{MemorySource, Resolve};
+///
+/// let source = MemorySource::default();
+/// assert!(source.resolve(&"feed".parse()?).await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemorySource {
     /// The preferred last.
@@ -110,6 +149,14 @@ impl Resolve for MemorySource {
 }
 
 /// Why a source cannot tell where a name is.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::ResolveError;
+///
+/// let error = ResolveError::Other("the directory is closed".into());
+/// assert_eq!(error.to_string(), "the directory is closed");
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ResolveError {

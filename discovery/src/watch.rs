@@ -42,6 +42,26 @@ impl Client {
 /// registrar resets a watcher that falls behind, so that nothing piles up.
 ///
 /// It holds the records of what it follows, once for each registrar that has them.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Change, Client};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let mut watch = client.watch("feed.*")?;
+/// assert!(matches!(watch.next().await, Some(Change::Reset)));
+/// assert!(matches!(watch.next().await, Some(Change::Synced)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
@@ -130,6 +150,20 @@ impl Stream for Watch {
 }
 
 /// What a watcher is told.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::Change;
+///
+/// fn line(change: &Change) -> Option<String> {
+///     match change {
+///         Change::Add { record } => Some(format!("+ {}", record.name)),
+///         Change::Remove { instance, .. } => Some(format!("- {}", instance.name)),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(line(&Change::Synced), None);
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "change")]
 #[non_exhaustive]

@@ -31,6 +31,18 @@ use crate::{
 /// | `/memory/7` | within one process |
 ///
 /// Two endpoints are equal when they mean the same, however they were written.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Endpoint;
+///
+/// let endpoint: Endpoint = "/ip4/127.0.0.1/tcp/5555".parse()?;
+/// assert_eq!(endpoint.socket_addr(), Some("127.0.0.1:5555".parse()?));
+/// assert_eq!(Endpoint::from_host_port("127.0.0.1", 5555)?, endpoint);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Endpoint {
     /// A Unix stream socket.

@@ -15,6 +15,15 @@ use crate::{
 };
 
 /// A text that is not an endpoint: what is wrong, and where.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::Endpoint;
+///
+/// let error = "/uds/run/feed.sock".parse::<Endpoint>().unwrap_err();
+/// assert_eq!(&error.text()[error.span()], "uds");
+/// assert_eq!(error.help().as_deref(), Some("a Unix socket is written `/unix/run/feed.sock`"));
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub struct ParseEndpointError {
     text: String,
@@ -158,6 +167,14 @@ impl fmt::Display for ParseEndpointError {
 }
 
 /// What is wrong with a text that is not an endpoint.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Endpoint, ParseEndpointErrorKind};
+///
+/// let error = "".parse::<Endpoint>().unwrap_err();
+/// assert!(matches!(error.kind(), ParseEndpointErrorKind::Empty));
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]

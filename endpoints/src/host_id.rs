@@ -12,6 +12,17 @@ use crate::plain::is_plain;
 /// It has to be told by all that share a kernel, and by nobody else. Two machines that go by one
 /// name take each other's loopback addresses and abstract sockets for their own; of actors that
 /// do not prove who they are, a caller then reaches its own machine's and takes it for the other's.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::HostId;
+///
+/// let host = HostId::new("rack-7")?;
+/// assert_eq!(host.as_str(), "rack-7");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct HostId(Box<str>);
 
@@ -45,6 +56,13 @@ impl fmt::Display for HostId {
 }
 
 /// Why a text is no host id.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{HostId, HostIdError};
+///
+/// assert_eq!(HostId::new("").unwrap_err(), HostIdError::Empty);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]

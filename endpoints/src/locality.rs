@@ -16,6 +16,15 @@ use crate::{
 };
 
 /// How far an endpoint is from the dialer. The lesser is the nearer.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::Locality;
+///
+/// assert!(Locality::UnixSocket < Locality::Loopback, "the lesser is the nearer");
+/// assert!(!Locality::Remote.is_within_host());
+/// assert_eq!(Locality::SameSubnet.to_string(), "same subnet");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Locality {
@@ -59,6 +68,14 @@ impl fmt::Display for Locality {
 }
 
 /// What a dialer knows of the place where it stands. What could not be read is absent.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Here, KernelId};
+///
+/// let here = Here { kernel: Some(KernelId(7)), ..Here::default() };
+/// assert_eq!(here.stamp().kernel, here.kernel);
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Here {
     /// The running kernel.
@@ -88,6 +105,18 @@ impl Here {
 }
 
 /// One address of one network interface.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Interface;
+///
+/// let loopback =
+///     Interface { name: "lo".to_owned(), ip: "127.0.0.1".parse()?, prefix_bits: 8 };
+/// assert!(loopback.ip.is_loopback());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Interface {
     /// The interface's name.
@@ -115,9 +144,25 @@ impl Interface {
 }
 
 /// Finds the socket that a path leads to from here.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Look, Unreachable};
+///
+/// // For a place from which no file is seen.
+/// let blind: &Look<'_> = &|_| Err(Unreachable::Missing);
+/// # let _ = blind;
+/// ```
 pub type Look<'a> = dyn Fn(&UnixPath) -> Result<SocketId, Unreachable> + 'a;
 
 /// Why an endpoint is left out: it cannot be reached from here, or cannot be proved to be meant.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::Unreachable;
+///
+/// assert_eq!(Unreachable::OtherHost.to_string(), "it is on another host");
+/// ```
 #[derive(Clone, Debug, Eq, Error, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -166,6 +211,18 @@ pub struct Candidate<'a> {
 
 /// Judges every endpoint and puts those within reach first, the nearest at the front. Equals
 /// keep their order, so that the caller decides who comes first within a tier.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Here, Stamped, rank};
+///
+/// let near = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
+/// let candidates = rank([&near], &Here::default(), &|_| unreachable!("there is no path"));
+/// assert_eq!(candidates.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 pub fn rank<'a>(
     endpoints: impl IntoIterator<Item = &'a Stamped>,
     here: &Here,
@@ -178,6 +235,21 @@ pub fn rank<'a>(
 }
 
 /// Returns the nearest endpoint within reach, the first of equals.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Here, Stamped, prefer_addr};
+///
+/// let remote = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
+/// // Nothing says that it is on this host, so it is not taken.
+/// let unstamped = Stamped::bare("/unix/run/feed.sock".parse()?);
+/// let endpoints = [unstamped, remote.clone()];
+/// let nearest = prefer_addr(&endpoints, &Here::default(), &|_| unreachable!("it has no stamp"));
+/// assert_eq!(nearest, Some(&remote));
+/// # Ok(())
+/// # }
+/// ```
 pub fn prefer_addr<'a>(
     endpoints: impl IntoIterator<Item = &'a Stamped>,
     here: &Here,

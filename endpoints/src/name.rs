@@ -20,6 +20,18 @@ use crate::{
 /// Unicode (NFC), so that two names which are the same text are the same bytes. Letters of two
 /// scripts that merely look alike make two names. Names are not unique; [instances](InstanceId)
 /// are.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Name;
+///
+/// let name: Name = "feed.eurusd".parse()?;
+/// assert_eq!(name.as_str(), "feed.eurusd");
+/// assert!(Name::new("two words").is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
@@ -87,6 +99,18 @@ impl fmt::Display for Name {
 }
 
 /// One run of an actor. Two instances may share a name; no two share a `uuid`.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{InstanceId, Name};
+/// use uuid::Uuid;
+///
+/// let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
+/// assert_eq!(feed.to_string(), "feed[00000000-0000-0000-0000-000000000000]");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub struct InstanceId {
     /// What the actor is called.
@@ -108,6 +132,17 @@ impl fmt::Display for InstanceId {
 }
 
 /// A name, or a pattern of names: `*` stands for any run of characters, `?` for any one.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::NamePattern;
+///
+/// let pattern = NamePattern::new("feed.*")?;
+/// assert!(pattern.matches("feed.eurusd") && !pattern.matches("chart"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NamePattern(Arc<str>);
@@ -211,6 +246,15 @@ impl fmt::Display for NamePattern {
 }
 
 /// Why a text is not a name.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Name, NameError};
+///
+/// let error = Name::new("").unwrap_err();
+/// assert_eq!(error, NameError::Empty);
+/// assert_eq!(error.to_string(), "a name cannot be empty");
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum NameError {

@@ -16,6 +16,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use crate::Endpoint;
 
 /// What the registrant says about where an endpoint lives.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{KernelId, Stamp};
+///
+/// // Usually the library makes it: `callsign::stamp` for a place on this machine.
+/// let stamp = Stamp { kernel: Some(KernelId(7)), ..Stamp::default() };
+/// assert_ne!(stamp, Stamp::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Stamp {
     /// Which running kernel.
@@ -36,6 +45,17 @@ pub struct Stamp {
 }
 
 /// An endpoint with its stamp.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Stamp, Stamped};
+///
+/// let elsewhere = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
+/// assert_eq!(elsewhere.stamp, Stamp::default());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Stamped {
     /// Where the actor listens.
@@ -54,6 +74,16 @@ impl Stamped {
 
 /// The identity of a socket file. An inode number alone is soon given out again, so the time of
 /// birth stands beside it.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::SocketId;
+///
+/// // A file that has been made anew may have the number of the one before it.
+/// let before = SocketId { dev: 1, ino: 2, born_ns: Some(3) };
+/// let after = SocketId { born_ns: Some(4), ..before };
+/// assert_ne!(before, after);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct SocketId {
     /// The device that holds the inode.

@@ -8,6 +8,20 @@ use crate::{Endpoint, Name};
 
 /// Which actor listens where. Actors stand by name, the endpoints of each in the order in which
 /// they were written. No actor has an endpoint twice; an actor may have none.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{EndpointTable, Name};
+///
+/// let mut table = EndpointTable::default();
+/// table.insert(Name::new("feed")?, ["/unix/run/feed.sock".parse()?]);
+/// for (name, endpoints) in &table {
+///     println!("{name} listens at {}", endpoints[0]);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct EndpointTable(BTreeMap<Name, Vec<Endpoint>>);
@@ -92,6 +106,17 @@ impl IntoIterator for EndpointTable {
 }
 
 /// The actors of an [`EndpointTable`] by name, each with its endpoints.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Written, parse_endpoints};
+///
+/// let table = parse_endpoints([("feed", Written::from("/memory/1"))])?;
+/// assert_eq!(table.iter().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Actors<'a>(btree_map::Iter<'a, Name, Vec<Endpoint>>);
 
@@ -110,6 +135,21 @@ impl<'a> Iterator for Actors<'a> {
 impl ExactSizeIterator for Actors<'_> {}
 
 /// Two actors that claim the same place.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Written, parse_endpoints};
+///
+/// let table = parse_endpoints([
+///     ("chart", Written::from(("0.0.0.0", 80))),
+///     ("web", Written::from(("127.0.0.1", 80))),
+/// ])?;
+/// let [conflict] = &table.conflicts()[..] else { unreachable!("there is one") };
+/// assert_eq!((conflict.first.0.as_str(), conflict.second.0.as_str()), ("chart", "web"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Conflict {
     /// The actor that comes first by name, and its claim.

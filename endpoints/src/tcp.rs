@@ -9,6 +9,15 @@ use std::{
 use multiaddr::{Multiaddr, Protocol};
 
 /// A TCP port of a host.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Endpoint, Host, TcpAddress};
+///
+/// let host = Host::Ip4([192, 0, 2, 7].into());
+/// let endpoint = Endpoint::Tcp(TcpAddress { host, port: 5555, tls: true });
+/// assert_eq!(endpoint.to_string(), "/ip4/192.0.2.7/tcp/5555/tls");
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TcpAddress {
     /// Which host.
@@ -47,6 +56,18 @@ impl TcpAddress {
 }
 
 /// A host that speaks TCP.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Host;
+///
+/// let host = Host::Ip4([0, 0, 0, 0].into());
+/// assert!(host.is_wildcard() && !host.is_loopback());
+/// assert_eq!(host.ip(), Some("0.0.0.0".parse()?));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Host {
     /// An IPv4 address.
@@ -114,6 +135,20 @@ impl Host {
 }
 
 /// A host name, in lower case: 1 to 253 bytes, in labels of 1 to 63 (RFC 1035, section 2.3.4).
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Endpoint, Host, TcpAddress};
+///
+/// let endpoint: Endpoint = "/dns/Market.example/tcp/5555".parse()?;
+/// let Endpoint::Tcp(TcpAddress { host: Host::Dns(name, _), .. }) = endpoint else {
+///     unreachable!("it has a name")
+/// };
+/// assert_eq!(name.as_str(), "market.example");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DnsName(Box<str>);
 
@@ -152,6 +187,20 @@ impl fmt::Display for DnsName {
 }
 
 /// Which addresses of a name are asked for.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DnsFamily, Endpoint, Host, TcpAddress};
+///
+/// let endpoint: Endpoint = "/dns6/market.example/tcp/5555".parse()?;
+/// let Endpoint::Tcp(TcpAddress { host: Host::Dns(_, family), .. }) = endpoint else {
+///     unreachable!("it has a name")
+/// };
+/// assert_eq!(family, DnsFamily::V6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum DnsFamily {
     /// IPv4 and IPv6.

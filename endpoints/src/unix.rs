@@ -15,6 +15,17 @@ use crate::{
 };
 
 /// The address of a Unix socket.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Endpoint, UnixAddress};
+///
+/// let Endpoint::Unix(address) = "/unix/@feed".parse()? else { unreachable!("it is a Unix socket") };
+/// assert!(matches!(address, UnixAddress::Abstract(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum UnixAddress {
     /// A socket file.
@@ -26,6 +37,20 @@ pub enum UnixAddress {
 }
 
 /// The absolute, plain path of a socket file: no `.`, no `..`, no empty part, no NUL.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::path::Path;
+///
+/// use callsign::UnixPath;
+///
+/// let path = UnixPath::new(Path::new("/run/feed.sock"))?;
+/// assert_eq!(path.as_str(), "/run/feed.sock");
+/// assert!(UnixPath::new(Path::new("feed.sock")).is_err(), "it is relative");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct UnixPath(Box<str>);
 

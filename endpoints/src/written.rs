@@ -56,6 +56,15 @@ pub fn parse_endpoints<N: AsRef<str>>(
 }
 
 /// The endpoints of one actor, as they may be written in a table.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::Written;
+///
+/// let one = Written::from("/unix/run/feed.sock");
+/// let several = Written::from_iter(["/unix/run/feed.sock", "/ip4/0.0.0.0/tcp/5555"]);
+/// assert_eq!((one.into_endpoints().len(), several.into_endpoints().len()), (1, 2));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Written {
@@ -105,6 +114,17 @@ impl<T: Into<WrittenEndpoint>> FromIterator<T> for Written {
 }
 
 /// One endpoint, as it may be written in a table.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::WrittenEndpoint;
+///
+/// let endpoint = WrittenEndpoint::from(("127.0.0.1", 5555)).read()?;
+/// assert_eq!(endpoint.to_string(), "/ip4/127.0.0.1/tcp/5555");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum WrittenEndpoint {
@@ -156,6 +176,15 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Every fault of a table.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Written, parse_endpoints};
+///
+/// let table = [("feed", Written::from("/udp/1")), ("chart", Written::from("chart.sock"))];
+/// let errors = parse_endpoints(table).unwrap_err();
+/// assert_eq!(errors.0.len(), 2, "all are told");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TableErrors(pub Vec<TableError>);
 
@@ -177,6 +206,15 @@ impl fmt::Display for TableErrors {
 }
 
 /// One fault of a table, and where it stands.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Written, parse_endpoints};
+///
+/// let errors = parse_endpoints([("feed", Written::from("/udp/1"))]).unwrap_err();
+/// let error = &errors.0[0];
+/// assert_eq!((error.actor.as_str(), error.index), ("feed", Some(0)));
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub struct TableError {
     /// The actor, as written.
@@ -201,6 +239,14 @@ impl fmt::Display for TableError {
 }
 
 /// What is wrong with an entry of a table.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::WrittenEndpoint;
+///
+/// let fault = WrittenEndpoint::from("h:80").read().unwrap_err();
+/// assert_eq!(fault.help().as_deref(), Some("did you mean `/dns/h/tcp/80`?"));
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum TableFault {

@@ -7,6 +7,14 @@ use thiserror::Error;
 use wire::{RemoteError, WireError, preface::PrefaceError};
 
 /// Why a connection ended.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// use callsign::Closed;
+///
+/// let closed = Closed::Goodbye("the registrar is stopping".to_owned());
+/// assert!(closed.to_string().contains("the registrar is stopping"));
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum Closed {
@@ -61,6 +69,22 @@ pub enum CallError {
 }
 
 /// Why a conversation did not begin.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use callsign_portal::{NoService, Options, connect};
+/// # use transport::Stream;
+/// use callsign::HandshakeError;
+///
+/// let (near, far) = Stream::pair();
+/// drop(far);
+/// let error = connect(near, Options::default(), NoService).await.unwrap_err();
+/// assert!(matches!(error, HandshakeError::Closed | HandshakeError::Broken(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -88,6 +112,16 @@ pub enum HandshakeError {
 }
 
 /// Why a peer is not taken for the actor that was dialed.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// use callsign::ProveError;
+///
+/// fn is_impostor(error: &ProveError) -> bool {
+///     error.is_other_identity()
+/// }
+/// assert!(is_impostor(&ProveError::NoProof));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProveError {

@@ -23,6 +23,16 @@ use crate::{Driver, HandshakeError, Heartbeat, OnSilence, Portal, Service, share
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a conversation is held.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// # use callsign_portal::Options as GreetingOptions;
+/// use std::time::Duration;
+///
+/// let patient =
+///     GreetingOptions { handshake_timeout: Duration::from_secs(30), ..GreetingOptions::default() };
+/// assert!(patient.heartbeat.is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is said of this side.
@@ -59,6 +69,17 @@ pub struct Connected<IO, S> {
 ///
 /// Most go on and [converse](Self::converse). Where the application has a protocol of its own,
 /// the bytes are its own from here on.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// # use transport::Stream;
+/// use callsign::Greeted;
+///
+/// fn who(caller: &Greeted<Stream>) -> &str {
+///     &caller.peer.agent
+/// }
+/// # let _ = who;
+/// ```
 #[derive(Debug)]
 pub struct Greeted<IO> {
     /// The connection.

@@ -10,6 +10,17 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How signs of life are asked for.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::Heartbeat;
+///
+/// // A peer is given up after two seconds of silence.
+/// let heartbeat = Heartbeat { interval: Duration::from_millis(500), misses: 4 };
+/// assert_eq!(heartbeat.interval * heartbeat.misses, Duration::from_secs(2));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Heartbeat {
     /// After how long a silence the peer is asked for a sign of life, and asked again.

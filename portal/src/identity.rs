@@ -21,6 +21,20 @@ use crate::{
 ///
 /// A key is to be [inserted](Self::insert) for every registration; until then, a caller that was
 /// faster than the registrar's answer is made to wait for a moment.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::{InstanceId, Name};
+/// # use uuid::Uuid;
+/// use callsign::Identity;
+///
+/// // Usually that of a registration: `Registered::identity`.
+/// let identity = Identity::new(InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() });
+/// assert_eq!(identity.instance().name.as_str(), "feed");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Identity(Arc<Inner>);
 
@@ -131,6 +145,33 @@ impl Identity {
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use callsign_portal::Options as GreetingOptions;
+/// # use endpoints::{InstanceId, Name};
+/// # use transport::Stream;
+/// # use uuid::Uuid;
+/// # use wire::Wanted;
+/// use callsign::{Identity, greet_actor};
+///
+/// let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
+/// let (near, far) = Stream::pair();
+/// let identity = Identity::new(feed.clone());
+/// let (options, actors_options) = (GreetingOptions::default(), GreetingOptions::default());
+/// // Without a challenge the actor says who it is, and need not prove it.
+/// let wanted = Wanted { instance: feed.clone(), challenge: None };
+/// let (greeted, called) = tokio::join!(
+///     greet_actor(near, &options, wanted, None),
+///     identity.accept(far, &actors_options),
+/// );
+/// called?;
+/// assert_eq!(greeted?.peer.instance, Some(feed));
+/// # Ok(())
+/// # }
+/// ```
 pub async fn greet_actor<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     options: &Options,

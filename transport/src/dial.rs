@@ -26,6 +26,22 @@ use crate::{
 ///
 /// Cancel safe: dropping the future drops what it has begun. A lookup of a host name runs to its
 /// end on a thread of its own, and is then thrown away.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialError, Listener, dial};
+///
+/// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+/// let stream = dial(listener.bound()).await?;
+/// assert!(stream.fd().is_some());
+///
+/// let nowhere = dial(&"/unix/run/no/such.sock".parse()?).await;
+/// assert!(matches!(nowhere, Err(DialError::Missing)));
+/// # Ok(())
+/// # }
+/// ```
 pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
     dial_within(endpoint, DIAL_TIMEOUT).await
 }
@@ -40,6 +56,20 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
 /// # Cancel safety
 ///
 /// Cancel safe, as [`dial()`] is.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use callsign::{Listener, dial_within};
+///
+/// let listener = Listener::bind(&"/memory/0".parse()?).await?;
+/// dial_within(listener.bound(), Duration::from_secs(1)).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream, DialError> {
     dial_expecting(endpoint, None, limit).await
 }
@@ -54,6 +84,19 @@ pub async fn dial_within(endpoint: &Endpoint, limit: Duration) -> Result<Stream,
 /// # Cancel safety
 ///
 /// Cancel safe, as [`dial()`] is.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DIAL_TIMEOUT, Listener, dial_stamped};
+///
+/// let listener = Listener::bind(&"/memory/0".parse()?).await?;
+/// let published = &listener.published()[0];
+/// dial_stamped(published, DIAL_TIMEOUT).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn dial_stamped(stamped: &Stamped, limit: Duration) -> Result<Stream, DialError> {
     dial_expecting(&stamped.endpoint, stamped.stamp.socket, limit).await
 }
@@ -78,9 +121,27 @@ pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<
 
 /// How long [`dial()`] waits. A lost first packet of TCP is sent again after 1, 3 and 7 seconds;
 /// who has not answered by then will hardly do so.
+///
+/// ```
+/// # use transport as callsign;
+/// assert!(callsign::DIAL_TIMEOUT.as_secs() >= 1);
+/// ```
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why an endpoint could not be dialed.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialError, dial};
+///
+/// let error = dial(&"/ip4/127.0.0.1/tcp/0".parse()?).await.unwrap_err();
+/// assert!(matches!(error, DialError::BindOnly));
+/// assert!(!error.is_evidence(), "it says nothing of an actor");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DialError {

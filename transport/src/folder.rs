@@ -67,6 +67,16 @@ pub fn private_folder(folder: PathBuf) -> Result<PathBuf, RuntimeDirError> {
 }
 
 /// Why there is no folder for this user's sockets.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::RuntimeDirError;
+///
+/// fn explain(error: &RuntimeDirError) -> String {
+///     format!("there is no folder for sockets: {error}")
+/// }
+/// # let _ = explain;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]

@@ -26,6 +26,12 @@ use crate::linux::{self, Handle, Kind};
 /// can change is read anew at each call.
 ///
 /// The network namespace and the interfaces are those of the calling thread.
+///
+/// ```
+/// # use transport as callsign;
+/// let here = callsign::here();
+/// assert!(here.interfaces.iter().any(|it| it.ip.is_loopback()));
+/// ```
 pub fn here() -> Here {
     here_with(interfaces().unwrap_or_else(|error| {
         tracing::warn!(%error, "the network interfaces cannot be read");
@@ -52,6 +58,15 @@ fn here_with(interfaces: Vec<Interface>) -> Here {
 /// 1 to 5 µs, and ten times that for a network address other than a loopback.
 ///
 /// What is not known to be on this host is not stamped: another host's address, or a host name.
+///
+/// ```
+/// # use transport as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let stamp = callsign::stamp(&"/ip4/127.0.0.1/tcp/5555".parse()?);
+/// assert_eq!(stamp.kernel, callsign::here().kernel);
+/// # Ok(())
+/// # }
+/// ```
 pub fn stamp(endpoint: &Endpoint) -> Stamp {
     let this_host = || Stamp { kernel: kernel(), netns: netns(), ..Stamp::default() };
     match endpoint {
@@ -70,6 +85,18 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
 /// # Errors
 ///
 /// [`Unreachable`] says what is there instead.
+///
+/// ```
+/// # use transport as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::path::Path;
+///
+/// # use endpoints::{UnixPath, Unreachable};
+/// let path = UnixPath::new(Path::new("/run/no/such.sock"))?;
+/// assert_eq!(callsign::look(&path), Err(Unreachable::Missing));
+/// # Ok(())
+/// # }
+/// ```
 pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
     let kind = Handle::open(path.as_path()).and_then(|file| file.kind());
     match kind.map_err(|error| (error.kind(), error)) {
@@ -153,6 +180,16 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
 /// # Errors
 ///
 /// [`HostKnown`] when the process goes by another already.
+///
+/// ```
+/// # use transport as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::HostId;
+/// callsign::set_host_id(&HostId::new("rack-7")?)?;
+/// assert!(callsign::set_host_id(&HostId::new("rack-8")?).is_err(), "it has said already");
+/// # Ok(())
+/// # }
+/// ```
 pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
     let named = Some(KernelId(keyed_hash(HOST_KEY, host.as_str().as_bytes())));
     if *KERNEL.get_or_init(|| named) != named {
@@ -163,6 +200,11 @@ pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
 }
 
 /// A process has told already which host it is on.
+///
+/// ```
+/// # use transport as callsign;
+/// assert!(callsign::HostKnown.to_string().contains("cannot go by another"));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("this process has told already which host it is on, and cannot go by another")]
 pub struct HostKnown;

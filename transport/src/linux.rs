@@ -100,6 +100,23 @@ const LARGE_BYTES: libc::c_int = 1024 * 1024;
 
 /// The process at the other end of a Unix socket, held so that no later process can be taken
 /// for it.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Listener, dial};
+///
+/// let folder = tempfile::tempdir()?;
+/// let endpoint = format!("/unix{}/feed.sock", folder.path().display()).parse()?;
+/// let listener = Listener::bind(&endpoint).await?;
+/// let caller = dial(&endpoint).await?;
+/// // Of a peer over TCP there is no process to be had.
+/// let _process = caller.peer_process()?;
+/// # drop(listener);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PeerProcess(AsyncFd<OwnedFd>);
 

@@ -17,6 +17,19 @@ use crate::{
 /// Listens on one endpoint.
 ///
 /// Dropping it stops listening, and removes the socket file unless that has become another's.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Listener;
+///
+/// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+/// // The kernel has drawn a port, and that is what others are told.
+/// assert_eq!(&listener.published()[0].endpoint, listener.bound());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
@@ -198,6 +211,19 @@ impl Listener {
 }
 
 /// Why an endpoint could not be bound.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{BindError, Listener};
+///
+/// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+/// let second = Listener::bind(listener.bound()).await;
+/// assert!(matches!(second, Err(BindError::InUse { .. })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {

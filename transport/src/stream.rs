@@ -24,6 +24,22 @@ use crate::linux::PeerProcess;
 /// One connection: a stream of bytes each way.
 ///
 /// TCP sends at once (`TCP_NODELAY`): whoever writes is expected to write whole batches.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Stream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let (mut near, mut far) = Stream::pair();
+/// near.write_all(b"hello").await?;
+/// let mut heard = [0; 5];
+/// far.read_exact(&mut heard).await?;
+/// assert_eq!(&heard, b"hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Stream {
     kind: Kind,
@@ -175,6 +191,14 @@ impl TryFrom<Stream> for TcpStream {
 
 /// What the machine says of the other end of a connection. It is no proof of who that is: see
 /// [`Peer::Unix`].
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{Peer, Stream};
+///
+/// let (near, _far) = Stream::pair();
+/// assert_eq!(*near.peer(), Peer::Memory);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peer {
     /// The process that made the other end of a Unix socket. Seen from the dialer, that is

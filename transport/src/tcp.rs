@@ -84,6 +84,18 @@ pub(crate) fn literal(tcp: &TcpAddress) -> Result<Option<SocketAddr>, ResolveErr
 }
 
 /// Why a host has no address.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialError, dial};
+///
+/// let nowhere = dial(&"/dns/no-such-host.invalid/tcp/80".parse()?).await;
+/// assert!(matches!(nowhere, Err(DialError::NoSuchHost(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ResolveError {

@@ -11,6 +11,14 @@ use thiserror::Error;
 use crate::{WireError, decode_body, encode_body};
 
 /// What the other side says went wrong.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::{ErrorKind, RemoteError};
+///
+/// let error = RemoteError::new(ErrorKind::Denied, "registered by user 7");
+/// assert_eq!(error.kind, ErrorKind::Denied);
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[error("{message}")]
 pub struct RemoteError {
@@ -168,6 +176,13 @@ fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::E
 
 /// What kind of failure a [`RemoteError`] is. A kind that a later version adds arrives as
 /// [`Other`](Self::Other).
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::ErrorKind;
+///
+/// assert_eq!(ErrorKind::NotFound.to_string(), "not-found");
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(from = "String", into = "String")]
 pub enum ErrorKind {

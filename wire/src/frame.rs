@@ -98,6 +98,14 @@ pub enum Frame<'a> {
 }
 
 /// Who speaks.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Hello;
+///
+/// let hello = Hello { agent: "market/1.0".to_owned(), ..Hello::default() };
+/// assert!(hello.registrar.is_none(), "it is no registrar");
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Hello {
     /// The software and its version, for people.
@@ -281,6 +289,14 @@ pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireErr
 pub const DEPTH_MAX: usize = 128;
 
 /// Bytes that are not what the protocol says.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::WireError;
+///
+/// let error = WireError::Malformed("not a map".to_owned());
+/// assert_eq!(error.to_string(), "malformed message: not a map");
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum WireError {

@@ -84,6 +84,15 @@ impl fmt::Debug for ProofKey {
 }
 
 /// What a registrar draws for one look-up, for one registration to answer.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// # use uuid::Uuid;
+/// use callsign::Challenge;
+///
+/// let challenge = Challenge { registrar: Uuid::nil(), epoch: 7, nonce: Uuid::new_v4() };
+/// assert_ne!(challenge.nonce, Uuid::nil());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Challenge {
     /// Which registrar drew it.
@@ -95,6 +104,24 @@ pub struct Challenge {
 }
 
 /// The answer to a [`Challenge`]. It is compared in a time that does not depend on its bytes.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::{InstanceId, Name};
+/// # use callsign_wire::{ProofKey, ProofSecret};
+/// # use uuid::Uuid;
+/// use callsign::{Challenge, Proof};
+///
+/// # let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
+/// # let key = ProofKey::derive(&ProofSecret::new([7; 32]), feed.uuid, 7);
+/// # let challenge = Challenge { registrar: Uuid::nil(), epoch: 7, nonce: Uuid::nil() };
+/// // Made from the key of the registration, for this challenge alone.
+/// let proof: Proof = key.prove(&feed, &challenge);
+/// assert_ne!(proof, key.prove(&feed, &Challenge { nonce: Uuid::max(), ..challenge }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Proof(ByteArray<16>);
@@ -108,6 +135,20 @@ impl PartialEq for Proof {
 impl Eq for Proof {}
 
 /// Whom the side that dials means, and what it wants proved.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::{InstanceId, Name};
+/// # use uuid::Uuid;
+/// use callsign::Wanted;
+///
+/// let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
+/// let wanted = Wanted { instance: feed, challenge: None };
+/// assert!(wanted.challenge.is_none(), "it is not asked to prove it");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Wanted {
     /// The instance that was looked up.

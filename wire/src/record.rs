@@ -11,6 +11,14 @@ use uuid::Uuid;
 
 /// A number that a registrar issues for every registration; a later one is higher, also across
 /// restarts of the registrar.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Epoch;
+///
+/// let (earlier, later): (Epoch, Epoch) = (7, 8);
+/// assert!(earlier < later, "the later registration has the higher one");
+/// ```
 pub type Epoch = u64;
 
 /// A number that a registrar gives every change of its registry; a later one is higher.
@@ -20,6 +28,16 @@ pub type Revision = u64;
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 
 /// What a registrar keeps of an instance.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::{Record, State};
+///
+/// fn is_new(record: &Record, now_ms: u64) -> bool {
+///     record.state == State::Ready && now_ms.saturating_sub(record.since_ms) < 60_000
+/// }
+/// # let _ = is_new;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Record {
     /// What the actor is called.
@@ -63,6 +81,13 @@ impl Record {
 }
 
 /// How far an instance is in its life.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::State;
+///
+/// assert_eq!(State::Draining.to_string(), "draining");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -85,6 +110,14 @@ impl fmt::Display for State {
 }
 
 /// What keeps a record in the registry.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Kept;
+///
+/// assert_eq!(Kept::Lease { ttl_ms: 30_000 }.ttl_ms(), Some(30_000));
+/// assert_eq!(Kept::Session.ttl_ms(), None);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
@@ -172,6 +205,14 @@ impl fmt::Display for Kept {
 }
 
 /// What speaks against an instance, while the registrar could not settle it.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Suspicion;
+///
+/// let suspicion = Suspicion { reports: 2, since_ms: 0, silent: true };
+/// assert!(suspicion.silent, "its process does not answer");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Suspicion {
     /// How often others reported that it does not answer.
@@ -185,6 +226,13 @@ pub struct Suspicion {
 }
 
 /// Why an instance is no longer in the registry.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Gone;
+///
+/// assert_eq!(Gone::SessionEnded.to_string(), "its session ended");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gone {

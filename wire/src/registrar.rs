@@ -324,6 +324,14 @@ pub struct Report {
 }
 
 /// What happened when an endpoint was dialed.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::registrar::Evidence;
+///
+/// let evidence = Evidence::Refused;
+/// # let _ = evidence;
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
@@ -345,6 +353,16 @@ pub enum Evidence {
 }
 
 /// How a registrar is.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::registrar::Status;
+///
+/// fn summary(status: &Status) -> String {
+///     format!("{} instances of {} sessions", status.instances, status.sessions)
+/// }
+/// # let _ = summary;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Status {
     /// Which registrar.

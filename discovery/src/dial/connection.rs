@@ -15,6 +15,17 @@ use wire::{Hello, Record};
 use super::{Assurance, Explanation};
 
 /// A connection to an actor. It reads and writes as its stream does.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{Assurance, Connection};
+///
+/// fn describe(connection: &Connection) -> String {
+///     let proof = if connection.assurance == Assurance::Proved { "proved" } else { "unproved" };
+///     format!("{} over {}, {proof}", connection.record.name, connection.endpoint)
+/// }
+/// # let _ = describe;
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     /// The bytes.

@@ -13,6 +13,15 @@ use super::{Assurance, ReachError};
 /// dialed: nearest first, and within a tier in the order of the records. Those of instances that
 /// are suspect come behind all others, however near: one that hangs is connected to as fast as one
 /// that is well. Those that are left out come last.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # use endpoints::Here;
+/// use callsign::explain;
+///
+/// let explanation = explain(&[], &Here::default(), &|_| unreachable!("there is no path"));
+/// assert!(explanation.candidates.is_empty());
+/// ```
 pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation {
     let (suspects, others): (Vec<_>, Vec<_>) =
         records.iter().partition(|it| it.suspicion.is_some());
@@ -39,6 +48,16 @@ pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation 
 
 /// Every candidate, in the order in which they are dialed, and what became of it. It prints one
 /// a line, each indented by two spaces, with its instance if there are several.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::Explanation;
+///
+/// fn within_reach(explanation: &Explanation) -> usize {
+///     explanation.candidates.iter().filter(|it| it.verdict.is_ok()).count()
+/// }
+/// assert_eq!(within_reach(&Explanation::default()), 0);
+/// ```
 #[derive(Debug, Default)]
 pub struct Explanation {
     /// The candidates; those that are left out come last.
@@ -102,6 +121,16 @@ impl fmt::Display for Explanation {
 }
 
 /// One endpoint of one instance, and what became of it.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{Candidate, Outcome};
+///
+/// fn was_dialed(candidate: &Candidate) -> bool {
+///     !matches!(candidate.outcome, Outcome::NotDialed)
+/// }
+/// # let _ = was_dialed;
+/// ```
 #[derive(Debug)]
 pub struct Candidate {
     /// Which instance.
@@ -131,6 +160,16 @@ impl fmt::Display for Candidate {
 }
 
 /// What became of a candidate.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::Outcome;
+///
+/// fn is_spared(outcome: &Outcome) -> bool {
+///     matches!(outcome, Outcome::NotDialed)
+/// }
+/// assert!(is_spared(&Outcome::NotDialed));
+/// ```
 #[derive(Debug)]
 pub enum Outcome {
     /// It was not dialed.
@@ -170,6 +209,18 @@ impl fmt::Display for Outcome {
 }
 
 /// No candidate answered. It prints every one, with the reason.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialOptions, connect_nearest};
+///
+/// let error = connect_nearest(&[], &DialOptions::default()).await.unwrap_err();
+/// assert!(error.explanation.candidates.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 pub struct NoneAnswered {
     /// Every candidate, and why.

@@ -50,6 +50,31 @@ impl Client {
 
 /// An instance that was looked up, and can be connected to. It holds a challenge that its
 /// registrar drew, which is for one connection and does not last for ever.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// # use transport::Listener;
+/// use callsign::{Client, Registration};
+///
+/// # let client = Client::connect(&registrars).await?;
+/// let listener = Listener::bind(&"/memory/0".parse()?).await?;
+/// let feed = Registration::new("feed").endpoints(listener.published());
+/// let _kept = client.register(feed).await?;
+/// for located in client.locate_actor("feed").await? {
+///     let connection = located.connect().await?;
+///     assert_eq!(&connection.endpoint, listener.bound());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nobody is connected to yet"]
 pub struct Located {

@@ -12,6 +12,13 @@ use wire::{Challenge, Hello, Proof, Wanted, registrar::Evidence};
 use super::DialOptions;
 
 /// How sure it is that the instance that was meant is the one that answers.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::Assurance;
+///
+/// assert_ne!(Assurance::Claimed, Assurance::Proved);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Assurance {
     /// Its endpoint was stamped, and nothing more: its program knows nothing of the protocol.
@@ -109,6 +116,15 @@ fn may_listen_for(found: u32, registrant: u32, has_inode: bool) -> bool {
 const ROOT: u32 = 0;
 
 /// Why a candidate is not taken.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # use transport::DialError;
+/// use callsign::ReachError;
+///
+/// let error = ReachError::Dial(DialError::Refused);
+/// assert!(error.evidence().is_some(), "it speaks against the actor");
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReachError {

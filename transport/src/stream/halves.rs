@@ -15,6 +15,22 @@ use tokio::{
 use super::{Kind, Stream};
 
 /// The half of a [`Stream`] that reads.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Stream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let (near, mut far) = Stream::pair();
+/// let (mut reading, _writing) = near.into_split();
+/// far.write_all(b"hello").await?;
+/// let mut heard = [0; 5];
+/// reading.read_exact(&mut heard).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ReadHalf {
     kind: Reading,
@@ -23,6 +39,24 @@ pub struct ReadHalf {
 }
 
 /// The half of a [`Stream`] that writes. When it is dropped, the peer reads the end.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Stream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let (near, mut far) = Stream::pair();
+/// let (_reading, mut writing) = near.into_split();
+/// writing.write_all(b"hello").await?;
+/// drop(writing);
+/// let mut heard = String::new();
+/// far.read_to_string(&mut heard).await?;
+/// assert_eq!(heard, "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct WriteHalf(Writing);
 
