@@ -14,11 +14,12 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{InstanceId, Name};
+use endpoints::{InstanceId, Name, Stamped};
 use portal::Identity;
 use tokio::sync::watch;
+use transport::{Wildcard, wildcards_in};
 use uuid::Uuid;
-use wire::registrar::{Register, Update};
+use wire::registrar::{ENDPOINTS_MAX, Register, Update};
 
 use crate::LinkError;
 
@@ -46,6 +47,7 @@ impl Board {
             wanted: Mutex::new(Wanted {
                 version: FIRST_VERSION,
                 state_version: FIRST_VERSION,
+                wildcards: wildcards_in(&wanted.endpoints),
                 register: wanted,
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
@@ -82,9 +84,12 @@ impl Board {
     pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Register)) -> u64 {
         let version = {
             let mut wanted = entry.lock();
-            let state = wanted.register.state;
+            let (state, endpoints) = (wanted.register.state, wanted.register.endpoints.clone());
             change(&mut wanted.register);
             wanted.version += 1;
+            if wanted.register.endpoints != endpoints {
+                wanted.wildcards = wildcards_in(&wanted.register.endpoints);
+            }
             if wanted.register.state != state {
                 wanted.state_version = wanted.version;
             }
@@ -92,6 +97,19 @@ impl Board {
         };
         self.changed.send_replace(());
         version
+    }
+
+    /// Publishes what this process's wildcard addresses mean now, wherever that is published and
+    /// means something else.
+    pub(crate) fn follow_addresses(&self) {
+        let entries: Vec<_> = self.lock().values().cloned().collect();
+        let mut have_changed = false;
+        for entry in entries {
+            have_changed |= entry.lock().follow_addresses();
+        }
+        if have_changed {
+            self.changed.send_replace(());
+        }
     }
 
     /// Returns the registration of an instance, if it is wanted.
@@ -136,6 +154,29 @@ struct Wanted {
     /// Which version brought the state.
     state_version: u64,
     register: Register,
+    /// The wildcard addresses that are published, each with what it meant last.
+    wildcards: Vec<(Wildcard, Vec<Stamped>)>,
+}
+
+impl Wanted {
+    /// Takes the endpoints that the wildcards mean now, and tells whether they are others.
+    fn follow_addresses(&mut self) -> bool {
+        let mut endpoints = self.register.endpoints.clone();
+        for (wildcard, meant) in &mut self.wildcards {
+            let Some(now) = wildcard.meant() else { continue };
+            endpoints.retain(|it| !meant.contains(it) || now.contains(it));
+            let come = now.iter().filter(|it| !endpoints.contains(it)).cloned();
+            endpoints.extend(come.collect::<Vec<_>>());
+            *meant = now;
+        }
+        endpoints.truncate(ENDPOINTS_MAX);
+        if endpoints == self.register.endpoints {
+            return false;
+        }
+        self.register.endpoints = endpoints;
+        self.version += 1;
+        true
+    }
 }
 
 /// How far a link is with a registration.

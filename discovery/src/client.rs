@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
+    addresses::follow_addresses,
     keeper::Keeper,
     link::{Hub, LinkState},
     together::Together,
@@ -104,6 +105,7 @@ impl Client {
         for index in 0..hub.links.len() {
             keepers.spawn(Keeper { hub: hub.clone(), index }.run());
         }
+        keepers.spawn(follow_addresses(hub.clone()));
         Ok(Self { inner: Arc::new(Inner { hub, keepers: Mutex::new(keepers) }) })
     }
 

@@ -52,6 +52,7 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod backoff;
 mod board;
 mod client;

@@ -21,6 +21,7 @@
 //! | `listening` | who listens at an endpoint, by the word of the kernel |
 //! | `holders` | which processes hold a socket |
 //! | `addresses` | when this host's addresses change |
+//! | `wildcards` | what the wildcard addresses of this process mean now |
 //! | `diag` | the kernel's list of sockets |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for sockets of this user |
@@ -57,6 +58,7 @@ mod listening;
 mod memory;
 mod stream;
 mod tcp;
+mod wildcards;
 
 pub use addresses::AddressChanges;
 pub use claim::{Holder, remove_dead_socket, remove_own_socket};
@@ -74,3 +76,4 @@ pub use listen::{BindError, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;
+pub use wildcards::{Wildcard, wildcards_in};

@@ -1,17 +1,19 @@
 //! One listener over every transport, and what is to be published of it.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, path::PathBuf};
+use std::{io, net::SocketAddr, os::fd::AsFd, path::PathBuf, sync::Arc};
 
 use endpoints::{Endpoint, Host, Stamp, Stamped, TcpAddress, UnixAddress};
+use rustix::net::sockopt::ipv6_v6only;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::{
     claim::{Claim, Holder},
-    here::{self, expand},
+    here,
     memory::MemoryListener,
     stream::Stream,
     tcp::{self, ResolveError},
+    wildcards::Bound,
 };
 
 /// Listens on one endpoint.
@@ -35,6 +37,8 @@ pub struct Listener {
     kind: Kind,
     bound: Endpoint,
     stamp: Stamp,
+    /// What it is listed by, if it is a wildcard address.
+    wildcard: Option<Arc<Bound>>,
 }
 
 #[derive(Debug)]
@@ -125,7 +129,7 @@ impl Listener {
 
     fn at_path(endpoint: &Endpoint, claim: Claim, listener: UnixListener) -> Self {
         let stamp = Stamp { socket: claim.socket(), root: here::root(), ..socket_stamp(&listener) };
-        Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp }
+        Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp, wildcard: None }
     }
 
     fn at_name(
@@ -136,7 +140,7 @@ impl Listener {
         let listener = listener
             .map_err(|error| BindError::from_io(error, || format!("bind the name `@{name}`")))?;
         let stamp = socket_stamp(&listener);
-        Ok(Self { kind: Kind::Abstract(listener), bound: endpoint.clone(), stamp })
+        Ok(Self { kind: Kind::Abstract(listener), bound: endpoint.clone(), stamp, wildcard: None })
     }
 
     fn at_port(tcp: &TcpAddress, addresses: &[SocketAddr]) -> Result<Self, BindError> {
@@ -144,14 +148,20 @@ impl Listener {
         let listener = tcp::listen(addresses).map_err(fail)?;
         let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
         let stamp = socket_stamp(&listener);
-        Ok(Self { kind: Kind::Tcp(listener), bound, stamp })
+        let is_wildcard = matches!(&bound, Endpoint::Tcp(tcp) if tcp.host.is_wildcard());
+        let wildcard = is_wildcard.then(|| {
+            // Of an IPv4 socket it cannot be asked.
+            let is_ipv6_only = ipv6_v6only(&listener).unwrap_or(false);
+            Bound::list(bound.clone(), stamp, is_ipv6_only)
+        });
+        Ok(Self { kind: Kind::Tcp(listener), bound, stamp, wildcard })
     }
 
     fn in_memory(number: u64) -> Result<Self, BindError> {
         let listener = MemoryListener::bind(number).ok_or(BindError::InUse { holder: None })?;
         let bound = Endpoint::Memory(listener.number());
         let stamp = here::stamp(&bound);
-        Ok(Self { kind: Kind::Memory(listener), bound, stamp })
+        Ok(Self { kind: Kind::Memory(listener), bound, stamp, wildcard: None })
     }
 
     /// Waits for the next connection.
@@ -185,12 +195,13 @@ impl Listener {
     }
 
     /// Returns what is to be published: a wildcard address is replaced by those that this
-    /// machine's interfaces have now, and each endpoint is stamped as it was when bound.
+    /// machine's interfaces have now, and each endpoint is stamped as it was when bound. A client
+    /// that registers all of them follows when the addresses change.
     pub fn published(&self) -> Vec<Stamped> {
-        let is_wildcard = matches!(&self.bound, Endpoint::Tcp(tcp) if tcp.host.is_wildcard());
-        let interfaces = if is_wildcard { here::here().interfaces } else { Vec::new() };
-        let stamped = |endpoint| Stamped { endpoint, stamp: self.stamp };
-        expand(&self.bound, &interfaces).into_iter().map(stamped).collect()
+        match &self.wildcard {
+            Some(wildcard) => wildcard.meant(),
+            None => vec![Stamped { endpoint: self.bound.clone(), stamp: self.stamp }],
+        }
     }
 
     /// Stops listening, as dropping does, and tells whether the socket file could be removed.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod addresses;
 mod dial;
 mod evidence;
 mod last_good;

@@ -1,0 +1,86 @@
+//! The wildcard addresses that this process listens at, and what each means from one moment to the
+//! next.
+//!
+//! Who publishes the addresses of a wildcard publishes those of a moment. Addresses come and go
+//! with networks; so whoever has published all of them can find the listener again by them, keep
+//! hold of it, and ask what it means now.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use endpoints::{Endpoint, Host, Stamp, Stamped};
+
+use crate::here::{expand, interfaces};
+
+/// A wildcard address that this process listens at.
+#[derive(Clone, Debug)]
+pub struct Wildcard(Weak<Bound>);
+
+/// A wildcard address that was bound. It is listed for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    endpoint: Endpoint,
+    stamp: Stamp,
+    /// Whether `::` takes IPv6 alone.
+    is_ipv6_only: bool,
+}
+
+impl Bound {
+    /// Lists what was bound.
+    pub(crate) fn list(endpoint: Endpoint, stamp: Stamp, is_ipv6_only: bool) -> Arc<Self> {
+        let bound = Arc::new(Self { endpoint, stamp, is_ipv6_only });
+        let mut listed = lock();
+        listed.retain(|it| it.strong_count() > 0);
+        listed.push(Arc::downgrade(&bound));
+        bound
+    }
+
+    /// Returns what it means now.
+    pub(crate) fn meant(&self) -> Vec<Stamped> {
+        let interfaces = interfaces().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the network interfaces cannot be read");
+            Vec::new()
+        });
+        let is_ipv4 =
+            |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if matches!(tcp.host, Host::Ip4(_)));
+        let endpoints = expand(&self.endpoint, &interfaces).into_iter();
+        endpoints
+            .filter(|it| !self.is_ipv6_only || !is_ipv4(it))
+            .map(|endpoint| Stamped { endpoint, stamp: self.stamp })
+            .collect()
+    }
+}
+
+impl Wildcard {
+    /// Returns the endpoints that it means now, as `Listener::published` does; `None` once nobody
+    /// listens there any more.
+    pub fn meant(&self) -> Option<Vec<Stamped>> {
+        self.0.upgrade().map(|it| it.meant())
+    }
+}
+
+/// Returns the wildcards of this process all of whose endpoints are among these, each with those
+/// that it means.
+pub fn wildcards_in(endpoints: &[Stamped]) -> Vec<(Wildcard, Vec<Stamped>)> {
+    let port = |it: &Endpoint| match it {
+        Endpoint::Tcp(tcp) => Some(tcp.port),
+        _ => None,
+    };
+    let listed: Vec<_> = lock().iter().filter_map(Weak::upgrade).collect();
+    let mut found = Vec::new();
+    for bound in listed {
+        if !endpoints.iter().any(|it| port(&it.endpoint) == port(&bound.endpoint)) {
+            continue;
+        }
+        let meant = bound.meant();
+        if !meant.is_empty() && meant.iter().all(|it| endpoints.contains(it)) {
+            found.push((Wildcard(Arc::downgrade(&bound)), meant));
+        }
+    }
+    found
+}
+
+fn lock() -> MutexGuard<'static, Vec<Weak<Bound>>> {
+    LISTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static LISTED: Mutex<Vec<Weak<Bound>>> = Mutex::new(Vec::new());
