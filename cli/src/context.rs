@@ -4,7 +4,9 @@ use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
     fmt::{self, Display},
-    io::{Stdout, Write},
+    fs::DirBuilder,
+    io::{self, Stdout, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +14,7 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::anyhow;
 use config::{Faults, REGISTRARS_VARIABLE, Settings, SettingsFile};
 use discovery::{Client, ClientOptions};
-use endpoints::Endpoint;
+use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -22,6 +24,7 @@ use crate::{
     args::{Color, Global},
     console::Console,
     failure::Failure,
+    notice::warn,
     output::{
         self,
         faults::{self, FaultJson},
@@ -182,11 +185,49 @@ impl Context {
         named
     }
 
-    /// Returns where a registrar is if nothing is said, and makes the folder for its socket.
+    /// Returns where a registrar is asked if nothing is said: the user's own, then that of the
+    /// whole system, where there is one, then a port, which anybody may have.
     pub(crate) fn default_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        let folder = self.runtime_dir()?;
-        config::default_registrars(&folder)
-            .map_err(|error| Failure::usage(error).context("the folder for sockets cannot be used"))
+        let Some(system) = self.system_dir().filter(|it| it.is_dir()) else {
+            return self.own_registrars();
+        };
+        let system = config::system_registrar(&system).map_err(no_folder)?;
+        let mut registrars = self.own_registrars()?;
+        match self.is_for_all() {
+            true => registrars[0] = system,
+            false => registrars.insert(1, system),
+        }
+        Ok(registrars)
+    }
+
+    /// Returns where a registrar listens if nothing is said, and makes the folder for its socket.
+    /// The one of root is there for the whole system.
+    pub(crate) fn default_listen(&self) -> Result<Vec<Endpoint>, Failure> {
+        let mut listen = self.own_registrars()?;
+        if let Some(system) = self.system_dir().filter(|_| self.is_for_all()) {
+            let made = DirBuilder::new().mode(0o755).create(&system);
+            if let Err(error) = made
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                warn(self, format_args!("`{}` cannot be made ({error})", system.display()));
+                return Ok(listen);
+            }
+            listen[0] = config::system_registrar(&system).map_err(no_folder)?;
+        }
+        Ok(listen)
+    }
+
+    fn own_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
+        config::default_registrars(&self.runtime_dir()?).map_err(no_folder)
+    }
+
+    fn system_dir(&self) -> Option<PathBuf> {
+        config::system_dir(self.environment.raw(config::SYSTEM_DIR_VARIABLE))
+    }
+
+    /// Tells whether what is started here is for the whole system: root has no session of its own.
+    fn is_for_all(&self) -> bool {
+        rustix::process::geteuid().is_root() && self.environment.text("XDG_RUNTIME_DIR").is_none()
     }
 
     /// Returns what the settings file says, if there is one.
@@ -196,14 +237,19 @@ impl Context {
 
     /// Returns what the settings file says, if there is one, and what deserves a warning.
     pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Faults), Failure> {
-        let flag = self.global.config.as_ref().map(|path| ("--config", path.as_os_str()));
-        let variable = self.environment.raw(CONFIG_VARIABLE).map(|path| (CONFIG_VARIABLE, path));
-        let Some(file) = SettingsFile::choose(flag, variable, None) else {
+        let Some(file) = self.settings_file() else {
             return Ok((Settings::default(), Faults::default()));
         };
         let text = std::fs::read_to_string(&file.path)
             .map_err(|error| Failure::system(error).context(format!("cannot read {file}")))?;
         Ok(config::read(&text, &file.path.to_string_lossy())?)
+    }
+
+    /// Returns which settings file is read, if one is.
+    pub(crate) fn settings_file(&self) -> Option<SettingsFile> {
+        let flag = self.global.config.as_ref().map(|path| ("--config", path.as_os_str()));
+        let variable = self.environment.raw(CONFIG_VARIABLE).map(|path| (CONFIG_VARIABLE, path));
+        SettingsFile::choose(flag, variable, None)
     }
 
     /// Prints faults to standard error.
@@ -253,6 +299,10 @@ impl Context {
         self.console.start_logging(filter);
         Ok(())
     }
+}
+
+fn no_folder(error: ParseEndpointError) -> Failure {
+    Failure::usage(error).context("the folder for sockets cannot be used")
 }
 
 fn color(global: &Global) -> ColorChoice {

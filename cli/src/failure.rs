@@ -45,6 +45,8 @@ pub(crate) enum Exit {
     Output,
     /// It ends as a program that it ran has ended.
     Code(u8),
+    /// It ends by a signal that it has heard.
+    Signal(u8),
 }
 
 impl Exit {
@@ -71,6 +73,7 @@ impl Exit {
             Self::InUse => "in_use",
             Self::Output => "output",
             Self::Code(_) => "command",
+            Self::Signal(_) => "signal",
         }
     }
 }
@@ -86,6 +89,8 @@ impl From<Exit> for ExitCode {
             Exit::InUse => 5,
             Exit::Output => 6,
             Exit::Code(code) => code,
+            // What shells say of a program that a signal has ended.
+            Exit::Signal(number) => 128 + number,
         })
     }
 }

@@ -16,6 +16,7 @@ mod output;
 mod pick;
 mod portrait;
 mod seen;
+mod service;
 mod signals;
 
 use std::{io, os::unix::net::UnixStream, process::ExitCode};
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(failure) => failure.report(&context),
     };
+    if let Exit::Signal(number) = exit {
+        context.console.flush();
+        transport::end_by_signal(number);
+    }
     exit.into()
 }
 

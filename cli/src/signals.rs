@@ -1,47 +1,52 @@
-//! Being asked to stop.
+//! Being asked to stop, or to read the settings again.
+
+use std::{fs, task::Poll};
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// The signals that ask this program to stop. While this lives, they do not end the program.
+/// The signals that ask this program to stop: while this lives, they do not end it. One that was
+/// ignored when the program was started stays so, as `nohup` and shells want it.
 #[derive(Debug)]
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// That the terminal has gone, unless this program is to outlive it (`nohup`).
-    hangup: Option<Signal>,
-}
+pub(crate) struct Signals(Vec<(Number, Signal)>);
 
 impl Signals {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let heard = |kind| {
-            signal(kind).map_err(|error| Failure::usage(error).context("cannot listen for signals"))
-        };
-        let hangup = (!is_ignored(SignalKind::hangup())).then(|| heard(SignalKind::hangup()));
-        Ok(Self {
-            interrupt: heard(SignalKind::interrupt())?,
-            terminate: heard(SignalKind::terminate())?,
-            hangup: hangup.transpose()?,
-        })
+        let mut heard = Vec::new();
+        for number in [Number::INT, Number::TERM, Number::HUP] {
+            if !is_ignored(number) {
+                let kind = SignalKind::from_raw(number.as_raw());
+                let signal = signal(kind)
+                    .map_err(|error| Failure::usage(error).context("cannot listen for signals"))?;
+                heard.push((number, signal));
+            }
+        }
+        Ok(Self(heard))
     }
 
     /// Waits for the next signal, and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
+        let number = std::future::poll_fn(|cx| {
+            for (number, signal) in &mut self.0 {
+                if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
+                    return Poll::Ready(*number);
+                }
             }
-        };
-        let kind = tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = hangup => SignalKind::hangup(),
-        };
-        u8::try_from(kind.as_raw_value()).expect("the numbers of signals end at 64")
+            Poll::Pending
+        });
+        u8::try_from(number.await.as_raw()).expect("the numbers of signals end at 64")
     }
+}
+
+/// The number of the signal that a terminal sends as it goes, and that asks a service to read its
+/// settings again.
+pub(crate) const HANGUP: u8 = 1;
+
+/// Tells whether this process has a terminal that can still send it signals.
+pub(crate) fn has_terminal() -> bool {
+    fs::File::open("/dev/tty").is_ok()
 }
 
 /// Makes a file that may grow no larger one that cannot be written, and not the end of all.
@@ -52,9 +57,9 @@ pub(crate) fn outlive_full_files() -> Result<(), Failure> {
 }
 
 /// Tells whether this program was started with a signal ignored.
-fn is_ignored(kind: SignalKind) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+fn is_ignored(number: Number) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok()).unwrap_or(0);
-    mask >> (kind.as_raw_value() - 1) & 1 == 1
+    mask >> (number.as_raw() - 1) & 1 == 1
 }

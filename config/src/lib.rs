@@ -62,6 +62,9 @@ pub use fault::{Fault, Faults, Place, Related, Severity, Source, line_column};
 pub use file::{NamedBy, Said, SettingsFile};
 pub use meaning::read;
 pub use overrides::{Layer, Overrides, overlay};
-pub use registrars::{DEFAULT_PORT, REGISTRARS_VARIABLE, default_registrars, registrars};
+pub use registrars::{
+    DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, registrars,
+    system_dir, system_registrar,
+};
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, Tractor};

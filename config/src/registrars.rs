@@ -1,8 +1,9 @@
 //! Which registrars a client asks.
 
 use std::{
+    ffi::OsStr,
     net::{Ipv4Addr, Ipv6Addr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress};
@@ -75,6 +76,29 @@ pub fn default_registrars(runtime_dir: &Path) -> Result<Vec<Endpoint>, ParseEndp
     let socket = runtime_dir.join("registrar.sock");
     Ok(vec![Endpoint::from_unix_path(&socket)?, loopback(DEFAULT_PORT)])
 }
+
+/// Returns the folder of the registrar of the whole system, which root runs and everybody may ask:
+/// `/run/callsign`, unless the variable `CALLSIGN_SYSTEM_DIR` has another value. Where that is
+/// empty there is none.
+pub fn system_dir(variable: Option<&OsStr>) -> Option<PathBuf> {
+    let folder = variable.map_or(Path::new(SYSTEM_DIR), Path::new);
+    folder.is_absolute().then(|| folder.to_owned())
+}
+
+/// Returns where the registrar of the whole system listens, and is asked: a socket in its folder.
+///
+/// # Errors
+///
+/// [`ParseEndpointError`] when `system_dir` is not an absolute, plain path.
+pub fn system_registrar(system_dir: &Path) -> Result<Endpoint, ParseEndpointError> {
+    Endpoint::from_unix_path(&system_dir.join("registrar.sock"))
+}
+
+/// Names the folder of the registrar of the whole system.
+pub const SYSTEM_DIR_VARIABLE: &str = "CALLSIGN_SYSTEM_DIR";
+
+/// Only root can make it: who listens there is trusted by everybody.
+const SYSTEM_DIR: &str = "/run/callsign";
 
 fn loopback(port: u16) -> Endpoint {
     Endpoint::Tcp(TcpAddress { host: Host::Ip4(Ipv4Addr::LOCALHOST), port, tls: false })

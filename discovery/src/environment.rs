@@ -105,7 +105,17 @@ fn registrars(
     } else {
         PathBuf::new()
     };
-    config::registrars(&[], named.as_deref(), listen, &folder).map_err(EnvironmentError::Faults)
+    let is_usual = named.is_none() && listen.is_empty();
+    let mut registrars = config::registrars(&[], named.as_deref(), listen, &folder)
+        .map_err(EnvironmentError::Faults)?;
+    let system = config::system_dir(variable(config::SYSTEM_DIR_VARIABLE).as_deref());
+    if let Some(system) = system.filter(|it| is_usual && it.is_dir())
+        && let Ok(system) = config::system_registrar(&system)
+    {
+        // After the user's own, before the port, which anybody may have.
+        registrars.insert(registrars.len().min(1), system);
+    }
+    Ok(registrars)
 }
 
 /// The variable of the environment that names the settings file.
@@ -129,6 +139,10 @@ mod tests {
             let of = |name: &str| {
                 let (_, value) = variables.iter().find(|(it, _)| *it == name)?;
                 Some(value.as_os_str().to_owned())
+            };
+            let of = |name: &str| match name {
+                config::SYSTEM_DIR_VARIABLE => of(name).or(Some(OsString::new())),
+                _ => of(name),
             };
             let found = registrars(of, folder.path()).map_err(|error| error.to_string());
             match (found, expected) {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     future::pending,
+    mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -55,6 +56,8 @@ struct Book {
     mailboxes: HashMap<SessionId, Arc<Mailbox>>,
     /// Declared instances with a socket file, whose stamps follow the file.
     declared: HashMap<Name, Uuid>,
+    /// All that the settings declare.
+    declared_uuids: Vec<Uuid>,
 }
 
 /// What an instance is asked, and the proof that it owes.
@@ -82,6 +85,7 @@ impl Clerk {
             registry: Registry::new(registrar, limits, clock.start_ms),
             mailboxes: HashMap::new(),
             declared: HashMap::new(),
+            declared_uuids: Vec::new(),
         };
         let shared = Shared {
             registrar,
@@ -136,14 +140,26 @@ impl Clerk {
         self.0.clock.now_ms()
     }
 
-    /// Enters what the settings declare, stamped as this process sees it.
+    /// Enters what the settings declare, stamped as this process sees it. What earlier settings
+    /// declared and these do not goes.
     pub(crate) fn declare(&self, declared: &EndpointTable) {
         let now_ms = self.now_ms();
         let mut book = self.book();
-        for (name, endpoints) in declared.iter() {
-            let uuid = declared_uuid(name, endpoints);
+        let wanted: Vec<_> =
+            declared.iter().map(|(name, it)| (name, it, declared_uuid(name, it))).collect();
+        let mut uuids = mem::take(&mut book.declared_uuids);
+        uuids.retain(|uuid| wanted.iter().all(|(.., it)| it != uuid));
+        let gone = Event::UnregisterAll { uuids, by: Owner::Registrar };
+        let removed = book.registry.apply(gone, now_ms).expect("the registrar may take out all");
+        self.deliver(&book, removed);
+        book.declared.clear();
+        for (name, endpoints, uuid) in wanted {
+            book.declared_uuids.push(uuid);
             if endpoints.iter().any(is_socket_file) {
                 book.declared.insert(name.clone(), uuid);
+            }
+            if book.registry.record(uuid).is_some() {
+                continue;
             }
             let stamped = endpoints.iter().map(stamped).collect();
             let outcome = book.registry.declare(name.clone(), uuid, stamped, now_ms);

@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod clerk;
+mod controls;
 mod door;
 mod mailbox;
 mod node;
@@ -48,6 +49,7 @@ mod verify;
 mod visitor;
 
 pub use clerk::Clerk;
+pub use controls::Controls;
 pub use door::{Door, Recognised, Serving, Visit};
 pub use node::{Node, NodeError, NodeOptions};
 pub use resident::Resident;

@@ -8,7 +8,7 @@ use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, OnSilence, Options, WithCause
 use thiserror::Error;
 use tokio::{
     io::AsyncWriteExt,
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
@@ -18,7 +18,7 @@ use transport::{BindError, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
 use crate::{
-    Clerk, Door, Session, Visit, Visitor, door,
+    Clerk, Controls, Door, Session, Visit, Visitor, door,
     registry::{Limits, Owner},
     verify::{Errand, run_errands},
 };
@@ -64,7 +64,8 @@ impl Default for NodeOptions {
 #[derive(Debug)]
 pub struct Node {
     clerk: Clerk,
-    options: NodeOptions,
+    controls: Controls,
+    doors: Vec<Arc<dyn Door>>,
     listeners: Vec<Listener>,
     errands: mpsc::Receiver<Errand>,
 }
@@ -113,7 +114,8 @@ impl Node {
         let (clerk, errands) = Clerk::new(options.agent.clone(), options.limits);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.declare(&options.declared);
-        Ok(Self { clerk, options, listeners, errands })
+        let controls = Controls::new(clerk.clone(), &options);
+        Ok(Self { clerk, controls, doors: options.doors, listeners, errands })
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
@@ -124,6 +126,11 @@ impl Node {
     /// Returns the handle of the registry.
     pub fn clerk(&self) -> &Clerk {
         &self.clerk
+    }
+
+    /// Returns what changes the node while it serves.
+    pub fn controls(&self) -> &Controls {
+        &self.controls
     }
 
     /// Serves until `stop` is cancelled: then no new connection is taken, socket files are gone,
@@ -137,25 +144,20 @@ impl Node {
     ///
     /// Dropping the future stops the node at once, without a word to anybody.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { clerk, options, listeners, errands } = self;
-        let drain_timeout = options.drain_timeout;
-        let context = Context {
-            clerk: clerk.clone(),
-            places: Arc::new(Semaphore::new(options.sessions_max.min(Semaphore::MAX_PERMITS))),
-            options: Arc::new(options),
-            stop: stop.clone(),
-        };
+        let Self { clerk, controls, doors, listeners, errands } = self;
+        let context =
+            Context { clerk: clerk.clone(), controls: controls.clone(), stop: stop.clone() };
         let mut acceptors = JoinSet::new();
         for listener in listeners {
-            let doors = context.options.doors.iter().filter(|it| it.serves(listener.bound()));
-            let doors: Arc<[_]> = doors.cloned().collect();
-            acceptors.spawn(serve_listener(listener, doors, context.clone()));
+            let served = doors.iter().filter(|it| it.serves(listener.bound()));
+            let served: Arc<[_]> = served.cloned().collect();
+            acceptors.spawn(serve_listener(listener, served, context.clone()));
         }
         let mut helpers = JoinSet::new();
         helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
-        for door in &context.options.doors {
+        for door in &doors {
             helpers.spawn(door.attend(clerk.clone()));
         }
 
@@ -168,6 +170,7 @@ impl Node {
             }
         }
         info!("the registrar is stopping");
+        let drain_timeout = controls.now().drain_timeout;
         let drained = async { while acceptors.join_next().await.is_some() {} };
         if timeout(drain_timeout, drained).await.is_err() {
             warn!("some sessions did not end within {drain_timeout:?}; they are cut");
@@ -186,8 +189,7 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 #[derive(Clone)]
 struct Context {
     clerk: Clerk,
-    options: Arc<NodeOptions>,
-    places: Arc<Semaphore>,
+    controls: Controls,
     stop: CancellationToken,
 }
 
@@ -203,15 +205,15 @@ async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context
             accepted = listener.accept() => match accepted {
                 Ok(stream) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    match context.places.clone().try_acquire_owned() {
-                        Ok(place) => {
+                    match context.controls.place() {
+                        Some(place) => {
                             let (doors, context) = (doors.clone(), context.clone());
                             connections.spawn(async move {
                                 receive(stream, &doors, context).await;
                                 drop(place);
                             })
                         }
-                        Err(_) => connections.spawn(turn_away(stream)),
+                        None => connections.spawn(turn_away(stream)),
                     };
                 }
                 // Out of descriptors, most likely: to try again at once would only burn time.
@@ -234,7 +236,7 @@ async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) 
         return serve(stream, context).await;
     }
     let peer = *stream.peer();
-    let limit = context.options.handshake_timeout;
+    let limit = context.controls.now().handshake_timeout;
     let chosen = tokio::select! {
         () = context.stop.cancelled() => return,
         chosen = timeout(limit, door::choose(&mut stream, doors)) => chosen,
@@ -253,7 +255,8 @@ async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) 
 /// Talks with one peer until either side has enough.
 async fn serve(stream: Stream, context: Context) {
     let peer = *stream.peer();
-    let Context { clerk, options, stop, .. } = context;
+    let Context { clerk, controls, stop } = context;
+    let tuning = controls.now();
     let owner = owner(&peer);
     let on_silence = match peer {
         // The kernel tells of a death: a peer that is merely silent may be stopped for a while.
@@ -269,8 +272,8 @@ async fn serve(stream: Stream, context: Context) {
     };
     let portal_options = Options {
         hello,
-        handshake_timeout: options.handshake_timeout,
-        heartbeat: on_silence.map(|_| options.heartbeat),
+        handshake_timeout: tuning.handshake_timeout,
+        heartbeat: on_silence.map(|_| tuning.heartbeat),
         on_silence: on_silence.unwrap_or_default(),
     };
     let session = Session::open(clerk.clone(), owner);

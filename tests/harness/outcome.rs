@@ -13,6 +13,8 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
     /// The exit code; nothing if a signal has ended it.
     pub(crate) code: Option<i32>,
+    /// The signal that has ended it.
+    pub(crate) signal: Option<i32>,
 }
 
 impl Outcome {
@@ -59,7 +61,7 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, stdout, stderr, code } = self;
+        let Self { command, stdout, stderr, code, signal: _ } = self;
         let code = code.map_or("a signal".to_owned(), |it| it.to_string());
         write!(f, "$ {command}\n{stdout}--- stderr\n{stderr}--- ended with {code}")
     }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::Write,
+    os::unix::process::ExitStatusExt,
     process::{Child, ChildStdin, Command, Stdio},
 };
 
@@ -127,11 +128,20 @@ impl Running {
         pidfd_send_signal(&self.pidfd, signal).unwrap();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has. To end by the very signal that asked for it is a
+    /// success.
     #[track_caller]
     pub(crate) fn stop(self) -> Outcome {
-        self.signal(Signal::TERM);
-        self.outcome()
+        self.stop_by(Signal::TERM)
+    }
+
+    /// Asks it to end as [`stop`](Self::stop) does, by another signal.
+    #[track_caller]
+    pub(crate) fn stop_by(self, signal: Signal) -> Outcome {
+        self.signal(signal);
+        let outcome = self.outcome();
+        let code = outcome.code.or((outcome.signal == Some(signal.as_raw())).then_some(0));
+        Outcome { code, ..outcome }
     }
 
     /// Kills it, and waits until it is dead. It hears nothing of that.
@@ -158,6 +168,7 @@ impl Running {
             stdout: self.stdout.text(),
             stderr: self.stderr.text(),
             code: status.code(),
+            signal: status.signal(),
         }
     }
 }

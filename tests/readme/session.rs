@@ -40,6 +40,7 @@ impl Session {
             .current_dir(folder.path())
             .env("PATH", format!("{}:{examples}:{path}", programs().display()))
             .env("XDG_RUNTIME_DIR", folder.path())
+            .env("CALLSIGN_SYSTEM_DIR", "")
             .env_remove("CALLSIGN_CONFIG")
             .env_remove("CALLSIGN_REGISTRAR")
             .env_remove("COLUMNS")

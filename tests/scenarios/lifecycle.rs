@@ -24,7 +24,8 @@ fn asked_to_end_it_drains_and_leaves_nothing() {
         silent.close_writing();
 
         node.process().signal(signal);
-        let ended = node.outcome().succeeds();
+        let ended = node.outcome();
+        assert_eq!(ended.signal, Some(signal.as_raw()), "{ended}");
         assert_eq!(ended.stderr, "", "{ended}");
         let left: Vec<_> = fs::read_dir(room.file("run")).unwrap().collect();
         assert!(left.is_empty(), "it has left {left:?}");
@@ -60,11 +61,11 @@ fn it_tells_the_service_manager() {
     let mut command = room.command(&["registrar", "--listen", &room.unix("registrar.sock")]);
     command.env("NOTIFY_SOCKET", room.file("notify.sock"));
     let running = Running::start(command);
-    assert_eq!(receive(), "READY=1");
+    assert_eq!(receive(), "READY=1\nSTATUS=serving");
     room.callsign(&["status", "--registrar", &room.unix("registrar.sock")]).succeeds();
     running.signal(Signal::TERM);
-    assert_eq!(receive(), "STOPPING=1");
-    running.outcome().succeeds();
+    assert_eq!(receive(), "STOPPING=1\nSTATUS=sessions are ending");
+    assert_eq!(running.outcome().signal, Some(15));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod programs;
 mod restart;
 mod screens;
 mod several;
+mod signals;
 mod silence;
 mod table;
 mod tractor;

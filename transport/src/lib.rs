@@ -25,7 +25,8 @@
 //! | `diag` | the kernel's list of sockets |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for sockets of this user |
-//! | `linux` | all that only Linux has, and the only `unsafe` code |
+//! | `signals` | how a process ends by a signal that it has heard |
+//! | `linux` | all that only Linux has, and nearly all `unsafe` code |
 //!
 //! ```
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,6 +57,7 @@ mod linux;
 mod listen;
 mod listening;
 mod memory;
+mod signals;
 mod stream;
 mod tcp;
 mod wildcards;
@@ -74,6 +76,7 @@ pub use linux::{
 };
 pub use listen::{BindError, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
+pub use signals::end_by_signal;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;
 pub use wildcards::{Wildcard, wildcards_in};

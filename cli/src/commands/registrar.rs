@@ -3,17 +3,18 @@
 use std::{
     fs::File,
     io::{self, Write},
+    mem,
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::anyhow;
-use config::{Layer, Overrides, RegistrarSettings, Tractor, overlay};
+use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor, overlay};
 use endpoints::Endpoint;
 use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
-use registrar::{Door, Node, NodeError, NodeOptions};
+use registrar::{Controls, Door, Node, NodeError, NodeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -26,13 +27,15 @@ use crate::{
     notice::{note, warn},
     outlet::is_writable,
     output,
-    signals::Signals,
+    service::{Watchdog, notify, notify_reloading},
+    signals::{HANGUP, Signals, has_terminal},
 };
 
 /// Run a registrar: it keeps names, and where they lead
 ///
-/// It serves until SIGINT or SIGTERM, lets its sessions end, and leaves no socket file behind. A
-/// second signal ends it at once. When everything is bound it prints one line per endpoint.
+/// It serves until SIGINT or SIGTERM, lets its sessions end, leaves no socket file behind, and ends
+/// by that signal. A second signal ends it at once. At SIGHUP it reads the settings file again. When
+/// everything is bound it prints one line per endpoint.
 ///
 /// A flag goes over the environment (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), and that over the
 /// [registrar] table of the settings file.
@@ -79,15 +82,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     // From here on a signal is heard, and nothing that is bound is left behind.
     let mut signals = Signals::new()?;
 
-    let (settings, warnings) = context.settings_and_warnings()?;
-    context.warn(&warnings);
-    context.take_host_id(&settings)?;
     let tractor_defaults = args.tractor_defaults;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
-    let (settings, warnings) = overlay(settings, &[environment, args.overrides()])?;
-    context.warn(&warnings);
-    let RegistrarSettings { listen, drain_timeout, tractor, .. } = settings.registrar.clone();
-    let mut endpoints = if listen.is_empty() { context.default_registrars()? } else { listen };
+    let overrides = [environment, args.overrides()];
+    let settings = read(context, &overrides)?;
+    context.take_host_id(&settings)?;
+    let RegistrarSettings { listen, tractor, .. } = settings.registrar.clone();
+    let mut endpoints = if listen.is_empty() { context.default_listen()? } else { listen };
     if tractor_defaults {
         if tractor == Tractor::Nowhere {
             let error = anyhow!("the settings keep tractor programs out: tractor = false");
@@ -106,49 +107,125 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if let Err(error) = transport::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
-    let options = NodeOptions { declared: settings.declared, ..options(&settings.registrar) };
+    let options = options(&settings);
     let node = tokio::select! {
         node = Node::bind(&endpoints, options) => node.map_err(|error| explain(error, &endpoints))?,
-        signal = signals.next() => return Ok(Exit::Code(128 + signal)),
+        signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
     announce(&node.endpoints(), ready_fd, context)?;
-    Ok(serve(node, drain_timeout, signals, context).await)
+    Ok(serve(node, settings, &overrides, signals, context).await)
 }
 
-/// Serves until a signal comes, then lets the sessions end; the next signal cuts them.
+/// Reads what the file, the environment and the flags say, and warns of what is doubtful.
+fn read(context: &Context, overrides: &[Overrides]) -> Result<Settings, Failure> {
+    let (settings, warnings) = context.settings_and_warnings()?;
+    context.warn(&warnings);
+    let (settings, warnings) = overlay(settings, overrides)?;
+    context.warn(&warnings);
+    Ok(settings)
+}
+
+/// Serves until a signal asks for the end, then lets the sessions end; the next signal cuts them.
 async fn serve(
     node: Node,
-    drain_timeout: Duration,
+    mut settings: Settings,
+    overrides: &[Overrides],
     mut signals: Signals,
     context: &Context,
 ) -> Exit {
     let clerk = node.clerk().clone();
+    let controls = node.controls().clone();
     let stop = CancellationToken::new();
+    let had_terminal = has_terminal();
+    let mut watchdog = Watchdog::new();
     let mut serving = pin!(node.serve(stop.clone()));
-    tokio::select! {
-        () = &mut serving => return Exit::Done,
-        _ = signals.next() => {}
-    }
-    notify(&[NotifyState::Stopping]);
+    let signal = loop {
+        tokio::select! {
+            biased;
+            () = &mut serving => return Exit::Done,
+            signal = signals.next() => match signal {
+                // The terminal that it was started at may have gone; else it is asked to reload.
+                HANGUP if !had_terminal || has_terminal() => {
+                    reload(&mut settings, overrides, &controls, context);
+                }
+                signal => break signal,
+            },
+            () = watchdog.ping() => {}
+        }
+    };
+    notify(&[NotifyState::Stopping, NotifyState::Status("sessions are ending")]);
     stop.cancel();
+    let mut again = pin!(async {
+        loop {
+            match signals.next().await {
+                HANGUP => {}
+                signal => break signal,
+            }
+        }
+    });
     tokio::select! {
-        () = &mut serving => return Exit::Done,
-        again = signals.next() => return Exit::Code(128 + again),
+        () = &mut serving => return Exit::Signal(signal),
+        again = &mut again => return Exit::Signal(again),
         // Most sessions end at once, and there is nothing to say.
         () = sleep(Duration::from_millis(300)) => {}
     }
     if output::width(&io::stderr()).is_some() {
         let sessions = clerk.status().sessions;
-        let patience = humantime::format_duration(drain_timeout);
+        let patience = humantime::format_duration(settings.registrar.drain_timeout);
         note(
             context,
             format_args!("sessions left: {sessions}; they have {patience}, or until Ctrl-C"),
         );
     }
     tokio::select! {
-        () = serving => Exit::Done,
-        again = signals.next() => Exit::Code(128 + again),
+        () = serving => Exit::Signal(signal),
+        again = again => Exit::Signal(again),
     }
+}
+
+/// Reads the settings again; where they have faults, the old ones stay.
+fn reload(
+    settings: &mut Settings,
+    overrides: &[Overrides],
+    controls: &Controls,
+    context: &Context,
+) {
+    let Some(file) = context.settings_file() else {
+        note(context, "SIGHUP: there is no settings file to read again");
+        return;
+    };
+    notify_reloading();
+    match read(context, overrides) {
+        Ok(read) => {
+            controls.tune(&options(&read));
+            controls.declare(&read.declared);
+            note(context, format_args!("{file} has been read again"));
+            for key in needing_a_restart(settings, &read) {
+                warn(context, format_args!("`{key}` has changed: that takes a restart"));
+            }
+            // What is not in force is told again the next time.
+            let in_force = mem::replace(settings, read);
+            settings.registrar.listen = in_force.registrar.listen;
+            settings.registrar.tractor = in_force.registrar.tractor;
+            settings.host_id = in_force.host_id;
+        }
+        Err(failure) => {
+            failure.report(context);
+            warn(context, "the settings stay as they were");
+        }
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// Returns what has changed of what a registrar cannot change while it runs.
+fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
+    let (was, is) = (&before.registrar, &now.registrar);
+    let changed = [
+        ("[registrar] listen", was.listen != is.listen),
+        ("[registrar] tractor", was.tractor != is.tractor),
+        ("[host] id", before.host_id != now.host_id),
+    ];
+    changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
 }
 
 impl Args {
@@ -165,8 +242,10 @@ impl Args {
     }
 }
 
-fn options(settings: &RegistrarSettings) -> NodeOptions {
+fn options(settings: &Settings) -> NodeOptions {
+    let Settings { registrar: settings, declared, .. } = settings;
     NodeOptions {
+        declared: declared.clone(),
         handshake_timeout: settings.handshake_timeout,
         heartbeat: Heartbeat { interval: settings.heartbeat, misses: settings.heartbeat_misses },
         sessions_max: settings.sessions_max,
@@ -209,7 +288,7 @@ fn announce(
             })?;
         }
     }
-    notify(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     Ok(())
 }
 
@@ -218,13 +297,6 @@ fn announce(
 struct Listening<'a> {
     event: &'static str,
     endpoint: &'a Endpoint,
-}
-
-/// Tells the service manager, if one started this program.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager cannot be told");
-    }
 }
 
 /// Opens a descriptor that this process was started with once more, which takes no `unsafe` code.

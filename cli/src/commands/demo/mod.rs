@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let cleared = stage.clear().await;
     let seen_gone = match ended? {
         Ok(seen_gone) => seen_gone,
-        Err(signal) => return Ok(Exit::Code(128 + signal)),
+        Err(signal) => return Ok(Exit::Signal(signal)),
     };
     cleared?;
     if context.json {

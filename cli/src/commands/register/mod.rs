@@ -108,13 +108,13 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     if plan.stamped.is_empty() {
         warn(context, "nothing listens there yet");
     }
-    tokio::select! {
+    let signal = tokio::select! {
         biased;
-        _ = signals.next() => {}
+        signal = signals.next() => signal,
         never = follow(plan.followed(&registered, &client, context)) => match never {},
-    }
+    };
     part(registered, client, context).await;
-    Ok(Exit::Done)
+    Ok(Exit::Signal(signal))
 }
 
 /// Runs a program that is known for as long as it runs.

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     loop {
         let change = tokio::select! {
             biased;
-            _ = signals.next() => return Ok(Exit::Done),
+            signal = signals.next() => return Ok(Exit::Signal(signal)),
             () = &mut reader_gone => return Ok(Exit::READER_GONE),
             change = watch.next() => change,
         };
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             let Some(line) = line_of(context, &event, args.timestamps)? else { continue };
             tokio::select! {
                 biased;
-                _ = signals.next() => return Ok(Exit::Done),
+                signal = signals.next() => return Ok(Exit::Signal(signal)),
                 printed = context.print_patiently(line) => printed?,
             }
         }
