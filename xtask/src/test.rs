@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    python,
+    package, python,
     step::{Step, has_subcommand},
     tools,
 };
@@ -31,5 +31,5 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
         eprintln!("xtask: cargo-nextest is not installed, so `cargo test` runs the tests");
         step("tests", "test --workspace --all-features --no-fail-fast").args(extra).run()?;
     }
-    Ok(())
+    package::check()
 }
