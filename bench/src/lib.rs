@@ -47,7 +47,8 @@ impl Server {
     pub async fn registrar(endpoint: &Endpoint) -> (Self, Clerk) {
         // The client answers no heartbeat.
         let heartbeat = Heartbeat { interval: Duration::from_secs(3600), misses: 3 };
-        let options = NodeOptions { heartbeat, ..NodeOptions::default() };
+        let settle_time = Duration::ZERO;
+        let options = NodeOptions { heartbeat, settle_time, ..NodeOptions::default() };
         let node = Node::bind(std::slice::from_ref(endpoint), options).await.unwrap();
         let (endpoint, clerk) = (node.endpoints().remove(0), node.clerk().clone());
         let mut tasks = JoinSet::new();

@@ -11,8 +11,8 @@ use wire::Record;
 use crate::{
     context::{Context, TRACTOR_PREFIX},
     failure::Failure,
-    found::not_ready,
-    notice::{warn, warn_unanswered},
+    found::{not_ready, query},
+    notice::{note_settling, warn, warn_unanswered},
 };
 
 /// Who is asked for names.
@@ -43,6 +43,9 @@ impl<'a> Asked<'a> {
             Some(client) => Some(client.list(pattern.as_str()).await?),
             None => None,
         };
+        if let Some(found) = &found {
+            note_settling(self.context, found);
+        }
         let mut found = self.with_tractors(found, |it| pattern.matches(it.name.as_str())).await?;
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
@@ -51,8 +54,7 @@ impl<'a> Asked<'a> {
     /// Looks up the ready instances of a name, or all of them.
     pub(crate) async fn query(&self, name: &Name, all: bool) -> Result<Found, Failure> {
         let found = match &self.client {
-            Some(client) if all => Some(client.query_all(name.as_str()).await?),
-            Some(client) => Some(client.query_ready(name.as_str()).await?),
+            Some(client) => Some(query(self.context, client, name, all).await?),
             None => None,
         };
         self.with_tractors(found, |it| it.name == *name).await

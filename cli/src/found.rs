@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use anyhow::anyhow;
-use discovery::{Client, Fault, Found};
+use discovery::{Client, Fault, Found, LookupError};
 use endpoints::{Endpoint, Name, NameError, NamePattern};
 use wire::{Kept, Record, State};
 
-use crate::{failure::Failure, seen::Seen};
+use crate::{context::Context, failure::Failure, notice::patiently, seen::Seen};
 
 /// Checks what was typed as a name.
 pub(crate) fn name(text: &str) -> Result<Name, Failure> {
@@ -21,6 +21,22 @@ pub(crate) fn pattern(text: &str) -> Result<NamePattern, Failure> {
 
 fn wrong_name(error: &NameError) -> Failure {
     Failure::usage(error.clone()).hint(error.help())
+}
+
+/// Looks up the ready instances of a name, or all of them.
+pub(crate) async fn query(
+    context: &Context,
+    client: &Client,
+    name: &Name,
+    all: bool,
+) -> Result<Found, LookupError> {
+    let asked = async {
+        match all {
+            true => client.query_all(name.as_str()).await,
+            false => client.query_ready(name.as_str()).await,
+        }
+    };
+    patiently(context, client, name, asked).await
 }
 
 /// Makes the failure of a name that has no ready instance.

@@ -1,15 +1,16 @@
 //! What is said on standard error beside the output.
 
-use std::{error::Error, fmt::Display};
+use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
 use config::REGISTRARS_VARIABLE;
-use discovery::{Fault, Faults};
-use endpoints::PlainLines;
+use discovery::{Client, Fault, Faults, Found};
+use endpoints::{Name, PlainLines};
 use owo_colors::OwoColorize;
 use portal::WithCauses;
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::context::Context;
+use crate::{context::Context, output::brief};
 
 /// Says something that the user may want to know.
 pub(crate) fn note(context: &Context, text: impl Display) {
@@ -37,6 +38,40 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
     warn(context, format_args!("{silent} did not answer, and may know more:\n{faults}"));
 }
 
+/// Waits for the answer to a look-up, and says why it takes so long if that is because the
+/// registrars have begun a short while ago.
+pub(crate) async fn patiently<T>(
+    context: &Context,
+    client: &Client,
+    name: &Name,
+    answer: impl Future<Output = T>,
+) -> T {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = timeout(UNSAID_MAX, &mut answer).await {
+        return answer;
+    }
+    if let Some(left) = client.settling() {
+        let left = brief(left);
+        note(
+            context,
+            format_args!(
+                "the registrar has just begun, and does not know `{name}`; it may come back \
+                 within {left}"
+            ),
+        );
+    }
+    answer.await
+}
+
+/// Says that a list need not be complete, if those that answered have begun a short while ago.
+pub(crate) fn note_settling(context: &Context, found: &Found) {
+    if let Some(left) = found.settling {
+        let left = brief(left);
+        let text = format_args!("the registrar has just begun; others may come back within {left}");
+        note(context, text);
+    }
+}
+
 /// Tells whether somebody said which registrars to ask.
 pub(crate) fn names_registrars(context: &Context) -> bool {
     let Context { global, environment, .. } = context;
@@ -59,3 +94,6 @@ fn object(kind: &str, text: &impl Display) -> String {
 fn say(context: &Context, text: &str) {
     context.console.say(text);
 }
+
+/// How long an answer may take before somebody wonders why.
+const UNSAID_MAX: Duration = Duration::from_millis(300);

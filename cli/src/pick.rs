@@ -48,12 +48,16 @@ impl Target {
                 Ok(records)
             }
             Self::NameOrDigits(name, digits) => {
-                let mut records = client.query_all(name.as_str()).await?.records;
+                let mut records = client.list(name.as_str()).await?.records;
                 if records.is_empty()
                     && let Some(digits) = digits
                 {
                     records = client.list("*").await?.records;
                     records.retain(begins_with(digits));
+                }
+                if records.is_empty() {
+                    // It may yet come back to a registrar that has just begun.
+                    records = client.query_all(name.as_str()).await?.records;
                 }
                 if records.is_empty() {
                     let or_instance = if digits.is_some() { " and no instance" } else { "" };

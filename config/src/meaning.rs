@@ -7,7 +7,7 @@ use crate::{
     fault::{Fault, Faults, Related, Source},
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
-        SESSIONS_MAX, Settings, Tractor,
+        SESSIONS_MAX, SETTLE_TIME, Settings, Tractor,
     },
     shape, syntax,
     values::{self, Use},
@@ -84,6 +84,7 @@ impl<'a> Meaning<'a> {
         let durations = [
             (&written.handshake_timeout, HANDSHAKE_TIMEOUT, &mut settings.handshake_timeout),
             (&written.heartbeat, HEARTBEAT, &mut settings.heartbeat),
+            (&written.settle_time, SETTLE_TIME, &mut settings.settle_time),
             (&written.drain_timeout, DRAIN_TIMEOUT, &mut settings.drain_timeout),
         ];
         for (text, limits, setting) in durations {

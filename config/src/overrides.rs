@@ -9,7 +9,7 @@ use crate::{
     fault::{Fault, Faults, Source},
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
-        Settings,
+        SETTLE_TIME, Settings,
     },
     text::{Number, Text},
     values::{self, Use},
@@ -50,6 +50,8 @@ pub struct Overrides {
     pub heartbeat_misses: Option<String>,
     /// How many sessions may be open at once.
     pub sessions_max: Option<String>,
+    /// How long those may take to come back whom a registrar before this one knew.
+    pub settle_time: Option<String>,
     /// How long sessions may take to end.
     pub drain_timeout: Option<String>,
 }
@@ -64,6 +66,7 @@ impl Overrides {
             heartbeat: None,
             heartbeat_misses: None,
             sessions_max: None,
+            settle_time: None,
             drain_timeout: None,
         }
     }
@@ -81,6 +84,7 @@ impl Overrides {
             heartbeat: said(HEARTBEAT.key),
             heartbeat_misses: said(HEARTBEAT_MISSES.key),
             sessions_max: said(SESSIONS_MAX.key),
+            settle_time: said(SETTLE_TIME.key),
             drain_timeout: said(DRAIN_TIMEOUT.key),
         }
     }
@@ -126,6 +130,7 @@ pub fn overlay(mut settings: Settings, layers: &[Overrides]) -> Result<(Settings
         reader.duration(&layer.heartbeat, HEARTBEAT, &mut registrar.heartbeat);
         reader.number(&layer.heartbeat_misses, HEARTBEAT_MISSES, &mut registrar.heartbeat_misses);
         reader.number(&layer.sessions_max, SESSIONS_MAX, &mut registrar.sessions_max);
+        reader.duration(&layer.settle_time, SETTLE_TIME, &mut registrar.settle_time);
         reader.duration(&layer.drain_timeout, DRAIN_TIMEOUT, &mut registrar.drain_timeout);
     }
     Faults(faults).or(settings)

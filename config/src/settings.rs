@@ -31,6 +31,9 @@ pub struct RegistrarSettings {
     pub heartbeat_misses: u32,
     /// How many sessions may be open at once.
     pub sessions_max: usize,
+    /// How long those may take to come back whom a registrar before this one knew; zero if there
+    /// was none.
+    pub settle_time: Duration,
     /// How long sessions may take to end when the node stops; zero ends them at once.
     pub drain_timeout: Duration,
     /// Where programs of the Python project tractor may use the registrar as theirs.
@@ -58,6 +61,7 @@ impl Default for RegistrarSettings {
             heartbeat: HEARTBEAT.default,
             heartbeat_misses: HEARTBEAT_MISSES.default,
             sessions_max: SESSIONS_MAX.default,
+            settle_time: SETTLE_TIME.default,
             drain_timeout: DRAIN_TIMEOUT.default,
             tractor: Tractor::default(),
         }
@@ -104,6 +108,15 @@ pub(crate) const HEARTBEAT_MISSES: Limits<u32> =
 /// machine; a million is more than one process may have files open on most.
 pub(crate) const SESSIONS_MAX: Limits<usize> =
     Limits { key: "sessions_max", min: 1, default: 4096, max: 1_000_000 };
+
+/// Clients try again after two seconds at most, and some lose another second or two to a connection
+/// that was half made. Nobody believes a registrar that it does not know all yet after a minute.
+pub(crate) const SETTLE_TIME: Limits<Duration> = Limits {
+    key: "settle_time",
+    min: Duration::ZERO,
+    default: Duration::from_secs(5),
+    max: Duration::from_secs(60),
+};
 
 /// Clients need a moment to hear that the node stops. Service managers kill what takes longer
 /// than 90 seconds, and an hour is beyond all of them.

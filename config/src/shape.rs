@@ -14,6 +14,7 @@ use crate::{
     rewritten,
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
+        SETTLE_TIME,
     },
     syntax::{Key, Syntax, Value},
     text::{Number, Text},
@@ -58,6 +59,7 @@ impl Shape<'_> {
                     registrar.heartbeat_misses = self.number(&HEARTBEAT_MISSES, value)
                 }
                 "sessions_max" => registrar.sessions_max = self.number(&SESSIONS_MAX, value),
+                "settle_time" => registrar.settle_time = self.duration(&SETTLE_TIME, value),
                 "drain_timeout" => registrar.drain_timeout = self.duration(&DRAIN_TIMEOUT, value),
                 "tractor" => registrar.tractor = self.switch(key, value),
                 name => {
@@ -374,6 +376,7 @@ pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "heartbeat",
     "heartbeat_misses",
     "sessions_max",
+    "settle_time",
     "drain_timeout",
     "tractor",
 ];

@@ -61,6 +61,11 @@ pub(crate) struct WrittenRegistrar {
     /// How many sessions may be open at once.
     #[schemars(with = "SessionsMax")]
     pub(crate) sessions_max: Option<Number>,
+    /// How long those may take to come back whom a registrar before this one knew, up to 1min. For
+    /// so long after the start, that a name is not there is no knowledge, and look-ups wait for it;
+    /// 0s says that nobody is to be waited for.
+    #[schemars(with = "Duration", extend("default" = "5s"))]
+    pub(crate) settle_time: Option<Text>,
     /// How long sessions may take to end when the node stops, up to 1h; 0s ends them at once.
     #[schemars(with = "Duration", extend("default" = "5s"))]
     pub(crate) drain_timeout: Option<Text>,

@@ -141,8 +141,8 @@ fn what_is_unknown() {
             "«max-sessions» 4:1 unknown key `max-sessions` in `[registrar]` \
              | did you mean `sessions_max`?",
             "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, \
-             `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `drain_timeout`, \
-             `tractor`",
+             `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `settle_time`, \
+             `drain_timeout`, `tractor`",
         ],
     );
 }

@@ -3,16 +3,17 @@
 use std::{
     mem,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use endpoints::Endpoint;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
     addresses::follow_addresses,
     keeper::Keeper,
-    link::{Hub, LinkState},
+    link::{Hub, Link, LinkState},
     together::Together,
 };
 
@@ -134,6 +135,14 @@ impl Client {
             .first_success()
             .await
             .map_err(|faults| Faults(faults.into_iter().flatten().collect::<Vec<Fault>>()))
+    }
+
+    /// Returns for how long others may still come back to the registrars that are within reach, if
+    /// all of them have begun only a short while ago.
+    pub fn settling(&self) -> Option<Duration> {
+        let lines = self.hub().links.iter().filter_map(Link::line);
+        let settles_at = lines.map(|it| it.settles_at()).min().flatten();
+        settles_at.map(|it| it.duration_since(Instant::now()))
     }
 
     /// Returns where the registrars are looked for, in the order given.

@@ -82,9 +82,14 @@ impl Keeper {
         let registrar = &links[self.index].registrar;
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;
         let is_tcp = matches!(registrar, Endpoint::Tcp(_));
+        // Within a host, what has not answered by then hangs.
+        let handshake_timeout = match is_tcp {
+            true => options.handshake_timeout,
+            false => options.handshake_timeout.min(options.ask_timeout),
+        };
         let conversation = Options {
             hello: Hello { agent: options.agent.clone(), ..Hello::default() },
-            handshake_timeout: options.handshake_timeout,
+            handshake_timeout,
             heartbeat: options.heartbeat.filter(|_| is_tcp),
             ..Options::default()
         };
@@ -94,7 +99,10 @@ impl Keeper {
         let Some(registrar) = peer.registrar else {
             return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
         };
-        let line = Line { number, registrar, portal, overdue: CancellationToken::new() };
+        let settling = peer.settling_ms.map(Duration::from_millis);
+        let settles_at = settling.map(|it| Instant::now() + it.min(SETTLING_MAX));
+        let overdue = CancellationToken::new();
+        let line = Line { number, registrar, portal, settles_at, overdue };
         Ok((line, driver))
     }
 
@@ -148,6 +156,10 @@ impl Keeper {
 
 /// After how long a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);
+
+/// For how long a registrar is believed to the most that it does not know all yet: a minute is
+/// many times what it takes clients to come back.
+pub(crate) const SETTLING_MAX: Duration = Duration::from_secs(60);
 
 /// How long a link waits for those that were named before it: what is on this host has answered
 /// by then.

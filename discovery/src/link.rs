@@ -14,7 +14,7 @@ use portal::{CallError, Portal};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Semaphore, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -90,12 +90,14 @@ impl Hub {
         index: usize,
         method: &str,
         args: &[u8],
-    ) -> Option<Result<R, Fault>> {
+    ) -> Option<Result<Said<R>, Fault>> {
         let link = &self.links[index];
         let limit = self.options.ask_timeout;
         let error = match link.settled(limit).await {
             LinkState::Up(line) => match line.call(method, args, limit).await {
-                Ok(value) => return Some(Ok(value)),
+                Ok(value) => {
+                    return Some(Ok(Said { value, settles_at: line.settles_at() }));
+                }
                 Err(error) => Arc::new(error),
             },
             LinkState::Down(error) => error,
@@ -126,6 +128,14 @@ pub(crate) struct Link {
     pub(crate) waits: Semaphore,
 }
 
+/// What a registrar answered.
+#[derive(Debug)]
+pub(crate) struct Said<R> {
+    pub(crate) value: R,
+    /// Until when the registrar does not know all yet; `None` if it does.
+    pub(crate) settles_at: Option<Instant>,
+}
+
 /// How a link is.
 #[derive(Clone, Debug)]
 pub(crate) enum LinkState {
@@ -146,6 +156,8 @@ pub(crate) struct Line {
     pub(crate) number: u64,
     pub(crate) registrar: Uuid,
     pub(crate) portal: Portal,
+    /// Until when the registrar does not know all yet, if it has begun a short while ago.
+    pub(crate) settles_at: Option<Instant>,
     /// Cancelled by whoever waited for an answer in vain.
     pub(crate) overdue: CancellationToken,
 }
@@ -211,6 +223,11 @@ impl Link {
 }
 
 impl Line {
+    /// Returns until when the registrar does not know all yet, if it does not now.
+    pub(crate) fn settles_at(&self) -> Option<Instant> {
+        self.settles_at.filter(|it| *it > Instant::now())
+    }
+
     /// Calls a method with a body that is encoded already. When no answer comes within `limit`,
     /// the line is given up.
     pub(crate) async fn call<R: DeserializeOwned>(

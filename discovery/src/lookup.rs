@@ -1,18 +1,21 @@
 //! Asking all registrars at once.
 
-use std::time::Duration;
+use std::{future::pending, sync::Arc, time::Duration};
 
 use endpoints::{Name, NameError, NamePattern};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 use wire::{
-    Challenge, Record, encode_body,
+    Challenge, Record, State, encode_body,
     registrar::{self, Answer, List, Located, Page, Query},
 };
 
 use crate::{
-    Client, Fault, Faults,
+    Change, Client, Fault, Faults, LinkError,
     dial::{Ticket, Tickets},
+    keeper::SETTLING_MAX,
+    link::Said,
     merge::{Sighting, merge},
     together::Together,
 };
@@ -77,7 +80,7 @@ impl Client {
         for index in 0..self.hub().links.len() {
             lists.push(index, self.list_of(index, &pattern));
         }
-        let mut found = Found::from(Sightings::of(lists.all().await)?);
+        let mut found = Found::from(Sightings::of(self.gather(lists).await)?);
         // A stable sort, which keeps the order within a name.
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
@@ -86,9 +89,13 @@ impl Client {
     pub(crate) async fn query(&self, name: &str, scope: Scope) -> Result<Sightings, LookupError> {
         // A registrar would find no such name either, and not say why.
         Name::new(name)?;
-        let query = Query { name, all: scope == Scope::All };
-        let answers = self.ask_all(registrar::QUERY, &encode_body(&query)).await;
-        let part = |it: Answer| Part { now_ms: it.now_ms, total: it.total, records: it.records };
+        let query = encode_body(&Query { name, all: scope == Scope::All });
+        self.until_known(name, scope, || self.query_now(&query), |it| it).await
+    }
+
+    async fn query_now(&self, query: &[u8]) -> Result<Sightings, LookupError> {
+        let answers = self.ask_for_names(registrar::QUERY, query).await;
+        let part = |said: Said<Answer>| Part::of(said.value, said.settles_at);
         Sightings::of(
             answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(part)))),
         )
@@ -100,17 +107,23 @@ impl Client {
         name: &Name,
         all: bool,
     ) -> Result<(Sightings, Tickets), LookupError> {
-        let query = Query { name: name.as_str(), all };
-        let answers = self.ask_all(registrar::FIND, &encode_body(&query)).await;
+        let query = encode_body(&Query { name: name.as_str(), all });
+        let scope = if all { Scope::All } else { Scope::Ready };
+        let ask = || self.locate_now(&query);
+        self.until_known(name.as_str(), scope, ask, |(found, _)| found).await
+    }
+
+    async fn locate_now(&self, query: &[u8]) -> Result<(Sightings, Tickets), LookupError> {
+        let answers = self.ask_for_names(registrar::FIND, query).await;
         let mut tickets = Tickets::default();
-        let mut part = |located: Located| {
-            let Located { answer, registrar, nonce, proofs } = located;
+        let mut part = |Said { value, settles_at }: Said<Located>| {
+            let Located { answer, registrar, nonce, proofs } = value;
             for (record, proof) in answer.records.iter().zip(proofs) {
                 let challenge = Challenge { registrar, epoch: record.epoch, nonce };
                 let ticket = proof.map(|proof| Ticket { challenge, proof });
                 tickets.extend(ticket.map(|it| ((record.uuid, record.epoch), it)));
             }
-            Part { now_ms: answer.now_ms, total: answer.total, records: answer.records }
+            Part::of(answer, settles_at)
         };
         let sightings = Sightings::of(
             answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(&mut part)))),
@@ -118,28 +131,120 @@ impl Client {
         Ok((sightings, tickets))
     }
 
+    /// Asks for names, and asks again as long as there is nothing and the registrars that answer
+    /// do not know all yet: when the name appears, and when they do.
+    async fn until_known<T, A>(
+        &self,
+        name: &str,
+        scope: Scope,
+        ask: impl Fn() -> A,
+        found: impl Fn(&T) -> &Sightings,
+    ) -> Result<T, LookupError>
+    where
+        A: Future<Output = Result<T, LookupError>>,
+    {
+        let patience = self.hub().options.patience.unwrap_or(SETTLING_MAX);
+        let deadline = Instant::now() + patience;
+        loop {
+            let answer = ask().await?;
+            let sightings = found(&answer);
+            let settles_at = sightings.settles_at.filter(|_| sightings.instances.is_empty());
+            match settles_at {
+                Some(at) if Instant::now() < deadline => {
+                    let appeared = self.appears(name, scope);
+                    // Whether or not it has appeared, it is asked for again.
+                    drop(timeout_at(deadline.min(at), appeared).await);
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    /// Waits until an instance of a name is registered.
+    async fn appears(&self, name: &str, scope: Scope) -> Result<(), LookupError> {
+        let mut watch = self.watch(name)?;
+        while let Some(change) = watch.next().await {
+            if let Change::Add { record } | Change::Update { record } = change
+                && (scope == Scope::All || record.state == State::Ready)
+            {
+                return Ok(());
+            }
+        }
+        pending().await
+    }
+
     /// Asks all registrars at once. One that is up by two links is asked by one of them.
     pub(crate) async fn ask_all<R: DeserializeOwned + Send>(
         &self,
         method: &str,
         args: &[u8],
-    ) -> Vec<(usize, Option<Result<R, Fault>>)> {
+    ) -> Answers<Said<R>> {
+        self.calls(method, args).all().await
+    }
+
+    /// Asks all registrars at once as [`ask_all`](Self::ask_all) does, and has only so much
+    /// patience with those that have not answered when another has.
+    async fn ask_for_names<R: DeserializeOwned + Send>(
+        &self,
+        method: &str,
+        args: &[u8],
+    ) -> Answers<Said<R>> {
+        self.gather(self.calls(method, args)).await
+    }
+
+    fn calls<'a, R: DeserializeOwned + Send + 'a>(
+        &'a self,
+        method: &'a str,
+        args: &'a [u8],
+    ) -> Together<'a, Option<Result<Said<R>, Fault>>> {
         let mut calls = Together::default();
         for index in 0..self.hub().links.len() {
             calls.push(index, self.hub().ask(index, method, args));
         }
-        calls.all().await
+        calls
+    }
+
+    async fn gather<T>(&self, mut calls: Together<'_, Option<Result<T, Fault>>>) -> Answers<T> {
+        let (mut answers, mut deadline) = (Vec::new(), None);
+        loop {
+            let next = match deadline {
+                Some(at) => timeout_at(at, calls.next()).await,
+                None => Ok(calls.next().await),
+            };
+            match next {
+                Ok(Some((index, answer))) => {
+                    if deadline.is_none() && matches!(answer, Some(Ok(_))) {
+                        deadline = self.hub().options.patience.map(|it| Instant::now() + it);
+                    }
+                    answers.push((index, answer));
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    let late = |index: usize| {
+                        let fault = self.hub().links[index].fault(Arc::new(LinkError::NotYet));
+                        (index, Some(Err(fault)))
+                    };
+                    answers.extend(calls.keys().map(late));
+                    break;
+                }
+            }
+        }
+        answers.sort_by_key(|(index, _)| *index);
+        answers
     }
 
     async fn list_of(&self, index: usize, pattern: &NamePattern) -> Option<Result<Part, Fault>> {
         let mut list = List { pattern: pattern.clone(), after: 0 };
         let mut part = Part::default();
         loop {
-            let page: Page =
-                match self.hub().ask(index, registrar::LIST, &encode_body(&list)).await? {
-                    Ok(page) => page,
-                    Err(fault) => return Some(Err(fault)),
-                };
+            let args = encode_body(&list);
+            let page: Page = match self.hub().ask(index, registrar::LIST, &args).await? {
+                Ok(Said { value, settles_at }) => {
+                    part.settles_at = settles_at;
+                    value
+                }
+                Err(fault) => return Some(Err(fault)),
+            };
             part.now_ms = page.now_ms;
             part.total += page.records.len() as u64;
             part.records.extend(page.records);
@@ -151,6 +256,9 @@ impl Client {
         }
     }
 }
+
+/// What each registrar answered, by its link; `None` from one that another link is up with.
+type Answers<T> = Vec<(usize, Option<Result<T, Fault>>)>;
 
 /// Which instances of a name are asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -193,6 +301,9 @@ pub struct Found {
     /// How old the answer is, if no registrar could be reached and one of earlier was allowed;
     /// `None` if it is one of now.
     pub age: Option<Duration>,
+    /// For how long others may still come back that are not in this answer, if every registrar
+    /// that answered has begun only a short while ago.
+    pub settling: Option<Duration>,
 }
 
 impl From<Sightings> for Found {
@@ -203,6 +314,7 @@ impl From<Sightings> for Found {
             now_ms: sightings.now_ms,
             unanswered: sightings.unanswered,
             age: None,
+            settling: sightings.settles_at.map(|it| it.duration_since(Instant::now())),
         }
     }
 }
@@ -210,9 +322,18 @@ impl From<Sightings> for Found {
 /// What one registrar answered.
 #[derive(Debug, Default)]
 struct Part {
+    /// Until when the registrar does not know all yet.
+    settles_at: Option<Instant>,
     now_ms: u64,
     total: u64,
     records: Vec<Record>,
+}
+
+impl Part {
+    fn of(answer: Answer, settles_at: Option<Instant>) -> Self {
+        let Answer { now_ms, total, records, .. } = answer;
+        Self { settles_at, now_ms, total, records }
+    }
 }
 
 /// What the registrars that answered know, and which of them knows it.
@@ -222,6 +343,8 @@ pub(crate) struct Sightings {
     total: u64,
     now_ms: u64,
     unanswered: Vec<Fault>,
+    /// Until when none of them knows all yet: what one knows that has served for longer is final.
+    settles_at: Option<Instant>,
 }
 
 impl Sightings {
@@ -230,11 +353,13 @@ impl Sightings {
     ) -> Result<Self, LookupError> {
         let (mut parts, mut unanswered) = (Vec::new(), Vec::new());
         let (mut total, mut now_ms) = (0, 0);
+        let mut settling = Vec::new();
         for (link, answer) in answers {
             match answer {
                 Some(Ok(part)) => {
                     total = part.total.max(total);
                     now_ms = part.now_ms.max(now_ms);
+                    settling.push(part.settles_at);
                     parts.push((link, part.records));
                 }
                 Some(Err(fault)) => unanswered.push(fault),
@@ -245,7 +370,9 @@ impl Sightings {
             return Err(Faults(unanswered).into());
         }
         let instances = merge(parts);
-        Ok(Self { total: total.max(instances.len() as u64), instances, now_ms, unanswered })
+        let total = total.max(instances.len() as u64);
+        let settles_at = settling.into_iter().min().flatten();
+        Ok(Self { instances, total, now_ms, unanswered, settles_at })
     }
 
     /// Returns the registrars that did not answer.
@@ -259,7 +386,8 @@ impl Sightings {
 
     #[cfg(test)]
     pub(crate) fn from_instances(instances: Vec<Sighting>) -> Self {
-        Self { total: instances.len() as u64, instances, now_ms: 0, unanswered: Vec::new() }
+        let total = instances.len() as u64;
+        Self { instances, total, now_ms: 0, unanswered: Vec::new(), settles_at: None }
     }
 }
 

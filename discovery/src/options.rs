@@ -29,6 +29,11 @@ pub struct ClientOptions {
     /// How long a registrar may take to answer. One that takes longer counts as down; its
     /// connection is dropped and made anew.
     pub ask_timeout: Duration,
+    /// How long a look-up that a registrar has answered waits for others that have not, and for one
+    /// that has begun a short while ago and does not know the name yet. `None` waits for as long as
+    /// they may take: [`ask_timeout`](Self::ask_timeout), and until the registrar says that all
+    /// should be back. Without any, the first answer is taken as it is.
+    pub patience: Option<Duration>,
     /// How signs of life are asked of registrars over TCP. Within a host the kernel tells of a
     /// death, and none are asked for.
     pub heartbeat: Option<Heartbeat>,
@@ -45,6 +50,7 @@ impl Default for ClientOptions {
             dial_timeout: ASK_TIMEOUT,
             handshake_timeout: portal::HANDSHAKE_TIMEOUT,
             ask_timeout: ASK_TIMEOUT,
+            patience: None,
             heartbeat: Some(Heartbeat::default()),
             backoff: BackoffOptions::default(),
             dial: DialOptions::default(),

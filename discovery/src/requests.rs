@@ -11,7 +11,11 @@ use wire::{
     registrar::{self, Changed, Renew, Report, Status, Unregister, Update},
 };
 
-use crate::{Client, Fault, Faults, LinkError, link::LinkState, together::Together};
+use crate::{
+    Client, Fault, Faults, LinkError,
+    link::{LinkState, Said},
+    together::Together,
+};
 
 impl Client {
     /// Takes an instance out of the registry, whoever registered it.
@@ -109,7 +113,9 @@ impl Client {
     async fn standing(&self, index: usize) -> Standing {
         let asked = Instant::now();
         match self.hub().ask::<Status>(index, registrar::STATUS, &encode_body(&())).await {
-            Some(Ok(status)) => Standing::Up { status: Box::new(status), took: asked.elapsed() },
+            Some(Ok(Said { value, .. })) => {
+                Standing::Up { status: Box::new(value), took: asked.elapsed() }
+            }
             Some(Err(fault)) => Standing::Down(fault),
             None => {
                 let links = &self.hub().links;

@@ -24,6 +24,8 @@ use crate::{Change, Fault, Faults, merge::newest_first};
 pub(crate) struct View {
     feeds: Vec<Feed>,
     instances: BTreeMap<Uuid, Instance>,
+    /// How many sights are of former registrars.
+    former: usize,
     /// What is to be told. It holds a few changes for each instance at most.
     untold: VecDeque<Change>,
     /// What was told last of the whole.
@@ -45,6 +47,8 @@ struct Feed {
     seen: Option<Seen>,
     /// Which registrar it tells of, once its snapshot has been complete.
     registrar: Option<Uuid>,
+    /// Until when its registrar does not know all yet, if it has begun a short while ago.
+    settles_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -67,15 +71,27 @@ enum FeedState {
 #[derive(Debug)]
 struct Instance {
     /// The newest first.
-    records: Vec<(usize, Record)>,
+    sights: Vec<Sight>,
+}
+
+/// What one feed tells of an instance.
+#[derive(Debug)]
+struct Sight {
+    feed: usize,
+    record: Record,
+    /// Whether it is what a former registrar told, and the one that has begun since has not heard
+    /// of the instance yet.
+    is_former: bool,
 }
 
 impl View {
     pub(crate) fn new(feeds: usize) -> Self {
-        let feed = || Feed { state: FeedState::Unknown, seen: None, registrar: None };
+        let feed =
+            || Feed { state: FeedState::Unknown, seen: None, registrar: None, settles_at: None };
         Self {
             feeds: std::iter::repeat_with(feed).take(feeds).collect(),
             instances: BTreeMap::new(),
+            former: 0,
             untold: VecDeque::from([Change::Reset]),
             told: Told::Reset,
         }
@@ -91,8 +107,10 @@ impl View {
         self.feeds[feed].seen
     }
 
-    /// A feed begins; either where it left off, or with a reset.
-    pub(crate) fn begun(&mut self, feed: usize, is_resumed: bool) {
+    /// A feed begins; either where it left off, or with a reset. `settles_at` is until when its
+    /// registrar does not know all yet.
+    pub(crate) fn begun(&mut self, feed: usize, is_resumed: bool, settles_at: Option<Instant>) {
+        self.feeds[feed].settles_at = settles_at;
         if is_resumed {
             self.feeds[feed].state = FeedState::Current;
         } else {
@@ -125,16 +143,23 @@ impl View {
             FeedState::Lost { until, .. } => Some(*until),
             _ => None,
         };
-        self.feeds.iter().filter_map(until).min()
+        let lost = self.feeds.iter().filter_map(until);
+        lost.chain(self.feeds.iter().filter_map(|it| it.settles_at)).min()
     }
 
-    /// Gives up on feeds that have been lost for long.
+    /// Gives up on feeds that have been lost for long, and on those who have not come back to a
+    /// registrar in the time that this takes.
     pub(crate) fn tick(&mut self, now: Instant) {
-        for feed in &mut self.feeds {
+        for at in 0..self.feeds.len() {
+            let feed = &mut self.feeds[at];
             if let FeedState::Lost { fault, until } = &feed.state
                 && *until <= now
             {
                 feed.state = FeedState::Away { fault: fault.clone() };
+            }
+            if feed.settles_at.is_some_and(|it| it <= now) {
+                feed.settles_at = None;
+                self.drop_former(at);
             }
         }
         self.conclude();
@@ -144,7 +169,7 @@ impl View {
     pub(crate) fn change(&mut self, feed: usize, registrar: Uuid, change: registrar::Change) {
         let revision = match change {
             registrar::Change::Reset => {
-                self.reset(feed);
+                self.reset(feed, registrar);
                 return;
             }
             registrar::Change::Synced { revision } => {
@@ -168,17 +193,27 @@ impl View {
         }
     }
 
-    /// Forgets what a feed told.
-    fn reset(&mut self, feed: usize) {
-        self.feeds[feed].state = FeedState::Syncing;
-        self.feeds[feed].seen = None;
-        let holds = |it: &Instance| it.records.iter().any(|(holder, _)| *holder == feed);
-        if !self.instances.values().any(holds) {
+    /// Forgets what a feed told; unless another registrar has begun in its place, to which all of
+    /// them may yet come back.
+    fn reset(&mut self, feed: usize, registrar: Uuid) {
+        let Feed { state, seen, registrar: former, settles_at } = &mut self.feeds[feed];
+        *state = FeedState::Syncing;
+        *seen = None;
+        let is_another = former.is_some_and(|it| it != registrar);
+        if is_another && settles_at.is_some() {
+            let sights = self.instances.values_mut().flat_map(|it| &mut it.sights);
+            for sight in sights.filter(|it| it.feed == feed && !it.is_former) {
+                sight.is_former = true;
+                self.former += 1;
+            }
+            return;
+        }
+        if !self.instances.values().any(|it| it.is_told_by(feed)) {
             return;
         }
         self.instances.retain(|_, instance| {
-            instance.records.retain(|(holder, _)| *holder != feed);
-            !instance.records.is_empty()
+            self.former -= instance.forget(feed);
+            !instance.sights.is_empty()
         });
         // Whatever was not told yet is part of what is told anew.
         self.untold.clear();
@@ -199,6 +234,9 @@ impl View {
         self.feeds[feed].state = FeedState::Current;
         self.feeds[feed].registrar = Some(seen.registrar);
         self.feeds[feed].seen = Some(seen);
+        if self.feeds[feed].settles_at.is_none() {
+            self.drop_former(feed);
+        }
         self.conclude();
     }
 
@@ -206,31 +244,38 @@ impl View {
         let uuid = record.uuid;
         let Some(instance) = self.instances.get_mut(&uuid) else {
             self.untold.push_back(Change::Add { record: record.clone() });
-            self.instances.insert(uuid, Instance { records: vec![(feed, record)] });
+            let sight = Sight { feed, record, is_former: false };
+            self.instances.insert(uuid, Instance { sights: vec![sight] });
             return;
         };
-        let before = instance.records[0].clone();
-        instance.records.retain(|(holder, _)| *holder != feed);
-        instance.records.push((feed, record));
-        instance.records.sort_by_key(|(_, record)| newest_first(record));
-        let (teller, after) = &instance.records[0];
-        let is_news =
-            if *teller == before.0 { *after != before.1 } else { !is_same(after, &before.1) };
+        let (teller, before) = (instance.sights[0].feed, instance.newest().clone());
+        let former = instance.forget(feed);
+        instance.sights.push(Sight { feed, record, is_former: false });
+        instance.sights.sort_by_key(|it| newest_first(&it.record));
+        let after = instance.newest();
+        let is_news = match instance.sights[0].feed == teller {
+            true => *after != before,
+            false => !is_same(after, &before),
+        };
         if is_news {
             self.untold.push_back(Change::Update { record: after.clone() });
+        }
+        self.former -= former;
+        if former > 0 && self.former == 0 {
+            self.conclude();
         }
     }
 
     fn take(&mut self, feed: usize, uuid: Uuid, gone: Option<Gone>) {
         let Some(instance) = self.instances.get_mut(&uuid) else { return };
         let before = instance.newest().clone();
-        instance.records.retain(|(holder, _)| *holder != feed);
-        match instance.records.first() {
+        self.former -= instance.forget(feed);
+        match instance.sights.first() {
             None => {
                 self.instances.remove(&uuid);
                 self.untold.push_back(Change::Remove { instance: before.instance(), gone });
             }
-            Some((_, after)) if !is_same(after, &before) => {
+            Some(Sight { record: after, .. }) if !is_same(after, &before) => {
                 self.untold.push_back(Change::Update { record: after.clone() });
             }
             Some(_) => {}
@@ -243,8 +288,12 @@ impl View {
         let is_pending = is(|it| matches!(it, FeedState::Unknown | FeedState::Syncing));
         let is_current = is(|it| matches!(it, FeedState::Current));
         if is_current && !is_pending {
-            self.drop_those_away();
-            if self.told != Told::Synced {
+            let current = self.feeds.iter().filter(|it| matches!(it.state, FeedState::Current));
+            let is_settled = current.into_iter().any(|it| it.settles_at.is_none());
+            if is_settled {
+                self.drop_those_away();
+            }
+            if self.told != Told::Synced && (is_settled || !self.has_unconfirmed()) {
                 self.told = Told::Synced;
                 self.untold.push_back(Change::Synced);
             }
@@ -266,12 +315,32 @@ impl View {
             }
             // What is not there any more cannot be gone on from.
             self.feeds[feed].seen = None;
-            let holds = |it: &Instance| it.records.iter().any(|(holder, _)| *holder == feed);
-            let held = self.instances.iter().filter(|(_, it)| holds(it));
+            let held = self.instances.iter().filter(|(_, it)| it.is_told_by(feed));
             for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {
                 self.take(feed, uuid, None);
             }
         }
+    }
+
+    /// Removes what a feed knows from a former registrar alone.
+    fn drop_former(&mut self, feed: usize) {
+        if self.former == 0 || !matches!(self.feeds[feed].state, FeedState::Current) {
+            return;
+        }
+        let is_former = |it: &Sight| it.feed == feed && it.is_former;
+        let held = self.instances.iter().filter(|(_, it)| it.sights.iter().any(is_former));
+        for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {
+            self.take(feed, uuid, Some(Gone::Missed));
+        }
+    }
+
+    /// Tells whether there are instances that no registrar within reach knows, or not yet.
+    fn has_unconfirmed(&self) -> bool {
+        let is_confirmed = |it: &Sight| {
+            !it.is_former
+                && matches!(self.feeds[it.feed].state, FeedState::Current | FeedState::Syncing)
+        };
+        !self.instances.values().all(|it| it.sights.iter().any(is_confirmed))
     }
 }
 
@@ -286,7 +355,18 @@ impl Feed {
 
 impl Instance {
     fn newest(&self) -> &Record {
-        &self.records.first().expect("an instance is known by a record").1
+        &self.sights.first().expect("an instance is known by a record").record
+    }
+
+    fn is_told_by(&self, feed: usize) -> bool {
+        self.sights.iter().any(|it| it.feed == feed)
+    }
+
+    /// Forgets what a feed tells of it, and returns how much of that was of a former registrar.
+    fn forget(&mut self, feed: usize) -> usize {
+        let before = self.sights.iter().filter(|it| it.is_former).count();
+        self.sights.retain(|it| it.feed != feed);
+        before - self.sights.iter().filter(|it| it.is_former).count()
     }
 }
 

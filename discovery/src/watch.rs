@@ -119,7 +119,7 @@ impl Watch {
                 self.feeds().push(index, feed::begin(client, index, line, pattern, seen));
             }
             Step::Begun { line, is_resumed, items } => {
-                self.view.begun(index, is_resumed);
+                self.view.begun(index, is_resumed, line.settles_at);
                 self.feeds().push(index, feed::next(client, index, line, items));
             }
             Step::Item { line, change, items } => {
@@ -184,7 +184,8 @@ pub enum Change {
         /// The instance, as it is now.
         record: Record,
     },
-    /// An instance is gone: no registrar within reach has it any more.
+    /// An instance is gone: no registrar within reach has it any more. One that a former registrar
+    /// knew is not gone before it has had the time to come back to the next.
     Remove {
         /// The instance.
         instance: InstanceId,

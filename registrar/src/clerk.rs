@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     future::pending,
     mem,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -42,6 +45,9 @@ struct Shared {
     secret: ProofSecret,
     agent: String,
     clock: Clock,
+    /// How long clients may take to come back.
+    settle_time: Duration,
+    attendance: Attendance,
     book: Mutex<Book>,
     /// Rung when the next lease may end earlier than was thought.
     deadlines: Notify,
@@ -76,7 +82,11 @@ struct Clock {
 
 impl Clerk {
     /// Makes a clerk with an empty registry, and what is to be done beside its answers.
-    pub(crate) fn new(agent: String, limits: Limits) -> (Self, mpsc::Receiver<Errand>) {
+    pub(crate) fn new(
+        agent: String,
+        limits: Limits,
+        settle_time: Duration,
+    ) -> (Self, mpsc::Receiver<Errand>) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
         let registrar = Uuid::new_v4();
@@ -92,6 +102,8 @@ impl Clerk {
             secret: ProofSecret::new(random()),
             agent,
             clock,
+            settle_time,
+            attendance: Attendance::default(),
             book: Mutex::new(book),
             deadlines: Notify::new(),
             errands,
@@ -103,7 +115,7 @@ impl Clerk {
     /// Makes a clerk that no node attends: sessions are opened by hand, leases do not end, and
     /// contested endpoints are not looked into. It is for programs that measure a registry.
     pub fn unattended(limits: Limits) -> Self {
-        Self::new(String::new(), limits).0
+        Self::new(String::new(), limits, Duration::ZERO).0
     }
 
     /// Returns which registrar this is.
@@ -119,13 +131,39 @@ impl Clerk {
             registrar: self.0.registrar,
             agent: self.0.agent.clone(),
             revision,
-            uptime_ms: self.0.clock.start.elapsed().as_millis() as u64,
+            uptime_ms: self.0.clock.uptime_ms(),
             sessions: sessions as u64,
             instances: instances as u64,
             waiters: waiters as u64,
             watchers: watchers as u64,
             endpoints: self.0.endpoints.get().cloned().unwrap_or_default(),
         }
+    }
+
+    /// Returns for how long those may still come back that a former registrar knew; `None` once
+    /// all should be. Until then, that a name is not there is no knowledge.
+    pub fn settling(&self) -> Option<Duration> {
+        let uptime = Duration::from_millis(self.0.clock.uptime_ms());
+        self.0.settle_time.checked_sub(uptime).filter(|it| !it.is_zero())
+    }
+
+    /// Takes note that the node stops: from here on, no end of a session is told as the end of
+    /// what it kept.
+    pub(crate) fn stop(&self) {
+        self.note(Event::Stopping);
+    }
+
+    /// Takes note that a session is ended by the registrar itself: what it kept stays for as long
+    /// as its peer may take to come back.
+    pub(crate) fn dismiss(&self, session: SessionId) {
+        let back_by_ms = self.now_ms() + self.0.settle_time.as_millis() as u64;
+        self.note(Event::SessionDismissed { session, back_by_ms });
+    }
+
+    /// Tells whether the node was stopped for so long lately that its peers have given it up: they
+    /// ended their sessions then because of that, and will be back.
+    pub(crate) fn was_away(&self) -> bool {
+        self.0.attendance.note(self.0.clock.uptime_ms(), self.0.settle_time)
     }
 
     pub(crate) fn agent(&self) -> &str {
@@ -178,7 +216,11 @@ impl Clerk {
         let now_ms = self.now_ms();
         let mut book = self.book();
         book.mailboxes.remove(&session);
+        let next_deadline_ms = book.registry.next_deadline_ms();
         let ended = book.registry.apply(Event::SessionEnded(session), now_ms);
+        if book.registry.next_deadline_ms() != next_deadline_ms {
+            self.0.deadlines.notify_one();
+        }
         self.deliver(&book, ended.expect("a session may always end"));
         if book.registry.take_has_shrunk() {
             drop(book);
@@ -313,9 +355,11 @@ impl Clerk {
         }
     }
 
-    /// Ends leases when they run out, for as long as it is polled.
+    /// Ends leases when they run out, and takes note of the time that passes, for as long as it is
+    /// polled.
     pub(crate) async fn keep_time(&self) {
         loop {
+            let _away = self.was_away();
             let next_ms = self.read(Registry::next_deadline_ms);
             let next_end = async {
                 match next_ms {
@@ -328,6 +372,7 @@ impl Clerk {
             tokio::select! {
                 () = self.0.deadlines.notified() => {}
                 () = next_end => self.note(Event::Tick),
+                () = sleep(ATTENDANCE_INTERVAL) => {}
             }
         }
     }
@@ -375,9 +420,41 @@ impl Clerk {
 
 impl Clock {
     fn now_ms(&self) -> u64 {
-        self.start_ms + self.start.elapsed().as_millis() as u64
+        self.start_ms + self.uptime_ms()
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
     }
 }
+
+/// Whether the process ran all the time, or was stopped for a while.
+#[derive(Debug, Default)]
+struct Attendance {
+    /// Until when it was seen to run, in milliseconds since its start.
+    seen_ms: AtomicU64,
+    /// Until when those should be back who gave it up the last time that it was stopped.
+    back_by_ms: AtomicU64,
+}
+
+impl Attendance {
+    /// Takes note that the process runs now. Tells whether some may yet be on their way back who
+    /// gave it up.
+    fn note(&self, now_ms: u64, settle_time: Duration) -> bool {
+        let seen_ms = self.seen_ms.fetch_max(now_ms, Ordering::SeqCst);
+        if now_ms.saturating_sub(seen_ms) >= AWAY_MIN.as_millis() as u64 {
+            let back_by_ms = now_ms + settle_time.as_millis() as u64;
+            self.back_by_ms.fetch_max(back_by_ms, Ordering::SeqCst);
+        }
+        now_ms < self.back_by_ms.load(Ordering::SeqCst)
+    }
+}
+
+/// How often it is noted that the process runs.
+const ATTENDANCE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// From which time on a stop counts: a client gives up a registrar that has not answered for 2 s.
+const AWAY_MIN: Duration = Duration::from_millis(1500);
 
 /// Draws 244 random bits.
 fn random() -> [u8; 32] {

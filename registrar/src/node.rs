@@ -35,6 +35,10 @@ pub struct NodeOptions {
     pub heartbeat: Heartbeat,
     /// How many connections there may be at once.
     pub sessions_max: usize,
+    /// How long those may take to come back whom a registrar before this one knew. For so long
+    /// after its begin the node says that it does not know all yet. It is zero for one that nobody
+    /// can have known.
+    pub settle_time: Duration,
     /// How long connections have to end when the node stops.
     pub drain_timeout: Duration,
     /// How much the registry takes in.
@@ -52,6 +56,7 @@ impl Default for NodeOptions {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             heartbeat: Heartbeat::default(),
             sessions_max: 4096,
+            settle_time: SETTLE_TIME,
             drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             declared: EndpointTable::default(),
@@ -111,7 +116,8 @@ impl Node {
         if listeners.is_empty() {
             return Err(NodeError::NoEndpoint);
         }
-        let (clerk, errands) = Clerk::new(options.agent.clone(), options.limits);
+        let (clerk, errands) =
+            Clerk::new(options.agent.clone(), options.limits, options.settle_time);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.declare(&options.declared);
         let controls = Controls::new(clerk.clone(), &options);
@@ -134,7 +140,8 @@ impl Node {
     }
 
     /// Serves until `stop` is cancelled: then no new connection is taken, socket files are gone,
-    /// every session is told, and those that do not end in time are cut.
+    /// every session is told, and those that do not end in time are cut. What they kept is told
+    /// nobody as gone: only the registrar is.
     ///
     /// # Panics
     ///
@@ -145,8 +152,10 @@ impl Node {
     /// Dropping the future stops the node at once, without a word to anybody.
     pub async fn serve(self, stop: CancellationToken) {
         let Self { clerk, controls, doors, listeners, errands } = self;
+        // The sessions hear of it when the clerk knows, so that none ends before.
+        let ending = CancellationToken::new();
         let context =
-            Context { clerk: clerk.clone(), controls: controls.clone(), stop: stop.clone() };
+            Context { clerk: clerk.clone(), controls: controls.clone(), stop: ending.clone() };
         let mut acceptors = JoinSet::new();
         for listener in listeners {
             let served = doors.iter().filter(|it| it.serves(listener.bound()));
@@ -170,6 +179,8 @@ impl Node {
             }
         }
         info!("the registrar is stopping");
+        clerk.stop();
+        ending.cancel();
         let drain_timeout = controls.now().drain_timeout;
         let drained = async { while acceptors.join_next().await.is_some() {} };
         if timeout(drain_timeout, drained).await.is_err() {
@@ -268,6 +279,7 @@ async fn serve(stream: Stream, context: Context) {
     let hello = Hello {
         agent: clerk.agent().to_owned(),
         registrar: Some(clerk.registrar()),
+        settling_ms: clerk.settling().map(|it| it.as_millis().max(1) as u64),
         ..Hello::default()
     };
     let portal_options = Options {
@@ -292,13 +304,14 @@ async fn serve(stream: Stream, context: Context) {
     };
     clerk.introduce(session_id, connected.portal.clone());
     let mut driver = std::pin::pin!(connected.driver);
+    let cut = Cut(&clerk);
     let closed = tokio::select! {
         closed = driver.as_mut() => closed,
         () = ended(process.as_ref()) => match timeout(LAST_WORDS, driver).await {
             Ok(closed) => closed,
             Err(_) => {
                 info!(%peer, "the process ended, and left its connection to another");
-                return;
+                return cut.is_none();
             }
         },
         () = stop.cancelled() => {
@@ -306,6 +319,11 @@ async fn serve(stream: Stream, context: Context) {
             driver.await
         }
     };
+    cut.is_none();
+    let is_meant = matches!(closed, Closed::Goodbye(_));
+    if !is_meant && clerk.was_away() && !has_ended(process.as_ref()).await {
+        clerk.dismiss(session_id);
+    }
     match &closed {
         Closed::ByPeer | Closed::Here | Closed::Goodbye(_) => debug!(%peer, "{closed}"),
         broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
@@ -319,6 +337,30 @@ fn owner(peer: &Peer) -> Owner {
         Peer::Tcp(address) => Owner::Host(address.ip().to_canonical()),
         Peer::Memory => Owner::Registrar,
     }
+}
+
+/// Stands for a session that is under way. The end of one comes from its connection; if it is
+/// dropped instead, the node is, or all of the runtime, and what the sessions keep is not gone.
+struct Cut<'a>(&'a Clerk);
+
+impl Cut<'_> {
+    /// Takes note that the session has come to an end of its own.
+    fn is_none(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.stop();
+        }
+    }
+}
+
+/// Tells whether a process is seen to have ended, just after the end of its connection.
+async fn has_ended(process: Option<&PeerProcess>) -> bool {
+    timeout(LAST_WORDS, ended(process)).await.is_ok()
 }
 
 /// Waits until a process has ended; for ever, if there is none to be seen.
@@ -338,6 +380,10 @@ async fn turn_away(mut stream: Stream) {
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
     debug!(peer = %stream.peer(), ?said, "no place for another session");
 }
+
+/// How long clients take to come back: they try again after 2 s at most, and some lose another
+/// second or two to a connection that was half made.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// How long after the end of a process its connection is read to its end: what the process wrote
 /// is there already, and so is the end, unless a child of it has the connection too.

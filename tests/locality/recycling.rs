@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use callsign::{
@@ -78,7 +79,12 @@ struct World {
 impl World {
     async fn new() -> Self {
         let listen = ["/memory/0".parse().unwrap()];
-        let node = Node::bind(&listen, NodeOptions::default()).await.unwrap();
+        let node = Node::bind(
+            &listen,
+            NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() },
+        )
+        .await
+        .unwrap();
         let endpoints = node.endpoints();
         let mut tasks = JoinSet::new();
         tasks.spawn(node.serve(CancellationToken::new()));

@@ -130,7 +130,10 @@ async fn told_to_end() {
 
 async fn keep(listen: &[String]) {
     let listen: Vec<Endpoint> = listen.iter().map(|it| it.parse().unwrap()).collect();
-    let node = Node::bind(&listen, NodeOptions::default()).await.unwrap();
+    let node =
+        Node::bind(&listen, NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() })
+            .await
+            .unwrap();
     say(&Listening { endpoints: node.endpoints().iter().map(Endpoint::to_string).collect() });
     let stop = CancellationToken::new();
     let ending = async {

@@ -44,6 +44,7 @@ impl Session {
             .env_remove("CALLSIGN_CONFIG")
             .env_remove("CALLSIGN_REGISTRAR")
             .env_remove("COLUMNS")
+            .env("CALLSIGN_SETTLE_TIME", "0s")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,7 @@
 //! A registrar that is killed and comes back: nobody has to clean up, and all are there again.
 
+use rustix::process::Signal;
+
 use crate::harness::{Counts, Node, Peer, Room};
 
 #[test]
@@ -69,4 +71,37 @@ fn killed_again_and_again_it_starts_again_at_the_same_places() {
     }
     node.stop().succeeds();
     assert!(!room.file("registrar.sock").exists());
+}
+
+#[test]
+fn a_registrar_that_is_told_to_end_tells_of_no_other_end() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
+        let node = Node::start_with(&room, &[&place], &["--settle-time", "1m"]);
+        let mut registrants = Vec::new();
+        for at in 0..4 {
+            let name = format!("steady-{at}");
+            let mut registrant = node.run(&["register", &name, &format!("/unix/@{name}")]);
+            registrant.line_with("registered");
+            registrants.push(registrant);
+        }
+        let mut watch = node.run(&["watch", "--json"]);
+        watch.json("the end of the snapshot", |it| it["change"] == "synced");
+        node.process().signal(signal);
+        let next = watch.json("a change", |_| true);
+        assert_eq!(next["change"], "stale", "{next}");
+        node.outcome().succeeds();
+
+        // The next does not take its own ignorance for knowledge.
+        let next = Node::start_with(&room, &[&place], &["--settle-time", "1m"]);
+        for at in 0..4 {
+            next.callsign(&["find", &format!("steady-{at}")]).succeeds();
+        }
+        watch.json("that all are back", |it| {
+            assert_ne!(it["change"], "remove", "{it}");
+            it["change"] == "synced"
+        });
+        next.kill();
+    }
 }

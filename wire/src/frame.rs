@@ -114,6 +114,11 @@ pub struct Hello {
     /// Set by a registrar: which one it is. A registrar that starts again is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registrar: Option<Uuid>,
+    /// Set by a registrar that has begun a short while ago: for how long, in milliseconds, those
+    /// may still come back that one before it knew. Until then, that something is not there is no
+    /// knowledge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settling_ms: Option<u64>,
     /// Which actor speaks, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,

@@ -246,6 +246,9 @@ pub enum Gone {
     FoundDead,
     /// The process that registered it has ended.
     ProcessEnded,
+    /// It went while its registrar was away: that is what a watcher concludes for itself, and no
+    /// registrar says.
+    Missed,
     /// A reason that this version does not know.
     #[serde(other)]
     Unknown,
@@ -259,6 +262,7 @@ impl fmt::Display for Gone {
             Self::LeaseExpired => "its lease ran out",
             Self::FoundDead => "found dead",
             Self::ProcessEnded => "its process ended",
+            Self::Missed => "gone while the registrar was away",
             Self::Unknown => "gone",
         })
     }

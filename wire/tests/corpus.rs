@@ -36,6 +36,14 @@ fn recorded_frames_are_read() {
             Frame::Hello(Box::new(Hello { registrar: Some(uuid(9)), ..hello("callsign/0.1.0") })),
         ),
         (
+            "frame-hello-registrar-settling",
+            Frame::Hello(Box::new(Hello {
+                registrar: Some(uuid(9)),
+                settling_ms: Some(4_700),
+                ..hello("callsign/0.1.0")
+            })),
+        ),
+        (
             "frame-hello-caller",
             Frame::Hello(Box::new(Hello { wanted: Some(wanted()), ..hello("callsign/0.1.0") })),
         ),

@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// How many sessions may be open at once [4096]
     #[arg(long, value_name = "N")]
     sessions_max: Option<String>,
+    /// How long others may take to come back [5s]
+    #[arg(long, value_name = "TIME")]
+    settle_time: Option<String>,
     /// How long sessions may take to end [5s]
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
@@ -237,6 +240,7 @@ impl Args {
             heartbeat: self.heartbeat,
             heartbeat_misses: self.heartbeat_misses,
             sessions_max: self.sessions_max,
+            settle_time: self.settle_time,
             drain_timeout: self.drain_timeout,
         }
     }
@@ -249,6 +253,7 @@ fn options(settings: &Settings) -> NodeOptions {
         handshake_timeout: settings.handshake_timeout,
         heartbeat: Heartbeat { interval: settings.heartbeat, misses: settings.heartbeat_misses },
         sessions_max: settings.sessions_max,
+        settle_time: settings.settle_time,
         drain_timeout: settings.drain_timeout,
         doors: tractor_door(settings.tractor).into_iter().collect(),
         ..NodeOptions::default()
@@ -338,6 +343,7 @@ mod tests {
             heartbeat,
             heartbeat_misses,
             sessions_max,
+            settle_time,
             drain_timeout,
             ..
         } = RegistrarSettings::default();
@@ -352,6 +358,7 @@ mod tests {
         check("heartbeat", &humantime::format_duration(heartbeat));
         check("heartbeat_misses", &heartbeat_misses);
         check("sessions_max", &sessions_max);
+        check("settle_time", &humantime::format_duration(settle_time));
         check("drain_timeout", &humantime::format_duration(drain_timeout));
     }
 }

@@ -102,10 +102,7 @@ async fn records(
         }
         Err(failure) => return Err(failure),
     };
-    let found = match all {
-        true => client.query_all(name.as_str()).await?,
-        false => client.query_ready(name.as_str()).await?,
-    };
+    let found = found::query(context, &client, name, all).await?;
     warn_unanswered(context, &found.unanswered);
     if found.records.is_empty() {
         return Err(not_ready(&client, name, &found).await);

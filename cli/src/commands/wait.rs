@@ -58,13 +58,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 /// Returns the newest instance that a wait would have ended with.
 async fn newest_ready(client: &Client, name: &Name) -> Result<Option<Record>, Failure> {
-    let records = client.query_ready(name.as_str()).await?.records;
-    Ok(records.into_iter().find(|it| it.kept != Kept::Declared))
+    // The time is over: what a registrar does not know now is not waited for.
+    let records = client.list(name.as_str()).await?.records;
+    Ok(records.into_iter().find(|it| it.state == State::Ready && it.kept != Kept::Declared))
 }
 
 /// Says what is known of an actor that was waited for in vain.
 async fn too_late(client: &Client, name: &Name, limit: Duration) -> Failure {
-    let found = match client.query_all(name.as_str()).await {
+    let found = match client.list(name.as_str()).await {
         Ok(found) => found,
         Err(error) => return error.into(),
     };

@@ -10,13 +10,16 @@ use crate::{LinkError, tests::record};
 /// What happens to a view.
 enum Happens {
     Begun(usize, bool),
+    /// A feed begins to tell of another registrar, which has begun so many seconds before the time
+    /// that clients may take to come back is over.
+    Restarts(usize, u64),
     Tells(usize, Told),
     Lost(usize),
     Standby(usize),
     /// So many seconds pass.
     Passes(u64),
 }
-use Happens::{Begun, Lost, Passes, Standby, Tells};
+use Happens::{Begun, Lost, Passes, Restarts, Standby, Tells};
 
 fn with(uuid: u128, since_ms: u64) -> Record {
     Record {
@@ -58,17 +61,22 @@ fn text(change: Change) -> String {
     }
 }
 
-/// Lets things happen to a view of so many feeds, and compares what is told after each. The
-/// registrar of a feed is its number.
+/// Lets things happen to a view of so many feeds, and compares what is told after each.
 fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
     let mut view = View::new(feeds);
     let mut now = Instant::now();
-    let registrar = |feed: usize| Uuid::from_u128(feed as u128);
+    // The registrar of a feed is its number, and each that follows it is another.
+    let mut registrars: Vec<_> = (0..feeds).map(|it| Uuid::from_u128(it as u128)).collect();
     assert!(matches!(view.pop(), Some(Change::Reset)));
     for (at, (happens, expected)) in story.into_iter().enumerate() {
         match happens {
-            Begun(feed, is_resumed) => view.begun(feed, is_resumed),
-            Tells(feed, change) => view.change(feed, registrar(feed), change),
+            Begun(feed, is_resumed) => view.begun(feed, is_resumed, None),
+            Restarts(feed, seconds) => {
+                registrars[feed] = Uuid::from_u128(100 + at as u128);
+                view.begun(feed, false, Some(now + Duration::from_secs(seconds)));
+                view.change(feed, registrars[feed], Told::Reset);
+            }
+            Tells(feed, change) => view.change(feed, registrars[feed], change),
             Lost(feed) => {
                 let registrar = endpoints::Endpoint::Memory(feed as u64);
                 let error = Arc::new(LinkError::NotYet);
@@ -216,4 +224,103 @@ fn a_feed_that_takes_over_a_registrar_knows_better_than_the_lost_one() {
     view.change(1, same, synced());
     let told: Vec<_> = std::iter::from_fn(|| view.pop()).map(text).collect();
     assert_eq!(told, ["?2", "synced"]);
+}
+
+#[test]
+fn what_a_former_registrar_told_is_kept_until_all_should_be_back() {
+    let before = || {
+        vec![
+            (Begun(0, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, add(2, 11)), "+2@11"),
+            (Tells(0, synced()), "synced"),
+            (Lost(0), "stale 1"),
+            (Passes(60), ""),
+            (Restarts(0, 5), ""),
+        ]
+    };
+    let story =
+        |after: Vec<(Happens, &'static str)>| check(1, before().into_iter().chain(after).collect());
+    // All come back, one of them before the snapshot.
+    story(vec![
+        (Tells(0, add(1, 80)), "~1@80"),
+        (Tells(0, synced()), ""),
+        (Passes(1), ""),
+        (Tells(0, add(2, 81)), "~2@81 synced"),
+        (Passes(60), ""),
+    ]);
+    // One does not.
+    story(vec![
+        (Tells(0, synced()), ""),
+        (Tells(0, add(2, 80)), "~2@80"),
+        (Passes(4), ""),
+        (Passes(1), "-1 synced"),
+    ]);
+    // What is taken out meanwhile is gone at once.
+    story(vec![
+        (Tells(0, add(1, 80)), "~1@80"),
+        (Tells(0, synced()), ""),
+        (Tells(0, remove(1)), "-1"),
+        (Passes(5), "-2 synced"),
+    ]);
+    // The next registrar ends too, and one comes after it.
+    story(vec![
+        (Tells(0, add(1, 80)), "~1@80"),
+        (Tells(0, synced()), ""),
+        (Lost(0), ""),
+        (Passes(9), ""),
+        (Restarts(0, 5), ""),
+        (Tells(0, synced()), ""),
+        (Tells(0, add(2, 90)), "~2@90"),
+        (Passes(5), "-1 synced"),
+    ]);
+    // All are back, the time is over, and the snapshot is slow.
+    story(vec![
+        (Passes(5), ""),
+        (Tells(0, add(1, 80)), "~1@80"),
+        (Tells(0, synced()), "-2 synced"),
+    ]);
+}
+
+#[test]
+fn a_registrar_that_begins_beside_another_takes_nothing_away_either() {
+    check(
+        2,
+        vec![
+            (Begun(0, false), ""),
+            (Begun(1, false), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, add(2, 11)), "+2@11"),
+            (Tells(1, add(2, 12)), ""),
+            (Tells(0, synced()), ""),
+            (Tells(1, synced()), "synced"),
+            (Lost(0), ""),
+            (Passes(4), ""),
+            (Restarts(0, 5), ""),
+            (Tells(0, synced()), ""),
+            (Passes(4), ""),
+            // It is the other who says so.
+            (Tells(1, remove(2)), ""),
+            (Passes(1), "-1 -2"),
+        ],
+    );
+}
+
+#[test]
+fn what_another_address_told_is_kept_as_well() {
+    check(
+        2,
+        vec![
+            (Begun(0, false), ""),
+            (Standby(1), ""),
+            (Tells(0, add(1, 10)), "+1@10"),
+            (Tells(0, synced()), "synced"),
+            (Lost(0), "stale 1"),
+            (Passes(4), ""),
+            (Restarts(1, 5), ""),
+            (Tells(1, synced()), ""),
+            (Passes(4), ""),
+            (Passes(1), "?1 synced"),
+        ],
+    );
 }

@@ -15,3 +15,4 @@ mod register;
 mod support;
 mod wait;
 mod watch;
+mod young;

@@ -36,8 +36,14 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a registrar at endpoints.
     pub(crate) async fn at(endpoints: &[Endpoint]) -> Self {
-        let options =
-            NodeOptions { drain_timeout: Duration::from_millis(100), ..Default::default() };
+        Self::settling(endpoints, Duration::ZERO).await
+    }
+
+    /// Starts a registrar at endpoints, to which those that one before it knew may take so long to
+    /// come back.
+    pub(crate) async fn settling(endpoints: &[Endpoint], settle_time: Duration) -> Self {
+        let drain_timeout = Duration::from_millis(100);
+        let options = NodeOptions { settle_time, drain_timeout, ..Default::default() };
         let node = Node::bind(endpoints, options).await.unwrap();
         let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
         let endpoint = node.endpoints()[0].clone();

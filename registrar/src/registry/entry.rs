@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) proves: bool,
     encoded: Box<[u8]>,
     pub(super) registrant: Registrant,
+    /// When its lease runs out; or, if the registrar has dismissed the session that kept it, until
+    /// when its registrant should be back.
     pub(super) lease_until_ms: Option<u64>,
 }
 
@@ -29,7 +31,7 @@ pub(super) struct Entry {
 pub(super) struct Registrant {
     pub(super) owner: Owner,
     /// Over which session; it may have ended since, unless it keeps the instance. `None` for what
-    /// is declared.
+    /// is declared, and of what was kept by a session that was dismissed.
     pub(super) session: Option<SessionId>,
 }
 

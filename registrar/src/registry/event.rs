@@ -76,8 +76,19 @@ impl fmt::Display for Owner {
 /// What happens to the registry.
 #[derive(Debug)]
 pub enum Event {
-    /// A connection ended: what it kept is gone.
+    /// A connection ended: what it kept is gone, unless it was dismissed.
     SessionEnded(SessionId),
+    /// The registrar ends a connection for reasons of its own. That says nothing of who is at its
+    /// other end: what the connection kept stays until then for whoever comes back, and takes its
+    /// place by registering again.
+    SessionDismissed {
+        /// Which connection.
+        session: SessionId,
+        /// Until when its peer should be back.
+        back_by_ms: u64,
+    },
+    /// The registrar stops: no end of a connection says anything any more.
+    Stopping,
     /// The process at the other end of a connection gives no sign of life.
     SessionSilent(SessionId),
     /// The process at the other end of a connection is heard again.

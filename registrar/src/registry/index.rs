@@ -15,7 +15,7 @@ impl Registry {
         self.by_name.entry(name.clone()).or_default().insert(*epoch, key);
         self.by_epoch.insert(*epoch, key);
         if let Some(session) = entry.keeper() {
-            self.sessions[session].insert(key);
+            self.sessions[session].keys.insert(key);
         }
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.insert((*deadline_ms, key));
@@ -37,9 +37,9 @@ impl Registry {
         }
         self.by_epoch.remove(epoch);
         if let Some(session) = entry.keeper()
-            && let Some(keys) = self.sessions.get_mut(session)
+            && let Some(own) = self.sessions.get_mut(session)
         {
-            keys.remove(&key);
+            own.keys.remove(&key);
         }
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.remove(&(*deadline_ms, key));

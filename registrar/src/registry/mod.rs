@@ -13,12 +13,13 @@ mod foreign;
 mod index;
 mod keys;
 mod log;
+mod sessions;
 mod suspicion;
 mod waiters;
 mod watchers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     iter, mem,
 };
 
@@ -61,14 +62,16 @@ pub struct Registry {
     by_name: HashMap<Name, Keys>,
     by_epoch: BTreeMap<Epoch, Key>,
     claims: Claims,
+    /// When leases run out, and when who was dismissed should be back.
     leases: BTreeSet<(u64, Key)>,
-    sessions: Slab<HashSet<Key>>,
+    sessions: Slab<sessions::Own>,
     waiters: Waiters,
     watchers: Watchers,
     log: Log,
     /// How many instances are foreign.
     foreign: usize,
     has_shrunk: bool,
+    is_stopping: bool,
 }
 
 impl Registry {
@@ -93,6 +96,7 @@ impl Registry {
             log: Log::new(first),
             foreign: 0,
             has_shrunk: false,
+            is_stopping: false,
         }
     }
 
@@ -118,7 +122,7 @@ impl Registry {
 
     /// Takes note of a new connection.
     pub fn open_session(&mut self) -> SessionId {
-        self.sessions.insert(HashSet::new())
+        self.sessions.insert(sessions::Own::default())
     }
 
     /// Registers an instance for a session, or by lease.
@@ -202,12 +206,12 @@ impl Registry {
         let mut outcome = Outcome::default();
         match event {
             Event::SessionEnded(session) => {
-                self.waiters.end_session(session);
-                self.watchers.end_session(session);
-                let mut keys: Vec<_> = self.sessions.remove(session).into_iter().collect();
-                keys.sort_by_key(|key| self.entries[*key].epoch);
-                self.remove_all(&keys, Gone::SessionEnded, &mut outcome);
+                self.end_session(session, &mut outcome);
             }
+            Event::SessionDismissed { session, back_by_ms } => {
+                self.dismiss_session(session, back_by_ms);
+            }
+            Event::Stopping => self.is_stopping = true,
             Event::SessionSilent(session) => {
                 self.suspect_session(session, suspicion::silent, now_ms, &mut outcome);
             }
@@ -251,14 +255,18 @@ impl Registry {
                 }
             }
             Event::Tick => {
-                let mut expired = Vec::new();
+                let (mut expired, mut not_back) = (Vec::new(), Vec::new());
                 while let Some((deadline_ms, key)) = self.leases.first().copied()
                     && deadline_ms <= now_ms
                 {
                     self.leases.pop_first();
-                    expired.push(key);
+                    match self.entries[key].kept {
+                        Kept::Session => not_back.push(key),
+                        _ => expired.push(key),
+                    }
                 }
                 self.remove_all(&expired, Gone::LeaseExpired, &mut outcome);
+                self.remove_all(&not_back, Gone::SessionEnded, &mut outcome);
             }
         }
         Ok(outcome)
@@ -533,7 +541,7 @@ impl Registry {
             return Err(RegistryError::TooMany { what: "instances", limit });
         }
         let limit = self.limits.session_instances_max;
-        if kept == Kept::Session && self.sessions[session].len() >= limit {
+        if kept == Kept::Session && self.sessions[session].keys.len() >= limit {
             return Err(RegistryError::TooMany { what: "instances of one session", limit });
         }
         Ok(())

@@ -15,7 +15,7 @@ impl Registry {
         now_ms: u64,
         outcome: &mut Outcome,
     ) {
-        let mut keys: Vec<_> = self.sessions[session].iter().copied().collect();
+        let mut keys: Vec<_> = self.sessions[session].keys.iter().copied().collect();
         keys.sort_by_key(|key| self.entries[*key].epoch);
         let mut has_begun = false;
         for key in keys {

@@ -11,7 +11,9 @@ use wire::{
     registrar::{Answer, Change, ENDPOINTS_MAX, Register, Update},
 };
 
-use crate::support::{NOW, REGISTRAR, USER, answer, at, read, register, registration, registry};
+use crate::support::{
+    NOW, REGISTRAR, USER, answer, at, brief, read, register, registration, registry,
+};
 
 #[test]
 fn an_answer_has_the_newest_first_and_what_is_declared_last() {
@@ -251,4 +253,51 @@ fn every_bound_has_its_error() {
     assert!(wait(2).is_ok() && wait(4).is_err());
     assert!(registry.watch(first, 6, NamePattern::any(), None).is_ok());
     assert!(registry.watch(first, 8, NamePattern::any(), None).is_err());
+}
+
+#[test]
+fn who_is_dismissed_has_some_time_to_come_back() {
+    let mut registry = registry();
+    let (watcher, dismissed) = (registry.open_session(), registry.open_session());
+    registry.watch(watcher, 0, "*".parse().unwrap(), None).unwrap();
+    registry.credit(watcher, 0, 100);
+    drop(register(&mut registry, "feed", 1, dismissed));
+    drop(register(&mut registry, "risk", 2, dismissed));
+    read(&mut registry, watcher);
+
+    let mut apply = |event, now_ms| drop(registry.apply(event, now_ms).unwrap());
+    apply(Event::SessionDismissed { session: dismissed, back_by_ms: NOW + 5000 }, NOW);
+    apply(Event::SessionEnded(dismissed), NOW + 10);
+    let again = registry.open_session();
+    drop(register(&mut registry, "feed", 1, again));
+    assert_eq!(registry.next_deadline_ms(), Some(NOW + 5000));
+    drop(registry.apply(Event::Tick, NOW + 4999).unwrap());
+    drop(registry.apply(Event::Tick, NOW + 5000).unwrap());
+    let told: Vec<_> = read(&mut registry, watcher).iter().map(brief).collect();
+    assert_eq!(told, ["update 1", "remove 2: its session ended"]);
+    // What came back is kept by the session that it came back with.
+    drop(registry.apply(Event::SessionEnded(again), NOW + 6000).unwrap());
+    assert_eq!(read(&mut registry, watcher).iter().map(brief).collect::<Vec<_>>().len(), 1);
+    assert_eq!(registry.next_deadline_ms(), None);
+}
+
+#[test]
+fn a_registry_that_stops_tells_of_no_end() {
+    let mut registry = registry();
+    let (watcher, before) = (registry.open_session(), registry.open_session());
+    registry.watch(watcher, 0, "*".parse().unwrap(), None).unwrap();
+    registry.credit(watcher, 0, 100);
+    drop(register(&mut registry, "feed", 1, before));
+    read(&mut registry, watcher);
+
+    drop(registry.apply(Event::Stopping, NOW).unwrap());
+    let after = registry.open_session();
+    drop(register(&mut registry, "risk", 2, after));
+    for session in [before, after] {
+        drop(registry.apply(Event::SessionEnded(session), NOW + 10).unwrap());
+    }
+    drop(registry.apply(Event::Tick, NOW + 60_000).unwrap());
+    let told: Vec<_> = read(&mut registry, watcher).iter().map(brief).collect();
+    assert_eq!(told, ["add 2"]);
+    assert_eq!(registry.counts().sessions, 1);
 }

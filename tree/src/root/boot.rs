@@ -183,7 +183,11 @@ impl RootOptions {
             if !occupied.is_empty() {
                 return Err(RootError::Occupied(occupied));
             }
-            let options = NodeOptions { declared: self.declared.clone(), ..NodeOptions::default() };
+            let options = NodeOptions {
+                declared: self.declared.clone(),
+                settle_time: self.settle_time,
+                ..NodeOptions::default()
+            };
             match Node::bind(&places, options).await {
                 Ok(node) => return Ok((node.endpoints(), Some(node))),
                 // Another root was faster, and will answer in a moment.

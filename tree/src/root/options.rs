@@ -1,8 +1,8 @@
 //! What a root is to be.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use config::Settings;
+use config::{RegistrarSettings, Settings};
 use discovery::IntoEndpoint;
 use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
 
@@ -17,6 +17,7 @@ pub struct RootOptions {
     pub(super) bind: Vec<Endpoint>,
     pub(super) table: EndpointTable,
     pub(super) declared: EndpointTable,
+    pub(super) settle_time: Duration,
     pub(super) expose: Vec<String>,
     pub(super) ensures_registrar: bool,
     pub(super) heeds_signals: bool,
@@ -32,6 +33,7 @@ impl Default for RootOptions {
             bind: Vec::new(),
             table: EndpointTable::default(),
             declared: EndpointTable::default(),
+            settle_time: RegistrarSettings::default().settle_time,
             expose: Vec::new(),
             ensures_registrar: false,
             heeds_signals: false,
@@ -53,6 +55,7 @@ impl RootOptions {
         self.registrars.extend(settings.registrar.listen);
         self.table = settings.network;
         self.declared = settings.declared;
+        self.settle_time = settings.registrar.settle_time;
         self
     }
 
@@ -78,6 +81,14 @@ impl RootOptions {
     /// Lets functions of the root be called by whoever finds it.
     pub fn expose(mut self, exports: &[Export]) -> Self {
         self.expose.extend(exports.iter().map(|it| it.path.to_owned()));
+        self
+    }
+
+    /// Says how long those may take to come back whom a registrar before this root knew, if it
+    /// becomes one: until then look-ups of names that it does not know wait. It is 5 s, and zero
+    /// where nobody but the tree itself looks for that registrar.
+    pub fn settle_time(mut self, settle_time: Duration) -> Self {
+        self.settle_time = settle_time;
         self
     }
 

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::{self, not_ready},
-    notice::note,
+    notice::{note, patiently},
 };
 
 /// Join standard input and output to an actor
@@ -32,7 +32,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
     let client = context.client().await?;
-    let connected = client.find_actor(name.as_str()).await;
+    let finding = client.find_actor(name.as_str());
+    let connected = patiently(context, &client, &name, finding).await;
     if let Ok(None) = connected {
         let found = client.query_ready(name.as_str()).await?;
         return Err(not_ready(&client, &name, &found).await);

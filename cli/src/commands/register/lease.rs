@@ -48,7 +48,8 @@ async fn renew(
     client: &Client,
     context: &Context,
 ) -> Result<Option<InstanceId>, Failure> {
-    let found = client.query_all(plan.name.as_str()).await?;
+    // One that may yet come back to a registrar does so by itself, and is not waited for.
+    let found = client.list(plan.name.as_str()).await?;
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
         if says_the_same(plan, record) {
             match client.renew(record.uuid).await {

@@ -136,6 +136,7 @@ impl From<Option<Gone>> for Reason {
             Some(Gone::LeaseExpired) => Self::LeaseExpired,
             Some(Gone::FoundDead) => Self::FoundDead,
             Some(Gone::ProcessEnded) => Self::ProcessEnded,
+            Some(Gone::Missed) => Self::Missed,
             Some(Gone::Unknown) => Self::Unknown,
             None => Self::OutOfReach,
         }
@@ -152,7 +153,7 @@ impl fmt::Display for Reason {
             Self::ProcessEnded => Gone::ProcessEnded.fmt(f),
             Self::Unknown => Gone::Unknown.fmt(f),
             Self::OutOfReach => f.pad("its registrar is out of reach"),
-            Self::Missed => f.pad("gone while the registrar was away"),
+            Self::Missed => Gone::Missed.fmt(f),
         }
     }
 }
