@@ -383,7 +383,7 @@ pub(crate) const REGISTRAR_KEYS: &[&str] = &[
 
 /// The keys of `[registrar]` whose values are durations.
 pub(crate) const DURATION_KEYS: &[&str] =
-    &[HANDSHAKE_TIMEOUT.key, HEARTBEAT.key, DRAIN_TIMEOUT.key];
+    &[HANDSHAKE_TIMEOUT.key, HEARTBEAT.key, SETTLE_TIME.key, DRAIN_TIMEOUT.key];
 
 /// The keys of `[registrar]` whose values are numbers.
 pub(crate) const NUMBER_KEYS: &[&str] = &[HEARTBEAT_MISSES.key, SESSIONS_MAX.key];
