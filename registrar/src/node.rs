@@ -311,7 +311,7 @@ async fn serve(stream: Stream, context: Context) {
             Ok(closed) => closed,
             Err(_) => {
                 info!(%peer, "the process ended, and left its connection to another");
-                return cut.is_none();
+                return cut.disarm();
             }
         },
         () = stop.cancelled() => {
@@ -319,7 +319,7 @@ async fn serve(stream: Stream, context: Context) {
             driver.await
         }
     };
-    cut.is_none();
+    cut.disarm();
     let is_meant = matches!(closed, Closed::Goodbye(_));
     if !is_meant && clerk.was_away() && !has_ended(process.as_ref()).await {
         clerk.dismiss(session_id);
@@ -345,7 +345,7 @@ struct Cut<'a>(&'a Clerk);
 
 impl Cut<'_> {
     /// Takes note that the session has come to an end of its own.
-    fn is_none(self) {
+    fn disarm(self) {
         std::mem::forget(self);
     }
 }
