@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Styles};
 
+use clap_complete::CompleteEnv;
+
 use crate::{
-    commands,
+    commands, complete,
     failure::{Exit, report_usage},
 };
 
@@ -13,6 +15,14 @@ use crate::{
 /// printed here.
 pub(crate) fn parse() -> Result<Cli, Exit> {
     let args: Vec<_> = std::env::args_os().collect();
+    // A shell that completes a line asks by a variable, and gets its answer here.
+    let factory = || complete::with_names(described());
+    let folder = std::env::current_dir().ok();
+    match CompleteEnv::with_factory(factory).try_complete(&args, folder.as_deref()) {
+        Ok(false) => {}
+        Ok(true) => return Err(Exit::Done),
+        Err(error) => return Err(report_usage(&error, &args)),
+    }
     described()
         .try_get_matches_from(&args)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))

@@ -5,6 +5,7 @@
 mod args;
 mod asked;
 mod commands;
+mod complete;
 mod console;
 mod context;
 mod failure;

@@ -1,6 +1,6 @@
 //! `callsign completions`.
 
-use clap_complete::Shell;
+use clap_complete::{Shell, env::Shells};
 
 use crate::{
     args,
@@ -14,7 +14,10 @@ use crate::{
 Examples:
   source <(callsign completions bash)
   callsign completions fish > ~/.config/fish/completions/callsign.fish
-  callsign completions zsh > ~/.zfunc/_callsign    # a folder of your $fpath")]
+  callsign completions zsh > ~/.zfunc/_callsign    # a folder of your $fpath
+
+Names are completed too: the registrar is asked for them, and nothing is said where it does not \
+answer at once.")]
 pub(crate) struct Args {
     /// Which shell
     #[arg(value_enum)]
@@ -23,7 +26,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut args::described(), args::PROGRAM, &mut script);
+    // The script asks this program, which knows its commands and asks the registrar for names.
+    let shell = args.shell.to_string();
+    let shells = Shells::builtins();
+    let shell = shells.completer(&shell).expect("every shell has its script");
+    shell
+        .write_registration("COMPLETE", args::PROGRAM, args::PROGRAM, args::PROGRAM, &mut script)
+        .map_err(Failure::output)?;
     context.print(String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

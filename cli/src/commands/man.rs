@@ -73,13 +73,103 @@ fn page(command: clap::Command) -> io::Result<Page> {
     let program = format!("{} {}", args::PROGRAM, env!("CARGO_PKG_VERSION"));
     let mut text = Vec::new();
     Man::new(command).source(program).manual("callsign").render(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
     // What stands at the end of a help has no better heading yet.
-    let text = String::from_utf8_lossy(&text)
-        .replace("\n.SH EXTRA\nExamples:\n", "\n.SH EXAMPLES\n.nf\n")
-        .replace("\n.SH EXTRA\n", "\n.SH NOTES\n.nf\n")
-        .replace("\n.SH VERSION\n", "\n.fi\n.SH VERSION\n");
+    let (text, extra) = text.split_once("\n.SH EXTRA\n").unwrap_or((&text, ""));
+    let extra = extra.split("\n.SH VERSION\n").next().unwrap_or_default();
+    let text = format!("{}\n{}{ENDING}", text.trim_end(), laid_out(extra));
     Ok(Page { file: format!("{name}.1"), text })
 }
+
+/// Lays out the end of a help: examples stay as they are, what is said is filled.
+fn laid_out(extra: &str) -> String {
+    let mut text = String::new();
+    let (mut is_example, mut is_new) = (false, true);
+    for line in extra.lines() {
+        match line {
+            "Examples:" => {
+                text += ".SH EXAMPLES\n";
+                continue;
+            }
+            "" => {
+                is_new = true;
+                continue;
+            }
+            _ if text.is_empty() => text += ".SH NOTES\n",
+            _ => {}
+        }
+        let example = line.starts_with("  ");
+        if example != is_example {
+            text += if example { ".nf\n" } else { ".fi\n.SH NOTES\n" };
+        } else if is_new && !text.ends_with("NOTES\n") && !text.ends_with("EXAMPLES\n") {
+            text += ".PP\n";
+        }
+        (is_example, is_new) = (example, false);
+        text += if example { &line[2..] } else { line };
+        text += "\n";
+    }
+    text + if is_example { ".fi\n" } else { "" }
+}
+
+/// What holds for every command.
+const ENDING: &str = r#".SH ENVIRONMENT
+.TP
+.B CALLSIGN_REGISTRAR
+Which registrars to ask, where no \-\-registrar says it: multiaddrs, with commas or spaces between.
+.TP
+.B CALLSIGN_CONFIG
+The settings file, where no \-\-config says it.
+.TP
+.B CALLSIGN_LOG
+What the log tells, as \-v does: a level, or directives such as
+.IR registrar=debug .
+.TP
+.BR CALLSIGN_PAGER ", " PAGER
+What shows a list that is longer than the screen; empty or
+.I cat
+for none. The default is less.
+.TP
+.B NO_COLOR
+Set to anything, it keeps the output without colours.
+.TP
+.B COLUMNS
+How wide the output may be, where it goes to no terminal.
+.TP
+.B XDG_RUNTIME_DIR
+The folder in which the default registrar has its socket.
+.SH FILES
+.TP
+.I $XDG_RUNTIME_DIR/callsign/registrar.sock
+Where a registrar listens, and is looked for, if nothing else is said.
+.SH EXIT STATUS
+.TP
+.B 0
+Done.
+.TP
+.B 1
+Not found, or timed out.
+.TP
+.B 2
+The command line or the settings are wrong.
+.TP
+.B 3
+No registrar can be reached.
+.TP
+.B 4
+Denied, by a registrar or the system, or a bound was reached.
+.TP
+.B 5
+In use: somebody else listens there.
+.TP
+.B 6
+The output cannot be written. One whose reader has gone ends with 141, as by SIGPIPE.
+.SH SEE ALSO
+.BR callsign (1),
+.BR callsign\-registrar (1),
+.BR callsign\-ls (1),
+.BR callsign\-find (1),
+.BR callsign\-register (1)
+"#;
 
 fn write(pages: &[Page], folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
