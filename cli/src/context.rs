@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 
 use crate::{
     args::{Color, Global},
@@ -283,6 +284,24 @@ impl Context {
         })
     }
 
+    /// Returns where a registrar that listens at these endpoints writes down what tractor programs
+    /// have registered. There is no such place for one that is found elsewhere after a restart.
+    pub(crate) fn tractor_ledger(&self, endpoints: &[Endpoint]) -> Option<PathBuf> {
+        let is_fixed = |it: &&Endpoint| !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0);
+        let mut fixed: Vec<_> = endpoints.iter().filter(is_fixed).collect();
+        fixed.sort_by_key(|it| !matches!(it, Endpoint::Unix(_)));
+        let which = Uuid::new_v5(&LEDGERS, fixed.first()?.to_string().as_bytes());
+        let Environment { temp_dir, .. } = &self.environment;
+        let folder = transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir);
+        match folder {
+            Ok(folder) => Some(folder.join(format!("tractor-{which}"))),
+            Err(error) => {
+                tracing::warn!(%error, "a restart will forget what tractor programs register");
+                None
+            }
+        }
+    }
+
     /// Lets what happens inside be told on standard error.
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {
         let by_flag = match self.global.verbose {
@@ -342,6 +361,9 @@ impl Named {
 
 /// What stands before the endpoint of a registrar of tractor's.
 pub(crate) const TRACTOR_PREFIX: &str = "tractor+";
+
+/// The name space of what a registrar writes down: drawn once, at random.
+const LEDGERS: Uuid = Uuid::from_u128(0x2f7c_91d4_0b63_4e58_8a1d_c4f7_6e02_935b);
 
 /// The environment, read once.
 #[derive(Clone, Debug, Default)]

@@ -174,6 +174,13 @@ impl Clerk {
         self.0.endpoints.get_or_init(|| endpoints);
     }
 
+    /// Lets the registrar itself be found by its name, where it listens.
+    pub(crate) fn enter_own(&self, endpoints: Vec<Stamped>) {
+        let name = Name::new(OWN_NAME).expect("it is written as names are");
+        let (user, now_ms) = (rustix::process::geteuid().as_raw(), self.now_ms());
+        self.with(|registry| registry.enter_own(name, endpoints, user, now_ms));
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
     }
@@ -464,6 +471,9 @@ fn random() -> [u8; 32] {
     other.copy_from_slice(Uuid::new_v4().as_bytes());
     drawn
 }
+
+/// What a registrar is called: what the registrars of other systems call themselves too.
+const OWN_NAME: &str = "registrar";
 
 /// How many errands may wait. An endpoint whose look does not fit is reported again, or stays.
 const ERRANDS_WAITING_MAX: usize = 1024;

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
-//! on disk: after a restart, its clients register again.
+//! on disk: after a restart, its clients register again. What a door keeps is the door's.
 //!
 //! ```
 //! use callsign_registrar::{Node, NodeOptions};

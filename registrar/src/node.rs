@@ -119,6 +119,7 @@ impl Node {
         let (clerk, errands) =
             Clerk::new(options.agent.clone(), options.limits, options.settle_time);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
+        clerk.enter_own(listeners.iter().flat_map(Listener::published).collect());
         clerk.declare(&options.declared);
         let controls = Controls::new(clerk.clone(), &options);
         Ok(Self { clerk, controls, doors: options.doors, listeners, errands })
@@ -156,19 +157,20 @@ impl Node {
         let ending = CancellationToken::new();
         let context =
             Context { clerk: clerk.clone(), controls: controls.clone(), stop: ending.clone() };
+        let mut helpers = JoinSet::new();
+        // What a door knows already is there before anybody asks.
+        for door in &doors {
+            helpers.spawn(door.attend(clerk.clone()));
+        }
         let mut acceptors = JoinSet::new();
         for listener in listeners {
             let served = doors.iter().filter(|it| it.serves(listener.bound()));
             let served: Arc<[_]> = served.cloned().collect();
             acceptors.spawn(serve_listener(listener, served, context.clone()));
         }
-        let mut helpers = JoinSet::new();
         helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
-        for door in &doors {
-            helpers.spawn(door.attend(clerk.clone()));
-        }
 
         loop {
             tokio::select! {

@@ -46,14 +46,12 @@ impl Visitor {
     ///
     /// That of the registry; nothing is changed then.
     pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
-        self.clerk.change(|registry, now_ms| registry.register_foreign(foreign, self.owner, now_ms))
+        self.clerk.register_foreign(foreign, self.owner)
     }
 
     /// Says that all endpoints of an instance are registered.
     pub fn settle(&self, uuid: Uuid) {
-        let ready = Some(State::Ready);
-        let update = Update { uuid, endpoints: None, metadata: None, state: ready };
-        self.clerk.note(Event::Update { update, by: self.owner });
+        self.clerk.settle(uuid, self.owner);
     }
 
     /// Takes an instance out of the registry.
@@ -116,6 +114,32 @@ impl Clerk {
         let mut answer = BytesMut::new();
         self.answer(&Query { name: name.as_str(), all: true }, self.now_ms(), &mut answer);
         records(&answer.freeze())
+    }
+
+    /// Registers a foreign instance for somebody who is not at the door, as
+    /// [`Visitor::register`] does.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn register_foreign(
+        &self,
+        foreign: Foreign,
+        owner: Owner,
+    ) -> Result<Option<Epoch>, RemoteError> {
+        self.change(|registry, now_ms| registry.register_foreign(foreign, owner, now_ms))
+    }
+
+    /// Says that all endpoints of an instance are registered.
+    pub fn settle(&self, uuid: Uuid, by: Owner) {
+        let ready = Some(State::Ready);
+        let update = Update { uuid, endpoints: None, metadata: None, state: ready };
+        self.note(Event::Update { update, by });
+    }
+
+    /// Returns who may change an instance.
+    pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
+        self.read(|registry| registry.owner(uuid))
     }
 
     /// Returns the record of an instance.

@@ -35,7 +35,8 @@ fn live(transport: &str) {
     assert_eq!(root.ask("find child"), there);
     assert_eq!(root.ask("wait child"), there);
     let registry = root.ask("registry");
-    assert_eq!(registry.as_object().unwrap().len(), 2, "{registry}");
+    // Both, and the registrar itself.
+    assert_eq!(registry.as_object().unwrap().len(), 3, "{registry}");
     // To say that it is gone, or to end the registrar, is in vain.
     assert_eq!(root.ask(&format!("delete {}", child.addr)), Value::Null);
     assert_eq!(root.ask("cancel"), json!(false));
@@ -82,6 +83,40 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
     // By callsign one is connected to the program itself: it says who it is at once.
     let said = node.run(&["connect", "snake"]).outcome();
     assert!(said.stdout.contains("msg_type") && said.stdout.contains("snake"), "{said}");
+}
+
+/// They register once, so what the node knew of them outlives it.
+#[test]
+fn what_a_tractor_program_registered_outlives_the_node() {
+    let Some(python) = python() else { return };
+    for end in [|it: Node<'_>| it.kill(), |it: Node<'_>| it.stop()] {
+        let room = Room::new();
+        let socket = room.unix("registrar.sock");
+        let node = Node::listen(&room, &[&socket, "/ip4/127.0.0.1/tcp/0"]);
+        let mut snake = Actor::start(&node, &python, "snake", "unix");
+        let ends = Actor::start(&node, &python, "ends", "unix");
+        let over_tcp = Actor::start(&node, &python, "over%20tcp", "tcp");
+        let listed = |node: &Node<'_>| {
+            let listed = node.callsign(&["ls", "--json"]).json();
+            let names = listed.as_array().unwrap().iter().map(|it| it["name"].to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(listed(&node), r#""ends" "over%2520tcp" "snake""#);
+        drop(end(node));
+
+        // Only who lives is known again.
+        ends.running.signal(Signal::KILL);
+        drop(ends);
+        let node = Node::listen(&room, &[&socket]);
+        assert_eq!(listed(&node), r#""over%2520tcp" "snake""#);
+        assert_eq!(snake.ask("find snake"), json!([snake.addr]));
+        assert_eq!(snake.ask("find over%20tcp"), json!([over_tcp.addr]));
+        let mut watch = node.run(&["watch", "snake", "--json"]);
+        watch.json("that it has begun", |it| it["change"] == "synced");
+        snake.running.signal(Signal::KILL);
+        let removed = watch.json("that it has gone", |it| it["change"] == "remove");
+        assert_eq!(removed["reason"], "process-ended");
+    }
 }
 
 #[test]

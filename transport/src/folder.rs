@@ -2,9 +2,9 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, DirBuilder, Metadata},
+    fs::{self, DirBuilder, Metadata, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -23,8 +23,20 @@ pub fn runtime_dir(
     xdg_runtime_dir: Option<&OsStr>,
     temp_dir: &Path,
 ) -> Result<PathBuf, RuntimeDirError> {
+    private_folder(runtime_dir_path(xdg_runtime_dir, temp_dir)?)
+}
+
+/// Returns where the folder of [`runtime_dir`] is, or would be made.
+///
+/// # Errors
+///
+/// [`RuntimeDirError`] when it would be in a folder of another user.
+pub fn runtime_dir_path(
+    xdg_runtime_dir: Option<&OsStr>,
+    temp_dir: &Path,
+) -> Result<PathBuf, RuntimeDirError> {
     let uid = rustix::process::geteuid().as_raw();
-    let folder = match xdg_runtime_dir.map(Path::new).filter(|path| path.is_absolute()) {
+    Ok(match xdg_runtime_dir.map(Path::new).filter(|path| path.is_absolute()) {
         Some(base) => {
             // Within another user's folder (`sudo -E`), one's own would be in that user's way.
             let status = fs::metadata(base).map_err(|error| unusable(base, error))?;
@@ -32,8 +44,7 @@ pub fn runtime_dir(
             base.join("callsign")
         }
         None => temp_dir.join(format!("callsign-{uid}")),
-    };
-    private_folder(folder)
+    })
 }
 
 /// Makes a folder that is the user's own, and that nobody else may look into, unless it is there
@@ -43,27 +54,46 @@ pub fn runtime_dir(
 ///
 /// [`RuntimeDirError`] when such a folder cannot be had, or is not to be trusted.
 pub fn private_folder(folder: PathBuf) -> Result<PathBuf, RuntimeDirError> {
-    let uid = rustix::process::geteuid().as_raw();
-    match DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(unusable(&folder, error));
-        }
-        _ => {}
-    }
-
-    let status = fs::symlink_metadata(&folder).map_err(|error| unusable(&folder, error))?;
-    if status.is_symlink() {
-        return Err(RuntimeDirError::Symlink { folder });
-    }
-    if !status.is_dir() {
-        return Err(RuntimeDirError::NotAFolder { folder });
-    }
-    check_owner(&folder, &status, uid)?;
-    let mode = status.mode() & 0o777;
+    let mode = own_folder(&folder)?;
     if mode & 0o077 != 0 {
         return Err(RuntimeDirError::OpenToOthers { folder, mode });
     }
     Ok(folder)
+}
+
+/// Makes a folder as [`private_folder`] does, save that one of the user's own, which is there, may
+/// be open to others; in which case it is closed.
+///
+/// # Errors
+///
+/// [`RuntimeDirError`] when such a folder cannot be had, or is not to be trusted.
+pub fn closed_folder(folder: PathBuf) -> Result<PathBuf, RuntimeDirError> {
+    if own_folder(&folder)? != 0o700 {
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))
+            .map_err(|error| unusable(&folder, error))?;
+    }
+    Ok(folder)
+}
+
+/// Makes a folder that is the user's own, unless it is there, and returns its mode.
+fn own_folder(folder: &Path) -> Result<u32, RuntimeDirError> {
+    let uid = rustix::process::geteuid().as_raw();
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(unusable(folder, error));
+        }
+        _ => {}
+    }
+
+    let status = fs::symlink_metadata(folder).map_err(|error| unusable(folder, error))?;
+    if status.is_symlink() {
+        return Err(RuntimeDirError::Symlink { folder: folder.to_owned() });
+    }
+    if !status.is_dir() {
+        return Err(RuntimeDirError::NotAFolder { folder: folder.to_owned() });
+    }
+    check_owner(folder, &status, uid)?;
+    Ok(status.mode() & 0o777)
 }
 
 /// Why there is no folder for this user's sockets.
@@ -114,7 +144,7 @@ fn check_owner(folder: &Path, status: &Metadata, uid: u32) -> Result<(), Runtime
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -162,6 +192,22 @@ mod tests {
             },
             "`F` is open to other users (mode 0750): run `chmod 700 F`",
         );
+    }
+
+    #[test]
+    fn one_that_is_to_be_closed_may_have_been_open() {
+        let base = tempfile::tempdir().unwrap();
+        let mode = |folder: &Path| fs::metadata(folder).unwrap().mode() & 0o7777;
+        for open in [0o755, 0o775, 0o700] {
+            let folder = base.path().join(format!("{open:o}"));
+            fs::create_dir(&folder).unwrap();
+            fs::set_permissions(&folder, Permissions::from_mode(open)).unwrap();
+            assert_eq!(closed_folder(folder.clone()).unwrap(), folder);
+            assert_eq!(mode(&folder), 0o700);
+        }
+        let link = base.path().join("link");
+        symlink(base.path().join("755"), &link).unwrap();
+        assert!(matches!(closed_folder(link), Err(RuntimeDirError::Symlink { .. })));
     }
 
     #[test]

@@ -65,14 +65,14 @@ mod wildcards;
 pub use addresses::AddressChanges;
 pub use claim::{Holder, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
-pub use folder::{RuntimeDirError, private_folder, runtime_dir};
+pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
 };
 pub use holders::{Process, Whose, holders, whose};
 pub use linux::{
-    PeerProcess, die_with_parent, raise_descriptor_limit, release_memory, return_large_memory,
-    user_ids_are_global,
+    PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
+    return_large_memory, user_ids_are_global,
 };
 pub use listen::{BindError, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};

@@ -136,6 +136,22 @@ impl PeerProcess {
         Ok(Self(await_readable(descriptor)?))
     }
 
+    /// Takes a process that was written down, if it still runs.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] when it has ended; else the error of the system call.
+    pub fn find(mark: ProcessMark) -> io::Result<Self> {
+        let number = Pid::from_raw(mark.pid).ok_or(io::ErrorKind::InvalidInput)?;
+        let descriptor = rustix::process::pidfd_open(number, PidfdFlags::empty())
+            .map_err(|_| io::ErrorKind::NotFound)?;
+        // What is held now is what was meant, or else has its number.
+        if !mark.is_current() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self(await_readable(descriptor)?))
+    }
+
     /// Waits until the process has ended.
     ///
     /// # Errors
@@ -155,6 +171,28 @@ impl PeerProcess {
 pub(crate) fn await_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
+
+/// A process as it can be written down: by its number and when it started, so that a later process
+/// of the same number is not taken for it. It holds for as long as the kernel runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ProcessMark {
+    /// Its number, as this process sees it.
+    pub pid: i32,
+    /// When it started, in the kernel's ticks.
+    pub started: u64,
+}
+
+impl ProcessMark {
+    /// Writes down a process that runs.
+    pub fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, started: process_started(pid)? })
+    }
+
+    /// Tells whether it still runs.
+    pub fn is_current(self) -> bool {
+        process_started(self.pid) == Some(self.started)
+    }
 }
 
 /// Takes the process at the other end of a Unix socket by its number.

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Write},
     mem,
+    path::PathBuf,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -110,7 +111,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if let Err(error) = transport::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
-    let options = options(&settings);
+    let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&endpoints));
+    let options = NodeOptions { doors: door.into_iter().collect(), ..options(&settings) };
     let node = tokio::select! {
         node = Node::bind(&endpoints, options) => node.map_err(|error| explain(error, &endpoints))?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
@@ -255,18 +257,21 @@ fn options(settings: &Settings) -> NodeOptions {
         sessions_max: settings.sessions_max,
         settle_time: settings.settle_time,
         drain_timeout: settings.drain_timeout,
-        doors: tractor_door(settings.tractor).into_iter().collect(),
         ..NodeOptions::default()
     }
 }
 
-fn tractor_door(tractor: Tractor) -> Option<Arc<dyn Door>> {
+fn tractor_door(tractor: Tractor, ledger: Option<PathBuf>) -> Option<Arc<dyn Door>> {
     let scope = match tractor {
         Tractor::Local => Scope::Local,
         Tractor::Everywhere => Scope::Everywhere,
         Tractor::Nowhere => return None,
     };
-    Some(Arc::new(TractorDoor::new(scope)))
+    let door = TractorDoor::new(scope);
+    Some(match ledger {
+        Some(file) => Arc::new(door.remembering(file)),
+        None => Arc::new(door),
+    })
 }
 
 /// Tells everybody who asked for it that the node can be reached.

@@ -1,30 +1,35 @@
 //! Addresses as tractor programs write them, in both forms.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress, UnixAddress};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
 use super::uid::Form;
 
-/// An address as it was read: a list of texts and numbers, not yet understood.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Address(Vec<Part>);
-
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+/// An address as it was read, not yet understood: a list of texts and numbers, as a rule.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
-enum Part {
+pub(super) enum Address {
+    List(Vec<Part>),
+    Map(BTreeMap<String, IgnoredAny>),
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Part {
     Number(i64),
     Text(String),
+    Other(IgnoredAny),
 }
 
 impl Address {
     /// Returns the endpoint that is meant, and the form in which it was written.
     pub(super) fn read(&self) -> Result<(Endpoint, Form), AddressError> {
         let unix = |path: &Path| Endpoint::from_unix_path(path).map_err(AddressError::Endpoint);
-        match &self.0[..] {
+        let Self::List(parts) = self else { return Err(AddressError::Kind) };
+        match &parts[..] {
             [Part::Text(host), Part::Number(port)] => Ok((tcp(host, *port)?, Form::Pairs)),
             [Part::Text(tag), Part::Text(host), Part::Number(port)] if tag == "tcp" => {
                 Ok((tcp(host, *port)?, Form::Tagged))
@@ -37,6 +42,11 @@ impl Address {
             }
             [Part::Text(folder), Part::Text(file)] => {
                 Ok((unix(&Path::new(folder).join(file))?, Form::Pairs))
+            }
+            // Another kind has another tag, or is made of other parts.
+            [Part::Text(tag), _, ..] if !is_unix(tag) && tag != "tcp" => Err(AddressError::Kind),
+            parts if !parts.iter().any(|it| matches!(it, Part::Text(_))) && parts.len() > 1 => {
+                Err(AddressError::Kind)
             }
             _ => Err(AddressError::Shape),
         }
@@ -64,6 +74,8 @@ pub(super) enum AddressError {
         "an address is [host, port], [folder, file], [\"tcp\", host, port] or [\"unix\", path]"
     )]
     Shape,
+    #[error("this kind of address is not known here")]
+    Kind,
     #[error("{0} is not a port")]
     Port(i64),
     #[error("`{0}` is not an IP address")]
@@ -115,7 +127,7 @@ mod tests {
     use super::*;
 
     fn address(parts: &[&dyn ToPart]) -> Address {
-        Address(parts.iter().map(|it| it.to_part()).collect())
+        Address::List(parts.iter().map(|it| it.to_part()).collect())
     }
 
     trait ToPart {
@@ -169,18 +181,31 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_is_not_known_is_told_from_a_fault() {
+        let check = |address: &Address| {
+            assert!(matches!(address.read(), Err(AddressError::Kind)), "{address:?}");
+        };
+        check(&address(&[&"udp", &"127.0.0.1", &80]));
+        check(&address(&[&"quic", &"127.0.0.1", &80, &"key"]));
+        check(&address(&[&4242, &7, &0]));
+        let any = || IgnoredAny;
+        check(&Address::Map(BTreeMap::from([("proto".to_owned(), any())])));
+        check(&Address::List(vec![Part::Text("tipc".to_owned()), Part::Other(any())]));
+        check(&Address::List(vec![Part::Other(any()), Part::Other(any())]));
+    }
+
+    #[test]
     fn other_addresses_are_refused() {
         let check = |parts: &[&dyn ToPart]| {
             assert!(address(parts).read().is_err(), "{:?}", address(parts));
         };
         check(&[]);
         check(&[&"127.0.0.1"]);
-        check(&[&7, &7]);
+        check(&[&7]);
         check(&[&"127.0.0.1", &"80"]);
         check(&[&"localhost", &80]);
         check(&[&"127.0.0.1", &65_536]);
         check(&[&"127.0.0.1", &-1]);
-        check(&[&"udp", &"127.0.0.1", &80]);
         check(&[&"run", &"a.sock"]);
         check(&[&"tcp", &"127.0.0.1", &80, &80]);
         for unsaid in ["/unix/@feed", "/memory/7", "/dns/host/tcp/7", "/ip4/1.2.3.4/tcp/7/tls"] {

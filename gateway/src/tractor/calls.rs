@@ -1,21 +1,27 @@
 //! What tractor programs may call of the registrar.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use endpoints::Name;
 use registrar::registry::Foreign;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::oneshot, time::Instant};
+use tracing::info;
+use transport::PeerProcess;
 use wire::{CallId, ErrorKind, Kept, Record, RemoteError, State, registrar::Evidence};
 
 use super::{
     Uid,
-    address::{Address, Written},
+    address::{Address, AddressError, Written},
     channel::ChannelError,
     conversation::Conversation,
     keeper::Order,
     message::{Arguments, Plain, Start, decode},
+    uid,
 };
 
 /// Whether a call was taken, or why not.
@@ -171,8 +177,24 @@ impl Conversation {
     async fn register_actor(&mut self, register: RegisterActor) -> Called {
         let RegisterActor { uid, addr } = register;
         let (name, uuid) = uid.instance().map_err(|it| Refused::new("ValueError", it))?;
-        let (endpoint, form) = addr.read().map_err(|it| Refused::new("ValueError", it))?;
-        let stamped = self.stamped(endpoint.clone());
+        let (endpoint, form) = match addr.read() {
+            Ok((endpoint, form)) => (Some(endpoint), form),
+            // It is of use to others that know this kind.
+            Err(error @ AddressError::Kind) => {
+                info!(actor = %uid, ?addr, %error, "an address is left out");
+                (None, self.form())
+            }
+            Err(error) => return Err(Refused::new("ValueError", error)),
+        };
+        let mut process = self.process();
+        if endpoint.is_none() && process.held.is_none() {
+            // There is no place to look whether it lives, so its own word has to do.
+            process.held = process.mark.and_then(|it| PeerProcess::find(it).ok());
+            if process.held.is_none() {
+                return Ok(());
+            }
+        }
+        let stamped = endpoint.clone().map(|it| self.stamped(it));
         let foreign = Foreign { name, uuid, endpoint: stamped, metadata: uid.metadata(form) };
         // Whoever says again what is there has nothing to do with it.
         let Some(epoch) = self.visitor.register(foreign)? else { return Ok(()) };
@@ -180,7 +202,6 @@ impl Conversation {
             self.unsettled.push(uuid);
         }
         self.settles_at = Some(Instant::now() + SETTLE_AFTER);
-        let process = self.channel.stream().peer_process().ok();
         self.order(Order::Watch { uuid, epoch, endpoint, process }).await;
         Ok(())
     }
@@ -196,22 +217,36 @@ impl Conversation {
         Ok(())
     }
 
-    /// Returns where the newest actor of a name is that the peer can reach.
+    /// Returns where the preferred actor of a name is that the peer can reach.
     fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
-        let name = Name::new(name).ok()?;
-        let records = self.visitor.clerk().instances(&name);
         // One that is about to be ready may be found already: it said so to the registrar.
-        let is_there = |it: &&Record| {
+        let is_there = |it: &Record| {
             it.state == State::Ready || it.kept == Kept::Foreign && it.state == State::Starting
         };
-        records.iter().filter(is_there).find_map(|it| {
-            let addresses = self.tell(it);
-            (!addresses.is_empty()).then_some(addresses)
+        // An actor of callsign's may have the name that stands for another of tractor's.
+        let names = [uid::escaped(name), Name::new(name)];
+        let names: HashSet<_> = names.into_iter().flatten().collect();
+        let clerk = self.visitor.clerk();
+        let mut records: Vec<_> = names.iter().flat_map(|it| clerk.instances(it)).collect();
+        records.retain(|it| is_there(it) && Uid::from(it).0 == name);
+        self.tell_preferred(records)
+    }
+
+    /// Tells where an actor is: the registrar itself, if it is asked for, and else the newest that
+    /// the peer can reach. What is suspect comes last, for who dials it may wait for ever.
+    fn tell_preferred(&mut self, mut records: Vec<Record>) -> Option<Vec<Written>> {
+        let own = self.visitor.clerk().registrar();
+        records.sort_by_key(|it| (it.uuid != own, it.suspicion.is_some()));
+        records.into_iter().find_map(|mut record| {
+            if record.uuid == own {
+                record = self.shared.own_record(self.visitor.clerk())?;
+            }
+            Some(self.tell(&record)).filter(|it| !it.is_empty())
         })
     }
 
     async fn wait_for_actor(&mut self, cid: String, name: &str) -> Result<Called, ChannelError> {
-        let name = match Name::new(name) {
+        let name = match uid::escaped(name) {
             Ok(name) => name,
             Err(error) => return Ok(Err(Refused::new("ValueError", error))),
         };
@@ -232,14 +267,11 @@ impl Conversation {
     pub(super) async fn answer_wait(
         &mut self,
         call: CallId,
-        records: &[Record],
+        records: Vec<Record>,
     ) -> Result<(), ChannelError> {
         let Some(cid) = self.waits.remove(&call) else { return Ok(()) };
-        for record in records {
-            let addresses = self.tell(record);
-            if !addresses.is_empty() {
-                return self.returns(&cid, &addresses).await;
-            }
+        if let Some(addresses) = self.tell_preferred(records) {
+            return self.returns(&cid, &addresses).await;
         }
         let message = "the actor is there, and has no address that tractor can reach from there";
         self.fails(Some(&cid), &Refused::new("ValueError", message)).await
@@ -248,6 +280,8 @@ impl Conversation {
     async fn delete_addr(&mut self, cid: String, addr: &Address) -> Result<Called, ChannelError> {
         let endpoint = match addr.read() {
             Ok((endpoint, _)) => endpoint,
+            // Nobody was ever told such a one.
+            Err(AddressError::Kind) => return self.answer(&cid, Ok(None::<Uid>)).await,
             Err(error) => return Ok(Err(Refused::new("ValueError", error))),
         };
         if self.looks.len() >= LOOKS_MAX {
@@ -272,9 +306,10 @@ impl Conversation {
         let form = self.form();
         let mut registry = BTreeMap::new();
         let mut after = 0;
+        let mut own = self.shared.own_record(self.visitor.clerk());
         loop {
             let page = self.visitor.clerk().page(after);
-            for record in &page.records {
+            for record in page.records.iter().chain(own.take().as_ref()) {
                 let Uid(name, uuid) = record.into();
                 let written = record.endpoints.iter();
                 let written = written.filter_map(|it| Written::new(&it.endpoint, form)).collect();

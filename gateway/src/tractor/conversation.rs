@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
-use transport::Peer;
+use transport::{Peer, ProcessMark};
 use uuid::Uuid;
 use wire::{CallId, Epoch, Record};
 
@@ -22,6 +22,7 @@ use super::{
     calls::Refused,
     channel::{Channel, ChannelError},
     door::Shared,
+    keeper::Process,
     message::{Failed, Head, Message, Plain, Start, decode},
     uid::Form,
 };
@@ -32,7 +33,7 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
     let peer = *stream.peer();
     let greeted = tokio::select! {
         () = stop.cancelled() => return,
-        greeted = Channel::greet(stream, &shared.own, GREET_TIMEOUT) => greeted,
+        greeted = Channel::greet(stream, shared.own(visitor.clerk()), GREET_TIMEOUT) => greeted,
     };
     let (mut channel, aid) = match greeted {
         Ok(greeted) => greeted,
@@ -52,6 +53,7 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
         shared,
         peer,
         uid: aid.uid(),
+        claimed_pid: aid.pid.and_then(|it| it.try_into().ok()),
         waits: HashMap::new(),
         next_call: 0,
         looks: JoinSet::new(),
@@ -77,6 +79,8 @@ pub(super) struct Conversation {
     pub(super) peer: Peer,
     /// Who the peer said that it is.
     pub(super) uid: Uid,
+    /// Which process it said that it is.
+    pub(super) claimed_pid: Option<i32>,
     /// Calls that wait for a name, by the number under which the registry knows them.
     pub(super) waits: HashMap<CallId, String>,
     pub(super) next_call: CallId,
@@ -104,7 +108,7 @@ impl Conversation {
                 () = stop.cancelled() => return Ok(()),
                 answers = self.visitor.answers() => {
                     for (call, records) in answers {
-                        self.answer_wait(call, &records).await?;
+                        self.answer_wait(call, records).await?;
                     }
                 }
                 Some(looked) = self.looks.join_next() => {
@@ -182,7 +186,7 @@ impl Conversation {
         cid: Option<&str>,
         refused: &Refused,
     ) -> Result<(), ChannelError> {
-        let own = self.shared.own.uid();
+        let own = self.shared.own(self.visitor.clerk()).uid();
         let failed = Failed {
             src_uid: &own,
             src_type_str: refused.kind,
@@ -224,6 +228,18 @@ impl Conversation {
             Peer::Unix { .. } | Peer::Memory => true,
             Peer::Tcp(address) => address.ip().is_loopback(),
         }
+    }
+
+    /// Returns what is known of the peer's process: over a Unix socket by the kernel's word, else by
+    /// its own.
+    pub(super) fn process(&self) -> Process {
+        let pid = match self.peer {
+            Peer::Unix { pid, .. } => pid,
+            Peer::Tcp(_) if self.is_near() => self.claimed_pid,
+            Peer::Tcp(_) | Peer::Memory => None,
+        };
+        let mark = pid.and_then(ProcessMark::of);
+        Process { held: self.channel.stream().peer_process().ok(), mark }
     }
 
     /// Stamps an endpoint of the peer by what is seen of it from here. Where the peer stands

@@ -8,7 +8,7 @@ use std::{
 };
 
 use endpoints::Endpoint;
-use transport::{RuntimeDirError, private_folder};
+use transport::{RuntimeDirError, closed_folder};
 
 /// Returns where tractor programs look for a registrar if nothing is said: port 1616 of the
 /// loopback, and the socket `registry@1616.sock` in their runtime directory, which is made if it
@@ -16,6 +16,8 @@ use transport::{RuntimeDirError, private_folder};
 ///
 /// That directory is `tractor` within `xdg_runtime_dir` (the value of `XDG_RUNTIME_DIR`); where
 /// that is not set, or is open to others, within `/run/user/<uid>` or `<temp_dir>/runtime-<uid>`.
+/// tractor makes the latter so that others may look into it; both are closed here, as tractor
+/// closes its own.
 ///
 /// # Errors
 ///
@@ -33,9 +35,9 @@ pub fn default_endpoints(
     };
     let base = match [said, Some(of_system)].into_iter().flatten().find(is_private) {
         Some(base) => base,
-        None => private_folder(temp_dir.join(format!("runtime-{uid}")))?,
+        None => closed_folder(temp_dir.join(format!("runtime-{uid}")))?,
     };
-    let folder = private_folder(base.join("tractor"))?;
+    let folder = closed_folder(base.join("tractor"))?;
     let socket = Endpoint::from_unix_path(&folder.join("registry@1616.sock")).map_err(|error| {
         let source = io::Error::new(io::ErrorKind::InvalidInput, error);
         RuntimeDirError::Io { folder, source }

@@ -1,15 +1,19 @@
 //! Which connections are tractor's, and what they share.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use endpoints::Endpoint;
 use registrar::{Clerk, Door, Recognised, Serving, Visit};
 use tokio::sync::mpsc;
-use uuid::Uuid;
+use wire::Record;
 
 use super::{
     conversation,
     keeper::{Keeper, ORDERS_MAX, Order},
+    ledger::Ledger,
     message::{Aid, LENGTH_BYTES, is_map},
 };
 
@@ -21,10 +25,10 @@ use super::{
 /// from time to time. Each node needs a door of its own.
 #[derive(Debug)]
 pub struct TractorDoor {
-    scope: Scope,
     shared: Arc<Shared>,
     /// Until the node attends the door.
     to_keep: Mutex<Option<mpsc::Receiver<Order>>>,
+    ledger: Option<PathBuf>,
 }
 
 /// Where tractor's protocol is served. It has no authentication: whoever can connect may register
@@ -40,34 +44,68 @@ pub enum Scope {
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Who the registrar is.
-    pub(super) own: Arc<Aid>,
+    scope: Scope,
+    own: OnceLock<Arc<Aid>>,
     pub(super) orders: mpsc::Sender<Order>,
+}
+
+impl Scope {
+    fn serves(self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Tcp(tcp) => self == Self::Everywhere || tcp.host.is_loopback(),
+            Endpoint::Unix(_) => true,
+            Endpoint::Memory(_) => false,
+        }
+    }
+}
+
+impl Shared {
+    /// Returns who the registrar is.
+    pub(super) fn own(&self, clerk: &Clerk) -> &Arc<Aid> {
+        self.own.get_or_init(|| {
+            let record = clerk.record(clerk.registrar());
+            Arc::new(Aid {
+                name: record.map_or_else(|| "registrar".to_owned(), |it| it.name.to_string()),
+                uuid: clerk.registrar().to_string(),
+                pid: Some(std::process::id().into()),
+                is_registrar: Some(true),
+                is_probe: false,
+            })
+        })
+    }
+
+    /// Returns the record of the registrar, with the endpoints at which this door is.
+    pub(super) fn own_record(&self, clerk: &Clerk) -> Option<Record> {
+        let mut record = clerk.record(clerk.registrar())?;
+        // What a wildcard stands for is served if the wildcard is.
+        let bound = clerk.status().endpoints;
+        record.endpoints.retain(|it| {
+            let is_bound = self.scope == Scope::Everywhere || bound.contains(&it.endpoint);
+            is_bound && self.scope.serves(&it.endpoint)
+        });
+        Some(record)
+    }
 }
 
 impl TractorDoor {
     /// Makes a door.
     pub fn new(scope: Scope) -> Self {
-        let own = Aid {
-            name: "registrar".to_owned(),
-            uuid: Uuid::new_v4().to_string(),
-            pid: Some(std::process::id().into()),
-            is_registrar: Some(true),
-            is_probe: false,
-        };
         let (orders, to_keep) = mpsc::channel(ORDERS_MAX);
-        let shared = Arc::new(Shared { own: Arc::new(own), orders });
-        Self { scope, shared, to_keep: Mutex::new(Some(to_keep)) }
+        let shared = Arc::new(Shared { scope, own: OnceLock::new(), orders });
+        Self { shared, to_keep: Mutex::new(Some(to_keep)), ledger: None }
+    }
+
+    /// Writes down in a file what is registered, so that the next run of the node knows it: tractor
+    /// programs never register again. The file is to be this node's alone, in a folder of its user
+    /// in which nobody else may write. It is there while something is registered.
+    pub fn remembering(self, file: PathBuf) -> Self {
+        Self { ledger: Some(file), ..self }
     }
 }
 
 impl Door for TractorDoor {
     fn serves(&self, endpoint: &Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Tcp(tcp) => self.scope == Scope::Everywhere || tcp.host.is_loopback(),
-            Endpoint::Unix(_) => true,
-            Endpoint::Memory(_) => false,
-        }
+        self.shared.scope.serves(endpoint)
     }
 
     fn recognises(&self, first_bytes: &[u8]) -> Recognised {
@@ -86,12 +124,11 @@ impl Door for TractorDoor {
 
     fn attend(&self, clerk: Clerk) -> Serving {
         let to_keep = self.to_keep.lock().expect("nothing panics while it holds the lock").take();
-        let own = self.shared.own.clone();
-        Box::pin(async move {
-            if let Some(orders) = to_keep {
-                Keeper::new(clerk, own, orders).run().await;
-            }
-        })
+        let own = self.shared.own(&clerk).clone();
+        let Some(orders) = to_keep else { return Box::pin(async {}) };
+        let mut keeper = Keeper::new(clerk, own, orders, self.ledger.clone().map(Ledger::new));
+        keeper.restore();
+        Box::pin(keeper.run())
     }
 }
 

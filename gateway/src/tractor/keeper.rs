@@ -21,7 +21,7 @@ use std::{
 use endpoints::{Endpoint, Stamped};
 use registrar::{
     Clerk,
-    registry::{Claimant, Event},
+    registry::{Claimant, Event, Foreign, Owner},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,12 +29,13 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, info};
-use transport::{PeerProcess, here_for};
+use transport::{PeerProcess, ProcessMark, here_for};
 use uuid::Uuid;
 use wire::{Epoch, Kept, Record};
 
 use super::{
     Uid,
+    ledger::{Ledger, Line},
     look::{Sight, look_at},
     message::Aid,
 };
@@ -43,13 +44,21 @@ use super::{
 /// have another registration by then: a later one stays.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// An endpoint of an instance is registered; the process is that which did it, if the kernel
-    /// can tell when that ends.
-    Watch { uuid: Uuid, epoch: Epoch, endpoint: Endpoint, process: Option<PeerProcess> },
+    /// An instance is registered, or an endpoint of it.
+    Watch { uuid: Uuid, epoch: Epoch, endpoint: Option<Endpoint>, process: Process },
     /// An instance is not registered any more.
     Forget { uuid: Uuid, epoch: Epoch },
     /// An endpoint is said not to answer. The answer says who was found dead there, if anybody.
     Doubt { endpoint: Endpoint, answer: oneshot::Sender<Option<Uid>> },
+}
+
+/// The process that registered an instance.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    /// It is held, where the kernel can tell when it ends.
+    pub(super) held: Option<PeerProcess>,
+    /// Which it is, where that is known: by the kernel's word, or by its own.
+    pub(super) mark: Option<ProcessMark>,
 }
 
 /// Watches what is registered through one door.
@@ -63,6 +72,13 @@ pub(super) struct Keeper {
     due: BTreeSet<(Instant, Uuid)>,
     ends: JoinSet<(Uuid, Epoch)>,
     looks: JoinSet<Looked>,
+    /// Those that say nothing. A look at one takes seconds.
+    mute: HashSet<Uuid>,
+    ledger: Option<Ledger>,
+    /// When what has changed is written down.
+    write_at: Option<Instant>,
+    /// Before when nothing is written again.
+    write_after: Instant,
 }
 
 /// An instance that is watched.
@@ -72,6 +88,7 @@ struct Watched {
     endpoints: HashSet<Endpoint>,
     /// Waits for the end of its process.
     process: Option<AbortHandle>,
+    mark: Option<ProcessMark>,
     /// When it is looked at next; `None` while that is done.
     due: Option<Instant>,
     interval: Duration,
@@ -89,6 +106,7 @@ struct Looked {
     epoch: Epoch,
     uid: Uid,
     sights: Vec<(Stamped, Sight)>,
+    was_doubted: bool,
     asked: Vec<Asked>,
 }
 
@@ -96,7 +114,12 @@ struct Looked {
 type Asked = (Endpoint, oneshot::Sender<Option<Uid>>);
 
 impl Keeper {
-    pub(super) fn new(clerk: Clerk, own: Arc<Aid>, orders: mpsc::Receiver<Order>) -> Self {
+    pub(super) fn new(
+        clerk: Clerk,
+        own: Arc<Aid>,
+        orders: mpsc::Receiver<Order>,
+        ledger: Option<Ledger>,
+    ) -> Self {
         Self {
             clerk,
             own,
@@ -106,6 +129,39 @@ impl Keeper {
             due: BTreeSet::new(),
             ends: JoinSet::new(),
             looks: JoinSet::new(),
+            mute: HashSet::new(),
+            ledger,
+            write_at: None,
+            write_after: Instant::now(),
+        }
+    }
+
+    /// Registers what an earlier run of the node has written down. Each is looked at at once.
+    pub(super) fn restore(&mut self) {
+        for line in self.ledger.as_ref().map(Ledger::read).unwrap_or_default() {
+            let (uuid, owner, mark) = (line.uuid, line.owner(), line.process());
+            // What a program said of itself over TCP is a reason to believe it once, and no more.
+            let is_told_by_kernel = matches!(owner, Owner::User(_)) || line.endpoints.is_empty();
+            let Line { name, endpoints, metadata, .. } = line;
+            let mut endpoints: Vec<_> = endpoints.into_iter().map(Some).collect();
+            if endpoints.is_empty() {
+                endpoints.push(None);
+            }
+            for endpoint in endpoints {
+                let held = if is_told_by_kernel { PeerProcess::find(mark).ok() } else { None };
+                let at = endpoint.as_ref().map(|it: &Stamped| it.endpoint.clone());
+                let (name, metadata) = (name.clone(), metadata.clone());
+                let foreign = Foreign { name, uuid, endpoint, metadata };
+                match self.clerk.register_foreign(foreign, owner) {
+                    Ok(Some(epoch)) => {
+                        self.watch(uuid, epoch, at, Process { held, mark: Some(mark) });
+                    }
+                    Ok(None) => {}
+                    Err(error) => debug!(%uuid, %error, "not registered again"),
+                }
+            }
+            self.clerk.settle(uuid, owner);
+            self.doubt(uuid);
         }
     }
 
@@ -119,8 +175,16 @@ impl Keeper {
                     None => pending().await,
                 }
             };
+            let write_at = self.write_at;
+            let writing = async {
+                match write_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 biased;
+                () = writing => self.write(),
                 Some(ended) = self.ends.join_next() => self.ended(ended),
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order),
@@ -161,22 +225,20 @@ impl Keeper {
         }
     }
 
-    fn watch(
-        &mut self,
-        uuid: Uuid,
-        epoch: Epoch,
-        endpoint: Endpoint,
-        process: Option<PeerProcess>,
-    ) {
+    fn watch(&mut self, uuid: Uuid, epoch: Epoch, endpoint: Option<Endpoint>, process: Process) {
         match self.watched.get(&uuid).map(|it| it.epoch) {
             Some(later) if later > epoch => return,
             Some(earlier) if earlier < epoch => self.forget(uuid),
             _ => {}
         }
+        self.is_to_write();
         // Who claims what another claimed says that the other is gone.
-        let others = self.by_endpoint.entry(endpoint.clone()).or_default();
-        let rivals: Vec<_> = others.iter().copied().filter(|it| *it != uuid).collect();
-        others.insert(uuid);
+        let mut rivals = Vec::new();
+        if let Some(endpoint) = &endpoint {
+            let others = self.by_endpoint.entry(endpoint.clone()).or_default();
+            rivals.extend(others.iter().copied().filter(|it| *it != uuid));
+            others.insert(uuid);
+        }
 
         let first_due = Instant::now() + INTERVAL_FIRST;
         let due = &mut self.due;
@@ -186,6 +248,7 @@ impl Keeper {
                 epoch,
                 endpoints: HashSet::new(),
                 process: None,
+                mark: None,
                 due: Some(first_due),
                 interval: INTERVAL_FIRST,
                 silent_since: None,
@@ -193,9 +256,10 @@ impl Keeper {
                 asked: Vec::new(),
             }
         });
-        watched.endpoints.insert(endpoint);
+        watched.endpoints.extend(endpoint);
         // The first is the actor's own. Another program of its user may add an endpoint, and end.
-        if let Some(process) = process.filter(|_| watched.process.is_none()) {
+        watched.mark = watched.mark.or(process.mark);
+        if let Some(process) = process.held.filter(|_| watched.process.is_none()) {
             watched.process = Some(self.ends.spawn(async move {
                 match process.ended().await {
                     Ok(()) => (uuid, epoch),
@@ -209,6 +273,8 @@ impl Keeper {
 
     fn forget(&mut self, uuid: Uuid) {
         let Some(watched) = self.watched.remove(&uuid) else { return };
+        self.mute.remove(&uuid);
+        self.is_to_write();
         if let Some(due) = watched.due {
             self.due.remove(&(due, uuid));
         }
@@ -265,11 +331,8 @@ impl Keeper {
             }
             is_there
         });
-        if watched.process.is_some() && !watched.is_doubted {
-            // The kernel tells of its end; this only finds what was taken out by another way.
-            return self.schedule(uuid, Instant::now() + INTERVAL_MAX_LOCAL);
-        }
-        watched.is_doubted = false;
+        // The kernel tells of the end of its process, and a look whether that answers.
+        let was_doubted = mem::take(&mut watched.is_doubted);
         let asked = mem::take(&mut watched.asked);
         let (uid, own, epoch) = (Uid::from(&record), self.own.clone(), watched.epoch);
         self.looks.spawn(async move {
@@ -282,13 +345,13 @@ impl Keeper {
             };
             // What is not seen by then is seen next time.
             drop(timeout(LOOK_TIMEOUT, looking).await);
-            Looked { uuid, epoch, uid, sights, asked }
+            Looked { uuid, epoch, uid, sights, was_doubted, asked }
         });
     }
 
     /// Takes note of what a look has found.
     fn note(&mut self, looked: Looked) {
-        let Looked { uuid, epoch, uid, sights, asked } = looked;
+        let Looked { uuid, epoch, uid, sights, was_doubted, asked } = looked;
         let Some(watched) = self.watched.get_mut(&uuid).filter(|it| it.epoch == epoch) else {
             return;
         };
@@ -304,15 +367,25 @@ impl Keeper {
             watched.process.is_none() && silent_since.is_some_and(|it| it.elapsed() >= SILENCE_MAX);
         let kernel = here_for([]).kernel;
         let is_local = |it: &Stamped| it.stamp.kernel.is_some() && it.stamp.kernel == kernel;
-        let is_near = is_alive && sights.iter().any(|(stamped, _)| is_local(stamped));
+        match !is_alive && is_seen(Sight::Mute) {
+            true => self.mute.insert(uuid),
+            false => self.mute.remove(&uuid),
+        };
+        let is_prompt = is_alive || self.mute.len() <= MUTE_PROMPT_MAX;
+        let is_near = is_prompt && sights.iter().any(|(stamped, _)| is_local(stamped));
         let interval_max = if is_near { INTERVAL_MAX_LOCAL } else { INTERVAL_MAX_BEYOND };
         let is_suspect = self.clerk.record(uuid).is_some_and(|it| it.suspicion.is_some());
+
+        let is_vouched_for = watched.process.is_some() && !was_doubted;
 
         let mut dead = Vec::new();
         for (stamped, sight) in sights {
             let endpoint = stamped.endpoint.clone();
             let claimant = Claimant { uuid, epoch, stamped };
             let event = match sight {
+                // The kernel says that it lives, and nobody else that it does not answer.
+                Sight::Dead if is_vouched_for && is_suspect => continue,
+                Sight::Dead if is_vouched_for => Event::Suspect(claimant),
                 Sight::Dead => Event::FoundDead(claimant),
                 Sight::Unclear if is_given_up => Event::FoundDead(claimant),
                 Sight::Alive if is_suspect => Event::FoundAlive(claimant),
@@ -329,6 +402,9 @@ impl Keeper {
             self.clerk.note(event);
         }
 
+        if !dead.is_empty() {
+            self.is_to_write();
+        }
         for (endpoint, answer) in asked {
             let found = dead.contains(&endpoint).then(|| uid.clone());
             // Who asked may have gone.
@@ -341,6 +417,37 @@ impl Keeper {
         watched.interval = (watched.interval * 2).min(interval_max);
         let wait = if watched.is_doubted { Duration::ZERO } else { watched.interval };
         self.schedule(uuid, Instant::now() + wait);
+    }
+}
+
+/// What is written down for the next run.
+impl Keeper {
+    fn is_to_write(&mut self) {
+        if self.ledger.is_some() && self.write_at.is_none() {
+            self.write_at = Some(self.write_after.max(Instant::now()));
+        }
+    }
+
+    fn write(&mut self) {
+        self.write_at = None;
+        let Some(ledger) = &self.ledger else { return };
+        let begun = Instant::now();
+        ledger.write(self.watched.iter().filter_map(|(uuid, watched)| {
+            let mark = watched.mark?;
+            let record = self.clerk.record(*uuid).filter(|it| watched.is_about(it))?;
+            let owner = self.clerk.owner(*uuid)?;
+            Line::new((record.name, *uuid), record.endpoints, record.metadata, owner, mark)
+        }));
+        // A crowd that comes at once is written a few times, not each time anew.
+        self.write_after = begun + WRITE_PAUSE_MIN + 10 * begun.elapsed();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.write_at.is_some() {
+            self.write();
+        }
     }
 }
 
@@ -370,6 +477,13 @@ const INTERVAL_MAX_LOCAL: Duration = Duration::from_secs(3);
 /// The longest time between two looks beyond this host, or at one that says nothing: such a look
 /// takes seconds, and nobody is to keep others from being looked at by being mute.
 const INTERVAL_MAX_BEYOND: Duration = Duration::from_secs(30);
+
+/// How many mute ones of this host are looked at as often as others, so that one that a debugger
+/// lets go again is soon cleared. Of more, each waits as long as one beyond.
+const MUTE_PROMPT_MAX: usize = 16;
+
+/// The least time between two writings.
+const WRITE_PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// For how long nothing of an instance may be seen before it is given up: longer than a switch or
 /// a host takes to start again, and nobody else vouches for it.
@@ -406,13 +520,13 @@ mod tests {
             is_probe: false,
         };
         let (_orders, inbox) = mpsc::channel(ORDERS_MAX);
-        let mut keeper = Keeper::new(node.unwrap().clerk().clone(), Arc::new(own), inbox);
+        let mut keeper = Keeper::new(node.unwrap().clerk().clone(), Arc::new(own), inbox, None);
         let uuid = Uuid::from_u128(7);
         let watch = |epoch| Order::Watch {
             uuid,
             epoch,
-            endpoint: "/ip4/127.0.0.1/tcp/7".parse().unwrap(),
-            process: None,
+            endpoint: "/ip4/127.0.0.1/tcp/7".parse().ok(),
+            process: Process::default(),
         };
         let watched = |it: &Keeper| it.watched.get(&uuid).map(|it| it.epoch);
         keeper.obey(watch(2));

@@ -15,6 +15,7 @@
 //! | `door` | which connections are tractor's, and what they share |
 //! | `conversation`, `calls` | one connection to the registrar; what may be called |
 //! | `keeper`, `look` | whether the registered programs live; a look at one of them |
+//! | `ledger` | what is written down of them, for the next run of the node |
 //! | `call`, `source` | calling an actor; asking a registrar of tractor's |
 //! | `defaults` | where tractor programs look for a registrar if nothing is said |
 
@@ -26,6 +27,7 @@ mod conversation;
 mod defaults;
 mod door;
 mod keeper;
+mod ledger;
 mod look;
 mod message;
 mod source;

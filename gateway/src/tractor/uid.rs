@@ -15,10 +15,10 @@ pub(super) struct Uid(pub(super) String, pub(super) String);
 impl Uid {
     /// Returns which instance this is in callsign's words.
     pub(super) fn instance(&self) -> Result<(Name, Uuid), NameError> {
-        let name = Name::new(&self.0)?;
+        let name = escaped(&self.0)?;
         let uuid = self.as_uuid().unwrap_or_else(|| {
             // No name has a zero byte in it, so no two pairs run together.
-            Uuid::new_v5(&UIDS, format!("{}\0{}", self.0, self.1).as_bytes())
+            Uuid::new_v5(&UIDS, format!("{name}\0{}", self.1).as_bytes())
         });
         Ok((name, uuid))
     }
@@ -44,7 +44,7 @@ impl Uid {
 impl From<&Record> for Uid {
     fn from(record: &Record) -> Self {
         let uuid = record.metadata.get(UUID_KEY).cloned();
-        Self(record.name.to_string(), uuid.unwrap_or_else(|| record.uuid.to_string()))
+        Self(unescaped(record.name.as_str()), uuid.unwrap_or_else(|| record.uuid.to_string()))
     }
 }
 
@@ -52,6 +52,58 @@ impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.0, self.1)
     }
+}
+
+/// Returns the name by which callsign knows what tractor calls `text`: the same, unless there is
+/// something in it that no name may have. Then that, and each `%`, is written as `%` and two
+/// hexadecimal digits for each byte.
+pub(super) fn escaped(text: &str) -> Result<Name, NameError> {
+    // What looks like an escape would be read as one.
+    let looks_escaped = unescape(text).is_some_and(|it| it != text);
+    if !looks_escaped && let Ok(name) = Name::new(text) {
+        return Ok(name);
+    }
+    let is_kept = |it: char| it != '%' && Name::new(&format!("a{it}a")).is_ok();
+    let escaped = escape(text, |_, it| is_kept(it));
+    // A character may be allowed within a name, and not as its first.
+    Name::new(&escaped).or_else(|_| Name::new(&escape(text, |at, it| at > 0 && is_kept(it))))
+}
+
+/// Returns what tractor calls an actor that callsign knows by `name`.
+fn unescaped(name: &str) -> String {
+    let is_meant = |it: &String| escaped(it).is_ok_and(|it| it.as_str() == name);
+    unescape(name).filter(is_meant).unwrap_or_else(|| name.to_owned())
+}
+
+fn escape(text: &str, is_kept: impl Fn(usize, char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        if is_kept(at, character) {
+            escaped.push(character);
+            continue;
+        }
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            escaped += &format!("%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+/// Reads every `%` with two digits after it as the byte that it stands for.
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|it| *first == b'%' && it.iter().all(is_digit));
+        let byte = digits.and_then(|it| u8::from_str_radix(str::from_utf8(it).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn is_digit(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'F')
 }
 
 /// How addresses are written.
@@ -93,7 +145,37 @@ mod tests {
         assert_ne!(upper.to_string(), canonical);
         assert_eq!(instance("a", "u").unwrap(), instance("a", "u").unwrap());
         assert_ne!(instance("a", "u").unwrap().1, instance("b", "u").unwrap().1);
-        assert!(instance("a b", "u").is_err());
         assert!(instance("", "u").is_err());
+        assert_ne!(instance("a b", "u").unwrap().1, instance("a%20b", "u").unwrap().1);
+    }
+
+    #[test]
+    fn what_no_name_may_have_is_escaped_and_told_as_it_was() {
+        let check = |text: &str, expected: &str| {
+            let name = escaped(text).unwrap();
+            assert_eq!(name.as_str(), expected);
+            assert_eq!(unescaped(expected), text);
+        };
+        check("feed", "feed");
+        check("50%", "50%");
+        check("feed one", "feed%20one");
+        check("market/feed", "market%2Ffeed");
+        check("who?*", "who%3F%2A");
+        check("a\nb\0", "a%0Ab%00");
+        check("größe ß", "größe%20ß");
+        check("\u{3000}", "%E3%80%80");
+        // What would be read as an escape is one.
+        check("a%20b", "a%2520b");
+        check("50% of all", "50%25%20of%20all");
+        check("%E3%80", "%E3%80");
+        assert!(escaped("").is_err());
+        assert!(escaped(&" ".repeat(86)).is_err(), "258 bytes");
+    }
+
+    #[test]
+    fn a_name_that_is_no_escape_stays() {
+        for name in ["a%41", "%zz", "%", "a%2", "%e3%80%80", "%2520%zz"] {
+            assert_eq!(unescaped(name), name);
+        }
     }
 }

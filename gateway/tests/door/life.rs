@@ -53,7 +53,9 @@ async fn live(registrar: &Registrar, at: &Endpoint, [root, child]: [Value; 2]) {
     assert_eq!(asker.returned("find_actor", named.clone()).await, json!([child]));
     assert_eq!(asker.returned("wait_for_actor", named.clone()).await, json!([child]));
     let registry = json!({ format!("root.{ROOT}"): [root], format!("child.{CHILD}"): [child] });
-    assert_eq!(asker.returned("get_registry", json!({})).await, registry);
+    let mut told = asker.returned("get_registry", json!({})).await;
+    told.as_object_mut().unwrap().remove(&format!("registrar.{}", registrar.clerk.registrar()));
+    assert_eq!(told, registry);
     // Who has registered nothing is answered as the original answers.
     let mut stranger = Visitor::greet(at, "stranger", "s").await;
     let found = registrar.clerk.instances(&"child".parse().unwrap());

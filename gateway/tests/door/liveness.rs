@@ -194,3 +194,49 @@ async fn suspicion(watch: &mut Watch) -> bool {
     };
     timeout(LIMIT, changed).await.unwrap()
 }
+
+/// Whoever dials one that says nothing may wait for ever.
+#[tokio::test]
+async fn a_mute_actor_is_suspect_until_it_answers_and_hides_nobody() {
+    for unix in [false, true] {
+        let registrar = Registrar::start().await;
+        let at = if unix { &registrar.unix } else { &registrar.tcp };
+        let register = async |uuid: &str, addr: &Value| {
+            let mut visitor = Visitor::greet(at, "twin", uuid).await;
+            let kwargs = json!({ "uid": ["twin", uuid], "addr": addr });
+            visitor.returned("register_actor", kwargs).await;
+        };
+        let healthy = Actor::listen("/ip4/127.0.0.1/tcp/0", "twin", "u1").await;
+        register("u1", &healthy.addr).await;
+        let path = format!("/unix{}/twin@7.sock", registrar.folder.path().display());
+        let mute = Listener::bind(&path.parse().unwrap()).await.unwrap();
+        let addr = pair(mute.bound());
+        register("u2", &addr).await;
+        assert_eq!(registrar.find("twin").await, json!([addr]), "the newest");
+
+        let mut watch = registrar.watch("twin").await;
+        is_suspect(&mut watch, true).await;
+        assert_eq!(registrar.find("twin").await, json!([healthy.addr]));
+        let mut visitor = registrar.visit("asker", "asker").await;
+        let waited = visitor.returned("wait_for_actor", json!({ "name": "twin" })).await;
+        assert_eq!(waited, json!([healthy.addr]));
+
+        let _serving = Actor::serve(mute, "twin", "u2");
+        is_suspect(&mut watch, false).await;
+        assert_eq!(registrar.find("twin").await, json!([addr]));
+    }
+}
+
+/// Waits until an instance is told to be suspect, or cleared.
+async fn is_suspect(watch: &mut Watch, expected: bool) {
+    let told = async {
+        loop {
+            if let Some(Change::Update { record }) = watch.next().await
+                && record.suspicion.is_some() == expected
+            {
+                return;
+            }
+        }
+    };
+    timeout(LIMIT, told).await.unwrap();
+}

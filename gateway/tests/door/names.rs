@@ -23,7 +23,7 @@ async fn of_one_name_the_newest_is_found_and_a_uuid_is_no_name() {
     let mut visitor = registrar.visit("twin", "u2").await;
     let waited = visitor.returned("wait_for_actor", json!({ "name": "twin" })).await;
     assert_eq!(waited, json!([second.addr]));
-    let registry = visitor.returned("get_registry", json!({})).await;
+    let registry = registrar.registry().await;
     assert_eq!(registry, json!({ "twin.u1": [first.addr], "twin.u2": [second.addr] }));
     visitor.returned("unregister_actor", json!({ "uid": ["twin", "u2"] })).await;
     assert_eq!(registrar.find("twin").await, json!([first.addr]));
@@ -146,4 +146,120 @@ async fn nobody_changes_what_another_keeps() {
         let again = json!({ "uid": ["snake", "u"], "addr": addr });
         assert_eq!(user.returned("register_actor", again).await, Value::Null);
     }
+}
+
+#[tokio::test]
+async fn the_registrar_is_found_by_its_name() {
+    let registrar = Registrar::start().await;
+    let places = json!([pair(&registrar.tcp), pair(&registrar.unix)]);
+    assert_eq!(registrar.find("registrar").await, places);
+    let mut visitor = registrar.visit("asker", "asker").await;
+    let named = json!({ "name": "registrar" });
+    assert_eq!(visitor.returned("wait_for_actor", named.clone()).await, places);
+    assert_eq!(registrar.registry().await, json!({}));
+
+    // One of that name is another, and hides it from nobody.
+    let other = Actor::listen("/ip4/127.0.0.1/tcp/0", "registrar", "u").await;
+    registrar.register("registrar", "u", &other.addr).await;
+    assert_eq!(registrar.find("registrar").await, places);
+    assert_eq!(visitor.returned("wait_for_actor", named).await, places);
+    let registry = registrar.registry().await;
+    assert_eq!(registry, json!({ "registrar.u": [other.addr] }));
+
+    // It counts for nothing, and nobody takes it out.
+    assert_eq!(registrar.clerk.status().instances, 1);
+    let own = registrar.clerk.registrar().to_string();
+    let mut thief = Visitor::greet(&registrar.unix, "registrar", &own).await;
+    let uid = json!(["registrar", own]);
+    thief.returned("unregister_actor", json!({ "uid": uid })).await;
+    let stolen = json!({ "uid": uid, "addr": ["127.0.0.1", 7] });
+    assert_eq!(thief.refused("register_actor", stolen).await, "ValueError");
+    assert_eq!(registrar.find("registrar").await, places);
+}
+
+#[tokio::test]
+async fn callsign_finds_the_registrar_and_lists_it_if_it_is_asked_for() {
+    let registrar = Registrar::start().await;
+    let callsign = registrar.callsign().await;
+    let own = registrar.clerk.registrar();
+    let waited = timeout(LIMIT, callsign.wait_for_actor("registrar")).await.unwrap().unwrap();
+    assert_eq!((waited.uuid, waited.endpoints.len()), (own, 2));
+    let listed = |pattern| {
+        let callsign = &callsign;
+        async move {
+            let found = callsign.list(pattern).await.unwrap();
+            found.records.iter().map(|it| it.uuid).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed("registrar").await, [own]);
+    for pattern in ["*", "reg*", "registra?"] {
+        assert!(listed(pattern).await.is_empty(), "{pattern}");
+    }
+    // Over callsign's own protocol, the latest that has the name comes first.
+    let namesake = callsign.register(Registration::new("registrar")).await.unwrap();
+    let found = callsign.query_all("registrar").await.unwrap();
+    let uuids: Vec<_> = found.records.iter().map(|it| it.uuid).collect();
+    assert_eq!(uuids, [namesake.instance().uuid, own]);
+}
+
+#[tokio::test]
+async fn names_that_callsign_does_not_have_are_told_as_they_were() {
+    let registrar = Registrar::start().await;
+    let callsign = registrar.callsign().await;
+    let check = async |name: &str, escaped: &str| {
+        let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", name, "u").await;
+        registrar.register(name, "u", &actor.addr).await;
+        assert_eq!(registrar.find(name).await, json!([actor.addr]));
+        let mut visitor = registrar.visit(name, "u").await;
+        let waited = visitor.returned("wait_for_actor", json!({ "name": name })).await;
+        assert_eq!(waited, json!([actor.addr]));
+        assert_eq!(registrar.registry().await, json!({ format!("{name}.u"): [actor.addr] }));
+        let record = timeout(LIMIT, callsign.wait_for_actor(escaped)).await.unwrap().unwrap();
+        assert_eq!(record.name.as_str(), escaped);
+        visitor.returned("unregister_actor", json!({ "uid": [name, "u"] })).await;
+        assert_eq!(registrar.find(name).await, Value::Null);
+    };
+    check("market feed", "market%20feed").await;
+    check("market/feed", "market%2Ffeed").await;
+    check("a*?\n", "a%2A%3F%0A").await;
+    check("100%", "100%").await;
+    check("a%20b", "a%2520b").await;
+
+    // An actor of callsign's is told by a name that finds it.
+    for (own, told) in [("b%20c", "b c"), ("b%2c", "b%2c")] {
+        let tcp = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
+        let registration = Registration::new(own).endpoints(tcp.published());
+        let registered = callsign.register(registration).await.unwrap();
+        let key = format!("{told}.{}", registered.instance().uuid);
+        assert_eq!(registrar.registry().await, json!({ key: [pair(tcp.bound())] }));
+        assert_eq!(registrar.find(told).await, json!([pair(tcp.bound())]));
+        registered.unregister().await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_a_kind_that_is_not_known_costs_that_address() {
+    let registrar = Registrar::start().await;
+    let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "many", "u").await;
+    let mut visitor = registrar.visit("many", "u").await;
+    let kinds = [
+        json!(["quic", "127.0.0.1", 4433]),
+        json!(["tipc", 4242, 7, { "scope": "node" }]),
+        json!([4242, 7]),
+        json!({ "proto": "tcp" }),
+    ];
+    for addr in kinds.iter().chain([&actor.addr]).chain(&kinds) {
+        let register = json!({ "uid": ["many", "u"], "addr": addr });
+        assert_eq!(visitor.returned("register_actor", register).await, Value::Null, "{addr}");
+    }
+    assert_eq!(registrar.find("many").await, json!([actor.addr]));
+    let unknown = json!({ "addr": kinds[0] });
+    assert_eq!(visitor.returned("delete_addr", unknown).await, Value::Null);
+
+    // With no other it is there all the same, for as long as its process lives.
+    let mut odd = Visitor::greet(&registrar.unix, "odd", "o").await;
+    let register = json!({ "uid": ["odd", "o"], "addr": kinds[0] });
+    odd.returned("register_actor", register).await;
+    assert_eq!(registrar.registry().await, json!({ "many.u": [actor.addr], "odd.o": [] }));
+    assert_eq!(registrar.find("odd").await, Value::Null);
 }

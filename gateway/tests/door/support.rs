@@ -67,6 +67,16 @@ impl Registrar {
         visitor.returned("find_actor", json!({ "name": name })).await
     }
 
+    /// Returns what a stranger is told of all that is registered, but for the registrar itself.
+    pub(crate) async fn registry(&self) -> Value {
+        let mut visitor = self.visit("asker", "asker").await;
+        let mut registry = visitor.returned("get_registry", json!({})).await;
+        let own = format!("registrar.{}", self.clerk.registrar());
+        let addresses = registry.as_object_mut().unwrap().remove(&own);
+        assert_eq!(addresses, Some(json!([pair(&self.tcp), pair(&self.unix)])));
+        registry
+    }
+
     /// Registers an actor over a connection of its own.
     pub(crate) async fn register(&self, name: &str, uuid: &str, addr: &Value) {
         let mut visitor = self.visit(name, uuid).await;
@@ -187,7 +197,10 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) async fn listen(at: &str, name: &str, uuid: &str) -> Self {
-        let listener = Listener::bind(&at.parse().unwrap()).await.unwrap();
+        Self::serve(Listener::bind(&at.parse().unwrap()).await.unwrap(), name, uuid)
+    }
+
+    pub(crate) fn serve(listener: Listener, name: &str, uuid: &str) -> Self {
         let endpoint = listener.bound().clone();
         let mut serving = JoinSet::new();
         let own = json!({ "msg_type": "Aid", "name": name, "uuid": uuid, "is_registrar": false });

@@ -8,15 +8,15 @@ use wire::{Epoch, Kept, Record, State, registrar::Update};
 
 use super::{Outcome, Owner, Registrant, Registry, RegistryError, check_endpoints, check_metadata};
 
-/// One endpoint of an instance that is registered through a door.
+/// An instance that is registered through a door, with one endpoint or none.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Foreign {
     /// What the actor is called.
     pub name: Name,
     /// What tells this run of it from every other.
     pub uuid: Uuid,
-    /// Where it listens, stamped by the registrar.
-    pub endpoint: Stamped,
+    /// Where it listens, stamped by the registrar; `None` where that cannot be said.
+    pub endpoint: Option<Stamped>,
     /// What the door has to remember of it.
     pub metadata: BTreeMap<String, String>,
 }
@@ -36,7 +36,7 @@ impl Registry {
         now_ms: u64,
     ) -> Result<(Option<Epoch>, Outcome), RegistryError> {
         let Foreign { name, uuid, endpoint, metadata } = foreign;
-        check_endpoints(std::slice::from_ref(&endpoint))?;
+        check_endpoints(endpoint.as_slice())?;
         check_metadata(&metadata)?;
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
             self.check_room_for_foreign()?;
@@ -44,7 +44,7 @@ impl Registry {
                 name,
                 uuid,
                 epoch: self.take_epoch(),
-                endpoints: vec![endpoint],
+                endpoints: endpoint.into_iter().collect(),
                 metadata,
                 state: State::Starting,
                 kept: Kept::Foreign,
@@ -66,9 +66,9 @@ impl Registry {
             return Err(RegistryError::NotForeign { uuid });
         }
         let mut endpoints = earlier.record().endpoints;
-        if endpoints.contains(&endpoint) {
+        let Some(endpoint) = endpoint.filter(|it| !endpoints.contains(it)) else {
             return Ok((None, Outcome::default()));
-        }
+        };
         let key = self.owned(uuid, owner)?;
         // The same place with another stamp: the socket there was bound anew.
         endpoints.retain(|it| it.endpoint != endpoint.endpoint);
@@ -81,7 +81,7 @@ impl Registry {
 
     fn check_room_for_foreign(&self) -> Result<(), RegistryError> {
         let room = [
-            ("instances", self.entries.len(), self.limits.instances_max),
+            ("instances", self.by_epoch.len(), self.limits.instances_max),
             ("foreign instances", self.foreign, self.limits.foreign_instances_max),
         ];
         match room.into_iter().find(|(_, count, limit)| count >= limit) {

@@ -13,6 +13,7 @@ mod foreign;
 mod index;
 mod keys;
 mod log;
+mod own;
 mod sessions;
 mod suspicion;
 mod waiters;
@@ -70,6 +71,8 @@ pub struct Registry {
     log: Log,
     /// How many instances are foreign.
     foreign: usize,
+    /// The entry of the registrar itself, which is in `by_uuid` and `by_name` alone.
+    own: Option<Key>,
     has_shrunk: bool,
     is_stopping: bool,
 }
@@ -95,6 +98,7 @@ impl Registry {
             watchers: Watchers::default(),
             log: Log::new(first),
             foreign: 0,
+            own: None,
             has_shrunk: false,
             is_stopping: false,
         }
@@ -109,7 +113,7 @@ impl Registry {
     pub fn counts(&self) -> Counts {
         Counts {
             sessions: self.sessions.len(),
-            instances: self.entries.len(),
+            instances: self.by_epoch.len(),
             waiters: self.waiters.len(),
             watchers: self.watchers.len(),
         }
@@ -145,7 +149,10 @@ impl Registry {
             Some(earlier) if earlier.name != register.name => {
                 return Err(RegistryError::OtherName { uuid: register.uuid });
             }
-            Some(earlier) if !owner.may_change(earlier.registrant.owner) => {
+            Some(earlier)
+                if earlier.uuid == self.registrar
+                    || !owner.may_change(earlier.registrant.owner) =>
+            {
                 let owners = earlier.registrant.owner;
                 return Err(RegistryError::NotOwner { owner: owners, by: owner });
             }
@@ -339,7 +346,7 @@ impl Registry {
 
     /// Appends the encoded [`wire::registrar::Page`] of a list.
     pub fn page(&self, list: &List, now_ms: u64, bytes: &mut BytesMut) {
-        let mut found = Vec::new();
+        let mut found: Vec<_> = self.own_for(list).into_iter().collect();
         let (mut after, mut next) = (list.after, None);
         let rest = self.by_epoch.range(list.after.saturating_add(1)..);
         for (at, (epoch, key)) in rest.enumerate() {
@@ -415,6 +422,11 @@ impl Registry {
     /// Returns the record of an instance.
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.by_uuid.get(&uuid).map(|key| self.entries[*key].record())
+    }
+
+    /// Returns who may change an instance.
+    pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
+        self.by_uuid.get(&uuid).map(|key| self.entries[*key].registrant.owner)
     }
 
     /// Returns the session over which an instance was registered. For a lease, it may have ended
@@ -529,7 +541,7 @@ impl Registry {
     fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
         let key = *self.by_uuid.get(&uuid).ok_or(RegistryError::NotFound { uuid })?;
         let owner = self.entries[key].registrant.owner;
-        if !by.may_change(owner) {
+        if self.own == Some(key) || !by.may_change(owner) {
             return Err(RegistryError::NotOwner { owner, by });
         }
         Ok(key)
@@ -537,7 +549,7 @@ impl Registry {
 
     fn check_room(&self, session: SessionId, kept: Kept) -> Result<(), RegistryError> {
         let limit = self.limits.instances_max;
-        if self.entries.len() >= limit {
+        if self.by_epoch.len() >= limit {
             return Err(RegistryError::TooMany { what: "instances", limit });
         }
         let limit = self.limits.session_instances_max;

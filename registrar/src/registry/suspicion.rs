@@ -95,7 +95,7 @@ impl Registry {
 
     /// Returns the entry of a claim, if that registration still makes it.
     fn claiming(&self, claimant: &Claimant) -> Option<(Key, Record)> {
-        let key = *self.by_uuid.get(&claimant.uuid)?;
+        let key = *self.by_uuid.get(&claimant.uuid).filter(|it| self.own != Some(**it))?;
         let record = self.entries[key].record();
         let claims = record.epoch == claimant.epoch && record.endpoints.contains(&claimant.stamped);
         claims.then_some((key, record))

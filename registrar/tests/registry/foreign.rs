@@ -101,7 +101,7 @@ fn foreign(uuid: u128, endpoint: &str) -> Foreign {
     Foreign {
         name: Name::new("snake").unwrap(),
         uuid: Uuid::from_u128(uuid),
-        endpoint: at(endpoint),
+        endpoint: Some(at(endpoint)),
         metadata: BTreeMap::new(),
     }
 }

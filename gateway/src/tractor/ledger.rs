@@ -1,0 +1,280 @@
+//! What is written down of registered programs, so that it outlives the node: tractor programs
+//! register once, and never again.
+//!
+//! ```text
+//! {"version":1,"kernel":…}
+//! {"name":"feed","uuid":…,"endpoints":[…],"metadata":{…},"owner":{"user":1000},"pid":7,"started":…}
+//! …
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Read, Write},
+    net::IpAddr,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use endpoints::{KernelId, Name, Stamped};
+use registrar::registry::Owner;
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tracing::warn;
+use transport::{ProcessMark, here_for};
+use uuid::Uuid;
+
+/// The file of one node.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    file: PathBuf,
+}
+
+/// A registered program, as it is written down.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub(super) struct Line {
+    pub(super) name: Name,
+    pub(super) uuid: Uuid,
+    pub(super) endpoints: Vec<Stamped>,
+    pub(super) metadata: BTreeMap<String, String>,
+    owner: Registrant,
+    pid: i32,
+    started: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Registrant {
+    User(u32),
+    Host(IpAddr),
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Title {
+    version: u32,
+    /// Numbers of processes, and when they started, mean nothing to another.
+    kernel: Option<KernelId>,
+}
+
+impl Line {
+    /// Writes down a program; `None` for one of the node's own process, which ends with it.
+    pub(super) fn new(
+        (name, uuid): (Name, Uuid),
+        endpoints: Vec<Stamped>,
+        metadata: BTreeMap<String, String>,
+        owner: Owner,
+        process: ProcessMark,
+    ) -> Option<Self> {
+        let owner = match owner {
+            Owner::Registrar => return None,
+            Owner::User(user) => Registrant::User(user),
+            Owner::Host(address) => Registrant::Host(address),
+        };
+        let ProcessMark { pid, started } = process;
+        Some(Self { name, uuid, endpoints, metadata, owner, pid, started })
+    }
+
+    /// Returns who may change what is registered.
+    pub(super) fn owner(&self) -> Owner {
+        match self.owner {
+            Registrant::User(user) => Owner::User(user),
+            Registrant::Host(address) => Owner::Host(address),
+        }
+    }
+
+    /// Returns which process it is.
+    pub(super) fn process(&self) -> ProcessMark {
+        ProcessMark { pid: self.pid, started: self.started }
+    }
+}
+
+impl Ledger {
+    /// Takes where the file is to be, in a folder that is the user's own. The folder is made when
+    /// there is something to write.
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file }
+    }
+
+    /// Reads what an earlier run has written of programs that still run. What cannot be believed
+    /// is left out, with a warning.
+    pub(super) fn read(&self) -> Vec<Line> {
+        match read(&self.file) {
+            Ok(mut lines) => {
+                lines.retain(|it| it.process().is_current());
+                lines
+            }
+            Err(error) => {
+                let file = self.file.display();
+                warn!("what `{file}` says of tractor programs is not believed: {error}");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Writes down what is registered, in the place of what was.
+    pub(super) fn write(&self, lines: impl Iterator<Item = Line>) {
+        if let Err(error) = write(&self.file, lines) {
+            let file = self.file.display();
+            warn!("cannot write to `{file}`, so a restart forgets tractor programs: {error}");
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+enum LedgerError {
+    #[error("it is no regular file of this user's alone")]
+    NotOurs,
+    #[error("it is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("line {line} cannot be read: {source}")]
+    Line { line: usize, source: serde_json::Error },
+    #[error("it is of another version")]
+    Version,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn read(path: &Path) -> Result<Vec<Line>, LedgerError> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let status = file.metadata()?;
+    let is_own = status.uid() == rustix::process::geteuid().as_raw();
+    if !is_own || !status.is_file() || status.mode() & 0o077 != 0 {
+        return Err(LedgerError::NotOurs);
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > FILE_BYTES_MAX {
+        return Err(LedgerError::TooLarge);
+    }
+
+    fn parse<'a, T: Deserialize<'a>>(line: usize, text: &'a str) -> Result<T, LedgerError> {
+        serde_json::from_str(text).map_err(|source| LedgerError::Line { line, source })
+    }
+    let mut lines = text.lines();
+    let title: Title = parse(1, lines.next().unwrap_or_default())?;
+    if title.version != VERSION {
+        return Err(LedgerError::Version);
+    }
+    if title.kernel.is_none() || title.kernel != here_for([]).kernel {
+        // This host was started again since.
+        return Ok(Vec::new());
+    }
+    lines.enumerate().map(|(at, line)| parse(at + 2, line)).collect()
+}
+
+fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
+    let title = Title { version: VERSION, kernel: here_for([]).kernel };
+    let mut text = serde_json::to_string(&title)? + "\n";
+    let title_bytes = text.len();
+    for line in lines {
+        let line = serde_json::to_string(&line)? + "\n";
+        if text.len() + line.len() > FILE_BYTES_MAX {
+            warn!("over {FILE_BYTES_MAX} bytes of tractor programs; a restart forgets some");
+            break;
+        }
+        text += &line;
+    }
+    let gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    if text.len() == title_bytes {
+        return gone(fs::remove_file(path));
+    }
+    if let Some(folder) = path.parent() {
+        transport::private_folder(folder.to_owned()).map_err(io::Error::other)?;
+    }
+    // One that was killed while it wrote may have left its own.
+    let draft = path.with_extension("new");
+    gone(fs::remove_file(&draft))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    File::set_permissions(&file, Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&draft, path)
+}
+
+/// The form of the file. A node believes no other.
+const VERSION: u32 = 1;
+
+/// How large the file may be: some hundred bytes for each of the most foreign instances that a
+/// registry takes.
+const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, process: ProcessMark) -> Line {
+        let endpoint = "/ip4/127.0.0.1/tcp/7".parse().unwrap();
+        let instance = (Name::new(name).unwrap(), Uuid::from_u128(7));
+        let endpoints = vec![Stamped { stamp: transport::stamp(&endpoint), endpoint }];
+        Line::new(instance, endpoints, BTreeMap::new(), Owner::User(7), process).unwrap()
+    }
+
+    fn own() -> ProcessMark {
+        ProcessMark::of(std::process::id() as i32).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_while_its_process_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("callsign/programs");
+        let ledger = Ledger::new(path.clone());
+        assert_eq!(ledger.read(), []);
+        let earlier = ProcessMark { started: own().started - 1, ..own() };
+        let nobody = ProcessMark { pid: i32::MAX, ..own() };
+        let lines = [line("feed", own()), line("earlier", earlier), line("nobody", nobody)];
+        ledger.write(lines.clone().into_iter());
+        assert_eq!(ledger.read(), lines[..1]);
+        assert_eq!(ledger.read()[0].owner(), Owner::User(7));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        // A draft that was left behind is in nobody's way.
+        fs::write(path.with_extension("new"), "half").unwrap();
+        ledger.write(lines[..1].iter().cloned());
+        assert_eq!(ledger.read().len(), 1);
+        ledger.write(std::iter::empty());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "nothing stays");
+    }
+
+    #[test]
+    fn what_cannot_be_believed_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("callsign/programs");
+        let ledger = Ledger::new(path.clone());
+        ledger.write([line("feed", own())].into_iter());
+        let whole = fs::read_to_string(&path).unwrap();
+        let check = |text: &str, mode: u32| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            ledger.read().len()
+        };
+        assert_eq!(check(&whole, 0o600), 1);
+        assert_eq!(check(&whole, 0o644), 0, "others may read it");
+        assert_eq!(check(&whole, 0o620), 0, "others may write it");
+        assert_eq!(check(&whole[..whole.len() - 9], 0o600), 0, "torn");
+        assert_eq!(check("", 0o600), 0);
+        assert_eq!(check("\0\u{fffd}", 0o600), 0);
+        assert_eq!(check(&whole.replace("\"version\":1", "\"version\":2"), 0o600), 0);
+        let (_, programs) = whole.split_once('\n').unwrap();
+        let other = format!("{{\"version\":1,\"kernel\":null}}\n{programs}");
+        assert_eq!(check(&other, 0o600), 0, "of no kernel that is known");
+        assert_eq!(check(&" ".repeat(FILE_BYTES_MAX + 1), 0o600), 0);
+
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert_eq!(ledger.read(), [], "a link");
+        if rustix::process::geteuid().is_root() {
+            fs::remove_file(&path).unwrap();
+            assert_eq!(check(&whole, 0o600), 1);
+            std::os::unix::fs::chown(&path, Some(7), None).unwrap();
+            assert_eq!(ledger.read(), [], "another user's");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The registrar's own entry.
+//!
+//! Whoever asks for its name is told of it, last of all that have the name. It is nobody's
+//! registration: it counts for no limit, lists and watches of patterns leave it out, and nobody
+//! takes it out or changes it.
+
+use std::collections::BTreeMap;
+
+use endpoints::{InstanceId, Name, Stamped};
+use wire::{Kept, Record, State, registrar::List};
+
+use super::{Entry, Owner, Registrant, Registry};
+
+impl Registry {
+    /// Enters the registrar itself, before anything is registered.
+    pub fn enter_own(&mut self, name: Name, mut endpoints: Vec<Stamped>, user: u32, now_ms: u64) {
+        endpoints.truncate(InstanceId::ENDPOINTS_MAX);
+        let record = Record {
+            name,
+            uuid: self.registrar,
+            epoch: self.take_epoch(),
+            endpoints,
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+            kept: Kept::Session,
+            since_ms: now_ms,
+            suspicion: None,
+            proves: false,
+            user: Some(user),
+        };
+        let registrant = Registrant { owner: Owner::Registrar, session: None };
+        let key = self.entries.insert(Entry::new(&record, registrant, now_ms));
+        self.by_uuid.insert(record.uuid, key);
+        self.by_name.entry(record.name).or_default().insert(record.epoch, key);
+        self.own = Some(key);
+    }
+
+    /// Returns the registrar itself, encoded, if the first page of a list asks for its very name.
+    pub(super) fn own_for(&self, list: &List) -> Option<&[u8]> {
+        let own = &self.entries[self.own?];
+        (list.after == 0 && list.pattern.as_str() == own.name.as_str()).then(|| own.encoded())
+    }
+}
