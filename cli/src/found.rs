@@ -86,11 +86,15 @@ fn asked<'a>(registrars: impl Iterator<Item = &'a Endpoint>, unanswered: &[Fault
 /// Says how many instances are in which state: `2 starting, 1 draining`.
 pub(crate) fn states(records: &[&Record]) -> String {
     let count = |state| records.iter().filter(|it| it.state == state).count();
-    let counts = [State::Starting, State::Draining].map(|state| (count(state), state));
+    let counts =
+        [State::Starting, State::Draining, State::Unknown].map(|state| (count(state), state));
     let said: Vec<_> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, state)| format!("{count} {state}"))
+        .map(|(count, state)| match state {
+            State::Unknown => format!("{count} in a state that this version does not know"),
+            _ => format!("{count} {state}"),
+        })
         .collect();
     said.join(", ")
 }

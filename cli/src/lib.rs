@@ -68,11 +68,11 @@ pub use discovery::{
     connect_nearest, explain, probe,
 };
 pub use endpoints::{
-    Actors, Conflict, DnsFamily, DnsName, Endpoint, EndpointTable, Here, Host, HostId, HostIdError,
-    InstanceId, Interface, KernelId, Locality, Look, Name, NameError, NamePattern, NetnsId,
-    ParseEndpointError, ParseEndpointErrorKind, ProcessId, RootId, SocketId, Stamp, Stamped,
-    TableError, TableErrors, TableFault, TcpAddress, UnixAddress, UnixPath, Unreachable, Written,
-    WrittenEndpoint, parse_endpoints, prefer_addr,
+    Actors, Conflict, DnsFamily, DnsName, Doubt, Endpoint, EndpointTable, Here, Host, HostId,
+    HostIdError, InstanceId, Interface, KernelId, Locality, Look, Name, NameError, NamePattern,
+    NetnsId, ParseEndpointError, ParseEndpointErrorKind, ProcessId, RootId, SocketId, Stamp,
+    Stamped, TableError, TableErrors, TableFault, TcpAddress, UnixAddress, UnixPath, Unreachable,
+    Written, WrittenEndpoint, parse_endpoints, prefer_addr,
 };
 pub use portal::{
     Closed, Greeted, HandshakeError, Heartbeat, Identity, Options as GreetingOptions, ProveError,

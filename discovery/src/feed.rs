@@ -12,7 +12,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::NamePattern;
-use portal::Items;
+use portal::{CallError, Items};
 use tokio::time::sleep;
 use wire::registrar::{self, Change, Seen, Watching};
 
@@ -84,10 +84,17 @@ pub(crate) async fn next(
     line: Line,
     mut items: Items<Change>,
 ) -> Step {
-    match items.next().await {
-        Ok(Some(change)) => Step::Item { line, change, items },
-        Ok(None) => lost(&client, index, &line, LinkError::Ended),
-        Err(error) => lost(&client, index, &line, error.into()),
+    loop {
+        return match items.next().await {
+            Ok(Some(change)) => Step::Item { line, change, items },
+            Ok(None) => lost(&client, index, &line, LinkError::Ended),
+            // A later version may tell what this one cannot read; it costs that alone.
+            Err(CallError::Unreadable(error)) => {
+                tracing::warn!(%error, "a registrar tells of a change that cannot be read");
+                continue;
+            }
+            Err(error) => lost(&client, index, &line, error.into()),
+        };
     }
 }
 

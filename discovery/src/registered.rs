@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use endpoints::{InstanceId, Stamped};
+use endpoints::{Doubt, InstanceId, Stamped};
 use portal::Identity;
 use thiserror::Error;
 use wire::State;
@@ -33,6 +33,9 @@ impl Client {
         let kept = Arc::new(Kept { client: self.clone(), entry: entry.clone() });
         let registered = Registered { client: self.clone(), instance, entry, _kept: kept };
         registered.accepted(FIRST_VERSION).await?;
+        for doubt in registered.doubts() {
+            tracing::info!(actor = %registered.instance, "{doubt}");
+        }
         Ok(registered)
     }
 }
@@ -93,6 +96,13 @@ impl Registered {
     /// Returns where the actor is registered to listen, as it was stamped.
     pub fn endpoints(&self) -> Vec<Stamped> {
         self.entry.wanted().1.endpoints
+    }
+
+    /// Returns why callers may not reach the actor, as far as this process can tell: what it cannot
+    /// learn of its own place, or endpoints that lead nowhere from another host.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let registrars = self.client.registrars();
+        endpoints::doubts(&self.endpoints(), registrars, &transport::here())
     }
 
     /// Returns the registrars that do not have the registration now, as it is now, each with its

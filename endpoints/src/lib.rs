@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod doubt;
 mod endpoint;
 mod error;
 mod host_id;
@@ -36,6 +37,7 @@ mod tcp;
 mod unix;
 mod written;
 
+pub use doubt::{Doubt, doubts};
 pub use endpoint::Endpoint;
 pub use error::{ParseEndpointError, ParseEndpointErrorKind, Quoted};
 pub use host_id::{HostId, HostIdError};

@@ -170,8 +170,16 @@ pub type Look<'a> = dyn Fn(&UnixPath) -> Result<SocketId, Unreachable> + 'a;
 pub enum Unreachable {
     #[error("its registrant did not say where it is")]
     NoStamp,
+    #[error(
+        "its registrant could not learn which kernel it runs on; `[host] id` in its settings says it"
+    )]
+    KernelNotSaid,
     #[error("this process could not learn where it is itself")]
     HereUnknown,
+    #[error("its registrant could not tell its network namespace")]
+    NetnsNotSaid,
+    #[error("this process could not learn its own network namespace")]
+    HereNetnsUnknown,
     #[error("it is on another host")]
     OtherHost,
     #[error("it is in another network namespace of this host")]
@@ -273,9 +281,9 @@ pub fn locate(stamped: &Stamped, here: &Here, look: &Look<'_>) -> Result<Localit
             Ok(Locality::InProcess)
         }
         Endpoint::Unix(UnixAddress::Path(path)) => {
-            same(stamp.kernel, here.kernel, Unreachable::OtherHost)?;
+            same_kernel(stamp, here)?;
             let meant = stamp.socket.ok_or(Unreachable::NoSocketStamp)?;
-            if look(path)? != meant {
+            if !look(path)?.is_same(&meant) {
                 return Err(Unreachable::OtherSocket);
             }
             Ok(Locality::UnixSocket)
@@ -322,9 +330,25 @@ fn locate_tcp(tcp: &TcpAddress, stamp: &Stamp, here: &Here) -> Result<Locality, 
     }
 }
 
+fn same_kernel(stamp: &Stamp, here: &Here) -> Result<(), Unreachable> {
+    same(stamp.kernel, here.kernel, Unreachable::OtherHost).map_err(|unreachable| {
+        match unreachable {
+            // What it could say it has said.
+            Unreachable::NoStamp if *stamp != Stamp::default() => Unreachable::KernelNotSaid,
+            other => other,
+        }
+    })
+}
+
 fn same_netns(stamp: &Stamp, here: &Here) -> Result<(), Unreachable> {
-    same(stamp.kernel, here.kernel, Unreachable::OtherHost)?;
-    same(stamp.netns, here.netns, Unreachable::OtherNetns)
+    same_kernel(stamp, here)?;
+    same(stamp.netns, here.netns, Unreachable::OtherNetns).map_err(
+        |unreachable| match unreachable {
+            Unreachable::NoStamp => Unreachable::NetnsNotSaid,
+            Unreachable::HereUnknown => Unreachable::HereNetnsUnknown,
+            other => other,
+        },
+    )
 }
 
 /// Passes only if both sides are known and equal: what is unknown is never taken for local.

@@ -95,6 +95,18 @@ pub struct SocketId {
     pub born_ns: Option<u64>,
 }
 
+impl SocketId {
+    /// Tells whether both may be the same socket: not all file systems tell when an inode was made,
+    /// and not to everybody, so that what one side does not know speaks against nothing.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_born_alike = match (self.born_ns, other.born_ns) {
+            (Some(own), Some(theirs)) => own == theirs,
+            _ => true,
+        };
+        (self.dev, self.ino) == (other.dev, other.ino) && is_born_alike
+    }
+}
+
 /// Declares an identifier that is one opaque 64-bit number: hexadecimal where people read it,
 /// a plain number where machines do.
 macro_rules! opaque_id {

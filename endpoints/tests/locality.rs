@@ -85,7 +85,8 @@ fn stamps_decide_how_near_an_endpoint_is() {
     check("/unix/meant", "k1 n2 s1", Ok(UnixSocket));
     check("/unix/meant", "k1 s1", Ok(UnixSocket));
     check("/unix/meant", "k2 n1 s1", Err(Unreachable::OtherHost));
-    check("/unix/meant", "n1 s1", Err(Unreachable::NoStamp));
+    check("/unix/meant", "n1 s1", Err(Unreachable::KernelNotSaid));
+    check("/unix/meant", "", Err(Unreachable::NoStamp));
     check("/unix/meant", "k1 n1", Err(Unreachable::NoSocketStamp));
     check("/unix/meant", "k1 n1 s2", Err(Unreachable::OtherSocket));
     check("/unix/rebound", "k1 n1 s1", Err(Unreachable::OtherSocket));
@@ -99,7 +100,7 @@ fn stamps_decide_how_near_an_endpoint_is() {
         check(local, "k1 n1", Ok(nearest));
         check(local, "k1 n2", Err(Unreachable::OtherNetns));
         check(local, "k2 n1", Err(Unreachable::OtherHost));
-        check(local, "k1", Err(Unreachable::NoStamp));
+        check(local, "k1", Err(Unreachable::NetnsNotSaid));
         check(local, "", Err(Unreachable::NoStamp));
     }
     check("/ip6/::ffff:127.0.0.1/tcp/1", "k1 n2", Err(Unreachable::OtherNetns));
@@ -137,6 +138,35 @@ fn stamps_decide_how_near_an_endpoint_is() {
     for bind_only in ["/ip4/0.0.0.0/tcp/1", "/ip6/::/tcp/1", "/ip4/10.0.0.1/tcp/0", "/memory/0"] {
         check(bind_only, "k1 n1 p1", Err(Unreachable::BindOnly));
     }
+}
+
+#[test]
+fn a_time_of_birth_that_is_not_known_speaks_against_nothing() {
+    let check = |stamped: Option<u64>, seen: Option<u64>, expected: bool| {
+        let [stamped, seen] = [stamped, seen].map(|born_ns| SocketId { born_ns, ..SOCKET });
+        assert_eq!(stamped.is_same(&seen), expected, "{stamped:?} {seen:?}");
+    };
+    check(Some(3), Some(3), true);
+    check(Some(3), Some(4), false);
+    check(None, Some(3), true);
+    check(Some(3), None, true);
+    check(None, None, true);
+    assert!(!SOCKET.is_same(&SocketId { ino: 3, born_ns: None, ..SOCKET }));
+    assert!(!SOCKET.is_same(&SocketId { dev: 2, born_ns: None, ..SOCKET }));
+
+    let mut unborn = stamped("/unix/meant", "k1 n1 s1");
+    unborn.stamp.socket = Some(SocketId { born_ns: None, ..SOCKET });
+    assert_eq!(locate(&unborn, &here(), &look), Ok(Locality::UnixSocket));
+}
+
+#[test]
+fn who_cannot_name_its_network_namespace_says_so() {
+    let here = Here { netns: None, ..here() };
+    for local in ["/unix/@feed", "/ip4/127.0.0.1/tcp/1"] {
+        let found = locate(&stamped(local, "k1 n1"), &here, &look);
+        assert_eq!(found, Err(Unreachable::HereNetnsUnknown), "{local}");
+    }
+    assert_eq!(locate(&stamped("/unix/meant", "k1 s1"), &here, &look), Ok(Locality::UnixSocket));
 }
 
 #[test]

@@ -244,7 +244,7 @@ async fn connect_path(path: &UnixPath, expected: Option<SocketId>) -> Result<Str
     let file = Handle::open(path.as_path()).map_err(DialError::from_io)?;
     match file.kind().map_err(DialError::Io)? {
         Kind::Other(found) => return Err(DialError::NotASocket { found }),
-        Kind::Socket(id) if expected.is_some_and(|expected| expected != id) => {
+        Kind::Socket(id) if expected.is_some_and(|expected| !expected.is_same(&id)) => {
             return Err(DialError::OtherSocket);
         }
         Kind::Socket(_) => {}

@@ -113,7 +113,7 @@ pub fn look(path: &UnixPath) -> Result<SocketId, Unreachable> {
 /// Tells whether the socket at a path is that one; `None` where it cannot be seen.
 pub fn is_in_place(path: &UnixPath, socket: SocketId) -> Option<bool> {
     match look(path) {
-        Ok(found) => Some(found == socket),
+        Ok(found) => Some(found.is_same(&socket)),
         Err(Unreachable::Missing | Unreachable::NotASocket) => Some(false),
         Err(_) => None,
     }

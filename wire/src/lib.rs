@@ -31,6 +31,7 @@ mod error;
 mod frame;
 pub mod preface;
 mod proof;
+mod readable;
 mod reader;
 mod record;
 pub mod registrant;

@@ -9,6 +9,8 @@ use serde::{
 };
 use uuid::Uuid;
 
+use crate::readable::WrittenRecord;
+
 /// A number that a registrar issues for every registration; a later one is higher, also across
 /// restarts of the registrar.
 ///
@@ -39,6 +41,7 @@ pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// # let _ = is_new;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "WrittenRecord")]
 pub struct Record {
     /// What the actor is called.
     pub name: Name,
@@ -49,7 +52,7 @@ pub struct Record {
     /// Where it listens, in the registrant's order.
     pub endpoints: Vec<Stamped>,
     /// What else the registrant says of it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// How far it is in its life.
     pub state: State,
@@ -58,14 +61,14 @@ pub struct Record {
     /// When it was registered by the registrar's clock, in milliseconds since 1970.
     pub since_ms: u64,
     /// What speaks against it, while the registrar could not settle it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Suspicion>,
     /// Whether it answers the protocol's handshake and proves there who it is. A program that
     /// knows nothing of the protocol does not.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub proves: bool,
     /// The user who registered it, by the word of the registrar's kernel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
 }
 
@@ -97,6 +100,9 @@ pub enum State {
     Ready,
     /// It finishes what it has, and takes nothing new.
     Draining,
+    /// A word that this version does not know. A registrar takes none such.
+    #[serde(other)]
+    Unknown,
 }
 
 impl fmt::Display for State {
@@ -105,6 +111,7 @@ impl fmt::Display for State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Unknown => "unknown",
         })
     }
 }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::{
     Proof, ProofKey, WireError, decode_body,
     frame::short_str,
+    readable,
     record::{Epoch, Gone, Record, Revision, State, is_false},
 };
 
@@ -77,6 +78,7 @@ pub struct Register {
     /// What tells this run of it from every other.
     pub uuid: Uuid,
     /// Where it listens: at most [`ENDPOINTS_MAX`].
+    #[serde(deserialize_with = "readable::stamped")]
     pub endpoints: Vec<Stamped>,
     /// What else is said of it: at most [`METADATA_BYTES_MAX`](crate::METADATA_BYTES_MAX).
     #[serde(default)]
@@ -118,6 +120,7 @@ pub struct Update {
     pub uuid: Uuid,
     /// Its new endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "readable::some_stamped")]
     pub endpoints: Option<Vec<Stamped>>,
     /// Its new metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,11 +196,13 @@ pub struct Answer {
     /// How many there are in all, in whatever state.
     pub total: u64,
     /// The instances.
+    #[serde(deserialize_with = "readable::records")]
     pub records: Vec<Record>,
 }
 
 /// The instances of a name, and by what to know those that prove who they are.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(from = "readable::WrittenLocated")]
 pub struct Located {
     /// The instances.
     pub answer: Answer,
@@ -237,6 +242,7 @@ pub struct Page {
     /// Where the next page begins, if there is one.
     pub next: Option<Epoch>,
     /// The instances.
+    #[serde(deserialize_with = "readable::records")]
     pub records: Vec<Record>,
 }
 
@@ -382,6 +388,7 @@ pub struct Status {
     /// How many callers watch.
     pub watchers: u64,
     /// Where it listens.
+    #[serde(deserialize_with = "readable::endpoints")]
     pub endpoints: Vec<Endpoint>,
 }
 

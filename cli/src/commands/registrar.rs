@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::anyhow;
 use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor, overlay};
-use endpoints::Endpoint;
+use endpoints::{Doubt, Endpoint};
 use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
 use registrar::{Controls, Door, Node, NodeError, NodeOptions};
@@ -91,6 +91,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let overrides = [environment, args.overrides()];
     let settings = read(context, &overrides)?;
     context.take_host_id(&settings)?;
+    if transport::here().kernel.is_none() {
+        warn(context, Doubt::KernelUnknown);
+    }
     let RegistrarSettings { listen, tractor, .. } = settings.registrar.clone();
     let mut endpoints = if listen.is_empty() { context.default_listen()? } else { listen };
     if tractor_defaults {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use endpoints::Stamped;
 use wire::{
-    Kept, METADATA_BYTES_MAX,
+    Kept, METADATA_BYTES_MAX, State,
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
 };
 
@@ -18,6 +18,11 @@ pub(super) fn check_lease(lease_ms: Option<u64>) -> Result<Kept, RegistryError> 
         }
         Some(ttl_ms) => Err(RegistryError::LeaseLength { ttl_ms }),
     }
+}
+
+/// A registrar keeps only what it can act on.
+pub(super) fn check_state(state: State) -> Result<(), RegistryError> {
+    if state == State::Unknown { Err(RegistryError::UnknownState) } else { Ok(()) }
 }
 
 pub(super) fn check_endpoints(endpoints: &[Stamped]) -> Result<(), RegistryError> {

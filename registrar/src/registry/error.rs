@@ -35,6 +35,8 @@ pub enum RegistryError {
         "an instance has at most {METADATA_BYTES_MAX} bytes of metadata, and {bytes} were given"
     )]
     TooMuchMetadata { bytes: usize },
+    #[error("the state is one that this registrar does not know")]
+    UnknownState,
     #[error("the call {call} is under way already")]
     CallInUse { call: CallId },
     #[error("too many {what}: at most {limit}")]
@@ -53,6 +55,7 @@ impl From<RegistryError> for RemoteError {
             | E::NotForeign { .. }
             | E::NoLease { .. }
             | E::LeaseLength { .. }
+            | E::UnknownState
             | E::BindOnly { .. } => ErrorKind::Invalid,
             E::TooManyEndpoints { .. } | E::TooMuchMetadata { .. } | E::TooMany { .. } => {
                 ErrorKind::LimitReached

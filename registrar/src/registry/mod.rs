@@ -34,7 +34,7 @@ use wire::{
     registrar::{List, RECORDS_MAX, Register, Registered, Seen, Update},
 };
 
-use checks::{check_endpoints, check_lease, check_metadata, deduplicate};
+use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
 pub use claims::Claim;
 use claims::Claims;
 use entry::{Entries, Entry, Key, Registrant};
@@ -143,6 +143,7 @@ impl Registry {
     ) -> Result<(Registered, Outcome), RegistryError> {
         check_endpoints(&register.endpoints)?;
         check_metadata(&register.metadata)?;
+        check_state(register.state)?;
         let kept = check_lease(register.lease_ms)?;
         let earlier = self.by_uuid.get(&register.uuid).copied();
         match earlier.map(|key| &self.entries[key]) {
@@ -495,6 +496,7 @@ impl Registry {
         let Update { uuid: _, endpoints, metadata, state } = update;
         endpoints.as_deref().map_or(Ok(()), check_endpoints)?;
         metadata.as_ref().map_or(Ok(()), check_metadata)?;
+        state.map_or(Ok(()), check_state)?;
 
         let before = self.entries[key].record();
         let mut record = before.clone();

@@ -301,3 +301,23 @@ fn a_registry_that_stops_tells_of_no_end() {
     assert_eq!(told, ["add 2"]);
     assert_eq!(registry.counts().sessions, 1);
 }
+
+#[test]
+fn a_state_that_is_not_known_is_refused() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let unknown = Register { state: State::Unknown, ..registration("feed", 1) };
+    let refused = registry.register(unknown, USER, session, NOW).map(drop);
+    assert_eq!(refused, Err(RegistryError::UnknownState));
+
+    drop(register(&mut registry, "feed", 1, session));
+    let update = Update {
+        uuid: Uuid::from_u128(1),
+        endpoints: None,
+        metadata: None,
+        state: Some(State::Unknown),
+    };
+    let refused = registry.apply(Event::Update { update, by: USER }, NOW).map(drop);
+    assert_eq!(refused, Err(RegistryError::UnknownState));
+    assert_eq!(answer(&registry, "feed", false), [1]);
+}

@@ -6,7 +6,11 @@ use discovery::{Client, Faults, LinkError, RegisterError, Registration, RequestE
 use endpoints::{Endpoint, InstanceId};
 use wire::{ErrorKind, Kept, Record};
 
-use super::{Plan, presence::lacks_socket, told::tell};
+use super::{
+    Plan,
+    presence::lacks_socket,
+    told::{tell, warn_of_doubts},
+};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -33,8 +37,9 @@ pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Resul
         Some(instance) => instance,
         None => enter(plan.registration(), &client, context).await?,
     };
-    client.close().await;
     tell(context, plan, &instance, is_renewed)?;
+    warn_of_doubts(context, plan, &client);
+    client.close().await;
     if !context.json {
         let command = hints::command(&["renew", &short_uuid(&instance.uuid)], context);
         note(context, format_args!("renew it in time: {command}"));

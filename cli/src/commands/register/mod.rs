@@ -18,7 +18,7 @@ use self::{
     plan::Plan,
     presence::{follow, lacks_socket},
     program::{Happening, Program, exit_of},
-    told::tell,
+    told::{tell, warn_of_doubts},
 };
 use crate::{
     context::Context,
@@ -101,6 +101,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     let mut signals = Signals::new()?;
     let registered = client.register(plan.registration()).await?;
     tell(context, plan, registered.instance(), false)?;
+    warn_of_doubts(context, plan, &client);
     note(context, "it is known until this ends; Ctrl-C ends it");
     for missing in registered.endpoints().into_iter().filter(lacks_socket) {
         warn(context, format_args!("nothing is at {} yet", missing.endpoint));
@@ -129,6 +130,7 @@ async fn run_program(
     if context.json {
         tell(context, plan, registered.instance(), false)?;
     }
+    warn_of_doubts(context, plan, &client);
     let ended = match Program::start(command) {
         Ok(program) => watch_over(program, &registered, plan, &client, context).await,
         Err(failure) => Err(failure),

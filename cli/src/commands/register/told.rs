@@ -1,12 +1,20 @@
 //! What is printed of a registration.
 
-use endpoints::{Endpoint, InstanceId};
+use discovery::Client;
+use endpoints::{Endpoint, InstanceId, doubts};
 use serde::Serialize;
 use uuid::Uuid;
 use wire::State;
 
 use super::Plan;
-use crate::{context::Context, failure::Failure, seen::KeptJson};
+use crate::{context::Context, failure::Failure, notice::warn, seen::KeptJson};
+
+/// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
+pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
+    for doubt in doubts(&plan.stamped(), client.registrars(), &transport::here()) {
+        warn(context, doubt);
+    }
+}
 
 /// Prints which instance is registered, and for how long. The registration of one that is kept
 /// does not hang on whoever reads that.

@@ -1,0 +1,274 @@
+//! What a later version may have written, read as far as this one can.
+//!
+//! A place, a name or a word that is not known yet costs what it belongs to, and no more: an
+//! endpoint of a kind that is unknown leaves the others of its record, a name that is none here
+//! leaves the other records of an answer.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use endpoints::{Endpoint, Name, NameError, Stamp, Stamped};
+use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
+
+use crate::{
+    Epoch, Kept, Proof, Record, Revision, State, Suspicion,
+    registrar::{Answer, Located},
+};
+
+/// Reads stamped endpoints, and leaves out those of an unknown kind.
+pub(crate) fn stamped<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Stamped>, D::Error> {
+    let written = Vec::<WrittenStamped<'_>>::deserialize(from)?;
+    Ok(written.into_iter().filter_map(WrittenStamped::read).collect())
+}
+
+/// Reads stamped endpoints that may be absent, as [`stamped`] does.
+pub(crate) fn some_stamped<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Vec<Stamped>>, D::Error> {
+    let written = Option::<Vec<WrittenStamped<'_>>>::deserialize(from)?;
+    Ok(written.map(|it| it.into_iter().filter_map(WrittenStamped::read).collect()))
+}
+
+/// Reads endpoints, and leaves out those of an unknown kind.
+pub(crate) fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Endpoint>, D::Error> {
+    let written = Vec::<Cow<'_, str>>::deserialize(from)?;
+    Ok(written.iter().filter_map(|it| it.parse().ok()).collect())
+}
+
+/// Reads records, and leaves out those whose name is none here.
+pub(crate) fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Record>, D::Error> {
+    let written = Vec::<WrittenRecord>::deserialize(from)?;
+    Ok(written.into_iter().filter_map(|it| it.try_into().ok()).collect())
+}
+
+/// A [`Stamped`] as it is written.
+#[derive(Deserialize)]
+struct WrittenStamped<'a> {
+    #[serde(borrow)]
+    endpoint: Cow<'a, str>,
+    #[serde(default)]
+    stamp: Stamp,
+}
+
+impl WrittenStamped<'_> {
+    fn read(self) -> Option<Stamped> {
+        Some(Stamped { endpoint: self.endpoint.parse().ok()?, stamp: self.stamp })
+    }
+}
+
+/// A [`Record`] as it is written.
+#[derive(Deserialize)]
+pub(crate) struct WrittenRecord {
+    name: String,
+    uuid: Uuid,
+    epoch: Epoch,
+    #[serde(deserialize_with = "stamped")]
+    endpoints: Vec<Stamped>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    state: State,
+    kept: Kept,
+    since_ms: u64,
+    #[serde(default)]
+    suspicion: Option<Suspicion>,
+    #[serde(default)]
+    proves: bool,
+    #[serde(default)]
+    user: Option<u32>,
+}
+
+impl TryFrom<WrittenRecord> for Record {
+    type Error = NameError;
+
+    fn try_from(it: WrittenRecord) -> Result<Self, NameError> {
+        Ok(Self {
+            name: Name::new(&it.name)?,
+            uuid: it.uuid,
+            epoch: it.epoch,
+            endpoints: it.endpoints,
+            metadata: it.metadata,
+            state: it.state,
+            kept: it.kept,
+            since_ms: it.since_ms,
+            suspicion: it.suspicion,
+            proves: it.proves,
+            user: it.user,
+        })
+    }
+}
+
+/// A [`Located`] as it is written: its proofs stand in the order of its records.
+#[derive(Deserialize)]
+pub(crate) struct WrittenLocated {
+    answer: WrittenAnswer,
+    registrar: Uuid,
+    nonce: Uuid,
+    proofs: Vec<Option<Proof>>,
+}
+
+#[derive(Deserialize)]
+struct WrittenAnswer {
+    revision: Revision,
+    now_ms: u64,
+    total: u64,
+    records: Vec<WrittenRecord>,
+}
+
+impl From<WrittenLocated> for Located {
+    fn from(it: WrittenLocated) -> Self {
+        let WrittenLocated { answer, registrar, nonce, proofs } = it;
+        let WrittenAnswer { revision, now_ms, total, records } = answer;
+        let (mut read, mut theirs) = (Vec::with_capacity(records.len()), Vec::new());
+        let mut proofs = proofs.into_iter();
+        for record in records {
+            let proof = proofs.next();
+            if let Ok(record) = record.try_into() {
+                read.push(record);
+                theirs.extend(proof);
+            }
+        }
+        let answer = Answer { revision, now_ms, total, records: read };
+        Self { answer, registrar, nonce, proofs: theirs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Serialize, Serializer, de::DeserializeOwned};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        WireError, decode_body, encode_body,
+        registrar::{Change, Page, Register, Status, Update},
+    };
+
+    /// Writes a record as bytes would hold it, with something of a later version in it.
+    fn record(name: &str, endpoints: &[&str], state: &str) -> Value {
+        let endpoints: Vec<_> = endpoints
+            .iter()
+            .map(|it| json!({ "endpoint": it, "stamp": { "kernel": 1, "vm": [1, 2] }, "cost": 3 }))
+            .collect();
+        json!({
+            "name": name, "uuid": "UUID", "epoch": 1, "endpoints": endpoints, "state": state,
+            "kept": { "replica": { "of": [1] } }, "since_ms": 5, "later": { "a": [null] },
+        })
+    }
+
+    /// Writes JSON as MessagePack, with bytes where a UUID stands.
+    struct Packed<'a>(&'a Value);
+
+    impl Serialize for Packed<'_> {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                Value::Object(map) => to.collect_map(map.iter().map(|(key, it)| (key, Packed(it)))),
+                Value::Array(items) => to.collect_seq(items.iter().map(Packed)),
+                Value::String(text) if text == "UUID" => to.serialize_bytes(&[7; 16]),
+                other => other.serialize(to),
+            }
+        }
+    }
+
+    /// Decodes what a later version might have encoded.
+    fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, WireError> {
+        decode_body(&encode_body(&Packed(value)))
+    }
+
+    fn later() -> Vec<Value> {
+        vec![
+            record("feed", &["/vsock/3/port/7", "/unix/@feed"], "ready"),
+            record("no name/at all", &["/unix/@x"], "ready"),
+            record("chart", &["/ip4/10.0.0.1/udp/1/quic-v1"], "paused"),
+        ]
+    }
+
+    fn seen(records: &[Record]) -> Vec<String> {
+        let line = |it: &Record| {
+            let endpoints: Vec<_> = it.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
+            format!("{} {} {} {}", it.name, it.state, it.kept, endpoints.join(" "))
+        };
+        records.iter().map(line).collect()
+    }
+
+    const SEEN: [&str; 2] = ["feed ready unknown /unix/@feed", "chart unknown unknown "];
+
+    #[test]
+    fn what_cannot_be_read_costs_itself_alone() {
+        let answer = json!({ "revision": 1, "now_ms": 2, "total": 3, "records": later() });
+        let read: Answer = decode(&answer).unwrap();
+        assert_eq!((read.total, seen(&read.records)), (3, SEEN.map(str::to_owned).to_vec()));
+
+        let page = json!({ "revision": 1, "now_ms": 2, "next": null, "records": later() });
+        let read: Page = decode(&page).unwrap();
+        assert_eq!(seen(&read.records), SEEN);
+
+        let located = json!({
+            "answer": answer, "registrar": "UUID", "nonce": "UUID", "proofs": [null, null, null],
+        });
+        let read: Located = decode(&located).unwrap();
+        assert_eq!(
+            (seen(&read.answer.records), read.proofs.len()),
+            (SEEN.map(str::to_owned).to_vec(), 2)
+        );
+
+        let add = json!({ "add": { "record": later()[0], "revision": 9 } });
+        let Change::Add { record, .. } = decode(&add).unwrap() else { panic!("it was added") };
+        assert_eq!(seen(&[record]), SEEN[..1]);
+        assert!(
+            decode::<Change>(&json!({ "add": { "record": later()[1], "revision": 9 } })).is_err()
+        );
+    }
+
+    #[test]
+    fn proofs_stay_with_their_records() {
+        let prove = |byte: u8| {
+            let key = crate::ProofKey::derive(&crate::ProofSecret::new([byte; 32]), Uuid::nil(), 1);
+            let challenge =
+                crate::Challenge { registrar: Uuid::nil(), epoch: 1, nonce: Uuid::nil() };
+            let name = Name::new("feed").unwrap();
+            key.prove(&endpoints::InstanceId { name, uuid: Uuid::nil() }, &challenge)
+        };
+        let records: Vec<WrittenRecord> = later().iter().map(|it| decode(it).unwrap()).collect();
+        let answer = WrittenAnswer { revision: 1, now_ms: 2, total: 3, records };
+        let proofs = vec![Some(prove(1)), Some(prove(2)), Some(prove(3))];
+        let located = WrittenLocated {
+            answer,
+            registrar: Uuid::nil(),
+            nonce: Uuid::nil(),
+            proofs: proofs.clone(),
+        };
+        let read = Located::from(located);
+        assert!(read.proofs == [proofs[0].clone(), proofs[2].clone()]);
+    }
+
+    #[test]
+    fn a_registration_keeps_the_endpoints_that_are_known() {
+        let endpoints = later()[0]["endpoints"].clone();
+        let register = json!({
+            "name": "feed", "uuid": "UUID", "endpoints": endpoints, "state": "ready",
+        });
+        let read: Register = decode(&register).unwrap();
+        assert_eq!(read.endpoints.len(), 1);
+        assert_eq!(read.endpoints[0].endpoint.to_string(), "/unix/@feed");
+        assert!(read.endpoints[0].stamp.kernel.is_some());
+
+        let update: Update = decode(&json!({ "uuid": "UUID", "endpoints": endpoints })).unwrap();
+        assert_eq!(update.endpoints.map(|it| it.len()), Some(1));
+        let update: Update = decode(&json!({ "uuid": "UUID" })).unwrap();
+        assert_eq!(update.endpoints, None);
+
+        let status = json!({
+            "registrar": "UUID", "agent": "later/9", "revision": 1, "uptime_ms": 1, "sessions": 1,
+            "instances": 1, "waiters": 0, "watchers": 0,
+            "endpoints": ["/vsock/3/port/7", "/unix/@r"],
+        });
+        let read: Status = decode(&status).unwrap();
+        assert_eq!(read.endpoints.len(), 1);
+    }
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        let read: Record = decode(&later()[0]).unwrap();
+        assert_eq!(decode_body::<Record>(&encode_body(&read)), Ok(read));
+    }
+}
