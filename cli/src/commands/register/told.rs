@@ -11,7 +11,7 @@ use crate::{context::Context, failure::Failure, notice::warn, seen::KeptJson};
 
 /// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
-    for doubt in doubts(&plan.stamped(), client.registrars(), &transport::here()) {
+    for doubt in doubts(&plan.stamped, client.registrars(), &transport::here()) {
         warn(context, doubt);
     }
 }
