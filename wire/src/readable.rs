@@ -238,7 +238,7 @@ mod tests {
             proofs: proofs.clone(),
         };
         let read = Located::from(located);
-        assert!(read.proofs == [proofs[0].clone(), proofs[2].clone()]);
+        assert!(read.proofs == [proofs[0], proofs[2]]);
     }
 
     #[test]
