@@ -29,6 +29,9 @@ use rustix::io::Errno;
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
+    if let Some(code) = tree::process::guard_if_asked() {
+        return ExitCode::from(code);
+    }
     let environment = Environment::of_process();
     let Cli { global, command } = match args::parse() {
         Ok(cli) => cli,

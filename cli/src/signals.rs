@@ -26,6 +26,11 @@ impl Signals {
         Ok(Self(heard))
     }
 
+    /// Tells whether this program is to end with its terminal.
+    pub(crate) fn hear_hangup(&self) -> bool {
+        self.0.iter().any(|(number, _)| *number == Number::HUP)
+    }
+
     /// Waits for the next signal, and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
         let number = std::future::poll_fn(|cx| {

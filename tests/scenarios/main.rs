@@ -19,6 +19,7 @@ mod screens;
 mod several;
 mod signals;
 mod silence;
+mod supervision;
 mod table;
 mod tractor;
 mod transports;

@@ -36,7 +36,7 @@ use std::{
 };
 
 use endpoints::{SocketId, UnixPath};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use tokio::{
     net::{UnixListener, UnixStream},
     time::sleep,
@@ -170,6 +170,41 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     match clear(&lock, path).await {
         Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => Ok(()),
         cleared => cleared,
+    }
+}
+
+/// Removes a dead socket of this user that a foreign program has left at a path, and returns
+/// whether there was one. What somebody listens on is left alone, and so is what is no socket, or
+/// another user's.
+///
+/// # Errors
+///
+/// [`BindError`], when it cannot be told whether somebody listens, or it cannot be removed.
+pub async fn clear_dead_socket(path: &UnixPath) -> Result<bool, BindError> {
+    let (folder, name) = parts(path);
+    let Ok(folder) = Handle::open_folder(folder) else { return Ok(false) };
+    let fail = |error| BindError::from_io(error, || format!("look at `{}`", path.as_str()));
+    let before = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        status => status.map_err(|error| fail(error.into()))?,
+    };
+    let is_socket = FileType::from_raw_mode(before.st_mode) == FileType::Socket;
+    if !is_socket || before.st_uid != rustix::process::geteuid().as_raw() {
+        return Ok(false);
+    }
+    let folder = Arc::new(folder);
+    let lock = match Lock::take(Arc::clone(&folder), name, path).await {
+        Err(BindError::InUse { .. }) => return Ok(false),
+        lock => lock?,
+    };
+    match clear(&lock, path).await {
+        Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => return Ok(false),
+        cleared => cleared?,
+    }
+    // It may be another's by now, who was faster.
+    match rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(after) => Ok(after.st_ino != before.st_ino),
+        Err(_) => Ok(true),
     }
 }
 

@@ -63,7 +63,7 @@ mod tcp;
 mod wildcards;
 
 pub use addresses::AddressChanges;
-pub use claim::{Holder, remove_dead_socket, remove_own_socket};
+pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use here::{

@@ -8,11 +8,15 @@
 
 use std::{
     env, fs, io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
     ptr,
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Returns how many threads this process has.
@@ -137,6 +141,83 @@ pub(super) fn readable<T: AsRawFd + Held>(held: T) -> io::Result<AsyncFd<T>> {
 pub(super) trait Held {}
 
 impl Held for OwnedFd {}
+
+/// The signals that a thread had blocked.
+#[derive(Clone, Copy)]
+pub(super) struct Blocked(libc::sigset_t);
+
+/// Blocks every signal for this thread, which is to be the only one, and returns a descriptor that
+/// is readable when a child has stopped or ended, and what was blocked before.
+pub(super) fn hear_children_alone() -> io::Result<(OwnedFd, Blocked)> {
+    // SAFETY: the sets are valid values to be overwritten, and live through the calls.
+    let (descriptor, before) = unsafe {
+        let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, &raw mut before);
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        (libc::signalfd(-1, &raw const set, flags), before)
+    };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call made this descriptor for the caller, and nobody else knows it.
+    Ok((unsafe { OwnedFd::from_raw_fd(descriptor) }, Blocked(before)))
+}
+
+/// Takes a descriptor that this process was handed as it was started, by its number. To be called
+/// while there is one thread, and once for each number.
+pub(super) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call reads three numbers, and refuses one that is not open.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: it is open, and nothing of this process has opened it: the caller says that it was
+    // handed down.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Lets the program that `command` starts have a descriptor of this process under its number.
+pub(super) fn hand_down(command: &mut Command, descriptor: RawFd) {
+    let hook = move || {
+        // SAFETY: the call reads three numbers; it concerns the new process's own table.
+        match unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: between fork and exec only async-signal-safe work is sound. The hook makes a system
+    // call and an error from a number; it takes no lock and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Lets the program that `command` starts be killed when the thread that starts it has ended, puts
+/// its process group in the foreground of a terminal, and gives it back the signals that this
+/// thread has blocked. To be called by a thread that blocks all.
+pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blocked) {
+    let parent = rustix::process::getpid();
+    let hook = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // A parent that died before the line above sends no signal any more.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        // SAFETY: the calls are async-signal-safe, and the set outlives them. The group of this
+        // process was set before; it may ask for the foreground because it blocks SIGTTOU still.
+        // Where the terminal has gone there is no foreground, and the program runs all the same.
+        unsafe {
+            if let Some(terminal) = terminal {
+                libc::tcsetpgrp(terminal, libc::getpgrp());
+            }
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const blocked.0, ptr::null_mut());
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe work is sound. The hook makes system
+    // calls, and errors from numbers; it takes no lock and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+}
 
 /// Ends this process without running anything more of it.
 pub(super) fn exit_now(code: i32) -> ! {

@@ -57,6 +57,7 @@
 //! | `forkserver` | the forkserver as its maker sees it |
 //! | `zygote` | the forkserver as it sees itself |
 //! | `wire` | what goes between the two |
+//! | `guardian` | a foreign program, and all that it starts, ended together |
 //! | `kernel` | the calls that have no safe form |
 //!
 //! ```standalone_crate
@@ -89,6 +90,7 @@
 mod boot;
 mod child;
 mod forkserver;
+mod guardian;
 mod held;
 mod hurry;
 mod init;
@@ -103,6 +105,7 @@ mod zygote;
 pub use self::{
     boot::CHILD_VARIABLE,
     child::{Child, WaitError},
+    guardian::{Guarded, GuardedCommand, News, StartError, Whom, guard_if_asked},
     held::Ended,
     hurry::{hurried, hurry_children},
     init::{ChildMain, InitError, init, init_with_forkserver},

@@ -8,16 +8,19 @@ mod program;
 mod sight;
 mod told;
 
-use std::{ffi::OsString, pin::pin, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, pin::pin, time::Duration};
 
 use clap::ValueEnum;
 use discovery::{Client, Registered};
+use endpoints::{Endpoint, UnixAddress, UnixPath};
 use tokio::time::timeout;
+use transport::clear_dead_socket;
+use tree::process::GuardedCommand;
 
 use self::{
     plan::Plan,
     presence::{follow, lacks_socket},
-    program::{Happening, Program, exit_of},
+    program::{Happening, Program},
     told::{tell, warn_of_doubts},
 };
 use crate::{
@@ -38,7 +41,9 @@ Examples:
 
 With a command, that is started and registered as starting; when it listens at one of its \
 endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
-same exit code; and when this is killed, so is the program.
+same exit code; when this is asked to end, so is the program, and is killed after the grace; \
+when this is killed, the program is ended too. Nothing is left of what it has started. A dead \
+socket that is in its way is removed.
 
 Who listens is asked of the kernel, so the program hears nothing of it: it has to be the program, \
 or a process that descends from it. While somebody else has its place, the actor is not ready. A \
@@ -63,6 +68,9 @@ pub(crate) struct Args {
     /// Say that it is in this state, and do not find out whether it answers
     #[arg(long)]
     state: Option<State>,
+    /// How long the program may take to end when it is asked to
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    grace: Duration,
     /// The program to start, and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -92,7 +100,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     match (&args.command[..], args.ttl) {
         ([], Some(_)) => lease::run(&plan, client, context).await,
         ([], None) => hold(&plan, client, context).await,
-        (command, _) => run_program(&plan, command, client, context).await,
+        _ => run_program(&plan, &args, client, context).await,
     }
 }
 
@@ -121,7 +129,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
 /// Runs a program that is known for as long as it runs.
 async fn run_program(
     plan: &Plan,
-    command: &[OsString],
+    args: &Args,
     client: Client,
     context: &Context,
 ) -> Result<Exit, Failure> {
@@ -131,12 +139,41 @@ async fn run_program(
         tell(context, plan, registered.instance(), false)?;
     }
     warn_of_doubts(context, plan, &client);
-    let ended = match Program::start(command) {
+    let paths: Vec<_> = plan.said.iter().filter_map(socket_path).collect();
+    clear_way(&paths, context).await;
+    let command = GuardedCommand {
+        words: args.command.clone(),
+        environment: Vec::new(),
+        sockets: paths.iter().map(|it| it.as_path().to_owned()).collect(),
+    };
+    let ended = match Program::start(&command, args.grace) {
         Ok(program) => watch_over(program, &registered, plan, &client, context).await,
         Err(failure) => Err(failure),
     };
     part(registered, client, context).await;
-    ended.map(exit_of)
+    ended
+}
+
+fn socket_path(endpoint: &Endpoint) -> Option<&UnixPath> {
+    match endpoint {
+        Endpoint::Unix(UnixAddress::Path(path)) => Some(path),
+        _ => None,
+    }
+}
+
+/// Removes the sockets that a former run of the program has left where it is to listen, and that
+/// would keep it from doing so.
+async fn clear_way(paths: &[&UnixPath], context: &Context) {
+    for path in paths {
+        match clear_dead_socket(path).await {
+            Ok(true) => {
+                note(context, format_args!("removed a dead socket: {}", path.as_str()));
+            }
+            Ok(false) => {}
+            // The program will say what is in its way.
+            Err(error) => tracing::debug!(error = with_causes(&error), "a path is not cleared"),
+        }
+    }
 }
 
 /// Keeps a registration in step with a program, until that has ended.
@@ -146,16 +183,24 @@ async fn watch_over(
     plan: &Plan,
     client: &Client,
     context: &Context,
-) -> Result<ExitStatus, Failure> {
+) -> Result<Exit, Failure> {
     let mut following = pin!(follow(plan.followed(registered, client, context)));
     let mut draining = pin!(registered.set_state(wire::State::Draining));
     let mut is_terminated = false;
     let mut is_noted = false;
+    let mut own = None;
     loop {
         tokio::select! {
             biased;
             happening = program.next() => match happening? {
-                Happening::Ended(status) => return Ok(status),
+                Happening::Ended(status) => {
+                    return Ok(program.exit(own.or(status).unwrap_or_default()));
+                }
+                Happening::LeftBehind(status) => {
+                    own = Some(status);
+                    program.end();
+                    is_terminated = true;
+                }
                 Happening::Terminated => is_terminated = true,
             },
             never = &mut following, if !is_terminated => match never {},

@@ -1,26 +1,39 @@
 //! The program that is an actor for as long as it runs.
 
-use std::{
-    ffi::OsString,
-    fs, io,
-    os::unix::process::ExitStatusExt,
-    process::{Command, ExitStatus},
-};
+use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use anyhow::anyhow;
-use rustix::process::{Pid, Signal as Number, getpgrp, kill_process};
-use tokio::process::Child;
+use rustix::process::Signal as Number;
+use tokio::time::{Instant, sleep_until};
+use tree::process::{Guarded, GuardedCommand, News, StartError, Whom};
 
 use crate::{
     failure::{Exit, Failure},
     signals::Signals,
 };
 
-/// A program that runs. It shares this process's input and output, and dies with it.
+/// A program that runs. It shares this process's input and output, and dies with it, as does
+/// everything that it starts.
 #[derive(Debug)]
 pub(super) struct Program {
-    child: Child,
+    guarded: Guarded,
     signals: Signals,
+    /// How long it may take to end well.
+    grace: Duration,
+    ending: Option<Ending>,
+    /// Whether the terminal has ended it.
+    is_interrupted: bool,
+}
+
+/// A program that is to end.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// When it was asked to, and by which signal.
+    asked: Instant,
+    by: Number,
+    /// When it is killed, or given up if it has been.
+    due: Instant,
+    is_killed: bool,
 }
 
 /// What happens to a program.
@@ -28,22 +41,25 @@ pub(super) struct Program {
 pub(super) enum Happening {
     /// It was asked to end.
     Terminated,
-    /// It has ended.
-    Ended(ExitStatus),
+    /// It has ended, and others that it has started live on.
+    LeftBehind(ExitStatus),
+    /// Nothing of it is left. How it has ended itself is told if it was not before.
+    Ended(Option<ExitStatus>),
 }
 
 impl Program {
-    /// Starts a program. The thread that does so has to stay: when it ends, the program does.
-    pub(super) fn start(words: &[OsString]) -> Result<Self, Failure> {
-        let (program, arguments) = words.split_first().expect("a command has a word at least");
+    /// Starts a program.
+    pub(super) fn start(command: &GuardedCommand, grace: Duration) -> Result<Self, Failure> {
         // From here on they do not end this process, which has a program to see to.
         let signals = Signals::new()?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        transport::die_with_parent(&mut command);
-        match tokio::process::Command::from(command).spawn() {
-            Ok(child) => Ok(Self { child, signals }),
-            Err(error) => Err(not_started(&program.to_string_lossy(), error)),
+        match Guarded::start(command) {
+            Ok(guarded) => {
+                Ok(Self { guarded, signals, grace, ending: None, is_interrupted: false })
+            }
+            Err(StartError::Program(error)) => {
+                Err(not_started(&command.words[0].to_string_lossy(), error))
+            }
+            Err(error) => Err(Failure::usage(error)),
         }
     }
 
@@ -54,39 +70,150 @@ impl Program {
     /// Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Happening, Failure> {
         loop {
+            let due = self.ending.map(|it| it.due);
             tokio::select! {
                 biased;
-                ended = self.child.wait() => {
-                    return ended.map(Happening::Ended).map_err(Failure::usage);
-                }
+                news = self.guarded.next() => match news {
+                    News::Ended(status) => {
+                        self.tell_group(status);
+                        return Ok(Happening::Ended(Some(status)));
+                    }
+                    News::LeftBehind(status) => {
+                        self.tell_group(status);
+                        return Ok(Happening::LeftBehind(status));
+                    }
+                    News::Alone => return Ok(Happening::Ended(None)),
+                    News::Stopped(signal) => self.stop_too(signal),
+                    News::HungUp if self.signals.hear_hangup() => {
+                        if self.hang_up() {
+                            return Ok(Happening::Terminated);
+                        }
+                    }
+                    News::HungUp => {}
+                    News::Lost => {
+                        self.guarded.end_without_guardian(LAST).await;
+                        let what = "what guarded the program was killed, and the program with it";
+                        return Err(Failure::usage(anyhow!(what)));
+                    }
+                },
                 number = self.signals.next() => {
                     let signal = Number::from_named_raw(number.into());
-                    let signal = signal.expect("the signals that are heard have names");
-                    // A terminal interrupts all that run in its foreground, and so the program
-                    // too. To hear it twice would cut short what it does to end well.
-                    if signal == Number::TERM || !is_in_foreground() {
-                        self.pass_on(signal);
-                    }
-                    if signal == Number::TERM {
+                    if self.heed(signal.expect("the signals that are heard have names")) {
                         return Ok(Happening::Terminated);
                     }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.kill_or_give_up()?;
                 }
             }
         }
     }
 
-    fn pass_on(&self, signal: Number) {
-        let pid = self.child.id().and_then(|it| Pid::from_raw(it.cast_signed()));
-        // One that has ended is waited for soon, and needs no signal.
-        let Some(pid) = pid else { return };
-        if let Err(error) = kill_process(pid, signal) {
-            tracing::warn!(%error, ?signal, "the signal cannot be passed on to the program");
+    /// Asks all that is left to end.
+    pub(super) fn end(&mut self) {
+        if self.ending.is_none() {
+            self.guarded.signal(Whom::All, Number::TERM);
+            self.begin_to_end(Number::TERM);
+        }
+    }
+
+    /// Passes on a signal, and returns whether it begins the end.
+    fn heed(&mut self, signal: Number) -> bool {
+        if signal == Number::HUP {
+            return self.hang_up();
+        }
+        // A terminal interrupts all of a pipeline, and so the program too. To hear it twice would
+        // cut short what it does to end well.
+        if signal == Number::INT && self.guarded.is_interrupted_too() {
+            return false;
+        }
+        match self.ending {
+            None => {
+                let whom = if signal == Number::TERM { Whom::All } else { Whom::Group };
+                self.guarded.signal(whom, signal);
+                self.begin_to_end(signal);
+                true
+            }
+            // One request may come twice, to this process and to its group (`timeout`).
+            Some(ending) if ending.by == signal && ending.asked.elapsed() < TWICE => false,
+            Some(ending) => {
+                if !ending.is_killed {
+                    self.kill();
+                }
+                false
+            }
+        }
+    }
+
+    /// Passes on that the terminal has gone, and returns whether that begins the end. Where there
+    /// is none it is a word to the program, which has its own meaning for it.
+    fn hang_up(&mut self) -> bool {
+        if !self.guarded.has_terminal() {
+            self.guarded.signal(Whom::Program, Number::HUP);
+            return false;
+        }
+        // It is told by the terminal, by the shell, and by the kernel.
+        if self.ending.is_some() {
+            return false;
+        }
+        self.guarded.signal(Whom::All, Number::HUP);
+        self.guarded.signal(Whom::All, Number::TERM);
+        self.begin_to_end(Number::HUP);
+        true
+    }
+
+    fn begin_to_end(&mut self, by: Number) {
+        let asked = Instant::now();
+        self.ending = Some(Ending { asked, by, due: asked + self.grace, is_killed: false });
+    }
+
+    fn kill(&mut self) {
+        self.guarded.kill();
+        if let Some(ending) = &mut self.ending {
+            ending.is_killed = true;
+            ending.due = Instant::now() + LAST;
+        }
+    }
+
+    fn kill_or_give_up(&mut self) -> Result<(), Failure> {
+        if !self.ending.is_some_and(|it| it.is_killed) {
+            self.kill();
+            return Ok(());
+        }
+        let alive = self.guarded.alive();
+        let error = anyhow!("what the program has started cannot be ended: {alive:?}");
+        Err(Failure::usage(error).hint("they are another user's, or stuck in the kernel: `ps -l`"))
+    }
+
+    fn stop_too(&self, signal: Number) {
+        if let Err(error) = self.guarded.stop_too(signal) {
+            tracing::debug!(%error, "this process cannot be stopped");
+        }
+    }
+
+    /// Lets a script hear that the terminal has interrupted the program: it was not told itself.
+    fn tell_group(&mut self, status: ExitStatus) {
+        if status.signal() != Some(Number::INT.as_raw()) {
+            return;
+        }
+        match self.guarded.interrupt_group() {
+            Ok(is_interrupted) => self.is_interrupted = is_interrupted,
+            Err(error) => tracing::debug!(%error, "nobody else is interrupted"),
+        }
+    }
+
+    /// Returns what tells how the program has ended, as a shell does. Where the terminal has ended
+    /// it, this program ends in the same way: a script goes on after one that has heeded Ctrl-C.
+    pub(super) fn exit(&self, status: ExitStatus) -> Exit {
+        match status.signal() {
+            Some(number) if self.is_interrupted => Exit::Signal(number as u8),
+            _ => exit_of(status),
         }
     }
 }
 
 /// Returns the exit code that tells how a program ended, as a shell does.
-pub(super) fn exit_of(status: ExitStatus) -> Exit {
+fn exit_of(status: ExitStatus) -> Exit {
     let code = match (status.code(), status.signal()) {
         (Some(code), _) => code,
         (None, signal) => SIGNALLED + signal.unwrap_or_default(),
@@ -106,26 +233,18 @@ fn not_started(program: &str, error: io::Error) -> Failure {
     Failure { exit: Exit::Code(code), ..Failure::usage(error) }
 }
 
-/// Tells whether this process is among those that a terminal interrupts.
-fn is_in_foreground() -> bool {
-    let status = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    foreground_group(&status) == Some(getpgrp().as_raw_nonzero().get())
-}
-
-/// Reads the process group in the foreground of the terminal from a line of `/proc/<pid>/stat`.
-fn foreground_group(status: &str) -> Option<i32> {
-    // The program's name stands in parentheses and may hold any character, so the fields are
-    // counted from the last one: what follows it is the third field, and wanted is the eighth.
-    let (_, fields) = status.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(8 - 3)?.parse().ok()
-}
-
 /// What shells end with when a command is not there, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
 /// What shells add to the number of the signal that ended a command.
 const SIGNALLED: i32 = 128;
+
+/// How soon after a signal the same one is not another request. Nobody types so fast.
+const TWICE: Duration = Duration::from_millis(100);
+
+/// How long what was killed may take to be gone: it needs a processor for a moment.
+const LAST: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -143,15 +262,5 @@ mod tests {
         check(9, 137);
         // With a core dump.
         check(6 | 0x80, 134);
-    }
-
-    #[test]
-    fn the_foreground_is_read_from_the_eighth_field() {
-        let check = |status: &str, expected: Option<i32>| {
-            assert_eq!(foreground_group(status), expected, "{status}");
-        };
-        check("12 (cat) S 1 12 12 34816 77 4194304 0", Some(77));
-        check("12 (a) b ) S 1 12 12 0 -1 4194304 0", Some(-1));
-        check("", None);
     }
 }

@@ -1,0 +1,210 @@
+//! Nothing is left of a program that is wrapped, however it ends, and a terminal finds it where a
+//! person expects it.
+
+use std::{
+    fs,
+    os::unix::{fs::FileTypeExt, net::UnixListener},
+    process::Command,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::programs::python;
+use crate::harness::{Node, Room, Running};
+
+/// Programs that are hard to end. Each says `up` when all of it is there; all of it has the output
+/// open, so that a test hears when the last has ended.
+const PROGRAMS: [&str; 6] = [
+    "echo up; exec sleep 600",
+    "trap '' TERM HUP INT; echo up; while :; do sleep 600; done",
+    // What a shell that is not replaced leaves behind when it is killed.
+    "sh -c \"trap '' TERM HUP; echo up; while :; do sleep 600; done\"; true",
+    // Orphans in sessions of their own.
+    "setsid -f sh -c \"trap '' TERM HUP; setsid -f sleep 600; echo up; sleep 600\"; exec sleep 600",
+    // Workers, as of a server that forks.
+    "sleep 600 & sleep 600 & (sleep 600 & exec sleep 600) & echo up; wait",
+    // One that hears nothing before it is let go on.
+    "sh -c 'echo up; kill -STOP $$; exec sleep 600'; exec sleep 600",
+];
+
+#[test]
+fn all_of_a_program_ends_when_it_is_to() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for program in PROGRAMS {
+        start(&node, "200ms", program).stop();
+    }
+    assert_eq!(node.callsign(&["ls", "--json"]).json(), serde_json::Value::Array(vec![]));
+}
+
+#[test]
+fn a_second_request_is_not_patient() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    // It says when it has heard the first, and is not ended by it.
+    let stubborn = "trap 'echo heard' TERM; echo up; while :; do sleep 0.05; done";
+    let mut keeper = start(&node, "1h", stubborn);
+    keeper.signal(Signal::TERM);
+    keeper.line_with("heard");
+    // By another signal, which is never taken for the first that comes twice.
+    keeper.signal(Signal::INT);
+    keeper.outcome().ends_with(128 + 9);
+}
+
+#[test]
+fn all_of_a_program_ends_with_what_keeps_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for program in PROGRAMS {
+        start(&node, "1h", program).kill();
+    }
+}
+
+#[test]
+fn all_of_a_program_ends_with_what_guards_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for program in PROGRAMS {
+        let mut keeper = start(&node, "1h", &format!("echo guarded by $PPID; {program}"));
+        let line = keeper.line_with("guarded by");
+        let guardian = line.rsplit(' ').next().and_then(|it| it.parse().ok());
+        let guardian = Pid::from_raw(guardian.unwrap()).unwrap();
+        keeper.line_with("up");
+        kill_process(guardian, Signal::KILL).unwrap();
+        keeper.outcome().ends_with(2).says(&["guard"]);
+    }
+}
+
+#[test]
+fn what_a_program_leaves_behind_ends_after_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for program in PROGRAMS {
+        let leaver = format!("({program}) & read line; exit 7");
+        let mut keeper = start(&node, "200ms", &leaver);
+        keeper.type_line("");
+        keeper.outcome().ends_with(7);
+    }
+}
+
+#[test]
+fn all_of_a_program_ends_with_its_terminal() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for program in PROGRAMS {
+        let mut terminal = on_terminal(&room, &node, &register("200ms", program));
+        terminal.line_with("up");
+        terminal.outcome();
+    }
+}
+
+#[test]
+fn a_terminal_stops_and_interrupts_a_program() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut shell = on_terminal(&room, &node, &["bash", "--norc", "--noprofile", "-i"]);
+    shell.type_line(r"stty -echo; bind 'set enable-bracketed-paste off'; echo quiet$((1+1))\n");
+    shell.line_with("quiet2");
+    shell.type_line(r"$CALLSIGN register x /unix/nowhere/x.sock -- cat\n");
+    // What is typed next is the program's, and comes back from it alone.
+    shell.type_line(r"one\n");
+    shell.line_with("one");
+    shell.type_line(r"\x1a");
+    shell.says("Stopped");
+    shell.type_line(r"echo shell$((1+1))\n");
+    shell.line_with("shell2");
+    shell.type_line(r"fg\n");
+    shell.type_line(r"two\n");
+    shell.line_with("two");
+    shell.type_line(r"\x03");
+    shell.says("end=130");
+
+    // A script does not go on after it.
+    let up = r#"sh -c "echo up; exec sleep 600""#;
+    let line = format!(r"$CALLSIGN register x /unix/nowhere/x.sock -- {up}; echo went on");
+    let script = room.write("script.sh", &line);
+    shell.type_line(&format!(r"bash {script}\n"));
+    shell.line_with("up");
+    shell.type_line(r"\x03");
+    shell.says("end=130");
+    shell.type_line(r"exit\n");
+    let outcome = shell.outcome();
+    assert!(!outcome.stdout.contains("went on"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let file = room.file("w.sock");
+    let endpoint = room.unix("w.sock");
+    let binds = format!(
+        "import socket, time\ns = socket.socket(socket.AF_UNIX)\ns.bind({:?})\ns.listen()\n\
+         print('bound', flush=True)\ntime.sleep(600)",
+        file.display()
+    );
+    let python = python();
+    let register = ["register", "web", &endpoint, "--", &python, "-c", &binds];
+
+    // One that was left by somebody who has died.
+    drop(UnixListener::bind(&file).unwrap());
+    let mut keeper = node.run(&register);
+    keeper.line_with("bound");
+    keeper.says("removed a dead socket");
+    // What is killed with its keeper leaves none either.
+    keeper.kill();
+    wait_until_gone(&file);
+
+    // One that lives.
+    let alive = UnixListener::bind(&file).unwrap();
+    node.callsign(&register).ends_with(1).says(&["Address already in use"]);
+    drop(alive);
+    fs::remove_file(&file).unwrap();
+
+    // What is none, and somebody else's.
+    fs::write(&file, "precious").unwrap();
+    node.callsign(&register).ends_with(1);
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+    fs::remove_file(&file).unwrap();
+    drop(UnixListener::bind(&file).unwrap());
+    if std::os::unix::fs::chown(&file, Some(1), None).is_ok() {
+        node.callsign(&register).ends_with(1);
+        assert!(fs::symlink_metadata(&file).unwrap().file_type().is_socket());
+    }
+}
+
+/// Starts a program as an actor, and waits until all of it is there.
+#[track_caller]
+fn start(node: &Node<'_>, grace: &str, program: &str) -> Running {
+    let words = register(grace, program);
+    let mut running = node.run(&words[1..]);
+    if !program.contains("guarded by") {
+        running.line_with("up");
+    }
+    running
+}
+
+fn register<'a>(grace: &'a str, program: &'a str) -> [&'a str; 10] {
+    let socket = "/unix/nowhere/x.sock";
+    ["callsign", "register", "x", socket, "--grace", grace, "--", "sh", "-c", program]
+}
+
+/// Runs a command on a terminal of its own; `callsign` is the one that is tested.
+#[track_caller]
+fn on_terminal(room: &Room, node: &Node<'_>, words: &[&str]) -> Running {
+    let callsign = env!("CARGO_BIN_EXE_callsign");
+    let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/on_terminal.py");
+    let mut command: Command = room.other_command(&python());
+    command.arg(driver);
+    command.args(words.iter().map(|it| if *it == "callsign" { callsign } else { it }));
+    // What a shell says at each prompt.
+    command.env("PROMPT_COMMAND", "echo end=$? >&2");
+    command.env("CALLSIGN", callsign).env("CALLSIGN_REGISTRAR", node.endpoint());
+    Running::start(command)
+}
+
+fn wait_until_gone(file: &std::path::Path) {
+    while file.exists() {
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,140 @@
+//! All that comes of a process: found, signalled, waited for.
+
+use std::{collections::HashMap, fs, io, time::Duration};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
+};
+
+/// How soon descendants are looked for again that have been killed. A killed process is gone
+/// within a millisecond, and what it had started by then is found at the next look.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The descendants of a process at one moment.
+#[derive(Debug)]
+pub(super) struct Below(Vec<Seen>);
+
+/// A process as `/proc` shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Seen {
+    pid: i32,
+    parent: i32,
+    group: i32,
+    /// When it was started, which tells it from a later process of the same number.
+    started: u64,
+    is_zombie: bool,
+}
+
+impl Below {
+    /// Looks for the descendants of a process, the nearest first.
+    pub(super) fn of(ancestor: Pid) -> io::Result<Self> {
+        let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
+            if let Some(seen) = Seen::look(pid) {
+                children.entry(seen.parent).or_default().push(seen);
+            }
+        }
+        let mut below = Vec::new();
+        let mut ancestors = vec![ancestor.as_raw_nonzero().get()];
+        while let Some(ancestor) = ancestors.pop() {
+            for seen in children.remove(&ancestor).unwrap_or_default() {
+                ancestors.push(seen.pid);
+                below.push(seen);
+            }
+        }
+        Ok(Self(below))
+    }
+
+    /// Returns the numbers of those that live.
+    pub(super) fn numbers(&self) -> Vec<i32> {
+        self.0.iter().filter(|it| !it.is_zombie).map(|it| it.pid).collect()
+    }
+
+    /// Tells whether one of them is in a process group.
+    pub(super) fn has_member(&self, group: Pid) -> bool {
+        self.0.iter().any(|it| it.group == group.as_raw_nonzero().get())
+    }
+
+    /// Sends a signal to each, and returns how many may be signalled by this process.
+    pub(super) fn signal(&self, signal: Signal) -> usize {
+        self.0.iter().filter(|it| !it.is_zombie && it.signal(signal)).count()
+    }
+
+    /// As [`signal`](Self::signal), to those outside of a process group.
+    pub(super) fn signal_outside(&self, group: Pid, signal: Signal) {
+        let group = group.as_raw_nonzero().get();
+        for seen in self.0.iter().filter(|it| !it.is_zombie && it.group != group) {
+            seen.signal(signal);
+        }
+    }
+}
+
+impl Seen {
+    fn look(pid: i32) -> Option<Self> {
+        Self::read(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Reads a line of `/proc/<pid>/stat`.
+    fn read(pid: i32, status: &str) -> Option<Self> {
+        // The program's name stands in parentheses and may hold any character, so the fields are
+        // counted from the last one: what follows it is the third field.
+        let (_, fields) = status.rsplit_once(')')?;
+        let fields: Vec<_> = fields.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            pid,
+            parent: field(4)?.parse().ok()?,
+            group: field(5)?.parse().ok()?,
+            started: field(22)?.parse().ok()?,
+            is_zombie: matches!(field(3)?, "Z" | "X"),
+        })
+    }
+
+    /// Sends it a signal, and returns whether this process may.
+    fn signal(&self, signal: Signal) -> bool {
+        let Some(pid) = Pid::from_raw(self.pid) else { return false };
+        let Ok(held) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
+        // Looked at after it was opened: the number may be another's by now.
+        if Self::look(self.pid).is_none_or(|now| now.started != self.started) {
+            return true;
+        }
+        rustix::process::pidfd_send_signal(&held, signal) != Err(Errno::PERM)
+    }
+}
+
+/// Waits for the children that have stopped or ended, tells of each, and returns whether there are
+/// others.
+pub(super) fn reap(mut tell: impl FnMut(Pid, WaitStatus)) -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some((pid, status))) => tell(pid, status),
+            Ok(None) => return true,
+            Err(Errno::INTR) => {}
+            // There is none.
+            Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let rest = "1 2 3 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let check = |status: &str, expected: Option<(i32, i32, u64, bool)>| {
+            let seen = Seen::read(7, status);
+            let seen = seen.map(|it| (it.parent, it.group, it.started, it.is_zombie));
+            assert_eq!(seen, expected, "{status}");
+        };
+        check(&format!("7 (cat) S {rest}"), Some((1, 2, 4242, false)));
+        check(&format!("7 (a) Z 9 9 b) R {rest}"), Some((1, 2, 4242, false)));
+        check(&format!("7 (x) Z {rest}"), Some((1, 2, 4242, true)));
+        check("7 (cat) S 1 2", None);
+        check("", None);
+    }
+}

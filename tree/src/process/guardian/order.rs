@@ -1,0 +1,183 @@
+//! What goes between a guardian and who started it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{self, Read, Write},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+};
+
+use super::terminal::Footing;
+
+/// A program that is to be started below a guardian.
+#[derive(Clone, Debug, Default)]
+pub struct GuardedCommand {
+    /// The program and its arguments: one word at least.
+    pub words: Vec<OsString>,
+    /// What it is told in its environment, beside what this process has there.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Socket paths that are the program's: where it has left a dead one behind, that is removed.
+    pub sockets: Vec<PathBuf>,
+}
+
+impl GuardedCommand {
+    pub(super) fn write(&self, footing: &Footing, to: &mut impl Write) -> io::Result<()> {
+        let environment = self.environment.iter().flat_map(|(key, value)| [key, value]);
+        let lists = [
+            encode(self.words.iter().map(OsString::as_os_str)),
+            encode(environment.map(OsString::as_os_str)),
+            encode(self.sockets.iter().map(|it| it.as_os_str())),
+        ];
+        to.write_all(&footing.encode())?;
+        for list in lists {
+            to.write_all(&(list.len() as u64).to_le_bytes())?;
+            to.write_all(&list)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(from: &mut impl Read) -> io::Result<(Self, Footing)> {
+        let mut footing = [0; Footing::BYTES];
+        from.read_exact(&mut footing)?;
+        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+        for list in &mut lists {
+            let mut length = [0; 8];
+            from.read_exact(&mut length)?;
+            let length = u64::from_le_bytes(length);
+            from.take(length).read_to_end(list)?;
+            if list.len() as u64 != length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let [words, environment, sockets] = lists.map(|list| decode(&list));
+        let mut environment = environment.into_iter();
+        let pairs = std::iter::from_fn(|| environment.next().zip(environment.next()));
+        let command = Self {
+            words,
+            environment: pairs.collect(),
+            sockets: sockets.into_iter().map(PathBuf::from).collect(),
+        };
+        Ok((command, Footing::decode(footing)))
+    }
+}
+
+/// Writes words one after the other, each with its end: none of them has a NUL in it, or it could
+/// be no argument, variable or path.
+fn encode<'a>(words: impl Iterator<Item = &'a OsStr>) -> Vec<u8> {
+    let mut list = Vec::new();
+    for word in words {
+        list.extend(word.as_bytes());
+        list.push(0);
+    }
+    list
+}
+
+fn decode(list: &[u8]) -> Vec<OsString> {
+    let ended = list.strip_suffix(&[0]);
+    let words = ended.into_iter().flat_map(|it| it.split(|byte| *byte == 0));
+    words.map(|it| OsString::from_vec(it.to_vec())).collect()
+}
+
+/// A message of one direction or the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Message {
+    pub(super) kind: u32,
+    pub(super) value: i32,
+}
+
+/// What a guardian is asked: the kinds of its messages.
+pub(super) struct Request;
+
+impl Request {
+    /// To send the signal `value` to the program.
+    pub(super) const TO_PROGRAM: u32 = 1;
+    /// As above, to its group.
+    pub(super) const TO_GROUP: u32 = 2;
+    /// As above, to all.
+    pub(super) const TO_ALL: u32 = 3;
+    /// To kill all.
+    pub(super) const KILL: u32 = 4;
+    /// To let the program go on, in the foreground where there is one.
+    pub(super) const RESUME: u32 = 5;
+}
+
+/// What a guardian tells: the kinds of its messages.
+pub(super) struct Told;
+
+impl Told {
+    /// The program has the number `value`.
+    pub(super) const STARTED: u32 = 1;
+    /// It could not be started, with the error `value`.
+    pub(super) const NOT_STARTED: u32 = 2;
+    /// The signal `value` has stopped it.
+    pub(super) const STOPPED: u32 = 3;
+    /// The terminal has gone.
+    pub(super) const HUNG_UP: u32 = 4;
+    /// The program has ended with the status `value`, and all others have.
+    pub(super) const ENDED: u32 = 5;
+    /// The program has ended with the status `value`, and others live.
+    pub(super) const LEFT_BEHIND: u32 = 6;
+    /// All have ended.
+    pub(super) const ALONE: u32 = 7;
+}
+
+impl Message {
+    pub(super) fn encode(self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.value.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: [u8; 8]) -> Self {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        Self { kind: u32::from_le_bytes([a, b, c, d]), value: i32::from_le_bytes([e, f, g, h]) }
+    }
+
+    /// Reads a message, or `None` where the other side has gone.
+    pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut bytes = [0; 8];
+        match from.read_exact(&mut bytes) {
+            Ok(()) => Ok(Some(Self::decode(bytes))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_as_written() {
+        let check = |words: &[&str], environment: &[(&str, &str)], sockets: &[&str]| {
+            let command = GuardedCommand {
+                words: words.iter().map(OsString::from).collect(),
+                environment: environment.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+                sockets: sockets.iter().map(PathBuf::from).collect(),
+            };
+            let mut written = Vec::new();
+            command.write(&Footing::here(), &mut written).unwrap();
+            let (read, _) = GuardedCommand::read(&mut &written[..]).unwrap();
+            assert_eq!(read.words, command.words);
+            assert_eq!(read.environment, command.environment);
+            assert_eq!(read.sockets, command.sockets);
+            assert!(GuardedCommand::read(&mut &written[..written.len() - 1]).is_err());
+        };
+        check(&["true"], &[], &[]);
+        check(&["echo", "", "ä \n"], &[("PORT", "7"), ("EMPTY", "")], &["/run/x", "/run/y"]);
+        check(&[""], &[], &["/x"]);
+    }
+
+    #[test]
+    fn a_message_is_read_as_written() {
+        let check = |kind, value| {
+            let message = Message { kind, value };
+            assert_eq!(Message::read(&mut &message.encode()[..]).unwrap(), Some(message));
+        };
+        check(Told::STARTED, i32::MAX);
+        check(Request::TO_ALL, -1);
+        assert_eq!(Message::read(&mut &[1_u8, 2][..]).unwrap(), None);
+    }
+}

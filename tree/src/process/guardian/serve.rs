@@ -1,0 +1,328 @@
+//! The guardian's own process: one thread that waits for three things, and does what they call for.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs::File,
+    io::{self, Write},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
+
+use endpoints::UnixPath;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, Signal, WaitStatus},
+};
+use tokio::time::Instant;
+
+use super::{
+    GUARDIAN, GUARDIAN_VARIABLE, GuardedCommand,
+    descendants::{self, Below, LOOK_AGAIN},
+    order::{Message, Request, Told},
+    terminal::Footing,
+};
+use crate::process::kernel::{self, Blocked};
+
+/// How long a program may take to end well when who started it has been killed. That one meant
+/// all of it to be gone; a file that is half written is worth a moment.
+const FORSAKEN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the group of who started the program has come into the
+/// foreground, which no signal tells. A person who brings a job to the foreground does not notice.
+const FOREGROUND_EVERY: Duration = Duration::from_millis(300);
+
+/// The longest pause between two looks for what has been killed and has not ended.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
+
+/// The exit code of a guardian that has nothing to guard.
+const NOTHING: u8 = 70;
+
+/// Runs the guardian whose socket has this number.
+pub(super) fn run(number: &OsStr) -> u8 {
+    let channel = number.to_str().and_then(|it| it.parse().ok()).map(kernel::adopt);
+    let Some(Ok(mut channel)) = channel.map(|it| it.map(UnixStream::from)) else { return NOTHING };
+    let began = GuardedCommand::read(&mut channel).and_then(|(command, footing)| {
+        kernel::heed_children();
+        let (children, blocked) = kernel::hear_children_alone()?;
+        let own = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(own))?;
+        let name = std::ffi::CString::new(GUARDIAN).expect("it has no NUL in it");
+        rustix::thread::set_name(&name)?;
+        let program = start(&command, &footing, blocked)?;
+        Ok((children, program, command.sockets, footing))
+    });
+    match began {
+        Ok((children, program, sockets, footing)) => {
+            let mut guardian = Guardian {
+                channel: Some(channel),
+                children,
+                footing,
+                program,
+                status: None,
+                has_told: false,
+                kill_at: None,
+                pause: LOOK_AGAIN,
+            };
+            guardian.tell(Told::STARTED, program.as_raw_nonzero().get());
+            guardian.serve();
+            clear(sockets);
+            guardian.tell_the_end();
+            0
+        }
+        Err(error) => {
+            let value = error.raw_os_error().unwrap_or(libc::EINVAL);
+            let message = Message { kind: Told::NOT_STARTED, value };
+            // Who has gone needs no answer.
+            let _is_heard = channel.write_all(&message.encode()).is_ok();
+            NOTHING
+        }
+    }
+}
+
+fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::Result<Pid> {
+    let Some((program, arguments)) = command.words.split_first() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut starting = Command::new(program);
+    starting.args(arguments).env_remove(GUARDIAN_VARIABLE);
+    starting.envs(command.environment.iter().map(|(key, value)| (key, value)));
+    let group = footing.group_to_join().map_or(0, |it| it.as_raw_nonzero().get());
+    starting.process_group(group);
+    let terminal = footing.to_start_on().map(|it| it.as_raw_fd());
+    kernel::guard(&mut starting, terminal, blocked);
+    // It is waited for with all others, by its number.
+    let child = starting.spawn()?;
+    // What it does not need it does not hold: pipes that others wait for the end of, and a folder
+    // that may be on a disk to be taken away.
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    let _is_away = env::set_current_dir("/").is_ok();
+    Ok(Pid::from_child(&child))
+}
+
+/// What a guardian knows.
+#[derive(Debug)]
+struct Guardian {
+    /// `None` once who started the program has gone.
+    channel: Option<UnixStream>,
+    children: OwnedFd,
+    footing: Footing,
+    program: Pid,
+    status: Option<WaitStatus>,
+    /// Whether it was told that the program has left others behind.
+    has_told: bool,
+    /// When everything is killed, and killed again until nothing is left.
+    kill_at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Guardian {
+    /// Goes on until nothing is left that could be ended.
+    fn serve(&mut self) {
+        loop {
+            let (is_asked, is_hung_up) = self.wait();
+            if is_hung_up {
+                self.footing.forget_terminal();
+                self.tell(Told::HUNG_UP, 0);
+            }
+            if is_asked {
+                self.obey();
+            }
+            if !self.reap() {
+                return;
+            }
+            if self.footing.may_change_unseen(self.program) {
+                self.footing.give_foreground_to(self.program);
+            }
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                self.kill_at = Some(Instant::now() + self.pause);
+                self.pause = LOOK_AGAIN_MAX.min(self.pause * 2);
+                let may_kill = self.kill();
+                // Nobody is left to hear of those that belong to another user.
+                if !may_kill && self.channel.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until something is to be done, and returns whether it was asked for, and whether the
+    /// terminal has gone.
+    fn wait(&self) -> (bool, bool) {
+        let to_kill = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let may_change = self.footing.may_change_unseen(self.program);
+        let timeout = to_kill.into_iter().chain(may_change.then_some(FOREGROUND_EVERY)).min();
+        let timeout = timeout.map(|it| Timespec {
+            tv_sec: it.as_secs().cast_signed(),
+            tv_nsec: it.subsec_nanos().into(),
+        });
+        let mut polled = vec![PollFd::new(&self.children, PollFlags::IN)];
+        let asked = self.channel.as_ref().map(|channel| {
+            polled.push(PollFd::new(channel, PollFlags::IN));
+            polled.len() - 1
+        });
+        let terminal = self.footing.terminal();
+        let hung_up = terminal.as_ref().map(|terminal| {
+            // A hang-up is told whether it is asked for or not.
+            polled.push(PollFd::new(terminal, PollFlags::empty()));
+            polled.len() - 1
+        });
+        // Where it fails the rest is looked at all the same.
+        let _ready = rustix::event::poll(&mut polled, timeout.as_ref());
+        let is = |index: Option<usize>| index.is_some_and(|it| !polled[it].revents().is_empty());
+        (is(asked), is(hung_up))
+    }
+
+    /// Does what it is asked, or sees that nobody is left to ask.
+    fn obey(&mut self) {
+        let Some(channel) = &mut self.channel else { return };
+        let Ok(Some(Message { kind, value })) = Message::read(channel) else {
+            self.channel = None;
+            self.footing.take_foreground_from(self.program);
+            self.signal_all(Signal::TERM);
+            self.kill_by(Instant::now() + FORSAKEN);
+            return;
+        };
+        let signal = Signal::from_named_raw(value);
+        match (kind, signal) {
+            (Request::TO_PROGRAM, Some(signal)) => self.signal_program(signal),
+            (Request::TO_GROUP, Some(signal)) => match self.footing.is_shared() {
+                true => self.signal_program(signal),
+                false => self.signal_group(signal),
+            },
+            (Request::TO_ALL, Some(signal)) => self.signal_all(signal),
+            (Request::KILL, _) => self.kill_by(Instant::now()),
+            (Request::RESUME, _) => {
+                self.footing.give_foreground_to(self.program);
+                self.signal_group(Signal::CONT);
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits for those that have ended, and returns whether anybody is left.
+    fn reap(&mut self) -> bool {
+        // How many signals came does not matter: all that they can tell is looked for below.
+        let _is_read = rustix::io::read(&self.children, &mut [0_u8; 1024]).is_ok();
+        let (mut stopped, mut ended) = (None, None);
+        let are_left = descendants::reap(|pid, status| {
+            if pid != self.program {
+                return;
+            }
+            match status.stopping_signal() {
+                Some(signal) => stopped = Some(signal),
+                None => ended = Some(status),
+            }
+        });
+        if let Some(status) = ended {
+            self.status = Some(status);
+            self.footing.take_foreground_from(self.program);
+        } else if let Some(signal) = stopped.filter(|_| !self.footing.is_shared()) {
+            let of_the_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
+            if of_the_terminal.iter().any(|it| it.as_raw() == signal) && self.footing.has_terminal()
+            {
+                self.tell(Told::STOPPED, signal);
+            }
+        }
+        if let Some(status) = self.status.filter(|_| are_left && !self.has_told) {
+            self.has_told = true;
+            self.tell(Told::LEFT_BEHIND, status.as_raw());
+        }
+        are_left
+    }
+
+    fn tell_the_end(&mut self) {
+        match self.status {
+            Some(status) if !self.has_told => self.tell(Told::ENDED, status.as_raw()),
+            _ => self.tell(Told::ALONE, 0),
+        }
+    }
+
+    fn tell(&mut self, kind: u32, value: i32) {
+        if let Some(channel) = &mut self.channel {
+            // Who has gone is seen by the end of the channel.
+            let _is_heard = channel.write_all(&Message { kind, value }.encode()).is_ok();
+        }
+    }
+
+    fn signal_program(&self, signal: Signal) {
+        // Its number is its own until it is waited for.
+        if self.status.is_none() {
+            let _has_ended = rustix::process::kill_process(self.program, signal);
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        if self.footing.is_shared() {
+            return;
+        }
+        // The number of a group is nobody else's while there is a member of it, and while its
+        // leader is not waited for.
+        let is_ours = self.status.is_none() || self.has_members();
+        if is_ours {
+            let _is_empty = rustix::process::kill_process_group(self.program, signal);
+        }
+    }
+
+    /// Tells whether a descendant is in the program's group, though the program has ended.
+    fn has_members(&self) -> bool {
+        Below::of(rustix::process::getpid()).is_ok_and(|below| below.has_member(self.program))
+    }
+
+    /// Sends a signal to each once: to the group, and to those who have left it. Who is stopped
+    /// goes on, to hear it.
+    fn signal_all(&self, signal: Signal) {
+        for signal in [signal, Signal::CONT] {
+            let below = Below::of(rustix::process::getpid());
+            match (below, self.footing.is_shared()) {
+                (Ok(below), true) => drop(below.signal(signal)),
+                (Ok(below), false) => {
+                    self.signal_group(signal);
+                    below.signal_outside(self.program, signal);
+                }
+                // Processes are not to be seen.
+                (Err(_), _) => {
+                    self.signal_group(signal);
+                    self.signal_program(signal);
+                }
+            }
+        }
+    }
+
+    fn kill_by(&mut self, at: Instant) {
+        self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+        self.pause = LOOK_AGAIN;
+    }
+
+    /// Kills everything, and returns whether there was anything that may be killed.
+    fn kill(&self) -> bool {
+        self.signal_group(Signal::KILL);
+        self.signal_program(Signal::KILL);
+        let below = Below::of(rustix::process::getpid());
+        below.is_ok_and(|below| below.numbers().is_empty() || below.signal(Signal::KILL) > 0)
+    }
+}
+
+/// Removes the dead sockets that the program has left.
+fn clear(sockets: Vec<PathBuf>) {
+    let sockets: Vec<_> = sockets.iter().filter_map(|it| UnixPath::new(it).ok()).collect();
+    if sockets.is_empty() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        for path in sockets {
+            // What is left is removed by who comes next.
+            let _is_left = transport::clear_dead_socket(&path).await;
+        }
+    });
+}

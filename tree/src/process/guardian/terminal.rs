@@ -1,0 +1,138 @@
+//! How a program stands to the terminal that it was started from.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags},
+    process::Pid,
+    termios::{tcgetpgrp, tcsetpgrp},
+};
+
+/// How a program is to stand to the terminal, seen from who starts it.
+#[derive(Debug)]
+pub(super) struct Footing {
+    terminal: Option<OwnedFd>,
+    stand: Stand,
+    /// The group of who starts the program.
+    group: Pid,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stand {
+    /// A group of its own, in the background or without a terminal.
+    Background = 0,
+    /// A group of its own, to which the foreground is given.
+    Foreground = 1,
+    /// In the group of who starts it, which is in the foreground: a part of a pipeline.
+    Shared = 2,
+}
+
+impl Footing {
+    /// How many bytes it is written in.
+    pub(super) const BYTES: usize = 5;
+
+    /// Looks how a program stands that this process starts.
+    pub(super) fn here() -> Self {
+        let (terminal, group) = (open_terminal(), rustix::process::getpgrp());
+        let stand = match foreground(&terminal) == Some(group) {
+            true if is_pipe(rustix::stdio::stdin()) || is_pipe(rustix::stdio::stdout()) => {
+                Stand::Shared
+            }
+            true => Stand::Foreground,
+            false => Stand::Background,
+        };
+        Self { terminal, stand, group }
+    }
+
+    pub(super) fn encode(&self) -> [u8; Self::BYTES] {
+        let [a, b, c, d] = self.group.as_raw_nonzero().get().to_le_bytes();
+        [self.stand as u8, a, b, c, d]
+    }
+
+    pub(super) fn decode([stand, a, b, c, d]: [u8; Self::BYTES]) -> Self {
+        let stand = match stand {
+            1 => Stand::Foreground,
+            2 => Stand::Shared,
+            _ => Stand::Background,
+        };
+        let group = Pid::from_raw(i32::from_le_bytes([a, b, c, d]));
+        // A guardian is of the session of who starts it, and so has the same terminal.
+        Self { terminal: open_terminal(), stand, group: group.unwrap_or(Pid::INIT) }
+    }
+
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.stand == Stand::Shared
+    }
+
+    /// Returns the group that the program is to be in, which may be its own.
+    pub(super) fn group_to_join(&self) -> Option<Pid> {
+        self.is_shared().then_some(self.group)
+    }
+
+    /// Returns the terminal whose foreground the program gets as it starts.
+    pub(super) fn to_start_on(&self) -> Option<BorrowedFd<'_>> {
+        let terminal = self.terminal.as_ref()?;
+        (self.stand == Stand::Foreground).then_some(terminal.as_fd())
+    }
+
+    /// Returns the terminal, to learn of its end.
+    pub(super) fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Forgets the terminal, which has gone.
+    pub(super) fn forget_terminal(&mut self) {
+        self.terminal = None;
+    }
+
+    /// Tells whether the group of who starts the program is in the foreground.
+    pub(super) fn is_in_foreground(&self) -> bool {
+        foreground(&self.terminal) == Some(self.group)
+    }
+
+    pub(super) fn has_given_foreground_to(&self, group: Pid) -> bool {
+        foreground(&self.terminal) == Some(group)
+    }
+
+    /// Tells whether the program might come into the foreground without anybody being told.
+    pub(super) fn may_change_unseen(&self, program: Pid) -> bool {
+        self.has_terminal() && !self.is_shared() && !self.has_given_foreground_to(program)
+    }
+
+    /// Gives the foreground to `group`, if the group of who starts the program has it. For a
+    /// process that blocks SIGTTOU.
+    pub(super) fn give_foreground_to(&self, group: Pid) {
+        self.pass_foreground(self.group, group);
+    }
+
+    /// Takes the foreground back from `group`, if that has it.
+    pub(super) fn take_foreground_from(&self, group: Pid) {
+        self.pass_foreground(group, self.group);
+    }
+
+    fn pass_foreground(&self, from: Pid, to: Pid) {
+        let Some(terminal) = &self.terminal else { return };
+        if !self.is_shared() && foreground(&self.terminal) == Some(from) {
+            // A terminal that has gone, or a group that has, needs no foreground.
+            let _is_passed = tcsetpgrp(terminal, to).is_ok();
+        }
+    }
+}
+
+fn open_terminal() -> Option<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()
+}
+
+fn foreground(terminal: &Option<OwnedFd>) -> Option<Pid> {
+    tcgetpgrp(terminal.as_ref()?).ok()
+}
+
+fn is_pipe(descriptor: BorrowedFd<'_>) -> bool {
+    let status = rustix::fs::fstat(descriptor);
+    status.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Fifo)
+}
