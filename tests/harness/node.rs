@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde::Deserialize;
 
 use super::{LIMIT, Outcome, Room, Running, now};
@@ -152,6 +153,12 @@ impl<'room> Node<'room> {
     #[track_caller]
     pub(crate) fn stop(self) -> Outcome {
         self.running.stop()
+    }
+
+    /// Asks it to end as [`stop`](Self::stop) does, by another signal.
+    #[track_caller]
+    pub(crate) fn stop_by(self, signal: Signal) -> Outcome {
+        self.running.stop_by(signal)
     }
 }
 

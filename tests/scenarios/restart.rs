@@ -88,10 +88,9 @@ fn a_registrar_that_is_told_to_end_tells_of_no_other_end() {
         }
         let mut watch = node.run(&["watch", "--json"]);
         watch.json("the end of the snapshot", |it| it["change"] == "synced");
-        node.process().signal(signal);
+        node.stop_by(signal).succeeds();
         let next = watch.json("a change", |_| true);
         assert_eq!(next["change"], "stale", "{next}");
-        node.outcome().succeeds();
 
         // The next does not take its own ignorance for knowledge.
         let next = Node::start_with(&room, &[&place], &["--settle-time", "1m"]);

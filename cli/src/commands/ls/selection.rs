@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use endpoints::{Quoted, is_match};
-use wire::Record;
+use wire::{Kept, Record};
 
 use crate::{failure::Failure, seen::Seen};
 
@@ -99,9 +99,13 @@ impl Filter {
 /// What a filter can ask for beside metadata.
 pub(super) const KEYS: &[&str] = &["name", "state", "kept", "user", "locality"];
 
-/// Tells whether records are of several users.
+/// Tells whether actors were registered by several users. Those that are declared were registered
+/// by nobody.
 pub(super) fn have_several_users(seen: &[Seen<'_>]) -> bool {
-    seen.windows(2).any(|it| it[0].record.user != it[1].record.user)
+    let registered = seen.iter().filter(|it| it.record.kept != Kept::Declared);
+    let mut users = registered.map(|it| it.record.user);
+    let first = users.next();
+    users.any(|user| Some(user) != first)
 }
 
 /// Returns what a record's user is called.
