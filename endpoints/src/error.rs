@@ -224,7 +224,7 @@ pub enum ParseEndpointErrorKind {
     NotBinary(String),
 }
 
-/// A foreign text, fit for one line of a message: quoted, [plain](Plain), not long.
+/// A foreign text, fit for one line of a message: quoted, [plain](crate::Plain), not long.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
