@@ -105,6 +105,9 @@ pub enum LinkError {
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
+    /// It gives no sign of life, though its connection lasts: it is stopped, or hangs.
+    #[error("it has given no sign of life for {0:.1?}")]
+    Silent(Duration),
     /// The connection ended.
     #[error(transparent)]
     Closed(#[from] Closed),

@@ -84,8 +84,18 @@ pub(crate) async fn next(
     line: Line,
     mut items: Items<Change>,
 ) -> Step {
+    let link = &client.hub().links[index];
     loop {
-        return match items.next().await {
+        let next = tokio::select! {
+            biased;
+            next = items.next() => next,
+            // The same connection goes on when it is heard again.
+            error = link.silent() => {
+                let fault = link.fault(error);
+                return Step::Lost { after: line.number - 1, fault, pause: Duration::ZERO };
+            }
+        };
+        return match next {
             Ok(Some(change)) => Step::Item { line, change, items },
             Ok(None) => lost(&client, index, &line, LinkError::Ended),
             // A later version may tell what this one cannot read; it costs that alone.

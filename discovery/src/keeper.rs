@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::Endpoint;
-use portal::{Connected, Driver, Options, WithCauses};
+use portal::{Connected, Driver, OnSilence, Options, WithCauses};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -90,10 +90,11 @@ impl Keeper {
         let conversation = Options {
             hello: Hello { agent: options.agent.clone(), ..Hello::default() },
             handshake_timeout,
-            heartbeat: options.heartbeat.filter(|_| is_tcp),
-            ..Options::default()
+            heartbeat: options.heartbeat.filter(|_| !matches!(registrar, Endpoint::Memory(_))),
+            // Within a host the kernel tells of a death: what is merely silent is stopped.
+            on_silence: if is_tcp { OnSilence::GiveUp } else { OnSilence::Tell },
         };
-        let service = Registrant { hub: self.hub.clone() };
+        let service = Registrant::new(self.hub.clone(), self.index);
         let Connected { portal, driver } = portal::connect(stream, conversation, service).await?;
         let peer = portal.peer();
         let Some(registrar) = peer.registrar else {

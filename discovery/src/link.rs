@@ -204,6 +204,14 @@ impl Link {
         timeout(limit, self.first_settled()).await.unwrap_or(LinkState::Dialing)
     }
 
+    /// Waits until the registrar has fallen silent, and returns the error that says so.
+    pub(crate) async fn silent(&self) -> Arc<LinkError> {
+        let is_silent = |it: &LinkState| it.silence().is_some();
+        let mut states = self.state.subscribe();
+        let state = states.wait_for(is_silent).await.expect("the link owns the sender");
+        state.silence().expect("it was waited for it").clone()
+    }
+
     /// Waits until the link is up with a line later than number `after`; fails when the client is
     /// closed.
     pub(crate) async fn up(&self, after: u64) -> Result<Line, Fault> {
@@ -218,6 +226,16 @@ impl Link {
             LinkState::Up(line) => Ok(line.clone()),
             LinkState::Down(error) => Err(self.fault(error.clone())),
             _ => unreachable!("it was waited for one of these"),
+        }
+    }
+}
+
+impl LinkState {
+    /// Returns what is said of a registrar that gives no sign of life, if it is one.
+    pub(crate) fn silence(&self) -> Option<&Arc<LinkError>> {
+        match self {
+            Self::Down(error) => Some(error).filter(|it| matches!(***it, LinkError::Silent(_))),
+            _ => None,
         }
     }
 }

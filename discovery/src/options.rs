@@ -34,8 +34,8 @@ pub struct ClientOptions {
     /// they may take: [`ask_timeout`](Self::ask_timeout), and until the registrar says that all
     /// should be back. Without any, the first answer is taken as it is.
     pub patience: Option<Duration>,
-    /// How signs of life are asked of registrars over TCP. Within a host the kernel tells of a
-    /// death, and none are asked for.
+    /// How signs of life are asked of registrars. Over TCP, the connection to one that gives none
+    /// is dropped; over a Unix socket, it counts as out of reach until it is heard again.
     pub heartbeat: Option<Heartbeat>,
     /// How long to wait before a registrar is tried again.
     pub backoff: BackoffOptions,

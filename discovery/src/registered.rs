@@ -112,7 +112,12 @@ impl Registered {
         let progress = self.entry.progress().borrow().clone();
         let links = self.client.hub().links.iter().zip(&progress);
         let fault = |(link, progress): (&crate::link::Link, &Progress)| {
-            let error = match (progress, link.state()) {
+            let state = link.state();
+            // What it has, it tells nobody.
+            if let Some(error) = state.silence() {
+                return Some(link.fault(error.clone()));
+            }
+            let error = match (progress, state) {
                 (Progress::Here(theirs), _) if *theirs == version => return None,
                 (_, LinkState::Standby { .. }) => return None,
                 (Progress::Refused(_, error), _) => error.clone(),

@@ -1,6 +1,6 @@
 //! What a registrar may ask of this side, and tell it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use portal::{Call, Replies, Service};
 use transport::is_there;
@@ -9,15 +9,26 @@ use wire::{
     registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState},
 };
 
-use crate::link::Hub;
+use crate::{
+    LinkError,
+    link::{Hub, LinkState},
+};
 
 /// Answers a registrar by what is on the board.
 #[derive(Debug)]
 pub(crate) struct Registrant {
-    pub(crate) hub: Arc<Hub>,
+    hub: Arc<Hub>,
+    /// Which link.
+    index: usize,
+    /// How the link was before its registrar fell silent.
+    before: Option<LinkState>,
 }
 
 impl Registrant {
+    pub(crate) fn new(hub: Arc<Hub>, index: usize) -> Self {
+        Self { hub, index, before: None }
+    }
+
     /// Says whether an instance is where it is registered.
     fn confirm(&self, call: Call<'_>) -> Result<Confirmed, RemoteError> {
         let Confirm { uuid, endpoint, .. } = call.args()?;
@@ -57,6 +68,31 @@ impl Service for Registrant {
         };
         if let Err(error) = called {
             replies.fail(call.id, error);
+        }
+    }
+
+    /// Declares the link down, though its connection lasts: the registrar is stopped, or busy, and
+    /// what it keeps is there when it goes on.
+    fn fell_silent(&mut self, silence: Duration) {
+        let link = &self.hub.links[self.index];
+        let state = link.state();
+        if matches!(state, LinkState::Up(_)) {
+            tracing::info!(
+                target: "callsign", registrar = %link.registrar, ?silence,
+                "the registrar gives no sign of life"
+            );
+            link.set(LinkState::Down(Arc::new(LinkError::Silent(silence))));
+            self.before = Some(state);
+        }
+    }
+
+    fn heard_again(&mut self) {
+        if let Some(before) = self.before.take() {
+            let link = &self.hub.links[self.index];
+            tracing::info!(
+                target: "callsign", registrar = %link.registrar, "the registrar is heard again"
+            );
+            link.set(before);
         }
     }
 }

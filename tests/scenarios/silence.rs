@@ -78,3 +78,37 @@ fn over_tcp_a_stopped_process_is_gone_and_comes_back() {
     assert_eq!(back["uuid"], added["uuid"]);
     registrant.stop().succeeds();
 }
+
+#[test]
+fn a_stopped_registrar_is_noticed_and_goes_on() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut registrant = node.run(&["register", "clock", &room.abstract_unix("clock")]);
+    registrant.line_with("registered");
+    let mut watch = node.run(&["watch", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+    let before = node.callsign(&["find", "clock", "--json"]).succeeds().stdout;
+
+    for _ in 0..2 {
+        node.process().signal(Signal::STOP);
+        let stale = watch.json("a change", |it| it["change"] != "update");
+        assert_eq!(stale["change"], "stale", "{stale}");
+        let error = stale["registrars"][0]["error"].as_str().unwrap_or_default();
+        assert!(error.contains("no sign of life"), "{stale}");
+        registrant.says("no sign of life");
+
+        // It is the same instance, and nobody is told that it came or went; at most that it was
+        // suspect, as nobody spoke to the registrar meanwhile.
+        node.process().signal(Signal::CONT);
+        let synced = watch.json("a change", |it| it["change"] != "update");
+        assert_eq!(synced["change"], "synced", "{synced}");
+        registrant.says("is registered again");
+    }
+    let uuid = |text: &str| {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        (json["uuid"].clone(), json["epoch"].clone())
+    };
+    let after = node.callsign(&["find", "clock", "--json"]).succeeds().stdout;
+    assert_eq!(uuid(&after), uuid(&before));
+    node.callsign(&["unregister", "clock"]).succeeds();
+}
