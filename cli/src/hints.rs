@@ -99,6 +99,10 @@ fn can_be_bound_here(endpoint: &Endpoint) -> bool {
 pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError) -> Vec<String> {
     match error {
         BindError::InUse { holder } => in_use(endpoint, list, holder.as_ref()),
+        BindError::Hidden { holder } => {
+            let ends = holder.pid.map(|pid| format!("end it to have the path: `kill {pid}`"));
+            who(holder).into_iter().chain(ends).collect()
+        }
         BindError::NotASocket { .. } => {
             vec!["what is there is left alone: let it listen elsewhere".to_owned()]
         }

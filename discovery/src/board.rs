@@ -112,6 +112,17 @@ impl Board {
         }
     }
 
+    /// Stamps those endpoints anew whose sockets this process has bound again.
+    pub(crate) fn follow_moves(&self) {
+        for entry in self.lock().values() {
+            let mut wanted = entry.lock();
+            if transport::follow_moves(&mut wanted.register.endpoints) {
+                wanted.version += 1;
+            }
+        }
+        self.changed.send_replace(());
+    }
+
     /// Returns the registration of an instance, if it is wanted.
     pub(crate) fn find(&self, uuid: Uuid) -> Option<Arc<Entry>> {
         self.lock().get(&uuid).cloned()

@@ -48,7 +48,8 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     hub: Arc<Hub>,
-    /// One keeper for each link. They are aborted when this is dropped.
+    /// One keeper for each link, and what keeps stamps up to date. They are aborted when this is
+    /// dropped.
     keepers: Mutex<JoinSet<()>>,
 }
 
@@ -107,6 +108,7 @@ impl Client {
             keepers.spawn(Keeper { hub: hub.clone(), index }.run());
         }
         keepers.spawn(follow_addresses(hub.clone()));
+        keepers.spawn(follow_moves(hub.clone()));
         Ok(Self { inner: Arc::new(Inner { hub, keepers: Mutex::new(keepers) }) })
     }
 
@@ -163,5 +165,17 @@ impl Client {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
+    }
+}
+
+/// Keeps what is registered of this process's own sockets up to date, until the client is closed.
+async fn follow_moves(hub: Arc<Hub>) {
+    let mut moves = transport::moves();
+    loop {
+        tokio::select! {
+            biased;
+            () = hub.closing.cancelled() => return,
+            () = moves.changed() => hub.board.follow_moves(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     future::pending,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -52,7 +52,7 @@ struct Shared {
     /// Rung when the next lease may end earlier than was thought.
     deadlines: Notify,
     errands: mpsc::Sender<Errand>,
-    endpoints: OnceLock<Vec<Endpoint>>,
+    endpoints: Mutex<Vec<Endpoint>>,
 }
 
 /// The registry, and who is to be woken.
@@ -107,7 +107,7 @@ impl Clerk {
             book: Mutex::new(book),
             deadlines: Notify::new(),
             errands,
-            endpoints: OnceLock::new(),
+            endpoints: Mutex::default(),
         };
         (Self(Arc::new(shared)), to_run)
     }
@@ -136,7 +136,7 @@ impl Clerk {
             instances: instances as u64,
             waiters: waiters as u64,
             watchers: watchers as u64,
-            endpoints: self.0.endpoints.get().cloned().unwrap_or_default(),
+            endpoints: self.endpoints().clone(),
         }
     }
 
@@ -171,7 +171,16 @@ impl Clerk {
     }
 
     pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) {
-        self.0.endpoints.get_or_init(|| endpoints);
+        *self.endpoints() = endpoints;
+    }
+
+    /// Takes note that the node does not listen at an endpoint any more.
+    pub(crate) fn remove_endpoint(&self, endpoint: &Endpoint) {
+        self.endpoints().retain(|it| it != endpoint);
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, Vec<Endpoint>> {
+        self.0.endpoints.lock().expect("nothing panics while it holds the lock")
     }
 
     /// Lets the registrar itself be found by its name, where it listens.

@@ -13,8 +13,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
-use transport::{BindError, Listener, Peer, PeerProcess, Stream};
+use tracing::{debug, error, info, warn};
+use transport::{BindError, BindOptions, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
 use crate::{
@@ -104,11 +104,12 @@ impl Node {
     /// Dropping the future leaves nothing bound.
     pub async fn bind(endpoints: &[Endpoint], options: NodeOptions) -> Result<Self, NodeError> {
         let mut listeners: Vec<Listener> = Vec::with_capacity(endpoints.len());
+        let bind_options = BindOptions { is_watched: true, ..BindOptions::default() };
         for (at, endpoint) in endpoints.iter().enumerate() {
             if endpoints[..at].contains(endpoint) {
                 continue;
             }
-            let listener = Listener::bind(endpoint)
+            let listener = Listener::bind_with(endpoint, bind_options)
                 .await
                 .map_err(|source| NodeError::Bind { endpoint: endpoint.clone(), source })?;
             listeners.push(listener);
@@ -144,6 +145,10 @@ impl Node {
     /// every session is told, and those that do not end in time are cut. What they kept is told
     /// nobody as gone: only the registrar is.
     ///
+    /// A socket file that vanishes is bound again. Where somebody else has taken the path by then,
+    /// the node gives it up, and tells those who came by it, so that they dial again and land where
+    /// all others do. When it has given up all of its endpoints, it ends by itself.
+    ///
     /// # Panics
     ///
     /// When a part of it has panicked without which it would be there and serve nobody.
@@ -155,8 +160,12 @@ impl Node {
         let Self { clerk, controls, doors, listeners, errands } = self;
         // The sessions hear of it when the clerk knows, so that none ends before.
         let ending = CancellationToken::new();
-        let context =
-            Context { clerk: clerk.clone(), controls: controls.clone(), stop: ending.clone() };
+        let context = Context {
+            clerk: clerk.clone(),
+            controls: controls.clone(),
+            node_stop: ending.clone(),
+            stop: ending.clone(),
+        };
         let mut helpers = JoinSet::new();
         // What a door knows already is there before anybody asks.
         for door in &doors {
@@ -166,7 +175,8 @@ impl Node {
         for listener in listeners {
             let served = doors.iter().filter(|it| it.serves(listener.bound()));
             let served: Arc<[_]> = served.cloned().collect();
-            acceptors.spawn(serve_listener(listener, served, context.clone()));
+            let context = Context { stop: ending.child_token(), ..context.clone() };
+            acceptors.spawn(serve_listener(listener, served, context));
         }
         helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
@@ -176,7 +186,10 @@ impl Node {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = acceptors.join_next() => pass_on_panic(ended),
+                ended = acceptors.join_next() => match ended {
+                    Some(ended) => pass_on_panic(ended),
+                    None => return error!("nobody can reach the registrar any more, so it ends"),
+                },
                 Some(ended) = helpers.join_next() => pass_on_panic(ended),
             }
         }
@@ -203,7 +216,20 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 struct Context {
     clerk: Clerk,
     controls: Controls,
+    /// Stops the node.
+    node_stop: CancellationToken,
+    /// Stops what came by one of its endpoints.
     stop: CancellationToken,
+}
+
+impl Context {
+    /// Says why a session is ended from here.
+    fn reason(&self) -> &'static str {
+        match self.node_stop.is_cancelled() {
+            true => "the registrar is stopping",
+            false => "somebody else listens where this registrar did: dial again",
+        }
+    }
 }
 
 /// Takes connections until it is told to stop, then waits for those it took.
@@ -228,6 +254,12 @@ async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context
                         }
                         None => connections.spawn(turn_away(stream)),
                     };
+                }
+                Err(error) if listener.is_displaced() => {
+                    let endpoint = listener.bound();
+                    warn!(%endpoint, %error, "given up; whoever came by it is to dial again");
+                    context.clerk.remove_endpoint(endpoint);
+                    context.stop.cancel();
                 }
                 // Out of descriptors, most likely: to try again at once would only burn time.
                 Err(error) => {
@@ -268,7 +300,7 @@ async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) 
 /// Talks with one peer until either side has enough.
 async fn serve(stream: Stream, context: Context) {
     let peer = *stream.peer();
-    let Context { clerk, controls, stop } = context;
+    let Context { clerk, controls, stop, .. } = context.clone();
     let tuning = controls.now();
     let owner = owner(&peer);
     let on_silence = match peer {
@@ -317,7 +349,10 @@ async fn serve(stream: Stream, context: Context) {
             }
         },
         () = stop.cancelled() => {
-            connected.portal.close("the registrar is stopping");
+            if !context.node_stop.is_cancelled() {
+                clerk.dismiss(session_id);
+            }
+            connected.portal.close(context.reason());
             driver.await
         }
     };

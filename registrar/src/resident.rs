@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use endpoints::Stamped;
 use transport::is_there;
 use uuid::Uuid;
 use wire::{
@@ -63,6 +64,17 @@ impl Resident {
         self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
     }
 
+    /// Replaces where an instance listens.
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn update_endpoints(&self, uuid: Uuid, endpoints: Vec<Stamped>) -> Result<(), RemoteError> {
+        let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
+        let event = Event::Update { update, by: self.owner };
+        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+    }
+
     /// Takes instances out of the registry, those that are in it, in one change.
     ///
     /// # Errors
@@ -93,7 +105,7 @@ pub(crate) fn vouch(claimant: &Claimant) -> Answer {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use endpoints::{Endpoint, Name, Stamped};
+    use endpoints::{Endpoint, Name};
     use tokio::{
         task::JoinSet,
         time::{sleep, timeout},

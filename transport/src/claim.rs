@@ -20,6 +20,10 @@
 //! A path whose name this process has just drawn is wanted by nobody else, and takes none of this:
 //! it is bound, and that is all.
 //!
+//! The folder may be taken away at any moment, and the lock file with it; then another has a lock
+//! of its own at the same path. So the lock proves something only while it is the file of that
+//! name: it is looked at once more when the socket stands, and before the path is bound again.
+//!
 //! Why not just unlink and bind? Two that start at once would both see a dead file; the slower
 //! would then unlink the socket that the faster has bound. Why not the lock alone? Programs that
 //! know nothing of it have sockets too.
@@ -35,7 +39,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use endpoints::{SocketId, UnixPath};
+use endpoints::{SocketId, UnixPath, Unreachable};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -43,6 +47,8 @@ use tokio::{
 };
 
 use crate::{
+    access::{self, Access},
+    here,
     linux::{self, Handle, Kind},
     listen::BindError,
 };
@@ -58,48 +64,126 @@ pub(crate) struct Claim {
     /// The process that made it: a fork has a copy of this, and no right to what it stands for.
     pid: u32,
     /// Held where others may want the path. It is dropped when the socket file is gone.
-    _lock: Option<Lock>,
+    lock: Option<Arc<Lock>>,
 }
 
 impl Claim {
     /// Takes a path and listens on it.
-    pub(crate) async fn bind(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
-        let (folder, name) = open_place(path)?;
-        let lock = Lock::take(folder.clone(), name, path).await?;
-        clear(&lock, path).await?;
-        Self::listen(folder, name, path, Some(lock))
+    pub(crate) async fn bind(
+        path: &UnixPath,
+        access: Option<Access>,
+    ) -> Result<(Self, UnixListener), BindError> {
+        let (mut tries_left, mut hidden_looks) = (TRIES, 0);
+        loop {
+            let (folder, name) = open_place(path)?;
+            let lock = match Lock::take(folder.clone(), name, path).await {
+                Err(BindError::InUse { holder: Some(holder) }) if is_missing(path) => {
+                    hidden_looks += 1;
+                    if hidden_looks > HIDDEN_LOOKS {
+                        return Err(BindError::Hidden { holder });
+                    }
+                    sleep(HIDDEN_PAUSE).await;
+                    continue;
+                }
+                lock => Arc::new(lock?),
+            };
+            if let Some(bound) = Self::bind_under(folder, lock, path, access, tries_left).await? {
+                return Ok(bound);
+            }
+            tries_left -= 1;
+        }
+    }
+
+    /// Takes the path anew from which this claim's socket has vanished, and listens on it: under
+    /// the lock that it has, or under another where that has vanished as well.
+    pub(crate) async fn bind_again(
+        &self,
+        path: &UnixPath,
+        access: Option<Access>,
+    ) -> Result<(Self, UnixListener), BindError> {
+        let Some(held) = &self.lock else { return Self::bind_own(path, access) };
+        let (folder, _) = open_place(path)?;
+        if is_named(&held.file, &folder, &held.name).unwrap_or(false)
+            && let Some(bound) = Self::bind_under(folder, held.clone(), path, access, TRIES).await?
+        {
+            return Ok(bound);
+        }
+        Self::bind(path, access).await
+    }
+
+    /// Tells who listens at a path, as an error; or that nobody does.
+    pub(crate) async fn holder(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
+        match UnixStream::connect(path.as_path()).await {
+            Ok(stream) => Err(BindError::InUse { holder: Holder::of(&stream) }),
+            Err(_) => Err(BindError::NotOurs),
+        }
     }
 
     /// Takes a path that nobody else wants, and listens on it.
-    pub(crate) fn bind_own(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
+    pub(crate) fn bind_own(
+        path: &UnixPath,
+        access: Option<Access>,
+    ) -> Result<(Self, UnixListener), BindError> {
         let (folder, name) = open_place(path)?;
-        Self::listen(folder, name, path, None)
+        Self::listen(folder, name, path, None, access)
+    }
+
+    /// Listens on a path under its lock. Returns `None` when the folder or the lock file was
+    /// exchanged meanwhile, so that the lock proves nothing, and there are tries left.
+    async fn bind_under(
+        folder: Arc<Handle>,
+        lock: Arc<Lock>,
+        path: &UnixPath,
+        access: Option<Access>,
+        tries_left: u32,
+    ) -> Result<Option<(Self, UnixListener)>, BindError> {
+        clear(&lock, path).await?;
+        let (_, name) = parts(path);
+        let bound = Self::listen(folder.clone(), name, path, Some(lock.clone()), access);
+        let is_current = is_named(&lock.file, &folder, &lock.name).unwrap_or(false)
+            && bound.as_ref().is_ok_and(|(claim, _)| here::look(path).ok() == claim.socket);
+        match bound {
+            Ok(_) if !is_current && tries_left > 0 => Ok(None),
+            Ok(_) if !is_current => Err(BindError::InUse { holder: None }),
+            // Another has made a folder of that name since it was opened here.
+            Err(BindError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && tries_left > 0 =>
+            {
+                Ok(None)
+            }
+            bound => bound.map(Some),
+        }
     }
 
     fn listen(
         folder: Arc<Handle>,
         name: &OsStr,
         path: &UnixPath,
-        lock: Option<Lock>,
+        lock: Option<Arc<Lock>>,
+        access: Option<Access>,
     ) -> Result<(Self, UnixListener), BindError> {
         let is_short = path.as_str().len() <= SUN_PATH_BYTES_MAX;
-        let listener = if is_short {
-            UnixListener::bind(path.as_path())
-        } else {
-            UnixListener::bind(folder.path().join(name))
-        };
+        let address = if is_short { path.as_path().to_owned() } else { folder.path().join(name) };
         let fail = |error| {
             let (folder, _) = parts(path);
             BindError::from_io(error, || format!("make a socket in `{}`", folder.display()))
         };
-        let listener = listener.map_err(fail)?;
-        let socket = match Handle::kind_in(&folder, name).map_err(fail)? {
-            Kind::Socket(socket) => socket,
-            Kind::Other(found) => return Err(BindError::NotASocket { found }),
+        let claim = |folder: Arc<Handle>| match Handle::kind_in(&folder, name).map_err(fail)? {
+            Kind::Socket(socket) => {
+                let (socket, pid) = (Some(socket), std::process::id());
+                Ok(Self { socket, folder, name: name.to_owned(), pid, lock })
+            }
+            Kind::Other(found) => Err(BindError::NotASocket { found }),
         };
-        let name = name.to_owned();
-        let pid = std::process::id();
-        Ok((Self { socket: Some(socket), folder, name, pid, _lock: lock }, listener))
+        let Some(access) = access else {
+            let listener = UnixListener::bind(address).map_err(fail)?;
+            return Ok((claim(folder)?, listener));
+        };
+        let socket = access.bind(&address).map_err(fail)?;
+        // From here on the file is removed again if anything fails.
+        let claim = claim(folder)?;
+        access.grant(&claim.folder, name, path)?;
+        Ok((claim, access::listen(socket).map_err(fail)?))
     }
 
     /// Returns which socket was bound.
@@ -139,6 +223,10 @@ fn open_place(path: &UnixPath) -> Result<(Arc<Handle>, &OsStr), BindError> {
         _ => BindError::from_io(error, || format!("open the folder `{}`", folder.display())),
     })?;
     Ok((Arc::new(handle), name))
+}
+
+fn is_missing(path: &UnixPath) -> bool {
+    matches!(here::look(path), Err(Unreachable::Missing))
 }
 
 fn parts(path: &UnixPath) -> (&Path, &OsStr) {
@@ -428,6 +516,10 @@ fn read_holder(file: &File) -> (Option<Holder>, bool) {
     (Some(Holder { pid, uid, since }), is_current)
 }
 
+/// How often a path is bound anew because its folder or its lock was exchanged meanwhile: once is
+/// an accident, and so many are somebody's intent.
+const TRIES: u32 = 5;
+
 /// The longest path that `sun_path` holds beside its closing NUL.
 const SUN_PATH_BYTES_MAX: usize = 107;
 
@@ -439,6 +531,11 @@ const HOLDER_LOOKS: u32 = 50;
 
 /// The pause between two such looks.
 const HOLDER_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often it is looked whether the holder of a lock has bound its path, or given it back, and
+/// the pause between two looks. Whose socket file was removed has bound it again by then, within 1.1 s, if it can.
+const HIDDEN_LOOKS: u32 = 15;
+const HIDDEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// The most that is read of a lock file: four short lines.
 const HOLDER_BYTES_MAX: u64 = 256;

@@ -15,7 +15,11 @@
 //! | `listen` | one listener over every transport; what it publishes |
 //! | `dial` | one dialer over every transport; why a dial failed |
 //! | `stream` | one connection over every transport; its peer |
+//! | `place` | a listener at a socket path, which sees to it that the path leads to it |
 //! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
+//! | `access` | who may connect to a socket file |
+//! | `moves` | sockets that were bound again, for whoever has published them |
+//! | `watch` | hears of changes at a socket path |
 //! | `tcp` | from a host to addresses, and Happy Eyeballs |
 //! | `memory` | the table of places within this process |
 //! | `listening` | who listens at an endpoint, by the word of the kernel |
@@ -46,6 +50,7 @@
 //! # }
 //! ```
 
+mod access;
 mod addresses;
 mod claim;
 mod diag;
@@ -57,11 +62,15 @@ mod linux;
 mod listen;
 mod listening;
 mod memory;
+mod moves;
+mod place;
 mod signals;
 mod stream;
 mod tcp;
+mod watch;
 mod wildcards;
 
+pub use access::Access;
 pub use addresses::AddressChanges;
 pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
@@ -74,8 +83,9 @@ pub use linux::{
     PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
     return_large_memory, user_ids_are_global,
 };
-pub use listen::{BindError, Listener};
+pub use listen::{BindError, BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
+pub use moves::{Moves, follow_moves, moves};
 pub use signals::end_by_signal;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;

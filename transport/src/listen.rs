@@ -8,9 +8,11 @@ use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::{
+    access::Access,
     claim::{Claim, Holder},
     here,
     memory::MemoryListener,
+    place::Place,
     stream::Stream,
     tcp::{self, ResolveError},
     wildcards::Bound,
@@ -19,6 +21,10 @@ use crate::{
 /// Listens on one endpoint.
 ///
 /// Dropping it stops listening, and removes the socket file unless that has become another's.
+///
+/// While it waits for connections it keeps its path: where the socket file vanishes, as when
+/// somebody removes or renames its folder, it is bound again within a second, and whoever has
+/// published it learns of that ([`moves`](crate::moves())).
 ///
 /// ```
 /// # use transport as callsign;
@@ -41,10 +47,19 @@ pub struct Listener {
     wildcard: Option<Arc<Bound>>,
 }
 
+/// How a listener is bound.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct BindOptions {
+    /// Who may connect to a socket file; where nothing is said, the umask tells.
+    pub access: Option<Access>,
+    /// Whether a vanished socket file is noticed at once, and not within a second. It takes an
+    /// inotify instance, of which a user has 128 by default.
+    pub is_watched: bool,
+}
+
 #[derive(Debug)]
 enum Kind {
-    // The fields are dropped in this order: first it stops listening, then the file goes.
-    Path(UnixListener, Claim),
+    Path(Box<Place>),
     Abstract(UnixListener),
     Tcp(TcpListener),
     Memory(MemoryListener),
@@ -72,10 +87,33 @@ impl Listener {
     ///
     /// Cancel safe: dropping the future leaves nothing bound and no file behind.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
+        Self::bind_with(endpoint, BindOptions::default()).await
+    }
+
+    /// Binds an endpoint as [`bind`](Self::bind) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(endpoint: &Endpoint, options: BindOptions) -> Result<Self, BindError> {
         match endpoint {
             Endpoint::Unix(UnixAddress::Path(path)) => {
-                let (claim, listener) = Claim::bind(path).await?;
-                Ok(Self::at_path(endpoint, claim, listener))
+                let bound = Claim::bind(path, options.access).await?;
+                let mut place = Place::new(path, options.access, bound);
+                if options.is_watched
+                    && let Err(error) = place.watch()
+                {
+                    tracing::debug!(%endpoint, %error, "its folder cannot be watched");
+                }
+                Ok(Self::at_path(endpoint, place))
             }
             Endpoint::Unix(UnixAddress::Abstract(name)) => {
                 let listener = match UnixListener::bind(abstract_address(name)) {
@@ -111,8 +149,8 @@ impl Listener {
     pub fn bind_own(endpoint: &Endpoint) -> Result<Option<Self>, BindError> {
         let listener = match endpoint {
             Endpoint::Unix(UnixAddress::Path(path)) => {
-                let (claim, listener) = Claim::bind_own(path)?;
-                Self::at_path(endpoint, claim, listener)
+                let bound = Claim::bind_own(path, None)?;
+                Self::at_path(endpoint, Place::new(path, None, bound))
             }
             Endpoint::Unix(UnixAddress::Abstract(name)) => {
                 Self::at_name(endpoint, name, UnixListener::bind(abstract_address(name)))?
@@ -127,9 +165,9 @@ impl Listener {
         Ok(Some(listener))
     }
 
-    fn at_path(endpoint: &Endpoint, claim: Claim, listener: UnixListener) -> Self {
-        let stamp = Stamp { socket: claim.socket(), root: here::root(), ..socket_stamp(&listener) };
-        Self { kind: Kind::Path(listener, claim), bound: endpoint.clone(), stamp, wildcard: None }
+    fn at_path(endpoint: &Endpoint, place: Place) -> Self {
+        let stamp = place.stamp().unwrap_or_default();
+        Self { kind: Kind::Path(Box::new(place)), bound: endpoint.clone(), stamp, wildcard: None }
     }
 
     fn at_name(
@@ -164,19 +202,23 @@ impl Listener {
         Ok(Self { kind: Kind::Memory(listener), bound, stamp, wildcard: None })
     }
 
-    /// Waits for the next connection.
+    /// Waits for the next connection, and meanwhile keeps the path of a socket file.
     ///
     /// # Errors
     ///
     /// The error of the system call. It concerns one connection, or a lack of descriptors that
     /// may pass; the listener stays good. Wait a little before the next call.
     ///
+    /// [`io::ErrorKind::AddrInUse`] says once that somebody else listens at its path now. It has
+    /// stopped listening then ([`is_displaced`](Self::is_displaced)), and nobody comes any more.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe: a connection is either returned or still waiting.
     pub async fn accept(&self) -> io::Result<Stream> {
         match &self.kind {
-            Kind::Path(listener, _) | Kind::Abstract(listener) => {
+            Kind::Path(place) => Stream::try_from(place.accept().await?),
+            Kind::Abstract(listener) => {
                 let (stream, _) = listener.accept().await?;
                 Stream::try_from(stream)
             }
@@ -200,7 +242,20 @@ impl Listener {
     pub fn published(&self) -> Vec<Stamped> {
         match &self.wildcard {
             Some(wildcard) => wildcard.meant(),
-            None => vec![Stamped { endpoint: self.bound.clone(), stamp: self.stamp }],
+            None => vec![Stamped { endpoint: self.bound.clone(), stamp: self.stamp() }],
+        }
+    }
+
+    /// Tells whether somebody else listens at its path by now, and this does not any more.
+    pub fn is_displaced(&self) -> bool {
+        matches!(&self.kind, Kind::Path(place) if place.stamp().is_none())
+    }
+
+    /// Returns the stamp as it is now, or was last.
+    fn stamp(&self) -> Stamp {
+        match &self.kind {
+            Kind::Path(place) => place.stamp().unwrap_or(self.stamp),
+            _ => self.stamp,
         }
     }
 
@@ -212,10 +267,7 @@ impl Listener {
     /// removes it.
     pub fn close(self) -> io::Result<()> {
         match self.kind {
-            Kind::Path(listener, mut claim) => {
-                drop(listener);
-                claim.release()
-            }
+            Kind::Path(place) => place.close(),
             Kind::Abstract(_) | Kind::Tcp(_) | Kind::Memory(_) => Ok(()),
         }
     }
@@ -244,6 +296,15 @@ pub enum BindError {
         /// Who, where it can be told.
         holder: Option<Holder>,
     },
+    /// Somebody holds the path, and nobody can reach him there.
+    #[error("it is held by {holder}, whose socket file was removed: nobody can reach it")]
+    Hidden {
+        /// Who.
+        holder: Holder,
+    },
+    /// Another process made the socket, and is the only one that can make it again.
+    #[error("the process that made the socket has to make it again")]
+    NotOurs,
     /// Something else is in the way, and is left as it is.
     #[error("there is {found} in its place, which is left alone")]
     NotASocket {
@@ -311,6 +372,6 @@ fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
 }
 
 /// Stamps a socket by the namespace that it was made in, whichever thread asks.
-fn socket_stamp(socket: &impl AsFd) -> Stamp {
+pub(crate) fn socket_stamp(socket: &impl AsFd) -> Stamp {
     Stamp { kernel: here::kernel(), netns: here::netns_of(socket.as_fd()), ..Stamp::default() }
 }

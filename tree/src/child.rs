@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use endpoints::{InstanceId, Name};
+use endpoints::{InstanceId, Name, Stamped};
 use portal::{Counterpart, Handlers, Identity, Options, accept};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -31,7 +31,7 @@ use crate::{
     routes::Routes,
     signals::Signals,
     sockets,
-    spec::{Listening, Note, RUN, Spec},
+    spec::{Listening, Note, RUN, Relocation, Spec},
     uplink::Uplink,
 };
 
@@ -154,6 +154,27 @@ async fn begin(
     Ok((Actor { core: Arc::new(core) }, listeners))
 }
 
+/// Tells those above whenever a socket of the actor has vanished and was bound again.
+fn follow_moves(
+    mut endpoints: Vec<Stamped>,
+    actor: &Actor,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (uuid, core) = (actor.core.instance.uuid, actor.core.clone());
+    let mut moves = transport::moves();
+    async move {
+        loop {
+            moves.changed().await;
+            if !transport::follow_moves(&mut endpoints) {
+                continue;
+            }
+            let relocation = Relocation { uuid, endpoints: endpoints.clone() };
+            if let Err(error) = core.uplink.relocate(&relocation).await {
+                tracing::warn!(target: "callsign", actor = %core.path, %error, "not found any more");
+            }
+        }
+    }
+}
+
 /// Answers calls until the actor is asked to end, then ends what is left of its work.
 async fn live(
     parent: portal::Portal,
@@ -167,6 +188,7 @@ async fn live(
     let is_process = core.kind.is_process();
     let _listed = sockets::list(&listeners);
     let mut acceptors = JoinSet::new();
+    acceptors.spawn(follow_moves(listeners.iter().flat_map(Listener::published).collect(), actor));
     for listener in listeners {
         acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
     }

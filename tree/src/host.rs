@@ -14,7 +14,7 @@ use wire::{ErrorKind, RemoteError, encode_body};
 use crate::{
     actor::Core,
     routes::Way,
-    spec::{Departure, Enrolment, REGISTER, UNREGISTER},
+    spec::{Departure, Enrolment, REGISTER, RELOCATE, Relocation, UNREGISTER},
 };
 
 /// What is below an actor: which instances were registered through it, itself among them, and
@@ -114,6 +114,16 @@ impl Host {
         self.actor.uplink.unregister(uuids).await
     }
 
+    /// Takes note of where an instance listens by now, and passes it on.
+    pub(crate) async fn relocate(&self, relocation: &Relocation) -> Result<(), RemoteError> {
+        match self.below.lock().instances.get_mut(&relocation.uuid) {
+            Some(endpoints) => endpoints.clone_from(&relocation.endpoints),
+            // It is being taken out.
+            None => return Ok(()),
+        }
+        self.actor.uplink.relocate(relocation).await
+    }
+
     /// Tells whether the registrar is within this process.
     pub(crate) fn is_near(&self) -> bool {
         self.actor.uplink.is_near()
@@ -137,6 +147,7 @@ impl Host {
                 let Departure { uuids } = call.args()?;
                 self.unregister(uuids).await?;
             }
+            RELOCATE => self.relocate(&call.args()?).await?,
             _ => return Err(call.unknown()),
         }
         Ok(encode_body(&()).into())

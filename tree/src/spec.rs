@@ -10,6 +10,7 @@
 //!   parent ── export.<path> ────────▶ child    calls of exported functions
 //!   parent ◀── tree.register ─────── child     for actors further below
 //!   parent ◀── tree.unregister ───── child
+//!   parent ◀── tree.relocate ─────── child     its socket vanished, and was bound again
 //! ```
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -32,6 +33,9 @@ pub(crate) const KEYS: &str = "tree.keys";
 pub(crate) const REGISTER: &str = "tree.register";
 /// Takes actors further below out of the registry.
 pub(crate) const UNREGISTER: &str = "tree.unregister";
+
+/// Says that sockets of an actor were bound again.
+pub(crate) const RELOCATE: &str = "tree.relocate";
 
 /// What the registry says of an actor beside where it listens: where it stands in its tree, what
 /// it runs in, and in which process.
@@ -98,6 +102,13 @@ pub(crate) struct Enrolment {
     pub(crate) endpoints: Vec<Stamped>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) state: State,
+}
+
+/// Where an actor listens by now.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Relocation {
+    pub(crate) uuid: Uuid,
+    pub(crate) endpoints: Vec<Stamped>,
 }
 
 /// The keys with which an instance proves who it is.

@@ -19,7 +19,7 @@ use wire::{ErrorKind, RemoteError, registrar::Register};
 use crate::{
     host::Host,
     routes::Routes,
-    spec::{Departure, Enrolment, Keys, REGISTER, UNREGISTER},
+    spec::{Departure, Enrolment, Keys, REGISTER, RELOCATE, Relocation, UNREGISTER},
 };
 
 /// Where an actor has its children registered.
@@ -60,6 +60,15 @@ impl Uplink {
                 parent.call(UNREGISTER, &Departure { uuids }).await.map_err(relayed)
             }
             Self::Within(host) => Box::pin(host.unregister(uuids)).await,
+        }
+    }
+
+    /// Says where an actor listens by now.
+    pub(crate) async fn relocate(&self, relocation: &Relocation) -> Result<(), RemoteError> {
+        match self {
+            Self::Root(roll) => roll.relocate(relocation).await,
+            Self::Parent(parent) => parent.call(RELOCATE, relocation).await.map_err(relayed),
+            Self::Within(host) => Box::pin(host.relocate(relocation)).await,
         }
     }
 
@@ -155,6 +164,22 @@ impl Roll {
         let (registrar, epoch) = (resident.registrar(), registered.epoch);
         let keys = registered.key.into_iter().map(|key| Key { registrar, epoch, key }).collect();
         self.routes.deliver(Keys { uuid, keys });
+        Ok(())
+    }
+
+    async fn relocate(&self, relocation: &Relocation) -> Result<(), RemoteError> {
+        let Relocation { uuid, endpoints } = relocation.clone();
+        let registered = match (&self.registry, self.lock().get(&uuid)) {
+            (Registry::Own(resident), Some(_)) => {
+                return resident.update_endpoints(uuid, endpoints);
+            }
+            (_, Some(Entry::Others { registered, .. })) => registered.clone(),
+            _ => return Ok(()),
+        };
+        // The client has followed already, if it is of this process.
+        if registered.endpoints() != endpoints {
+            registered.update_endpoints(endpoints).await.map_err(|error| refused(&error))?;
+        }
         Ok(())
     }
 

@@ -150,7 +150,8 @@ async fn serve(
     let signal = loop {
         tokio::select! {
             biased;
-            () = &mut serving => return Exit::Done,
+            // Nobody has told it to end: all of its places are taken.
+            () = &mut serving => return Exit::Code(1),
             signal = signals.next() => match signal {
                 // The terminal that it was started at may have gone; else it is asked to reload.
                 HANGUP if !had_terminal || has_terminal() => {

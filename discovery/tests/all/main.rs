@@ -6,6 +6,7 @@
 
 mod addresses;
 mod dial;
+mod displaced;
 mod evidence;
 mod last_good;
 mod lookup;

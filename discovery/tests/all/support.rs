@@ -1,6 +1,6 @@
 //! Registrars to be found, lost and found again.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};
 use endpoints::{Endpoint, Stamped};
@@ -64,6 +64,11 @@ impl Running {
         self.endpoint
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     /// Waits until what it says of itself is as wanted.
     pub(crate) async fn until(&self, wanted: impl Fn(&Status) -> bool) {
         until(|| wanted(&self.clerk.status())).await;
@@ -117,7 +122,11 @@ impl Sockets {
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
-        Endpoint::from_unix_path(&self.0.path().join(name)).unwrap()
+        Endpoint::from_unix_path(&self.path(name)).unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
     }
 }
 

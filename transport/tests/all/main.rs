@@ -5,5 +5,6 @@
 mod claims;
 mod common;
 mod listening;
+mod places;
 mod processes;
 mod transports;

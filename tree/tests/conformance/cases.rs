@@ -35,6 +35,7 @@ cases! {
     deaths::a_killed_process_is_noticed_at_once,
     deaths::a_terminated_process_says_who_asked,
     deaths::a_stopped_process_is_ended,
+    late::a_socket_that_vanished_is_bound_and_registered_again,
     late::a_function_that_never_yields_is_ended_or_given_up,
     late::what_a_function_brought_back_outlives_an_actor_that_is_given_up,
     late::a_dump_tells_what_each_child_is_at,

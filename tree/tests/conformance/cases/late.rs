@@ -11,6 +11,32 @@ use crate::{
     stage::Stage,
 };
 
+pub(crate) async fn a_socket_that_vanished_is_bound_and_registered_again(stage: Stage) -> Done {
+    let Stage { kind, root, client, folder, .. } = stage;
+    root.nursery(async |n| {
+        n.spawn("feed").kind(kind).await?;
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|it| it.to_string_lossy().starts_with("feed-")) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        loop {
+            let record = client.query_actor("feed").await?.expect("it stays registered");
+            let published = &record.endpoints[0];
+            if transport::stamp(&published.endpoint).socket == published.stamp.socket {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(client.find_actor("feed").await.is_ok());
+        n.cancel();
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
 pub(crate) async fn a_function_that_never_yields_is_ended_or_given_up(stage: Stage) -> Done {
     let Stage { kind, root, folder, .. } = stage;
     let flag = folder.join("blocks");

@@ -1,0 +1,74 @@
+//! Who may connect to a socket file: its mode and its group.
+//!
+//! A socket is made with the process's umask, which belongs to the whole process and to whoever
+//! started it. So where it matters who may connect, the socket is made for its owner alone, given
+//! its group, and only then opened as wide as was asked; nobody can connect before that, for it
+//! listens last.
+
+use std::{ffi::OsStr, io, path::Path};
+
+use endpoints::UnixPath;
+use rustix::{
+    fs::{AtFlags, Gid, Mode, chownat, fchmod},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
+use std::os::fd::OwnedFd;
+use tokio::net::UnixListener;
+
+use crate::{linux::Handle, listen::BindError};
+
+/// Who may connect to a socket file, whatever the umask is. Abstract sockets and ports have
+/// neither mode nor group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Access {
+    /// The mode of the file, as `chmod` takes it: whoever may write to it may connect.
+    pub mode: u32,
+    /// The group of the file, by its number; that of the process where none is said.
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// Makes a socket file at `address` that is its owner's alone, and does not listen yet.
+    pub(crate) fn bind(self, address: &Path) -> io::Result<OwnedFd> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // The file gets the mode of the socket, less the umask.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(address)?)?;
+        Ok(socket)
+    }
+
+    /// Gives the socket file of that name its group and its mode.
+    pub(crate) fn grant(
+        self,
+        folder: &Handle,
+        name: &OsStr,
+        path: &UnixPath,
+    ) -> Result<(), BindError> {
+        if let Some(group) = self.group {
+            let group_id = Some(Gid::from_raw(group));
+            chownat(folder, name, None, group_id, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| {
+                let what = || format!("give `{}` to group {group}", path.as_str());
+                BindError::from_io(error.into(), what)
+            })?;
+        }
+        // Before Linux 6.6 the mode of a name is changed only by following it. It is held by a
+        // descriptor, so that what has come in its place meanwhile is not meant.
+        let fail =
+            |error| BindError::from_io(error, || format!("change the mode of `{}`", path.as_str()));
+        let file = Handle::open_in(folder, name).map_err(fail)?;
+        rustix::fs::chmod(file.path(), Mode::from_raw_mode(self.mode))
+            .map_err(|error| fail(error.into()))
+    }
+}
+
+/// Listens on a socket that was bound.
+pub(crate) fn listen(bound: OwnedFd) -> io::Result<UnixListener> {
+    rustix::net::listen(&bound, BACKLOG)?;
+    UnixListener::from_std(bound.into())
+}
+
+/// How many connections may wait to be accepted: as many as the kernel allows, which is what the
+/// standard library asks for.
+const BACKLOG: i32 = -1;

@@ -1,0 +1,254 @@
+//! A listener at a socket path, which sees to it that the path goes on leading to it.
+//!
+//! The file may go at any moment: it is removed, its folder is removed, renamed or made anew,
+//! something is mounted over it. Then nobody can come any more, and nobody is told. So while
+//! connections are waited for, it is looked from time to time where the path leads:
+//!
+//! ```text
+//! what is at the path? ─┬─ this socket ─────────────────────────────── all is well
+//!                       ├─ nothing, or a dead socket, for a while ── lock, bind ─┬─ bound again
+//!                       │                                              no folder ─┴─ later
+//!                       └─ somebody listens there ──────────────────── it is given up
+//! ```
+//!
+//! What another has is never taken back, also when the other has gone: whoever came later was
+//! meant to have it, and may be about to come again.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use endpoints::{SocketId, Stamp, UnixPath, Unreachable};
+use thiserror::Error;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    access::Access,
+    claim::{Claim, Holder},
+    here,
+    listen::{BindError, socket_stamp},
+    moves,
+    watch::Watch,
+};
+
+/// A listener at a socket path.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: UnixPath,
+    access: Option<Access>,
+    /// `None` once another has the path.
+    seat: Mutex<Option<Arc<Seat>>>,
+    /// When to look next.
+    look_at: Mutex<Instant>,
+    /// Hears of changes in between, where it is armed.
+    watch: Watch,
+    /// Held while the path is looked at.
+    upkeep: tokio::sync::Mutex<Upkeep>,
+}
+
+/// One socket that listens.
+#[derive(Debug)]
+struct Seat {
+    // The fields are dropped in this order: first it stops listening, then the file goes.
+    listener: UnixListener,
+    /// Nothing where another process has made the file, and will remove it.
+    claim: Option<Claim>,
+    stamp: Stamp,
+}
+
+#[derive(Debug, Default)]
+struct Upkeep {
+    is_watched: bool,
+    /// What was at the path instead, nothing or another's socket, and since when.
+    strange: Option<(Option<SocketId>, Instant)>,
+    /// Whether it has been said that the path cannot be bound.
+    is_told: bool,
+}
+
+/// Somebody else listens at the path of a listener.
+#[derive(Debug, Error)]
+#[error("another socket has taken its path{}", .holder.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+struct Displaced {
+    holder: Option<Holder>,
+}
+
+impl Place {
+    pub(crate) fn new(
+        path: &UnixPath,
+        access: Option<Access>,
+        (claim, listener): (Claim, UnixListener),
+    ) -> Self {
+        Self::of(path, access, Seat::new(claim, listener))
+    }
+
+    fn of(path: &UnixPath, access: Option<Access>, seat: Seat) -> Self {
+        Self {
+            path: path.clone(),
+            access,
+            seat: Mutex::new(Some(Arc::new(seat))),
+            look_at: Mutex::new(Instant::now() + LOOK_EVERY),
+            watch: Watch::default(),
+            upkeep: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Hears of changes as they happen from now on.
+    pub(crate) fn watch(&mut self) -> io::Result<()> {
+        self.watch.arm(&self.path)?;
+        self.upkeep.get_mut().is_watched = true;
+        *lock(&self.look_at) = Instant::now();
+        Ok(())
+    }
+
+    /// Returns the stamp of the socket; `None` once another has the path.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        self.seat().map(|it| it.stamp)
+    }
+
+    /// Waits for the next connection, and keeps the path meanwhile.
+    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+        loop {
+            let Some(seat) = self.seat() else { return std::future::pending().await };
+            let look_at = *lock(&self.look_at);
+            tokio::select! {
+                // Whoever has come by the file before it vanished is taken in first.
+                biased;
+                accepted = seat.listener.accept() => return accepted.map(|(stream, _)| stream),
+                () = sleep_until(look_at) => {}
+                () = self.watch.stirred() => {}
+            }
+            self.keep(&seat).await?;
+        }
+    }
+
+    /// Looks where the path leads, and binds it again if it leads nowhere.
+    async fn keep(&self, seat: &Arc<Seat>) -> io::Result<()> {
+        let mut upkeep = self.upkeep.lock().await;
+        if !self.seat().is_some_and(|it| Arc::ptr_eq(&it, seat)) {
+            return Ok(());
+        }
+        let found = match here::look(&self.path) {
+            Ok(socket) => Some(socket),
+            Err(Unreachable::Missing | Unreachable::NotASocket) => None,
+            // It cannot be seen: as far as is known, all is well.
+            Err(_) => seat.stamp.socket,
+        };
+        let now = Instant::now();
+        let next = if found == seat.stamp.socket {
+            *upkeep = Upkeep { is_watched: upkeep.is_watched, ..Upkeep::default() };
+            LOOK_EVERY
+        } else {
+            let since = match upkeep.strange {
+                Some((before, since)) if before == found => since,
+                _ => now,
+            };
+            upkeep.strange = Some((found, since));
+            match (since + PATIENCE).checked_duration_since(now) {
+                Some(rest) if !rest.is_zero() => rest,
+                _ => self.bind_again(seat, found.is_some(), &mut upkeep).await?,
+            }
+        };
+        // In another folder something may have happened before it was watched.
+        let is_new = upkeep.is_watched && self.watch.arm(&self.path).unwrap_or(false);
+        *lock(&self.look_at) = Instant::now() + if is_new { Duration::ZERO } else { next };
+        Ok(())
+    }
+
+    /// Binds the path again, and returns when to look next. `is_taken` tells that another's socket
+    /// is there, though it may be dead.
+    async fn bind_again(
+        &self,
+        seat: &Seat,
+        is_taken: bool,
+        upkeep: &mut Upkeep,
+    ) -> io::Result<Duration> {
+        let path = self.path.as_str();
+        let bound = match &seat.claim {
+            Some(claim) => claim.bind_again(&self.path, self.access).await,
+            None if is_taken => Claim::holder(&self.path).await,
+            None => Err(BindError::NotOurs),
+        };
+        match bound {
+            Ok((claim, listener)) => {
+                let bound = Seat::new(claim, listener);
+                let (from, to) = (seat.stamp.socket, bound.stamp.socket);
+                *lock(&self.seat) = Some(Arc::new(bound));
+                if let (Some(from), Some(to)) = (from, to) {
+                    moves::note(&self.path, from, to);
+                }
+                tracing::warn!(path, "the socket file had vanished; it is bound again");
+                *upkeep = Upkeep { is_watched: upkeep.is_watched, ..Upkeep::default() };
+                Ok(LOOK_EVERY)
+            }
+            Err(BindError::InUse { holder }) if is_taken => {
+                *lock(&self.seat) = None;
+                Err(io::Error::new(io::ErrorKind::AddrInUse, Displaced { holder }))
+            }
+            // Another holds the lock, and is about to bind the path, or to give it back.
+            Err(BindError::InUse { .. } | BindError::Hidden { .. }) => Ok(PATIENCE),
+            Err(error) => {
+                if !upkeep.is_told {
+                    let error = with_cause(&error);
+                    tracing::warn!(path, error, "the socket file has vanished: nobody can connect");
+                    upkeep.is_told = true;
+                }
+                Ok(LOOK_EVERY)
+            }
+        }
+    }
+
+    /// Stops listening, and tells whether the file could be removed.
+    pub(crate) fn close(self) -> io::Result<()> {
+        let seat = lock(&self.seat).take().and_then(Arc::into_inner);
+        let Some(Seat { listener, claim: Some(mut claim), .. }) = seat else { return Ok(()) };
+        drop(listener);
+        if let Some(socket) = claim.socket() {
+            moves::forget(&self.path, socket);
+        }
+        claim.release()
+    }
+
+    fn seat(&self) -> Option<Arc<Seat>> {
+        lock(&self.seat).clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(socket) = self.stamp().and_then(|it| it.socket) {
+            moves::forget(&self.path, socket);
+        }
+    }
+}
+
+impl Seat {
+    fn new(claim: Claim, listener: UnixListener) -> Self {
+        let stamp = Stamp { socket: claim.socket(), root: here::root(), ..socket_stamp(&listener) };
+        Self { listener, claim: Some(claim), stamp }
+    }
+}
+
+fn with_cause(error: &BindError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often it is looked where the path leads, if nothing tells of a change: as often as peers
+/// are asked for signs of life. A look is one system call.
+const LOOK_EVERY: Duration = Duration::from_millis(900);
+
+/// How long nothing, or another's socket, has to be at the path before that is acted on. Whoever
+/// removes a folder removes what is in it first, and would find a new socket in the way; whoever
+/// has bound a socket may be about to listen, and is not taken for dead.
+const PATIENCE: Duration = Duration::from_millis(200);
