@@ -1,6 +1,14 @@
 //! A registrar that can be reached.
 
-use std::{io, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable};
@@ -370,11 +378,15 @@ async fn serve(stream: Stream, context: Context) {
 /// Returns who a peer is, by the word of the kernel.
 fn owner(peer: &Peer) -> Owner {
     match peer {
-        Peer::Unix { uid, .. } => Owner::User(*uid),
+        Peer::Unix { uid: Some(uid), .. } => Owner::User(*uid),
+        Peer::Unix { uid: None, .. } => Owner::Unknown(UNKNOWN.fetch_add(1, Ordering::Relaxed)),
         Peer::Tcp(address) => Owner::Host(address.ip().to_canonical()),
         Peer::Memory => Owner::Registrar,
     }
 }
+
+/// Counts the connections of those whose user is unknown.
+static UNKNOWN: AtomicU64 = AtomicU64::new(0);
 
 /// Stands for a session that is under way. The end of one comes from its connection; if it is
 /// dropped instead, the node is, or all of the runtime, and what the sessions keep is not gone.

@@ -20,6 +20,7 @@
 //! | `access` | who may connect to a socket file |
 //! | `moves` | sockets that were bound again, for whoever has published them |
 //! | `watch` | hears of changes at a socket path |
+//! | `identity` | whether the number of a user or a group is somebody's |
 //! | `tcp` | from a host to addresses, and Happy Eyeballs |
 //! | `memory` | the table of places within this process |
 //! | `listening` | who listens at an endpoint, by the word of the kernel |
@@ -58,6 +59,7 @@ mod dial;
 mod folder;
 mod here;
 mod holders;
+mod identity;
 mod linux;
 mod listen;
 mod listening;

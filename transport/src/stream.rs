@@ -19,7 +19,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::linux::PeerProcess;
+use crate::{identity, linux::PeerProcess};
 
 /// One connection: a stream of bytes each way.
 ///
@@ -147,8 +147,8 @@ impl TryFrom<UnixStream> for Stream {
         let peer = Peer::Unix {
             // The kernel says 0 of a process that is outside of one's own namespace.
             pid: credentials.pid().filter(|pid| *pid != 0),
-            uid: credentials.uid(),
-            gid: credentials.gid(),
+            uid: identity::known_user(credentials.uid()),
+            gid: identity::known_group(credentials.gid()),
         };
         Ok(Self::new(Kind::Unix(unix), peer))
     }
@@ -207,10 +207,11 @@ pub enum Peer {
     Unix {
         /// Its number, unless it is outside of this process's PID namespace.
         pid: Option<i32>,
-        /// Its user.
-        uid: u32,
-        /// Its group.
-        gid: u32,
+        /// Its user. It is unknown where the kernel has no number for it: in a user namespace, all
+        /// who are not mapped have one number in common, which is nobody's in particular.
+        uid: Option<u32>,
+        /// Its group, with the same reserve.
+        gid: Option<u32>,
     },
     /// The address of the other end.
     Tcp(SocketAddr),
@@ -221,8 +222,16 @@ pub enum Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unix { pid: Some(pid), uid, .. } => write!(f, "process {pid} of user {uid}"),
-            Self::Unix { pid: None, uid, .. } => write!(f, "a process of user {uid}"),
+            Self::Unix { pid, uid, .. } => {
+                match pid {
+                    Some(pid) => write!(f, "process {pid}")?,
+                    None => f.write_str("a process")?,
+                }
+                match uid {
+                    Some(uid) => write!(f, " of user {uid}"),
+                    None => f.write_str(" of an unknown user"),
+                }
+            }
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Memory => f.write_str("this process"),
         }

@@ -28,7 +28,7 @@ pub(crate) async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String
 async fn converse(greeted: Greeted<Stream>, actor: Actor, exposed: Arc<[String]>) {
     let peer = *greeted.io.peer();
     let (may_cancel, heartbeat) = match peer {
-        Peer::Unix { uid, .. } => (uid == rustix::process::geteuid().as_raw(), None),
+        Peer::Unix { uid, .. } => (uid == Some(rustix::process::geteuid().as_raw()), None),
         Peer::Memory => (true, None),
         Peer::Tcp(_) => (false, Some(Heartbeat::default())),
     };

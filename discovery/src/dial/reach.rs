@@ -93,7 +93,8 @@ impl Target {
     /// Makes sure that the socket of a program that cannot prove who it is belongs to the user
     /// who registered it.
     fn check_user(&self, stream: &Stream) -> Result<(), ReachError> {
-        let (Peer::Unix { uid: found, .. }, Some(registrant)) = (stream.peer(), self.user) else {
+        let (Peer::Unix { uid: Some(found), .. }, Some(registrant)) = (stream.peer(), self.user)
+        else {
             return Ok(());
         };
         let has_inode = self.stamped.stamp.socket.is_some();

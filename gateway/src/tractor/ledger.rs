@@ -58,7 +58,8 @@ struct Title {
 }
 
 impl Line {
-    /// Writes down a program; `None` for one of the node's own process, which ends with it.
+    /// Writes down a program; `None` for one of the node's own process, which ends with it, and for
+    /// one whose user is unknown: it is known by its connection alone, which ends as well.
     pub(super) fn new(
         (name, uuid): (Name, Uuid),
         endpoints: Vec<Stamped>,
@@ -67,7 +68,7 @@ impl Line {
         process: ProcessMark,
     ) -> Option<Self> {
         let owner = match owner {
-            Owner::Registrar => return None,
+            Owner::Registrar | Owner::Unknown(_) => return None,
             Owner::User(user) => Registrant::User(user),
             Owner::Host(address) => Registrant::Host(address),
         };

@@ -45,6 +45,9 @@ pub enum Owner {
     Registrar,
     /// A user of this host, vouched for by the kernel.
     User(u32),
+    /// A user whom the kernel has no number for, by a number for each of his connections: nobody
+    /// can tell whether two of them are of the same one.
+    Unknown(u64),
     /// Whoever speaks from an address.
     Host(IpAddr),
 }
@@ -54,7 +57,7 @@ impl Owner {
     pub(super) fn user(self) -> Option<u32> {
         match self {
             Self::User(user) => Some(user),
-            Self::Registrar | Self::Host(_) => None,
+            Self::Registrar | Self::Unknown(_) | Self::Host(_) => None,
         }
     }
 
@@ -68,6 +71,7 @@ impl fmt::Display for Owner {
         match self {
             Self::Registrar => f.write_str("the registrar's own settings"),
             Self::User(user) => write!(f, "user {user}"),
+            Self::Unknown(_) => f.write_str("a user who is unknown in this user namespace"),
             Self::Host(address) => write!(f, "a program at {address}"),
         }
     }

@@ -182,6 +182,23 @@ fn only_the_registrant_changes_what_it_registered() {
     assert_eq!(answer(&registry, "feed", false), []);
 }
 
+/// In a user namespace all who are not mapped have one number: nobody knows who is who.
+#[test]
+fn who_is_unknown_changes_only_what_the_same_connection_registered() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let (uuid, own) = (Uuid::from_u128(1), Owner::Unknown(1));
+    drop(registry.register(registration("feed", 1), own, session, NOW).unwrap());
+    for by in [Owner::Unknown(2), Owner::User(65534), USER] {
+        let refused = registry.apply(Event::Unregister { uuid, by }, NOW).unwrap_err();
+        assert!(matches!(refused, RegistryError::NotOwner { .. }), "{refused}");
+        assert!(registry.register(registration("feed", 1), by, session, NOW).is_err());
+    }
+    assert!(registry.register(registration("feed", 1), own, session, NOW).is_ok());
+    drop(registry.apply(Event::Unregister { uuid, by: Owner::User(0) }, NOW).unwrap());
+    assert_eq!(answer(&registry, "feed", false), []);
+}
+
 #[test]
 fn several_are_taken_out_in_one_change_or_none_is() {
     let mut registry = registry();

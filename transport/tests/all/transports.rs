@@ -86,8 +86,8 @@ async fn the_peer_is_what_the_machine_says() {
     let folder = tempfile::tempdir().unwrap();
     let own = Peer::Unix {
         pid: Some(std::process::id() as i32),
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
+        uid: Some(rustix::process::geteuid().as_raw()),
+        gid: Some(rustix::process::getegid().as_raw()),
     };
     let listener = Listener::bind(&unix(&folder.path().join("feed.sock"))).await.unwrap();
     let (caller, called) = connect(&listener, listener.bound()).await;
