@@ -101,12 +101,13 @@ fn at_a_hangup_a_registrar_reads_its_settings_again() {
     assert_eq!(names(), ["both", "two"]);
 
     // A limit is in force from the next connection on; a place is not.
+    let mut first = room.run(&["watch", "--json", "--registrar", &place]);
+    first.json("the end of the snapshot", |it| it["change"] == "synced");
     let limited = "[registrar]\nlisten = \"/unix/@elsewhere\"\nsessions_max = 1\n";
     room.write("callsign.toml", limited);
     registrar.signal(Signal::HUP);
     hear("READY=1");
     registrar.says("`[registrar] listen` has changed: that takes a restart");
-    let first = room.run(&["watch", "--registrar", &place]);
     let refused = || {
         let asked = room.callsign(&["status", "--registrar", &place]);
         asked.code != Some(0) && asked.stdout.contains("too many sessions")
