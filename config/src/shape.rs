@@ -281,22 +281,26 @@ impl Shape<'_> {
         }
     }
 
+    /// Whoever keeps callsign's tables in an application's file has tables of their own there. Only
+    /// what looks like a slip of ours is an error.
     fn unknown_at_top(&mut self, key: &Key<'_>, value: &Value<'_>) {
         let name = key.get_ref().as_ref();
-        let (message, help) = if value.get_ref().is_table() {
-            let help = match suggestion(name, TABLES, TABLE_ALIASES) {
-                Some(table) => format!("did you mean `[{table}]`?"),
-                None => "the tables are `[host]`, `[registrar]`, `[network]` and `[declared]`"
-                    .to_owned(),
+        let is_table = value.get_ref().is_table() || self.literal(value.span()).starts_with("[[");
+        let (message, help) = if let Some(table) = suggestion(name, TABLES, &[]) {
+            let what = match is_table {
+                true => format!("table {}", Quoted(&format!("[{name}]"))),
+                false => format!("key {}", Quoted(name)),
             };
-            (format!("unknown table {}", Quoted(&format!("[{name}]"))), help)
+            (format!("unknown {what}"), format!("did you mean `[{table}]`?"))
+        } else if is_table {
+            return;
         } else {
-            let help = match suggestion(name, REGISTRAR_KEYS, REGISTRAR_ALIASES) {
+            let help = match suggestion(name, REGISTRAR_KEYS, &[]) {
                 Some(key) => format!("`{key}` stands in the table `[registrar]`"),
                 None if name == "host_id" => {
                     "it stands in the table `[host]`, and is called `id`".to_owned()
                 }
-                None => "put it below a header; actors stand in `[network]`".to_owned(),
+                None => return,
             };
             (format!("the key {} stands in no table", Quoted(name)), help)
         };
@@ -359,16 +363,6 @@ fn suggestion(
 }
 
 const TABLES: &[&str] = &["host", "registrar", "network", "declared"];
-
-const TABLE_ALIASES: &[(&str, &str)] = &[
-    ("actors", "network"),
-    ("endpoints", "network"),
-    ("services", "network"),
-    ("registry", "registrar"),
-    ("node", "registrar"),
-    ("server", "registrar"),
-    ("static", "declared"),
-];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",

@@ -1,7 +1,7 @@
 //! Single values: from text to an endpoint, a duration, a number. What is wrong with a value goes
 //! into `faults`.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, ops::Range, time::Duration};
 
 use endpoints::{Endpoint, ParseEndpointError, Quoted, TableFault};
 use humantime::{DurationError, format_duration, parse_duration};
@@ -102,6 +102,7 @@ pub(crate) fn multiaddr(text: &Text, place: Use, faults: &mut Vec<Fault>) -> Opt
     match text.value.parse() {
         Ok(endpoint) => {
             faults.extend(swallowed_protocol(text, &endpoint));
+            faults.extend(unexpanded(text, &endpoint));
             Some(endpoint)
         }
         Err(error) => {
@@ -131,6 +132,42 @@ fn swallowed_protocol(text: &Text, endpoint: &Endpoint) -> Option<Fault> {
         at += part.len() + 1;
     }
     None
+}
+
+/// Warns of what a shell would put something in for, and callsign does not.
+fn unexpanded(text: &Text, endpoint: &Endpoint) -> Option<Fault> {
+    let Endpoint::Unix(_) = endpoint else { return None };
+    let span = home(&text.value).or_else(|| variable(&text.value))?;
+    let written = Quoted(&text.value[span.clone()]).to_string();
+    let message = format!("{written} is taken as it stands; nothing is put in for it");
+    let help = "write out the path that is meant";
+    Some(Fault::warning(message, text.part(span)).help(help.to_owned()))
+}
+
+/// Finds a `~` or `~user` that begins a path.
+fn home(text: &str) -> Option<Range<usize>> {
+    let start = "/unix/".len();
+    let (first, _) = text.strip_prefix("/unix/")?.split_once('/')?;
+    first.starts_with('~').then(|| start..start + first.len())
+}
+
+/// Finds the first `${NAME}` or `$NAME`. Within a name, `$` and small letters are no variable.
+fn variable(text: &str) -> Option<Range<usize>> {
+    text.match_indices('$').find_map(|(start, _)| {
+        let rest = &text[start + 1..];
+        let (braces, rest) = match rest.strip_prefix('{') {
+            Some(inside) => (2, inside.split_once('}')?.0),
+            None => (0, rest),
+        };
+        let end = rest.find(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+        let name = &rest[..end.unwrap_or(rest.len())];
+        let first = name.chars().next().filter(|it| !it.is_ascii_digit())?;
+        let is_variable = match braces {
+            0 => !first.is_ascii_lowercase() || text[..start].ends_with('/'),
+            _ => name.len() == rest.len(),
+        };
+        is_variable.then(|| start..start + 1 + braces + name.len())
+    })
 }
 
 /// Protocols that people put after an address, and that are hardly the names of folders.

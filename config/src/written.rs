@@ -12,7 +12,7 @@ use crate::{
 
 /// Settings of callsign: a registrar node, and where actors listen.
 #[derive(Debug, Default, JsonSchema)]
-#[schemars(title = "callsign settings", rename = "Settings", default, deny_unknown_fields)]
+#[schemars(title = "callsign settings", rename = "Settings", default)]
 pub(crate) struct Written {
     /// Which host this is.
     pub(crate) host: WrittenHost,
