@@ -93,14 +93,13 @@ fn attempt(package: &Path) -> Result<()> {
     let units = root.join("units");
     fs::create_dir_all(&units).context("cannot make a folder for units")?;
     for (scope, folder) in [("--system", "system"), ("--user", "user")] {
-        for name in ["callsign-registrar.service", "callsign-registrar.socket"] {
-            let text = fs::read_to_string(root.join("usr/lib/systemd").join(folder).join(name))
-                .with_context(|| format!("{name} is not in the package"))?;
-            let here = fs::canonicalize(&binary).context("the binary is not in the package")?;
-            let text = text.replace("/usr/bin/callsign", &here.to_string_lossy());
-            write(&units.join(name), &text, 0o644)?;
-        }
-        let service = units.join("callsign-registrar.service");
+        let name = "callsign-registrar.service";
+        let text = fs::read_to_string(root.join("usr/lib/systemd").join(folder).join(name))
+            .with_context(|| format!("{name} is not in the package"))?;
+        let here = fs::canonicalize(&binary).context("the binary is not in the package")?;
+        let text = text.replace("/usr/bin/callsign", &here.to_string_lossy());
+        let service = units.join(name);
+        write(&service, &text, 0o644)?;
         let args = ["verify", "--man=no", "--recursive-errors=no", scope];
         call("systemd-analyze", &[&args[..], &[&*service.to_string_lossy()]].concat())?;
     }
@@ -151,16 +150,8 @@ const FILES: &[(&str, &str)] = &[
         "usr/lib/systemd/system/callsign-registrar.service",
     ),
     (
-        "packaging/systemd/callsign-registrar.socket",
-        "usr/lib/systemd/system/callsign-registrar.socket",
-    ),
-    (
         "packaging/systemd/user/callsign-registrar.service",
         "usr/lib/systemd/user/callsign-registrar.service",
-    ),
-    (
-        "packaging/systemd/user/callsign-registrar.socket",
-        "usr/lib/systemd/user/callsign-registrar.socket",
     ),
     ("packaging/sysusers.conf", "usr/lib/sysusers.d/callsign.conf"),
     ("packaging/tmpfiles.conf", "usr/lib/tmpfiles.d/callsign.conf"),
