@@ -208,3 +208,16 @@ fn wait_until_gone(file: &std::path::Path) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_program_that_goes_into_the_background_is_told_the_remedy() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for command in ["setsid -f sleep 600", "sleep 600 & exit 0"] {
+        let daemon =
+            node.callsign(&["register", "daemon", "/unix/@daemon", "--", "sh", "-c", command]);
+        daemon.succeeds().says(&["stay in the foreground"]);
+    }
+    let told = node.callsign(&["register", "brief", "/unix/@brief", "--", "true"]).succeeds();
+    assert!(!told.stderr.contains("foreground"), "{told}");
+}

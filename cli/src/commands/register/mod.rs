@@ -197,6 +197,9 @@ async fn watch_over(
                     return Ok(program.exit(own.or(status).unwrap_or_default()));
                 }
                 Happening::LeftBehind(status) => {
+                    if status.success() && !is_terminated {
+                        warn(context, IN_BACKGROUND);
+                    }
                     own = Some(status);
                     program.end();
                     is_terminated = true;
@@ -225,6 +228,11 @@ async fn part(registered: Registered, client: Client, context: &Context) {
         warn(context, "a registrar does not answer, and may know the actor for a while yet");
     }
 }
+
+/// What is said of a program that goes into the background, as servers do by default that an init
+/// script of old started.
+const IN_BACKGROUND: &str = "the program has ended, and has left others running, which are ended \
+    too:\n  let it stay in the foreground (nginx: `daemon off;`, redis: `--daemonize no`)";
 
 /// How long the registrars have to take note that an actor is gone. The end of the connection
 /// tells them too.
