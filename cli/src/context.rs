@@ -222,6 +222,11 @@ impl Context {
         config::default_registrars(&self.runtime_dir()?).map_err(no_folder)
     }
 
+    /// Returns where the registrar of the whole system listens, if there is such a place.
+    pub(crate) fn system_registrar(&self) -> Option<Endpoint> {
+        config::system_registrar(&self.system_dir()?).ok()
+    }
+
     fn system_dir(&self) -> Option<PathBuf> {
         config::system_dir(self.environment.raw(config::SYSTEM_DIR_VARIABLE))
     }

@@ -57,7 +57,7 @@ impl Exit {
     pub(crate) fn of_bind(error: &BindError) -> Self {
         match error {
             BindError::InUse { .. } => Self::InUse,
-            BindError::NoPermission { .. } => Self::Denied,
+            BindError::NoPermission { .. } | BindError::NotInGroup { .. } => Self::Denied,
             _ => Self::Usage,
         }
     }

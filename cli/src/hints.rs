@@ -116,6 +116,9 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
             }
             _ => Vec::new(),
         },
+        BindError::NotInGroup { .. } => {
+            vec!["let its user be in the group (of a unit: `SupplementaryGroups=`)".to_owned()]
+        }
         BindError::NotOurAddress => match endpoint {
             Endpoint::Tcp(tcp) => {
                 let host = match tcp.host {

@@ -67,4 +67,4 @@ pub use registrars::{
     system_dir, system_registrar,
 };
 pub use schema::schema;
-pub use settings::{RegistrarSettings, Settings, Tractor};
+pub use settings::{RegistrarSettings, Settings, SocketGroup, Tractor};

@@ -81,6 +81,18 @@ impl<'a> Meaning<'a> {
             }
         }
         let faults = &mut self.faults;
+        let mode = written.socket_mode.as_ref();
+        settings.socket_mode = mode.and_then(|it| values::socket_mode(it, faults));
+        let group = written.socket_group.as_ref();
+        settings.socket_group = group.and_then(|it| values::socket_group(it, faults));
+        if let (Some(text), Some(mode), Some(group)) = (mode, settings.socket_mode, group)
+            && mode & 0o020 == 0
+        {
+            let message = format!("the group may not connect to a socket of mode `{mode:04o}`");
+            let help = format!("to let it: `{:04o}`", mode | 0o060);
+            let fault = Fault::warning(message, text.inside()).help(help);
+            faults.push(fault.related(group.inside(), "the group"));
+        }
         let durations = [
             (&written.handshake_timeout, HANDSHAKE_TIMEOUT, &mut settings.handshake_timeout),
             (&written.heartbeat, HEARTBEAT, &mut settings.heartbeat),

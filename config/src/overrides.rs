@@ -9,7 +9,7 @@ use crate::{
     fault::{Fault, Faults, Source},
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
-        SETTLE_TIME, Settings,
+        SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE, Settings,
     },
     text::{Number, Text},
     values::{self, Use},
@@ -42,6 +42,10 @@ pub struct Overrides {
     pub layer: Layer,
     /// Where the registrar listens, in place of all that the file names.
     pub listen: Vec<String>,
+    /// Who may connect to the socket files.
+    pub socket_mode: Option<String>,
+    /// The group that they are given.
+    pub socket_group: Option<String>,
     /// How long a peer may take to say who it is.
     pub handshake_timeout: Option<String>,
     /// How often a peer is asked for a sign of life.
@@ -62,6 +66,8 @@ impl Overrides {
         Self {
             layer,
             listen: Vec::new(),
+            socket_mode: None,
+            socket_group: None,
             handshake_timeout: None,
             heartbeat: None,
             heartbeat_misses: None,
@@ -80,6 +86,8 @@ impl Overrides {
         Self {
             layer,
             listen: said(LISTEN).into_iter().collect(),
+            socket_mode: said(SOCKET_MODE),
+            socket_group: said(SOCKET_GROUP),
             handshake_timeout: said(HANDSHAKE_TIMEOUT.key),
             heartbeat: said(HEARTBEAT.key),
             heartbeat_misses: said(HEARTBEAT_MISSES.key),
@@ -122,6 +130,18 @@ pub fn overlay(mut settings: Settings, layers: &[Overrides]) -> Result<(Settings
         let mut reader = Reader { layer, faults: &mut faults };
         let Settings { registrar, network, declared, .. } = &mut settings;
         reader.listen(&mut registrar.listen, &[network, declared]);
+        reader.word(
+            &layer.socket_mode,
+            SOCKET_MODE,
+            values::socket_mode,
+            &mut registrar.socket_mode,
+        );
+        reader.word(
+            &layer.socket_group,
+            SOCKET_GROUP,
+            values::socket_group,
+            &mut registrar.socket_group,
+        );
         reader.duration(
             &layer.handshake_timeout,
             HANDSHAKE_TIMEOUT,
@@ -163,6 +183,18 @@ impl Reader<'_> {
         if !listen.is_empty() {
             *setting = listen;
         }
+    }
+
+    fn word<T>(
+        &mut self,
+        said: &Option<String>,
+        key: &str,
+        read: impl Fn(&Text, &mut Vec<Fault>) -> Option<T>,
+        setting: &mut Option<T>,
+    ) {
+        let Some(value) = said else { return };
+        let meant = read(&self.layer.text(key, value), self.faults);
+        *setting = meant.or_else(|| setting.take());
     }
 
     fn duration(

@@ -7,7 +7,11 @@ use endpoints::Endpoint;
 use humantime::parse_duration;
 use toml::de::{DeTable, DeValue};
 
-use crate::shape::{DURATION_KEYS, NUMBER_KEYS};
+use crate::{
+    settings::{SOCKET_GROUP, SOCKET_MODE},
+    shape::{DURATION_KEYS, NUMBER_KEYS},
+    values,
+};
 
 /// Writes a value that is no endpoint, and holds one, as TOML.
 pub(crate) fn endpoint(value: &DeValue<'_>) -> Option<String> {
@@ -33,9 +37,16 @@ pub(crate) fn unquoted(key: &str, found: &str) -> Option<String> {
         },
         _ if DURATION_KEYS.contains(&key) => parse_duration(found).ok().and_then(|_| quoted(found)),
         _ if NUMBER_KEYS.contains(&key) => None,
-        "id" => quoted(found),
+        "id" | SOCKET_GROUP => quoted(found),
+        SOCKET_MODE => mode(found).map(|it| format!("\"{it}\"")),
         _ => multiaddr(found),
     }
+}
+
+/// Writes the digits of a mode with the zero that tells what they are.
+pub(crate) fn mode(found: &str) -> Option<String> {
+    let written = found.strip_prefix("0o").unwrap_or(found);
+    values::read_mode(written).map(|it| format!("{it:04o}"))
 }
 
 /// Takes the parts of an endpoint that stand under names of their own.

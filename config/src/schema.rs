@@ -136,6 +136,18 @@ value!(inline HostIdText, |_| json_schema!({
     "examples": ["rack7-node3"],
 }));
 
+value!(inline SocketMode, |_| json_schema!({
+    "type": "string",
+    "pattern": "^0?[0-7]{3}$",
+    "examples": ["0600", "0660", "0666"],
+}));
+
+value!(inline SocketGroupText, |_| json_schema!({
+    "type": "string",
+    "pattern": r"^[^\s\x00-\x1f\x7f:]+$",
+    "examples": ["callsign", "1000"],
+}));
+
 value!(inline HeartbeatMisses, |_| json_schema!({
     "type": "integer",
     "minimum": HEARTBEAT_MISSES.min,
@@ -178,7 +190,7 @@ mod tests {
         let lines: String = properties.iter().filter_map(line).collect();
         let (settings, _) = read(&format!("[registrar]\n{lines}"), "defaults").unwrap();
         assert_eq!(settings, Settings::default());
-        let without = ["listen", "tractor"].len();
+        let without = ["listen", "socket_mode", "socket_group", "tractor"].len();
         assert_eq!(lines.lines().count(), keys.len() - without, "all but these have a default");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use endpoints::{Endpoint, EndpointTable, HostId};
+use endpoints::{Endpoint, EndpointTable, HostId, Quoted};
+
+use crate::fault::{Fault, Place};
 
 /// What a settings file says, with what it leaves out filled in.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -23,6 +25,11 @@ pub struct RegistrarSettings {
     /// Where the registrar listens; empty where nothing is said, which means
     /// [`default_registrars`](crate::default_registrars).
     pub listen: Vec<Endpoint>,
+    /// The mode of the socket files: whoever may write to one may connect. Where nothing is said,
+    /// that is for whoever binds them to choose.
+    pub socket_mode: Option<u32>,
+    /// The group of the socket files; nothing leaves them to that of the process.
+    pub socket_group: Option<SocketGroup>,
     /// How long a peer may take to say who it is.
     pub handshake_timeout: Duration,
     /// How often a peer is asked for a sign of life.
@@ -38,6 +45,24 @@ pub struct RegistrarSettings {
     pub drain_timeout: Duration,
     /// Where programs of the Python project tractor may use the registrar as theirs.
     pub tractor: Tractor,
+}
+
+/// A group of users, as somebody has named it. Whether there is such a one is known only where the
+/// settings are used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SocketGroup {
+    /// Its name, or its number.
+    pub name: String,
+    pub(crate) place: Place,
+}
+
+impl SocketGroup {
+    /// Returns the fault that there is no such group.
+    pub fn unknown(&self) -> Fault {
+        let name = Quoted(&self.name);
+        let help = "name one that is there (`getent group`), or make it (`groupadd`)";
+        Fault::error(format!("there is no group {name}"), self.place.clone()).help(help.to_owned())
+    }
 }
 
 /// Where programs of the Python project tractor may use a registrar as theirs.
@@ -57,6 +82,8 @@ impl Default for RegistrarSettings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            socket_mode: None,
+            socket_group: None,
             handshake_timeout: HANDSHAKE_TIMEOUT.default,
             heartbeat: HEARTBEAT.default,
             heartbeat_misses: HEARTBEAT_MISSES.default,
@@ -67,6 +94,10 @@ impl Default for RegistrarSettings {
         }
     }
 }
+
+/// The keys of the settings that say who may connect to socket files.
+pub(crate) const SOCKET_MODE: &str = "socket_mode";
+pub(crate) const SOCKET_GROUP: &str = "socket_group";
 
 /// What a setting may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -14,7 +14,7 @@ use crate::{
     rewritten,
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
-        SETTLE_TIME,
+        SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE,
     },
     syntax::{Key, Syntax, Value},
     text::{Number, Text},
@@ -51,6 +51,8 @@ impl Shape<'_> {
         for (key, value) in self.table("registrar", value) {
             match key.get_ref().as_ref() {
                 "listen" => registrar.listen = self.endpoints(key, value),
+                SOCKET_MODE => registrar.socket_mode = self.word(SOCKET_MODE, "0660", value),
+                SOCKET_GROUP => registrar.socket_group = self.word(SOCKET_GROUP, "callsign", value),
                 "handshake_timeout" => {
                     registrar.handshake_timeout = self.duration(&HANDSHAKE_TIMEOUT, value)
                 }
@@ -239,6 +241,25 @@ impl Shape<'_> {
         }
     }
 
+    /// Takes a text that says which digits or which name is meant.
+    fn word(&mut self, key: &str, example: &str, value: &Value<'_>) -> Option<Text> {
+        let (found, other_is_number) = match value.get_ref() {
+            DeValue::String(text) => return Some(self.text(value, text)),
+            other => (article(other), matches!(other, DeValue::Integer(_))),
+        };
+        let literal = self.literal(value.span());
+        let written = match other_is_number {
+            true if key == SOCKET_MODE => rewritten::mode(literal),
+            true => Some(literal.to_owned()),
+            false => None,
+        };
+        let written = written.as_deref().unwrap_or(example);
+        let message = format!("found {found} where a text is expected");
+        let help = format!("write {key} = \"{written}\"");
+        self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+        None
+    }
+
     fn number<T>(&mut self, limits: &Limits<T>, value: &Value<'_>) -> Option<Number>
     where
         T: Copy + Display + PartialOrd + FromStr,
@@ -366,6 +387,8 @@ const TABLES: &[&str] = &["host", "registrar", "network", "declared"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",
+    SOCKET_MODE,
+    SOCKET_GROUP,
     "handshake_timeout",
     "heartbeat",
     "heartbeat_misses",
@@ -388,7 +411,10 @@ const REGISTRAR_ALIASES: &[(&str, &str)] = &[
     ("bind", "listen"),
     ("endpoints", "listen"),
     ("listen_on", "listen"),
+    ("group", SOCKET_GROUP),
     ("max_sessions", "sessions_max"),
+    ("mode", SOCKET_MODE),
+    ("permissions", SOCKET_MODE),
     ("timeout", "handshake_timeout"),
     ("heartbeat_interval", "heartbeat"),
     ("shutdown_timeout", "drain_timeout"),

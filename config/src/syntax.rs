@@ -11,6 +11,7 @@ use toml::{
 use crate::{
     fault::{Fault, Place, Source, line_column},
     rewritten,
+    settings::SOCKET_MODE,
 };
 
 pub(crate) type Key<'a> = Spanned<Cow<'a, str>>;
@@ -101,6 +102,14 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Fault 
             let message = format!("{} stands without quotes", Quoted(found));
             let written = rewritten::unquoted(key_before(&source.text, place.span.start), found);
             Fault::error(message, place).help(written.map(|it| format!("write {it}")))
+        }
+        false if message.starts_with("unexpected leading zero") => {
+            let key = key_before(&source.text, place.span.start);
+            let rest = source.text.get(place.span.start..).unwrap_or_default();
+            let digits = rest.split(|it: char| !it.is_ascii_digit()).next().unwrap_or_default();
+            let written = (key == SOCKET_MODE).then(|| rewritten::mode(digits)).flatten();
+            let help = written.map(|it| format!("write \"{it}\""));
+            Fault::error("a number begins with a zero", place).help(help)
         }
         false => Fault::error(message, place),
     }

@@ -9,7 +9,7 @@ use humantime::{DurationError, format_duration, parse_duration};
 use crate::{
     fault::Fault,
     registrars::{DEFAULT_PORT, seen_from_here},
-    settings::Limits,
+    settings::{Limits, SocketGroup},
     text::{Number, Text},
     written::WrittenEndpoint,
 };
@@ -228,6 +228,60 @@ pub(crate) fn range(limits: &Limits<Duration>) -> String {
 
 const DURATIONS: &str =
     "a duration is a number and a unit, such as `500ms`, `5s`, `2min` or `1h 30min`";
+
+/// Reads the mode of a socket file: who may connect.
+pub(crate) fn socket_mode(text: &Text, faults: &mut Vec<Fault>) -> Option<u32> {
+    let name = Quoted(&text.value);
+    let written = text.value.trim();
+    let Some(mode) = read_mode(written.strip_prefix("0o").unwrap_or(written)) else {
+        let (why, help) = match is_octal(written) {
+            true => (
+                "lets nobody connect",
+                "who may write may connect: its user by `0600`, its group by `0660`",
+            ),
+            false => ("is no mode", "write three octal digits, for user, group and others: `0660`"),
+        };
+        faults.push(Fault::error(format!("{name} {why}"), text.inside()).help(help.to_owned()));
+        return None;
+    };
+    let classes = [(6, "its own user"), (3, "its group"), (0, "all others")];
+    let readers = classes.iter().filter(|(shift, _)| mode >> shift & 0o6 == 0o4);
+    let who: Vec<_> = readers.clone().map(|(_, who)| *who).collect();
+    if !who.is_empty() {
+        let bits: u32 = readers.map(|(shift, _)| 0o2 << shift).sum();
+        let message = format!("{name} lets {} read, but not connect", who.join(" and "));
+        let help = format!("to let them connect: `{:04o}`", mode | bits);
+        faults.push(Fault::warning(message, text.inside()).help(help));
+    }
+    Some(mode)
+}
+
+/// Reads the octal digits of a mode by which anybody could connect.
+pub(crate) fn read_mode(digits: &str) -> Option<u32> {
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal(digits))?;
+    (mode & 0o222 != 0).then_some(mode)
+}
+
+/// Tells whether a text has the digits for user, group and others, and says nothing else.
+fn is_octal(text: &str) -> bool {
+    let digits = match text.len() {
+        4 => text.strip_prefix('0').unwrap_or_default(),
+        _ => text,
+    };
+    digits.len() == 3 && digits.bytes().all(|it| (b'0'..=b'7').contains(&it))
+}
+
+/// Reads which group a socket file is given.
+pub(crate) fn socket_group(text: &Text, faults: &mut Vec<Fault>) -> Option<SocketGroup> {
+    let name = text.value.trim();
+    if name.is_empty() || name.contains([':', '\0']) || name.contains(char::is_whitespace) {
+        let message = format!("{} is no group", Quoted(&text.value));
+        let help = "name one group, as `getent group` lists them, or give its number";
+        faults.push(Fault::error(message, text.inside()).help(help.to_owned()));
+        return None;
+    }
+    Some(SocketGroup { name: name.to_owned(), place: text.inside() })
+}
 
 /// Reads a number within its limits.
 pub(crate) fn number<T>(number: &Number, limits: &Limits<T>, faults: &mut Vec<Fault>) -> Option<T>

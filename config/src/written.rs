@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 
 use crate::{
     fault::Place,
-    schema::{Actors, Duration, HeartbeatMisses, HostIdText, OneOrMoreEndpoints, SessionsMax},
+    schema::{
+        Actors, Duration, HeartbeatMisses, HostIdText, OneOrMoreEndpoints, SessionsMax,
+        SocketGroupText, SocketMode,
+    },
     text::{Number, Text},
 };
 
@@ -48,6 +51,17 @@ pub(crate) struct WrittenRegistrar {
     /// port 1616 of the loopback.
     #[schemars(with = "OneOrMoreEndpoints")]
     pub(crate) listen: Option<Endpoints>,
+    /// Who may connect to the socket files, as `chmod` takes it in octal digits: whoever may write.
+    /// Left out, it is "0600", the registrar's own user alone; "0660" where `socket_group` is set;
+    /// and "0666", everybody on this host, where the registrar of the whole system listens,
+    /// `/run/callsign/registrar.sock`. Ports and abstract names are open to everybody who gets at
+    /// them, and sockets that a service manager hands over have the mode that it gave them.
+    #[schemars(with = "SocketMode")]
+    pub(crate) socket_mode: Option<Text>,
+    /// The group that the socket files are given, by its name or its number. The registrar's user
+    /// has to be in it, or be root.
+    #[schemars(with = "SocketGroupText")]
+    pub(crate) socket_group: Option<Text>,
     /// How long a peer may take to say who it is, from 10ms to 5min.
     #[schemars(with = "Duration", extend("default" = "5s"))]
     pub(crate) handshake_timeout: Option<Text>,

@@ -135,9 +135,68 @@ fn what_is_unknown() {
             "«max-sessions» 4:1 unknown key `max-sessions` in `[registrar]` \
              | did you mean `sessions_max`?",
             "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, \
-             `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `settle_time`, \
+             `socket_mode`, `socket_group`, `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `settle_time`, \
              `drain_timeout`, `tractor`",
         ],
+    );
+}
+
+#[test]
+fn who_may_connect() {
+    let octal = "write three octal digits, for user, group and others: `0660`";
+    let nobody = "who may write may connect: its user by `0600`, its group by `0660`";
+    let mode = |value: &str, expected: &[&str]| {
+        check(&format!("[registrar]\nsocket_mode = {value}\n"), expected);
+    };
+    for right in ["\"0600\"", "'660'", "\" 0o666 \"", "\"0722\"", "\"0060\""] {
+        mode(right, &[]);
+    }
+    for wrong in ["rw-rw----", "u=rw", "0688", "1777", "04660", "66", "-660", "+66", "0x1b0", ""] {
+        let fault = format!("«{wrong}» 2:16 `{wrong}` is no mode | {octal}");
+        mode(&format!("\"{wrong}\""), &[&fault]);
+    }
+    for closed in ["0440", "000", "0555"] {
+        let fault = format!("«{closed}» 2:16 `{closed}` lets nobody connect | {nobody}");
+        mode(&format!("\"{closed}\""), &[&fault]);
+    }
+    let half = |value: &str, who: &str, meant: &str| {
+        let fault = format!(
+            "«{value}» 2:16 warning: `{value}` lets {who} read, but not connect \
+             | to let them connect: `{meant}`"
+        );
+        mode(&format!("\"{value}\""), &[&fault]);
+    };
+    half("0640", "its group", "0660");
+    half("0644", "its group and all others", "0666");
+    half("0466", "its own user", "0666");
+
+    // What is meant by other spellings is plain, and is read again before it is proposed.
+    mode("0660", &["«0» 2:15 a number begins with a zero | write \"0660\""]);
+    mode("0440", &["«0» 2:15 a number begins with a zero"]);
+    let number = "found a number where a text is expected | write socket_mode =";
+    mode("660", &[&format!("«660» 2:15 {number} \"0660\"")]);
+    mode("0o600", &[&format!("«0o600» 2:15 {number} \"0600\"")]);
+    mode("432", &[&format!("«432» 2:15 {number} \"0432\"")]);
+    mode("438", &[&format!("«438» 2:15 {number} \"0660\"")]);
+    mode("rw", &["«rw» 2:15 `rw` stands without quotes"]);
+
+    let group = "name one group, as `getent group` lists them, or give its number";
+    check(
+        "[registrar]\nsocket_group = \"a b\"\n",
+        &[&format!("«a b» 2:17 `a b` is no group | {group}")],
+    );
+    check(
+        "[registrar]\nsocket_group = 27\n",
+        &["«27» 2:16 found a number where a text is expected | write socket_group = \"27\""],
+    );
+    check(
+        "[registrar]\nsocket_group = adm\n",
+        &["«adm» 2:16 `adm` stands without quotes | write \"adm\""],
+    );
+    check(
+        "[registrar]\nsocket_group = \"adm\"\nsocket_mode = \"0600\"\n",
+        &["«0600» 3:16 warning: the group may not connect to a socket of mode `0600` \
+           | to let it: `0660` [2:17 the group]"],
     );
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use transport::{BindError, BindOptions, Listener, Peer, PeerProcess, Stream};
+use transport::{Access, BindError, BindOptions, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
 use crate::{
@@ -36,6 +36,8 @@ use crate::{
 pub struct NodeOptions {
     /// The software and its version, for people.
     pub agent: String,
+    /// Who may connect to its socket files; where nothing is said, the umask tells.
+    pub access: Option<Access>,
     /// How long a peer may take to say who it is.
     pub handshake_timeout: Duration,
     /// How signs of life are asked for. Over TCP, a peer that gives none is cut; over a Unix
@@ -61,6 +63,7 @@ impl Default for NodeOptions {
     fn default() -> Self {
         Self {
             agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
+            access: None,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             heartbeat: Heartbeat::default(),
             sessions_max: 4096,
@@ -112,7 +115,7 @@ impl Node {
     /// Dropping the future leaves nothing bound.
     pub async fn bind(endpoints: &[Endpoint], options: NodeOptions) -> Result<Self, NodeError> {
         let mut listeners: Vec<Listener> = Vec::with_capacity(endpoints.len());
-        let bind_options = BindOptions { is_watched: true, ..BindOptions::default() };
+        let bind_options = BindOptions { access: options.access, is_watched: true };
         for (at, endpoint) in endpoints.iter().enumerate() {
             if endpoints[..at].contains(endpoint) {
                 continue;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
+mod access;
 mod echo;
 mod exit_codes;
 #[path = "../harness/mod.rs"]

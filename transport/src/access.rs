@@ -8,6 +8,7 @@
 use std::{ffi::OsStr, io, path::Path};
 
 use endpoints::UnixPath;
+use nix::unistd::Group;
 use rustix::{
     fs::{AtFlags, Gid, Mode, chownat, fchmod},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
@@ -25,6 +26,16 @@ pub struct Access {
     pub mode: u32,
     /// The group of the file, by its number; that of the process where none is said.
     pub group: Option<u32>,
+}
+
+/// Returns the number of a group of users, which is named by its name or its number; `None` where
+/// there is no such group. What cannot be looked up is not there.
+pub fn group_id(name: &str) -> Option<u32> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Some(group.gid.as_raw()),
+        // The number of all bits says that nothing is to be changed.
+        _ => name.parse().ok().filter(|it| *it != u32::MAX),
+    }
 }
 
 impl Access {
@@ -49,6 +60,9 @@ impl Access {
         if let Some(group) = self.group {
             let group_id = Some(Gid::from_raw(group));
             chownat(folder, name, None, group_id, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| {
+                if error == rustix::io::Errno::PERM {
+                    return BindError::NotInGroup { group };
+                }
                 let what = || format!("give `{}` to group {group}", path.as_str());
                 BindError::from_io(error.into(), what)
             })?;

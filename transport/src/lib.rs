@@ -72,7 +72,7 @@ mod tcp;
 mod watch;
 mod wildcards;
 
-pub use access::Access;
+pub use access::{Access, group_id};
 pub use addresses::AddressChanges;
 pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};

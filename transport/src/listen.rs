@@ -329,6 +329,12 @@ pub enum BindError {
         /// What was tried, in words.
         what: String,
     },
+    /// The group that its socket file is to have is none of this process's.
+    #[error("this user is not in group {group}, and so may not give it the socket")]
+    NotInGroup {
+        /// The number of the group.
+        group: u32,
+    },
     /// No interface of this machine has the address.
     #[error("no interface of this machine has that address")]
     NotOurAddress,

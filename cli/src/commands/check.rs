@@ -9,6 +9,7 @@ use config::{Fault, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
+use super::registrar::group;
 use crate::{
     context::Context,
     failure::{Exit, Failure, without_number},
@@ -39,7 +40,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         match read(file) {
             Ok(text) => {
                 let faults = match config::read(&text, &name) {
-                    Ok((_, warnings)) => warnings.0,
+                    Ok((settings, mut warnings)) => {
+                        // What is written is right, and a registrar here would refuse it.
+                        warnings.0.extend(
+                            group(&settings.registrar).err().into_iter().flat_map(|it| it.0),
+                        );
+                        warnings.0
+                    }
                     Err(faults) => faults.0,
                 };
                 tally.add(&faults);

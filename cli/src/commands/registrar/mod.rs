@@ -1,5 +1,7 @@
 //! `callsign registrar`.
 
+mod places;
+
 use std::{
     fs::File,
     io::{self, Write},
@@ -15,16 +17,17 @@ use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor, overlay};
 use endpoints::{Doubt, Endpoint};
 use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
-use registrar::{Controls, Door, Node, NodeError, NodeOptions};
+use registrar::{Controls, Door, Node, NodeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::places::group;
+use self::places::{access, explain};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    hints,
     notice::{note, warn},
     outlet::is_writable,
     output,
@@ -51,6 +54,12 @@ pub(crate) struct Args {
     /// Listen here instead; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<String>,
+    /// Who may connect to its socket files [0600]
+    #[arg(long, value_name = "MODE")]
+    socket_mode: Option<String>,
+    /// The group that they are given
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
     /// How long a peer may take to say hello [5s]
     #[arg(long, value_name = "TIME")]
     handshake_timeout: Option<String>,
@@ -115,7 +124,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
     let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&endpoints));
-    let options = NodeOptions { doors: door.into_iter().collect(), ..options(&settings) };
+    let access = access(&settings.registrar, &endpoints, context)?;
+    let options = NodeOptions {
+        access: Some(access),
+        doors: door.into_iter().collect(),
+        ..options(&settings)
+    };
     let node = tokio::select! {
         node = Node::bind(&endpoints, options) => node.map_err(|error| explain(error, &endpoints))?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
@@ -215,6 +229,8 @@ fn reload(
             // What is not in force is told again the next time.
             let in_force = mem::replace(settings, read);
             settings.registrar.listen = in_force.registrar.listen;
+            settings.registrar.socket_mode = in_force.registrar.socket_mode;
+            settings.registrar.socket_group = in_force.registrar.socket_group;
             settings.registrar.tractor = in_force.registrar.tractor;
             settings.host_id = in_force.host_id;
         }
@@ -229,8 +245,11 @@ fn reload(
 /// Returns what has changed of what a registrar cannot change while it runs.
 fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
     let (was, is) = (&before.registrar, &now.registrar);
+    let named = |it: &RegistrarSettings| it.socket_group.as_ref().map(|group| group.name.clone());
     let changed = [
         ("[registrar] listen", was.listen != is.listen),
+        ("[registrar] socket_mode", was.socket_mode != is.socket_mode),
+        ("[registrar] socket_group", named(was) != named(is)),
         ("[registrar] tractor", was.tractor != is.tractor),
         ("[host] id", before.host_id != now.host_id),
     ];
@@ -242,6 +261,8 @@ impl Args {
         Overrides {
             layer: Layer::Flags,
             listen: self.listen,
+            socket_mode: self.socket_mode,
+            socket_group: self.socket_group,
             handshake_timeout: self.handshake_timeout,
             heartbeat: self.heartbeat,
             heartbeat_misses: self.heartbeat_misses,
@@ -327,18 +348,6 @@ fn open_descriptor(number: u32) -> Result<File, Failure> {
         };
         failure.hint(format!("open it as a pipe or a file: `callsign registrar … {number}>ready`"))
     })
-}
-
-/// Says what to do about an endpoint that cannot be bound.
-fn explain(error: NodeError, list: &[Endpoint]) -> Failure {
-    let (exit, hints) = match &error {
-        NodeError::Bind { endpoint, source } => {
-            let hints = hints::unbound(endpoint, list, source);
-            (Exit::of_bind(source), hints.into_iter().map(Into::into).collect())
-        }
-        _ => (Exit::Usage, Vec::new()),
-    };
-    Failure { exit, hints, ..Failure::usage(error) }
 }
 
 #[cfg(test)]
