@@ -130,6 +130,12 @@ impl Context {
         Ok(Client::connect_with(&registrars, self.client_options()).await?)
     }
 
+    /// Begins to connect to the registrars, which may be there later than this.
+    pub(crate) fn open_client(&self) -> Result<Client, Failure> {
+        self.take_host_id(&self.settings()?)?;
+        Ok(Client::open(self.registrars()?, self.client_options())?)
+    }
+
     /// Returns how a client of this program behaves.
     pub(crate) fn client_options(&self) -> ClientOptions {
         ClientOptions::default()

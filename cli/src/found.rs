@@ -58,7 +58,12 @@ pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Fa
 
 /// Makes the failure of a name of which no endpoint is within reach.
 pub(crate) fn out_of_reach(name: &Name, seen: &[Seen<'_>]) -> Failure {
-    let mut text = format!("`{name}` is registered, and cannot be reached from here:");
+    Failure::not_found(anyhow!("`{name}` is {}", why_out_of_reach(seen)))
+}
+
+/// Says of each endpoint why it is out of reach, as the end of a sentence.
+pub(crate) fn why_out_of_reach(seen: &[Seen<'_>]) -> String {
+    let mut text = "registered, and cannot be reached from here:".to_owned();
     for seen in seen {
         for candidate in &seen.candidates {
             if let Err(reason) = &candidate.verdict {
@@ -70,7 +75,7 @@ pub(crate) fn out_of_reach(name: &Name, seen: &[Seen<'_>]) -> Failure {
             _ = write!(text, "\n  {}: it has no endpoints", seen.record.instance());
         }
     }
-    Failure::not_found(anyhow!(text))
+    text
 }
 
 /// Lists the registrars that were asked, as the end of a sentence.

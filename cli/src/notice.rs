@@ -96,4 +96,4 @@ fn say(context: &Context, text: &str) {
 }
 
 /// How long an answer may take before somebody wonders why.
-const UNSAID_MAX: Duration = Duration::from_millis(300);
+pub(crate) const UNSAID_MAX: Duration = Duration::from_millis(300);

@@ -2,24 +2,44 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use endpoints::Plain;
+use endpoints::{Candidate, Plain};
 use wire::Kept;
 
 use crate::seen::{Seen, age_in_words, doubt_in_words, in_short};
 
 /// Writes a record as lines: the nearest endpoint alone on the first, then what is known of it.
 pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
+    match seen.nearest() {
+        Some((endpoint, locality)) => {
+            let (head, further) = (endpoint.to_string(), &seen.candidates[1..]);
+            draw(seen, &head, Some(locality.to_string()), further, now_ms)
+        }
+        None => draw(seen, &format!("none: {}", seen.why_none()), None, &seen.candidates, now_ms),
+    }
+}
+
+/// Writes a record that cannot be reached from here as [`portrait`] does, for those who take the
+/// first line for an endpoint: that is one where others may reach it, or empty if there is none.
+pub(crate) fn portrait_of_unreachable(seen: &Seen<'_>, now_ms: u64) -> String {
+    match &seen.candidates[..] {
+        [first, further @ ..] => {
+            let (head, why) = (first.stamped.endpoint.to_string(), seen.why_none());
+            draw(seen, &head, Some(format!("out of reach: {why}")), further, now_ms)
+        }
+        [] => draw(seen, "", Some(seen.why_none()), &[], now_ms),
+    }
+}
+
+fn draw(
+    seen: &Seen<'_>,
+    head: &str,
+    locality: Option<String>,
+    further: &[Candidate<'_>],
+    now_ms: u64,
+) -> String {
     let record = seen.record;
     let mut lines: Vec<(&str, String)> = vec![("instance", record.instance().to_string())];
-    let mut further = &seen.candidates[..];
-    let head = match seen.nearest() {
-        Some((endpoint, locality)) => {
-            lines.push(("locality", locality.to_string()));
-            further = &seen.candidates[1..];
-            endpoint.to_string()
-        }
-        None => format!("none: {}", seen.why_none()),
-    };
+    lines.extend(locality.map(|it| ("locality", it)));
     lines.push((
         "state",
         match record.suspicion {
@@ -102,5 +122,17 @@ none: no endpoints
   age       0s
 "
         );
+    }
+
+    #[test]
+    fn the_first_line_of_what_is_out_of_reach_is_an_endpoint_too() {
+        let check = |endpoints: &[(&str, u64)], expected: &str| {
+            let record = record("feed", 3, endpoints);
+            let text = portrait_of_unreachable(&seen(&record), 0);
+            let shown: Vec<_> = text.lines().filter(|it| !it.contains("instance")).collect();
+            assert_eq!(shown[..shown.len() - 3].join("\n"), expected);
+        };
+        check(&[], "\n  locality  no endpoints");
+        check(&[("/unix/gone", 1)], "/unix/gone\n  locality  out of reach: no such socket");
     }
 }

@@ -64,6 +64,11 @@ impl Faults {
             |it: &Fault| matches!(*it.error, LinkError::Refused(_) | LinkError::TooManyWaits);
         self.0.iter().any(is_refusal)
     }
+
+    /// Tells whether one of them may pass by itself, as [`LinkError::may_pass`] does.
+    pub fn may_pass(&self) -> bool {
+        self.0.iter().any(|it| it.error.may_pass())
+    }
 }
 
 impl fmt::Display for Faults {
@@ -137,6 +142,41 @@ pub enum LinkError {
     Panicked,
 }
 
+impl LinkError {
+    /// Tells whether it may pass by itself: a registrar may start, come within reach, or go on.
+    /// What it refuses, and what stands in its place or in its way, is for somebody to mend.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Dial(error) => !matches!(
+                error,
+                DialError::NoPermission
+                    | DialError::NotASocket { .. }
+                    | DialError::BindOnly
+                    | DialError::TlsUnsupported
+            ),
+            Self::Handshake(error) => matches!(
+                error,
+                HandshakeError::TimedOut(_)
+                    | HandshakeError::Closed
+                    | HandshakeError::Refused(_)
+                    | HandshakeError::Broken(_)
+            ),
+            Self::NoAnswer(_)
+            | Self::Silent(_)
+            | Self::Closed(_)
+            | Self::Ended
+            | Self::NotYet
+            | Self::Panicked => true,
+            Self::NotARegistrar { .. }
+            | Self::Refused(_)
+            | Self::TooManyWaits
+            | Self::TooLong(_)
+            | Self::Unreadable(_)
+            | Self::ClientClosed => false,
+        }
+    }
+}
+
 /// Why a client could not connect.
 ///
 /// ```
@@ -201,5 +241,29 @@ mod tests {
             LinkError::Unreadable(malformed),
             "its answer cannot be read: malformed message: not a map",
         );
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_is_to_be_mended() {
+        let check = |error: LinkError, expected: bool| {
+            assert_eq!(error.may_pass(), expected, "{error}");
+            let of = |error| Fault { registrar: Endpoint::Memory(7), error: Arc::new(error) };
+            // One that may pass is worth the wait, whatever the others are.
+            let faults = Faults(vec![of(DialError::NoPermission.into()), of(error)]);
+            assert_eq!(faults.may_pass(), expected);
+        };
+        check(DialError::Missing.into(), true);
+        check(DialError::Refused.into(), true);
+        check(DialError::Unreachable.into(), true);
+        check(HandshakeError::TimedOut(Duration::from_secs(2)).into(), true);
+        check(HandshakeError::Refused("too many sessions".to_owned()).into(), true);
+        check(LinkError::Silent(Duration::from_secs(3)), true);
+        check(DialError::NoPermission.into(), false);
+        check(DialError::NotASocket { found: "a file" }.into(), false);
+        check(DialError::TlsUnsupported.into(), false);
+        check(LinkError::NotARegistrar { agent: String::new() }, false);
+        let denied = RemoteError::new(wire::ErrorKind::Denied, "no");
+        check(LinkError::Refused(denied), false);
+        assert!(!Faults::default().may_pass());
     }
 }

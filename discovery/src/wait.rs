@@ -1,15 +1,19 @@
 //! Waiting for a name.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use endpoints::Name;
+use endpoints::{Name, rank};
 use portal::CallError;
+use tokio::time::timeout;
+use uuid::Uuid;
 use wire::{
-    ErrorKind, Kept, Record, WireError, encode_body,
+    ErrorKind, Kept, Record, State, WireError, encode_body,
     registrar::{self, Answer, Wait},
 };
 
-use crate::{Client, Fault, Faults, LinkError, LookupError, together::Together};
+use crate::{
+    Change, Client, Fault, Faults, LinkError, LookupError, merge::newest_first, together::Together,
+};
 
 impl Client {
     /// Waits until an instance of a name is ready, and returns the newest. One that is merely
@@ -34,6 +38,54 @@ impl Client {
         }
         let record = waits.first_success().await;
         record.map_err(|faults| Faults(faults).into())
+    }
+
+    /// Waits until an instance of a name is ready, and one of its endpoints can be reached from
+    /// here, as far as that is seen without a connection; returns the newest such. One that is
+    /// merely declared does not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_actor`](Self::wait_for_actor).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`wait_for_actor`](Self::wait_for_actor).
+    pub async fn wait_within_reach(&self, name: &str) -> Result<Record, LookupError> {
+        let first = self.wait_for_actor(name).await?;
+        if is_within_reach(&first) {
+            return Ok(first);
+        }
+        let mut watch = self.watch(name)?;
+        // The newest first.
+        let mut ready = vec![first];
+        loop {
+            // Whether a path leads to its socket, nobody tells.
+            if let Ok(change) = timeout(LOOK_AGAIN, watch.next()).await {
+                match change {
+                    Some(Change::Add { record } | Change::Update { record }) => {
+                        forget(&mut ready, record.uuid);
+                        if record.state == State::Ready && record.kept != Kept::Declared {
+                            ready.push(record);
+                            ready.sort_by_key(newest_first);
+                        }
+                    }
+                    Some(Change::Remove { instance, .. }) => forget(&mut ready, instance.uuid),
+                    Some(Change::Reset) => ready.clear(),
+                    Some(Change::Synced | Change::Stale { .. }) => {}
+                    None => return Err(self.closed().into()),
+                }
+            }
+            if let Some(record) = ready.iter().find(|it| is_within_reach(it)) {
+                return Ok(record.clone());
+            }
+        }
+    }
+
+    /// Says of each registrar that this side has closed its client.
+    fn closed(&self) -> Faults {
+        let links = self.hub().links.iter();
+        Faults(links.map(|it| it.fault(Arc::new(LinkError::ClientClosed))).collect())
     }
 
     /// Waits on one registrar, over as many connections as it takes.
@@ -65,3 +117,18 @@ impl Client {
         }
     }
 }
+
+fn forget(records: &mut Vec<Record>, uuid: Uuid) {
+    records.retain(|it| it.uuid != uuid);
+}
+
+/// Tells whether an instance can be reached from where this process stands.
+fn is_within_reach(record: &Record) -> bool {
+    let here = transport::here_for(record.endpoints.iter().map(|it| &it.endpoint));
+    let candidates = rank(&record.endpoints, &here, &transport::look);
+    candidates.iter().any(|it| it.verdict.is_ok())
+}
+
+/// How often it is looked whether an instance has come within reach: soon enough for a person, and
+/// each look takes some microseconds for each endpoint.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);

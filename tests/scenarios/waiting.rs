@@ -1,5 +1,7 @@
 //! Those who wait for a name.
 
+use std::{fs, os::unix::net::UnixListener};
+
 use rustix::{
     event::{Timespec, epoll},
     fd::AsFd,
@@ -108,4 +110,128 @@ fn whoever_waits_is_answered_when_it_comes() {
     }
     // One that is there already is in time, however short the limit is.
     node.callsign(&["wait", "late", "--timeout", "0s"]).succeeds();
+}
+
+#[test]
+fn a_wait_is_for_the_registrar_too() {
+    for listen in ["late.sock", ""] {
+        let room = Room::new();
+        let place = match listen {
+            "" => room.abstract_unix("registrar"),
+            file => room.unix(file),
+        };
+        let run = |args: &[&str]| room.run(&[&["--registrar", &place], args].concat());
+        // Without an end it says for what it waits, once.
+        let mut endless = run(&["wait", "late"]);
+        endless.says("waiting for `late`: no registrar can be reached");
+        let timed = run(&["wait", "late", "--timeout", "1m", "--json"]);
+        let node = Node::listen(&room, &[&place]);
+        node.comes_to(Counts { instances: 0, sessions: 2, waiters: 2, watchers: 0 });
+        node.callsign(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
+        let endless = endless.outcome().succeeds();
+        assert!(endless.stdout.starts_with("/unix/@late\n"), "{endless}");
+        assert_eq!(endless.stderr.matches("waiting for").count(), 1, "{endless}");
+        let timed = timed.outcome().succeeds();
+        assert_eq!((&timed.json()["name"], &*timed.stderr), (&"late".into(), ""));
+    }
+}
+
+#[test]
+fn a_wait_for_no_registrar_at_all_is_not_one_in_vain() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let wait =
+        |args: &[&str]| room.callsign(&[&["--registrar", &place, "wait", "feed"], args].concat());
+    wait(&["--timeout", "200ms"]).ends_with(3).says(&[
+        "whether `feed` is there is not known after 200ms",
+        "there is no such socket file",
+    ]);
+    // What does not pass by itself is not waited for, however long the time.
+    room.write("registrar.sock", "");
+    wait(&[]).ends_with(3).says(&["a regular file in its place"]);
+    wait(&["--timeout", "1m"]).ends_with(3).says(&["a regular file in its place"]);
+}
+
+#[test]
+fn a_wait_is_for_what_can_be_reached() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    room.write("elsewhere.toml", "[host]\nid = \"elsewhere\"\n");
+    let elsewhere = ["--config", "elsewhere.toml"];
+    let (gone, far) = (room.unix("gone.sock"), "/ip4/127.0.0.1/tcp/5555");
+    let listener = UnixListener::bind(room.file("gone.sock")).unwrap();
+    let lease = |words: &[&str]| {
+        node.callsign(&[&["register"], words, &["--ttl", "10m"]].concat()).succeeds();
+    };
+    lease(&["gone", &gone]);
+    lease(&[&["far", far], &elsewhere[..]].concat());
+    node.callsign(&["wait", "gone", "--timeout", "1m"]).succeeds().prints(&[&gone]);
+    drop(listener);
+    fs::remove_file(room.file("gone.sock")).unwrap();
+
+    for (name, endpoint, why) in
+        [("gone", &*gone, "no such socket"), ("far", far, "on another host")]
+    {
+        // For the same reasons as `find`.
+        let found = node.callsign(&["find", name]).ends_with(1);
+        let waited = node.callsign(&["wait", name, "--timeout", "100ms"]).ends_with(1);
+        assert_eq!((&*found.stdout, &*waited.stdout), ("", ""));
+        let reasons = |text: &str| text.split_once(":\n").unwrap().1.to_owned();
+        assert_eq!(reasons(&found.stderr), reasons(&waited.stderr), "{waited}");
+
+        // Whoever wants one that is out of reach gets an endpoint all the same.
+        let anywhere = node.callsign(&["wait", name, "--anywhere", "--timeout", "1m"]).succeeds();
+        assert_eq!(anywhere.stdout.lines().next(), Some(endpoint), "{anywhere}");
+        anywhere.prints(&[why]);
+    }
+
+    // It ends when an instance comes within reach.
+    let mut waiters = [node.run(&["wait", "gone"]), node.run(&["wait", "far"])];
+    waiters.iter_mut().for_each(|it| {
+        it.says("cannot be reached from here");
+    });
+    lease(&["far", far]);
+    let _listener = UnixListener::bind(room.file("gone.sock")).unwrap();
+    lease(&["gone", &gone]);
+    for (waiter, endpoint) in waiters.into_iter().zip([&*gone, far]) {
+        let waited = waiter.outcome().succeeds();
+        assert_eq!(waited.stdout.lines().next(), Some(endpoint), "{waited}");
+    }
+}
+
+#[test]
+fn a_watch_begins_before_the_registrar() {
+    for listen in ["late.sock", ""] {
+        let room = Room::new();
+        let place = match listen {
+            "" => room.abstract_unix("registrar"),
+            file => room.unix(file),
+        };
+        let run = |args: &[&str]| room.run(&[&["--registrar", &place, "watch"], args].concat());
+        let (mut json, mut plain) = (run(&["--json"]), run(&[]));
+        let stale = json.json("a line", |_| true);
+        assert_eq!(stale["change"], "stale", "{stale}");
+        assert_eq!(stale["registrars"][0]["registrar"], *place, "{stale}");
+        plain.says("no registrar answers; what comes and goes is not seen");
+
+        let node = Node::listen(&room, &[&place]);
+        assert_eq!(json.json("a line", |_| true)["change"], "synced");
+        plain.says("the registrar is there");
+        node.callsign(&["register", "feed", "/unix/@feed", "--ttl", "10m"]).succeeds();
+        assert_eq!(json.json("a line", |_| true)["name"], "feed");
+        plain.line_with("+ feed");
+        node.kill();
+        assert_eq!(json.json("a line", |_| true)["change"], "stale");
+        plain.says("no registrar answers");
+    }
+}
+
+#[test]
+fn a_watch_does_not_begin_where_no_registrar_can_come() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    room.write("registrar.sock", "");
+    room.callsign(&["--registrar", &place, "watch"]).ends_with(3).says(&["a regular file"]);
+    let tls = "/ip4/127.0.0.1/tcp/1616/tls";
+    room.callsign(&["--registrar", tls, "watch"]).ends_with(3).says(&["TLS is not supported"]);
 }

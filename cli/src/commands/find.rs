@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 }
 
 /// Shows one record. `now_ms` is the registrar's clock.
-pub(super) fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure> {
+fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure> {
     let seen = Seen::from_here(record);
     if context.json {
         context.print_json(&seen.to_json(Some(now_ms)))?;

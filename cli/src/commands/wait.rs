@@ -1,10 +1,10 @@
 //! `callsign wait`: until an actor is there.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Client, Found};
-use endpoints::Name;
+use discovery::{Client, ConnectError, Fault, Faults, Found, LinkError, LookupError};
+use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
 use wire::{Kept, Record, State};
 
@@ -12,17 +12,23 @@ use super::find;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, is_merely_declared},
-    notice::warn_unanswered,
+    found::{self, is_merely_declared, why_out_of_reach},
+    notice::{UNSAID_MAX, note, warn_unanswered},
+    portrait::{portrait, portrait_of_unreachable},
+    seen::Seen,
 };
 
-/// Wait until an actor is ready, then show where it is
+/// Wait until an actor can be reached, then show where it is
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   callsign wait feed                 as long as it takes
-  callsign wait feed --timeout 5s    ends with 1 if it is not ready by then
+  callsign wait feed --timeout 5s    ends with 1 if it is not there by then
   callsign wait db --timeout 1m && ./migrate
+  endpoint=$(callsign wait db | head -n1)
+
+It waits for the registrar too, and for an endpoint that can be reached from here. If no registrar \
+answers by the end of the time, it ends with 3.
 
 An actor that is merely declared in the registrar's settings does not count: nobody has said that \
 it runs.")]
@@ -32,53 +38,132 @@ pub(crate) struct Args {
     /// How long to wait at most, as in `500ms`, `5s` or `1m 30s`
     #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Take one that is ready and cannot be reached from here, too
+    #[arg(long)]
+    anywhere: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
-    let client = context.client().await?;
-    let waiting = client.wait_for_actor(name.as_str());
-    let record = match args.timeout {
-        None => waiting.await?,
+    let client = context.open_client()?;
+    let waiting = until_there(&client, &name, args.anywhere);
+    let (record, found) = match args.timeout {
+        None => say_what_is_awaited(context, &client, &name, waiting).await?,
         Some(limit) => match timeout(limit, waiting).await {
             Ok(waited) => waited?,
-            // What is there by now is in time, however short the limit was.
-            Err(_) => match newest_ready(&client, &name).await? {
-                Some(record) => record,
-                None => return Err(too_late(&client, &name, limit).await),
-            },
+            Err(_) => too_late(&client, &name, args.anywhere, limit).await?,
         },
     };
-    // The registrar's clock tells the age, and an older instance may be nearer.
-    let found = client.query_ready(name.as_str()).await?;
     warn_unanswered(context, &found.unanswered);
-    let nearest = find::nearest(&found.records).unwrap_or(&record);
-    find::show(context, nearest, found.now_ms.max(nearest.since_ms))
+    // The registrar's clock tells the age.
+    show(context, &record, found.now_ms.max(record.since_ms))
 }
 
-/// Returns the newest instance that a wait would have ended with.
-async fn newest_ready(client: &Client, name: &Name) -> Result<Option<Record>, Failure> {
-    // The time is over: what a registrar does not know now is not waited for.
-    let records = client.list(name.as_str()).await?.records;
-    Ok(records.into_iter().find(|it| it.state == State::Ready && it.kept != Kept::Declared))
-}
-
-/// Says what is known of an actor that was waited for in vain.
-async fn too_late(client: &Client, name: &Name, limit: Duration) -> Failure {
-    let found = match client.list(name.as_str()).await {
-        Ok(found) => found,
-        Err(error) => return error.into(),
+/// Waits until an actor is there, and returns its nearest instance, and all that are ready.
+async fn until_there(
+    client: &Client,
+    name: &Name,
+    anywhere: bool,
+) -> Result<(Record, Found), Failure> {
+    let mut waiting = pin!(async {
+        match anywhere {
+            true => client.wait_for_actor(name.as_str()).await,
+            false => client.wait_within_reach(name.as_str()).await,
+        }
+    });
+    // What does not pass by itself is not waited for.
+    let waited = tokio::select! {
+        biased;
+        waited = &mut waiting => waited,
+        connected = client.connected() => match connected {
+            Err(faults) if !faults.may_pass() => {
+                return Err(ConnectError::Unreachable(faults).into());
+            }
+            _ => waiting.await,
+        },
     };
-    let limit = humantime::format_duration(limit);
-    let why = why(&found);
-    let failure = Failure::not_found(anyhow!("`{name}` was not ready within {limit}: {why}"));
-    if is_merely_declared(&found.records) {
-        return failure.hint_command("use it as it is declared", ["connect", name.as_str()]);
-    }
-    failure
+    let record = waited?;
+    // An older instance may be nearer.
+    let found = client.query_ready(name.as_str()).await?;
+    let nearest = find::nearest(&found.records).cloned();
+    Ok((nearest.unwrap_or(record), found))
 }
 
-/// Says in a few words what is there instead of a ready instance.
+/// Waits as long as it takes, and says once for what, unless that is there at once.
+async fn say_what_is_awaited<T>(
+    context: &Context,
+    client: &Client,
+    name: &Name,
+    waiting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut waiting = pin!(waiting);
+    if let Ok(waited) = timeout(UNSAID_MAX, &mut waiting).await {
+        return waited;
+    }
+    let saying = async {
+        let text = match client.list(name.as_str()).await {
+            Ok(found) => why(&found),
+            Err(error) => error.to_string(),
+        };
+        note(context, format_args!("waiting for `{name}`: {text}"));
+    };
+    tokio::select! {
+        biased;
+        waited = &mut waiting => return waited,
+        () = saying => {}
+    }
+    waiting.await
+}
+
+/// Returns what is there at the end of the time: that is in time, however short it was.
+///
+/// # Errors
+///
+/// What is known of an actor that was waited for in vain.
+async fn too_late(
+    client: &Client,
+    name: &Name,
+    anywhere: bool,
+    limit: Duration,
+) -> Result<(Record, Found), Failure> {
+    let limit = humantime::format_duration(limit);
+    // What a registrar does not know now is not waited for; nor is one that does not answer now.
+    let found = match timeout(LAST_LOOK, client.list(name.as_str())).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(without_answer(name, error, &limit.to_string())),
+        Err(_) => {
+            let error = Arc::new(LinkError::NotYet);
+            let fault = |it: &Endpoint| Fault { registrar: it.clone(), error: error.clone() };
+            let faults = Faults(client.registrars().map(fault).collect());
+            return Err(without_answer(name, faults.into(), &limit.to_string()));
+        }
+    };
+    let ready: Vec<_> = found.records.iter().filter(|it| is_awaited(it)).cloned().collect();
+    let nearest = match anywhere {
+        true => find::nearest(&ready).or(ready.first()),
+        false => find::nearest(&ready),
+    };
+    if let Some(nearest) = nearest {
+        return Ok((nearest.clone(), found));
+    }
+    let why = why(&found);
+    let text = match ready.is_empty() {
+        true => format!("`{name}` was not ready within {limit}: {why}"),
+        false => format!("`{name}` was not within reach after {limit}: it is {why}"),
+    };
+    let failure = Failure::not_found(anyhow!(text));
+    Err(match is_merely_declared(&found.records) {
+        true => failure.hint_command("use it as it is declared", ["connect", name.as_str()]),
+        false => failure,
+    })
+}
+
+/// Makes the failure of a wait at whose end no registrar answers.
+fn without_answer(name: &Name, error: LookupError, limit: &str) -> Failure {
+    Failure::from(error).context(format!("whether `{name}` is there is not known after {limit}"))
+}
+
+/// Says in a few words what is there instead of what is waited for.
 fn why(found: &Found) -> String {
     if found.records.is_empty() {
         return "no such actor is registered".to_owned();
@@ -86,12 +171,33 @@ fn why(found: &Found) -> String {
     if is_merely_declared(&found.records) {
         return "it is declared, and has not registered".to_owned();
     }
-    let unready: Vec<_> = found.records.iter().filter(|it| it.state != State::Ready).collect();
-    match unready.len() {
-        0 => "it came at the last moment".to_owned(),
-        _ => format!("{} and none ready", found::states(&unready)),
+    let ready: Vec<_> = found.records.iter().filter(|it| is_awaited(it)).cloned().collect();
+    if !ready.is_empty() {
+        return why_out_of_reach(&Seen::all_from_here(&ready));
     }
+    let unready: Vec<_> = found.records.iter().filter(|it| it.state != State::Ready).collect();
+    format!("{} and none ready", found::states(&unready))
 }
+
+/// Tells whether a wait ends with such an instance, if that can be reached.
+fn is_awaited(record: &Record) -> bool {
+    record.state == State::Ready && record.kept != Kept::Declared
+}
+
+/// Shows an instance. What stands alone on the first line is an endpoint, within reach or not.
+fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure> {
+    let seen = Seen::from_here(record);
+    match (context.json, seen.nearest()) {
+        (true, _) => context.print_json(&seen.to_json(Some(now_ms)))?,
+        (false, Some(_)) => context.print(portrait(&seen, now_ms))?,
+        (false, None) => context.print(portrait_of_unreachable(&seen, now_ms))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// How long the last look may take: a registrar that is there answers in milliseconds, also on a
+/// busy machine.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +210,7 @@ mod tests {
             let record = |(state, kept): &(State, Kept)| Record {
                 state: *state,
                 kept: *kept,
-                ..record("feed", 1, &[])
+                ..record("feed", 1, &[("/memory/7", 0)])
             };
             let records = records.iter().map(record).collect();
             assert_eq!(why(&Found { records, ..Found::default() }), expected);
@@ -120,6 +226,11 @@ mod tests {
                 (State::Ready, Kept::Declared),
             ],
             "1 starting, 2 draining and none ready",
+        );
+        check(
+            &[(State::Ready, Kept::Session), (State::Starting, Kept::Session)],
+            "registered, and cannot be reached from here:\n  /memory/7: its registrant did not \
+             say where it is",
         );
     }
 }

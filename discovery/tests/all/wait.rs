@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{Running, Sockets, connect, nowhere, soon};
-use callsign_discovery::LookupError;
+use crate::support::{Running, Sockets, actor, connect, nowhere, options, soon};
+use callsign_discovery::{Client, LookupError};
 use tokio::{task::JoinSet, time::timeout};
 use wire::State;
 
@@ -45,6 +45,59 @@ async fn a_wait_outlives_the_registrar() {
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
     assert_eq!(found.instance(), *feed.instance());
+}
+
+#[tokio::test]
+async fn a_wait_begins_before_the_registrar() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let client = Client::open([&endpoint], options()).unwrap();
+    let coming = async {
+        assert!(client.connected().await.is_err_and(|it| it.may_pass()));
+        let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
+        registrar.until(|it| it.waiters == 2).await;
+        let (listener, feed) = actor("feed").await;
+        (soon(client.register(feed)).await.unwrap(), listener, registrar)
+    };
+    let waits = (client.wait_for_actor("feed"), client.wait_within_reach("feed"));
+    let (one, other, (feed, ..)) = tokio::join!(soon(waits.0), soon(waits.1), coming);
+    assert_eq!(one.unwrap().instance(), *feed.instance());
+    assert_eq!(other.unwrap().instance(), *feed.instance());
+}
+
+#[tokio::test]
+async fn what_is_out_of_reach_is_waited_for_until_it_is_not() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let far = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let wait = async || {
+        let waiter = client.clone();
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { waiter.wait_within_reach("feed").await });
+        registrar.until(|it| it.watchers == 1).await;
+        waiting
+    };
+
+    // Another instance is within reach, and an older one.
+    let mut waiting = wait().await;
+    let (_listener, near) = actor("feed").await;
+    let near = soon(client.register(near.state(State::Starting))).await.unwrap();
+    let newest = soon(client.register(nowhere("feed", 2))).await.unwrap();
+    near.set_state(State::Ready).await.unwrap();
+    let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(found.instance(), *near.instance());
+
+    // One comes within reach that was not.
+    near.unregister().await;
+    newest.unregister().await;
+    let mut waiting = wait().await;
+    let (listener, _) = actor("feed").await;
+    soon(far.update_endpoints(listener.published())).await.unwrap();
+    let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(found.instance(), *far.instance());
+
+    assert!(matches!(soon(client.wait_within_reach("")).await, Err(LookupError::Name(_))));
+    registrar.until(|it| it.watchers == 0).await;
 }
 
 #[tokio::test]
