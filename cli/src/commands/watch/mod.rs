@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use discovery::Fault;
+use discovery::{Change, ConnectError, Fault};
 use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use uuid::Uuid;
@@ -33,8 +33,8 @@ Examples:
   callsign watch --json | jq -r 'select(.change == \"remove\").name'
 
 It begins with what is there. `+` is an instance that is there, `~` one that has changed, `-` one \
-that is gone, and why. When the registrar is lost it says so, and goes on when the registrar is \
-back. Ctrl-C ends it, and the end of whoever reads its output.")]
+that is gone, and why. When the registrar is lost, or not there at the beginning, it says so, and goes on \
+when there is one. Ctrl-C ends it, and the end of whoever reads its output.")]
 pub(crate) struct Args {
     /// Only these names; `*` stands for any run of characters, `?` for any one
     #[arg(default_value = "*", hide_default_value = true)]
@@ -50,7 +50,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let pattern = pattern(&args.pattern)?;
     let mut signals = Signals::new()?;
-    let client = context.client().await?;
+    let client = context.open_client()?;
     let mut watch = client.watch(pattern.as_str()).map_err(Failure::usage)?;
     let mut view = View::default();
     let mut reader_gone = pin!(output::reader_gone());
@@ -63,6 +63,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         };
         let Some(change) = change else { return Ok(Exit::Done) };
         let is_snapshot = view.is_empty_handed();
+        if let Change::Stale { faults } = &change
+            && is_snapshot
+            && !faults.may_pass()
+        {
+            return Err(ConnectError::Unreachable(faults.clone()).into());
+        }
         for event in view.apply(change) {
             if is_snapshot && args.no_snapshot && matches!(event, Event::Add(_)) {
                 continue;
@@ -90,7 +96,11 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
         Event::Remove { record, reason } => {
             format!("- {} {} {reason}", record.name, short_uuid(&record.uuid))
         }
-        Event::Synced => return Ok(None),
+        Event::Synced { was_stale: false } => return Ok(None),
+        Event::Synced { was_stale: true } => {
+            note(context, "the registrar is there");
+            return Ok(None);
+        }
         Event::Lost(faults) => {
             warn(
                 context,
@@ -133,7 +143,7 @@ fn json_of(event: &Event, time: Option<String>) -> Result<String, Failure> {
         Event::Remove { record, reason } => {
             ChangeJson::Remove { name: record.name.as_str(), uuid: record.uuid, reason: *reason }
         }
-        Event::Synced | Event::Back => ChangeJson::Synced,
+        Event::Synced { .. } | Event::Back => ChangeJson::Synced,
         Event::Lost(faults) => {
             ChangeJson::Stale { registrars: faults.0.iter().map(LostJson::of).collect() }
         }

@@ -30,8 +30,8 @@ pub(super) enum Event {
     Update(Record),
     /// An instance is gone.
     Remove { record: Record, reason: Reason },
-    /// The first snapshot has been told.
-    Synced,
+    /// The first snapshot has been told; there may have been no registrar before.
+    Synced { was_stale: bool },
     /// No registrar is within reach.
     Lost(Faults),
     /// A registrar is within reach again, and what it knows has been told.
@@ -120,7 +120,7 @@ impl View {
         }
         let was_stale = mem::replace(&mut self.is_stale, false);
         if !mem::replace(&mut self.has_synced, true) {
-            events.push(Event::Synced);
+            events.push(Event::Synced { was_stale });
         } else if was_stale {
             events.push(Event::Back);
         }
@@ -189,7 +189,8 @@ mod tests {
             Event::Add(record) => format!("+{}", record.name),
             Event::Update(record) => format!("~{}{}", record.name, record.epoch),
             Event::Remove { record, reason } => format!("-{} ({reason})", record.name),
-            Event::Synced => "synced".to_owned(),
+            Event::Synced { was_stale: false } => "synced".to_owned(),
+            Event::Synced { was_stale: true } => "there".to_owned(),
             Event::Lost(_) => "lost".to_owned(),
             Event::Back => "back".to_owned(),
         }
@@ -220,6 +221,6 @@ mod tests {
         // Losing the registrar is told once, and its return when all is known again.
         check("RESET +a SYNCED STALE STALE RESET +a SYNCED", "+a synced lost back");
         check("RESET +a SYNCED STALE +b SYNCED", "+a synced lost +b back");
-        check("RESET STALE RESET +a SYNCED", "lost +a synced");
+        check("RESET STALE RESET +a SYNCED", "lost +a there");
     }
 }
