@@ -174,7 +174,7 @@ async fn examine(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
             }
             // Another program may have taken a port since.
             Listening::Sockets(_) => return Sight::Answered,
-            Listening::Nobody(Silence::NotListening) => return Sight::Dead,
+            Listening::Nobody(Silence::NotListening | Silence::Bound) => return Sight::Dead,
             Listening::Nobody(_) if is_path => return not_there,
             Listening::Nobody(_) => return Sight::Dead,
             Listening::Unknown => {}

@@ -12,10 +12,12 @@
 //!        └───────────── no ─────────────────┤
 //!                                           └─ yes ── what is at <path>?
 //!                                       nothing ─────────────────────────── bind
-//!                                       a socket ── connect ── refused ──── unlink, bind
-//!                                                      └────── answers ──── in use
+//!                                       a socket ── nobody has it ───────── unlink, bind
+//!                                             └──── somebody has ────────── in use
 //!                                       anything else ───────────────────── not a socket
 //! ```
+//!
+//! Whether somebody has it is asked of the kernel; only where that does not tell, by connecting.
 //!
 //! A path whose name this process has just drawn is wanted by nobody else, and takes none of this:
 //! it is bound, and that is all.
@@ -39,7 +41,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use endpoints::{SocketId, UnixPath, Unreachable};
+use endpoints::{Endpoint, SocketId, UnixAddress, UnixPath, Unreachable};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -49,8 +51,10 @@ use tokio::{
 use crate::{
     access::{self, Access},
     here,
+    holders::holders,
     linux::{self, Handle, Kind},
     listen::BindError,
+    listening::{Listening, ListeningSocket, Silence, listening, listening_at_file},
 };
 
 /// A socket path that this process has. Dropping it removes the files that this process made,
@@ -112,10 +116,15 @@ impl Claim {
     }
 
     /// Tells who listens at a path, as an error; or that nobody does.
-    pub(crate) async fn holder(path: &UnixPath) -> Result<(Self, UnixListener), BindError> {
-        match UnixStream::connect(path.as_path()).await {
-            Ok(stream) => Err(BindError::InUse { holder: Holder::of(&stream) }),
-            Err(_) => Err(BindError::NotOurs),
+    pub(crate) async fn holder(path: &UnixPath) -> BindError {
+        let endpoint = Endpoint::Unix(UnixAddress::Path(path.clone()));
+        match listening(&endpoint) {
+            Listening::Sockets(sockets) => BindError::InUse { holder: Holder::of(&sockets) },
+            Listening::Nobody(_) => BindError::NotOurs,
+            Listening::Unknown => match UnixStream::connect(path.as_path()).await {
+                Ok(stream) => BindError::InUse { holder: Holder::of_peer(&stream) },
+                Err(_) => BindError::NotOurs,
+            },
         }
     }
 
@@ -339,8 +348,15 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Returns whose the sockets are that listen somewhere.
+    pub(crate) fn of(sockets: &[ListeningSocket]) -> Option<Self> {
+        let uid = sockets.iter().find_map(|it| it.uid)?;
+        let pid = holders(sockets).first().map(|it| it.pid());
+        Some(Self { pid, uid, since: None })
+    }
+
     /// Returns who listens at the other end of `stream`.
-    pub(crate) fn of(stream: &UnixStream) -> Option<Self> {
+    fn of_peer(stream: &UnixStream) -> Option<Self> {
         let credentials = stream.peer_cred().ok()?;
         let pid = credentials.pid().filter(|pid| *pid != 0);
         Some(Self { pid, uid: credentials.uid(), since: None })
@@ -440,6 +456,25 @@ async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError> {
         Kind::Socket(socket) => socket,
         Kind::Other(found) => return Err(BindError::NotASocket { found }),
     };
+    let is_dead = match listening_at_file(&file, path).unwrap_or(Listening::Unknown) {
+        Listening::Nobody(Silence::NotListening) => true,
+        // It is about to listen, or of a type that is not connected to: it lives all the same.
+        Listening::Nobody(_) => return Err(BindError::InUse { holder: None }),
+        Listening::Sockets(sockets) => {
+            return Err(BindError::InUse { holder: Holder::of(&sockets) });
+        }
+        Listening::Unknown => is_refused(&file, path).await?,
+    };
+    match is_dead {
+        true => unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
+            BindError::from_io(error, || format!("remove the dead socket `{}`", path.as_str()))
+        }),
+        false => Err(BindError::InUse { holder: None }),
+    }
+}
+
+/// Tells by a connection whether nobody listens at a file, where the kernel does not say it.
+async fn is_refused(file: &Handle, path: &UnixPath) -> Result<bool, BindError> {
     let stream = match UnixStream::connect(file.path()).await {
         // The file is held, so it is `/proc` that is missing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -448,20 +483,16 @@ async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError> {
         stream => stream,
     };
     match stream {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
-                BindError::from_io(error, || format!("remove the dead socket `{}`", path.as_str()))
-            })
-        }
-        Ok(stream) => Err(BindError::InUse { holder: Holder::of(&stream) }),
+        Ok(stream) => Err(BindError::InUse { holder: Holder::of_peer(&stream) }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         // Its queue is full, or it is a socket of another type: it lives all the same.
         Err(error)
             if error.kind() == io::ErrorKind::WouldBlock
                 || error.raw_os_error() == Some(libc::EPROTOTYPE) =>
         {
-            Err(BindError::InUse { holder: None })
+            Ok(false)
         }
-        Err(error) => Err(fail(error)),
+        Err(error) => Err(BindError::from_io(error, || format!("look at `{}`", path.as_str()))),
     }
 }
 

@@ -5,12 +5,13 @@ use std::{io, net::SocketAddr, os::fd::AsFd, path::PathBuf, sync::Arc};
 use endpoints::{Endpoint, Host, Stamp, Stamped, TcpAddress, UnixAddress};
 use rustix::net::sockopt::ipv6_v6only;
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
     access::Access,
     claim::{Claim, Holder},
     here,
+    listening::{Listening, listening},
     memory::MemoryListener,
     place::Place,
     stream::Stream,
@@ -118,16 +119,18 @@ impl Listener {
             Endpoint::Unix(UnixAddress::Abstract(name)) => {
                 let listener = match UnixListener::bind(abstract_address(name)) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        let stream = UnixStream::connect(abstract_address(name)).await;
-                        let holder = stream.ok().as_ref().and_then(Holder::of);
+                        let holder = match listening(endpoint) {
+                            Listening::Sockets(sockets) => Holder::of(&sockets),
+                            Listening::Nobody(_) | Listening::Unknown => None,
+                        };
                         return Err(BindError::InUse { holder });
                     }
                     listener => listener,
                 };
-                Self::at_name(endpoint, name, listener)
+                Self::bind_name(name, listener)
             }
             Endpoint::Tcp(tcp) if tcp.tls => Err(BindError::TlsUnsupported),
-            Endpoint::Tcp(tcp) => Self::at_port(tcp, &tcp::resolve(tcp).await?),
+            Endpoint::Tcp(tcp) => Self::bind_port(tcp, &tcp::resolve(tcp).await?),
             Endpoint::Memory(number) => Self::in_memory(*number),
         }
     }
@@ -153,11 +156,11 @@ impl Listener {
                 Self::at_path(endpoint, Place::new(path, None, bound))
             }
             Endpoint::Unix(UnixAddress::Abstract(name)) => {
-                Self::at_name(endpoint, name, UnixListener::bind(abstract_address(name)))?
+                Self::bind_name(name, UnixListener::bind(abstract_address(name)))?
             }
             Endpoint::Tcp(tcp) if tcp.tls => return Err(BindError::TlsUnsupported),
             Endpoint::Tcp(tcp) => match tcp::literal(tcp)? {
-                Some(address) => Self::at_port(tcp, &[address])?,
+                Some(address) => Self::bind_port(tcp, &[address])?,
                 None => return Ok(None),
             },
             Endpoint::Memory(number) => Self::in_memory(*number)?,
@@ -165,26 +168,31 @@ impl Listener {
         Ok(Some(listener))
     }
 
-    fn at_path(endpoint: &Endpoint, place: Place) -> Self {
+    fn bind_name(name: &str, listener: io::Result<UnixListener>) -> Result<Self, BindError> {
+        let listener = listener
+            .map_err(|error| BindError::from_io(error, || format!("bind the name `@{name}`")))?;
+        Ok(Self::at_name(name, listener))
+    }
+
+    fn bind_port(tcp: &TcpAddress, addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
+        let listener = tcp::listen(addresses).map_err(fail)?;
+        let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
+        Ok(Self::at_port(bound, listener))
+    }
+
+    pub(crate) fn at_path(endpoint: &Endpoint, place: Place) -> Self {
         let stamp = place.stamp().unwrap_or_default();
         Self { kind: Kind::Path(Box::new(place)), bound: endpoint.clone(), stamp, wildcard: None }
     }
 
-    fn at_name(
-        endpoint: &Endpoint,
-        name: &str,
-        listener: io::Result<UnixListener>,
-    ) -> Result<Self, BindError> {
-        let listener = listener
-            .map_err(|error| BindError::from_io(error, || format!("bind the name `@{name}`")))?;
+    pub(crate) fn at_name(name: &str, listener: UnixListener) -> Self {
+        let bound = Endpoint::Unix(UnixAddress::Abstract(name.into()));
         let stamp = socket_stamp(&listener);
-        Ok(Self { kind: Kind::Abstract(listener), bound: endpoint.clone(), stamp, wildcard: None })
+        Self { kind: Kind::Abstract(listener), bound, stamp, wildcard: None }
     }
 
-    fn at_port(tcp: &TcpAddress, addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
-        let listener = tcp::listen(addresses).map_err(fail)?;
-        let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
+    pub(crate) fn at_port(bound: Endpoint, listener: TcpListener) -> Self {
         let stamp = socket_stamp(&listener);
         let is_wildcard = matches!(&bound, Endpoint::Tcp(tcp) if tcp.host.is_wildcard());
         let wildcard = is_wildcard.then(|| {
@@ -192,7 +200,7 @@ impl Listener {
             let is_ipv6_only = ipv6_v6only(&listener).unwrap_or(false);
             Bound::list(bound.clone(), stamp, is_ipv6_only)
         });
-        Ok(Self { kind: Kind::Tcp(listener), bound, stamp, wildcard })
+        Self { kind: Kind::Tcp(listener), bound, stamp, wildcard }
     }
 
     fn in_memory(number: u64) -> Result<Self, BindError> {
@@ -302,8 +310,8 @@ pub enum BindError {
         /// Who.
         holder: Holder,
     },
-    /// Another process made the socket, and is the only one that can make it again.
-    #[error("the process that made the socket has to make it again")]
+    /// Somebody else made the socket, and is the only one that can make it again.
+    #[error("whoever has made the socket has to make it again")]
     NotOurs,
     /// Something else is in the way, and is left as it is.
     #[error("there is {found} in its place, which is left alone")]

@@ -57,6 +57,9 @@ pub enum Silence {
     /// There is no such file.
     #[error("there is no such socket file")]
     Missing,
+    /// A socket has the place that does not listen, or not yet.
+    #[error("a socket is there that does not listen")]
+    Bound,
     /// The path leads to something else.
     #[error("there is {found} in its place, not a socket")]
     NotASocket {
@@ -143,6 +146,11 @@ fn listening_at_path(path: &UnixPath) -> io::Result<Listening> {
         // A folder that one may not look into.
         Err(error) => return Err(error),
     };
+    listening_at_file(&handle, path)
+}
+
+/// Asks who listens at a file that is held, and that the path led to.
+pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<Listening> {
     let id = match handle.kind()? {
         Kind::Socket(id) => id,
         Kind::Other(found) => return Ok(Listening::Nobody(Silence::NotASocket { found })),
@@ -161,7 +169,7 @@ fn listening_at_path(path: &UnixPath) -> io::Result<Listening> {
     let found = sockets.iter().find(has_file).or_else(|| sockets.iter().find(has_name));
     match found {
         Some(socket) => Ok(of_unix([socket], Some(id))),
-        None => bound_anywhere(&handle),
+        None => bound_anywhere(handle),
     }
 }
 
@@ -212,6 +220,7 @@ fn of_unix<'a>(
             libc::SOCK_STREAM if socket.is_listening => {
                 sockets.push(ListeningSocket { inode: socket.inode, uid: socket.uid, file });
             }
+            libc::SOCK_STREAM => silence = Silence::Bound,
             libc::SOCK_DGRAM => silence = Silence::OtherType { found: "datagram" },
             libc::SOCK_SEQPACKET => silence = Silence::OtherType { found: "seqpacket" },
             _ => {}

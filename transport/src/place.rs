@@ -56,7 +56,7 @@ pub(crate) struct Place {
 struct Seat {
     // The fields are dropped in this order: first it stops listening, then the file goes.
     listener: UnixListener,
-    /// Nothing where another process has made the file, and will remove it.
+    /// Nothing where somebody else has made the file, and will remove it.
     claim: Option<Claim>,
     stamp: Stamp,
 }
@@ -84,6 +84,11 @@ impl Place {
         (claim, listener): (Claim, UnixListener),
     ) -> Self {
         Self::of(path, access, Seat::new(claim, listener))
+    }
+
+    /// Takes a listener whose file somebody else has made.
+    pub(crate) fn adopt(path: &UnixPath, listener: UnixListener, stamp: Stamp) -> Self {
+        Self::of(path, None, Seat { listener, claim: None, stamp })
     }
 
     fn of(path: &UnixPath, access: Option<Access>, seat: Seat) -> Self {
@@ -170,7 +175,7 @@ impl Place {
         let path = self.path.as_str();
         let bound = match &seat.claim {
             Some(claim) => claim.bind_again(&self.path, self.access).await,
-            None if is_taken => Claim::holder(&self.path).await,
+            None if is_taken => Err(Claim::holder(&self.path).await),
             None => Err(BindError::NotOurs),
         };
         match bound {

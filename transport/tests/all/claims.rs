@@ -1,15 +1,18 @@
 //! Socket paths within one process: who gets one, and what is removed.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::{fs::FileTypeExt, net},
     path::Path,
     sync::{Arc, Barrier},
 };
 
-use endpoints::UnixPath;
+use endpoints::{Endpoint, UnixAddress, UnixPath};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, socket};
 use tokio::{runtime::Builder, task::JoinSet};
-use transport::{BindError, Listener, dial, remove_own_socket};
+use transport::{
+    BindError, Listener, clear_dead_socket, dial, remove_dead_socket, remove_own_socket,
+};
 
 use crate::common::{bounded, unix};
 
@@ -85,12 +88,33 @@ async fn a_path_that_is_taken_says_by_whom() {
     let foreign = net::UnixListener::bind(&path).unwrap();
     let expected = format!("it is in use by process {own} of user {uid}");
     assert_eq!(Listener::bind(&unix(&path)).await.unwrap_err().to_string(), expected);
-    foreign.accept().unwrap();
+    // And it loses no connection over it.
+    foreign.set_nonblocking(true).unwrap();
+    assert_eq!(foreign.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     assert_eq!(names(folder.path()), ["feed.sock"]);
 
     let name = format!("/unix/@callsign-transport-claims-{own}").parse().unwrap();
     let _bound = Listener::bind(&name).await.unwrap();
     assert_eq!(Listener::bind(&name).await.unwrap_err().to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_socket_that_is_about_to_listen_is_not_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    let slow = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&slow, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+
+    let Endpoint::Unix(UnixAddress::Path(at)) = unix(&path) else { unreachable!("it is a path") };
+    assert!(!clear_dead_socket(&at).await.unwrap());
+    remove_dead_socket(&at).await.unwrap();
+    let error = Listener::bind(&unix(&path)).await.unwrap_err();
+    assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
+    assert_eq!(names(folder.path()), ["feed.sock"]);
+
+    drop(slow);
+    assert!(clear_dead_socket(&at).await.unwrap());
+    assert!(names(folder.path()).is_empty());
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ fn a_socket_file_is_seen_by_what_it_is() {
     listen(&packets, 1).unwrap();
     assert_eq!(silence(&text("packets.sock")), Silence::OtherType { found: "seqpacket" });
     let _bound_alone = socket_at(&at("early.sock"), SocketType::STREAM);
-    assert_eq!(silence(&text("early.sock")), Silence::NotListening);
+    assert_eq!(silence(&text("early.sock")), Silence::Bound);
     std::fs::write(at("file"), "").unwrap();
     assert_eq!(silence(&text("file")), Silence::NotASocket { found: "a regular file" });
 }
