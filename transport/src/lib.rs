@@ -16,6 +16,7 @@
 //! | `dial` | one dialer over every transport; why a dial failed |
 //! | `stream` | one connection over every transport; its peer |
 //! | `place` | a listener at a socket path, which sees to it that the path leads to it |
+//! | `adopt` | a listener out of a socket that somebody else has made |
 //! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
 //! | `access` | who may connect to a socket file |
 //! | `moves` | sockets that were bound again, for whoever has published them |
@@ -53,6 +54,7 @@
 
 mod access;
 mod addresses;
+mod adopt;
 mod claim;
 mod diag;
 mod dial;
@@ -74,6 +76,7 @@ mod wildcards;
 
 pub use access::{Access, group_id};
 pub use addresses::AddressChanges;
+pub use adopt::AdoptError;
 pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};

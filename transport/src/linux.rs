@@ -290,7 +290,8 @@ pub(crate) enum Kind {
     Other(&'static str),
 }
 
-fn describe(file_type: FileType) -> &'static str {
+/// Says in words what is not a socket.
+pub(crate) fn describe(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a folder",

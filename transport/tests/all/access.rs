@@ -1,0 +1,100 @@
+//! Who may connect to a socket file.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+use rustix::process::geteuid;
+use transport::{Access, BindError, BindOptions, DialError, Listener, dial, follow_moves, moves};
+
+use crate::common::{as_nobody, bounded, unix};
+
+fn with(mode: u32, group: Option<u32>) -> BindOptions {
+    BindOptions { access: Some(Access { mode, group }), is_watched: true }
+}
+
+/// Returns the mode and the group of a file.
+fn of(path: &Path) -> (u32, u32) {
+    let status = fs::symlink_metadata(path).unwrap();
+    (status.mode() & 0o7777, status.gid())
+}
+
+/// Makes a folder that others may look into.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn a_socket_has_the_mode_that_was_asked_for_whatever_the_umask_is() {
+    let folder = open_folder();
+    let path = folder.path().join("feed.sock");
+    for mode in [0o600, 0o660, 0o666, 0o622] {
+        let listener = Listener::bind_with(&unix(&path), with(mode, None)).await.unwrap();
+        assert_eq!(of(&path), (mode, rustix::process::getegid().as_raw()));
+        dial(listener.bound()).await.unwrap();
+        bounded(listener.accept()).await.unwrap();
+        listener.close().unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn who_may_write_to_it_may_connect_and_nobody_else() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: it takes root to become another user");
+        return;
+    }
+    let folder = open_folder();
+    let (own, other) = (Some(rustix::process::getegid().as_raw()), Some(12_345));
+    for (mode, group, may) in
+        [(0o600, own, false), (0o660, other, false), (0o660, own, true), (0o666, other, true)]
+    {
+        let endpoint = unix(&folder.path().join(format!("{mode:o}-{group:?}.sock")));
+        let _listener = Listener::bind_with(&endpoint, with(mode, group)).await.unwrap();
+        // Another user of this group.
+        let dialed = as_nobody(async { dial(&endpoint).await.map(drop) });
+        match may {
+            true => dialed.unwrap(),
+            false => assert!(matches!(dialed, Err(DialError::NoPermission)), "{mode:o} {dialed:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_bound_again_has_them_again() {
+    let folder = open_folder();
+    let path = folder.path().join("feed.sock");
+    let group = geteuid().is_root().then_some(12_345);
+    let listener = Listener::bind_with(&unix(&path), with(0o662, group)).await.unwrap();
+    let before = of(&path);
+    assert_eq!(before.0, 0o662);
+    assert_eq!(before.1, group.unwrap_or_else(|| rustix::process::getegid().as_raw()));
+
+    let (mut moves, mut published) = (moves(), listener.published());
+    fs::remove_file(&path).unwrap();
+    bounded(async {
+        tokio::select! {
+            _ = listener.accept() => panic!("nobody connects"),
+            () = async { while !follow_moves(&mut published) { moves.changed().await } } => {}
+        }
+    })
+    .await;
+    assert_eq!(of(&path), before);
+}
+
+#[test]
+fn a_group_that_one_may_not_give_is_an_error_and_leaves_nothing() {
+    let folder = open_folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let path = folder.path().join("feed.sock");
+    let error = as_nobody(Listener::bind_with(&unix(&path), with(0o660, Some(4_000_000))));
+    let error = error.unwrap_err();
+    assert!(matches!(error, BindError::NoPermission { .. }), "{error:?}");
+    let expected = format!("no permission to give `{}` to group 4000000", path.display());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+}
