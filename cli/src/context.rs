@@ -407,5 +407,6 @@ impl Environment {
 }
 
 const COLUMNS_VARIABLE: &str = "COLUMNS";
-const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
+/// The variable that names the settings file.
+pub(crate) const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
 const LOG_VARIABLE: &str = "CALLSIGN_LOG";

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 mod access;
+mod addresses;
 mod echo;
 mod exit_codes;
 #[path = "../harness/mod.rs"]

@@ -68,6 +68,7 @@ mod listening;
 mod memory;
 mod moves;
 mod place;
+mod port;
 mod signals;
 mod stream;
 mod tcp;
@@ -91,6 +92,7 @@ pub use linux::{
 pub use listen::{BindError, BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
 pub use moves::{Moves, follow_moves, moves};
+pub use port::draw_port;
 pub use signals::end_by_signal;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;

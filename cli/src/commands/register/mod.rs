@@ -1,6 +1,7 @@
 //! `callsign register`: makes an actor of any program, of a socket, or of a place that is kept by
 //! a lease.
 
+mod address;
 mod lease;
 mod plan;
 mod presence;
@@ -12,13 +13,12 @@ use std::{ffi::OsString, pin::pin, time::Duration};
 
 use clap::ValueEnum;
 use discovery::{Client, Registered};
-use endpoints::{Endpoint, UnixAddress, UnixPath};
+use endpoints::{Endpoint, UnixPath};
 use tokio::time::timeout;
 use transport::clear_dead_socket;
-use tree::process::GuardedCommand;
 
 use self::{
-    plan::Plan,
+    plan::{Plan, socket_path},
     presence::{follow, lacks_socket},
     program::{Happening, Program},
     told::{tell, warn_of_doubts},
@@ -34,8 +34,8 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign register web /ip4/127.0.0.1/tcp/8000 -- python3 -m http.server 8000
-  callsign register feed /unix/run/feed.sock --meta desk=rates -- ./feed
+  callsign register web /ip4/127.0.0.1/tcp/0 -- python3 -m http.server {port}
+  callsign register feed /unix/run/feed.sock --meta desk=rates -- ./feed {path}
   callsign register clock /unix/run/clock.sock --ttl 30s
   callsign register feed --config market.toml -- ./feed
 
@@ -44,6 +44,14 @@ endpoints, it is ready. It is known for as long as it runs: when it ends, so doe
 same exit code; when this is asked to end, so is the program, and is killed after the grace; \
 when this is killed, the program is ended too. Nothing is left of what it has started. A dead \
 socket that is in its way is removed.
+
+The program is told where to listen, so that no address is written twice. In its arguments \
+{endpoint}, {host}, {port} and {path} stand for those of the endpoint; two different ones are an \
+error, and ${port} and {{port}} are left alone. In its environment are CALLSIGN_NAME, \
+CALLSIGN_ENDPOINT (the first one), and HOST and PORT of the first TCP endpoint, whatever they were; \
+without a TCP endpoint they stay as they are. --registrar and --config are handed on as \
+CALLSIGN_REGISTRAR and CALLSIGN_CONFIG. Port 0 draws a free one, the same for all endpoints that \
+say it: one that the kernel gives to nobody by itself, as nothing can hold it for the program.
 
 Who listens is asked of the kernel, so the program hears nothing of it: it has to be the program, \
 or a process that descends from it. While somebody else has its place, the actor is not ready. A \
@@ -138,27 +146,20 @@ async fn run_program(
     if context.json {
         tell(context, plan, registered.instance(), false)?;
     }
+    if plan.has_drawn_port {
+        for endpoint in plan.said.iter().filter(|it| matches!(it, Endpoint::Tcp(_))) {
+            note(context, format_args!("`{}` is to listen at {endpoint}", plan.name));
+        }
+    }
     warn_of_doubts(context, plan, &client);
     let paths: Vec<_> = plan.said.iter().filter_map(socket_path).collect();
     clear_way(&paths, context).await;
-    let command = GuardedCommand {
-        words: args.command.clone(),
-        environment: Vec::new(),
-        sockets: paths.iter().map(|it| it.as_path().to_owned()).collect(),
-    };
-    let ended = match Program::start(&command, args.grace) {
+    let ended = match Program::start(&plan.command, args.grace) {
         Ok(program) => watch_over(program, &registered, plan, &client, context).await,
         Err(failure) => Err(failure),
     };
     part(registered, client, context).await;
     ended
-}
-
-fn socket_path(endpoint: &Endpoint) -> Option<&UnixPath> {
-    match endpoint {
-        Endpoint::Unix(UnixAddress::Path(path)) => Some(path),
-        _ => None,
-    }
 }
 
 /// Removes the sockets that a former run of the program has left where it is to listen, and that

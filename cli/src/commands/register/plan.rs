@@ -5,13 +5,14 @@ use std::{ffi::OsString, time::Duration};
 use anyhow::anyhow;
 use config::Faults;
 use discovery::{Client, Registered, Registration};
-use endpoints::{Endpoint, Name, Stamped};
+use endpoints::{Endpoint, Name, Stamped, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::Silence;
+use tree::process::GuardedCommand;
 use wire::State;
 
 use super::{
-    Args,
+    Args, address,
     presence::Followed,
     sight::{Sight, Verdict},
 };
@@ -23,6 +24,10 @@ pub(super) struct Plan {
     pub(super) name: Name,
     /// Where the actor was said to listen, wildcard addresses and all.
     pub(super) said: Vec<Endpoint>,
+    /// The program that is to be started, if there is one, as it is told where to listen.
+    pub(super) command: GuardedCommand,
+    /// Whether the port was drawn.
+    pub(super) has_drawn_port: bool,
     /// What was seen of that, and is to be looked at again.
     sight: Sight,
     /// Where it is published to listen at first, stamped as it is seen now.
@@ -44,15 +49,28 @@ impl Plan {
             [] => of_settings(&name, &args.command, context)?,
             _ => read(&args.endpoints)?,
         };
+        let has_command = !args.command.is_empty();
         let mut said: Vec<Endpoint> = Vec::new();
         for endpoint in written {
-            check(&endpoint)?;
+            check(&endpoint, has_command)?;
             if !said.contains(&endpoint) {
                 said.push(endpoint);
             }
         }
+        let has_drawn_port = has_command && address::draw_port(&mut said)?;
+        let command = match has_command {
+            true => GuardedCommand {
+                words: address::fill(&args.command, &name, &said)?,
+                environment: address::variables(&name, &said, context)?,
+                sockets: said
+                    .iter()
+                    .filter_map(socket_path)
+                    .map(|it| it.as_path().into())
+                    .collect(),
+            },
+            false => GuardedCommand::default(),
+        };
         let state = args.state.map(State::from);
-        let has_command = !args.command.is_empty();
         let mut sight = match has_command {
             true => Sight::of_program(said.clone()),
             false => Sight::of_first(said.clone()),
@@ -68,6 +86,8 @@ impl Plan {
         Ok(Self {
             name,
             said,
+            command,
+            has_drawn_port,
             stamped: seen.iter().filter_map(|it| it.published(is_vouched_for)).collect(),
             sight,
             metadata: args.metadata.clone(),
@@ -157,12 +177,22 @@ fn of_settings(
     Err(Failure::usage(error).hint_command("say so, as in", words).hint(format!("or {remedy}")))
 }
 
-/// Checks that an endpoint says where others can dial.
-fn check(endpoint: &Endpoint) -> Result<(), Failure> {
+/// Returns the path of a socket file.
+pub(super) fn socket_path(endpoint: &Endpoint) -> Option<&UnixPath> {
     match endpoint {
-        Endpoint::Tcp(tcp) if tcp.port == 0 => {
+        Endpoint::Unix(UnixAddress::Path(path)) => Some(path),
+        _ => None,
+    }
+}
+
+/// Checks that an endpoint says where others can dial.
+fn check(endpoint: &Endpoint, has_command: bool) -> Result<(), Failure> {
+    match endpoint {
+        Endpoint::Tcp(tcp) if tcp.port == 0 && !has_command => {
             let error = anyhow!("`{endpoint}` does not say which port the actor listens at");
-            Err(Failure::usage(error).hint("give the actor a port, and name it here"))
+            Err(Failure::usage(error)
+                .hint("give the actor a port, and name it here")
+                .hint("or let a port be drawn for a program: `-- COMMAND {port}`"))
         }
         Endpoint::Memory(_) => {
             let error = anyhow!("`{endpoint}` is known only within the process that binds it");
@@ -192,7 +222,7 @@ mod tests {
     #[test]
     fn what_cannot_be_dialed_is_not_published() {
         let check = |text: &str, expected: &str| {
-            let failure = check(&text.parse().unwrap()).unwrap_err();
+            let failure = check(&text.parse().unwrap(), false).unwrap_err();
             assert_eq!(failure.error.to_string(), expected);
         };
         check(

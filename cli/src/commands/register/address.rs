@@ -1,0 +1,258 @@
+//! The address that a program is told, so that nobody has to write it twice: in its environment,
+//! and for the placeholders of its arguments.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path,
+};
+
+use anyhow::anyhow;
+use config::REGISTRARS_VARIABLE;
+use endpoints::{Endpoint, Host, Name, TcpAddress, UnixAddress};
+
+use crate::{
+    context::{CONFIG_VARIABLE, Context},
+    failure::Failure,
+};
+
+/// What stands for a part of an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Placeholder {
+    Endpoint,
+    Host,
+    Path,
+    Port,
+}
+
+impl Placeholder {
+    const ALL: [Self; 4] = [Self::Endpoint, Self::Host, Self::Path, Self::Port];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Endpoint => "{endpoint}",
+            Self::Host => "{host}",
+            Self::Path => "{path}",
+            Self::Port => "{port}",
+        }
+    }
+
+    /// Returns what it stands for at one endpoint.
+    fn of(self, endpoint: &Endpoint) -> Option<String> {
+        match (self, endpoint) {
+            (Self::Endpoint, endpoint) => Some(endpoint.to_string()),
+            (Self::Host, Endpoint::Tcp(tcp)) => Some(host(&tcp.host)),
+            (Self::Port, Endpoint::Tcp(tcp)) => Some(tcp.port.to_string()),
+            (Self::Path, Endpoint::Unix(UnixAddress::Path(path))) => Some(path.as_str().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Returns what it stands for, if that is one thing.
+    fn value(self, name: &Name, said: &[Endpoint]) -> Result<String, Failure> {
+        let mut values: Vec<String> = Vec::new();
+        for value in said.iter().filter_map(|it| self.of(it)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        match &values[..] {
+            [value] => Ok(value.clone()),
+            [] => {
+                let what = if self == Self::Path { "socket path" } else { "TCP endpoint" };
+                let error = anyhow!("`{self}` is in the arguments, and `{name}` has no {what}");
+                Err(Failure::usage(error).hint("give it one, or write out what is meant"))
+            }
+            _ => {
+                let many = values.join("` or `");
+                let error = anyhow!("`{self}` in the arguments is ambiguous: `{many}`");
+                Err(Failure::usage(error).hint("write out there which one is meant"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// Returns the variables that tell a program what it is called, and where it is to listen: at the
+/// first of its endpoints, and as `HOST` and `PORT` at the first of TCP. What the command line says
+/// for all commands is told in the variables that stand for it.
+pub(super) fn variables(
+    name: &Name,
+    said: &[Endpoint],
+    context: &Context,
+) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let mut variables = vec![("CALLSIGN_NAME", name.to_string())];
+    variables.extend(said.first().map(|it| ("CALLSIGN_ENDPOINT", it.to_string())));
+    let tcp = said.iter().find(|it| matches!(it, Endpoint::Tcp(_)));
+    for (variable, placeholder) in [("HOST", Placeholder::Host), ("PORT", Placeholder::Port)] {
+        variables.extend(tcp.and_then(|it| placeholder.of(it)).map(|it| (variable, it)));
+    }
+    if !context.global.registrar.is_empty() {
+        let registrars: Vec<_> = context.registrars()?.iter().map(Endpoint::to_string).collect();
+        variables.push((REGISTRARS_VARIABLE, registrars.join(" ")));
+    }
+    let mut variables: Vec<(OsString, OsString)> =
+        variables.into_iter().map(|(variable, value)| (variable.into(), value.into())).collect();
+    if let Some(file) = &context.global.config {
+        let file = path::absolute(file).map_err(Failure::system)?;
+        variables.push((CONFIG_VARIABLE.into(), file.into()));
+    }
+    Ok(variables)
+}
+
+/// Puts a program's address in for the placeholders of its arguments.
+///
+/// Only what is exactly one of them is replaced: not what a shell, a template or a formatted text
+/// has of that look, as `${port}` and `{{port}}` are.
+pub(super) fn fill(
+    words: &[OsString],
+    name: &Name,
+    said: &[Endpoint],
+) -> Result<Vec<OsString>, Failure> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(Vec::new()) };
+    let mut filled = vec![program.clone()];
+    for argument in arguments {
+        filled.push(fill_one(argument, |it| it.value(name, said))?);
+    }
+    Ok(filled)
+}
+
+fn fill_one(
+    argument: &OsStr,
+    value: impl Fn(Placeholder) -> Result<String, Failure>,
+) -> Result<OsString, Failure> {
+    let argument = argument.as_bytes();
+    let (mut filled, mut at) = (Vec::new(), 0);
+    while let Some(byte) = argument.get(at) {
+        let is_alone = at == 0 || !matches!(argument[at - 1], b'{' | b'$');
+        let found = Placeholder::ALL.into_iter().find(|it| {
+            let after = argument[at..].strip_prefix(it.text().as_bytes());
+            is_alone && after.is_some_and(|it| it.first() != Some(&b'}'))
+        });
+        match found {
+            Some(placeholder) => {
+                filled.extend(value(placeholder)?.bytes());
+                at += placeholder.text().len();
+            }
+            None => {
+                filled.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Ok(OsString::from_vec(filled))
+}
+
+/// Draws a port for the endpoints that name none, one for all of them, and tells whether there were
+/// any.
+pub(super) fn draw_port(said: &mut [Endpoint]) -> Result<bool, Failure> {
+    let hosts: Vec<TcpAddress> = said.iter().filter_map(without_port).cloned().collect();
+    if hosts.is_empty() {
+        return Ok(false);
+    }
+    let drawn = transport::draw_port(&hosts)
+        .map_err(|error| Failure::system(error).context("no port can be drawn for the program"))?;
+    for endpoint in said {
+        if let Endpoint::Tcp(tcp) = endpoint
+            && tcp.port == 0
+        {
+            tcp.port = drawn;
+        }
+    }
+    Ok(true)
+}
+
+fn without_port(endpoint: &Endpoint) -> Option<&TcpAddress> {
+    match endpoint {
+        Endpoint::Tcp(tcp) if tcp.port == 0 => Some(tcp),
+        _ => None,
+    }
+}
+
+/// Writes a host as programs take it, without the brackets of a URL.
+fn host(host: &Host) -> String {
+    match host {
+        Host::Ip4(ip) => ip.to_string(),
+        Host::Ip6(ip) => ip.to_string(),
+        Host::Ip6Zone { zone, ip } => format!("{ip}%{zone}"),
+        Host::Dns(name, _) => name.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exactly_a_placeholder_is_replaced() {
+        let said = ["/unix/run/web.sock", "/ip6/::1/tcp/8000"].map(|it| it.parse().unwrap());
+        let name = Name::new("web").unwrap();
+        let check = |argument: &str, expected: Result<&str, &str>| {
+            let words = ["{port}".into(), argument.into()];
+            let filled = fill(&words, &name, &said).map_err(|it| it.error.to_string());
+            let expected = expected.map(|it| vec!["{port}".into(), it.into()]);
+            assert_eq!(filled, expected.map_err(str::to_owned), "{argument}");
+        };
+        check("{port}", Ok("8000"));
+        check("[{host}]:{port}", Ok("[::1]:8000"));
+        check("{host}{port}{path}", Ok("::18000/run/web.sock"));
+        check("--bind=unix:{path}", Ok("--bind=unix:/run/web.sock"));
+        check("é{port}é", Ok("é8000é"));
+        for other in [
+            "",
+            "{",
+            "}",
+            "{}",
+            "{port",
+            "port}",
+            "{ port }",
+            "{PORT}",
+            "{ports}",
+            "$port",
+            "${port}",
+            "{{port}}",
+            "${port}${path}",
+            "{{{host}}}",
+            "{port}}",
+            "{\"port\": 1}",
+            "{print $1}",
+            "{port:8000}",
+        ] {
+            check(other, Ok(other));
+        }
+        check(
+            "x{endpoint}",
+            Err("`{endpoint}` in the arguments is ambiguous: `/unix/run/web.sock` or \
+                 `/ip6/::1/tcp/8000`"),
+        );
+    }
+
+    #[test]
+    fn a_placeholder_stands_for_one_thing() {
+        let name = Name::new("web").unwrap();
+        let check = |said: &[&str], argument: &str, expected: Result<&str, &str>| {
+            let said: Vec<Endpoint> = said.iter().map(|it| it.parse().unwrap()).collect();
+            let filled = fill(&["web".into(), argument.into()], &name, &said);
+            let filled = filled.map(|it| it[1].clone()).map_err(|it| it.error.to_string());
+            assert_eq!(filled, expected.map(OsString::from).map_err(str::to_owned));
+        };
+        let both = ["/ip4/127.0.0.1/tcp/8000", "/ip6/::1/tcp/8000"];
+        check(&both, "{port}", Ok("8000"));
+        let ambiguous = "`{host}` in the arguments is ambiguous: `127.0.0.1` or `::1`";
+        check(&both, "{host}", Err(ambiguous));
+        let nothing = "`{path}` is in the arguments, and `web` has no socket path";
+        check(&both, "{path}", Err(nothing));
+        check(&["/unix/@web"], "{path}", Err(nothing));
+        check(&["/unix/@web"], "{endpoint}", Ok("/unix/@web"));
+        let nothing = "`{port}` is in the arguments, and `web` has no TCP endpoint";
+        check(&["/unix/@web"], "{port}", Err(nothing));
+        check(&["/dns/market.example/tcp/80/tls"], "{host}:{port}", Ok("market.example:80"));
+        check(&["/ip6zone/eth0/ip6/fe80::1/tcp/80"], "{host}", Ok("fe80::1%eth0"));
+    }
+}
