@@ -52,6 +52,24 @@ fn a_program_is_not_ready_because_somebody_else_listens_in_its_place() {
 }
 
 #[test]
+fn a_program_that_listens_elsewhere_is_told_where() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    // Most servers take `@name` for a file in the folder where they stand.
+    let code = "import os, socket, sys\nos.chdir(sys.argv[1])\n\
+        u = socket.socket(socket.AF_UNIX); u.bind('@feed'); u.listen()\n\
+        t = socket.socket(); t.bind(('127.0.0.1', 0)); t.listen()\n\
+        print(t.getsockname()[1], flush=True)\nimport signal; signal.pause()";
+    let folder = room.file("").display().to_string();
+    let program = [&python()[..], "-c", code, &folder];
+    let name = room.abstract_unix("feed");
+    let mut mine = node.run(&[&["register", "feed", &name, "--"], &program[..]].concat());
+    mine.says("does not answer yet");
+    mine.says("its program listens elsewhere:");
+    mine.says(&room.unix("@feed"));
+}
+
+#[test]
 fn whoever_takes_the_place_of_an_actor_is_not_taken_for_it() {
     let room = Room::new();
     let node = Node::start(&room);

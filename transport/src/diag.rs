@@ -46,6 +46,19 @@ pub(crate) struct UnixSocket {
 
 /// Returns the TCP sockets that listen at a port.
 pub(crate) fn tcp_listeners(port: u16) -> io::Result<Vec<TcpSocket>> {
+    let mut found = tcp_sockets(port)?;
+    // A kernel that does not choose by the port gives them all.
+    found.retain(|it| it.address.port() == port);
+    Ok(found)
+}
+
+/// Returns the TCP sockets that listen at any port.
+pub(crate) fn all_tcp_listeners() -> io::Result<Vec<TcpSocket>> {
+    tcp_sockets(0)
+}
+
+/// Asks for the TCP sockets that listen at a port, where 0 stands for any.
+fn tcp_sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
@@ -56,8 +69,6 @@ pub(crate) fn tcp_listeners(port: u16) -> io::Result<Vec<TcpSocket>> {
         request.extend([0xff; 8]);
         ask(&request, |message| found.extend(read_tcp(message)))?;
     }
-    // A kernel that does not choose by the port gives them all.
-    found.retain(|it| it.address.port() == port);
     Ok(found)
 }
 

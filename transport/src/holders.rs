@@ -4,12 +4,20 @@
 //! root alone. What was not seen is unknown, and never taken for nobody's.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
+    ffi::OsStr,
     fmt, fs, io,
     os::unix::ffi::OsStrExt,
+    path::Path,
 };
 
-use crate::{linux::process_started, listening::ListeningSocket};
+use endpoints::{Endpoint, UnixAddress, UnixPath};
+
+use crate::{
+    diag::{self, UnixSocket},
+    linux::process_started,
+    listening::ListeningSocket,
+};
 
 /// A process, told from a later one that is given the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -104,6 +112,45 @@ pub fn holders(sockets: &[ListeningSocket]) -> Vec<Process> {
     found
 }
 
+/// Returns where certain processes listen, and those that descend from them, as far as it can be
+/// seen from here.
+///
+/// A wildcard address stays one. A socket file is where it was bound: it may have been moved since.
+pub fn endpoints_of(meant: &[Process]) -> Vec<Endpoint> {
+    let tcp = diag::all_tcp_listeners().unwrap_or_default();
+    let tcp: HashMap<u64, _> = tcp.into_iter().map(|it| (it.inode, it.address)).collect();
+    let unix = diag::unix_sockets().unwrap_or_default();
+    let takes_streams =
+        |it: &UnixSocket| it.is_listening && i32::from(it.socket_type) == libc::SOCK_STREAM;
+    let unix: HashMap<u64, _> =
+        unix.into_iter().filter(takes_streams).map(|it| (it.inode, it.name)).collect();
+    let mut descriptors_left = DESCRIPTORS_MAX;
+    let mut found = BTreeSet::new();
+    for pid in family_of(meant) {
+        for inode in sockets_of(pid, &mut descriptors_left).unwrap_or_default() {
+            if let Some(address) = tcp.get(&inode) {
+                found.insert(Endpoint::from(*address));
+            }
+            found.extend(unix.get(&inode).and_then(|name| endpoint_named(name, pid)));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Returns the endpoint of a Unix socket by the name that a process has bound it to.
+fn endpoint_named(name: &[u8], pid: i32) -> Option<Endpoint> {
+    let address = match name.strip_prefix(b"\0") {
+        Some(name) => UnixAddress::Abstract(str::from_utf8(name).ok()?.into()),
+        None => {
+            let path = Path::new(OsStr::from_bytes(name.strip_suffix(b"\0").unwrap_or(name)));
+            // A path that is not absolute begins where the process stands.
+            let base = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            UnixAddress::Path(UnixPath::new(&base.join(path)).ok()?)
+        }
+    };
+    Some(Endpoint::Unix(address))
+}
+
 /// Whether all descriptors could be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Seen {
@@ -194,3 +241,34 @@ const PROCESSES_MAX: usize = 65_536;
 
 /// How many descriptors are looked at, all together: each takes about a microsecond.
 const DESCRIPTORS_MAX: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, os::unix::net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_process_listens_where_it_has_bound() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("@own.sock");
+        let _by_path = UnixListener::bind(&path).unwrap();
+        let by_port = TcpListener::bind("[::1]:0").unwrap();
+        let found = endpoints_of(&[Process::own().unwrap()]);
+        let of_path = Endpoint::Unix(UnixAddress::Path(UnixPath::new(&path).unwrap()));
+        for expected in [of_path, by_port.local_addr().unwrap().into()] {
+            assert!(found.contains(&expected), "{expected} is not among {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_socket_is_read_as_the_kernel_gives_it() {
+        let pid = std::process::id().cast_signed();
+        let here = std::env::current_dir().unwrap();
+        let read = |name: &[u8]| endpoint_named(name, pid).map(|it| it.to_string());
+        assert_eq!(read(b"\0feed").as_deref(), Some("/unix/@feed"));
+        assert_eq!(read(b"/run/feed.sock\0").as_deref(), Some("/unix/run/feed.sock"));
+        assert_eq!(read(b"@feed\0"), Some(format!("/unix{}", here.join("@feed").display())));
+        assert_eq!(read(b"\0\xff"), None);
+    }
+}

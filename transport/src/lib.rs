@@ -25,7 +25,7 @@
 //! | `tcp` | from a host to addresses, and Happy Eyeballs |
 //! | `memory` | the table of places within this process |
 //! | `listening` | who listens at an endpoint, by the word of the kernel |
-//! | `holders` | which processes hold a socket |
+//! | `holders` | which processes hold a socket, and where a process listens |
 //! | `addresses` | when this host's addresses change |
 //! | `wildcards` | what the wildcard addresses of this process mean now |
 //! | `diag` | the kernel's list of sockets |
@@ -84,7 +84,7 @@ pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, ru
 pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
 };
-pub use holders::{Process, Whose, holders, whose};
+pub use holders::{Process, Whose, endpoints_of, holders, whose};
 pub use linux::{
     PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
     return_large_memory, user_ids_are_global,

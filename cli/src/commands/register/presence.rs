@@ -68,7 +68,7 @@ pub(super) async fn follow(followed: Followed<'_>) -> Infallible {
                 }
                 Err(silent) if !is_warned && is_to_be_said(&seen, began) => {
                     is_warned = true;
-                    warn(context, still_silent(name, began, &silent));
+                    warn(context, still_silent(name, began, &silent, &sight.own_endpoints()));
                 }
                 Err(_) => {}
             }
@@ -216,7 +216,12 @@ fn noted(changed: Result<(), RegisterError>) {
     }
 }
 
-fn still_silent(name: &Name, began: Instant, silent: &[(Endpoint, String)]) -> String {
+fn still_silent(
+    name: &Name,
+    began: Instant,
+    silent: &[(Endpoint, String)],
+    elsewhere: &[Endpoint],
+) -> String {
     let passed = began.elapsed().as_secs();
     let mut text = format!("`{name}` does not answer yet, {passed}s after its start:");
     for (endpoint, why) in silent {
@@ -224,6 +229,12 @@ fn still_silent(name: &Name, began: Instant, silent: &[(Endpoint, String)]) -> S
     }
     if silent.is_empty() {
         text += "\n  it listens at none of this host's addresses";
+    }
+    if !elsewhere.is_empty() {
+        text += "\nits program listens elsewhere:";
+    }
+    for endpoint in elsewhere.iter().take(ELSEWHERE_MAX) {
+        _ = write!(text, "\n  {endpoint}");
     }
     text
 }
@@ -240,6 +251,9 @@ const PAUSE_CALM: Duration = Duration::from_millis(250);
 
 /// After how long somebody is likely to wonder why nothing happens.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many endpoints are told of a program that listens at none that was said.
+const ELSEWHERE_MAX: usize = 4;
 
 /// After how long a stranger in the place of a program that was started is said.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(1);

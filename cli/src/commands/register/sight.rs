@@ -12,8 +12,8 @@ use std::{
 use endpoints::{Endpoint, Stamp, Stamped, TcpAddress, UnixAddress};
 use tokio::time::Instant;
 use transport::{
-    DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, expand, here,
-    holders, listening, stamp, whose,
+    DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
+    expand, here, holders, listening, stamp, whose,
 };
 
 /// Looks where an actor listens, and remembers what it has seen.
@@ -132,6 +132,11 @@ impl Sight {
             self.known.retain(|endpoint, _| seen.iter().any(|it| it.endpoint == *endpoint));
         }
         seen
+    }
+
+    /// Returns where the program listens that was started here, whether it was said or not.
+    pub(super) fn own_endpoints(&self) -> Vec<Endpoint> {
+        self.program.map(|it| endpoints_of(&[it])).unwrap_or_default()
     }
 }
 
