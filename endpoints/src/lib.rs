@@ -5,7 +5,8 @@
 //! (that is `transport`), nor who keeps the names (that is `registrar`).
 //!
 //! - [`Endpoint`] is where an actor listens, written as a multiaddr.
-//! - [`Name`], [`InstanceId`] and [`NamePattern`] say who it is.
+//! - [`Name`], [`InstanceId`] and [`NamePattern`] say who it is; a [`Matcher`] holds many names
+//!   against a pattern.
 //! - [`Stamp`] is what the registrant says about where an endpoint lives, and [`rank`] orders
 //!   endpoints by what the stamps prove, nearest first.
 //! - [`EndpointTable`] is the table of actors and their endpoints, made by [`parse_endpoints`].
@@ -27,6 +28,7 @@ mod endpoint;
 mod error;
 mod host_id;
 mod locality;
+mod matcher;
 mod meant;
 mod name;
 mod parse;
@@ -44,6 +46,7 @@ pub use host_id::{HostId, HostIdError};
 pub use locality::{
     Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
 };
+pub use matcher::Matcher;
 pub use name::{InstanceId, Name, NameError, NamePattern, is_match};
 pub use plain::{Plain, PlainLines, is_plain};
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};

@@ -235,12 +235,13 @@ impl Service for Session {
             self.has_more |= mail.has_changes;
             return;
         }
-        self.has_more = self.clerk.with(|registry| {
+        let (has_more, _) = self.clerk.with(|registry| {
             registry.read_watches(self.id, &mut |call, change| {
                 replies.item_encoded(call, change);
                 !replies.is_full()
             })
         });
+        self.has_more = has_more;
         // A long snapshot is read in parts, so that others get their turn in between.
         if self.has_more && !replies.is_full() {
             cx.waker().wake_by_ref();

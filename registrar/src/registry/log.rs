@@ -1,6 +1,6 @@
-//! The latest changes, for watchers that were away for a moment.
+//! The latest changes, for all who watch: each reads on from where it is, at its own pace.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use endpoints::{InstanceId, Name};
 use wire::{Epoch, Gone, Revision, encode_add, encode_body, encode_update, registrar::Change};
@@ -11,14 +11,23 @@ use super::Entry;
 #[derive(Debug)]
 pub(super) struct Logged {
     pub(super) name: Name,
-    pub(super) revision: Revision,
+    /// By which epoch watchers know the instance, if they do.
+    pub(super) known: Epoch,
+    /// Its epoch from here on.
+    pub(super) now: Epoch,
     pub(super) encoded: Box<[u8]>,
+    revision: Revision,
 }
+
+/// Where a change stands among all that there ever were.
+pub(super) type Position = u64;
 
 /// The latest changes, oldest first.
 #[derive(Debug)]
 pub(super) struct Log {
-    changes: VecDeque<Arc<Logged>>,
+    changes: VecDeque<Logged>,
+    /// Where the oldest of them stands.
+    first: Position,
     bytes: usize,
     /// Every change after this one is in the log.
     complete_after: Revision,
@@ -26,12 +35,20 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(revision: Revision) -> Self {
-        Self { changes: VecDeque::new(), bytes: 0, complete_after: revision }
+        Self { changes: VecDeque::new(), first: 0, bytes: 0, complete_after: revision }
     }
 
-    pub(super) fn put(&mut self, entry: &Entry, is_new: bool, revision: Revision) -> Arc<Logged> {
-        let encode = if is_new { encode_add } else { encode_update };
-        self.push(entry.name.clone(), revision, encode(entry.encoded(), revision))
+    /// Takes note that an entry is new, or changed if it was `known` by an epoch.
+    pub(super) fn put(&mut self, entry: &Entry, known: Option<Epoch>, revision: Revision) {
+        let encode = if known.is_none() { encode_add } else { encode_update };
+        let now = entry.epoch;
+        self.push(Logged {
+            name: entry.name.clone(),
+            known: known.unwrap_or(now),
+            now,
+            encoded: encode(entry.encoded(), revision).into(),
+            revision,
+        });
     }
 
     pub(super) fn removed(
@@ -40,38 +57,54 @@ impl Log {
         epoch: Epoch,
         gone: Gone,
         revision: Revision,
-    ) -> Arc<Logged> {
+    ) {
         let name = instance.name.clone();
-        let removed = Change::Remove { instance, epoch, gone, revision };
-        self.push(name, revision, encode_body(&removed))
+        let removed = encode_body(&Change::Remove { instance, epoch, gone, revision });
+        self.push(Logged { name, known: epoch, now: epoch, encoded: removed.into(), revision });
     }
 
-    /// Returns the changes after `revision`, or `None` if some of them are no longer known.
-    pub(super) fn since(&self, revision: Revision) -> Option<Vec<Arc<Logged>>> {
+    /// Returns where the changes after `revision` begin, or `None` if some of them are no longer
+    /// known.
+    pub(super) fn since(&self, revision: Revision) -> Option<Position> {
         let newest = self.changes.back().map_or(self.complete_after, |it| it.revision);
         if !(self.complete_after..=newest).contains(&revision) {
             return None;
         }
-        let first = self.changes.partition_point(|it| it.revision <= revision);
-        Some(self.changes.range(first..).cloned().collect())
+        let passed = self.changes.partition_point(|it| it.revision <= revision);
+        Some(self.first + passed as u64)
     }
 
-    fn push(&mut self, name: Name, revision: Revision, change: Vec<u8>) -> Arc<Logged> {
-        let logged = Arc::new(Logged { name, revision, encoded: change.into() });
+    /// Returns where the next change will stand.
+    pub(super) fn end(&self) -> Position {
+        self.first + self.changes.len() as u64
+    }
+
+    /// Goes through the changes from a position on; `None` if the first of them is no longer known.
+    pub(super) fn from(&self, position: Position) -> Option<impl Iterator<Item = &Logged>> {
+        let passed = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        Some(self.changes.iter().skip(passed))
+    }
+
+    /// Returns the latest change.
+    pub(super) fn latest(&self) -> Option<&Logged> {
+        self.changes.back()
+    }
+
+    fn push(&mut self, logged: Logged) {
         self.bytes += logged.encoded.len();
-        self.changes.push_back(logged.clone());
+        self.changes.push_back(logged);
         while self.changes.len() > CHANGES_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.changes.pop_front() else { break };
+            self.first += 1;
             self.bytes -= oldest.encoded.len();
             self.complete_after = oldest.revision;
         }
-        logged
     }
 }
 
 /// How many changes are kept: some seconds of a busy registrar, which is how long a reconnect
-/// takes.
+/// takes. Whoever is further behind begins again.
 const CHANGES_MAX: usize = 4096;
 
-/// How many bytes of changes are kept, beside those that watchers have yet to read.
+/// How many bytes of changes are kept, for all who watch together.
 const BYTES_MAX: usize = 2 * 1024 * 1024;

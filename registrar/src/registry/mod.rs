@@ -14,6 +14,7 @@ mod index;
 mod keys;
 mod log;
 mod own;
+mod prefixes;
 mod sessions;
 mod suspicion;
 mod waiters;
@@ -25,7 +26,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, InstanceId, Name, Stamped};
+use endpoints::{Endpoint, InstanceId, Matcher, Name, Stamped};
 use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use uuid::Uuid;
@@ -345,23 +346,26 @@ impl Registry {
         Ok(false)
     }
 
-    /// Appends the encoded [`wire::registrar::Page`] of a list.
-    pub fn page(&self, list: &List, now_ms: u64, bytes: &mut BytesMut) {
+    /// Appends the encoded [`wire::registrar::Page`] of a list, and returns how many steps it
+    /// took. A page ends where many names were looked at, whether they match or not.
+    pub fn page(&self, list: &List, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let mut found: Vec<_> = self.own_for(list).into_iter().collect();
-        let (mut after, mut next) = (list.after, None);
-        let rest = self.by_epoch.range(list.after.saturating_add(1)..);
-        for (at, (epoch, key)) in rest.enumerate() {
-            if found.len() == RECORDS_MAX as usize || at == SCAN_MAX {
+        let (mut after, mut next, mut steps) = (list.after, None, 0);
+        let matcher = Matcher::new(&list.pattern);
+        for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
+            if found.len() == RECORDS_MAX as usize || steps >= STEPS_MAX {
                 next = Some(after);
                 break;
             }
             after = *epoch;
             let entry = &self.entries[*key];
-            if list.pattern.matches(entry.name.as_str()) {
+            steps += matcher.steps(entry.name.as_str());
+            if matcher.matches(entry.name.as_str()) {
                 found.push(entry.encoded());
             }
         }
         encode_page(bytes, self.revision, now_ms, next, found.into_iter());
+        steps
     }
 
     /// Begins a watch. Returns whether it goes on where the watcher left off.
@@ -381,7 +385,7 @@ impl Registry {
             .and_then(|it| self.log.since(it.revision));
         let resumed = missed.is_some();
         let limit = self.limits.session_watchers_max;
-        self.watchers.insert(session, call, pattern, missed, limit)?;
+        self.watchers.insert(session, call, &pattern, missed, limit)?;
         Ok(resumed)
     }
 
@@ -397,15 +401,18 @@ impl Registry {
     }
 
     /// Hands what the watches of a session have to say to `send`, as far as their credit goes and
-    /// `send` wants more. Returns whether there is more to say that credit allows.
+    /// `send` wants more, in one turn. Returns whether there is more to say that credit allows, and
+    /// how many steps it took.
     pub fn read_watches(
         &mut self,
         session: SessionId,
         send: &mut dyn FnMut(CallId, &[u8]) -> bool,
-    ) -> bool {
-        let Self { watchers, entries, by_name, by_epoch, revision, .. } = self;
-        let source = watchers::Source { entries, by_name, by_epoch, revision: *revision };
-        watchers.read(session, &source, send)
+    ) -> (bool, usize) {
+        let Self { watchers, entries, by_name, by_epoch, log, revision, .. } = self;
+        let source = watchers::Source { entries, by_name, by_epoch, log, revision: *revision };
+        let mut left = STEPS_MAX;
+        let has_more = watchers.read(session, &source, &mut left, send);
+        (has_more, STEPS_MAX - left)
     }
 
     /// Returns the claim of an instance to an endpoint, if that registration still makes it.
@@ -468,8 +475,8 @@ impl Registry {
         for key in keys {
             let epoch = self.detach(*key);
             let instance = self.entries.remove(*key).instance();
-            let logged = self.log.removed(instance, epoch, gone, self.revision);
-            self.watchers.tell(&logged, epoch, epoch, &mut outcome.stirred);
+            self.log.removed(instance, epoch, gone, self.revision);
+            self.watchers.tell(&self.log, &mut outcome.stirred);
         }
         self.shrink();
     }
@@ -527,9 +534,8 @@ impl Registry {
     /// the instance, if they do.
     fn tell(&mut self, key: Key, known: Option<Epoch>, now_ms: u64, outcome: &mut Outcome) {
         let entry = &self.entries[key];
-        let logged = self.log.put(entry, known.is_none(), self.revision);
-        let (known, now) = (known.unwrap_or(entry.epoch), entry.epoch);
-        self.watchers.tell(&logged, known, now, &mut outcome.stirred);
+        self.log.put(entry, known, self.revision);
+        self.watchers.tell(&self.log, &mut outcome.stirred);
         if entry.is_present() && self.waiters.is_awaited(&entry.name) {
             let mut answer = BytesMut::new();
             self.answer(entry.name.as_str(), false, now_ms, &mut answer);
@@ -567,5 +573,6 @@ impl Registry {
     }
 }
 
-/// How many entries one call goes through before others get their turn: about a millisecond.
-const SCAN_MAX: usize = 20_000;
+/// How many steps one call takes before others get their turn. A step is to look at an entry, or to
+/// move a pattern on by some characters: all of them are some tenths of a millisecond.
+const STEPS_MAX: usize = 4096;

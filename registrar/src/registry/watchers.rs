@@ -1,24 +1,35 @@
-//! Those who watch names, and what each has yet to read.
+//! Those who watch names, and how far each has read.
 //!
 //! A watcher reads a snapshot first, oldest registration first, and changes after it. It takes
-//! both at its own pace: what it has not read is kept here up to a bound. A watcher that falls
-//! further behind loses its place and begins again with a snapshot; nobody waits for it.
+//! both at its own pace, and what it has not read is kept for nobody in particular: the
+//! [log](super::log) has the latest changes, and a watcher its place in it. One that falls so far
+//! behind that the log has passed it loses its place and begins again with a snapshot; nobody waits
+//! for it.
 //!
-//! While a snapshot is under way, a change to a record that it has passed is queued, and one that
-//! it has yet to reach is not, because the snapshot will show it as it is then.
+//! A change costs the one who makes it no more than to find the sessions that it may concern, by
+//! the whole name or by what it begins with. To hold it against a pattern is the watcher's own
+//! work, done when its session reads, in parts.
+//!
+//! While a snapshot is under way, a change to a record that it has passed is told, and one that it
+//! has yet to reach is not, because the snapshot will show it as it is then. So the changes that
+//! are pending are always read before the snapshot goes on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::Arc,
 };
 
-use endpoints::{Name, NamePattern};
+use endpoints::{Matcher, Name, NamePattern};
 use foldhash::HashMap;
 use slab::Slab;
 use wire::{CallId, Epoch, Revision, encode_add, encode_body, registrar::Change};
 
-use super::{Entries, Key, RegistryError, SCAN_MAX, SessionId, keys::Keys, log::Logged};
+use super::{
+    Entries, Key, RegistryError, SessionId,
+    keys::Keys,
+    log::{Log, Logged, Position},
+    prefixes::Prefixes,
+};
 
 /// Those who watch.
 #[derive(Debug, Default)]
@@ -27,15 +38,16 @@ pub(super) struct Watchers {
     by_call: BTreeMap<(SessionId, CallId), usize>,
     /// Those who watch one name.
     by_name: HashMap<Name, Vec<usize>>,
-    /// Those who watch a pattern.
-    patterns: Vec<usize>,
+    /// The sessions that watch patterns.
+    by_prefix: Prefixes,
 }
 
-/// What snapshots are read from.
+/// What is read from.
 pub(super) struct Source<'a> {
     pub(super) entries: &'a Entries,
     pub(super) by_name: &'a HashMap<Name, Keys>,
     pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
+    pub(super) log: &'a Log,
     pub(super) revision: Revision,
 }
 
@@ -43,14 +55,24 @@ pub(super) struct Source<'a> {
 struct Watcher {
     session: SessionId,
     call: CallId,
-    pattern: NamePattern,
-    name: Option<Name>,
+    watched: Watched,
     credit: u32,
     place: Place,
-    queue: VecDeque<Arc<Logged>>,
-    queue_bytes: usize,
+    /// Which change it is to look at next, if any concern it.
+    next: Position,
     /// Registrations beyond the place of a snapshot that it was told of as changes.
     ahead: BTreeSet<Epoch>,
+}
+
+/// What is watched.
+#[derive(Debug)]
+enum Watched {
+    /// One name. It is said of each change of it, so all others are passed over unseen.
+    Name {
+        name: Name,
+        has_changed: bool,
+    },
+    Pattern(Matcher),
 }
 
 /// How far a watcher has come.
@@ -69,46 +91,41 @@ impl Watchers {
         self.watchers.len()
     }
 
-    /// Begins a watch, with the changes that it has missed or else with a snapshot, if the
-    /// session has room for it.
+    /// Begins a watch, with the changes since `missed` or else with a snapshot, if the session has
+    /// room for it.
     pub(super) fn insert(
         &mut self,
         session: SessionId,
         call: CallId,
-        pattern: NamePattern,
-        missed: Option<Vec<Arc<Logged>>>,
+        pattern: &NamePattern,
+        missed: Option<Position>,
         limit: usize,
     ) -> Result<(), RegistryError> {
         if self.by_call.contains_key(&(session, call)) {
             return Err(RegistryError::CallInUse { call });
         }
-        let own = self.by_call.range((session, 0)..=(session, CallId::MAX)).count();
-        if own >= limit {
+        if self.of_session(session).count() >= limit {
             return Err(RegistryError::TooMany { what: "watches of one session", limit });
         }
-        let name = pattern.exact();
-        let mut watcher = Watcher {
+        let watched = match pattern.exact() {
+            Some(name) => Watched::Name { name, has_changed: missed.is_some() },
+            None => Watched::Pattern(Matcher::new(pattern)),
+        };
+        let at = self.watchers.vacant_key();
+        match &watched {
+            Watched::Name { name, .. } => self.by_name.entry(name.clone()).or_default().push(at),
+            Watched::Pattern(matcher) => self.by_prefix.insert(matcher.prefix(), session),
+        }
+        self.by_call.insert((session, call), at);
+        self.watchers.insert(Watcher {
             session,
             call,
-            pattern,
-            name: name.clone(),
+            watched,
             credit: 0,
             place: if missed.is_some() { Place::Live } else { Place::Reset },
-            queue: VecDeque::new(),
-            queue_bytes: 0,
+            next: missed.unwrap_or_default(),
             ahead: BTreeSet::new(),
-        };
-        for logged in missed.into_iter().flatten() {
-            if watcher.pattern.matches(logged.name.as_str()) {
-                watcher.push(&logged);
-            }
-        }
-        let at = self.watchers.insert(watcher);
-        self.by_call.insert((session, call), at);
-        match name {
-            Some(name) => self.by_name.entry(name).or_default().push(at),
-            None => self.patterns.push(at),
-        }
+        });
         Ok(())
     }
 
@@ -121,8 +138,8 @@ impl Watchers {
 
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) {
         let Some(at) = self.by_call.remove(&(session, call)) else { return };
-        match self.watchers.remove(at).name {
-            Some(name) => {
+        match self.watchers.remove(at).watched {
+            Watched::Name { name, .. } => {
                 if let Some(watching) = self.by_name.get_mut(&name) {
                     watching.retain(|it| *it != at);
                     if watching.is_empty() {
@@ -130,7 +147,7 @@ impl Watchers {
                     }
                 }
             }
-            None => self.patterns.retain(|it| *it != at),
+            Watched::Pattern(matcher) => self.by_prefix.remove(matcher.prefix(), session),
         }
     }
 
@@ -142,126 +159,207 @@ impl Watchers {
         }
     }
 
-    /// Queues a change for those who watch its name, and notes their sessions. The registration
-    /// that was `known` is the one of epoch `now` from here on.
-    pub(super) fn tell(
-        &mut self,
-        logged: &Arc<Logged>,
-        known: Epoch,
-        now: Epoch,
-        stirred: &mut BTreeSet<SessionId>,
-    ) {
-        let named = self.by_name.get(&logged.name).into_iter().flatten();
-        for at in named.chain(&self.patterns) {
-            let watcher = &mut self.watchers[*at];
-            if watcher.pattern.matches(logged.name.as_str()) && watcher.is_to_know(known, now) {
-                watcher.push(logged);
-                stirred.insert(watcher.session);
+    /// Takes note of the latest change, and notes the sessions that it may concern.
+    pub(super) fn tell(&mut self, log: &Log, stirred: &mut BTreeSet<SessionId>) {
+        let Some(Logged { name, .. }) = log.latest() else { return };
+        for at in self.by_name.get(name).into_iter().flatten() {
+            let Watcher { session, place, next, watched, .. } = &mut self.watchers[*at];
+            if let Watched::Name { has_changed, .. } = watched
+                && *place != Place::Reset
+            {
+                if !*has_changed {
+                    (*next, *has_changed) = (log.end() - 1, true);
+                }
+                stirred.insert(*session);
             }
         }
+        stirred.extend(self.by_prefix.of(name.as_str()));
     }
 
-    /// Hands what the watches of a session have to say to `send`, until credit runs out or `send`
-    /// wants no more. Returns whether there is more to say that credit allows.
+    /// Hands what the watches of a session have to say to `send`, until credit or `steps` run out
+    /// or `send` wants no more. Returns whether there is more to say that credit allows.
     pub(super) fn read(
         &mut self,
         session: SessionId,
         source: &Source<'_>,
+        steps: &mut usize,
         send: &mut dyn FnMut(CallId, &[u8]) -> bool,
     ) -> bool {
+        let ahead: usize = self.of_session(session).map(|at| self.watchers[at].ahead.len()).sum();
+        let mut room = AHEAD_MAX.saturating_sub(ahead);
         let mut has_more = false;
         for at in self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(_, at)| *at) {
-            has_more |= self.watchers[at].read(source, send);
+            has_more |= self.watchers[at].read(source, steps, &mut room, send);
         }
         has_more
+    }
+
+    fn of_session(&self, session: SessionId) -> impl Iterator<Item = usize> {
+        self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(_, at)| *at)
     }
 }
 
 impl Watcher {
-    /// Tells whether a change is news to the watcher, rather than part of a snapshot to come.
-    fn is_to_know(&mut self, known: Epoch, now: Epoch) -> bool {
-        match self.place {
-            Place::Live => true,
-            Place::Reset => false,
-            Place::Snapshot { up_to } => {
-                let is_shown = known <= up_to || self.ahead.remove(&known);
-                if is_shown && now > up_to {
-                    self.ahead.insert(now);
-                }
-                is_shown
-            }
-        }
-    }
-
-    fn push(&mut self, logged: &Arc<Logged>) {
-        if self.place == Place::Reset {
-            return;
-        }
-        self.queue_bytes += logged.encoded.len();
-        self.queue.push_back(logged.clone());
-        let is_behind = self.queue.len() > QUEUE_MAX || self.queue_bytes > QUEUE_BYTES_MAX;
-        if is_behind || self.ahead.len() > QUEUE_MAX {
-            self.queue = VecDeque::new();
-            self.queue_bytes = 0;
-            self.ahead = BTreeSet::new();
-            self.place = Place::Reset;
-        }
-    }
-
-    fn read(&mut self, source: &Source<'_>, send: &mut dyn FnMut(CallId, &[u8]) -> bool) -> bool {
-        let mut scanned = 0;
+    fn read(
+        &mut self,
+        source: &Source<'_>,
+        steps: &mut usize,
+        room: &mut usize,
+        send: &mut dyn FnMut(CallId, &[u8]) -> bool,
+    ) -> bool {
         let mut wants_more = true;
         while wants_more && self.credit > 0 {
-            // Changes come before more of a snapshot, lest an old removal follow a new record.
-            if let Some(logged) = self.queue.pop_front() {
-                self.queue_bytes -= logged.encoded.len();
-                self.credit -= 1;
-                wants_more = send(self.call, &logged.encoded);
-                continue;
+            if *steps == 0 {
+                return true;
             }
-            let (change, next) = match self.place {
-                Place::Live => return false,
-                Place::Reset => (encode_body(&Change::Reset), Place::Snapshot { up_to: 0 }),
-                Place::Snapshot { up_to } => match self.next(source, up_to, &mut scanned) {
-                    Next::Record(key) => {
-                        let entry = &source.entries[key];
-                        let up_to = entry.epoch;
-                        (encode_add(entry.encoded(), source.revision), Place::Snapshot { up_to })
+            let found = match self.place {
+                Place::Reset => Found::Nothing,
+                // Changes come before more of a snapshot, lest an old removal follow a new record.
+                _ => self.next_change(source.log, steps, room),
+            };
+            let (change, next) = match (found, self.place) {
+                (Found::Change(change), _) => {
+                    self.credit -= 1;
+                    wants_more = send(self.call, change);
+                    continue;
+                }
+                (Found::Pause, _) => return true,
+                (Found::Behind, _) => {
+                    self.place = Place::Reset;
+                    continue;
+                }
+                (Found::Nothing, Place::Live) => return false,
+                (Found::Nothing, Place::Reset) => {
+                    *room += self.ahead.len();
+                    self.ahead = BTreeSet::new();
+                    self.passed(source.log.end());
+                    (encode_body(&Change::Reset), Place::Snapshot { up_to: 0 })
+                }
+                (Found::Nothing, Place::Snapshot { up_to }) => {
+                    match self.next_record(source, up_to, steps) {
+                        Next::Record(key) => {
+                            let entry = &source.entries[key];
+                            let up_to = entry.epoch;
+                            let added = encode_add(entry.encoded(), source.revision);
+                            (added, Place::Snapshot { up_to })
+                        }
+                        Next::Pause(up_to) => {
+                            self.place = Place::Snapshot { up_to };
+                            return true;
+                        }
+                        Next::End => {
+                            *room += self.ahead.len();
+                            self.ahead = BTreeSet::new();
+                            let synced = Change::Synced { revision: source.revision };
+                            (encode_body(&synced), Place::Live)
+                        }
                     }
-                    Next::Pause(up_to) => {
-                        self.place = Place::Snapshot { up_to };
-                        return true;
-                    }
-                    Next::End => {
-                        self.ahead = BTreeSet::new();
-                        (encode_body(&Change::Synced { revision: source.revision }), Place::Live)
-                    }
-                },
+                }
             };
             self.place = next;
             self.credit -= 1;
             wants_more = send(self.call, &change);
         }
-        self.credit > 0 && (!self.queue.is_empty() || self.place != Place::Live)
+        self.credit > 0 && (self.place != Place::Live || self.has_pending(source.log))
+    }
+
+    fn has_pending(&self, log: &Log) -> bool {
+        match &self.watched {
+            Watched::Name { has_changed, .. } => *has_changed,
+            Watched::Pattern(_) => self.next < log.end(),
+        }
+    }
+
+    /// Takes note that it has looked at all changes before a position.
+    fn passed(&mut self, position: Position) {
+        self.next = position;
+        if let Watched::Name { has_changed, .. } = &mut self.watched {
+            *has_changed = false;
+        }
+    }
+
+    /// Finds the next change that it is to be told.
+    fn next_change<'a>(&mut self, log: &'a Log, steps: &mut usize, room: &mut usize) -> Found<'a> {
+        if !self.has_pending(log) {
+            return Found::Nothing;
+        }
+        let Some(changes) = log.from(self.next) else { return Found::Behind };
+        for logged in changes {
+            if *steps == 0 {
+                return Found::Pause;
+            }
+            let (concerns, taken) = self.watched.concerns(&logged.name);
+            *steps = steps.saturating_sub(taken);
+            self.next += 1;
+            if concerns && self.is_to_know(logged, room) {
+                let is_too_far_ahead = *room == 0 && self.place != Place::Live;
+                return if is_too_far_ahead {
+                    Found::Behind
+                } else {
+                    Found::Change(&logged.encoded)
+                };
+            }
+        }
+        self.passed(log.end());
+        Found::Nothing
+    }
+
+    /// Tells whether a change is news to the watcher, rather than part of a snapshot to come.
+    fn is_to_know(&mut self, logged: &Logged, room: &mut usize) -> bool {
+        let Place::Snapshot { up_to } = self.place else { return true };
+        let was_ahead = self.ahead.remove(&logged.known);
+        *room += usize::from(was_ahead);
+        let is_shown = logged.known <= up_to || was_ahead;
+        if is_shown && logged.now > up_to && self.ahead.insert(logged.now) {
+            *room = room.saturating_sub(1);
+        }
+        is_shown
     }
 
     /// Finds the next record of a snapshot.
-    fn next(&self, source: &Source<'_>, up_to: Epoch, scanned: &mut usize) -> Next {
-        if let Some(name) = &self.name {
-            let next = source.by_name.get(name).and_then(|keys| keys.after(up_to));
-            return next.map_or(Next::End, Next::Record);
-        }
+    fn next_record(&self, source: &Source<'_>, up_to: Epoch, steps: &mut usize) -> Next {
+        let matcher = match &self.watched {
+            Watched::Name { name, .. } => {
+                let next = source.by_name.get(name).and_then(|keys| keys.after(up_to));
+                *steps = steps.saturating_sub(1);
+                return next.map_or(Next::End, Next::Record);
+            }
+            Watched::Pattern(matcher) => matcher,
+        };
         for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
-            if self.pattern.matches(source.entries[*key].name.as_str()) {
+            let name = source.entries[*key].name.as_str();
+            *steps = steps.saturating_sub(matcher.steps(name));
+            if matcher.matches(name) {
                 return Next::Record(*key);
             }
-            *scanned += 1;
-            if *scanned == SCAN_MAX {
+            if *steps == 0 {
                 return Next::Pause(*epoch);
             }
         }
         Next::End
     }
+}
+
+impl Watched {
+    /// Tells whether a name is watched, and how many steps it took to tell.
+    fn concerns(&self, changed: &Name) -> (bool, usize) {
+        match self {
+            Self::Name { name, .. } => (name == changed, 1),
+            Self::Pattern(matcher) => {
+                (matcher.matches(changed.as_str()), matcher.steps(changed.as_str()))
+            }
+        }
+    }
+}
+
+/// What a watcher finds among the changes that it has not looked at.
+enum Found<'a> {
+    Change(&'a [u8]),
+    Nothing,
+    /// Enough was gone through for now.
+    Pause,
+    /// What it would have to know is not known any more, or is too much.
+    Behind,
 }
 
 /// What comes next in a snapshot.
@@ -272,8 +370,6 @@ enum Next {
     End,
 }
 
-/// How many changes a watcher may have yet to read.
-const QUEUE_MAX: usize = 1024;
-
-/// How many bytes of changes a watcher may have yet to read; the largest record fits many times.
-const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// How many registrations the watches of a session may have been told of that are beyond their
+/// snapshots.
+const AHEAD_MAX: usize = 1024;

@@ -55,10 +55,12 @@ pub(crate) fn answer(registry: &Registry, name: &str, all: bool) -> Vec<u128> {
 /// Reads what every watch of a session has to say.
 pub(crate) fn read(registry: &mut Registry, session: SessionId) -> Vec<Change> {
     let mut changes = Vec::new();
-    registry.read_watches(session, &mut |_, change| {
+    let mut take = |_, change: &[u8]| {
         changes.push(decode_body(change).unwrap());
         true
-    });
+    };
+    // What is much is read in several turns.
+    while registry.read_watches(session, &mut take).0 {}
     changes
 }
 
