@@ -93,6 +93,7 @@ impl Keeper {
             heartbeat: options.heartbeat.filter(|_| !matches!(registrar, Endpoint::Memory(_))),
             // Within a host the kernel tells of a death: what is merely silent is stopped.
             on_silence: if is_tcp { OnSilence::GiveUp } else { OnSilence::Tell },
+            ..Options::default()
         };
         let service = Registrant::new(self.hub.clone(), self.index);
         let Connected { portal, driver } = portal::connect(stream, conversation, service).await?;

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::yield_now,
     time::{Instant, Sleep, sleep},
 };
 use tokio_util::io::poll_read_buf;
@@ -38,6 +39,10 @@ pub struct Driver<IO, S> {
     shared: Arc<Shared>,
     pulse: Option<Pulse>,
     on_silence: OnSilence,
+    /// How long a frame may take to arrive, once it has begun.
+    frame_timeout: Option<Duration>,
+    /// Until when the frame may take that has begun.
+    unfinished: Option<Pin<Box<Sleep>>>,
     is_closing: bool,
     /// Set when the peer hears nothing any more: why, and until when what it has said is read.
     unheard: Option<(Closed, Pin<Box<Sleep>>)>,
@@ -66,6 +71,8 @@ impl<IO, S> Driver<IO, S> {
             shared,
             pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
             on_silence: options.on_silence,
+            frame_timeout: options.frame_timeout,
+            unfinished: None,
             is_closing: false,
             unheard: None,
             answered: 0,
@@ -93,7 +100,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
                 (Err(Closed::Goodbye(reason)), _) => Closed::Goodbye(reason),
                 // What it has said is read to its end.
                 (Err(_), Some((broken, _))) => broken,
-                (Err(closed), None) => closed,
+                (Err(closed), None) => {
+                    driver.explain(&closed, cx);
+                    closed
+                }
             };
             driver.shared.end(closed.clone());
             driver.closed = Some(closed);
@@ -120,9 +130,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
         self.has_stood_back
     }
 
-    /// Does all that can be done now; fails when the connection is over.
+    /// Tells a peer that has broken the protocol what was wrong, if that can be said at once.
+    fn explain(&mut self, closed: &Closed, cx: &mut Context<'_>) {
+        let Closed::Protocol(error) = closed else { return };
+        if self.writing.push(&Frame::Goodbye { reason: &error.to_string() }).is_ok() {
+            drop(self.writing.poll_write(io(&mut self.io), cx));
+        }
+    }
+
+    /// Does all that can be done now, in one turn; fails when the connection is over.
     fn run(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
         self.answered = 0;
+        self.replies.steps = 0;
         // What was left behind by the handshake, or by the last time the service took no more.
         let mut has_more = self.dispatch()?;
         let mut is_stirred = true;
@@ -133,7 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                 is_stirred = true;
             }
             if !is_stirred {
-                return Ok(Running);
+                return self.rest(cx);
             }
             if self.unheard.is_none() {
                 self.service.pump(cx, &mut self.replies);
@@ -144,12 +163,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
             if is_written && self.is_closing {
                 return Err(Closed::Here);
             }
+            if self.replies.is_spent() {
+                // The runtime looks for what has arrived for others before it comes back here.
+                _ = pin!(yield_now()).poll(cx);
+                return Ok(Running);
+            }
             is_stirred = is_written && (has_more || was_full);
             if is_stirred {
                 has_more = self.dispatch()?;
             } else if has_more {
                 return Ok(Running);
             }
+        }
+    }
+
+    /// Waits for more, for so long as a frame may take that has begun to arrive. All that has
+    /// arrived was read before, however late this side comes to it.
+    fn rest(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
+        let Some(limit) = self.frame_timeout else { return Ok(Running) };
+        if self.reader.peek().is_empty() || !self.takes_more() {
+            self.unfinished = None;
+            return Ok(Running);
+        }
+        let unfinished = self.unfinished.get_or_insert_with(|| Box::pin(sleep(limit)));
+        match unfinished.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(Closed::Protocol(WireError::Unfinished { limit })),
+            Poll::Pending => Ok(Running),
         }
     }
 
@@ -178,6 +217,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
 
     /// Writes what there is. What handles queue later wakes the task again.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
+        let written = self.write(cx);
+        self.replies.writing_bytes = self.writing.len();
+        written
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
         loop {
             // The handles' queue is asked last, or a word of theirs could be missed.
             let is_last = self.writing.is_empty();
@@ -204,7 +249,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                     Poll::Ready(Err(error)) => {
                         // What it has said before is on its way, however much that is.
                         self.unheard = Some((error.into(), Box::pin(sleep(UNHEARD_WAIT))));
-                        return self.poll_write(cx);
+                        return self.write(cx);
                     }
                     Poll::Pending => return Ok(Poll::Pending),
                 }
@@ -225,7 +270,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
         match poll_read_buf(io(&mut self.io), cx, self.reader.buffer()) {
             Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
-            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Ok(_)) => self.replies.spend(READ_STEPS),
             Poll::Ready(Err(error)) => return Err(error.into()),
             Poll::Pending => return Ok(Poll::Pending),
         }
@@ -237,14 +282,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
         Ok(Poll::Ready(()))
     }
 
-    /// Handles the frames that have arrived, until the service takes no more for now. Tells
-    /// whether there may be more.
+    /// Handles the frames that have arrived, until the service takes no more for now, or the turn
+    /// is over. Tells whether there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
-        while self.takes_more() {
+        while self.takes_more() && !self.replies.is_spent() {
             let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
                 return Ok(false);
             };
-            let length = bytes.len();
+            let (length, said) = (bytes.len(), self.replies.queue.len());
+            self.unfinished = None;
             // Whoever hears no answer is not answered.
             if self.unheard.is_some() && matches!(Frame::decode(bytes), Ok(Frame::Call { .. })) {
                 self.reader.skip_frame(length);
@@ -262,6 +308,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                 handle(bytes, own, service, replies, shared, answered)?;
                 self.reader.skip_frame(length);
             }
+            let bytes = length + self.replies.queue.len().saturating_sub(said);
+            self.replies.spend(FRAME_STEPS + bytes / FRAME_BYTES_A_STEP);
         }
         Ok(true)
     }
@@ -333,6 +381,13 @@ fn push(replies: &mut Replies, frame: &Frame<'_>) {
 /// How long the rest is read of what a peer has said that hears nothing any more. It is there, and
 /// ends at once, unless the peer has closed but half of the connection.
 const UNHEARD_WAIT: Duration = Duration::from_secs(5);
+
+/// How many steps it takes to read from the socket.
+const READ_STEPS: usize = 40;
+
+/// How many steps it takes to handle a short frame, and how many bytes of one take another.
+const FRAME_STEPS: usize = 8;
+const FRAME_BYTES_A_STEP: usize = 256;
 
 /// The shortest frame that is cut out of the buffer instead of being copied from it.
 const OWN_FRAME_BYTES_MIN: usize = 4 * 1024;

@@ -12,7 +12,7 @@ use tokio::{
 };
 use transport::Stream;
 use wire::{
-    Frame, FrameReader, Hello, WireError,
+    FRAME_BYTES_MAX, Frame, FrameReader, Hello, WireError,
     preface::{self, PREFACE_BYTES, PrefaceError},
 };
 
@@ -43,6 +43,10 @@ pub struct Options {
     pub heartbeat: Option<Heartbeat>,
     /// What becomes of a peer that gives none.
     pub on_silence: OnSilence,
+    /// The longest frame that is let in once both sides have said who they are.
+    pub frame_bytes_max: usize,
+    /// How long a frame may take to arrive once it has begun; `None` for as long as it likes.
+    pub frame_timeout: Option<Duration>,
 }
 
 impl Default for Options {
@@ -52,6 +56,8 @@ impl Default for Options {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             heartbeat: None,
             on_silence: OnSilence::default(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            frame_timeout: None,
         }
     }
 }
@@ -224,7 +230,8 @@ impl<IO> Greeted<IO> {
             Side::Accepted => 1,
         };
         let shared = Arc::new(Shared::new(peer, first_id));
-        let reader = FrameReader::from(leftover);
+        let mut reader = FrameReader::from(leftover);
+        reader.set_frame_bytes_max(options.frame_bytes_max);
         let driver = Driver::new(io, reader, service, shared.clone(), options);
         Connected { portal: Portal::new(shared), driver }
     }

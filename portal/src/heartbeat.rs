@@ -63,6 +63,8 @@ pub(crate) struct Pulse {
     heartbeat: Heartbeat,
     heard: Instant,
     sleep: Pin<Box<Sleep>>,
+    /// How many intervals have passed in silence.
+    missed: u32,
     /// Whether it has been said that the peer is silent. It is not asked again then: one ping
     /// waits for it already, and more would only fill the buffers on the way.
     is_silent: bool,
@@ -71,12 +73,13 @@ pub(crate) struct Pulse {
 impl Pulse {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         let sleep = Box::pin(sleep_until(now + heartbeat.interval));
-        Self { heartbeat, heard: now, sleep, is_silent: false }
+        Self { heartbeat, heard: now, sleep, missed: 0, is_silent: false }
     }
 
     /// Takes note of a sign of life. Tells whether the peer was silent for too long before.
     pub(crate) fn hear(&mut self, now: Instant) -> bool {
         self.heard = now;
+        self.missed = 0;
         let was_silent = mem::take(&mut self.is_silent);
         if was_silent {
             self.sleep.as_mut().reset(now + self.heartbeat.interval);
@@ -85,23 +88,28 @@ impl Pulse {
     }
 
     /// Returns ready each time something is to be done about the silence.
+    ///
+    /// What has arrived is to be [heard](Self::hear) first: then an interval that this side itself
+    /// was late to see the end of is nobody's silence, for it may not have asked, nor looked.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
         if self.is_silent {
             return Poll::Pending;
         }
         loop {
             ready!(self.sleep.as_mut().poll(cx));
-            let woken = self.sleep.deadline();
-            let silence = woken.saturating_duration_since(self.heard);
-            if silence >= self.heartbeat.interval * self.heartbeat.misses {
-                self.is_silent = true;
-                return Poll::Ready(Silence::TooLong(silence));
-            }
-            if silence < self.heartbeat.interval {
-                self.sleep.as_mut().reset(self.heard + self.heartbeat.interval);
+            let (due, now) = (self.sleep.deadline(), Instant::now());
+            let interval = self.heartbeat.interval;
+            if due.saturating_duration_since(self.heard) < interval {
+                self.sleep.as_mut().reset(self.heard + interval);
                 continue;
             }
-            self.sleep.as_mut().reset(woken + self.heartbeat.interval);
+            let was_late = now.saturating_duration_since(due) > interval / 2;
+            self.missed += u32::from(!was_late);
+            if self.missed >= self.heartbeat.misses {
+                self.is_silent = true;
+                return Poll::Ready(Silence::TooLong(interval * self.missed));
+            }
+            self.sleep.as_mut().reset(now + interval);
             return Poll::Ready(Silence::Ping);
         }
     }
@@ -136,5 +144,23 @@ mod tests {
         assert!(!pulse.hear(Instant::now()));
         assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
         assert_eq!(start.elapsed().as_millis() / 10, 320 + 6000 + 90);
+    }
+
+    /// As when the process is stopped, or one call takes all of its time.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_which_nobody_looked_is_not_the_peer_s_silence() {
+        let mut pulse = Pulse::new(Heartbeat::default(), Instant::now());
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
+        }
+        // It is asked and looked for as usual again, and has all of its time from then on.
+        let start = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
+        }
+        let silence = poll_fn(|cx| pulse.poll(cx)).await;
+        assert!(matches!(silence, Silence::TooLong(_)), "{silence:?}");
+        assert_eq!(start.elapsed().as_millis() / 10, 270);
     }
 }

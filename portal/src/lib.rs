@@ -17,7 +17,8 @@
 //! holds with what, a [`Reception`] greets its callers, and [`greet_actor`] asks for it.
 //!
 //! The driver reads whatever has arrived, lets the service answer every call in it, and writes
-//! all answers at once. It knows no names, no addresses and no registry, and does not reconnect.
+//! all answers at once. It does so in turns: after so much work the other tasks of its runtime run,
+//! however much there is to do for one connection. It knows no names, no addresses and no registry, and does not reconnect.
 //!
 //! ```
 //! use callsign_portal::{NoService, Options, Service, accept, connect};
@@ -83,4 +84,4 @@ pub use identity::{Identity, Key, greet_actor};
 pub use items::{ItemSender, SendError};
 pub use portal::{Items, Portal};
 pub use reception::Reception;
-pub use service::{Call, NoService, Replies, Service};
+pub use service::{Call, NoService, Replies, Service, TURN_STEPS};

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, task::Context, time::Duration};
 use bytes::BytesMut;
 use callsign_portal::{
     Call, CallError, Closed, Connected, HandshakeError, Heartbeat, NoService, OnSilence, Options,
-    Portal, Replies, Service, accept, connect,
+    Portal, Replies, Service, TURN_STEPS, accept, connect,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use wire::{CallId, ErrorKind, Frame, FrameReader, preface};
 
@@ -275,6 +275,117 @@ async fn a_peer_that_falls_silent_is_told_of_where_that_is_asked_for() {
     }
     drop(stopped);
     assert!(matches!(drivers.join_next().await, Some(Ok(Closed::ByPeer))));
+}
+
+/// Says who it is, and hears who the other side is.
+async fn greeted_by_hand(far: &mut DuplexStream) {
+    let mut greeting = BytesMut::from(&preface::preface()[..]);
+    Frame::Hello(Box::default()).encode(&mut greeting).unwrap();
+    far.write_all(&greeting).await.unwrap();
+}
+
+/// Returns why the other side says that it closes.
+async fn goodbye(far: &mut DuplexStream) -> String {
+    let (mut said, mut reader) = (Vec::new(), FrameReader::default());
+    far.read_to_end(&mut said).await.unwrap();
+    reader.extend_from_slice(&said);
+    reader.take(preface::PREFACE_BYTES).unwrap();
+    while let Some(frame) = reader.next().unwrap() {
+        if let Frame::Goodbye { reason } = Frame::decode(&frame).unwrap() {
+            return reason.to_owned();
+        }
+    }
+    panic!("it has said nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_has_begun_comes_to_its_end_in_time() {
+    let (near, mut far) = duplex(4096);
+    let frame_timeout = Some(Duration::from_secs(10));
+    let options = Options { frame_timeout, ..Options::default() };
+    greeted_by_hand(&mut far).await;
+    let Connected { driver, portal: _portal } = accept(near, options, NoService).await.unwrap();
+    let mut drivers = JoinSet::new();
+    drivers.spawn(driver);
+    // Between frames it may take its time.
+    sleep(Duration::from_secs(3600)).await;
+    let mut ping = BytesMut::new();
+    Frame::Ping { nonce: 7 }.encode(&mut ping).unwrap();
+    let last = ping.split_off(ping.len() - 1);
+    for _ in 0..3 {
+        far.write_all(&ping).await.unwrap();
+        sleep(Duration::from_secs(9)).await;
+        far.write_all(&last).await.unwrap();
+    }
+    // One that goes on and on does not last any longer.
+    far.write_all(&1000_u32.to_le_bytes()).await.unwrap();
+    for _ in 0..9 {
+        sleep(Duration::from_secs(1)).await;
+        far.write_all(&[0xc0]).await.unwrap();
+    }
+    assert!(drivers.try_join_next().is_none());
+    assert!(matches!(drivers.join_next().await, Some(Ok(Closed::Protocol(_)))));
+    assert_eq!(goodbye(&mut far).await, "a frame that was not whole 10s after it began");
+}
+
+#[tokio::test]
+async fn a_longer_frame_than_is_let_in_is_refused_with_a_word() {
+    let (near, mut far) = duplex(4096);
+    greeted_by_hand(&mut far).await;
+    let options = Options { frame_bytes_max: 1000, ..Options::default() };
+    let Connected { driver, portal: _portal } = accept(near, options, NoService).await.unwrap();
+    far.write_all(&1001_u32.to_le_bytes()).await.unwrap();
+    assert!(matches!(driver.await, Closed::Protocol(_)));
+    assert_eq!(goodbye(&mut far).await, "a frame of 1001 bytes, where 1000 are allowed");
+}
+
+/// However much has arrived for one, others run in between.
+#[tokio::test]
+async fn a_connection_works_in_turns() {
+    let (near, mut far) = duplex(1024 * 1024);
+    greeted_by_hand(&mut far).await;
+    let Connected { driver, portal: _portal } =
+        accept(near, Options::default(), Laborious).await.unwrap();
+    let mut calls = BytesMut::new();
+    for id in 0..20 {
+        Frame::Call { id: 2 * id, method: "x", body: b"", within_ms: None }
+            .encode(&mut calls)
+            .unwrap();
+    }
+    far.write_all(&calls).await.unwrap();
+    let mut driver = std::pin::pin!(driver);
+    let mut turns = 0;
+    let answered = async {
+        let (mut bytes, mut reader) = (BytesMut::new(), FrameReader::default());
+        let mut answers = 0;
+        while answers < 20 {
+            bytes.clear();
+            far.read_buf(&mut bytes).await.unwrap();
+            turns += 1;
+            reader.extend_from_slice(&bytes);
+            if turns == 1 {
+                reader.take(preface::PREFACE_BYTES).unwrap();
+            }
+            while let Some(frame) = reader.next().unwrap() {
+                answers += usize::from(matches!(Frame::decode(&frame), Ok(Frame::Return { .. })));
+            }
+        }
+    };
+    tokio::select! {
+        _ = driver.as_mut() => panic!("the connection has ended"),
+        () = answered => {}
+    }
+    assert!(turns >= 10, "20 answers came in {turns} parts");
+}
+
+/// Takes half a turn for each call.
+struct Laborious;
+
+impl Service for Laborious {
+    fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
+        replies.spend(TURN_STEPS / 2);
+        replies.finish(call.id, &());
+    }
 }
 
 /// Tells of silence.

@@ -81,7 +81,7 @@ pub fn release_memory() {
     }
 }
 
-/// Lets every block of memory of a megabyte and more go back to the system as soon as it is freed.
+/// Lets every block of memory of 128 KiB and more go back to the system as soon as it is freed.
 ///
 /// By default the GNU allocator begins to keep such blocks when it has seen one, so that a server
 /// to which somebody sent a long frame once stays as large as that. It concerns the whole process,
@@ -94,9 +94,10 @@ pub fn return_large_memory() {
     }
 }
 
-/// What is large: rare enough that asking the system each time costs nothing.
+/// What is large: what the allocator itself takes for it in the beginning, and rare enough that to
+/// ask the system each time costs nothing.
 #[cfg(target_env = "gnu")]
-const LARGE_BYTES: libc::c_int = 1024 * 1024;
+const LARGE_BYTES: libc::c_int = 128 * 1024;
 
 /// The process at the other end of a Unix socket, held so that no later process can be taken
 /// for it.

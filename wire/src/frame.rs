@@ -1,5 +1,7 @@
 //! What goes over a connection.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use endpoints::InstanceId;
 use serde::{Deserialize, Serialize};
@@ -145,7 +147,7 @@ impl Frame<'_> {
         let length = bytes.len() - start - 4;
         if length > FRAME_BYTES_MAX {
             bytes.truncate(start);
-            return Err(WireError::TooLong { bytes: length as u64 });
+            return Err(WireError::TooLong { bytes: length as u64, most: FRAME_BYTES_MAX as u64 });
         }
         bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
         Ok(())
@@ -173,7 +175,7 @@ pub fn encode_return(
     let length = (bytes.len() - start - 4) as u64;
     if length > FRAME_BYTES_MAX as u64 {
         bytes.truncate(start);
-        return Err(WireError::TooLong { bytes: length });
+        return Err(WireError::TooLong { bytes: length, most: FRAME_BYTES_MAX as u64 });
     }
     let body_length = (bytes.len() - body) as u32;
     bytes[body - 4..body].copy_from_slice(&body_length.to_be_bytes());
@@ -195,7 +197,7 @@ pub fn encode_item_head(
     let mut head = *b"____\x81\xa4item\x82\xa2id\xcf________\xa4body\xc6____";
     let length = head.len() - 4 + body_bytes;
     if length > FRAME_BYTES_MAX {
-        return Err(WireError::TooLong { bytes: length as u64 });
+        return Err(WireError::TooLong { bytes: length as u64, most: FRAME_BYTES_MAX as u64 });
     }
     head[..4].copy_from_slice(&(length as u32).to_le_bytes());
     head[15..23].copy_from_slice(&id.to_be_bytes());
@@ -306,10 +308,18 @@ pub const DEPTH_MAX: usize = 128;
 #[non_exhaustive]
 pub enum WireError {
     /// A frame is longer than any may be.
-    #[error("a frame of {bytes} bytes, where {FRAME_BYTES_MAX} are allowed")]
+    #[error("a frame of {bytes} bytes, where {most} are allowed")]
     TooLong {
         /// The length, as announced.
         bytes: u64,
+        /// How many are allowed.
+        most: u64,
+    },
+    /// A frame has begun to arrive, and has not come to its end in time.
+    #[error("a frame that was not whole {limit:?} after it began")]
+    Unfinished {
+        /// How long it may take.
+        limit: Duration,
     },
     /// The bytes cannot be read.
     #[error("malformed message: {0}")]

@@ -33,7 +33,8 @@ impl FrameReader {
     /// Returns the buffer to read into, with room for more.
     pub fn buffer(&mut self) -> &mut BytesMut {
         // A buffer that a large frame blew up is given back once it is empty.
-        if self.bytes.is_empty() && self.bytes.capacity() > BUFFER_BYTES_KEPT {
+        let kept = BUFFER_BYTES_KEPT.min(self.frame_bytes_max / 4).max(READ_BYTES);
+        if self.bytes.is_empty() && self.bytes.capacity() > kept {
             self.bytes = BytesMut::new();
         }
         self.bytes.reserve(self.missing().clamp(READ_BYTES, LONG_READ_BYTES));
@@ -93,7 +94,8 @@ impl FrameReader {
         let Some((header, rest)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*header) as usize;
         if length > self.frame_bytes_max {
-            return Err(WireError::TooLong { bytes: length as u64 });
+            let most = self.frame_bytes_max as u64;
+            return Err(WireError::TooLong { bytes: length as u64, most });
         }
         Ok(rest.get(..length))
     }
@@ -111,7 +113,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// not touched before it is filled.
 const LONG_READ_BYTES: usize = 16 * READ_BYTES;
 
-/// The largest buffer kept while nothing is in it.
+/// The largest buffer kept while nothing is in it, and no more than a quarter of a frame if only
+/// short ones are let in.
 const BUFFER_BYTES_KEPT: usize = 4 * READ_BYTES;
 
 #[cfg(test)]
@@ -125,7 +128,21 @@ mod tests {
     fn a_length_over_the_cap_is_refused_before_the_frame_arrives() {
         let mut reader = FrameReader::default();
         reader.extend_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(reader.next(), Err(WireError::TooLong { bytes: u64::from(u32::MAX) }));
+        let (bytes, most) = (u64::from(u32::MAX), FRAME_BYTES_MAX as u64);
+        assert_eq!(reader.next(), Err(WireError::TooLong { bytes, most }));
+
+        let mut reader = FrameReader::default();
+        reader.set_frame_bytes_max(1000);
+        reader.extend_from_slice(&1001_u32.to_le_bytes());
+        assert_eq!(reader.next(), Err(WireError::TooLong { bytes: 1001, most: 1000 }));
+    }
+
+    #[test]
+    fn room_is_made_for_no_more_than_a_frame_may_have() {
+        let mut reader = FrameReader::default();
+        reader.set_frame_bytes_max(1000);
+        reader.extend_from_slice(&1_000_000_u32.to_le_bytes());
+        assert!(reader.buffer().capacity() < 4 * READ_BYTES);
     }
 
     proptest! {

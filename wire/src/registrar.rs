@@ -55,9 +55,12 @@ pub const STATUS: &str = "registrar.status";
 /// The most endpoints of an instance: more than any host has transports and interfaces for.
 pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;
 
-/// The most records of one [`Answer`] or [`Page`]. With the largest metadata they fill half a
-/// frame.
+/// The most records of one [`Answer`] or [`Page`].
 pub const RECORDS_MAX: u32 = 256;
+
+/// The most bytes of all records of one [`Answer`] or [`Page`] but for the first of them: the
+/// usual 256 take a quarter of it. It is what an answer costs the registrar that nobody reads.
+pub const RECORDS_BYTES_MAX: usize = 256 * 1024;
 
 /// The most instances that one call takes out: they fit a frame of 64 KiB, and a registrar is done
 /// with them in some milliseconds.
@@ -186,7 +189,7 @@ impl<'a> Query<'a> {
 }
 
 /// The instances of a name: live ones first, declared ones after them, each newest first; the
-/// first [`RECORDS_MAX`] of them.
+/// first [`RECORDS_MAX`] of them, and no more than [`RECORDS_BYTES_MAX`] take.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Answer {
     /// The registry's revision.
@@ -232,7 +235,8 @@ pub struct List {
     pub after: Epoch,
 }
 
-/// One page of a list: at most [`RECORDS_MAX`] instances.
+/// One page of a list: at most [`RECORDS_MAX`] instances, and soon full where they are long. It may
+/// be empty and not the last, where many names were looked at in vain.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Page {
     /// The registry's revision.
