@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, EndpointTable, Name, Stamped, UnixAddress};
+use endpoints::{Endpoint, EndpointTable, InstanceId, Name, Stamped, UnixAddress};
 use portal::Portal;
 use tokio::{
     sync::{Notify, mpsc},
@@ -21,7 +21,8 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
-    Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted, encode_located,
+    CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted,
+    encode_located,
     registrar::{Evidence, Query, Status, Update},
 };
 
@@ -309,6 +310,18 @@ impl Clerk {
         book.mailboxes.get(&session).cloned()
     }
 
+    /// Appends the answer to a call of a session that waited for a name, and returns which, if
+    /// there is such a call and somebody of that name.
+    pub(crate) fn answer_wait(
+        &self,
+        session: SessionId,
+        name: &Name,
+        now_ms: u64,
+        bytes: &mut BytesMut,
+    ) -> Option<CallId> {
+        self.with(|registry| registry.answer_wait(session, name, now_ms, bytes))
+    }
+
     /// Appends the answer to a query.
     pub(crate) fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) {
         let mut book = self.book();
@@ -317,17 +330,22 @@ impl Clerk {
     }
 
     /// Appends the answer to a query by somebody who is about to dial, with a challenge for each
-    /// instance.
-    pub(crate) fn locate(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) {
+    /// instance. Returns how many instances it has.
+    pub(crate) fn locate(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let nonce = Uuid::new_v4();
         let mut book = self.book();
         self.refresh_declared(&mut book, query.name);
+        let mut instances = 0;
         encode_located(bytes, self.0.registrar, nonce, |bytes| {
-            book.registry.locate(query.name, query.all, now_ms, bytes, |instance, epoch| {
+            let prove = |instance: &InstanceId, epoch| {
                 let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
                 self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
-            })
+            };
+            let proofs = book.registry.locate(query.name, query.all, now_ms, bytes, prove);
+            instances = proofs.len();
+            proofs
         });
+        instances
     }
 
     /// Returns with what an instance proves that a registration is its own.
@@ -411,7 +429,7 @@ impl Clerk {
         }
         for woken in outcome.woken {
             if let Some(mailbox) = book.mailboxes.get(&woken.session) {
-                mailbox.answer(woken.call, woken.answer);
+                mailbox.tell_present(woken.name);
             }
         }
         for session in outcome.stirred {

@@ -14,6 +14,26 @@
 //!   leases ────▶ housekeeping┘  (one lock)   └──▶ errands ──▶ Registry
 //! ```
 //!
+//! No client takes the node from the others: work is done in turns, memory is bounded by what a
+//! session leaves unread, and both belong to an [`Owner`](registry::Owner), which is a local user or
+//! an address, and has room for more kinds.
+//!
+//! | module | its one idea |
+//! |---|---|
+//! | `registry` | the book: events in, changes out |
+//! | `registry::answers` | what those who ask are answered, and those who wait |
+//! | `registry::watchers` | how far each watcher has read in the log of changes |
+//! | `registry::log` | the latest changes, once for all who watch |
+//! | `registry::prefixes` | which sessions a change may concern, by what their patterns begin with |
+//! | `registry::waiters` | calls that wait for a name |
+//! | `registry::claims` | who claims which place |
+//! | `registry::suspicion` | what speaks against an instance |
+//! | `clerk` | the one lock, and who is woken |
+//! | `session`, `visitor`, `resident` | one client: by the protocol, through a door, in this process |
+//! | `mailbox` | what others leave for a session to send |
+//! | `verify`, `registrant` | errands: looks at endpoints, and questions to those who registered them |
+//! | `node`, `controls` | listeners, places for connections, and what may change |
+//!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
 //! on disk: after a restart, its clients register again. What a door keeps is the door's.
 //!

@@ -7,12 +7,12 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
+use endpoints::Name;
 use portal::Portal;
-use wire::CallId;
 
-/// What others leave for a session to send: answers to calls that waited, and word that there
-/// are changes to read. It holds at most one answer for each call that the session made.
+/// What others leave for a session to send: names that it waits for and that are there now, and
+/// word that there are changes to read. It holds each name at most once for each time that the
+/// session waited for it, and nothing of what is to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
@@ -23,18 +23,9 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
-    answers: VecDeque<(CallId, Bytes)>,
+    present: VecDeque<Name>,
     has_changes: bool,
     reader: Option<Waker>,
-}
-
-/// What was in a mailbox.
-#[derive(Debug, Default)]
-pub(crate) struct Mail {
-    /// Answers, in the order in which they came.
-    pub(crate) answers: VecDeque<(CallId, Bytes)>,
-    /// Whether there are changes to read.
-    pub(crate) has_changes: bool,
 }
 
 impl Mailbox {
@@ -47,10 +38,10 @@ impl Mailbox {
         self.is_resident
     }
 
-    /// Leaves an answer.
-    pub(crate) fn answer(&self, call: CallId, answer: Bytes) {
+    /// Leaves word that somebody is there for whom it waits.
+    pub(crate) fn tell_present(&self, name: Name) {
         let mut state = self.lock();
-        state.answers.push_back((call, answer));
+        state.present.push_back(name);
         state.wake();
     }
 
@@ -71,16 +62,24 @@ impl Mailbox {
         self.portal.get().cloned()
     }
 
-    /// Takes what is there, and wakes the task of `cx` when there is more.
-    pub(crate) fn take(&self, cx: &Context<'_>) -> Mail {
+    /// Takes the word that there are changes, and wakes the task of `cx` when there is more of
+    /// anything.
+    pub(crate) fn take_has_changes(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
         if !state.reader.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
             state.reader = Some(cx.waker().clone());
         }
-        Mail {
-            answers: mem::take(&mut state.answers),
-            has_changes: mem::take(&mut state.has_changes),
-        }
+        mem::take(&mut state.has_changes)
+    }
+
+    /// Returns a name that is there now.
+    pub(crate) fn present(&self) -> Option<Name> {
+        self.lock().present.front().cloned()
+    }
+
+    /// Takes out the name that [`present`](Self::present) returns.
+    pub(crate) fn take_present(&self) -> Option<Name> {
+        self.lock().present.pop_front()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

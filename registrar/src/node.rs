@@ -332,6 +332,8 @@ async fn serve(stream: Stream, context: Context) {
         handshake_timeout: tuning.handshake_timeout,
         heartbeat: on_silence.map(|_| tuning.heartbeat),
         on_silence: on_silence.unwrap_or_default(),
+        frame_bytes_max: FRAME_BYTES_MAX,
+        frame_timeout: Some(FRAME_TIMEOUT),
     };
     let session = Session::open(clerk.clone(), owner);
     let session_id = session.id();
@@ -432,6 +434,14 @@ async fn turn_away(mut stream: Stream) {
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
     debug!(peer = %stream.peer(), ?said, "no place for another session");
 }
+
+/// The longest frame that a client may send: twice as much as the largest registration takes, and
+/// the longest list of those to be taken out.
+const FRAME_BYTES_MAX: usize = 128 * 1024;
+
+/// How long a client's frame may take to arrive once it has begun: the longest does so at a hundred
+/// kilobits a second.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long clients take to come back: they try again after 2 s at most, and some lose another
 /// second or two to a connection that was half made.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Context, time::Duration};
 
 use bytes::BytesMut;
-use portal::{Call, Replies, Service};
+use portal::{Call, Replies, Service, TURN_STEPS};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info};
 use wire::{
@@ -58,8 +58,9 @@ impl Session {
 
     fn find(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
-        let now_ms = self.clerk.now_ms();
-        replies.finish_with(call.id, |bytes| self.clerk.locate(&query, now_ms, bytes));
+        let (now_ms, mut proofs) = (self.clerk.now_ms(), 0);
+        replies.finish_with(call.id, |bytes| proofs = self.clerk.locate(&query, now_ms, bytes));
+        replies.spend(proofs * PROOF_STEPS);
         Ok(())
     }
 
@@ -76,15 +77,33 @@ impl Session {
         Ok(())
     }
 
+    /// Answers the calls that have waited, as far as there is room and time for answers.
+    fn answer_waits(&self, replies: &mut Replies) {
+        while let Some(name) = self.mailbox.present()
+            && !replies.is_full()
+            && !replies.is_spent()
+        {
+            let (now_ms, mut answer) = (self.clerk.now_ms(), BytesMut::new());
+            match self.clerk.answer_wait(self.id, &name, now_ms, &mut answer) {
+                Some(call) => {
+                    replies.finish_with(call, |bytes| bytes.extend_from_slice(&answer));
+                    replies.spend(WAIT_STEPS + answer.len() / ANSWER_BYTES_A_STEP);
+                }
+                None => drop(self.mailbox.take_present()),
+            }
+        }
+    }
+
     fn list(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let list: List = call.args()?;
         if list.after == 0 {
             self.clerk.refresh_all_declared();
         }
-        let now_ms = self.clerk.now_ms();
+        let (now_ms, mut steps) = (self.clerk.now_ms(), 0);
         replies.finish_with(call.id, |bytes| {
-            self.clerk.read(|registry| registry.page(&list, now_ms, bytes));
+            steps = self.clerk.read(|registry| registry.page(&list, now_ms, bytes));
         });
+        replies.spend(steps);
         Ok(())
     }
 
@@ -179,6 +198,7 @@ impl Clerk {
 impl Service for Session {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
         let by = self.owner;
+        let is_quick = matches!(call.method, QUERY | FIND | LIST);
         let called = match call.method {
             QUERY => self.query(call, replies),
             FIND => self.find(call, replies),
@@ -204,6 +224,9 @@ impl Service for Session {
         if let Err(error) = called {
             replies.fail(call.id, error);
         }
+        if !is_quick {
+            replies.spend(CHANGE_STEPS + call.body.len() / CHANGE_BYTES_A_STEP);
+        }
     }
 
     fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
@@ -227,15 +250,12 @@ impl Service for Session {
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         self.now_ms = None;
-        let mail = self.mailbox.take(cx);
-        for (call, answer) in mail.answers {
-            replies.finish_with(call, |bytes| bytes.extend_from_slice(&answer));
-        }
-        if !(mail.has_changes || self.has_more) || replies.is_full() {
-            self.has_more |= mail.has_changes;
+        self.has_more |= self.mailbox.take_has_changes(cx);
+        self.answer_waits(replies);
+        if !self.has_more || replies.is_full() {
             return;
         }
-        let (has_more, _) = self.clerk.with(|registry| {
+        let (has_more, steps) = self.clerk.with(|registry| {
             registry.read_watches(self.id, &mut |call, change| {
                 replies.item_encoded(call, change);
                 !replies.is_full()
@@ -243,11 +263,23 @@ impl Service for Session {
         });
         self.has_more = has_more;
         // A long snapshot is read in parts, so that others get their turn in between.
-        if self.has_more && !replies.is_full() {
-            cx.waker().wake_by_ref();
-        }
+        let goes_on = has_more && !replies.is_full();
+        replies.spend(if goes_on { TURN_STEPS } else { steps });
     }
 }
+
+/// How many steps it takes to prove something of an instance.
+const PROOF_STEPS: usize = 40;
+
+/// How many steps it takes to answer a call that has waited, and how many bytes of the answer take
+/// another.
+const WAIT_STEPS: usize = 20;
+const ANSWER_BYTES_A_STEP: usize = 128;
+
+/// How many steps a change of the registry takes, and how many bytes of it take another: they are
+/// read, indexed, encoded, and told those who watch.
+const CHANGE_STEPS: usize = 100;
+const CHANGE_BYTES_A_STEP: usize = 4;
 
 impl Drop for Session {
     fn drop(&mut self) {

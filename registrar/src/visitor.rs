@@ -71,10 +71,8 @@ impl Visitor {
     ///
     /// That of the registry, when too many calls wait already.
     pub fn wait(&self, call: CallId, name: Name) -> Result<(), RemoteError> {
-        let now_ms = self.clerk.now_ms();
-        let mut answer = BytesMut::new();
-        if self.clerk.with(|registry| registry.wait(self.id, call, name, now_ms, &mut answer))? {
-            self.mailbox.answer(call, answer.freeze());
+        if self.clerk.with(|registry| registry.begin_wait(self.id, call, &name))? {
+            self.mailbox.tell_present(name);
         }
         Ok(())
     }
@@ -91,12 +89,20 @@ impl Visitor {
     ///
     /// Cancel safe: nothing is taken before it is returned.
     pub async fn answers(&self) -> Vec<(CallId, Vec<Record>)> {
-        let answers = poll_fn(|cx| {
-            let answers = self.mailbox.take(cx).answers;
+        poll_fn(|cx| {
+            // Watches are not a visitor's: there is no word of changes.
+            self.mailbox.take_has_changes(cx);
+            let mut answers = Vec::new();
+            while let Some(name) = self.mailbox.present() {
+                let (now_ms, mut answer) = (self.clerk.now_ms(), BytesMut::new());
+                match self.clerk.answer_wait(self.id, &name, now_ms, &mut answer) {
+                    Some(call) => answers.push((call, records(&answer.freeze()))),
+                    None => drop(self.mailbox.take_present()),
+                }
+            }
             if answers.is_empty() { Poll::Pending } else { Poll::Ready(answers) }
         })
-        .await;
-        answers.into_iter().map(|(call, answer)| (call, records(&answer))).collect()
+        .await
     }
 }
 

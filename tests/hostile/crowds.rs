@@ -1,13 +1,11 @@
 //! Strangers in numbers, and strangers with time.
 
-use std::{collections::BTreeMap, io, time::Duration};
-
 use bytes::BytesMut;
 use wire::{Frame, preface::preface};
 
 use crate::{
-    KEPT_KIB_MAX, endure,
-    harness::{Peer, now, query, register, registration},
+    endure,
+    harness::{Peer, register, registration},
 };
 
 #[test]
@@ -72,51 +70,6 @@ fn half_a_frame_and_silence_costs_one_connection() {
             stranger.send_bytes(&[0xc0; 1000]);
         }
         Peer::greet(endpoint).sync();
-    });
-}
-
-/// A peer that asks and does not read is not listened to: its questions wait in the kernel, and
-/// not in the node.
-#[test]
-fn whoever_asks_and_never_reads_is_not_listened_to() {
-    endure(|node, endpoint| {
-        let mut registrant = Peer::greet(endpoint);
-        for _ in 0..64 {
-            let mut large = registration("large", vec![]);
-            large.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(8000))]);
-            let (method, body) = register(&large);
-            registrant.call(method, &body).unwrap();
-        }
-        let before_kib = node.resident_kib();
-        let (method, body) = query("large");
-        let mut questions = BytesMut::new();
-        for id in 0..1000 {
-            Frame::Call { id: 2 * id, method, body: &body, within_ms: None }
-                .encode(&mut questions)
-                .unwrap();
-        }
-        let strangers: Vec<_> = (0..5)
-            .map(|_| {
-                let mut stranger = Peer::greet(endpoint);
-                stranger.set_limit(Duration::from_millis(100));
-                let began = now();
-                loop {
-                    match stranger.try_send_bytes(&questions) {
-                        Ok(()) => assert!(began.elapsed().as_secs() < 10, "it is listened to"),
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break stranger,
-                        // Over TCP, one that gives no sign of life is cut off.
-                        Err(_) => break stranger,
-                    }
-                }
-            })
-            .collect();
-        let during_kib = node.resident_kib();
-        assert!(
-            during_kib < before_kib + 2 * KEPT_KIB_MAX,
-            "{before_kib} KiB were resident before, and {during_kib} KiB while nobody reads"
-        );
-        Peer::greet(endpoint).sync();
-        drop(strangers);
     });
 }
 

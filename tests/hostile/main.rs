@@ -8,8 +8,10 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 mod crowds;
+mod fair;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod memory;
 mod strange_bytes;
 mod tractor;
 mod witness;

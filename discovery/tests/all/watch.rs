@@ -116,13 +116,13 @@ async fn a_watcher_that_falls_behind_is_reset() {
     let mut watch = client.watch("feed").unwrap();
     told(&mut watch, &["reset", "synced"]).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
-    for number in 0..2000 {
+    for number in 0..4500 {
         let metadata = [("number".to_owned(), number.to_string())];
         soon(feed.update_metadata(metadata.into())).await.unwrap();
     }
     let mut known = None;
     let mut resets = 0;
-    while known.as_deref() != Some("1999") {
+    while known.as_deref() != Some("4499") {
         match soon(watch.next()).await.unwrap() {
             Change::Reset => resets += 1,
             Change::Add { record } | Change::Update { record } => {

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
-use bytes::Bytes;
-use endpoints::Stamped;
+use endpoints::{Name, Stamped};
 use uuid::Uuid;
-use wire::{CallId, Epoch, Suspicion, registrar::Update};
+use wire::{Epoch, Suspicion, registrar::Update};
 
 use super::SessionId;
 
@@ -162,7 +161,7 @@ pub struct Claimant {
 #[derive(Debug, Default)]
 #[must_use = "those who wait are to be told"]
 pub struct Outcome {
-    /// The answers to those who waited, in the order in which they asked.
+    /// Those whose waiting has come to an end, in the order in which they asked.
     pub woken: Vec<Woken>,
     /// The sessions that have changes to read.
     pub stirred: BTreeSet<SessionId>,
@@ -185,15 +184,14 @@ pub struct Suspected {
     pub suspicion: Option<Suspicion>,
 }
 
-/// The answer to a call that waited.
-#[derive(Clone, Debug)]
+/// Somebody is there for whom calls of a session wait: each is to be
+/// [answered](super::Registry::answer_wait).
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Woken {
-    /// Whose call.
+    /// Whose calls.
     pub session: SessionId,
-    /// Which of its calls.
-    pub call: CallId,
-    /// An encoded [`wire::registrar::Answer`].
-    pub answer: Bytes,
+    /// For whom they wait.
+    pub name: Name,
 }
 
 /// How many of each a registry has.

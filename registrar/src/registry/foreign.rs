@@ -75,7 +75,7 @@ impl Registry {
         endpoints.push(endpoint);
         let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
         let mut outcome = Outcome::default();
-        self.update(key, update, now_ms, &mut outcome)?;
+        self.update(key, update, &mut outcome)?;
         Ok((Some(epoch), outcome))
     }
 

@@ -4,6 +4,7 @@
 //! `now_ms` is the registrar's clock in milliseconds since 1970; it never goes back while the
 //! registry lives.
 
+mod answers;
 mod checks;
 mod claims;
 mod entry;
@@ -22,17 +23,16 @@ mod watchers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    iter, mem,
+    mem,
 };
 
-use bytes::BytesMut;
-use endpoints::{Endpoint, InstanceId, Matcher, Name, Stamped};
+use endpoints::{Endpoint, Name, Stamped};
 use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
-    CallId, Gone, Kept, Proof, Record, State, encode_answer, encode_page,
-    registrar::{List, RECORDS_MAX, Register, Registered, Seen, Update},
+    CallId, Gone, Kept, Record, State,
+    registrar::{Register, Registered, Seen, Update},
 };
 
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
@@ -250,13 +250,13 @@ impl Registry {
             }
             Event::Update { update, by } => {
                 let key = self.owned(update.uuid, by)?;
-                self.update(key, update, now_ms, &mut outcome)?;
+                self.update(key, update, &mut outcome)?;
             }
             Event::FoundDead(claimant) => self.found_dead(&claimant, now_ms, &mut outcome),
             Event::FoundSilent(claimant) => self.found_silent(&claimant, now_ms, &mut outcome),
             Event::Disowned(claimant) => self.disowned(&claimant, now_ms, &mut outcome),
             Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
-            Event::FoundAlive(claimant) => self.found_alive(&claimant, now_ms, &mut outcome),
+            Event::FoundAlive(claimant) => self.found_alive(&claimant, &mut outcome),
             Event::ProcessEnded { uuid, epoch } => {
                 let key = self.by_uuid.get(&uuid).copied();
                 if let Some(key) = key.filter(|it| self.entries[*it].epoch == epoch) {
@@ -279,93 +279,6 @@ impl Registry {
             }
         }
         Ok(outcome)
-    }
-
-    /// Appends the encoded [`wire::registrar::Answer`] to a query.
-    pub fn answer(&self, name: &str, all: bool, now_ms: u64, bytes: &mut BytesMut) {
-        let wanted = |key: &Key| all || self.entries[*key].state == State::Ready;
-        let encoded = |key: Key| self.entries[key].encoded();
-        let Some(keys) = self.by_name.get(name) else {
-            return encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
-        };
-        let total = keys.len() as u64;
-        if let Some(only) = keys.only() {
-            // By far the most names have one instance, and need no list.
-            let found = Some(only).filter(wanted).map(encoded);
-            return encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
-        }
-        let found: Vec<_> = self.found(name, all).map(encoded).collect();
-        encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
-    }
-
-    /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each
-    /// record what `prove` makes of those that prove who they are.
-    pub fn locate(
-        &self,
-        name: &str,
-        all: bool,
-        now_ms: u64,
-        bytes: &mut BytesMut,
-        prove: impl Fn(&InstanceId, Epoch) -> Proof,
-    ) -> Vec<Option<Proof>> {
-        self.answer(name, all, now_ms, bytes);
-        let prove = |key: Key| {
-            let entry = &self.entries[key];
-            entry.proves.then(|| prove(&entry.instance(), entry.epoch))
-        };
-        self.found(name, all).map(prove).collect()
-    }
-
-    /// Returns the instances that a query is answered with, in their order.
-    fn found(&self, name: &str, all: bool) -> impl Iterator<Item = Key> {
-        let wanted = move |key: &Key| all || self.entries[*key].state == State::Ready;
-        // What is declared was entered before anything else, so it comes last.
-        let keys = self.by_name.get(name).into_iter().flat_map(Keys::newest_first);
-        keys.filter(wanted).take(RECORDS_MAX as usize)
-    }
-
-    /// Answers a call that waits for a name at once, or keeps it until it can.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::TooMany`], [`RegistryError::CallInUse`].
-    pub fn wait(
-        &mut self,
-        session: SessionId,
-        call: CallId,
-        name: Name,
-        now_ms: u64,
-        bytes: &mut BytesMut,
-    ) -> Result<bool, RegistryError> {
-        let mut keys = self.by_name.get(&name).into_iter().flat_map(Keys::newest_first);
-        if keys.any(|key| self.entries[key].is_present()) {
-            self.answer(name.as_str(), false, now_ms, bytes);
-            return Ok(true);
-        }
-        self.waiters.insert(session, call, name, self.limits.session_waiters_max)?;
-        Ok(false)
-    }
-
-    /// Appends the encoded [`wire::registrar::Page`] of a list, and returns how many steps it
-    /// took. A page ends where many names were looked at, whether they match or not.
-    pub fn page(&self, list: &List, now_ms: u64, bytes: &mut BytesMut) -> usize {
-        let mut found: Vec<_> = self.own_for(list).into_iter().collect();
-        let (mut after, mut next, mut steps) = (list.after, None, 0);
-        let matcher = Matcher::new(&list.pattern);
-        for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
-            if found.len() == RECORDS_MAX as usize || steps >= STEPS_MAX {
-                next = Some(after);
-                break;
-            }
-            after = *epoch;
-            let entry = &self.entries[*key];
-            steps += matcher.steps(entry.name.as_str());
-            if matcher.matches(entry.name.as_str()) {
-                found.push(entry.encoded());
-            }
-        }
-        encode_page(bytes, self.revision, now_ms, next, found.into_iter());
-        steps
     }
 
     /// Begins a watch. Returns whether it goes on where the watcher left off.
@@ -462,7 +375,7 @@ impl Registry {
         };
         self.attach(key, &record.endpoints, &mut outcome);
         self.revision += 1;
-        self.tell(key, known, now_ms, &mut outcome);
+        self.tell(key, known, &mut outcome);
         outcome
     }
 
@@ -497,7 +410,6 @@ impl Registry {
         &mut self,
         key: Key,
         update: Update,
-        now_ms: u64,
         outcome: &mut Outcome,
     ) -> Result<(), RegistryError> {
         let Update { uuid: _, endpoints, metadata, state } = update;
@@ -519,30 +431,26 @@ impl Registry {
             }
             self.claim(key, &record.endpoints, outcome);
         }
-        self.store(key, &record, now_ms, outcome);
+        self.store(key, &record, outcome);
         Ok(())
     }
 
     /// Makes a change to a record, and makes it known.
-    fn store(&mut self, key: Key, record: &Record, now_ms: u64, outcome: &mut Outcome) {
+    fn store(&mut self, key: Key, record: &Record, outcome: &mut Outcome) {
         self.revision += 1;
         self.entries[key].store(record);
-        self.tell(key, Some(record.epoch), now_ms, outcome);
+        self.tell(key, Some(record.epoch), outcome);
     }
 
     /// Tells those who watch or wait for the name. `known` is the epoch by which watchers know
     /// the instance, if they do.
-    fn tell(&mut self, key: Key, known: Option<Epoch>, now_ms: u64, outcome: &mut Outcome) {
+    fn tell(&mut self, key: Key, known: Option<Epoch>, outcome: &mut Outcome) {
         let entry = &self.entries[key];
         self.log.put(entry, known, self.revision);
         self.watchers.tell(&self.log, &mut outcome.stirred);
-        if entry.is_present() && self.waiters.is_awaited(&entry.name) {
-            let mut answer = BytesMut::new();
-            self.answer(entry.name.as_str(), false, now_ms, &mut answer);
-            let answer = answer.freeze();
-            for (session, call) in self.waiters.take(&entry.name) {
-                outcome.woken.push(Woken { session, call, answer: answer.clone() });
-            }
+        if entry.is_present() {
+            let woken = self.waiters.take_sessions(&entry.name).into_iter();
+            outcome.woken.extend(woken.map(|session| Woken { session, name: entry.name.clone() }));
         }
     }
 

@@ -30,7 +30,7 @@ impl Registry {
             }
             record.suspicion = suspicion;
             self.entries[key].store(&record);
-            self.tell(key, Some(record.epoch), now_ms, outcome);
+            self.tell(key, Some(record.epoch), outcome);
             outcome.suspected.push(Suspected::of(&record));
         }
     }
@@ -49,14 +49,14 @@ impl Registry {
         // What was said of it is settled.
         record.suspicion = refuted(record.suspicion);
         self.claims.remove(&claimant.stamped, claimant.epoch);
-        self.store(key, &record, now_ms, outcome);
+        self.store(key, &record, outcome);
     }
 
     pub(super) fn suspect(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let Some((key, mut record)) = self.claiming(claimant) else { return };
         record.suspicion = Some(reported(record.suspicion, now_ms));
         outcome.suspected.push(Suspected::of(&record));
-        self.store(key, &record, now_ms, outcome);
+        self.store(key, &record, outcome);
     }
 
     /// Takes from an instance an endpoint that its own registrant says it does not have. It goes with
@@ -83,13 +83,13 @@ impl Registry {
     }
 
     /// Takes note that somebody answers at an endpoint, which refutes the reports.
-    pub(super) fn found_alive(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
+    pub(super) fn found_alive(&mut self, claimant: &Claimant, outcome: &mut Outcome) {
         let Some((key, mut record)) = self.claiming(claimant) else { return };
         let suspicion = refuted(record.suspicion);
         if suspicion != record.suspicion {
             record.suspicion = suspicion;
             outcome.suspected.push(Suspected::of(&record));
-            self.store(key, &record, now_ms, outcome);
+            self.store(key, &record, outcome);
         }
     }
 

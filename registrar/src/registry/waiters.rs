@@ -1,6 +1,10 @@
 //! Calls that wait for a name, in the order in which they asked.
+//!
+//! When somebody of a name comes, each session that waits for it is told once, however many of its
+//! calls do. They wait on until the session takes up each in its own time, so that nothing of an
+//! answer is kept for anybody who does not read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use endpoints::Name;
 use foldhash::HashMap;
@@ -11,11 +15,27 @@ use super::{RegistryError, SessionId};
 /// Calls that wait for a name.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    /// By name, then by the order in which they asked.
-    by_name: HashMap<Name, BTreeMap<u64, (SessionId, CallId)>>,
-    by_session: HashMap<SessionId, HashMap<CallId, (Name, u64)>>,
+    /// The sessions that are to be told, by name, then by the order in which they asked first.
+    by_name: HashMap<Name, BTreeMap<u64, SessionId>>,
+    by_session: HashMap<SessionId, Waits>,
     asked: u64,
     count: usize,
+}
+
+/// The calls of one session.
+#[derive(Debug, Default)]
+struct Waits {
+    names: HashMap<CallId, Name>,
+    by_name: HashMap<Name, Calls>,
+}
+
+/// The calls of one session that wait for one name.
+#[derive(Debug)]
+struct Calls {
+    /// Oldest first.
+    calls: VecDeque<CallId>,
+    /// Its place among those to be told; none if it has been.
+    place: Option<u64>,
 }
 
 impl Waiters {
@@ -31,63 +51,89 @@ impl Waiters {
         name: Name,
         limit: usize,
     ) -> Result<(), RegistryError> {
-        let calls = self.by_session.entry(session).or_default();
-        if calls.contains_key(&call) {
+        let waits = self.by_session.entry(session).or_default();
+        if waits.names.contains_key(&call) {
             return Err(RegistryError::CallInUse { call });
         }
-        if calls.len() >= limit {
+        if waits.names.len() >= limit {
             return Err(RegistryError::TooMany { what: "waiting calls of one session", limit });
         }
-        self.asked += 1;
         self.count += 1;
-        calls.insert(call, (name.clone(), self.asked));
-        self.by_name.entry(name).or_default().insert(self.asked, (session, call));
+        waits.names.insert(call, name.clone());
+        let fresh = || Calls { calls: VecDeque::new(), place: None };
+        waits.by_name.entry(name.clone()).or_insert_with(fresh).calls.push_back(call);
+        self.line_up(session, &name);
         Ok(())
     }
 
-    pub(super) fn is_awaited(&self, name: &Name) -> bool {
-        self.by_name.contains_key(name)
+    /// Takes the sessions that wait for a name and are to be told, first come first.
+    pub(super) fn take_sessions(&mut self, name: &Name) -> Vec<SessionId> {
+        let sessions: Vec<_> =
+            self.by_name.remove(name).unwrap_or_default().into_values().collect();
+        for session in &sessions {
+            if let Some(calls) = self.calls_mut(*session, name) {
+                calls.place = None;
+            }
+        }
+        sessions
     }
 
-    /// Takes every call that waits for a name, first come first.
-    pub(super) fn take(&mut self, name: &Name) -> Vec<(SessionId, CallId)> {
-        let waiting = self.by_name.remove(name).unwrap_or_default();
-        let waiting: Vec<_> = waiting.into_values().collect();
-        for (session, call) in &waiting {
-            self.forget(*session, *call);
+    /// Takes the oldest call of a session that waits for a name.
+    pub(super) fn take(&mut self, session: SessionId, name: &Name) -> Option<CallId> {
+        let call = *self.by_session.get(&session)?.by_name.get(name)?.calls.front()?;
+        self.remove(session, call);
+        Some(call)
+    }
+
+    /// Lets a session that was told in vain be told again, if any of its calls waits for the name.
+    pub(super) fn line_up(&mut self, session: SessionId, name: &Name) {
+        self.asked += 1;
+        let asked = self.asked;
+        if let Some(calls) = self.calls_mut(session, name)
+            && calls.place.is_none()
+        {
+            calls.place = Some(asked);
+            self.by_name.entry(name.clone()).or_default().insert(asked, session);
         }
-        waiting
     }
 
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) {
-        if let Some((name, asked)) = self.forget(session, call) {
-            self.remove_from_name(&name, asked);
+        let Some(waits) = self.by_session.get_mut(&session) else { return };
+        let Some(name) = waits.names.remove(&call) else { return };
+        self.count -= 1;
+        let Some(calls) = waits.by_name.get_mut(&name) else { return };
+        calls.calls.retain(|it| *it != call);
+        if !calls.calls.is_empty() {
+            return;
         }
+        let place = calls.place;
+        waits.by_name.remove(&name);
+        if waits.names.is_empty() {
+            self.by_session.remove(&session);
+        }
+        self.leave_line(&name, place);
     }
 
     pub(super) fn end_session(&mut self, session: SessionId) {
-        for (name, asked) in self.by_session.remove(&session).unwrap_or_default().into_values() {
-            self.count -= 1;
-            self.remove_from_name(&name, asked);
+        let Some(waits) = self.by_session.remove(&session) else { return };
+        self.count -= waits.names.len();
+        for (name, calls) in waits.by_name {
+            self.leave_line(&name, calls.place);
         }
     }
 
-    fn forget(&mut self, session: SessionId, call: CallId) -> Option<(Name, u64)> {
-        let calls = self.by_session.get_mut(&session)?;
-        let forgotten = calls.remove(&call)?;
-        if calls.is_empty() {
-            self.by_session.remove(&session);
-        }
-        self.count -= 1;
-        Some(forgotten)
-    }
-
-    fn remove_from_name(&mut self, name: &Name, asked: u64) {
-        if let Some(waiting) = self.by_name.get_mut(name) {
-            waiting.remove(&asked);
-            if waiting.is_empty() {
+    fn leave_line(&mut self, name: &Name, place: Option<u64>) {
+        if let Some(sessions) = self.by_name.get_mut(name)
+            && let Some(place) = place
+        {
+            sessions.remove(&place);
+            if sessions.is_empty() {
                 self.by_name.remove(name);
             }
         }
+    }
+
+    fn calls_mut(&mut self, session: SessionId, name: &Name) -> Option<&mut Calls> {
+        self.by_session.get_mut(&session)?.by_name.get_mut(name)
     }
 }

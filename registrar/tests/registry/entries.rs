@@ -95,10 +95,16 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
         state: Some(State::Ready),
     };
     let outcome = registry.apply(Event::Update { update: ready, by: USER }, NOW).unwrap();
-    let woken: Vec<_> = outcome.woken.iter().map(|it| (it.session, it.call)).collect();
-    assert_eq!(woken, [(sessions[2], 12), (sessions[0], 10), (sessions[1], 11)]);
-    let told: Answer = decode_body(&outcome.woken[0].answer).unwrap();
+    let woken: Vec<_> = outcome.woken.iter().map(|it| it.session).collect();
+    assert_eq!(woken, [sessions[2], sessions[0], sessions[1]]);
+    assert_eq!(registry.answer_wait(sessions[2], &feed, NOW, &mut bytes), Some(12));
+    let told: Answer = decode_body(&bytes).unwrap();
     assert_eq!(told.records[0].uuid.as_u128(), 1);
+    assert_eq!(registry.answer_wait(sessions[2], &feed, NOW, &mut bytes), None);
+    for (session, call) in [(1, 11), (0, 10)] {
+        let answered = registry.answer_wait(sessions[session], &feed, NOW, &mut bytes);
+        assert_eq!(answered, Some(call));
+    }
 
     assert!(register(&mut registry, "feed", 2, sessions[0]).woken.is_empty());
     assert!(registry.wait(sessions[1], 20, feed, NOW, &mut bytes).unwrap());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::{Claimant, Event, Foreign, Limits, Owner, Registry};
+use callsign_registrar::registry::{Claimant, Event, Foreign, Limits, Owner, Registry, Woken};
 use endpoints::Name;
 use uuid::Uuid;
 use wire::{
@@ -34,8 +34,9 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     let ready = Some(State::Ready);
     let update = Update { uuid: Uuid::from_u128(1), endpoints: None, metadata: None, state: ready };
     let outcome = registry.apply(Event::Update { update, by: USER }, NOW).unwrap();
-    let [woken] = &outcome.woken[..] else { panic!("{outcome:?}") };
-    let Answer { records, .. } = decode_body(&woken.answer).unwrap();
+    assert_eq!(outcome.woken, [Woken { session, name: name.clone() }]);
+    assert_eq!(registry.answer_wait(session, &name, NOW, &mut bytes), Some(2));
+    let Answer { records, .. } = decode_body(&bytes).unwrap();
     assert_eq!(records[0].endpoints, [at(first), at(second)]);
     assert_eq!((records[0].kept, records[0].user), (Kept::Foreign, Some(1000)));
 }
