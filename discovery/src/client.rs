@@ -80,6 +80,8 @@ impl Client {
     }
 
     /// Begins to connect, and does not wait: for a program that may start before its registrar.
+    /// [`register_patiently`](Self::register_patiently), [`watch`](Self::watch) and
+    /// [`wait_for_actor`](Self::wait_for_actor) begin without one too; a look-up is an error then.
     ///
     /// # Errors
     ///

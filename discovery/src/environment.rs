@@ -38,8 +38,21 @@ impl Client {
     ///
     /// As [`from_env`](Self::from_env).
     pub async fn from_env_with(options: ClientOptions) -> Result<Self, ConnectError> {
-        let registrars = registrars(|name| std::env::var_os(name), &std::env::temp_dir())?;
-        Self::connect_with(registrars, options).await
+        Self::connect_with(of_process()?, options).await
+    }
+
+    /// Begins to connect to the registrars that [`from_env`](Self::from_env) asks, and does not
+    /// wait, as [`open`](Self::open) does: for a program that may start before its registrar.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when what the environment says cannot be followed.
+    ///
+    /// # Panics
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_from_env(options: ClientOptions) -> Result<Self, ConnectError> {
+        Self::open(of_process()?, options)
     }
 }
 
@@ -74,6 +87,11 @@ pub enum EnvironmentError {
     /// There is no folder for this user's sockets.
     #[error(transparent)]
     RuntimeDir(#[from] RuntimeDirError),
+}
+
+/// Returns the registrars that the environment of this process names.
+fn of_process() -> Result<Vec<Endpoint>, EnvironmentError> {
+    registrars(|name| std::env::var_os(name), &std::env::temp_dir())
 }
 
 /// Returns the registrars that an environment names.

@@ -27,12 +27,61 @@ impl Client {
     ///
     /// Dropping the future takes back the registration.
     pub async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
+        let registered = self.put(registration)?;
+        registered.accepted_as(FIRST_VERSION).await?;
+        Ok(registered)
+    }
+
+    /// Registers an actor as [`register`](Self::register) does, for a program that may start before
+    /// its registrar: where none is within reach, it is registered as soon as one is.
+    /// [`Registered::missing`] tells how that is, and [`Registered::accepted`] waits for it.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions, Registration};
+    ///
+    /// let client = Client::open(["/unix/run/no/registrar.sock"], ClientOptions::default())?;
+    /// let feed = Registration::new("feed").endpoint("/unix/@feed")?;
+    /// let kept = client.register_patiently(feed).await?;
+    /// assert_eq!(kept.missing().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] when a registrar refuses it and none accepts it, or when no registrar is
+    /// within reach for reasons that do not pass by themselves; it is not kept then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes back the registration.
+    pub async fn register_patiently(
+        &self,
+        registration: Registration,
+    ) -> Result<Registered, RegisterError> {
+        let registered = self.put(registration)?;
+        match registered.accepted_as(FIRST_VERSION).await {
+            Err(RegisterError::Unreachable(faults)) if faults.may_pass() => {
+                tracing::info!(
+                    target: "callsign", actor = %registered.instance,
+                    "no registrar can be reached; it is registered when one is"
+                );
+                Ok(registered)
+            }
+            accepted => accepted.map(|()| registered),
+        }
+    }
+
+    /// Puts a registration on the board.
+    fn put(&self, registration: Registration) -> Result<Registered, RegisterError> {
         let wanted = registration.into_register()?;
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = self.hub().board.put(wanted);
         let kept = Arc::new(Kept { client: self.clone(), entry: entry.clone() });
         let registered = Registered { client: self.clone(), instance, entry, _kept: kept };
-        registered.accepted(FIRST_VERSION).await?;
         for doubt in registered.doubts() {
             tracing::info!(actor = %registered.instance, "{doubt}");
         }
@@ -144,6 +193,40 @@ impl Registered {
         answers.all().await.into_iter().filter_map(|(_, answer)| answer.err().flatten()).collect()
     }
 
+    /// Waits until a registrar has taken note of the registration as it is now, however long none
+    /// is within reach.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Refused`] as soon as one within reach has refused it, and none has taken note.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn accepted(&self) -> Result<(), RegisterError> {
+        let version = self.entry.version();
+        let mut progress = self.entry.progress();
+        loop {
+            let mut refusals = Vec::new();
+            for (link, progress) in
+                self.client.hub().links.iter().zip(&*progress.borrow_and_update())
+            {
+                match progress {
+                    Progress::Here(theirs) if *theirs >= version => return Ok(()),
+                    Progress::Refused(theirs, error) if *theirs >= version => {
+                        refusals.push(link.fault(error.clone()));
+                    }
+                    _ => {}
+                }
+            }
+            if !refusals.is_empty() {
+                return Err(RegisterError::Refused(Faults(refusals)));
+            }
+            // The entry owns the sender, so that this cannot fail.
+            drop(progress.changed().await);
+        }
+    }
+
     /// Says how far the actor is in its life.
     ///
     /// # Errors
@@ -156,7 +239,7 @@ impl Registered {
     /// Dropping the future stops the waiting, not the change.
     pub async fn set_state(&self, state: State) -> Result<(), RegisterError> {
         let version = self.client.hub().board.change(&self.entry, |it| it.state = state);
-        self.accepted(version).await
+        self.accepted_as(version).await
     }
 
     /// Returns how far the actor is in its life: what was said last, by this program or by somebody
@@ -189,7 +272,7 @@ impl Registered {
     pub async fn update_endpoints(&self, endpoints: Vec<Stamped>) -> Result<(), RegisterError> {
         let endpoints = check_endpoints(endpoints)?;
         let version = self.client.hub().board.change(&self.entry, |it| it.endpoints = endpoints);
-        self.accepted(version).await
+        self.accepted_as(version).await
     }
 
     /// Replaces all that is said of the actor beside its endpoints and its state.
@@ -207,7 +290,7 @@ impl Registered {
     ) -> Result<(), RegisterError> {
         check_metadata(&metadata)?;
         let version = self.client.hub().board.change(&self.entry, |it| it.metadata = metadata);
-        self.accepted(version).await
+        self.accepted_as(version).await
     }
 
     /// Takes the actor out of the registry, whether or not there are clones, and waits until all
@@ -247,7 +330,7 @@ impl Registered {
     }
 
     /// Waits until one registrar has accepted a version, or none is left that might.
-    async fn accepted(&self, version: u64) -> Result<(), RegisterError> {
+    async fn accepted_as(&self, version: u64) -> Result<(), RegisterError> {
         let mut answers = Together::default();
         for index in 0..self.client.hub().links.len() {
             answers.push(index, self.accepted_by(index, version));

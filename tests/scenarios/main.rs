@@ -5,6 +5,7 @@
 
 mod access;
 mod addresses;
+mod boot;
 mod echo;
 mod exit_codes;
 #[path = "../harness/mod.rs"]

@@ -127,14 +127,16 @@ impl Roll {
             _ => None,
         };
         if let Some(registered) = earlier {
-            return registered.set_state(state).await.map_err(|error| refused(&error));
+            return unless_away(registered.set_state(state).await);
         }
         self.check_room()?;
         let registration =
             Registration::new(name.as_str()).uuid(uuid).endpoints(endpoints).state(state).proves();
         let registration =
             metadata.into_iter().fold(registration, |it, (key, value)| it.metadata(key, value));
-        let registered = client.register(registration).await.map_err(|it| refused(&it))?;
+        // Where the registrars are away, it is registered when they are back.
+        let registered =
+            client.register_patiently(registration).await.map_err(|it| refused(&it))?;
         let mut courier = JoinSet::new();
         let keys = registered.identity().keys();
         // Not on the runtime of a thread below, which ends before.
@@ -178,7 +180,7 @@ impl Roll {
         };
         // The client has followed already, if it is of this process.
         if registered.endpoints() != endpoints {
-            registered.update_endpoints(endpoints).await.map_err(|error| refused(&error))?;
+            unless_away(registered.update_endpoints(endpoints).await)?;
         }
         Ok(())
     }
@@ -231,6 +233,14 @@ async fn carry(mut keys: watch::Receiver<VecDeque<Key>>, uuid: Uuid, routes: Rou
         if keys.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Takes a change for made when the registrars are merely away: they catch up.
+fn unless_away(changed: Result<(), RegisterError>) -> Result<(), RemoteError> {
+    match changed {
+        Err(RegisterError::Unreachable(_)) => Ok(()),
+        changed => changed.map_err(|error| refused(&error)),
     }
 }
 

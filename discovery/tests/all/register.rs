@@ -269,6 +269,76 @@ async fn a_program_may_start_before_its_registrar() {
 }
 
 #[tokio::test]
+async fn what_begins_before_the_registrar_is_registered_when_there_is_one() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let client = Client::open([&endpoint], options()).unwrap();
+    let feed = soon(client.register_patiently(nowhere("feed", 1))).await.unwrap();
+    assert_eq!(feed.missing().len(), 1);
+    let dropped = soon(client.register_patiently(nowhere("dropped", 2))).await.unwrap();
+    drop(dropped);
+    // What changes meanwhile is what is registered.
+    let error = soon(feed.set_state(State::Draining)).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Unreachable(_)), "{error}");
+
+    let registrar = Running::at(&[endpoint]).await;
+    soon(feed.accepted()).await.unwrap();
+    assert!(feed.missing().is_empty());
+    let found = soon(client.query_all("feed")).await.unwrap();
+    assert_eq!(found.records[0].state, State::Draining);
+    assert_eq!(registrar.clerk.status().instances, 1);
+    // As with any other, its end is the end of the registration.
+    drop(feed);
+    registrar.until(|it| it.instances == 0).await;
+}
+
+#[tokio::test]
+async fn patience_is_for_what_passes() {
+    let sockets = Sockets::new();
+    let endpoint = sockets.endpoint("registrar.sock");
+    let early = Client::open([&endpoint], options()).unwrap();
+    let uuid = Uuid::new_v4();
+    let late = soon(early.register_patiently(nowhere("broker", 1).uuid(uuid))).await.unwrap();
+
+    // A registrar that comes, and does not want it: at once where it is there already.
+    let registrar = Running::at(std::slice::from_ref(&endpoint)).await;
+    soon(late.accepted()).await.unwrap();
+    let other = connect([&endpoint]).await;
+    let error = soon(other.register_patiently(nowhere("feed", 2).uuid(uuid))).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Refused(_)), "{error}");
+    drop(late);
+    registrar.until(|it| it.instances == 0).await;
+    registrar.stop().await;
+
+    let second = Client::open([&endpoint], options()).unwrap();
+    let refused = soon(second.register_patiently(nowhere("feed", 3).uuid(uuid))).await.unwrap();
+    let node = registrar::NodeOptions { settle_time: Duration::ZERO, ..Default::default() };
+    let node = registrar::Node::bind(&[endpoint], node).await.unwrap();
+    let resident =
+        registrar::Resident::open(node.clerk().clone(), registrar::registry::Owner::Registrar);
+    let taken = wire::registrar::Register {
+        name: "broker".parse().unwrap(),
+        uuid,
+        endpoints: Vec::new(),
+        metadata: [].into(),
+        state: State::Ready,
+        lease_ms: None,
+        proves: false,
+    };
+    resident.register(taken).unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+    let error = soon(refused.accepted()).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Refused(_)), "{error}");
+
+    // What stands in the place of a registrar does not go away by itself.
+    std::fs::write(sockets.path("file"), "").unwrap();
+    let client = Client::open([&sockets.endpoint("file")], options()).unwrap();
+    let error = soon(client.register_patiently(nowhere("feed", 1))).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
 async fn what_registrars_refuse_says_why() {
     let registrar = Running::start().await;
     let (one, other) = (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);

@@ -125,7 +125,8 @@ impl RootOptions {
         if !listeners.is_empty() {
             registration = registration.proves();
         }
-        let registered = client.register(registration).await.map_err(RootError::Register)?;
+        let registered =
+            client.register_patiently(registration).await.map_err(RootError::Register)?;
         let routes = Routes::new(registered.identity().clone());
 
         let table: BTreeMap<Name, Vec<Endpoint>> =

@@ -10,7 +10,7 @@ use std::{
 use endpoints::Endpoint;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use tree::{AnyError, Kind, Root, RootError};
@@ -20,6 +20,7 @@ use crate::roles::{self, FAILING, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBOR
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("root::becomes_the_registrar_or_joins_it", || play(becomes_or_joins)),
+        Trial::test("root::grows_while_its_registrar_is_away", || play(grows_alone)),
         Trial::test("root::a_second_one_is_told_where_the_first_is", || play(second)),
         Trial::test("root::a_program_says_where_and_why_it_failed", || play(program)),
         Trial::test("root::a_signal_ends_a_root_that_is_not_open_yet", || play(early_signal)),
@@ -78,6 +79,41 @@ async fn becomes_or_joins(folder: tempfile::TempDir) -> Result<(), AnyError> {
     };
     let (joined, ()) = tokio::join!(joining, serving);
     joined
+}
+
+/// What is spawned while the registrar is away is found when it is back.
+async fn grows_alone(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let place = place(folder.path());
+    let endpoints: [Endpoint; 1] = [place.parse()?];
+    let bind = async || registrar::Node::bind(&endpoints, registrar::NodeOptions::default()).await;
+    let mut nodes = JoinSet::new();
+    let stop = CancellationToken::new();
+    nodes.spawn(bind().await?.serve(stop.clone()));
+    Root::options()
+        .registrar(&place)
+        .run(async |root| {
+            stop.cancel();
+            nodes.join_next().await;
+            root.nursery(async |n| {
+                let task = n.spawn("late-task").task().await?;
+                let thread = n.spawn("late-thread").thread().await?;
+                let process = n.spawn("late-process").process().await?;
+                nodes.spawn(bind().await?.serve(CancellationToken::new()));
+                let client = discovery::Client::connect([&place]).await?;
+                for child in [task, thread, process] {
+                    let found = client.wait_for_actor(child.name()).await?;
+                    let endpoints: Vec<_> =
+                        found.endpoints.into_iter().map(|it| it.endpoint).collect();
+                    assert_eq!(endpoints, child.endpoints());
+                    assert!(client.find_actor(child.name()).await?.is_some(), "it proves itself");
+                }
+                Ok(())
+            })
+            .await?;
+            Ok(())
+        })
+        .await?;
+    Ok(())
 }
 
 async fn second(folder: tempfile::TempDir) -> Result<(), AnyError> {

@@ -20,7 +20,12 @@ use crate::{
 };
 
 /// Renews the lease of the instance that is meant, or registers a new one.
-pub(super) async fn run(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
+pub(super) async fn run(plan: &Plan, context: &Context) -> Result<Exit, Failure> {
+    let client = context.client().await.map_err(|failure| match failure.exit {
+        // Nobody would be left here to register it later.
+        Exit::Unreachable => failure.hint_command("wait for one first", ["wait", "registrar"]),
+        _ => failure,
+    })?;
     for stamped in plan.stamped.iter().filter(|it| lacks_socket(it)) {
         let endpoint = &stamped.endpoint;
         warn(

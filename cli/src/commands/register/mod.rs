@@ -12,14 +12,14 @@ mod told;
 use std::{ffi::OsString, pin::pin, time::Duration};
 
 use clap::ValueEnum;
-use discovery::{Client, Registered};
+use discovery::{Client, Faults, Registered};
 use endpoints::{Endpoint, UnixPath};
 use tokio::time::timeout;
 use transport::clear_dead_socket;
 
 use self::{
     plan::{Plan, socket_path},
-    presence::{follow, lacks_socket},
+    presence::{Known, follow, lacks_socket, warn_of_nobody},
     program::{Happening, Program},
     told::{tell, warn_of_doubts},
 };
@@ -58,6 +58,9 @@ or a process that descends from it. While somebody else has its place, the actor
 connection is made only where the kernel cannot tell: for another host, a host name, and a path \
 that is listened on in another network namespace. What listens for the program elsewhere, as a \
 container's port is, is registered with `--state ready`.
+
+Where no registrar answers, the program is started all the same, and registered when one does; \
+with `--ttl`, there has to be one: `callsign wait registrar` waits for it.
 
 Without a command, the actor is known until this is ended with Ctrl-C. With `--ttl` instead, this \
 returns at once, and the actor is known for that long; the same line again renews the lease.")]
@@ -104,19 +107,41 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     // What is registered is stamped before a registrar is reached.
     context.take_host_id(&context.settings()?)?;
     let plan = Plan::make(&args, context)?;
-    let client = context.client().await?;
     match (&args.command[..], args.ttl) {
-        ([], Some(_)) => lease::run(&plan, client, context).await,
-        ([], None) => hold(&plan, client, context).await,
-        _ => run_program(&plan, &args, client, context).await,
+        ([], Some(_)) => lease::run(&plan, context).await,
+        ([], None) => hold(&plan, context.open_client()?, context).await,
+        _ => run_program(&plan, &args, context.open_client()?, context).await,
     }
+}
+
+/// Registers an actor; where no registrar is within reach it says so, and the actor is registered
+/// when one is.
+async fn enter(
+    plan: &Plan,
+    client: &Client,
+    context: &Context,
+) -> Result<(Registered, Known), Failure> {
+    let registered = client.register_patiently(plan.registration()).await?;
+    let missing = registered.missing();
+    if missing.len() < client.registrars().count() {
+        return Ok((registered, Known::Everywhere));
+    }
+    warn_of_nobody(&plan.name, &Faults(missing), context);
+    Ok((registered, Known::NotYet))
 }
 
 /// Keeps an actor registered until somebody has had enough.
 async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let registered = client.register(plan.registration()).await?;
-    tell(context, plan, registered.instance(), false)?;
+    let entering = enter(plan, &client, context);
+    let (registered, known) = tokio::select! {
+        biased;
+        entered = entering => entered?,
+        signal = signals.next() => return Ok(Exit::Signal(signal)),
+    };
+    if known != Known::NotYet {
+        tell(context, plan, registered.instance(), false)?;
+    }
     warn_of_doubts(context, plan, &client);
     note(context, "it is known until this ends; Ctrl-C ends it");
     for missing in registered.endpoints().into_iter().filter(lacks_socket) {
@@ -125,13 +150,14 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     if plan.stamped.is_empty() {
         warn(context, "nothing listens there yet");
     }
-    let signal = tokio::select! {
+    let ended = tokio::select! {
         biased;
-        signal = signals.next() => signal,
-        never = follow(plan.followed(&registered, &client, context)) => match never {},
+        signal = signals.next() => Ok(Exit::Signal(signal)),
+        Err(refused) = registered.accepted(), if known == Known::NotYet => Err(refused.into()),
+        never = follow(plan.followed(&registered, known, &client, context)) => match never {},
     };
     part(registered, client, context).await;
-    Ok(Exit::Signal(signal))
+    ended
 }
 
 /// Runs a program that is known for as long as it runs.
@@ -142,8 +168,8 @@ async fn run_program(
     context: &Context,
 ) -> Result<Exit, Failure> {
     // It is registered before it is started: a registration that is refused starts nothing.
-    let registered = client.register(plan.registration()).await?;
-    if context.json {
+    let (registered, known) = enter(plan, &client, context).await?;
+    if plan.is_announced && known != Known::NotYet {
         tell(context, plan, registered.instance(), false)?;
     }
     if plan.has_drawn_port {
@@ -155,7 +181,7 @@ async fn run_program(
     let paths: Vec<_> = plan.said.iter().filter_map(socket_path).collect();
     clear_way(&paths, context).await;
     let ended = match Program::start(&plan.command, args.grace) {
-        Ok(program) => watch_over(program, &registered, plan, &client, context).await,
+        Ok(program) => watch_over(program, &registered, known, plan, &client, context).await,
         Err(failure) => Err(failure),
     };
     part(registered, client, context).await;
@@ -181,11 +207,12 @@ async fn clear_way(paths: &[&UnixPath], context: &Context) {
 async fn watch_over(
     mut program: Program,
     registered: &Registered,
+    known: Known,
     plan: &Plan,
     client: &Client,
     context: &Context,
 ) -> Result<Exit, Failure> {
-    let mut following = pin!(follow(plan.followed(registered, client, context)));
+    let mut following = pin!(follow(plan.followed(registered, known, client, context)));
     let mut draining = pin!(registered.set_state(wire::State::Draining));
     let mut is_terminated = false;
     let mut is_noted = false;

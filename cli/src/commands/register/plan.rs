@@ -13,7 +13,7 @@ use wire::State;
 
 use super::{
     Args, address,
-    presence::Followed,
+    presence::{Followed, Known},
     sight::{Sight, Verdict},
 };
 use crate::{context::Context, failure::Failure, found, output::faults};
@@ -40,6 +40,9 @@ pub(super) struct Plan {
     /// Whether somebody has said in which state it is.
     pub(super) is_vouched_for: bool,
     pub(super) ttl: Option<Duration>,
+    /// Whether it is told on standard output that the actor is registered: there a program has its
+    /// own words.
+    pub(super) is_announced: bool,
 }
 
 impl Plan {
@@ -95,22 +98,26 @@ impl Plan {
             awaits_answer: has_command && state.is_none(),
             is_vouched_for,
             ttl: args.ttl,
+            is_announced: context.json || !has_command,
         })
     }
 
     /// Returns what is to be followed of the actor.
     pub(super) fn followed<'a>(
-        &self,
+        &'a self,
         registered: &'a Registered,
+        known: Known,
         client: &'a Client,
         context: &'a Context,
     ) -> Followed<'a> {
         let Self { awaits_answer, is_vouched_for, .. } = *self;
         Followed {
+            plan: self,
             registered,
             sight: self.sight.clone(),
             awaits_answer,
             is_vouched_for,
+            known,
             client,
             context,
         }

@@ -10,7 +10,11 @@ use tokio::{
 };
 use wire::State;
 
-use super::sight::{Seen, Sight, Verdict};
+use super::{
+    Plan,
+    sight::{Seen, Sight, Verdict},
+    told::tell,
+};
 use crate::{
     context::Context,
     notice::{names_registrars, note, warn, with_causes},
@@ -20,12 +24,15 @@ use crate::{
 /// What is followed of an actor.
 #[derive(Debug)]
 pub(super) struct Followed<'a> {
+    pub(super) plan: &'a Plan,
     pub(super) registered: &'a Registered,
     pub(super) sight: Sight,
     /// Whether the actor is ready as soon as it is seen to listen.
     pub(super) awaits_answer: bool,
     /// Whether somebody has said in which state it is.
     pub(super) is_vouched_for: bool,
+    /// Which registrars have the actor at first.
+    pub(super) known: Known,
     pub(super) client: &'a Client,
     pub(super) context: &'a Context,
 }
@@ -35,13 +42,20 @@ pub(super) struct Followed<'a> {
 /// their place; the addresses that a wildcard means come and go; and while somebody else has its
 /// place it is not ready.
 pub(super) async fn follow(followed: Followed<'_>) -> Infallible {
-    let Followed { registered, mut sight, mut awaits_answer, is_vouched_for, client, context } =
-        followed;
+    let Followed {
+        plan,
+        registered,
+        mut sight,
+        mut awaits_answer,
+        is_vouched_for,
+        mut known,
+        client,
+        context,
+    } = followed;
     let name = &registered.instance().name;
     let began = Instant::now();
     let mut is_warned = false;
     let mut lost: Vec<Endpoint> = Vec::new();
-    let mut known = Known::Everywhere;
     let mut pause = PAUSE_MIN;
     loop {
         let seen = sight.look(Instant::now());
@@ -87,7 +101,10 @@ pub(super) async fn follow(followed: Followed<'_>) -> Infallible {
             tell_who_has_its_place(name, &lost, &seen, context);
             lost = now_lost;
         }
-        known = tell_who_knows(registered, client, known, context);
+        known = match known {
+            Known::NotYet => tell_whether_known(plan, registered, client, context),
+            before => tell_who_knows(registered, client, before, context),
+        };
         sleep(pause).await;
         let is_complete = !awaits_answer && !registered.endpoints().iter().any(lacks_socket);
         pause = if is_complete { PAUSE_CALM } else { PAUSE_MAX.min(pause * 2) };
@@ -168,10 +185,12 @@ fn is_path(endpoint: &Endpoint) -> bool {
 
 /// Which registrars have a registration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Known {
+pub(super) enum Known {
     Everywhere,
     NotEverywhere,
     Nowhere,
+    /// No registrar has ever had it.
+    NotYet,
 }
 
 /// Says when registrars are lost or back, and returns which are there now. Of the usual ones, one
@@ -194,19 +213,47 @@ fn tell_who_knows(
     let faults = Faults(lost);
     match (before, known) {
         _ if before == known => {}
-        (_, Known::Nowhere) => {
-            warn(
-                context,
-                format_args!("no registrar answers; `{name}` cannot be found:\n{faults}"),
-            );
-        }
+        (_, Known::Nowhere) => warn_of_nobody(name, &faults, context),
         (Known::Nowhere, _) => note(context, format_args!("`{name}` is registered again")),
         (_, Known::NotEverywhere) => {
             warn(context, format_args!("not every registrar knows `{name}`:\n{faults}"));
         }
-        (_, Known::Everywhere) => note(context, format_args!("every registrar knows `{name}`")),
+        _ => note(context, format_args!("every registrar knows `{name}`")),
     }
     known
+}
+
+/// Says when an actor is registered that was not at first, or refused, and returns which registrars
+/// have it now.
+fn tell_whether_known(
+    plan: &Plan,
+    registered: &Registered,
+    client: &Client,
+    context: &Context,
+) -> Known {
+    let faults = Faults(registered.missing());
+    if faults.0.len() < client.registrars().count() {
+        match plan.is_announced {
+            // Whoever does not read that may know it by other ways.
+            true => drop(tell(context, plan, registered.instance(), false)),
+            false => note(context, format_args!("`{}` is registered", plan.name)),
+        }
+        return Known::Everywhere;
+    }
+    if faults.have_refusal() {
+        warn_of_nobody(&plan.name, &faults, context);
+        return Known::Nowhere;
+    }
+    Known::NotYet
+}
+
+/// Says that no registrar has an actor.
+pub(super) fn warn_of_nobody(name: &Name, faults: &Faults, context: &Context) {
+    let what = match faults.have_refusal() {
+        true => format!("no registrar accepts `{name}`; it"),
+        false => format!("no registrar answers; `{name}`"),
+    };
+    warn(context, format_args!("{what} cannot be found:\n{faults}"));
 }
 
 /// Registrars that are away catch up by themselves.
