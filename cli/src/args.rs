@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Styles};
 
@@ -76,6 +76,10 @@ pub(crate) struct Global {
     /// Read settings from this file [env:CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Wait so long for a registrar that does not answer when another has, or that has just begun;
+    /// otherwise for as long as it may take
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) patience: Option<Duration>,
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::anyhow;
 use discovery::{Client, Found};
 use endpoints::{Name, NamePattern};
-use gateway::tractor::TractorSource;
+use gateway::tractor::{CallError, TractorSource};
+use tokio::time::timeout;
+use transport::DialError;
 use wire::Record;
 
 use crate::{
@@ -86,7 +88,14 @@ impl<'a> Asked<'a> {
         let mut found = found.unwrap_or(Found { now_ms, ..Found::default() });
         let mut silent = Vec::new();
         for source in &self.tractor {
-            match source.list().await {
+            let patience = self.context.global.patience.filter(|_| is_answered);
+            let listed = match patience {
+                Some(patience) => timeout(patience, source.list())
+                    .await
+                    .unwrap_or(Err(CallError::Dial(DialError::TimedOut))),
+                None => source.list().await,
+            };
+            match listed {
                 Ok(records) => {
                     is_answered = true;
                     found.records.extend(records.into_iter().filter(&is_meant));

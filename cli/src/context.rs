@@ -138,7 +138,7 @@ impl Context {
 
     /// Returns how a client of this program behaves.
     pub(crate) fn client_options(&self) -> ClientOptions {
-        ClientOptions::default()
+        ClientOptions { patience: self.global.patience, ..ClientOptions::default() }
     }
 
     /// Returns which registrars to ask, in this order.

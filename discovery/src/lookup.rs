@@ -173,17 +173,8 @@ impl Client {
         pending().await
     }
 
-    /// Asks all registrars at once. One that is up by two links is asked by one of them.
-    pub(crate) async fn ask_all<R: DeserializeOwned + Send>(
-        &self,
-        method: &str,
-        args: &[u8],
-    ) -> Answers<Said<R>> {
-        self.calls(method, args).all().await
-    }
-
-    /// Asks all registrars at once as [`ask_all`](Self::ask_all) does, and has only so much
-    /// patience with those that have not answered when another has.
+    /// Asks all registrars at once, with only so much patience for those that have not answered when
+    /// another has. One that is up by two links is asked by one of them.
     async fn ask_for_names<R: DeserializeOwned + Send>(
         &self,
         method: &str,
@@ -192,7 +183,7 @@ impl Client {
         self.gather(self.calls(method, args)).await
     }
 
-    fn calls<'a, R: DeserializeOwned + Send + 'a>(
+    pub(crate) fn calls<'a, R: DeserializeOwned + Send + 'a>(
         &'a self,
         method: &'a str,
         args: &'a [u8],
@@ -204,7 +195,19 @@ impl Client {
         calls
     }
 
-    async fn gather<T>(&self, mut calls: Together<'_, Option<Result<T, Fault>>>) -> Answers<T> {
+    async fn gather<T>(&self, calls: Together<'_, Option<Result<T, Fault>>>) -> Answers<T> {
+        let is_answer = |it: &Option<Result<T, Fault>>| matches!(it, Some(Ok(_)));
+        self.with_patience(calls, is_answer, |late| Some(Err(late))).await
+    }
+
+    /// Waits for all registrars; once one has given an answer, for the others only as long as this
+    /// client has patience.
+    pub(crate) async fn with_patience<T>(
+        &self,
+        mut calls: Together<'_, T>,
+        is_answer: impl Fn(&T) -> bool,
+        late: impl Fn(Fault) -> T,
+    ) -> Vec<(usize, T)> {
         let (mut answers, mut deadline) = (Vec::new(), None);
         loop {
             let next = match deadline {
@@ -213,7 +216,7 @@ impl Client {
             };
             match next {
                 Ok(Some((index, answer))) => {
-                    if deadline.is_none() && matches!(answer, Some(Ok(_))) {
+                    if deadline.is_none() && is_answer(&answer) {
                         deadline = self.hub().options.patience.map(|it| Instant::now() + it);
                     }
                     answers.push((index, answer));
@@ -222,7 +225,7 @@ impl Client {
                 Err(_) => {
                     let late = |index: usize| {
                         let fault = self.hub().links[index].fault(Arc::new(LinkError::NotYet));
-                        (index, Some(Err(fault)))
+                        (index, late(fault))
                     };
                     answers.extend(calls.keys().map(late));
                     break;

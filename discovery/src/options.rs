@@ -29,10 +29,10 @@ pub struct ClientOptions {
     /// How long a registrar may take to answer. One that takes longer counts as down; its
     /// connection is dropped and made anew.
     pub ask_timeout: Duration,
-    /// How long a look-up that a registrar has answered waits for others that have not, and for one
-    /// that has begun a short while ago and does not know the name yet. `None` waits for as long as
-    /// they may take: [`ask_timeout`](Self::ask_timeout), and until the registrar says that all
-    /// should be back. Without any, the first answer is taken as it is.
+    /// How long a look-up or a request that a registrar has answered waits for others that have not;
+    /// and a look-up, for one that has begun a short while ago and does not know the name yet.
+    /// `None` waits for as long as they may take: [`ask_timeout`](Self::ask_timeout), and until the
+    /// registrar says that all should be back. Without any, the first answer is taken as it is.
     pub patience: Option<Duration>,
     /// How signs of life are asked of registrars. Over TCP, the connection to one that gives none
     /// is dropped; over a Unix socket, it counts as out of reach until it is heard again.

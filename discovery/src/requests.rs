@@ -96,9 +96,11 @@ impl Client {
         for index in 0..self.hub().links.len() {
             answers.push(index, self.standing(index));
         }
+        let is_up = |it: &Standing| matches!(it, Standing::Up { .. });
+        let answers = self.with_patience(answers, is_up, Standing::Down).await;
         let endpoints = self.registrars().cloned();
         let registrar = |(endpoint, (_, standing))| Registrar { endpoint, standing };
-        endpoints.zip(answers.all().await).map(registrar).collect()
+        endpoints.zip(answers).map(registrar).collect()
     }
 
     /// Reports to one registrar, if it is within reach.
@@ -131,7 +133,13 @@ impl Client {
 
     async fn request(&self, method: &str, body: &[u8]) -> Result<(), RequestError> {
         let (mut faults, mut is_done, mut is_answered) = (Vec::new(), false, false);
-        for (_, answer) in self.ask_all::<Changed>(method, body).await {
+        let is_answer = |it: &Option<Result<_, Fault>>| match it {
+            Some(Ok(_)) => true,
+            Some(Err(fault)) => matches!(*fault.error, LinkError::Refused(_)),
+            None => false,
+        };
+        let calls = self.calls::<Changed>(method, body);
+        for (_, answer) in self.with_patience(calls, is_answer, |late| Some(Err(late))).await {
             match answer {
                 Some(Ok(_)) => is_done = true,
                 Some(Err(fault)) => match &*fault.error {

@@ -1,5 +1,7 @@
 //! Several registrars, and several instances of one name.
 
+use std::{net::TcpListener, os::unix::net::UnixListener};
+
 use crate::harness::{Node, Room};
 
 #[test]
@@ -32,6 +34,37 @@ fn one_registrar_of_two_is_enough() {
     both(&["ls"]).ends_with(3);
     both(&["register", "later", "/unix/@later", "--ttl", "10m"]).ends_with(3);
     both(&["status"]).ends_with(3);
+}
+
+#[test]
+fn nobody_waits_for_longer_than_he_has_patience() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    // They take connections, as a registrar does that hangs, and say nothing.
+    let _unix = UnixListener::bind(room.file("mute.sock")).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = format!("/ip4/127.0.0.1/tcp/{}", tcp.local_addr().unwrap().port());
+    for mute in [room.unix("mute.sock"), tcp] {
+        let both = ["--registrar", &mute, "--registrar", node.endpoint()];
+        let patient = |args: &[&str]| room.callsign(&[&both[..], args].concat());
+        let hasty = |args: &[&str]| {
+            // It has not even been found out that it does not answer.
+            let outcome = patient(&[args, &["--patience", "0s"]].concat());
+            assert!(!outcome.stderr.contains("2s"), "{outcome}");
+            outcome
+        };
+        hasty(&["register", "clock", "/unix/@clock", "--ttl", "10m"]).succeeds();
+        for command in [&["find", "clock"][..], &["ls"], &["resolve", "clock"]] {
+            hasty(command).succeeds().says(&[&mute, "it has not answered yet"]);
+        }
+        hasty(&["wait", "clock"]).succeeds();
+        hasty(&["renew", "clock"]).succeeds();
+        hasty(&["find", "nobody"]).ends_with(1);
+        hasty(&["status"]).succeeds().prints(&["up", "down", "it has not answered yet"]);
+        let late = if mute.starts_with("/unix") { "within 2s" } else { "not answered yet" };
+        patient(&["find", "clock"]).succeeds().says(&[&mute, late]);
+        hasty(&["unregister", "clock"]).succeeds();
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use discovery::{Client, Faults, LinkError, RegisterError, Registration, RequestError};
 use endpoints::{Endpoint, InstanceId};
+use tokio::time::timeout;
 use wire::{ErrorKind, Kept, Record};
 
 use super::{
@@ -87,7 +88,13 @@ async fn enter(
 ) -> Result<InstanceId, RegisterError> {
     let registered = client.register(registration).await?;
     // A registrar that is slower than the first would not be told any more after the end.
-    let missing = registered.settled().await;
+    let missing = match context.global.patience {
+        Some(patience) => match timeout(patience, registered.settled()).await {
+            Ok(missing) => missing,
+            Err(_) => registered.missing(),
+        },
+        None => registered.settled().await,
+    };
     if !missing.is_empty() && names_registrars(context) {
         let faults = Faults(missing);
         warn(context, format_args!("not every registrar knows it:\n{faults}"));
