@@ -1,10 +1,13 @@
 //! What signals do, and what the service manager hears.
 
-use std::{fs, os::unix::net::UnixDatagram};
+use std::fs;
 
 use rustix::process::{Signal, geteuid};
 
-use crate::harness::{LIMIT, Node, Room, Running};
+use crate::{
+    harness::{LIMIT, Node, Room, Running},
+    service::Manager,
+};
 
 /// Starts `callsign …` with signals ignored, and waits for its first line.
 fn ignoring(room: &Room, signals: &str, args: &[&str]) -> Running {
@@ -60,19 +63,10 @@ fn at_a_hangup_a_registrar_reads_its_settings_again() {
         |table: &str| format!("[registrar]\nlisten = \"{place}\"\n[declared]\n{table}\n");
     let file =
         room.write("callsign.toml", &declared("one = \"/unix/@one\"\nboth = \"/unix/@both\""));
-    let manager = UnixDatagram::bind(room.file("notify.sock")).unwrap();
-    manager.set_read_timeout(Some(LIMIT)).unwrap();
-    let hear = |expected: &str| {
-        let mut said = String::new();
-        while !said.contains(expected) {
-            let mut buffer = [0; 256];
-            let count = manager.recv(&mut buffer).expect("the service manager is told");
-            said += &String::from_utf8_lossy(&buffer[..count]);
-        }
-        said
-    };
+    let manager = Manager::of(&room);
+    let hear = |expected: &str| manager.hears(expected).concat();
     let mut command = room.command(&["registrar", "--config", &file]);
-    command.env("NOTIFY_SOCKET", room.file("notify.sock"));
+    manager.watches(&room, &mut command);
     let mut registrar = Running::start(command);
     hear("READY=1");
     let names = || {
@@ -133,23 +127,6 @@ fn without_a_settings_file_a_hangup_ends_nothing() {
     registrar.says("there is no settings file to read again");
     room.callsign(&["status", "--registrar", &place]).succeeds();
     assert_eq!(registrar.stop().signal, Some(15));
-}
-
-#[test]
-fn the_watchdog_hears_of_a_loop_that_goes_round() {
-    let room = Room::new();
-    let manager = UnixDatagram::bind(room.file("notify.sock")).unwrap();
-    manager.set_read_timeout(Some(LIMIT)).unwrap();
-    let mut command = room.command(&["registrar", "--listen", &room.unix("registrar.sock")]);
-    command.env("NOTIFY_SOCKET", room.file("notify.sock")).env("WATCHDOG_USEC", "20000");
-    let registrar = Running::start(command);
-    let mut pings = 0;
-    while pings < 5 {
-        let mut buffer = [0; 256];
-        let count = manager.recv(&mut buffer).expect("the watchdog hears of it");
-        pings += usize::from(buffer[..count].starts_with(b"WATCHDOG=1"));
-    }
-    registrar.stop().succeeds();
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! What the service manager hears.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Write},
+    os::unix::net::UnixDatagram,
+    process::Command,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
+
+use crate::harness::{LIMIT, Room, Running};
+
+/// A service manager, as far as a service sees it.
+pub(crate) struct Manager(UnixDatagram);
+
+impl Manager {
+    pub(crate) fn of(room: &Room) -> Self {
+        Self(UnixDatagram::bind(room.file("notify.sock")).unwrap())
+    }
+
+    /// Lets a command be its service, which is to say every 10 ms that it is well.
+    pub(crate) fn watches(&self, room: &Room, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", room.file("notify.sock")).env("WATCHDOG_USEC", "20000");
+    }
+
+    /// Waits until it is told something that contains a text, and returns what it was told, from
+    /// the first message to that one.
+    #[track_caller]
+    pub(crate) fn hears(&self, expected: &str) -> Vec<String> {
+        let mut heard: Vec<String> = Vec::new();
+        while !heard.last().is_some_and(|it| it.contains(expected)) {
+            let Some(message) = self.next(LIMIT) else { panic!("no `{expected}`: {heard:?}") };
+            heard.push(message);
+        }
+        heard
+    }
+
+    fn next(&self, within: Duration) -> Option<String> {
+        self.0.set_read_timeout(Some(within)).unwrap();
+        let mut buffer = [0; 256];
+        match self.0.recv(&mut buffer) {
+            Ok(count) => Some(String::from_utf8_lossy(&buffer[..count]).into_owned()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Takes what has been said so far, and returns whether it is silent for ten times as long as
+    /// a service that is well.
+    fn hears_nothing_more(&self) -> bool {
+        while self.next(Duration::from_millis(1)).is_some() {}
+        self.next(Duration::from_millis(100)).is_none()
+    }
+}
+
+const IS_WELL: &str = "WATCHDOG=1";
+
+#[test]
+fn the_watchdog_hears_of_a_loop_that_goes_round_and_of_no_other() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let place = room.unix("r.sock");
+    let file = room.write("callsign.toml", &format!("[registrar]\nlisten = \"{place}\"\n"));
+    let mut command = room.command(&["registrar", "--config", &file]);
+    manager.watches(&room, &mut command);
+    let registrar = Running::start(command);
+    manager.hears("READY=1");
+    for _ in 0..5 {
+        manager.hears(IS_WELL);
+    }
+
+    // Its settings cannot be read to their end, as on a disk that hangs, and so it hangs too.
+    std::fs::remove_file(&file).unwrap();
+    mknodat(CWD, &*file, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    registrar.signal(Signal::HUP);
+    let mut settings = File::options().write(true).open(&file).unwrap();
+    let heard = manager.hears("RELOADING=1");
+    assert!(heard.last().unwrap().contains("MONOTONIC_USEC="), "{heard:?}");
+    assert!(manager.hears_nothing_more(), "it hangs, and says that it is well");
+    settings.write_all(b"[declared]\none = \"/unix/@one\"\n").unwrap();
+    drop(settings);
+    let heard = manager.hears("READY=1");
+    assert!(!heard.iter().any(|it| it.contains(IS_WELL)), "{heard:?}");
+    manager.hears(IS_WELL);
+
+    registrar.signal(Signal::TERM);
+    let heard = manager.hears("STOPPING=1");
+    assert!(heard.iter().all(|it| !it.contains("READY=1")), "{heard:?}");
+    assert_eq!(registrar.outcome().signal, Some(15));
+}
+
+#[test]
+fn a_stopped_registrar_is_not_well_until_it_goes_on() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let mut command = room.command(&["registrar", "--listen", &room.unix("r.sock")]);
+    manager.watches(&room, &mut command);
+    let registrar = Running::start(command);
+    manager.hears(IS_WELL);
+    registrar.signal(Signal::STOP);
+    let stopped = format!("/proc/{}/stat", registrar.pid());
+    while !std::fs::read_to_string(&stopped).unwrap().contains(") T ") {}
+    assert!(manager.hears_nothing_more(), "it is stopped, and says that it is well");
+    registrar.signal(Signal::CONT);
+    manager.hears(IS_WELL);
+    registrar.stop().succeeds();
+}
+
+#[test]
+fn a_watchdog_of_another_process_is_not_fed() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let mut command = room.command(&["registrar", "--listen", &room.unix("r.sock")]);
+    manager.watches(&room, &mut command);
+    command.env("WATCHDOG_PID", std::process::id().to_string());
+    let registrar = Running::start(command);
+    manager.hears("READY=1");
+    assert!(manager.hears_nothing_more(), "the watchdog is another's");
+    registrar.signal(Signal::TERM);
+    let heard = manager.hears("STOPPING=1");
+    assert!(!heard.iter().any(|it| it.contains(IS_WELL)), "{heard:?}");
+    assert_eq!(registrar.outcome().signal, Some(15));
+}
