@@ -23,15 +23,19 @@ mod signals;
 use std::{io, os::unix::net::UnixStream, process::ExitCode};
 
 use args::Cli;
+use commands::AllHanded;
 use context::{Context, Environment};
 use failure::{Exit, Failure};
 use rustix::io::Errno;
 use tokio::runtime::Runtime;
+use transport::Handed;
 
 fn main() -> ExitCode {
     if let Some(code) = tree::process::guard_if_asked() {
         return ExitCode::from(code);
     }
+    // While there is one thread, so that what is started hears nothing of it.
+    let handed = Handed::take();
     let environment = Environment::of_process();
     let Cli { global, command } = match args::parse() {
         Ok(cli) => cli,
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
     };
     let context = Context::new(global, environment);
     context.console.hear_panics();
-    let exit = match run(command, &context) {
+    let exit = match run(command, handed, &context) {
         Ok(exit) => exit,
         Err(failure) => failure.report(&context),
     };
@@ -54,12 +58,12 @@ fn main() -> ExitCode {
 ///
 /// The registrar answers a look-up in a few microseconds, and to hand one to another thread costs
 /// more than that. The other commands do one thing at a time.
-fn run(command: args::Command, context: &Context) -> Result<Exit, Failure> {
+fn run(command: args::Command, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     context.start_logging()?;
     let runtime = runtime().map_err(cannot_start)?;
     let exit = runtime.block_on(async {
         signals::outlive_full_files()?;
-        commands::run(command, context).await
+        commands::run(command, handed, context).await
     });
     // A read of standard input cannot be taken back; the program is not to wait for it.
     runtime.shutdown_background();

@@ -114,10 +114,29 @@ impl Node {
     ///
     /// Dropping the future leaves nothing bound.
     pub async fn bind(endpoints: &[Endpoint], options: NodeOptions) -> Result<Self, NodeError> {
-        let mut listeners: Vec<Listener> = Vec::with_capacity(endpoints.len());
+        Self::bind_beside(Vec::new(), endpoints, options).await
+    }
+
+    /// Takes listeners that are there, such as those that a service manager has handed over, and
+    /// binds every endpoint beside them that they do not take in.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_beside(
+        mut listeners: Vec<Listener>,
+        endpoints: &[Endpoint],
+        options: NodeOptions,
+    ) -> Result<Self, NodeError> {
+        let given = listeners.len();
         let bind_options = BindOptions { access: options.access, is_watched: true };
         for (at, endpoint) in endpoints.iter().enumerate() {
-            if endpoints[..at].contains(endpoint) {
+            let is_taken_in = listeners[..given].iter().any(|it| it.takes_in(endpoint));
+            if is_taken_in || endpoints[..at].contains(endpoint) {
                 continue;
             }
             let listener = Listener::bind_with(endpoint, bind_options)

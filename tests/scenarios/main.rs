@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
 mod access;
+mod activation;
 mod addresses;
 mod boot;
 mod echo;
@@ -19,6 +20,7 @@ mod memory;
 mod programs;
 mod restart;
 mod screens;
+mod service;
 mod several;
 mod signals;
 mod silence;

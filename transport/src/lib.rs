@@ -17,6 +17,7 @@
 //! | `stream` | one connection over every transport; its peer |
 //! | `place` | a listener at a socket path, which sees to it that the path leads to it |
 //! | `adopt` | a listener out of a socket that somebody else has made |
+//! | `handed` | what a service manager has handed to this process |
 //! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
 //! | `access` | who may connect to a socket file |
 //! | `moves` | sockets that were bound again, for whoever has published them |
@@ -59,6 +60,7 @@ mod claim;
 mod diag;
 mod dial;
 mod folder;
+mod handed;
 mod here;
 mod holders;
 mod identity;
@@ -81,6 +83,7 @@ pub use adopt::AdoptError;
 pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
+pub use handed::{Handed, HandedError};
 pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
 };

@@ -254,6 +254,12 @@ impl Listener {
         }
     }
 
+    /// Tells whether whoever dials an endpoint comes to this, so that it need not be bound, and
+    /// could not be: it is the same, or a wildcard address takes it in.
+    pub fn takes_in(&self, endpoint: &Endpoint) -> bool {
+        self.bound == *endpoint || self.wildcard.as_ref().is_some_and(|it| it.takes_in(endpoint))
+    }
+
     /// Tells whether somebody else listens at its path by now, and this does not any more.
     pub fn is_displaced(&self) -> bool {
         matches!(&self.kind, Kind::Path(place) if place.stamp().is_none())

@@ -34,6 +34,19 @@ impl Bound {
         bound
     }
 
+    /// Tells whether connections to an endpoint come to it.
+    pub(crate) fn takes_in(&self, endpoint: &Endpoint) -> bool {
+        let (Endpoint::Tcp(own), Endpoint::Tcp(other)) = (&self.endpoint, endpoint) else {
+            return false;
+        };
+        let is_of_family = match (&own.host, &other.host) {
+            (Host::Ip4(_), Host::Ip6(_) | Host::Ip6Zone { .. }) => false,
+            (_, Host::Ip4(_)) => !self.is_ipv6_only,
+            _ => true,
+        };
+        is_of_family && self.endpoint.conflicts_with(endpoint)
+    }
+
     /// Returns what it means now.
     pub(crate) fn meant(&self) -> Vec<Stamped> {
         let interfaces = interfaces().unwrap_or_else(|error| {

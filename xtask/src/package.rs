@@ -93,15 +93,19 @@ fn attempt(package: &Path) -> Result<()> {
     let units = root.join("units");
     fs::create_dir_all(&units).context("cannot make a folder for units")?;
     for (scope, folder) in [("--system", "system"), ("--user", "user")] {
-        let name = "callsign-registrar.service";
-        let text = fs::read_to_string(root.join("usr/lib/systemd").join(folder).join(name))
-            .with_context(|| format!("{name} is not in the package"))?;
         let here = fs::canonicalize(&binary).context("the binary is not in the package")?;
-        let text = text.replace("/usr/bin/callsign", &here.to_string_lossy());
-        let service = units.join(name);
-        write(&service, &text, 0o644)?;
+        let mut paths = Vec::new();
+        for name in ["callsign-registrar.service", "callsign-registrar.socket"] {
+            let text = fs::read_to_string(root.join("usr/lib/systemd").join(folder).join(name))
+                .with_context(|| format!("{name} is not in the package"))?;
+            let text = text.replace("/usr/bin/callsign", &here.to_string_lossy());
+            let unit = units.join(name);
+            write(&unit, &text, 0o644)?;
+            paths.push(unit.to_string_lossy().into_owned());
+        }
         let args = ["verify", "--man=no", "--recursive-errors=no", scope];
-        call("systemd-analyze", &[&args[..], &[&*service.to_string_lossy()]].concat())?;
+        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+        call("systemd-analyze", &[&args[..], &paths].concat())?;
     }
     Ok(())
 }
@@ -148,6 +152,14 @@ const FILES: &[(&str, &str)] = &[
     (
         "packaging/systemd/callsign-registrar.service",
         "usr/lib/systemd/system/callsign-registrar.service",
+    ),
+    (
+        "packaging/systemd/callsign-registrar.socket",
+        "usr/lib/systemd/system/callsign-registrar.socket",
+    ),
+    (
+        "packaging/systemd/user/callsign-registrar.socket",
+        "usr/lib/systemd/user/callsign-registrar.socket",
     ),
     (
         "packaging/systemd/user/callsign-registrar.service",

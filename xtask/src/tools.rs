@@ -69,6 +69,13 @@ const TOOLS: &[Tool] = &[
         without: "tests across mount namespaces say that they are skipped",
     },
     Tool {
+        program: "systemd-socket-activate",
+        package: "systemd",
+        without: "the test of an activation by systemd says that it is skipped, and units are not tried",
+    },
+    Tool { program: "dpkg-deb", package: "dpkg", without: "the Debian package is not built" },
+    Tool { program: "strip", package: "binutils", without: "the Debian package is not built" },
+    Tool {
         program: "script",
         package: "bsdutils",
         without: "the tests of an interrupt at a terminal fail",

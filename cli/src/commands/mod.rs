@@ -19,14 +19,23 @@ pub(crate) mod unregister;
 pub(crate) mod wait;
 pub(crate) mod watch;
 
+use transport::{Handed, HandedError};
+
 use crate::{
     args::Command,
     context::Context,
     failure::{Exit, Failure},
 };
 
+/// What a service manager has handed to this process, or why that cannot be taken.
+pub(crate) type AllHanded = Result<Vec<Handed>, HandedError>;
+
 /// Runs a command.
-pub(crate) async fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    command: Command,
+    handed: AllHanded,
+    context: &Context,
+) -> Result<Exit, Failure> {
     match command {
         Command::Check(args) => check::run(args, context).await,
         Command::Completions(args) => completions::run(args, context).await,
@@ -37,7 +46,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<Exit, Fai
         Command::Ls(args) => ls::run(args, context).await,
         Command::Man(args) => man::run(args, context).await,
         Command::Register(args) => register::run(args, context).await,
-        Command::Registrar(args) => registrar::run(args, context).await,
+        Command::Registrar(args) => registrar::run(args, handed, context).await,
         Command::Renew(args) => renew::run(args, context).await,
         Command::Resolve(args) => resolve::run(args, context).await,
         Command::Schema(args) => schema::run(args, context).await,

@@ -223,3 +223,42 @@ async fn a_path_that_means_something_to_its_maker_alone_is_made_plain() {
     let error = Listener::from_std(orphan).unwrap_err();
     assert!(matches!(error, AdoptError::Elsewhere { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn what_is_listened_at_already_takes_in_what_it_covers() {
+    let tcp = |host: &str, port: u16| -> Endpoint { format!("{host}/tcp/{port}").parse().unwrap() };
+    let check = |bound: std::net::TcpListener, taken_in: &[&str], not: &[&str]| {
+        let port = bound.local_addr().unwrap().port();
+        let listener = Listener::from_std(bound).unwrap();
+        for host in taken_in {
+            assert!(listener.takes_in(&tcp(host, port)), "{host} by {listener:?}");
+            assert!(!listener.takes_in(&tcp(host, port ^ 1)), "another port of {host}");
+        }
+        for host in not {
+            assert!(!listener.takes_in(&tcp(host, port)), "{host} by {listener:?}");
+        }
+    };
+    let any = |is_ipv6_only| {
+        let bound =
+            socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+        let bound = bound.unwrap();
+        rustix::net::sockopt::set_ipv6_v6only(&bound, is_ipv6_only).unwrap();
+        bind(&bound, &std::net::SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 0, 0, 0))
+            .unwrap();
+        listen(&bound, 8).unwrap();
+        std::net::TcpListener::from(bound)
+    };
+    let ip4 = ["/ip4/0.0.0.0", "/ip4/127.0.0.1", "/ip4/203.0.113.7"];
+    let ip6 = ["/ip6/::", "/ip6/::1", "/ip6/2001:db8::7", "/ip6zone/lo/ip6/fe80::1"];
+    check(any(false), &[&ip6[..], &ip4, &["/dns/localhost"]].concat(), &[]);
+    check(any(true), &ip6, &ip4);
+    check(std::net::TcpListener::bind("0.0.0.0:0").unwrap(), &ip4, &ip6);
+    let elsewhere = ["/ip4/0.0.0.0", "/ip4/203.0.113.7", "/ip6/::", "/ip6/::1"];
+    check(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), &["/ip4/127.0.0.1"], &elsewhere);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("feed.sock");
+    let listener = Listener::from_std(net::UnixListener::bind(&path).unwrap()).unwrap();
+    assert!(listener.takes_in(&unix(&path)));
+    assert!(!listener.takes_in(&unix(&path.with_extension("other"))));
+}

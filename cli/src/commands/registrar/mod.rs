@@ -22,9 +22,11 @@ use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use transport::Listener;
 
 pub(crate) use self::places::group;
-use self::places::{access, explain};
+use self::places::{access, explain, listeners};
+use super::AllHanded;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -40,6 +42,9 @@ use crate::{
 /// It serves until SIGINT or SIGTERM, lets its sessions end, leaves no socket file behind, and ends
 /// by that signal. A second signal ends it at once. At SIGHUP it reads the settings file again. When
 /// everything is bound it prints one line per endpoint.
+///
+/// Sockets that a service manager hands over (LISTEN_FDS) are served as they are, and left where
+/// they are; what is listed is bound beside them, unless it is among them.
 ///
 /// A flag goes over the environment (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), and that over the
 /// [registrar] table of the settings file.
@@ -86,7 +91,7 @@ pub(crate) struct Args {
     ready_fd: Option<u32>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     if let [other, ..] = &context.global.registrar[..] {
         let error = anyhow!("a registrar asks no other registrar, not even `{other}`");
         return Err(Failure::usage(error).hint("to say where it listens: --listen MULTIADDR"));
@@ -104,7 +109,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         warn(context, Doubt::KernelUnknown);
     }
     let RegistrarSettings { listen, tractor, .. } = settings.registrar.clone();
-    let mut endpoints = if listen.is_empty() { context.default_listen()? } else { listen };
+    let listeners = listeners(handed)?;
+    let mut endpoints = match (&listen[..], &listeners[..]) {
+        // Where nothing is said, what was handed over says it all.
+        ([], []) => context.default_listen()?,
+        _ => listen,
+    };
     if tractor_defaults {
         if tractor == Tractor::Nowhere {
             let error = anyhow!("the settings keep tractor programs out: tractor = false");
@@ -123,15 +133,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if let Err(error) = transport::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
-    let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&endpoints));
-    let access = access(&settings.registrar, &endpoints, context)?;
+    endpoints.retain(|endpoint| !listeners.iter().any(|it| it.takes_in(endpoint)));
+    let access = access(&settings.registrar, &endpoints, &listeners, context)?;
+    let places: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
+    let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&places));
     let options = NodeOptions {
         access: Some(access),
         doors: door.into_iter().collect(),
         ..options(&settings)
     };
     let node = tokio::select! {
-        node = Node::bind(&endpoints, options) => node.map_err(|error| explain(error, &endpoints))?,
+        node = Node::bind_beside(listeners, &endpoints, options) => node.map_err(|error| explain(error, &places))?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
     announce(&node.endpoints(), ready_fd, context)?;

@@ -3,8 +3,9 @@
 use config::{Faults, RegistrarSettings};
 use endpoints::{Endpoint, UnixAddress};
 use registrar::NodeError;
-use transport::Access;
+use transport::{Access, AdoptError, Listener};
 
+use super::super::AllHanded;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -17,13 +18,18 @@ use crate::{
 pub(super) fn access(
     settings: &RegistrarSettings,
     endpoints: &[Endpoint],
+    handed: &[Listener],
     context: &Context,
 ) -> Result<Access, Failure> {
     let group = group(settings)?;
     let is_said = settings.socket_mode.is_some() || group.is_some();
     let is_file = |it: &Endpoint| matches!(it, Endpoint::Unix(UnixAddress::Path(_)));
     if is_said && !endpoints.iter().any(is_file) {
-        warn(context, "socket_mode and socket_group say nothing: there is no socket file");
+        let why = match handed.iter().any(|it| is_file(it.bound())) {
+            true => "the socket file was handed over, as its unit has made it",
+            false => "there is no socket file",
+        };
+        warn(context, format_args!("socket_mode and socket_group say nothing: {why}"));
     }
     let is_for_all = context.system_registrar().is_some_and(|it| endpoints.contains(&it));
     let mode = match (settings.socket_mode, group) {
@@ -33,6 +39,33 @@ pub(super) fn access(
         (None, None) => FOR_USER,
     };
     Ok(Access { mode, group })
+}
+
+/// Takes over the sockets that a service manager has handed to this process.
+pub(super) fn listeners(handed: AllHanded) -> Result<Vec<Listener>, Failure> {
+    let handed = handed.map_err(|error| {
+        Failure::usage(error).context("what the service manager has handed over cannot be taken")
+    })?;
+    let mut listeners = Vec::with_capacity(handed.len());
+    for handed in handed {
+        let (number, name) = (handed.number(), handed.name.clone());
+        let listener = Listener::try_from(handed.descriptor).map_err(|error| {
+            let hint = match &error {
+                AdoptError::Connection => Some("say in the .socket unit: `Accept=no`"),
+                AdoptError::OtherType { .. } | AdoptError::OtherProtocol => {
+                    Some("name it in the .socket unit by `ListenStream=`")
+                }
+                _ => None,
+            };
+            let called = name.map(|it| format!(" (`{it}`)")).unwrap_or_default();
+            let failure = Failure::usage(error).context(format!(
+                "descriptor {number}{called}, which was handed over, cannot be listened at"
+            ));
+            hint.into_iter().fold(failure, Failure::hint)
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 /// Returns the number of the group that the socket files are given.

@@ -1,0 +1,168 @@
+//! A registrar that a service manager starts, and hands sockets to.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::MetadataExt,
+        net::{UnixListener, UnixStream},
+    },
+    process::Command,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    harness::{Room, Running},
+    programs::python,
+};
+
+/// Returns the service manager of these tests, which makes sockets and hands them to `callsign …`.
+fn manager(room: &Room, sockets: &[&str], args: &[&str]) -> Command {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/activate.py");
+    let mut command = room.other_command(&python());
+    command.arg(script).args(sockets).arg("--");
+    command.arg(env!("CARGO_BIN_EXE_callsign")).args(args);
+    command
+}
+
+/// Lets a service manager start its program once, and returns what it has to say.
+fn run_once(mut command: Command, variables: &[(&str, &str)]) -> (String, Running) {
+    command.envs(variables.iter().copied());
+    let mut manager = Running::start(command).write("start\n");
+    manager.close_input();
+    (manager.line_with("ended"), manager)
+}
+
+#[test]
+fn what_is_handed_over_is_served_and_left_where_it_is() {
+    let room = Room::new();
+    let place = room.unix("r.sock");
+    let socket = format!("unix:{}", room.file("r.sock").display());
+    let other = room.unix("other.sock");
+    // One of those that are listed is there, the other is not.
+    let args = ["registrar", "--listen", &other, "--listen", &place, "--json"];
+    let mut manager = Running::start(manager(&room, &[&socket, "any"], &args));
+    let port = manager.line_with("port");
+    let port: u16 = port.trim_start_matches("port ").parse().unwrap();
+    manager.line_with("bound");
+    let made = fs::metadata(room.file("r.sock")).unwrap();
+
+    // Whoever comes before it is there waits, and is served.
+    let mut early = room.run(&["watch", "--json", "--registrar", &place]);
+    for _ in 0..2 {
+        manager.type_line("start");
+        let mut endpoints = Vec::new();
+        for _ in 0..3 {
+            let said = manager.json("a place", |it| it["event"] == "listening");
+            endpoints.push(said["endpoint"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(endpoints, [place.clone(), format!("/ip6/::/tcp/{port}"), other.clone()]);
+        early.json("the end of the snapshot", |it| it["change"] == "synced");
+        let by_port = format!("/ip4/127.0.0.1/tcp/{port}");
+        for registrar in [&place, &other, &by_port] {
+            room.callsign(&["status", "--registrar", registrar]).succeeds();
+        }
+        assert!(!room.file("r.sock.lock").exists(), "the path is the service manager's");
+
+        let own = format!("/proc/{0}/task/{0}/children", manager.pid());
+        let child = fs::read_to_string(own).unwrap();
+        let child = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+        kill_process(child, Signal::TERM).unwrap();
+        manager.line_with("ended -15");
+        let left = fs::metadata(room.file("r.sock")).unwrap();
+        assert_eq!((left.ino(), left.ctime_nsec()), (made.ino(), made.ctime_nsec()));
+        assert!(!room.file("other.sock").exists(), "what it bound itself is gone");
+    }
+}
+
+#[test]
+fn where_nothing_is_listed_what_is_handed_over_is_all() {
+    let room = Room::new();
+    let socket = format!("unix:{}=registrar", room.file("r.sock").display());
+    let command = manager(&room, &[&socket], &["registrar", "--socket-mode", "0666"]);
+    let mut manager = Running::start(command).write("start\n");
+    manager.says("the socket file was handed over");
+    manager.line_with(&format!("listening on {}", room.unix("r.sock")));
+    let status = room.callsign(&["status", "--json", "--registrar", &room.unix("r.sock")]);
+    let status = status.succeeds().json();
+    let endpoints = &status[0]["status"]["endpoints"];
+    assert_eq!(endpoints.as_array().map(Vec::len), Some(1), "{status}");
+}
+
+#[test]
+fn what_cannot_be_listened_at_is_told() {
+    let room = Room::new();
+    let check = |sockets: &[&str], variables: &[(&str, &str)], expected: &[&str]| {
+        let (ended, manager) = run_once(manager(&room, sockets, &["registrar"]), variables);
+        assert_eq!(ended, "ended 2", "{manager}");
+        let outcome = manager.outcome();
+        outcome.says(expected);
+    };
+    let file = |kind: &str| format!("{kind}:{}", room.file(kind).display());
+    check(&[&file("datagram")], &[], &["descriptor 3", "a datagram socket", "`ListenStream=`"]);
+    check(&["tcp", &file("mute")], &[], &["descriptor 4", "it does not listen"]);
+    check(&["connection"], &[], &["it is a connection", "`Accept=no`"]);
+    check(&["device=disk"], &[], &["descriptor 3 (`disk`)", "it is a device"]);
+    check(
+        &["tcp"],
+        &[("LISTEN_FDS", "3")],
+        &["descriptor 4 is not open", "LISTEN_FDS says that 3"],
+    );
+    check(&["tcp"], &[("LISTEN_FDS", "many")], &["LISTEN_FDS is no number: \"many\""]);
+    check(&["tcp"], &[("LISTEN_PID", "me")], &["LISTEN_PID is no number: \"me\""]);
+    check(&["tcp", "tcp"], &[("LISTEN_FDNAMES", "one")], &["LISTEN_FDNAMES has 1 names"]);
+}
+
+#[test]
+fn what_is_handed_to_another_process_is_left_alone() {
+    let room = Room::new();
+    let socket = format!("unix:{}", room.file("handed.sock").display());
+    let place = room.unix("r.sock");
+    let mut command = manager(&room, &[&socket], &["registrar", "--listen", &place]);
+    command.env("LISTEN_PID", "1");
+    let mut manager = Running::start(command).write("start\n");
+    assert_eq!(manager.line_with("listening"), format!("listening on {place}"));
+    let status = room.callsign(&["status", "--json", "--registrar", &place]).succeeds().json();
+    assert_eq!(status[0]["status"]["endpoints"].as_array().map(Vec::len), Some(1), "{status}");
+}
+
+#[test]
+fn a_path_of_the_service_manager_is_not_made_again() {
+    let room = Room::new();
+    let socket = format!("unix:{}", room.file("r.sock").display());
+    let place = room.unix("r.sock");
+    let other = room.abstract_unix("other");
+    let args = ["registrar", "--listen", &place, "--listen", &other];
+    let mut manager = Running::start(manager(&room, &[&socket], &args)).write("start\n");
+    manager.line_with(&format!("listening on {other}"));
+    fs::remove_file(room.file("r.sock")).unwrap();
+    manager.says("whoever has made the socket has to make it again");
+    let _theirs = UnixListener::bind(room.file("r.sock")).unwrap();
+    manager.says("given up");
+    room.callsign(&["status", "--registrar", &other]).succeeds();
+}
+
+#[test]
+fn systemd_starts_a_registrar_at_the_first_connection() {
+    if Command::new("systemd-socket-activate").arg("--version").output().is_err() {
+        eprintln!("skipped: systemd-socket-activate is missing");
+        return;
+    }
+    let room = Room::new();
+    let path = room.file("r.sock");
+    let mut command = room.other_command("systemd-socket-activate");
+    command.args(["--fdname=registrar", "-l"]).arg(&path).arg(env!("CARGO_BIN_EXE_callsign"));
+    command.args(["registrar", "--listen", &room.unix("r.sock")]);
+    let mut activated = Running::start(command);
+    activated.says("Listening on");
+    room.callsign(&["status", "--registrar", &room.unix("r.sock")]).succeeds();
+    activated.line_with("listening on");
+    activated.stop().succeeds();
+    assert!(path.exists(), "it is systemd's");
+    // Nobody listens there any more, and so a registrar that nobody has handed it to takes it.
+    let mut own = room.run(&["registrar", "--listen", &room.unix("r.sock")]);
+    own.line_with("listening on");
+    own.stop().succeeds();
+    assert!(!path.exists());
+    assert!(UnixStream::connect(&path).is_err());
+}
