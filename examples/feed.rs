@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use callsign::{Client, Listener, Reception, Registration};
+use callsign::{BindOptions, Client, Endpoint, Listener, Reception, Registration};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,10 +19,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registrar = args.next().ok_or("usage: feed REGISTRAR ENDPOINT...")?;
 
     // Listen first: an actor that is registered can be dialed.
-    let mut listeners = Vec::new();
-    for endpoint in args {
-        listeners.push(Listener::bind(&endpoint.parse()?).await?);
-    }
+    let endpoints = args.map(|it| it.parse()).collect::<Result<Vec<Endpoint>, _>>()?;
+    let listeners = Listener::bind_all(&endpoints, BindOptions::default()).await?;
     let published = listeners.iter().flat_map(Listener::published);
     let registration =
         Registration::new("feed").endpoints(published).metadata("pair", "EURUSD").proves();

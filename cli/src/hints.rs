@@ -135,7 +135,7 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
 }
 
 fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Vec<String> {
-    let rival = list.iter().take_while(|it| *it != endpoint).find(|it| it.conflicts_with(endpoint));
+    let rival = list.iter().find(|it| *it != endpoint && it.conflicts_in_list_with(endpoint));
     if let Some(rival) = rival {
         return vec![format!("it is the same place as `{rival}`: leave one of them out")];
     }

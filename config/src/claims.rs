@@ -19,7 +19,8 @@ pub(crate) struct Claim<'a> {
 /// Finds claims of a place that an earlier claim has. Each is told once, with the earlier one.
 ///
 /// A place that two actors claim is an error if they cannot both have it. It is a warning if they
-/// may listen on different hosts, or if one actor has it twice.
+/// may listen on different hosts, or if one actor has it twice, but where the registrar itself could
+/// not bind it.
 pub(crate) fn faults(claims: &[Claim<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
     // Only endpoints with the same port, or the same otherwise, can be at odds.
@@ -31,7 +32,7 @@ pub(crate) fn faults(claims: &[Claim<'_>]) -> Vec<Fault> {
         };
         let earlier = groups.entry(group).or_default();
         let mut rivals = earlier.iter().filter_map(|it| Some((it, between(it, claim)?)));
-        if let Some((first, verdict)) = rivals.clone().find(|(_, it)| *it == Verdict::Conflict) {
+        if let Some((first, verdict)) = rivals.clone().find(|(_, it)| it.is_error()) {
             faults.push(tell(first, claim, verdict));
         } else if let Some((first, verdict)) = rivals.next() {
             faults.push(tell(first, claim, verdict));
@@ -57,6 +58,14 @@ enum Verdict {
     Repeated,
     /// One actor has it, and a wildcard that includes it.
     Included,
+    /// The registrar has it, and a wildcard that includes it.
+    Unbindable,
+}
+
+impl Verdict {
+    fn is_error(self) -> bool {
+        matches!(self, Self::Conflict | Self::Unbindable)
+    }
 }
 
 fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
@@ -74,7 +83,16 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
     if first.endpoint == second.endpoint {
         return Some(Verdict::Repeated);
     }
-    first.endpoint.conflicts_with(&second.endpoint).then_some(Verdict::Included)
+    if !first.endpoint.conflicts_in_list_with(&second.endpoint) {
+        return None;
+    }
+    // A registrar would not start. What an actor binds is for its program to say.
+    let has_address = |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if tcp.host.ip().is_some());
+    let is_certain = has_address(&first.endpoint) && has_address(&second.endpoint);
+    Some(match first.table == REGISTRAR && is_certain {
+        true => Verdict::Unbindable,
+        false => Verdict::Included,
+    })
 }
 
 /// The actor that the table `[registrar]` speaks of.
@@ -133,15 +151,19 @@ fn tell(first: &Claim<'_>, second: &Claim<'_>, verdict: Verdict) -> Fault {
             let message = format!("{actor} has `{endpoint}` twice");
             Fault::warning(message, place).help("leave it out here; it binds once".to_owned())
         }
-        Verdict::Included => {
+        Verdict::Included | Verdict::Unbindable => {
             let message =
                 format!("`{endpoint}` is the same place as `{first_endpoint}` of {actor}");
             let help = "leave out one of them; it cannot be bound twice";
-            Fault::warning(message, place).help(help.to_owned())
+            let tell = match verdict {
+                Verdict::Unbindable => Fault::error,
+                _ => Fault::warning,
+            };
+            tell(message, place).help(help.to_owned())
         }
     };
     let (here, there) = match verdict {
-        Verdict::Repeated | Verdict::Included => ("again here", "first here"),
+        Verdict::Repeated | Verdict::Included | Verdict::Unbindable => ("again here", "first here"),
         _ => ("claimed here", "first claimed here"),
     };
     fault.label(here).related(first.place.clone(), there)

@@ -22,7 +22,8 @@ pub(crate) struct Written {
     /// How a registrar node runs.
     pub(crate) registrar: WrittenRegistrar,
     /// Where each actor listens: its name, and what it binds. A wildcard address binds every
-    /// address of the host, and port 0 a free port.
+    /// address of the host, and port 0 a free port. `::` takes IPv4 too, unless an IPv4 address
+    /// of the same port is in its list.
     #[schemars(with = "Actors")]
     pub(crate) network: Vec<Actor>,
     /// Actors that never register themselves. The registrar publishes them as they stand, so

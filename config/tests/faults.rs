@@ -440,6 +440,37 @@ fn one_actor_twice_at_one_place() {
 }
 
 #[test]
+fn one_port_for_both_families() {
+    // A list has both wildcards in either order, or an address of one family and all of the other.
+    let pairs = [
+        ["/ip4/0.0.0.0/tcp/1616", "/ip6/::/tcp/1616"],
+        ["/ip6/::/tcp/1616", "/ip4/0.0.0.0/tcp/1616"],
+        ["/ip4/127.0.0.1/tcp/1616", "/ip6/::1/tcp/1616"],
+        ["/ip6/::/tcp/1616", "/ip4/127.0.0.1/tcp/1616"],
+        ["/ip6/::1/tcp/1616", "/ip4/0.0.0.0/tcp/1616"],
+        ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"],
+    ];
+    for [first, second] in pairs {
+        check(&format!("[registrar]\nlisten = [\"{first}\", \"{second}\"]\n"), &[]);
+        check(&format!("[network]\na = [\"{first}\", \"{second}\"]\n"), &[]);
+    }
+    // Two actors have no such list.
+    check(
+        "[network]\na = \"/ip4/0.0.0.0/tcp/1\"\nb = \"/ip6/::/tcp/1\"\n",
+        &[
+            "«/ip6/::/tcp/1» 3:6 `/ip6/::/tcp/1` of `b` is the same place as `/ip4/0.0.0.0/tcp/1` of \
+           `a` | give one of them another port [2:6 first claimed here]",
+        ],
+    );
+    // What a registrar could not bind, it does not take.
+    check(
+        "[registrar]\nlisten = [\"/ip6/::/tcp/1\", \"/ip4/127.0.0.1/tcp/1\", \"/ip6/::1/tcp/1\"]\n",
+        &["«/ip6/::1/tcp/1» 2:53 `/ip6/::1/tcp/1` is the same place as `/ip6/::/tcp/1` of \
+           `registrar` | leave out one of them; it cannot be bound twice [2:12 first here]"],
+    );
+}
+
+#[test]
 fn what_nobody_could_dial_is_not_declared() {
     check(
         "[declared]\na = [\n\"/ip4/0.0.0.0/tcp/80\",\n[\"10.0.0.1\", 0],\n\"/memory/3\",\n]\n\

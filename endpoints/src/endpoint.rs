@@ -137,6 +137,29 @@ impl Endpoint {
             _ => self == other && !self.is_bind_only(),
         }
     }
+
+    /// Tells whether `self` and `other` cannot both be bound that stand in one list. It is as with
+    /// two actors, but that a `::` leaves IPv4 to an IPv4 address of the same port.
+    ///
+    /// ```
+    /// # use endpoints as callsign;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Endpoint;
+    ///
+    /// let [ip4, ip6] = ["/ip4/0.0.0.0/tcp/80".parse::<Endpoint>()?, "/ip6/::/tcp/80".parse()?];
+    /// assert!(ip4.conflicts_with(&ip6) && !ip4.conflicts_in_list_with(&ip6));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn conflicts_in_list_with(&self, other: &Self) -> bool {
+        let is_ipv4 = |it: &Self| match it {
+            Self::Tcp(tcp) => tcp.host.ip().map(|ip| ip.is_ipv4()),
+            _ => None,
+        };
+        let are_of_two_families =
+            is_ipv4(self).zip(is_ipv4(other)).is_some_and(|(own, theirs)| own != theirs);
+        self.conflicts_with(other) && !are_of_two_families
+    }
 }
 
 /// Takes the IP address and the port. The scope of an IPv6 address is a number that means

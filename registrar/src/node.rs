@@ -22,7 +22,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use transport::{Access, BindError, BindOptions, Listener, Peer, PeerProcess, Stream};
+use transport::{
+    Access, BindAllError, BindError, BindOptions, Listener, Peer, PeerProcess, Stream,
+};
 use wire::{Frame, Hello, preface};
 
 use crate::{
@@ -132,18 +134,16 @@ impl Node {
         endpoints: &[Endpoint],
         options: NodeOptions,
     ) -> Result<Self, NodeError> {
-        let given = listeners.len();
+        let is_taken_in = |it: &&Endpoint| listeners.iter().any(|given| given.takes_in(it));
+        let missing: Vec<_> = endpoints.iter().filter(|it| !is_taken_in(it)).cloned().collect();
         let bind_options = BindOptions { access: options.access, is_watched: true };
-        for (at, endpoint) in endpoints.iter().enumerate() {
-            let is_taken_in = listeners[..given].iter().any(|it| it.takes_in(endpoint));
-            if is_taken_in || endpoints[..at].contains(endpoint) {
-                continue;
-            }
-            let listener = Listener::bind_with(endpoint, bind_options)
-                .await
-                .map_err(|source| NodeError::Bind { endpoint: endpoint.clone(), source })?;
-            listeners.push(listener);
-        }
+        let bound = Listener::bind_all_beside(&listeners, &missing, bind_options).await;
+        listeners.extend(
+            bound.map_err(|BindAllError { endpoint, source }| NodeError::Bind {
+                endpoint,
+                source,
+            })?,
+        );
         if listeners.is_empty() {
             return Err(NodeError::NoEndpoint);
         }

@@ -13,6 +13,7 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `listen` | one listener over every transport; what it publishes |
+//! | `together` | the endpoints of one list, bound together: who takes IPv4, who shares a port |
 //! | `dial` | one dialer over every transport; why a dial failed |
 //! | `stream` | one connection over every transport; its peer |
 //! | `place` | a listener at a socket path, which sees to it that the path leads to it |
@@ -74,6 +75,7 @@ mod port;
 mod signals;
 mod stream;
 mod tcp;
+mod together;
 mod watch;
 mod wildcards;
 
@@ -99,4 +101,5 @@ pub use port::draw_port;
 pub use signals::end_by_signal;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;
+pub use together::BindAllError;
 pub use wildcards::{Wildcard, wildcards_in};

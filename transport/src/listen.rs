@@ -73,7 +73,8 @@ impl Listener {
     /// removed; a living one never is, nor anything else. Beside the socket stands
     /// `<path>.lock`, for as long as this listens.
     ///
-    /// A wildcard `::` takes IPv4 too. Port 0 and `/memory/0` take a free place. Of a host name,
+    /// A wildcard `::` takes IPv4 too; beside an IPv4 address of the same port it is bound by
+    /// [`bind_all`](Self::bind_all). Port 0 and `/memory/0` take a free place. Of a host name,
     /// the first address that can be bound is.
     ///
     /// # Errors
@@ -130,7 +131,7 @@ impl Listener {
                 Self::bind_name(name, listener)
             }
             Endpoint::Tcp(tcp) if tcp.tls => Err(BindError::TlsUnsupported),
-            Endpoint::Tcp(tcp) => Self::bind_port(tcp, &tcp::resolve(tcp).await?),
+            Endpoint::Tcp(tcp) => Self::bind_port(tcp, &tcp::resolve(tcp).await?, false),
             Endpoint::Memory(number) => Self::in_memory(*number),
         }
     }
@@ -160,7 +161,7 @@ impl Listener {
             }
             Endpoint::Tcp(tcp) if tcp.tls => return Err(BindError::TlsUnsupported),
             Endpoint::Tcp(tcp) => match tcp::literal(tcp)? {
-                Some(address) => Self::bind_port(tcp, &[address])?,
+                Some(address) => Self::bind_port(tcp, &[address], false)?,
                 None => return Ok(None),
             },
             Endpoint::Memory(number) => Self::in_memory(*number)?,
@@ -174,9 +175,13 @@ impl Listener {
         Ok(Self::at_name(name, listener))
     }
 
-    fn bind_port(tcp: &TcpAddress, addresses: &[SocketAddr]) -> Result<Self, BindError> {
+    pub(crate) fn bind_port(
+        tcp: &TcpAddress,
+        addresses: &[SocketAddr],
+        is_ipv6_only: bool,
+    ) -> Result<Self, BindError> {
         let fail = |error| BindError::from_io(error, || format!("bind port {}", tcp.port));
-        let listener = tcp::listen(addresses).map_err(fail)?;
+        let listener = tcp::listen(addresses, is_ipv6_only).map_err(fail)?;
         let bound = bound_tcp(tcp, listener.local_addr().map_err(fail)?);
         Ok(Self::at_port(bound, listener))
     }

@@ -48,11 +48,12 @@ pub(crate) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Dia
     }
 }
 
-/// Binds the first of `addresses` that can be bound, and listens.
-pub(crate) fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+/// Binds the first of `addresses` that can be bound, and listens: for a `::` on IPv4 as well, or on
+/// IPv6 only.
+pub(crate) fn listen(addresses: &[SocketAddr], is_ipv6_only: bool) -> io::Result<TcpListener> {
     let mut failure = None;
     for address in addresses {
-        match listen_on(*address) {
+        match listen_on(*address, is_ipv6_only) {
             Ok(listener) => return Ok(listener),
             Err(error) => failure = Some(error),
         }
@@ -193,11 +194,11 @@ async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<TcpStrea
     if is_itself { Err(DialError::Refused) } else { Ok(stream) }
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if address.is_ipv6() {
-        // `::` takes IPv4 as well, whatever this host's default is.
-        set_ipv6_v6only(&socket, false)?;
+    if let IpAddr::V6(ip) = address.ip() {
+        // A `::` alone takes IPv4 as well, whatever this host's default is.
+        set_ipv6_v6only(&socket, is_ipv6_only && ip.is_unspecified())?;
     }
     if address.port() != 0 {
         // A restart need not wait until the connections of the last run are forgotten. A free
@@ -244,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_address_answers_where_the_first_refuses() {
-        let listener = listen(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let listener = listen(&["127.0.0.1:0".parse().unwrap()], false).unwrap();
         let open = listener.local_addr().unwrap();
         let closed = SocketAddr::new("127.0.0.2".parse().unwrap(), open.port());
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use endpoints::{Endpoint, Name, TcpAddress, UnixAddress};
 use serde::{Deserialize, Serialize};
-use transport::Listener;
+use transport::{BindAllError, BindOptions, Listener};
 use uuid::Uuid;
 use wire::{ErrorKind, RemoteError};
 
@@ -22,8 +22,7 @@ impl Places {
     /// Listens at all of them, if they are the actor's own, and that takes no waiting. Whatever is
     /// in the way is left to [`listen`](Self::listen) to tell.
     pub(crate) fn listen_now(&self) -> Option<Vec<Listener>> {
-        let listen = |endpoint| Listener::bind_own(endpoint).ok().flatten();
-        if self.are_own { self.endpoints.iter().map(listen).collect() } else { None }
+        if self.are_own { Listener::bind_all_own(&self.endpoints).ok().flatten() } else { None }
     }
 
     /// Listens at all of them.
@@ -31,15 +30,11 @@ impl Places {
         if let Some(listeners) = self.listen_now() {
             return Ok(listeners);
         }
-        let mut listeners = Vec::with_capacity(self.endpoints.len());
-        for endpoint in &self.endpoints {
-            let listener = Listener::bind(endpoint).await.map_err(|error| {
-                let why = format!("cannot listen at `{endpoint}`: {}", portal::WithCauses(&error));
-                RemoteError::new(ErrorKind::Denied, why)
-            })?;
-            listeners.push(listener);
-        }
-        Ok(listeners)
+        let listeners = Listener::bind_all(&self.endpoints, BindOptions::default()).await;
+        listeners.map_err(|BindAllError { endpoint, source }| {
+            let why = format!("cannot listen at `{endpoint}`: {}", portal::WithCauses(&source));
+            RemoteError::new(ErrorKind::Denied, why)
+        })
     }
 }
 

@@ -9,4 +9,5 @@ mod common;
 mod listening;
 mod places;
 mod processes;
+mod together;
 mod transports;

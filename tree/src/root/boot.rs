@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use transport::{BindError, DialError, Listener, dial_within};
+use transport::{BindAllError, BindError, BindOptions, DialError, Listener, dial_within};
 use uuid::Uuid;
 
 use super::{RootError, RootOptions};
@@ -219,18 +219,13 @@ impl RootOptions {
         if wanted.is_empty() {
             wanted = places::like(registrars, name, Uuid::nil(), uuid, Kind::Process);
         }
-        let (mut listeners, mut bound) = (Vec::new(), Vec::new());
-        for endpoint in wanted {
-            if is_registrar && registrars.contains(&endpoint) {
-                bound.push(endpoint);
-                continue;
-            }
-            let listener = Listener::bind(&endpoint)
-                .await
-                .map_err(|source| RootError::Bind { endpoint, source })?;
-            bound.push(listener.bound().clone());
-            listeners.push(listener);
-        }
+        // What the registrar within this root listens at is the root's too.
+        let (mut bound, own): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|it| is_registrar && registrars.contains(it));
+        let listeners = Listener::bind_all(&own, BindOptions::default())
+            .await
+            .map_err(|BindAllError { endpoint, source }| RootError::Bind { endpoint, source })?;
+        bound.extend(listeners.iter().map(|it| it.bound().clone()));
         Ok((listeners, bound))
     }
 }

@@ -317,6 +317,22 @@ async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
                 let places: Vec<_> = child.endpoints().iter().map(ToString::to_string).collect();
                 assert_eq!(places.len(), 2, "{places:?}");
                 assert_eq!(places[0], feed);
+                // Both families at one port, whichever comes first.
+                let has_ipv6 = transport::here().interfaces.iter().any(|it| it.ip.is_ipv6());
+                for [first, second] in [["ip4/0.0.0.0", "ip6/::"], ["ip6/::1", "ip4/127.0.0.1"]] {
+                    if !has_ipv6 {
+                        break;
+                    }
+                    let [first, second] = [first, second].map(|it| format!("/{it}/tcp/0"));
+                    let both = n.spawn("both").task().bind(&first).bind(&second).await?;
+                    let ports = both.endpoints().iter().filter_map(|it| match it {
+                        endpoints::Endpoint::Tcp(tcp) => Some(tcp.port),
+                        _ => None,
+                    });
+                    let ports: Vec<_> = ports.collect();
+                    let is_one = ports.len() > 1 && ports.iter().all(|it| *it == ports[0]);
+                    assert!(is_one, "{:?}", both.endpoints());
+                }
                 Ok(())
             })
             .await?;

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use transport::{Listener, Stream};
+use transport::{BindOptions, Listener, Stream};
 
 use crate::{
     context::Context,
@@ -35,12 +35,8 @@ pub(super) enum Role {
 /// Listens and answers until a signal ends it.
 pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let mut listeners = Vec::new();
-    for endpoint in at {
-        let listener = Listener::bind(endpoint).await;
-        let what = || format!("cannot listen on `{endpoint}`");
-        listeners.push(listener.map_err(|error| Failure::usage(error).context(what()))?);
-    }
+    let listeners = Listener::bind_all(at, BindOptions::default()).await;
+    let listeners = listeners.map_err(Failure::usage)?;
     // It is registered only now that it listens, and for as long as this lives.
     let registered = match role {
         Role::Feed => {

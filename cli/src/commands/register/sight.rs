@@ -99,9 +99,17 @@ impl Sight {
         let has_wildcard = self.places.iter().any(|it| is_wildcard(&it.said));
         let interfaces = if has_wildcard { here().interfaces } else { Vec::new() };
         let mut seen: Vec<Seen> = Vec::new();
+        let ipv4_wildcards = self.places.iter().map(|it| &it.said).filter(|it| !is_ipv6(it));
+        let ipv4_ports: BTreeSet<_> =
+            ipv4_wildcards.filter(|it| is_wildcard(it)).filter_map(port_of).collect();
         for Place { said, first } in &mut self.places {
             let before = seen.len();
             for endpoint in expand(said, &interfaces) {
+                // It is meant by the IPv4 wildcard that was said beside this one.
+                let is_others = is_ipv6(said) && !is_ipv6(&endpoint);
+                if is_others && port_of(said).is_some_and(|it| ipv4_ports.contains(&it)) {
+                    continue;
+                }
                 if seen.iter().any(|it| it.endpoint == endpoint) {
                     continue;
                 }
@@ -246,6 +254,13 @@ impl Seen {
             Ok(_) | Err(DialError::Busy) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn port_of(endpoint: &Endpoint) -> Option<u16> {
+    match endpoint {
+        Endpoint::Tcp(tcp) => Some(tcp.port),
+        _ => None,
     }
 }
 
