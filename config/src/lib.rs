@@ -21,8 +21,9 @@
 //!
 //! ```text
 //! text ── syntax ─▶ TOML ── shape ─▶ Written ── meaning ─▶ Settings
-//!            │               │       (as written)   │     (as meant)
-//!            └───────────────┴──── Faults ◀─────────┴─ claims
+//!         │  ▲               │       (as written)   │     (as meant)
+//!         ▼  │               ▼                      ▼
+//!        mend └▶ Faults ◀────┴──────────────────────┴─ claims
 //! ```
 //!
 //! ```
@@ -47,6 +48,7 @@ mod claims;
 mod fault;
 mod file;
 mod meaning;
+mod mend;
 mod overrides;
 mod registrars;
 mod rewritten;

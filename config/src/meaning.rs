@@ -1,5 +1,7 @@
 //! From what is written to what is meant.
 
+use std::sync::Arc;
+
 use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 
 use crate::{
@@ -23,12 +25,15 @@ use crate::{
 /// [`Faults`] holds everything that is wrong with the file, and the warnings.
 pub fn read(source: &str, name: &str) -> Result<(Settings, Faults), Faults> {
     let source = Source::new(name, source);
-    let syntax = syntax::parse(&source);
-    let (written, mut faults) = shape::read(&source, &syntax);
+    let mut mended = syntax::mend(&source);
+    let text = Arc::clone(&mended.source);
+    let (root, mut faults) = syntax::parse(&text, &mut mended);
+    let (written, more) = shape::read(&text, &root);
+    faults.extend(more);
     let (settings, more) = Meaning::default().read(&written);
     faults.extend(more);
-    faults.retain(|it| !syntax.is_broken(it.place.line_column().0));
-    faults.extend(syntax.faults);
+    mended.restore(&mut faults);
+    faults.extend(mended.faults);
     faults.sort_by_key(|it| (it.place.span.start, it.place.span.end));
     Faults(faults).or(settings)
 }

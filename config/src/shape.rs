@@ -16,24 +16,22 @@ use crate::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
         SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE,
     },
-    syntax::{Key, Syntax, Value},
+    syntax::{Key, Value},
     text::{Number, Text},
     values,
     written::{Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
 /// Takes what has the right shape, and tells of the rest.
-pub(crate) fn read(source: &Arc<Source>, syntax: &Syntax<'_>) -> (Written, Vec<Fault>) {
+pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Fault>) {
     let mut shape = Shape { source, faults: Vec::new() };
     let mut written = Written::default();
-    for (key, value) in &syntax.root {
+    for (key, value) in root {
         match key.get_ref().as_ref() {
             "host" => written.host = shape.host(value),
             "registrar" => written.registrar = shape.registrar(value),
             "network" => written.network = shape.actors("network", value),
             "declared" => written.declared = shape.actors("declared", value),
-            // What follows a broken header lands at the top, where it does not belong.
-            _ if !syntax.is_whole() => {}
             _ => shape.unknown_at_top(key, value),
         }
     }
@@ -383,7 +381,8 @@ fn suggestion(
         .map(|(_, it)| it)
 }
 
-const TABLES: &[&str] = &["host", "registrar", "network", "declared"];
+/// The tables of the file.
+pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",

@@ -1,6 +1,6 @@
 //! From text to TOML, and what is wrong with it as TOML.
 
-use std::{borrow::Cow, collections::HashSet, ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use endpoints::Quoted;
 use toml::{
@@ -9,7 +9,8 @@ use toml::{
 };
 
 use crate::{
-    fault::{Fault, Place, Source, line_column},
+    fault::{Fault, Place, Source},
+    mend::Mended,
     rewritten,
     settings::SOCKET_MODE,
 };
@@ -17,79 +18,36 @@ use crate::{
 pub(crate) type Key<'a> = Spanned<Cow<'a, str>>;
 pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// As much of a text as could be read as TOML.
-pub(crate) struct Syntax<'a> {
-    pub(crate) root: DeTable<'a>,
-    pub(crate) faults: Vec<Fault>,
-    broken_lines: HashSet<usize>,
-    /// The first of the lines that an open bracket has swallowed.
-    swallowed_from: usize,
-}
-
-impl Syntax<'_> {
-    /// Tells whether all of the text is TOML, whatever stands twice.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.broken_lines.is_empty() && self.swallowed_from == usize::MAX
-    }
-
-    /// Tells whether a line, from 1, says something else than what can be read there.
-    pub(crate) fn is_broken(&self, line: usize) -> bool {
-        line >= self.swallowed_from || self.broken_lines.contains(&line)
+/// Looks for what is broken in the structure of a text, and mends it.
+pub(crate) fn mend(source: &Arc<Source>) -> Mended {
+    let (_, errors) = DeTable::parse_recoverable(&source.text);
+    match errors.iter().all(is_duplicate) {
+        true => Mended::whole(source),
+        false => Mended::broken(source),
     }
 }
 
-/// Reads a text; after an error it goes on as well as it can.
-pub(crate) fn parse(source: &Arc<Source>) -> Syntax<'_> {
+/// Reads the text of `mended`, and tells it what could not be read. Returns what stands twice too.
+pub(crate) fn parse<'a>(source: &'a Arc<Source>, mended: &mut Mended) -> (DeTable<'a>, Vec<Fault>) {
     let (root, errors) = DeTable::parse_recoverable(&source.text);
-    let mut syntax = Syntax {
-        root: root.into_inner(),
-        faults: Vec::new(),
-        broken_lines: HashSet::new(),
-        swallowed_from: usize::MAX,
-    };
-
-    // What follows an open bracket is misread up to the end, so nothing else is said of it.
-    let is_unclosed = |it: &&Error| it.message().starts_with("unclosed array,");
-    let open = errors.iter().find(is_unclosed).and_then(|_| open_list(&syntax.root, source));
-    if let Some(start) = open {
-        let bracket = Place { source: Arc::clone(source), span: start..start + 1 };
-        syntax.swallowed_from = bracket.line_column().0;
-        let fault = Fault::error("the list that begins here is not closed", bracket);
-        syntax.faults.push(fault.help("close it with a `]`".to_owned()));
-    }
-
+    let mut faults = Vec::new();
     for error in &errors {
-        let message = error.message().trim();
         let span = error.span().unwrap_or_default();
-        let line = line_column(&source.text, span.start).0;
-        if message == "duplicate key" {
-            if line < syntax.swallowed_from {
-                let seek = syntax.faults.len() < FIRSTS_SOUGHT_MAX;
-                syntax.faults.push(duplicate(source, span, seek));
-            }
-        } else if !syntax.is_broken(line) {
-            // The first error of a line breeds the others.
-            syntax.broken_lines.insert(line);
-            syntax.faults.push(unreadable(source, span, message));
+        if is_duplicate(error) {
+            let seek = faults.len() < FIRSTS_SOUGHT_MAX;
+            faults.push(duplicate(source, span, seek));
+        // The first error of a word or a line breeds the others.
+        } else if let Some(place) = mended.misread(span.clone()) {
+            let mut fault = unreadable(source, span, error.message().trim());
+            fault.place = place;
+            mended.faults.push(fault);
         }
     }
-    syntax
+    (root.into_inner(), faults)
 }
 
-/// Finds the outermost list that goes on up to the end of the text.
-fn open_list(table: &DeTable<'_>, source: &Source) -> Option<usize> {
-    let end = source.text.trim_end().len();
-    let open = |value: &Value<'_>| match value.get_ref() {
-        DeValue::Table(table) => open_list(table, source),
-        DeValue::Array(_) if value.span().end >= end => {
-            let start = value.span().start;
-            // A header in double brackets makes a list too, but no `=` stands before it.
-            let before = source.text.get(..start)?;
-            before.trim_end().ends_with('=').then_some(start)
-        }
-        _ => None,
-    };
-    table.iter().filter_map(|(_, value)| open(value)).min()
+fn is_duplicate(error: &Error) -> bool {
+    error.message().trim() == "duplicate key"
 }
 
 fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Fault {
@@ -110,6 +68,10 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Fault 
             let written = (key == SOCKET_MODE).then(|| rewritten::mode(digits)).flatten();
             let help = written.map(|it| format!("write \"{it}\""));
             Fault::error("a number begins with a zero", place).help(help)
+        }
+        false if message.starts_with("missing escaped value") => {
+            let help = r"a `\` begins an escape in double quotes, and none in single ones";
+            Fault::error(message, place).help(help.to_owned())
         }
         false => Fault::error(message, place),
     }

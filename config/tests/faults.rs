@@ -39,20 +39,25 @@ fn what_is_no_toml() {
     check(
         "[registrar]\nlisten = [\"/unix/@a\" \"/unix/@b\"]\n[network]\nfeed = \n",
         &[
-            "«» 2:22 missing comma between array elements, expected `,`",
-            "«» 4:8 a value is missing",
+            "«» 2:22 a `,` is missing before this | put one between the two",
+            "«» 4:8 a value is missing | write feed = …",
         ],
     );
-    // An open list swallows the rest of the file, and the rest is not held against it.
+    // What follows an open list is no part of it.
     check(
         "[network]\na = /x\nb = [[\"h\", 80],\nc = /y\n[netwrok]\nd = \"/udp/1\"",
         &[
             "«/x» 2:5 `/x` stands without quotes",
             "«[» 3:5 the list that begins here is not closed | close it with a `]`",
+            "«/y» 4:5 `/y` stands without quotes",
+            "«netwrok» 5:2 unknown table `[netwrok]` | did you mean `[network]`?",
         ],
     );
     // What follows a broken header is not taken for something at the top of the file.
-    check("[network\nfeed = \"/unix/@a\"", &["«» 1:9 unclosed table, expected `]`"]);
+    check(
+        "[network\nfeed = \"/unix/@a\"",
+        &["«[» 1:1 the header that begins here is not closed | close it with `]`"],
+    );
     check(
         "[network]\nfeed = /unix/run/feed.sock\n[registrar]\nheartbeat = 5s",
         &[
@@ -65,7 +70,7 @@ fn what_is_no_toml() {
     check(
         "[network]\nfeed = \"/unix/@a\nchart = \"/udp/1\"",
         &[
-            "«» 2:17 invalid basic string, expected `\"`",
+            "«\"» 2:8 the text that begins here is not closed | close it with `\"`",
             "«udp» 3:11 unsupported protocol `udp` in `/udp/1` | supported are `/unix/<path>`, \
              `/unix/@<name>`, `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, \
              `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, each with TLS as \

@@ -1,0 +1,427 @@
+//! Lines: headers of tables, and keys with their values.
+
+use endpoints::{Name, Quoted};
+
+use crate::shape::TABLES;
+
+use super::{Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end};
+
+impl<'a> Scan<'a> {
+    /// Goes through all of the text.
+    pub(super) fn lines(&mut self) {
+        let document = self.rest().trim_start();
+        if document.strip_prefix('{').is_some_and(|it| it.trim_start().starts_with(['"', '}'])) {
+            let start = self.text.len() - document.len();
+            let help = "a table is written `[network]`, and what is in it `feed = \"/unix/@feed\"`";
+            self.fault(start..start + 1, "this is not TOML, but may be JSON", help);
+            self.remove(self.at..self.text.len());
+            return;
+        }
+        loop {
+            self.skip_blanks();
+            match self.peek() {
+                None => return,
+                Some('\n') => self.at += 1,
+                Some('#') => self.skip_line(),
+                Some(_) if self.continues_fault() => {
+                    let start = self.at;
+                    self.lines_at_fault.insert(self.line_start(start), true);
+                    self.leave_out(start);
+                }
+                Some('[') => self.header(),
+                Some(_) if self.hides_header() => self.wrong_header(),
+                Some(']' | '}' | ',') => self.stray(),
+                Some(_) => self.entry(),
+            }
+        }
+    }
+
+    /// Tells whether this line is one of a list whose beginning could not be read.
+    fn continues_fault(&self) -> bool {
+        let Some(before) = self.line_start(self.at).checked_sub(1) else { return false };
+        self.lines_at_fault.contains_key(&self.line_start(before))
+            && self.rest().starts_with(['"', '\'', '[', ']', '{', '}', ','])
+            && !begins_entry(self.text, self.at)
+            && !begins_header(self.text, self.at)
+    }
+
+    fn header(&mut self) {
+        let start = self.at;
+        let opened = if self.rest().starts_with("[[") { 2 } else { 1 };
+        let name = after_blanks(self.text, start + opened);
+        let Some(end) = key_end(self.text, name) else { return self.wrong_header() };
+        let brackets = after_blanks(self.text, end);
+        let rest = &self.text[brackets..];
+        let closed = rest.len() - rest.trim_start_matches(']').len();
+        let after = after_blanks(self.text, brackets + closed);
+        let next = self.text[after..].chars().next();
+        let may_follow = matches!(next, None | Some('\n' | '#'))
+            || closed > 0 && matches!(next, Some(',' | ';'))
+            || after > end && (begins_entry(self.text, after) || begins_header(self.text, after));
+        if !may_follow {
+            return self.wrong_header();
+        }
+        self.tokens.push(name..end);
+        self.at = brackets + closed;
+        match closed {
+            0 => {
+                let close = "]".repeat(opened);
+                let help = format!("close it with `{close}`");
+                let span = start..start + opened;
+                self.fault(span, "the header that begins here is not closed", help);
+                self.insert(end, close);
+            }
+            _ if closed < opened => {
+                let help = "write the header in single brackets";
+                self.fault(start..start + 2, "two brackets open here, and one closes", help);
+                self.remove(start..start + 1);
+            }
+            _ if closed > opened => {
+                let stray = brackets + opened..brackets + closed;
+                self.fault(stray.clone(), "more brackets close than open", "leave it out");
+                self.remove(stray);
+            }
+            _ => {}
+        }
+        self.line_rest("");
+    }
+
+    /// Tells whether the header of one of our tables stands on this line, behind something else.
+    fn hides_header(&self) -> bool {
+        let line = self.rest_of_line();
+        let inside = line.rsplit_once('[').and_then(|(_, it)| it.split_once(']'));
+        inside.is_some_and(|(it, _)| TABLES.contains(&it.trim()))
+            && !begins_entry(self.text, self.at)
+    }
+
+    /// Puts a header where something like one stands, so that what follows is of no other table.
+    fn wrong_header(&mut self) {
+        let start = self.at;
+        let line = self.rest_of_line();
+        let span = start..start + line.len();
+        let message = format!("{} is no header", Quoted(line));
+        let letters: String = line.chars().filter(|it| is_bare(*it)).collect();
+        let meant = TABLES.iter().find(|it| letters.ends_with(*it));
+        let help = match meant {
+            Some(table) => format!("write it as `[{table}]`"),
+            None => format!("write it as `[name]`: the name {BARE}"),
+        };
+        self.garbled(span.clone(), message, help);
+        let written = meant.map_or(format!("[_{start}]"), |it| format!("[{it}]"));
+        self.replace(span.clone(), written);
+        self.at = span.end;
+        self.skip_line();
+    }
+
+    /// Takes out brackets and commas with which no line begins.
+    fn stray(&mut self) {
+        let start = self.at;
+        let found = self.peek().unwrap_or_default();
+        while matches!(self.peek(), Some(']' | '}' | ',' | ' ' | '\t')) {
+            self.at += 1;
+        }
+        let message = match found {
+            ',' => "a line cannot begin with `,`".to_owned(),
+            _ => format!("`{found}` closes nothing"),
+        };
+        self.fault(start..start + 1, message, "leave it out");
+        self.remove(start..self.at);
+    }
+
+    /// Goes through a key with its value.
+    fn entry(&mut self) {
+        let start = self.at;
+        if self.peek() == Some('=') {
+            self.fault(start..start, "a key is missing before `=`", "write it as `key = value`");
+            self.insert(start, format!("_{start} "));
+            self.at += 1;
+            self.doubtful.add(start..start);
+            return self.value_of("key");
+        }
+        let Some((end, separated)) = self.key() else { return };
+        let key = self.text[start..end].trim_matches(['"', '\'']);
+        self.tokens.push(start..end);
+        self.at = separated;
+        let signs = self.rest();
+        let length = signs.len() - signs.trim_start_matches([':', '=', '>']).len();
+        let sign = &signs[..length];
+        let is_assigned = sign.starts_with('=');
+        let after = after_blanks(self.text, self.at + length);
+        let is_alone = self.text[after..].is_empty() || self.text[after..].starts_with(['\n', '#']);
+        match sign {
+            "=" => self.at += 1,
+            "" if self.rest_of_line().trim_start_matches(']').is_empty()
+                && self.peek() == Some(']') =>
+            {
+                self.fault(
+                    start..start,
+                    "a `[` is missing before the header",
+                    "write it as `[name]`",
+                );
+                self.insert(start, "[");
+                self.at += 1;
+                return self.line_rest("");
+            }
+            "" if begins_value(self.rest()) && separated > end && key != "-" => {
+                let written = format!("write {key} = {}", self.rest_of_line());
+                self.fault(end..end, format!("a `=` is missing after {}", Quoted(key)), written);
+                self.insert(end, " = ");
+            }
+            ":" if is_alone => {
+                let table = format!("a table is written `[{key}]`, and a value `{key} = …`");
+                self.fault(self.at..self.at + 1, "`:` stands where `=` is expected", table);
+                return self.leave_out(start);
+            }
+            "" => {
+                let rest = self.rest_of_line();
+                let (span, message) = match rest.is_empty() {
+                    true => (end..end, format!("{} has no value", Quoted(key))),
+                    false => {
+                        let line = self.at..self.at + rest.len();
+                        (line, format!("{} stands where `=` is expected", Quoted(rest)))
+                    }
+                };
+                self.garbled(span, message, "a line is a header, `[table]`, or `key = value`");
+                return self.leave_out(start);
+            }
+            _ => {
+                let span = self.at..self.at + length;
+                let message = format!("`{sign}` stands where `=` is expected");
+                self.fault(span.clone(), message, format!("write `{key} = …`"));
+                let pad = if is_assigned { "" } else { " " };
+                self.replace(span.clone(), format!("{pad}= "));
+                self.at = span.end;
+            }
+        }
+        self.value_of(key);
+    }
+
+    /// Finds where the key of this line ends, and where its `=` stands, or what stands for it.
+    /// What is no key is told and mended.
+    fn key(&mut self) -> Option<(usize, usize)> {
+        let start = self.at;
+        let end = key_end(self.text, start);
+        let after = end.map(|it| after_blanks(self.text, it));
+        if let (Some(end), Some(after)) = (end, after) {
+            let rest = &self.text[after..];
+            let is_assigned = match rest.chars().next() {
+                None | Some('=' | '\n' | '#') => true,
+                Some(':') => !self.has_sign(after + 1),
+                Some(']') => first_line(rest).trim_start_matches(']').is_empty(),
+                Some(_) => after > end && !self.has_sign(after),
+            };
+            if is_assigned {
+                return Some((end, after));
+            }
+        }
+        if let Some(end) = self.unclosed_key() {
+            return Some(end);
+        }
+        let line = self.rest_of_line();
+        let Some(sign) = line.find('=') else {
+            let span = start..start + line.len();
+            let message = format!("{} is no header and no key", Quoted(line));
+            self.garbled(span, message, "a line is a header, `[table]`, or `key = value`");
+            self.leave_out(start);
+            return None;
+        };
+        let written = line[..sign].trim_end();
+        let span = start..start + written.len();
+        let bare = written.trim_matches(['"', '\'']);
+        let quoted = Name::new(bare).is_ok_and(|_| !bare.contains(['"', '\\']));
+        let quoted = quoted.then(|| format!("\"{bare}\""));
+        let help = match &quoted {
+            Some(quoted) => format!("write {quoted} = …"),
+            None => format!("a key {BARE}"),
+        };
+        self.fault(span.clone(), format!("{} cannot be a key", Quoted(written)), help);
+        self.doubtful.add(span.clone());
+        self.replace(span.clone(), quoted.unwrap_or_else(|| format!("_{start}")));
+        Some((span.end, start + sign))
+    }
+
+    /// Closes a key whose closing quote is missing, so that it has taken the `=` and the quote behind.
+    fn unclosed_key(&mut self) -> Option<(usize, usize)> {
+        let start = self.at;
+        let quote = self.peek().filter(|it| QUOTES.contains(it))?;
+        let inside = self.text.get(start + 1..self.line_end())?;
+        let inside = &inside[..quoted_end(inside, quote).unwrap_or(inside.len())];
+        let sign = inside.rfind('=').filter(|it| inside[it + 1..].trim().is_empty())?;
+        let end = start + 1 + inside[..sign].trim_end().len();
+        self.fault(
+            start..start + 1,
+            "the key that begins here is not closed",
+            format!("close it with `{quote}`"),
+        );
+        self.insert(end, quote);
+        Some((end, start + 1 + sign))
+    }
+
+    /// Tells whether a `=` stands between here and the end of the line, outside of quotes.
+    fn has_sign(&self, at: usize) -> bool {
+        let line = self.text[at..].split('\n').next().unwrap_or_default();
+        unquoted_sign(line).is_some()
+    }
+
+    /// Goes through the value of `key`, and what follows it on its line.
+    fn value_of(&mut self, key: &str) {
+        self.skip_blanks();
+        let mut opened = None;
+        let at = self.at;
+        let junk = self.rest_of_line();
+        let value = junk.trim_start_matches([']', '}', ',', ';', '=', ' ', '\t']);
+        if value.len() < junk.len() {
+            self.at += junk.len() - value.len();
+            if !value.is_empty() {
+                let message = format!("{} is too much", Quoted(self.text[at..self.at].trim_end()));
+                self.fault(at..self.at, message, "leave it out");
+            }
+            self.remove(at..self.at);
+        }
+        if self.is_line_end() {
+            let at = self.at;
+            match self.value_below() {
+                Some(below) => {
+                    let written = first_line(&self.text[below..]);
+                    self.replace(at..below, " ");
+                    if written.ends_with(',') {
+                        self.fault(at..at, "a `[` is missing before the list", "write it here");
+                        self.insert(below, "[");
+                        opened = Some(below);
+                    } else {
+                        let help = format!("write {key} = {written}");
+                        self.fault(at..at, "the value begins on another line", help);
+                    }
+                    self.at = below;
+                }
+                None => {
+                    self.fault(at..at, "a value is missing", format!("write {key} = …"));
+                    self.doubtful.add(at..at);
+                    self.insert(at, " \"\"");
+                    return self.line_rest(key);
+                }
+            }
+        }
+        self.value(opened);
+        self.line_rest(key);
+    }
+
+    /// Finds a value that begins on one of the next lines.
+    fn value_below(&self) -> Option<usize> {
+        let mut at = self.line_end();
+        loop {
+            at = after_blanks(self.text, at);
+            match self.text[at..].chars().next()? {
+                '\n' => at += 1,
+                '#' => at += self.text[at..].find('\n')?,
+                _ => break,
+            }
+        }
+        let is_value = begins_value(&self.text[at..])
+            && !begins_header(self.text, at)
+            && !begins_entry(self.text, at);
+        is_value.then_some(at)
+    }
+
+    /// Goes through what follows a header or a value on its line, where nothing should.
+    fn line_rest(&mut self, key: &str) {
+        loop {
+            self.skip_blanks();
+            if self.is_line_end() {
+                return self.skip_line();
+            }
+            let start = self.at;
+            let is_comma = matches!(self.peek(), Some(',' | ';'));
+            let next = if is_comma { after_blanks(self.text, start + 1) } else { start };
+            if begins_entry(self.text, next) || begins_header(self.text, next) {
+                let what = if self.text[next..].starts_with('[') { "table" } else { "key" };
+                let message = format!("another {what} begins on the same line");
+                self.fault(next..next, message, "begin a new line for it");
+                self.replace(start..next, "\n");
+                self.at = next;
+                return;
+            }
+            let found = self.peek().unwrap_or_default();
+            if matches!(found, ']' | '}' | ')' | ',' | ';') {
+                let message = match found {
+                    ',' | ';' => format!("a line does not end in `{found}`"),
+                    _ => format!("`{found}` closes nothing"),
+                };
+                self.fault(start..start + 1, message, "leave it out");
+                self.remove(start..start + 1);
+                self.at += 1;
+                continue;
+            }
+            let rest = self.rest_of_line();
+            let (message, help) = match () {
+                () if rest.starts_with("//") => {
+                    ("`//` begins no comment".to_owned(), "a comment begins with `#`".to_owned())
+                }
+                () if begins_value(rest) && !key.is_empty() => {
+                    let help = format!("several values make a list: {key} = [\"…\", \"…\"]");
+                    ("another value begins here".to_owned(), help)
+                }
+                () => {
+                    let help = "nothing but a comment, `# …`, may follow on this line";
+                    (format!("{} is too much", Quoted(rest)), help.to_owned())
+                }
+            };
+            let span = start..start + rest.len();
+            self.garbled(span.clone(), message, help);
+            self.remove(span.clone());
+            self.at = span.end;
+        }
+    }
+
+    /// Returns what stands on this line, without its comment.
+    fn rest_of_line(&self) -> &'a str {
+        first_line(self.rest())
+    }
+
+    /// Takes out this line from `start` on.
+    fn leave_out(&mut self, start: usize) {
+        self.skip_line();
+        self.remove(start..self.at);
+    }
+}
+
+/// What may be written without quotes, for who wrote something else.
+const BARE: &str = "has letters, digits, `_` and `-` alone, or stands in quotes";
+
+const QUOTES: [char; 2] = ['"', '\''];
+
+/// Tells whether a value seems to begin here, with quotes or without.
+fn begins_value(text: &str) -> bool {
+    text.starts_with(['"', '\'', '[', '{', '/', '+', '-'])
+        || text.starts_with(|it: char| it.is_ascii_digit())
+}
+
+/// Returns where the first `=` of a line stands that is in no quotes, and in no comment.
+fn unquoted_sign(line: &str) -> Option<usize> {
+    let mut quote = None;
+    for (at, character) in line.char_indices() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '#') => return None,
+            (None, '=') => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns the first line of a text, without its comment.
+fn first_line(text: &str) -> &str {
+    let line = text.split('\n').next().unwrap_or_default();
+    let mut quote = None;
+    for (at, character) in line.char_indices() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '#') => return line[..at].trim_end(),
+            _ => {}
+        }
+    }
+    line.trim_end()
+}

@@ -1,0 +1,308 @@
+//! Mends what is broken in the structure of a text, so that the rest of it can be read.
+//!
+//! A parser that meets an open bracket takes all that follows for a part of it. Whoever wrote the
+//! file meant something else, and its lines show what: each begins with a header or with `key =`.
+//! So a text that is no TOML is gone through here, line by line; what is missing is put in, what
+//! is too much is taken out, and each fault is told at its place. Then the text is read as any
+//! other, and [`Mended::restore`] says where in the original a fault of it stands.
+//!
+//! Why not a parser that recovers by itself? That of `toml` does, within a line, and is left to
+//! it: wrong escapes, numbers, words without quotes. Beyond a line it has to guess, and guesses
+//! that the file is right.
+
+mod line;
+mod value;
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use crate::fault::{Fault, Place, Source};
+
+/// A text whose structure is right, and what was wrong with it.
+pub(crate) struct Mended {
+    /// What is to be read.
+    pub(crate) source: Arc<Source>,
+    /// What was wrong, at its place in the original.
+    pub(crate) faults: Vec<Fault>,
+    original: Arc<Source>,
+    edits: Vec<Applied>,
+    /// The texts, numbers and words of the original, in their order; none if nothing is broken.
+    tokens: Vec<Range<usize>>,
+    /// What in the original is not what was meant.
+    doubtful: Spans,
+}
+
+impl Mended {
+    /// Takes a text that is whole.
+    pub(crate) fn whole(original: &Arc<Source>) -> Self {
+        Self {
+            source: Arc::clone(original),
+            faults: Vec::new(),
+            original: Arc::clone(original),
+            edits: Vec::new(),
+            tokens: Vec::new(),
+            doubtful: Spans::default(),
+        }
+    }
+
+    /// Goes through a text that is broken.
+    pub(crate) fn broken(original: &Arc<Source>) -> Self {
+        let mut scan = Scan::new(original);
+        scan.lines();
+        let Scan { mut edits, faults, tokens, doubtful, .. } = scan;
+        edits.sort_by_key(|it| it.span.start);
+        let mut text = String::with_capacity(original.text.len());
+        let mut applied = Vec::with_capacity(edits.len());
+        let mut copied = 0;
+        for edit in edits {
+            text.push_str(original.text.get(copied..edit.span.start).unwrap_or_default());
+            let start = text.len();
+            text.push_str(&edit.text);
+            copied = copied.max(edit.span.end);
+            applied.push(Applied { span: start..text.len(), original: edit.span });
+        }
+        text.push_str(original.text.get(copied..).unwrap_or_default());
+        let source = Source::new(&original.name, &text);
+        let original = Arc::clone(original);
+        Self { source, faults, original, edits: applied, tokens, doubtful }
+    }
+
+    /// Notes that something was misread at a place of the mended text. Returns its place in the
+    /// original, unless something is known to be wrong there.
+    pub(crate) fn misread(&mut self, span: Range<usize>) -> Option<Place> {
+        let span = self.restored(span);
+        if self.doubtful.touch(&span) {
+            return None;
+        }
+        let at = self.tokens.partition_point(|it| it.end < span.start);
+        let token = self.tokens.get(at).filter(|it| it.start <= span.end);
+        self.doubtful.add(token.cloned().unwrap_or_else(|| self.line_of(span.start)));
+        Some(Place { source: Arc::clone(&self.original), span })
+    }
+
+    /// Moves faults of the mended text to where they stand in the original, and leaves out those
+    /// of what is not what was meant.
+    pub(crate) fn restore(&self, faults: &mut Vec<Fault>) {
+        if !self.edits.is_empty() {
+            for fault in faults.iter_mut() {
+                self.move_back(&mut fault.place);
+                fault.related.iter_mut().for_each(|it| self.move_back(&mut it.place));
+            }
+        }
+        faults.retain(|it| !self.doubtful.touch(&it.place.span));
+    }
+
+    fn move_back(&self, place: &mut Place) {
+        place.span = self.restored(place.span.clone());
+        place.source = Arc::clone(&self.original);
+    }
+
+    fn restored(&self, span: Range<usize>) -> Range<usize> {
+        let at = |at: usize| {
+            let next = self.edits.partition_point(|it| it.span.start < at);
+            match next.checked_sub(1).and_then(|it| self.edits.get(it)) {
+                Some(edit) if at < edit.span.end => edit.original.start,
+                Some(edit) => edit.original.end + (at - edit.span.end),
+                None => at,
+            }
+        };
+        let start = at(span.start);
+        start..at(span.end).max(start)
+    }
+
+    fn line_of(&self, at: usize) -> Range<usize> {
+        let text = &self.original.text;
+        let start = text.get(..at).and_then(|it| it.rfind('\n')).map_or(0, |it| it + 1);
+        let end = text.get(at..).and_then(|it| it.find('\n')).map_or(text.len(), |it| at + it);
+        start..end
+    }
+}
+
+/// Spans in their order, none of which touches another.
+#[derive(Default)]
+struct Spans(Vec<Range<usize>>);
+
+impl Spans {
+    fn add(&mut self, span: Range<usize>) {
+        let first = self.0.partition_point(|it| it.end < span.start);
+        let end = self.0.partition_point(|it| it.start <= span.end).max(first);
+        let touched = self.0.get(first..end).unwrap_or_default();
+        let start = touched.first().map_or(span.start, |it| it.start.min(span.start));
+        let stop = touched.last().map_or(span.end, |it| it.end.max(span.end));
+        self.0.splice(first..end, std::iter::once(start..stop));
+    }
+
+    fn touch(&self, span: &Range<usize>) -> bool {
+        let at = self.0.partition_point(|it| it.end < span.start);
+        self.0.get(at).is_some_and(|it| it.start <= span.end)
+    }
+}
+
+/// Something of the original that is written otherwise.
+struct Edit {
+    span: Range<usize>,
+    text: String,
+}
+
+struct Applied {
+    span: Range<usize>,
+    original: Range<usize>,
+}
+
+/// Where one is in a text that is gone through, and what has been found.
+struct Scan<'a> {
+    source: &'a Arc<Source>,
+    text: &'a str,
+    at: usize,
+    edits: Vec<Edit>,
+    faults: Vec<Fault>,
+    tokens: Vec<Range<usize>>,
+    doubtful: Spans,
+    /// The starts of lines that have a fault, and whether nothing else on them can be believed.
+    lines_at_fault: HashMap<usize, bool>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(source: &'a Arc<Source>) -> Self {
+        Self {
+            source,
+            text: &source.text,
+            // Editors of another system put a mark there, which the parser takes.
+            at: if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
+            edits: Vec::new(),
+            faults: Vec::new(),
+            tokens: Vec::new(),
+            doubtful: Spans::default(),
+            lines_at_fault: HashMap::new(),
+        }
+    }
+
+    /// Returns what is left of the text.
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    /// Tells whether nothing more stands on this line.
+    fn is_line_end(&self) -> bool {
+        matches!(self.peek(), None | Some('\n' | '#'))
+    }
+
+    fn skip_blanks(&mut self) {
+        self.at = after_blanks(self.text, self.at);
+    }
+
+    fn skip_line(&mut self) {
+        self.at = self.line_end();
+    }
+
+    /// Returns where this line ends, before its line feed.
+    fn line_end(&self) -> usize {
+        self.rest().find('\n').map_or(self.text.len(), |it| self.at + it)
+    }
+
+    /// Tells of a fault whose mending is certain, so that all else can be believed.
+    fn fault(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        let line = self.line_start(span.start);
+        let is_garbled = self.lines_at_fault.entry(line).or_insert(false);
+        if !*is_garbled {
+            let place = Place { source: Arc::clone(self.source), span };
+            self.faults.push(Fault::error(message, place).help(Some(help.into())));
+        }
+    }
+
+    /// Tells of a fault that breeds others: of what follows it on the line nothing is told, and
+    /// it is not told itself behind another.
+    fn garbled(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        let line = self.line_start(span.start);
+        self.doubtful.add(span.start..self.line_end().max(span.end));
+        if !self.lines_at_fault.contains_key(&line) {
+            self.fault(span, message, help);
+        }
+        self.lines_at_fault.insert(line, true);
+    }
+
+    fn line_start(&self, at: usize) -> usize {
+        self.text[..at].rfind('\n').map_or(0, |it| it + 1)
+    }
+
+    fn replace(&mut self, span: Range<usize>, text: impl Into<String>) {
+        self.edits.push(Edit { span, text: text.into() });
+    }
+
+    fn insert(&mut self, at: usize, text: impl Into<String>) {
+        self.replace(at..at, text);
+    }
+
+    fn remove(&mut self, span: Range<usize>) {
+        self.replace(span, "");
+    }
+}
+
+fn after_blanks(text: &str, at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.len() - rest.trim_start_matches([' ', '\t', '\r']).len()
+}
+
+/// Returns where a key ends that begins at `at`, with all parts of a dotted one.
+fn key_end(text: &str, at: usize) -> Option<usize> {
+    let mut end = simple_key_end(text, at)?;
+    loop {
+        let dot = after_blanks(text, end);
+        if text.as_bytes().get(dot) != Some(&b'.') {
+            return Some(end);
+        }
+        end = simple_key_end(text, after_blanks(text, dot + 1))?;
+    }
+}
+
+fn simple_key_end(text: &str, at: usize) -> Option<usize> {
+    let rest = text.get(at..)?;
+    if let Some(quote) = rest.chars().next().filter(|it| matches!(it, '"' | '\'')) {
+        let inside = rest.get(1..)?;
+        return quoted_end(inside, quote).map(|it| at + 1 + it + 1);
+    }
+    let bare = rest.trim_start_matches(is_bare);
+    (bare.len() < rest.len()).then(|| at + rest.len() - bare.len())
+}
+
+fn is_bare(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
+}
+
+/// Returns where the closing quote stands in what follows an opening one, if on the same line.
+fn quoted_end(inside: &str, quote: char) -> Option<usize> {
+    let mut is_escaped = false;
+    for (at, character) in inside.char_indices() {
+        match character {
+            '\n' => return None,
+            _ if is_escaped => is_escaped = false,
+            '\\' if quote == '"' => is_escaped = true,
+            _ if character == quote => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Tells whether a `key =` begins at `at`.
+fn begins_entry(text: &str, at: usize) -> bool {
+    key_end(text, at).is_some_and(|end| text.as_bytes().get(after_blanks(text, end)) == Some(&b'='))
+}
+
+/// Tells whether the line that begins at `at` is the header of a table, closed or not, and cannot
+/// be a part of a list.
+fn begins_header(text: &str, at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let line = rest.split(['\n', '#']).next().unwrap_or_default().trim();
+    let Some(inside) = line.strip_prefix("[[").or_else(|| line.strip_prefix('[')) else {
+        return false;
+    };
+    let inside = inside.trim_end_matches(']').trim();
+    let is_word = inside.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_');
+    is_word
+        && !matches!(inside, "true" | "false" | "inf" | "nan")
+        && key_end(inside, 0) == Some(inside.len())
+}

@@ -1,0 +1,419 @@
+//! Values: texts, lists and tables, over as many lines as they take.
+
+use std::ops::Range;
+
+use endpoints::Quoted;
+
+use super::{Scan, after_blanks, begins_entry, begins_header, quoted_end};
+
+/// A list or an inline table that is open.
+struct Open {
+    at: usize,
+    close: char,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Expected {
+    Key,
+    Sign,
+    Value,
+    Comma,
+}
+
+impl Scan<'_> {
+    /// Goes through one value, with all that is in it. With `opened` it is a list that has no `[`.
+    pub(super) fn value(&mut self, opened: Option<usize>) {
+        let line_start = self.text[..self.at].rfind('\n').map_or(0, |it| it + 1);
+        let indent = after_blanks(self.text, line_start) - line_start;
+        let list = |at| Open { at, close: ']', expected: Expected::Value };
+        let mut open: Vec<Open> = opened.map(list).into_iter().collect();
+        // Where the last part of the value ended, before blanks and comments.
+        let mut end = self.at;
+        loop {
+            if !self.next_part(&open, indent) {
+                break;
+            }
+            let start = self.at;
+            let Some(next) = self.peek() else { break };
+            match next {
+                '[' | '{' => {
+                    self.separate(open.last_mut(), end);
+                    let (close, expected) = match next {
+                        '[' => (']', Expected::Value),
+                        _ => ('}', Expected::Key),
+                    };
+                    open.push(Open { at: start, close, expected });
+                    self.at += 1;
+                }
+                ']' | '}' => self.close(&mut open, next),
+                ',' => self.comma(open.last_mut()),
+                '=' | ':' if !open.is_empty() => self.sign(open.last_mut()),
+                _ => {
+                    self.separate(open.last_mut(), end);
+                    let is_key = open.last().is_some_and(|it| it.expected == Expected::Key);
+                    self.token(open.is_empty(), is_key);
+                    if let Some(innermost) = open.last_mut() {
+                        innermost.expected = if is_key { Expected::Sign } else { Expected::Comma };
+                    }
+                }
+            }
+            if open.is_empty() {
+                return;
+            }
+            end = self.at;
+        }
+        let Some(outermost) = open.first() else { return };
+        let what = if outermost.close == ']' { "list" } else { "table" };
+        let close: String = open.iter().rev().map(|it| it.close).collect();
+        let message = format!("the {what} that begins here is not closed");
+        self.fault(outermost.at..outermost.at + 1, message, format!("close it with a `{close}`"));
+        for open in &open {
+            self.doubt(open);
+        }
+        self.insert(end, close);
+    }
+
+    /// What is in a list that was not closed can be believed, not that it is one; and not what is in
+    /// a table that is none.
+    fn doubt(&mut self, open: &Open) {
+        let is_table = open.expected != Expected::Sign;
+        self.doubtful.add(open.at..if is_table { open.at } else { self.at });
+    }
+
+    /// Goes to what comes next in a value. Returns false if it is not of this value any more.
+    fn next_part(&mut self, open: &[Open], indent: usize) -> bool {
+        loop {
+            self.skip_blanks();
+            match self.peek() {
+                None => return false,
+                Some('#') if !open.is_empty() => self.skip_line(),
+                Some('\n') if !open.is_empty() => {
+                    let line = self.at + 1;
+                    let next = after_blanks(self.text, line);
+                    let is_in_table = open.last().is_some_and(|it| it.close == '}');
+                    // In a table a `key =` may begin a line. Where no comma stands before it, and
+                    // it is not indented, it is one of the outer table.
+                    let may_be_entry = is_in_table
+                        && (next - line > indent
+                            || open.last().is_some_and(|it| it.expected == Expected::Key));
+                    if begins_header(self.text, next)
+                        || begins_entry(self.text, next) && !may_be_entry
+                    {
+                        return false;
+                    }
+                    self.at = next;
+                }
+                Some(_) => return true,
+            }
+        }
+    }
+
+    /// Puts in a comma, or a `=`, if one is missing after what ended at `end`.
+    fn separate(&mut self, innermost: Option<&mut Open>, end: usize) {
+        let Some(innermost) = innermost else { return };
+        if innermost.expected == Expected::Sign {
+            innermost.expected = Expected::Value;
+            self.fault(end..end, "a `=` is missing before the value", "write { key = value }");
+            return self.insert(end, " = ");
+        }
+        if innermost.expected != Expected::Comma {
+            return;
+        }
+        innermost.expected = if innermost.close == ']' { Expected::Value } else { Expected::Key };
+        // A word that stands without quotes is told of as such.
+        let is_word = self.peek().is_some_and(|it| !"+-\"'[{".contains(it) && !it.is_ascii_digit());
+        if is_word && innermost.close == ']' {
+            return self.insert(end, ",");
+        }
+        self.fault(self.at..self.at, "a `,` is missing before this", "put one between the two");
+        self.insert(end, ",");
+    }
+
+    /// Goes over what stands between a key and its value.
+    fn sign(&mut self, innermost: Option<&mut Open>) {
+        let span = self.at..self.at + 1;
+        let found = self.peek().unwrap_or_default();
+        self.at = span.end;
+        let Some(innermost) = innermost else { return };
+        match innermost.expected {
+            Expected::Sign => {
+                innermost.expected = Expected::Value;
+                if found != '=' {
+                    let message = format!("`{found}` stands where `=` is expected");
+                    self.fault(span.clone(), message, "write { key = value }");
+                    self.replace(span, " = ");
+                }
+            }
+            Expected::Comma if innermost.close == ']' => {
+                let message = format!("`{found}` cannot stand in a list");
+                self.fault(span.clone(), message, "a list is written [\"…\", \"…\"]");
+                self.doubtful.add(self.tokens.last().map_or(span.start, |it| it.start)..span.end);
+                self.replace(span, ",");
+                innermost.expected = Expected::Value;
+            }
+            _ => {
+                self.fault(span.clone(), format!("`{found}` is too much"), "leave it out");
+                self.remove(span);
+            }
+        }
+    }
+
+    fn comma(&mut self, innermost: Option<&mut Open>) {
+        let span = self.at..self.at + 1;
+        self.at += 1;
+        let Some(innermost) = innermost else { return };
+        match innermost.expected {
+            Expected::Comma if innermost.close == ']' => innermost.expected = Expected::Value,
+            Expected::Comma => innermost.expected = Expected::Key,
+            Expected::Value if innermost.close == '}' => {
+                self.fault(span.start..span.start, "a value is missing", "write it before the `,`");
+                self.doubtful.add(span.start..span.start);
+                self.insert(span.start, " \"\"");
+                innermost.expected = Expected::Key;
+            }
+            Expected::Sign => {
+                let help = "a table is written { key = value }, and a list [\"…\", \"…\"]";
+                self.garbled(span.clone(), "a value is missing", help);
+                self.doubtful.add(innermost.at..span.end);
+                self.replace(span, " = \"\",");
+                innermost.expected = Expected::Key;
+            }
+            _ => {
+                self.fault(span.clone(), "nothing stands before this `,`", "leave it out");
+                self.remove(span);
+            }
+        }
+    }
+
+    /// Closes the innermost of what is open, and what cannot be open any more.
+    fn close(&mut self, open: &mut Vec<Open>, found: char) {
+        let span = self.at..self.at + 1;
+        self.at += 1;
+        let Some(innermost) = open.pop() else { return };
+        if innermost.close != found {
+            let what = if innermost.close == ']' { "list" } else { "table" };
+            let right = innermost.close;
+            let message = format!("the {what} that begins here is not closed");
+            let next = self.text[after_blanks(self.text, span.end)..].chars().next();
+            if open.last().is_some_and(|it| it.close == found) {
+                let help = format!("close it with a `{right}`");
+                self.fault(innermost.at..innermost.at + 1, message, help);
+                self.insert(span.start, right);
+                self.doubt(&innermost);
+                open.pop();
+            } else if next == Some(right) || innermost.expected != Expected::Comma {
+                self.fault(span.clone(), format!("`{found}` closes nothing"), "leave it out");
+                self.remove(span);
+                open.push(innermost);
+                return;
+            } else {
+                let message = format!("`{found}` cannot close the {what}");
+                self.fault(span.clone(), message, format!("close it with a `{right}`"));
+                self.replace(span, right);
+            }
+        }
+        if let Some(outer) = open.last_mut() {
+            outer.expected = Expected::Comma;
+        }
+    }
+
+    /// Goes through a text, or a word without quotes.
+    fn token(&mut self, is_outermost: bool, is_key: bool) {
+        let start = self.at;
+        match self.peek() {
+            Some(quote @ ('"' | '\'')) => {
+                let triple: String = [quote; 3].iter().collect();
+                match self.rest().starts_with(&triple) {
+                    true => self.long_text(&triple, is_outermost),
+                    false => self.text(quote, is_key, is_outermost),
+                }
+            }
+            _ if is_key => {
+                let rest = self.rest();
+                let length = rest.find(['=', ':', ',', '}', ']', '\n', '#']).unwrap_or(rest.len());
+                self.at += rest[..length].trim_end().len().max(1);
+            }
+            _ => self.word(is_outermost),
+        }
+        self.tokens.push(start..self.at);
+    }
+
+    fn word(&mut self, is_outermost: bool) {
+        let line = self.line_end();
+        let start = self.at;
+        while self.at < line {
+            let Some(next) = self.peek() else { break };
+            let is_end = match is_outermost {
+                true => {
+                    next == '#'
+                        || self.at > start && begins_entry(self.text, self.at) && {
+                            self.text[..self.at].ends_with([' ', '\t'])
+                        }
+                }
+                false => matches!(next, ',' | ']' | '}' | '#' | '"' | '\'' | '[' | '{'),
+            };
+            if is_end {
+                break;
+            }
+            self.at += next.len_utf8();
+        }
+        self.at = start + self.text[start..self.at].trim_end().len().max(1);
+        if let Some(quote) = self.peek().filter(|it| matches!(it, '"' | '\''))
+            && !is_outermost
+        {
+            let word = &self.text[start..self.at];
+            let message = format!("{} stands before the quotes", Quoted(word));
+            self.garbled(start..self.at, message, "leave it out");
+            self.remove(start..self.at);
+            self.text(quote, false, false);
+        }
+    }
+
+    /// Goes through a text on one line.
+    fn text(&mut self, quote: char, is_key: bool, is_outermost: bool) {
+        let start = self.at;
+        let inside = start + 1;
+        let line = &self.text[inside..self.line_end().max(inside)];
+        if let Some(length) = quoted_end(line, quote) {
+            let content = line[..length].trim_end();
+            match self.text_end(inside + length + 1, quote) {
+                Some(end) if end == inside + length + 1 => self.at = end,
+                // The quote belongs to the next text: `"/unix/a, "/unix/b"`.
+                _ if content.ends_with(',') => {
+                    let length = content.trim_end_matches([',', ' ', '\t', ']', '}']).len();
+                    self.unclosed(start..start + 1, inside + length..inside + length, quote);
+                }
+                Some(end) => {
+                    let message = format!("a `{quote}` stands within a text");
+                    let span = inside + length..inside + length + 1;
+                    self.garbled(span, message, "leave it out, or put a `,` between two texts");
+                    self.doubtful.add(start..end);
+                    self.replace(start..end, "\"\"");
+                    self.at = end;
+                }
+                None => {
+                    let end = inside + content.len();
+                    self.unclosed(start..start + 1, end..end, quote);
+                }
+            }
+            return;
+        }
+        let content = line.split(" #").next().unwrap_or_default();
+        let content = match is_key {
+            true => content.split('=').next().unwrap_or_default().trim_end(),
+            false => trim_closing(content, is_outermost),
+        };
+        let end = inside + content.len();
+        let other = if quote == '"' { '\'' } else { '"' };
+        if !is_key && content.len() > 1 && content.ends_with(other) {
+            let span = end - 1..end;
+            let message = format!("`{other}` does not close what `{quote}` began");
+            self.fault(span.clone(), message, format!("close it with a `{quote}`"));
+            self.replace(span, quote);
+            self.doubtful.add(start..end);
+            self.at = end;
+            return;
+        }
+        // A `\` at the end would escape the quote.
+        let content = content.trim_end_matches('\\');
+        let end = inside + content.len();
+        self.unclosed(start..start + 1, end..end, quote);
+    }
+
+    /// Returns where a text ends of which `closed` may be the end: behind the first quote after which
+    /// something else may begin.
+    fn text_end(&self, closed: usize, quote: char) -> Option<usize> {
+        let line = &self.text[closed..self.line_end().max(closed)];
+        let may_follow = |rest: &str| {
+            let next = rest.chars().next();
+            next.is_none_or(|it| " \t\r\n,]}#=.:".contains(it))
+        };
+        if may_follow(line) {
+            return Some(closed);
+        }
+        // Two texts without anything between them.
+        let second = line.strip_prefix(quote).and_then(|inside| {
+            let length = quoted_end(inside, quote).filter(|it| *it > 0)?;
+            may_follow(&inside[length + 1..]).then_some(closed)
+        });
+        let behind = |at: usize| at + quote.len_utf8();
+        let mut ends = line.match_indices(quote).map(|(at, _)| behind(at));
+        second.or_else(|| ends.find(|it| may_follow(&line[*it..])).map(|it| closed + it))
+    }
+
+    /// Goes through a text between three quotes, which may have many lines.
+    fn long_text(&mut self, triple: &str, is_outermost: bool) {
+        let start = self.at;
+        let inside = start + 3;
+        let closed = long_text_end(&self.text[inside..], triple).map(|it| inside + it);
+        let is_ended = closed.is_some_and(|end| {
+            let next = self.text[after_blanks(self.text, end)..].chars().next();
+            next.is_none_or(|it| "\n,]}#".contains(it))
+        });
+        let content = &self.text[inside..closed.unwrap_or(self.text.len())];
+        // One that holds lines of the file, and ends in the middle of something, is not closed.
+        let swallowed = content.match_indices('\n').map(|(at, _)| inside + at + 1).find(|line| {
+            let next = after_blanks(self.text, *line);
+            begins_entry(self.text, next) || begins_header(self.text, next)
+        });
+        match (closed, swallowed) {
+            (Some(end), None) => self.at = end,
+            (Some(end), _) if is_ended => self.at = end,
+            _ => {
+                let end = swallowed.unwrap_or(self.text.len());
+                let content = self.text[inside..end].trim_end();
+                // In a list, what stands on the next lines are its other parts.
+                let content = match is_outermost {
+                    true => content,
+                    false => content.split('\n').next().unwrap_or_default(),
+                };
+                let closing = trim_closing(content, is_outermost);
+                let text = closing.trim_end_matches(['"', '\'', '\\']);
+                let end = inside + text.len();
+                self.unclosed(start..inside, end..inside + closing.len(), triple);
+            }
+        }
+    }
+
+    /// Closes a text whose opening quotes stand at `quotes`; what stands at `end` goes.
+    fn unclosed(&mut self, quotes: Range<usize>, end: Range<usize>, close: impl ToString) {
+        let close = close.to_string();
+        let help = format!("close it with `{close}`");
+        let message = "the text that begins here is not closed";
+        match self.lines_at_fault.contains_key(&self.line_start(quotes.start)) {
+            true => self.garbled(quotes.clone(), message, help),
+            false => self.fault(quotes.clone(), message, help),
+        }
+        self.doubtful.add(quotes.start..end.end);
+        self.at = end.end;
+        self.replace(end, close);
+    }
+}
+
+/// Leaves out what closes a list at the end of a text whose quote is missing; nothing does outside
+/// of lists.
+fn trim_closing(text: &str, is_outermost: bool) -> &str {
+    match is_outermost {
+        true => text.trim_end(),
+        false => text.trim_end_matches([',', ']', '}', ' ', '\t', '\r']),
+    }
+}
+
+/// Returns where a text between three quotes ends, behind the closing ones.
+fn long_text_end(inside: &str, triple: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(rest) = inside.get(at..) {
+        if rest.starts_with(triple) {
+            // Up to two more quotes belong to the text.
+            let quotes = rest.len() - rest.trim_start_matches(&triple[..1]).len();
+            return Some(at + quotes.min(5));
+        }
+        let next = rest.chars().next()?;
+        at += next.len_utf8();
+        if next == '\\' && triple.starts_with('"') {
+            at += inside.get(at..)?.chars().next()?.len_utf8();
+        }
+    }
+    None
+}

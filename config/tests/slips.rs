@@ -1,0 +1,178 @@
+//! Whatever slips in one line, the rest of the file is read.
+
+use config::{Fault, Faults, read};
+
+/// A file in which the last line alone is wrong.
+const FILE: &str = r#"# A market.
+[registrar]
+listen = ["/unix/run/a.sock", "/ip4/127.0.0.1/tcp/1616"]
+heartbeat = "1s" # each
+sessions_max = 10
+
+[network]
+feed = [
+  "/unix/run/feed.sock",
+  ["127.0.0.1", 5555],
+]
+chart = '/unix/run/chart.sock'
+"order.book" = """/unix/run/book.sock"""
+
+[declared]
+last = "/uds/run/last"
+"#;
+
+const EXTRA: &[&str] =
+    &["[", "]", "{", "}", "\"", "'", "'''", "\"\"\"", ",", "=", ":", " x ", "\\", ".", "]]", "\n"];
+
+#[test]
+fn no_slip_silences_the_rest() {
+    let first = FILE.find("listen").unwrap();
+    let last = FILE.find("\n[declared]").unwrap();
+    for at in first..last {
+        let (before, after) = FILE.split_at(at);
+        check(&format!("{before}{}", &after[1..]));
+        for extra in EXTRA {
+            check(&format!("{before}{extra}{after}"));
+        }
+    }
+}
+
+#[track_caller]
+fn check(source: &str) {
+    let faults = faults(source);
+    let found = faults.iter().filter(|it| it.message.contains("/uds/run/last")).count();
+    assert_eq!(found, 1, "{}\nin\n{source}", Faults(faults));
+    // One for the slip, and what it makes of a line or two.
+    assert!(faults.len() <= 6, "{}\nin\n{source}", Faults(faults));
+    for fault in &faults {
+        let place = &fault.place;
+        assert_eq!(place.source.text, source, "{fault}");
+        assert!(source.get(place.span.clone()).is_some(), "{fault:?}");
+    }
+}
+
+fn faults(source: &str) -> Vec<Fault> {
+    match read(source, "test.toml") {
+        Ok((_, faults)) | Err(faults) => faults.0,
+    }
+}
+
+/// Between two lines that are wrong in themselves, each slip is told once, at its place.
+#[test]
+fn each_slip_is_told_once() {
+    let check = |line: &str, expected: &[&str]| {
+        let before = "[network]\nfirst = \"/uds/first\"\n";
+        let after = "\nlast = \"/uds/last\"\n[registrar]\nhearbeat = \"1s\"\n";
+        let mut messages: Vec<_> = faults(&format!("{before}{line}{after}"))
+            .into_iter()
+            .map(|it| {
+                let (line, column) = it.place.line_column();
+                format!("{line}:{column} {}", it.message)
+            })
+            .collect();
+        assert_eq!(messages.remove(0), "2:11 unknown protocol `uds` in `/uds/first`", "{line}");
+        let last = messages.split_off(messages.len() - 2);
+        assert!(last[0].ends_with("unknown protocol `uds` in `/uds/last`"), "{line}: {last:?}");
+        assert!(last[1].ends_with("unknown key `hearbeat` in `[registrar]`"), "{line}: {last:?}");
+        assert_eq!(messages, expected, "{line}");
+    };
+
+    // What is not closed.
+    check("a = [\"/unix/@a\"", &["3:5 the list that begins here is not closed"]);
+    check("a = [\n  \"/unix/@a\",", &["3:5 the list that begins here is not closed"]);
+    check("a = [[\"h\", 80],", &["3:5 the list that begins here is not closed"]);
+    check("a = { path = \"/x\"", &["3:5 the table that begins here is not closed"]);
+    check("a = [\"/unix/@a\", \"/unix/@b]", &["3:18 the text that begins here is not closed"]);
+    check("a = [\"/unix/@a, \"/unix/@b\"]", &["3:6 the text that begins here is not closed"]);
+    check("a = '/unix/@a", &["3:5 the text that begins here is not closed"]);
+    check("a = '''/unix/@a", &["3:5 the text that begins here is not closed"]);
+    check("a = [\"\"\"/unix/@a]", &["3:6 the text that begins here is not closed"]);
+    check("a = \"/unix/@a'", &["3:14 `'` does not close what `\"` began"]);
+    check("\"a = \"/unix/@a\"", &["3:1 the key that begins here is not closed"]);
+    check("a = [\"/unix/@a\"}", &["3:16 `}` cannot close the list"]);
+    // What in it can be believed is looked at.
+    check(
+        "a = [\n  \"/uds/x\",\n  /unix/@a,",
+        &[
+            "3:5 the list that begins here is not closed",
+            "4:5 unknown protocol `uds` in `/uds/x`",
+            "5:3 `/unix/@a` stands without quotes",
+        ],
+    );
+    // What is missing.
+    check("a \"/unix/@a\"", &["3:2 a `=` is missing after `a`"]);
+    check("a", &["3:2 `a` has no value"]);
+    check("a =", &["3:4 a value is missing"]);
+    check("a = # \"/unix/@a\"", &["3:5 a value is missing"]);
+    check("a =\n  \"/unix/@a\"", &["3:4 the value begins on another line"]);
+    check("a =\n  \"/unix/@a\",\n]", &["3:4 a `[` is missing before the list"]);
+    check("= \"/unix/@a\"", &["3:1 a key is missing before `=`"]);
+    check("a = [\"/unix/@a\" \"/unix/@b\"]", &["3:17 a `,` is missing before this"]);
+    check(
+        "a = [\n  \"/unix/@a\"\n  \"/uds/x\"\n]",
+        &["5:3 a `,` is missing before this", "5:5 unknown protocol `uds` in `/uds/x`"],
+    );
+    check(
+        "a = [[\"h\" 80], [\"h\" 81]]",
+        &["3:11 a `,` is missing before this", "3:21 a `,` is missing before this"],
+    );
+    // What is too much.
+    check("a = \"/unix/@a\" b = \"/unix/@b\"", &["3:16 another key begins on the same line"]);
+    check(
+        "a = \"/unix/@a\", b = \"/uds/x\"",
+        &["3:17 another key begins on the same line", "3:23 unknown protocol `uds` in `/uds/x`"],
+    );
+    check("a = \"/unix/@a\" \"/unix/@b\"", &["3:16 another value begins here"]);
+    check("a = \"/unix/@a\",", &["3:15 a line does not end in `,`"]);
+    check("a = [\"/unix/@a\"]]", &["3:17 `]` closes nothing"]);
+    check("a = \"/unix/@a\"]", &["3:15 `]` closes nothing"]);
+    check("]", &["3:1 `]` closes nothing"]);
+    check("a = [,\"/unix/@a\"]", &["3:6 nothing stands before this `,`"]);
+    check("a = \"/unix/@a\" // or b", &["3:16 `//` begins no comment"]);
+    // What stands for something else.
+    check("a == \"/unix/@a\"", &["3:3 `==` stands where `=` is expected"]);
+    check("a: \"/unix/@a\"", &["3:2 `:` stands where `=` is expected"]);
+    check("a b = \"/unix/@a\"", &["3:1 `a b` cannot be a key"]);
+    check("a = \"/un\"ix/@a\"", &["3:9 a `\"` stands within a text"]);
+    check("- /unix/@a", &["3:3 `/unix/@a` stands where `=` is expected"]);
+    let escape =
+        "missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\\`, `\"`, `x`, `u`, `U`";
+    check("a = \"/unix/\\q\"", &[&format!("3:13 {escape}")]);
+    check(
+        "a = [\"/unix/\\q\", \"/uds/x\"]",
+        &[&format!("3:14 {escape}"), "3:20 unknown protocol `uds` in `/uds/x`"],
+    );
+}
+
+#[test]
+fn headers_that_are_broken_head_their_tables() {
+    let check = |header: &str, expected: &str| {
+        let source = format!("{header}\nfeed = \"/uds/feed\"\n");
+        let faults: Vec<_> = faults(&source).iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert_eq!(faults[0], format!("test.toml:{expected}"), "{header}");
+        assert!(faults[1].contains("unknown protocol `uds`"), "{faults:?}");
+    };
+    let unclosed = "the header that begins here is not closed (close it with `]`)";
+    check("[network", &format!("1:1: error: {unclosed}"));
+    check("network]", "1:1: error: a `[` is missing before the header (write it as `[name]`)");
+    check("[network]]", "1:10: error: more brackets close than open (leave it out)");
+    check(
+        "[[network]",
+        "1:1: error: two brackets open here, and one closes (write the header in single brackets)",
+    );
+    check("[net work]", "1:1: error: `[net work]` is no header (write it as `[network]`)");
+    check("{[network]", "1:1: error: `{[network]` is no header (write it as `[network]`)");
+    check(
+        "[network] a = \"/unix/@a\"",
+        "1:11: error: another key begins on the same line (begin a new line for it)",
+    );
+}
+
+#[test]
+fn a_long_broken_file_is_read_to_its_end() {
+    for line in ["a = [\n", "a = '''\n", "[\n", "]", "{", "\"", "a = [[{", "x = \"\"\"a\n", "=\n"] {
+        let faults = faults(&format!("[network]\n{}", line.repeat(20_000)));
+        assert!(!faults.is_empty(), "{line}");
+    }
+}
