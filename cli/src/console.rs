@@ -16,6 +16,7 @@ pub(crate) struct Console {
     out: Outlet,
     err: Outlet,
     has_colors: bool,
+    is_silent: bool,
 }
 
 impl Console {
@@ -25,11 +26,20 @@ impl Console {
             out: Outlet::new(Target::Stdout, |_| None),
             err: Outlet::new(Target::Stderr, if is_json { gap_json } else { gap }),
             has_colors: choice != ColorChoice::Never,
+            is_silent: false,
         }
+    }
+
+    /// Says nothing on standard error from now on.
+    pub(crate) fn fall_silent(&mut self) {
+        self.is_silent = true;
     }
 
     /// Says something on standard error.
     pub(crate) fn say(&self, text: &str) {
+        if self.is_silent {
+            return;
+        }
         self.err.put(match self.has_colors {
             true => text.to_owned(),
             false => strip_str(text).to_string(),

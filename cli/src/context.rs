@@ -25,7 +25,7 @@ use crate::{
     args::{Color, Global},
     console::Console,
     failure::Failure,
-    notice::warn,
+    notice::{warn, with_causes},
     output::{
         self,
         faults::{self, FaultJson},
@@ -193,16 +193,23 @@ impl Context {
     }
 
     /// Returns where a registrar is asked if nothing is said: the user's own, then that of the
-    /// whole system, where there is one, then a port, which anybody may have.
+    /// whole system, where there is one, then a port, which anybody may have. Who only asks can do
+    /// without the first.
     pub(crate) fn default_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        let Some(system) = self.system_dir().filter(|it| it.is_dir()) else {
-            return self.own_registrars();
+        let mut registrars = match self.own_registrars() {
+            Ok(own) => own,
+            Err(failure) => {
+                let why = with_causes(failure.error.as_ref());
+                warn(self, format_args!("this user's own registrar is not asked: {why}"));
+                vec![config::loopback_registrar()]
+            }
         };
-        let system = config::system_registrar(&system).map_err(no_folder)?;
-        let mut registrars = self.own_registrars()?;
-        match self.is_for_all() {
-            true => registrars[0] = system,
-            false => registrars.insert(1, system),
+        if let Some(system) = self.system_dir().filter(|it| it.is_dir()) {
+            let system = config::system_registrar(&system).map_err(no_folder)?;
+            match self.is_for_all() && registrars.len() > 1 {
+                true => registrars[0] = system,
+                false => registrars.insert(registrars.len() - 1, system),
+            }
         }
         Ok(registrars)
     }
@@ -281,8 +288,14 @@ impl Context {
         let Environment { temp_dir, .. } = &self.environment;
         transport::runtime_dir(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).map_err(|error| {
             Failure::usage(error)
-                .hint("or do without it: name a place by `--listen` for a registrar, by `--registrar` to ask one")
+                .hint("or do without it: say where to listen, by `--listen MULTIADDR`")
         })
+    }
+
+    /// Tells whether the environment names a folder for this user's sockets that is its own.
+    pub(crate) fn has_runtime_dir(&self) -> bool {
+        let Environment { temp_dir, .. } = &self.environment;
+        transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).is_ok()
     }
 
     /// Returns where tractor programs look for a registrar if nothing is said, and makes the folder

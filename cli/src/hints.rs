@@ -72,6 +72,10 @@ fn start_command(faults: &[Fault], context: &Context) -> Option<String> {
     if !places.iter().all(|it| can_be_bound_here(it)) {
         return None;
     }
+    // One is not started where it would not know its own folder.
+    if !names_registrars(context) && !context.has_runtime_dir() {
+        return None;
+    }
     let mut command = "callsign registrar".to_owned();
     if names_registrars(context) {
         for place in places {
@@ -100,8 +104,8 @@ pub(crate) fn unbound(endpoint: &Endpoint, list: &[Endpoint], error: &BindError)
     match error {
         BindError::InUse { holder } => in_use(endpoint, list, holder.as_ref()),
         BindError::Hidden { holder } => {
-            let ends = holder.pid.map(|pid| format!("end it to have the path: `kill {pid}`"));
-            who(holder).into_iter().chain(ends).collect()
+            let elsewhere = "to run another, say where: `callsign registrar --listen MULTIADDR`";
+            who(holder).into_iter().chain([elsewhere.to_owned()]).collect()
         }
         BindError::NotASocket { .. } => {
             vec!["what is there is left alone: let it listen elsewhere".to_owned()]

@@ -65,8 +65,8 @@ pub use file::{NamedBy, Said, SettingsFile};
 pub use meaning::read;
 pub use overrides::{Layer, Overrides, overlay};
 pub use registrars::{
-    DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, registrars,
-    system_dir, system_registrar,
+    DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,
+    registrars, system_dir, system_registrar,
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, SocketGroup, Tractor};

@@ -74,7 +74,14 @@ pub fn registrars(
 /// [`ParseEndpointError`] when `runtime_dir` is not an absolute, plain path.
 pub fn default_registrars(runtime_dir: &Path) -> Result<Vec<Endpoint>, ParseEndpointError> {
     let socket = runtime_dir.join("registrar.sock");
-    Ok(vec![Endpoint::from_unix_path(&socket)?, loopback(DEFAULT_PORT)])
+    Ok(vec![Endpoint::from_unix_path(&socket)?, loopback_registrar()])
+}
+
+/// Returns where a registrar is asked that may be any user's: port [`DEFAULT_PORT`] of the
+/// loopback.
+pub fn loopback_registrar() -> Endpoint {
+    let host = Host::Ip4(Ipv4Addr::LOCALHOST);
+    Endpoint::Tcp(TcpAddress { host, port: DEFAULT_PORT, tls: false })
 }
 
 /// Returns the folder of the registrar of the whole system, which root runs and everybody may ask:
@@ -99,10 +106,6 @@ pub const SYSTEM_DIR_VARIABLE: &str = "CALLSIGN_SYSTEM_DIR";
 
 /// Only root can make it: who listens there is trusted by everybody.
 const SYSTEM_DIR: &str = "/run/callsign";
-
-fn loopback(port: u16) -> Endpoint {
-    Endpoint::Tcp(TcpAddress { host: Host::Ip4(Ipv4Addr::LOCALHOST), port, tls: false })
-}
 
 /// Reads endpoints that somebody named to be asked, and so can be dialed.
 fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Faults> {

@@ -9,7 +9,7 @@ use std::{
 use config::{REGISTRARS_VARIABLE, Settings, SettingsFile};
 use endpoints::Endpoint;
 use thiserror::Error;
-use transport::{HostKnown, RuntimeDirError};
+use transport::HostKnown;
 
 use crate::{Client, ClientOptions, ConnectError};
 
@@ -84,9 +84,6 @@ pub enum EnvironmentError {
     /// The process has gone by another host id already than that of the settings file.
     #[error(transparent)]
     Host(#[from] HostKnown),
-    /// There is no folder for this user's sockets.
-    #[error(transparent)]
-    RuntimeDir(#[from] RuntimeDirError),
 }
 
 /// Returns the registrars that the environment of this process names.
@@ -118,20 +115,26 @@ fn registrars(
     let named = variable(REGISTRARS_VARIABLE).filter(|it| !it.is_empty());
     let named = named.map(|it| it.to_string_lossy().into_owned());
     let listen = &settings.registrar.listen;
-    let folder = if named.is_none() && listen.is_empty() {
-        transport::runtime_dir(variable("XDG_RUNTIME_DIR").as_deref(), temp_dir)?
-    } else {
-        PathBuf::new()
-    };
     let is_usual = named.is_none() && listen.is_empty();
-    let mut registrars = config::registrars(&[], named.as_deref(), listen, &folder)
-        .map_err(EnvironmentError::Faults)?;
+    let folder = match is_usual {
+        true => transport::runtime_dir(variable("XDG_RUNTIME_DIR").as_deref(), temp_dir),
+        false => Ok(PathBuf::new()),
+    };
+    let mut registrars = match folder {
+        Ok(folder) => config::registrars(&[], named.as_deref(), listen, &folder)
+            .map_err(EnvironmentError::Faults)?,
+        // Who only asks can do without that one.
+        Err(error) => {
+            tracing::warn!(target: "callsign", %error, "this user's own registrar is not asked");
+            vec![config::loopback_registrar()]
+        }
+    };
     let system = config::system_dir(variable(config::SYSTEM_DIR_VARIABLE).as_deref());
     if let Some(system) = system.filter(|it| is_usual && it.is_dir())
         && let Ok(system) = config::system_registrar(&system)
     {
         // After the user's own, before the port, which anybody may have.
-        registrars.insert(registrars.len().min(1), system);
+        registrars.insert(registrars.len() - 1, system);
     }
     Ok(registrars)
 }
@@ -183,6 +186,13 @@ mod tests {
         let own = ("XDG_RUNTIME_DIR", folder.path());
         check(&[own, ("CALLSIGN_REGISTRAR", empty), ("CALLSIGN_CONFIG", empty)], Ok(usual));
 
+        // Without a folder of the user's own, only what others may have is asked.
+        let gone = ("XDG_RUNTIME_DIR", Path::new("/nowhere/at/all"));
+        check(&[gone], Ok(&["/ip4/127.0.0.1/tcp/1616"]));
+        check(
+            &[gone, (config::SYSTEM_DIR_VARIABLE, folder.path())],
+            Ok(&[&format!("/unix{}/registrar.sock", folder.path().display()), usual[1]]),
+        );
         check(&[("CALLSIGN_REGISTRAR", Path::new("feed"))], Err("no `/` at the beginning"));
         check(&[("CALLSIGN_CONFIG", Path::new("/no/such"))], Err("cannot read the settings file"));
         check(&[("CALLSIGN_CONFIG", &broken)], Err("broken.toml"));

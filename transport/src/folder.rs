@@ -30,21 +30,35 @@ pub fn runtime_dir(
 ///
 /// # Errors
 ///
-/// [`RuntimeDirError`] when it would be in a folder of another user.
+/// [`RuntimeDirError`] when it would be in a folder of another user, which the variable names that
+/// `sudo -E` or `su` has kept.
 pub fn runtime_dir_path(
     xdg_runtime_dir: Option<&OsStr>,
     temp_dir: &Path,
 ) -> Result<PathBuf, RuntimeDirError> {
     let uid = rustix::process::geteuid().as_raw();
-    Ok(match xdg_runtime_dir.map(Path::new).filter(|path| path.is_absolute()) {
-        Some(base) => {
-            // Within another user's folder (`sudo -E`), one's own would be in that user's way.
-            let status = fs::metadata(base).map_err(|error| unusable(base, error))?;
-            check_owner(base, &status, uid)?;
-            base.join("callsign")
+    if let Some(base) = xdg_runtime_dir.map(Path::new).filter(|path| path.is_absolute()) {
+        const VARIABLE: &str = "XDG_RUNTIME_DIR";
+        let status = fs::metadata(base).map_err(|source| RuntimeDirError::Unusable {
+            variable: VARIABLE,
+            folder: base.to_owned(),
+            source,
+        })?;
+        // Within another user's folder, one's own would be in that user's way.
+        if status.uid() != uid {
+            return Err(of_another(VARIABLE, base, &status, uid));
         }
-        None => temp_dir.join(format!("callsign-{uid}")),
-    })
+        return Ok(base.join("callsign"));
+    }
+    // A folder for everybody is the system's, or keeps what is in it to its owners. In another
+    // one its user could put something else in the place of ours.
+    if let Ok(status) = fs::metadata(temp_dir)
+        && ![uid, 0].contains(&status.uid())
+        && status.mode() & STICKY == 0
+    {
+        return Err(of_another("TMPDIR", temp_dir, &status, uid));
+    }
+    Ok(temp_dir.join(format!("callsign-{uid}")))
 }
 
 /// Makes a folder that is the user's own, and that nobody else may look into, unless it is there
@@ -96,7 +110,8 @@ fn own_folder(folder: &Path) -> Result<u32, RuntimeDirError> {
     Ok(status.mode() & 0o777)
 }
 
-/// Why there is no folder for this user's sockets.
+/// Why there is no folder for this user's sockets. What it says to do is safe to do, also for root:
+/// nothing is removed.
 ///
 /// ```
 /// # use transport as callsign;
@@ -111,23 +126,47 @@ fn own_folder(folder: &Path) -> Result<u32, RuntimeDirError> {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum RuntimeDirError {
-    #[error("`{}` is a symbolic link, and may lead anywhere: remove it", .folder.display())]
+    #[error(
+        "{variable} is `{}`, which belongs to user {owner}, and this is user {uid}: unset it, or \
+         set it to a folder of your own (it was kept by sudo or su)",
+        .folder.display()
+    )]
+    OfAnother { variable: &'static str, folder: PathBuf, owner: u32, uid: u32 },
+    #[error(
+        "{variable} is `{}`, which cannot be used: unset it, or set it to a folder of your own",
+        .folder.display()
+    )]
+    Unusable { variable: &'static str, folder: PathBuf, source: io::Error },
+    #[error(
+        "`{}` is a symbolic link, and may lead anywhere: \
+         set XDG_RUNTIME_DIR to a folder of your own",
+        .folder.display()
+    )]
     Symlink { folder: PathBuf },
-    #[error("`{}` is not a folder: remove it", .folder.display())]
+    #[error("`{}` is not a folder: set XDG_RUNTIME_DIR to a folder of your own", .folder.display())]
     NotAFolder { folder: PathBuf },
     #[error(
         "`{}` belongs to user {owner}, and this is user {uid}: \
-         remove it, or set XDG_RUNTIME_DIR to a folder of your own",
+         set XDG_RUNTIME_DIR to a folder of your own",
         .folder.display()
     )]
     NotOurs { folder: PathBuf, owner: u32, uid: u32 },
-    #[error(
-        "`{}` is open to other users (mode {mode:04o}): run `chmod 700 {}`",
-        .folder.display(), .folder.display()
-    )]
+    #[error("`{}` is open to other users (mode {mode:04o}): give it mode 0700", .folder.display())]
     OpenToOthers { folder: PathBuf, mode: u32 },
     #[error("`{}` cannot be used; set XDG_RUNTIME_DIR to a folder of your own", .folder.display())]
     Io { folder: PathBuf, source: io::Error },
+}
+
+/// The mode of a folder in which only its owner, that of a file, and root may remove the file.
+const STICKY: u32 = 0o1000;
+
+fn of_another(
+    variable: &'static str,
+    folder: &Path,
+    status: &Metadata,
+    uid: u32,
+) -> RuntimeDirError {
+    RuntimeDirError::OfAnother { variable, folder: folder.to_owned(), owner: status.uid(), uid }
 }
 
 fn unusable(folder: &Path, source: io::Error) -> RuntimeDirError {
@@ -178,19 +217,24 @@ mod tests {
         };
         check(
             &|folder| symlink("/tmp", folder).unwrap(),
-            "`F` is a symbolic link, and may lead anywhere: remove it",
+            "`F` is a symbolic link, and may lead anywhere: \
+             set XDG_RUNTIME_DIR to a folder of your own",
         );
         check(
             &|folder| symlink("nowhere", folder).unwrap(),
-            "`F` is a symbolic link, and may lead anywhere: remove it",
+            "`F` is a symbolic link, and may lead anywhere: \
+             set XDG_RUNTIME_DIR to a folder of your own",
         );
-        check(&|folder| fs::write(folder, "").unwrap(), "`F` is not a folder: remove it");
+        check(
+            &|folder| fs::write(folder, "").unwrap(),
+            "`F` is not a folder: set XDG_RUNTIME_DIR to a folder of your own",
+        );
         check(
             &|folder| {
                 fs::create_dir(folder).unwrap();
                 fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).unwrap();
             },
-            "`F` is open to other users (mode 0750): run `chmod 700 F`",
+            "`F` is open to other users (mode 0750): give it mode 0700",
         );
     }
 
@@ -217,7 +261,7 @@ mod tests {
         if uid != 0 {
             // The folder of the system's own user stands in for another user's.
             let error = runtime_dir(Some(OsStr::new("/proc")), base.path()).unwrap_err();
-            assert!(matches!(error, RuntimeDirError::NotOurs { owner: 0, .. }), "{error:?}");
+            assert!(matches!(error, RuntimeDirError::OfAnother { owner: 0, .. }), "{error:?}");
             return;
         }
         let folder = base.path().join("callsign");
@@ -227,14 +271,39 @@ mod tests {
         assert_eq!(
             error.to_string().replace(&*folder.to_string_lossy(), "F"),
             "`F` belongs to user 7, and this is user 0: \
-             remove it, or set XDG_RUNTIME_DIR to a folder of your own",
+             set XDG_RUNTIME_DIR to a folder of your own",
         );
+    }
+
+    /// What `sudo -E` or `su` keeps is to be unset, and nothing that it names is to be removed.
+    #[test]
+    fn is_not_within_another_users() {
+        let uid = rustix::process::geteuid().as_raw();
+        if uid != 0 {
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let said = |xdg: Option<&OsStr>, temp: &Path| {
+            let error = runtime_dir_path(xdg, temp).unwrap_err();
+            error.to_string().replace(&*base.path().to_string_lossy(), "F")
+        };
+        let advice = "which belongs to user 7, and this is user 0: unset it, or set it to a \
+                      folder of your own (it was kept by sudo or su)";
+        std::os::unix::fs::chown(base.path(), Some(7), None).unwrap();
+        let xdg = said(Some(base.path().as_os_str()), Path::new("/tmp"));
+        assert_eq!(xdg, format!("XDG_RUNTIME_DIR is `F`, {advice}"));
+        assert_eq!(said(None, base.path()), format!("TMPDIR is `F`, {advice}"));
+        // Whose folder for everybody it is does not matter.
+        fs::set_permissions(base.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(runtime_dir_path(None, base.path()).unwrap(), base.path().join("callsign-0"));
     }
 
     #[test]
     fn says_what_it_cannot_use() {
         let gone = Path::new("/nowhere/at/all");
         let error = runtime_dir(Some(gone.as_os_str()), Path::new("/tmp")).unwrap_err();
-        assert!(matches!(&error, RuntimeDirError::Io { folder, .. } if folder == gone), "{error}");
+        let RuntimeDirError::Unusable { folder, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(folder, gone);
+        assert!(error.to_string().contains("unset it"), "{error}");
     }
 }
