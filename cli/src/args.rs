@@ -16,17 +16,22 @@ use crate::{
 pub(crate) fn parse() -> Result<Cli, Exit> {
     let args: Vec<_> = std::env::args_os().collect();
     // A shell that completes a line asks by a variable, and gets its answer here.
-    let factory = || complete::with_names(described());
+    let shell = std::env::var_os(complete::SHELL_VARIABLE).map(PathBuf::from);
+    let is_bash = shell.is_some_and(|it| it.file_stem().is_some_and(|it| it == "bash"));
+    let factory = || complete::with_names(described(), is_bash);
     let folder = std::env::current_dir().ok();
-    match CompleteEnv::with_factory(factory).try_complete(&args, folder.as_deref()) {
+    match CompleteEnv::with_factory(factory)
+        .var(complete::SHELL_VARIABLE)
+        .try_complete(&args, folder.as_deref())
+    {
         Ok(false) => {}
         Ok(true) => return Err(Exit::Done),
-        Err(error) => return Err(report_usage(&error, &args)),
+        Err(error) => return Err(report_usage(error, &args)),
     }
     described()
         .try_get_matches_from(&args)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
-        .map_err(|error| report_usage(&error, &args))
+        .map_err(|error| report_usage(error, &args))
 }
 
 /// Returns the description of the command line.

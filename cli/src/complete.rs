@@ -11,21 +11,26 @@ use crate::{
     context::{Context, Environment},
 };
 
-/// Lets the arguments that are names be completed by what is registered.
-pub(crate) fn with_names(command: clap::Command) -> clap::Command {
+/// Lets the arguments that are names be completed by what is registered. All shells but bash quote
+/// what they insert.
+pub(crate) fn with_names(command: clap::Command, is_bash: bool) -> clap::Command {
     NAMED.iter().fold(command, |command, (subcommand, argument)| {
         command.mut_subcommand(subcommand, |it| {
-            it.mut_arg(argument, |it| it.add(ArgValueCompleter::new(names)))
+            it.mut_arg(argument, |it| {
+                it.add(ArgValueCompleter::new(move |word: &OsStr| names(word, is_bash)))
+            })
         })
     })
 }
 
 /// Returns the names that begin so. Whatever goes wrong, it is silent: the line is being typed.
-fn names(current: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(current) = current.to_str() else { return Vec::new() };
+fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
+    let Some(typed) = current.to_str().map(Typed::read) else { return Vec::new() };
+    let current = &*typed.text;
     let pattern = NamePattern::new(&format!("{current}*")).unwrap_or_else(|_| NamePattern::any());
     let global = Global { registrar: named_registrars(), ..Global::default() };
-    let context = Context::new(global, Environment::of_process());
+    let mut context = Context::new(global, Environment::of_process());
+    context.console.fall_silent();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (Ok(runtime), Ok(registrars)) = (runtime, context.registrars()) else { return Vec::new() };
     let ask = async {
@@ -37,7 +42,47 @@ fn names(current: &OsStr) -> Vec<CompletionCandidate> {
     let found = found.ok().flatten().unwrap_or_default();
     let names: BTreeSet<_> = found.records.into_iter().map(|it| it.name).collect();
     let begins_so = names.into_iter().filter(|it| it.as_str().starts_with(current));
-    begins_so.map(|it| CompletionCandidate::new(it.as_str())).collect()
+    let written = |name: &str| if is_bash { typed.quoted(name) } else { Some(name.to_owned()) };
+    begins_so.filter_map(|it| written(it.as_str())).map(CompletionCandidate::new).collect()
+}
+
+/// A word that is being typed.
+#[derive(Debug, PartialEq)]
+struct Typed {
+    /// What it means so far.
+    text: String,
+    /// The quote that it is in, if it began with one.
+    quote: Option<char>,
+}
+
+impl Typed {
+    fn read(word: &str) -> Self {
+        let quote = word.chars().next().filter(|it| matches!(it, '"' | '\''));
+        let mut text = String::new();
+        let mut rest = word.chars().skip(usize::from(quote.is_some()));
+        while let Some(character) = rest.next() {
+            match character {
+                '\\' if quote != Some('\'') => text.extend(rest.next()),
+                _ => text.push(character),
+            }
+        }
+        Self { text, quote }
+    }
+
+    /// Writes a name as a shell reads it in place of the word. Anybody may register a name such as
+    /// `$(reboot)`, and nobody may be led to run it.
+    fn quoted(&self, name: &str) -> Option<String> {
+        match self.quote {
+            // The opening quote stays in the line, and what ends it is not put in.
+            Some('"') => (!name.contains(['"', '$', '`', '\\', '!'])).then(|| name.to_owned()),
+            Some(_) => (!name.contains('\'')).then(|| name.to_owned()),
+            None => {
+                let is_safe = |it: char| it.is_alphanumeric() || "_-.:@%+,".contains(it);
+                let escaped = |it| if is_safe(it) { vec![it] } else { vec!['\\', it] };
+                Some(name.chars().flat_map(escaped).collect())
+            }
+        }
+    }
 }
 
 /// Returns the registrars that the line names so far.
@@ -70,4 +115,41 @@ const NAMED: &[(&str, &str)] = &[
 
 /// How long the registrar is waited for: with the start of the program it stays below what is felt
 /// as a pause.
-const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_millis(120);
+
+/// Says which shell asks.
+pub(crate) const SHELL_VARIABLE: &str = "COMPLETE";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_read_as_the_shell_reads_it() {
+        let check = |word: &str, text: &str, quote: Option<char>| {
+            assert_eq!(Typed::read(word), Typed { text: text.to_owned(), quote }, "{word}");
+        };
+        check("fe", "fe", None);
+        check("", "", None);
+        check(r"\$x", "$x", None);
+        check("\"fe", "fe", Some('"'));
+        check(r"'a\b", r"a\b", Some('\''));
+        check(r"a\", "a", None);
+    }
+
+    #[test]
+    fn no_name_is_run_by_the_shell() {
+        let check = |word: &str, name: &str, expected: Option<&str>| {
+            assert_eq!(Typed::read(word).quoted(name).as_deref(), expected, "{word} {name}");
+        };
+        check("f", "feed.eu-1", Some("feed.eu-1"));
+        check("n", "né", Some("né"));
+        check("", "$(reboot)", Some(r"\$\(reboot\)"));
+        check("", "a;b&c|d>e", Some(r"a\;b\&c\|d\>e"));
+        check("", "`id`", Some(r"\`id\`"));
+        check("\"", "$(reboot)", None);
+        check("\"f", "feed", Some("feed"));
+        check("'", "$(reboot)", Some("$(reboot)"));
+        check("'", "o'k", None);
+    }
+}

@@ -7,11 +7,12 @@ use std::{
     process::ExitCode,
 };
 
+use clap::{builder::StyledStr, error::ContextValue};
 use config::{Fault, Faults};
 use discovery::{
     ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
 };
-use endpoints::PlainLines;
+use endpoints::{Plain, PlainLines};
 use owo_colors::OwoColorize;
 use serde_json::json;
 use transport::{BindError, DialError};
@@ -276,7 +277,8 @@ pub(crate) fn without_number(text: &str) -> &str {
 }
 
 /// Reports what is wrong with a command line, or prints the help that it asks for.
-pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> Exit {
+pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
+    let error = plain(error);
     let is_error = error.use_stderr();
     let is_json = args.iter().take_while(|it| *it != "--").any(|it| it == "--json");
     if is_error && is_json {
@@ -300,6 +302,49 @@ pub(crate) fn report_usage(error: &clap::Error, args: &[OsString]) -> Exit {
         }
     }
     if is_error { Exit::Usage } else { Exit::Done }
+}
+
+/// Escapes what was typed: it may hold what nobody sees, or what moves the cursor.
+fn plain(mut error: clap::Error) -> clap::Error {
+    let typed: Vec<_> = error
+        .context()
+        .flat_map(|(_, value)| match value {
+            ContextValue::String(text) => std::slice::from_ref(text),
+            ContextValue::Strings(texts) => texts,
+            _ => &[],
+        })
+        .map(|it| (it.clone(), Plain(it).to_string()))
+        .filter(|(typed, plain)| typed != plain)
+        .collect();
+    if typed.is_empty() {
+        return error;
+    }
+    let escaped = |text: &str| {
+        let replaced = |text: String, (typed, plain): &(String, String)| text.replace(typed, plain);
+        typed.iter().fold(text.to_owned(), replaced)
+    };
+    let styled = |text: &StyledStr| StyledStr::from(escaped(&text.ansi().to_string()));
+    let context: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| {
+            let value = match value {
+                ContextValue::String(text) => ContextValue::String(escaped(text)),
+                ContextValue::Strings(texts) => {
+                    ContextValue::Strings(texts.iter().map(|it| escaped(it)).collect())
+                }
+                ContextValue::StyledStr(text) => ContextValue::StyledStr(styled(text)),
+                ContextValue::StyledStrs(texts) => {
+                    ContextValue::StyledStrs(texts.iter().map(styled).collect())
+                }
+                _ => return None,
+            };
+            Some((kind, value))
+        })
+        .collect();
+    for (kind, value) in context {
+        error.insert(kind, value);
+    }
+    error
 }
 
 fn error_object(

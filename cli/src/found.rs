@@ -7,7 +7,7 @@ use discovery::{Client, Fault, Found, LookupError};
 use endpoints::{Endpoint, Name, NameError, NamePattern};
 use wire::{Kept, Record, State};
 
-use crate::{context::Context, failure::Failure, notice::patiently, seen::Seen};
+use crate::{context::Context, failure::Failure, meant, notice::patiently, seen::Seen};
 
 /// Checks what was typed as a name.
 pub(crate) fn name(text: &str) -> Result<Name, Failure> {
@@ -42,14 +42,16 @@ pub(crate) async fn query(
 /// Makes the failure of a name that has no ready instance.
 pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Failure {
     // Those that are starting or draining say more than that there is nothing.
-    let others = match client.query_all(name.as_str()).await {
+    let (others, names) = meant::with_names(client, client.query_all(name.as_str())).await;
+    let others = match others {
         Ok(all) => all.records,
         Err(error) => return error.into(),
     };
     let unready: Vec<_> = others.iter().filter(|it| it.state != State::Ready).collect();
     if unready.is_empty() {
         let asked = asked(client.registrars(), &found.unanswered);
-        return Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
+        let failure = Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
+        return meant::hint(failure, name.as_str(), names.iter().map(String::as_str));
     }
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
         .hint_command("show what is there", ["find", name.as_str(), "--all"])

@@ -11,6 +11,7 @@ mod context;
 mod failure;
 mod found;
 mod hints;
+mod meant;
 mod notice;
 mod outlet;
 mod output;

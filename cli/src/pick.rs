@@ -6,7 +6,7 @@ use endpoints::{Name, Quoted};
 use uuid::Uuid;
 use wire::Record;
 
-use crate::{failure::Failure, seen::short_uuid};
+use crate::{failure::Failure, meant, seen::short_uuid};
 
 /// What was typed to say which instances are meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,6 +49,7 @@ impl Target {
             }
             Self::NameOrDigits(name, digits) => {
                 let mut records = client.list(name.as_str()).await?.records;
+                let mut near = Vec::new();
                 if records.is_empty()
                     && let Some(digits) = digits
                 {
@@ -57,13 +58,17 @@ impl Target {
                 }
                 if records.is_empty() {
                     // It may yet come back to a registrar that has just begun.
-                    records = client.query_all(name.as_str()).await?.records;
+                    let asked = client.query_all(name.as_str());
+                    let (found, names) = meant::with_names(client, asked).await;
+                    records = found?.records;
+                    near = names;
                 }
                 if records.is_empty() {
                     let or_instance = if digits.is_some() { " and no instance" } else { "" };
-                    let name = Quoted(name.as_str());
-                    let error = anyhow!("no actor{or_instance} {name} is registered");
-                    let failure = Failure::not_found(error);
+                    let quoted = Quoted(name.as_str());
+                    let error = anyhow!("no actor{or_instance} {quoted} is registered");
+                    let near = near.iter().map(String::as_str);
+                    let failure = meant::hint(Failure::not_found(error), name.as_str(), near);
                     return Err(failure.hint_command("show what is registered", ["ls"]));
                 }
                 Ok(records)

@@ -7,6 +7,7 @@ mod access;
 mod activation;
 mod addresses;
 mod boot;
+mod completion;
 mod echo;
 mod exit_codes;
 #[path = "../harness/mod.rs"]
@@ -16,6 +17,7 @@ mod host_id;
 mod inheritance;
 mod leases;
 mod lifecycle;
+mod meant;
 mod memory;
 mod programs;
 mod restart;

@@ -80,6 +80,21 @@ const TOOLS: &[Tool] = &[
         package: "bsdutils",
         without: "the tests of an interrupt at a terminal fail",
     },
+    Tool {
+        program: "zsh",
+        package: "zsh",
+        without: "the test of its completion says that it is skipped",
+    },
+    Tool {
+        program: "fish",
+        package: "fish",
+        without: "the test of its completion says that it is skipped",
+    },
+    Tool {
+        program: "mandoc",
+        package: "mandoc",
+        without: "the man pages are not linted, and a test says so",
+    },
 ];
 
 fn missing() -> Vec<&'static Tool> {

@@ -4,6 +4,7 @@ use clap_complete::{Shell, env::Shells};
 
 use crate::{
     args,
+    complete::SHELL_VARIABLE,
     context::Context,
     failure::{Exit, Failure},
 };
@@ -31,8 +32,45 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let shells = Shells::builtins();
     let shell = shells.completer(&shell).expect("every shell has its script");
     shell
-        .write_registration("COMPLETE", args::PROGRAM, args::PROGRAM, args::PROGRAM, &mut script)
+        .write_registration(
+            SHELL_VARIABLE,
+            args::PROGRAM,
+            args::PROGRAM,
+            args::PROGRAM,
+            &mut script,
+        )
         .map_err(Failure::output)?;
-    context.print(String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    context.print(match args.shell {
+        Shell::Zsh => script.replace(ZSH_BINDING, ZSH_CALL_OR_BINDING),
+        _ => script.into_owned(),
+    })?;
     Ok(Exit::Done)
+}
+
+/// How the script of zsh ends.
+const ZSH_BINDING: &str = "\ncompdef _clap_dynamic_completer_callsign callsign";
+
+/// A file of `$fpath` is read when the first word is completed, and is to complete that already.
+const ZSH_CALL_OR_BINDING: &str = "
+if [ \"$funcstack[1]\" = _callsign ]; then
+    _clap_dynamic_completer_callsign \"$@\"
+else
+    compdef _clap_dynamic_completer_callsign callsign
+fi";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_of_zsh_ends_as_it_is_expected_to() {
+        let mut script = Vec::new();
+        let shells = Shells::builtins();
+        let zsh = shells.completer("zsh").unwrap();
+        let name = args::PROGRAM;
+        zsh.write_registration(SHELL_VARIABLE, name, name, name, &mut script).unwrap();
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.trim_end().ends_with(ZSH_BINDING), "{script}");
+    }
 }

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::{self, not_ready, out_of_reach},
+    meant,
     notice::{note, warn_unanswered, with_causes},
     output::{Table, brief},
     seen::{KeptJson, LeftOutJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
@@ -96,7 +97,8 @@ async fn records(
             let records = TableSource::new(&table).resolve(name).await?;
             if records.is_empty() {
                 let error = anyhow!("the settings file names no actor `{name}`");
-                return Err(Failure::not_found(error));
+                let names = table.iter().map(|(name, _)| name.as_str());
+                return Err(meant::hint(Failure::not_found(error), name.as_str(), names));
             }
             return Ok((Source::Table, records, 0));
         }

@@ -91,19 +91,30 @@ fn none_is_up(registrars: &[Registrar]) -> Failure {
 #[derive(Debug, Serialize)]
 struct RegistrarJson<'a> {
     endpoint: &'a Endpoint,
+    encoded: String,
     standing: &'static str,
     same_as: Option<&'a Endpoint>,
+    same_as_encoded: Option<String>,
     error: Option<String>,
     took_us: Option<u64>,
-    status: Option<&'a Status>,
+    status: Option<StatusJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct StatusJson<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    endpoints_encoded: Vec<String>,
 }
 
 impl<'a> RegistrarJson<'a> {
     fn of(registrar: &'a Registrar) -> Self {
         let is = |standing| Self {
             endpoint: &registrar.endpoint,
+            encoded: registrar.endpoint.to_encoded(),
             standing,
             same_as: None,
+            same_as_encoded: None,
             error: None,
             took_us: None,
             status: None,
@@ -111,9 +122,14 @@ impl<'a> RegistrarJson<'a> {
         match &registrar.standing {
             Standing::Up { status, took } => {
                 let took_us = Some(took.as_micros() as u64);
+                let endpoints_encoded = status.endpoints.iter().map(Endpoint::to_encoded).collect();
+                let status = StatusJson { status, endpoints_encoded };
                 Self { took_us, status: Some(status), ..is("up") }
             }
-            Standing::SameAs(other) => Self { same_as: Some(other), ..is("same-as") },
+            Standing::SameAs(other) => {
+                let same_as_encoded = Some(other.to_encoded());
+                Self { same_as: Some(other), same_as_encoded, ..is("same-as") }
+            }
             Standing::Down(fault) => Self { error: Some(cause(fault)), ..is("down") },
         }
     }

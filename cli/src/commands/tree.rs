@@ -163,6 +163,7 @@ struct NodeJson<'a> {
     state: State,
     age_ms: u64,
     endpoints: Vec<&'a Endpoint>,
+    endpoints_encoded: Vec<String>,
     children: Vec<Self>,
 }
 
@@ -178,6 +179,7 @@ impl<'a> Node<'a> {
             state: *state,
             age_ms: now_ms.saturating_sub(*since_ms),
             endpoints: endpoints.iter().map(|it| &it.endpoint).collect(),
+            endpoints_encoded: endpoints.iter().map(|it| it.endpoint.to_encoded()).collect(),
             children: self.children.iter().map(|it| it.to_json(now_ms)).collect(),
         }
     }
@@ -228,6 +230,7 @@ orphan        task        4715  ready  3s   /unix/run/orphan.sock
         let json = serde_json::to_value(forest(&records)[0].to_json(4000)).unwrap();
         assert_eq!(json["children"][0]["children"][0]["path"], "/base/pricer");
         assert_eq!(json["pid"], 4711);
+        assert_eq!(json["endpoints_encoded"][0], "/unix/%2Frun%2Fbase.sock");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::{self, is_merely_declared, why_out_of_reach},
+    meant,
     notice::{UNSAID_MAX, note, warn_unanswered},
     portrait::{portrait, portrait_of_unreachable},
     seen::Seen,
@@ -101,11 +102,17 @@ async fn say_what_is_awaited<T>(
         return waited;
     }
     let saying = async {
-        let text = match client.list(name.as_str()).await {
-            Ok(found) => why(&found),
-            Err(error) => error.to_string(),
+        let (found, names) = meant::with_names(client, client.list(name.as_str())).await;
+        let (text, meant) = match found {
+            Ok(found) if found.records.is_empty() => {
+                let names = names.iter().map(String::as_str);
+                (why(&found), meant::did_you_mean(name.as_str(), names))
+            }
+            Ok(found) => (why(&found), None),
+            Err(error) => (error.to_string(), None),
         };
-        note(context, format_args!("waiting for `{name}`: {text}"));
+        let meant = meant.map(|it| format!("; {it}")).unwrap_or_default();
+        note(context, format_args!("waiting for `{name}`: {text}{meant}"));
     };
     tokio::select! {
         biased;
@@ -128,7 +135,9 @@ async fn too_late(
 ) -> Result<(Record, Found), Failure> {
     let limit = humantime::format_duration(limit);
     // What a registrar does not know now is not waited for; nor is one that does not answer now.
-    let found = match timeout(LAST_LOOK, client.list(name.as_str())).await {
+    let last_look = timeout(LAST_LOOK, client.list(name.as_str()));
+    let (found, names) = meant::with_names(client, last_look).await;
+    let found = match found {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(without_answer(name, error, &limit.to_string())),
         Err(_) => {
@@ -154,6 +163,9 @@ async fn too_late(
     let failure = Failure::not_found(anyhow!(text));
     Err(match is_merely_declared(&found.records) {
         true => failure.hint_command("use it as it is declared", ["connect", name.as_str()]),
+        false if found.records.is_empty() => {
+            meant::hint(failure, name.as_str(), names.iter().map(String::as_str))
+        }
         false => failure,
     })
 }

@@ -193,6 +193,8 @@ error: a value is missing
   |
 4 | b =
   |    ^
+  |
+  = help: write b = …
 ",
         );
     }

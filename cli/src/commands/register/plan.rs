@@ -16,7 +16,7 @@ use super::{
     presence::{Followed, Known},
     sight::{Sight, Verdict},
 };
-use crate::{context::Context, failure::Failure, found, output::faults};
+use crate::{context::Context, failure::Failure, found, meant, output::faults};
 
 /// What is to be registered.
 #[derive(Debug)]
@@ -181,7 +181,9 @@ fn of_settings(
         words.push("--");
         words.extend(command.iter().map(|it| &**it));
     }
-    Err(Failure::usage(error).hint_command("say so, as in", words).hint(format!("or {remedy}")))
+    let names = settings.network.iter().map(|(name, _)| name.as_str());
+    let failure = meant::hint(Failure::usage(error), name.as_str(), names);
+    Err(failure.hint_command("say so, as in", words).hint(format!("or {remedy}")))
 }
 
 /// Returns the path of a socket file.

@@ -1,0 +1,144 @@
+//! What the Tab key does in the shells that people use, each of which is run here.
+
+use std::{os::unix::fs::symlink, process::Command};
+
+use rustix::process::Signal;
+
+use crate::harness::{Node, Room, Running};
+
+/// Registers actors whose names take some care in a shell, and makes `callsign` a command.
+fn market(room: &Room) -> Node<'_> {
+    let node = Node::start(room);
+    for (number, name) in ["feed-eu", "o'k", "$(touch${IFS}ran)", "web", "wet"].iter().enumerate() {
+        let endpoint = room.abstract_unix(&format!("actor-{number}"));
+        let lease = ["register", name, &endpoint, "--ttl", "10m", "--state", "ready"];
+        node.callsign(&lease).succeeds();
+    }
+    std::fs::create_dir(room.file("bin")).unwrap();
+    symlink(env!("CARGO_BIN_EXE_callsign"), room.file("bin/callsign")).unwrap();
+    node
+}
+
+/// Returns the command of a shell in which `callsign` is found, and asks this registrar.
+fn shell(node: &Node<'_>, program: &str) -> Command {
+    let room = node.room();
+    let mut command = room.other_command(program);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", room.file("bin").display()));
+    command.env("CALLSIGN_REGISTRAR", node.endpoint()).env("TERM", "xterm");
+    command
+}
+
+fn is_missing(program: &str) -> bool {
+    let is_missing = Command::new(program).arg("--version").output().is_err();
+    if is_missing {
+        eprintln!("skipped: this machine has no {program}");
+    }
+    is_missing
+}
+
+/// Starts a shell at a terminal of its own.
+fn at_terminal(node: &Node<'_>, shell_command: &str, set_up: &str) -> Running {
+    let mut command = shell(node, "script");
+    command.args(["-qec", shell_command, "/dev/null"]);
+    let mut running = Running::start(command);
+    running.type_line(set_up);
+    running.type_line("echo set''tled");
+    running.line_with("settled");
+    running
+}
+
+/// Types a word with a Tab behind it until it is completed: a busy registrar may be too late for
+/// the first.
+#[track_caller]
+fn types(running: &mut Running, typed: &str, expected: &str) {
+    loop {
+        running.type_line(&format!("callsign find {typed}\t"));
+        let is_answer = |line: &str| line.contains("no actor") || line.contains("instance  ");
+        let line = running.line("an answer", is_answer);
+        if line.contains("instance  ") {
+            assert!(line.contains(&format!("instance  {expected}[")), "{line}");
+            return;
+        }
+    }
+}
+
+/// Names are completed, and none is run, though anybody may register what a shell would run.
+fn completes(node: &Node<'_>, mut running: Running) {
+    types(&mut running, "fee", "feed-eu");
+    types(&mut running, "o", "o'k");
+    types(&mut running, r"\$", "$(touch${IFS}ran)");
+    running.type_line("callsign fi\tfee\t");
+    running.line("an answer", |line| line.contains("no actor") || line.contains("instance  "));
+    running.type_line("exit");
+    running.outcome();
+    assert!(!node.room().file("ran").exists(), "the shell has run a name");
+}
+
+#[test]
+fn bash_completes_names() {
+    let room = Room::new();
+    let node = market(&room);
+    let set_up = "source <(callsign completions bash)";
+    completes(&node, at_terminal(&node, "bash --norc -i", set_up));
+}
+
+#[test]
+fn zsh_completes_names() {
+    if is_missing("zsh") {
+        return;
+    }
+    let room = Room::new();
+    let node = market(&room);
+    // In a folder of `$fpath`, and by itself.
+    room.write("_callsign", &node.callsign(&["completions", "zsh"]).succeeds().stdout);
+    let set_up = "fpath=($HOME $fpath); autoload -Uz compinit; compinit -u -D";
+    completes(&node, at_terminal(&node, "zsh -f -i", set_up));
+    let set_up = "autoload -Uz compinit; compinit -u -D; source <(callsign completions zsh)";
+    completes(&node, at_terminal(&node, "zsh -f -i", set_up));
+}
+
+#[test]
+fn fish_completes_names() {
+    if is_missing("fish") {
+        return;
+    }
+    let room = Room::new();
+    let node = market(&room);
+    let script = "callsign completions fish | source; complete -C $argv[1]";
+    let completed = |line: &str| {
+        let mut command = shell(&node, "fish");
+        command.args(["--no-config", "-c", script, line]);
+        Running::start(command).outcome().succeeds().stdout
+    };
+    let check = |line: &str, expected: &str| {
+        let mut found = completed(line);
+        // A busy registrar may be too late.
+        while found.is_empty() {
+            found = completed(line);
+        }
+        assert_eq!(found, expected, "{line}");
+    };
+    check("callsign find fee", "feed-eu\n");
+    check("callsign connect we", "web\nwet\n");
+    check("callsign drain o", "o'k\n");
+    check(
+        "callsign wa",
+        "wait\tWait until an actor is ready, then show where it is\n\
+                          watch\tWatch actors come, change and go, a line each\n",
+    );
+}
+
+/// The line is being typed: nobody waits for a registrar that hangs, or hears of it.
+#[test]
+fn a_registrar_that_hangs_is_not_waited_for() {
+    let room = Room::new();
+    let node = market(&room);
+    node.process().signal(Signal::STOP);
+    let mut command = node.room().command(&["--", "callsign", "find", "fee"]);
+    command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
+    command.env("CALLSIGN_REGISTRAR", node.endpoint());
+    let outcome = Running::start(command).outcome().succeeds();
+    assert_eq!((&*outcome.stdout, &*outcome.stderr), ("", ""), "{outcome}");
+    node.process().signal(Signal::CONT);
+}
