@@ -122,11 +122,7 @@ fn fish_completes_names() {
     check("callsign find fee", "feed-eu\n");
     check("callsign connect we", "web\nwet\n");
     check("callsign drain o", "o'k\n");
-    check(
-        "callsign wa",
-        "wait\tWait until an actor is ready, then show where it is\n\
-                          watch\tWatch actors come, change and go, a line each\n",
-    );
+    check("callsign ch", "check\tCheck settings files, and show all that is wrong with them\n");
 }
 
 /// The line is being typed: nobody waits for a registrar that hangs, or hears of it.
