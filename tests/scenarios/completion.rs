@@ -30,11 +30,7 @@ fn shell(node: &Node<'_>, program: &str) -> Command {
 }
 
 fn is_missing(program: &str) -> bool {
-    let is_missing = Command::new(program).arg("--version").output().is_err();
-    if is_missing {
-        eprintln!("skipped: this machine has no {program}");
-    }
-    is_missing
+    Command::new(program).arg("--version").output().is_err()
 }
 
 /// Starts a shell at a terminal of its own.
@@ -86,6 +82,7 @@ fn bash_completes_names() {
 #[test]
 fn zsh_completes_names() {
     if is_missing("zsh") {
+        eprintln!("skipped: this machine has no zsh");
         return;
     }
     let room = Room::new();
@@ -101,6 +98,7 @@ fn zsh_completes_names() {
 #[test]
 fn fish_completes_names() {
     if is_missing("fish") {
+        eprintln!("skipped: this machine has no fish");
         return;
     }
     let room = Room::new();
