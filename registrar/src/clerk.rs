@@ -6,7 +6,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,6 +16,7 @@ use endpoints::{Endpoint, EndpointTable, InstanceId, Name, Stamped, UnixAddress}
 use portal::Portal;
 use tokio::{
     sync::{Notify, mpsc},
+    task::yield_now,
     time::{Instant, sleep},
 };
 use tracing::{debug, info};
@@ -29,8 +30,8 @@ use wire::{
 use crate::{
     mailbox::Mailbox,
     registry::{
-        Claimant, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId,
-        Suspected,
+        Claimant, Contested, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError,
+        SessionId, Suspected,
     },
     verify::{Doubt, Errand, Why},
 };
@@ -52,6 +53,10 @@ struct Shared {
     book: Mutex<Book>,
     /// Rung when the next lease may end earlier than was thought.
     deadlines: Notify,
+    /// Rung when there is something to be done in parts.
+    chores: Notify,
+    /// Whether there is somebody to do it.
+    is_attended: AtomicBool,
     errands: mpsc::Sender<Errand>,
     endpoints: Mutex<Vec<Endpoint>>,
 }
@@ -107,6 +112,8 @@ impl Clerk {
             attendance: Attendance::default(),
             book: Mutex::new(book),
             deadlines: Notify::new(),
+            chores: Notify::new(),
+            is_attended: AtomicBool::new(false),
             errands,
             endpoints: Mutex::default(),
         };
@@ -239,10 +246,44 @@ impl Clerk {
             self.0.deadlines.notify_one();
         }
         self.deliver(&book, ended.expect("a session may always end"));
+        self.after(book);
+    }
+
+    /// Sees to what a change has left to be done.
+    fn after(&self, mut book: MutexGuard<'_, Book>) {
+        if book.registry.has_chores() {
+            self.0.chores.notify_one();
+            // Where nobody attends to it, nobody is kept waiting either.
+            while !self.0.is_attended.load(Ordering::Relaxed) && book.registry.has_chores() {
+                let outcome = book.registry.do_chores();
+                self.deliver(&book, outcome);
+            }
+        }
         if book.registry.take_has_shrunk() {
             drop(book);
             transport::release_memory();
         }
+    }
+
+    /// Does what is too much to be done at once, part by part, for as long as it is polled.
+    pub(crate) async fn do_chores(&self) {
+        self.0.is_attended.store(true, Ordering::Relaxed);
+        let _leaves = Attendant(self);
+        loop {
+            self.0.chores.notified().await;
+            while self.do_a_chore() {
+                yield_now().await;
+            }
+        }
+    }
+
+    fn do_a_chore(&self) -> bool {
+        let mut book = self.book();
+        let outcome = book.registry.do_chores();
+        self.deliver(&book, outcome);
+        let has_more = book.registry.has_chores();
+        self.after(book);
+        has_more
     }
 
     /// Reads the registry.
@@ -268,6 +309,7 @@ impl Clerk {
             self.0.deadlines.notify_one();
         }
         self.deliver(&book, outcome);
+        self.after(book);
         Ok(result)
     }
 
@@ -437,18 +479,26 @@ impl Clerk {
                 mailbox.stir();
             }
         }
-        for claimant in outcome.contested {
-            let endpoint = claimant.stamped.endpoint.clone();
-            info!(target: "callsign", %endpoint, older = %claimant.uuid, "a newer instance claims the same endpoint");
-            let doubt = Doubt { claimant, why: Why::Contested };
-            if !self.send(Errand::LookInto(doubt)) {
-                debug!(%endpoint, "too much to look into; both claims stand");
+        for contested in outcome.contested {
+            let Contested { uuid, endpoint, .. } = &contested;
+            info!(target: "callsign", %endpoint, older = %uuid, "a newer instance claims the same endpoint");
+            if !self.send(Errand::Contested(contested)) {
+                debug!("too much to look into; both claims stand");
             }
         }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.book.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// Stands for whoever does the chores.
+struct Attendant<'a>(&'a Clerk);
+
+impl Drop for Attendant<'_> {
+    fn drop(&mut self) {
+        self.0.0.is_attended.store(false, Ordering::Relaxed);
     }
 }
 

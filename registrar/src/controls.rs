@@ -1,17 +1,18 @@
 //! What may change while a node serves.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use endpoints::EndpointTable;
 use portal::Heartbeat;
 
-use crate::{Clerk, NodeOptions};
+use crate::{
+    Clerk, NodeOptions,
+    places::{NoPlace, Place, Places},
+    registry::Account,
+};
 
 /// Changes a node while it serves. Clones change the same one.
 #[derive(Clone, Debug)]
@@ -21,8 +22,7 @@ pub struct Controls(Arc<Shared>);
 struct Shared {
     clerk: Clerk,
     tuning: Mutex<Tuning>,
-    /// How many connections there are.
-    connections: AtomicUsize,
+    places: Places,
 }
 
 /// The options of a node that may change while it serves, as they are now.
@@ -37,7 +37,7 @@ pub(crate) struct Tuning {
 impl Controls {
     pub(crate) fn new(clerk: Clerk, options: &NodeOptions) -> Self {
         let tuning = Mutex::new(Tuning::of(options));
-        Self(Arc::new(Shared { clerk, tuning, connections: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared { clerk, tuning, places: Places::default() }))
     }
 
     /// Takes over, for connections from now on, how long a handshake and the end may take, how
@@ -58,10 +58,8 @@ impl Controls {
     }
 
     /// Takes a place for one more connection, if there is one.
-    pub(crate) fn place(&self) -> Option<Place> {
-        let place = Place(self.0.clone());
-        let others = self.0.connections.fetch_add(1, Ordering::Relaxed);
-        (others < self.now().sessions_max).then_some(place)
+    pub(crate) fn place(&self, account: Account) -> Result<Place, NoPlace> {
+        self.0.places.take(account, self.now().sessions_max)
     }
 
     fn tuning(&self) -> MutexGuard<'_, Tuning> {
@@ -74,15 +72,5 @@ impl Tuning {
         let NodeOptions { handshake_timeout, heartbeat, sessions_max, drain_timeout, .. } =
             *options;
         Self { handshake_timeout, heartbeat, sessions_max, drain_timeout }
-    }
-}
-
-/// The place of one connection, free again when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<Shared>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -27,12 +27,15 @@
 //! | `registry::prefixes` | which sessions a change may concern, by what their patterns begin with |
 //! | `registry::waiters` | calls that wait for a name |
 //! | `registry::claims` | who claims which place |
+//! | `registry::chores` | what is too much to be done at once |
+//! | `registry::owner` | whose something is, and on whose account the node is used |
 //! | `registry::suspicion` | what speaks against an instance |
 //! | `clerk` | the one lock, and who is woken |
 //! | `session`, `visitor`, `resident` | one client: by the protocol, through a door, in this process |
 //! | `mailbox` | what others leave for a session to send |
 //! | `verify`, `registrant` | errands: looks at endpoints, and questions to those who registered them |
-//! | `node`, `controls` | listeners, places for connections, and what may change |
+//! | `node`, `controls` | listeners, and what may change |
+//! | `places` | how many connections there may be, and of whom |
 //!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
 //! on disk: after a restart, its clients register again. What a door keeps is the door's.
@@ -61,6 +64,7 @@ mod controls;
 mod door;
 mod mailbox;
 mod node;
+mod places;
 mod registrant;
 pub mod registry;
 mod resident;

@@ -29,6 +29,7 @@ use wire::{Frame, Hello, preface};
 
 use crate::{
     Clerk, Controls, Door, Session, Visit, Visitor, door,
+    places::NoPlace,
     registry::{Limits, Owner},
     verify::{Errand, run_errands},
 };
@@ -45,7 +46,8 @@ pub struct NodeOptions {
     /// How signs of life are asked for. Over TCP, a peer that gives none is cut; over a Unix
     /// socket, what it keeps is marked as suspect until it is heard again.
     pub heartbeat: Heartbeat,
-    /// How many connections there may be at once.
+    /// How many connections there may be at once. One owner may have half of them, and some are for
+    /// user 0 and the node's own alone, who may have all.
     pub sessions_max: usize,
     /// How long those may take to come back whom a registrar before this one knew. For so long
     /// after its begin the node says that it does not know all yet. It is zero for one that nobody
@@ -211,6 +213,8 @@ impl Node {
         helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
+        let housekeeper = clerk.clone();
+        helpers.spawn(async move { housekeeper.do_chores().await });
 
         loop {
             tokio::select! {
@@ -274,15 +278,15 @@ async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context
             accepted = listener.accept() => match accepted {
                 Ok(stream) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    match context.controls.place() {
-                        Some(place) => {
+                    match context.controls.place(owner(stream.peer()).account()) {
+                        Ok(place) => {
                             let (doors, context) = (doors.clone(), context.clone());
                             connections.spawn(async move {
                                 receive(stream, &doors, context).await;
                                 drop(place);
                             })
                         }
-                        None => connections.spawn(turn_away(stream)),
+                        Err(why) => connections.spawn(turn_away(stream, why)),
                     };
                 }
                 Err(error) if listener.is_displaced() => {
@@ -445,13 +449,13 @@ async fn ended(process: Option<&PeerProcess>) {
 }
 
 /// Tells a peer that there is no place for it.
-async fn turn_away(mut stream: Stream) {
+async fn turn_away(mut stream: Stream, why: NoPlace) {
     let mut bytes = BytesMut::from(&preface::preface()[..]);
-    let goodbye = Frame::Goodbye { reason: "too many sessions; try again later" };
-    goodbye.encode(&mut bytes).expect("a reason is short");
+    let reason = why.to_string();
+    Frame::Goodbye { reason: &reason }.encode(&mut bytes).expect("a reason is short");
     let said: Result<io::Result<()>, _> =
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
-    debug!(peer = %stream.peer(), ?said, "no place for another session");
+    debug!(peer = %stream.peer(), ?said, %why, "no place for another session");
 }
 
 /// The longest frame that a client may send: twice as much as the largest registration takes, and

@@ -25,7 +25,7 @@ use crate::{
     Clerk,
     clerk::Ticket,
     registrant::{Answer, confirm, tell_state},
-    registry::{Claimant, Event},
+    registry::{Claimant, Contested, Event},
 };
 
 /// Something to be done beside the answers.
@@ -33,6 +33,8 @@ use crate::{
 pub(crate) enum Errand {
     /// To look into a claim.
     LookInto(Doubt),
+    /// To look into an older claim to what another claims, if it is still made.
+    Contested(Contested),
     /// To tell a registrant how far its instance is in its life.
     TellState(Uuid),
 }
@@ -87,20 +89,27 @@ pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<Errand
             },
         };
         let clerk = clerk.clone();
-        match errand {
-            Errand::LookInto(Doubt { claimant, why }) => match in_doubt.entry(claimant) {
-                Entry::Occupied(mut again) => drop(again.insert(Some(why))),
-                Entry::Vacant(entry) => {
-                    let doubt = Doubt { claimant: entry.key().clone(), why };
-                    entry.insert(None);
-                    under_way.spawn(async move { Some(look_into(&clerk, doubt).await) });
-                }
-            },
+        let Doubt { claimant, why } = match errand {
+            Errand::LookInto(doubt) => doubt,
+            Errand::Contested(Contested { uuid, epoch, endpoint }) => {
+                let claimant = clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
+                let Some(claimant) = claimant else { continue };
+                Doubt { claimant, why: Why::Contested }
+            }
             Errand::TellState(uuid) => {
                 under_way.spawn(async move {
                     tell_state(&clerk, uuid).await;
                     None
                 });
+                continue;
+            }
+        };
+        match in_doubt.entry(claimant) {
+            Entry::Occupied(mut again) => drop(again.insert(Some(why))),
+            Entry::Vacant(entry) => {
+                let doubt = Doubt { claimant: entry.key().clone(), why };
+                entry.insert(None);
+                under_way.spawn(async move { Some(look_into(&clerk, doubt).await) });
             }
         }
     }

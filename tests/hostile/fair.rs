@@ -27,7 +27,7 @@ use wire::{
     registrar::{Answer, LIST, List, Page, WAIT, WATCH, Wait, Watch},
 };
 
-use crate::harness::{query, register, registration};
+use crate::harness::{query, register, registration, stamped};
 
 /// A connection of a client that sends what it likes, and reads when it likes.
 struct Hostile {
@@ -274,5 +274,49 @@ fn many_waits_are_answered_in_turns_and_each_once() {
             })
             .await;
         assert_eq!(stage.clerk.status().waiters, 0);
+    });
+}
+
+/// What it kept is gone at once, and the work that is left is done in turns.
+#[test]
+fn the_end_of_a_session_that_kept_much_keeps_nobody_waiting() {
+    play(async |stage| {
+        let mut hostile = stage.hostile().await;
+        register_names(&mut hostile, (0..20_000).map(|it| format!("n{it}"))).await;
+        let mut watching = stage.hostile().await;
+        // The last of them goes last.
+        let pattern = NamePattern::new("n19999").unwrap();
+        let id = watching.call(WATCH, &encode_body(&Watch { pattern, seen: None }));
+        Frame::Credit { id, items: 1000 }.encode(&mut watching.calls).unwrap();
+        watching.send().await;
+        while !String::from_utf8_lossy(&watching.frame().await).contains("synced") {}
+        drop(hostile);
+        stage
+            .is_shared(20, async {
+                while stage.clerk.status().instances > 0 {
+                    yield_now().await;
+                }
+                let mut asked = stage.hostile().await;
+                let (method, body) = list("*", 0);
+                asked.call(method, &body);
+                asked.send().await;
+                let page: Page = decode_body(&asked.answer().await.1.unwrap()).unwrap();
+                assert_eq!(page.records, []);
+                while !String::from_utf8_lossy(&watching.frame().await).contains("remove") {}
+            })
+            .await;
+    });
+}
+
+/// The claims of others are not read for it, however many endpoints each of them has.
+#[test]
+fn endpoints_that_others_hold_too_keep_nobody_waiting() {
+    play(async |stage| {
+        let mut hostile = stage.hostile().await;
+        let endpoints: Vec<_> =
+            (1..=64).map(|it| stamped(&format!("/unix/@fair-{it}-{}", "x".repeat(50)))).collect();
+        let calls =
+            (0..100).map(|it| register(&registration(&format!("n{it}"), endpoints.clone())));
+        stage.is_shared(10, hostile.ask_all(calls)).await;
     });
 }

@@ -12,6 +12,7 @@ mod fair;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod memory;
+mod places;
 mod strange_bytes;
 mod tractor;
 mod witness;

@@ -14,12 +14,15 @@ use super::{Key, Registry, RegistryError, STEPS_MAX, SessionId, keys::Keys};
 impl Registry {
     /// Appends the encoded [`wire::registrar::Answer`] to a query.
     pub fn answer(&self, name: &str, all: bool, now_ms: u64, bytes: &mut BytesMut) {
-        let wanted = |key: &Key| all || self.entries[*key].state == State::Ready;
+        let wanted = |key: &Key| self.is_wanted(*key, all);
         let encoded = |key: Key| self.entries[key].encoded();
         let Some(keys) = self.by_name.get(name) else {
             return encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
         };
-        let total = keys.len() as u64;
+        let total = match self.chores.is_clearing() {
+            true => keys.newest_first().filter(|it| !self.is_over(&self.entries[*it])).count(),
+            false => keys.len(),
+        } as u64;
         if let Some(only) = keys.only() {
             // By far the most names have one instance, and need no list.
             let found = Some(only).filter(wanted).map(encoded);
@@ -49,7 +52,7 @@ impl Registry {
 
     /// Returns the instances that a query is answered with, in their order.
     fn found(&self, name: &str, all: bool) -> impl Iterator<Item = Key> {
-        let wanted = move |key: &Key| all || self.entries[*key].state == State::Ready;
+        let wanted = move |key: &Key| self.is_wanted(*key, all);
         // What is declared was entered before anything else, so it comes last.
         let keys = self.by_name.get(name).into_iter().flat_map(Keys::newest_first);
         let mut bytes = 0;
@@ -118,7 +121,12 @@ impl Registry {
     /// Tells whether a name has an instance that answers those who wait.
     fn is_present(&self, name: &Name) -> bool {
         let mut keys = self.by_name.get(name).into_iter().flat_map(Keys::newest_first);
-        keys.any(|key| self.entries[key].is_present())
+        keys.any(|key| self.entries[key].is_present() && !self.is_over(&self.entries[key]))
+    }
+
+    fn is_wanted(&self, key: Key, all: bool) -> bool {
+        let entry = &self.entries[key];
+        (all || entry.state == State::Ready) && !self.is_over(entry)
     }
 
     /// Appends the encoded [`wire::registrar::Page`] of a list, and returns how many steps it
@@ -135,7 +143,7 @@ impl Registry {
             after = *epoch;
             let entry = &self.entries[*key];
             steps += matcher.steps(entry.name.as_str());
-            if matcher.matches(entry.name.as_str()) {
+            if matcher.matches(entry.name.as_str()) && !self.is_over(entry) {
                 found.push(entry.encoded());
                 room = room.saturating_sub(entry.encoded().len());
             }

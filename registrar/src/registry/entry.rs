@@ -75,11 +75,21 @@ impl Entry {
         self.registrant.session.filter(|_| self.kept == Kept::Session)
     }
 
+    /// Returns how many steps it takes to read all of it and to change it in every index.
+    pub(super) fn chore_steps(&self) -> usize {
+        CHORE_STEPS + self.encoded.len() / CHORE_BYTES_A_STEP
+    }
+
     /// Tells whether it answers those who wait: its actor is ready, and has said so itself.
     pub(super) fn is_present(&self) -> bool {
         self.state == State::Ready && self.kept != Kept::Declared
     }
 }
+
+/// How many steps it takes to change a short entry in every index, and how many bytes of one that is
+/// read take another.
+const CHORE_STEPS: usize = 40;
+const CHORE_BYTES_A_STEP: usize = 8;
 
 /// Where an entry is kept. Half the size of an index, because every index of the registry holds a
 /// key for every entry.

@@ -1,20 +1,19 @@
 //! What goes into the registry, and what comes out.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::collections::BTreeSet;
 
-use endpoints::{Name, Stamped};
+use endpoints::{Endpoint, Name, Stamped};
 use uuid::Uuid;
 use wire::{Epoch, Suspicion, registrar::Update};
 
-use super::SessionId;
+use super::{Owner, SessionId};
 
 /// How much a registry takes in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Instances in all. A million of them take up to a gigabyte.
     pub instances_max: usize,
-    /// Instances of one session: a supervisor of a large tree registers for all of it. They all go
-    /// at once when it ends, which takes a microsecond or two each.
+    /// Instances of one session: a supervisor of a large tree registers for all of it.
     pub session_instances_max: usize,
     /// Calls of one session that wait for a name.
     pub session_waiters_max: usize,
@@ -33,45 +32,6 @@ impl Default for Limits {
             session_waiters_max: 1024,
             session_watchers_max: 256,
             foreign_instances_max: 4096,
-        }
-    }
-}
-
-/// Who may change what is registered: whoever registered it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Owner {
-    /// The registrar's own settings, or a caller within its process.
-    Registrar,
-    /// A user of this host, vouched for by the kernel.
-    User(u32),
-    /// A user whom the kernel has no number for, by a number for each of his connections: nobody
-    /// can tell whether two of them are of the same one.
-    Unknown(u64),
-    /// Whoever speaks from an address.
-    Host(IpAddr),
-}
-
-impl Owner {
-    /// Returns the user that the kernel vouches for.
-    pub(super) fn user(self) -> Option<u32> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Registrar | Self::Unknown(_) | Self::Host(_) => None,
-        }
-    }
-
-    pub(super) fn may_change(self, other: Self) -> bool {
-        self == other || matches!(self, Self::Registrar | Self::User(0))
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Registrar => f.write_str("the registrar's own settings"),
-            Self::User(user) => write!(f, "user {user}"),
-            Self::Unknown(_) => f.write_str("a user who is unknown in this user namespace"),
-            Self::Host(address) => write!(f, "a program at {address}"),
         }
     }
 }
@@ -157,6 +117,18 @@ pub struct Claimant {
     pub stamped: Stamped,
 }
 
+/// An older claim to an endpoint that a newer instance claims too. It may not be made any more:
+/// [`Registry::claimant`](super::Registry::claimant) tells.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Contested {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Which registration of it.
+    pub epoch: Epoch,
+    /// What both claim.
+    pub endpoint: Endpoint,
+}
+
 /// What came of an event.
 #[derive(Debug, Default)]
 #[must_use = "those who wait are to be told"]
@@ -166,7 +138,7 @@ pub struct Outcome {
     /// The sessions that have changes to read.
     pub stirred: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
-    pub contested: Vec<Claimant>,
+    pub contested: Vec<Contested>,
     /// Endpoints that were taken out because nobody is there.
     pub evicted: Vec<Claimant>,
     /// Instances of which something else is suspected than before.

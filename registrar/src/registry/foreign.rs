@@ -38,6 +38,7 @@ impl Registry {
         let Foreign { name, uuid, endpoint, metadata } = foreign;
         check_endpoints(endpoint.as_slice())?;
         check_metadata(&metadata)?;
+        let way = self.make_way(uuid);
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
             self.check_room_for_foreign()?;
             let record = Record {
@@ -54,7 +55,9 @@ impl Registry {
                 user: owner.user(),
             };
             let registrant = Registrant { owner, session: None };
-            return Ok((Some(record.epoch), self.put(None, &record, registrant, now_ms)));
+            let mut outcome = self.put(None, &record, registrant, now_ms);
+            outcome.stirred.extend(way.stirred);
+            return Ok((Some(record.epoch), outcome));
         };
 
         let earlier = &self.entries[key];

@@ -3,7 +3,7 @@
 use endpoints::Stamped;
 use wire::{Epoch, Kept};
 
-use super::{Claim, Claimant, Entry, Key, Outcome, Registry};
+use super::{Contested, Entry, Key, Outcome, Registry};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -15,7 +15,7 @@ impl Registry {
         self.by_name.entry(name.clone()).or_default().insert(*epoch, key);
         self.by_epoch.insert(*epoch, key);
         if let Some(session) = entry.keeper() {
-            self.sessions[session].keys.insert(key);
+            self.sessions[session].keys.insert(*epoch, key);
         }
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.insert((*deadline_ms, key));
@@ -39,7 +39,7 @@ impl Registry {
         if let Some(session) = entry.keeper()
             && let Some(own) = self.sessions.get_mut(session)
         {
-            own.keys.remove(&key);
+            own.keys.remove(epoch);
         }
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.remove(&(*deadline_ms, key));
@@ -50,19 +50,16 @@ impl Registry {
         *epoch
     }
 
-    /// Enters what an entry claims, and notes the older claims to the same.
+    /// Enters what an entry claims, and notes the older claims to the same. Their records are not
+    /// read for that: whoever looks into one finds out whether it is still made.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let epoch = self.entries[key].epoch;
         for stamped in endpoints {
             for older in self.claims.insert(stamped, epoch, key) {
                 let Entry { kept, uuid, epoch, .. } = &self.entries[older];
-                if *kept == Kept::Declared {
-                    continue;
-                }
-                let same = |it: &Stamped| Claim::of(it) == Claim::of(stamped);
-                let claimed = self.entries[older].record().endpoints.into_iter().find(same);
-                if let Some(stamped) = claimed {
-                    outcome.contested.push(Claimant { uuid: *uuid, epoch: *epoch, stamped });
+                if *kept != Kept::Declared {
+                    let endpoint = stamped.endpoint.clone();
+                    outcome.contested.push(Contested { uuid: *uuid, epoch: *epoch, endpoint });
                 }
             }
         }

@@ -16,7 +16,18 @@ pub(super) struct Logged {
     /// Its epoch from here on.
     pub(super) now: Epoch,
     pub(super) encoded: Box<[u8]>,
+    /// Of which end of a session it is a part that is told in several parts; those are counted.
+    pub(super) end: Option<u64>,
     revision: Revision,
+}
+
+/// A change of which the removal of an entry is a part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removal {
+    pub(super) gone: Gone,
+    pub(super) revision: Revision,
+    /// As in [`Logged`].
+    pub(super) end: Option<u64>,
 }
 
 /// Where a change stands among all that there ever were.
@@ -29,13 +40,20 @@ pub(super) struct Log {
     /// Where the oldest of them stands.
     first: Position,
     bytes: usize,
-    /// Every change after this one is in the log.
+    /// Every change after this one is in the log, in order.
     complete_after: Revision,
+    newest: Revision,
 }
 
 impl Log {
     pub(super) fn new(revision: Revision) -> Self {
-        Self { changes: VecDeque::new(), first: 0, bytes: 0, complete_after: revision }
+        Self {
+            changes: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            complete_after: revision,
+            newest: revision,
+        }
     }
 
     /// Takes note that an entry is new, or changed if it was `known` by an epoch.
@@ -47,6 +65,7 @@ impl Log {
             known: known.unwrap_or(now),
             now,
             encoded: encode(entry.encoded(), revision).into(),
+            end: None,
             revision,
         });
     }
@@ -55,19 +74,23 @@ impl Log {
         &mut self,
         instance: InstanceId,
         epoch: Epoch,
-        gone: Gone,
-        revision: Revision,
+        Removal { gone, revision, end }: Removal,
     ) {
         let name = instance.name.clone();
-        let removed = encode_body(&Change::Remove { instance, epoch, gone, revision });
-        self.push(Logged { name, known: epoch, now: epoch, encoded: removed.into(), revision });
+        let encoded = encode_body(&Change::Remove { instance, epoch, gone, revision }).into();
+        self.push(Logged { name, known: epoch, now: epoch, encoded, end, revision });
+    }
+
+    /// Takes note that changes up to this one stand in no order, so that nobody resumes from one.
+    pub(super) fn begin_after(&mut self, revision: Revision) {
+        self.complete_after = self.complete_after.max(revision);
+        self.newest = self.newest.max(revision);
     }
 
     /// Returns where the changes after `revision` begin, or `None` if some of them are no longer
     /// known.
     pub(super) fn since(&self, revision: Revision) -> Option<Position> {
-        let newest = self.changes.back().map_or(self.complete_after, |it| it.revision);
-        if !(self.complete_after..=newest).contains(&revision) {
+        if !(self.complete_after..=self.newest).contains(&revision) {
             return None;
         }
         let passed = self.changes.partition_point(|it| it.revision <= revision);
@@ -92,12 +115,13 @@ impl Log {
 
     fn push(&mut self, logged: Logged) {
         self.bytes += logged.encoded.len();
+        self.newest = self.newest.max(logged.revision);
         self.changes.push_back(logged);
         while self.changes.len() > CHANGES_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.changes.pop_front() else { break };
             self.first += 1;
             self.bytes -= oldest.encoded.len();
-            self.complete_after = oldest.revision;
+            self.complete_after = self.complete_after.max(oldest.revision);
         }
     }
 }

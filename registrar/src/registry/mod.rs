@@ -6,6 +6,7 @@
 
 mod answers;
 mod checks;
+mod chores;
 mod claims;
 mod entry;
 mod error;
@@ -15,6 +16,7 @@ mod index;
 mod keys;
 mod log;
 mod own;
+mod owner;
 mod prefixes;
 mod sessions;
 mod suspicion;
@@ -36,14 +38,16 @@ use wire::{
 };
 
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
+use chores::Chores;
 pub use claims::Claim;
 use claims::Claims;
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
-pub use event::{Claimant, Counts, Event, Limits, Outcome, Owner, Suspected, Woken};
+pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, Woken};
 pub use foreign::Foreign;
 use keys::Keys;
-use log::Log;
+use log::{Log, Removal};
+pub use owner::{Account, Owner};
 use waiters::Waiters;
 use watchers::Watchers;
 pub use wire::{Epoch, Revision};
@@ -70,6 +74,7 @@ pub struct Registry {
     waiters: Waiters,
     watchers: Watchers,
     log: Log,
+    chores: Chores,
     /// How many instances are foreign.
     foreign: usize,
     /// The entry of the registrar itself, which is in `by_uuid` and `by_name` alone.
@@ -98,6 +103,7 @@ impl Registry {
             waiters: Waiters::default(),
             watchers: Watchers::default(),
             log: Log::new(first),
+            chores: Chores::default(),
             foreign: 0,
             own: None,
             has_shrunk: false,
@@ -113,8 +119,8 @@ impl Registry {
     /// Returns how many of each there are.
     pub fn counts(&self) -> Counts {
         Counts {
-            sessions: self.sessions.len(),
-            instances: self.by_epoch.len(),
+            sessions: self.sessions.len() - self.chores.sessions_over(),
+            instances: self.by_epoch.len() - self.chores.instances_over(),
             waiters: self.waiters.len(),
             watchers: self.watchers.len(),
         }
@@ -146,6 +152,7 @@ impl Registry {
         check_metadata(&register.metadata)?;
         check_state(register.state)?;
         let kept = check_lease(register.lease_ms)?;
+        let way = self.make_way(register.uuid);
         let earlier = self.by_uuid.get(&register.uuid).copied();
         match earlier.map(|key| &self.entries[key]) {
             Some(earlier) if earlier.name != register.name => {
@@ -177,7 +184,8 @@ impl Registry {
             user: owner.user(),
         };
         let registrant = Registrant { owner, session: Some(session) };
-        let outcome = self.put(earlier, &record, registrant, now_ms);
+        let mut outcome = self.put(earlier, &record, registrant, now_ms);
+        outcome.stirred.extend(way.stirred);
         Ok((Registered { epoch, revision: self.revision, key: None }, outcome))
     }
 
@@ -222,10 +230,10 @@ impl Registry {
             }
             Event::Stopping => self.is_stopping = true,
             Event::SessionSilent(session) => {
-                self.suspect_session(session, suspicion::silent, now_ms, &mut outcome);
+                self.judge_session(session, (suspicion::silent, now_ms), &mut outcome);
             }
             Event::SessionHeard(session) => {
-                self.suspect_session(session, suspicion::heard, now_ms, &mut outcome);
+                self.judge_session(session, (suspicion::heard, now_ms), &mut outcome);
             }
             Event::Unregister { uuid, by } => {
                 let key = self.owned(uuid, by)?;
@@ -294,11 +302,12 @@ impl Registry {
         seen: Option<Seen>,
     ) -> Result<bool, RegistryError> {
         let missed = seen
-            .filter(|it| it.registrar == self.registrar)
+            .filter(|it| it.registrar == self.registrar && !self.chores.is_clearing())
             .and_then(|it| self.log.since(it.revision));
         let resumed = missed.is_some();
+        let begun = watchers::Begun { missed, ends: self.chores.ends() };
         let limit = self.limits.session_watchers_max;
-        self.watchers.insert(session, call, &pattern, missed, limit)?;
+        self.watchers.insert(session, call, &pattern, begun, limit)?;
         Ok(resumed)
     }
 
@@ -321,8 +330,17 @@ impl Registry {
         session: SessionId,
         send: &mut dyn FnMut(CallId, &[u8]) -> bool,
     ) -> (bool, usize) {
-        let Self { watchers, entries, by_name, by_epoch, log, revision, .. } = self;
-        let source = watchers::Source { entries, by_name, by_epoch, log, revision: *revision };
+        let Self { watchers, entries, by_name, by_epoch, log, sessions, chores, .. } = self;
+        let is_over = |entry: &Entry| chores.is_clearing() && sessions::is_over(sessions, entry);
+        let source = watchers::Source {
+            entries,
+            by_name,
+            by_epoch,
+            log,
+            revision: self.revision,
+            ends: chores.ends(),
+            is_over: &is_over,
+        };
         let mut left = STEPS_MAX;
         let has_more = watchers.read(session, &source, &mut left, send);
         (has_more, STEPS_MAX - left)
@@ -342,18 +360,23 @@ impl Registry {
 
     /// Returns the record of an instance.
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
-        self.by_uuid.get(&uuid).map(|key| self.entries[*key].record())
+        self.live(uuid).map(|key| self.entries[key].record())
     }
 
     /// Returns who may change an instance.
     pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
-        self.by_uuid.get(&uuid).map(|key| self.entries[*key].registrant.owner)
+        self.live(uuid).map(|key| self.entries[key].registrant.owner)
     }
 
     /// Returns the session over which an instance was registered. For a lease, it may have ended
     /// since, and another may have its number.
     pub fn registrant(&self, uuid: Uuid) -> Option<SessionId> {
-        self.entries[*self.by_uuid.get(&uuid)?].registrant.session
+        self.entries[self.live(uuid)?].registrant.session
+    }
+
+    /// Returns the entry of an instance, unless the session is over that kept it.
+    fn live(&self, uuid: Uuid) -> Option<Key> {
+        self.by_uuid.get(&uuid).copied().filter(|key| !self.is_over(&self.entries[*key]))
     }
 
     fn put(
@@ -385,13 +408,19 @@ impl Registry {
             return;
         }
         self.revision += 1;
+        let change = Removal { gone, revision: self.revision, end: None };
         for key in keys {
-            let epoch = self.detach(*key);
-            let instance = self.entries.remove(*key).instance();
-            self.log.removed(instance, epoch, gone, self.revision);
-            self.watchers.tell(&self.log, &mut outcome.stirred);
+            self.remove(*key, change, outcome);
         }
         self.shrink();
+    }
+
+    /// Removes an entry, as a part of a change.
+    fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
+        let epoch = self.detach(key);
+        let instance = self.entries.remove(key).instance();
+        self.log.removed(instance, epoch, removal);
+        self.watchers.tell(&self.log, &mut outcome.stirred);
     }
 
     fn renew(&mut self, key: Key, now_ms: u64) -> Result<(), RegistryError> {
@@ -455,7 +484,7 @@ impl Registry {
     }
 
     fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
-        let key = *self.by_uuid.get(&uuid).ok_or(RegistryError::NotFound { uuid })?;
+        let key = self.live(uuid).ok_or(RegistryError::NotFound { uuid })?;
         let owner = self.entries[key].registrant.owner;
         if self.own == Some(key) || !by.may_change(owner) {
             return Err(RegistryError::NotOwner { owner, by });

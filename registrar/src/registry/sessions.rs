@@ -1,16 +1,19 @@
 //! What each session keeps, and what becomes of it when the session ends.
 
-use std::collections::HashSet;
+use std::{collections::BTreeMap, mem};
 
-use wire::Gone;
+use slab::Slab;
+use wire::Epoch;
 
-use super::{Key, Outcome, Registry, SessionId};
+use super::{Entry, Key, Outcome, Registry, SessionId};
 
 /// What belongs to a session.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    /// The instances that it keeps.
-    pub(super) keys: HashSet<Key>,
+    /// The instances that it keeps, oldest first.
+    pub(super) keys: BTreeMap<Epoch, Key>,
+    /// Whether it has ended, and what it kept has yet to be cleared away.
+    pub(super) is_over: bool,
     /// Until when its peer should be back, if the registrar is ending it.
     back_by_ms: Option<u64>,
 }
@@ -21,15 +24,15 @@ impl Registry {
     pub(super) fn end_session(&mut self, session: SessionId, outcome: &mut Outcome) {
         self.waiters.end_session(session);
         self.watchers.end_session(session);
-        let Own { keys, back_by_ms } = self.sessions.remove(session);
-        let mut keys: Vec<_> = keys.into_iter().collect();
+        let Own { keys, back_by_ms, .. } = mem::take(&mut self.sessions[session]);
         if back_by_ms.is_none() && !self.is_stopping {
-            keys.sort_by_key(|key| self.entries[*key].epoch);
-            return self.remove_all(&keys, Gone::SessionEnded, outcome);
+            return self.remove_kept(session, keys, outcome);
         }
+        self.chores.forget(session);
+        self.sessions.remove(session);
         // A registrar that stops is not there any more when they should be back.
         let back_by_ms = back_by_ms.filter(|_| !self.is_stopping);
-        for key in keys {
+        for key in keys.into_values() {
             let entry = &mut self.entries[key];
             entry.registrant.session = None;
             entry.lease_until_ms = back_by_ms;
@@ -42,4 +45,9 @@ impl Registry {
             own.back_by_ms = Some(back_by_ms);
         }
     }
+}
+
+/// Tells whether the session is over that kept an entry.
+pub(super) fn is_over(sessions: &Slab<Own>, entry: &Entry) -> bool {
+    entry.keeper().and_then(|it| sessions.get(it)).is_some_and(|it| it.is_over)
 }

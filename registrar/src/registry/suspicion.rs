@@ -4,21 +4,33 @@
 
 use wire::{Gone, Kept, Record, Suspicion};
 
-use super::{Claimant, Key, Outcome, Registry, SessionId, Suspected};
+use super::{
+    Claimant, Epoch, Key, Outcome, Registry, SessionId, Suspected,
+    chores::{CHORE_STEPS_MAX, Judge},
+};
 
 impl Registry {
-    /// Changes what speaks against all that a session keeps, in one change.
-    pub(super) fn suspect_session(
+    /// Changes what speaks against what a session keeps, in one change: of as many as can be done
+    /// in one turn, of those after an epoch. Returns up to which it has come, if there are more.
+    pub(super) fn suspect_some(
         &mut self,
         session: SessionId,
-        judge: fn(Option<Suspicion>, u64) -> Option<Suspicion>,
-        now_ms: u64,
+        (judge, now_ms): (Judge, u64),
+        after: Epoch,
         outcome: &mut Outcome,
-    ) {
-        let mut keys: Vec<_> = self.sessions[session].keys.iter().copied().collect();
-        keys.sort_by_key(|key| self.entries[*key].epoch);
+    ) -> Option<Epoch> {
+        let rest = self.sessions[session].keys.range(after.saturating_add(1)..);
+        let (mut steps, mut keys, mut up_to) = (0, Vec::new(), None);
+        for (epoch, key) in rest {
+            if steps >= CHORE_STEPS_MAX {
+                up_to = keys.last().map(|(epoch, _)| *epoch);
+                break;
+            }
+            steps += self.entries[*key].chore_steps();
+            keys.push((*epoch, *key));
+        }
         let mut has_begun = false;
-        for key in keys {
+        for (_, key) in keys {
             let mut record = self.entries[key].record();
             let suspicion = judge(record.suspicion, now_ms);
             if suspicion == record.suspicion {
@@ -33,6 +45,7 @@ impl Registry {
             self.tell(key, Some(record.epoch), outcome);
             outcome.suspected.push(Suspected::of(&record));
         }
+        up_to
     }
 
     /// Takes a dead endpoint from an instance; one that no session keeps goes with its last.
@@ -95,7 +108,7 @@ impl Registry {
 
     /// Returns the entry of a claim, if that registration still makes it.
     fn claiming(&self, claimant: &Claimant) -> Option<(Key, Record)> {
-        let key = *self.by_uuid.get(&claimant.uuid).filter(|it| self.own != Some(**it))?;
+        let key = self.live(claimant.uuid).filter(|it| self.own != Some(*it))?;
         let record = self.entries[key].record();
         let claims = record.epoch == claimant.epoch && record.endpoints.contains(&claimant.stamped);
         claims.then_some((key, record))

@@ -25,7 +25,7 @@ use slab::Slab;
 use wire::{CallId, Epoch, Revision, encode_add, encode_body, registrar::Change};
 
 use super::{
-    Entries, Key, RegistryError, SessionId,
+    Entries, Entry, Key, RegistryError, SessionId,
     keys::Keys,
     log::{Log, Logged, Position},
     prefixes::Prefixes,
@@ -49,6 +49,19 @@ pub(super) struct Source<'a> {
     pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
     pub(super) log: &'a Log,
     pub(super) revision: Revision,
+    /// How many sessions have ended whose end is told in parts.
+    pub(super) ends: u64,
+    /// Whether the session that kept an entry is over.
+    pub(super) is_over: &'a dyn Fn(&Entry) -> bool,
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// With the changes from here on, or else with a snapshot.
+    pub(super) missed: Option<Position>,
+    /// As in [`Source`].
+    pub(super) ends: u64,
 }
 
 #[derive(Debug)]
@@ -60,6 +73,9 @@ struct Watcher {
     place: Place,
     /// Which change it is to look at next, if any concern it.
     next: Position,
+    /// How many ends that are told in parts were before all that it has been shown: it was shown
+    /// nothing of what they took.
+    ends: u64,
     /// Registrations beyond the place of a snapshot that it was told of as changes.
     ahead: BTreeSet<Epoch>,
 }
@@ -91,14 +107,13 @@ impl Watchers {
         self.watchers.len()
     }
 
-    /// Begins a watch, with the changes since `missed` or else with a snapshot, if the session has
-    /// room for it.
+    /// Begins a watch, if the session has room for it.
     pub(super) fn insert(
         &mut self,
         session: SessionId,
         call: CallId,
         pattern: &NamePattern,
-        missed: Option<Position>,
+        Begun { missed, ends }: Begun,
         limit: usize,
     ) -> Result<(), RegistryError> {
         if self.by_call.contains_key(&(session, call)) {
@@ -124,6 +139,7 @@ impl Watchers {
             credit: 0,
             place: if missed.is_some() { Place::Live } else { Place::Reset },
             next: missed.unwrap_or_default(),
+            ends,
             ahead: BTreeSet::new(),
         });
         Ok(())
@@ -233,6 +249,7 @@ impl Watcher {
                     *room += self.ahead.len();
                     self.ahead = BTreeSet::new();
                     self.passed(source.log.end());
+                    self.ends = source.ends;
                     (encode_body(&Change::Reset), Place::Snapshot { up_to: 0 })
                 }
                 (Found::Nothing, Place::Snapshot { up_to }) => {
@@ -306,6 +323,9 @@ impl Watcher {
 
     /// Tells whether a change is news to the watcher, rather than part of a snapshot to come.
     fn is_to_know(&mut self, logged: &Logged, room: &mut usize) -> bool {
+        if logged.end.is_some_and(|end| end <= self.ends) {
+            return false;
+        }
         let Place::Snapshot { up_to } = self.place else { return true };
         let was_ahead = self.ahead.remove(&logged.known);
         *room += usize::from(was_ahead);
@@ -320,20 +340,37 @@ impl Watcher {
     fn next_record(&self, source: &Source<'_>, up_to: Epoch, steps: &mut usize) -> Next {
         let matcher = match &self.watched {
             Watched::Name { name, .. } => {
-                let next = source.by_name.get(name).and_then(|keys| keys.after(up_to));
-                *steps = steps.saturating_sub(1);
-                return next.map_or(Next::End, Next::Record);
+                return source.next_of_name(name, up_to, steps);
             }
             Watched::Pattern(matcher) => matcher,
         };
         for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
-            let name = source.entries[*key].name.as_str();
+            let entry = &source.entries[*key];
+            let name = entry.name.as_str();
             *steps = steps.saturating_sub(matcher.steps(name));
-            if matcher.matches(name) {
+            if matcher.matches(name) && !(source.is_over)(entry) {
                 return Next::Record(*key);
             }
             if *steps == 0 {
                 return Next::Pause(*epoch);
+            }
+        }
+        Next::End
+    }
+}
+
+impl Source<'_> {
+    fn next_of_name(&self, name: &Name, mut up_to: Epoch, steps: &mut usize) -> Next {
+        let Some(keys) = self.by_name.get(name) else { return Next::End };
+        while let Some(key) = keys.after(up_to) {
+            let entry = &self.entries[key];
+            up_to = entry.epoch;
+            *steps = steps.saturating_sub(1);
+            if !(self.is_over)(entry) {
+                return Next::Record(key);
+            }
+            if *steps == 0 {
+                return Next::Pause(up_to);
             }
         }
         Next::End

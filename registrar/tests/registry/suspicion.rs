@@ -1,6 +1,6 @@
 //! What is claimed by somebody else, or does not answer.
 
-use callsign_registrar::registry::{Event, Registry};
+use callsign_registrar::registry::{Contested, Event, Registry};
 use endpoints::{KernelId, NamePattern, Stamp, Stamped};
 use uuid::Uuid;
 use wire::registrar::{Change, Register};
@@ -17,7 +17,9 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
     let put = |registry: &mut Registry, uuid, stamp, lease_ms| {
         let register =
             Register { endpoints: socket(stamp), lease_ms, ..registration("feed", uuid) };
-        registry.register(register, USER, session, NOW).unwrap().1.contested
+        let contested = registry.register(register, USER, session, NOW).unwrap().1.contested;
+        let claimant = |it: &Contested| registry.claimant(it.uuid, it.epoch, &it.endpoint).unwrap();
+        contested.iter().map(claimant).collect::<Vec<_>>()
     };
     assert_eq!(put(&mut registry, 1, here, Some(1000)), []);
     assert_eq!(put(&mut registry, 2, there, None), [], "the same path of another host is another");

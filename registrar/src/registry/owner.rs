@@ -1,0 +1,92 @@
+//! Whose something is, and on whose account the node is used.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// Who may change what is registered: whoever registered it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Owner {
+    /// The registrar's own settings, or a caller within its process.
+    Registrar,
+    /// A user of this host, vouched for by the kernel.
+    User(u32),
+    /// A user whom the kernel has no number for, by a number for each of his connections: nobody
+    /// can tell whether two of them are of the same one.
+    Unknown(u64),
+    /// Whoever speaks from an address.
+    Host(IpAddr),
+}
+
+impl Owner {
+    /// Returns the user that the kernel vouches for.
+    pub(super) fn user(self) -> Option<u32> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Registrar | Self::Unknown(_) | Self::Host(_) => None,
+        }
+    }
+
+    /// Returns on whose account it uses the node.
+    pub fn account(self) -> Account {
+        match self {
+            Self::Registrar => Account::Registrar,
+            Self::User(user) => Account::User(user),
+            Self::Unknown(_) => Account::Unknown,
+            Self::Host(IpAddr::V6(address)) => {
+                let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
+                Account::Network(network)
+            }
+            Self::Host(IpAddr::V4(address)) => Account::Host(address),
+        }
+    }
+
+    pub(super) fn may_change(self, other: Self) -> bool {
+        self == other || matches!(self, Self::Registrar | Self::User(0))
+    }
+}
+
+/// On whose account the node is used. Owners that one machine or person may have as many of as it
+/// likes have one account together.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Account {
+    /// The registrar itself, or a caller within its process.
+    Registrar,
+    /// A user of this host.
+    User(u32),
+    /// All users whom the kernel has no number for.
+    Unknown,
+    /// Whoever speaks from an address.
+    Host(Ipv4Addr),
+    /// Whoever speaks from a network of IPv6 (the first 64 bits): any host of one has all of its
+    /// addresses.
+    Network([u8; 8]),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registrar => f.write_str("the registrar itself"),
+            Self::User(user) => write!(f, "user {user}"),
+            Self::Unknown => f.write_str("users who are unknown in this user namespace"),
+            Self::Host(address) => write!(f, "{address}"),
+            Self::Network(network) => {
+                let mut octets = [0; 16];
+                octets[..8].copy_from_slice(network);
+                write!(f, "{}/64", Ipv6Addr::from(octets))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registrar => f.write_str("the registrar's own settings"),
+            Self::User(user) => write!(f, "user {user}"),
+            Self::Unknown(_) => f.write_str("a user who is unknown in this user namespace"),
+            Self::Host(address) => write!(f, "a program at {address}"),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Sessions that keep much: what they kept is gone at once, and cleared away in parts.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use callsign_registrar::registry::{Event, Registry, SessionId};
+use endpoints::NamePattern;
+use uuid::Uuid;
+use wire::{
+    Revision, decode_body,
+    registrar::{Change, List, Page, Seen},
+};
+
+use crate::support::{NOW, REGISTRAR, USER, answer, read, register, registry};
+
+/// How many instances a session keeps here: many times what is cleared away in one part.
+const MANY: u128 = 3000;
+
+/// A registry with a session that keeps much, under names of its own but for the last.
+fn crowded() -> (Registry, SessionId) {
+    let mut registry = registry();
+    let session = registry.open_session();
+    for uuid in 0..MANY {
+        drop(register(&mut registry, &format!("n{}", uuid % (MANY - 1)), uuid, session));
+    }
+    (registry, session)
+}
+
+fn end(registry: &mut Registry, session: SessionId) {
+    drop(registry.apply(Event::SessionEnded(session), NOW).unwrap());
+    assert!(registry.has_chores());
+}
+
+/// Does what is left, and returns in how many parts.
+fn tidy_up(registry: &mut Registry) -> usize {
+    let mut parts = 0;
+    while registry.has_chores() {
+        drop(registry.do_chores());
+        parts += 1;
+    }
+    parts
+}
+
+fn listed(registry: &Registry, pattern: &str) -> Vec<u128> {
+    let (mut listed, mut after) = (Vec::new(), Some(0));
+    while let Some(from) = after {
+        let mut page = BytesMut::new();
+        let list = List { pattern: NamePattern::new(pattern).unwrap(), after: from };
+        registry.page(&list, NOW, &mut page);
+        let Page { records, next, .. } = decode_body(&page).unwrap();
+        listed.extend(records.iter().map(|it| it.uuid.as_u128()));
+        after = next;
+    }
+    listed
+}
+
+#[test]
+fn all_that_it_kept_is_gone_at_once() {
+    let (mut registry, session) = crowded();
+    let other = registry.open_session();
+    drop(register(&mut registry, "n5", MANY, other));
+    assert_eq!(listed(&registry, "*").len(), MANY as usize + 1);
+    let before = registry.revision();
+    end(&mut registry, session);
+
+    assert_eq!(registry.revision(), before + 1);
+    assert_eq!(answer(&registry, "n5", true), [MANY]);
+    assert_eq!(answer(&registry, "n0", true), []);
+    assert_eq!(listed(&registry, "*"), [MANY]);
+    assert_eq!(listed(&registry, "n0"), []);
+    let counts = registry.counts();
+    assert_eq!((counts.instances, counts.sessions), (1, 1));
+    let gone = Uuid::from_u128(7);
+    assert_eq!((registry.record(gone), registry.owner(gone)), (None, None));
+    assert!(registry.apply(Event::Unregister { uuid: gone, by: USER }, NOW).is_err());
+
+    let parts = tidy_up(&mut registry);
+    assert!((5..100).contains(&parts), "{parts} parts");
+    assert_eq!(listed(&registry, "*"), [MANY]);
+    assert_eq!(registry.counts(), counts);
+}
+
+#[test]
+fn what_is_registered_anew_meanwhile_stays() {
+    let (mut registry, session) = crowded();
+    let watching = registry.open_session();
+    registry.watch(watching, 2, NamePattern::new("n7*").unwrap(), None).unwrap();
+    registry.credit(watching, 2, u32::MAX);
+    read(&mut registry, watching);
+    end(&mut registry, session);
+    let other = registry.open_session();
+    let outcome = register(&mut registry, "n77", 77, other);
+    assert!(outcome.stirred.contains(&watching) && outcome.contested.is_empty());
+    // Under another name as well: it was free.
+    drop(register(&mut registry, "else", 78, other));
+    tidy_up(&mut registry);
+    assert_eq!(answer(&registry, "n77", true), [77]);
+    assert_eq!(answer(&registry, "else", true), [78]);
+    assert_eq!(listed(&registry, "*"), [77, 78]);
+    let removed = |it: &Change| matches!(it, Change::Remove { .. });
+    assert!(read(&mut registry, watching).iter().filter(|it| removed(it)).count() > 100);
+}
+
+/// Watchers read while it is cleared away: some were live, some had begun, some begin only then.
+#[test]
+fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown() {
+    let (mut registry, session) = crowded();
+    let watching = registry.open_session();
+    let mut views: Vec<(u64, BTreeMap<Uuid, Revision>)> = Vec::new();
+    let begin = |registry: &mut Registry, views: &mut Vec<_>, pattern: &str, credit| {
+        let call = 2 * views.len() as u64;
+        registry.watch(watching, call, NamePattern::new(pattern).unwrap(), None).unwrap();
+        registry.credit(watching, call, credit);
+        views.push((call, BTreeMap::new()));
+    };
+    begin(&mut registry, &mut views, "*", u32::MAX);
+    begin(&mut registry, &mut views, "n?", 4);
+    begin(&mut registry, &mut views, "n12*", 30);
+    begin(&mut registry, &mut views, "n12", u32::MAX);
+    let mut removals = Vec::new();
+    let mut look = |registry: &mut Registry, views: &mut Vec<(u64, BTreeMap<Uuid, _>)>| {
+        let mut told = Vec::new();
+        let mut take = |call, change: &[u8]| {
+            told.push((call, decode_body::<Change>(change).unwrap()));
+            true
+        };
+        while registry.read_watches(watching, &mut take).0 {}
+        for (call, change) in told {
+            let (_, view) = views.iter_mut().find(|(it, _)| *it == call).unwrap();
+            match change {
+                Change::Reset => view.clear(),
+                Change::Synced { .. } => {}
+                Change::Add { record, revision } | Change::Update { record, revision } => {
+                    view.insert(record.uuid, revision);
+                }
+                Change::Remove { instance, revision, .. } => {
+                    removals.push(revision);
+                    assert!(view.remove(&instance.uuid).is_some(), "{instance} was never shown");
+                }
+            }
+        }
+    };
+    look(&mut registry, &mut views);
+    end(&mut registry, session);
+    let end_revision = registry.revision();
+    begin(&mut registry, &mut views, "*", u32::MAX);
+    begin(&mut registry, &mut views, "n3*", 2);
+    let other = registry.open_session();
+    let mut seen = None;
+    for part in 0.. {
+        look(&mut registry, &mut views);
+        drop(register(&mut registry, "n3", 10_000 + part, other));
+        // Whoever comes back meanwhile cannot know how much of it he has heard.
+        let came_back = Seen { registrar: REGISTRAR, revision: registry.revision() };
+        assert!(!registry.watch(other, 2, NamePattern::any(), Some(came_back)).unwrap());
+        registry.cancel(other, 2);
+        seen = Some(came_back);
+        if !registry.has_chores() {
+            break;
+        }
+        drop(registry.do_chores());
+        if !registry.has_chores() {
+            break;
+        }
+    }
+    let late = registry.watch(other, 2, NamePattern::any(), seen).unwrap();
+    assert!(!late, "what was told lately stands in no order");
+    registry.cancel(other, 2);
+    for (call, _) in &views {
+        registry.credit(watching, *call, u32::MAX);
+    }
+    look(&mut registry, &mut views);
+    assert!(removals.len() > MANY as usize && removals.iter().all(|it| *it == end_revision));
+    for (call, view) in &views {
+        let pattern = ["*", "n?", "n12*", "n12", "*", "n3*"][*call as usize / 2];
+        let mut there: Vec<_> = view.keys().map(Uuid::as_u128).collect();
+        there.sort_unstable();
+        assert_eq!(there, listed(&registry, pattern), "{pattern}");
+    }
+    let now = Seen { registrar: REGISTRAR, revision: registry.revision() };
+    assert!(registry.watch(other, 2, NamePattern::any(), Some(now)).unwrap());
+}
+
+#[test]
+fn much_that_falls_silent_is_marked_in_parts_and_all_of_it_is_cleared() {
+    let (mut registry, session) = crowded();
+    let silent = |registry: &Registry| {
+        let is = |it: u128| registry.record(Uuid::from_u128(it)).unwrap().suspicion.is_some();
+        (0..MANY).filter(|it| is(*it)).count()
+    };
+    drop(registry.apply(Event::SessionSilent(session), NOW).unwrap());
+    assert!((1..1000).contains(&silent(&registry)));
+    // It is heard again before all of it is marked.
+    drop(registry.apply(Event::SessionHeard(session), NOW).unwrap());
+    tidy_up(&mut registry);
+    assert_eq!(silent(&registry), 0);
+    drop(registry.apply(Event::SessionSilent(session), NOW).unwrap());
+    tidy_up(&mut registry);
+    assert_eq!(silent(&registry), MANY as usize);
+
+    drop(registry.apply(Event::SessionHeard(session), NOW).unwrap());
+    end(&mut registry, session);
+    tidy_up(&mut registry);
+    assert_eq!(registry.counts().instances, 0);
+    assert_ne!(registry.open_session(), registry.open_session());
+}
