@@ -10,7 +10,7 @@ use std::{
 };
 
 use endpoints::Endpoint;
-use portal::{CallError, Portal};
+use portal::{CallError, Portal, while_awake};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Semaphore, watch},
@@ -264,9 +264,9 @@ impl Line {
         limit: Duration,
         call: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, LinkError> {
-        match timeout(limit, call).await {
-            Ok(answer) => answer.map_err(LinkError::from),
-            Err(_) => {
+        match while_awake(limit, call).await {
+            Some(answer) => answer.map_err(LinkError::from),
+            None => {
                 self.overdue.cancel();
                 Err(LinkError::NoAnswer(limit))
             }

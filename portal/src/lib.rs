@@ -55,6 +55,7 @@
 
 #![forbid(unsafe_code)]
 
+mod awake;
 mod counterpart;
 mod dialogue;
 mod driver;
@@ -73,6 +74,7 @@ mod reception;
 mod service;
 mod shared;
 
+pub use awake::while_awake;
 pub use counterpart::Counterpart;
 pub use dialogue::Dialogue;
 pub use driver::Driver;

@@ -171,7 +171,12 @@ impl Clerk {
     /// Tells whether the node was stopped for so long lately that its peers have given it up: they
     /// ended their sessions then because of that, and will be back.
     pub(crate) fn was_away(&self) -> bool {
-        self.0.attendance.note(self.0.clock.uptime_ms(), self.0.settle_time)
+        let uptime_ms = self.0.clock.uptime_ms();
+        if let Some(for_ms) = self.0.attendance.note(uptime_ms, self.0.settle_time) {
+            info!(target: "callsign", for_ms, "this process was stopped");
+            self.note(Event::Paused { for_ms });
+        }
+        self.0.attendance.has_some_to_come(uptime_ms)
     }
 
     pub(crate) fn agent(&self) -> &str {
@@ -434,8 +439,13 @@ impl Clerk {
     /// Ends leases when they run out, and takes note of the time that passes, for as long as it is
     /// polled.
     pub(crate) async fn keep_time(&self) {
+        let mut is_due = false;
         loop {
+            // What was due while this process was stopped is not due yet.
             let _away = self.was_away();
+            if mem::take(&mut is_due) {
+                self.note(Event::Tick);
+            }
             let next_ms = self.read(Registry::next_deadline_ms);
             let next_end = async {
                 match next_ms {
@@ -447,7 +457,7 @@ impl Clerk {
             };
             tokio::select! {
                 () = self.0.deadlines.notified() => {}
-                () = next_end => self.note(Event::Tick),
+                () = next_end => is_due = true,
                 () = sleep(ATTENDANCE_INTERVAL) => {}
             }
         }
@@ -522,14 +532,21 @@ struct Attendance {
 }
 
 impl Attendance {
-    /// Takes note that the process runs now. Tells whether some may yet be on their way back who
-    /// gave it up.
-    fn note(&self, now_ms: u64, settle_time: Duration) -> bool {
+    /// Takes note that the process runs now. Returns for how long it was stopped since it was seen
+    /// to run the last time, if it was.
+    fn note(&self, now_ms: u64, settle_time: Duration) -> Option<u64> {
         let seen_ms = self.seen_ms.fetch_max(now_ms, Ordering::SeqCst);
-        if now_ms.saturating_sub(seen_ms) >= AWAY_MIN.as_millis() as u64 {
+        let unseen = Duration::from_millis(now_ms.saturating_sub(seen_ms));
+        if unseen >= AWAY_MIN {
             let back_by_ms = now_ms + settle_time.as_millis() as u64;
             self.back_by_ms.fetch_max(back_by_ms, Ordering::SeqCst);
         }
+        let stopped = unseen.checked_sub(ATTENDANCE_INTERVAL).filter(|it| *it >= STOPPED_MIN);
+        stopped.map(|it| it.as_millis() as u64)
+    }
+
+    /// Tells whether some may yet be on their way back who gave the process up.
+    fn has_some_to_come(&self, now_ms: u64) -> bool {
         now_ms < self.back_by_ms.load(Ordering::SeqCst)
     }
 }
@@ -539,6 +556,10 @@ const ATTENDANCE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// From which time on a stop counts: a client gives up a registrar that has not answered for 2 s.
 const AWAY_MIN: Duration = Duration::from_millis(1500);
+
+/// From when on a process that is late to note that it runs was stopped: a busy machine is late by
+/// some ten milliseconds.
+const STOPPED_MIN: Duration = Duration::from_millis(250);
 
 /// Draws 244 random bits.
 fn random() -> [u8; 32] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use endpoints::Endpoint;
-use tokio::time::timeout;
+use portal::while_awake;
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState};
@@ -35,14 +35,15 @@ pub(crate) async fn confirm(clerk: &Clerk, claimant: &Claimant) -> Answer {
     let Some(portal) = registrant.portal() else { return Answer::Nothing };
     let endpoint: &Endpoint = &stamped.endpoint;
     let asked = Confirm { uuid: *uuid, epoch: *epoch, endpoint: endpoint.clone() };
-    let answer = match timeout(ANSWER_TIMEOUT, portal.call::<Confirmed>(CONFIRM, &asked)).await {
-        Ok(Ok(confirmed)) if confirmed.is_yes() => Answer::Confirmed,
-        Ok(Ok(_)) => Answer::Disowned,
-        Ok(Err(error)) => {
+    let asking = portal.call::<Confirmed>(CONFIRM, &asked);
+    let answer = match while_awake(ANSWER_TIMEOUT, asking).await {
+        Some(Ok(confirmed)) if confirmed.is_yes() => Answer::Confirmed,
+        Some(Ok(_)) => Answer::Disowned,
+        Some(Err(error)) => {
             debug!(target: "callsign", %uuid, %error, "the registrant does not say");
             Answer::Nothing
         }
-        Err(_) => Answer::Nothing,
+        None => Answer::Nothing,
     };
     info!(target: "callsign", %uuid, epoch, %endpoint, ?answer, "the registrant was asked");
     answer
@@ -54,12 +55,12 @@ pub(crate) async fn tell_state(clerk: &Clerk, uuid: Uuid) {
     let Some(portal) = clerk.registrant(uuid).and_then(|it| it.portal()) else { return };
     let (epoch, state): (Epoch, _) = (record.epoch, record.state);
     let told = SetState { uuid, epoch, state };
-    match timeout(ANSWER_TIMEOUT, portal.call::<()>(SET_STATE, &told)).await {
-        Ok(Ok(())) => debug!(target: "callsign", %uuid, epoch, %state, "the registrant is told"),
-        Ok(Err(error)) => {
+    match while_awake(ANSWER_TIMEOUT, portal.call::<()>(SET_STATE, &told)).await {
+        Some(Ok(())) => debug!(target: "callsign", %uuid, epoch, %state, "the registrant is told"),
+        Some(Err(error)) => {
             debug!(target: "callsign", %uuid, %state, %error, "the registrant does not take it");
         }
-        Err(_) => debug!(target: "callsign", %uuid, %state, "the registrant does not answer"),
+        None => debug!(target: "callsign", %uuid, %state, "the registrant does not answer"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Processes that live and do nothing: stopped, as by a debugger.
 
+use discovery::{Client, FindError};
 use rustix::process::Signal;
+use tokio::{runtime::Builder, time::timeout};
 
-use crate::harness::{Node, Room};
+use crate::harness::{LIMIT, Node, Room};
 
 #[test]
 fn a_stopped_process_is_suspect_until_it_goes_on() {
@@ -80,6 +82,99 @@ fn over_tcp_a_stopped_process_is_gone_and_comes_back() {
 }
 
 #[test]
+fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
+    let room = Room::new();
+    let node = Node::start_with(
+        &room,
+        &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"],
+        &["--heartbeat", "200ms", "--settle-time", "1m"],
+    );
+    let places = node.endpoints().to_vec();
+    let over = |place: &str, args: &[&str]| room.run(&[&["--registrar", place], args].concat());
+    let mut watches: Vec<_> = places.iter().map(|it| over(it, &["watch", "--json"])).collect();
+    let mut registrants = Vec::new();
+    for (at, place) in places.iter().enumerate() {
+        // One that its session keeps, and one that its program renews.
+        for more in [&[][..], &["--ttl", "2s", "--", "sleep", "600"]] {
+            let (name, kept) = (format!("clock-{at}-{}", more.len()), more);
+            let register = ["register", &name, &room.abstract_unix(&name), "--state", "ready"];
+            let mut registrant = over(place, &[&register[..], kept].concat());
+            if kept.is_empty() {
+                registrant.line_with("registered");
+            }
+            node.callsign(&["wait", &name, "--timeout", "1m"]).succeeds();
+            registrants.push(registrant);
+        }
+    }
+    for _ in 0..2 {
+        node.process().signal(Signal::STOP);
+        // Longer than any lease lasts, and than any heartbeat waits.
+        registrants.iter_mut().for_each(|it| {
+            it.says("no registrar answers");
+        });
+        node.process().signal(Signal::CONT);
+        registrants.iter_mut().for_each(|it| {
+            it.says("is registered again");
+        });
+    }
+    node.callsign(&["register", "last", "/unix/@last", "--ttl", "10m"]).succeeds();
+    for watch in &mut watches {
+        watch.json("the last", |it| {
+            assert_ne!(it["change"], "remove", "{it}");
+            assert!(it["suspicion"].is_null(), "{it}");
+            it["name"] == "last"
+        });
+    }
+    // Whoever ends is told of as ever.
+    registrants.drain(..).for_each(|it| drop(it.stop()));
+    for watch in &mut watches {
+        for _ in 0..4 {
+            watch.json("an end", |it| it["change"] == "remove");
+        }
+    }
+}
+
+#[test]
+fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
+    node.callsign(&["register", "clock", "/unix/@clock", "--ttl", "10m"]).succeeds();
+    let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for place in node.endpoints() {
+            let client = Client::connect([&**place]).await.unwrap();
+            let clients = [client, Client::connect([&**place]).await.unwrap()];
+            for client in &clients {
+                assert!(client.query_actor("clock").await.unwrap().is_some());
+            }
+            node.process().signal(Signal::STOP);
+            // One that asks at once, and one that has heard nothing for a while.
+            let [asks, _] = &clients;
+            let bounded = timeout(LIMIT, asks.query_actor("clock")).await.unwrap();
+            let error = bounded.unwrap_err().to_string();
+            assert!(error.contains("no answer within 2s"), "{error}");
+            for client in &clients {
+                match timeout(LIMIT, client.find_actor("clock")).await.unwrap() {
+                    Err(FindError::Resolve(error)) => {
+                        assert!(error.to_string().contains(&**place), "{error}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            node.process().signal(Signal::CONT);
+            for client in &clients {
+                let answered = async {
+                    while client.query_actor("clock").await.is_err() {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                timeout(LIMIT, answered).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
 fn a_stopped_registrar_is_noticed_and_goes_on() {
     let room = Room::new();
     let node = Node::start(&room);
@@ -97,10 +192,9 @@ fn a_stopped_registrar_is_noticed_and_goes_on() {
         assert!(error.contains("no sign of life"), "{stale}");
         registrant.says("no sign of life");
 
-        // It is the same instance, and nobody is told that it came or went; at most that it was
-        // suspect, as nobody spoke to the registrar meanwhile.
+        // It is the same instance, and nobody is told that it came or went, or was suspect.
         node.process().signal(Signal::CONT);
-        let synced = watch.json("a change", |it| it["change"] != "update");
+        let synced = watch.json("a change", |_| true);
         assert_eq!(synced["change"], "synced", "{synced}");
         registrant.says("is registered again");
     }

@@ -400,6 +400,21 @@ async fn leases_are_renewed_while_their_guard_lives() {
     registrar.until(|it| it.instances == 0).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_lease_runs_out_while_the_registrar_is_stopped() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let ttl = Duration::from_secs(3);
+    let left = soon(client.register(nowhere("left", 1).lease(ttl))).await.unwrap().leave();
+    for _ in 0..5 {
+        // As when the process is stopped: time passes, and nothing is done meanwhile.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        soon(client.renew(left.uuid)).await.unwrap();
+    }
+    tokio::time::sleep(2 * ttl).await;
+    assert!(soon(client.query_actor("left")).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_thousand_registrations_come_back_together() {
     let sockets = Sockets::new();

@@ -52,6 +52,12 @@ pub enum Event {
     },
     /// The registrar stops: no end of a connection says anything any more.
     Stopping,
+    /// The registrar itself was stopped for so long, and could not hear who renews a lease or comes
+    /// back: they have so much more time.
+    Paused {
+        /// For how long.
+        for_ms: u64,
+    },
     /// The process at the other end of a connection gives no sign of life.
     SessionSilent(SessionId),
     /// The process at the other end of a connection is heard again.

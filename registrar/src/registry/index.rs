@@ -1,5 +1,7 @@
 //! The indexes of the registry: every entry is in each of them, or in none.
 
+use std::mem;
+
 use endpoints::Stamped;
 use wire::{Epoch, Kept};
 
@@ -62,6 +64,16 @@ impl Registry {
                     outcome.contested.push(Contested { uuid: *uuid, epoch: *epoch, endpoint });
                 }
             }
+        }
+    }
+
+    /// Lets every lease last longer.
+    pub(super) fn prolong_all(&mut self, by_ms: u64) {
+        let leases = mem::take(&mut self.leases);
+        let prolonged = leases.into_iter().map(|(deadline_ms, key)| (deadline_ms + by_ms, key));
+        self.leases = prolonged.collect();
+        for (deadline_ms, key) in &self.leases {
+            self.entries[*key].lease_until_ms = Some(*deadline_ms);
         }
     }
 

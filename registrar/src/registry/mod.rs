@@ -271,6 +271,7 @@ impl Registry {
                     self.remove_all(&[key], Gone::ProcessEnded, &mut outcome);
                 }
             }
+            Event::Paused { for_ms } => self.prolong_all(for_ms),
             Event::Tick => {
                 let (mut expired, mut not_back) = (Vec::new(), Vec::new());
                 while let Some((deadline_ms, key)) = self.leases.first().copied()

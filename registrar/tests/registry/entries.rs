@@ -143,6 +143,43 @@ fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
 }
 
 #[test]
+fn the_time_in_which_the_registrar_was_stopped_is_no_part_of_a_lease() {
+    let mut registry = registry();
+    let (session, dismissed) = (registry.open_session(), registry.open_session());
+    let leased = Register { lease_ms: Some(1000), ..registration("clock", 1) };
+    drop(registry.register(leased, USER, session, NOW).unwrap());
+    drop(register(&mut registry, "feed", 2, dismissed));
+    let back_by_ms = NOW + 2000;
+    for event in [
+        Event::SessionDismissed { session: dismissed, back_by_ms },
+        Event::SessionEnded(dismissed),
+        // It was stopped for a minute after half a second.
+        Event::Paused { for_ms: 60_000 },
+    ] {
+        drop(registry.apply(event, NOW + 60_500).unwrap());
+    }
+    let mut left = |at_ms| {
+        drop(registry.apply(Event::Tick, NOW + at_ms).unwrap());
+        [answer(&registry, "clock", true).len(), answer(&registry, "feed", true).len()]
+    };
+    assert_eq!(left(60_500), [1, 1]);
+    assert_eq!(left(60_999), [1, 1]);
+    assert_eq!(left(61_000), [0, 1]);
+    assert_eq!(left(62_000), [0, 0]);
+
+    // A renewal is as long as ever, and leaves nothing of the former time.
+    let leased = Register { lease_ms: Some(1000), ..registration("clock", 1) };
+    drop(registry.register(leased, USER, session, NOW).unwrap());
+    drop(registry.apply(Event::Paused { for_ms: 60_000 }, NOW + 60_000).unwrap());
+    drop(
+        registry.apply(Event::Renew { uuid: Uuid::from_u128(1), by: USER }, NOW + 60_000).unwrap(),
+    );
+    assert_eq!(registry.next_deadline_ms(), Some(NOW + 61_000));
+    drop(registry.apply(Event::Tick, NOW + 61_000).unwrap());
+    assert_eq!((registry.next_deadline_ms(), answer(&registry, "clock", true)), (None, vec![]));
+}
+
+#[test]
 fn leases_run_out_unless_they_are_renewed() {
     let mut registry = registry();
     let session = registry.open_session();
