@@ -18,7 +18,7 @@ use super::{
     Uid,
     address::{Address, AddressError, Written},
     channel::ChannelError,
-    conversation::Conversation,
+    conversation::{Conversation, Waiting},
     keeper::Order,
     message::{Arguments, Plain, Start, decode},
     uid,
@@ -121,8 +121,10 @@ impl Conversation {
                 Err(refused) => Err(refused),
             },
             "find_actor" => {
-                let found = arguments(frame).map(|OfName { name }| self.find_actor(&name));
-                return self.answer(&cid, found).await;
+                return match arguments(frame) {
+                    Ok(OfName { name }) => self.find_once_known(cid, name).await,
+                    Err(refused) => Ok(Err(refused)),
+                };
             }
             "wait_for_actor" => {
                 return match arguments(frame) {
@@ -217,15 +219,65 @@ impl Conversation {
         Ok(())
     }
 
+    /// Answers where an actor is. A registrar that has begun a short while ago waits for one that
+    /// may yet come back to it.
+    async fn find_once_known(&mut self, cid: String, name: String) -> Result<Called, ChannelError> {
+        let found = self.find_actor(&name);
+        let settling = self.visitor.clerk().settling().filter(|_| found.is_none());
+        let Some(settling) = settling else { return self.answer(&cid, Ok(found)).await };
+        // Under whichever of its names it comes; who has none of ours cannot come.
+        let names: HashSet<_> = names_of(&name).collect();
+        if names.is_empty() || self.waits.len() + names.len() > WAITS_MAX {
+            return self.answer(&cid, Ok(found)).await;
+        }
+        for wanted in names {
+            self.next_call += 1;
+            if let Err(error) = self.visitor.wait(self.next_call, wanted) {
+                return Ok(Err(error.into()));
+            }
+            let waiting = Waiting { cid: cid.clone(), find: Some(name.clone()) };
+            self.waits.insert(self.next_call, waiting);
+        }
+        self.knows_at.get_or_insert_with(|| Instant::now() + settling);
+        self.acknowledges(&cid).await?;
+        Ok(Ok(()))
+    }
+
+    /// Answers those who asked whether an actor is there, now that the registrar knows.
+    pub(super) async fn answer_finds(&mut self) -> Result<(), ChannelError> {
+        self.knows_at = None;
+        let finds: BTreeMap<_, _> = self
+            .waits
+            .values()
+            .filter_map(|it| it.find.clone().map(|name| (it.cid.clone(), name)))
+            .collect();
+        for (cid, name) in finds {
+            self.forget_waits(&cid);
+            let found = self.find_actor(&name);
+            self.returns(&cid, &found).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what waits for a call.
+    fn forget_waits(&mut self, cid: &str) {
+        let visitor = &self.visitor;
+        self.waits.retain(|call, waiting| {
+            let is_kept = waiting.cid != cid;
+            if !is_kept {
+                visitor.cancel(*call);
+            }
+            is_kept
+        });
+    }
+
     /// Returns where the preferred actor of a name is that the peer can reach.
     fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
         // One that is about to be ready may be found already: it said so to the registrar.
         let is_there = |it: &Record| {
             it.state == State::Ready || it.kept == Kept::Foreign && it.state == State::Starting
         };
-        // An actor of callsign's may have the name that stands for another of tractor's.
-        let names = [uid::escaped(name), Name::new(name)];
-        let names: HashSet<_> = names.into_iter().flatten().collect();
+        let names: HashSet<_> = names_of(name).collect();
         let clerk = self.visitor.clerk();
         let mut records: Vec<_> = names.iter().flat_map(|it| clerk.instances(it)).collect();
         records.retain(|it| is_there(it) && Uid::from(it).0 == name);
@@ -259,7 +311,7 @@ impl Conversation {
             return Ok(Err(error.into()));
         }
         self.acknowledges(&cid).await?;
-        self.waits.insert(call, cid);
+        self.waits.insert(call, Waiting { cid, find: None });
         Ok(Ok(()))
     }
 
@@ -269,7 +321,17 @@ impl Conversation {
         call: CallId,
         records: Vec<Record>,
     ) -> Result<(), ChannelError> {
-        let Some(cid) = self.waits.remove(&call) else { return Ok(()) };
+        let Some(Waiting { cid, find }) = self.waits.remove(&call) else { return Ok(()) };
+        if let Some(name) = find {
+            let found = self.find_actor(&name);
+            if found.is_some() {
+                self.forget_waits(&cid);
+                return self.returns(&cid, &found).await;
+            }
+            // It is there, and not within reach; another may come that is.
+            self.waits.insert(call, Waiting { cid, find: Some(name) });
+            return Ok(());
+        }
         if let Some(addresses) = self.tell_preferred(records) {
             return self.returns(&cid, &addresses).await;
         }
@@ -328,10 +390,10 @@ impl Conversation {
 
     /// Ends a call of the same connection that waits.
     async fn cancel_task(&mut self, target: &str) -> Result<(), ChannelError> {
-        let waiting = self.waits.iter().find(|(_, cid)| *cid == target).map(|(call, _)| *call);
-        let Some(call) = waiting else { return Ok(()) };
-        self.visitor.cancel(call);
-        self.waits.remove(&call);
+        if !self.waits.values().any(|it| it.cid == target) {
+            return Ok(());
+        }
+        self.forget_waits(target);
         let canceller = Some(self.uid.clone());
         let refused = Refused { canceller, ..Refused::new("ContextCancelled", "cancelled") };
         self.fails(Some(target), &refused).await
@@ -347,6 +409,12 @@ impl Conversation {
         // There is no keeper any more when the node stops.
         drop(self.shared.orders.send(order).await);
     }
+}
+
+/// Returns the names of ours under which an actor of a name there may be: one of callsign's may have
+/// the name that stands for another of tractor's.
+fn names_of(name: &str) -> impl Iterator<Item = Name> {
+    [uid::escaped(name), Name::new(name)].into_iter().flatten()
 }
 
 fn arguments<K: DeserializeOwned>(frame: &Bytes) -> Result<K, Refused> {

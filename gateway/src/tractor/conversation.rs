@@ -55,6 +55,7 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
         uid: aid.uid(),
         claimed_pid: aid.pid.and_then(|it| it.try_into().ok()),
         waits: HashMap::new(),
+        knows_at: None,
         next_call: 0,
         looks: JoinSet::new(),
         unsettled: Vec::new(),
@@ -82,7 +83,9 @@ pub(super) struct Conversation {
     /// Which process it said that it is.
     pub(super) claimed_pid: Option<i32>,
     /// Calls that wait for a name, by the number under which the registry knows them.
-    pub(super) waits: HashMap<CallId, String>,
+    pub(super) waits: HashMap<CallId, Waiting>,
+    /// When those are answered that ask whether an actor is there: by then the registrar knows.
+    pub(super) knows_at: Option<Instant>,
     pub(super) next_call: CallId,
     /// Looks at endpoints that are said not to answer, for calls that wait for what is found.
     pub(super) looks: JoinSet<(String, Option<Uid>)>,
@@ -96,13 +99,7 @@ pub(super) struct Conversation {
 impl Conversation {
     async fn run(&mut self, stop: &CancellationToken) -> Result<(), ChannelError> {
         loop {
-            let settles_at = self.settles_at;
-            let settling = async {
-                match settles_at {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            let (settling, coming_to_know) = (until(self.settles_at), until(self.knows_at));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -116,6 +113,7 @@ impl Conversation {
                     self.returns(&cid, &found).await?;
                 }
                 () = settling => self.settle(),
+                () = coming_to_know => self.answer_finds().await?,
                 frame = self.channel.next() => {
                     let frame = match frame {
                         Ok(Some(frame)) => frame,
@@ -277,6 +275,22 @@ impl Conversation {
             }
         }
         written
+    }
+}
+
+/// A call that waits for a name.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) cid: String,
+    /// What is asked for, if it is whether such an actor is there.
+    pub(super) find: Option<String>,
+}
+
+/// Waits for a time, if there is one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

@@ -51,6 +51,42 @@ async fn who_waits_gets_all_endpoints_at_once() {
 }
 
 #[tokio::test]
+async fn a_young_node_waits_for_those_who_may_come_back() {
+    // Longer than the test takes, and a moment.
+    let registrar = Registrar::settling(3 * LIMIT).await;
+    let client = registrar.callsign().await;
+    let mut finder = registrar.visit("finder", "f").await;
+    // One of callsign's and one of tractor's, whose name is none of callsign's.
+    let names = ["late", "late one"];
+    let mut finds = Vec::new();
+    for name in names {
+        finds.push(finder.start("find_actor", json!({ "name": name })).await);
+        finder.acknowledged(finds.last().unwrap()).await;
+    }
+    let cancelled = finder.start("find_actor", json!({ "name": "nobody" })).await;
+    finder.acknowledged(&cancelled).await;
+
+    let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
+    let late = Registration::new("late").endpoints(listener.published());
+    let _late = client.register(late).await.unwrap();
+    assert_eq!(finder.result(&finds[0]).await, json!([pair(listener.bound())]));
+    let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "late one", "u").await;
+    registrar.register("late one", "u", &actor.addr).await;
+    assert_eq!(finder.result(&finds[1]).await, json!([actor.addr]));
+
+    let ending = finder.start("_cancel_task", json!({ "cid": cancelled })).await;
+    assert_eq!(finder.next().await["src_type_str"], "ContextCancelled");
+    finder.acknowledged(&ending).await;
+    assert_eq!(registrar.clerk.status().waiters, 0);
+
+    // When all should be back, there is a no.
+    let registrar = Registrar::settling(std::time::Duration::from_millis(200)).await;
+    assert_eq!(registrar.find("late").await, Value::Null);
+    assert!(registrar.clerk.settling().is_none());
+    assert_eq!(registrar.clerk.status().waiters, 0);
+}
+
+#[tokio::test]
 async fn a_call_that_waits_can_be_cancelled_and_ends_with_its_connection() {
     let registrar = Registrar::start().await;
     let mut waiter = registrar.visit("waiter", "w").await;

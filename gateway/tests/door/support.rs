@@ -32,10 +32,15 @@ pub(crate) struct Registrar {
 
 impl Registrar {
     pub(crate) async fn start() -> Self {
+        Self::settling(Duration::ZERO).await
+    }
+
+    /// Starts one to which those that one before it knew may take so long to come back.
+    pub(crate) async fn settling(settle_time: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let unix = Endpoint::from_unix_path(&folder.path().join("registrar.sock")).unwrap();
         let doors: Vec<Arc<dyn Door>> = vec![Arc::new(TractorDoor::new(Scope::Local))];
-        let options = NodeOptions { doors, ..NodeOptions::default() };
+        let options = NodeOptions { doors, settle_time, ..NodeOptions::default() };
         let tcp = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
         let node = Node::bind(&[tcp, unix.clone()], options).await.unwrap();
         let (tcp, clerk) = (node.endpoints()[0].clone(), node.clerk().clone());
