@@ -8,7 +8,7 @@
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start,
 //!   and [`python`] for a package.
 //! - [`soak`] lets trees of actors fall, many times.
-//! - [`package`] builds the Debian package, and tries it.
+//! - [`package`] builds the Debian package and a container's image, and tries them.
 //! - [`docs`] writes the documents that the `callsign` binary makes of itself.
 //! - [`step::Step`] is one command line, which all of these are made of.
 
@@ -83,9 +83,10 @@ Chores:
                   the first failure.
   soak [ROUNDS]   Let trees of actors fall, 500 times for each kind unless said
                   otherwise, and look each time whether anything is left.
-  package         Build the Debian package, of a release build, and try it.
+  package         Build the Debian package and a container's image, of a release
+                  build, and try them.
   package --check
-                  Try a package of the binary that tests use, and of no other.
+                  Try them of the binary that tests use, and of no other.
   docs            Write the documents that the `callsign` binary generates.
   docs --check    Write none; fail, and name those that are out of step.
   help            Show this.

@@ -1,0 +1,113 @@
+//! What is installed: a Debian package and the image of a container, both of one binary, and both
+//! tried.
+
+mod deb;
+mod image;
+
+use std::{
+    env, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::step::Step;
+
+/// Builds the binary as it is released, then what is installed of it.
+///
+/// # Errors
+///
+/// Says what failed.
+pub(crate) fn run() -> Result<()> {
+    Step::cargo("the binary", "build --release --package callsign").run()?;
+    pack_and_try(Path::new("target/release/callsign"))
+}
+
+/// Packs the binary that the tests have used, and tries that.
+///
+/// # Errors
+///
+/// Says what failed. Where the programs are missing that it takes, it is skipped.
+pub(crate) fn check() -> Result<()> {
+    let binary = Path::new("target/debug/callsign");
+    if !binary.exists() || !is_there("dpkg-deb") || !is_there("strip") {
+        eprintln!("xtask: the package is not tried: it takes a binary, dpkg-deb and strip");
+        return Ok(());
+    }
+    pack_and_try(binary)
+}
+
+fn pack_and_try(binary: &Path) -> Result<()> {
+    let stripped = Path::new("target/package/callsign");
+    copy(binary, stripped, 0o755)?;
+    call("strip", &["--strip-unneeded", &stripped.to_string_lossy()])?;
+    let package = deb::build(stripped)?;
+    let image = image::build(stripped)?;
+    println!("{}\n{}", package.display(), image.display());
+    deb::attempt(&package)?;
+    image::attempt(&image)
+}
+
+/// Runs a script of a root's in namespaces of its own, so that nothing of it is left, and passes on
+/// what it says. Returns whether there can be such here.
+fn in_namespaces(kinds: &[&str], script: &str, args: &[&str]) -> Result<bool> {
+    let tried = Command::new("unshare").args(kinds).arg("true").stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|it| it.success()) {
+        return Ok(false);
+    }
+    // What hangs is not waited for; all of it takes seconds.
+    let limit = ["--kill-after=5", "180", "unshare"];
+    let place = "target/package/trial.sh";
+    write(Path::new(place), script, 0o644)?;
+    let told = said("timeout", &[&limit, kinds, &["sh", place], args].concat())?;
+    told.lines().for_each(|line| eprintln!("xtask: {line}"));
+    Ok(true)
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove an earlier {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
+    write(to, bytes, mode)
+}
+
+fn write(to: &Path, bytes: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    let what = || format!("{} cannot be written", to.display());
+    fs::create_dir_all(to.parent().expect("it is below a folder")).with_context(what)?;
+    fs::write(to, bytes).with_context(what)?;
+    fs::set_permissions(to, PermissionsExt::from_mode(mode)).with_context(what)
+}
+
+fn call(program: &str, args: &[&str]) -> Result<()> {
+    said(program, args).map(drop)
+}
+
+fn said(program: &str, args: &[&str]) -> Result<String> {
+    let called = Command::new(program)
+        .args(args)
+        // All that is packed is as old as this, whenever it is packed.
+        .env("SOURCE_DATE_EPOCH", "0")
+        // Units of a user are read as in a session, whether this is one or not.
+        .env("XDG_RUNTIME_DIR", env::temp_dir())
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {program}"))?;
+    let text = String::from_utf8_lossy(&called.stdout).into_owned();
+    if !called.status.success() {
+        bail!("{program} {}: {text}{}", args.join(" "), String::from_utf8_lossy(&called.stderr));
+    }
+    Ok(text)
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
