@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 use wire::{Frame, FrameReader, WireError};
 
 use crate::{
-    Call, Closed, OnSilence, Options, Replies, Service,
+    Call, Closed, Options, Replies, Service,
     heartbeat::{Pulse, Silence},
     queue::ByteQueue,
     shared::Shared,
@@ -36,9 +36,11 @@ pub struct Driver<IO, S> {
     replies: Replies,
     /// What is being written; filled again when all of it is.
     writing: ByteQueue,
+    /// How much of that, at its end, is no answer. A side that reads nothing until all of its own
+    /// calls are written, and meets another that reads nothing until its answers are, waits for ever.
+    own_bytes: usize,
     shared: Arc<Shared>,
     pulse: Option<Pulse>,
-    on_silence: OnSilence,
     /// How long a frame may take to arrive, once it has begun.
     frame_timeout: Option<Duration>,
     /// Until when the frame may take that has begun.
@@ -68,9 +70,9 @@ impl<IO, S> Driver<IO, S> {
             reader,
             replies: Replies::default(),
             writing: ByteQueue::default(),
+            own_bytes: 0,
             shared,
-            pulse: options.heartbeat.map(|heartbeat| Pulse::new(heartbeat, Instant::now())),
-            on_silence: options.on_silence,
+            pulse: options.heartbeat.map(|it| Pulse::new(it, options.on_silence, Instant::now())),
             frame_timeout: options.frame_timeout,
             unfinished: None,
             is_closing: false,
@@ -198,16 +200,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
 
     /// Asks a silent peer for a sign of life, and gives up one that gives none, or tells of it.
     fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
-        match self.pulse.as_mut().map(|it| it.poll(cx)) {
-            Some(Poll::Ready(Silence::TooLong(silence))) => match self.on_silence {
-                OnSilence::GiveUp => Err(Closed::Silent(silence)),
-                OnSilence::Tell => {
-                    self.service.fell_silent(silence);
-                    Ok(())
-                }
-            },
-            Some(Poll::Ready(Silence::Ping)) => {
-                push(&mut self.replies, &Frame::Ping { nonce: 0 });
+        let unread = self.reader.peek().len();
+        match self.pulse.as_mut().map(|it| it.poll(unread, cx)) {
+            Some(Poll::Ready(Silence::GiveUp(silence))) => Err(Closed::Silent(silence)),
+            Some(Poll::Ready(Silence::Tell(silence))) => {
+                self.service.fell_silent(silence);
+                Ok(())
+            }
+            Some(Poll::Ready(Silence::Ping(nonce))) => {
+                push(&mut self.replies, &Frame::Ping { nonce });
                 // The timer runs again, and is to be polled once more to wake this task.
                 self.poll_pulse(cx)
             }
@@ -218,18 +219,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
     /// Writes what there is. What handles queue later wakes the task again.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
         let written = self.write(cx);
-        self.replies.writing_bytes = self.writing.len();
+        self.replies.writing_bytes = self.writing.len().saturating_sub(self.own_bytes);
         written
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
+        let listens = self.takes_more();
         loop {
             // The handles' queue is asked last, or a word of theirs could be missed.
             let is_last = self.writing.is_empty();
             if is_last {
                 self.writing.append(&mut self.replies.queue);
                 self.replies.asides = 0;
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.begin_to_write();
+                }
+                let replies = self.writing.len();
                 self.shared.outbox.take(cx, &mut self.writing);
+                self.own_bytes = self.writing.len() - replies;
                 if let Some(reason) = self.shared.take_closing() {
                     self.is_closing = true;
                     let goodbye = Frame::Goodbye { reason: &reason };
@@ -245,13 +252,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
             while !self.writing.is_empty() {
                 match self.writing.poll_write(io(&mut self.io), cx) {
                     Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
-                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Ok(written)) => {
+                        if let Some(pulse) = &mut self.pulse {
+                            pulse.wrote(self.writing.is_empty(), Instant::now);
+                            if !listens {
+                                pulse.pass(written, Instant::now());
+                            }
+                        }
+                    }
                     Poll::Ready(Err(error)) => {
                         // What it has said before is on its way, however much that is.
                         self.unheard = Some((error.into(), Box::pin(sleep(UNHEARD_WAIT))));
                         return self.write(cx);
                     }
-                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Pending => {
+                        if let Some(pulse) = &mut self.pulse {
+                            pulse.hold_up();
+                        }
+                        return Ok(Poll::Pending);
+                    }
                 }
             }
             if is_last && self.unheard.is_some() {
@@ -268,14 +287,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
 
     /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
-        match poll_read_buf(io(&mut self.io), cx, self.reader.buffer()) {
+        let read = match poll_read_buf(io(&mut self.io), cx, self.reader.buffer()) {
             Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
-            Poll::Ready(Ok(_)) => self.replies.spend(READ_STEPS),
+            Poll::Ready(Ok(read)) => read,
             Poll::Ready(Err(error)) => return Err(error.into()),
             Poll::Pending => return Ok(Poll::Pending),
-        }
+        };
+        self.replies.spend(READ_STEPS);
         if let Some(pulse) = &mut self.pulse
-            && pulse.hear(Instant::now())
+            && pulse.hear(read, Instant::now())
         {
             self.service.heard_again();
         }
@@ -300,12 +320,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
                 let frame = self.reader.next().map_err(Closed::Protocol)?;
                 let frame = frame.expect("a whole frame was seen just now");
                 let own = |body: &[u8]| frame.slice_ref(body);
-                let Self { service, replies, shared, answered, .. } = self;
-                handle(&frame, own, service, replies, shared, answered)?;
+                let Self { service, replies, shared, pulse, answered, .. } = self;
+                handle(&frame, own, service, replies, shared, pulse, answered)?;
             } else {
                 let own = Bytes::copy_from_slice;
-                let Self { service, replies, shared, answered, .. } = self;
-                handle(bytes, own, service, replies, shared, answered)?;
+                let Self { service, replies, shared, pulse, answered, .. } = self;
+                handle(bytes, own, service, replies, shared, pulse, answered)?;
                 self.reader.skip_frame(length);
             }
             let bytes = length + self.replies.queue.len().saturating_sub(said);
@@ -322,6 +342,7 @@ fn handle(
     service: &mut impl Service,
     replies: &mut Replies,
     shared: &Shared,
+    pulse: &mut Option<Pulse>,
     answered: &mut usize,
 ) -> Result<(), Closed> {
     match Frame::decode(frame).map_err(Closed::Protocol)? {
@@ -363,7 +384,12 @@ fn handle(
             push(replies, &Frame::Pong { nonce });
             Ok(())
         }
-        Frame::Pong { .. } => Ok(()),
+        Frame::Pong { nonce } => {
+            if let Some(pulse) = pulse {
+                pulse.pong(nonce, Instant::now());
+            }
+            Ok(())
+        }
         Frame::Goodbye { reason } => return Err(Closed::Goodbye(reason.to_owned())),
         Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
     }

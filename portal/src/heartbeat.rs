@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
+use wire::FRAME_BYTES_MAX;
 
 /// How signs of life are asked for.
 ///
@@ -37,49 +38,138 @@ impl Default for Heartbeat {
     }
 }
 
-/// What becomes of a peer that has been silent for all of its heartbeat.
+/// What becomes of a peer that has been silent for all of its heartbeat, and what its silence is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnSilence {
-    /// The connection is given up: silence is the only sign that its other end is gone.
+    /// The connection is given up: silence is the only sign that its other end is gone. What the
+    /// peer says by itself does not show that it hears, so only its answer to a ping breaks the
+    /// silence: where one direction is lost, the connection is over for both sides.
     #[default]
     GiveUp,
     /// The [`Service`](crate::Service) is told, and told again when the peer is heard. It is for
-    /// connections whose kernel tells of a death: one that is silent there is stopped, or busy.
+    /// connections whose kernel tells of a death and loses nothing: one that is silent there is
+    /// stopped, or busy, and whatever it says breaks the silence.
     Tell,
 }
 
 /// What is to be done about a silent peer.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Silence {
-    /// Ask for a sign of life.
-    Ping,
-    /// It has been silent for too long.
-    TooLong(Duration),
+    /// Ask for a sign of life, with this nonce.
+    Ping(u64),
+    /// It has been silent for so long, and is given up.
+    GiveUp(Duration),
+    /// It has been silent for so long, which is to be told.
+    Tell(Duration),
 }
 
-/// Keeps the time since the peer was last heard.
+/// Keeps the time since the peer last gave a sign of life.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     heartbeat: Heartbeat,
-    heard: Instant,
+    on_silence: OnSilence,
+    alive: Instant,
     sleep: Pin<Box<Sleep>>,
-    /// How many intervals have passed in silence.
-    missed: u32,
-    /// Whether it has been said that the peer is silent. It is not asked again then: one ping
-    /// waits for it already, and more would only fill the buffers on the way.
+    /// The latest ping. There is one at a time: another behind it could not arrive before it, and
+    /// would only fill the buffers on the way.
+    nonce: u64,
+    asked: Asked,
+    /// Whether it could not be written at once.
+    is_held_up: bool,
+    /// Whether it has been said that the peer is silent.
     is_silent: bool,
+    passed: Passed,
+}
+
+/// How far the latest ping has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Asked {
+    Answered,
+    /// It waits to be written, maybe behind a long frame.
+    Queued,
+    Writing,
+    Written,
+}
+
+/// What has passed while a pong may have been behind it.
+#[derive(Debug)]
+struct Passed {
+    last: Instant,
+    /// How many bytes since the timer last fired, and before that since the latest pong.
+    fresh: usize,
+    vouched: usize,
 }
 
 impl Pulse {
-    pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
-        let sleep = Box::pin(sleep_until(now + heartbeat.interval));
-        Self { heartbeat, heard: now, sleep, missed: 0, is_silent: false }
+    pub(crate) fn new(heartbeat: Heartbeat, on_silence: OnSilence, now: Instant) -> Self {
+        Self {
+            heartbeat,
+            on_silence,
+            alive: now,
+            sleep: Box::pin(sleep_until(now + heartbeat.interval)),
+            nonce: 0,
+            asked: Asked::Answered,
+            is_held_up: false,
+            is_silent: false,
+            passed: Passed { last: now, fresh: 0, vouched: 0 },
+        }
     }
 
-    /// Takes note of a sign of life. Tells whether the peer was silent for too long before.
-    pub(crate) fn hear(&mut self, now: Instant) -> bool {
-        self.heard = now;
-        self.missed = 0;
+    /// Takes note that bytes have come. Tells whether the peer was silent for too long before.
+    pub(crate) fn hear(&mut self, bytes: usize, now: Instant) -> bool {
+        match self.on_silence {
+            OnSilence::GiveUp => {
+                self.pass(bytes, now);
+                false
+            }
+            OnSilence::Tell => self.revive(now),
+        }
+    }
+
+    /// Takes note that bytes have passed behind which a pong may have to wait: they have come, or
+    /// they are written by this side, which reads nothing before.
+    pub(crate) fn pass(&mut self, bytes: usize, now: Instant) {
+        self.passed.last = now;
+        self.passed.fresh += bytes;
+    }
+
+    /// Takes note of an answer to a ping.
+    pub(crate) fn pong(&mut self, nonce: u64, now: Instant) {
+        if nonce == self.nonce && self.asked != Asked::Answered {
+            self.revive(now);
+        }
+    }
+
+    /// Takes note that what was queued is being written.
+    pub(crate) fn begin_to_write(&mut self) {
+        if self.asked == Asked::Queued {
+            self.asked = Asked::Writing;
+        }
+    }
+
+    /// Takes note that nothing more can be written for now.
+    pub(crate) fn hold_up(&mut self) {
+        self.is_held_up = matches!(self.asked, Asked::Queued | Asked::Writing);
+    }
+
+    /// Takes note that something was written, and whether that was all. A ping that was held up by
+    /// what stands before it has not been asked yet, and the peer takes what it is given.
+    pub(crate) fn wrote(&mut self, is_all: bool, now: impl FnOnce() -> Instant) {
+        if self.is_held_up && self.on_silence == OnSilence::GiveUp {
+            self.alive = now();
+        }
+        if is_all && self.asked == Asked::Writing {
+            self.asked = Asked::Written;
+            self.is_held_up = false;
+        }
+    }
+
+    fn revive(&mut self, now: Instant) -> bool {
+        self.alive = now;
+        self.asked = Asked::Answered;
+        self.is_held_up = false;
+        self.passed.fresh = 0;
+        self.passed.vouched = 0;
         let was_silent = mem::take(&mut self.is_silent);
         if was_silent {
             self.sleep.as_mut().reset(now + self.heartbeat.interval);
@@ -87,80 +177,221 @@ impl Pulse {
         was_silent
     }
 
-    /// Returns ready each time something is to be done about the silence.
+    /// Returns ready each time something is to be done about the silence. `unread` is how much has
+    /// come of what cannot be handled yet.
     ///
     /// What has arrived is to be [heard](Self::hear) first: then an interval that this side itself
     /// was late to see the end of is nobody's silence, for it may not have asked, nor looked.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
+    pub(crate) fn poll(&mut self, unread: usize, cx: &mut Context<'_>) -> Poll<Silence> {
         if self.is_silent {
             return Poll::Pending;
         }
+        let Heartbeat { interval, misses } = self.heartbeat;
         loop {
             ready!(self.sleep.as_mut().poll(cx));
-            let (due, now) = (self.sleep.deadline(), Instant::now());
-            let interval = self.heartbeat.interval;
-            if due.saturating_duration_since(self.heard) < interval {
-                self.sleep.as_mut().reset(self.heard + interval);
+            let (woken, now) = (self.sleep.deadline(), Instant::now());
+            let late = now.saturating_duration_since(woken);
+            if late > interval / 2 {
+                self.alive = (self.alive + interval + late).min(now);
+                self.sleep.as_mut().reset(now + interval);
                 continue;
             }
-            let was_late = now.saturating_duration_since(due) > interval / 2;
-            self.missed += u32::from(!was_late);
-            if self.missed >= self.heartbeat.misses {
-                self.is_silent = true;
-                return Poll::Ready(Silence::TooLong(interval * self.missed));
+            if self.is_behind_bulk(unread) {
+                self.alive = self.passed.last;
             }
-            self.sleep.as_mut().reset(now + interval);
-            return Poll::Ready(Silence::Ping);
+            let silence = woken.saturating_duration_since(self.alive);
+            if silence >= interval * misses {
+                self.is_silent = true;
+                return Poll::Ready(match self.on_silence {
+                    OnSilence::GiveUp => Silence::GiveUp(silence),
+                    OnSilence::Tell => Silence::Tell(silence),
+                });
+            }
+            let pause = if silence < interval { self.alive } else { woken } + interval;
+            self.sleep.as_mut().reset(pause.min(self.alive + interval * misses));
+            if silence >= interval && self.asked == Asked::Answered {
+                self.nonce += 1;
+                self.asked = Asked::Queued;
+                return Poll::Ready(Silence::Ping(self.nonce));
+            }
         }
     }
+
+    /// Tells whether a pong may be on its way behind much else: then it is waited for,
+    /// though not for ever.
+    fn is_behind_bulk(&mut self, unread: usize) -> bool {
+        let fresh = mem::take(&mut self.passed.fresh);
+        self.passed.vouched += fresh;
+        let is_bulk = fresh >= BULK_BYTES_MIN || (fresh > 0 && unread >= UNREAD_BYTES_MIN);
+        is_bulk && self.passed.vouched <= BULK_BYTES_MAX
+    }
 }
+
+/// How much has to pass within an interval before a pong may be waited for behind it: more than a
+/// client says that makes calls and does not hear the answers, and no more than a slow link brings.
+const BULK_BYTES_MIN: usize = 16 * 1024;
+
+/// How much of a frame has to be there before the rest of it is waited for, however slowly it
+/// comes. The frames by which a peer shows no more than that it is there are shorter.
+const UNREAD_BYTES_MIN: usize = 4 * 1024;
+
+/// How much may pass before a pong comes: a few of the longest frames, and what the kernels on the
+/// way hold.
+const BULK_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::time::timeout;
+    use tokio::time::{advance, timeout};
 
     use super::*;
+
+    fn pulse(on_silence: OnSilence) -> Pulse {
+        Pulse::new(Heartbeat::default(), on_silence, Instant::now())
+    }
+
+    async fn next(pulse: &mut Pulse) -> Silence {
+        poll_fn(|cx| pulse.poll(0, cx)).await
+    }
+
+    /// Takes note that the ping is on its way.
+    fn write(pulse: &mut Pulse) {
+        pulse.begin_to_write();
+        pulse.wrote(true, Instant::now);
+    }
+
+    fn centiseconds(since: Instant) -> u128 {
+        since.elapsed().as_millis() / 10
+    }
+
+    const LIMIT: Duration = Duration::from_millis(2700);
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_asked_about_and_then_given_up() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(Heartbeat::default(), start);
+        let mut pulse = pulse(OnSilence::Tell);
 
-        tokio::time::advance(Duration::from_millis(500)).await;
-        pulse.hear(Instant::now());
+        advance(Duration::from_millis(500)).await;
+        pulse.hear(1, Instant::now());
 
-        for expected in
-            [Silence::Ping, Silence::Ping, Silence::TooLong(Duration::from_millis(2700))]
-        {
-            assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, expected);
-        }
-        assert_eq!(start.elapsed().as_millis() / 10, 320);
+        assert_eq!(next(&mut pulse).await, Silence::Ping(1));
+        write(&mut pulse);
+        assert_eq!(next(&mut pulse).await, Silence::Tell(LIMIT));
+        assert_eq!(centiseconds(start), 320);
 
         // It is not asked again until it is heard.
-        assert!(timeout(Duration::from_secs(60), poll_fn(|cx| pulse.poll(cx))).await.is_err());
-        assert!(pulse.hear(Instant::now()));
-        assert!(!pulse.hear(Instant::now()));
-        assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
-        assert_eq!(start.elapsed().as_millis() / 10, 320 + 6000 + 90);
+        assert!(timeout(Duration::from_secs(60), next(&mut pulse)).await.is_err());
+        assert!(pulse.hear(1, Instant::now()));
+        assert!(!pulse.hear(1, Instant::now()));
+        assert_eq!(next(&mut pulse).await, Silence::Ping(2));
+        assert_eq!(centiseconds(start), 320 + 6000 + 90);
     }
 
     /// As when the process is stopped, or one call takes all of its time.
     #[tokio::test(start_paused = true)]
     async fn the_time_in_which_nobody_looked_is_not_the_peer_s_silence() {
-        let mut pulse = Pulse::new(Heartbeat::default(), Instant::now());
-        for _ in 0..5 {
-            tokio::time::advance(Duration::from_secs(60)).await;
-            assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
+        for on_silence in [OnSilence::GiveUp, OnSilence::Tell] {
+            let mut pulse = pulse(on_silence);
+            for _ in 0..5 {
+                advance(Duration::from_secs(60)).await;
+                assert!(poll_fn(|cx| Poll::Ready(pulse.poll(0, cx))).await.is_pending());
+            }
+            // It is asked and looked for as usual again, and has all of its time from then on.
+            let start = Instant::now();
+            assert_eq!(next(&mut pulse).await, Silence::Ping(1));
+            write(&mut pulse);
+            let silence = next(&mut pulse).await;
+            assert!(matches!(silence, Silence::GiveUp(_) | Silence::Tell(_)), "{silence:?}");
+            assert_eq!(centiseconds(start), 270);
         }
-        // It is asked and looked for as usual again, and has all of its time from then on.
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_talks_is_given_up_as_soon_as_who_is_mute() {
         let start = Instant::now();
-        for _ in 0..2 {
-            assert_eq!(poll_fn(|cx| pulse.poll(cx)).await, Silence::Ping);
+        let mut pulse = pulse(OnSilence::GiveUp);
+        assert_eq!(next(&mut pulse).await, Silence::Ping(1));
+        write(&mut pulse);
+        loop {
+            match timeout(Duration::from_millis(100), next(&mut pulse)).await {
+                Ok(silence) => break assert_eq!(silence, Silence::GiveUp(LIMIT)),
+                // It says something, and answers what it was never asked.
+                Err(_) => assert!(!pulse.hear(1000, Instant::now())),
+            }
+            pulse.pong(0, Instant::now());
+            pulse.pong(2, Instant::now());
         }
-        let silence = poll_fn(|cx| pulse.poll(cx)).await;
-        assert!(matches!(silence, Silence::TooLong(_)), "{silence:?}");
-        assert_eq!(start.elapsed().as_millis() / 10, 270);
+        assert_eq!(centiseconds(start), 270);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_gives_another_heartbeat() {
+        let start = Instant::now();
+        let mut pulse = pulse(OnSilence::GiveUp);
+        for nonce in 1..=100 {
+            assert_eq!(next(&mut pulse).await, Silence::Ping(nonce));
+            write(&mut pulse);
+            // A round trip that is longer than an interval is no silence.
+            assert!(timeout(Duration::from_millis(1700), next(&mut pulse)).await.is_err());
+            pulse.pong(nonce, Instant::now());
+        }
+        assert_eq!(next(&mut pulse).await, Silence::Ping(101));
+        write(&mut pulse);
+        assert_eq!(next(&mut pulse).await, Silence::GiveUp(LIMIT));
+        assert_eq!(centiseconds(start), 100 * (90 + 170) + 270);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_waits_behind_a_long_frame_is_not_yet_asked() {
+        let start = Instant::now();
+        let mut pulse = pulse(OnSilence::GiveUp);
+        assert_eq!(next(&mut pulse).await, Silence::Ping(1));
+        pulse.hold_up();
+        for _ in 0..10 {
+            assert!(timeout(Duration::from_secs(1), next(&mut pulse)).await.is_err());
+            pulse.wrote(false, Instant::now);
+            pulse.hold_up();
+        }
+        // It is on its way now, and what is written after it does not count.
+        write(&mut pulse);
+        assert!(timeout(Duration::from_secs(2), next(&mut pulse)).await.is_err());
+        pulse.begin_to_write();
+        pulse.wrote(true, Instant::now);
+        assert_eq!(next(&mut pulse).await, Silence::GiveUp(LIMIT));
+        assert_eq!(centiseconds(start), 90 + 10 * 100 + 270);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_behind_what_the_peer_does_not_take_is_given_up() {
+        let start = Instant::now();
+        let mut pulse = pulse(OnSilence::GiveUp);
+        assert_eq!(next(&mut pulse).await, Silence::Ping(1));
+        pulse.hold_up();
+        assert_eq!(next(&mut pulse).await, Silence::GiveUp(LIMIT));
+        assert_eq!(centiseconds(start), 270);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pong_is_waited_for_behind_much_that_comes_and_not_for_ever() {
+        /// How many seconds it takes to give up who sends so much each 100 ms and answers nothing.
+        async fn check(bytes: usize, unread: usize) -> u64 {
+            let start = Instant::now();
+            let mut pulse = pulse(OnSilence::GiveUp);
+            loop {
+                let silence = poll_fn(|cx| pulse.poll(unread, cx));
+                match timeout(Duration::from_millis(100), silence).await {
+                    Ok(Silence::Ping(_)) => write(&mut pulse),
+                    Ok(_) => return start.elapsed().as_secs(),
+                    Err(_) => drop(pulse.hear(bytes, Instant::now())),
+                }
+            }
+        }
+        assert_eq!(check(1000, 0).await, 2);
+        assert_eq!(check(1000, 100).await, 2);
+        // In the midst of a frame, over a slow link, and over a fast one.
+        assert!(check(1000, UNREAD_BYTES_MIN).await > 1000);
+        assert!((300..400).contains(&check(20_000, 0).await));
+        assert!((3..10).contains(&check(2_000_000, 0).await));
     }
 }

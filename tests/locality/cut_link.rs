@@ -1,4 +1,4 @@
-//! A link that is cut: what was sent is lost, and neither side is told.
+//! A link that is cut, or loses one direction: what was sent is lost, and neither side is told.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use crate::{
 /// Far more than the three seconds of three heartbeats, for a machine that is busy with other
 /// tests.
 const SOON: Duration = Duration::from_secs(10);
+
+/// How a link is cut: in which of the namespaces, and what cuts it and heals it.
+type Cut<'a> = (&'a Net, [&'a str; 2]);
 
 #[test]
 fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
@@ -44,15 +47,23 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     let mut added = watch.json("the actor", is_change);
     assert_eq!(added["change"], "add", "{added}");
 
-    for _ in 0..2 {
-        middle.place().run(&room, "ip link set other nomaster");
+    // Where a neighbour has another's hardware address, what is sent to it is lost, and nothing else.
+    let [to_one, to_other] = [ONE, OTHER].map(|it| {
+        let lose = format!("ip neighbor replace {it} lladdr 02:00:00:00:00:99 dev eth0");
+        [format!("{lose} nud permanent"), format!("ip neighbor delete {it} dev eth0")]
+    });
+    let both: Cut = (&middle, ["ip link set other nomaster", "ip link set other master bridge"]);
+    let to_registrant: Cut = (&one, to_other.each_ref().map(|it| &**it));
+    let to_registrar: Cut = (&other, to_one.each_ref().map(|it| &**it));
+    for (net, [lose, heal]) in [both, to_registrant, to_registrar, to_registrant, both] {
+        net.place().run(&room, lose);
         let cut = now();
         let gone = watch.json("the end of the actor", is_change);
-        println!("gone {:?} after the cut", cut.elapsed());
+        println!("gone {:?} after `{lose}`", cut.elapsed());
         assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"session-ended".into()));
         assert!(cut.elapsed() < SOON, "it took {:?}", cut.elapsed());
 
-        middle.place().run(&room, "ip link set other master bridge");
+        net.place().run(&room, heal);
         let healed = now();
         let back = watch.json("the actor again", is_change);
         println!("back {:?} after the link was healed", healed.elapsed());
