@@ -10,6 +10,7 @@ mod boot;
 mod completion;
 mod echo;
 mod exit_codes;
+mod full_disk;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod herd;

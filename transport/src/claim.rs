@@ -406,7 +406,11 @@ impl Lock {
             let file = File::from(file.map_err(|error| fail(error.into()))?);
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_named(&file, &folder, &name).map_err(fail)? => {
-                    write_holder(&file).map_err(fail)?;
+                    // It is a lock whatever is written in it; a full disk takes the file alone.
+                    if let Err(error) = write_holder(&file) {
+                        let path = path.as_str();
+                        tracing::warn!(%error, path, "the lock file does not say who holds it");
+                    }
                     let socket_name = socket_name.to_owned();
                     return Ok(Self { folder, socket_name, name, file, pid: std::process::id() });
                 }
