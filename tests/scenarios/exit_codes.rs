@@ -96,6 +96,32 @@ fn what_is_denied_is_4() {
     }
 }
 
+/// Of several that are meant, what may be taken out is, whatever may not be.
+#[test]
+fn what_is_denied_of_several_is_4() {
+    let room = Room::new();
+    let node = Node::listen(&room, &[&room.unix("node.sock"), "/ip4/127.0.0.1/tcp/0"]);
+    let [unix, tcp] = node.endpoints() else { panic!("it listens at two endpoints") };
+    let by = |registrar: &str, args: &[&str]| {
+        room.callsign(&[&["--registrar", registrar], args].concat())
+    };
+    for (round, json) in [&[][..], &["--json"]].into_iter().enumerate() {
+        for (number, registrar) in [tcp, unix, tcp, unix].into_iter().enumerate() {
+            let endpoint = room.abstract_unix(&format!("{round}-{number}"));
+            by(registrar, &["register", "web", &endpoint, "--ttl", "10m"]).succeeds();
+        }
+        let denied = by(tcp, &[&["unregister", "web", "--all"], json].concat()).ends_with(4);
+        let gone = match json {
+            [] => denied.stdout.matches("unregistered web[").count(),
+            _ => denied.json().as_array().unwrap().len(),
+        };
+        assert_eq!(gone, 2, "{denied}");
+        assert_eq!(denied.stderr.matches("stays").count(), 2, "{denied}");
+        assert_eq!(by(unix, &["ls", "--json"]).json().as_array().unwrap().len(), 2);
+        by(unix, &["unregister", "web", "--all"]).succeeds();
+    }
+}
+
 #[test]
 fn what_another_has_is_5() {
     let room = Room::new();

@@ -1,5 +1,6 @@
 //! `callsign unregister`: out of the registry.
 
+use discovery::RequestError;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ Examples:
   callsign unregister clock --all    every instance of `clock`
 
 What keeps itself registered may come back; what a registrar's settings declare does when that \
-starts again.")]
+starts again. With --all, what may not be taken out stays, and the exit code is 4.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
@@ -37,8 +38,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         records = vec![only.map_err(|it| it.hint("or that all are meant: --all"))?];
     }
     let mut gone = Vec::with_capacity(records.len());
+    let mut left = Vec::new();
     for record in &records {
-        client.unregister(record.uuid).await?;
+        match client.unregister(record.uuid).await {
+            // It has gone by itself meanwhile.
+            Err(RequestError::NotFound) if args.all => continue,
+            Err(error) if args.all => {
+                left.push(Failure::from(error).context(format!("{} stays", record.instance())));
+                continue;
+            }
+            told => told?,
+        }
         gone.push(GoneJson { name: record.name.as_str(), uuid: record.uuid });
         if !context.json {
             context.print_line(format_args!("unregistered {}", record.instance()))?;
@@ -47,7 +57,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if context.json {
         context.print_json(&gone)?;
     }
-    Ok(Exit::Done)
+    // One is told last, by which the program ends: that something was denied is what matters most.
+    left.sort_by_key(|it| it.exit == Exit::Denied);
+    let Some(last) = left.pop() else { return Ok(Exit::Done) };
+    for failure in left {
+        let _ = failure.report(context);
+    }
+    Err(last)
 }
 
 #[derive(Debug, Serialize)]
