@@ -27,7 +27,8 @@ use crate::{
     calls::Calls,
     cancel::Cancel,
     home::Home,
-    peers, process,
+    peers::{self, Acceptors},
+    process,
     routes::Routes,
     signals::Signals,
     sockets,
@@ -187,10 +188,11 @@ async fn live(
     let core = &actor.core;
     let is_process = core.kind.is_process();
     let _listed = sockets::list(&listeners);
-    let mut acceptors = JoinSet::new();
-    acceptors.spawn(follow_moves(listeners.iter().flat_map(Listener::published).collect(), actor));
+    let mut acceptors = Acceptors::default();
+    acceptors
+        .accompany(follow_moves(listeners.iter().flat_map(Listener::published).collect(), actor));
     for listener in listeners {
-        acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
+        acceptors.serve(listener, actor.clone(), exposed.clone());
     }
     let mut is_parent_there = true;
     let reason = loop {
@@ -205,7 +207,7 @@ async fn live(
             signal = signals.next() => {
                 core.cancel.ask(CancelReason::new(actor.path().clone(), signal));
             }
-            Some(Err(_)) = acceptors.join_next() => {
+            () = acceptors.broken() => {
                 core.cancel.ask(CancelReason::new(actor.path().clone(), peers::HAS_PANICKED));
             }
             // Whoever is between may be stuck, and then this is all that comes.
@@ -219,8 +221,10 @@ async fn live(
     // It is told for those who wonder, and nobody waits for it.
     drop(notes.try_send(Note::Phase(Phase::AwaitingChildren)));
     // No new caller, and no socket file, from here on.
-    acceptors.shutdown().await;
-    let mut idle = std::pin::pin!(core.idle());
+    let mut idle = std::pin::pin!(async {
+        acceptors.close().await;
+        core.idle().await;
+    });
     let mut are_told = !is_process;
     loop {
         tokio::select! {

@@ -1,6 +1,6 @@
 //! The handle of one actor.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use discovery::Assurance;
@@ -179,18 +179,24 @@ impl Portal {
         timeout(within, held).await.unwrap_or(Err(CallError::Transport(timed_out)))
     }
 
-    /// Asks the actor to end, and waits until it has taken note.
+    /// Asks the actor to end, and waits until it has taken note. One that ends before it could
+    /// answer has done what it was asked for.
     ///
     /// # Errors
     ///
-    /// [`portal::CallError`], when it does not take such requests from here, or is gone.
+    /// [`portal::CallError`], when it does not take such requests from here, or was gone before;
+    /// and when it is not known what became of it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future takes nothing back.
     pub async fn cancel(&self, why: &str) -> Result<(), portal::CallError> {
         let reason = CancelReason::new(self.caller.clone(), why);
-        self.portal.call(CANCEL, &CancelAsked { reason, hurry: false }).await
+        let was_there = !self.portal.is_closed();
+        match self.portal.call(CANCEL, &CancelAsked { reason, hurry: false }).await {
+            Err(portal::CallError::Closed(closed)) if was_there && is_end(&closed) => Ok(()),
+            told => told,
+        }
     }
 
     /// Waits until the connection to the actor has ended, and returns why.
@@ -212,6 +218,18 @@ pub struct Reached {
     pub locality: Locality,
     /// How sure it is that it is the one that was meant.
     pub assurance: Assurance,
+}
+
+/// Tells whether a connection has ended because the other side has, rather than the way to it.
+fn is_end(closed: &Closed) -> bool {
+    match closed {
+        // A child's connection is closed here once it has ended.
+        Closed::Here | Closed::ByPeer | Closed::Goodbye(_) => true,
+        Closed::Broken(error) => {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        }
+        _ => false,
+    }
 }
 
 /// Holds a dialogue, if it has begun.
@@ -299,5 +317,86 @@ fn failed<E: Wire>(error: portal::CallError) -> CallError<E> {
             CallError::NotExposed(error.message)
         }
         Err(error) => CallError::Transport(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use endpoints::Name;
+    use portal::{Greeted, NoService, Options};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        task::JoinSet,
+    };
+    use transport::Stream as Bytes;
+    use wire::{Frame, FrameReader, Hello};
+
+    use super::*;
+
+    /// What the other side does when it is asked to end.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    enum Does {
+        Answer,
+        Refuse,
+        Leave,
+        LeaveBefore,
+        SayGoodbye,
+        TalkNonsense,
+    }
+
+    #[tokio::test]
+    async fn to_end_before_the_answer_is_no_error_and_to_be_gone_before_is_one() {
+        let check = async |does: Does, is_well: bool| {
+            let (near, mut far) = Bytes::pair();
+            let connected =
+                Greeted::dialed(near, Hello::default()).converse(&Options::default(), NoService);
+            let path = ActorPath::root(&Name::new("actor").unwrap());
+            let portal = Portal::of_child(path.clone(), path, connected.portal, &[]);
+            let mut drivers = JoinSet::new();
+            drivers.spawn(connected.driver);
+            if does == Does::LeaveBefore {
+                drop(far);
+                portal.closed().await;
+                assert!(portal.cancel("enough").await.is_err(), "{does:?}");
+                return;
+            }
+            let other = async {
+                let mut reader = FrameReader::default();
+                let frame = loop {
+                    if let Some(frame) = reader.next().unwrap() {
+                        break frame;
+                    }
+                    assert_ne!(far.read_buf(reader.buffer()).await.unwrap(), 0);
+                };
+                let Ok(Frame::Call { id, method: CANCEL, .. }) = Frame::decode(&frame) else {
+                    panic!("{frame:?}")
+                };
+                let mut bytes = bytes::BytesMut::new();
+                let nil = wire::encode_body(&());
+                let refusal = wire::RemoteError::new(ErrorKind::Denied, "no");
+                let answer = match does {
+                    Does::Answer => Frame::Return { id, body: &nil },
+                    Does::Refuse => Frame::Error { id, error: refusal },
+                    Does::SayGoodbye => Frame::Goodbye { reason: "it has ended" },
+                    Does::TalkNonsense => Frame::Started { id, body: &nil },
+                    Does::Leave | Does::LeaveBefore => return drop(far),
+                };
+                answer.encode(&mut bytes).unwrap();
+                far.write_all(&bytes).await.unwrap();
+                portal.closed().await;
+            };
+            let told = tokio::select! {
+                biased;
+                told = portal.cancel("enough") => told,
+                () = async { other.await; std::future::pending().await } => unreachable!(),
+            };
+            assert_eq!(told.is_ok(), is_well, "{does:?}: {told:?}");
+        };
+        check(Does::Answer, true).await;
+        check(Does::Leave, true).await;
+        check(Does::SayGoodbye, true).await;
+        check(Does::Refuse, false).await;
+        check(Does::TalkNonsense, false).await;
+        check(Does::LeaveBefore, false).await;
     }
 }

@@ -160,7 +160,7 @@ fn parted() -> RemoteError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use endpoints::{InstanceId, Name};
     use portal::{Greeted, Handlers, Identity, NoService, Options};
     use tokio::{
@@ -177,7 +177,7 @@ mod tests {
     };
 
     /// Makes an actor whose parent is at the other end of a channel.
-    fn actor(parent: portal::Portal) -> Arc<Core> {
+    pub(crate) fn actor(parent: portal::Portal) -> Arc<Core> {
         let name = Name::new("desk").unwrap();
         let instance = InstanceId { name: name.clone(), uuid: Uuid::new_v4() };
         Arc::new(Core::new(

@@ -4,24 +4,79 @@ use std::sync::Arc;
 
 use portal::{Greeted, Handlers, Heartbeat, Options, Reception};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use transport::{Listener, Peer, Stream};
 
 use crate::{Actor, calls::Calls};
 
-/// Takes connections, proves to each who the actor is, and answers their calls, until it is
-/// dropped.
-pub(crate) async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>) {
+/// What takes the connections of an actor, at all of its endpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Acceptors {
+    tasks: JoinSet<()>,
+    over: CancellationToken,
+}
+
+impl Acceptors {
+    /// Takes the connections at an endpoint.
+    pub(crate) fn serve(&mut self, listener: Listener, actor: Actor, exposed: Arc<[String]>) {
+        self.tasks.spawn(serve(listener, actor, exposed, self.over.clone()));
+    }
+
+    /// Does something else for as long as connections are taken.
+    pub(crate) fn accompany(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let over = self.over.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Waits until one of them has panicked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn broken(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if ended.is_err() {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Takes no new caller, removes the socket files, and waits until no connection is at work:
+    /// whoever has asked the actor to end has its answer before the process is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was not awaited can be awaited again.
+    pub(crate) async fn close(&mut self) {
+        self.over.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Takes connections, proves to each who the actor is, and answers their calls.
+async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>, over: CancellationToken) {
     let identity = actor.core.routes.own().clone();
     let mut reception = Reception::new(listener, identity, Options::default());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
+            () = over.cancelled() => break,
             Some(_) = connections.join_next() => {}
             greeted = reception.accept(), if connections.len() < CONNECTIONS_MAX => {
                 connections.spawn(converse(greeted, actor.clone(), exposed.clone()));
             }
         }
     }
+    drop(reception);
+    connections.shutdown().await;
 }
 
 /// Talks with one peer until either side has enough.
@@ -44,3 +99,46 @@ pub(crate) const HAS_PANICKED: &str = "what takes its connections has panicked";
 
 /// How many connections an actor has at each of its endpoints; further ones wait to be taken.
 const CONNECTIONS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use portal::{NoService, connect};
+    use transport::dial_within;
+    use wire::Hello;
+
+    use super::*;
+    use crate::{
+        ActorPath, CancelReason, host,
+        spec::{CANCEL, CancelAsked},
+    };
+
+    /// An actor that is a process ends as soon as it has closed what takes its connections. Then
+    /// no word of theirs is to be on its way from a thread to the kernel.
+    #[tokio::test]
+    async fn who_asks_an_actor_to_end_is_answered_before_the_actor_is_gone() {
+        let (near, _far) = Stream::pair();
+        let parent =
+            Greeted::dialed(near, Hello::default()).converse(&Options::default(), NoService);
+        let actor = Actor { core: host::tests::actor(parent.portal) };
+        let listener = Listener::bind(&"/memory/0".parse().unwrap()).await.unwrap();
+        let endpoint = listener.bound().clone();
+        let exposed: Arc<[String]> = Arc::new(["greet".to_owned()]);
+        let mut acceptors = Acceptors::default();
+        acceptors.serve(listener, actor.clone(), exposed.clone());
+
+        let stream = dial_within(&endpoint, std::time::Duration::from_secs(30)).await.unwrap();
+        let caller = connect(stream, Options::default(), NoService).await.unwrap();
+        let mut drivers = JoinSet::new();
+        drivers.spawn(caller.driver);
+        let reason = CancelReason::new(ActorPath::root(&"asker".parse().unwrap()), "enough");
+        let asked = CancelAsked { reason, hurry: false };
+        let ends = async {
+            actor.core.cancel.asked().await;
+            acceptors.close().await;
+            // Whoever still ran a connection would have the list.
+            assert_eq!(Arc::strong_count(&exposed), 1);
+        };
+        let (told, ()) = tokio::join!(caller.portal.call::<()>(CANCEL, &asked), ends);
+        told.unwrap();
+    }
+}

@@ -1,8 +1,9 @@
 //! Where an actor listens: at given places, or at places of its own.
 
-use std::path::Path;
+use std::{borrow::Cow, env, path::Path};
 
 use endpoints::{Endpoint, Name, TcpAddress, UnixAddress};
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 use transport::{BindAllError, BindOptions, Listener};
 use uuid::Uuid;
@@ -39,8 +40,9 @@ impl Places {
 }
 
 /// Returns places for an actor to listen at, one for each kind of place that `others` are: beside
-/// their sockets, and on their hosts at free ports. Sockets in a folder bear the mark of `parent`,
-/// by which they are found when nobody is left who knows of them; a root has none.
+/// their sockets, or in the folder for this user's sockets where it may make none there; and on
+/// their hosts at free ports. Sockets in a folder bear the mark of `parent`, by which they are found
+/// when nobody is left who knows of them; a root has none.
 pub(crate) fn like(
     others: &[Endpoint],
     name: &Name,
@@ -53,7 +55,8 @@ pub(crate) fn like(
     for other in others {
         let place = match other {
             Endpoint::Unix(UnixAddress::Path(path)) => {
-                let folder = path.as_path().parent().unwrap_or(Path::new("/"));
+                let beside = path.as_path().parent().unwrap_or(Path::new("/"));
+                let Some(folder) = writable(beside) else { continue };
                 // The name is for people, and need not be whole: file names have 255 bytes.
                 let shown: String = name.as_str().chars().take(NAME_CHARS_MAX).collect();
                 let file = format!("{shown}-{}-{}.sock", mark(parent), mark(uuid));
@@ -80,6 +83,23 @@ pub(crate) fn like(
         places.push(apart(&id));
     }
     places
+}
+
+/// Returns the folder itself if this user may make sockets in it, or else the folder for this
+/// user's sockets, if there can be one: the other may be that of another user's registrar.
+fn writable(folder: &Path) -> Option<Cow<'_, Path>> {
+    let is_writable = access(folder, Access::WRITE_OK | Access::EXEC_OK);
+    if is_writable.is_ok() || !folder.exists() {
+        return Some(folder.into());
+    }
+    let xdg_runtime_dir = env::var_os("XDG_RUNTIME_DIR");
+    let own = transport::runtime_dir(xdg_runtime_dir.as_deref(), &env::temp_dir());
+    own.inspect_err(|error| {
+        let error = portal::WithCauses(error);
+        tracing::warn!(target: "callsign", %error, "an actor listens at an abstract socket");
+    })
+    .ok()
+    .map(Cow::from)
 }
 
 /// Returns which mark an instance has in the names of files.
@@ -123,11 +143,11 @@ mod tests {
             let places: Vec<_> = places.iter().map(ToString::to_string).collect();
             assert_eq!(places, expected);
         };
-        check(&["/unix/run/root.sock"], Kind::Task, &["/unix/run/feed-ffffffff-00000000.sock"]);
+        check(&["/unix/none/root.sock"], Kind::Task, &["/unix/none/feed-ffffffff-00000000.sock"]);
         check(
-            &["/unix/run/a", "/unix/run/b"],
+            &["/unix/none/a", "/unix/none/b"],
             Kind::Task,
-            &["/unix/run/feed-ffffffff-00000000.sock"],
+            &["/unix/none/feed-ffffffff-00000000.sock"],
         );
         check(
             &["/ip4/127.0.0.1/tcp/7", "/ip4/127.0.0.1/tcp/8", "/ip6/::1/tcp/9"],

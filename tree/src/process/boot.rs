@@ -30,6 +30,8 @@ pub(super) struct Boot {
     pub(super) grace: Duration,
     /// Whether the child gets a forkserver of its own.
     pub(super) forkserver: bool,
+    /// Whether it is a forkserver itself, in the place of one that has ended.
+    pub(super) is_forkserver: bool,
     /// What the child is called in lists of processes.
     pub(super) label: String,
 }
@@ -106,7 +108,7 @@ impl Boot {
             self.nonce.as_bytes(),
             &self.parent.to_le_bytes(),
             &grace_ms.to_le_bytes(),
-            &u32::from(self.forkserver).to_le_bytes(),
+            &(u32::from(self.forkserver) | u32::from(self.is_forkserver) << 1).to_le_bytes(),
             &(label.len() as u32).to_le_bytes(),
             label.as_bytes(),
         ];
@@ -133,6 +135,7 @@ impl Boot {
             parent: i32::from_le_bytes(*parent),
             grace: Duration::from_millis(u32::from_le_bytes(*grace_ms).into()),
             forkserver: u32::from_le_bytes(*flags) & 1 != 0,
+            is_forkserver: u32::from_le_bytes(*flags) & 2 != 0,
             label: str::from_utf8(label).ok()?.to_owned(),
         })
     }
@@ -167,10 +170,14 @@ mod tests {
             parent: 4711,
             grace: Duration::from_millis(1500),
             forkserver: true,
+            is_forkserver: false,
             label: "feed".to_owned(),
         };
         assert_eq!(Boot::from_bytes(&boot.to_bytes()), Some(boot.clone()));
         assert_eq!(Boot::nonce(&boot.mark()).unwrap(), boot.nonce);
+
+        let other = Boot { forkserver: false, is_forkserver: true, ..boot.clone() };
+        assert_eq!(Boot::from_bytes(&other.to_bytes()), Some(other));
 
         let long = Boot { label: "ä".repeat(100), ..boot.clone() };
         let heard = Boot::from_bytes(&long.to_bytes()).unwrap();

@@ -4,28 +4,43 @@ use std::{
     collections::HashMap,
     io,
     os::fd::{AsFd, OwnedFd},
+    process::Stdio,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
 };
 
-use rustix::process::Pid;
-use tokio::sync::watch;
+use rustix::{
+    net::RecvFlags,
+    process::{Pid, PidfdFlags, Signal},
+};
+use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
 
 use super::{
+    boot::Boot,
     held::{Ended, Held, Reaper},
-    launch::Theirs,
+    hurry, init,
+    init::Origin,
+    launch::{self, Theirs},
+    spawner,
     wire::{self, Message},
 };
 
-/// The way to the forkserver.
+/// The way to the forkserver, which is begun anew when it has ended.
 #[derive(Debug)]
-pub(super) struct Forkserver {
+pub(super) struct Forkserver(Mutex<Arc<Line>>);
+
+/// The way to one process that is the forkserver.
+#[derive(Debug)]
+struct Line {
     socket: OwnedFd,
-    listening: OnceLock<()>,
+    process: Arc<OwnedFd>,
+    begun: Instant,
+    is_heard: Mutex<bool>,
     /// `None` when the forkserver has gone.
     launches: Mutex<Option<Launches>>,
 }
@@ -42,15 +57,94 @@ struct Launches {
 /// stopped takes for ever, and would hold up all other launches.
 const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a forkserver has to have lived to be begun anew at once. One that ends sooner may do so
+/// for ever; it is begun anew when it is needed.
+const LIFE_MIN: Duration = Duration::from_secs(1);
+
 impl Forkserver {
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        let launches = Mutex::new(Some(Launches::default()));
-        Self { socket, listening: OnceLock::new(), launches }
+    /// Takes the socket to the forkserver, a child of this process.
+    pub(super) fn new(socket: OwnedFd, pid: Pid) -> io::Result<Self> {
+        // It is ours and was not waited for, so the number is its own.
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self(Mutex::new(Arc::new(Line::new(socket, process)))))
+    }
+
+    /// Sees to it that the end of the forkserver is noticed.
+    pub(super) fn attend(&'static self) {
+        if let Err(error) = self.line().listen(self) {
+            tracing::debug!(target: "callsign", %error, "nobody hears the forkserver");
+        }
     }
 
     /// Forks a child. To be called by the spawner thread, for it waits for the answer.
-    pub(super) fn fork(&'static self, theirs: Theirs) -> io::Result<Held> {
-        self.listen()?;
+    pub(super) fn fork(&'static self, origin: &Origin, theirs: Theirs) -> io::Result<Held> {
+        let line = self.line();
+        line.listen(self)?;
+        match line.fork(&theirs) {
+            // One that has gone before the child has begun leaves it to the next.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && is_unread(&theirs) => {
+                let next = self.begin_anew(origin, &line)?;
+                next.listen(self)?;
+                next.fork(&theirs)
+            }
+            forked => forked,
+        }
+    }
+
+    /// Begins the forkserver anew, if this one has not been replaced yet. To be called by the
+    /// spawner thread, whose end the forkserver is told of.
+    fn begin_anew(&self, origin: &Origin, gone: &Arc<Line>) -> io::Result<Arc<Line>> {
+        let line = self.line();
+        if !Arc::ptr_eq(&line, gone) {
+            return Ok(line);
+        }
+        let (socket, theirs) = wire::pair()?;
+        let boot = Boot {
+            nonce: Uuid::new_v4(),
+            parent: Pid::as_raw(Some(rustix::process::getpid())),
+            grace: Duration::ZERO,
+            forkserver: false,
+            is_forkserver: true,
+            label: "callsign-fork".to_owned(),
+        };
+        // It has no use for a counter, which every child is sent.
+        wire::send_bytes(socket.as_fd(), &boot.to_bytes(), &[hurry::counter()?.as_fd()])?;
+        let (output, error) = (Stdio::inherit(), Stdio::inherit());
+        let (_, process) = launch::begin_anew(origin, &boot, theirs, output, error)?;
+        tracing::warn!(target: "callsign", "the forkserver has ended, and is begun anew");
+        let line = Arc::new(Line::new(socket, process));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&line);
+        Ok(line)
+    }
+
+    fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Begins a forkserver anew that has gone, as soon as the spawner thread has time.
+    fn replace(&'static self, gone: Arc<Line>) {
+        let begin = move || {
+            let Some(origin) = init::origin() else { return };
+            if let Err(error) = self.begin_anew(origin, &gone).and_then(|it| it.listen(self)) {
+                tracing::warn!(target: "callsign", %error, "the forkserver is not begun anew");
+            }
+        };
+        spawner::leave(begin);
+    }
+}
+
+impl Line {
+    fn new(socket: OwnedFd, process: OwnedFd) -> Self {
+        Self {
+            socket,
+            process: Arc::new(process),
+            begun: Instant::now(),
+            is_heard: Mutex::new(false),
+            launches: Mutex::new(Some(Launches::default())),
+        }
+    }
+
+    fn fork(&self, theirs: &Theirs) -> io::Result<Held> {
         let (answer, answered) = sync_channel(1);
         let launch = {
             let mut launches = self.lock();
@@ -81,20 +175,27 @@ impl Forkserver {
         self.launches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the thread that hears the forkserver, if there is none. The spawner thread alone
-    /// gets here, so there is never a second one.
-    fn listen(&'static self) -> io::Result<()> {
-        if self.listening.get().is_some() {
+    /// Starts the thread that hears the forkserver, if there is none.
+    fn listen(self: &Arc<Self>, forkserver: &'static Forkserver) -> io::Result<()> {
+        let mut is_heard = self.is_heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_heard {
             return Ok(());
         }
-        let hear = || {
-            while let Ok(Some((message, descriptors))) = wire::receive(self.socket.as_fd()) {
-                self.heard(message, descriptors.into_iter().next());
+        let line = Arc::clone(self);
+        let hear = move || {
+            while let Ok(Some((message, descriptors))) = wire::receive(line.socket.as_fd()) {
+                line.heard(message, descriptors.into_iter().next());
             }
-            *self.lock() = None;
+            *line.lock() = None;
+            // One that has closed its socket, and has not ended, is of no use either.
+            let _ = rustix::process::pidfd_send_signal(&line.process, Signal::KILL);
+            spawner::leave_to_reap(Arc::clone(&line.process));
+            if line.begun.elapsed() >= LIFE_MIN {
+                forkserver.replace(line);
+            }
         };
         thread::Builder::new().name("callsign-forkserver".to_owned()).spawn(hear)?;
-        self.listening.get_or_init(|| ());
+        *is_heard = true;
         Ok(())
     }
 
@@ -127,6 +228,13 @@ impl Forkserver {
             drop(starting.send(held));
         }
     }
+}
+
+/// Tells whether nobody has begun to be the child yet.
+fn is_unread(theirs: &Theirs) -> bool {
+    let mut bytes = [0; 1];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    rustix::net::recv(&theirs.channel, &mut bytes, flags).is_ok_and(|(read, _)| read > 0)
 }
 
 fn gone() -> io::Error {

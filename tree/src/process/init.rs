@@ -151,8 +151,14 @@ fn look() -> Result<(), InitError> {
 
 fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
     let called = env::args_os().next().unwrap_or_default();
-    let forkserver = with_forkserver.then(|| zygote::fork(child_main)).transpose()?;
-    let origin = Origin { called, forkserver: forkserver.map(Forkserver::new) };
+    let forkserver = match with_forkserver {
+        true => {
+            let (socket, pid) = zygote::fork(child_main)?;
+            Some(Forkserver::new(socket, pid)?)
+        }
+        false => None,
+    };
+    let origin = Origin { called, forkserver };
     ORIGIN.set(origin).expect("there is one thread, and it has looked");
     Ok(())
 }
@@ -167,6 +173,9 @@ fn become_child(mark: &str, child_main: ChildMain) -> Result<Infallible, BootFau
         return Err(BootFault::Words);
     }
     let parent = Pid::from_raw(boot.parent).ok_or(BootFault::Words)?;
+    if boot.is_forkserver {
+        zygote::become_one(parent, channel.into(), child_main);
+    }
     live(channel, counter, &boot, parent, child_main, process::exit)
 }
 

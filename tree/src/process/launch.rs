@@ -46,7 +46,8 @@ pub enum Kind {
     /// This very program is executed again. The child has its own memory, and shares nothing.
     Exec,
     /// The forkserver is forked: faster, and the child begins with what the program had in memory
-    /// when it called [`init_with_forkserver`](super::init_with_forkserver).
+    /// when it called [`init_with_forkserver`](super::init_with_forkserver), or, if the forkserver
+    /// had to be begun anew, when that did.
     Fork,
 }
 
@@ -145,6 +146,9 @@ impl Launch {
     pub async fn start(self) -> Result<Child, LaunchError> {
         let origin = origin().ok_or(LaunchError::NotInitialised)?;
         let Self { label, kind, grace, with_forkserver, output } = self;
+        if let Some(forkserver) = &origin.forkserver {
+            forkserver.attend();
+        }
         let forkserver = match (kind, &origin.forkserver) {
             (Kind::Exec, _) => None,
             (Kind::Fork, Some(forkserver)) => Some(forkserver),
@@ -157,6 +161,7 @@ impl Launch {
             parent: Pid::as_raw(Some(rustix::process::getpid())),
             grace,
             forkserver: with_forkserver,
+            is_forkserver: false,
             label: label.clone(),
         };
         let Ends { channel, counter, pipes, theirs } = ends;
@@ -165,7 +170,7 @@ impl Launch {
 
         let job = move || match forkserver {
             None => execute(origin, &boot, theirs),
-            Some(forkserver) => forkserver.fork(theirs),
+            Some(forkserver) => forkserver.fork(origin, theirs),
         };
         let held = spawner::run(job)
             .await
@@ -213,23 +218,33 @@ impl Ends {
     }
 }
 
-/// Executes this program as a child. No hook runs between fork and exec, so the standard library
-/// can use `posix_spawn`, which copies no page tables.
+/// Executes this program as a child.
 fn execute(origin: &Origin, boot: &Boot, theirs: Theirs) -> io::Result<Held> {
+    let (output, error) = (Stdio::from(theirs.output), Stdio::from(theirs.error));
+    let (pid, pidfd) = begin_anew(origin, boot, theirs.channel, output, error)?;
+    Ok(Held::new(pid, pidfd, Reaper::Here))
+}
+
+/// Executes this program anew. No hook runs between fork and exec, so the standard library can use
+/// `posix_spawn`, which copies no page tables.
+pub(super) fn begin_anew(
+    origin: &Origin,
+    boot: &Boot,
+    channel: OwnedFd,
+    output: Stdio,
+    error: Stdio,
+) -> io::Result<(Pid, OwnedFd)> {
     let mut command = Command::new("/proc/self/exe");
     // The label is for those who read a list of processes; a child does not read its arguments.
     command.arg0(&origin.called).arg(boot.label.replace('\0', ""));
     command.env(CHILD_VARIABLE, boot.mark());
     command.process_group(0);
-    command
-        .stdin(Stdio::from(theirs.channel))
-        .stdout(Stdio::from(theirs.output))
-        .stderr(Stdio::from(theirs.error));
+    command.stdin(Stdio::from(channel)).stdout(output).stderr(error);
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
     // It is ours and was not waited for, so the number is its own.
     match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Held::new(pid, pidfd, Reaper::Here)),
+        Ok(pidfd) => Ok((pid, pidfd)),
         Err(errno) => {
             child.kill()?;
             child.wait()?;

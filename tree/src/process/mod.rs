@@ -34,7 +34,8 @@
 //! channel and of the parent process; then the child may live on for its grace, and is killed with
 //! its group. A child that is stopped cannot run that thread: it asks the kernel for SIGCONT when
 //! its parent dies. Each child does the same for its own children, so a tree falls from the top.
-//! A child of the forkserver falls with the forkserver too, since nobody else can wait for it.
+//! A child of the forkserver falls with the forkserver too, since nobody else can wait for it. The
+//! forkserver itself is then begun anew, by executing the program once more.
 //!
 //! **In a hurry** a tree does not fall step by step: its watchdogs pass the word on, and what is
 //! stuck falls with its parent, whatever grace it has ([`Child::hurry`]).
@@ -114,3 +115,10 @@ pub use self::{
     watchdog::{HURRY, at_forced_end},
 };
 pub use rustix::process::Signal;
+
+/// Sees to it that the end of this process's forkserver, if it has one, is noticed from now on.
+pub(crate) fn attend_forkserver() {
+    if let Some(forkserver) = init::origin().and_then(|it| it.forkserver.as_ref()) {
+        forkserver.attend();
+    }
+}

@@ -62,10 +62,16 @@ pub(super) async fn run<T: Send + 'static>(
     answered.await.map_err(|_| io::Error::other("it panicked"))
 }
 
+/// Leaves something to the thread that nobody waits for. It is dropped if too much waits already.
+pub(super) fn leave(job: impl FnOnce() + Send + 'static) {
+    if let Ok(spawner) = spawner() {
+        drop(spawner.jobs.try_send(Box::new(job)));
+    }
+}
+
 /// Leaves a child that was sent SIGKILL to the thread, which waits for it.
 pub(super) fn leave_to_reap(pidfd: Arc<OwnedFd>) {
-    // A process that was started was started by the thread.
-    let Some(spawner) = SPAWNER.get() else { return };
+    let Ok(spawner) = spawner() else { return };
     spawner.orphans.lock().unwrap_or_else(PoisonError::into_inner).push(pidfd);
     if !spawner.is_woken.swap(true, Ordering::AcqRel) {
         let wake = || spawner.is_woken.store(false, Ordering::Release);

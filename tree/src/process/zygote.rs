@@ -29,18 +29,22 @@ use super::{
     wire::{self, Message},
 };
 
-/// Forks the forkserver off, and returns this process's end of the socket to it. To be called
-/// while there is one thread.
-pub(super) fn fork(child_main: ChildMain) -> io::Result<OwnedFd> {
+/// Forks the forkserver off, and returns this process's end of the socket to it, and its number. To
+/// be called while there is one thread.
+pub(super) fn fork(child_main: ChildMain) -> io::Result<(OwnedFd, Pid)> {
     let (socket, theirs) = wire::pair()?;
     let parent = rustix::process::getpid();
-    if kernel::fork()?.is_some() {
-        return Ok(socket);
+    if let Some(pid) = kernel::fork()? {
+        return Ok((socket, pid));
     }
     drop(socket);
-    // What follows is another process, which must never return to the program's `main`. Its end is
-    // the end of the socket, and the maker sees that.
-    let serve = || Zygote::begin(parent, theirs, child_main).and_then(Zygote::serve);
+    become_one(parent, theirs, child_main)
+}
+
+/// Makes this process, which is to have one thread, the forkserver of `parent`: it never returns to
+/// the program's `main`. Its end is the end of the socket, and the maker sees that.
+pub(super) fn become_one(parent: Pid, socket: OwnedFd, child_main: ChildMain) -> ! {
+    let serve = || Zygote::begin(parent, socket, child_main).and_then(Zygote::serve);
     let served = panic::catch_unwind(AssertUnwindSafe(serve));
     kernel::exit_now(i32::from(!matches!(served, Ok(Ok(())))))
 }

@@ -27,7 +27,8 @@ use crate::{
     actor::{Core, Tether},
     cancel::Cancel,
     home::Home,
-    peers, places,
+    peers::{self, Acceptors},
+    places,
     routes::Routes,
     spec::{KIND_KEY, PATH_KEY, PID_KEY},
     sweep,
@@ -47,7 +48,7 @@ pub(super) struct Opened {
 pub(super) struct Services {
     client: Client,
     registered: Registered,
-    acceptors: JoinSet<()>,
+    acceptors: Acceptors,
     node: JoinSet<()>,
 }
 
@@ -59,7 +60,7 @@ impl Services {
     /// Cancel safe.
     pub(super) async fn broken(&mut self) -> &'static str {
         tokio::select! {
-            Some(Err(_)) = self.acceptors.join_next() => peers::HAS_PANICKED,
+            () = self.acceptors.broken() => peers::HAS_PANICKED,
             Some(Err(_)) = self.node.join_next() => "the registrar within it has panicked",
             else => pending().await,
         }
@@ -151,10 +152,10 @@ impl RootOptions {
             &Tether::new().0,
         );
         let actor = Actor { core: Arc::new(core) };
-        let mut acceptors = JoinSet::new();
+        let mut acceptors = Acceptors::default();
         let exposed: Arc<[String]> = std::mem::take(&mut self.expose).into();
         for listener in listeners {
-            acceptors.spawn(peers::serve(listener, actor.clone(), exposed.clone()));
+            acceptors.serve(listener, actor.clone(), exposed.clone());
         }
         let services = Services { client, registered, acceptors, node: serving };
         Ok(Opened { actor, services, is_registrar, stop })
@@ -275,7 +276,9 @@ async fn probe(place: &Endpoint) -> Probed {
 
 /// Ends what runs beside the root's body.
 pub(super) async fn close(mut services: Services, stop: &CancellationToken, actor: &Actor) {
-    services.acceptors.shutdown().await;
+    if timeout(CLOSE_LIMIT, services.acceptors.close()).await.is_err() {
+        tracing::warn!(target: "callsign", actor = %actor.path(), "a connection is still at work");
+    }
     if timeout(CLOSE_LIMIT, services.registered.unregister()).await.is_err() {
         tracing::warn!(target: "callsign", actor = %actor.path(), "not unregistered in time");
     }

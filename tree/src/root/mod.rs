@@ -80,6 +80,7 @@ impl RootOptions {
         F: AsyncFnOnce(Root) -> Result<T, AnyError>,
     {
         let _one = One::take(&opened)?;
+        process::attend_forkserver();
         let mut signals = Signals::new(self.heeds_signals).map_err(RootError::Signals)?;
         let opening = self.open();
         let opened_root = tokio::select! {

@@ -1,7 +1,10 @@
 //! How a root finds its registrar, or becomes it.
 
 use std::{
+    ffi::OsStr,
+    fs::{self, Permissions},
     io::{BufRead, BufReader},
+    os::unix::fs::{PermissionsExt, chown},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -30,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::the_second_signal_gets_past_who_is_stuck", || play(hurried_past)),
         Trial::test("root::reads_the_settings_that_its_program_finds", || play(settings)),
         Trial::test("root::an_error_has_a_backtrace_if_asked", || play(backtraces)),
+        Trial::test("root::lives_beside_the_registrar_of_another_user", || play(beside_another)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
     ]
 }
@@ -205,6 +209,56 @@ async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
     })
 }
 
+/// A root may make no socket beside the registrar of another user, and makes its own in its runtime
+/// folder, or, where there is none of its own, in no folder.
+async fn beside_another(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let as_user = |program: &OsStr| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "1001", "--regid", "1001", "--clear-groups"]).arg(program);
+        command
+    };
+    let exe = std::env::current_exe()?;
+    let tried = tokio::task::block_in_place(|| as_user(exe.as_os_str()).arg("--list").output());
+    if !tried.is_ok_and(|it| it.status.success()) {
+        eprintln!("skipped: this test has to run itself as another user, which takes root");
+        return Ok(());
+    }
+    let [theirs, own] = ["theirs", "own"].map(|it| folder.path().join(it));
+    for (path, mode) in [(folder.path(), 0o755), (&theirs, 0o755), (&own, 0o700)] {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    chown(&own, Some(1001), Some(1001))?;
+    let socket = theirs.join("registrar.sock");
+    let settings = folder.path().join("callsign.toml");
+    fs::write(&settings, format!("[registrar]\nlisten = \"/unix{}\"\n", socket.display()))?;
+
+    let root = Root::options().registrar(place(&theirs)).ensure_registrar();
+    root.run(async |_| {
+        fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
+        let beside = |[variable, value]: [&str; 2]| -> Result<_, AnyError> {
+            let mut command = as_user(exe.as_os_str());
+            command.env(RUNNER, "").env_remove("XDG_RUNTIME_DIR").env(variable, value);
+            command.env(RUNNER_CONFIG, &settings);
+            let output = tokio::task::block_in_place(|| command.output())?;
+            assert!(output.status.success(), "{output:?}");
+            Ok(String::from_utf8(output.stdout)?)
+        };
+        let (own, theirs) = (own.display().to_string(), theirs.display().to_string());
+        for (variable, expected) in [
+            (["XDG_RUNTIME_DIR", &own], format!("/unix{own}/callsign/root-")),
+            (["TMPDIR", &own], format!("/unix{own}/callsign-1001/root-")),
+            (["XDG_RUNTIME_DIR", &theirs], "/unix/@callsign-".to_owned()),
+        ] {
+            let listens = beside(variable)?;
+            assert!(listens.starts_with(&expected), "{variable:?}: {listens}");
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
 /// Children of each kind that hear nothing, one of them two levels down, and have an hour to end.
 /// The first signal lets them have that hour, and the second does not.
 async fn hurried(folder: tempfile::TempDir) -> Result<(), AnyError> {
@@ -351,7 +405,7 @@ async fn settings(folder: tempfile::TempDir) -> Result<(), AnyError> {
             "[registrar]\nlisten = \"/unix/@{name}-registrar-{id}\"\n\
              [network]\nroot = \"/unix/@{name}-{id}\"\n"
         );
-        std::fs::write(folder.join(format!("{name}.toml")), settings)?;
+        fs::write(folder.join(format!("{name}.toml")), settings)?;
     }
     let run = |arguments: &[&str], variable: Option<&str>| -> Result<_, AnyError> {
         let mut command = Command::new("/proc/self/exe");

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use callsign_tree::process::{Child, Ended, Kind, Launch, LaunchError, Signal, WaitError};
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit};
 use tokio::task::JoinSet;
 
 use crate::support::{Played, TEST_TIMEOUT, block_on};
@@ -118,13 +118,29 @@ pub(crate) fn starved(kind: Kind) -> i32 {
     0
 }
 
-/// Loses its forkserver while it has a child of it.
+/// Loses its forkserver while it has a child of it, and again.
 pub(crate) fn forsaken() -> i32 {
     block_on(async {
+        lose_forkserver().await;
+        lose_forkserver().await;
+        // One that nobody needs at the moment, and that has served for a while, is there again.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let lost = forkserver().unwrap();
+        rustix::process::kill_process(Pid::from_raw(lost).unwrap(), Signal::KILL).unwrap();
+        while forkserver().is_none_or(|it| it == lost) || zombies() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        come_and_go(Kind::Fork).await;
+    });
+    0
+}
+
+async fn lose_forkserver() {
+    {
         let mut played = Played::start(Kind::Fork, "sleep").await;
         assert_eq!(played.hears().await, "ready");
         let forkserver = forkserver().unwrap();
-        let pid = rustix::process::Pid::from_raw(forkserver).unwrap();
+        let pid = Pid::from_raw(forkserver).unwrap();
         let (ended, ()) = tokio::join!(played.child.exited(), async {
             rustix::process::kill_process(pid, Signal::KILL).unwrap();
         });
@@ -133,13 +149,23 @@ pub(crate) fn forsaken() -> i32 {
         assert!(matches!(again, Err(WaitError::ForkserverGone { .. })), "{again:?}");
         assert_eq!(played.hears().await, "", "the child is gone");
 
-        let error = start(Kind::Fork).await.unwrap_err();
-        let LaunchError::Start { source, .. } = &error else { panic!("{error:?}") };
-        assert_eq!(source.to_string(), "the forkserver has ended");
-        // Another kind still can be started.
+        // There is another one, and nothing is left of the first.
+        come_and_go(Kind::Fork).await;
         come_and_go(Kind::Exec).await;
-    });
-    0
+        assert_ne!(self::forkserver(), Some(forkserver));
+        while zombies() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Returns how many children of this process have ended and were not waited for.
+fn zombies() -> usize {
+    let is_zombie = |pid: &String| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|it| it.starts_with("State:\tZ"))
+    };
+    all_children("self").iter().filter(|it| is_zombie(it)).count()
 }
 
 /// Asks for a fork without having a forkserver.

@@ -36,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        Trial::test("a_lost_forkserver_is_told", || {
+        Trial::test("a_lost_forkserver_is_told_and_begun_anew", || {
             block_on(plays(Kind::Exec, "forsaken", true));
             Ok(())
         }),
