@@ -21,6 +21,7 @@ mod lifecycle;
 mod meant;
 mod memory;
 mod programs;
+mod promises;
 mod restart;
 mod screens;
 mod service;

@@ -11,7 +11,7 @@ use wire::{Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, warn_unanswered},
+    notice::{note, note_settling, warn_unanswered},
     output::{Table, age},
     seen::state_in_words,
 };
@@ -30,6 +30,7 @@ pub(crate) struct Args {}
 pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = context.client().await?;
     let found = client.list("*").await?;
+    note_settling(context, &found);
     warn_unanswered(context, &found.unanswered);
     let forest = forest(&found.records);
     if context.json {

@@ -1,0 +1,444 @@
+//! What docs/promises.md promises: each line of its tables is typed or called, in the situation of
+//! its section.
+
+use std::{collections::BTreeMap, fmt::Debug, fs, os::unix::fs::PermissionsExt, path::Path};
+
+use discovery::{Change, Client, ClientOptions, LookupOptions, Registration, Standing, Watch};
+use rustix::process::Signal;
+use tokio::{runtime::Builder, time::timeout};
+use uuid::Uuid;
+
+use crate::harness::{LIMIT, Node, Room, Running};
+
+/// Names a test for each section, and sees that there is one.
+macro_rules! promises {
+    ($($name:ident: $title:literal;)*) => {
+        $(#[test]
+        fn $name() {
+            Section::of($title).holds();
+        })*
+
+        #[test]
+        fn every_section_is_tested() {
+            let tested = [$($title),*];
+            let titles: Vec<_> = page().split("\n## ").skip(1).map(title).map(str::to_owned).collect();
+            assert_eq!(titles, tested);
+        }
+    };
+}
+
+promises! {
+    what_is_absent: "Absent";
+    what_is_out_of_reach: "Out of reach";
+    what_is_unreachable: "Unreachable";
+    what_a_young_registrar_does_not_know: "Young";
+    what_is_stale: "Stale";
+    what_a_stopped_registrar_does_not_say: "Stopped";
+    what_is_denied: "Denied";
+    who_is_not_allowed_in: "Not allowed in";
+    what_a_watch_tells: "What a watch tells";
+}
+
+#[test]
+fn each_command_that_asks_a_registrar_has_its_row() {
+    let room = Room::new();
+    let help = room.callsign(&["--help"]).succeeds().stdout;
+    let is_command = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let listed = help.lines().filter(is_command).filter_map(|it| it.split_whitespace().next());
+    let listed: Vec<_> =
+        listed.filter(|it| !ALONE.contains(it) && it.chars().all(char::is_alphabetic)).collect();
+    for title in ["Absent", "Unreachable", "Stopped", "Not allowed in"] {
+        let rows = Section::of(title).commands;
+        for command in &listed {
+            let has_row = rows.iter().any(|it| it.words.starts_with(command));
+            assert!(has_row, "{title}: add a row for `{command}`");
+        }
+    }
+}
+
+/// The commands that ask no registrar.
+const ALONE: [&str; 7] = ["registrar", "check", "demo", "help", "man", "completions", "schema"];
+
+/// A section of the page.
+struct Section {
+    title: String,
+    commands: Vec<CommandRow>,
+    /// Each call, and what it comes to.
+    calls: Vec<(String, String)>,
+    /// What happens, and what a watch tells of it.
+    events: Vec<(String, Vec<String>)>,
+}
+
+struct CommandRow {
+    words: String,
+    /// The exit code; nothing if it does not end by itself.
+    ends_with: Option<i32>,
+    prints: Vec<String>,
+    says: Vec<String>,
+}
+
+fn page() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    fs::read_to_string(root.join("docs/promises.md")).unwrap()
+}
+
+fn title(section: &str) -> &str {
+    section.lines().next().unwrap()
+}
+
+/// Returns what is quoted in a cell.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+impl Section {
+    fn of(wanted: &str) -> Self {
+        let page = page();
+        let text = page.split("\n## ").skip(1).find(|it| title(it) == wanted).unwrap();
+        let mut section = Self {
+            title: wanted.to_owned(),
+            commands: Vec::new(),
+            calls: Vec::new(),
+            events: Vec::new(),
+        };
+        let mut kind = "";
+        for line in text.lines() {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            match cells[..] {
+                _ if !line.starts_with('|') || line.starts_with("|---") => {}
+                [head @ ("command" | "call" | "what happens"), ..] => kind = head,
+                [words, ends_with, prints, says] if kind == "command" => {
+                    section.commands.push(CommandRow {
+                        words: quoted(words).remove(0),
+                        ends_with: (ends_with != "runs on").then(|| ends_with.parse().unwrap()),
+                        prints: quoted(prints),
+                        says: quoted(says),
+                    });
+                }
+                [call, comes_to] if kind == "call" => {
+                    section.calls.push((quoted(call).remove(0), comes_to.replace('`', "")));
+                }
+                [what, told] if kind == "what happens" => {
+                    section.events.push((what.replace('`', ""), quoted(told)));
+                }
+                _ => panic!("`{line}` is no row of a table that is known"),
+            }
+        }
+        section
+    }
+
+    /// Brings the situation about, and sees that each row holds.
+    fn holds(&self) {
+        if self.title == "What a watch tells" {
+            self.events
+                .iter()
+                .for_each(|(what, told)| assert_eq!(events_of(what), *told, "{what}"));
+            return;
+        }
+        let is_elsewhere = self.title == "Not allowed in";
+        if is_elsewhere && !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: another user is needed, and this is not root");
+            return;
+        }
+        let room = Room::new();
+        let place = room.unix("registrar.sock");
+        let settle_time = if self.title == "Young" { "8s" } else { "0s" };
+        let is_there = self.title != "Unreachable";
+        let tcp = "/ip4/127.0.0.1/tcp/0";
+        let node = is_there
+            .then(|| Node::start_with(&room, &[&place, tcp], &["--settle-time", settle_time]));
+        let stage = Stage { section: self, room: &room, node, place, uuid: Uuid::nil() };
+        stage.play();
+    }
+}
+
+/// A situation.
+struct Stage<'a> {
+    section: &'a Section,
+    room: &'a Room,
+    node: Option<Node<'a>>,
+    /// Where the registrar is asked.
+    place: String,
+    /// Which instance is meant.
+    uuid: Uuid,
+}
+
+impl Stage<'_> {
+    fn play(mut self) {
+        let title = &*self.section.title;
+        let registered = |more: &[&str]| {
+            let node = self.node.as_ref().expect("it is not for where there is no registrar");
+            let register = ["register", "feed", FEED, "--ttl", "10m", "--json"];
+            let registered = node.callsign(&[&register[..], more].concat()).succeeds().json();
+            registered["uuid"].as_str().unwrap().parse().unwrap()
+        };
+        match (&self.node, title) {
+            (Some(node), "Denied") => {
+                // Over TCP it is somebody else who asks.
+                (self.uuid, self.place) = (registered(&[]), node.endpoints()[1].clone());
+            }
+            (_, "Out of reach") => {
+                self.room.write("elsewhere.toml", "[host]\nid = \"elsewhere\"\n");
+                self.uuid = registered(&["--config", "elsewhere.toml"]);
+            }
+            (_, "Stale" | "Stopped") => self.uuid = registered(&[]),
+            _ => {}
+        }
+        if title == "Not allowed in" {
+            let only_own = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(self.room.path(), fs::Permissions::from_mode(0o711)).unwrap();
+            fs::set_permissions(self.room.file("registrar.sock"), only_own).unwrap();
+        }
+        let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+        let (client, watch) = runtime.block_on(self.connected());
+        // What has begun before tells of the turn.
+        let mut begun = BTreeMap::new();
+        if title == "Stale" {
+            for (at, row) in self.section.commands.iter().enumerate() {
+                let mut running = self.run(row);
+                row.prints.iter().for_each(|it| drop(running.line_with(it)));
+                begun.insert(at, running);
+            }
+        }
+        match (&self.node, title) {
+            (Some(_), "Stale") => drop(self.node.take().unwrap().kill()),
+            (Some(node), "Stopped") => node.process().signal(Signal::STOP),
+            _ => {}
+        }
+        runtime.block_on(self.calls_hold(&client, watch));
+        runtime.block_on(client.close());
+        let rows = self.section.commands.iter().enumerate();
+        let running: Vec<_> = rows
+            .map(|(at, row)| (row, begun.remove(&at).unwrap_or_else(|| self.run(row))))
+            .collect();
+        running.into_iter().for_each(|(row, it)| row.holds(it, title == "Stale"));
+    }
+
+    /// Returns a client that knows what there is to be known now, and a watch.
+    async fn connected(&self) -> (Client, Watch) {
+        let client = Client::open([&*self.place], ClientOptions::default()).unwrap();
+        drop(client.connected().await);
+        let mut watch = client.watch("feed").unwrap();
+        if matches!(&*self.section.title, "Stale" | "Stopped") {
+            client.query_with("feed", MAX_AGE).await.unwrap();
+            let mut told = Vec::new();
+            for _ in 0..3 {
+                told.push(watch.next().await.unwrap());
+            }
+            assert!(matches!(told[..], [Change::Reset, Change::Add { .. }, Change::Synced]));
+        }
+        (client, watch)
+    }
+
+    async fn calls_hold(&self, client: &Client, mut watch: Watch) {
+        for (call, promised) in &self.section.calls {
+            let coming_to = self.comes_to(call, promised, client, &mut watch);
+            let comes_to = match &**promised {
+                "waits" => match timeout(MOMENT, coming_to).await {
+                    Err(_) => "waits".to_owned(),
+                    Ok(comes_to) => comes_to,
+                },
+                _ => timeout(LIMIT, coming_to).await.expect(call),
+            };
+            assert_eq!(comes_to, *promised, "{}: {call}", self.section.title);
+        }
+    }
+
+    async fn comes_to(
+        &self,
+        call: &str,
+        promised: &str,
+        client: &Client,
+        watch: &mut Watch,
+    ) -> String {
+        let fresh = || match &*self.section.title {
+            // Under that number another's is registered.
+            "Denied" => Registration::new("fresh").uuid(self.uuid),
+            _ => Registration::new("fresh"),
+        };
+        let is_there = |it: bool| if it { "Some" } else { "None" };
+        match call {
+            "connect" => said(Client::connect([&*self.place]).await.map(|_| "")),
+            "open" => said(Client::open([&*self.place], ClientOptions::default()).map(|_| "")),
+            "query_actor" => {
+                said(client.query_actor("feed").await.map(|it| is_there(it.is_some())))
+            }
+            "query_with(max_age)" => {
+                said(client.query_with("feed", MAX_AGE).await.map(|it| it.records.len()))
+            }
+            "list" => said(client.list("feed").await.map(|it| it.records.len())),
+            "find_actor" => said(client.find_actor("feed").await.map(|it| is_there(it.is_some()))),
+            "wait_for_actor" => said(client.wait_for_actor("feed").await.map(|_| "")),
+            "wait_within_reach" => said(client.wait_within_reach("feed").await.map(|_| "")),
+            "register" => said(client.register(fresh()).await.map(|_| "")),
+            "register_patiently" => said(client.register_patiently(fresh()).await.map(|_| "")),
+            "renew" => said(client.renew(self.uuid).await.map(|()| "")),
+            "drain" => said(client.drain(self.uuid).await.map(|()| "")),
+            "unregister" => said(client.unregister(self.uuid).await.map(|()| "")),
+            "status" => match client.status().await.remove(0).standing {
+                Standing::Up { .. } => "Up".to_owned(),
+                other => word(&other),
+            },
+            "watch" => {
+                let count = promised.split(", ").count();
+                let mut told = match &*self.section.title {
+                    "Stale" | "Stopped" => vec!["Reset", "Add", "Synced"],
+                    _ => Vec::new(),
+                }
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>();
+                while told.len() < count {
+                    told.push(word(&watch.next().await.unwrap()));
+                }
+                told.join(", ")
+            }
+            other => panic!("add how `{other}` is called"),
+        }
+    }
+
+    /// Types a command.
+    fn run(&self, row: &CommandRow) -> Running {
+        let words: Vec<_> = row.words.split(' ').collect();
+        // Behind a `--` are another program's.
+        let own = words.iter().position(|it| *it == "--").unwrap_or(words.len());
+        let place = ["--registrar", &self.place];
+        let words = [&words[..own], &place, &words[own..]].concat();
+        if self.section.title != "Not allowed in" {
+            return self.room.run(&words);
+        }
+        let mut command = self.room.other_command("setpriv");
+        command.args(["--reuid", "1234", "--clear-groups", env!("CARGO_BIN_EXE_callsign")]);
+        command.args(words).current_dir("/");
+        Running::start(command)
+    }
+}
+
+impl CommandRow {
+    /// Sees that a command does as it is promised. What it `has_begun` before has been printed.
+    fn holds(&self, mut running: Running, has_begun: bool) {
+        let Some(code) = self.ends_with else {
+            if !has_begun {
+                self.prints.iter().for_each(|it| drop(running.line_with(it)));
+            }
+            self.says.iter().for_each(|it| drop(running.says(it)));
+            let killed = running.kill();
+            assert_eq!(killed.signal, Some(Signal::KILL.as_raw()), "it runs on\n{killed}");
+            return;
+        };
+        let outcome = running.outcome().ends_with(code);
+        assert_eq!(outcome.stdout.is_empty(), self.prints.is_empty(), "{outcome}");
+        assert_eq!(outcome.stderr.is_empty(), self.says.is_empty(), "{outcome}");
+        let words = |it: &[String]| it.iter().map(|it| it.to_owned()).collect::<Vec<_>>();
+        let (prints, says) = (words(&self.prints), words(&self.says));
+        let prints: Vec<_> = prints.iter().map(String::as_str).collect();
+        let says: Vec<_> = says.iter().map(String::as_str).collect();
+        outcome.prints(&prints).says(&says);
+    }
+}
+
+/// Lets something happen, and returns what a watch tells of it.
+fn events_of(what: &str) -> Vec<String> {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let start = |settle_time| Node::start_with(&room, &[&place], &["--settle-time", settle_time]);
+    let run = |words: &[&str]| room.run(&[words, &["--registrar", &place]].concat());
+    let register = ["register", "feed", "/unix/@feed"];
+    let lease = [&register[..], &["--ttl", "10m"]].concat();
+    let watching = || {
+        let mut watch = run(&["watch", "feed", "--json"]);
+        watch.json("the end of the snapshot", |it| it["change"] == "synced");
+        watch
+    };
+    let holding = || {
+        let mut holder = run(&register);
+        holder.line_with("registered");
+        holder
+    };
+    match what {
+        "it is not there at the beginning, and comes" => {
+            let mut watch = run(&["watch", "feed", "--json"]);
+            let mut told = told(&mut watch, 1);
+            let _node = start("0s");
+            told.extend(self::told(&mut watch, 1));
+            run(&lease).outcome().succeeds();
+            told.extend(self::told(&mut watch, 1));
+            told
+        }
+        "it ends, and another begins to which feed comes back" => {
+            let node = start("1m");
+            let _holder = holding();
+            let mut watch = watching();
+            node.stop();
+            let _node = start("1m");
+            told(&mut watch, 3)
+        }
+        "it is killed, and another begins to which feed does not come back" => {
+            let node = start("0s");
+            run(&lease).outcome().succeeds();
+            let mut watch = watching();
+            node.kill();
+            let _node = start("2s");
+            told(&mut watch, 3)
+        }
+        "it is stopped, and goes on" => {
+            let node = start("1m");
+            let _holder = holding();
+            let mut watch = watching();
+            node.process().signal(Signal::STOP);
+            let mut told = told(&mut watch, 1);
+            node.process().signal(Signal::CONT);
+            told.extend(self::told(&mut watch, 1));
+            told
+        }
+        "feed is taken out" => {
+            let _node = start("0s");
+            let _holder = holding();
+            let mut watch = watching();
+            run(&["unregister", "feed"]).outcome().succeeds();
+            told(&mut watch, 1)
+        }
+        "feed is killed" => {
+            let _node = start("0s");
+            let holder = holding();
+            let mut watch = watching();
+            holder.kill();
+            told(&mut watch, 1)
+        }
+        other => panic!("add how this is brought about: {other}"),
+    }
+}
+
+/// Returns the next changes that a watch tells, each with its reason if it has one.
+fn told(watch: &mut Running, count: usize) -> Vec<String> {
+    let next = |watch: &mut Running| {
+        let line = watch.json("a change", |_| true);
+        let reason = line["reason"].as_str().map(|it| format!(" {it}")).unwrap_or_default();
+        format!("{}{reason}", line["change"].as_str().unwrap())
+    };
+    (0..count).map(|_| next(watch)).collect()
+}
+
+/// Writes what a call has come to.
+fn said(result: Result<impl ToString, impl Debug>) -> String {
+    match result.map(|it| it.to_string()) {
+        Ok(value) if value.is_empty() => "Ok".to_owned(),
+        Ok(value) => format!("Ok({value})"),
+        Err(error) => format!("Err({})", word(&error)),
+    }
+}
+
+/// Returns the name of a variant.
+fn word(value: &impl Debug) -> String {
+    format!("{value:?}").split(|it: char| !it.is_alphanumeric()).next().unwrap().to_owned()
+}
+
+/// Where the actor is that is asked for; what listens there is nobody's business.
+const FEED: &str = "/ip4/127.0.0.1/tcp/1616";
+
+/// The last good answer, however old.
+const MAX_AGE: LookupOptions =
+    LookupOptions { all: false, max_age: Some(std::time::Duration::from_secs(3600)) };
+
+/// For so long what waits is seen to.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);
