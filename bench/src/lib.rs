@@ -121,6 +121,11 @@ impl Client {
         self.frames(answers).await;
     }
 
+    /// Sends `requests`, and waits for nothing.
+    pub async fn send(&mut self, requests: &[u8]) {
+        self.stream.write_all(requests).await.unwrap();
+    }
+
     /// Sends one request, and returns its answer with the length before it.
     pub async fn ask(&mut self, request: &[u8]) -> BytesMut {
         self.stream.write_all(request).await.unwrap();

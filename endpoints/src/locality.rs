@@ -95,7 +95,8 @@ impl Here {
         Stamp { kernel, netns, process, ..Stamp::default() }
     }
 
-    fn has_address(&self, ip: IpAddr) -> bool {
+    /// Tells whether an interface of this host has an address.
+    pub fn has_address(&self, ip: IpAddr) -> bool {
         self.interfaces.iter().any(|it| it.ip.to_canonical() == ip)
     }
 

@@ -33,6 +33,7 @@ use crate::{
         Claimant, Contested, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError,
         SessionId, Suspected,
     },
+    shares::{Share, Shares},
     verify::{Doubt, Errand, Why},
 };
 
@@ -57,7 +58,8 @@ struct Shared {
     chores: Notify,
     /// Whether there is somebody to do it.
     is_attended: AtomicBool,
-    errands: mpsc::Sender<Errand>,
+    errands: mpsc::Sender<(Errand, Share)>,
+    shares: Shares,
     endpoints: Mutex<Vec<Endpoint>>,
 }
 
@@ -92,7 +94,7 @@ impl Clerk {
         agent: String,
         limits: Limits,
         settle_time: Duration,
-    ) -> (Self, mpsc::Receiver<Errand>) {
+    ) -> (Self, mpsc::Receiver<(Errand, Share)>) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
         let registrar = Uuid::new_v4();
@@ -115,6 +117,7 @@ impl Clerk {
             chores: Notify::new(),
             is_attended: AtomicBool::new(false),
             errands,
+            shares: Shares::default(),
             endpoints: Mutex::default(),
         };
         (Self(Arc::new(shared)), to_run)
@@ -328,18 +331,28 @@ impl Clerk {
     }
 
     /// Takes note that an endpoint of an instance is said not to answer. It deletes nothing: the
-    /// registrar looks for itself.
-    pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
+    /// registrar looks for itself, where it may, on the account of who says so.
+    pub fn report(
+        &self,
+        uuid: Uuid,
+        epoch: Epoch,
+        endpoint: &Endpoint,
+        evidence: Evidence,
+        by: Owner,
+    ) {
         let claimant = self.read(|registry| registry.claimant(uuid, epoch, endpoint));
         if let Some(claimant) = claimant {
-            let doubt = Doubt { claimant, why: Why::Reported(evidence) };
-            self.send(Errand::LookInto(doubt));
+            let doubt = Doubt { claimant, why: Why::Reported(evidence), by };
+            if !self.send(Errand::LookInto(doubt), by) {
+                debug!(%endpoint, %by, "too much to look into; it may be reported again");
+            }
         }
     }
 
-    /// Puts an errand on the list. Tells whether the list had room.
-    pub(crate) fn send(&self, errand: Errand) -> bool {
-        self.0.errands.try_send(errand).is_ok()
+    /// Puts an errand on the list, on somebody's account. Tells whether there was room for it.
+    pub(crate) fn send(&self, errand: Errand, by: Owner) -> bool {
+        let share = self.0.shares.take(by.account(), self.now_ms());
+        share.is_some_and(|share| self.0.errands.try_send((errand, share)).is_ok())
     }
 
     /// Lets the peer of a session be called.
@@ -490,9 +503,10 @@ impl Clerk {
             }
         }
         for contested in outcome.contested {
-            let Contested { uuid, endpoint, .. } = &contested;
+            let Contested { uuid, endpoint, by, .. } = &contested;
+            let by = *by;
             info!(target: "callsign", %endpoint, older = %uuid, "a newer instance claims the same endpoint");
-            if !self.send(Errand::Contested(contested)) {
+            if !self.send(Errand::Contested(contested), by) {
                 debug!("too much to look into; both claims stand");
             }
         }

@@ -34,6 +34,8 @@
 //! | `session`, `visitor`, `resident` | one client: by the protocol, through a door, in this process |
 //! | `mailbox` | what others leave for a session to send |
 //! | `verify`, `registrant` | errands: looks at endpoints, and questions to those who registered them |
+//! | `rights` | where the registrar may connect to look, and for whom |
+//! | `shares` | how many errands each owner may have |
 //! | `node`, `controls` | listeners, and what may change |
 //! | `places` | how many connections there may be, and of whom |
 //!
@@ -68,7 +70,9 @@ mod places;
 mod registrant;
 pub mod registry;
 mod resident;
+mod rights;
 mod session;
+mod shares;
 mod verify;
 mod visitor;
 

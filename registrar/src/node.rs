@@ -31,6 +31,7 @@ use crate::{
     Clerk, Controls, Door, Session, Visit, Visitor, door,
     places::NoPlace,
     registry::{Limits, Owner},
+    shares::Share,
     verify::{Errand, run_errands},
 };
 
@@ -87,7 +88,7 @@ pub struct Node {
     controls: Controls,
     doors: Vec<Arc<dyn Door>>,
     listeners: Vec<Listener>,
-    errands: mpsc::Receiver<Errand>,
+    errands: mpsc::Receiver<(Errand, Share)>,
 }
 
 /// Why a node cannot be reached.

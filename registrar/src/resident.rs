@@ -172,7 +172,7 @@ mod tests {
 
         drop(listener);
         assert_eq!(vouch(&claimant), Answer::Disowned);
-        clerk.report(uuid, registered.epoch, &place, Evidence::Refused);
+        clerk.report(uuid, registered.epoch, &place, Evidence::Refused, Owner::Registrar);
         let gone = async {
             while clerk.record(uuid).is_some_and(|it| !it.endpoints.is_empty()) {
                 sleep(Duration::from_millis(2)).await;

@@ -128,7 +128,7 @@ impl Session {
             target: "callsign", %uuid, epoch, %endpoint, ?evidence, session = self.id,
             "an endpoint is said not to answer"
         );
-        self.clerk.report(uuid, epoch, &endpoint, evidence);
+        self.clerk.report(uuid, epoch, &endpoint, evidence, self.owner);
         Ok(self.changed())
     }
 
@@ -143,7 +143,7 @@ impl Session {
         {
             // Who keeps it registered is to keep it so, with other registrars too, and with this
             // one when it has started again.
-            self.clerk.send(Errand::TellState(uuid));
+            self.clerk.send(Errand::TellState(uuid), self.owner);
         }
         Ok(changed)
     }

@@ -1,18 +1,22 @@
 //! What the registrar does beside its answers: it looks into endpoints that are contested, or said
 //! not to answer, and passes on what registrants have to know.
 //!
-//! It looks for itself, from where it stands. Of an actor that cannot prove who it is it asks the
-//! kernel, and connects only where that cannot tell. It removes only what it finds dead; what it cannot
-//! judge from here, it marks, and asks the one who registered it.
+//! It looks for itself, from where it stands. It asks the kernel, and connects only where that cannot
+//! tell, to what belongs to those who ask, or to where they speak from. It removes only what it finds
+//! dead; what it cannot judge from here, it marks, and asks the one who registered it.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
 use endpoints::{Endpoint, Here, Stamp, Stamped, UnixAddress, Unreachable, locate};
 use portal::{Options, ProveError, greet_actor};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinSet, yield_now},
+};
 use tracing::info;
 use transport::{
     DialError, Listening, ListeningSocket, Silence, Stream, dial_stamped, here, is_there,
@@ -25,11 +29,13 @@ use crate::{
     Clerk,
     clerk::Ticket,
     registrant::{Answer, confirm, tell_state},
-    registry::{Claimant, Contested, Event},
+    registry::{Claimant, Contested, Event, Owner},
+    rights::may_connect,
+    shares::Share,
 };
 
 /// Something to be done beside the answers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Errand {
     /// To look into a claim.
     LookInto(Doubt),
@@ -44,6 +50,8 @@ pub(crate) enum Errand {
 pub(crate) struct Doubt {
     pub(crate) claimant: Claimant,
     pub(crate) why: Why,
+    /// Who has raised it.
+    pub(crate) by: Owner,
 }
 
 /// Why a claim is looked into.
@@ -69,56 +77,79 @@ enum Sight {
 }
 
 /// Runs errands, until nobody can ask for one any more.
-pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<Errand>) {
+pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<(Errand, Share)>) {
     let mut under_way = JoinSet::new();
+    let one_at_a_time = Arc::new(Semaphore::new(1));
     // What is looked into, and why it is to be looked into again: however many report it
     // meanwhile, one more look tells.
-    let mut in_doubt: HashMap<Claimant, Option<Why>> = HashMap::new();
+    let mut in_doubt: HashMap<Claimant, Option<(Why, Owner)>> = HashMap::new();
     loop {
         let errand = tokio::select! {
             Some(done) = under_way.join_next() => {
                 let claimant: Option<Claimant> =
                     done.expect("an errand does not panic, and is not aborted");
                 let again = claimant.and_then(|it| in_doubt.remove_entry(&it));
-                let Some((claimant, Some(why))) = again else { continue };
-                Errand::LookInto(Doubt { claimant, why })
+                let Some((claimant, Some((why, by)))) = again else { continue };
+                (Errand::LookInto(Doubt { claimant, why, by }), None)
             }
             errand = errands.recv(), if under_way.len() < ERRANDS_MAX => match errand {
-                Some(errand) => errand,
+                Some((errand, share)) => (errand, Some(share)),
                 None => break,
             },
         };
+        let (errand, share) = errand;
         let clerk = clerk.clone();
-        let Doubt { claimant, why } = match errand {
+        let Doubt { claimant, why, by } = match errand {
             Errand::LookInto(doubt) => doubt,
-            Errand::Contested(Contested { uuid, epoch, endpoint }) => {
+            Errand::Contested(Contested { uuid, epoch, endpoint, by }) => {
                 let claimant = clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
                 let Some(claimant) = claimant else { continue };
-                Doubt { claimant, why: Why::Contested }
+                Doubt { claimant, why: Why::Contested, by }
             }
             Errand::TellState(uuid) => {
                 under_way.spawn(async move {
                     tell_state(&clerk, uuid).await;
+                    drop(share);
                     None
                 });
                 continue;
             }
         };
         match in_doubt.entry(claimant) {
-            Entry::Occupied(mut again) => drop(again.insert(Some(why))),
+            Entry::Occupied(mut again) => drop(again.insert(Some((why, by)))),
             Entry::Vacant(entry) => {
-                let doubt = Doubt { claimant: entry.key().clone(), why };
+                let doubt = Doubt { claimant: entry.key().clone(), why, by };
                 entry.insert(None);
-                under_way.spawn(async move { Some(look_into(&clerk, doubt).await) });
+                let one_at_a_time = one_at_a_time.clone();
+                under_way.spawn(async move {
+                    let claimant = look_into(&clerk, doubt, &one_at_a_time).await;
+                    drop(share);
+                    Some(claimant)
+                });
             }
         }
     }
 }
 
 /// Looks into a claim, and asks its registrant where that leaves a doubt.
-async fn look_into(clerk: &Clerk, Doubt { claimant, why }: Doubt) -> Claimant {
+async fn look_into(
+    clerk: &Clerk,
+    Doubt { claimant, why, by }: Doubt,
+    one_at_a_time: &Semaphore,
+) -> Claimant {
     let Claimant { uuid, epoch, stamped } = &claimant;
-    let sight = examine(stamped, clerk.ticket(*uuid)).await;
+    let registrant = clerk.owner(*uuid).unwrap_or(by);
+    let ticket = clerk.ticket(*uuid);
+    let seen = {
+        // To ask the kernel takes its time, and waits for nothing: others run in between.
+        let _turn = one_at_a_time.acquire().await;
+        yield_now().await;
+        look_from_here(stamped, ticket.is_some(), [registrant, by])
+    };
+    let sight = match seen {
+        Some(sight) => sight,
+        None => connect_to(stamped, ticket).await,
+    };
     let endpoint = &stamped.endpoint;
     info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?sight, "looked into");
     let said = claimant.clone();
@@ -149,46 +180,52 @@ async fn look_into(clerk: &Clerk, Doubt { claimant, why }: Doubt) -> Claimant {
     claimant
 }
 
-/// Looks whether anybody is at an endpoint, and if its actor can prove who it is, whether it is
-/// that one.
-async fn examine(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
+/// Looks whether anybody is at an endpoint, without connecting to it. `None` stands for what only a
+/// connection can tell, and where one may be made.
+fn look_from_here(stamped: &Stamped, proves: bool, [registrant, by]: [Owner; 2]) -> Option<Sight> {
     let here = here();
-    // Whoever stands elsewhere sees another socket at the same path, or none, though it lives.
-    let not_there = match stamped.stamp.root.is_some() && stamped.stamp.root == root() {
-        true => Sight::Dead,
-        false => Sight::Unclear,
-    };
     match locate(stamped, &here, &look) {
         Ok(_) => {}
         Err(Unreachable::Missing | Unreachable::NotASocket | Unreachable::OtherSocket) => {
-            return not_there;
+            return Some(not_there(stamped));
         }
-        Err(_) => return Sight::Unclear,
+        Err(_) => return Some(Sight::Unclear),
     }
-    let is_path = matches!(stamped.endpoint, Endpoint::Unix(UnixAddress::Path(_)));
-    // A socket file has been told by its inode. Beyond this network namespace who answers or
-    // refuses may be a firewall, or another who has the same address.
-    let is_the_very_place = is_path || is_of_this_network(stamped, &here);
     // An address that has gone from this host may be another machine's by now.
     if is_there(stamped) == Some(false) {
-        return Sight::Dead;
+        return Some(Sight::Dead);
     }
     // A program that speaks another protocol is not to lose a connection over it: the kernel
     // tells who listens, but for what it does not show from here.
-    if ticket.is_none() && is_the_very_place {
-        match listening(&stamped.endpoint) {
-            Listening::Sockets(sockets) if is_path => {
-                let is_meant = |it: &ListeningSocket| it.file == stamped.stamp.socket;
-                return if sockets.iter().any(is_meant) { Sight::Alive } else { not_there };
+    let listening = match is_the_very_place(stamped, &here) {
+        true => listening(&stamped.endpoint),
+        false => Listening::Unknown,
+    };
+    let is_meant = |it: &ListeningSocket| it.file == stamped.stamp.socket;
+    let seen = match &listening {
+        Listening::Sockets(sockets) if is_path(stamped) => {
+            if sockets.iter().any(is_meant) {
+                Sight::Alive
+            } else {
+                not_there(stamped)
             }
-            // Another program may have taken a port since.
-            Listening::Sockets(_) => return Sight::Answered,
-            Listening::Nobody(Silence::NotListening | Silence::Bound) => return Sight::Dead,
-            Listening::Nobody(_) if is_path => return not_there,
-            Listening::Nobody(_) => return Sight::Dead,
-            Listening::Unknown => {}
         }
-    }
+        // Another program may have taken a port since.
+        Listening::Sockets(_) => Sight::Answered,
+        Listening::Nobody(Silence::NotListening) => return Some(Sight::Dead),
+        Listening::Nobody(_) if is_path(stamped) => return Some(not_there(stamped)),
+        Listening::Nobody(_) => return Some(Sight::Dead),
+        Listening::Unknown => Sight::Unclear,
+    };
+    let is_enough = !proves && seen != Sight::Unclear;
+    let may = may_connect(&stamped.endpoint, &listening, &here, registrant, by);
+    (is_enough || !may).then_some(seen)
+}
+
+/// Connects to an endpoint, and if its actor can prove who it is, sees whether it is that one.
+async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
+    let is_the_very_place = is_the_very_place(stamped, &here());
+    let is_path = is_path(stamped);
     match (dial_stamped(stamped, LOOK_TIMEOUT).await, ticket) {
         (Ok(stream), Some(ticket)) => match prove(stream, ticket).await {
             Ok(()) => Sight::Alive,
@@ -201,9 +238,29 @@ async fn examine(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
         (Ok(_), None) => Sight::Answered,
         (Err(DialError::Busy), _) => Sight::Answered,
         (Err(DialError::Refused), _) if is_the_very_place => Sight::Dead,
-        (Err(error), _) if is_path && error.is_evidence() => not_there,
+        (Err(error), _) if is_path && error.is_evidence() => not_there(stamped),
         (Err(_), _) => Sight::Unclear,
     }
+}
+
+/// Says what it means that nobody is at a path: whoever stands elsewhere sees another socket there,
+/// or none, though it lives.
+fn not_there(stamped: &Stamped) -> Sight {
+    match stamped.stamp.root.is_some() && stamped.stamp.root == root() {
+        true => Sight::Dead,
+        false => Sight::Unclear,
+    }
+}
+
+fn is_path(stamped: &Stamped) -> bool {
+    matches!(stamped.endpoint, Endpoint::Unix(UnixAddress::Path(_)))
+}
+
+/// Tells whether an endpoint means the same from here. A socket file has been told by its inode.
+/// Beyond this network namespace who answers or refuses may be a firewall, or another who has the
+/// same address.
+fn is_the_very_place(stamped: &Stamped, here: &Here) -> bool {
+    is_path(stamped) || is_of_this_network(stamped, here)
 }
 
 fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {

@@ -3,11 +3,11 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
-use endpoints::{Name, NamePattern};
+use endpoints::{Endpoint, Name, NamePattern};
 use uuid::Uuid;
 use wire::{
     CallId, Epoch, Record, RemoteError, State, decode_body,
-    registrar::{Answer, List, Page, Query, Update},
+    registrar::{Answer, Evidence, List, Page, Query, Update},
 };
 
 use crate::{
@@ -62,6 +62,12 @@ impl Visitor {
     pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
         let event = Event::Unregister { uuid, by: self.owner };
         self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+    }
+
+    /// Takes note that an endpoint of an instance is said not to answer, as
+    /// [`Clerk::report`] does.
+    pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
+        self.clerk.report(uuid, epoch, endpoint, evidence, self.owner);
     }
 
     /// Waits for a ready instance of a name, that is not merely declared. The answer is among

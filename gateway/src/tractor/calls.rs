@@ -354,7 +354,7 @@ impl Conversation {
         }
         // Of an actor of callsign's own, the registrar finds out in its own time.
         for (told, uuid, epoch) in self.told.iter().filter(|(told, ..)| *told == endpoint) {
-            self.visitor.clerk().report(*uuid, *epoch, told, Evidence::Other);
+            self.visitor.report(*uuid, *epoch, told, Evidence::Other);
         }
         self.acknowledges(&cid).await?;
         let (answer, found) = oneshot::channel();

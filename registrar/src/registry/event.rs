@@ -133,6 +133,8 @@ pub struct Contested {
     pub epoch: Epoch,
     /// What both claim.
     pub endpoint: Endpoint,
+    /// Who makes the newer claim.
+    pub by: Owner,
 }
 
 /// What came of an event.

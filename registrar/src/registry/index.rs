@@ -55,13 +55,14 @@ impl Registry {
     /// Enters what an entry claims, and notes the older claims to the same. Their records are not
     /// read for that: whoever looks into one finds out whether it is still made.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
-        let epoch = self.entries[key].epoch;
+        let (epoch, by) = (self.entries[key].epoch, self.entries[key].registrant.owner);
         for stamped in endpoints {
             for older in self.claims.insert(stamped, epoch, key) {
                 let Entry { kept, uuid, epoch, .. } = &self.entries[older];
                 if *kept != Kept::Declared {
                     let endpoint = stamped.endpoint.clone();
-                    outcome.contested.push(Contested { uuid: *uuid, epoch: *epoch, endpoint });
+                    let (uuid, epoch) = (*uuid, *epoch);
+                    outcome.contested.push(Contested { uuid, epoch, endpoint, by });
                 }
             }
         }

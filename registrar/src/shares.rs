@@ -1,0 +1,124 @@
+//! Who may have how much done beside the answers: each owner has a share of what may wait, and a
+//! rate, so that no owner keeps the errands of others from being run.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use crate::registry::Account;
+
+/// What the accounts have used. Clones are handles of the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shares(Arc<Mutex<HashMap<Account, Used>>>);
+
+#[derive(Debug)]
+struct Used {
+    /// How many errands wait, or are being run.
+    errands: usize,
+    /// How many more may be asked for now, in thousandths.
+    allowed: u64,
+    /// When that was.
+    at_ms: u64,
+}
+
+/// An errand that is counted to an account until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    shares: Shares,
+    account: Account,
+}
+
+impl Shares {
+    /// Counts one more errand to an account, if it may have one.
+    pub(crate) fn take(&self, account: Account, now_ms: u64) -> Option<Share> {
+        let mut used = self.used();
+        if used.len() >= ACCOUNTS_KEPT {
+            used.retain(|_, it| it.errands > 0 || it.allowed_at(now_ms) < BURST);
+        }
+        let fresh = Used { errands: 0, allowed: BURST, at_ms: now_ms };
+        let own = used.entry(account).or_insert(fresh);
+        let allowed = own.allowed_at(now_ms);
+        let is_limited = account != Account::Registrar;
+        if is_limited && (own.errands >= ERRANDS_MAX || allowed < ERRAND) {
+            return None;
+        }
+        *own = Used {
+            errands: own.errands + 1,
+            allowed: allowed.saturating_sub(ERRAND),
+            at_ms: now_ms,
+        };
+        Some(Share { shares: self.clone(), account })
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Account, Used>> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl Used {
+    fn allowed_at(&self, now_ms: u64) -> u64 {
+        let passed_ms = now_ms.saturating_sub(self.at_ms);
+        BURST.min(self.allowed.saturating_add(passed_ms.saturating_mul(ERRANDS_A_SECOND)))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(own) = self.shares.used().get_mut(&self.account) {
+            own.errands -= 1;
+        }
+    }
+}
+
+/// How many errands of one account may wait: a quarter of all.
+const ERRANDS_MAX: usize = 256;
+
+/// How many an account may ask for at once, and how many more each second: a machine that dies takes
+/// some hundred actors with it, which are reported again and again; whoever goes on at this rate
+/// takes a hundredth of a processor.
+const BURST: u64 = 128 * ERRAND;
+const ERRANDS_A_SECOND: u64 = 32;
+
+/// One errand, in the thousandths in which the time in milliseconds gives more.
+const ERRAND: u64 = 1000;
+
+/// For how many accounts it is remembered what they have used, unless they use it now.
+const ACCOUNTS_KEPT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Account = Account::User(1000);
+    const OTHER: Account = Account::User(1001);
+
+    #[test]
+    fn an_account_has_its_share_and_its_rate_and_others_have_theirs() {
+        let shares = Shares::default();
+        let take = |account, count: usize, now_ms| -> Vec<_> {
+            (0..count).map_while(|_| shares.take(account, now_ms)).collect()
+        };
+        assert_eq!(take(ONE, 1000, 0).len(), 128, "what has been run counts to the rate");
+        assert_eq!(take(ONE, 1000, 1000).len(), 32);
+        assert_eq!(take(OTHER, 1000, 1000).len(), 128);
+        let mut waiting = Vec::new();
+        for second in 0..20 {
+            waiting.extend(take(ONE, 1000, 100_000 + 1000 * second));
+        }
+        assert_eq!(waiting.len(), 256, "no more wait at once");
+        assert_eq!(take(OTHER, 1000, 200_000).len(), 128);
+        drop(waiting);
+        assert_eq!(take(ONE, 1000, 300_000).len(), 128);
+        assert_eq!(take(Account::Registrar, 1000, 300_000).len(), 1000);
+    }
+
+    #[test]
+    fn who_has_used_nothing_lately_is_forgotten() {
+        let shares = Shares::default();
+        for account in 0..2 * ACCOUNTS_KEPT as u32 {
+            drop(shares.take(Account::User(account), 100_000 * u64::from(account)));
+        }
+        assert!(shares.used().len() <= ACCOUNTS_KEPT);
+    }
+}
