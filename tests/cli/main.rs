@@ -50,6 +50,39 @@ fn help() {
     }
 }
 
+/// Whatever shows manual pages can read these, and says nothing of them but that they have no date.
+#[test]
+fn manual_pages_are_sound() {
+    let room = Room::new();
+    room.callsign(&["man", "--out", "pages"]).succeeds();
+    let mut pages = 0;
+    for page in std::fs::read_dir(room.file("pages")).unwrap() {
+        let mut lint = room.other_command("mandoc");
+        let page = page.unwrap().path();
+        lint.args(["-T", "lint", "-W", "warning"]).arg(&page);
+        let Ok(output) = lint.output() else {
+            eprintln!("skipped: this machine has no mandoc");
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let faults: Vec<_> = said.lines().filter(|it| !it.contains("missing date")).collect();
+        assert_eq!(faults, [""; 0]);
+        let mut shown = room.other_command("mandoc");
+        let shown = shown.args(["-T", "ascii", "-O", "width=78"]).arg(&page).output().unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        for section in ["NAME", "SYNOPSIS", "EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"] {
+            // A bold letter is written over itself.
+            let bold: String = section
+                .chars()
+                .flat_map(|it| if it == ' ' { vec![it] } else { vec![it, '\u{8}', it] })
+                .collect();
+            assert!(shown.contains(&bold), "{} has no {section}\n{shown}", page.display());
+        }
+        pages += 1;
+    }
+    assert!(pages > 10, "{pages} pages");
+}
+
 #[test]
 fn every_command_has_its_help_checked() {
     let room = Room::new();

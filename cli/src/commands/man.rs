@@ -77,6 +77,8 @@ fn page(command: clap::Command) -> io::Result<Page> {
     // What stands at the end of a help has no better heading yet.
     let (text, extra) = text.split_once("\n.SH EXTRA\n").unwrap_or((&text, ""));
     let extra = extra.split("\n.SH VERSION\n").next().unwrap_or_default();
+    // An empty date is none, rather than the program's name; a line is broken once.
+    let text = text.replacen(" 1  \"", " 1 \"\" \"", 1).replace("\n.br\n\n.br\n", "\n.br\n");
     let text = format!("{}\n{}{ENDING}", text.trim_end(), laid_out(extra));
     Ok(Page { file: format!("{name}.1"), text })
 }
