@@ -9,6 +9,7 @@ use clap_complete::CompleteEnv;
 use crate::{
     commands, complete,
     failure::{Exit, report_usage},
+    output::{fitted, width},
 };
 
 /// Reads the command line of this process. What is wrong with it, and help that was asked for, is
@@ -45,6 +46,7 @@ pub(crate) fn described() -> clap::Command {
 fn template(command: &clap::Command) -> String {
     let header = STYLES.get_header();
     let literal = STYLES.get_literal();
+    let width = width(&std::io::stdout());
     let mut text = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
     for (title, names) in GROUPS {
         text += &format!("\n{header}{title}:{header:#}\n");
@@ -53,6 +55,7 @@ fn template(command: &clap::Command) -> String {
             // The command `help` is made later, and needs no words of its own.
             let about =
                 about.map_or_else(|| "Show the help of a command".into(), |it| it.to_string());
+            let about = fitted(&about, width, COMMANDS_COLUMN, COMMANDS_COLUMN);
             text += &format!("  {literal}{name:<11}{literal:#}  {about}\n");
         }
     }
@@ -128,6 +131,9 @@ pub(crate) enum Command {
     Wait(commands::wait::Args),
     Watch(commands::watch::Args),
 }
+
+/// Where what is said of a command stands in the help.
+const COMMANDS_COLUMN: usize = 15;
 
 /// What this program is called.
 pub(crate) const PROGRAM: &str = "callsign";

@@ -258,15 +258,20 @@ impl Failure {
 
 /// Writes a text after its title, and under itself where it is broken. It may hold what strangers
 /// have said.
-fn paragraph(title: impl fmt::Display, indent: usize, text: &str, width: Option<u16>) -> String {
-    let text = &*PlainLines(text).to_string();
-    let text = match width.map(usize::from) {
+pub(crate) fn paragraph(
+    title: impl fmt::Display,
+    indent: usize,
+    text: &str,
+    width: Option<u16>,
+) -> String {
+    let text = PlainLines(text).to_string();
+    let text = match text.split_once('\n') {
+        None => output::fitted(&text, width, indent, indent),
         // What has lines of its own is laid out already.
-        Some(width) if !text.contains('\n') => {
-            output::wrapped(text, width.max(indent + 20) - indent)
-                .replace('\n', &format!("\n{:indent$}", ""))
+        Some((first, rest)) => {
+            let first = output::fitted(first, width, indent, indent);
+            format!("{first}\n{}", output::fitted_lines(rest, width))
         }
-        _ => text.to_owned(),
     };
     format!("{title} {text}\n")
 }

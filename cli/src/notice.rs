@@ -10,16 +10,23 @@ use portal::WithCauses;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::{context::Context, output::brief};
+use crate::{
+    context::Context,
+    failure::paragraph,
+    output::{self, brief},
+};
 
 /// Says something that the user may want to know.
 pub(crate) fn note(context: &Context, text: impl Display) {
-    say(context, &if context.json { object("note", &text) } else { plain_lines(&text) });
+    let width = output::width(&std::io::stderr());
+    let plain = || output::fitted_lines(&PlainLines(&text.to_string()).to_string(), width) + "\n";
+    say(context, &if context.json { object("note", &text) } else { plain() });
 }
 
 /// Says something that is probably not as the user wants it.
 pub(crate) fn warn(context: &Context, text: impl Display) {
-    let plain = || format!("{} {}", "warning:".yellow().bold(), plain_lines(&text));
+    let width = output::width(&std::io::stderr());
+    let plain = || paragraph("warning:".yellow().bold(), 9, &text.to_string(), width);
     say(context, &if context.json { object("warning", &text) } else { plain() });
 }
 
@@ -81,10 +88,6 @@ pub(crate) fn names_registrars(context: &Context) -> bool {
 /// Writes an error and what caused it on one line.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     WithCauses(error).to_string()
-}
-
-fn plain_lines(text: &impl Display) -> String {
-    format!("{}\n", PlainLines(&text.to_string()))
 }
 
 fn object(kind: &str, text: &impl Display) -> String {

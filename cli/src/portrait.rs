@@ -5,28 +5,34 @@ use std::{fmt::Write as _, time::Duration};
 use endpoints::{Candidate, Plain};
 use wire::Kept;
 
-use crate::seen::{Seen, age_in_words, doubt_in_words, in_short};
+use crate::{
+    output::fitted,
+    seen::{Seen, age_in_words, doubt_in_words, in_short},
+};
 
-/// Writes a record as lines: the nearest endpoint alone on the first, then what is known of it.
-pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64) -> String {
+/// Writes a record as lines: the nearest endpoint alone on the first, and whole, however wide it is;
+/// then what is known of it.
+pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64, width: Option<u16>) -> String {
     match seen.nearest() {
         Some((endpoint, locality)) => {
             let (head, further) = (endpoint.to_string(), &seen.candidates[1..]);
-            draw(seen, &head, Some(locality.to_string()), further, now_ms)
+            draw(seen, &head, Some(locality.to_string()), further, now_ms, width)
         }
-        None => draw(seen, &format!("none: {}", seen.why_none()), None, &seen.candidates, now_ms),
+        None => {
+            draw(seen, &format!("none: {}", seen.why_none()), None, &seen.candidates, now_ms, width)
+        }
     }
 }
 
 /// Writes a record that cannot be reached from here as [`portrait`] does, for those who take the
 /// first line for an endpoint: that is one where others may reach it, or empty if there is none.
-pub(crate) fn portrait_of_unreachable(seen: &Seen<'_>, now_ms: u64) -> String {
+pub(crate) fn portrait_of_unreachable(seen: &Seen<'_>, now_ms: u64, width: Option<u16>) -> String {
     match &seen.candidates[..] {
         [first, further @ ..] => {
             let (head, why) = (first.stamped.endpoint.to_string(), seen.why_none());
-            draw(seen, &head, Some(format!("out of reach: {why}")), further, now_ms)
+            draw(seen, &head, Some(format!("out of reach: {why}")), further, now_ms, width)
         }
-        [] => draw(seen, "", Some(seen.why_none()), &[], now_ms),
+        [] => draw(seen, "", Some(seen.why_none()), &[], now_ms, width),
     }
 }
 
@@ -36,6 +42,7 @@ fn draw(
     locality: Option<String>,
     further: &[Candidate<'_>],
     now_ms: u64,
+    width: Option<u16>,
 ) -> String {
     let record = seen.record;
     let mut lines: Vec<(&str, String)> = vec![("instance", record.instance().to_string())];
@@ -73,7 +80,8 @@ fn draw(
     let mut last = "";
     for (label, value) in lines {
         let shown = if label == last { "" } else { label };
-        _ = writeln!(text, "  {shown:8}  {}", Plain(&value));
+        let line = format!("  {shown:8}  {}", Plain(&value));
+        _ = writeln!(text, "{}", fitted(&line, width, 0, 12));
         last = label;
     }
     text
@@ -98,7 +106,7 @@ mod tests {
         feed.metadata.insert("desk".to_owned(), "rates".to_owned());
         feed.metadata.insert("note".to_owned(), "\u{1b}[2J".to_owned());
         assert_eq!(
-            portrait(&seen(&feed), 61_000),
+            portrait(&seen(&feed), 61_000, Some(80)),
             "\
 /unix/run/feed.sock
   instance  feed[33333333-3333-3333-3333-333333333333]
@@ -113,7 +121,7 @@ mod tests {
 "
         );
         assert_eq!(
-            portrait(&seen(&record("feed", 3, &[])), 0),
+            portrait(&seen(&record("feed", 3, &[])), 0, None),
             "\
 none: no endpoints
   instance  feed[33333333-3333-3333-3333-333333333333]
@@ -128,7 +136,7 @@ none: no endpoints
     fn the_first_line_of_what_is_out_of_reach_is_an_endpoint_too() {
         let check = |endpoints: &[(&str, u64)], expected: &str| {
             let record = record("feed", 3, endpoints);
-            let text = portrait_of_unreachable(&seen(&record), 0);
+            let text = portrait_of_unreachable(&seen(&record), 0, None);
             let shown: Vec<_> = text.lines().filter(|it| !it.contains("instance")).collect();
             assert_eq!(shown[..shown.len() - 3].join("\n"), expected);
         };

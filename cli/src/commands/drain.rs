@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     notice::note,
+    output::fitted,
     pick::Target,
 };
 
@@ -75,7 +76,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print_json(&json)?;
     } else {
         for record in changed {
-            context.print_line(format_args!("{word} {}", record.instance()))?;
+            let line = format!("{word} {}", record.instance());
+            context.print_line(fitted(&line, context.width(), 0, 2))?;
         }
     }
     Ok(Exit::Done)

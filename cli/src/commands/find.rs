@@ -54,7 +54,7 @@ fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure
     if context.json {
         context.print_json(&seen.to_json(Some(now_ms)))?;
     } else {
-        context.print(portrait(&seen, now_ms))?;
+        context.print(portrait(&seen, now_ms, context.width()))?;
     }
     Ok(Exit::Done)
 }
@@ -72,7 +72,8 @@ fn show_all(context: &Context, seen: &[Seen<'_>], now_ms: u64) -> Result<Exit, F
         context.print_json(&records)?;
         return Ok(Exit::Done);
     }
-    let portraits: Vec<_> = seen.iter().map(|it| portrait(it, now_ms)).collect();
+    let width = context.width();
+    let portraits: Vec<_> = seen.iter().map(|it| portrait(it, now_ms, width)).collect();
     context.print(portraits.join("\n"))?;
     Ok(Exit::Done)
 }

@@ -10,6 +10,7 @@ use wire::{Kept, Record};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    output::fitted,
     pick::{Target, only_one},
 };
 
@@ -44,7 +45,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print_json(&renewed)?;
     } else {
         let ttl = humantime::format_duration(Duration::from_millis(ttl_ms));
-        context.print_line(format_args!("renewed {} for {ttl}", record.instance()))?;
+        let line = format!("renewed {} for {ttl}", record.instance());
+        context.print_line(fitted(&line, context.width(), 0, 2))?;
     }
     Ok(Exit::Done)
 }

@@ -15,7 +15,7 @@ use crate::{
     found::{self, not_ready, out_of_reach},
     meant,
     notice::{note, warn_unanswered, with_causes},
-    output::{Table, brief},
+    output::{Table, brief, fits, fitted},
     seen::{KeptJson, LeftOutJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
 };
 
@@ -77,7 +77,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;
     } else {
         let says_more = args.explain || args.probe;
-        context.print(if says_more { verdicts(&rows, now_ms) } else { table(&rows) })?;
+        let width = context.width();
+        let table = (!says_more).then(|| table(&rows)).filter(|it| fits(it, width));
+        context.print(table.unwrap_or_else(|| verdicts(&rows, now_ms, says_more, width)))?;
     }
     Ok(exit)
 }
@@ -241,21 +243,27 @@ fn table(rows: &[Row<'_>]) -> String {
         let [rank, locality, instance] = row.columns();
         table.row([rank, locality, instance, row.endpoint.to_string()]);
     }
-    // What stands last may be as long as it is.
-    table.render(None)
+    table.render()
 }
 
-/// Draws two lines for each endpoint: where it is, and what is said of it; and a third one of an
-/// instance that is suspect. `now_ms` is the registrar's clock.
-fn verdicts(rows: &[Row<'_>], now_ms: u64) -> String {
+/// Draws two lines for each endpoint: where it is, whole, and what is said of it; and a third one of
+/// an instance that is suspect. `now_ms` is the registrar's clock.
+fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) -> String {
     let mut text = String::new();
     for row in rows {
         let [rank, locality, instance] = row.columns();
         _ = writeln!(text, "{rank:<2} {}", row.endpoint);
-        _ = writeln!(text, "   {locality:<12} {instance}  {}", Plain(&row.verdict()));
-        if let Some(suspicion) = row.record.suspicion {
-            let indent = 3 + 12 + 1 + instance.len() + 2;
-            _ = writeln!(text, "{:indent$}{}", "", doubt_in_words(suspicion, now_ms));
+        let mut said = format!("   {locality:<12} {instance}");
+        let indent = said.len() + 2;
+        // Where a column would be narrow, what is said stands on a line of its own.
+        let hang = if width.is_some_and(|it| usize::from(it) < 2 * indent) { 5 } else { indent };
+        if says_more {
+            said += &format!("  {}", Plain(&row.verdict()));
+        }
+        _ = writeln!(text, "{}", fitted(&said, width, 0, hang));
+        if let Some(suspicion) = row.record.suspicion.filter(|_| says_more) {
+            let doubt = format!("{:hang$}{}", "", doubt_in_words(suspicion, now_ms));
+            _ = writeln!(text, "{}", fitted(&doubt, width, 0, hang));
         }
     }
     text
@@ -308,7 +316,7 @@ mod tests {
         let explanation = explain(&ready, &here(), &look);
         let rows_of = |source| rows(source, &explanation, &ready, &others);
         assert_eq!(
-            verdicts(&rows_of(Source::Registrar), 3000),
+            verdicts(&rows_of(Source::Registrar), 3000, true, None),
             "\
 1  /unix/run/feed.sock
    unix socket  33333333  within reach, unproved

@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     notice::with_causes,
-    output::{age, brief},
+    output::{age, brief, fitted},
 };
 
 /// Show how each registrar is, and how much it keeps
@@ -34,6 +34,8 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
         context.print_json(&registrars)?;
     } else {
         let pictures: Vec<_> = registrars.iter().map(picture).collect();
+        let pictures = pictures.iter().map(|it| fitted_picture(it, context.width()));
+        let pictures: Vec<_> = pictures.collect();
         context.print(pictures.join("\n"))?;
     }
     let is_up = |it: &Registrar| matches!(it.standing, Standing::Up { .. });
@@ -72,6 +74,12 @@ fn picture(registrar: &Registrar) -> String {
         last = label;
     }
     text
+}
+
+/// Lets the values of a picture go on below themselves.
+fn fitted_picture(picture: &str, width: Option<u16>) -> String {
+    let hang = |line: &str| if line.starts_with(' ') { 14 } else { 2 };
+    picture.lines().map(|it| fitted(it, width, 0, hang(it)) + "\n").collect()
 }
 
 fn none_is_up(registrars: &[Registrar]) -> Failure {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use tree::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};
+use unicode_width::UnicodeWidthStr;
 use uuid::Uuid;
 use wire::{Record, State};
 
@@ -12,7 +13,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     notice::{note, note_settling, warn_unanswered},
-    output::{Table, age},
+    output::{Table, age, fits, fitted},
     seen::state_in_words,
 };
 
@@ -83,6 +84,7 @@ fn grow<'a>(
     records.into_iter().map(node).collect()
 }
 
+/// Draws the trees as a table, or where that would be too wide with the endpoints below.
 fn draw(forest: &[Node<'_>], now_ms: u64, width: Option<u16>) -> String {
     let mut drawing = Drawing {
         table: Table::new(["NAME", "KIND", "PID", "STATE", "AGE", "ENDPOINTS"]),
@@ -92,8 +94,56 @@ fn draw(forest: &[Node<'_>], now_ms: u64, width: Option<u16>) -> String {
     for node in forest {
         drawing.node(node, "", "");
     }
-    drawing.finish(width)
+    let table = Some(drawing.finish()).filter(|it| fits(it, width));
+    table.unwrap_or_else(|| {
+        let mut text = String::new();
+        forest.iter().for_each(|it| below_each_other(it, "", "", now_ms, width, &mut text));
+        text
+    })
 }
+
+/// Returns what a row says of an actor apart from where it listens.
+fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
+    let said = |key| record.metadata.get(key).cloned().unwrap_or_else(|| "-".to_owned());
+    let age = age(Duration::from_millis(now_ms.saturating_sub(record.since_ms)));
+    let (kind, pid) = (said(KIND_KEY), said(PID_KEY));
+    [record.name.to_string(), kind, pid, state_in_words(record), age]
+}
+
+/// Returns what stands before those below an actor: of each the branch, and what goes on below it.
+fn branches(count: usize) -> impl Iterator<Item = (&'static str, &'static str)> {
+    (1..=count).map(move |at| if at == count { ("└─ ", "   ") } else { ("├─ ", "│  ") })
+}
+
+/// Writes an actor behind `branch`, and where it listens and those below it behind `indent`.
+fn below_each_other(
+    node: &Node<'_>,
+    branch: &str,
+    indent: &str,
+    now_ms: u64,
+    width: Option<u16>,
+    text: &mut String,
+) {
+    let Node { record, children } = node;
+    let trunk = format!("{indent}{}  ", if children.is_empty() { " " } else { "│" });
+    let room = width.map(|it| it.saturating_sub(trunk.width() as u16).max(ROOM_MIN));
+    let what = Plain(&what_it_is(record, now_ms).join("  ")).to_string();
+    let listens = record.endpoints.iter().map(|it| it.endpoint.to_string());
+    let mut start = branch;
+    for part in std::iter::once(what).chain(listens) {
+        for line in fitted(&part, room, 0, 2).lines() {
+            *text += &format!("{start}{line}\n");
+            start = &trunk;
+        }
+    }
+    for (child, (branch, below)) in children.iter().zip(branches(children.len())) {
+        let (branch, below) = (format!("{indent}{branch}"), format!("{indent}{below}"));
+        below_each_other(child, &branch, &below, now_ms, width, text);
+    }
+}
+
+/// However deep an actor stands, it has this much room.
+const ROOM_MIN: u16 = 20;
 
 /// A table that grows by an actor at a time.
 struct Drawing {
@@ -107,37 +157,22 @@ impl Drawing {
     /// Draws an actor behind `branch`, and those below it behind `indent`.
     fn node(&mut self, node: &Node<'_>, branch: &str, indent: &str) {
         let Node { record, children } = node;
-        let said = |key| record.metadata.get(key).cloned().unwrap_or_else(|| "-".to_owned());
         let endpoints: Vec<_> = record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
-        let name = format!("{branch}{}", record.name);
-        self.table.row([
-            name.clone(),
-            said(KIND_KEY),
-            said(PID_KEY),
-            state_in_words(record),
-            age(Duration::from_millis(self.now_ms.saturating_sub(record.since_ms))),
-            endpoints.join("\n"),
-        ]);
+        let [name, kind, pid, state, age] = what_it_is(record, self.now_ms);
+        let name = format!("{branch}{name}");
+        self.table.row([name.clone(), kind, pid, state, age, endpoints.join("\n")]);
         let trunk = if children.is_empty() { "" } else { "│" };
         self.rows.push((name, format!("{indent}{trunk}")));
-        for (at, child) in children.iter().enumerate() {
-            let (branch, below) =
-                if at + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        for (child, (branch, below)) in children.iter().zip(branches(children.len())) {
             self.node(child, &format!("{indent}{branch}"), &format!("{indent}{below}"));
         }
     }
 
-    fn finish(mut self, width: Option<u16>) -> String {
-        let widest = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        if width.is_some_and(|it| widest > usize::from(it) / 3) {
-            // There would be too little room for where they listen.
-            return self.table.render(width);
-        }
-        self.table.keep_whole(0);
+    fn finish(self) -> String {
         let mut rows = self.rows.iter().peekable();
         let mut trunk = "";
         let mut drawn = String::new();
-        for (at, line) in self.table.render(width).lines().enumerate() {
+        for (at, line) in self.table.render().lines().enumerate() {
             if at == 0 {
                 drawn += line;
             } else if let Some((_, its)) = rows.next_if(|(name, _)| line.starts_with(name)) {
@@ -235,7 +270,7 @@ orphan        task        4715  ready  3s   /unix/run/orphan.sock
     }
 
     #[test]
-    fn branches_go_on_beside_what_takes_several_lines() {
+    fn endpoints_stand_below_where_a_table_would_be_too_wide() {
         let long = "/unix/@callsign-e5b07e5766a94f53af7f72ce2dd8b867";
         let at = |name: &str, number: u8, parent: Option<u8>| Record {
             endpoints: record(name, number, &[(long, 1), ("/ip4/10.0.0.7/tcp/1", 1)]).endpoints,
@@ -245,17 +280,21 @@ orphan        task        4715  ready  3s   /unix/run/orphan.sock
         assert_eq!(
             draw(&forest(&records), 4000, Some(70)),
             "\
-NAME          KIND  PID   STATE  AGE  ENDPOINTS
-base          task  4711  ready  3s   /unix/@callsign-e5b07e5766a94f53
-│                                     af7f72ce2dd8b867
-│                                     /ip4/10.0.0.7/tcp/1
-└─ desk       task  4712  ready  3s   /unix/@callsign-e5b07e5766a94f53
-   │                                  af7f72ce2dd8b867
-   │                                  /ip4/10.0.0.7/tcp/1
-   └─ pricer  task  4713  ready  3s   /unix/@callsign-e5b07e5766a94f53
-                                      af7f72ce2dd8b867
-                                      /ip4/10.0.0.7/tcp/1
+base  task  4711  ready  3s
+│  /unix/@callsign-e5b07e5766a94f53af7f72ce2dd8b867
+│  /ip4/10.0.0.7/tcp/1
+└─ desk  task  4712  ready  3s
+   │  /unix/@callsign-e5b07e5766a94f53af7f72ce2dd8b867
+   │  /ip4/10.0.0.7/tcp/1
+   └─ pricer  task  4713  ready  3s
+         /unix/@callsign-e5b07e5766a94f53af7f72ce2dd8b867
+         /ip4/10.0.0.7/tcp/1
 "
+        );
+        let wide = draw(&forest(&records), 4000, None);
+        assert!(
+            wide.contains("│                                     /ip4/10.0.0.7/tcp/1"),
+            "{wide}"
         );
     }
 }

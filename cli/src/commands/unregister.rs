@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    output::fitted,
     pick::{Target, only_one},
 };
 
@@ -51,7 +52,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         }
         gone.push(GoneJson { name: record.name.as_str(), uuid: record.uuid });
         if !context.json {
-            context.print_line(format_args!("unregistered {}", record.instance()))?;
+            let line = format!("unregistered {}", record.instance());
+            context.print_line(fitted(&line, context.width(), 0, 2))?;
         }
     }
     if context.json {

@@ -201,8 +201,8 @@ fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure
     let seen = Seen::from_here(record);
     match (context.json, seen.nearest()) {
         (true, _) => context.print_json(&seen.to_json(Some(now_ms)))?,
-        (false, Some(_)) => context.print(portrait(&seen, now_ms))?,
-        (false, None) => context.print(portrait_of_unreachable(&seen, now_ms))?,
+        (false, Some(_)) => context.print(portrait(&seen, now_ms, context.width()))?,
+        (false, None) => context.print(portrait_of_unreachable(&seen, now_ms, context.width()))?,
     }
     Ok(Exit::Done)
 }

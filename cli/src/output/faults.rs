@@ -7,7 +7,7 @@ use config::{Fault, Place, Related, Severity, Source};
 use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
 
-use super::wrapped;
+use super::{fitted, wrapped};
 
 /// Draws a fault, with colours, ending in a line break.
 pub(crate) fn draw(fault: &Fault, width: Option<u16>) -> String {
@@ -26,12 +26,20 @@ pub(crate) fn draw(fault: &Fault, width: Option<u16>) -> String {
             elsewhere.push(self::snippet(&place.source).annotation(context));
         }
     }
-    let mut group = level.primary_title(&fault.message).element(snippet).elements(elsewhere);
+    // What goes on stands under the first word.
+    let room = width.map(|it| it.saturating_sub(level_width(fault.severity)));
+    let title = fitted(&fault.message, room, 0, 0);
+    let mut group = level.primary_title(title).element(snippet).elements(elsewhere);
     let width = width.map_or(WIDTH, usize::from).max(WIDTH_MIN);
     if let Some(help) = &fault.help {
         group = group.element(Level::HELP.message(wrapped(help, width - HELP_INDENT)));
     }
     Renderer::styled().term_width(width).render(&[group]) + "\n"
+}
+
+/// Returns how wide what stands before a message is.
+fn level_width(severity: Severity) -> u16 {
+    (severity.to_string().len() + ": ".len()) as u16
 }
 
 /// Places what is wrong with an endpoint in the argument that holds it.

@@ -6,11 +6,13 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 mod duration;
 pub(crate) mod faults;
+mod lines;
 mod pager;
 mod reader;
 mod table;
 
 pub(crate) use duration::{age, brief};
+pub(crate) use lines::{fitted, fitted_lines};
 pub(crate) use pager::page;
 pub(crate) use reader::reader_gone;
 pub(crate) use table::Table;
@@ -19,6 +21,11 @@ pub(crate) use table::Table;
 pub(crate) fn width(stream: &impl AsFd) -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some(size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// Tells whether every line fits a width.
+pub(crate) fn fits(text: &str, width: Option<u16>) -> bool {
+    width.is_none_or(|width| text.lines().all(|it| it.width() <= usize::from(width)))
 }
 
 /// Shortens a text to so many columns. It loses its middle, because an endpoint is known by how it

@@ -1,6 +1,6 @@
 //! Tables without lines, as `ls` and `ps` draw them.
 
-use comfy_table::{ColumnConstraint, ContentArrangement, presets};
+use comfy_table::{ContentArrangement, presets};
 use endpoints::PlainLines;
 
 /// A table without lines, as `ls` and `ps` draw them.
@@ -12,7 +12,7 @@ impl Table {
     pub(crate) fn new<'a>(header: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_header(header.into_iter());
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_content_arrangement(ContentArrangement::Disabled);
         Self(table)
     }
 
@@ -21,18 +21,8 @@ impl Table {
         self.0.add_row(cells.into_iter().map(|it| PlainLines(&it).to_string()));
     }
 
-    /// Takes room from the other columns before it breaks a line of this one.
-    pub(crate) fn keep_whole(&mut self, column: usize) {
-        let column = self.0.column_mut(column).expect("there is such a column");
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-
-    /// Draws the table within so many columns, or as wide as it is; every line ends in a break.
-    pub(crate) fn render(mut self, width: Option<u16>) -> String {
-        match width {
-            Some(width) => self.0.set_width(width),
-            None => self.0.set_content_arrangement(ContentArrangement::Disabled),
-        };
+    /// Draws the table, as wide as it is; every line ends in a break.
+    pub(crate) fn render(mut self) -> String {
         let last = self.0.column_count().saturating_sub(1);
         for (at, column) in self.0.column_iter_mut().enumerate() {
             column.set_padding((0, if at == last { 0 } else { 2 }));
@@ -46,24 +36,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_each_other_and_fit() {
-        let check = |width, expected: &str| {
-            let mut table = Table::new(["NAME", "ENDPOINTS", "AGE"]);
-            table.row(["web".into(), "/ip4/127.0.0.1/tcp/8000".into(), "3s".into()]);
-            table.row([
-                "feed".into(),
-                "/unix/run/feed.sock\n/ip4/10.0.0.7/tcp/1".into(),
-                "2m".into(),
-            ]);
-            assert_eq!(table.render(width), expected, "{width:?}");
-        };
-        let plain = "\
+    fn columns_stand_under_each_other() {
+        let mut table = Table::new(["NAME", "ENDPOINTS", "AGE"]);
+        table.row(["web".into(), "/ip4/127.0.0.1/tcp/8000".into(), "3s".into()]);
+        let two = "/unix/run/feed.sock\n/ip4/10.0.0.7/tcp/1";
+        table.row(["feed".into(), two.into(), "2m".into()]);
+        assert_eq!(
+            table.render(),
+            "\
 NAME  ENDPOINTS                AGE
 web   /ip4/127.0.0.1/tcp/8000  3s
 feed  /unix/run/feed.sock      2m
       /ip4/10.0.0.7/tcp/1
-";
-        check(None, plain);
-        check(Some(80), plain);
+"
+        );
     }
 }

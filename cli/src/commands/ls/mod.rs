@@ -2,7 +2,7 @@
 
 mod selection;
 
-use endpoints::Candidate;
+use endpoints::{Candidate, Plain};
 use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
 
@@ -14,7 +14,7 @@ use crate::{
     failure::{Exit, Failure},
     found::pattern,
     notice::note,
-    output::{Table, shortened},
+    output::{Table, fits, fitted, shortened},
     seen::{Seen, age_in_words, in_short, short_uuid, state_in_words},
 };
 
@@ -111,8 +111,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         return Ok(Exit::Done);
     }
     let table = match args.all {
-        true => every_endpoint(&seen, found.now_ms).render(None),
-        false => nearest(&seen, found.now_ms, context.width()).render(None),
+        true => {
+            let width = context.width();
+            let table = Some(every_endpoint(&seen, found.now_ms).render());
+            let table = table.filter(|it| fits(it, width));
+            table.unwrap_or_else(|| below_each_other(&seen, found.now_ms, width))
+        }
+        false => nearest(&seen, found.now_ms, context.width()).render(),
     };
     match args.no_pager {
         true => context.print(table)?,
@@ -178,7 +183,28 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
     }
 }
 
-/// Draws a row for each endpoint, which stands last and so may be as long as it is.
+/// Draws an instance on a line and its endpoints below it, where a table would be too wide.
+fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> String {
+    let mut text = String::new();
+    for seen in seen {
+        let line = what_it_is(seen.record, now_ms).join("  ");
+        text += &(fitted(&Plain(&line).to_string(), width, 0, 2) + "\n");
+        if seen.candidates.is_empty() {
+            text += "  none\n";
+        }
+        for Candidate { stamped, verdict } in &seen.candidates {
+            let locality = match verdict {
+                Ok(locality) => locality.as_str(),
+                Err(reason) => in_short(reason),
+            };
+            let line = format!("  {locality:<14}  {}", stamped.endpoint);
+            text += &(fitted(&line, width, 0, 4) + "\n");
+        }
+    }
+    text
+}
+
+/// Draws a row for each endpoint.
 fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
     let mut table =
         Table::new(["NAME", "INSTANCE", "STATE", "KEPT", "AGE", "LOCALITY", "ENDPOINT"]);
@@ -247,7 +273,7 @@ mod tests {
         let records = [feed, clock, job];
         let records: Vec<_> = records.iter().map(seen).collect();
         let check = |width: Option<u16>, expected: &str| {
-            assert_eq!(nearest(&records, 4000, width).render(None), expected, "{width:?}");
+            assert_eq!(nearest(&records, 4000, width).render(), expected, "{width:?}");
         };
         let in_full = "\
 NAME   INSTANCE  STATE           NEAREST                 LOCALITY     KEPT     AGE
@@ -267,7 +293,7 @@ job    55555555  starting        none: no endpoints    -            session  3s
 ",
         );
         assert_eq!(
-            every_endpoint(&records, 4000).render(None),
+            every_endpoint(&records, 4000).render(),
             "\
 NAME   INSTANCE  STATE           KEPT     AGE  LOCALITY        ENDPOINT
 feed   33333333  ready           session  3s   unix socket     /unix/run/feed.sock
@@ -289,14 +315,14 @@ job    55555555  starting        session  3s   -               none
         let records = [feed, wide, other];
         let seen: Vec<_> = records.iter().map(seen).collect();
         for width in [30, 40, 60, 80, 100, 120] {
-            let drawn = nearest(&seen, 4000, Some(width)).render(None);
+            let drawn = nearest(&seen, 4000, Some(width)).render();
             assert_eq!(drawn.lines().count(), 4, "{drawn}");
             for line in drawn.lines() {
                 assert!(line.width() <= usize::from(width), "{width}:\n{drawn}");
             }
         }
         assert_eq!(
-            nearest(&seen, 4000, Some(40)).render(None),
+            nearest(&seen, 4000, Some(40)).render(),
             "\
 NAME           STATE    NEAREST
 feed…rankfurt  suspect  /unix…xxxxx.sock
@@ -304,8 +330,8 @@ feed…rankfurt  suspect  /unix…xxxxx.sock
 clock          ready    none:… endpoints
 "
         );
-        assert!(nearest(&seen, 4000, Some(140)).render(None).contains("USER"));
-        assert!(!nearest(&seen[..2], 4000, None).render(None).contains("USER"));
+        assert!(nearest(&seen, 4000, Some(140)).render().contains("USER"));
+        assert!(!nearest(&seen[..2], 4000, None).render().contains("USER"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wire::State;
 
 use super::Plan;
-use crate::{context::Context, failure::Failure, notice::warn, seen::KeptJson};
+use crate::{context::Context, failure::Failure, notice::warn, output::fitted, seen::KeptJson};
 
 /// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
@@ -43,7 +43,8 @@ pub(super) fn tell(
     match plan.ttl {
         Some(ttl) => {
             let ttl = humantime::format_duration(ttl);
-            context.print_line(format_args!("{what} {instance} for {ttl}"))
+            let line = format!("{what} {instance} for {ttl}");
+            context.print_line(fitted(&line, context.width(), 0, 2))
         }
         None => {
             context.announce(format_args!("{what} {instance}"));

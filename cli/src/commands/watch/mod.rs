@@ -18,7 +18,7 @@ use crate::{
     failure::{Exit, Failure},
     found::pattern,
     notice::{note, warn, with_causes},
-    output,
+    output::{self, fitted},
     seen::{RecordJson, Seen, short_uuid, state_in_words},
     signals::Signals,
 };
@@ -114,10 +114,12 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
         }
     };
     let line = Plain(&line);
-    Ok(Some(match time {
+    let line = match time {
         Some(time) => format!("{time} {line}"),
         None => line.to_string(),
-    }))
+    };
+    // Who reads lines gets one for each event, whatever the environment says of a width.
+    Ok(Some(fitted(&line, output::width(&std::io::stdout()), 0, 2)))
 }
 
 /// Writes a record on one line.

@@ -1,0 +1,111 @@
+//! Lines that fit a screen.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Breaks a line that goes beyond `width`: between words, and within a word, such as an address,
+/// only if it would not fit a line of its own. The line begins at column `start`, and goes on at
+/// column `hang`.
+pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) -> String {
+    let Some(width) = width.map(usize::from).filter(|it| start + line.width() > *it) else {
+        return line.to_owned();
+    };
+    // With less than half of the width, little would stand on a line.
+    let hang = hang.min(width / 2);
+    let room = width - hang;
+    let mut fitted = String::new();
+    let mut column = start;
+    let mut rest = line;
+    let mut has_word = false;
+    while !rest.is_empty() {
+        let (gap, word, behind) = next_word(rest);
+        rest = behind;
+        // What stands at its column already is not moved there.
+        if has_word && column + gap.len() + word.width() > width && column + gap.len() > hang {
+            fitted += &format!("\n{:hang$}", "");
+            column = hang;
+        } else {
+            fitted += gap;
+            column += gap.len();
+        }
+        let mut word = word;
+        while column + word.width() > width {
+            let piece = &word[..break_of(word, if column == hang { room } else { width - column })];
+            fitted += &format!("{piece}\n{:hang$}", "");
+            column = hang;
+            word = &word[piece.len()..];
+        }
+        fitted += word;
+        column += word.width();
+        has_word = true;
+    }
+    fitted
+}
+
+/// Fits lines that are laid out already: what goes on is indented by two columns more.
+pub(crate) fn fitted_lines(text: &str, width: Option<u16>) -> String {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let lines: Vec<_> = text.split('\n').map(|it| fitted(it, width, 0, indent(it) + 2)).collect();
+    lines.join("\n")
+}
+
+/// Returns the blanks before the next word, the word, and what follows it.
+fn next_word(text: &str) -> (&str, &str, &str) {
+    let word = text.trim_start_matches(' ');
+    let gap = &text[..text.len() - word.len()];
+    let end = word.find(' ').unwrap_or(word.len());
+    (gap, &word[..end], &word[end..])
+}
+
+/// Returns where a word is broken that has so much room: behind one of its signs, if it has one
+/// there. It is one character at least.
+fn break_of(word: &str, room: usize) -> usize {
+    let mut taken = 0;
+    let (mut fits, mut sign) = (0, 0);
+    for (at, character) in word.char_indices() {
+        taken += character.width().unwrap_or(0);
+        if taken > room {
+            break;
+        }
+        fits = at + character.len_utf8();
+        if "/-,:@[=&?".contains(character) && fits > 1 {
+            sign = fits;
+        }
+    }
+    let first = word.chars().next().map_or(0, char::len_utf8);
+    if sign > 0 { sign } else { fits.max(first) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_addresses_at_their_signs() {
+        let check = |line: &str, width, start, hang, expected: &str| {
+            let fitted = fitted(line, Some(width), start, hang);
+            assert_eq!(fitted, expected);
+            for line in fitted.lines().skip(1) {
+                assert!(line.width() <= usize::from(width), "{fitted}");
+            }
+        };
+        check("it fits", 7, 0, 2, "it fits");
+        check("it does not", 7, 0, 2, "it does\n  not");
+        check("error is here", 14, 7, 7, "error\n       is here");
+        check("  state     ready", 12, 0, 12, "  state\n      ready");
+        check("at /unix/run/callsign/x.sock", 20, 0, 3, "at /unix/run/\n   callsign/x.sock");
+        check("is at /unix/run/callsign/x", 20, 0, 3, "is at\n   /unix/run/\n   callsign/x");
+        check("xxxxxxxxxxxx", 5, 0, 1, "xxxxx\n xxxx\n xxx");
+        check("東京東京", 3, 0, 0, "東\n京\n東\n京");
+        check("a  b", 80, 0, 0, "a  b");
+        assert_eq!(fitted(&"x".repeat(200), None, 0, 0).len(), 200);
+    }
+
+    #[test]
+    fn each_line_of_several_is_fitted() {
+        let text = "no registrar can be reached:\n  /unix/x: nobody listens there";
+        assert_eq!(
+            fitted_lines(text, Some(20)),
+            "no registrar can be\n  reached:\n  /unix/x: nobody\n    listens there"
+        );
+    }
+}
