@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    harness::{Room, Running},
+    harness::{Node, Room, Running},
     programs::python,
 };
 
@@ -165,4 +165,67 @@ fn systemd_starts_a_registrar_at_the_first_connection() {
     own.stop().succeeds();
     assert!(!path.exists());
     assert!(UnixStream::connect(&path).is_err());
+}
+
+/// A program that serves what it was handed, and says by whose word.
+const SERVER: &str = "\
+import os, socket
+assert os.environ['LISTEN_PID'] == str(os.getpid())
+said = os.environ['LISTEN_FDS'], os.environ.get('LISTEN_FDNAMES')
+assert 'CALLSIGN_HEIR' not in os.environ
+listener = socket.socket(fileno=3)
+while True:
+    caller, _ = listener.accept()
+    caller.sendall(f'handed {said}\\n'.encode())
+    caller.close()
+";
+
+#[test]
+fn a_program_has_what_was_handed_to_register() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let at = room.unix("registrar.sock");
+    let check = |name: &str, socket: &str, place: String, said: &str| {
+        let args = ["register", name, "PLACE", "--registrar", &at, "--"];
+        let python = python();
+        let mut args = [&args[..], &[&python, "-c", SERVER]].concat();
+        args[2] = &place;
+        let mut activated = Running::start(manager(&room, &[socket], &args));
+        activated.line_with("bound");
+        activated.type_line("start");
+        node.callsign(&["wait", name, "--timeout", "20s"]).succeeds();
+        node.callsign(&["connect", name]).succeeds().prints(&[said]);
+    };
+    let socket = |name: &str| format!("unix:{}", room.file(name).display());
+    check("plain", &socket("plain.sock"), room.unix("plain.sock"), "handed ('1', None)");
+    let named = format!("{}=web", socket("named.sock"));
+    check("named", &named, room.unix("named.sock"), "handed ('1', 'web')");
+}
+
+#[test]
+fn a_program_hears_nothing_of_what_was_handed_to_another() {
+    let room = Room::new();
+    let _node = Node::start(&room);
+    let at = room.unix("registrar.sock");
+    let args = ["register", "quiet", "/unix/@quiet", "--registrar", &at, "--", "env"];
+    let mut command = room.command(&args);
+    command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "x");
+    let outcome = Running::start(command).outcome().succeeds();
+    assert!(!outcome.stdout.contains("LISTEN_"), "{outcome}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_of_as_a_shell_does() {
+    let room = Room::new();
+    let _node = Node::start(&room);
+    let at = room.unix("registrar.sock");
+    let place = room.abstract_unix("none");
+    let check = |program: &str, code: &str, said: &str| {
+        let args = ["register", "none", &place, "--registrar", &at, "--", program];
+        let (ended, manager) = run_once(manager(&room, &["tcp"], &args), &[]);
+        assert_eq!(ended, format!("ended {code}"), "{manager}");
+        manager.outcome().says(&[said]);
+    };
+    check("no-such-program", "127", "`no-such-program` cannot be started");
+    check("/dev/null", "126", "`/dev/null` cannot be started");
 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(
         Command::Find(args) => find::run(args, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Man(args) => man::run(args, context).await,
-        Command::Register(args) => register::run(args, context).await,
+        Command::Register(args) => register::run(args, handed, context).await,
         Command::Registrar(args) => registrar::run(args, handed, context).await,
         Command::Renew(args) => renew::run(args, context).await,
         Command::Resolve(args) => resolve::run(args, context).await,

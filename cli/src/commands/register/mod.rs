@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use discovery::{Client, Faults, Registered};
 use endpoints::{Endpoint, UnixPath};
 use tokio::time::timeout;
-use transport::clear_dead_socket;
+use transport::{Handed, clear_dead_socket};
 
 use self::{
     plan::{Plan, socket_path},
@@ -23,6 +23,7 @@ use self::{
     program::{Happening, Program},
     told::{tell, warn_of_doubts},
 };
+use super::AllHanded;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -43,7 +44,8 @@ With a command, that is started and registered as starting; when it listens at o
 endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
 same exit code; when this is asked to end, so is the program, and is killed after the grace; \
 when this is killed, the program is ended too. Nothing is left of what it has started. A dead \
-socket that is in its way is removed.
+socket that is in its way is removed. Sockets that a service manager hands over (LISTEN_FDS) are \
+the program's.
 
 The program is told where to listen, so that no address is written twice. In its arguments \
 {endpoint}, {host}, {port} and {path} stand for those of the endpoint; two different ones are an \
@@ -103,14 +105,17 @@ impl From<State> for wire::State {
     }
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     // What is registered is stamped before a registrar is reached.
     context.take_host_id(&context.settings()?)?;
-    let plan = Plan::make(&args, context)?;
+    let mut plan = Plan::make(&args, context)?;
+    let handed = handed.map_err(Failure::usage)?;
+    let name = |it: &Handed| it.name.clone().unwrap_or_default().into();
+    plan.command.handed = handed.iter().map(name).collect();
     match (&args.command[..], args.ttl) {
         ([], Some(_)) => lease::run(&plan, context).await,
         ([], None) => hold(&plan, context.open_client()?, context).await,
-        _ => run_program(&plan, &args, context.open_client()?, context).await,
+        _ => run_program(&plan, handed, &args, context.open_client()?, context).await,
     }
 }
 
@@ -163,6 +168,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
 /// Runs a program that is known for as long as it runs.
 async fn run_program(
     plan: &Plan,
+    handed: Vec<Handed>,
     args: &Args,
     client: Client,
     context: &Context,
@@ -180,7 +186,10 @@ async fn run_program(
     warn_of_doubts(context, plan, &client);
     let paths: Vec<_> = plan.said.iter().filter_map(socket_path).collect();
     clear_way(&paths, context).await;
-    let ended = match Program::start(&plan.command, args.grace) {
+    let started = Program::start(&plan.command, args.grace);
+    // They are the program's now.
+    drop(handed);
+    let ended = match started {
         Ok(program) => watch_over(program, &registered, known, plan, &client, context).await,
         Err(failure) => Err(failure),
     };

@@ -70,6 +70,7 @@ impl Plan {
                     .filter_map(socket_path)
                     .map(|it| it.as_path().into())
                     .collect(),
+                handed: Vec::new(),
             },
             false => GuardedCommand::default(),
         };

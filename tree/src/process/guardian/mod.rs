@@ -27,6 +27,7 @@
 //! that an ordinary user does not have everywhere.
 
 mod descendants;
+mod heir;
 mod order;
 mod serve;
 mod terminal;
@@ -40,7 +41,7 @@ use std::{
             process::{CommandExt, ExitStatusExt},
         },
     },
-    path::Path,
+    path::PathBuf,
     process::{self, Command, ExitStatus},
     thread,
     time::Duration,
@@ -74,8 +75,10 @@ const LOOKS_MAX: usize = 500;
 /// Runs the guardian, if this process was started to be one, and returns its exit code. It is to
 /// be the first statement of a `main`: a guardian has one thread.
 pub fn guard_if_asked() -> Option<u8> {
-    let number = env::var_os(GUARDIAN_VARIABLE)?;
-    Some(serve::run(&number))
+    match env::var_os(GUARDIAN_VARIABLE) {
+        Some(number) => Some(serve::run(&number)),
+        None => heir::run_if_asked(),
+    }
 }
 
 /// A program that runs below a guardian.
@@ -140,7 +143,8 @@ impl Guarded {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| StartError::Guardian(error.into()))?;
         let footing = Footing::here();
-        let (mut channel, guardian) = start_guardian().map_err(StartError::Guardian)?;
+        let (mut channel, guardian) =
+            start_guardian(command.handed.len()).map_err(StartError::Guardian)?;
         let mut starting = Starting(Some(guardian));
         command.write(&footing, &mut channel).map_err(StartError::Guardian)?;
         let program = match Message::read(&mut channel).map_err(StartError::Guardian)? {
@@ -314,19 +318,26 @@ fn news_of(message: Message) -> Option<News> {
     }
 }
 
-fn start_guardian() -> io::Result<(StdStream, process::Child)> {
+fn start_guardian(handed: usize) -> io::Result<(StdStream, process::Child)> {
     let (own, theirs) = StdStream::pair()?;
     let theirs: OwnedFd = rustix::io::fcntl_dupfd_cloexec(&theirs, DESCRIPTOR_MIN)?;
     let number = theirs.as_raw_fd();
-    let program = match env::current_exe() {
-        // It runs though its file was replaced or removed.
-        Ok(_) => Path::new("/proc/self/exe").to_owned(),
-        Err(_) => env::args_os().next().unwrap_or_default().into(),
-    };
-    let mut command = Command::new(program);
+    let mut command = Command::new(own_program());
     command.arg0(GUARDIAN).env(GUARDIAN_VARIABLE, number.to_string());
     // What ends or stops this process's group is not for it.
     command.process_group(0);
     kernel::hand_down(&mut command, number);
+    for number in heir::descriptors(handed) {
+        kernel::hand_down(&mut command, number);
+    }
     Ok((own, command.spawn()?))
+}
+
+/// Returns the path of the program that runs here.
+fn own_program() -> PathBuf {
+    match env::current_exe() {
+        // It runs though its file was replaced or removed.
+        Ok(_) => PathBuf::from("/proc/self/exe"),
+        Err(_) => env::args_os().next().unwrap_or_default().into(),
+    }
 }

@@ -18,6 +18,10 @@ pub struct GuardedCommand {
     pub environment: Vec<(OsString, OsString)>,
     /// Socket paths that are the program's: where it has left a dead one behind, that is removed.
     pub sockets: Vec<PathBuf>,
+    /// The names of descriptors that are the program's, by the protocol of `sd_listen_fds(3)`: this
+    /// process has them from number 3 on, and need not keep them when the program has started. A
+    /// name may be empty.
+    pub handed: Vec<OsString>,
 }
 
 impl GuardedCommand {
@@ -27,6 +31,7 @@ impl GuardedCommand {
             encode(self.words.iter().map(OsString::as_os_str)),
             encode(environment.map(OsString::as_os_str)),
             encode(self.sockets.iter().map(|it| it.as_os_str())),
+            encode(self.handed.iter().map(OsString::as_os_str)),
         ];
         to.write_all(&footing.encode())?;
         for list in lists {
@@ -39,7 +44,7 @@ impl GuardedCommand {
     pub(super) fn read(from: &mut impl Read) -> io::Result<(Self, Footing)> {
         let mut footing = [0; Footing::BYTES];
         from.read_exact(&mut footing)?;
-        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+        let mut lists = [const { Vec::new() }; 4];
         for list in &mut lists {
             let mut length = [0; 8];
             from.read_exact(&mut length)?;
@@ -49,13 +54,14 @@ impl GuardedCommand {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        let [words, environment, sockets] = lists.map(|list| decode(&list));
+        let [words, environment, sockets, handed] = lists.map(|list| decode(&list));
         let mut environment = environment.into_iter();
         let pairs = std::iter::from_fn(|| environment.next().zip(environment.next()));
         let command = Self {
             words,
             environment: pairs.collect(),
             sockets: sockets.into_iter().map(PathBuf::from).collect(),
+            handed,
         };
         Ok((command, Footing::decode(footing)))
     }
@@ -151,23 +157,31 @@ mod tests {
 
     #[test]
     fn a_command_is_read_as_written() {
-        let check = |words: &[&str], environment: &[(&str, &str)], sockets: &[&str]| {
-            let command = GuardedCommand {
-                words: words.iter().map(OsString::from).collect(),
-                environment: environment.iter().map(|(k, v)| (k.into(), v.into())).collect(),
-                sockets: sockets.iter().map(PathBuf::from).collect(),
+        let check =
+            |words: &[&str], environment: &[(&str, &str)], sockets: &[&str], handed: &[&str]| {
+                let command = GuardedCommand {
+                    words: words.iter().map(OsString::from).collect(),
+                    environment: environment.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+                    sockets: sockets.iter().map(PathBuf::from).collect(),
+                    handed: handed.iter().map(OsString::from).collect(),
+                };
+                let mut written = Vec::new();
+                command.write(&Footing::here(), &mut written).unwrap();
+                let (read, _) = GuardedCommand::read(&mut &written[..]).unwrap();
+                assert_eq!(read.words, command.words);
+                assert_eq!(read.environment, command.environment);
+                assert_eq!(read.sockets, command.sockets);
+                assert_eq!(read.handed, command.handed);
+                assert!(GuardedCommand::read(&mut &written[..written.len() - 1]).is_err());
             };
-            let mut written = Vec::new();
-            command.write(&Footing::here(), &mut written).unwrap();
-            let (read, _) = GuardedCommand::read(&mut &written[..]).unwrap();
-            assert_eq!(read.words, command.words);
-            assert_eq!(read.environment, command.environment);
-            assert_eq!(read.sockets, command.sockets);
-            assert!(GuardedCommand::read(&mut &written[..written.len() - 1]).is_err());
-        };
-        check(&["true"], &[], &[]);
-        check(&["echo", "", "ä \n"], &[("PORT", "7"), ("EMPTY", "")], &["/run/x", "/run/y"]);
-        check(&[""], &[], &["/x"]);
+        check(&["true"], &[], &[], &[]);
+        check(
+            &["echo", "", "ä \n"],
+            &[("PORT", "7"), ("EMPTY", "")],
+            &["/run/x", "/run/y"],
+            &["web", ""],
+        );
+        check(&[""], &[], &["/x"], &[""]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::{
     GUARDIAN, GUARDIAN_VARIABLE, GuardedCommand,
     descendants::{self, Below, LOOK_AGAIN},
+    heir,
     order::{Message, Request, Told},
     terminal::Footing,
 };
@@ -89,7 +90,10 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
     let Some((program, arguments)) = command.words.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let mut starting = Command::new(program);
+    let mut starting = match command.handed.is_empty() {
+        true => Command::new(program),
+        false => heir::command(program, &command.handed),
+    };
     starting.args(arguments).env_remove(GUARDIAN_VARIABLE);
     starting.envs(command.environment.iter().map(|(key, value)| (key, value)));
     let group = footing.group_to_join().map_or(0, |it| it.as_raw_nonzero().get());
@@ -98,6 +102,9 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
     kernel::guard(&mut starting, terminal, blocked);
     // It is waited for with all others, by its number.
     let child = starting.spawn()?;
+    for number in heir::descriptors(command.handed.len()) {
+        drop(kernel::adopt(number)?);
+    }
     // What it does not need it does not hold: pipes that others wait for the end of, and a folder
     // that may be on a disk to be taken away.
     let null = File::options().read(true).write(true).open("/dev/null")?;
