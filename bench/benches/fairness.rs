@@ -209,6 +209,7 @@ fn register(name: &str) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        in_line: false,
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use anyhow::anyhow;
 use config::{Faults, REGISTRARS_VARIABLE, Settings, SettingsFile};
-use discovery::{Client, ClientOptions};
+use discovery::{Client, ClientOptions, Trust};
 use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
 use serde_json::json;
@@ -138,7 +138,16 @@ impl Context {
 
     /// Returns how a client of this program behaves.
     pub(crate) fn client_options(&self) -> ClientOptions {
-        ClientOptions { patience: self.global.patience, ..ClientOptions::default() }
+        let patience = self.global.patience;
+        ClientOptions { patience, trust: self.trust(), ..ClientOptions::default() }
+    }
+
+    /// Tells whether somebody has named the registrars that are asked.
+    fn trust(&self) -> Trust {
+        let is_named = !self.global.registrar.is_empty()
+            || self.environment.text(REGISTRARS_VARIABLE).is_some_and(|it| !it.trim().is_empty())
+            || self.settings().is_ok_and(|it| !it.registrar.listen.is_empty());
+        if is_named { Trust::Named } else { Trust::Usual }
     }
 
     /// Returns which registrars to ask, in this order.

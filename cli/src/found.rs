@@ -5,9 +5,16 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use discovery::{Client, Fault, Found, LookupError};
 use endpoints::{Endpoint, Name, NameError, NamePattern};
-use wire::{Kept, Record, State};
+use wire::{Kept, Owner, Record, State};
 
-use crate::{context::Context, failure::Failure, meant, notice::patiently, seen::Seen};
+use crate::{
+    context::Context,
+    failure::Failure,
+    meant,
+    notice::patiently,
+    owners::{in_words, owner_of},
+    seen::Seen,
+};
 
 /// Checks what was typed as a name.
 pub(crate) fn name(text: &str) -> Result<Name, Failure> {
@@ -56,6 +63,23 @@ pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Fa
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
         .hint_command("show what is there", ["find", name.as_str(), "--all"])
         .hint_command("wait for it", ["wait", name.as_str()])
+}
+
+/// Leaves what has the owner that is demanded, and fails if there is something and none of it has.
+pub(crate) fn owned(name: &Name, mut found: Found, owner: &Owner) -> Result<Found, Failure> {
+    let others: Vec<_> = found.records.iter().filter_map(owner_of).collect();
+    let is_there = !found.records.is_empty();
+    found.records.retain(|it| it.owner.as_ref() == Some(owner));
+    if !is_there || !found.records.is_empty() {
+        return Ok(found);
+    }
+    let owner = in_words(owner);
+    let mut error = format!("no instance of `{name}` is of {owner}");
+    if let Some(other) = others.first() {
+        _ = write!(error, ": {other} registered what is there");
+    }
+    Err(Failure::not_found(anyhow!(error))
+        .hint_command("show what is there", ["find", name.as_str(), "--all"]))
 }
 
 /// Makes the failure of a name of which no endpoint is within reach.

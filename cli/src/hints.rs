@@ -55,6 +55,10 @@ pub(crate) fn unreached(faults: &[Fault], context: &Context) -> Vec<String> {
             hints.push(format!("see who may connect: `ls -l {}`", quoted(path.as_str())));
         }
     }
+    if let Some(fault) = faults.iter().find(|it| matches!(*it.error, LinkError::OthersPort { .. }))
+    {
+        hints.push(format!("to believe that of the other user: `--registrar {}`", fault.registrar));
+    }
     let or = if hints.is_empty() { "" } else { "or " };
     hints.push(format!("{or}say where it is: `--registrar MULTIADDR`, or CALLSIGN_REGISTRAR"));
     hints
@@ -63,8 +67,12 @@ pub(crate) fn unreached(faults: &[Fault], context: &Context) -> Vec<String> {
 /// Returns the command that starts a registrar where it was looked for. There is none if one of
 /// those places is taken, however silent: it would be in the way, or split the actors.
 fn start_command(faults: &[Fault], context: &Context) -> Option<String> {
-    let is_absent =
-        |it: &Fault| matches!(*it.error, LinkError::Dial(DialError::Refused | DialError::Missing));
+    let is_absent = |it: &Fault| match *it.error {
+        LinkError::Dial(DialError::Refused | DialError::Missing) => true,
+        // The port is taken, and the socket is enough.
+        LinkError::OthersPort { .. } => faults.len() > 1,
+        _ => false,
+    };
     if faults.is_empty() || !faults.iter().all(is_absent) {
         return None;
     }

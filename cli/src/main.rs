@@ -15,6 +15,7 @@ mod meant;
 mod notice;
 mod outlet;
 mod output;
+mod owners;
 mod pick;
 mod portrait;
 mod seen;

@@ -7,6 +7,7 @@ use wire::Kept;
 
 use crate::{
     output::fitted,
+    owners::owner_of,
     seen::{Seen, age_in_words, doubt_in_words, in_short},
 };
 
@@ -64,6 +65,8 @@ fn draw(
             kept => kept.to_string(),
         },
     ));
+    lines.extend(owner_of(record).map(|owner| ("owner", owner)));
+    lines.extend(record.token.map(|token| ("token", token.to_string())));
     lines.extend(age_in_words(record, now_ms).map(|age| ("age", age)));
     for candidate in further {
         let verdict = match &candidate.verdict {
@@ -89,7 +92,7 @@ fn draw(
 
 #[cfg(test)]
 mod tests {
-    use wire::Suspicion;
+    use wire::{Owner, Suspicion};
 
     use super::*;
     use crate::seen::sample::{record, seen};
@@ -102,6 +105,8 @@ mod tests {
             &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1), ("/unix/gone", 1)],
         );
         feed.kept = Kept::Lease { ttl_ms: 90_000 };
+        feed.owner = Some(Owner::User(0));
+        feed.token = Some(17);
         feed.suspicion = Some(Suspicion { reports: 2, since_ms: 58_000, silent: true });
         feed.metadata.insert("desk".to_owned(), "rates".to_owned());
         feed.metadata.insert("note".to_owned(), "\u{1b}[2J".to_owned());
@@ -113,6 +118,8 @@ mod tests {
   locality  unix socket
   state     ready, suspect for 3s: reported 2 times, gives no sign of life
   kept by   lease of 1m 30s
+  owner     root
+  token     17
   age       1m
   also at   /ip4/10.0.0.9/tcp/7 (same subnet)
             /unix/gone (out of reach: no such socket)

@@ -6,7 +6,7 @@ use endpoints::{Candidate, Endpoint, Here, Locality, Look, Stamp, Unreachable, r
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
-use wire::{Kept, Record, State, Suspicion};
+use wire::{Kept, Owner, Record, State, Suspicion};
 
 use crate::output::age;
 
@@ -64,7 +64,8 @@ impl<'a> Seen<'a> {
             since_ms,
             suspicion,
             proves,
-            user,
+            owner,
+            token,
             ..
         } = self.record;
         let nearest = self.nearest();
@@ -76,7 +77,9 @@ impl<'a> Seen<'a> {
             suspicion: suspicion.map(SuspicionJson::of),
             kept: KeptJson::of(*kept),
             proves: *proves,
-            user: *user,
+            user: self.record.user(),
+            owner: owner.as_ref(),
+            token: *token,
             ttl_ms: kept.ttl_ms(),
             since_ms: *since_ms,
             age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
@@ -164,6 +167,8 @@ pub(crate) struct RecordJson<'a> {
     kept: KeptJson,
     proves: bool,
     user: Option<u32>,
+    owner: Option<&'a Owner>,
+    token: Option<u64>,
     ttl_ms: Option<u64>,
     since_ms: u64,
     age_ms: Option<u64>,
@@ -300,7 +305,8 @@ pub(crate) mod sample {
             since_ms: 1000,
             suspicion: None,
             proves: false,
-            user: None,
+            owner: None,
+            token: None,
         }
     }
 
@@ -362,6 +368,8 @@ mod tests {
             "kept": "lease",
             "proves": false,
             "user": null,
+            "owner": null,
+            "token": null,
             "ttl_ms": 30_000,
             "since_ms": 1000,
             "age_ms": 2500,

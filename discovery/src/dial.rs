@@ -27,7 +27,9 @@ pub use self::{
     located::{Located, connect_first},
     reach::{Assurance, ReachError},
 };
-use crate::{Client, LookupError, LookupOptions, Resolve, ResolveError, merge::Sighting};
+use crate::{
+    Client, LookupError, LookupOptions, Resolve, ResolveError, merge::Sighting, remembered::Answer,
+};
 
 impl Client {
     /// Connects to the nearest ready instance of a name; `None` when there is none.
@@ -59,7 +61,20 @@ impl Client {
     ///
     /// Cancel safe: dropping the future drops all dials in progress.
     pub async fn probe_actor(&self, name: &str) -> Result<(Vec<Record>, Explanation), LookupError> {
-        let (found, tickets) = self.locate(&Name::new(name)?, false).await?;
+        self.probe_actor_with(name, LookupOptions::default()).await
+    }
+
+    /// Dials as [`probe_actor`](Self::probe_actor) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`probe_actor`](Self::probe_actor).
+    pub async fn probe_actor_with(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<(Vec<Record>, Explanation), LookupError> {
+        let Answer { found, tickets, .. } = self.answer(name, options).await?;
         let records: Vec<_> = found.instances.into_iter().map(|it| it.record).collect();
         let explanation = probe_with(&records, &tickets, &self.hub().options.dial).await;
         Ok((records, explanation))

@@ -11,7 +11,7 @@ use endpoints::Endpoint;
 use thiserror::Error;
 use transport::HostKnown;
 
-use crate::{Client, ClientOptions, ConnectError};
+use crate::{Client, ClientOptions, ConnectError, Trust};
 
 impl Client {
     /// Connects to the registrars that the environment names, as the commands do, and waits until
@@ -20,8 +20,8 @@ impl Client {
     /// 1. those that `CALLSIGN_REGISTRAR` names, with commas or spaces between them;
     /// 2. else the registrar of the settings file that `CALLSIGN_CONFIG` names, where that file
     ///    lets it listen;
-    /// 3. else the one at the usual places, which are this user's folder for sockets and port 1616
-    ///    of the loopback.
+    /// 3. else those at the usual places, which are this user's folder for sockets, that of the
+    ///    whole system, and port 1616 of the loopback. They are believed as [`Trust::Usual`] says.
     ///
     /// The process goes by the host id of the settings file, if there is one there.
     ///
@@ -32,13 +32,14 @@ impl Client {
         Self::from_env_with(ClientOptions::default()).await
     }
 
-    /// Connects as [`from_env`](Self::from_env) does, with options.
+    /// Connects as [`from_env`](Self::from_env) does, with options, but for their `trust`.
     ///
     /// # Errors
     ///
     /// As [`from_env`](Self::from_env).
     pub async fn from_env_with(options: ClientOptions) -> Result<Self, ConnectError> {
-        Self::connect_with(of_process()?, options).await
+        let (registrars, trust) = of_process()?;
+        Self::connect_with(registrars, ClientOptions { trust, ..options }).await
     }
 
     /// Begins to connect to the registrars that [`from_env`](Self::from_env) asks, and does not
@@ -52,7 +53,8 @@ impl Client {
     ///
     /// As [`open`](Self::open).
     pub fn open_from_env(options: ClientOptions) -> Result<Self, ConnectError> {
-        Self::open(of_process()?, options)
+        let (registrars, trust) = of_process()?;
+        Self::open(registrars, ClientOptions { trust, ..options })
     }
 }
 
@@ -87,15 +89,15 @@ pub enum EnvironmentError {
 }
 
 /// Returns the registrars that the environment of this process names.
-fn of_process() -> Result<Vec<Endpoint>, EnvironmentError> {
+fn of_process() -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
     registrars(|name| std::env::var_os(name), &std::env::temp_dir())
 }
 
-/// Returns the registrars that an environment names.
+/// Returns the registrars that an environment names, or the usual ones.
 fn registrars(
     variable: impl Fn(&str) -> Option<OsString>,
     temp_dir: &Path,
-) -> Result<Vec<Endpoint>, EnvironmentError> {
+) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
     let settings = match SettingsFile::choose(
         None,
         variable(CONFIG_VARIABLE).as_deref().map(|path| (CONFIG_VARIABLE, path)),
@@ -136,7 +138,7 @@ fn registrars(
         // After the user's own, before the port, which anybody may have.
         registrars.insert(registrars.len() - 1, system);
     }
-    Ok(registrars)
+    Ok((registrars, if is_usual { Trust::Usual } else { Trust::Named }))
 }
 
 /// The variable of the environment that names the settings file.
@@ -167,7 +169,7 @@ mod tests {
             };
             let found = registrars(of, folder.path()).map_err(|error| error.to_string());
             match (found, expected) {
-                (Ok(found), Ok(expected)) => {
+                (Ok((found, _)), Ok(expected)) => {
                     let found: Vec<_> = found.iter().map(Endpoint::to_string).collect();
                     assert_eq!(found, expected);
                 }

@@ -107,6 +107,12 @@ pub enum LinkError {
         /// What it says of its software.
         agent: String,
     },
+    /// It listens at a port where anybody may, and is neither this user's nor root's.
+    #[error("{} listens there, and nobody has named it", whose(.user))]
+    OthersPort {
+        /// Whose it is, where the kernel says.
+        user: Option<u32>,
+    },
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
@@ -166,6 +172,7 @@ impl LinkError {
             | Self::Closed(_)
             | Self::Ended
             | Self::NotYet
+            | Self::OthersPort { .. }
             | Self::Panicked => true,
             Self::NotARegistrar { .. }
             | Self::Refused(_)
@@ -211,6 +218,13 @@ pub enum ConnectError {
 /// carries, so that there is always room for others.
 pub(crate) const WAITS_MAX: usize = 512;
 
+fn whose(user: &Option<u32>) -> String {
+    match user {
+        Some(user) => format!("a registrar of user {user}"),
+        None => "a registrar of a user whom the kernel does not tell".to_owned(),
+    }
+}
+
 fn said_by(agent: &str) -> String {
     if agent.is_empty() { String::new() } else { format!(": {}", agent.escape_debug()) }
 }
@@ -235,6 +249,10 @@ mod tests {
         check(
             HandshakeError::Refused("go\n\x1b[31maway".to_owned()).into(),
             "the peer refused the connection: go\\n\\u{1b}[31maway",
+        );
+        check(
+            LinkError::OthersPort { user: Some(1001) },
+            "a registrar of user 1001 listens there, and nobody has named it",
         );
         let malformed = WireError::Malformed("not a map".to_owned());
         check(

@@ -9,11 +9,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use transport::Stream;
+use transport::{Stream, TcpEnds, Who};
 use wire::Hello;
 
 use crate::{
-    LinkError,
+    LinkError, Trust,
     backoff::{Backoff, random},
     link::{Hub, Line, LinkState},
     registrant::Registrant,
@@ -96,7 +96,12 @@ impl Keeper {
             ..Options::default()
         };
         let service = Registrant::new(self.hub.clone(), self.index);
+        let ends = stream.tcp_ends().filter(|_| options.trust == Trust::Usual);
         let Connected { portal, driver } = portal::connect(stream, conversation, service).await?;
+        // It has answered, so the kernel knows by now who took the connection.
+        if let Some(user) = ends.and_then(others) {
+            return Err(LinkError::OthersPort { user });
+        }
         let peer = portal.peer();
         let Some(registrar) = peer.registrar else {
             return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
@@ -153,6 +158,15 @@ impl Keeper {
             target: "callsign", registrar = %link.registrar, error = %WithCauses(&error), "not reached"
         );
         link.set(LinkState::Down(Arc::new(error)));
+    }
+}
+
+/// Returns whose a registrar is, if it is neither this user's nor root's.
+fn others(ends: TcpEnds) -> Option<Option<u32>> {
+    match ends.who() {
+        who if who.is_own_or_root() => None,
+        Who::User { uid, .. } => Some(Some(uid)),
+        _ => Some(None),
     }
 }
 

@@ -86,7 +86,7 @@ pub use dial::{
 pub use environment::EnvironmentError;
 pub use fault::{ConnectError, Fault, Faults, LinkError};
 pub use lookup::{Found, LookupError};
-pub use options::{BackoffOptions, ClientOptions, IntoEndpoint};
+pub use options::{BackoffOptions, ClientOptions, IntoEndpoint, Trust};
 pub use registered::{RegisterError, Registered};
 pub use registration::{Registration, RegistrationError};
 pub use remembered::LookupOptions;
@@ -113,7 +113,8 @@ mod tests {
             since_ms: 0,
             suspicion: None,
             proves: false,
-            user: None,
+            owner: None,
+            token: None,
         }
     }
 }

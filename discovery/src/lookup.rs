@@ -1,6 +1,6 @@
 //! Asking all registrars at once.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
 
 use endpoints::{Name, NameError, NamePattern};
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use wire::{
 };
 
 use crate::{
-    Change, Client, Fault, Faults, LinkError,
+    Change, Client, Fault, Faults, LinkError, Trust,
     dial::{Ticket, Tickets},
     keeper::SETTLING_MAX,
     link::Said,
@@ -80,7 +80,7 @@ impl Client {
         for index in 0..self.hub().links.len() {
             lists.push(index, self.list_of(index, &pattern));
         }
-        let mut found = Found::from(Sightings::of(self.gather(lists).await)?);
+        let mut found = Found::from(self.sightings(self.gather(lists).await)?);
         // A stable sort, which keeps the order within a name.
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
@@ -96,7 +96,7 @@ impl Client {
     async fn query_now(&self, query: &[u8]) -> Result<Sightings, LookupError> {
         let answers = self.ask_for_names(registrar::QUERY, query).await;
         let part = |said: Said<Answer>| Part::of(said.value, said.settles_at);
-        Sightings::of(
+        self.sightings(
             answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(part)))),
         )
     }
@@ -125,7 +125,7 @@ impl Client {
             }
             Part::of(answer, settles_at)
         };
-        let sightings = Sightings::of(
+        let sightings = self.sightings(
             answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(&mut part)))),
         )?;
         Ok((sightings, tickets))
@@ -234,6 +234,13 @@ impl Client {
         }
         answers.sort_by_key(|(index, _)| *index);
         answers
+    }
+
+    fn sightings(
+        &self,
+        answers: impl IntoIterator<Item = (usize, Option<Result<Part, Fault>>)>,
+    ) -> Result<Sightings, LookupError> {
+        Sightings::of(answers, self.hub().options.trust)
     }
 
     async fn list_of(&self, index: usize, pattern: &NamePattern) -> Option<Result<Part, Fault>> {
@@ -353,6 +360,7 @@ pub(crate) struct Sightings {
 impl Sightings {
     fn of(
         answers: impl IntoIterator<Item = (usize, Option<Result<Part, Fault>>)>,
+        trust: Trust,
     ) -> Result<Self, LookupError> {
         let (mut parts, mut unanswered) = (Vec::new(), Vec::new());
         let (mut total, mut now_ms) = (0, 0);
@@ -371,6 +379,9 @@ impl Sightings {
         }
         if parts.is_empty() {
             return Err(Faults(unanswered).into());
+        }
+        if trust == Trust::Usual && parts.len() > 1 {
+            leave_names_to_the_first(&mut parts);
         }
         let instances = merge(parts);
         let total = total.max(instances.len() as u64);
@@ -391,6 +402,15 @@ impl Sightings {
     pub(crate) fn from_instances(instances: Vec<Sighting>) -> Self {
         let total = instances.len() as u64;
         Self { instances, total, now_ms: 0, unanswered: Vec::new(), settles_at: None }
+    }
+}
+
+/// Leaves the instances of a name to the first registrar that knows some.
+fn leave_names_to_the_first(parts: &mut [(usize, Vec<Record>)]) {
+    let mut known: HashSet<Name> = HashSet::new();
+    for (_, records) in parts {
+        records.retain(|it| !known.contains(&it.name));
+        known.extend(records.iter().map(|it| it.name.clone()));
     }
 }
 

@@ -41,6 +41,8 @@ pub struct ClientOptions {
     pub backoff: BackoffOptions,
     /// How actors are dialed.
     pub dial: DialOptions,
+    /// Which registrars are believed.
+    pub trust: Trust,
 }
 
 impl Default for ClientOptions {
@@ -54,8 +56,30 @@ impl Default for ClientOptions {
             heartbeat: Some(Heartbeat::default()),
             backoff: BackoffOptions::default(),
             dial: DialOptions::default(),
+            trust: Trust::default(),
         }
     }
+}
+
+/// Which registrars are believed.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{ClientOptions, Trust};
+///
+/// assert_eq!(ClientOptions::default().trust, Trust::Named);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Trust {
+    /// All of them, and all alike: somebody has named them.
+    #[default]
+    Named,
+    /// They are the usual ones, which nobody has named, and whoever comes first may listen at the
+    /// port. So what answers at a port is believed only if the kernel says that it is of the user
+    /// of this process, or of root. And where one of them knows a name, those after it in the list
+    /// are not asked what they know of it.
+    Usual,
 }
 
 /// How long to wait before a registrar is tried again: a random time up to a bound, which begins

@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use endpoints::Name;
 use tokio::time::Instant;
+use wire::Owner;
 
 use crate::{
     Client, Connection, FindError, Found, LookupError, ResolveError, dial::Tickets,
@@ -36,7 +37,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LookupOptions {
     /// Whether instances that are starting or draining are wanted too.
     pub all: bool,
@@ -47,6 +48,9 @@ pub struct LookupOptions {
     /// It is for clients that live for long: what a program has never asked, it cannot remember.
     /// The answers to the latest names are kept, with 4096 records in all.
     pub max_age: Option<Duration>,
+    /// Whose an instance has to be, by the word of the kernel of the registrar that knows it; of
+    /// others nothing is returned, and none is dialed.
+    pub owner: Option<Owner>,
 }
 
 impl Client {
@@ -99,8 +103,26 @@ impl Client {
         Ok(Some(Connection { age, ..connection }))
     }
 
-    async fn answer(&self, name: &str, options: LookupOptions) -> Result<Answer, LookupError> {
-        let LookupOptions { all, max_age } = options;
+    pub(crate) async fn answer(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<Answer, LookupError> {
+        let owner = options.owner.clone();
+        let mut answer = self.answer_of_all(name, options).await?;
+        if let Some(owner) = owner {
+            answer.found.instances.retain(|it| it.record.owner.as_ref() == Some(&owner));
+        }
+        Ok(answer)
+    }
+
+    /// Answers whosever the instances are.
+    async fn answer_of_all(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<Answer, LookupError> {
+        let LookupOptions { all, max_age, owner: _ } = options;
         let key = (Name::new(name)?, all);
         match (self.locate(&key.0, all).await, max_age) {
             (Ok((found, tickets)), None) => Ok(Answer { found, tickets, age: None }),
@@ -129,8 +151,8 @@ impl Client {
 /// An answer, and how old it is, unless it is one of now.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    found: Sightings,
-    tickets: Tickets,
+    pub(crate) found: Sightings,
+    pub(crate) tickets: Tickets,
     age: Option<Duration>,
 }
 

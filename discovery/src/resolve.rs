@@ -96,7 +96,8 @@ impl Resolve for TableSource {
             since_ms: 0,
             suspicion: None,
             proves: false,
-            user: None,
+            owner: None,
+            token: None,
         }])
     }
 }

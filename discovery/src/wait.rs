@@ -52,8 +52,26 @@ impl Client {
     ///
     /// As [`wait_for_actor`](Self::wait_for_actor).
     pub async fn wait_within_reach(&self, name: &str) -> Result<Record, LookupError> {
+        self.wait_for_one(name, is_within_reach).await
+    }
+
+    /// Waits until an instance of a name is ready that is as it has to be, and returns the newest
+    /// such. One that is merely declared does not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_actor`](Self::wait_for_actor).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`wait_for_actor`](Self::wait_for_actor).
+    pub async fn wait_for_one(
+        &self,
+        name: &str,
+        is_wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Record, LookupError> {
         let first = self.wait_for_actor(name).await?;
-        if is_within_reach(&first) {
+        if is_wanted(&first) {
             return Ok(first);
         }
         let mut watch = self.watch(name)?;
@@ -76,7 +94,7 @@ impl Client {
                     None => return Err(self.closed().into()),
                 }
             }
-            if let Some(record) = ready.iter().find(|it| is_within_reach(it)) {
+            if let Some(record) = ready.iter().find(|it| is_wanted(it)) {
                 return Ok(record.clone());
             }
         }

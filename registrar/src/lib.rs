@@ -61,6 +61,7 @@
 
 #![forbid(unsafe_code)]
 
+mod caller;
 mod clerk;
 mod controls;
 mod door;

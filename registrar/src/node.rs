@@ -1,14 +1,6 @@
 //! A registrar that can be reached.
 
-use std::{
-    io,
-    panic::resume_unwind,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, panic::resume_unwind, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable};
@@ -28,9 +20,11 @@ use transport::{
 use wire::{Frame, Hello, preface};
 
 use crate::{
-    Clerk, Controls, Door, Session, Visit, Visitor, door,
+    Clerk, Controls, Door, Session, Visit, Visitor,
+    caller::caller,
+    door,
     places::NoPlace,
-    registry::{Limits, Owner},
+    registry::{Caller, Limits},
     shares::Share,
     verify::{Errand, run_errands},
 };
@@ -279,11 +273,12 @@ async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context
             accepted = listener.accept() => match accepted {
                 Ok(stream) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    match context.controls.place(owner(stream.peer()).account()) {
+                    let caller = caller(&stream);
+                    match context.controls.place(caller.owner.account()) {
                         Ok(place) => {
                             let (doors, context) = (doors.clone(), context.clone());
                             connections.spawn(async move {
-                                receive(stream, &doors, context).await;
+                                receive(stream, caller, &doors, context).await;
                                 drop(place);
                             })
                         }
@@ -311,9 +306,9 @@ async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context
 }
 
 /// Leads a peer to the door for the protocol that it speaks.
-async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) {
+async fn receive(mut stream: Stream, caller: Caller, doors: &[Arc<dyn Door>], context: Context) {
     if doors.is_empty() {
-        return serve(stream, context).await;
+        return serve(stream, caller, context).await;
     }
     let peer = *stream.peer();
     let limit = context.controls.now().handshake_timeout;
@@ -322,9 +317,9 @@ async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) 
         chosen = timeout(limit, door::choose(&mut stream, doors)) => chosen,
     };
     match chosen {
-        Ok(Ok(None)) => serve(stream, context).await,
+        Ok(Ok(None)) => serve(stream, caller, context).await,
         Ok(Ok(Some(door))) => {
-            let visitor = Visitor::new(context.clerk, owner(&peer));
+            let visitor = Visitor::new(context.clerk, caller);
             door.serve(Visit { stream, visitor, stop: context.stop }).await;
         }
         Ok(Err(error)) => info!(%peer, %error, "turned away"),
@@ -333,11 +328,10 @@ async fn receive(mut stream: Stream, doors: &[Arc<dyn Door>], context: Context) 
 }
 
 /// Talks with one peer until either side has enough.
-async fn serve(stream: Stream, context: Context) {
+async fn serve(stream: Stream, caller: Caller, context: Context) {
     let peer = *stream.peer();
     let Context { clerk, controls, stop, .. } = context.clone();
     let tuning = controls.now();
-    let owner = owner(&peer);
     let on_silence = match peer {
         // The kernel tells of a death: a peer that is merely silent may be stopped for a while.
         Peer::Unix { .. } => Some(OnSilence::Tell),
@@ -359,7 +353,7 @@ async fn serve(stream: Stream, context: Context) {
         frame_bytes_max: FRAME_BYTES_MAX,
         frame_timeout: Some(FRAME_TIMEOUT),
     };
-    let session = Session::open(clerk.clone(), owner);
+    let session = Session::open(clerk.clone(), caller);
     let session_id = session.id();
     let process = stream.peer_process().ok();
     let connected = tokio::select! {
@@ -403,19 +397,6 @@ async fn serve(stream: Stream, context: Context) {
         broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
     }
 }
-
-/// Returns who a peer is, by the word of the kernel.
-fn owner(peer: &Peer) -> Owner {
-    match peer {
-        Peer::Unix { uid: Some(uid), .. } => Owner::User(*uid),
-        Peer::Unix { uid: None, .. } => Owner::Unknown(UNKNOWN.fetch_add(1, Ordering::Relaxed)),
-        Peer::Tcp(address) => Owner::Host(address.ip().to_canonical()),
-        Peer::Memory => Owner::Registrar,
-    }
-}
-
-/// Counts the connections of those whose user is unknown.
-static UNKNOWN: AtomicU64 = AtomicU64::new(0);
 
 /// Stands for a session that is under way. The end of one comes from its connection; if it is
 /// dropped instead, the node is, or all of the runtime, and what the sessions keep is not gone.

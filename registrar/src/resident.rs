@@ -126,6 +126,7 @@ mod tests {
             state: State::Ready,
             lease_ms: None,
             proves: true,
+            in_line: false,
         }
     }
 
@@ -138,7 +139,7 @@ mod tests {
             let registered = resident.register(register(uuid, Vec::new())).unwrap();
             assert_eq!(registered.key, Some(clerk.proof_key(uuid, registered.epoch)));
         }
-        assert_eq!(clerk.record(one).unwrap().user, Some(7));
+        assert_eq!(clerk.record(one).unwrap().user(), Some(7));
         resident.set_state(one, State::Draining).unwrap();
         assert_eq!(clerk.record(one).unwrap().state, State::Draining);
 

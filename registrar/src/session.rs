@@ -18,7 +18,7 @@ use wire::{
 use crate::{
     Clerk,
     mailbox::Mailbox,
-    registry::{Event, Owner, SessionId},
+    registry::{Caller, Event, Owner, SessionId},
     verify::Errand,
 };
 
@@ -28,7 +28,7 @@ use crate::{
 pub struct Session {
     clerk: Clerk,
     id: SessionId,
-    owner: Owner,
+    caller: Caller,
     mailbox: Arc<Mailbox>,
     /// Whether a watch has more to say than the last pump could send.
     has_more: bool,
@@ -38,10 +38,10 @@ pub struct Session {
 
 impl Session {
     /// Opens a session for a peer.
-    pub fn open(clerk: Clerk, owner: Owner) -> Self {
+    pub fn open(clerk: Clerk, caller: impl Into<Caller>) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let id = clerk.open_session(mailbox.clone());
-        Self { clerk, id, owner, mailbox, has_more: false, now_ms: None }
+        Self { clerk, id, caller: caller.into(), mailbox, has_more: false, now_ms: None }
     }
 
     /// Returns which session of the registry it is.
@@ -108,7 +108,7 @@ impl Session {
     }
 
     fn register(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
-        self.clerk.register(call.args()?, self.owner, self.id)
+        self.clerk.register(call.args()?, self.caller.owner, self.id)
     }
 
     fn watch(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
@@ -128,12 +128,12 @@ impl Session {
             target: "callsign", %uuid, epoch, %endpoint, ?evidence, session = self.id,
             "an endpoint is said not to answer"
         );
-        self.clerk.report(uuid, epoch, &endpoint, evidence, self.owner);
+        self.clerk.report(uuid, epoch, &endpoint, evidence, self.caller.owner);
         Ok(self.changed())
     }
 
     fn update(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
-        let (by, mut set) = (self.owner, None);
+        let (by, mut set) = (self.caller.owner, None);
         let changed = self.apply(call, |update: Update| {
             set = update.state.map(|_| update.uuid);
             Event::Update { update, by }
@@ -143,7 +143,7 @@ impl Session {
         {
             // Who keeps it registered is to keep it so, with other registrars too, and with this
             // one when it has started again.
-            self.clerk.send(Errand::TellState(uuid), self.owner);
+            self.clerk.send(Errand::TellState(uuid), self.caller.owner);
         }
         Ok(changed)
     }
@@ -155,7 +155,8 @@ impl Session {
             return Err(RemoteError::new(ErrorKind::LimitReached, why));
         }
         self.clerk.change(|registry, now_ms| {
-            let outcome = registry.apply(Event::UnregisterAll { uuids, by: self.owner }, now_ms)?;
+            let outcome =
+                registry.apply(Event::UnregisterAll { uuids, by: self.caller.owner }, now_ms)?;
             Ok((Changed { revision: registry.revision() }, outcome))
         })
     }
@@ -197,7 +198,7 @@ impl Clerk {
 
 impl Service for Session {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
-        let by = self.owner;
+        let by = self.caller.owner;
         let is_quick = matches!(call.method, QUERY | FIND | LIST);
         let called = match call.method {
             QUERY => self.query(call, replies),

@@ -13,7 +13,7 @@ use wire::{
 use crate::{
     Clerk,
     mailbox::Mailbox,
-    registry::{Event, Foreign, Owner, SessionId},
+    registry::{Caller, Event, Foreign, Owner, SessionId},
 };
 
 /// What the peer of a door may do at the registry. It counts as a session, and what it waits for
@@ -22,15 +22,15 @@ use crate::{
 pub struct Visitor {
     clerk: Clerk,
     id: SessionId,
-    owner: Owner,
+    caller: Caller,
     mailbox: Arc<Mailbox>,
 }
 
 impl Visitor {
-    pub(crate) fn new(clerk: Clerk, owner: Owner) -> Self {
+    pub(crate) fn new(clerk: Clerk, caller: Caller) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let id = clerk.open_session(mailbox.clone());
-        Self { clerk, id, owner, mailbox }
+        Self { clerk, id, caller, mailbox }
     }
 
     /// Returns the handle of the registry.
@@ -46,12 +46,12 @@ impl Visitor {
     ///
     /// That of the registry; nothing is changed then.
     pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
-        self.clerk.register_foreign(foreign, self.owner)
+        self.clerk.register_foreign(foreign, self.caller.owner)
     }
 
     /// Says that all endpoints of an instance are registered.
     pub fn settle(&self, uuid: Uuid) {
-        self.clerk.settle(uuid, self.owner);
+        self.clerk.settle(uuid, self.caller.owner);
     }
 
     /// Takes an instance out of the registry.
@@ -60,14 +60,14 @@ impl Visitor {
     ///
     /// That of the registry; nothing is changed then.
     pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
-        let event = Event::Unregister { uuid, by: self.owner };
+        let event = Event::Unregister { uuid, by: self.caller.owner };
         self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
     }
 
     /// Takes note that an endpoint of an instance is said not to answer, as
     /// [`Clerk::report`] does.
     pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
-        self.clerk.report(uuid, epoch, endpoint, evidence, self.owner);
+        self.clerk.report(uuid, epoch, endpoint, evidence, self.caller.owner);
     }
 
     /// Waits for a ready instance of a name, that is not merely declared. The answer is among

@@ -8,6 +8,10 @@ pub(crate) fn masked(text: &str) -> String {
     let mut masked = String::new();
     for line in text.lines() {
         let line = masked_words(line);
+        let line = match line.trim_start().strip_prefix("owner ") {
+            Some(owner) => line[..line.len() - owner.trim_start().len()].to_owned() + "OWNER",
+            None => line,
+        };
         let is_aged = line.contains("INSTANCE ") || line.starts_with("  age ");
         let line = match line.rsplit_once(' ') {
             Some((rest, last)) if is_aged && is_duration(last) => format!("{rest} AGE"),
@@ -44,6 +48,7 @@ fn mask_values(value: &mut Value) {
                     (_, Value::Null) => {}
                     ("stamp", _) => *value = "STAMP".into(),
                     ("uuid", _) => *value = "UUID".into(),
+                    ("owner", _) => *value = "OWNER".into(),
                     ("age_ms" | "since_ms" | "epoch" | "took_us" | "user", _) => {
                         *value = "NUMBER".into()
                     }
@@ -91,5 +96,6 @@ fn what_differs_is_masked_and_nothing_else() {
     check("feed  b9e83998  ready  lease  12ms", "feed  INSTANCE  ready  lease  AGE");
     check("  age       0s", "  age       AGE");
     check("  kept by   lease of 30s", "  kept by   lease of 30s");
+    check("  owner     alice", "  owner     OWNER");
     check("--------", "--------");
 }

@@ -20,6 +20,7 @@ mod leases;
 mod lifecycle;
 mod meant;
 mod memory;
+mod owners;
 mod programs;
 mod promises;
 mod restart;

@@ -438,7 +438,7 @@ const FEED: &str = "/ip4/127.0.0.1/tcp/1616";
 
 /// The last good answer, however old.
 const MAX_AGE: LookupOptions =
-    LookupOptions { all: false, max_age: Some(std::time::Duration::from_secs(3600)) };
+    LookupOptions { all: false, max_age: Some(std::time::Duration::from_secs(3600)), owner: None };
 
 /// For so long what waits is seen to.
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);

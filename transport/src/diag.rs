@@ -72,6 +72,61 @@ fn tcp_sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
     Ok(found)
 }
 
+/// Returns the user who owns the TCP socket that is at `own` and connected to `other`, if there is
+/// one in this network namespace that a process has open.
+pub(crate) fn tcp_owner(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u32>> {
+    let (own, other) = (canonical(own), canonical(other));
+    let family = if own.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
+    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(own.port().to_be_bytes());
+    request.extend(other.port().to_be_bytes());
+    request.extend(octets(own.ip()));
+    request.extend(octets(other.ip()));
+    // A link-local address is one of an interface.
+    let interface = match own {
+        SocketAddr::V6(own) => own.scope_id(),
+        SocketAddr::V4(_) => 0,
+    };
+    request.extend(interface.to_ne_bytes());
+    request.extend([0xff; 8]);
+    let mut owner = None;
+    match ask_for(NLM_F_REQUEST, &request, |message| owner = owner_of(message, own, other)) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        asked => asked.map(|()| owner),
+    }
+}
+
+/// Reads who owns the socket that was asked for. Where there is none, the kernel answers with one
+/// that listens at the address; and one that no process has open any more, or not yet, is said to
+/// be root's. Only an open one has an inode.
+fn owner_of(message: &[u8], own: SocketAddr, other: SocketAddr) -> Option<u32> {
+    let state = u32::from(*message.get(1)?);
+    let far_port = u16::from_be_bytes(message.get(6..8)?.try_into().ok()?);
+    let found = read_tcp(message)?;
+    let is_it = found.address.port() == own.port()
+        && found.address.ip() == own.ip()
+        && far_port == other.port();
+    (is_it && found.inode != 0 && state != TCP_LISTEN).then_some(found.uid)
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
+}
+
+fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
 /// Returns the Unix sockets that have a name and are connected to nobody.
 pub(crate) fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
     let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
@@ -85,12 +140,17 @@ pub(crate) fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
 }
 
 /// Sends a request for a list, and gives each entry to `take`.
-fn ask(request: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
+fn ask(request: &[u8], take: impl FnMut(&[u8])) -> io::Result<()> {
+    ask_for(NLM_F_REQUEST | NLM_F_DUMP, request, take)
+}
+
+/// Sends a request, and gives each entry of the answer to `take`: one, unless it is for a list.
+fn ask_for(flags: u16, request: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = open()?;
     let length = (HEADER_BYTES + request.len()) as u32;
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    message.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
     message.extend([0; 8]);
     message.extend(request);
     let kernel = netlink::SocketAddrNetlink::new(0, 0);
@@ -107,6 +167,9 @@ fn ask(request: &[u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
                 NLMSG_ERROR => return Err(error_of(body)),
                 SOCK_DIAG_BY_FAMILY => take(body),
                 _ => {}
+            }
+            if kind == SOCK_DIAG_BY_FAMILY && flags & NLM_F_DUMP == 0 {
+                return Ok(());
             }
         }
         if !rest.is_empty() {

@@ -34,6 +34,7 @@
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for sockets of this user |
 //! | `signals` | how a process ends by a signal that it has heard |
+//! | `who` | who is at the other end of a connection, by the word of the kernel |
 //! | `linux` | all that only Linux has, and nearly all `unsafe` code |
 //!
 //! ```
@@ -77,6 +78,7 @@ mod stream;
 mod tcp;
 mod together;
 mod watch;
+mod who;
 mod wildcards;
 
 pub use access::{Access, group_id};
@@ -102,4 +104,5 @@ pub use signals::end_by_signal;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;
 pub use together::BindAllError;
+pub use who::{TcpEnds, Who};
 pub use wildcards::{Wildcard, wildcards_in};

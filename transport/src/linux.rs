@@ -3,7 +3,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "two socket options and a hook of `Command` have no safe form; each says why it is sound"
+    reason = "three socket options and a hook of `Command` have no safe form; each says why it is sound"
 )]
 
 use std::{
@@ -69,6 +69,37 @@ pub fn user_ids_are_global() -> bool {
         let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
     })
+}
+
+/// Returns the supplementary groups that the process at the other end of a Unix socket was in when
+/// it connected (Linux 4.13).
+pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; GROUPS_USUAL];
+    loop {
+        let size = size_of::<libc::gid_t>();
+        let mut bytes = (groups.len() * size) as libc::socklen_t;
+        // SAFETY: the buffer is as long as `bytes` says, and both live beyond the call.
+        let answer = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut bytes,
+            )
+        };
+        let needed = bytes as usize / size;
+        if answer == 0 {
+            groups.truncate(needed);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // It says how long it is.
+        if error.raw_os_error() != Some(libc::ERANGE) || needed <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(needed, 0);
+    }
 }
 
 /// Gives memory that was freed back to the system, where the allocator keeps it otherwise. It
@@ -365,6 +396,9 @@ fn socket_option<const N: usize>(
     }
     Ok(value)
 }
+
+/// How many groups a user is in at the most, as a rule: more are asked for again.
+const GROUPS_USUAL: usize = 32;
 
 #[cfg(test)]
 mod tests {

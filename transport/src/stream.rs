@@ -19,7 +19,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{identity, linux::PeerProcess};
+use crate::{TcpEnds, identity, linux::PeerProcess};
 
 /// One connection: a stream of bytes each way.
 ///
@@ -75,6 +75,12 @@ impl Stream {
             Kind::Tcp(tcp) => Some(tcp.as_fd()),
             Kind::Memory(_) => None,
         }
+    }
+
+    /// Returns the addresses of both ends, over TCP.
+    pub fn tcp_ends(&self) -> Option<TcpEnds> {
+        let (Kind::Tcp(tcp), Peer::Tcp(far)) = (&self.kind, &self.peer) else { return None };
+        Some(TcpEnds { near: tcp.local_addr().ok()?, far: *far })
     }
 
     /// Splits the stream into a half that reads and one that writes, for two tasks. Neither waits

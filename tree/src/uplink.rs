@@ -160,7 +160,8 @@ impl Roll {
         }
         self.check_room()?;
         let (lease_ms, proves) = (None, true);
-        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves };
+        let register =
+            Register { name, uuid, endpoints, metadata, state, lease_ms, proves, in_line: false };
         let registered = resident.register(register)?;
         self.lock().insert(uuid, Entry::Own);
         let (registrar, epoch) = (resident.registrar(), registered.epoch);

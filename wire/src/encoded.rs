@@ -133,7 +133,8 @@ mod tests {
             since_ms: 1_795_000_000_000,
             suspicion: None,
             proves: false,
-            user: None,
+            owner: None,
+            token: None,
         };
         let records = vec![record("feed", 1), record("feed", 70_000)];
         let encoded: Vec<_> = records.iter().map(encode_body).collect();

@@ -7,6 +7,7 @@
 //!
 //! - [`Frame`] is what goes over a connection; [`FrameReader`] finds frames in bytes.
 //! - [`Record`] is what a registrar keeps of an instance.
+//! - [`Owner`] is whose a record is.
 //! - [`registrar`] has the calls that a registrar answers.
 //! - [`RemoteError`] is an error that crosses a connection.
 //!
@@ -29,6 +30,7 @@
 mod encoded;
 mod error;
 mod frame;
+mod owner;
 pub mod preface;
 mod proof;
 mod readable;
@@ -46,6 +48,7 @@ pub use frame::{
     CallId, DEPTH_MAX, Frame, Hello, WireError, decode_body, encode_body, encode_item_head,
     encode_return,
 };
+pub use owner::Owner;
 pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
 pub use reader::{FRAME_BYTES_MAX, FrameReader};
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

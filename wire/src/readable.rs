@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use crate::{
-    Epoch, Kept, Proof, Record, Revision, State, Suspicion,
+    Epoch, Kept, Owner, Proof, Record, Revision, State, Suspicion,
     registrar::{Answer, Located},
 };
 
@@ -75,6 +75,10 @@ pub(crate) struct WrittenRecord {
     proves: bool,
     #[serde(default)]
     user: Option<u32>,
+    #[serde(default)]
+    owner: Option<Owner>,
+    #[serde(default)]
+    token: Option<u64>,
 }
 
 impl TryFrom<WrittenRecord> for Record {
@@ -92,7 +96,8 @@ impl TryFrom<WrittenRecord> for Record {
             since_ms: it.since_ms,
             suspicion: it.suspicion,
             proves: it.proves,
-            user: it.user,
+            owner: it.user.map(Owner::User).or(it.owner),
+            token: it.token,
         })
     }
 }

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use endpoints::{InstanceId, Name, Stamped};
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, IgnoredAny, MapAccess, Visitor},
 };
 use uuid::Uuid;
 
-use crate::readable::WrittenRecord;
+use crate::{Owner, readable::WrittenRecord};
 
 /// A number that a registrar issues for every registration; a later one is higher, also across
 /// restarts of the registrar.
@@ -40,7 +40,7 @@ pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// }
 /// # let _ = is_new;
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[serde(try_from = "WrittenRecord")]
 pub struct Record {
     /// What the actor is called.
@@ -52,7 +52,6 @@ pub struct Record {
     /// Where it listens, in the registrant's order.
     pub endpoints: Vec<Stamped>,
     /// What else the registrant says of it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// How far it is in its life.
     pub state: State,
@@ -61,15 +60,17 @@ pub struct Record {
     /// When it was registered by the registrar's clock, in milliseconds since 1970.
     pub since_ms: u64,
     /// What speaks against it, while the registrar could not settle it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Suspicion>,
     /// Whether it answers the protocol's handshake and proves there who it is. A program that
     /// knows nothing of the protocol does not.
-    #[serde(skip_serializing_if = "is_false")]
     pub proves: bool,
-    /// The user who registered it, by the word of the registrar's kernel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<u32>,
+    /// Whose it is, by the word of the registrar's kernel; nothing from a registrar that does not
+    /// say.
+    pub owner: Option<Owner>,
+    /// If one instance has the name at a time, a number that grows with every change of who has
+    /// it: what a resource that the holder uses has to remember the highest of, to refuse a former
+    /// holder.
+    pub token: Option<u64>,
 }
 
 pub(crate) fn is_false(it: &bool) -> bool {
@@ -81,6 +82,62 @@ impl Record {
     pub fn instance(&self) -> InstanceId {
         InstanceId { name: self.name.clone(), uuid: self.uuid }
     }
+
+    /// Returns the user whose it is, if it is a user's.
+    pub fn user(&self) -> Option<u32> {
+        match self.owner {
+            Some(Owner::User(user)) => Some(user),
+            _ => None,
+        }
+    }
+}
+
+/// A user has a place of its own, which has been there for longer; all other owners share one.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let user = self.user();
+        RecordToWrite {
+            name: &self.name,
+            uuid: self.uuid,
+            epoch: self.epoch,
+            endpoints: &self.endpoints,
+            metadata: &self.metadata,
+            state: self.state,
+            kept: self.kept,
+            since_ms: self.since_ms,
+            suspicion: self.suspicion,
+            proves: self.proves,
+            user,
+            owner: self.owner.as_ref().filter(|_| user.is_none()),
+            token: self.token,
+        }
+        .serialize(to)
+    }
+}
+
+/// A record as it is written.
+#[derive(Serialize)]
+#[serde(rename = "Record")]
+struct RecordToWrite<'a> {
+    name: &'a Name,
+    uuid: Uuid,
+    epoch: Epoch,
+    endpoints: &'a [Stamped],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<String, String>,
+    state: State,
+    kept: Kept,
+    since_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspicion: Option<Suspicion>,
+    #[serde(skip_serializing_if = "is_false")]
+    proves: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a Owner>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<u64>,
 }
 
 /// How far an instance is in its life.

@@ -95,6 +95,10 @@ pub struct Register {
     /// Whether it answers the protocol's handshake, and proves there who it is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub proves: bool,
+    /// Whether the call waits in line where one instance has the name at a time, and another has
+    /// it; otherwise it is refused then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_line: bool,
 }
 
 /// Says that an instance is registered.
@@ -107,6 +111,9 @@ pub struct Registered {
     /// With what the instance proves to callers that this registration is its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<ProofKey>,
+    /// The [token](Record::token) of a name that one instance has at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
 }
 
 /// Says that a change is made.

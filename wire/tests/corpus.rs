@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    Challenge, ErrorKind, Frame, Gone, Hello, Kept, Proof, ProofKey, ProofSecret, Record,
+    Challenge, ErrorKind, Frame, Gone, Hello, Kept, Owner, Proof, ProofKey, ProofSecret, Record,
     RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
     registrant::{Confirm, Confirmed, SetState},
     registrar::{
@@ -97,8 +97,11 @@ fn recorded_calls_and_answers_are_read() {
     check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
     check("register-proves", &Register { proves: true, ..register() });
     check("register-root", &with_roots(register()));
-    check("registered", &Registered { epoch: 41, revision: 57, key: None });
-    check("registered-key", &Registered { epoch: 41, revision: 57, key: Some(key()) });
+    check("register-in-line", &Register { in_line: true, ..register() });
+    check("registered", &Registered { epoch: 41, revision: 57, key: None, token: None });
+    check("registered-key", &Registered { epoch: 41, revision: 57, key: Some(key()), token: None });
+    let registered = Registered { epoch: 41, revision: 57, key: None, token: Some(40) };
+    check("registered-token", &registered);
     check("changed", &Changed { revision: 57 });
     check(
         "update",
@@ -116,7 +119,7 @@ fn recorded_calls_and_answers_are_read() {
     check("renew", &Renew { uuid: uuid(1) });
     let records = vec![record(Kept::Session), record(Kept::Declared)];
     check("answer", &Answer { revision: 57, now_ms: NOW_MS, total: 2, records });
-    let proving = Record { proves: true, user: Some(1000), ..record(Kept::Session) };
+    let proving = Record { proves: true, owner: Some(Owner::User(1000)), ..record(Kept::Session) };
     let records = vec![proving, record(Kept::Declared)];
     let answer = Answer { revision: 57, now_ms: NOW_MS, total: 2, records };
     check(
@@ -126,9 +129,19 @@ fn recorded_calls_and_answers_are_read() {
     check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
-    let foreign = Record { user: Some(1000), ..record(Kept::Foreign) };
+    let foreign = Record { owner: Some(Owner::User(1000)), ..record(Kept::Foreign) };
     let answer = Answer { revision: 57, now_ms: NOW_MS, total: 1, records: vec![foreign] };
     check("answer-foreign", &answer);
+    let owners = [
+        Owner::Registrar,
+        Owner::Unknown,
+        Owner::Address([10, 0, 0, 7].into()),
+        Owner::Other("certificate:spiffe://market/feed".to_owned()),
+    ];
+    let owned =
+        |owner: Owner| Record { owner: Some(owner), token: Some(40), ..record(Kept::Session) };
+    let records = owners.map(owned).into();
+    check("answer-owners", &Answer { revision: 57, now_ms: NOW_MS, total: 4, records });
     let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
     check("page", &Page { revision: 57, now_ms: NOW_MS, next: Some(41), records });
     check("page-last", &Page { revision: 57, now_ms: NOW_MS, next: None, records: vec![] });
@@ -286,6 +299,7 @@ fn register() -> Register {
         state: State::Starting,
         lease_ms: None,
         proves: false,
+        in_line: false,
     }
 }
 
@@ -325,7 +339,8 @@ fn record(kept: Kept) -> Record {
             silent: false,
         }),
         proves: false,
-        user: None,
+        owner: None,
+        token: None,
     }
 }
 

@@ -79,7 +79,8 @@ fn answer() -> BytesMut {
         since_ms: 1_795_000_000_500,
         suspicion: None,
         proves: false,
-        user: None,
+        owner: None,
+        token: None,
     };
     let answer = Answer {
         revision: 1_795_000_000_000_001,

@@ -7,7 +7,8 @@ use crate::{
     asked::Asked,
     context::Context,
     failure::{Exit, Failure},
-    found::{self, out_of_reach},
+    found::{self, out_of_reach, owned},
+    owners::Demanded,
     portrait::portrait,
     seen::Seen,
 };
@@ -19,6 +20,7 @@ Examples:
   callsign find web               the nearest endpoint, and what is known
   callsign find web | head -n1    the endpoint alone
   callsign find web --all         every instance
+  callsign find web --owner www   only what the user `www` registered
   callsign find web --json | jq -r .nearest
   callsign find web --registrar tractor+/ip4/127.0.0.1/tcp/1616
                                   ask a registrar of the Python project tractor
@@ -30,12 +32,18 @@ pub(crate) struct Args {
     /// Show every instance, also what is starting, draining or out of reach
     #[arg(short, long)]
     all: bool,
+    #[command(flatten)]
+    demanded: Demanded,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
+    let owner = args.demanded.read()?;
     let asked = Asked::connect(context).await?;
-    let found = asked.query(&name, args.all).await?;
+    let mut found = asked.query(&name, args.all).await?;
+    if let Some(owner) = owner {
+        found = owned(&name, found, &owner)?;
+    }
     if found.records.is_empty() {
         return Err(asked.not_ready(&name, &found).await);
     }

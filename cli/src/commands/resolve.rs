@@ -3,19 +3,22 @@
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Candidate, Explanation, Outcome, Resolve, TableSource, explain, probe};
+use discovery::{
+    Candidate, Explanation, LookupOptions, Outcome, Resolve, TableSource, explain, probe,
+};
 use endpoints::{Endpoint, EndpointTable, Locality, Name, Plain};
 use serde::Serialize;
 use uuid::Uuid;
-use wire::{Epoch, Record, State};
+use wire::{Epoch, Owner, Record, State};
 
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready, out_of_reach},
+    found::{self, not_ready, out_of_reach, owned},
     meant,
     notice::{note, warn_unanswered, with_causes},
     output::{Table, brief, fits, fitted},
+    owners::{Demanded, owner_of},
     seen::{KeptJson, LeftOutJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
 };
 
@@ -41,18 +44,22 @@ pub(crate) struct Args {
     /// Dial what is within reach, and show how long that takes
     #[arg(long)]
     probe: bool,
+    #[command(flatten)]
+    demanded: Demanded,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
-    let (source, records, now_ms) = records(context, &name, args.explain).await?;
+    let owner = args.demanded.read()?;
+    let (source, records, now_ms) = records(context, &name, args.explain, owner.as_ref()).await?;
     // What is starting or draining is not dialed, only shown.
     let (mut ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
     let explanation = match (args.probe, source) {
         (true, Source::Registrar) => {
             let client = context.client().await?;
-            let (probed, explanation) = client.probe_actor(name.as_str()).await?;
+            let options = LookupOptions { owner, ..LookupOptions::default() };
+            let (probed, explanation) = client.probe_actor_with(name.as_str(), options).await?;
             ready = probed;
             explanation
         }
@@ -90,6 +97,7 @@ async fn records(
     context: &Context,
     name: &Name,
     all: bool,
+    owner: Option<&Owner>,
 ) -> Result<(Source, Vec<Record>, u64), Failure> {
     let client = match context.client().await {
         Ok(client) => client,
@@ -106,8 +114,11 @@ async fn records(
         }
         Err(failure) => return Err(failure),
     };
-    let found = found::query(context, &client, name, all).await?;
+    let mut found = found::query(context, &client, name, all).await?;
     warn_unanswered(context, &found.unanswered);
+    if let Some(owner) = owner {
+        found = owned(name, found, owner)?;
+    }
     if found.records.is_empty() {
         return Err(not_ready(&client, name, &found).await);
     }
@@ -223,6 +234,7 @@ impl Row<'_> {
             kept: KeptJson::of(self.record.kept),
             suspicion: self.record.suspicion.map(SuspicionJson::of),
             proves: self.record.proves,
+            owner: self.record.owner.as_ref(),
             dial: match self.outcome {
                 Some(Outcome::Connected { took, assurance }) => {
                     Some(dial(took, Some(assurance.to_string()), None))
@@ -261,6 +273,10 @@ fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) 
             said += &format!("  {}", Plain(&row.verdict()));
         }
         _ = writeln!(text, "{}", fitted(&said, width, 0, hang));
+        if let Some(owner) = owner_of(row.record).filter(|_| says_more) {
+            let owner = format!("{:hang$}owner {}", "", Plain(&owner));
+            _ = writeln!(text, "{}", fitted(&owner, width, 0, hang));
+        }
         if let Some(suspicion) = row.record.suspicion.filter(|_| says_more) {
             let doubt = format!("{:hang$}{}", "", doubt_in_words(suspicion, now_ms));
             _ = writeln!(text, "{}", fitted(&doubt, width, 0, hang));
@@ -290,6 +306,7 @@ struct CandidateJson<'a> {
     suspicion: Option<SuspicionJson>,
     kept: KeptJson,
     proves: bool,
+    owner: Option<&'a Owner>,
     dial: Option<DialJson>,
 }
 

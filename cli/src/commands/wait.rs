@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use discovery::{Client, ConnectError, Fault, Faults, Found, LinkError, LookupError};
 use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
-use wire::{Kept, Record, State};
+use wire::{Kept, Owner, Record, State};
 
 use super::find;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     found::{self, is_merely_declared, why_out_of_reach},
     meant,
     notice::{UNSAID_MAX, note, warn_unanswered},
+    owners::Demanded,
     portrait::{portrait, portrait_of_unreachable},
     seen::Seen,
 };
@@ -42,17 +43,20 @@ pub(crate) struct Args {
     /// Take one that is ready and cannot be reached from here, too
     #[arg(long)]
     anywhere: bool,
+    #[command(flatten)]
+    demanded: Demanded,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
+    let owner = args.demanded.read()?;
     let client = context.open_client()?;
-    let waiting = until_there(&client, &name, args.anywhere);
+    let waiting = until_there(&client, &name, args.anywhere, owner.as_ref());
     let (record, found) = match args.timeout {
         None => say_what_is_awaited(context, &client, &name, waiting).await?,
         Some(limit) => match timeout(limit, waiting).await {
             Ok(waited) => waited?,
-            Err(_) => too_late(&client, &name, args.anywhere, limit).await?,
+            Err(_) => too_late(&client, &name, args.anywhere, owner.as_ref(), limit).await?,
         },
     };
     warn_unanswered(context, &found.unanswered);
@@ -65,13 +69,11 @@ async fn until_there(
     client: &Client,
     name: &Name,
     anywhere: bool,
+    owner: Option<&Owner>,
 ) -> Result<(Record, Found), Failure> {
-    let mut waiting = pin!(async {
-        match anywhere {
-            true => client.wait_for_actor(name.as_str()).await,
-            false => client.wait_within_reach(name.as_str()).await,
-        }
-    });
+    let is_wanted =
+        |it: &Record| is_of(it, owner) && (anywhere || Seen::from_here(it).nearest().is_some());
+    let mut waiting = pin!(client.wait_for_one(name.as_str(), is_wanted));
     // What does not pass by itself is not waited for.
     let waited = tokio::select! {
         biased;
@@ -85,9 +87,15 @@ async fn until_there(
     };
     let record = waited?;
     // An older instance may be nearer.
-    let found = client.query_ready(name.as_str()).await?;
+    let mut found = client.query_ready(name.as_str()).await?;
+    found.records.retain(|it| is_of(it, owner));
     let nearest = find::nearest(&found.records).cloned();
     Ok((nearest.unwrap_or(record), found))
+}
+
+/// Tells whether an instance is of the owner who is demanded.
+fn is_of(record: &Record, owner: Option<&Owner>) -> bool {
+    owner.is_none_or(|it| record.owner.as_ref() == Some(it))
 }
 
 /// Waits as long as it takes, and says once for what, unless that is there at once.
@@ -131,6 +139,7 @@ async fn too_late(
     client: &Client,
     name: &Name,
     anywhere: bool,
+    owner: Option<&Owner>,
     limit: Duration,
 ) -> Result<(Record, Found), Failure> {
     let limit = humantime::format_duration(limit);
@@ -146,6 +155,10 @@ async fn too_late(
             let faults = Faults(client.registrars().map(fault).collect());
             return Err(without_answer(name, faults.into(), &limit.to_string()));
         }
+    };
+    let found = match owner {
+        Some(owner) => found::owned(name, found, owner)?,
+        None => found,
     };
     let ready: Vec<_> = found.records.iter().filter(|it| is_awaited(it)).cloned().collect();
     let nearest = match anywhere {

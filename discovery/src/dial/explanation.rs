@@ -34,7 +34,7 @@ pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation 
                 epoch: record.epoch,
                 stamped: stamped.clone(),
                 proves: record.proves,
-                user: record.user,
+                user: record.user(),
                 verdict: locate(stamped, here, look),
                 outcome: Outcome::NotDialed,
             }));

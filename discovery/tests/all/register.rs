@@ -205,7 +205,8 @@ struct Stubborn(mpsc::Sender<()>);
 impl Service for Stubborn {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
         match call.method {
-            REGISTER => replies.finish(call.id, &Registered { epoch: 1, revision: 1, key: None }),
+            REGISTER => replies
+                .finish(call.id, &Registered { epoch: 1, revision: 1, key: None, token: None }),
             RENEW => {
                 replies.finish(call.id, &Changed { revision: 1 });
                 // Who has seen enough of them has left.
@@ -324,6 +325,7 @@ async fn patience_is_for_what_passes() {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        in_line: false,
     };
     resident.register(taken).unwrap();
     let mut tasks = JoinSet::new();

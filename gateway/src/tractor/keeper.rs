@@ -14,6 +14,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     future::pending,
     mem,
+    os::unix::fs::MetadataExt,
     sync::Arc,
     time::Duration,
 };
@@ -140,8 +141,13 @@ impl Keeper {
     pub(super) fn restore(&mut self) {
         for line in self.ledger.as_ref().map(Ledger::read).unwrap_or_default() {
             let (uuid, owner, mark) = (line.uuid, line.owner(), line.process());
-            // What a program said of itself over TCP is a reason to believe it once, and no more.
-            let is_told_by_kernel = matches!(owner, Owner::User(_)) || line.endpoints.is_empty();
+            // What a program said of itself over TCP is a reason to believe it once, and no more;
+            // that it is a process of the same user, the kernel tells.
+            let is_of_owner = || match owner {
+                Owner::User(user) => user_of(mark) == Some(user),
+                _ => false,
+            };
+            let is_told_by_kernel = line.endpoints.is_empty() || is_of_owner();
             let Line { name, endpoints, metadata, .. } = line;
             let mut endpoints: Vec<_> = endpoints.into_iter().map(Some).collect();
             if endpoints.is_empty() {
@@ -501,6 +507,11 @@ const ASKED_MAX: usize = 64;
 
 /// How many orders may wait: the keeper never waits itself, and takes each in microseconds.
 pub(super) const ORDERS_MAX: usize = 256;
+
+/// Returns the user of a process.
+fn user_of(mark: ProcessMark) -> Option<u32> {
+    Some(std::fs::metadata(format!("/proc/{}", mark.pid)).ok()?.uid())
+}
 
 #[cfg(test)]
 mod tests {

@@ -68,9 +68,10 @@ impl Line {
         process: ProcessMark,
     ) -> Option<Self> {
         let owner = match owner {
-            Owner::Registrar | Owner::Unknown(_) => return None,
             Owner::User(user) => Registrant::User(user),
             Owner::Host(address) => Registrant::Host(address),
+            // It cannot be told again after a restart.
+            _ => return None,
         };
         let ProcessMark { pid, started } = process;
         Some(Self { name, uuid, endpoints, metadata, owner, pid, started })

@@ -87,7 +87,8 @@ impl TractorSource {
             since_ms: 0,
             suspicion: None,
             proves: false,
-            user: None,
+            owner: None,
+            token: None,
         })
     }
 

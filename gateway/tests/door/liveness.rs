@@ -176,11 +176,12 @@ async fn a_registration_said_again_is_not_kept_by_who_said_it() {
     let registrar = Registrar::start().await;
     let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "snake", "u").await;
     registrar.register("snake", "u", &actor.addr).await;
+    let record = || registrar.clerk.instances(&"snake".parse().unwrap()).remove(0);
+    let before = record();
     let mut again = Visitor::greet(&registrar.unix, "snake", "u").await;
     let kwargs = json!({ "uid": ["snake", "u"], "addr": actor.addr });
     assert_eq!(again.returned("register_actor", kwargs).await, Value::Null);
-    let record = &registrar.clerk.instances(&"snake".parse().unwrap())[0];
-    assert_eq!(record.user, None, "the first has registered it, over TCP");
+    assert_eq!(record(), before, "it is the registration of the first");
 }
 
 /// Waits for the next change of an instance, and returns whether it is suspect then.

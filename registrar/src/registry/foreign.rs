@@ -52,7 +52,8 @@ impl Registry {
                 since_ms: now_ms,
                 suspicion: None,
                 proves: false,
-                user: owner.user(),
+                owner: Some(owner.into()),
+                token: None,
             };
             let registrant = Registrant { owner, session: None };
             let mut outcome = self.put(None, &record, registrant, now_ms);

@@ -47,7 +47,7 @@ pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, 
 pub use foreign::Foreign;
 use keys::Keys;
 use log::{Log, Removal};
-pub use owner::{Account, Owner};
+pub use owner::{Account, Caller, Owner};
 use waiters::Waiters;
 use watchers::Watchers;
 pub use wire::{Epoch, Revision};
@@ -181,12 +181,13 @@ impl Registry {
             since_ms: now_ms,
             suspicion: None,
             proves: register.proves,
-            user: owner.user(),
+            owner: Some(owner.into()),
+            token: None,
         };
         let registrant = Registrant { owner, session: Some(session) };
         let mut outcome = self.put(earlier, &record, registrant, now_ms);
         outcome.stirred.extend(way.stirred);
-        Ok((Registered { epoch, revision: self.revision, key: None }, outcome))
+        Ok((Registered { epoch, revision: self.revision, key: None, token: None }, outcome))
     }
 
     /// Enters what the registrar's settings declare of an actor, before anything is registered.
@@ -208,7 +209,8 @@ impl Registry {
             since_ms: now_ms,
             suspicion: None,
             proves: false,
-            user: None,
+            owner: Some(Owner::Registrar.into()),
+            token: None,
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
         self.put(None, &record, registrant, now_ms)

@@ -26,7 +26,8 @@ impl Registry {
             since_ms: now_ms,
             suspicion: None,
             proves: false,
-            user: Some(user),
+            owner: Some(wire::Owner::User(user)),
+            token: None,
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
         let key = self.entries.insert(Entry::new(&record, registrant, now_ms));

@@ -3,10 +3,12 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 /// Who may change what is registered: whoever registered it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Owner {
     /// The registrar's own settings, or a caller within its process.
     Registrar,
@@ -20,14 +22,6 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Returns the user that the kernel vouches for.
-    pub(super) fn user(self) -> Option<u32> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Registrar | Self::Unknown(_) | Self::Host(_) => None,
-        }
-    }
-
     /// Returns on whose account it uses the node.
     pub fn account(self) -> Account {
         match self {
@@ -44,6 +38,17 @@ impl Owner {
 
     pub(super) fn may_change(self, other: Self) -> bool {
         self == other || matches!(self, Self::Registrar | Self::User(0))
+    }
+}
+
+impl From<Owner> for wire::Owner {
+    fn from(owner: Owner) -> Self {
+        match owner {
+            Owner::Registrar => Self::Registrar,
+            Owner::User(user) => Self::User(user),
+            Owner::Unknown(_) => Self::Unknown,
+            Owner::Host(address) => Self::Address(address),
+        }
     }
 }
 
@@ -85,8 +90,24 @@ impl fmt::Display for Owner {
         match self {
             Self::Registrar => f.write_str("the registrar's own settings"),
             Self::User(user) => write!(f, "user {user}"),
-            Self::Unknown(_) => f.write_str("a user who is unknown in this user namespace"),
+            Self::Unknown(_) => f.write_str("a user whom this registrar's kernel does not tell"),
             Self::Host(address) => write!(f, "a program at {address}"),
         }
+    }
+}
+
+/// Who makes the calls of a connection: what he registers is his owner's, and rules know him by
+/// his groups too.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Caller {
+    /// As whom he owns.
+    pub owner: Owner,
+    /// The groups of users that he is in, as far as the kernel tells: over a Unix socket alone.
+    pub groups: Arc<[u32]>,
+}
+
+impl From<Owner> for Caller {
+    fn from(owner: Owner) -> Self {
+        Self { owner, groups: Arc::new([]) }
     }
 }

@@ -38,7 +38,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     assert_eq!(registry.answer_wait(session, &name, NOW, &mut bytes), Some(2));
     let Answer { records, .. } = decode_body(&bytes).unwrap();
     assert_eq!(records[0].endpoints, [at(first), at(second)]);
-    assert_eq!((records[0].kept, records[0].user), (Kept::Foreign, Some(1000)));
+    assert_eq!((records[0].kept, records[0].user()), (Kept::Foreign, Some(1000)));
 }
 
 #[test]

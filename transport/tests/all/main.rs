@@ -11,3 +11,4 @@ mod places;
 mod processes;
 mod together;
 mod transports;
+mod who;

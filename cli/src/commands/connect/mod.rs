@@ -3,13 +3,15 @@
 mod relay;
 
 use anyhow::anyhow;
+use discovery::LookupOptions;
 
 use self::relay::{Broken, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready},
+    found::{self, not_ready, owned},
     notice::{note, patiently},
+    owners::Demanded,
 };
 
 /// Join standard input and output to an actor
@@ -19,6 +21,7 @@ Examples:
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | callsign connect web
   callsign connect web -v      says over what it has connected
   callsign connect log > today.log
+  callsign connect db --owner postgres    only what that user registered
 
 The end of the input is passed on, and what the actor still sends is still printed; it ends when \
 the actor closes. Where the nearest endpoint does not answer, the next is tried.
@@ -27,15 +30,22 @@ It ends with 1 if there is no such actor, or none answers.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
+    #[command(flatten)]
+    demanded: Demanded,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
     let client = context.client().await?;
-    let finding = client.find_actor(name.as_str());
+    let owner = args.demanded.read()?;
+    let options = LookupOptions { owner: owner.clone(), ..LookupOptions::default() };
+    let finding = client.find_actor_with(name.as_str(), options);
     let connected = patiently(context, &client, &name, finding).await;
     if let Ok(None) = connected {
-        let found = client.query_ready(name.as_str()).await?;
+        let mut found = client.query_ready(name.as_str()).await?;
+        if let Some(owner) = owner {
+            found = owned(&name, found, &owner)?;
+        }
         return Err(not_ready(&client, &name, &found).await);
     }
     // What did not answer is reported before the client closes. The conversation may last, and

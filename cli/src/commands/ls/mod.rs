@@ -3,10 +3,11 @@
 mod selection;
 
 use endpoints::{Candidate, Plain};
+use rustix::process::geteuid;
 use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
 
-use self::selection::{Filter, KEYS, SortKey, have_several_users, sort, user_of};
+use self::selection::{Filter, KEYS, SortKey, have_several_owners, owner_of, sort};
 
 use crate::{
     asked::Asked,
@@ -33,7 +34,7 @@ from here; `+2` says that there are two more. Where none is within reach, it say
 
 KEPT is what keeps the entry: a session, a lease, the registrar's own settings (declared: \
 nobody has said that it runs), or the registrar's own eyes (foreign: the actor speaks another \
-protocol). USER is there when several users have registered. A narrow screen has the columns that \
+protocol). USER is there when several users have registered, and has the address of who came over a network. A narrow screen has the columns that \
 it has room for; `--all` and `--json` tell all. On a terminal, what is longer than the screen goes \
 through $CALLSIGN_PAGER, $PAGER or less. An instance is suspect when somebody could not connect to it, and the registrar cannot \
 tell whether it is there, or when its process does not react.")]
@@ -139,10 +140,10 @@ fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
                 (format!("{endpoint} +{}", count - 1), locality.to_string())
             }
         };
-        rows.push([name, instance, state, nearest, locality, kept, age, user_of(seen.record)]);
+        rows.push([name, instance, state, nearest, locality, kept, age, owner_of(seen.record)]);
     }
     let mut shown: Vec<usize> = (0..HEADER.len()).collect();
-    if !have_several_users(seen) {
+    if !have_several_owners(seen) {
         shown.retain(|it| *it != USER);
     }
     if let Some(width) = width {
@@ -206,12 +207,20 @@ fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Strin
 
 /// Draws a row for each endpoint.
 fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
-    let mut table =
-        Table::new(["NAME", "INSTANCE", "STATE", "KEPT", "AGE", "LOCALITY", "ENDPOINT"]);
+    // Whose they are is no news where they are all one's own.
+    let own = wire::Owner::User(geteuid().as_raw());
+    let names_owners = have_several_owners(seen)
+        || seen.iter().any(|it| it.record.owner.as_ref().is_some_and(|it| *it != own));
+    let header = ["NAME", "INSTANCE", "STATE", "KEPT", "AGE", "USER", "LOCALITY", "ENDPOINT"];
+    let shown = |it: &usize| names_owners || header[*it] != "USER";
+    let shown: Vec<_> = (0..header.len()).filter(shown).collect();
+    let mut table = Table::new(shown.iter().map(|it| header[*it]));
     for seen in seen {
         let row = |locality: &str, endpoint: String| {
             let [name, instance, state, kept, age] = what_it_is(seen.record, now_ms);
-            [name, instance, state, kept, age, locality.to_owned(), endpoint]
+            let owner = owner_of(seen.record);
+            let row = [name, instance, state, kept, age, owner, locality.to_owned(), endpoint];
+            shown.iter().map(|it| row[*it].clone()).collect::<Vec<_>>()
         };
         if seen.candidates.is_empty() {
             table.row(row("-", "none".to_owned()));
@@ -311,7 +320,7 @@ job    55555555  starting        session  3s   -               none
         feed.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
         let wide = record("東京東京東京東京東京", 4, &[("/unix/run/feed.sock", 1)]);
         let mut other = record("clock", 5, &[]);
-        other.user = Some(4_000_000);
+        other.owner = Some(wire::Owner::User(4_000_000));
         let records = [feed, wide, other];
         let seen: Vec<_> = records.iter().map(seen).collect();
         for width in [30, 40, 60, 80, 100, 120] {

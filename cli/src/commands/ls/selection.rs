@@ -1,13 +1,11 @@
 //! Which records are listed, and in which order.
 
-use std::fs;
-
 use anyhow::anyhow;
 use clap::ValueEnum;
 use endpoints::{Quoted, is_match};
 use wire::{Kept, Record};
 
-use crate::{failure::Failure, seen::Seen};
+use crate::{failure::Failure, owners, seen::Seen};
 
 /// By what a list is sorted. Equals stay sorted by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -35,7 +33,7 @@ pub(super) fn sort(seen: &mut [Seen<'_>], key: SortKey) {
             (locality.is_none(), locality)
         }),
         SortKey::Kept => seen.sort_by_key(|it| it.record.kept.to_string()),
-        SortKey::User => seen.sort_by_key(|it| it.record.user),
+        SortKey::User => seen.sort_by_key(|it| it.record.owner.clone()),
     }
 }
 
@@ -77,10 +75,12 @@ impl Filter {
             "name" => is(record.name.as_str()),
             "state" => is(&record.state.to_string()) || record.suspicion.is_some() && is("suspect"),
             "kept" => is(&record.kept.to_string()),
-            "user" => match record.user {
-                Some(user) => is(&user.to_string()) || is(&user_name(user)),
-                None => is("-"),
-            },
+            "user" | "owner" => {
+                let text = record.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+                is(&owner_of(record))
+                    || is(&text)
+                    || record.user().is_some_and(|it| is(&it.to_string()))
+            }
             "locality" => match seen.nearest() {
                 Some((_, locality)) => {
                     is(locality.as_str()) || is(&locality.as_str().replace(' ', "-"))
@@ -97,29 +97,19 @@ impl Filter {
 }
 
 /// What a filter can ask for beside metadata.
-pub(super) const KEYS: &[&str] = &["name", "state", "kept", "user", "locality"];
+pub(super) const KEYS: &[&str] = &["name", "state", "kept", "user", "owner", "locality"];
 
-/// Tells whether actors were registered by several users. Those that are declared were registered
+/// Tells whether actors were registered by several owners. Those that are declared were registered
 /// by nobody.
-pub(super) fn have_several_users(seen: &[Seen<'_>]) -> bool {
+pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
     let registered = seen.iter().filter(|it| it.record.kept != Kept::Declared);
-    let mut users = registered.map(|it| it.record.user);
-    let first = users.next();
-    users.any(|user| Some(user) != first)
+    let mut owners = registered.map(|it| &it.record.owner);
+    let first = owners.next();
+    owners.any(|owner| Some(owner) != first)
 }
 
-/// Returns what a record's user is called.
-pub(super) fn user_of(record: &Record) -> String {
-    record.user.map_or_else(|| "-".to_owned(), user_name)
-}
-
-/// Returns what a user of this machine is called, or the number of one that has no name here.
-fn user_name(user: u32) -> String {
-    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let named = text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(user)).then(|| name.to_owned())
-    });
-    named.unwrap_or_else(|| user.to_string())
+/// Returns what a record's owner is called.
+pub(super) fn owner_of(record: &Record) -> String {
+    let registered = Some(record).filter(|it| it.kept != Kept::Declared);
+    registered.and_then(owners::owner_of).unwrap_or_else(|| "-".to_owned())
 }

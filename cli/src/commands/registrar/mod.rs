@@ -17,12 +17,12 @@ use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor, overlay};
 use endpoints::{Doubt, Endpoint};
 use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
-use registrar::{Controls, Door, Node, NodeOptions};
+use registrar::{Controls, Door, Node, NodeError, NodeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use transport::Listener;
+use transport::{BindError, Listener};
 
 pub(crate) use self::places::group;
 use self::places::{access, explain, listeners};
@@ -30,7 +30,7 @@ use super::AllHanded;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, warn},
+    notice::{note, warn, with_causes},
     outlet::is_writable,
     output,
     service::{Watchdog, notify, notify_reloading},
@@ -110,6 +110,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     }
     let RegistrarSettings { listen, tractor, .. } = settings.registrar.clone();
     let listeners = listeners(handed)?;
+    let is_usual = listen.is_empty() && listeners.is_empty();
     let mut endpoints = match (&listen[..], &listeners[..]) {
         // Where nothing is said, what was handed over says it all.
         ([], []) => context.default_listen()?,
@@ -142,12 +143,50 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         doors: door.into_iter().collect(),
         ..options(&settings)
     };
+    let usual_port = endpoints.iter().position(is_port).filter(|_| is_usual);
     let node = tokio::select! {
-        node = Node::bind_beside(listeners, &endpoints, options) => node.map_err(|error| explain(error, &places))?,
+        node = bind(listeners, &mut endpoints, usual_port, options, context) => node?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
     announce(&node.endpoints(), ready_fd, context)?;
     Ok(serve(node, settings, &overrides, signals, context).await)
+}
+
+/// Binds all endpoints; all but the usual port, where somebody else has that already: it is the
+/// one place that all users of a host have in common, and a registrar is found without it. Nothing
+/// is handed over where the usual places are bound.
+async fn bind(
+    listeners: Vec<Listener>,
+    endpoints: &mut Vec<Endpoint>,
+    usual_port: Option<usize>,
+    options: NodeOptions,
+    context: &Context,
+) -> Result<Node, Failure> {
+    let handed: Vec<_> = listeners.iter().map(|it| it.bound().clone()).collect();
+    let error = match Node::bind_beside(listeners, endpoints, options.clone()).await {
+        Ok(node) => return Ok(node),
+        Err(error) => error,
+    };
+    let is_taken = |port: &Endpoint| {
+        matches!(
+            &error,
+            NodeError::Bind { endpoint, source: BindError::InUse { .. } } if endpoint == port
+        )
+    };
+    let Some(at) = usual_port.filter(|it| endpoints.len() > 1 && is_taken(&endpoints[*it])) else {
+        return Err(explain(error, &[&handed[..], endpoints].concat()));
+    };
+    let port = endpoints.remove(at);
+    let holder = match &error {
+        NodeError::Bind { source, .. } => with_causes(source),
+        _ => String::new(),
+    };
+    warn(context, format_args!("not listening at {port}, the usual port: {holder}"));
+    Node::bind(endpoints, options).await.map_err(|error| explain(error, endpoints))
+}
+
+fn is_port(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Tcp(_))
 }
 
 /// Reads what the file, the environment and the flags say, and warns of what is doubtful.

@@ -1,0 +1,226 @@
+//! Several users of one registrar: who each is, by the word of the kernel.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use rustix::process::geteuid;
+
+use crate::harness::{Node, Room, Running};
+
+#[test]
+fn the_kernel_tells_whose_each_is_over_any_transport() {
+    let Some(users) = Users::new() else { return };
+    let node = users.node(&["/ip4/127.0.0.1/tcp/0"]);
+    let mut kept = Vec::new();
+    for (at, registrar) in node.endpoints().iter().enumerate() {
+        for user in [ALICE, BOB] {
+            let (name, owner) = (format!("web-{at}-{user}"), format!("user:{user}"));
+            let place = users.room.abstract_unix(&name);
+            let mut registrant = users.run(user, registrar, &["register", &name, &place]);
+            registrant.line_with("registered");
+            kept.push(registrant);
+            let found = node.callsign(&["find", &name, "--json"]).succeeds().json();
+            assert_eq!(found["owner"], owner.as_str(), "{found}");
+            assert_eq!(found["user"], user, "{found}");
+            node.callsign(&["find", &name]).prints(&[&format!("owner     {user}")]);
+            node.callsign(&["resolve", &name, "--explain"]).prints(&[&format!("owner {user}")]);
+        }
+    }
+    node.callsign(&["ls", "--all"]).prints(&["USER", "4711", "4712"]);
+    // Whoever demands an owner gets that one's, or nothing.
+    node.callsign(&["find", "web-0-4711", "--owner", "4711"]).succeeds();
+    node.callsign(&["resolve", "web-0-4711", "--owner", "4711"]).succeeds();
+    for command in ["find", "connect", "resolve"] {
+        let asked = node.callsign(&[command, "web-0-4711", "--owner", "4712"]).ends_with(1);
+        asked.says(&["no instance of `web-0-4711` is of 4712", "4711"]);
+    }
+    node.callsign(&["find", "web-0-4711", "--owner", "no-such-user"]).ends_with(2);
+    let wait = |owner| ["wait", "web-0-4711", "--anywhere", "--timeout", "100ms", "--owner", owner];
+    node.callsign(&wait("4711")).succeeds();
+    node.callsign(&wait("4712")).ends_with(1).says(&["no instance of `web-0-4711` is of 4712"]);
+}
+
+#[test]
+fn no_user_changes_what_is_anothers_over_any_transport() {
+    let Some(users) = Users::new() else { return };
+    let node = users.node(&["/ip4/127.0.0.1/tcp/0", "/ip6/::/tcp/0"]);
+    let place = users.room.abstract_unix("web");
+    let dialed: Vec<_> =
+        node.endpoints().iter().map(|it| it.replace("/ip6/::/", "/ip6/::1/")).collect();
+    for registrar in &dialed {
+        let registered = ["register", "web", &place, "--ttl", "1m"];
+        users.run(ALICE, registrar, &registered).outcome().succeeds();
+        for other in &dialed {
+            for command in ["unregister", "renew", "drain"] {
+                let denied = users.run(BOB, other, &[command, "web"]).outcome().ends_with(4);
+                denied.says(&["user 4711", "user 4712"]);
+            }
+        }
+        // By whichever way one comes, one is the same.
+        for other in &dialed {
+            users.run(ALICE, other, &["renew", "web"]).outcome().succeeds();
+        }
+        users.run(ALICE, &dialed[0], &["unregister", "web"]).outcome().succeeds();
+    }
+}
+
+#[test]
+fn whom_a_user_namespace_does_not_map_owns_by_connection_alone() {
+    let Some(users) = Users::new() else { return };
+    // The registrar runs in a namespace that maps its own user alone, who is root there.
+    let socket = users.room.unix("open/registrar.sock");
+    let mut command = users.room.other_command("unshare");
+    command.args(["--user", "--map-root-user", &users.program]);
+    command.args(["registrar", "--listen", &socket, "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    let mut registrar = Running::start(command);
+    registrar.line_with("listening on");
+    let tcp = registrar.line_with("listening on /ip4");
+    let tcp = tcp.trim_start_matches("listening on ").to_owned();
+    users.open(&socket);
+
+    let place = users.room.abstract_unix("web");
+    for at in [&socket, &tcp] {
+        let mut web = users.run(ALICE, at, &["register", "web", &place]);
+        web.line_with("registered");
+        let found = users.run(ALICE, at, &["find", "web", "--json"]).outcome().succeeds().json();
+        assert_eq!((&found["owner"], &found["user"]), (&"unknown".into(), &().into()), "{found}");
+        for by in [&socket, &tcp] {
+            for user in [ALICE, BOB] {
+                users.run(user, by, &["unregister", "web"]).outcome().ends_with(4);
+            }
+        }
+        web.stop();
+    }
+    registrar.stop().succeeds();
+}
+
+#[test]
+fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
+    let Some(users) = Users::new() else { return };
+    // A network of one's own, in which the usual port is free.
+    let mut network = users.room.other_command("unshare");
+    network.args(["--net", "sh", "-c", "ip link set lo up && echo up && sleep 600"]);
+    let mut network = Running::start(network);
+    network.line_with("up");
+    let at_home = |user: u32, args: &[&str]| {
+        let mut command = users.room.other_command("nsenter");
+        command.args([&format!("--net=/proc/{}/ns/net", network.pid()), "setpriv"]);
+        command.args(SETPRIV).arg(format!("--reuid={user}")).arg(&users.program).args(args);
+        command.env("XDG_RUNTIME_DIR", users.home(user)).env("HOME", users.home(user));
+        Running::start(command)
+    };
+    let port = "/ip4/127.0.0.1/tcp/1616";
+    let mut first = at_home(ALICE, &["registrar"]);
+    first.line_with(&format!("listening on {port}"));
+    let lease = |name: &str| ["register", name, "/unix/@trusted", "--ttl", "5m"].map(str::to_owned);
+    let lease = |user, name: &str| {
+        let words = lease(name);
+        at_home(user, &words.each_ref().map(String::as_str)).outcome()
+    };
+    lease(ALICE, "feed").succeeds();
+
+    // Another user is not led there, unless he says so.
+    let asked = at_home(BOB, &["find", "feed"]).outcome().ends_with(3);
+    asked.says(&["a registrar of user 4711", "--registrar /ip4/127.0.0.1/tcp/1616"]);
+    lease(BOB, "mine").ends_with(3);
+    at_home(BOB, &["find", "feed", "--registrar", port]).outcome().succeeds();
+    at_home(ALICE, &["find", "feed"]).outcome().succeeds();
+
+    // Each can have one of his own, by the usual command.
+    let mut second = at_home(BOB, &["registrar"]);
+    second.says("not listening at /ip4/127.0.0.1/tcp/1616");
+    second.line_with("listening on /unix/");
+    at_home(BOB, &["find", "feed"]).outcome().ends_with(1);
+    lease(BOB, "feed").succeeds();
+    let of_bob = at_home(BOB, &["find", "feed", "--json"]).outcome().succeeds().json();
+    assert_eq!(of_bob["owner"], "user:4712", "{of_bob}");
+    first.stop().succeeds();
+
+    // That of root is believed, after one's own.
+    let mut of_root = at_home(0, &["registrar", "--listen", port]);
+    of_root.line_with("listening on");
+    at_home(ALICE, &["register", "feed", "/unix/@trusted", "--ttl", "5m"]).outcome().succeeds();
+    at_home(ALICE, &["register", "clock", "/unix/@trusted", "--ttl", "5m"]).outcome().succeeds();
+    at_home(BOB, &["find", "clock"]).outcome().succeeds();
+    let of_bob = at_home(BOB, &["find", "feed", "--all", "--json"]).outcome().succeeds().json();
+    let owners: Vec<_> = of_bob.as_array().unwrap().iter().map(|it| &it["owner"]).collect();
+    assert_eq!(owners, ["user:4712"], "one's own registrar goes before all others: {of_bob}");
+}
+
+/// Two users beside root, who need no entry in any list.
+const ALICE: u32 = 4711;
+const BOB: u32 = 4712;
+
+const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
+
+/// A room that several users may enter.
+pub(crate) struct Users {
+    pub(crate) room: Room,
+    /// The program, where all of them may start it.
+    program: String,
+}
+
+impl Users {
+    /// Makes the room; there is none where this is not root, or cannot become another user.
+    #[expect(clippy::print_stderr, reason = "who runs it is to see that it is skipped")]
+    pub(crate) fn new() -> Option<Self> {
+        let can = Command::new("setpriv").args(["--reuid=4711", "true"]).status();
+        if !geteuid().is_root() || !can.is_ok_and(|it| it.success()) {
+            eprintln!("skipped: it takes root, and `setpriv` of util-linux");
+            return None;
+        }
+        let room = Room::new();
+        let program = room.file("callsign");
+        let built = env!("CARGO_BIN_EXE_callsign");
+        if fs::hard_link(built, &program).is_err() {
+            fs::copy(built, &program).unwrap();
+        }
+        let open = |path: &std::path::Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(room.path(), 0o755);
+        fs::create_dir(room.file("open")).unwrap();
+        open(&room.file("open"), 0o777);
+        for user in [0, ALICE, BOB] {
+            let home = room.file(&format!("home-{user}"));
+            fs::create_dir(&home).unwrap();
+            open(&home, 0o700);
+            std::os::unix::fs::chown(&home, Some(user), None).unwrap();
+        }
+        let program = program.display().to_string();
+        Some(Self { room, program })
+    }
+
+    fn home(&self, user: u32) -> String {
+        self.room.file(&format!("home-{user}")).display().to_string()
+    }
+
+    /// Starts a node of root's that all users may connect to, by a socket and at these places.
+    #[track_caller]
+    pub(crate) fn node(&self, more: &[&str]) -> Node<'_> {
+        self.node_with(more, &[])
+    }
+
+    #[track_caller]
+    pub(crate) fn node_with(&self, more: &[&str], words: &[&str]) -> Node<'_> {
+        let socket = self.room.unix("open/registrar.sock");
+        let node = Node::start_with(&self.room, &[&[&*socket], more].concat(), words);
+        self.open(&socket);
+        node
+    }
+
+    /// Lets everybody connect to a socket.
+    fn open(&self, socket: &str) {
+        let path = socket.trim_start_matches("/unix");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+
+    /// Starts `callsign …` as a user, who asks a registrar.
+    #[track_caller]
+    pub(crate) fn run(&self, user: u32, registrar: &str, args: &[&str]) -> Running {
+        let mut command = self.room.other_command("setpriv");
+        command.args(SETPRIV).arg(format!("--reuid={user}")).arg(&self.program);
+        command.env("XDG_RUNTIME_DIR", self.home(user)).env("HOME", self.home(user));
+        command.args(["--registrar", registrar]).args(args);
+        Running::start(command)
+    }
+}

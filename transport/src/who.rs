@@ -1,0 +1,105 @@
+//! Who is at the other end of a connection, by the word of the kernel.
+//!
+//! Over a Unix socket that is the user of the process that made it, and the groups it was in. Over
+//! TCP it is the user of the peer's own socket, where that is on this host and in this network
+//! namespace; the kernel's list of sockets has it by the addresses of both ends. Of what is beyond,
+//! the address alone is known.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::BorrowedFd,
+};
+
+use rustix::process::geteuid;
+
+use crate::{Peer, Stream, diag, identity, linux};
+
+/// Who is at the other end of a connection, by the word of the kernel.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{Stream, Who};
+///
+/// let (near, _far) = Stream::pair();
+/// assert_eq!(near.who(), Who::Here);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Who {
+    /// A user of this host.
+    User {
+        /// Its number.
+        uid: u32,
+        /// The groups that its process was in when it connected; over TCP they are not known.
+        groups: Vec<u32>,
+    },
+    /// Somebody on this host whom the kernel has no number for: in a user namespace all who are
+    /// not mapped, and over TCP whoever has gone already.
+    Unknown,
+    /// Whoever speaks from an address beyond this host, or from another network namespace of it.
+    Address(IpAddr),
+    /// This process.
+    Here,
+}
+
+impl Who {
+    /// Tells whether it is the user of this process, or root, whom nobody can keep from anything.
+    pub fn is_own_or_root(&self) -> bool {
+        matches!(self, Self::User { uid, .. } if *uid == 0 || *uid == geteuid().as_raw())
+    }
+}
+
+/// Both ends of a TCP connection: by them the kernel finds who has the other one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TcpEnds {
+    pub(crate) near: SocketAddr,
+    pub(crate) far: SocketAddr,
+}
+
+impl Stream {
+    /// Asks the kernel who is at the other end. It takes some 10 µs, and the answer is of now: over
+    /// TCP a peer that has closed its socket is not known any more.
+    pub fn who(&self) -> Who {
+        match (self.peer(), self.fd(), self.tcp_ends()) {
+            (Peer::Unix { uid: Some(uid), gid, .. }, Some(fd), _) => {
+                Who::User { uid: *uid, groups: groups(fd, *gid) }
+            }
+            (Peer::Tcp(_), _, Some(ends)) => ends.who(),
+            (Peer::Memory, ..) => Who::Here,
+            _ => Who::Unknown,
+        }
+    }
+}
+
+impl TcpEnds {
+    /// Asks the kernel who has the other end, as [`Stream::who`] does.
+    pub fn who(&self) -> Who {
+        let Self { near, far } = self;
+        // It is asked of every connection: a caller on this host may speak from any address of it.
+        let owner = diag::tcp_owner(*far, *near);
+        if let Ok(Some(uid)) = owner {
+            return match identity::known_user(uid) {
+                Some(uid) => Who::User { uid, groups: Vec::new() },
+                None => Who::Unknown,
+            };
+        }
+        if let Err(error) = &owner {
+            tracing::debug!(%far, %error, "the kernel does not say whose a connection is");
+        }
+        let (near, far) = (near.ip().to_canonical(), far.ip().to_canonical());
+        match near.is_loopback() || far.is_loopback() || near == far {
+            true => Who::Unknown,
+            false => Who::Address(far),
+        }
+    }
+}
+
+/// Returns the groups that the process at the other end of a Unix socket was in when it connected.
+fn groups(socket: BorrowedFd<'_>, primary: Option<u32>) -> Vec<u32> {
+    let mut groups: Vec<u32> = linux::peer_groups(socket)
+        .inspect_err(|error| tracing::debug!(%error, "the kernel does not tell a peer's groups"))
+        .unwrap_or_default();
+    groups.retain(|it| identity::known_group(*it).is_some());
+    groups.extend(primary.filter(|it| !groups.contains(it)));
+    groups
+}

@@ -1,0 +1,100 @@
+//! Whose something is.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Whose a registration is, as the registrar's kernel told: who may change it. It is no word of
+/// the registrant's own.
+///
+/// Its text is what goes over the wire, and what people read and write.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::Owner;
+///
+/// assert_eq!(Owner::User(1000).to_string(), "user:1000");
+/// assert_eq!("address:10.0.0.7".parse(), Ok(Owner::Address([10, 0, 0, 7].into())));
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Owner {
+    /// The registrar's own settings, or a caller within its process.
+    Registrar,
+    /// A user of the registrar's host, by the number that the registrar knows it by.
+    User(u32),
+    /// Somebody on the registrar's host whom its kernel has no number for; of two such nobody can
+    /// tell whether they are the same.
+    Unknown,
+    /// Whoever speaks from an address.
+    Address(IpAddr),
+    /// A kind that this version does not know, as it is written.
+    Other(String),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registrar => f.pad("registrar"),
+            Self::User(user) => write!(f, "user:{user}"),
+            Self::Unknown => f.pad("unknown"),
+            Self::Address(address) => write!(f, "address:{address}"),
+            Self::Other(text) => f.pad(text),
+        }
+    }
+}
+
+impl FromStr for Owner {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = match text.split_once(':') {
+            None if text == "registrar" => Some(Self::Registrar),
+            None if text == "unknown" => Some(Self::Unknown),
+            Some(("user", number)) => number.parse().ok().map(Self::User),
+            Some(("address", address)) => address.parse().ok().map(Self::Address),
+            _ => None,
+        };
+        Ok(known.unwrap_or_else(|| Self::Other(text.to_owned())))
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Ok(owner) = std::borrow::Cow::<'_, str>::deserialize(from)?.parse();
+        Ok(owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_reads_as_it_is_written() {
+        for text in [
+            "registrar",
+            "unknown",
+            "user:0",
+            "user:4294967295",
+            "address:10.0.0.7",
+            "address:fe80::1",
+            "certificate:spiffe://market/feed",
+            "user:-1",
+            "address:nowhere",
+            "",
+        ] {
+            let owner: Owner = text.parse().unwrap();
+            assert_eq!(owner.to_string(), text);
+            let is_known = !matches!(owner, Owner::Other(_));
+            let is_whole = !matches!(text, "user:-1" | "address:nowhere" | "");
+            assert_eq!(is_known, is_whole && !text.starts_with("certificate"), "{text}");
+        }
+    }
+}
