@@ -6,7 +6,10 @@ use std::{
     process::Stdio,
 };
 
-use crate::harness::{Node, Room, Running};
+use crate::{
+    harness::{Node, Room, Running},
+    owners::{ALICE, Users},
+};
 
 #[test]
 fn not_there_is_1_and_unreachable_is_3() {
@@ -84,41 +87,13 @@ fn what_is_written_wrongly_is_2() {
 
 #[test]
 fn what_is_denied_is_4() {
-    let room = Room::new();
-    let node = Node::listen(&room, &[&room.unix("node.sock"), "/ip4/127.0.0.1/tcp/0"]);
-    let [_, tcp] = node.endpoints() else { panic!("it listens at two endpoints") };
+    let Some(users) = Users::new() else { return };
+    let node = users.node(&[]);
     node.callsign(&["register", "web", "/unix/@web-of-denied", "--ttl", "10m"]).succeeds();
-    // Over TCP it is somebody else who asks.
     for command in ["unregister", "renew", "drain"] {
-        let by_tcp = ["--registrar", tcp, "--json", command, "web"];
-        let denied = room.callsign(&by_tcp).ends_with(4);
+        let denied = users.run(ALICE, node.endpoint(), &["--json", command, "web"]);
+        let denied = denied.outcome().ends_with(4);
         assert_eq!(error_kind(&denied.stderr), "denied", "{denied}");
-    }
-}
-
-/// Of several that are meant, what may be taken out is, whatever may not be.
-#[test]
-fn what_is_denied_of_several_is_4() {
-    let room = Room::new();
-    let node = Node::listen(&room, &[&room.unix("node.sock"), "/ip4/127.0.0.1/tcp/0"]);
-    let [unix, tcp] = node.endpoints() else { panic!("it listens at two endpoints") };
-    let by = |registrar: &str, args: &[&str]| {
-        room.callsign(&[&["--registrar", registrar], args].concat())
-    };
-    for (round, json) in [&[][..], &["--json"]].into_iter().enumerate() {
-        for (number, registrar) in [tcp, unix, tcp, unix].into_iter().enumerate() {
-            let endpoint = room.abstract_unix(&format!("{round}-{number}"));
-            by(registrar, &["register", "web", &endpoint, "--ttl", "10m"]).succeeds();
-        }
-        let denied = by(tcp, &[&["unregister", "web", "--all"], json].concat()).ends_with(4);
-        let gone = match json {
-            [] => denied.stdout.matches("unregistered web[").count(),
-            _ => denied.json().as_array().unwrap().len(),
-        };
-        assert_eq!(gone, 2, "{denied}");
-        assert_eq!(denied.stderr.matches("stays").count(), 2, "{denied}");
-        assert_eq!(by(unix, &["ls", "--json"]).json().as_array().unwrap().len(), 2);
-        by(unix, &["unregister", "web", "--all"]).succeeds();
     }
 }
 

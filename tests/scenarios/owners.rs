@@ -147,7 +147,7 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
 }
 
 /// Two users beside root, who need no entry in any list.
-const ALICE: u32 = 4711;
+pub(crate) const ALICE: u32 = 4711;
 const BOB: u32 = 4712;
 
 const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
