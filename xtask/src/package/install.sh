@@ -38,14 +38,16 @@ unit=/usr/lib/systemd/system/callsign-registrar.service
 said() { sed -n "s/^$1=//p" $unit; }
 mkfifo -m 600 /tmp/ready
 chown callsign /tmp/ready
+install -d -m "$(said RuntimeDirectoryMode)" -o "$(said User)" "/run/$(said RuntimeDirectory)"
+environment=$(said Environment | sed 's,%t,/run,g')
 setpriv --reuid "$(said User)" --regid "$(said Group)" --clear-groups \
-    env CALLSIGN_SETTLE_TIME=0s "$(said Environment)" $(said ExecStart) --ready-fd 3 3<>/tmp/ready >/dev/null &
+    env CALLSIGN_SETTLE_TIME=0s $environment $(said ExecStart) --ready-fd 3 3<>/tmp/ready >/dev/null &
 registrar=$!
 timeout 60 head -1 /tmp/ready | grep -qx ready || fail "the registrar does not get ready"
 [ "$(stat -c '%U %a' /run/callsign/registrar.sock)" = 'callsign 666' ] || fail "not everybody may connect"
 
 # Another user, with nothing set, finds it and is found.
-nobody() { setpriv --reuid nobody --regid nogroup --clear-groups env -u XDG_RUNTIME_DIR "$@"; }
+nobody() { setpriv --reuid nobody --regid nogroup --clear-groups "$@"; }
 nobody callsign register clock /unix/@clock --ttl 1m >/dev/null 2>&1 || fail "nobody may register"
 callsign ls --all | grep -q '^clock ' || fail "what is registered is not found"
 
@@ -55,4 +57,4 @@ wait $registrar 2>/dev/null || [ $? = 143 ] || fail "the registrar does not end 
 dpkg --no-triggers --purge callsign >/tmp/log 2>&1 || { cat /tmp/log >&2; fail "it is not removed"; }
 [ ! -e /usr/bin/callsign ] && [ ! -e $unit ] || fail "files are left behind"
 TRY
-chroot $root /bin/sh /tmp/try
+env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin chroot $root /bin/sh /tmp/try
