@@ -95,6 +95,7 @@ mod restart;
 mod root;
 mod routes;
 mod run;
+mod runtime;
 mod settings;
 mod signals;
 mod sockets;

@@ -2,11 +2,11 @@
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use tokio::runtime;
+use tokio::runtime::Builder;
 
 use crate::{
     AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, kinds, panics,
-    process, settings::usual_registrars,
+    process, runtime, settings::usual_registrars,
 };
 
 /// Makes this program one that can start children. It is to be the first statement of `main`: in
@@ -50,12 +50,9 @@ where
             return ExitCode::from(BAD_SETTINGS);
         }
     };
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime::build(Builder::new_multi_thread().enable_all(), give_up) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            say(&format!("no runtime can be started: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => give_up(&error),
     };
     let running = options.heed_signals().run(async |root| main(root).await.into_result());
     let outcome = runtime.block_on(running);
@@ -75,6 +72,11 @@ where
             }
         },
     }
+}
+
+fn give_up(error: &std::io::Error) -> ! {
+    say(&format!("no runtime can be started: {error}"));
+    process::exit_now(1)
 }
 
 /// Returns the signal that ended the tree, if that is why there is no more of it.

@@ -4,7 +4,7 @@ use std::{
     future::Future, io, os::unix::net::UnixStream as StdUnixStream, pin::Pin, time::Duration,
 };
 
-use tokio::{net::UnixStream, runtime, time::timeout};
+use tokio::{net::UnixStream, runtime::Builder, time::timeout};
 use transport::Stream;
 
 use super::{Channel, Launched, Remains, Vessel};
@@ -12,6 +12,7 @@ use crate::{
     child, panics,
     process::{self, Child, Ended, Launch, Signal},
     run::say,
+    runtime,
     signals::Signals,
     sockets,
 };
@@ -30,17 +31,27 @@ pub(crate) fn live(channel: StdUnixStream) -> i32 {
     match try_to_live(channel) {
         Ok(()) => 0,
         Err(error) => {
-            // There is no log yet. The parent reads it as the last words of its child.
-            say(&format!("this process cannot become an actor: {}", portal::WithCauses(&error)));
+            say_why(&error);
             NOT_AN_ACTOR
         }
     }
 }
 
+/// Says why this process is no actor. There is no log yet: the parent reads it as the last words of
+/// its child.
+fn say_why(error: &io::Error) {
+    say(&format!("this process cannot become an actor: {}", portal::WithCauses(error)));
+}
+
+fn give_up(error: &io::Error) -> ! {
+    say_why(error);
+    process::exit_now(NOT_AN_ACTOR)
+}
+
 fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
     process::at_forced_end(sockets::remove_all);
     let runtime =
-        runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+        runtime::build(Builder::new_multi_thread().worker_threads(WORKERS).enable_all(), give_up)?;
     runtime.block_on(async {
         let signals = Signals::new(true)?;
         let channel = Stream::try_from(UnixStream::from_std(channel)?)?;

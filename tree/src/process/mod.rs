@@ -116,6 +116,8 @@ pub use self::{
 };
 pub use rustix::process::Signal;
 
+pub(crate) use self::kernel::{exit_now, threads};
+
 /// Sees to it that the end of this process's forkserver, if it has one, is noticed from now on.
 pub(crate) fn attend_forkserver() {
     if let Some(forkserver) = init::origin().and_then(|it| it.forkserver.as_ref()) {

@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::the_second_signal_gets_past_who_is_stuck", || play(hurried_past)),
         Trial::test("root::reads_the_settings_that_its_program_finds", || play(settings)),
         Trial::test("root::an_error_has_a_backtrace_if_asked", || play(backtraces)),
+        Trial::test("root::a_child_without_its_threads_says_so", || play(too_few_threads)),
         Trial::test("root::lives_beside_the_registrar_of_another_user", || play(beside_another)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
     ]
@@ -207,6 +208,47 @@ async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
         }
         Ok(())
     })
+}
+
+/// Whichever thread or process of a tree cannot be made, the tree ends at once, and says why in a
+/// line for each that failed, whether or not backtraces are asked for.
+async fn too_few_threads(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let as_user = |user: u32, program: &OsStr| {
+        let (mut command, user) = (Command::new("setpriv"), user.to_string());
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(program);
+        command
+    };
+    let exe = std::env::current_exe()?;
+    // Users of this test's own, who have no other process.
+    let users = 2_000_000_000 + std::process::id() * 16;
+    let tried = as_user(users, exe.as_os_str()).arg("--list").output();
+    if !tried.is_ok_and(|it| it.status.success()) {
+        eprintln!("skipped: this test has to run itself as another user, which takes root");
+        return Ok(());
+    }
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+    let mut refused = 0;
+    for (kind, limits) in [(Kind::Process, 13..21), (Kind::Forkserver, 15..23)] {
+        for (number, limit) in (0..).zip(limits) {
+            let user = users + number + if kind == Kind::Process { 0 } else { 8 };
+            let own = folder.path().join(user.to_string());
+            fs::create_dir(&own)?;
+            chown(&own, Some(user), Some(user))?;
+            let mut command = as_user(user, "prlimit".as_ref());
+            command.arg(format!("--nproc={limit}:{limit}")).arg(&exe);
+            command.env("CONFORMANCE_ROLE", format!("{kind} {}", place(&own)));
+            let output = tokio::task::block_in_place(|| {
+                command.env("RUST_BACKTRACE", "1").stdin(Stdio::null()).output()
+            })?;
+            let said = String::from_utf8(output.stdout)?;
+            assert_eq!(output.status.code(), Some(7), "{kind} {limit}: {said}");
+            let is_short = said.lines().count() <= 6 && !said.contains("panicked");
+            assert!(is_short && !said.contains("SIGKILL"), "{kind} {limit}: {said}");
+            refused += usize::from(said.contains("the system starts no more threads"));
+        }
+    }
+    assert!(refused > 0, "no runtime was refused its threads");
+    Ok(())
 }
 
 /// A root may make no socket beside the registrar of another user, and makes its own in its runtime
