@@ -25,7 +25,7 @@ pub(crate) use self::{
 
 /// How long anything may take that a test waits for. All of it takes milliseconds on an idle
 /// machine; a crowded one is slower by far.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the time.
 #[expect(clippy::disallowed_methods, reason = "what a test waits for has to end at some time")]

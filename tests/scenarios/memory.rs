@@ -1,7 +1,5 @@
 //! A registrar and an actor within one process.
 
-use std::time::Duration;
-
 use discovery::{Client, Registration};
 use endpoints::Endpoint;
 use registrar::{Node, NodeOptions};
@@ -45,7 +43,7 @@ async fn an_actor_is_found_within_its_process() {
         client.close().await;
         stop.cancel();
         let ended = async { while tasks.join_next().await.is_some() {} };
-        timeout(Duration::from_secs(5), ended).await.unwrap();
+        timeout(LIMIT, ended).await.unwrap();
     })
     .await
     .unwrap();

@@ -19,7 +19,7 @@ use transport::{Listener, Stream, dial};
 use wire::Gone;
 
 /// How long anything may take that a test waits for.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A node with the door, at a socket and at a port.
 pub(crate) struct Registrar {
