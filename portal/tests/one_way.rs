@@ -28,7 +28,8 @@ enum Way {
 /// A link between two duplex streams, whose directions are set apart.
 struct Link {
     ways: [watch::Sender<Way>; 2],
-    relays: JoinSet<()>,
+    /// They end with the link.
+    _relays: JoinSet<()>,
 }
 
 impl Link {
@@ -41,7 +42,13 @@ impl Link {
         let mut relays = JoinSet::new();
         relays.spawn(relay(near_read, far_write, ways[0].subscribe()));
         relays.spawn(relay(far_read, near_write, ways[1].subscribe()));
-        (Self { ways, relays }, [near, far])
+        (Self { ways, _relays: relays }, [near, far])
+    }
+
+    fn set_both(&self, to: Way) {
+        self.ways.iter().for_each(|way| {
+            way.send_replace(to);
+        });
     }
 }
 
@@ -105,7 +112,7 @@ async fn where_one_direction_is_lost_both_sides_know_within_three_seconds() {
             if talks {
                 chatter.spawn(async move {
                     loop {
-                        _ = dialed.portal.send("take", &"this");
+                        dialed.portal.send("take", &"this").ok();
                         sleep(Duration::from_millis(70)).await;
                     }
                 });
@@ -135,8 +142,8 @@ async fn a_long_frame_over_a_slow_link_is_no_silence() {
         let (dialed, accepted) = converse(streams).await;
         let mut drivers = JoinSet::new();
         drivers.spawn(dialed.driver);
-        drivers.spawn(async { accepted.driver.await });
-        link.ways.iter().for_each(|it| drop(it.send_replace(Way::Slow(bytes_per_second))));
+        drivers.spawn(accepted.driver);
+        link.set_both(Way::Slow(bytes_per_second));
 
         let taken: Vec<u8> = vec![0; BYTES];
         let answer = dialed.portal.call_encoded("take", &taken).await.unwrap();
@@ -166,8 +173,8 @@ async fn a_long_frame_that_stops_midway_is_silence() {
         let (dialed, accepted) = converse(streams).await;
         let mut drivers = JoinSet::new();
         drivers.spawn(dialed.driver);
-        drivers.spawn(async { accepted.driver.await });
-        link.ways.iter().for_each(|it| drop(it.send_replace(Way::Slow(100_000))));
+        drivers.spawn(accepted.driver);
+        link.set_both(Way::Slow(100_000));
         let taken: Vec<u8> = vec![0; 4_000_000];
         let mut calls = JoinSet::new();
         calls.spawn(async move { dialed.portal.call_encoded("take", &taken).await });
