@@ -83,7 +83,8 @@ impl Keeper {
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;
         let is_tcp = matches!(registrar, Endpoint::Tcp(_));
         // Within a host, what has not answered by then hangs.
-        let handshake_timeout = match is_tcp {
+        let is_far = matches!(registrar, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
+        let handshake_timeout = match is_far {
             true => options.handshake_timeout,
             false => options.handshake_timeout.min(options.ask_timeout),
         };

@@ -546,8 +546,8 @@ struct Attendance {
 }
 
 impl Attendance {
-    /// Takes note that the process runs now. Returns for how long it was stopped since it was seen
-    /// to run the last time, if it was.
+    /// Takes note that the process runs now. If it was stopped since it was seen to run the last
+    /// time, returns for how long it was not seen.
     fn note(&self, now_ms: u64, settle_time: Duration) -> Option<u64> {
         let seen_ms = self.seen_ms.fetch_max(now_ms, Ordering::SeqCst);
         let unseen = Duration::from_millis(now_ms.saturating_sub(seen_ms));
@@ -555,8 +555,8 @@ impl Attendance {
             let back_by_ms = now_ms + settle_time.as_millis() as u64;
             self.back_by_ms.fetch_max(back_by_ms, Ordering::SeqCst);
         }
-        let stopped = unseen.checked_sub(ATTENDANCE_INTERVAL).filter(|it| *it >= STOPPED_MIN);
-        stopped.map(|it| it.as_millis() as u64)
+        let was_stopped = unseen >= ATTENDANCE_INTERVAL + LATE_MAX;
+        was_stopped.then_some(unseen.as_millis() as u64)
     }
 
     /// Tells whether some may yet be on their way back who gave the process up.
@@ -571,9 +571,9 @@ const ATTENDANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// From which time on a stop counts: a client gives up a registrar that has not answered for 2 s.
 const AWAY_MIN: Duration = Duration::from_millis(1500);
 
-/// From when on a process that is late to note that it runs was stopped: a busy machine is late by
+/// How late a process may be to note that it runs without having been stopped: on a busy machine
 /// some ten milliseconds.
-const STOPPED_MIN: Duration = Duration::from_millis(250);
+const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// Draws 244 random bits.
 fn random() -> [u8; 32] {

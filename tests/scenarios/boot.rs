@@ -69,7 +69,7 @@ fn what_is_held_before_the_registrar_is_told_when_it_is_registered() {
         json.says("no registrar answers");
         // One that is not registered by its end has nothing to take back.
         let mut unknown = run(&room, &place, &register);
-        unknown.says("Ctrl-C ends it");
+        unknown.says("Ctrl-C ends this");
         let unknown = unknown.stop_by(Signal::INT).succeeds();
         assert_eq!(unknown.stdout, "", "{unknown}");
 

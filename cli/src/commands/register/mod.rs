@@ -148,7 +148,13 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
         tell(context, plan, registered.instance(), false)?;
     }
     warn_of_doubts(context, plan, &client);
-    note(context, "it is known until this ends; Ctrl-C ends it");
+    note(
+        context,
+        match known {
+            Known::NotYet => "it is registered when one answers; Ctrl-C ends this",
+            _ => "it is known until this ends; Ctrl-C ends it",
+        },
+    );
     for missing in registered.endpoints().into_iter().filter(lacks_socket) {
         warn(context, format_args!("nothing is at {} yet", missing.endpoint));
     }
