@@ -458,6 +458,7 @@ impl Clerk {
             let _away = self.was_away();
             if mem::take(&mut is_due) {
                 self.note(Event::Tick);
+                yield_now().await;
             }
             let next_ms = self.read(Registry::next_deadline_ms);
             let next_end = async {

@@ -48,9 +48,14 @@ pub(super) struct Claims {
 }
 
 impl Claims {
+    /// Returns by which number a place is kept.
+    pub(super) fn hash(&self, stamped: &Stamped) -> u64 {
+        self.hasher.hash_one(Claim::of(stamped))
+    }
+
     /// Enters a claim, and returns the latest of those who made it before.
-    pub(super) fn insert(&mut self, stamped: &Stamped, epoch: Epoch, key: Key) -> Vec<Key> {
-        let keys = self.by_hash.entry(self.hasher.hash_one(Claim::of(stamped))).or_default();
+    pub(super) fn insert(&mut self, hash: u64, epoch: Epoch, key: Key) -> Vec<Key> {
+        let keys = self.by_hash.entry(hash).or_default();
         let before = keys.newest_first().filter(|it| *it != key).take(CONTESTED_MAX).collect();
         keys.insert(epoch, key);
         before
@@ -60,8 +65,7 @@ impl Claims {
         self.by_hash.shrink_to(room);
     }
 
-    pub(super) fn remove(&mut self, stamped: &Stamped, epoch: Epoch) {
-        let hash = self.hasher.hash_one(Claim::of(stamped));
+    pub(super) fn remove(&mut self, hash: u64, epoch: Epoch) {
         if let Some(keys) = self.by_hash.get_mut(&hash) {
             keys.remove(epoch);
             if keys.len() == 0 {

@@ -20,6 +20,9 @@ pub(super) struct Entry {
     pub(super) kept: Kept,
     pub(super) proves: bool,
     encoded: Box<[u8]>,
+    /// By which numbers the places are kept that it claims, so that they are found again without
+    /// its record.
+    pub(super) claimed: Box<[u64]>,
     pub(super) registrant: Registrant,
     /// When its lease runs out; or, if the registrar has dismissed the session that kept it, until
     /// when its registrant should be back.
@@ -47,6 +50,7 @@ impl Entry {
             kept: *kept,
             proves: *proves,
             encoded: encode_body(record).into(),
+            claimed: Box::default(),
             registrant,
             lease_until_ms,
         }

@@ -46,18 +46,27 @@ impl Registry {
         if let Some(deadline_ms) = lease_until_ms {
             self.leases.remove(&(*deadline_ms, key));
         }
-        for stamped in &entry.record().endpoints {
-            self.claims.remove(stamped, *epoch);
+        for hash in &entry.claimed {
+            self.claims.remove(*hash, *epoch);
         }
         *epoch
+    }
+
+    /// Takes an entry out of the index of claims.
+    pub(super) fn disclaim(&mut self, key: Key) {
+        let Entry { epoch, claimed, .. } = &mut self.entries[key];
+        for hash in mem::take(claimed) {
+            self.claims.remove(hash, *epoch);
+        }
     }
 
     /// Enters what an entry claims, and notes the older claims to the same. Their records are not
     /// read for that: whoever looks into one finds out whether it is still made.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let (epoch, by) = (self.entries[key].epoch, self.entries[key].registrant.owner);
-        for stamped in endpoints {
-            for older in self.claims.insert(stamped, epoch, key) {
+        let hashes: Box<[u64]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
+        for (stamped, hash) in endpoints.iter().zip(&hashes) {
+            for older in self.claims.insert(*hash, epoch, key) {
                 let Entry { kept, uuid, epoch, .. } = &self.entries[older];
                 if *kept != Kept::Declared {
                     let endpoint = stamped.endpoint.clone();
@@ -66,6 +75,7 @@ impl Registry {
                 }
             }
         }
+        self.entries[key].claimed = hashes;
     }
 
     /// Lets every lease last longer.

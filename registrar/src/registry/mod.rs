@@ -276,8 +276,10 @@ impl Registry {
             Event::Paused { for_ms } => self.prolong_all(for_ms),
             Event::Tick => {
                 let (mut expired, mut not_back) = (Vec::new(), Vec::new());
+                // However many there are: the rest is due at once, when others have had their turn.
                 while let Some((deadline_ms, key)) = self.leases.first().copied()
                     && deadline_ms <= now_ms
+                    && expired.len() + not_back.len() < TICK_MAX
                 {
                     self.leases.pop_first();
                     match self.entries[key].kept {
@@ -458,9 +460,7 @@ impl Registry {
             return Ok(());
         }
         if record.endpoints != before.endpoints {
-            for stamped in &before.endpoints {
-                self.claims.remove(stamped, before.epoch);
-            }
+            self.disclaim(key);
             self.claim(key, &record.endpoints, outcome);
         }
         self.store(key, &record, outcome);
@@ -512,6 +512,9 @@ impl Registry {
         self.next_epoch
     }
 }
+
+/// How many instances a tick takes out at most: they take half a millisecond or so.
+const TICK_MAX: usize = 256;
 
 /// How many steps one call takes before others get their turn. A step is to look at an entry, or to
 /// move a pattern on by some characters: all of them are some tenths of a millisecond.

@@ -61,7 +61,8 @@ impl Registry {
         record.endpoints.retain(|it| *it != claimant.stamped);
         // What was said of it is settled.
         record.suspicion = refuted(record.suspicion);
-        self.claims.remove(&claimant.stamped, claimant.epoch);
+        let hash = self.claims.hash(&claimant.stamped);
+        self.claims.remove(hash, claimant.epoch);
         self.store(key, &record, outcome);
     }
 

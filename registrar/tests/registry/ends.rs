@@ -8,10 +8,10 @@ use endpoints::NamePattern;
 use uuid::Uuid;
 use wire::{
     Revision, decode_body,
-    registrar::{Change, List, Page, Seen},
+    registrar::{Change, List, Page, Register, Seen, Update},
 };
 
-use crate::support::{NOW, REGISTRAR, USER, answer, read, register, registry};
+use crate::support::{NOW, REGISTRAR, USER, answer, at, read, register, registration, registry};
 
 /// How many instances a session keeps here: many times what is cleared away in one part.
 const MANY: u128 = 3000;
@@ -203,4 +203,53 @@ fn much_that_falls_silent_is_marked_in_parts_and_all_of_it_is_cleared() {
     tidy_up(&mut registry);
     assert_eq!(registry.counts().instances, 0);
     assert_ne!(registry.open_session(), registry.open_session());
+}
+
+#[test]
+fn many_leases_that_run_out_at_once_go_in_parts() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    for uuid in 0..MANY {
+        let leased = Register { lease_ms: Some(1000), ..registration("clock", uuid) };
+        drop(registry.register(leased, USER, session, NOW).unwrap());
+    }
+    let mut ticks = 0;
+    while registry.next_deadline_ms().is_some_and(|it| it <= NOW + 1000) {
+        drop(registry.apply(Event::Tick, NOW + 1000).unwrap());
+        ticks += 1;
+    }
+    assert!((5..100).contains(&ticks), "{ticks} ticks");
+    assert_eq!(registry.counts().instances, 0);
+}
+
+/// Places are free again, whichever way the claims to them went.
+#[test]
+fn what_is_not_claimed_any_more_contests_nothing() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    let claim = |registry: &mut Registry, uuid, port: u16| {
+        let endpoints = vec![at(&format!("/ip4/10.0.0.7/tcp/{port}"))];
+        let register = Register { endpoints, ..registration("feed", uuid) };
+        let (registered, outcome) = registry.register(register, USER, session, NOW).unwrap();
+        (registered.epoch, outcome.contested.len())
+    };
+    assert_eq!(claim(&mut registry, 1, 7).1, 0);
+    assert_eq!(claim(&mut registry, 1, 8).1, 0, "it is registered again, elsewhere");
+    assert_eq!(claim(&mut registry, 2, 7).1, 0);
+    let update = Update {
+        uuid: Uuid::from_u128(2),
+        endpoints: Some(vec![at("/ip4/10.0.0.7/tcp/9")]),
+        metadata: None,
+        state: None,
+    };
+    drop(registry.apply(Event::Update { update, by: USER }, NOW).unwrap());
+    let (epoch, contested) = claim(&mut registry, 3, 7);
+    assert_eq!(contested, 0, "it has moved");
+    let endpoint = "/ip4/10.0.0.7/tcp/7".parse().unwrap();
+    let claimant = registry.claimant(Uuid::from_u128(3), epoch, &endpoint).unwrap();
+    drop(registry.apply(Event::FoundDead(claimant), NOW).unwrap());
+    assert_eq!(claim(&mut registry, 4, 7).1, 0, "it was found dead");
+    drop(registry.apply(Event::Unregister { uuid: Uuid::from_u128(4), by: USER }, NOW).unwrap());
+    assert_eq!(claim(&mut registry, 5, 7).1, 0, "it was taken out");
+    assert_eq!(claim(&mut registry, 6, 7).1, 1);
 }
