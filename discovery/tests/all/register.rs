@@ -68,7 +68,7 @@ async fn several_leave_in_one_change() {
     for number in 1..=5 {
         leaving.push(soon(client.register(nowhere("feed", number))).await.unwrap());
     }
-    let stays = soon(client.register(nowhere("pricer", 1))).await.unwrap();
+    let stays = soon(client.register(nowhere("pricer", 6))).await.unwrap();
     let before = registrar.clerk.status().revision;
     soon(callsign_discovery::Registered::unregister_all(leaving)).await;
     let status = registrar.clerk.status();
