@@ -38,6 +38,19 @@ use crate::{
 };
 
 /// The one who owns the registry. Clones are handles of the same one.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Node, NodeOptions};
+///
+/// let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// let status = node.clerk().status();
+/// assert_eq!((status.instances, status.sessions), (0, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clerk(Arc<Shared>);
 

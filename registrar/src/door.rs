@@ -15,6 +15,36 @@ use crate::{Clerk, Visitor};
 ///
 /// The node tells protocols apart by the first bytes of a connection: its own comes first, then
 /// each door is asked in turn. It knows nothing else of what a door does.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use endpoints::Endpoint;
+/// use callsign::{Clerk, Door, Recognised, Serving, Visit};
+///
+/// /// Takes connections that begin with a `?`, and closes them.
+/// #[derive(Debug)]
+/// struct Mute;
+///
+/// impl Door for Mute {
+///     fn serves(&self, _: &Endpoint) -> bool {
+///         true
+///     }
+///
+///     fn recognises(&self, first_bytes: &[u8]) -> Recognised {
+///         if first_bytes.starts_with(b"?") { Recognised::Yes } else { Recognised::No }
+///     }
+///
+///     fn serve(&self, visit: Visit) -> Serving {
+///         Box::pin(async move { drop(visit.stream) })
+///     }
+///
+///     fn attend(&self, _: Clerk) -> Serving {
+///         Box::pin(std::future::ready(()))
+///     }
+/// }
+///
+/// assert_eq!(Mute.recognises(b"?x"), Recognised::Yes);
+/// ```
 pub trait Door: fmt::Debug + Send + Sync {
     /// Tells whether the protocol is served on an endpoint of the node.
     fn serves(&self, endpoint: &Endpoint) -> bool;
@@ -32,9 +62,35 @@ pub trait Door: fmt::Debug + Send + Sync {
 }
 
 /// What a door does, to be polled by the node.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::Serving;
+///
+/// fn nothing() -> Serving {
+///     Box::pin(std::future::ready(()))
+/// }
+/// # let _ = nothing;
+/// ```
 pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Whether bytes are the first of a protocol.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::Recognised;
+///
+/// /// Tells a request of HTTP by its method.
+/// fn is_get(first_bytes: &[u8]) -> Recognised {
+///     match first_bytes {
+///         bytes if bytes.starts_with(b"GET ") => Recognised::Yes,
+///         bytes if b"GET ".starts_with(bytes) => Recognised::NeedMore,
+///         _ => Recognised::No,
+///     }
+/// }
+///
+/// assert_eq!(is_get(b"GE"), Recognised::NeedMore);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Recognised {
     /// They are.
@@ -46,6 +102,20 @@ pub enum Recognised {
 }
 
 /// One connection to a door.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::{Serving, Visit};
+///
+/// /// Holds a connection until the node stops.
+/// fn hold(visit: Visit) -> Serving {
+///     Box::pin(async move {
+///         visit.stop.cancelled().await;
+///         drop(visit.stream);
+///     })
+/// }
+/// # let _ = hold;
+/// ```
 #[derive(Debug)]
 pub struct Visit {
     /// The connection, as if nothing had been read yet.

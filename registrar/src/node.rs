@@ -30,6 +30,16 @@ use crate::{
 };
 
 /// How a node serves.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::NodeOptions;
+///
+/// let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
+/// assert!(options.doors.is_empty() && options.sessions_max > 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// The software and its version, for people.
@@ -76,6 +86,18 @@ impl Default for NodeOptions {
 }
 
 /// A registrar that can be reached.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Node, NodeOptions};
+///
+/// let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], NodeOptions::default()).await?;
+/// println!("a registrar listens at {}", node.endpoints()[0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Node {
     clerk: Clerk,
@@ -86,6 +108,17 @@ pub struct Node {
 }
 
 /// Why a node cannot be reached.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use callsign::{Node, NodeError, NodeOptions};
+///
+/// let nowhere = Node::bind(&[], NodeOptions::default()).await;
+/// assert!(matches!(nowhere, Err(NodeError::NoEndpoint)));
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NodeError {

@@ -18,6 +18,17 @@ use crate::{
 
 /// What the peer of a door may do at the registry. It counts as a session, and what it waits for
 /// is forgotten when it is dropped; what it registered stays, and is the door's to watch.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::Visit;
+///
+/// /// Takes from a visit what its peer may do, as a door does that answers for it.
+/// fn rights(visit: Visit) -> callsign::Visitor {
+///     visit.visitor
+/// }
+/// # let _ = rights;
+/// ```
 #[derive(Debug)]
 pub struct Visitor {
     clerk: Clerk,

@@ -31,6 +31,21 @@ use crate::{
 
 /// An actor, as it sees itself: the root, or the one that runs the calling function. Clones are
 /// handles of the same actor.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Actor;
+///
+/// /// What is called here may be called outside of a tree too.
+/// fn whereabouts() -> String {
+///     match Actor::current() {
+///         Some(actor) => format!("{}, a {}", actor.path(), actor.kind()),
+///         None => "no actor".to_owned(),
+///     }
+/// }
+///
+/// assert_eq!(whereabouts(), "no actor");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Actor {
     pub(crate) core: Arc<Core>,

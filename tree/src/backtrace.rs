@@ -32,6 +32,16 @@ use wire::BACKTRACE_BYTES_MAX;
 /// The error of another actor never waits long for it. It is left out if that actor was to end,
 /// or if the process was at another one, and says so if the names of its calls took too long. In
 /// the process where it was noted, whoever prints it first waits for them.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{CalleeBacktrace, CalleeError};
+///
+/// fn calls(error: &CalleeError) -> Option<String> {
+///     error.backtrace.as_ref().map(CalleeBacktrace::to_string)
+/// }
+/// # let _ = calls;
+/// ```
 #[derive(Clone)]
 pub struct CalleeBacktrace(Arc<Source>);
 

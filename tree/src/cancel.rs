@@ -11,6 +11,19 @@ use tokio_util::sync::CancellationToken;
 use crate::ActorPath;
 
 /// Who asked for an end, and why.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use endpoints::Name;
+/// use callsign::{ActorPath, CancelReason};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let desk = ActorPath::root(&Name::new("desk")?);
+/// let reason = CancelReason::new(desk, "the market is closed");
+/// assert_eq!(reason.to_string(), "cancelled by /desk: the market is closed");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct CancelReason {
     /// Who asked first, however many passed it on.

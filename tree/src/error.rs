@@ -8,6 +8,19 @@ use wire::BACKTRACE_BYTES_MAX;
 use crate::{ActorPath, CalleeBacktrace, CalleeError, Exit, Kind};
 
 /// Any error, as the body of a scope may fail with it: `?` turns every error into one.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::AnyError;
+///
+/// fn port(text: &str) -> Result<u16, AnyError> {
+///     Ok(text.parse()?)
+/// }
+///
+/// assert_eq!(port("80")?, 80);
+/// assert!(port("http").is_err());
+/// # Ok::<(), AnyError>(())
+/// ```
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
 /// What went wrong in a scope: in its body, in its children, and in theirs.
@@ -24,6 +37,22 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// Printed with `{:#}`, the backtraces follow, if `RUST_BACKTRACE=1` asks for some.
 ///
 /// An exported function may return it as its error; it is then passed up the tree as it is.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, NurseryError, Root};
+///
+/// async fn serve(root: &Root) -> Result<(), NurseryError> {
+///     let outcome = root.nursery(async |_: &Nursery| Ok(())).await;
+///     if let Err(error) = &outcome {
+///         for leaf in error.leaves() {
+///             eprintln!("{}: {}", leaf.actor, leaf.said);
+///         }
+///     }
+///     outcome
+/// }
+/// # let _ = serve;
+/// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NurseryError {
     /// Whose scope it was.
@@ -44,6 +73,18 @@ pub struct NurseryError {
 }
 
 /// Where in the code errors of a tree happened.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::NurseryError;
+///
+/// fn show(error: &NurseryError) {
+///     for backtrace in &error.backtraces {
+///         eprintln!("in {} actors:\n{}", backtrace.actors.len(), backtrace.calls);
+///     }
+/// }
+/// # let _ = show;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct LeafBacktrace {
     /// In which actors.
@@ -53,6 +94,20 @@ pub struct LeafBacktrace {
 }
 
 /// What the body of a scope failed with.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use std::io;
+///
+/// use callsign::NurseryError;
+///
+/// /// Tells whether the body of the scope failed because a file is not there.
+/// fn lacks_a_file(error: &NurseryError) -> bool {
+///     let cause = error.body.as_ref().and_then(|it| it.downcast_ref::<io::Error>());
+///     cause.is_some_and(|it| it.kind() == io::ErrorKind::NotFound)
+/// }
+/// # let _ = lacks_a_file;
+/// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BodyError {
     /// What the error says, and after it each of its causes.
@@ -66,6 +121,17 @@ pub struct BodyError {
 }
 
 /// A child whose end is an error.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Exit, NurseryError};
+///
+/// /// Counts the children that a signal has ended.
+/// fn killed(error: &NurseryError) -> usize {
+///     error.children.iter().filter(|it| matches!(it.exit, Exit::Signalled { .. })).count()
+/// }
+/// # let _ = killed;
+/// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ChildError {
     /// Which actor.
@@ -80,6 +146,17 @@ pub struct ChildError {
 }
 
 /// One error, without what it brought about elsewhere.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::NurseryError;
+///
+/// /// Writes each error once, where it began, however many actors relayed it.
+/// fn causes(error: &NurseryError) -> Vec<String> {
+///     error.leaves().iter().map(|it| format!("{}: {}", it.actor, it.said)).collect()
+/// }
+/// # let _ = causes;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Leaf {
     /// Where it began.

@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::{ActorPath, CalleeBacktrace, CalleeError, CancelReason, Kind, NurseryError, panics};
 
 /// How an actor ended. Every actor ends in exactly one way, and its parent hears of it.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Exit;
+///
+/// let exit = Exit::Exited { code: 3, last_words: "no such pair".to_owned() };
+/// assert!(exit.to_string().contains("no such pair"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -107,6 +115,18 @@ pub(crate) fn last_words(words: &str) -> String {
 }
 
 /// What it took to end an actor that was asked to.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Exit, Pressure};
+///
+/// /// Tells whether an actor heeded the first word.
+/// fn was_obedient(exit: &Exit) -> bool {
+///     matches!(exit, Exit::Cancelled { pressure: Pressure::Asked, .. } | Exit::Returned)
+/// }
+///
+/// assert!(was_obedient(&Exit::Returned));
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pressure {
@@ -132,6 +152,17 @@ impl fmt::Display for Pressure {
 }
 
 /// What a panic said.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Panic;
+///
+/// fn said(panic: &Panic) -> String {
+///     let place = panic.place.as_deref().unwrap_or("somewhere");
+///     format!("{place}: {}", panic.message)
+/// }
+/// # let _ = said;
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Panic {
     /// The message.

@@ -60,6 +60,20 @@ impl Actor {
 }
 
 /// Why an actor could not be found, or not be talked with.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Actor, LookupActorError};
+///
+/// async fn is_there(actor: &Actor, name: &str) -> Result<bool, LookupActorError> {
+///     match actor.find_actor(name).await {
+///         // It is there, and speaks otherwise.
+///         Err(LookupActorError::NotOfTree(_)) => Ok(true),
+///         found => Ok(found?.is_some()),
+///     }
+/// }
+/// # let _ = is_there;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LookupActorError {

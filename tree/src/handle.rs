@@ -20,6 +20,21 @@ use crate::{
 
 /// A handle of one actor: through it the actor's exposed functions are called. Clones are handles
 /// of the same one.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// use callsign::Portal;
+///
+/// #[callsign::export]
+/// async fn mean(numbers: Vec<f64>) -> f64 {
+///     numbers.iter().sum::<f64>() / numbers.len() as f64
+/// }
+///
+/// async fn ask(math: &Portal) -> Option<f64> {
+///     math.call(mean(vec![1.0, 2.0])).await.ok()
+/// }
+/// # let _ = ask;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Portal {
     /// Of whom.
@@ -210,6 +225,16 @@ impl Portal {
 }
 
 /// How an actor that was looked up was reached.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Portal;
+///
+/// fn way(portal: &Portal) -> Option<String> {
+///     portal.reached().map(|it| format!("{} ({})", it.endpoint, it.locality))
+/// }
+/// # let _ = way;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reached {
     /// At which of its endpoints.

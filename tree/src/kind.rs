@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 
 /// What an actor runs in. All kinds behave alike; they differ in what they cost, and in what of
 /// them can be stopped by force.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Kind;
+///
+/// let processes: Vec<_> = Kind::ALL.into_iter().filter(|it| it.is_process()).collect();
+/// assert_eq!(processes, [Kind::Process, Kind::Forkserver]);
+/// assert_eq!(Kind::Thread.to_string(), "thread");
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {

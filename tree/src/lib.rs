@@ -13,7 +13,7 @@
 //! It does not keep names (that is `registrar`), and does not know how one is reached (that is
 //! `discovery`). It restarts children for those who ask; it keeps no state for them.
 //!
-//! ```no_run
+//! ```no_run,standalone_crate
 //! # extern crate callsign_tree as callsign;
 //! use callsign::{NurseryError, Root};
 //!

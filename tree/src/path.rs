@@ -8,6 +8,20 @@ use serde::{Deserialize, Serialize};
 /// Where an actor stands in its tree: the names from the root down, as `/base/desk/feed`.
 ///
 /// Restarts of an actor share its path; what tells them apart is the instance's UUID.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use endpoints::Name;
+/// use callsign::ActorPath;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let feed = ActorPath::root(&Name::new("base")?).child(&Name::new("feed")?);
+/// assert_eq!(feed.as_str(), "/base/feed");
+/// assert_eq!(feed.name(), "feed");
+/// assert_eq!(feed.parent().map(|it| it.to_string()).as_deref(), Some("/base"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ActorPath(Arc<str>);

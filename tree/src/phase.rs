@@ -16,6 +16,14 @@ use tokio::time::Instant;
 use crate::{ActorPath, Kind, Pressure};
 
 /// What an actor is at.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Phase, Pressure};
+///
+/// assert_eq!(Phase::Running.to_string(), "runs");
+/// assert!(Phase::Ending(Pressure::Asked).to_string().starts_with("was asked to end"));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -81,6 +89,18 @@ impl fmt::Display for Phase {
 }
 
 /// A child, and what it is at.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Actor, Phase};
+///
+/// /// Names the children that hold up the end of an actor.
+/// fn stragglers(actor: &Actor) -> Vec<String> {
+///     let ending = actor.children().into_iter().filter(|it| matches!(it.phase, Phase::Ending(_)));
+///     ending.map(|it| format!("{} {}", it.actor, it.phase)).collect()
+/// }
+/// # let _ = stragglers;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChildState {

@@ -3,6 +3,17 @@
 use std::time::Duration;
 
 /// When a child is started again.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, Restart, SpawnError};
+///
+/// async fn keep_a_feed(nursery: &Nursery) -> Result<(), SpawnError> {
+///     nursery.spawn("feed").process().restart(Restart::OnFailure).await?;
+///     Ok(())
+/// }
+/// # let _ = keep_a_feed;
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Restart {
     /// Never: its failure ends the scope.
@@ -16,6 +27,15 @@ pub enum Restart {
 }
 
 /// Which others are started again with a child.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{NurseryOptions, Strategy};
+///
+/// // What was spawned after a child depends on it.
+/// let options = NurseryOptions { strategy: Strategy::RestForOne, ..NurseryOptions::default() };
+/// assert_eq!(options.intensity.restarts, 5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Strategy {
     /// The child alone.
@@ -28,6 +48,16 @@ pub enum Strategy {
 }
 
 /// How often children are started again, and how soon.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::Intensity;
+///
+/// let patient = Intensity { restarts: 20, most: Duration::from_secs(30), ..Intensity::default() };
+/// assert_eq!(patient.within, Duration::from_secs(30));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Intensity {
     /// How many restarts there may be within [`within`](Self::within). One more, and the failure

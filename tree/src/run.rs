@@ -14,6 +14,18 @@ use crate::{
 ///
 /// A program that cannot be made one says why on standard error, and exits: it was called too
 /// late, or two functions are exported under one path.
+///
+/// ```no_run,standalone_crate
+/// # use callsign_tree as callsign;
+/// use callsign::{NurseryError, Root, SettingsSource};
+///
+/// fn main() -> std::process::ExitCode {
+///     callsign::init();
+///     callsign::run(SettingsSource::new(), async |root: Root| -> Result<(), NurseryError> {
+///         root.nursery(async |_| Ok(())).await
+///     })
+/// }
+/// ```
 pub fn init() {
     panics::take_note();
     let is_ready = export::check().map_err(|it| it.to_string()).and_then(|()| {
@@ -37,6 +49,19 @@ pub fn init() {
 /// # Panics
 ///
 /// When `main` does.
+///
+/// ```no_run,standalone_crate
+/// # use callsign_tree as callsign;
+/// use callsign::{NurseryError, Root, SettingsSource};
+///
+/// fn main() -> std::process::ExitCode {
+///     callsign::init();
+///     let settings = SettingsSource::new().flag("--config").file("market.toml");
+///     callsign::run(settings, async |root: Root| -> Result<(), NurseryError> {
+///         root.nursery(async |_| Ok(())).await
+///     })
+/// }
+/// ```
 #[track_caller]
 pub fn run<F, R>(source: SettingsSource, main: F) -> ExitCode
 where
@@ -94,6 +119,15 @@ fn ended_by(error: &RootError) -> Option<u8> {
 }
 
 /// What a program's `main` may return: nothing, or a result whose error is any.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Ending;
+///
+/// assert!(().into_result().is_ok());
+/// let failed: Result<(), std::fmt::Error> = Err(std::fmt::Error);
+/// assert!(failed.into_result().is_err());
+/// ```
 pub trait Ending {
     /// Returns it as a result.
     ///

@@ -159,6 +159,14 @@ fn read(file: SettingsFile) -> Result<Settings, SettingsError> {
 }
 
 /// Why there are no settings.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{SettingsError, SettingsSource};
+///
+/// let error = SettingsSource::at("/no/such/market.toml").read().unwrap_err();
+/// assert!(matches!(error, SettingsError::Unreadable { .. }));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SettingsError {

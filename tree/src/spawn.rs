@@ -61,6 +61,23 @@ impl Main {
 /// # Cancel safety
 ///
 /// Dropping the future before it is ready cancels the child.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::{Nursery, Portal, SpawnError};
+///
+/// async fn feed(nursery: &Nursery) -> Result<Portal, SpawnError> {
+///     nursery
+///         .spawn("feed")
+///         .process()
+///         .bind("/ip4/127.0.0.1/tcp/0")
+///         .grace(Duration::from_secs(2))
+///         .await
+/// }
+/// # let _ = feed;
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is spawned until it is awaited"]
 pub struct Spawn<'a> {
@@ -308,6 +325,16 @@ impl Drop for Ordered<'_> {
 }
 
 /// Why there is no child.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, SpawnError};
+///
+/// async fn is_a_name(nursery: &Nursery, name: &str) -> bool {
+///     !matches!(nursery.spawn(name).await, Err(SpawnError::Name { .. }))
+/// }
+/// # let _ = is_a_name;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SpawnError {
@@ -392,6 +419,20 @@ pub enum SpawnError {
 }
 
 /// Why a function that a child was spawned for has no result.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Never, RunError};
+///
+/// fn said(error: &RunError<Never>) -> String {
+///     match error {
+///         RunError::Spawn(error) => format!("there was no child: {error}"),
+///         RunError::Ended { actor, exit, .. } => format!("{actor} ended: {exit}"),
+///         error => error.to_string(),
+///     }
+/// }
+/// # let _ = said;
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError<E> {

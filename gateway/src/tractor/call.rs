@@ -110,6 +110,18 @@ async fn answer<R: DeserializeOwned>(channel: &mut Channel, cid: &str) -> Result
 }
 
 /// Why a call has no result.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use callsign::tractor::CallError;
+///
+/// /// Tells whether the function ran, and raised an exception.
+/// fn has_raised(error: &CallError) -> bool {
+///     matches!(error, CallError::Raised { .. })
+/// }
+///
+/// assert!(!has_raised(&CallError::NoMap));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CallError {

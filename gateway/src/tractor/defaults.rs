@@ -22,6 +22,18 @@ use transport::{RuntimeDirError, closed_folder};
 /// # Errors
 ///
 /// [`RuntimeDirError`] when the directory cannot be had, or is not to be trusted.
+///
+/// ```no_run
+/// # use callsign_gateway as callsign;
+/// use std::env;
+///
+/// use callsign::tractor::default_endpoints;
+/// # use transport::RuntimeDirError;
+///
+/// let places = default_endpoints(env::var_os("XDG_RUNTIME_DIR").as_deref(), &env::temp_dir())?;
+/// println!("tractor programs look at {} and {}", places[0], places[1]);
+/// # Ok::<(), RuntimeDirError>(())
+/// ```
 pub fn default_endpoints(
     xdg_runtime_dir: Option<&OsStr>,
     temp_dir: &Path,

@@ -23,6 +23,18 @@ use super::{
 /// What they register is *foreign*: it has no session, so the door watches whether it lives. The
 /// process that registered over a Unix socket is watched by the kernel's word; others are asked
 /// from time to time. Each node needs a door of its own.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use std::sync::Arc;
+///
+/// use callsign::tractor::{Scope, TractorDoor};
+/// # use registrar::NodeOptions;
+///
+/// let door = Arc::new(TractorDoor::new(Scope::Local));
+/// let options = NodeOptions { doors: vec![door], ..NodeOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Debug)]
 pub struct TractorDoor {
     shared: Arc<Shared>,
@@ -33,6 +45,17 @@ pub struct TractorDoor {
 
 /// Where tractor's protocol is served. It has no authentication: whoever can connect may register
 /// under any name.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// # use registrar::Door;
+/// use callsign::tractor::{Scope, TractorDoor};
+///
+/// let elsewhere = "/ip4/10.0.0.7/tcp/1616".parse()?;
+/// assert!(!TractorDoor::new(Scope::Local).serves(&elsewhere));
+/// assert!(TractorDoor::new(Scope::Everywhere).serves(&elsewhere));
+/// # Ok::<(), endpoints::ParseEndpointError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
     /// On Unix sockets and the loopback, which only this host reaches.

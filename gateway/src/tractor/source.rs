@@ -18,6 +18,19 @@ use super::{CallError, Uid, address::Address, call, uid::Form};
 ///
 /// What it tells is stamped with what this process sees, if the registrar is on this host;
 /// otherwise only what another host can reach is within reach.
+///
+/// ```
+/// # use callsign_gateway as callsign;
+/// use callsign::tractor::{CallError, TractorSource};
+///
+/// async fn names(source: &TractorSource) -> Result<Vec<String>, CallError> {
+///     Ok(source.list().await?.iter().map(|it| it.name.to_string()).collect())
+/// }
+///
+/// let source = TractorSource::new("/ip4/127.0.0.1/tcp/1616".parse()?);
+/// # let _ = names(&source);
+/// # Ok::<(), endpoints::ParseEndpointError>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TractorSource {
     registrar: Endpoint,

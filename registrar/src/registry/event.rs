@@ -9,6 +9,15 @@ use wire::{Epoch, Suspicion, registrar::Update};
 use super::{Owner, SessionId};
 
 /// How much a registry takes in.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::{NodeOptions, registry::Limits};
+///
+/// let small = Limits { instances_max: 1000, ..Limits::default() };
+/// let options = NodeOptions { limits: small, ..NodeOptions::default() };
+/// assert_eq!(options.limits.instances_max, 1000);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Instances in all. A million of them take up to a gigabyte.
@@ -175,6 +184,16 @@ pub struct Woken {
 }
 
 /// How many of each a registry has.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Counts;
+///
+/// fn is_idle(counts: &Counts) -> bool {
+///     counts.sessions == 0 && counts.waiters == 0 && counts.watchers == 0
+/// }
+/// # let _ = is_idle;
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Counts {
     /// Connections.

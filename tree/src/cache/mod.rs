@@ -59,6 +59,25 @@ pub use error::{CloseError, OpenError};
 pub use share::Share;
 
 /// What can be shared: it is used by reference, and closed by value.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use std::io;
+///
+/// use callsign::cache::Resource;
+///
+/// struct Log(Vec<String>);
+///
+/// impl Resource for Log {
+///     type Error = io::Error;
+///
+///     async fn close(self) -> io::Result<()> {
+///         self.0.iter().for_each(|line| println!("{line}"));
+///         Ok(())
+///     }
+/// }
+/// # let _ = |log: Log| log.close();
+/// ```
 pub trait Resource: Send + Sync + 'static {
     /// How making or closing it fails.
     type Error: Error + Send + Sync + 'static;

@@ -9,6 +9,21 @@ use super::{CallError, CalleeError, Export, Incoming, Wire, body};
 
 /// A call of an exported function that gives a `T` or fails with an `E`. It is what the function
 /// returns, and does nothing until it is sent to an actor.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// #[callsign::export]
+/// async fn double(number: u32) -> u32 {
+///     2 * number
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let call = double(21);
+/// assert_eq!(call.run_here().await?, 42);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a call does nothing until it is sent to an actor"]
 pub struct Call<T, E> {
     export: Export,

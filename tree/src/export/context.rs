@@ -23,6 +23,22 @@ pub const ITEMS_AHEAD: usize = 16;
 
 /// What an exported function of the kind dialogue takes first: it begins with
 /// [`started`](Self::started), gets items of type `In` and sends those of type `Out`.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// use callsign::{Context, Ended};
+///
+/// /// Counts down, for as long as somebody listens.
+/// #[callsign::export]
+/// async fn countdown(context: &mut Context<(), (), u32>, from: u32) -> Result<(), Ended> {
+///     let stream = context.started(()).await?;
+///     for number in (0..from).rev() {
+///         stream.send(number).await?;
+///     }
+///     Ok(())
+/// }
+/// # let _ = countdown;
+/// ```
 #[derive(Debug)]
 pub struct Context<Started, In, Out> {
     ends: Option<Ends>,
@@ -64,6 +80,21 @@ impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
 
 /// One side of a dialogue that has begun. Dropping it tells the other side that no more is sent;
 /// what is on its way still arrives.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Ended, export::Stream};
+///
+/// /// Adds up what comes until the other side sends no more.
+/// async fn sum(mut stream: Stream<u32, ()>) -> Result<u32, Ended> {
+///     let mut sum = 0;
+///     while let Some(number) = stream.recv().await? {
+///         sum += number;
+///     }
+///     Ok(sum)
+/// }
+/// # let _ = sum;
+/// ```
 #[derive(Debug)]
 pub struct Stream<In, Out> {
     raw: RawStream,
@@ -160,6 +191,20 @@ impl Ends {
 }
 
 /// Why a dialogue cannot go on. It can travel, so that an exported function may fail with it.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Ended, export::Stream};
+///
+/// /// Sends an item, unless nobody wants any more.
+/// async fn offer(stream: &Stream<(), u32>, item: u32) -> Result<bool, Ended> {
+///     match stream.send(item).await {
+///         Err(Ended::ByPeer | Ended::Cancelled) => Ok(false),
+///         sent => sent.map(|()| true),
+///     }
+/// }
+/// # let _ = offer;
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -11,6 +11,35 @@ use super::{Call, CallError, CalleeError, Ends, Export, Incoming, Stream, Wire, 
 /// A call of an exported function that converses: it gives a `Started`, takes items of type `In`
 /// and sends items of type `Out`, and ends with a `T` or an `E`. `In` and `Out` are as the
 /// function sees them. It does nothing until it is sent to an actor.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// use callsign::{Context, Ended};
+///
+/// /// Sends back each word in capitals.
+/// #[callsign::export]
+/// async fn shout(context: &mut Context<(), String, String>) -> Result<u32, Ended> {
+///     let mut stream = context.started(()).await?;
+///     let mut count = 0;
+///     while let Some(word) = stream.recv().await? {
+///         stream.send(word.to_uppercase()).await?;
+///         count += 1;
+///     }
+///     Ok(count)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (heard, count) = shout()
+///     .run_here(async |(), mut stream| {
+///         stream.send("sell".to_owned()).await?;
+///         stream.recv().await
+///     })
+///     .await?;
+/// assert_eq!((heard?.as_deref(), count), (Some("SELL"), 1));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a dialogue does nothing until it is sent to an actor"]
 pub struct Dialogue<Started, In, Out, T, E> {
     call: Call<T, E>,

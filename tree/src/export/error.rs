@@ -13,6 +13,16 @@ use super::body;
 use crate::{ActorPath, CalleeBacktrace, CancelReason, NurseryError, Panic};
 
 /// What the callee says went wrong, as it travels.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use wire::ErrorKind;
+/// use callsign::CalleeError;
+///
+/// let error = CalleeError::new(ErrorKind::NotFound, "no quote for EURUSD");
+/// assert_eq!(error.to_string(), "no quote for EURUSD");
+/// assert!(error.causes.is_empty());
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[error("{message}")]
 pub struct CalleeError {
@@ -132,6 +142,17 @@ impl From<CalleeError> for RemoteError {
 }
 
 /// Why a call has no result.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{CallError, Never};
+///
+/// /// Tells whether the callee is at fault, rather than the way to it.
+/// fn is_of_callee(error: &CallError<Never>) -> bool {
+///     matches!(error, CallError::Remote(_) | CallError::Panicked(_) | CallError::Mismatch(_))
+/// }
+/// # let _ = is_of_callee;
+/// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CallError<E> {
@@ -180,6 +201,19 @@ impl<E: DeserializeOwned> From<CalleeError> for CallError<E> {
 }
 
 /// Caller and callee know different functions by the same path.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{CallError, Never};
+///
+/// fn advice(error: &CallError<Never>) -> Option<String> {
+///     match error {
+///         CallError::Mismatch(mismatch) => Some(format!("build both anew: {mismatch}")),
+///         _ => None,
+///     }
+/// }
+/// # let _ = advice;
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[error(
     "`{path}` has the fingerprint {caller:016x} at the caller and {callee:016x} at the callee: \
@@ -204,5 +238,19 @@ impl From<Mismatch> for CalleeError {
 /// The error of a function that has none.
 ///
 /// Why not `std::convert::Infallible`? Serde does not read or write it.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{CallError, Never};
+///
+/// // No function fails with it, so there is nothing to be handled.
+/// fn own(error: CallError<Never>) -> String {
+///     match error {
+///         CallError::App(never) => match never {},
+///         error => error.to_string(),
+///     }
+/// }
+/// # let _ = own;
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 pub enum Never {}

@@ -16,7 +16,7 @@
 //! [`Incoming`], polls what [`run`](Export::run) returns, and carries the items of a dialogue
 //! between [`Ends`] and the wire.
 //!
-//! ```
+//! ```standalone_crate
 //! # extern crate callsign_tree as callsign;
 //! /// Adds two numbers.
 //! #[callsign::export]
@@ -58,6 +58,17 @@ pub use linkme;
 pub use registry::{Duplicate, Duplicates, EXPORTS, check, exports, find};
 
 /// An exported function: `mean::EXPORT` for one called `mean`.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// #[callsign::export]
+/// async fn quote(pair: String) -> f64 {
+///     if pair == "EURUSD" { 1.0842 } else { f64::NAN }
+/// }
+///
+/// let export = quote::EXPORT;
+/// assert!(export.path.ends_with("::quote"));
+/// ```
 #[derive(Clone, Copy)]
 pub struct Export {
     /// What it is called by: the path of its module, and its name.
@@ -81,6 +92,18 @@ impl fmt::Debug for Export {
 }
 
 /// How an exported function converses.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// use callsign::export::ExportKind;
+///
+/// #[callsign::export]
+/// async fn quote() -> f64 {
+///     1.0842
+/// }
+///
+/// assert_eq!(quote::EXPORT.kind, ExportKind::Unary);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ExportKind {
     /// It takes arguments and returns a result.

@@ -15,6 +15,16 @@ pub static EXPORTS: [Export];
 
 /// Returns every exported function of the program, its own and those of the crates it is built
 /// with.
+///
+/// ```standalone_crate
+/// # extern crate callsign_tree as callsign;
+/// #[callsign::export]
+/// async fn quote() -> f64 {
+///     1.0842
+/// }
+///
+/// assert!(callsign::export::exports().iter().any(|it| it.path == quote::EXPORT.path));
+/// ```
 pub fn exports() -> &'static [Export] {
     &EXPORTS
 }

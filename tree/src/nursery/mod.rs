@@ -32,6 +32,17 @@ use crate::{
 };
 
 /// How a scope treats its children.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, NurseryError, NurseryOptions, Root, Strategy};
+///
+/// async fn serve(root: &Root) -> Result<(), NurseryError> {
+///     let options = NurseryOptions { strategy: Strategy::OneForAll, ..NurseryOptions::default() };
+///     root.nursery_with(options, async |_: &Nursery| Ok(())).await
+/// }
+/// # let _ = serve;
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NurseryOptions {
     /// Which others are started again with a child.
@@ -153,6 +164,20 @@ impl Actor {
 }
 
 /// The scope in which children live: what the body of [`Actor::nursery`] is given.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, SpawnError};
+///
+/// async fn start(nursery: &Nursery) -> Result<(), SpawnError> {
+///     let feed = nursery.spawn("feed").thread().await?;
+///     println!("{} listens at {:?}", feed.path(), feed.endpoints());
+///     // The scope ends, and takes its children along.
+///     nursery.cancel();
+///     Ok(())
+/// }
+/// # let _ = start;
+/// ```
 #[derive(Debug)]
 pub struct Nursery {
     pub(crate) actor: Actor,

@@ -11,6 +11,21 @@ use transport::BindError;
 use crate::{AnyError, CancelReason, NurseryError};
 
 /// Why there is no root, or what it ended with.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::RootError;
+///
+/// fn remedy(error: &RootError) -> &'static str {
+///     match error {
+///         RootError::NoRegistrar => "name a registrar",
+///         RootError::Occupied(_) => "something else listens there: name another place",
+///         _ => "",
+///     }
+/// }
+///
+/// assert_eq!(remedy(&RootError::NoRegistrar), "name a registrar");
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RootError {
@@ -71,6 +86,20 @@ pub enum RootError {
 }
 
 /// The root was asked to end, and all of the tree has ended.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{CancelledRoot, RootError};
+///
+/// /// Tells who asked the root to end, if that is why it did.
+/// fn by(error: &RootError) -> Option<String> {
+///     match error {
+///         RootError::Cancelled(CancelledRoot(reason)) => Some(reason.by.to_string()),
+///         _ => None,
+///     }
+/// }
+/// # let _ = by;
+/// ```
 #[derive(Clone, Debug, Error)]
 #[error("{0}")]
 pub struct CancelledRoot(pub CancelReason);

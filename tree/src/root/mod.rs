@@ -15,6 +15,23 @@ use crate::{Actor, AnyError, CancelReason, error::place, process, signals::Signa
 /// The root of a tree: the actor that has no parent. There is one in a process.
 ///
 /// It is an [`Actor`], and what an actor can do it can.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Root, RootError};
+///
+/// async fn run() -> Result<(), RootError> {
+///     let options = Root::options().name("market").registrar("/unix/@market");
+///     options
+///         .run(async |root: Root| {
+///             println!("{} {}", root.path(), root.is_registrar());
+///             root.cancel("there is nothing to do");
+///             Ok::<_, callsign::AnyError>(())
+///         })
+///         .await
+/// }
+/// # let _ = run;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Root {
     actor: Actor,

@@ -9,6 +9,18 @@ use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
 use crate::{Export, spawn::note};
 
 /// What the root of a process is to be.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Root;
+///
+/// let options = Root::options()
+///     .name("market")
+///     .registrar("/ip4/127.0.0.1/tcp/1616")
+///     .bind("/unix/@market")
+///     .heed_signals();
+/// # drop(options);
+/// ```
 #[derive(Debug)]
 #[must_use = "there is no root until it runs"]
 pub struct RootOptions {
