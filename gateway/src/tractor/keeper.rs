@@ -10,36 +10,30 @@
 //!                                 └──────▶ looks ───────────┘
 //! ```
 
+mod looks;
+mod remembered;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     future::pending,
-    mem,
-    os::unix::fs::MetadataExt,
     sync::Arc,
     time::Duration,
 };
 
-use endpoints::{Endpoint, Stamped};
-use registrar::{
-    Clerk,
-    registry::{Claimant, Event, Foreign, Owner},
-};
+use endpoints::Endpoint;
+use registrar::{Clerk, registry::Event};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinError, JoinSet},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
-use tracing::{debug, info};
-use transport::{PeerProcess, ProcessMark, here_for};
+use tracing::debug;
+use transport::{PeerProcess, ProcessMark};
 use uuid::Uuid;
 use wire::{Epoch, Kept, Record};
 
-use super::{
-    Uid,
-    ledger::{Ledger, Line},
-    look::{Sight, look_at},
-    message::Aid,
-};
+use self::looks::{INTERVAL_FIRST, LOOKS_MAX, Looked};
+use super::{Uid, ledger::Ledger, message::Aid};
 
 /// What the keeper is told. Connections tell it each for itself, so what an order is about may
 /// have another registration by then: a later one stays.
@@ -100,17 +94,6 @@ struct Watched {
     asked: Vec<Asked>,
 }
 
-/// What a look at an instance has found.
-#[derive(Debug)]
-struct Looked {
-    uuid: Uuid,
-    epoch: Epoch,
-    uid: Uid,
-    sights: Vec<(Stamped, Sight)>,
-    was_doubted: bool,
-    asked: Vec<Asked>,
-}
-
 /// Who said that an endpoint does not answer, and waits to hear who was found dead there.
 type Asked = (Endpoint, oneshot::Sender<Option<Uid>>);
 
@@ -134,40 +117,6 @@ impl Keeper {
             ledger,
             write_at: None,
             write_after: Instant::now(),
-        }
-    }
-
-    /// Registers what an earlier run of the node has written down. Each is looked at at once.
-    pub(super) fn restore(&mut self) {
-        for line in self.ledger.as_ref().map(Ledger::read).unwrap_or_default() {
-            let (uuid, owner, mark) = (line.uuid, line.owner(), line.process());
-            // What a program said of itself over TCP is a reason to believe it once, and no more;
-            // that it is a process of the same user, the kernel tells.
-            let is_of_owner = || match owner {
-                Owner::User(user) => user_of(mark) == Some(user),
-                _ => false,
-            };
-            let is_told_by_kernel = line.endpoints.is_empty() || is_of_owner();
-            let Line { name, endpoints, metadata, .. } = line;
-            let mut endpoints: Vec<_> = endpoints.into_iter().map(Some).collect();
-            if endpoints.is_empty() {
-                endpoints.push(None);
-            }
-            for endpoint in endpoints {
-                let held = if is_told_by_kernel { PeerProcess::find(mark).ok() } else { None };
-                let at = endpoint.as_ref().map(|it: &Stamped| it.endpoint.clone());
-                let (name, metadata) = (name.clone(), metadata.clone());
-                let foreign = Foreign { name, uuid, endpoint, metadata };
-                match self.clerk.register_foreign(foreign, owner) {
-                    Ok(Some(epoch)) => {
-                        self.watch(uuid, epoch, at, Process { held, mark: Some(mark) });
-                    }
-                    Ok(None) => {}
-                    Err(error) => debug!(%uuid, %error, "not registered again"),
-                }
-            }
-            self.clerk.settle(uuid, owner);
-            self.doubt(uuid);
         }
     }
 
@@ -301,160 +250,6 @@ impl Keeper {
             self.forget(uuid);
         }
     }
-
-    /// Has an instance looked at, at once or after the look that is under way.
-    fn doubt(&mut self, uuid: Uuid) {
-        let Some(watched) = self.watched.get_mut(&uuid) else { return };
-        watched.is_doubted = true;
-        if watched.due.is_some() {
-            self.schedule(uuid, Instant::now());
-        }
-    }
-
-    /// Sets when an instance is looked at next.
-    fn schedule(&mut self, uuid: Uuid, at: Instant) {
-        let Some(watched) = self.watched.get_mut(&uuid) else { return };
-        if let Some(due) = watched.due.replace(at) {
-            self.due.remove(&(due, uuid));
-        }
-        self.due.insert((at, uuid));
-    }
-
-    /// Looks at the instance that is due next.
-    fn look(&mut self) {
-        let Some((_, uuid)) = self.due.pop_first() else { return };
-        let watched = self.watched.get_mut(&uuid).expect("what is due is watched");
-        watched.due = None;
-        let Some(record) = self.clerk.record(uuid).filter(|it| watched.is_about(it)) else {
-            return self.forget(uuid);
-        };
-        // Endpoints may have been taken out meanwhile, here or elsewhere.
-        let by_endpoint = &mut self.by_endpoint;
-        watched.endpoints.retain(|endpoint| {
-            let is_there = record.endpoints.iter().any(|it| it.endpoint == *endpoint);
-            if !is_there {
-                unlist(by_endpoint, endpoint, uuid);
-            }
-            is_there
-        });
-        // The kernel tells of the end of its process, and a look whether that answers.
-        let was_doubted = mem::take(&mut watched.is_doubted);
-        let asked = mem::take(&mut watched.asked);
-        let (uid, own, epoch) = (Uid::from(&record), self.own.clone(), watched.epoch);
-        self.looks.spawn(async move {
-            let mut sights = Vec::with_capacity(record.endpoints.len());
-            let looking = async {
-                for stamped in record.endpoints {
-                    let sight = look_at(&stamped, &uid, &own).await;
-                    sights.push((stamped, sight));
-                }
-            };
-            // What is not seen by then is seen next time.
-            drop(timeout(LOOK_TIMEOUT, looking).await);
-            Looked { uuid, epoch, uid, sights, was_doubted, asked }
-        });
-    }
-
-    /// Takes note of what a look has found.
-    fn note(&mut self, looked: Looked) {
-        let Looked { uuid, epoch, uid, sights, was_doubted, asked } = looked;
-        let Some(watched) = self.watched.get_mut(&uuid).filter(|it| it.epoch == epoch) else {
-            return;
-        };
-        let is_seen = |sight| sights.iter().any(|(_, it)| *it == sight);
-        let is_alive = is_seen(Sight::Alive);
-        let silent_since = match is_alive || is_seen(Sight::Mute) {
-            true => None,
-            false => Some(*watched.silent_since.get_or_insert_with(Instant::now)),
-        };
-        watched.silent_since = silent_since;
-        // Where the kernel tells of its end, it need not be seen.
-        let is_given_up =
-            watched.process.is_none() && silent_since.is_some_and(|it| it.elapsed() >= SILENCE_MAX);
-        let kernel = here_for([]).kernel;
-        let is_local = |it: &Stamped| it.stamp.kernel.is_some() && it.stamp.kernel == kernel;
-        match !is_alive && is_seen(Sight::Mute) {
-            true => self.mute.insert(uuid),
-            false => self.mute.remove(&uuid),
-        };
-        let is_prompt = is_alive || self.mute.len() <= MUTE_PROMPT_MAX;
-        let is_near = is_prompt && sights.iter().any(|(stamped, _)| is_local(stamped));
-        let interval_max = if is_near { INTERVAL_MAX_LOCAL } else { INTERVAL_MAX_BEYOND };
-        let is_suspect = self.clerk.record(uuid).is_some_and(|it| it.suspicion.is_some());
-
-        let is_vouched_for = watched.process.is_some() && !was_doubted;
-
-        let mut dead = Vec::new();
-        for (stamped, sight) in sights {
-            let endpoint = stamped.endpoint.clone();
-            let claimant = Claimant { uuid, epoch, stamped };
-            let event = match sight {
-                // The kernel says that it lives, and nobody else that it does not answer.
-                Sight::Dead if is_vouched_for && is_suspect => continue,
-                Sight::Dead if is_vouched_for => Event::Suspect(claimant),
-                Sight::Dead => Event::FoundDead(claimant),
-                Sight::Unclear if is_given_up => Event::FoundDead(claimant),
-                Sight::Alive if is_suspect => Event::FoundAlive(claimant),
-                // One that is seen alive somewhere need not be seen everywhere.
-                Sight::Mute | Sight::Unclear if !is_alive && !is_suspect => {
-                    Event::Suspect(claimant)
-                }
-                Sight::Alive | Sight::Mute | Sight::Unclear => continue,
-            };
-            if matches!(event, Event::FoundDead(_)) {
-                info!(actor = %uid, %endpoint, "found dead");
-                dead.push(endpoint);
-            }
-            self.clerk.note(event);
-        }
-
-        if !dead.is_empty() {
-            self.is_to_write();
-        }
-        for (endpoint, answer) in asked {
-            let found = dead.contains(&endpoint).then(|| uid.clone());
-            // Who asked may have gone.
-            drop(answer.send(found));
-        }
-        let Some(watched) = self.watched.get_mut(&uuid) else { return };
-        if !self.clerk.record(uuid).is_some_and(|it| watched.is_about(&it)) {
-            return self.forget(uuid);
-        }
-        watched.interval = (watched.interval * 2).min(interval_max);
-        let wait = if watched.is_doubted { Duration::ZERO } else { watched.interval };
-        self.schedule(uuid, Instant::now() + wait);
-    }
-}
-
-/// What is written down for the next run.
-impl Keeper {
-    fn is_to_write(&mut self) {
-        if self.ledger.is_some() && self.write_at.is_none() {
-            self.write_at = Some(self.write_after.max(Instant::now()));
-        }
-    }
-
-    fn write(&mut self) {
-        self.write_at = None;
-        let Some(ledger) = &self.ledger else { return };
-        let begun = Instant::now();
-        ledger.write(self.watched.iter().filter_map(|(uuid, watched)| {
-            let mark = watched.mark?;
-            let record = self.clerk.record(*uuid).filter(|it| watched.is_about(it))?;
-            let owner = self.clerk.owner(*uuid)?;
-            Line::new((record.name, *uuid), record.endpoints, record.metadata, owner, mark)
-        }));
-        // A crowd that comes at once is written a few times, not each time anew.
-        self.write_after = begun + WRITE_PAUSE_MIN + 10 * begun.elapsed();
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        if self.write_at.is_some() {
-            self.write();
-        }
-    }
 }
 
 fn unlist(listed: &mut HashMap<Endpoint, HashSet<Uuid>>, endpoint: &Endpoint, uuid: Uuid) {
@@ -473,45 +268,11 @@ impl Watched {
     }
 }
 
-/// After how long an instance is looked at first. The time doubles with every look.
-const INTERVAL_FIRST: Duration = Duration::from_secs(1);
-
-/// The longest time between two looks within this host, where a look costs some 0.2 ms: an actor
-/// that is killed is gone within that and the time of a look.
-const INTERVAL_MAX_LOCAL: Duration = Duration::from_secs(3);
-
-/// The longest time between two looks beyond this host, or at one that says nothing: such a look
-/// takes seconds, and nobody is to keep others from being looked at by being mute.
-const INTERVAL_MAX_BEYOND: Duration = Duration::from_secs(30);
-
-/// How many mute ones of this host are looked at as often as others, so that one that a debugger
-/// lets go again is soon cleared. Of more, each waits as long as one beyond.
-const MUTE_PROMPT_MAX: usize = 16;
-
-/// The least time between two writings.
-const WRITE_PAUSE_MIN: Duration = Duration::from_millis(20);
-
-/// For how long nothing of an instance may be seen before it is given up: longer than a switch or
-/// a host takes to start again, and nobody else vouches for it.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// How long a look at all endpoints of an instance may take. One that does not answer takes up to
-/// two seconds, and two are usual.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many looks are under way at once, each at the cost of a connection.
-const LOOKS_MAX: usize = 64;
-
 /// How many may wait for one look; others hear at once that nobody was found dead.
 const ASKED_MAX: usize = 64;
 
 /// How many orders may wait: the keeper never waits itself, and takes each in microseconds.
 pub(super) const ORDERS_MAX: usize = 256;
-
-/// Returns the user of a process.
-fn user_of(mark: ProcessMark) -> Option<u32> {
-    Some(std::fs::metadata(format!("/proc/{}", mark.pid)).ok()?.uid())
-}
 
 #[cfg(test)]
 mod tests {

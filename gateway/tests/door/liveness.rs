@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use transport::Listener;
-use wire::{Gone, Kept};
+use wire::{Gone, Kept, State};
 
 use crate::support::{Actor, LIMIT, Registrar, Visitor, aid, frame, pair, removed};
 
@@ -177,6 +177,10 @@ async fn a_registration_said_again_is_not_kept_by_who_said_it() {
     let actor = Actor::listen("/ip4/127.0.0.1/tcp/0", "snake", "u").await;
     registrar.register("snake", "u", &actor.addr).await;
     let record = || registrar.clerk.instances(&"snake".parse().unwrap()).remove(0);
+    // It is ready when the connection has ended that registered it.
+    while record().state != State::Ready {
+        tokio::task::yield_now().await;
+    }
     let before = record();
     let mut again = Visitor::greet(&registrar.unix, "snake", "u").await;
     let kwargs = json!({ "uid": ["snake", "u"], "addr": actor.addr });
