@@ -127,6 +127,11 @@ impl Section {
         section
     }
 
+    /// Tells whether another user types the commands.
+    fn is_of_another_user(&self) -> bool {
+        matches!(&*self.title, "Denied" | "Not allowed in")
+    }
+
     /// Brings the situation about, and sees that each row holds.
     #[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was not tested")]
     fn holds(&self) {
@@ -136,8 +141,7 @@ impl Section {
                 .for_each(|(what, told)| assert_eq!(events_of(what), *told, "{what}"));
             return;
         }
-        let is_elsewhere = self.title == "Not allowed in";
-        if is_elsewhere && !rustix::process::geteuid().is_root() {
+        if self.is_of_another_user() && !rustix::process::geteuid().is_root() {
             eprintln!("skipped: another user is needed, and this is not root");
             return;
         }
@@ -145,9 +149,8 @@ impl Section {
         let place = room.unix("registrar.sock");
         let settle_time = if self.title == "Young" { "8s" } else { "0s" };
         let is_there = self.title != "Unreachable";
-        let tcp = "/ip4/127.0.0.1/tcp/0";
-        let node = is_there
-            .then(|| Node::start_with(&room, &[&place, tcp], &["--settle-time", settle_time]));
+        let node =
+            is_there.then(|| Node::start_with(&room, &[&place], &["--settle-time", settle_time]));
         let stage = Stage { section: self, room: &room, node, place, uuid: Uuid::nil() };
         stage.play();
     }
@@ -173,22 +176,18 @@ impl Stage<'_> {
             let registered = node.callsign(&[&register[..], more].concat()).succeeds().json();
             registered["uuid"].as_str().unwrap().parse().unwrap()
         };
-        match (&self.node, title) {
-            (Some(node), "Denied") => {
-                // Over TCP it is somebody else who asks.
-                (self.uuid, self.place) = (registered(&[]), node.endpoints()[1].clone());
-            }
-            (_, "Out of reach") => {
+        match title {
+            "Out of reach" => {
                 self.room.write("elsewhere.toml", "[host]\nid = \"elsewhere\"\n");
                 self.uuid = registered(&["--config", "elsewhere.toml"]);
             }
-            (_, "Stale" | "Stopped") => self.uuid = registered(&[]),
+            "Stale" | "Stopped" | "Denied" => self.uuid = registered(&[]),
             _ => {}
         }
-        if title == "Not allowed in" {
-            let only_own = fs::Permissions::from_mode(0o600);
+        if self.section.is_of_another_user() {
+            let mode = fs::Permissions::from_mode(if title == "Denied" { 0o777 } else { 0o600 });
             fs::set_permissions(self.room.path(), fs::Permissions::from_mode(0o711)).unwrap();
-            fs::set_permissions(self.room.file("registrar.sock"), only_own).unwrap();
+            fs::set_permissions(self.room.file("registrar.sock"), mode).unwrap();
         }
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
         let (client, watch) = runtime.block_on(self.connected());
@@ -305,7 +304,7 @@ impl Stage<'_> {
         let own = words.iter().position(|it| *it == "--").unwrap_or(words.len());
         let place = ["--registrar", &self.place];
         let words = [&words[..own], &place, &words[own..]].concat();
-        if self.section.title != "Not allowed in" {
+        if !self.section.is_of_another_user() {
             return self.room.run(&words);
         }
         let mut command = self.room.other_command("setpriv");
