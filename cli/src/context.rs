@@ -133,7 +133,9 @@ impl Context {
     /// Begins to connect to the registrars, which may be there later than this.
     pub(crate) fn open_client(&self) -> Result<Client, Failure> {
         self.take_host_id(&self.settings()?)?;
-        Ok(Client::open(self.registrars()?, self.client_options())?)
+        // The folder of the system's registrar may be made by that.
+        let registrars = self.registrars_where(|_| true)?;
+        Ok(Client::open(registrars, self.client_options())?)
     }
 
     /// Returns how a client of this program behaves.
@@ -152,6 +154,11 @@ impl Context {
 
     /// Returns which registrars to ask, in this order.
     pub(crate) fn registrars(&self) -> Result<Vec<Endpoint>, Failure> {
+        self.registrars_where(Path::is_dir)
+    }
+
+    /// Returns which registrars to ask; that of the whole system, if its folder is such.
+    fn registrars_where(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
         let named = self.named();
         if let Some(tractor) = named.tractor.first() {
             let error = anyhow!("`{TRACTOR_PREFIX}{tractor}` is a registrar of tractor's");
@@ -162,7 +169,7 @@ impl Context {
         }
         let listen = self.settings()?.registrar.listen;
         if listen.is_empty() {
-            return self.default_registrars();
+            return self.default_registrars(has_system);
         }
         Ok(config::registrars(&[], None, &listen, Path::new("/"))?)
     }
@@ -204,7 +211,7 @@ impl Context {
     /// Returns where a registrar is asked if nothing is said: the user's own, then that of the
     /// whole system, where there is one, then a port, which anybody may have. Who only asks can do
     /// without the first.
-    pub(crate) fn default_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
+    fn default_registrars(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
         let mut registrars = match self.own_registrars() {
             Ok(own) => own,
             Err(failure) => {
@@ -213,9 +220,10 @@ impl Context {
                 vec![config::loopback_registrar()]
             }
         };
-        if let Some(system) = self.system_dir().filter(|it| it.is_dir()) {
+        if let Some(system) = self.system_dir().filter(|it| has_system(it)) {
+            let is_there = system.is_dir();
             let system = config::system_registrar(&system).map_err(no_folder)?;
-            match self.is_for_all() && registrars.len() > 1 {
+            match self.is_for_all() && registrars.len() > 1 && is_there {
                 true => registrars[0] = system,
                 false => registrars.insert(registrars.len() - 1, system),
             }

@@ -38,7 +38,7 @@ impl Client {
     ///
     /// As [`from_env`](Self::from_env).
     pub async fn from_env_with(options: ClientOptions) -> Result<Self, ConnectError> {
-        let (registrars, trust) = of_process()?;
+        let (registrars, trust) = of_process(Path::is_dir)?;
         Self::connect_with(registrars, ClientOptions { trust, ..options }).await
     }
 
@@ -53,7 +53,8 @@ impl Client {
     ///
     /// As [`open`](Self::open).
     pub fn open_from_env(options: ClientOptions) -> Result<Self, ConnectError> {
-        let (registrars, trust) = of_process()?;
+        // The folder of the system's registrar may be made by that.
+        let (registrars, trust) = of_process(|_| true)?;
         Self::open(registrars, ClientOptions { trust, ..options })
     }
 }
@@ -89,14 +90,16 @@ pub enum EnvironmentError {
 }
 
 /// Returns the registrars that the environment of this process names.
-fn of_process() -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
-    registrars(|name| std::env::var_os(name), &std::env::temp_dir())
+fn of_process(has_system: fn(&Path) -> bool) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
+    registrars(|name| std::env::var_os(name), &std::env::temp_dir(), has_system)
 }
 
-/// Returns the registrars that an environment names, or the usual ones.
+/// Returns the registrars that an environment names, or the usual ones; among these that of the
+/// whole system, if its folder is such.
 fn registrars(
     variable: impl Fn(&str) -> Option<OsString>,
     temp_dir: &Path,
+    has_system: fn(&Path) -> bool,
 ) -> Result<(Vec<Endpoint>, Trust), EnvironmentError> {
     let settings = match SettingsFile::choose(
         None,
@@ -132,7 +135,7 @@ fn registrars(
         }
     };
     let system = config::system_dir(variable(config::SYSTEM_DIR_VARIABLE).as_deref());
-    if let Some(system) = system.filter(|it| is_usual && it.is_dir())
+    if let Some(system) = system.filter(|it| is_usual && has_system(it))
         && let Ok(system) = config::system_registrar(&system)
     {
         // After the user's own, before the port, which anybody may have.
@@ -167,7 +170,8 @@ mod tests {
                 config::SYSTEM_DIR_VARIABLE => of(name).or(Some(OsString::new())),
                 _ => of(name),
             };
-            let found = registrars(of, folder.path()).map_err(|error| error.to_string());
+            let found =
+                registrars(of, folder.path(), Path::is_dir).map_err(|error| error.to_string());
             match (found, expected) {
                 (Ok((found, _)), Ok(expected)) => {
                     let found: Vec<_> = found.iter().map(Endpoint::to_string).collect();
@@ -195,6 +199,16 @@ mod tests {
             &[gone, (config::SYSTEM_DIR_VARIABLE, folder.path())],
             Ok(&[&format!("/unix{}/registrar.sock", folder.path().display()), usual[1]]),
         );
+        // Whoever begins before the registrar of the system looks where that will be.
+        let to_come = folder.path().join("system");
+        let of = |name: &str| match name {
+            config::SYSTEM_DIR_VARIABLE => Some(to_come.clone().into_os_string()),
+            "XDG_RUNTIME_DIR" => Some(folder.path().as_os_str().to_owned()),
+            _ => None,
+        };
+        let count = |has_system| registrars(of, folder.path(), has_system).unwrap().0.len();
+        assert_eq!((count(Path::is_dir), count(|_| true)), (2, 3));
+
         check(&[("CALLSIGN_REGISTRAR", Path::new("feed"))], Err("no `/` at the beginning"));
         check(&[("CALLSIGN_CONFIG", Path::new("/no/such"))], Err("cannot read the settings file"));
         check(&[("CALLSIGN_CONFIG", &broken)], Err("broken.toml"));

@@ -42,6 +42,28 @@ fn a_program_runs_before_the_registrar_and_is_found_after() {
 }
 
 #[test]
+fn the_folder_of_the_system_s_registrar_may_be_made_later() {
+    let room = Room::new();
+    let system = room.file("system");
+    let run = |args: &[&str]| {
+        let mut command = room.command(args);
+        command.env("CALLSIGN_SYSTEM_DIR", &system);
+        Running::start(command)
+    };
+    let mut held = run(&["register", "clock", &room.abstract_unix("clock")]);
+    held.says("no registrar answers; `clock` cannot be found");
+    let waiting = run(&["wait", "clock", "--timeout", "1m"]);
+    let mut watch = run(&["watch", "--json"]);
+    watch.json("word that there is none", |it| it["change"] == "stale");
+    fs::create_dir(&system).unwrap();
+    let node = Node::listen(&room, &[&room.unix("system/registrar.sock")]);
+    held.line_with("registered clock");
+    waiting.outcome().succeeds();
+    watch.json("the instance", |it| it["name"] == "clock");
+    node.kill();
+}
+
+#[test]
 fn a_program_that_ends_before_the_registrar_is_there_ends_as_ever() {
     let room = Room::new();
     for place in places(&room) {
