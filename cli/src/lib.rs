@@ -80,10 +80,10 @@ pub use portal::{
 };
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{
-    Access, AdoptError, BindAllError, BindError, BindOptions, DIAL_TIMEOUT, DialError, Handed,
-    HandedError, HostKnown, Listener, Peer, PeerProcess, ReadHalf,
-    ResolveError as ResolveHostError, RuntimeDirError, Stream, WriteHalf, dial, dial_stamped,
-    dial_within, here, look, set_host_id, stamp,
+    Access, AdoptError, BindAllError, BindError, BindOptions, Changes, DIAL_TIMEOUT, DialError,
+    Handed, HandedError, HostKnown, Listener, Peer, PeerProcess, ReadHalf,
+    ResolveError as ResolveHostError, RuntimeDirError, Stream, Whereabouts, WriteHalf, dial,
+    dial_stamped, dial_within, here, look, set_host_id, stamp,
 };
 #[cfg(feature = "tree")]
 #[doc(inline)]

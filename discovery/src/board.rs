@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{InstanceId, Name, Stamped};
+use endpoints::{InstanceId, Name};
 use portal::Identity;
 use tokio::sync::watch;
-use transport::{Wildcard, wildcards_in};
+use transport::Whereabouts;
 use uuid::Uuid;
-use wire::registrar::{ENDPOINTS_MAX, Register, Update};
+use wire::registrar::{Register, Update};
 
 use crate::LinkError;
 
@@ -47,7 +47,7 @@ impl Board {
             wanted: Mutex::new(Wanted {
                 version: FIRST_VERSION,
                 state_version: FIRST_VERSION,
-                wildcards: wildcards_in(&wanted.endpoints),
+                whereabouts: Whereabouts::of(&wanted.endpoints),
                 register: wanted,
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
@@ -88,7 +88,7 @@ impl Board {
             change(&mut wanted.register);
             wanted.version += 1;
             if wanted.register.endpoints != endpoints {
-                wanted.wildcards = wildcards_in(&wanted.register.endpoints);
+                wanted.whereabouts = Whereabouts::of(&wanted.register.endpoints);
             }
             if wanted.register.state != state {
                 wanted.state_version = wanted.version;
@@ -99,28 +99,21 @@ impl Board {
         version
     }
 
-    /// Publishes what this process's wildcard addresses mean now, wherever that is published and
-    /// means something else.
-    pub(crate) fn follow_addresses(&self) {
+    /// Publishes where this process's own listeners are found now, wherever that is another place.
+    pub(crate) fn follow_whereabouts(&self) {
         let entries: Vec<_> = self.lock().values().cloned().collect();
         let mut have_changed = false;
         for entry in entries {
-            have_changed |= entry.lock().follow_addresses();
+            let mut wanted = entry.lock();
+            let Wanted { register, whereabouts, version, .. } = &mut *wanted;
+            if whereabouts.follow(&mut register.endpoints) {
+                *version += 1;
+                have_changed = true;
+            }
         }
         if have_changed {
             self.changed.send_replace(());
         }
-    }
-
-    /// Stamps those endpoints anew whose sockets this process has bound again.
-    pub(crate) fn follow_moves(&self) {
-        for entry in self.lock().values() {
-            let mut wanted = entry.lock();
-            if transport::follow_moves(&mut wanted.register.endpoints) {
-                wanted.version += 1;
-            }
-        }
-        self.changed.send_replace(());
     }
 
     /// Returns the registration of an instance, if it is wanted.
@@ -165,29 +158,8 @@ struct Wanted {
     /// Which version brought the state.
     state_version: u64,
     register: Register,
-    /// The wildcard addresses that are published, each with what it meant last.
-    wildcards: Vec<(Wildcard, Vec<Stamped>)>,
-}
-
-impl Wanted {
-    /// Takes the endpoints that the wildcards mean now, and tells whether they are others.
-    fn follow_addresses(&mut self) -> bool {
-        let mut endpoints = self.register.endpoints.clone();
-        for (wildcard, meant) in &mut self.wildcards {
-            let Some(now) = wildcard.meant() else { continue };
-            endpoints.retain(|it| !meant.contains(it) || now.contains(it));
-            let come = now.iter().filter(|it| !endpoints.contains(it)).cloned();
-            endpoints.extend(come.collect::<Vec<_>>());
-            *meant = now;
-        }
-        endpoints.truncate(ENDPOINTS_MAX);
-        if endpoints == self.register.endpoints {
-            return false;
-        }
-        self.register.endpoints = endpoints;
-        self.version += 1;
-        true
-    }
+    /// Which of the endpoints are those of this process's own listeners.
+    whereabouts: Whereabouts,
 }
 
 /// How far a link is with a registration.

@@ -11,10 +11,10 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
-    addresses::follow_addresses,
     keeper::Keeper,
     link::{Hub, Link, LinkState},
     together::Together,
+    whereabouts::follow_whereabouts,
 };
 
 /// A handle to the registrars. Clones are handles to the same links. The links end when the last
@@ -109,8 +109,7 @@ impl Client {
         for index in 0..hub.links.len() {
             keepers.spawn(Keeper { hub: hub.clone(), index }.run());
         }
-        keepers.spawn(follow_addresses(hub.clone()));
-        keepers.spawn(follow_moves(hub.clone()));
+        keepers.spawn(follow_whereabouts(hub.clone()));
         Ok(Self { inner: Arc::new(Inner { hub, keepers: Mutex::new(keepers) }) })
     }
 
@@ -167,17 +166,5 @@ impl Client {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
-    }
-}
-
-/// Keeps what is registered of this process's own sockets up to date, until the client is closed.
-async fn follow_moves(hub: Arc<Hub>) {
-    let mut moves = transport::moves();
-    loop {
-        tokio::select! {
-            biased;
-            () = hub.closing.cancelled() => return,
-            () = moves.changed() => hub.board.follow_moves(),
-        }
     }
 }

@@ -52,7 +52,6 @@
 
 #![forbid(unsafe_code)]
 
-mod addresses;
 mod backoff;
 mod board;
 mod client;
@@ -76,6 +75,7 @@ mod together;
 mod view;
 mod wait;
 mod watch;
+mod whereabouts;
 
 pub use client::Client;
 #[doc(inline)]

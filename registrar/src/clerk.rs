@@ -149,7 +149,8 @@ impl Clerk {
 
     /// Returns how the registrar is.
     pub fn status(&self) -> Status {
-        let (revision, counts) = self.read(|registry| (registry.revision(), registry.counts()));
+        let (revision, counts, own) = self
+            .read(|registry| (registry.revision(), registry.counts(), registry.own_endpoints()));
         let Counts { sessions, instances, waiters, watchers } = counts;
         Status {
             registrar: self.0.registrar,
@@ -161,6 +162,7 @@ impl Clerk {
             waiters: waiters as u64,
             watchers: watchers as u64,
             endpoints: self.endpoints().clone(),
+            published: own.into_iter().map(|it| it.endpoint).collect(),
         }
     }
 
@@ -217,6 +219,11 @@ impl Clerk {
         let name = Name::new(OWN_NAME).expect("it is written as names are");
         let (user, now_ms) = (rustix::process::geteuid().as_raw(), self.now_ms());
         self.with(|registry| registry.enter_own(name, endpoints, user, now_ms));
+    }
+
+    /// Says where the registrar itself is found by now.
+    pub(crate) fn move_own(&self, endpoints: Vec<Stamped>) {
+        self.with(|registry| registry.move_own(endpoints));
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

@@ -1,6 +1,11 @@
 //! A registrar that can be reached.
 
-use std::{io, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::resume_unwind,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, EndpointTable};
@@ -15,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use transport::{
-    Access, BindAllError, BindError, BindOptions, Listener, Peer, PeerProcess, Stream,
+    Access, BindAllError, BindError, BindOptions, Changes, Listener, Peer, PeerProcess, Stream,
 };
 use wire::{Frame, Hello, preface};
 
@@ -104,6 +109,8 @@ pub struct Node {
     controls: Controls,
     doors: Vec<Arc<dyn Door>>,
     listeners: Vec<Listener>,
+    /// When they may be found elsewhere.
+    changes: Changes,
     errands: mpsc::Receiver<(Errand, Share)>,
 }
 
@@ -177,13 +184,15 @@ impl Node {
         if listeners.is_empty() {
             return Err(NodeError::NoEndpoint);
         }
+        // Heard before what is found is entered, so that no change is missed.
+        let changes = Changes::of(&listeners);
         let (clerk, errands) =
             Clerk::new(options.agent.clone(), options.limits, options.settle_time);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.enter_own(listeners.iter().flat_map(Listener::published).collect());
         clerk.declare(&options.declared);
         let controls = Controls::new(clerk.clone(), &options);
-        Ok(Self { clerk, controls, doors: options.doors, listeners, errands })
+        Ok(Self { clerk, controls, doors: options.doors, listeners, changes, errands })
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
@@ -217,7 +226,7 @@ impl Node {
     ///
     /// Dropping the future stops the node at once, without a word to anybody.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { clerk, controls, doors, listeners, errands } = self;
+        let Self { clerk, controls, doors, listeners, changes, errands } = self;
         // The sessions hear of it when the clerk knows, so that none ends before.
         let ending = CancellationToken::new();
         let context = Context {
@@ -226,6 +235,11 @@ impl Node {
             node_stop: ending.clone(),
             stop: ending.clone(),
         };
+        let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
+        let own = Arc::new(Own {
+            clerk: clerk.clone(),
+            listeners: listeners.iter().map(Arc::downgrade).collect(),
+        });
         let mut helpers = JoinSet::new();
         // What a door knows already is there before anybody asks.
         for door in &doors {
@@ -236,8 +250,9 @@ impl Node {
             let served = doors.iter().filter(|it| it.serves(listener.bound()));
             let served: Arc<[_]> = served.cloned().collect();
             let context = Context { stop: ending.child_token(), ..context.clone() };
-            acceptors.spawn(serve_listener(listener, served, context));
+            acceptors.spawn(serve_listener(listener, served, own.clone(), context));
         }
+        helpers.spawn(async move { own.follow(changes).await });
         helpers.spawn(run_errands(clerk.clone(), errands));
         let time_keeper = clerk.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
@@ -263,6 +278,7 @@ impl Node {
         if timeout(drain_timeout, drained).await.is_err() {
             warn!("some sessions did not end within {drain_timeout:?}; they are cut");
         }
+        helpers.shutdown().await;
     }
 }
 
@@ -294,8 +310,34 @@ impl Context {
     }
 }
 
+/// The registrar's own entry. It tells where the listeners are found that there are still.
+struct Own {
+    clerk: Clerk,
+    listeners: Vec<Weak<Listener>>,
+}
+
+impl Own {
+    async fn follow(&self, mut changes: Changes) {
+        loop {
+            changes.next().await;
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let there = self.listeners.iter().filter_map(Weak::upgrade);
+        let published = there.filter(|it| !it.is_displaced()).flat_map(|it| it.published());
+        self.clerk.move_own(published.collect());
+    }
+}
+
 /// Takes connections until it is told to stop, then waits for those it took.
-async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context: Context) {
+async fn serve_listener(
+    listener: Arc<Listener>,
+    doors: Arc<[Arc<dyn Door>]>,
+    own: Arc<Own>,
+    context: Context,
+) {
     let mut connections = JoinSet::new();
     let mut pause = ACCEPT_PAUSE_MIN;
     loop {
@@ -322,6 +364,7 @@ async fn serve_listener(listener: Listener, doors: Arc<[Arc<dyn Door>]>, context
                     let endpoint = listener.bound();
                     warn!(%endpoint, %error, "given up; whoever came by it is to dial again");
                     context.clerk.remove_endpoint(endpoint);
+                    own.tell();
                     context.stop.cancel();
                 }
                 // Out of descriptors, most likely: to try again at once would only burn time.

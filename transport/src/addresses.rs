@@ -12,7 +12,7 @@ use crate::linux::await_readable;
 /// Hears when an address or an interface of a network namespace comes or goes: of the one in which
 /// the thread was that made this.
 #[derive(Debug)]
-pub struct AddressChanges(AsyncFd<OwnedFd>);
+pub(crate) struct AddressChanges(AsyncFd<OwnedFd>);
 
 impl AddressChanges {
     /// Begins to listen. What changes from now on is heard.
@@ -24,7 +24,7 @@ impl AddressChanges {
     /// # Panics
     ///
     /// Outside of a tokio runtime that drives I/O.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, None)?;
         bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
@@ -40,7 +40,7 @@ impl AddressChanges {
     /// # Cancel safety
     ///
     /// Cancel safe: a change that was not told is told by the next call.
-    pub async fn changed(&self) -> io::Result<()> {
+    pub(crate) async fn changed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let mut has_changed = false;

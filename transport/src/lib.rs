@@ -21,7 +21,8 @@
 //! | `handed` | what a service manager has handed to this process |
 //! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
 //! | `access` | who may connect to a socket file |
-//! | `moves` | sockets that were bound again, for whoever has published them |
+//! | `whereabouts` | where this process's listeners are found, for whoever has published it |
+//! | `moves` | sockets that were bound again |
 //! | `watch` | hears of changes at a socket path |
 //! | `identity` | whether the number of a user or a group is somebody's |
 //! | `tcp` | from a host to addresses, and Happy Eyeballs |
@@ -78,11 +79,11 @@ mod stream;
 mod tcp;
 mod together;
 mod watch;
+mod whereabouts;
 mod who;
 mod wildcards;
 
 pub use access::{Access, group_id};
-pub use addresses::AddressChanges;
 pub use adopt::AdoptError;
 pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
@@ -98,11 +99,11 @@ pub use linux::{
 };
 pub use listen::{BindError, BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
-pub use moves::{Moves, follow_moves, moves};
+pub use moves::current_socket;
 pub use port::draw_port;
 pub use signals::end_by_signal;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
 pub use tcp::ResolveError;
 pub use together::BindAllError;
+pub use whereabouts::{Changes, Whereabouts};
 pub use who::{TcpEnds, Who};
-pub use wildcards::{Wildcard, wildcards_in};

@@ -25,7 +25,7 @@ use crate::{
 ///
 /// While it waits for connections it keeps its path: where the socket file vanishes, as when
 /// somebody removes or renames its folder, it is bound again within a second, and whoever has
-/// published it learns of that ([`moves`](crate::moves())).
+/// published it learns of that ([`Whereabouts`](crate::Whereabouts)).
 ///
 /// ```
 /// # use transport as callsign;
@@ -263,6 +263,11 @@ impl Listener {
     /// could not be: it is the same, or a wildcard address takes it in.
     pub fn takes_in(&self, endpoint: &Endpoint) -> bool {
         self.bound == *endpoint || self.wildcard.as_ref().is_some_and(|it| it.takes_in(endpoint))
+    }
+
+    /// Tells whether it listens at a wildcard address, which means others from time to time.
+    pub(crate) fn is_wildcard(&self) -> bool {
+        self.wildcard.is_some()
     }
 
     /// Tells whether somebody else listens at its path by now, and this does not any more.

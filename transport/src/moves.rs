@@ -18,10 +18,10 @@ use tokio::sync::watch;
 /// Tells when sockets of this process have been bound again. What is published of them is then to
 /// be brought up to date by [`follow_moves`].
 #[derive(Clone, Debug)]
-pub struct Moves(watch::Receiver<()>);
+pub(crate) struct Moves(watch::Receiver<()>);
 
 /// Returns what tells of each move from now on.
-pub fn moves() -> Moves {
+pub(crate) fn moves() -> Moves {
     Moves(CHANGED.subscribe())
 }
 
@@ -31,14 +31,14 @@ impl Moves {
     /// # Cancel safety
     ///
     /// Cancel safe: a move is either told of or still to be told of.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         self.0.changed().await.expect("what tells of moves is never dropped");
     }
 }
 
 /// Stamps those of the endpoints anew whose sockets this process has bound again since, and tells
 /// whether there are any.
-pub fn follow_moves(endpoints: &mut [Stamped]) -> bool {
+pub(crate) fn follow_moves(endpoints: &mut [Stamped]) -> bool {
     let moved = lock();
     let mut has_moved = false;
     for stamped in endpoints.iter_mut().filter(|_| !moved.is_empty()) {
@@ -50,6 +50,12 @@ pub fn follow_moves(endpoints: &mut [Stamped]) -> bool {
         }
     }
     has_moved
+}
+
+/// Returns the socket that is at a path by now, if this process has bound it again since.
+pub fn current_socket(path: &UnixPath, socket: SocketId) -> SocketId {
+    let moved = lock();
+    moved.get(path).filter(|it| it.former.contains(&socket)).map_or(socket, |it| it.now)
 }
 
 /// Takes note that the socket at a path is another one.

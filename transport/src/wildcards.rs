@@ -13,7 +13,7 @@ use crate::here::{expand, interfaces};
 
 /// A wildcard address that this process listens at.
 #[derive(Clone, Debug)]
-pub struct Wildcard(Weak<Bound>);
+pub(crate) struct Wildcard(Weak<Bound>);
 
 /// A wildcard address that was bound. It is listed for as long as it lives.
 #[derive(Debug)]
@@ -66,14 +66,14 @@ impl Bound {
 impl Wildcard {
     /// Returns the endpoints that it means now, as `Listener::published` does; `None` once nobody
     /// listens there any more.
-    pub fn meant(&self) -> Option<Vec<Stamped>> {
+    pub(crate) fn meant(&self) -> Option<Vec<Stamped>> {
         self.0.upgrade().map(|it| it.meant())
     }
 }
 
 /// Returns the wildcards of this process all of whose endpoints are among these, each with those
 /// that it means.
-pub fn wildcards_in(endpoints: &[Stamped]) -> Vec<(Wildcard, Vec<Stamped>)> {
+pub(crate) fn wildcards_in(endpoints: &[Stamped]) -> Vec<(Wildcard, Vec<Stamped>)> {
     let port = |it: &Endpoint| match it {
         Endpoint::Tcp(tcp) => Some(tcp.port),
         _ => None,

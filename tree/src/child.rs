@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use transport::{Listener, Stream};
+use transport::{Listener, Stream, Whereabouts};
 use wire::{ErrorKind, RemoteError, encode_body};
 
 pub(crate) use self::within::{Near, Newborn};
@@ -155,23 +155,24 @@ async fn begin(
     Ok((Actor { core: Arc::new(core) }, listeners))
 }
 
-/// Tells those above whenever a socket of the actor has vanished and was bound again.
-fn follow_moves(
+/// Tells those above whenever the actor is to be found elsewhere: a socket of it was bound again,
+/// or the addresses have changed that its wildcards mean.
+fn follow_whereabouts(
     mut endpoints: Vec<Stamped>,
     actor: &Actor,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (uuid, core) = (actor.core.instance.uuid, actor.core.clone());
-    let mut moves = transport::moves();
+    let mut whereabouts = Whereabouts::of(&endpoints);
+    let mut changes = whereabouts.changes();
     async move {
         loop {
-            moves.changed().await;
-            if !transport::follow_moves(&mut endpoints) {
-                continue;
+            if whereabouts.follow(&mut endpoints) {
+                let relocation = Relocation { uuid, endpoints: endpoints.clone() };
+                if let Err(error) = core.uplink.relocate(&relocation).await {
+                    tracing::warn!(target: "callsign", actor = %core.path, %error, "not found any more");
+                }
             }
-            let relocation = Relocation { uuid, endpoints: endpoints.clone() };
-            if let Err(error) = core.uplink.relocate(&relocation).await {
-                tracing::warn!(target: "callsign", actor = %core.path, %error, "not found any more");
-            }
+            changes.next().await;
         }
     }
 }
@@ -189,8 +190,8 @@ async fn live(
     let is_process = core.kind.is_process();
     let _listed = sockets::list(&listeners);
     let mut acceptors = Acceptors::default();
-    acceptors
-        .accompany(follow_moves(listeners.iter().flat_map(Listener::published).collect(), actor));
+    let published = listeners.iter().flat_map(Listener::published).collect();
+    acceptors.accompany(follow_whereabouts(published, actor));
     for listener in listeners {
         acceptors.serve(listener, actor.clone(), exposed.clone());
     }

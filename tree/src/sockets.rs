@@ -6,8 +6,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use endpoints::{Endpoint, SocketId, Stamp, Stamped, UnixAddress, UnixPath};
-use transport::Listener;
+use endpoints::{Endpoint, SocketId, Stamped, UnixAddress, UnixPath};
+use transport::{Listener, current_socket};
 
 /// Takes note of where an actor of this process listens, until what is returned is dropped. That
 /// is to be when the actor has stopped listening.
@@ -36,15 +36,6 @@ pub(crate) fn remove_all() {
     all.iter().for_each(|(path, socket)| remove_file(path, *socket));
 }
 
-/// Returns the socket that is at a path by now, if this process has bound it again.
-fn current(path: &UnixPath, socket: SocketId) -> SocketId {
-    let endpoint = Endpoint::Unix(UnixAddress::Path(path.clone()));
-    let stamp = Stamp { socket: Some(socket), ..Stamp::default() };
-    let mut stamped = [Stamped { endpoint, stamp }];
-    transport::follow_moves(&mut stamped);
-    stamped[0].stamp.socket.unwrap_or(socket)
-}
-
 /// Keeps the note of where an actor listens.
 #[derive(Debug)]
 pub(crate) struct Listed(Vec<(UnixPath, SocketId)>);
@@ -60,7 +51,7 @@ impl Drop for Listed {
 /// Takes a socket off the list, and tells whether it was on it: another may be in its place.
 fn take(path: &UnixPath, socket: SocketId) -> bool {
     let mut listed = listed();
-    let is_it = |it: &SocketId| *it == socket || current(path, *it) == socket;
+    let is_it = |it: &SocketId| *it == socket || current_socket(path, *it) == socket;
     let is_on_it = listed.get(path).is_some_and(is_it);
     if is_on_it {
         listed.remove(path);
@@ -76,7 +67,7 @@ fn files(endpoints: &[Stamped]) -> impl Iterator<Item = (&UnixPath, SocketId)> {
 }
 
 fn remove_file(path: &UnixPath, socket: SocketId) {
-    if let Err(error) = transport::remove_own_socket(path, current(path, socket)) {
+    if let Err(error) = transport::remove_own_socket(path, current_socket(path, socket)) {
         let path = path.as_str();
         tracing::warn!(target: "callsign", %error, path, "a socket is left behind");
     }

@@ -401,6 +401,14 @@ pub struct Status {
     /// Where it listens.
     #[serde(deserialize_with = "readable::endpoints")]
     pub endpoints: Vec<Endpoint>,
+    /// Where others find it: what a wildcard address means now stands in its place. Earlier
+    /// versions do not say.
+    #[serde(
+        default,
+        deserialize_with = "readable::endpoints",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub published: Vec<Endpoint>,
 }
 
 #[cfg(test)]

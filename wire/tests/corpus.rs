@@ -149,20 +149,22 @@ fn recorded_calls_and_answers_are_read() {
     check("watch", &Watch { pattern: pattern("*"), seen: None });
     check("watch-resumed", &Watch { pattern: pattern("*"), seen: Some(seen) });
     check("watching", &Watching { revision: 57, now_ms: NOW_MS, resumed: true });
-    check(
-        "status",
-        &Status {
-            registrar: uuid(9),
-            agent: "callsign/0.1.0".to_owned(),
-            revision: 57,
-            uptime_ms: 1_000,
-            sessions: 3,
-            instances: 2,
-            waiters: 1,
-            watchers: 0,
-            endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
-        },
-    );
+    let status = Status {
+        registrar: uuid(9),
+        agent: "callsign/0.1.0".to_owned(),
+        revision: 57,
+        uptime_ms: 1_000,
+        sessions: 3,
+        instances: 2,
+        waiters: 1,
+        watchers: 0,
+        endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
+        published: Vec::new(),
+    };
+    check("status", &status);
+    let published = vec![endpoint("/ip4/127.0.0.1/tcp/7616"), endpoint("/ip4/10.0.0.7/tcp/7616")];
+    let endpoints = vec![endpoint("/ip4/0.0.0.0/tcp/7616")];
+    check("status-wildcard", &Status { endpoints, published, ..status });
 
     let market = endpoint("/unix/@market");
     check("confirm", &Confirm { uuid: uuid(1), epoch: 41, endpoint: market });

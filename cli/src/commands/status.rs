@@ -65,6 +65,9 @@ fn picture(registrar: &Registrar) -> String {
         ("watchers", status.watchers.to_string()),
     ];
     lines.extend(status.endpoints.iter().map(|it| ("listens at", it.to_string())));
+    // What a wildcard address means now.
+    let meant = status.published.iter().filter(|it| !status.endpoints.contains(it));
+    lines.extend(meant.map(|it| ("found at", it.to_string())));
 
     let mut text = format!("{endpoint}  up\n");
     let mut last = "";

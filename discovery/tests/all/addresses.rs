@@ -54,11 +54,58 @@ async fn in_a_network_of_its_own() {
     ip("addr del 10.77.0.1/24 dev lo");
     until(|| !published(all.instance().uuid).contains(&"10.77.0.1".to_owned())).await;
     assert_eq!(published(one.instance().uuid), ["127.0.0.1"]);
+    follows_its_own_addresses().await;
     // Where nobody listens any more, nothing is followed.
     drop(listener);
     ip("addr add 10.78.0.1/24 dev lo");
     until(|| transport::here().interfaces.iter().any(|it| it.ip.to_string() == "10.78.0.1")).await;
     assert!(!published(all.instance().uuid).contains(&"10.78.0.1".to_owned()));
+}
+
+/// A registrar tells its own addresses, of both families, and where a socket of it is by now.
+async fn follows_its_own_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registrar.sock");
+    let own = format!("/unix{}", path.display());
+    let list = [&*own, "/ip6/::/tcp/0", "/ip4/0.0.0.0/tcp/0"].map(|it| it.parse().unwrap());
+    let registrar = Running::at(&list).await;
+    let client = connect([&registrar.endpoint]).await;
+    let tells = async |host: &str| {
+        let Some(record) = client.query_actor("registrar").await.unwrap() else { return false };
+        let has = |it: &Endpoint| it.to_string().starts_with(&format!("{host}/tcp/"));
+        let is_told = record.endpoints.iter().any(|it| has(&it.endpoint));
+        assert!(registrar.clerk.status().published.iter().any(has) || !is_told);
+        is_told
+    };
+    let until_it_tells = async |host: &str, expected: bool| {
+        soon(async {
+            while tells(host).await != expected {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    };
+    until_it_tells("/ip4/127.0.0.1", true).await;
+    for (address, host) in [("10.79.0.1/24", "/ip4/10.79.0.1"), ("fd79::1/64", "/ip6/fd79::1")] {
+        until_it_tells(host, false).await;
+        ip(&format!("addr add {address} dev lo"));
+        until_it_tells(host, true).await;
+        ip(&format!("addr del {address} dev lo"));
+        until_it_tells(host, false).await;
+    }
+    // The socket file vanishes, and is another one when it is back.
+    let socket = async || {
+        let record = client.query_actor("registrar").await.unwrap().unwrap();
+        record.endpoints[0].stamp.socket
+    };
+    let before = socket().await;
+    std::fs::remove_file(&path).unwrap();
+    soon(async {
+        while socket().await == before {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }
 
 fn ip(words: &str) {

@@ -36,6 +36,19 @@ impl Registry {
         self.own = Some(key);
     }
 
+    /// Says where the registrar itself is found by now.
+    pub fn move_own(&mut self, mut endpoints: Vec<Stamped>) {
+        endpoints.truncate(InstanceId::ENDPOINTS_MAX);
+        let Some(key) = self.own else { return };
+        let record = Record { endpoints, ..self.entries[key].record() };
+        self.entries[key].store(&record);
+    }
+
+    /// Returns where the registrar itself is found.
+    pub fn own_endpoints(&self) -> Vec<Stamped> {
+        self.own.map(|it| self.entries[it].record().endpoints).unwrap_or_default()
+    }
+
     /// Returns the registrar itself, encoded, if the first page of a list asks for its very name.
     pub(super) fn own_for(&self, list: &List) -> Option<&[u8]> {
         let own = &self.entries[self.own?];

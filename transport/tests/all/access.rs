@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::geteuid;
-use transport::{Access, BindError, BindOptions, DialError, Listener, dial, follow_moves, moves};
+use transport::{Access, BindError, BindOptions, DialError, Listener, Whereabouts, dial};
 
 use crate::common::{as_nobody, bounded, unix};
 
@@ -74,12 +74,14 @@ async fn a_socket_that_is_bound_again_has_them_again() {
     assert_eq!(before.0, 0o662);
     assert_eq!(before.1, group.unwrap_or_else(|| rustix::process::getegid().as_raw()));
 
-    let (mut moves, mut published) = (moves(), listener.published());
+    let mut published = listener.published();
+    let mut whereabouts = Whereabouts::of(&published);
+    let mut changes = whereabouts.changes();
     fs::remove_file(&path).unwrap();
     bounded(async {
         tokio::select! {
             _ = listener.accept() => panic!("nobody connects"),
-            () = async { while !follow_moves(&mut published) { moves.changed().await } } => {}
+            () = async { while !whereabouts.follow(&mut published) { changes.next().await } } => {}
         }
     })
     .await;

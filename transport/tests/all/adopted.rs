@@ -20,7 +20,7 @@ use rustix::{
     },
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::{AdoptError, Listener, dial_stamped, listening, stamp, wildcards_in};
+use transport::{AdoptError, Listener, dial_stamped, listening, stamp};
 
 use crate::common::{TOO_LONG, bounded, has_ipv6, unix};
 
@@ -112,7 +112,6 @@ async fn a_wildcard_that_was_handed_on_is_followed_like_another() {
         assert_eq!(has("/ip4/127.0.0.1/tcp/"), !is_ipv6_only, "{address}");
         let takes_ipv6 = address.ip().to_canonical().is_ipv6();
         assert_eq!(has("/ip6/::1/tcp/"), takes_ipv6, "{address}");
-        assert_eq!(wildcards_in(&published).len(), 1, "{address}");
         let loopback = |it: &&endpoints::Stamped| matches!(&it.endpoint, Endpoint::Tcp(tcp) if tcp.host.is_loopback());
         for published in published.iter().filter(loopback) {
             let caller = dial_stamped(published, TOO_LONG).await.unwrap();

@@ -4,7 +4,7 @@ use std::{fs, io, os::unix::net, path::Path};
 
 use endpoints::{Endpoint, Stamped};
 use tokio::task::JoinSet;
-use transport::{BindOptions, Listener, dial, dial_stamped, follow_moves, moves};
+use transport::{BindOptions, Listener, Whereabouts, dial, dial_stamped};
 
 use crate::common::{TOO_LONG, bounded, unix};
 
@@ -73,10 +73,11 @@ fn serve(listener: Listener) -> JoinSet<()> {
     tasks
 }
 
-async fn follows(published: &mut [Stamped]) {
-    let mut moves = moves();
-    while !follow_moves(published) {
-        moves.changed().await;
+async fn follows(published: &mut Vec<Stamped>) {
+    let mut whereabouts = Whereabouts::of(published);
+    let mut changes = whereabouts.changes();
+    while !whereabouts.follow(published) {
+        changes.next().await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use endpoints::{Endpoint, Stamped};
-use transport::{BindError, BindOptions, Listener, dial_stamped, wildcards_in};
+use transport::{BindError, BindOptions, Listener, dial_stamped};
 
 use crate::common::{TOO_LONG, bounded, has_ipv6, unix};
 
@@ -117,7 +117,6 @@ async fn each_of_both_wildcards_publishes_its_family() {
     assert!(!ip6.is_empty() && !ip6.iter().any(is_ip4), "{ip6:?}");
     assert!(!ip4.is_empty() && ip4.iter().all(is_ip4), "{ip4:?}");
     let all = [ip6, ip4].concat();
-    assert_eq!(wildcards_in(&all).len(), 2);
     for published in all.iter().filter(|it| it.endpoint.to_string().contains("/ip6/::1/")) {
         bounded(dial_stamped(published, TOO_LONG)).await.unwrap();
     }

@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::a_child_without_its_threads_says_so", || play(too_few_threads)),
         Trial::test("root::lives_beside_the_registrar_of_another_user", || play(beside_another)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
+        Trial::test(WILDCARDS, || play(wildcards)),
     ]
 }
 
@@ -398,6 +399,85 @@ fn fail(role: &str, wanted: &str) -> Result<String, AnyError> {
     assert!(output.status.success(), "{role}: {output:?}");
     Ok(String::from_utf8(output.stdout)?)
 }
+
+const WILDCARDS: &str = "root::actors_are_found_by_the_addresses_that_the_host_has_now";
+
+/// Actors of every kind, below a root that is the registrar and below one that is not. It is played
+/// in a network namespace of its own, by this very program, run again.
+async fn wildcards(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    if std::env::var_os(OWN_NETWORK).is_some() {
+        ip("link set lo up");
+        follows_addresses(&place(folder.path())).await?;
+        let other = format!("/unix{}/other.sock", folder.path().display());
+        let endpoints: [Endpoint; 1] = [other.parse()?];
+        let node = registrar::Node::bind(&endpoints, registrar::NodeOptions::default()).await?;
+        let stop = CancellationToken::new();
+        let followed = async {
+            let followed = follows_addresses(&other).await;
+            stop.cancel();
+            followed
+        };
+        return tokio::join!(followed, node.serve(stop.clone())).0;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: to make a network namespace takes the rights of root");
+        return Ok(());
+    }
+    let mut command = Command::new("unshare");
+    command.arg("-n").arg(std::env::current_exe()?).args(["--exact", WILDCARDS]);
+    let played = tokio::task::spawn_blocking(move || command.env(OWN_NETWORK, "1").output());
+    let output = played.await??;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+async fn follows_addresses(registrar: &str) -> Result<(), AnyError> {
+    const NAMES: [&str; 4] = ["all", "task", "thread", "process"];
+
+    let all = "/ip4/0.0.0.0/tcp/0";
+    let root = Root::options().name("all").registrar(registrar).bind(all);
+    root.run(async |root| {
+        root.nursery(async |n| {
+            let _task = n.spawn("task").task().bind(all).await?;
+            let _thread = n.spawn("thread").thread().bind(all).await?;
+            let _process = n.spawn("process").process().bind(all).await?;
+            let client = discovery::Client::connect([registrar]).await?;
+            let are_at = async |hosts: &[&str]| -> Result<(), AnyError> {
+                for name in NAMES {
+                    let host = |it: &endpoints::Stamped| {
+                        it.endpoint.to_string().split('/').nth(2).map(str::to_owned)
+                    };
+                    while !client.query_actor(name).await?.is_some_and(|record| {
+                        let found: Vec<_> = record.endpoints.iter().filter_map(host).collect();
+                        found == hosts
+                    }) {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+                Ok(())
+            };
+            are_at(&["127.0.0.1"]).await?;
+            ip("addr add 10.77.0.1/24 dev lo");
+            are_at(&["127.0.0.1", "10.77.0.1"]).await?;
+            ip("addr add 10.78.0.9/24 dev lo");
+            ip("addr del 10.77.0.1/24 dev lo");
+            are_at(&["127.0.0.1", "10.78.0.9"]).await?;
+            ip("addr del 10.78.0.9/24 dev lo");
+            are_at(&["127.0.0.1"]).await
+        })
+        .await?;
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+fn ip(words: &str) {
+    let done = Command::new("ip").args(words.split(' ')).status().unwrap();
+    assert!(done.success(), "ip {words}");
+}
+
+const OWN_NETWORK: &str = "CALLSIGN_TEST_OWN_NETWORK";
 
 async fn places(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let registrar = place(folder.path());

@@ -1,0 +1,169 @@
+//! Where others find the listeners of this process, from one moment to the next.
+//!
+//! What is published of a listener is true of a moment: a socket file that vanishes is bound again
+//! and is another one then, and what a wildcard address means changes with the networks. So whoever
+//! has published it waits for changes, and brings it up to date:
+//!
+//! ```text
+//!   a socket is bound again ──▶ moves ────────┐
+//!                                             ├─▶ Changes ──▶ Whereabouts::follow ──▶ published
+//!   an address comes or goes ──▶ rtnetlink ───┘
+//! ```
+
+use std::{io, time::Duration};
+
+use endpoints::{InstanceId, Stamped};
+use tokio::time::sleep;
+
+use crate::{
+    addresses::AddressChanges,
+    listen::Listener,
+    moves::{Moves, follow_moves, moves},
+    wildcards::{Wildcard, wildcards_in},
+};
+
+/// Which of the endpoints that somebody has published change with this process's listeners.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Listener, Whereabouts};
+///
+/// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
+/// let mut published = listener.published();
+/// let mut whereabouts = Whereabouts::of(&published);
+/// assert!(!whereabouts.follow(&mut published), "this host has the same addresses still");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Whereabouts {
+    /// The wildcard addresses all of whose endpoints are published, each with what it meant last.
+    /// Who has published some of them has chosen.
+    wildcards: Vec<(Wildcard, Vec<Stamped>)>,
+}
+
+impl Whereabouts {
+    /// Finds out which of these are of this process's listeners.
+    pub fn of(published: &[Stamped]) -> Self {
+        Self { wildcards: wildcards_in(published) }
+    }
+
+    /// Brings what is published up to date, and tells whether it is anything else by now.
+    pub fn follow(&mut self, published: &mut Vec<Stamped>) -> bool {
+        let mut has_changed = follow_moves(published);
+        for (wildcard, meant) in &mut self.wildcards {
+            let Some(now) = wildcard.meant() else { continue };
+            if now == *meant {
+                continue;
+            }
+            published.retain(|it| !meant.contains(it) || now.contains(it));
+            let come: Vec<_> = now.iter().filter(|it| !published.contains(it)).cloned().collect();
+            published.extend(come);
+            published.truncate(InstanceId::ENDPOINTS_MAX);
+            *meant = now;
+            has_changed = true;
+        }
+        has_changed
+    }
+
+    /// Tells from now on of what may change these.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime that drives I/O and time.
+    pub fn changes(&self) -> Changes {
+        match self.wildcards.is_empty() {
+            true => Changes::of_sockets(),
+            false => Changes::new(),
+        }
+    }
+}
+
+/// Tells when this process's listeners may be found elsewhere: a socket was bound again, or an
+/// address of this host has come or gone.
+#[derive(Debug)]
+pub struct Changes {
+    moves: Moves,
+    addresses: Addresses,
+}
+
+#[derive(Debug)]
+enum Addresses {
+    Heard(AddressChanges),
+    /// The kernel does not tell of them, and so they are to be looked at.
+    Unheard,
+    /// There is no wildcard address.
+    Unneeded,
+}
+
+impl Changes {
+    /// Tells of all changes from now on: those of the network namespace of this thread.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime that drives I/O and time.
+    #[expect(clippy::new_without_default, reason = "it opens a socket")]
+    pub fn new() -> Self {
+        let addresses = match AddressChanges::new() {
+            Ok(changes) => Addresses::Heard(changes),
+            Err(error) => Addresses::unheard(&error),
+        };
+        Self { moves: moves(), addresses }
+    }
+
+    /// Tells from now on of what may change where these listeners are found.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn of(listeners: &[Listener]) -> Self {
+        match listeners.iter().any(Listener::is_wildcard) {
+            true => Self::new(),
+            false => Self::of_sockets(),
+        }
+    }
+
+    fn of_sockets() -> Self {
+        Self { moves: moves(), addresses: Addresses::Unneeded }
+    }
+
+    /// Waits for the next change. Several that come together are one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a change is either told of or still to be told of.
+    pub async fn next(&mut self) {
+        let Self { moves, addresses } = self;
+        let heard = tokio::select! {
+            () = moves.changed() => Ok(()),
+            heard = addresses.changed() => heard,
+        };
+        if let Err(error) = heard {
+            self.addresses = Addresses::unheard(&error);
+        }
+    }
+}
+
+impl Addresses {
+    fn unheard(error: &io::Error) -> Self {
+        tracing::debug!(%error, "the kernel does not tell of addresses; they are looked at instead");
+        Self::Unheard
+    }
+
+    async fn changed(&self) -> io::Result<()> {
+        match self {
+            Self::Heard(changes) => changes.changed().await,
+            Self::Unheard => {
+                sleep(PAUSE).await;
+                Ok(())
+            }
+            Self::Unneeded => std::future::pending().await,
+        }
+    }
+}
+
+/// How often the addresses are looked at where the kernel does not tell of changes: an address that
+/// has come is published within two seconds.
+const PAUSE: Duration = Duration::from_secs(1);
