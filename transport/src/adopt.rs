@@ -26,11 +26,11 @@ use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
-    claim::Holder,
     here,
     linux::describe,
     listen::{Listener, socket_stamp},
     listening::{Listening, Silence, listening},
+    lock::Holder,
     place::Place,
 };
 

@@ -20,6 +20,8 @@
 //! | `adopt` | a listener out of a socket that somebody else has made |
 //! | `handed` | what a service manager has handed to this process |
 //! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
+//! | `lock` | the lock beside a socket path, and who holds it |
+//! | `dead` | removes sockets that nobody listens at |
 //! | `access` | who may connect to a socket file |
 //! | `whereabouts` | where this process's listeners are found, for whoever has published it |
 //! | `moves` | sockets that were bound again |
@@ -60,6 +62,7 @@ mod access;
 mod addresses;
 mod adopt;
 mod claim;
+mod dead;
 mod diag;
 mod dial;
 mod folder;
@@ -70,6 +73,7 @@ mod identity;
 mod linux;
 mod listen;
 mod listening;
+mod lock;
 mod memory;
 mod moves;
 mod place;
@@ -85,7 +89,7 @@ mod wildcards;
 
 pub use access::{Access, group_id};
 pub use adopt::AdoptError;
-pub use claim::{Holder, clear_dead_socket, remove_dead_socket, remove_own_socket};
+pub use dead::{clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use handed::{Handed, HandedError};
@@ -99,6 +103,7 @@ pub use linux::{
 };
 pub use listen::{BindError, BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
+pub use lock::Holder;
 pub use moves::current_socket;
 pub use port::draw_port;
 pub use signals::end_by_signal;

@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
     access::Access,
-    claim::{Claim, Holder},
+    claim::Claim,
     here,
     listening::{Listening, listening},
+    lock::Holder,
     memory::MemoryListener,
     place::Place,
     stream::Stream,

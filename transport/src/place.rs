@@ -29,9 +29,10 @@ use tokio::{
 
 use crate::{
     access::Access,
-    claim::{Claim, Holder},
+    claim::Claim,
     here,
     listen::{BindError, socket_stamp},
+    lock::Holder,
     moves,
     watch::Watch,
 };

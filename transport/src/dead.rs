@@ -1,0 +1,170 @@
+//! Removes the files of sockets that nobody listens at, and of those that are this process's own.
+
+use std::{ffi::OsStr, fs::File, io, sync::Arc};
+
+use endpoints::{SocketId, UnixPath};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use tokio::net::UnixStream;
+
+use crate::{
+    claim::parts,
+    linux::{Handle, Kind},
+    listen::BindError,
+    listening::{Listening, Silence, listening_at_file},
+    lock::{Holder, Lock, is_named, read_holder},
+};
+
+/// Removes what a dead process has left behind at a path: its socket file, and the lock beside it.
+/// What somebody listens on is left alone, and so is what is no socket.
+///
+/// # Errors
+///
+/// [`BindError`], when it cannot be told whose the file is, or it cannot be removed.
+pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
+    let (folder, name) = parts(path);
+    let Ok(folder) = Handle::open_folder(folder) else { return Ok(()) };
+    let mut lock_name = name.to_owned();
+    lock_name.push(".lock");
+    let is_there = |name: &OsStr| Handle::open_in(&folder, name).is_ok();
+    if !is_there(name) && !is_there(&lock_name) {
+        return Ok(());
+    }
+    let lock = match Lock::take(Arc::new(folder), name, path).await {
+        Err(BindError::InUse { .. }) => return Ok(()),
+        lock => lock?,
+    };
+    match clear(&lock, path).await {
+        Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => Ok(()),
+        cleared => cleared,
+    }
+}
+
+/// Removes a dead socket of this user that a foreign program has left at a path, and returns
+/// whether there was one. What somebody listens on is left alone, and so is what is no socket, or
+/// another user's.
+///
+/// # Errors
+///
+/// [`BindError`], when it cannot be told whether somebody listens, or it cannot be removed.
+pub async fn clear_dead_socket(path: &UnixPath) -> Result<bool, BindError> {
+    let (folder, name) = parts(path);
+    let Ok(folder) = Handle::open_folder(folder) else { return Ok(false) };
+    let fail = |error| BindError::from_io(error, || format!("look at `{}`", path.as_str()));
+    let before = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        status => status.map_err(|error| fail(error.into()))?,
+    };
+    let is_socket = FileType::from_raw_mode(before.st_mode) == FileType::Socket;
+    if !is_socket || before.st_uid != rustix::process::geteuid().as_raw() {
+        return Ok(false);
+    }
+    let folder = Arc::new(folder);
+    let lock = match Lock::take(Arc::clone(&folder), name, path).await {
+        Err(BindError::InUse { .. }) => return Ok(false),
+        lock => lock?,
+    };
+    match clear(&lock, path).await {
+        Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => return Ok(false),
+        cleared => cleared?,
+    }
+    // It may be another's by now, who was faster.
+    match rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(after) => Ok(after.st_ino != before.st_ino),
+        Err(_) => Ok(true),
+    }
+}
+
+/// Removes the files of a socket that this process listens on, and will until it ends: whoever has
+/// the listener is stuck. What has come in their place is left alone.
+///
+/// # Errors
+///
+/// The error of the system call.
+pub fn remove_own_socket(path: &UnixPath, socket: SocketId) -> io::Result<()> {
+    let (folder, name) = path
+        .as_path()
+        .parent()
+        .zip(path.as_path().file_name())
+        .expect("the path of a socket is absolute and has a last part");
+    let folder = Handle::open_folder(folder)?;
+    unlink_socket(&folder, name, socket)?;
+
+    let mut lock_name = name.to_owned();
+    lock_name.push(".lock");
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = match rustix::fs::openat(&folder, &lock_name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        lock => File::from(lock?),
+    };
+    // This process holds it, so that nobody else can take it meanwhile.
+    let (holder, is_current) = read_holder(&lock);
+    let is_own = is_current && holder.and_then(|it| it.pid) == Some(std::process::id() as i32);
+    if is_own && is_named(&lock, &folder, &lock_name)? {
+        rustix::fs::unlinkat(&folder, &lock_name, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Makes room at the path: removes a socket that nobody listens on, and nothing else.
+pub(crate) async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError> {
+    let fail = |error| BindError::from_io(error, || format!("look at `{}`", path.as_str()));
+
+    let file = match Handle::open_in(&lock.folder, &lock.socket_name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(fail)?,
+    };
+    let socket = match file.kind().map_err(fail)? {
+        Kind::Socket(socket) => socket,
+        Kind::Other(found) => return Err(BindError::NotASocket { found }),
+    };
+    let is_dead = match listening_at_file(&file, path).unwrap_or(Listening::Unknown) {
+        Listening::Nobody(Silence::NotListening) => true,
+        // It is about to listen, or of a type that is not connected to: it lives all the same.
+        Listening::Nobody(_) => return Err(BindError::InUse { holder: None }),
+        Listening::Sockets(sockets) => {
+            return Err(BindError::InUse { holder: Holder::of(&sockets) });
+        }
+        Listening::Unknown => is_refused(&file, path).await?,
+    };
+    match is_dead {
+        true => unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
+            BindError::from_io(error, || format!("remove the dead socket `{}`", path.as_str()))
+        }),
+        false => Err(BindError::InUse { holder: None }),
+    }
+}
+
+/// Tells by a connection whether nobody listens at a file, where the kernel does not say it.
+async fn is_refused(file: &Handle, path: &UnixPath) -> Result<bool, BindError> {
+    let stream = match UnixStream::connect(file.path()).await {
+        // The file is held, so it is `/proc` that is missing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            UnixStream::connect(path.as_path()).await
+        }
+        stream => stream,
+    };
+    match stream {
+        Ok(stream) => Err(BindError::InUse { holder: Holder::of_peer(&stream) }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        // Its queue is full, or it is a socket of another type: it lives all the same.
+        Err(error)
+            if error.kind() == io::ErrorKind::WouldBlock
+                || error.raw_os_error() == Some(libc::EPROTOTYPE) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(BindError::from_io(error, || format!("look at `{}`", path.as_str()))),
+    }
+}
+
+/// Removes the socket of that name, if it is still `expected`.
+pub(crate) fn unlink_socket(folder: &Handle, name: &OsStr, expected: SocketId) -> io::Result<()> {
+    match Handle::kind_in(folder, name) {
+        Ok(kind) if kind != Kind::Socket(expected) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        kind => {
+            kind?;
+            Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?)
+        }
+    }
+}
