@@ -5,6 +5,7 @@
 //! registry lives.
 
 mod answers;
+mod changes;
 mod checks;
 mod chores;
 mod claims;
@@ -34,7 +35,7 @@ use slab::Slab;
 use uuid::Uuid;
 use wire::{
     CallId, Gone, Kept, Record, State,
-    registrar::{Register, Registered, Seen, Update},
+    registrar::{Register, Registered, Seen},
 };
 
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
@@ -46,7 +47,7 @@ pub use error::RegistryError;
 pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, Woken};
 pub use foreign::Foreign;
 use keys::Keys;
-use log::{Log, Removal};
+use log::Log;
 pub use owner::{Account, Caller, Owner};
 use waiters::Waiters;
 use watchers::Watchers;
@@ -382,108 +383,6 @@ impl Registry {
     /// Returns the entry of an instance, unless the session is over that kept it.
     fn live(&self, uuid: Uuid) -> Option<Key> {
         self.by_uuid.get(&uuid).copied().filter(|key| !self.is_over(&self.entries[*key]))
-    }
-
-    fn put(
-        &mut self,
-        earlier: Option<Key>,
-        record: &Record,
-        registrant: Registrant,
-        now_ms: u64,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
-        let known = earlier.map(|key| self.detach(key));
-        let entry = Entry::new(record, registrant, now_ms);
-        let key = match earlier {
-            Some(key) => {
-                self.entries[key] = entry;
-                key
-            }
-            None => self.entries.insert(entry),
-        };
-        self.attach(key, &record.endpoints, &mut outcome);
-        self.revision += 1;
-        self.tell(key, known, &mut outcome);
-        outcome
-    }
-
-    /// Removes entries in one change.
-    fn remove_all(&mut self, keys: &[Key], gone: Gone, outcome: &mut Outcome) {
-        if keys.is_empty() {
-            return;
-        }
-        self.revision += 1;
-        let change = Removal { gone, revision: self.revision, end: None };
-        for key in keys {
-            self.remove(*key, change, outcome);
-        }
-        self.shrink();
-    }
-
-    /// Removes an entry, as a part of a change.
-    fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
-        let epoch = self.detach(key);
-        let instance = self.entries.remove(key).instance();
-        self.log.removed(instance, epoch, removal);
-        self.watchers.tell(&self.log, &mut outcome.stirred);
-    }
-
-    fn renew(&mut self, key: Key, now_ms: u64) -> Result<(), RegistryError> {
-        let entry = &mut self.entries[key];
-        let Kept::Lease { ttl_ms } = entry.kept else {
-            return Err(RegistryError::NoLease { instance: entry.instance() });
-        };
-        if let Some(deadline_ms) = entry.lease_until_ms.replace(now_ms + ttl_ms) {
-            self.leases.remove(&(deadline_ms, key));
-        }
-        self.leases.insert((now_ms + ttl_ms, key));
-        Ok(())
-    }
-
-    fn update(
-        &mut self,
-        key: Key,
-        update: Update,
-        outcome: &mut Outcome,
-    ) -> Result<(), RegistryError> {
-        let Update { uuid: _, endpoints, metadata, state } = update;
-        endpoints.as_deref().map_or(Ok(()), check_endpoints)?;
-        metadata.as_ref().map_or(Ok(()), check_metadata)?;
-        state.map_or(Ok(()), check_state)?;
-
-        let before = self.entries[key].record();
-        let mut record = before.clone();
-        record.endpoints = endpoints.map_or(record.endpoints, deduplicate);
-        record.metadata = metadata.unwrap_or(record.metadata);
-        record.state = state.unwrap_or(record.state);
-        if record == before {
-            return Ok(());
-        }
-        if record.endpoints != before.endpoints {
-            self.disclaim(key);
-            self.claim(key, &record.endpoints, outcome);
-        }
-        self.store(key, &record, outcome);
-        Ok(())
-    }
-
-    /// Makes a change to a record, and makes it known.
-    fn store(&mut self, key: Key, record: &Record, outcome: &mut Outcome) {
-        self.revision += 1;
-        self.entries[key].store(record);
-        self.tell(key, Some(record.epoch), outcome);
-    }
-
-    /// Tells those who watch or wait for the name. `known` is the epoch by which watchers know
-    /// the instance, if they do.
-    fn tell(&mut self, key: Key, known: Option<Epoch>, outcome: &mut Outcome) {
-        let entry = &self.entries[key];
-        self.log.put(entry, known, self.revision);
-        self.watchers.tell(&self.log, &mut outcome.stirred);
-        if entry.is_present() {
-            let woken = self.waiters.take_sessions(&entry.name).into_iter();
-            outcome.woken.extend(woken.map(|session| Woken { session, name: entry.name.clone() }));
-        }
     }
 
     fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
