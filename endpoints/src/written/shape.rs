@@ -6,7 +6,7 @@ use std::{fmt, mem};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IgnoredAny, SeqAccess, Unexpected, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Unexpected, Visitor},
 };
 
 use super::{Written, WrittenEndpoint};
@@ -19,7 +19,7 @@ impl<'de> Deserialize<'de> for Written {
 
 impl<'de> Deserialize<'de> for WrittenEndpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EndpointVisitor)
+        ENDPOINT.deserialize(deserializer)?.endpoint()
     }
 }
 
@@ -38,83 +38,92 @@ impl<'de> Visitor<'de> for WrittenVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Written, A::Error> {
         let mut list = Vec::new();
-        while let Some(part) = parts.next_element()? {
+        while let Some(part) = parts.next_element_seed(IN_LIST)? {
             list.push(part);
         }
         Ok(match list.as_mut_slice() {
-            [Part::Endpoint(WrittenEndpoint::Text(host)), Part::Port(port)] => {
-                Written::Pair(mem::take(host), *port)
-            }
+            [Part::Text(host), Part::Port(port)] => Written::Pair(mem::take(host), *port),
             _ => Written::Many(list.into_iter().map(Part::endpoint).collect::<Result<_, _>>()?),
         })
     }
 }
 
-/// What may stand in a list: an endpoint, or the port of the host before it.
+/// What may stand in a list or in a pair.
 enum Part {
-    Endpoint(WrittenEndpoint),
+    Text(String),
     Port(i64),
+    Pair(WrittenEndpoint),
 }
 
 impl Part {
     fn endpoint<E: de::Error>(self) -> Result<WrittenEndpoint, E> {
         match self {
-            Self::Endpoint(endpoint) => Ok(endpoint),
-            Self::Port(port) => Err(E::invalid_type(Unexpected::Signed(port), &EndpointVisitor)),
+            Self::Text(text) => Ok(WrittenEndpoint::Text(text)),
+            Self::Pair(pair) => Ok(pair),
+            Self::Port(port) => Err(E::invalid_type(Unexpected::Signed(port), &ENDPOINT)),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PartVisitor)
+/// Which parts may stand somewhere, beside a text, and what is said to be expected there.
+#[derive(Clone, Copy)]
+struct Shape {
+    expected: &'static str,
+    takes_ports: bool,
+    takes_pairs: bool,
+}
+
+const ENDPOINT: Shape =
+    Shape { expected: "a multiaddr or a [host, port] pair", takes_ports: false, takes_pairs: true };
+
+/// An endpoint, or the port of the host before it.
+const IN_LIST: Shape = Shape { takes_ports: true, ..ENDPOINT };
+
+/// A port, or a text in its place.
+const PORT: Shape = Shape {
+    expected: "a port, as the second part of a [host, port] pair",
+    takes_ports: true,
+    takes_pairs: false,
+};
+
+impl<'de> DeserializeSeed<'de> for Shape {
+    type Value = Part;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Part, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct PartVisitor;
-
-impl<'de> Visitor<'de> for PartVisitor {
+impl<'de> Visitor<'de> for Shape {
     type Value = Part;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        EndpointVisitor.expecting(f)
+        f.write_str(self.expected)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Part, E> {
-        EndpointVisitor.visit_str(text).map(Part::Endpoint)
+        Ok(Part::Text(text.to_owned()))
     }
 
     fn visit_i64<E: de::Error>(self, port: i64) -> Result<Part, E> {
-        Ok(Part::Port(port))
+        match self.takes_ports {
+            true => Ok(Part::Port(port)),
+            false => Err(E::invalid_type(Unexpected::Signed(port), &self)),
+        }
     }
 
     fn visit_u64<E: de::Error>(self, port: u64) -> Result<Part, E> {
         // Beyond that it is no port either way, and is told as one that is out of bounds.
-        Ok(Part::Port(i64::try_from(port).unwrap_or(i64::MAX)))
+        self.visit_i64(i64::try_from(port).unwrap_or(i64::MAX))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Part, A::Error> {
-        EndpointVisitor.visit_seq(parts).map(Part::Endpoint)
-    }
-}
-
-struct EndpointVisitor;
-
-impl<'de> Visitor<'de> for EndpointVisitor {
-    type Value = WrittenEndpoint;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a multiaddr or a [host, port] pair")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<WrittenEndpoint, E> {
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<WrittenEndpoint, A::Error> {
-        let missing = |length| de::Error::invalid_length(length, &self);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Part, A::Error> {
+        if !self.takes_pairs {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &self));
+        }
+        let missing = |length| de::Error::invalid_length(length, &ENDPOINT);
         let host = parts.next_element::<String>()?.ok_or_else(|| missing(0))?;
-        let port = parts.next_element::<PortText>()?.ok_or_else(|| missing(1))?;
+        let port = parts.next_element_seed(PORT)?.ok_or_else(|| missing(1))?;
         let mut length = 2;
         while parts.next_element::<IgnoredAny>()?.is_some() {
             length += 1;
@@ -122,43 +131,10 @@ impl<'de> Visitor<'de> for EndpointVisitor {
         if length > 2 {
             return Err(missing(length));
         }
-        Ok(match port {
-            PortText::Number(port) => WrittenEndpoint::Pair(host, port),
-            PortText::Text(port) => WrittenEndpoint::TextPair(host, port),
-        })
-    }
-}
-
-/// A port, or a text in its place.
-enum PortText {
-    Number(i64),
-    Text(String),
-}
-
-impl<'de> Deserialize<'de> for PortText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PortVisitor;
-
-        impl Visitor<'_> for PortVisitor {
-            type Value = PortText;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a port, as the second part of a [host, port] pair")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<PortText, E> {
-                Ok(PortText::Text(text.to_owned()))
-            }
-
-            fn visit_i64<E: de::Error>(self, port: i64) -> Result<PortText, E> {
-                Ok(PortText::Number(port))
-            }
-
-            fn visit_u64<E: de::Error>(self, port: u64) -> Result<PortText, E> {
-                Ok(PortText::Number(i64::try_from(port).unwrap_or(i64::MAX)))
-            }
-        }
-
-        deserializer.deserialize_any(PortVisitor)
+        Ok(Part::Pair(match port {
+            Part::Port(port) => WrittenEndpoint::Pair(host, port),
+            Part::Text(port) => WrittenEndpoint::TextPair(host, port),
+            Part::Pair(pair) => pair,
+        }))
     }
 }
