@@ -1,5 +1,7 @@
 //! The one who owns the registry.
 
+mod own;
+
 use std::{
     collections::HashMap,
     future::pending,
@@ -24,14 +26,14 @@ use uuid::Uuid;
 use wire::{
     CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted,
     encode_located,
-    registrar::{Evidence, Query, Status, Update},
+    registrar::{Evidence, Query, Update},
 };
 
 use crate::{
     mailbox::Mailbox,
     registry::{
-        Claimant, Contested, Counts, Event, Limits, Outcome, Owner, Registry, RegistryError,
-        SessionId, Suspected,
+        Claimant, Contested, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId,
+        Suspected,
     },
     shares::{Share, Shares},
     verify::{Doubt, Errand, Why},
@@ -147,25 +149,6 @@ impl Clerk {
         self.0.registrar
     }
 
-    /// Returns how the registrar is.
-    pub fn status(&self) -> Status {
-        let (revision, counts, own) = self
-            .read(|registry| (registry.revision(), registry.counts(), registry.own_endpoints()));
-        let Counts { sessions, instances, waiters, watchers } = counts;
-        Status {
-            registrar: self.0.registrar,
-            agent: self.0.agent.clone(),
-            revision,
-            uptime_ms: self.0.clock.uptime_ms(),
-            sessions: sessions as u64,
-            instances: instances as u64,
-            waiters: waiters as u64,
-            watchers: watchers as u64,
-            endpoints: self.endpoints().clone(),
-            published: own.into_iter().map(|it| it.endpoint).collect(),
-        }
-    }
-
     /// Returns for how long those may still come back that a former registrar knew; `None` once
     /// all should be. Until then, that a name is not there is no knowledge.
     pub fn settling(&self) -> Option<Duration> {
@@ -199,31 +182,6 @@ impl Clerk {
 
     pub(crate) fn agent(&self) -> &str {
         &self.0.agent
-    }
-
-    pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) {
-        *self.endpoints() = endpoints;
-    }
-
-    /// Takes note that the node does not listen at an endpoint any more.
-    pub(crate) fn remove_endpoint(&self, endpoint: &Endpoint) {
-        self.endpoints().retain(|it| it != endpoint);
-    }
-
-    fn endpoints(&self) -> MutexGuard<'_, Vec<Endpoint>> {
-        self.0.endpoints.lock().expect("nothing panics while it holds the lock")
-    }
-
-    /// Lets the registrar itself be found by its name, where it listens.
-    pub(crate) fn enter_own(&self, endpoints: Vec<Stamped>) {
-        let name = Name::new(OWN_NAME).expect("it is written as names are");
-        let (user, now_ms) = (rustix::process::geteuid().as_raw(), self.now_ms());
-        self.with(|registry| registry.enter_own(name, endpoints, user, now_ms));
-    }
-
-    /// Says where the registrar itself is found by now.
-    pub(crate) fn move_own(&self, endpoints: Vec<Stamped>) {
-        self.with(|registry| registry.move_own(endpoints));
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
