@@ -97,6 +97,29 @@ fn what_is_denied_is_4() {
     }
 }
 
+/// Of several that are meant, what may be taken out is, whatever may not be.
+#[test]
+fn what_is_denied_of_several_is_4() {
+    let Some(users) = Users::new() else { return };
+    let node = users.node(&[]);
+    let alice = |args: &[&str]| users.run(ALICE, node.endpoint(), args).outcome();
+    for (round, json) in [&[][..], &["--json"]].into_iter().enumerate() {
+        for number in 0..4 {
+            let endpoint = format!("/unix/@web-of-several-{round}-{number}");
+            let args = ["register", "web", &endpoint, "--ttl", "10m"];
+            if number % 2 == 0 { alice(&args) } else { node.callsign(&args) }.succeeds();
+        }
+        let denied = alice(&[&["unregister", "web", "--all"], json].concat()).ends_with(4);
+        let gone = match json {
+            [] => denied.stdout.matches("unregistered web[").count(),
+            _ => denied.json().as_array().unwrap().len(),
+        };
+        assert_eq!(gone, 2, "{denied}");
+        assert_eq!(denied.stderr.matches("stays").count(), 2, "{denied}");
+        node.callsign(&["unregister", "web", "--all"]).succeeds();
+    }
+}
+
 #[test]
 fn what_another_has_is_5() {
     let room = Room::new();
