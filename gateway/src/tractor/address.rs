@@ -1,27 +1,123 @@
 //! Addresses as tractor programs write them, in both forms.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{fmt, path::Path};
 
 use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress, UnixAddress};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
+};
 use thiserror::Error;
 
 use super::uid::Form;
 
 /// An address as it was read, not yet understood: a list of texts and numbers, as a rule.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Address {
     List(Vec<Part>),
-    Map(BTreeMap<String, IgnoredAny>),
+    Map,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+/// A part of an address.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
     Number(i64),
     Text(String),
-    Other(IgnoredAny),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AddressVisitor)
+    }
+}
+
+struct AddressVisitor;
+
+impl<'de> Visitor<'de> for AddressVisitor {
+    type Value = Address;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an address: {FORMS}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Address, A::Error> {
+        let mut read = Vec::new();
+        while let Some(part) = parts.next_element()? {
+            read.push(part);
+        }
+        Ok(Address::List(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Address, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Address::Map)
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PartVisitor)
+    }
+}
+
+struct PartVisitor;
+
+impl<'de> Visitor<'de> for PartVisitor {
+    type Value = Part;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a part of an address: a text or a number")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Part, E> {
+        Ok(Part::Number(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Part, E> {
+        Ok(i64::try_from(number).map_or(Part::Other, Part::Number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Part, E> {
+        Ok(Part::Text(text.to_owned()))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Part, E> {
+        match str::from_utf8(bytes) {
+            Ok(text) => self.visit_str(text),
+            Err(_) => Err(E::invalid_value(Unexpected::Bytes(bytes), &"a text in UTF-8")),
+        }
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Part, E> {
+        Ok(Part::Other)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Part, E> {
+        Ok(Part::Other)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Part, E> {
+        Ok(Part::Other)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Part, E> {
+        Ok(Part::Other)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<Part, D::Error> {
+        IgnoredAny::deserialize(other).map(|_| Part::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Part, A::Error> {
+        while parts.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Part::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Part::Other)
+    }
 }
 
 impl Address {
@@ -70,9 +166,7 @@ fn tcp(host: &str, port: i64) -> Result<Endpoint, AddressError> {
 /// Why an address cannot be used.
 #[derive(Debug, Error)]
 pub(super) enum AddressError {
-    #[error(
-        "an address is [host, port], [folder, file], [\"tcp\", host, port] or [\"unix\", path]"
-    )]
+    #[error("an address is {FORMS}")]
     Shape,
     #[error("this kind of address is not known here")]
     Kind,
@@ -83,6 +177,9 @@ pub(super) enum AddressError {
     #[error(transparent)]
     Endpoint(ParseEndpointError),
 }
+
+/// How an address may be written.
+const FORMS: &str = "[host, port], [folder, file], [\"tcp\", host, port] or [\"unix\", path]";
 
 /// An address to be sent.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -188,10 +285,36 @@ mod tests {
         check(&address(&[&"udp", &"127.0.0.1", &80]));
         check(&address(&[&"quic", &"127.0.0.1", &80, &"key"]));
         check(&address(&[&4242, &7, &0]));
-        let any = || IgnoredAny;
-        check(&Address::Map(BTreeMap::from([("proto".to_owned(), any())])));
-        check(&Address::List(vec![Part::Text("tipc".to_owned()), Part::Other(any())]));
-        check(&Address::List(vec![Part::Other(any()), Part::Other(any())]));
+        check(&Address::Map);
+        check(&Address::List(vec![Part::Text("tipc".to_owned()), Part::Other]));
+        check(&Address::List(vec![Part::Other, Part::Other]));
+    }
+
+    #[test]
+    fn whatever_a_peer_sends_is_read_or_refused_in_words() {
+        let check = |json: &str, expected: Address| {
+            let value: serde_json::Value = serde_json::from_str(json).unwrap();
+            let packed = rmp_serde::to_vec(&value).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Address>(&packed).unwrap(), expected, "{json}");
+        };
+        let text = |it: &str| Part::Text(it.to_owned());
+        check(r#"["127.0.0.1", 80]"#, Address::List(vec![text("127.0.0.1"), Part::Number(80)]));
+        check(r#"["x", -1, null, true, 1.5]"#, {
+            let others = [Part::Other, Part::Other, Part::Other];
+            Address::List([text("x"), Part::Number(-1)].into_iter().chain(others).collect())
+        });
+        check(
+            r#"[["deep", [1]], {"a": [2]}, 18446744073709551615]"#,
+            Address::List(vec![Part::Other, Part::Other, Part::Other]),
+        );
+        check(r#"{"proto": "tipc", "node": [7]}"#, Address::Map);
+
+        for other in ["7", "\"/run/x\"", "null", "true"] {
+            let value: serde_json::Value = serde_json::from_str(other).unwrap();
+            let packed = rmp_serde::to_vec(&value).unwrap();
+            let error = rmp_serde::from_slice::<Address>(&packed).unwrap_err().to_string();
+            assert!(error.contains("expected an address: [host, port], [folder, file]"), "{error}");
+        }
     }
 
     #[test]
