@@ -62,8 +62,8 @@ pub use config::{Fault as SettingsFault, Faults as SettingsFaults};
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
     DialOptions, EnvironmentError, Explanation, Fault, Faults, FindError, Found, IntoEndpoint,
-    LinkError, Located, LookupError, LookupOptions, MemorySource, NoneAnswered, Outcome,
-    ReachError, RegisterError, Registered, Registrar, Registration, RegistrationError,
+    LinkError, Located, LookupError, LookupOptions, Losses, Lost, MemorySource, NoneAnswered,
+    Outcome, ReachError, RegisterError, Registered, Registrar, Registration, RegistrationError,
     RequestError, Resolve, ResolveError, Standing, TableSource, Watch, connect_first,
     connect_nearest, explain, probe,
 };
@@ -97,5 +97,5 @@ pub use tree::{
 pub use uuid::Uuid;
 pub use wire::{
     Challenge, Epoch, ErrorKind, Gone, Hello, Kept, Proof, Record, RemoteError, State, Suspicion,
-    Wanted, WireError, registrar::Evidence,
+    Wanted, WireError, registrant::LostCause, registrar::Evidence,
 };

@@ -19,9 +19,12 @@ use portal::Identity;
 use tokio::sync::watch;
 use transport::Whereabouts;
 use uuid::Uuid;
-use wire::registrar::{Register, Update};
+use wire::{
+    registrant::LostCause,
+    registrar::{Register, Update},
+};
 
-use crate::LinkError;
+use crate::{LinkError, Lost};
 
 /// What is to be kept registered, whichever link is up.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl Board {
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
             is_left: AtomicBool::new(false),
+            lost: watch::Sender::new(None),
         });
         self.lock().insert(entry.uuid, entry.clone());
         self.changed.send_replace(());
@@ -78,6 +82,20 @@ impl Board {
         }
         drop(entries);
         self.changed.send_replace(());
+    }
+
+    /// Takes note of what a registration has lost. What somebody has meant to be so is left at
+    /// that, with all registrars.
+    pub(crate) fn lose(&self, entry: &Arc<Entry>, lost: Lost) {
+        let cause = lost.cause;
+        entry.lost.send_replace(Some(lost));
+        if cause == LostCause::Replaced {
+            // It is there, and another's.
+            entry.leave();
+        }
+        if cause.is_final() {
+            self.take_off(entry);
+        }
     }
 
     /// Changes what is wanted, and returns the version that it has now.
@@ -148,6 +166,8 @@ pub(crate) struct Entry {
     progress: watch::Sender<Vec<Progress>>,
     /// Whether it is to stay when it is off the board.
     is_left: AtomicBool,
+    /// What was lost of it last, and is lost still.
+    lost: watch::Sender<Option<Lost>>,
 }
 
 /// What is wanted of a registration.
@@ -206,6 +226,28 @@ impl Entry {
 
     pub(crate) fn is_left(&self) -> bool {
         self.is_left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn losses(&self) -> watch::Receiver<Option<Lost>> {
+        self.lost.subscribe()
+    }
+
+    /// Returns what the registration has lost for good.
+    pub(crate) fn final_loss(&self) -> Option<Lost> {
+        self.lost.borrow().clone().filter(Lost::is_final)
+    }
+
+    /// Waits until the registration is lost for good.
+    pub(crate) async fn lost_for_good(&self) -> Lost {
+        let mut losses = self.losses();
+        let is_final = |it: &Option<Lost>| it.as_ref().is_some_and(Lost::is_final);
+        let lost = losses.wait_for(is_final).await.expect("the entry owns the sender");
+        lost.clone().expect("it was waited for")
+    }
+
+    /// Takes note that a registrar has the registration as it is now.
+    pub(crate) fn recover(&self) {
+        self.lost.send_if_modified(|lost| lost.take_if(|it| !it.is_final()).is_some());
     }
 
     pub(crate) fn set_progress(&self, link: usize, progress: Progress) {

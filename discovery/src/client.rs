@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use endpoints::Endpoint;
+use endpoints::{Doubt, Endpoint, Stamped, UnixAddress};
 use tokio::{task::JoinSet, time::Instant};
+use transport::{here, shares_folder};
 
 use crate::{
     ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
@@ -151,6 +152,23 @@ impl Client {
     /// Returns where the registrars are looked for, in the order given.
     pub fn registrars(&self) -> impl Iterator<Item = &Endpoint> {
         self.hub().links.iter().map(|link| &link.registrar)
+    }
+
+    /// Returns why callers may not reach an actor of this process that listens there, as far as this
+    /// process can tell.
+    pub fn doubts(&self, endpoints: &[Stamped]) -> Vec<Doubt> {
+        let mut doubts = endpoints::doubts(endpoints, self.registrars(), &here());
+        let seen = self.hub().links.iter().filter_map(|link| {
+            let pid = link.line()?.pid?;
+            let hidden = endpoints.iter().find(|it| match &it.endpoint {
+                Endpoint::Unix(UnixAddress::Path(path)) => shares_folder(path, pid) == Some(false),
+                _ => false,
+            })?;
+            let (endpoint, registrar) = (hidden.endpoint.clone(), link.registrar.clone());
+            Some(Doubt::OtherMounts { endpoint, registrar })
+        });
+        doubts.extend(seen);
+        doubts
     }
 
     /// Says goodbye to all registrars, and waits until the links have ended. What this client

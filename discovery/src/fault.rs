@@ -8,7 +8,7 @@ use thiserror::Error;
 use transport::DialError;
 use wire::{RemoteError, WireError};
 
-use crate::EnvironmentError;
+use crate::{EnvironmentError, Lost};
 
 /// A registrar that gave no answer, and why.
 ///
@@ -143,6 +143,9 @@ pub enum LinkError {
     /// This side has closed its client.
     #[error("this client is closed")]
     ClientClosed,
+    /// What it is asked about is not kept registered any more: somebody else has taken it out.
+    #[error("{0}")]
+    Lost(Lost),
     /// What kept the connection has panicked, and begins again.
     #[error("what kept the connection has panicked, and begins again")]
     Panicked,
@@ -179,6 +182,7 @@ impl LinkError {
             | Self::TooManyWaits
             | Self::TooLong(_)
             | Self::Unreadable(_)
+            | Self::Lost(_)
             | Self::ClientClosed => false,
         }
     }

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use transport::{Stream, TcpEnds, Who};
+use transport::{Peer, Stream, TcpEnds, Who};
 use wire::Hello;
 
 use crate::{
@@ -81,6 +81,10 @@ impl Keeper {
         let Hub { options, links, .. } = &*self.hub;
         let registrar = &links[self.index].registrar;
         let stream = transport::dial_within(registrar, options.dial_timeout).await?;
+        let pid = match stream.peer() {
+            Peer::Unix { pid, .. } => *pid,
+            Peer::Tcp(_) | Peer::Memory => None,
+        };
         let is_tcp = matches!(registrar, Endpoint::Tcp(_));
         // Within a host, what has not answered by then hangs.
         let is_far = matches!(registrar, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
@@ -110,7 +114,7 @@ impl Keeper {
         let settling = peer.settling_ms.map(Duration::from_millis);
         let settles_at = settling.map(|it| Instant::now() + it.min(SETTLING_MAX));
         let overdue = CancellationToken::new();
-        let line = Line { number, registrar, portal, settles_at, overdue };
+        let line = Line { number, registrar, pid, portal, settles_at, overdue };
         Ok((line, driver))
     }
 

@@ -62,6 +62,7 @@ mod feed;
 mod keeper;
 mod link;
 mod lookup;
+mod lost;
 mod merge;
 mod options;
 mod registered;
@@ -86,6 +87,7 @@ pub use dial::{
 pub use environment::EnvironmentError;
 pub use fault::{ConnectError, Fault, Faults, LinkError};
 pub use lookup::{Found, LookupError};
+pub use lost::{Losses, Lost};
 pub use options::{BackoffOptions, ClientOptions, IntoEndpoint, Trust};
 pub use registered::{RegisterError, Registered};
 pub use registration::{Registration, RegistrationError};

@@ -155,6 +155,8 @@ pub(crate) struct Line {
     /// Counts the connections of the link, from 1.
     pub(crate) number: u64,
     pub(crate) registrar: Uuid,
+    /// The number of the registrar's process, if it is seen over a Unix socket.
+    pub(crate) pid: Option<i32>,
     pub(crate) portal: Portal,
     /// Until when the registrar does not know all yet, if it has begun a short while ago.
     pub(crate) settles_at: Option<Instant>,

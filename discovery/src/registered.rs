@@ -8,7 +8,7 @@ use thiserror::Error;
 use wire::State;
 
 use crate::{
-    Client, Fault, Faults, LinkError, Registration, RegistrationError,
+    Client, Fault, Faults, LinkError, Losses, Lost, Registration, RegistrationError,
     board::{Entry, FIRST_VERSION, Progress},
     link::LinkState,
     registration::{check_endpoints, check_metadata},
@@ -150,8 +150,7 @@ impl Registered {
     /// Returns why callers may not reach the actor, as far as this process can tell: what it cannot
     /// learn of its own place, or endpoints that lead nowhere from another host.
     pub fn doubts(&self) -> Vec<Doubt> {
-        let registrars = self.client.registrars();
-        endpoints::doubts(&self.endpoints(), registrars, &transport::here())
+        self.client.doubts(&self.endpoints())
     }
 
     /// Returns the registrars that do not have the registration now, as it is now, each with its
@@ -160,6 +159,10 @@ impl Registered {
         let version = self.entry.version();
         let progress = self.entry.progress().borrow().clone();
         let links = self.client.hub().links.iter().zip(&progress);
+        if let Some(lost) = self.entry.final_loss() {
+            let error = Arc::new(LinkError::Lost(lost));
+            return links.map(|(link, _)| link.fault(error.clone())).collect();
+        }
         let fault = |(link, progress): (&crate::link::Link, &Progress)| {
             let state = link.state();
             // What it has, it tells nobody.
@@ -190,7 +193,13 @@ impl Registered {
         for index in 0..self.client.hub().links.len() {
             answers.push(index, self.accepted_by(index, version));
         }
-        answers.all().await.into_iter().filter_map(|(_, answer)| answer.err().flatten()).collect()
+        tokio::select! {
+            biased;
+            _ = self.entry.lost_for_good() => self.missing(),
+            answers = answers.all() => {
+                answers.into_iter().filter_map(|(_, answer)| answer.err().flatten()).collect()
+            }
+        }
     }
 
     /// Waits until a registrar has taken note of the registration as it is now, however long none
@@ -218,6 +227,9 @@ impl Registered {
                     }
                     _ => {}
                 }
+            }
+            if let Some(lost) = self.entry.final_loss() {
+                return Err(RegisterError::Lost(Box::new(lost)));
             }
             if !refusals.is_empty() {
                 return Err(RegisterError::Refused(Faults(refusals)));
@@ -258,6 +270,25 @@ impl Registered {
         while self.state() != State::Draining {
             changes.changed().await.expect("the client has the board");
         }
+    }
+
+    /// Waits until the actor has lost its entry, or an endpoint of it, and not by its own doing:
+    /// somebody else has taken it out, or the registrar has found nobody there. What was lost
+    /// before and not registered again since is told at once.
+    ///
+    /// What somebody has taken out is not registered again by this, with any registrar;
+    /// [`Client::register`] does that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn lost(&self) -> Lost {
+        self.losses().next().await
+    }
+
+    /// Returns what the actor loses, as [`lost`](Self::lost) tells it, one after the other.
+    pub fn losses(&self) -> Losses {
+        Losses::of(self.entry.clone())
     }
 
     /// Replaces where the actor listens. An endpoint that was bound anew has another stamp.
@@ -335,7 +366,11 @@ impl Registered {
         for index in 0..self.client.hub().links.len() {
             answers.push(index, self.accepted_by(index, version));
         }
-        let accepted = answers.first_success().await;
+        let accepted = tokio::select! {
+            biased;
+            lost = self.entry.lost_for_good() => return Err(RegisterError::Lost(Box::new(lost))),
+            accepted = answers.first_success() => accepted,
+        };
         accepted.map_err(|faults| {
             let faults = Faults(faults.into_iter().flatten().collect());
             if faults.have_refusal() {
@@ -422,4 +457,7 @@ pub enum RegisterError {
     /// No registrar can be reached.
     #[error("no registrar can be reached:\n{0}")]
     Unreachable(Faults),
+    /// The actor is not kept registered any more: somebody else has taken it out.
+    #[error("it is not registered any more: {0}")]
+    Lost(Box<Lost>),
 }

@@ -6,11 +6,11 @@ use portal::{Call, Replies, Service};
 use transport::is_there;
 use wire::{
     ErrorKind, RemoteError,
-    registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState},
+    registrant::{CONFIRM, Confirm, Confirmed, LOST, SET_STATE, SetState},
 };
 
 use crate::{
-    LinkError,
+    LinkError, Lost,
     link::{Hub, LinkState},
 };
 
@@ -57,6 +57,18 @@ impl Registrant {
         }
         Ok(())
     }
+
+    /// Takes note of what an instance has lost.
+    fn lose(&self, call: Call<'_>) -> Result<(), RemoteError> {
+        let said: wire::registrant::Lost = call.args()?;
+        let uuid = said.uuid;
+        let entry = self.hub.board.find(uuid).ok_or_else(unknown)?;
+        let registrar = self.hub.links[self.index].registrar.clone();
+        let lost = Lost::told_by(registrar, said);
+        tracing::info!(target: "callsign", name = %entry.name, %uuid, %lost, "it has lost an entry");
+        self.hub.board.lose(&entry, lost);
+        Ok(())
+    }
 }
 
 impl Service for Registrant {
@@ -64,6 +76,7 @@ impl Service for Registrant {
         let called = match call.method {
             CONFIRM => self.confirm(call).map(|it| replies.finish(call.id, &it)),
             SET_STATE => self.set_state(call).map(|it| replies.finish(call.id, &it)),
+            LOST => self.lose(call).map(|it| replies.finish(call.id, &it)),
             _ => Err(call.unknown()),
         };
         if let Err(error) = called {

@@ -320,6 +320,7 @@ impl<'a> Session<'a> {
             Ok(()) => {
                 kept.version = Some(version);
                 kept.refused = None;
+                kept.entry.recover();
                 kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
                 kept.entry.set_progress(self.link, Progress::Here(version));
             }

@@ -32,6 +32,18 @@ pub enum Doubt {
         /// The registrar on another host.
         registrar: Endpoint,
     },
+    /// The registrar, and so others, find something else at a path.
+    #[error(
+        "the registrar at {registrar} finds another folder there, or none: `{endpoint}` is in a \
+         mount namespace of its own (PrivateTmp, a container), and others will not reach it; use \
+         a folder that both have"
+    )]
+    OtherMounts {
+        /// Whose path it is.
+        endpoint: Endpoint,
+        /// The registrar that does not find it.
+        registrar: Endpoint,
+    },
 }
 
 /// Tells why callers may not reach an actor that is registered with `registrars` from `here`.

@@ -360,6 +360,11 @@ impl Clerk {
         self.with(|registry| registry.answer_wait(session, name, now_ms, bytes))
     }
 
+    /// Returns the mailbox of a session.
+    pub(crate) fn mailbox(&self, session: SessionId) -> Option<Arc<Mailbox>> {
+        self.book().mailboxes.get(&session).cloned()
+    }
+
     /// Appends the answer to a query.
     pub(crate) fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) {
         let mut book = self.book();
@@ -470,6 +475,10 @@ impl Clerk {
                 }
                 None => info!(target: "callsign", %uuid, epoch, "an instance is cleared"),
             }
+        }
+        for (session, (owner, losses)) in outcome.lost {
+            // But for user 0, nobody takes out what is another's.
+            self.send(Errand::TellLost(session, losses), owner);
         }
         for woken in outcome.woken {
             if let Some(mailbox) = book.mailboxes.get(&woken.session) {

@@ -9,6 +9,8 @@ use std::{
 
 use endpoints::Name;
 use portal::Portal;
+use tokio::sync::mpsc;
+use wire::registrant::Lost;
 
 /// What others leave for a session to send: names that it waits for and that are there now, and
 /// word that there are changes to read. It holds each name at most once for each time that the
@@ -18,7 +20,8 @@ pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// The way to the peer, once it has said who it is.
     portal: OnceLock<Portal>,
-    is_resident: bool,
+    /// Where the losses of a session go that has no peer.
+    resident: Option<mpsc::Sender<Lost>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,13 +32,16 @@ struct State {
 }
 
 impl Mailbox {
-    /// Makes the mailbox of a session that has no peer: it is this process's own.
-    pub(crate) fn resident() -> Self {
-        Self { is_resident: true, ..Self::default() }
+    /// Makes the mailbox of a session that has no peer: it is this process's own. What it loses is
+    /// to be read beside it.
+    pub(crate) fn resident() -> (Self, mpsc::Receiver<Lost>) {
+        let (resident, losses) = mpsc::channel(LOSSES_MAX);
+        (Self { resident: Some(resident), ..Self::default() }, losses)
     }
 
-    pub(crate) fn is_resident(&self) -> bool {
-        self.is_resident
+    /// Returns where the losses of a session go that has no peer.
+    pub(crate) fn as_resident(&self) -> Option<&mpsc::Sender<Lost>> {
+        self.resident.as_ref()
     }
 
     /// Leaves word that somebody is there for whom it waits.
@@ -94,3 +100,7 @@ impl State {
         }
     }
 }
+
+/// How many losses a session without a peer may have yet to hear of: whoever takes out more at once
+/// means the whole tree, and says so to its root.
+const LOSSES_MAX: usize = 1024;

@@ -6,11 +6,11 @@ use endpoints::Endpoint;
 use portal::while_awake;
 use tracing::{debug, info};
 use uuid::Uuid;
-use wire::registrant::{CONFIRM, Confirm, Confirmed, SET_STATE, SetState};
+use wire::registrant::{CONFIRM, Confirm, Confirmed, LOST, Lost, SET_STATE, SetState};
 
 use crate::{
     Clerk,
-    registry::{Claimant, Epoch},
+    registry::{Claimant, Epoch, SessionId},
     resident::vouch,
 };
 
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
 pub(crate) async fn confirm(clerk: &Clerk, claimant: &Claimant) -> Answer {
     let Claimant { uuid, epoch, stamped } = claimant;
     let Some(registrant) = clerk.registrant(*uuid) else { return Answer::Nothing };
-    if registrant.is_resident() {
+    if registrant.as_resident().is_some() {
         return vouch(claimant);
     }
     let Some(portal) = registrant.portal() else { return Answer::Nothing };
@@ -61,6 +61,29 @@ pub(crate) async fn tell_state(clerk: &Clerk, uuid: Uuid) {
             debug!(target: "callsign", %uuid, %state, %error, "the registrant does not take it");
         }
         None => debug!(target: "callsign", %uuid, %state, "the registrant does not answer"),
+    }
+}
+
+/// Tells a session what it has lost of that which it has registered, by the doing of others.
+pub(crate) async fn tell_lost(clerk: &Clerk, session: SessionId, losses: Vec<Lost>) {
+    let Some(mailbox) = clerk.mailbox(session) else { return };
+    for lost in losses {
+        let uuid = lost.uuid;
+        if let Some(resident) = mailbox.as_resident() {
+            drop(resident.try_send(lost));
+            continue;
+        }
+        let Some(portal) = mailbox.portal() else { return };
+        match while_awake(ANSWER_TIMEOUT, portal.call::<()>(LOST, &lost)).await {
+            Some(Ok(())) => debug!(target: "callsign", %uuid, "the registrant is told of its loss"),
+            Some(Err(error)) => {
+                debug!(target: "callsign", %uuid, %error, "the registrant takes no note of it");
+            }
+            None => {
+                debug!(target: "callsign", %uuid, "the registrant does not answer");
+                return;
+            }
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use endpoints::Stamped;
+use tokio::sync::mpsc;
 use transport::is_there;
 use uuid::Uuid;
 use wire::{
     RemoteError, State,
+    registrant::Lost,
     registrar::{Register, Registered, Update},
 };
 
@@ -29,14 +31,21 @@ pub struct Resident {
     clerk: Clerk,
     id: SessionId,
     owner: Owner,
+    losses: Option<mpsc::Receiver<Lost>>,
 }
 
 impl Resident {
     /// Opens a session. What it registers may be changed by whoever may change what `owner` has.
     pub fn open(clerk: Clerk, owner: Owner) -> Self {
-        let mailbox = Arc::new(Mailbox::resident());
-        let id = clerk.open_session(mailbox);
-        Self { clerk, id, owner }
+        let (mailbox, losses) = Mailbox::resident();
+        let id = clerk.open_session(Arc::new(mailbox));
+        Self { clerk, id, owner, losses: Some(losses) }
+    }
+
+    /// Hands out, once, what this session loses of that which it has registered, by the doing of
+    /// others.
+    pub fn take_losses(&mut self) -> Option<mpsc::Receiver<Lost>> {
+        self.losses.take()
     }
 
     /// Returns which registrar it is.
@@ -82,7 +91,11 @@ impl Resident {
     /// That of the registry; nothing is changed then.
     pub fn unregister_all(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         let event = Event::UnregisterAll { uuids, by: self.owner };
-        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+        self.clerk.change(|registry, now_ms| {
+            let mut outcome = registry.apply(event, now_ms)?;
+            outcome.lost.remove(&self.id);
+            Ok(((), outcome))
+        })
     }
 }
 

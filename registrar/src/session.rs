@@ -155,8 +155,9 @@ impl Session {
             return Err(RemoteError::new(ErrorKind::LimitReached, why));
         }
         self.clerk.change(|registry, now_ms| {
-            let outcome =
-                registry.apply(Event::UnregisterAll { uuids, by: self.caller.owner }, now_ms)?;
+            let event = Event::UnregisterAll { uuids, by: self.caller.owner };
+            let mut outcome = registry.apply(event, now_ms)?;
+            outcome.lost.remove(&self.id);
             Ok((Changed { revision: registry.revision() }, outcome))
         })
     }
@@ -169,7 +170,9 @@ impl Session {
     ) -> Result<Changed, RemoteError> {
         let event = event(call.args()?);
         self.clerk.change(|registry, now_ms| {
-            let outcome = registry.apply(event, now_ms)?;
+            let mut outcome = registry.apply(event, now_ms)?;
+            // Who asks for it need not be told.
+            outcome.lost.remove(&self.id);
             Ok((Changed { revision: registry.revision() }, outcome))
         })
     }

@@ -23,13 +23,13 @@ use transport::{
     listening, look, root,
 };
 use uuid::Uuid;
-use wire::registrar::Evidence;
+use wire::{registrant::Lost, registrar::Evidence};
 
 use crate::{
     Clerk,
     clerk::Ticket,
-    registrant::{Answer, confirm, tell_state},
-    registry::{Claimant, Contested, Event, Owner},
+    registrant::{Answer, confirm, tell_lost, tell_state},
+    registry::{Claimant, Contested, Event, Owner, SessionId},
     rights::may_connect,
     shares::Share,
 };
@@ -43,6 +43,8 @@ pub(crate) enum Errand {
     Contested(Contested),
     /// To tell a registrant how far its instance is in its life.
     TellState(Uuid),
+    /// To tell a session what it has lost.
+    TellLost(SessionId, Vec<Lost>),
 }
 
 /// A claim to be looked into, and why.
@@ -109,6 +111,14 @@ pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<(Erran
             Errand::TellState(uuid) => {
                 under_way.spawn(async move {
                     tell_state(&clerk, uuid).await;
+                    drop(share);
+                    None
+                });
+                continue;
+            }
+            Errand::TellLost(session, losses) => {
+                under_way.spawn(async move {
+                    tell_lost(&clerk, session, losses).await;
                     drop(share);
                     None
                 });

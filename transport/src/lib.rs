@@ -75,6 +75,7 @@ mod listen;
 mod listening;
 mod lock;
 mod memory;
+mod mounts;
 mod moves;
 mod place;
 mod port;
@@ -104,6 +105,7 @@ pub use linux::{
 pub use listen::{BindError, BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
 pub use lock::Holder;
+pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;
 pub use signals::end_by_signal;

@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use discovery::Lost;
 use endpoints::{Endpoint, InstanceId};
 use tokio::{
     sync::{Notify, mpsc},
@@ -119,6 +120,16 @@ impl Actor {
     /// Returns the children of all scopes of the actor, and what each is at.
     pub fn children(&self) -> Vec<ChildState> {
         self.core.board.states()
+    }
+
+    /// Waits until the actor has lost its entry in the registry, or an endpoint of it, and not by
+    /// its own doing. What somebody has taken out is not registered again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn lost(&self) -> Lost {
+        self.core.routes.lost().await
     }
 
     /// Waits until the actor is asked to end, and returns who asked and why.

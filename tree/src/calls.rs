@@ -18,7 +18,7 @@ use crate::{
     Actor, CalleeBacktrace, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
     export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream, Running},
     panics,
-    spec::{CANCEL, CancelAsked, KEYS},
+    spec::{CANCEL, CancelAsked, KEYS, LOST},
 };
 
 /// What a call of an exported function brings back. Over a connection it is a result: the value,
@@ -128,6 +128,7 @@ impl Calls {
         match call.method() {
             CANCEL => self.cancel(&call)?,
             KEYS if self.is_parents => self.actor.core.routes.deliver(call.args()?),
+            LOST if self.is_parents => self.actor.core.routes.tell(call.args()?),
             method => {
                 let Some(path) = method.strip_prefix(EXPORT_PREFIX) else {
                     return Err(call.unknown());

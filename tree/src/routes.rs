@@ -1,22 +1,27 @@
 //! Which way down the tree an instance is.
 //!
 //! The root registers all of the tree, and so it is the root that gets the keys with which each
-//! instance proves who it is. They go down the way that the registration came up.
+//! instance proves who it is, and is told what they lose. Both go down the way that the registration
+//! came up.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use discovery::Lost;
 use portal::{CallError, Identity, Key, Portal};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::spec::{KEYS, Keys};
+use crate::spec::{KEYS, Keys, LOST, Loss};
 
 /// Which way down the tree an instance is, as one actor sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     own: Identity,
+    /// What the actor itself has lost of its entry.
+    lost: watch::Sender<Option<Lost>>,
     below: Arc<Mutex<HashMap<Uuid, Way>>>,
 }
 
@@ -31,7 +36,7 @@ pub(crate) enum Way {
 
 impl Routes {
     pub(crate) fn new(own: Identity) -> Self {
-        Self { own, below: Arc::default() }
+        Self { own, lost: watch::Sender::new(None), below: Arc::default() }
     }
 
     /// Returns the identity of the actor itself.
@@ -67,6 +72,31 @@ impl Routes {
             Some(Way::Within(child)) => child.deliver(keys),
             None => {}
         }
+    }
+
+    /// Passes on what an instance has lost, to the instance itself.
+    pub(crate) fn tell(&self, loss: Loss) {
+        if loss.uuid == self.own.instance().uuid {
+            self.lost.send_replace(Some(loss.lost));
+            return;
+        }
+        let child = self.lock().get(&loss.uuid).cloned();
+        match child {
+            Some(Way::Channel(child)) => {
+                if let Err(error @ CallError::TooMany(_)) = child.send(LOST, &loss) {
+                    tracing::warn!(target: "callsign", %error, "an actor is not told of its loss");
+                }
+            }
+            Some(Way::Within(child)) => child.tell(loss),
+            None => {}
+        }
+    }
+
+    /// Waits until the actor itself has lost its entry.
+    pub(crate) async fn lost(&self) -> Lost {
+        let mut losses = self.lost.subscribe();
+        let lost = losses.wait_for(Option::is_some).await.expect("the routes own the sender");
+        lost.clone().expect("it was waited for")
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Way>> {

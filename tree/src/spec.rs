@@ -6,6 +6,7 @@
 //!   parent ── actor.run { spec } ──▶ child     it binds, and says where it listens
 //!   parent ◀── started, notes ────── child     the last note is how it ended
 //!   parent ── tree.keys { keys } ───▶ child    with what it, or one below, proves who it is
+//!   parent ── tree.lost { lost } ───▶ child    what it, or one below, has lost of its entry
 //!   parent ── actor.cancel { why } ─▶ child
 //!   parent ── export.<path> ────────▶ child    calls of exported functions
 //!   parent ◀── tree.register ─────── child     for actors further below
@@ -15,6 +16,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use discovery::Lost;
 use endpoints::{Endpoint, Name, Stamped};
 use portal::Key;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,8 @@ pub(crate) const RUN: &str = "actor.run";
 pub(crate) const CANCEL: &str = "actor.cancel";
 /// Gives an actor, or one below it, the keys with which it proves who it is.
 pub(crate) const KEYS: &str = "tree.keys";
+/// Tells an actor, or one below it, what it has lost of its entry.
+pub(crate) const LOST: &str = "tree.lost";
 /// Registers an actor further below, or changes what is registered of it.
 pub(crate) const REGISTER: &str = "tree.register";
 /// Takes actors further below out of the registry.
@@ -116,6 +120,13 @@ pub(crate) struct Relocation {
 pub(crate) struct Keys {
     pub(crate) uuid: Uuid,
     pub(crate) keys: Vec<Key>,
+}
+
+/// What an instance has lost of its entry.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Loss {
+    pub(crate) uuid: Uuid,
+    pub(crate) lost: Lost,
 }
 
 /// Takes actors out of the registry.

@@ -9,7 +9,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use discovery::{Client, RegisterError, Registered, Registration};
+use discovery::{Client, Losses, Lost, RegisterError, Registered, Registration};
+use endpoints::Endpoint;
 use portal::{CallError, Key, Portal, WithCauses};
 use registrar::Resident;
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
@@ -19,7 +20,7 @@ use wire::{ErrorKind, RemoteError, registrar::Register};
 use crate::{
     host::Host,
     routes::Routes,
-    spec::{Departure, Enrolment, Keys, REGISTER, RELOCATE, Relocation, UNREGISTER},
+    spec::{Departure, Enrolment, Keys, Loss, REGISTER, RELOCATE, Relocation, UNREGISTER},
 };
 
 /// Where an actor has its children registered.
@@ -90,6 +91,8 @@ pub(crate) struct Roll {
     registered: Mutex<BTreeMap<Uuid, Entry>>,
     /// The root's own, which outlasts those of all threads.
     runtime: Handle,
+    /// The task that passes on what is lost of that which the root's own registrar has.
+    _courier: JoinSet<()>,
 }
 
 /// Where the root registers what is below it.
@@ -106,14 +109,28 @@ enum Entry {
     Own,
     Others {
         registered: Arc<Registered>,
-        /// The task that passes on the keys of the instance.
+        /// The tasks that pass on the keys of the instance, and what it loses.
         _courier: JoinSet<()>,
     },
 }
 
 impl Roll {
-    pub(crate) fn new(registry: Registry, routes: Routes) -> Self {
-        Self { registry, routes, registered: Mutex::default(), runtime: Handle::current() }
+    /// Makes an empty roll; `place` is where the root's own registrar is found.
+    pub(crate) fn new(mut registry: Registry, routes: Routes, place: Endpoint) -> Self {
+        let mut courier = JoinSet::new();
+        if let Registry::Own(resident) = &mut registry
+            && let Some(mut losses) = resident.take_losses()
+        {
+            let routes = routes.clone();
+            courier.spawn(async move {
+                while let Some(said) = losses.recv().await {
+                    let uuid = said.uuid;
+                    tell(&routes, uuid, Lost::told_by(place.clone(), said));
+                }
+            });
+        }
+        let runtime = Handle::current();
+        Self { registry, routes, registered: Mutex::default(), runtime, _courier: courier }
     }
 
     async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
@@ -141,6 +158,8 @@ impl Roll {
         let keys = registered.identity().keys();
         // Not on the runtime of a thread below, which ends before.
         courier.spawn_on(carry(keys, uuid, self.routes.clone()), &self.runtime);
+        let losses = pass_on(registered.losses(), uuid, self.routes.clone());
+        courier.spawn_on(losses, &self.runtime);
         let entry = Entry::Others { registered: Arc::new(registered), _courier: courier };
         self.lock().insert(uuid, entry);
         Ok(())
@@ -243,6 +262,19 @@ fn unless_away(changed: Result<(), RegisterError>) -> Result<(), RemoteError> {
         Err(RegisterError::Unreachable(_)) => Ok(()),
         changed => changed.map_err(|error| refused(&error)),
     }
+}
+
+/// Passes on what an instance loses.
+pub(crate) async fn pass_on(mut losses: Losses, uuid: Uuid, routes: Routes) {
+    loop {
+        tell(&routes, uuid, losses.next().await);
+    }
+}
+
+/// Says what an instance has lost, to the log and to itself.
+fn tell(routes: &Routes, uuid: Uuid, lost: Lost) {
+    tracing::warn!(target: "callsign", %uuid, %lost, "an actor has lost its entry");
+    routes.tell(Loss { uuid, lost });
 }
 
 fn refused(error: &RegisterError) -> RemoteError {

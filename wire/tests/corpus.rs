@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use callsign_wire::{
     Challenge, ErrorKind, Frame, Gone, Hello, Kept, Owner, Proof, ProofKey, ProofSecret, Record,
     RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
-    registrant::{Confirm, Confirmed, SetState},
+    registrant::{Confirm, Confirmed, Lost, LostCause, SetState},
     registrar::{
         Answer, Change, Changed, Evidence, List, Located, Page, Query, Register, Registered, Renew,
         Report, Seen, Status, Unregister, UnregisterAll, Update, Wait, Watch, Watching,
@@ -167,7 +167,20 @@ fn recorded_calls_and_answers_are_read() {
     check("status-wildcard", &Status { endpoints, published, ..status });
 
     let market = endpoint("/unix/@market");
+    let dead: Endpoint = market.clone();
     check("confirm", &Confirm { uuid: uuid(1), epoch: 41, endpoint: market });
+    let lost = Lost {
+        uuid: uuid(1),
+        epoch: 41,
+        cause: LostCause::Unregistered,
+        endpoint: None,
+        by: Some("user 0".to_owned()),
+    };
+    check("lost", &lost);
+    let replaced = Lost { cause: LostCause::Replaced, by: None, ..lost.clone() };
+    check("lost-replaced", &replaced);
+    let dead = Lost { cause: LostCause::FoundDead, endpoint: Some(dead), ..lost };
+    check("lost-found-dead", &dead);
     check("confirmed", &Confirmed { is_wanted: true, is_own_socket: None });
     check("confirmed-socket", &Confirmed { is_wanted: true, is_own_socket: Some(false) });
     check("set-state", &SetState { uuid: uuid(1), epoch: 41, state: State::Draining });
@@ -250,6 +263,8 @@ fn other_versions_are_read() {
     }
     let gone = encode_body("swallowed-by-a-whale");
     assert_eq!(decode_body(&recorded("gone-unknown", &gone)), Ok(Gone::Unknown));
+    let cause = encode_body("mislaid");
+    assert_eq!(decode_body(&recorded("lost-cause-unknown", &cause)), Ok(LostCause::Unknown));
     let evidence = encode_body("heard-a-rumour");
     assert_eq!(decode_body(&recorded("evidence-unknown", &evidence)), Ok(Evidence::Other));
 }

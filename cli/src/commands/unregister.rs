@@ -19,8 +19,9 @@ Examples:
   callsign unregister 3f2a91c0       the instance whose UUID begins so
   callsign unregister clock --all    every instance of `clock`
 
-What keeps itself registered may come back; what a registrar's settings declare does when that \
-starts again. With --all, what may not be taken out stays, and the exit code is 4.")]
+What keeps it registered is told so, and lets it be; a program of an earlier version may register it \
+again. What a registrar's settings declare comes back when that starts again. With --all, what may \
+not be taken out stays, and the exit code is 4.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]

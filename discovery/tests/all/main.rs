@@ -10,6 +10,7 @@ mod displaced;
 mod evidence;
 mod last_good;
 mod lookup;
+mod lost;
 mod panics;
 mod proof;
 mod register;

@@ -61,6 +61,12 @@ impl Claims {
         before
     }
 
+    /// Returns the latest of those who claim a place, beside `key`.
+    pub(super) fn other(&self, stamped: &Stamped, key: Key) -> Option<Key> {
+        let keys = self.by_hash.get(&self.hasher.hash_one(Claim::of(stamped)))?;
+        keys.newest_first().find(|it| *it != key)
+    }
+
     pub(super) fn shrink_to(&mut self, room: usize) {
         self.by_hash.shrink_to(room);
     }

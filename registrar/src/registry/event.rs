@@ -1,10 +1,10 @@
 //! What goes into the registry, and what comes out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use endpoints::{Endpoint, Name, Stamped};
 use uuid::Uuid;
-use wire::{Epoch, Suspicion, registrar::Update};
+use wire::{Epoch, Suspicion, registrant::Lost, registrar::Update};
 
 use super::{Owner, SessionId};
 
@@ -160,6 +160,8 @@ pub struct Outcome {
     pub evicted: Vec<Claimant>,
     /// Instances of which something else is suspected than before.
     pub suspected: Vec<Suspected>,
+    /// What was lost of that which sessions have registered, and whose it was.
+    pub lost: BTreeMap<SessionId, (Owner, Vec<Lost>)>,
 }
 
 /// An instance, and what speaks against it now.

@@ -35,6 +35,7 @@ use slab::Slab;
 use uuid::Uuid;
 use wire::{
     CallId, Gone, Kept, Record, State,
+    registrant::{Lost, LostCause},
     registrar::{Register, Registered, Seen},
 };
 
@@ -186,8 +187,14 @@ impl Registry {
             token: None,
         };
         let registrant = Registrant { owner, session: Some(session) };
+        let mut lost = Outcome::default();
+        if let Some(key) = earlier {
+            self.lose(key, LostCause::Replaced, None, Some(owner.to_string()), &mut lost);
+        }
+        lost.lost.remove(&session);
         let mut outcome = self.put(earlier, &record, registrant, now_ms);
         outcome.stirred.extend(way.stirred);
+        outcome.lost = lost.lost;
         Ok((Registered { epoch, revision: self.revision, key: None, token: None }, outcome))
     }
 
@@ -240,7 +247,7 @@ impl Registry {
             }
             Event::Unregister { uuid, by } => {
                 let key = self.owned(uuid, by)?;
-                self.remove_all(&[key], Gone::Unregistered, &mut outcome);
+                self.unregister_all(&[key], by, &mut outcome);
             }
             Event::UnregisterAll { mut uuids, by } => {
                 uuids.sort_unstable();
@@ -253,7 +260,7 @@ impl Registry {
                         Err(error) => return Err(error),
                     }
                 }
-                self.remove_all(&keys, Gone::Unregistered, &mut outcome);
+                self.unregister_all(&keys, by, &mut outcome);
             }
             Event::Renew { uuid, by } => {
                 let key = self.owned(uuid, by)?;
@@ -383,6 +390,31 @@ impl Registry {
     /// Returns the entry of an instance, unless the session is over that kept it.
     fn live(&self, uuid: Uuid) -> Option<Key> {
         self.by_uuid.get(&uuid).copied().filter(|key| !self.is_over(&self.entries[*key]))
+    }
+
+    fn unregister_all(&mut self, keys: &[Key], by: Owner, outcome: &mut Outcome) {
+        for key in keys {
+            self.lose(*key, LostCause::Unregistered, None, Some(by.to_string()), outcome);
+        }
+        self.remove_all(keys, Gone::Unregistered, outcome);
+    }
+
+    /// Takes note of what the session has lost that registered an instance.
+    fn lose(
+        &self,
+        key: Key,
+        cause: LostCause,
+        endpoint: Option<&Endpoint>,
+        by: Option<String>,
+        outcome: &mut Outcome,
+    ) {
+        let entry = &self.entries[key];
+        let (uuid, epoch, endpoint) = (entry.uuid, entry.epoch, endpoint.cloned());
+        if let Some(session) = entry.registrant.session {
+            let lost = Lost { uuid, epoch, cause, endpoint, by };
+            let owner = entry.registrant.owner;
+            outcome.lost.entry(session).or_insert((owner, Vec::new())).1.push(lost);
+        }
     }
 
     fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {

@@ -2,10 +2,10 @@
 //!
 //! Nothing of it removes what a session keeps: the end of the session does.
 
-use wire::{Gone, Kept, Record, Suspicion};
+use wire::{Gone, Kept, Record, Suspicion, registrant::LostCause};
 
 use super::{
-    Claimant, Epoch, Key, Outcome, Registry, SessionId, Suspected,
+    Claim, Claimant, Epoch, Key, Outcome, Registry, SessionId, Suspected,
     chores::{CHORE_STEPS_MAX, Judge},
 };
 
@@ -54,7 +54,7 @@ impl Registry {
         if record.kept == Kept::Declared {
             return self.suspect(claimant, now_ms, outcome);
         }
-        outcome.evicted.push(claimant.clone());
+        self.evict(key, claimant, outcome);
         if record.endpoints.len() == 1 && record.kept != Kept::Session {
             return self.remove_all(&[key], Gone::FoundDead, outcome);
         }
@@ -64,6 +64,18 @@ impl Registry {
         let hash = self.claims.hash(&claimant.stamped);
         self.claims.remove(hash, claimant.epoch);
         self.store(key, &record, outcome);
+    }
+
+    /// Takes note that an endpoint is taken out, and of who has the place by now.
+    fn evict(&self, key: Key, claimant: &Claimant, outcome: &mut Outcome) {
+        let stamped = &claimant.stamped;
+        let rival = self.claims.other(stamped, key).map(|it| &self.entries[it]).filter(|rival| {
+            let theirs = rival.record().endpoints;
+            theirs.iter().any(|it| Claim::of(it) == Claim::of(stamped))
+        });
+        let by = rival.map(|it| format!("{}, of {}", it.instance(), it.registrant.owner));
+        self.lose(key, LostCause::FoundDead, Some(&stamped.endpoint), by, outcome);
+        outcome.evicted.push(claimant.clone());
     }
 
     pub(super) fn suspect(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
@@ -79,7 +91,7 @@ impl Registry {
         let Some((key, record)) = self.claiming(claimant) else { return };
         match record.endpoints.len() {
             1 => {
-                outcome.evicted.push(claimant.clone());
+                self.evict(key, claimant, outcome);
                 self.remove_all(&[key], Gone::FoundDead, outcome);
             }
             _ => self.found_dead(claimant, now_ms, outcome),

@@ -32,7 +32,7 @@ use crate::{
     routes::Routes,
     spec::{KIND_KEY, PATH_KEY, PID_KEY},
     sweep,
-    uplink::{Registry, Roll, Uplink},
+    uplink::{Registry, Roll, Uplink, pass_on},
 };
 
 /// A root that is open.
@@ -136,6 +136,7 @@ impl RootOptions {
             let temp = Path::new("/tmp");
             transport::runtime_dir(None, temp).unwrap_or_else(|_| temp.to_owned())
         });
+        let place = registrars[0].clone();
         let home = Home::new(registrars, table, dumps);
         home.lend(client.clone());
         let registry = resident.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
@@ -146,13 +147,15 @@ impl RootOptions {
             bound,
             Cancel::default(),
             CancellationToken::new(),
-            Uplink::Root(Arc::new(Roll::new(registry, routes.clone()))),
+            Uplink::Root(Arc::new(Roll::new(registry, routes.clone(), place))),
             routes,
             Arc::new(home),
             &Tether::new().0,
         );
         let actor = Actor { core: Arc::new(core) };
         let mut acceptors = Acceptors::default();
+        let losses = registered.losses();
+        acceptors.accompany(pass_on(losses, uuid, actor.core.routes.clone()));
         let exposed: Arc<[String]> = std::mem::take(&mut self.expose).into();
         for listener in listeners {
             acceptors.serve(listener, actor.clone(), exposed.clone());

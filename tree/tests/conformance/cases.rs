@@ -21,6 +21,7 @@ cases! {
     calls::a_function_fails_with_its_own_error,
     calls::a_panic_is_told,
     calls::a_served_function_is_called,
+    calls::who_is_taken_out_is_told,
     calls::what_is_not_exposed_is_refused,
     scopes::a_failure_ends_the_scope,
     scopes::cancelled_children_are_absorbed,

@@ -22,6 +22,12 @@ pub(crate) async fn quote(symbol: String) -> Result<f64, Refusal> {
     if symbol == "EURUSD" { Ok(1.0842) } else { Err(Refusal::NoQuote(symbol)) }
 }
 
+/// Waits until somebody has taken the actor out of the registry, and returns how it is told so.
+#[tree::export(crate = tree)]
+pub(crate) async fn be_taken_out() -> String {
+    Actor::current().unwrap().lost().await.to_string()
+}
+
 /// Writes down which instance it is, and fails until there were `enough`.
 #[tree::export(crate = tree)]
 pub(crate) async fn insist(path: String, enough: usize) -> Result<usize, Refusal> {

@@ -21,7 +21,7 @@ use self::{
     plan::{Plan, socket_path},
     presence::{Known, follow, lacks_socket, warn_of_nobody},
     program::{Happening, Program},
-    told::{tell, warn_of_doubts},
+    told::{tell, tell_lost, warn_of_doubts},
 };
 use super::AllHanded;
 use crate::{
@@ -43,9 +43,10 @@ Examples:
 With a command, that is started and registered as starting; when it listens at one of its \
 endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
 same exit code; when this is asked to end, so is the program, and is killed after the grace; \
-when this is killed, the program is ended too. Nothing is left of what it has started. A dead \
-socket that is in its way is removed. Sockets that a service manager hands over (LISTEN_FDS) are \
-the program's.
+when this is killed, the program is ended too. Nothing is left of what it has started: one that \
+puts itself into the background is ended too, with a warning that names the remedy. A dead socket \
+that is in its way is removed. Sockets that a service manager hands over (LISTEN_FDS) are the \
+program's.
 
 The program is told where to listen, so that no address is written twice. In its arguments \
 {endpoint}, {host}, {port} and {path} stand for those of the endpoint; two different ones are an \
@@ -63,6 +64,9 @@ container's port is, is registered with `--state ready`.
 
 Where no registrar answers, the program is started all the same, and registered when one does; \
 with `--ttl`, there has to be one: `callsign wait registrar` waits for it.
+
+What somebody else takes out of the registry stays out, and this says whose doing it was: a program \
+goes on, and without one this ends.
 
 Without a command, the actor is known until this is ended with Ctrl-C. With `--ttl` instead, this \
 returns at once, and the actor is known for that long; the same line again renews the lease.")]
@@ -161,14 +165,44 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     if plan.stamped.is_empty() {
         warn(context, "nothing listens there yet");
     }
-    let ended = tokio::select! {
-        biased;
-        signal = signals.next() => Ok(Exit::Signal(signal)),
-        Err(refused) = registered.accepted(), if known == Known::NotYet => Err(refused.into()),
-        never = follow(plan.followed(&registered, known, &client, context)) => match never {},
-    };
+    let exit = hold_on(&mut signals, &registered, known, plan, &client, context).await;
     part(registered, client, context).await;
-    ended
+    exit
+}
+
+/// Keeps a registration in step with the actor, until somebody ends that.
+async fn hold_on(
+    signals: &mut Signals,
+    registered: &Registered,
+    known: Known,
+    plan: &Plan,
+    client: &Client,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let mut losses = registered.losses();
+    let mut following = pin!(follow(plan.followed(registered, known, client, context)));
+    let mut accepted = pin!(registered.accepted());
+    let mut is_awaited = known == Known::NotYet;
+    loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => return Ok(Exit::Signal(signal)),
+            lost = losses.next() => {
+                tell_lost(context, plan, &lost);
+                if lost.is_final() {
+                    note(context, "nothing is left to be kept, so this ends");
+                    // It was meant to be so: whoever starts this again after a failure is not to
+                    // undo it.
+                    return Ok(Exit::Done);
+                }
+            }
+            accepted = &mut accepted, if is_awaited => {
+                accepted?;
+                is_awaited = false;
+            }
+            never = &mut following => match never {},
+        }
+    }
 }
 
 /// Runs a program that is known for as long as it runs.
@@ -228,6 +262,8 @@ async fn watch_over(
     context: &Context,
 ) -> Result<Exit, Failure> {
     let mut following = pin!(follow(plan.followed(registered, known, client, context)));
+    let mut losses = registered.losses();
+    let mut is_lost = false;
     let mut draining = pin!(registered.set_state(wire::State::Draining));
     let mut is_terminated = false;
     let mut is_noted = false;
@@ -249,7 +285,14 @@ async fn watch_over(
                 }
                 Happening::Terminated => is_terminated = true,
             },
-            never = &mut following, if !is_terminated => match never {},
+            lost = losses.next(), if !is_lost => {
+                tell_lost(context, plan, &lost);
+                is_lost = lost.is_final();
+                if is_lost {
+                    note(context, "its program goes on, and is not registered again by this");
+                }
+            }
+            never = &mut following, if !is_terminated && !is_lost => match never {},
             noted = &mut draining, if is_terminated && !is_noted => {
                 is_noted = true;
                 if let Err(error) = noted {

@@ -1,7 +1,7 @@
 //! What is printed of a registration.
 
-use discovery::Client;
-use endpoints::{Endpoint, InstanceId, doubts};
+use discovery::{Client, Lost};
+use endpoints::{Endpoint, InstanceId};
 use serde::Serialize;
 use uuid::Uuid;
 use wire::State;
@@ -11,8 +11,17 @@ use crate::{context::Context, failure::Failure, notice::warn, output::fitted, se
 
 /// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
-    for doubt in doubts(&plan.stamped, client.registrars(), &transport::here()) {
+    for doubt in client.doubts(&plan.stamped) {
         warn(context, doubt);
+    }
+}
+
+/// Says that the actor has lost its entry, or an endpoint of it, and what that means.
+pub(super) fn tell_lost(context: &Context, plan: &Plan, lost: &Lost) {
+    let name = &plan.name;
+    match lost.is_final() {
+        true => warn(context, format_args!("`{name}` is not registered any more: {lost}")),
+        false => warn(context, format_args!("`{name}`: {lost}")),
     }
 }
 

@@ -7,8 +7,8 @@ use tree::{CallError, Exit, RunError};
 use super::Done;
 use crate::{
     exports::{
-        Refusal, ask, ask_twice, double, listen, panic_with, quote, shy, sums, wait_for_ever,
-        who_am_i,
+        Refusal, ask, ask_twice, be_taken_out, double, listen, panic_with, quote, shy, sums,
+        wait_for_ever, who_am_i,
     },
     stage::Stage,
 };
@@ -61,6 +61,23 @@ pub(crate) async fn a_served_function_is_called(stage: Stage) -> Done {
         let error = server.call(quote("XAU".to_owned())).await.unwrap_err();
         assert!(matches!(error, CallError::App(Refusal::NoQuote(_))), "{error:?}");
         assert_eq!(server.call(quote("EURUSD".to_owned())).await?, 1.0842);
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// Whoever is taken out of the registry by others is told so, whatever it runs in.
+pub(crate) async fn who_is_taken_out_is_told(stage: Stage) -> Done {
+    let Stage { kind, root, client, .. } = stage;
+    root.nursery(async |n| {
+        let server = n.spawn("server").kind(kind).expose(&[be_taken_out::EXPORT]).await?;
+        let record = client.query_actor("server").await?.expect("it is registered");
+        client.unregister(record.uuid).await?;
+        let told = server.call(be_taken_out()).await?;
+        assert!(told.ends_with("has taken it out of the registry"), "{told}");
+        assert!(client.list("server").await?.records.is_empty(), "it stays out");
+        n.cancel();
         Ok(())
     })
     .await?;

@@ -1,0 +1,103 @@
+//! Whoever loses its entry by the doing of others is told so, and leaves it at that.
+
+use callsign_discovery::{RegisterError, Registration};
+use endpoints::Stamped;
+use registrar::registry::{Claimant, Event};
+use uuid::Uuid;
+use wire::{State, registrant::LostCause};
+
+use crate::support::{Running, Sockets, connect, nowhere, soon, until};
+
+#[tokio::test]
+async fn what_another_takes_out_is_registered_nowhere() {
+    let sockets = Sockets::new();
+    let places = ["one.sock", "other.sock"].map(|it| sockets.endpoint(it));
+    let one = Running::at(&places[..1]).await;
+    let other = Running::at(&places[1..]).await;
+    let client = connect(&places).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let stays = soon(client.register(nowhere("pricer", 2))).await.unwrap();
+    assert!(soon(feed.settled()).await.is_empty());
+
+    // An operator, who asks one registrar alone.
+    let operator = connect(&places[..1]).await;
+    soon(operator.unregister(feed.instance().uuid)).await.unwrap();
+    let lost = soon(feed.lost()).await;
+    assert!(lost.is_final() && lost.cause == LostCause::Unregistered, "{lost:?}");
+    assert_eq!(lost.registrar, places[0]);
+    let me = rustix::process::geteuid().as_raw();
+    assert_eq!(lost.to_string(), format!("user {me} has taken it out of the registry"));
+    other.until(|it| it.instances == 1).await;
+
+    // Nothing brings it back but a registration of its own.
+    let error = soon(feed.set_state(State::Ready)).await.unwrap_err();
+    assert!(matches!(error, RegisterError::Lost(_)), "{error}");
+    assert_eq!((feed.missing().len(), soon(feed.settled()).await.len()), (2, 2));
+    let one = Running::at(&[one.stop().await]).await;
+    one.until(|it| it.instances == 1).await;
+    assert!(one.clerk.record(stays.instance().uuid).is_some());
+    let again = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    one.until(|it| it.instances == 2).await;
+
+    // The old handle has no hand in it any more.
+    drop(feed);
+    soon(again.set_state(State::Draining)).await.unwrap();
+    assert!(one.clerk.record(again.instance().uuid).is_some());
+}
+
+#[tokio::test]
+async fn what_another_registers_is_left_to_it() {
+    let registrar = Running::start().await;
+    let (first, second) =
+        (connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await);
+    let uuid = Uuid::from_u128(7);
+    let here = || Registration::new("feed").uuid(uuid).endpoint("/unix/@feed").unwrap();
+    let old = soon(first.register(here())).await.unwrap();
+    let new = soon(second.register(here())).await.unwrap();
+
+    let lost = soon(old.lost()).await;
+    assert_eq!(lost.cause, LostCause::Replaced, "{lost}");
+    let epoch = registrar.clerk.record(uuid).unwrap().epoch;
+    soon(old.unregister()).await;
+    soon(new.set_state(State::Draining)).await.unwrap();
+    assert_eq!(registrar.clerk.record(uuid).map(|it| it.epoch), Some(epoch));
+    assert!(new.missing().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_found_dead_comes_back_with_its_next_endpoints() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let mut losses = feed.losses();
+    let uuid = feed.instance().uuid;
+    let record = registrar.clerk.record(uuid).unwrap();
+    let stamped = record.endpoints[0].clone();
+    let claimant = Claimant { uuid, epoch: record.epoch, stamped: stamped.clone() };
+    registrar.clerk.note(Event::Disowned(claimant));
+
+    let lost = soon(losses.next()).await;
+    assert!(!lost.is_final() && lost.cause == LostCause::FoundDead, "{lost:?}");
+    assert_eq!(lost.endpoint.as_ref(), Some(&stamped.endpoint));
+    assert!(registrar.clerk.record(uuid).is_none());
+
+    let next = "/unix/@next".parse().unwrap();
+    let next = vec![Stamped { stamp: transport::stamp(&next), endpoint: next }];
+    soon(feed.update_endpoints(next)).await.unwrap();
+    until(|| registrar.clerk.record(uuid).is_some()).await;
+    soon(feed.set_state(State::Ready)).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_takes_itself_out_is_told_nothing() {
+    let registrar = Running::start().await;
+    let client = connect([&registrar.endpoint]).await;
+    let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let mut losses = feed.losses();
+    soon(feed.unregister()).await;
+    let again = soon(client.register(nowhere("feed", 1))).await.unwrap();
+    let endpoints = again.endpoints();
+    soon(again.update_endpoints(endpoints)).await.unwrap();
+    let told = tokio::time::timeout(std::time::Duration::from_millis(50), losses.next()).await;
+    assert!(told.is_err(), "{told:?}");
+}

@@ -1,0 +1,106 @@
+//! Servers take over a place from one that lives, in several ways. By the name of the one, nobody is
+//! led to the other.
+
+use std::{fs, net::TcpListener};
+
+use super::programs::python;
+use crate::harness::{Node, Room, Running};
+
+/// Answers every connection with a word. What stands before it makes the socket `s`.
+const SERVE: &str = "\nimport sys\n\
+    print('up', flush=True)\n\
+    while True:\n  \
+      c, _ = s.accept()\n  \
+      c.sendall(sys.argv[1].encode())\n  \
+      c.close()\n";
+
+/// As redis, uvicorn and gunicorn do: whatever is in the way is removed.
+const UNLINKS: &str = "import os, socket\n\
+    if os.path.exists(PLACE): os.unlink(PLACE)\n\
+    s = socket.socket(socket.AF_UNIX); s.bind(PLACE); s.listen()";
+
+/// As haproxy does: bound beside it, and moved into its place.
+const RENAMES: &str = "import os, socket\n\
+    s = socket.socket(socket.AF_UNIX); s.bind(PLACE + '.new'); s.listen()\n\
+    os.rename(PLACE + '.new', PLACE)";
+
+/// As grpc does by default, and nginx and haproxy at a reload: both listen, and the kernel chooses.
+const SHARES: &str = "import socket\n\
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n\
+    s.bind(('127.0.0.1', PLACE)); s.listen()";
+
+/// As servers with workers do: who listens is not the one that was started.
+const FORKS: &str = "import os, socket\n\
+    if os.path.exists(PLACE): os.unlink(PLACE)\n\
+    s = socket.socket(socket.AF_UNIX); s.bind(PLACE); s.listen()\n\
+    if os.fork(): s.close(); os.wait()";
+
+#[test]
+fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let python = python();
+    let (file, endpoint) = (room.file("p.sock"), room.unix("p.sock"));
+    let path = format!("{:?}", file.display().to_string());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let by_port = format!("/ip4/127.0.0.1/tcp/{port}");
+    let check = |endpoint: &str, place: &str, first: &str, second: &str, is_registered: bool| {
+        let program = |code: &str| code.replace("PLACE", place) + SERVE;
+        let (first, second) = (program(first), program(second));
+        let alpha = [&python, "-c", &first, "the first"];
+        let mut alpha = node.run(&[&["register", "alpha", endpoint, "--"], &alpha[..]].concat());
+        node.callsign(&["wait", "alpha", "--timeout", "60s"]).succeeds();
+        node.callsign(&["connect", "alpha"]).succeeds().prints(&["the first"]);
+
+        let beta = [&python, "-c", &second, "the second"];
+        let mut beta = match is_registered {
+            true => node.run(&[&["register", "beta", endpoint, "--"], &beta[..]].concat()),
+            false => {
+                let mut command = room.other_command(beta[0]);
+                command.args(&beta[1..]);
+                Running::start(command)
+            }
+        };
+        beta.line_with("up");
+        alpha.says(&format!("`alpha` has lost {endpoint}"));
+        for _again in 0..8 {
+            let asked = node.callsign(&["connect", "alpha"]).ends_with(1);
+            assert!(!asked.stdout.contains("second"), "{asked}");
+        }
+        beta.kill();
+        alpha.kill();
+        // What is killed leaves its socket behind.
+        drop(fs::remove_file(&file));
+    };
+    check(&endpoint, &path, UNLINKS, UNLINKS, false);
+    check(&endpoint, &path, UNLINKS, RENAMES, true);
+    check(&endpoint, &path, FORKS, UNLINKS, true);
+    check(&endpoint, &path, RENAMES, FORKS, true);
+    let port = port.to_string();
+    check(&by_port, &port, SHARES, SHARES, false);
+    check(&by_port, &port, SHARES, SHARES, true);
+}
+
+#[test]
+fn whoever_shares_a_port_before_an_actor_is_there_is_not_taken_for_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let python = python();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let program = SHARES.replace("PLACE", &port.to_string()) + SERVE;
+    let mut stranger = room.other_command(&python);
+    stranger.args(["-c", &program, "a stranger"]);
+    let mut stranger = Running::start(stranger);
+    stranger.line_with("up");
+
+    let by_port = format!("/ip4/127.0.0.1/tcp/{port}");
+    let own = ["register", "web", &by_port, "--", &python, "-c", &program, "its own"];
+    let mut web = node.run(&own);
+    web.line_with("up");
+    web.says("does not answer yet");
+    node.callsign(&["find", "web"]).ends_with(1);
+    stranger.kill();
+    node.callsign(&["wait", "web", "--timeout", "60s"]).succeeds();
+    node.callsign(&["connect", "web"]).succeeds().prints(&["its own"]);
+    web.stop();
+}
