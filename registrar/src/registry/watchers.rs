@@ -203,9 +203,16 @@ impl Watchers {
     ) -> bool {
         let ahead: usize = self.of_session(session).map(|at| self.watchers[at].ahead.len()).sum();
         let mut room = AHEAD_MAX.saturating_sub(ahead);
-        let mut has_more = false;
+        let (mut has_more, mut wants_more) = (false, true);
         for at in self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(_, at)| *at) {
-            has_more |= self.watchers[at].read(source, steps, &mut room, send);
+            // Not even one more of each watch goes into what is full.
+            if !wants_more {
+                return true;
+            }
+            has_more |= self.watchers[at].read(source, steps, &mut room, &mut |call, change| {
+                wants_more = send(call, change);
+                wants_more
+            });
         }
         has_more
     }
