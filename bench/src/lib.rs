@@ -191,7 +191,6 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
             state: State::Ready,
             lease_ms: None,
             proves: false,
-            in_line: false,
         };
         (REGISTER, encode_body(&register))
     }))

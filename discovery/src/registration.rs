@@ -32,7 +32,6 @@ pub struct Registration {
     state: State,
     lease: Option<Duration>,
     proves: bool,
-    in_line: bool,
 }
 
 /// An endpoint, with its stamp if it came with one.
@@ -54,7 +53,6 @@ impl Registration {
             state: State::Ready,
             lease: None,
             proves: false,
-            in_line: false,
         }
     }
 
@@ -106,13 +104,6 @@ impl Registration {
         self
     }
 
-    /// Waits in line where a rule of the registrar lets one instance have the name at a time, and
-    /// another has it; without this, the registration is refused then.
-    pub fn in_line(mut self) -> Self {
-        self.in_line = true;
-        self
-    }
-
     /// Takes the place of an earlier registration of this very instance.
     pub fn uuid(mut self, uuid: Uuid) -> Self {
         self.uuid = uuid;
@@ -129,8 +120,8 @@ impl Registration {
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
-        let Self { uuid, metadata, state, proves, in_line, .. } = self;
-        Ok(Register { name, uuid, endpoints, metadata, state, lease_ms, proves, in_line })
+        let Self { uuid, metadata, state, proves, .. } = self;
+        Ok(Register { name, uuid, endpoints, metadata, state, lease_ms, proves })
     }
 }
 

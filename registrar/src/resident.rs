@@ -139,7 +139,6 @@ mod tests {
             state: State::Ready,
             lease_ms: None,
             proves: true,
-            in_line: false,
         }
     }
 

@@ -260,7 +260,6 @@ pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
-        in_line: false,
     }
 }
 

@@ -25,7 +25,8 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
             node.callsign(&["resolve", &name, "--explain"]).prints(&[&format!("owner {user}")]);
         }
     }
-    node.callsign(&["ls", "--all"]).prints(&["USER", "4711", "4712"]);
+    node.callsign(&["ls"]).prints(&["USER", " 4711", " 4712"]);
+    node.callsign(&["ls", "--all"]).prints(&["  4711\n", "  4712\n"]);
     // Whoever demands an owner gets that one's, or nothing.
     node.callsign(&["find", "web-0-4711", "--owner", "4711"]).succeeds();
     node.callsign(&["resolve", "web-0-4711", "--owner", "4711"]).succeeds();

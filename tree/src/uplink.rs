@@ -179,8 +179,7 @@ impl Roll {
         }
         self.check_room()?;
         let (lease_ms, proves) = (None, true);
-        let register =
-            Register { name, uuid, endpoints, metadata, state, lease_ms, proves, in_line: false };
+        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves };
         let registered = resident.register(register)?;
         self.lock().insert(uuid, Entry::Own);
         let (registrar, epoch) = (resident.registrar(), registered.epoch);

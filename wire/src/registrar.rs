@@ -95,10 +95,6 @@ pub struct Register {
     /// Whether it answers the protocol's handshake, and proves there who it is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub proves: bool,
-    /// Whether the call waits in line where one instance has the name at a time, and another has
-    /// it; otherwise it is refused then.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub in_line: bool,
 }
 
 /// Says that an instance is registered.

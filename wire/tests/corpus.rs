@@ -97,7 +97,6 @@ fn recorded_calls_and_answers_are_read() {
     check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
     check("register-proves", &Register { proves: true, ..register() });
     check("register-root", &with_roots(register()));
-    check("register-in-line", &Register { in_line: true, ..register() });
     check("registered", &Registered { epoch: 41, revision: 57, key: None, token: None });
     check("registered-key", &Registered { epoch: 41, revision: 57, key: Some(key()), token: None });
     let registered = Registered { epoch: 41, revision: 57, key: None, token: Some(40) };
@@ -316,7 +315,6 @@ fn register() -> Register {
         state: State::Starting,
         lease_ms: None,
         proves: false,
-        in_line: false,
     }
 }
 

@@ -153,7 +153,6 @@ async fn who_does_not_answer_stays_suspect_and_is_counted() {
         state: wire::State::Ready,
         lease_ms: None,
         proves: false,
-        in_line: false,
     };
     let _: wire::registrar::Registered =
         portal.call(wire::registrar::REGISTER, &register).await.unwrap();

@@ -325,7 +325,6 @@ async fn patience_is_for_what_passes() {
         state: State::Ready,
         lease_ms: None,
         proves: false,
-        in_line: false,
     };
     resident.register(taken).unwrap();
     let mut tasks = JoinSet::new();

@@ -28,7 +28,6 @@ pub(crate) fn registration(name: &str, uuid: u128) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
-        in_line: false,
     }
 }
 

@@ -187,8 +187,12 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
 /// Draws an instance on a line and its endpoints below it, where a table would be too wide.
 fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> String {
     let mut text = String::new();
+    let names_owners = are_of_others(seen);
     for seen in seen {
-        let line = what_it_is(seen.record, now_ms).join("  ");
+        let mut line = what_it_is(seen.record, now_ms).join("  ");
+        if names_owners {
+            line = format!("{line}  {}", owner_of(seen.record));
+        }
         text += &(fitted(&Plain(&line).to_string(), width, 0, 2) + "\n");
         if seen.candidates.is_empty() {
             text += "  none\n";
@@ -205,12 +209,16 @@ fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Strin
     text
 }
 
+/// Tells whether any are another user's: whose they are is no news where they are all one's own.
+fn are_of_others(seen: &[Seen<'_>]) -> bool {
+    let own = wire::Owner::User(geteuid().as_raw());
+    have_several_owners(seen)
+        || seen.iter().any(|it| it.record.owner.as_ref().is_some_and(|it| *it != own))
+}
+
 /// Draws a row for each endpoint.
 fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
-    // Whose they are is no news where they are all one's own.
-    let own = wire::Owner::User(geteuid().as_raw());
-    let names_owners = have_several_owners(seen)
-        || seen.iter().any(|it| it.record.owner.as_ref().is_some_and(|it| *it != own));
+    let names_owners = are_of_others(seen);
     let header = ["NAME", "INSTANCE", "STATE", "KEPT", "AGE", "USER", "LOCALITY", "ENDPOINT"];
     let shown = |it: &usize| names_owners || header[*it] != "USER";
     let shown: Vec<_> = (0..header.len()).filter(shown).collect();
