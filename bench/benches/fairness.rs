@@ -209,7 +209,6 @@ fn register(name: &str) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
-        in_line: false,
     }
 }
 
