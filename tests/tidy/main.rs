@@ -19,7 +19,7 @@ use self::{
 const FLOORS: &[&[&str]] = &[
     &["endpoints"],
     &["config", "wire", "transport"],
-    &["portal"],
+    &["portal", "process"],
     &["registrar", "discovery"],
     // What writes code into the crates above is built before them.
     &["tree/macros"],
@@ -30,7 +30,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// The crates that may hold unsafe code: they talk to the kernel.
-const UNSAFE_CRATES: &[&str] = &["transport", "tree"];
+const UNSAFE_CRATES: &[&str] = &["transport", "process", "tree"];
 
 /// The folders at the top beside the crates.
 const FOLDERS: &[&str] =

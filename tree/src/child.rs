@@ -28,7 +28,6 @@ use crate::{
     cancel::Cancel,
     home::Home,
     peers::{self, Acceptors},
-    process,
     routes::Routes,
     signals::Signals,
     sockets,

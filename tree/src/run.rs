@@ -6,7 +6,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, kinds, panics,
-    process, runtime, settings::usual_registrars,
+    runtime, settings::usual_registrars,
 };
 
 /// Makes this program one that can start children. It is to be the first statement of `main`: in

@@ -4,8 +4,6 @@ use std::{io, panic};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::process;
-
 /// Builds a runtime of several threads, with all of them. Where the system starts no more, `give_up`
 /// is to end the process: tokio panics then, and the panic may wait for ever for the threads that
 /// there are; or it goes on without the others, and work that blocks may wait for ever.

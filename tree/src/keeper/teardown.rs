@@ -6,6 +6,7 @@ use std::{
 };
 
 use endpoints::Stamped;
+use process::HURRY;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -14,7 +15,6 @@ use crate::{
     CancelReason, Pressure,
     kinds::{Remains, Vessel},
     phase::Phase,
-    process::HURRY,
     sockets,
     spec::{CANCEL, CancelAsked},
     sweep,

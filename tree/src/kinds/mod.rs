@@ -9,12 +9,12 @@ mod thread;
 
 use std::{future::Future, io, pin::Pin, time::Duration};
 
+use ::process::Launch;
 use transport::Stream;
 
 use crate::{
     Exit, Kind, Panic,
     child::{Near, Newborn},
-    process::Launch,
 };
 
 /// What a child runs in, as its parent sees it.

@@ -4,18 +4,12 @@ use std::{
     future::Future, io, os::unix::net::UnixStream as StdUnixStream, pin::Pin, time::Duration,
 };
 
+use process::{Child, Ended, Launch, Signal};
 use tokio::{net::UnixStream, runtime::Builder, time::timeout};
 use transport::Stream;
 
 use super::{Channel, Launched, Remains, Vessel};
-use crate::{
-    child, panics,
-    process::{self, Child, Ended, Launch, Signal},
-    run::say,
-    runtime,
-    signals::Signals,
-    sockets,
-};
+use crate::{child, panics, run::say, runtime, signals::Signals, sockets};
 
 pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
     let mut child = launch.start().await.map_err(io::Error::other)?;

@@ -64,7 +64,7 @@
 //! ```standalone_crate
 //! use std::{io::Write, os::unix::net::UnixStream};
 //!
-//! use callsign_tree::process::{self, Ended, Launch};
+//! use callsign_process::{Ended, Launch};
 //! use tokio::io::AsyncReadExt;
 //!
 //! fn greet(mut channel: UnixStream) -> i32 {
@@ -72,7 +72,7 @@
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     process::init(greet)?;
+//!     callsign_process::init(greet)?;
 //!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //!     runtime.block_on(async {
 //!         let mut child = Launch::exec("greeter").start().await?;
@@ -110,16 +110,15 @@ pub use self::{
     held::Ended,
     hurry::{hurried, hurry_children},
     init::{ChildMain, InitError, init, init_with_forkserver},
+    kernel::{exit_now, threads},
     launch::{GRACE, Kind, Launch, LaunchError},
     output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
     watchdog::{HURRY, at_forced_end},
 };
 pub use rustix::process::Signal;
 
-pub(crate) use self::kernel::{exit_now, threads};
-
 /// Sees to it that the end of this process's forkserver, if it has one, is noticed from now on.
-pub(crate) fn attend_forkserver() {
+pub fn attend_forkserver() {
     if let Some(forkserver) = init::origin().and_then(|it| it.forkserver.as_ref()) {
         forkserver.attend();
     }

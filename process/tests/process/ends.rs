@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callsign_tree::process::{Ended, Kind, Launch, Signal, WaitError};
+use callsign_process::{Ended, Kind, Launch, Signal, WaitError};
 use libtest_mimic::Trial;
 
 use crate::support::{Played, Stranger, TEST_TIMEOUT, of_each_kind};

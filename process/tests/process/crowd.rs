@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use callsign_tree::process::{Child, Ended, Kind, Launch, LaunchError, Signal, WaitError};
+use callsign_process::{Child, Ended, Kind, Launch, LaunchError, Signal, WaitError};
 use rustix::process::{Pid, Resource, Rlimit};
 use tokio::task::JoinSet;
 

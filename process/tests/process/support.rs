@@ -2,7 +2,7 @@
 
 use std::{future::Future, os::fd::OwnedFd, pin::Pin, time::Duration};
 
-use callsign_tree::process::{Child, Kind, Launch, Signal};
+use callsign_process::{Child, Kind, Launch, Signal};
 use libtest_mimic::Trial;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},

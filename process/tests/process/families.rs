@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use callsign_tree::process::{Ended, Kind, Launch, Signal};
+use callsign_process::{Ended, Kind, Launch, Signal};
 use libtest_mimic::Trial;
 
 use crate::{

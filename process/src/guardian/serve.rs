@@ -28,7 +28,7 @@ use super::{
     order::{Message, Request, Told},
     terminal::Footing,
 };
-use crate::process::kernel::{self, Blocked};
+use crate::kernel::{self, Blocked};
 
 /// How long a program may take to end well when who started it has been killed. That one meant
 /// all of it to be gone; a file that is half written is worth a moment.

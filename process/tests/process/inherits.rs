@@ -9,7 +9,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use callsign_tree::process::{self, CHILD_VARIABLE, Kind, Launch};
+use callsign_process::{self as process, CHILD_VARIABLE, Kind, Launch};
 use libtest_mimic::Trial;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use callsign_tree::process::{Ended, Kind, Launch, Output, StdStream, TAIL_BYTES_MAX};
+use callsign_process::{Ended, Kind, Launch, Output, StdStream, TAIL_BYTES_MAX};
 use libtest_mimic::Trial;
 
 use crate::support::{Played, of_each_kind};
@@ -52,7 +52,7 @@ async fn held_open(kind: Kind) {
     let helper = played.hears_pid().await;
     assert_eq!(played.child.exited().await.unwrap(), Ended::Code(0));
     played.child.output_read().await;
-    helper.signal(callsign_tree::process::Signal::KILL);
+    helper.signal(callsign_process::Signal::KILL);
     helper.ended().await;
 }
 

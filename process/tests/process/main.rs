@@ -22,7 +22,7 @@ mod crowd;
 
 use std::{process::ExitCode, time::Duration};
 
-use callsign_tree::process::{self, Kind, Launch};
+use callsign_process::{self as process, Kind, Launch};
 use libtest_mimic::Arguments;
 
 use self::support::{Played, block_on};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use callsign_tree::process::{self, CHILD_VARIABLE, Kind};
+use callsign_process::{self as process, CHILD_VARIABLE, Kind};
 
 use crate::{crowd, support::block_on};
 

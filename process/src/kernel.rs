@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Returns how many threads this process has.
-pub(crate) fn threads() -> io::Result<usize> {
+pub fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }
 
@@ -220,7 +220,7 @@ pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blo
 }
 
 /// Ends this process without running anything more of it.
-pub(crate) fn exit_now(code: i32) -> ! {
+pub fn exit_now(code: i32) -> ! {
     // SAFETY: it ends the process and touches none of its memory.
     unsafe { libc::_exit(code) }
 }
