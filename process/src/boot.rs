@@ -2,7 +2,7 @@
 //! variable that makes a program a child.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -13,7 +13,7 @@ use std::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{init::InitError, wire};
+use super::{forkserver::wire, kernel, ready::InitError};
 
 /// The variable by which a program knows that it is to be a child: `<protocol>:<nonce>`.
 pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
@@ -67,6 +67,9 @@ pub(super) enum BootFault {
         source: io::Error,
     },
 }
+
+/// The exit code of a child that could not become one, as BSD's `EX_SOFTWARE`.
+const NOT_A_CHILD: i32 = 70;
 
 /// The protocol of the variable and of these first bytes.
 const PROTOCOL: &str = "1";
@@ -156,6 +159,22 @@ impl Boot {
             BootFault::Channel(io::Error::new(io::ErrorKind::UnexpectedEof, "no counter came"))
         })?;
         Ok((boot, counter))
+    }
+}
+
+impl BootFault {
+    /// Says why this process cannot be a child, to whoever reads its standard error, and exits.
+    pub(super) fn give_up(&self) -> ! {
+        let mut text = format!("callsign: {self}");
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text.push('\n');
+        // There is nobody else to tell.
+        drop(io::stderr().write_all(text.as_bytes()));
+        kernel::exit_now(NOT_A_CHILD)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     env,
-    ffi::{CString, OsString},
+    ffi::CString,
     fs::File,
     io::{self, Write},
     os::{
@@ -13,19 +13,17 @@ use std::{
     },
     panic::{self, AssertUnwindSafe},
     process,
-    sync::OnceLock,
 };
 
 use rustix::process::{Pid, Signal};
-use thiserror::Error;
-use tokio::runtime::Handle;
 
 use super::{
     boot::{Boot, BootFault, CHILD_VARIABLE},
-    forkserver::Forkserver,
+    forkserver::{self, Forkserver, Live},
     kernel,
+    origin::{self, Origin, origin},
+    ready::{self, InitError},
     watchdog::{self, Watchdog},
-    zygote,
 };
 
 /// What a child does with the channel to its parent, a stream that does not block. It returns the
@@ -55,39 +53,6 @@ pub fn init_with_forkserver(child_main: ChildMain) -> Result<(), InitError> {
     begin(child_main, true)
 }
 
-/// A program could not be made one that starts children.
-#[derive(Debug, Error)]
-pub enum InitError {
-    /// The program has more than one thread.
-    #[error(
-        "this process has {count} threads already; a fork takes one thread along and the locks of \
-         all, so what another thread holds would be held for ever: make this the first statement \
-         of `main`, before any thread or runtime is started"
-    )]
-    Threads {
-        /// How many.
-        count: usize,
-    },
-    /// The caller is inside a tokio runtime.
-    #[error(
-        "this is called inside a tokio runtime, which cannot be forked; make this the first \
-         statement of `main`, and build the runtime after it"
-    )]
-    Runtime,
-    /// It was called before in this process.
-    #[error("this process was made ready for children before; once is enough")]
-    Twice,
-    /// The threads of this process cannot be counted.
-    #[error("cannot count the threads of this process in /proc/self/task")]
-    Count(#[source] io::Error),
-    /// The forkserver could not be made.
-    #[error("cannot fork the forkserver off")]
-    Fork(#[source] io::Error),
-}
-
-/// The exit code of a child that could not become one, as BSD's `EX_SOFTWARE`.
-const NOT_A_CHILD: i32 = 70;
-
 /// The exit code of a child whose main function panicked, as Rust gives it to every program.
 const PANICKED: i32 = 101;
 
@@ -106,60 +71,29 @@ const SCRUBBED: [&str; 6] = [
 /// to find something at a low number do not find this.
 const DESCRIPTOR_MIN: i32 = 10;
 
-/// What was taken note of before there were threads.
-#[derive(Debug)]
-pub(super) struct Origin {
-    /// How this program was called.
-    pub(super) called: OsString,
-    /// The process to fork from.
-    pub(super) forkserver: Option<Forkserver>,
-}
-
-static ORIGIN: OnceLock<Origin> = OnceLock::new();
-
-/// Returns what [`init`] took note of, if it was called.
-pub(super) fn origin() -> Option<&'static Origin> {
-    ORIGIN.get()
-}
-
 fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> {
-    let ready = look();
+    let ready = origin().map_or_else(ready::look, |_| Err(InitError::Twice));
     if let Some(mark) = env::var_os(CHILD_VARIABLE) {
         let Err(fault) = ready
             .map_err(BootFault::NotReady)
             .and_then(|()| become_child(&mark.to_string_lossy(), child_main));
-        give_up(&fault);
+        fault.give_up();
     }
     ready?;
     kernel::heed_children();
     remember(child_main, with_forkserver).map_err(InitError::Fork)
 }
 
-/// Looks whether this process can be forked and its environment changed.
-fn look() -> Result<(), InitError> {
-    if origin().is_some() {
-        return Err(InitError::Twice);
-    }
-    if Handle::try_current().is_ok() {
-        return Err(InitError::Runtime);
-    }
-    match kernel::threads().map_err(InitError::Count)? {
-        1 => Ok(()),
-        count => Err(InitError::Threads { count }),
-    }
-}
-
 fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
     let called = env::args_os().next().unwrap_or_default();
     let forkserver = match with_forkserver {
         true => {
-            let (socket, pid) = zygote::fork(child_main)?;
-            Some(Forkserver::new(socket, pid)?)
+            let (socket, pid) = forkserver::fork(live_forked(child_main))?;
+            Some(Forkserver::new(called.clone(), socket, pid)?)
         }
         false => None,
     };
-    let origin = Origin { called, forkserver };
-    ORIGIN.set(origin).expect("there is one thread, and it has looked");
+    origin::set(Origin { called, forkserver });
     Ok(())
 }
 
@@ -174,27 +108,34 @@ fn become_child(mark: &str, child_main: ChildMain) -> Result<Infallible, BootFau
     }
     let parent = Pid::from_raw(boot.parent).ok_or(BootFault::Words)?;
     if boot.is_forkserver {
-        zygote::become_one(parent, channel.into(), child_main);
+        forkserver::become_one(parent, channel.into(), live_forked(child_main));
     }
     live(channel, counter, &boot, parent, child_main, process::exit)
 }
 
-/// Moves the channel from descriptor 0 to a high one, and leaves /dev/null at 0.
+/// Moves the channel away from descriptor 0, and leaves /dev/null there.
 fn take_channel() -> io::Result<UnixStream> {
     let channel = lift(rustix::stdio::stdin())?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(channel.into())
 }
 
+/// Returns what a child that is forked goes on as.
+fn live_forked(child_main: ChildMain) -> Live {
+    Box::new(move |channel, counter, boot, parent| {
+        live(channel, counter, boot, parent, child_main, kernel::exit_now)
+    })
+}
+
 /// Duplicates a descriptor to where those of a child are.
-pub(super) fn lift(descriptor: impl AsFd) -> io::Result<OwnedFd> {
+fn lift(descriptor: impl AsFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, DESCRIPTOR_MIN)?)
 }
 
 /// Lives as a child whose channel is `channel` and whose parent process is `parent`: arms what
 /// ends it with its parent, or in a hurry when the parent raises `counter`, runs `child_main` and
 /// leaves.
-pub(super) fn live(
+fn live(
     channel: UnixStream,
     counter: OwnedFd,
     boot: &Boot,
@@ -203,9 +144,10 @@ pub(super) fn live(
     leave: fn(i32) -> !,
 ) -> Result<Infallible, BootFault> {
     let setup = |task| move |source| BootFault::Setup { task, source };
-    let received = counter;
-    let counter = lift(&received).map_err(setup("move the counter"))?;
-    // It is not to be closed again, by its number, when something fails below.
+    let received = (channel, counter);
+    let channel = UnixStream::from(lift(&received.0).map_err(setup("move the channel"))?);
+    let counter = lift(&received.1).map_err(setup("move the counter"))?;
+    // They are not to be closed again, by their numbers, when something fails below.
     drop(received);
     let kept = [channel.as_raw_fd(), counter.as_raw_fd()];
     kernel::close_all_but(kept).map_err(setup("close what was inherited"))?;
@@ -238,18 +180,4 @@ pub(super) fn live(
         watchdog::end_group();
     }
     leave(code)
-}
-
-/// Says why this process cannot be a child, to whoever reads its standard error, and exits.
-pub(super) fn give_up(fault: &BootFault) -> ! {
-    let mut text = format!("callsign: {fault}");
-    let mut cause = std::error::Error::source(fault);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text.push('\n');
-    // There is nobody else to tell.
-    drop(io::stderr().write_all(text.as_bytes()));
-    kernel::exit_now(NOT_A_CHILD)
 }

@@ -4,24 +4,24 @@ use std::{
     io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
-    process::{Command, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    boot::{Boot, CHILD_VARIABLE},
+    boot::Boot,
     child::Child,
-    held::{Held, Reaper},
+    execute::{Theirs, execute},
+    forkserver::wire,
     hurry,
-    init::{Origin, origin},
+    origin::origin,
     output::{Drains, Output, StdStream},
-    spawner, wire,
+    spawner,
 };
 
 /// A child to be started.
@@ -169,8 +169,8 @@ impl Launch {
             .map_err(|source| LaunchError::Channel { label: label.clone(), source })?;
 
         let job = move || match forkserver {
-            None => execute(origin, &boot, theirs),
-            Some(forkserver) => forkserver.fork(origin, theirs),
+            None => execute(&origin.called, &boot, theirs),
+            Some(forkserver) => forkserver.fork(theirs),
         };
         let held = spawner::run(job)
             .await
@@ -193,13 +193,6 @@ struct Ends {
     theirs: Theirs,
 }
 
-/// The child's ends.
-pub(super) struct Theirs {
-    pub(super) channel: OwnedFd,
-    pub(super) output: OwnedFd,
-    pub(super) error: OwnedFd,
-}
-
 impl Ends {
     fn new() -> io::Result<Self> {
         let (channel, theirs) = UnixStream::pair()?;
@@ -215,40 +208,5 @@ impl Ends {
                 error: to_error.into(),
             },
         })
-    }
-}
-
-/// Executes this program as a child.
-fn execute(origin: &Origin, boot: &Boot, theirs: Theirs) -> io::Result<Held> {
-    let (output, error) = (Stdio::from(theirs.output), Stdio::from(theirs.error));
-    let (pid, pidfd) = begin_anew(origin, boot, theirs.channel, output, error)?;
-    Ok(Held::new(pid, pidfd, Reaper::Here))
-}
-
-/// Executes this program anew. No hook runs between fork and exec, so the standard library can use
-/// `posix_spawn`, which copies no page tables.
-pub(super) fn begin_anew(
-    origin: &Origin,
-    boot: &Boot,
-    channel: OwnedFd,
-    output: Stdio,
-    error: Stdio,
-) -> io::Result<(Pid, OwnedFd)> {
-    let mut command = Command::new("/proc/self/exe");
-    // The label is for those who read a list of processes; a child does not read its arguments.
-    command.arg0(&origin.called).arg(boot.label.replace('\0', ""));
-    command.env(CHILD_VARIABLE, boot.mark());
-    command.process_group(0);
-    command.stdin(Stdio::from(channel)).stdout(output).stderr(error);
-    let mut child = command.spawn()?;
-    let pid = Pid::from_child(&child);
-    // It is ours and was not waited for, so the number is its own.
-    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => Ok((pid, pidfd)),
-        Err(errno) => {
-            child.kill()?;
-            child.wait()?;
-            Err(errno.into())
-        }
     }
 }

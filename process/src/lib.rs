@@ -47,17 +47,16 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `init` | the first statement of a program; the life of a child |
+//! | `ready`, `origin` | whether a process can be forked; what it took note of before it had threads |
 //! | `boot` | what a parent tells a child before all else |
 //! | `watchdog` | the end of a child whose parent has ended |
 //! | `hurry` | a word that gets past whoever is stuck |
-//! | `launch` | how a child is started |
+//! | `launch`, `execute` | how a child is started; how this program is executed anew |
 //! | `spawner` | the one thread that starts processes |
 //! | `child` | a child as its parent holds it |
 //! | `held` | a process held by descriptor: its signals and its end |
 //! | `output` | what a child writes, always read |
-//! | `forkserver` | the forkserver as its maker sees it |
-//! | `zygote` | the forkserver as it sees itself |
-//! | `wire` | what goes between the two |
+//! | `forkserver` | the process that children are forked from |
 //! | `guardian` | a foreign program, and all that it starts, ended together |
 //! | `kernel` | the calls that have no safe form |
 //!
@@ -90,6 +89,7 @@
 
 mod boot;
 mod child;
+mod execute;
 mod forkserver;
 mod guardian;
 mod held;
@@ -97,11 +97,11 @@ mod hurry;
 mod init;
 mod kernel;
 mod launch;
+mod origin;
 mod output;
+mod ready;
 mod spawner;
 mod watchdog;
-mod wire;
-mod zygote;
 
 pub use self::{
     boot::CHILD_VARIABLE,
@@ -109,17 +109,18 @@ pub use self::{
     guardian::{Guarded, GuardedCommand, News, StartError, Whom, guard_if_asked},
     held::Ended,
     hurry::{hurried, hurry_children},
-    init::{ChildMain, InitError, init, init_with_forkserver},
+    init::{ChildMain, init, init_with_forkserver},
     kernel::{exit_now, threads},
     launch::{GRACE, Kind, Launch, LaunchError},
     output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
+    ready::InitError,
     watchdog::{HURRY, at_forced_end},
 };
 pub use rustix::process::Signal;
 
 /// Sees to it that the end of this process's forkserver, if it has one, is noticed from now on.
 pub fn attend_forkserver() {
-    if let Some(forkserver) = init::origin().and_then(|it| it.forkserver.as_ref()) {
+    if let Some(forkserver) = origin::origin().and_then(|it| it.forkserver.as_ref()) {
         forkserver.attend();
     }
 }

@@ -21,37 +21,41 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal},
 };
 
-use super::{
+use super::wire::{self, Message};
+use crate::{
     boot::{Boot, BootFault},
     held::{self, TRACED_EVERY},
-    init::{self, ChildMain},
     kernel,
-    wire::{self, Message},
 };
+
+/// What a child that was forked goes on as: with its channel, the counter that hurries it, what its
+/// parent told it and the process that forked it. It returns only what went wrong.
+pub(crate) type Live =
+    Box<dyn Fn(UnixStream, OwnedFd, &Boot, Pid) -> Result<Infallible, BootFault>>;
 
 /// Forks the forkserver off, and returns this process's end of the socket to it, and its number. To
 /// be called while there is one thread.
-pub(super) fn fork(child_main: ChildMain) -> io::Result<(OwnedFd, Pid)> {
+pub(crate) fn fork(live: Live) -> io::Result<(OwnedFd, Pid)> {
     let (socket, theirs) = wire::pair()?;
     let parent = rustix::process::getpid();
     if let Some(pid) = kernel::fork()? {
         return Ok((socket, pid));
     }
     drop(socket);
-    become_one(parent, theirs, child_main)
+    become_one(parent, theirs, live)
 }
 
 /// Makes this process, which is to have one thread, the forkserver of `parent`: it never returns to
 /// the program's `main`. Its end is the end of the socket, and the maker sees that.
-pub(super) fn become_one(parent: Pid, socket: OwnedFd, child_main: ChildMain) -> ! {
-    let serve = || Zygote::begin(parent, socket, child_main).and_then(Zygote::serve);
+pub(crate) fn become_one(parent: Pid, socket: OwnedFd, live: Live) -> ! {
+    let serve = || Server::begin(parent, socket, live).and_then(Server::serve);
     let served = panic::catch_unwind(AssertUnwindSafe(serve));
     kernel::exit_now(i32::from(!matches!(served, Ok(Ok(())))))
 }
 
-struct Zygote {
+struct Server {
     socket: OwnedFd,
-    child_main: ChildMain,
+    live: Live,
     own: Pid,
     children: Vec<Forked>,
 }
@@ -62,9 +66,9 @@ struct Forked {
     pidfd: OwnedFd,
 }
 
-impl Zygote {
+impl Server {
     /// Makes this new process the forkserver of `parent`.
-    fn begin(parent: Pid, socket: OwnedFd, child_main: ChildMain) -> io::Result<Self> {
+    fn begin(parent: Pid, socket: OwnedFd, live: Live) -> io::Result<Self> {
         kernel::close_all_but([socket.as_raw_fd()])?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         // A terminal's Ctrl-C is for its maker, who ends the children before.
@@ -75,7 +79,7 @@ impl Zygote {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         rustix::thread::set_name(c"callsign-fork")?;
-        Ok(Self { socket, child_main, own: rustix::process::getpid(), children: Vec::new() })
+        Ok(Self { socket, live, own: rustix::process::getpid(), children: Vec::new() })
     }
 
     /// Serves until the maker has gone.
@@ -151,7 +155,7 @@ impl Zygote {
     /// Goes on as a child.
     fn become_child(&self, channel: OwnedFd, output: &OwnedFd, error: &OwnedFd) -> ! {
         let Err(fault) = self.try_become_child(channel, output, error);
-        init::give_up(&fault)
+        fault.give_up()
     }
 
     fn try_become_child(
@@ -165,12 +169,8 @@ impl Zygote {
         rustix::stdio::dup2_stderr(error).map_err(setup("take standard error"))?;
         rustix::stdio::dup2_stdout(output).map_err(setup("take standard output"))?;
         rustix::process::setpgid(None, None).map_err(setup("lead a group of its own"))?;
-        let inherited = channel;
-        let channel = UnixStream::from(init::lift(&inherited).map_err(BootFault::Channel)?);
-        // What follows closes all descriptors by their numbers, and this one is not to be closed
-        // again when it fails.
-        drop(inherited);
+        let channel = UnixStream::from(channel);
         let (boot, counter) = Boot::read(&channel)?;
-        init::live(channel, counter, &boot, self.own, self.child_main, kernel::exit_now)
+        (self.live)(channel, counter, &boot, self.own)
     }
 }

@@ -12,11 +12,11 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use super::held::Ended;
+use crate::held::Ended;
 
 /// A message. `launch` is the number that the asker gave to the child.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// To the forkserver, with three descriptors: fork a child that has them as its channel, its
     /// standard output and its standard error.
     Fork { launch: u64 },
@@ -35,7 +35,7 @@ const DESCRIPTORS_MAX: usize = 3;
 const MESSAGE_BYTES: usize = 1 + 8 + 4 + 4;
 
 /// Sends a message. It waits while the socket is full.
-pub(super) fn send(
+pub(crate) fn send(
     socket: BorrowedFd<'_>,
     message: Message,
     descriptors: &[BorrowedFd<'_>],
@@ -45,7 +45,7 @@ pub(super) fn send(
 
 /// Receives a message and its descriptors, or `None` when the other end is closed. A message whose
 /// descriptors found no room in this process has none.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
     let mut bytes = [0; MESSAGE_BYTES];
     match receive_bytes(socket, &mut bytes)? {
         (0, _) => Ok(None),
@@ -58,7 +58,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Message, Vec
 }
 
 /// Sends bytes, and descriptors with them.
-pub(super) fn send_bytes(
+pub(crate) fn send_bytes(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -75,7 +75,7 @@ pub(super) fn send_bytes(
 }
 
 /// Receives bytes, and the descriptors that came with them: none, if they found no room here.
-pub(super) fn receive_bytes(
+pub(crate) fn receive_bytes(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
@@ -99,7 +99,7 @@ pub(super) fn receive_bytes(
 }
 
 /// Makes the socket's two ends.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     Ok(rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None)?)

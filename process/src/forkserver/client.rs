@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     io,
     os::fd::{AsFd, OwnedFd},
     process::Stdio,
@@ -20,23 +21,25 @@ use rustix::{
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use super::{
+use super::wire::{self, Message};
+use crate::{
     boot::Boot,
+    execute::{self, Theirs},
     held::{Ended, Held, Reaper},
-    hurry, init,
-    init::Origin,
-    launch::{self, Theirs},
-    spawner,
-    wire::{self, Message},
+    hurry, spawner,
 };
 
 /// The way to the forkserver, which is begun anew when it has ended.
 #[derive(Debug)]
-pub(super) struct Forkserver(Mutex<Arc<Line>>);
+pub(crate) struct Forkserver {
+    /// How this program was called, and so is when it is executed anew.
+    called: OsString,
+    connection: Mutex<Arc<Connection>>,
+}
 
 /// The way to one process that is the forkserver.
 #[derive(Debug)]
-struct Line {
+struct Connection {
     socket: OwnedFd,
     process: Arc<OwnedFd>,
     begun: Instant,
@@ -63,27 +66,28 @@ const LIFE_MIN: Duration = Duration::from_secs(1);
 
 impl Forkserver {
     /// Takes the socket to the forkserver, a child of this process.
-    pub(super) fn new(socket: OwnedFd, pid: Pid) -> io::Result<Self> {
+    pub(crate) fn new(called: OsString, socket: OwnedFd, pid: Pid) -> io::Result<Self> {
         // It is ours and was not waited for, so the number is its own.
         let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self(Mutex::new(Arc::new(Line::new(socket, process)))))
+        let connection = Mutex::new(Arc::new(Connection::new(socket, process)));
+        Ok(Self { called, connection })
     }
 
     /// Sees to it that the end of the forkserver is noticed.
-    pub(super) fn attend(&'static self) {
-        if let Err(error) = self.line().listen(self) {
+    pub(crate) fn attend(&'static self) {
+        if let Err(error) = self.connection().listen(self) {
             tracing::debug!(target: "callsign", %error, "nobody hears the forkserver");
         }
     }
 
     /// Forks a child. To be called by the spawner thread, for it waits for the answer.
-    pub(super) fn fork(&'static self, origin: &Origin, theirs: Theirs) -> io::Result<Held> {
-        let line = self.line();
-        line.listen(self)?;
-        match line.fork(&theirs) {
+    pub(crate) fn fork(&'static self, theirs: Theirs) -> io::Result<Held> {
+        let connection = self.connection();
+        connection.listen(self)?;
+        match connection.fork(&theirs) {
             // One that has gone before the child has begun leaves it to the next.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe && is_unread(&theirs) => {
-                let next = self.begin_anew(origin, &line)?;
+                let next = self.begin_anew(&connection)?;
                 next.listen(self)?;
                 next.fork(&theirs)
             }
@@ -93,10 +97,10 @@ impl Forkserver {
 
     /// Begins the forkserver anew, if this one has not been replaced yet. To be called by the
     /// spawner thread, whose end the forkserver is told of.
-    fn begin_anew(&self, origin: &Origin, gone: &Arc<Line>) -> io::Result<Arc<Line>> {
-        let line = self.line();
-        if !Arc::ptr_eq(&line, gone) {
-            return Ok(line);
+    fn begin_anew(&self, gone: &Arc<Connection>) -> io::Result<Arc<Connection>> {
+        let connection = self.connection();
+        if !Arc::ptr_eq(&connection, gone) {
+            return Ok(connection);
         }
         let (socket, theirs) = wire::pair()?;
         let boot = Boot {
@@ -110,22 +114,21 @@ impl Forkserver {
         // It has no use for a counter, which every child is sent.
         wire::send_bytes(socket.as_fd(), &boot.to_bytes(), &[hurry::counter()?.as_fd()])?;
         let (output, error) = (Stdio::inherit(), Stdio::inherit());
-        let (_, process) = launch::begin_anew(origin, &boot, theirs, output, error)?;
+        let (_, process) = execute::begin_anew(&self.called, &boot, theirs, output, error)?;
         tracing::warn!(target: "callsign", "the forkserver has ended, and is begun anew");
-        let line = Arc::new(Line::new(socket, process));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&line);
-        Ok(line)
+        let connection = Arc::new(Connection::new(socket, process));
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
+        Ok(connection)
     }
 
-    fn line(&self) -> Arc<Line> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Begins a forkserver anew that has gone, as soon as the spawner thread has time.
-    fn replace(&'static self, gone: Arc<Line>) {
+    fn replace(&'static self, gone: Arc<Connection>) {
         let begin = move || {
-            let Some(origin) = init::origin() else { return };
-            if let Err(error) = self.begin_anew(origin, &gone).and_then(|it| it.listen(self)) {
+            if let Err(error) = self.begin_anew(&gone).and_then(|it| it.listen(self)) {
                 tracing::warn!(target: "callsign", %error, "the forkserver is not begun anew");
             }
         };
@@ -133,7 +136,7 @@ impl Forkserver {
     }
 }
 
-impl Line {
+impl Connection {
     fn new(socket: OwnedFd, process: OwnedFd) -> Self {
         Self {
             socket,
@@ -181,17 +184,17 @@ impl Line {
         if *is_heard {
             return Ok(());
         }
-        let line = Arc::clone(self);
+        let connection = Arc::clone(self);
         let hear = move || {
-            while let Ok(Some((message, descriptors))) = wire::receive(line.socket.as_fd()) {
-                line.heard(message, descriptors.into_iter().next());
+            while let Ok(Some((message, descriptors))) = wire::receive(connection.socket.as_fd()) {
+                connection.heard(message, descriptors.into_iter().next());
             }
-            *line.lock() = None;
+            *connection.lock() = None;
             // One that has closed its socket, and has not ended, is of no use either.
-            let _ = rustix::process::pidfd_send_signal(&line.process, Signal::KILL);
-            spawner::leave_to_reap(Arc::clone(&line.process));
-            if line.begun.elapsed() >= LIFE_MIN {
-                forkserver.replace(line);
+            let _ = rustix::process::pidfd_send_signal(&connection.process, Signal::KILL);
+            spawner::leave_to_reap(Arc::clone(&connection.process));
+            if connection.begun.elapsed() >= LIFE_MIN {
+                forkserver.replace(connection);
             }
         };
         thread::Builder::new().name("callsign-forkserver".to_owned()).spawn(hear)?;

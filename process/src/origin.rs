@@ -1,0 +1,26 @@
+//! What this process took note of before it had threads.
+
+use std::{ffi::OsString, sync::OnceLock};
+
+use super::forkserver::Forkserver;
+
+/// What was taken note of before there were threads.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// How this program was called.
+    pub(super) called: OsString,
+    /// The process to fork from.
+    pub(super) forkserver: Option<Forkserver>,
+}
+
+static ORIGIN: OnceLock<Origin> = OnceLock::new();
+
+/// Returns what [`init`](super::init) took note of, if it was called.
+pub(super) fn origin() -> Option<&'static Origin> {
+    ORIGIN.get()
+}
+
+/// Takes note. To be called while there is one thread, which has looked whether there is a note.
+pub(super) fn set(origin: Origin) {
+    ORIGIN.set(origin).expect("there is one thread, and it has looked");
+}
