@@ -1,20 +1,17 @@
 //! Where an actor listens.
 
 use std::{
-    borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
     path::Path,
-    str::FromStr,
 };
 
 use multiaddr::{Multiaddr, Protocol};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Serialize, Serializer};
 
 use crate::{
     error::ParseEndpointError,
-    parse,
-    tcp::{DnsFamily, Host, TcpAddress},
+    tcp::{Host, TcpAddress},
     unix::{UnixAddress, UnixPath},
 };
 
@@ -54,20 +51,6 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Makes the endpoint of a `[host, port]` pair: an IP address or a host name, and a port.
-    ///
-    /// # Errors
-    ///
-    /// [`ParseEndpointError`] when `host` is neither.
-    pub fn from_host_port(host: &str, port: u16) -> Result<Self, ParseEndpointError> {
-        let host = match host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) => Host::Ip4(ip),
-            Ok(IpAddr::V6(ip)) => Host::Ip6(ip),
-            Err(_) => Host::Dns(parse::host_name(host, port)?, DnsFamily::Any),
-        };
-        Ok(Self::Tcp(TcpAddress { host, port, tls: false }))
-    }
-
     /// Makes the endpoint of a socket file.
     ///
     /// # Errors
@@ -84,25 +67,6 @@ impl Endpoint {
             Self::Unix(unix) => format!("/unix/{}", unix.to_encoded()),
             other => other.to_string(),
         }
-    }
-
-    /// Returns the binary multiaddr. A Unix path keeps its leading slash, as go-multiaddr has
-    /// it; py-multiaddr drops it. So compare endpoints, never their bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Unix(unix) => parse::unix_to_bytes(unix),
-            Self::Tcp(tcp) => tcp.to_multiaddr().to_vec(),
-            Self::Memory(number) => memory(*number).to_vec(),
-        }
-    }
-
-    /// Reads a binary multiaddr. A Unix path may come with its leading slash or without.
-    ///
-    /// # Errors
-    ///
-    /// [`ParseEndpointError`] when the bytes are no multiaddr, or not one of an endpoint.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseEndpointError> {
-        parse::endpoint_of_bytes(bytes)
     }
 
     /// Returns the IP address and the port, where they stand in the endpoint. There are none of a
@@ -174,30 +138,6 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
-impl FromStr for Endpoint {
-    type Err = ParseEndpointError;
-
-    fn from_str(text: &str) -> Result<Self, ParseEndpointError> {
-        parse::endpoint(text)
-    }
-}
-
-impl TryFrom<&str> for Endpoint {
-    type Error = ParseEndpointError;
-
-    fn try_from(text: &str) -> Result<Self, ParseEndpointError> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Endpoint {
-    type Error = ParseEndpointError;
-
-    fn try_from(text: String) -> Result<Self, ParseEndpointError> {
-        text.parse()
-    }
-}
-
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -214,13 +154,6 @@ impl Serialize for Endpoint {
     }
 }
 
-impl<'de> Deserialize<'de> for Endpoint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
-    }
-}
-
-fn memory(number: u64) -> Multiaddr {
+pub(crate) fn memory(number: u64) -> Multiaddr {
     Multiaddr::from(Protocol::Memory(number))
 }

@@ -8,10 +8,8 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    endpoint::Endpoint,
-    meant::{self, EXAMPLE_PORT, Meant},
+    limits::{ABSTRACT_NAME_BYTES_MAX, FILE_NAME_BYTES_MAX, PATH_BYTES_MAX, SUN_PATH_BYTES_MAX},
     plain::{is_plain, write_plain},
-    unix::{ABSTRACT_NAME_BYTES_MAX, UnixPath},
 };
 
 /// A text that is not an endpoint: what is wrong, and where.
@@ -30,7 +28,7 @@ pub struct ParseEndpointError {
     span: Range<usize>,
     kind: ParseEndpointErrorKind,
     /// The port that stood beside the text in a pair.
-    port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl ParseEndpointError {
@@ -60,90 +58,6 @@ impl ParseEndpointError {
     /// Returns what is wrong.
     pub fn kind(&self) -> &ParseEndpointErrorKind {
         &self.kind
-    }
-
-    /// Returns the endpoint that was probably meant, where that can be guessed.
-    pub fn suggestion(&self) -> Option<Endpoint> {
-        meant::endpoint(&self.text, self.port).map(|it| it.endpoint)
-    }
-
-    /// Returns what to write instead, where that can be guessed. It is one line. An endpoint in it
-    /// is one that can be read.
-    pub fn help(&self) -> Option<String> {
-        self.help_for(EXAMPLE_PORT, Some)
-    }
-
-    /// Returns what to write instead at a place that does not take every endpoint. `fit` makes a
-    /// suggestion one that is taken there, or returns `None` if none like it is. `example_port`
-    /// stands where none was written.
-    pub fn help_for(
-        &self,
-        example_port: u16,
-        fit: impl FnOnce(Endpoint) -> Option<Endpoint>,
-    ) -> Option<String> {
-        let meant = meant::endpoint(&self.text, self.port)
-            .map(|it| it.with_example_port(example_port))
-            .and_then(|it| Some(Meant { endpoint: fit(it.endpoint)?, ..it }))
-            // It would end the quotation that it is shown in.
-            .filter(|it| !it.endpoint.to_string().contains('`'));
-        match meant {
-            Some(meant) => Some(self.words(&meant)),
-            None => self.rule().map(str::to_owned),
-        }
-    }
-
-    /// Says what to write, where that can be guessed.
-    fn words(&self, meant: &Meant) -> String {
-        use ParseEndpointErrorKind as Kind;
-
-        let endpoint = &meant.endpoint;
-        match &self.kind {
-            _ if meant.has_example_port => format!("add a port: `{endpoint}`"),
-            Kind::MissingHost { protocol: "tcp" } if self.text.starts_with("/tcp") => {
-                format!("put a host before it: `{endpoint}`")
-            }
-            Kind::MissingHost { .. } => format!("TLS stands last: `{endpoint}`"),
-            Kind::RelativePath { .. } => format!("the path begins at the root: `{endpoint}`"),
-            Kind::TrailingSlash => format!("leave out this slash: `{endpoint}`"),
-            Kind::UnknownProtocol { .. } if matches!(endpoint, Endpoint::Unix(_)) => {
-                format!("a Unix socket is written `{endpoint}`")
-            }
-            Kind::Unsupported { .. } | Kind::Trailing { .. }
-                if matches!(endpoint, Endpoint::Tcp(_)) =>
-            {
-                format!("an endpoint is a place, not what is spoken there: `{endpoint}`")
-            }
-            _ => format!("did you mean `{endpoint}`?"),
-        }
-    }
-
-    /// Says how it is written in general.
-    fn rule(&self) -> Option<&'static str> {
-        use ParseEndpointErrorKind as Kind;
-
-        match &self.kind {
-            Kind::Empty => Some(EXAMPLES),
-            Kind::NoLeadingSlash | Kind::RelativePath { .. }
-                if meant::is_relative_path(&self.text) =>
-            {
-                Some("write the path of a socket from the root: `/unix/<path>`")
-            }
-            Kind::NoLeadingSlash => Some(EXAMPLES),
-            Kind::TrailingSlash if self.text == "/" => Some(EXAMPLES),
-            Kind::UnknownProtocol { .. } if self.text.split('/').any(|part| part == "..") => {
-                Some("write the path without `..`, and as `/unix/<path>`")
-            }
-            Kind::UnknownProtocol { .. } | Kind::Unsupported { .. } => Some(SUPPORTED),
-            Kind::MissingHost { protocol: "tls" } => {
-                Some("TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`")
-            }
-            Kind::NotPlain { path } if path.split('/').any(|part| part == "..") => {
-                Some("write the path without `..`")
-            }
-            Kind::PathTooLong { .. } => Some("put the socket into a nearer folder"),
-            Kind::FileNameTooLong { .. } => Some("give the socket a shorter name"),
-            _ => None,
-        }
     }
 }
 
@@ -207,13 +121,11 @@ pub enum ParseEndpointErrorKind {
     Nul,
     #[error("bytes that are not UTF-8")]
     NotUtf8,
-    #[error("a path of {bytes} bytes, where Linux takes {}", UnixPath::BYTES_MAX)]
+    #[error("a path of {bytes} bytes, where Linux takes {PATH_BYTES_MAX}")]
     PathTooLong { bytes: usize },
     #[error(
-        "a file name of {bytes} bytes at the end of a path of over {}, \
-         where {} can be reached",
-        UnixPath::SUN_PATH_BYTES_MAX,
-        UnixPath::FILE_NAME_BYTES_MAX
+        "a file name of {bytes} bytes at the end of a path of over {SUN_PATH_BYTES_MAX}, \
+         where {FILE_NAME_BYTES_MAX} can be reached"
     )]
     FileNameTooLong { bytes: usize },
     #[error("an abstract name of {bytes} bytes, where Linux takes 1 to {ABSTRACT_NAME_BYTES_MAX}")]
@@ -238,10 +150,3 @@ impl fmt::Display for Quoted<'_> {
         f.write_str(if self.0.chars().nth(CHARACTERS_MAX).is_some() { "…`" } else { "`" })
     }
 }
-
-const EXAMPLES: &str = "an endpoint is a multiaddr, such as `/ip4/127.0.0.1/tcp/5555` \
-    or `/unix/run/feed.sock`";
-
-const SUPPORTED: &str = "supported are `/unix/<path>`, `/unix/@<name>`, \
-    `/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>`, `/ip6zone/<interface>/ip6/<address>/tcp/<port>`, \
-    each with TLS as `/tcp/<port>/tls`, and `/memory/<number>`";

@@ -26,7 +26,9 @@
 mod doubt;
 mod endpoint;
 mod error;
+mod help;
 mod host_id;
+mod limits;
 mod locality;
 mod matcher;
 mod meant;

@@ -3,20 +3,87 @@
 //! The `multiaddr` crate reads the network parts, one component at a time, so that an error can
 //! name its component. Unix sockets are read by their own codec, which takes all that follows.
 
-use std::{iter, ops::Range};
+use std::{borrow::Cow, iter, net::IpAddr, ops::Range, str::FromStr};
 
 use multiaddr::{Error as MultiaddrError, Protocol};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, memory},
     error::{ParseEndpointError, ParseEndpointErrorKind as Kind},
     plain::is_plain,
     tcp::{DnsFamily, DnsName, Host, TcpAddress},
     unix::UnixAddress,
 };
 
+impl Endpoint {
+    /// Makes the endpoint of a `[host, port]` pair: an IP address or a host name, and a port.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseEndpointError`] when `host` is neither.
+    pub fn from_host_port(host: &str, port: u16) -> Result<Self, ParseEndpointError> {
+        let host = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) => Host::Ip4(ip),
+            Ok(IpAddr::V6(ip)) => Host::Ip6(ip),
+            Err(_) => Host::Dns(host_name(host, port)?, DnsFamily::Any),
+        };
+        Ok(Self::Tcp(TcpAddress { host, port, tls: false }))
+    }
+
+    /// Returns the binary multiaddr. A Unix path keeps its leading slash, as go-multiaddr has
+    /// it; py-multiaddr drops it. So compare endpoints, never their bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Unix(unix) => unix_to_bytes(unix),
+            Self::Tcp(tcp) => tcp.to_multiaddr().to_vec(),
+            Self::Memory(number) => memory(*number).to_vec(),
+        }
+    }
+
+    /// Reads a binary multiaddr. A Unix path may come with its leading slash or without.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseEndpointError`] when the bytes are no multiaddr, or not one of an endpoint.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ParseEndpointError> {
+        endpoint_of_bytes(bytes)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = ParseEndpointError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEndpointError> {
+        endpoint(text)
+    }
+}
+
+impl TryFrom<&str> for Endpoint {
+    type Error = ParseEndpointError;
+
+    fn try_from(text: &str) -> Result<Self, ParseEndpointError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = ParseEndpointError;
+
+    fn try_from(text: String) -> Result<Self, ParseEndpointError> {
+        text.parse()
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
 /// Reads the text of an endpoint.
-pub(crate) fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
+fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
     let read = || {
         if text.is_empty() {
             return Err((0..0, Kind::Empty));
@@ -35,7 +102,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
 }
 
 /// Reads a binary multiaddr.
-pub(crate) fn endpoint_of_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointError> {
+fn endpoint_of_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointError> {
     let read = || {
         let Some(rest) = bytes.strip_prefix(&UNIX_CODE) else {
             return assemble(binary_components(bytes), 0).map_err(|(_, kind)| kind);
@@ -57,7 +124,7 @@ pub(crate) fn endpoint_of_bytes(bytes: &[u8]) -> Result<Endpoint, ParseEndpointE
 }
 
 /// Writes a Unix address as a binary multiaddr.
-pub(crate) fn unix_to_bytes(unix: &UnixAddress) -> Vec<u8> {
+fn unix_to_bytes(unix: &UnixAddress) -> Vec<u8> {
     let value = unix.to_value();
     let mut bytes = UNIX_CODE.to_vec();
     // Seven bits a byte, the low ones first. No path is longer than two bytes can say.
@@ -72,7 +139,7 @@ pub(crate) fn unix_to_bytes(unix: &UnixAddress) -> Vec<u8> {
 }
 
 /// Reads the host name of a `[host, port]` pair.
-pub(crate) fn host_name(text: &str, port: u16) -> Result<DnsName, ParseEndpointError> {
+fn host_name(text: &str, port: u16) -> Result<DnsName, ParseEndpointError> {
     DnsName::new(text).ok_or_else(|| {
         let kind = Kind::InvalidValue { value: text.to_owned(), expected: IP_OR_HOST_NAME };
         ParseEndpointError::of_pair(text, port, kind)

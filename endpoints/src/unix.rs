@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode_by
 
 use crate::{
     error::{ParseEndpointError, ParseEndpointErrorKind},
+    limits::{ABSTRACT_NAME_BYTES_MAX, FILE_NAME_BYTES_MAX, PATH_BYTES_MAX, SUN_PATH_BYTES_MAX},
     plain::is_plain,
 };
 
@@ -55,17 +56,14 @@ pub enum UnixAddress {
 pub struct UnixPath(Box<str>);
 
 impl UnixPath {
-    /// The most bytes of a path that fits `sun_path` beside its closing NUL.
-    pub const SUN_PATH_BYTES_MAX: usize = 107;
+    /// The most bytes of a path that can be bound and dialed as it stands.
+    pub const SUN_PATH_BYTES_MAX: usize = SUN_PATH_BYTES_MAX;
 
-    /// The most bytes that the last part of a longer path may have. Such a path is reached as
-    /// `/proc/self/fd/N/<last part>` through a descriptor of its folder; what is left beside
-    /// that prefix and a descriptor of seven digits is this.
-    pub const FILE_NAME_BYTES_MAX: usize =
-        Self::SUN_PATH_BYTES_MAX - "/proc/self/fd/1234567/".len();
+    /// The most bytes that the last part of a longer path may have.
+    pub const FILE_NAME_BYTES_MAX: usize = FILE_NAME_BYTES_MAX;
 
-    /// The most bytes that a whole path may have: Linux's `PATH_MAX`, less the closing NUL.
-    pub const BYTES_MAX: usize = 4095;
+    /// The most bytes that a whole path may have.
+    pub const BYTES_MAX: usize = PATH_BYTES_MAX;
 
     /// Checks `path` and takes it as the path of a socket.
     ///
@@ -198,9 +196,6 @@ impl UnixAddress {
         Ok(Self::Abstract(name.into()))
     }
 }
-
-/// The longest abstract name: `sun_path` without the NUL that marks it.
-pub(crate) const ABSTRACT_NAME_BYTES_MAX: usize = 107;
 
 /// What is escaped in one segment, beside all that is not ASCII.
 const ENCODED_SEGMENT: &AsciiSet = &CONTROLS.add(b'%').add(b'/').add(b' ');
