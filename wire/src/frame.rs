@@ -1,14 +1,15 @@
 //! What goes over a connection.
 
-use std::time::Duration;
-
 use bytes::{BufMut, BytesMut};
 use endpoints::InstanceId;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{FRAME_BYTES_MAX, Proof, RemoteError, Wanted};
+use crate::{Proof, RemoteError, Wanted, WireError, body::short_str, decode_body};
+
+/// The longest frame: room for a large answer, and little enough that a peer cannot exhaust a
+/// node with one.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Which call a frame belongs to. The side that dialed makes even ones, the side that accepted
 /// makes odd ones, so that both can call at once.
@@ -263,74 +264,12 @@ fn uint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)), rest))
 }
 
-/// Takes a text of at most 255 bytes from the beginning of `bytes`.
-pub(crate) fn short_str(bytes: &[u8]) -> Option<(&str, &[u8])> {
-    let (length, rest) = match bytes.split_first()? {
-        (marker @ 0xa0..=0xbf, rest) => (marker & 0x1f, rest),
-        (0xd9, rest) => rest.split_first().map(|(length, rest)| (*length, rest))?,
-        _ => return None,
-    };
-    let (text, rest) = rest.split_at_checked(usize::from(length))?;
-    Some((str::from_utf8(text).ok()?, rest))
-}
-
-/// Encodes the body of a frame: a MessagePack document with named fields.
-pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("a body is plain data, which MessagePack can hold")
-}
-
-/// Reads the body of a frame.
-///
-/// # Errors
-///
-/// [`WireError::Malformed`] when the bytes are not what is expected, or hold values within values
-/// more than [`DEPTH_MAX`] times.
-pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
-    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
-    reader.set_max_depth(DEPTH_MAX);
-    T::deserialize(&mut reader).map_err(|error| WireError::Malformed(error.to_string()))
-}
-
-/// How deeply values may lie within each other: more than anybody writes by hand, and a fraction of
-/// what a thread's stack of 2 MiB has room for.
-pub const DEPTH_MAX: usize = 128;
-
-/// Bytes that are not what the protocol says.
-///
-/// ```
-/// # use callsign_wire as callsign;
-/// use callsign::WireError;
-///
-/// let error = WireError::Malformed("not a map".to_owned());
-/// assert_eq!(error.to_string(), "malformed message: not a map");
-/// ```
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
-pub enum WireError {
-    /// A frame is longer than any may be.
-    #[error("a frame of {bytes} bytes, where {most} are allowed")]
-    TooLong {
-        /// The length, as announced.
-        bytes: u64,
-        /// How many are allowed.
-        most: u64,
-    },
-    /// A frame has begun to arrive, and has not come to its end in time.
-    #[error("a frame that was not whole {limit:?} after it began")]
-    Unfinished {
-        /// How long it may take.
-        limit: Duration,
-    },
-    /// The bytes cannot be read.
-    #[error("malformed message: {0}")]
-    Malformed(String),
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{DEPTH_MAX, encode_body};
 
     #[test]
     fn a_return_written_in_place_reads_as_any_other() {

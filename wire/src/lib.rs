@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
 mod encoded;
 mod error;
 mod frame;
@@ -39,16 +40,14 @@ mod record;
 pub mod registrant;
 pub mod registrar;
 
+pub use body::{DEPTH_MAX, WireError, decode_body, encode_body};
 pub use encoded::{encode_add, encode_answer, encode_located, encode_page, encode_update};
 pub use error::{
     BACKTRACE_BYTES_MAX, CAUSES_MAX, ErrorDetails, ErrorKind, ErrorPayload, MESSAGE_BYTES_MAX,
     PAYLOAD_BYTES_MAX, RemoteError,
 };
-pub use frame::{
-    CallId, DEPTH_MAX, Frame, Hello, WireError, decode_body, encode_body, encode_item_head,
-    encode_return,
-};
+pub use frame::{CallId, FRAME_BYTES_MAX, Frame, Hello, encode_item_head, encode_return};
 pub use owner::Owner;
 pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
-pub use reader::{FRAME_BYTES_MAX, FrameReader};
+pub use reader::FrameReader;
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

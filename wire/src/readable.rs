@@ -7,13 +7,10 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use endpoints::{Endpoint, Name, NameError, Stamp, Stamped};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use uuid::Uuid;
 
-use crate::{
-    Epoch, Kept, Owner, Proof, Record, Revision, State, Suspicion,
-    registrar::{Answer, Located},
-};
+use crate::{Epoch, Kept, Owner, Record, State, Suspicion};
 
 /// Reads stamped endpoints, and leaves out those of an unknown kind.
 pub(crate) fn stamped<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Stamped>, D::Error> {
@@ -81,6 +78,12 @@ pub(crate) struct WrittenRecord {
     token: Option<u64>,
 }
 
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        WrittenRecord::deserialize(from)?.try_into().map_err(D::Error::custom)
+    }
+}
+
 impl TryFrom<WrittenRecord> for Record {
     type Error = NameError;
 
@@ -102,41 +105,6 @@ impl TryFrom<WrittenRecord> for Record {
     }
 }
 
-/// A [`Located`] as it is written: its proofs stand in the order of its records.
-#[derive(Deserialize)]
-pub(crate) struct WrittenLocated {
-    answer: WrittenAnswer,
-    registrar: Uuid,
-    nonce: Uuid,
-    proofs: Vec<Option<Proof>>,
-}
-
-#[derive(Deserialize)]
-struct WrittenAnswer {
-    revision: Revision,
-    now_ms: u64,
-    total: u64,
-    records: Vec<WrittenRecord>,
-}
-
-impl From<WrittenLocated> for Located {
-    fn from(it: WrittenLocated) -> Self {
-        let WrittenLocated { answer, registrar, nonce, proofs } = it;
-        let WrittenAnswer { revision, now_ms, total, records } = answer;
-        let (mut read, mut theirs) = (Vec::with_capacity(records.len()), Vec::new());
-        let mut proofs = proofs.into_iter();
-        for record in records {
-            let proof = proofs.next();
-            if let Ok(record) = record.try_into() {
-                read.push(record);
-                theirs.extend(proof);
-            }
-        }
-        let answer = Answer { revision, now_ms, total, records: read };
-        Self { answer, registrar, nonce, proofs: theirs }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde::{Serialize, Serializer, de::DeserializeOwned};
@@ -145,7 +113,9 @@ mod tests {
     use super::*;
     use crate::{
         WireError, decode_body, encode_body,
-        registrar::{Change, Page, Register, Status, Update},
+        registrar::{
+            Answer, Change, Located, Page, Register, Status, Update, WrittenAnswer, WrittenLocated,
+        },
     };
 
     /// Writes a record as bytes would hold it, with something of a later version in it.

@@ -2,11 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::WireError;
-
-/// The longest frame: room for a large answer, and little enough that a peer cannot exhaust a
-/// node with one.
-pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+use crate::{FRAME_BYTES_MAX, WireError};
 
 /// Finds frames in bytes as they arrive. Memory grows with what has arrived, and by no more than
 /// 256 KiB ahead of it, whatever a length announces.

@@ -9,7 +9,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-use crate::{Owner, readable::WrittenRecord};
+use crate::Owner;
 
 /// A number that a registrar issues for every registration; a later one is higher, also across
 /// restarts of the registrar.
@@ -40,8 +40,7 @@ pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// }
 /// # let _ = is_new;
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
-#[serde(try_from = "WrittenRecord")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record {
     /// What the actor is called.
     pub name: Name,

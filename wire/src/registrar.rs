@@ -21,9 +21,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Proof, ProofKey, WireError, decode_body,
-    frame::short_str,
-    readable,
+    Proof, ProofKey, WireError,
+    body::short_str,
+    decode_body,
+    readable::{self, WrittenRecord},
     record::{Epoch, Gone, Record, Revision, State, is_false},
 };
 
@@ -208,7 +209,7 @@ pub struct Answer {
 
 /// The instances of a name, and by what to know those that prove who they are.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-#[serde(from = "readable::WrittenLocated")]
+#[serde(from = "WrittenLocated")]
 pub struct Located {
     /// The instances.
     pub answer: Answer,
@@ -219,6 +220,41 @@ pub struct Located {
     /// What each instance owes to its challenge, in the order of the answer's records; nothing
     /// for one that does not [prove](Record::proves) who it is.
     pub proofs: Vec<Option<Proof>>,
+}
+
+/// A [`Located`] as it is written: its proofs stand in the order of its records.
+#[derive(Deserialize)]
+pub(crate) struct WrittenLocated {
+    pub(crate) answer: WrittenAnswer,
+    pub(crate) registrar: Uuid,
+    pub(crate) nonce: Uuid,
+    pub(crate) proofs: Vec<Option<Proof>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct WrittenAnswer {
+    pub(crate) revision: Revision,
+    pub(crate) now_ms: u64,
+    pub(crate) total: u64,
+    pub(crate) records: Vec<WrittenRecord>,
+}
+
+impl From<WrittenLocated> for Located {
+    fn from(it: WrittenLocated) -> Self {
+        let WrittenLocated { answer, registrar, nonce, proofs } = it;
+        let WrittenAnswer { revision, now_ms, total, records } = answer;
+        let (mut read, mut theirs) = (Vec::with_capacity(records.len()), Vec::new());
+        let mut proofs = proofs.into_iter();
+        for record in records {
+            let proof = proofs.next();
+            if let Ok(record) = record.try_into() {
+                read.push(record);
+                theirs.extend(proof);
+            }
+        }
+        let answer = Answer { revision, now_ms, total, records: read };
+        Self { answer, registrar, nonce, proofs: theirs }
+    }
 }
 
 /// Looks up the instances of a name, and waits until one that is not merely declared is ready.

@@ -1,0 +1,69 @@
+//! The bodies of frames, and what may be wrong with bytes.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Encodes the body of a frame: a MessagePack document with named fields.
+pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("a body is plain data, which MessagePack can hold")
+}
+
+/// Reads the body of a frame.
+///
+/// # Errors
+///
+/// [`WireError::Malformed`] when the bytes are not what is expected, or hold values within values
+/// more than [`DEPTH_MAX`] times.
+pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut reader).map_err(|error| WireError::Malformed(error.to_string()))
+}
+
+/// How deeply values may lie within each other: more than anybody writes by hand, and a fraction of
+/// what a thread's stack of 2 MiB has room for.
+pub const DEPTH_MAX: usize = 128;
+
+/// Bytes that are not what the protocol says.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::WireError;
+///
+/// let error = WireError::Malformed("not a map".to_owned());
+/// assert_eq!(error.to_string(), "malformed message: not a map");
+/// ```
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum WireError {
+    /// A frame is longer than any may be.
+    #[error("a frame of {bytes} bytes, where {most} are allowed")]
+    TooLong {
+        /// The length, as announced.
+        bytes: u64,
+        /// How many are allowed.
+        most: u64,
+    },
+    /// A frame has begun to arrive, and has not come to its end in time.
+    #[error("a frame that was not whole {limit:?} after it began")]
+    Unfinished {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The bytes cannot be read.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+}
+
+/// Takes a text of at most 255 bytes from the beginning of `bytes`.
+pub(crate) fn short_str(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = match bytes.split_first()? {
+        (marker @ 0xa0..=0xbf, rest) => (marker & 0x1f, rest),
+        (0xd9, rest) => rest.split_first().map(|(length, rest)| (*length, rest))?,
+        _ => return None,
+    };
+    let (text, rest) = rest.split_at_checked(usize::from(length))?;
+    Some((str::from_utf8(text).ok()?, rest))
+}
