@@ -5,7 +5,7 @@
 //! py-multiaddr write it) and the one percent-encoded segment of the specification
 //! (<https://github.com/multiformats/multiaddr/blob/master/protocols/unix.md>).
 
-use std::{borrow::Cow, path::Path};
+use std::{borrow::Cow, ffi::OsStr, path::Path};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode_byte};
 
@@ -91,6 +91,14 @@ impl UnixPath {
     /// Returns the path as a path.
     pub fn as_path(&self) -> &Path {
         Path::new(&*self.0)
+    }
+
+    /// Returns the folder, and the name of the socket in it.
+    pub fn parts(&self) -> (&Path, &OsStr) {
+        let path = self.as_path();
+        path.parent()
+            .zip(path.file_name())
+            .expect("the path of a socket is absolute and has a last part")
     }
 
     /// Takes a path that begins with a slash.

@@ -16,7 +16,7 @@ use rustix::{
 use std::os::fd::OwnedFd;
 use tokio::net::UnixListener;
 
-use crate::{linux::Handle, listen::BindError};
+use crate::{error::BindError, linux::Handle};
 
 /// Who may connect to a socket file, whatever the umask is. Abstract sockets and ports have
 /// neither mode nor group.

@@ -27,10 +27,11 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
     here,
+    here::socket_stamp,
+    holders::Holder,
     linux::describe,
-    listen::{Listener, socket_stamp},
+    listen::Listener,
     listening::{Listening, Silence, listening},
-    lock::Holder,
     place::Place,
 };
 

@@ -33,7 +33,6 @@
 use std::{
     ffi::{OsStr, OsString},
     io,
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -47,11 +46,12 @@ use tokio::{
 use crate::{
     access::{self, Access},
     dead::{clear, unlink_socket},
+    error::BindError,
     here,
+    holders::Holder,
     linux::{Handle, Kind},
-    listen::BindError,
     listening::{Listening, listening},
-    lock::{Holder, Lock, is_named},
+    lock::{Lock, is_named},
 };
 
 /// A socket path that this process has. Dropping it removes the files that this process made,
@@ -144,7 +144,7 @@ impl Claim {
         tries_left: u32,
     ) -> Result<Option<(Self, UnixListener)>, BindError> {
         clear(&lock, path).await?;
-        let (_, name) = parts(path);
+        let (_, name) = path.parts();
         let bound = Self::listen(folder.clone(), name, path, Some(lock.clone()), access);
         let is_current = is_named(&lock.file, &folder, &lock.name).unwrap_or(false)
             && bound.as_ref().is_ok_and(|(claim, _)| here::look(path).ok() == claim.socket);
@@ -171,7 +171,7 @@ impl Claim {
         let is_short = path.as_str().len() <= SUN_PATH_BYTES_MAX;
         let address = if is_short { path.as_path().to_owned() } else { folder.path().join(name) };
         let fail = |error| {
-            let (folder, _) = parts(path);
+            let (folder, _) = path.parts();
             BindError::from_io(error, || format!("make a socket in `{}`", folder.display()))
         };
         let claim = |folder: Arc<Handle>| match Handle::kind_in(&folder, name).map_err(fail)? {
@@ -218,7 +218,7 @@ impl Drop for Claim {
 
 /// Opens the folder of a socket's path, and returns it with the name that the socket has in it.
 fn open_place(path: &UnixPath) -> Result<(Arc<Handle>, &OsStr), BindError> {
-    let (folder, name) = parts(path);
+    let (folder, name) = path.parts();
     let handle = Handle::open_folder(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => BindError::NoFolder { folder: folder.to_owned() },
         io::ErrorKind::NotADirectory => {
@@ -233,13 +233,6 @@ fn open_place(path: &UnixPath) -> Result<(Arc<Handle>, &OsStr), BindError> {
 
 fn is_missing(path: &UnixPath) -> bool {
     matches!(here::look(path), Err(Unreachable::Missing))
-}
-
-pub(crate) fn parts(path: &UnixPath) -> (&Path, &OsStr) {
-    let path = path.as_path();
-    path.parent()
-        .zip(path.file_name())
-        .expect("the path of a socket is absolute and has a last part")
 }
 
 /// How often a path is bound anew because its folder or its lock was exchanged meanwhile: once is

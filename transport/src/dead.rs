@@ -7,11 +7,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use tokio::net::UnixStream;
 
 use crate::{
-    claim::parts,
+    error::BindError,
+    holders::Holder,
     linux::{Handle, Kind},
-    listen::BindError,
     listening::{Listening, Silence, listening_at_file},
-    lock::{Holder, Lock, is_named, read_holder},
+    lock::{Lock, is_named, read_holder},
 };
 
 /// Removes what a dead process has left behind at a path: its socket file, and the lock beside it.
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// [`BindError`], when it cannot be told whose the file is, or it cannot be removed.
 pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
-    let (folder, name) = parts(path);
+    let (folder, name) = path.parts();
     let Ok(folder) = Handle::open_folder(folder) else { return Ok(()) };
     let mut lock_name = name.to_owned();
     lock_name.push(".lock");
@@ -47,7 +47,7 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
 ///
 /// [`BindError`], when it cannot be told whether somebody listens, or it cannot be removed.
 pub async fn clear_dead_socket(path: &UnixPath) -> Result<bool, BindError> {
-    let (folder, name) = parts(path);
+    let (folder, name) = path.parts();
     let Ok(folder) = Handle::open_folder(folder) else { return Ok(false) };
     let fail = |error| BindError::from_io(error, || format!("look at `{}`", path.as_str()));
     let before = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {

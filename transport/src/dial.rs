@@ -3,17 +3,17 @@
 use std::{io, path::Path, time::Duration};
 
 use endpoints::{Endpoint, SocketId, Stamped, UnixAddress, UnixPath};
-use thiserror::Error;
 use tokio::{
     net::UnixStream,
     time::{sleep, timeout},
 };
 
 use crate::{
+    error::DialError,
     linux::{Handle, Kind},
     memory,
     stream::Stream,
-    tcp::{self, ResolveError},
+    tcp,
 };
 
 /// Connects to an endpoint, within [`DIAL_TIMEOUT`].
@@ -127,87 +127,6 @@ pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<
 /// assert!(callsign::DIAL_TIMEOUT.as_secs() >= 1);
 /// ```
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why an endpoint could not be dialed.
-///
-/// ```
-/// # use transport as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use callsign::{DialError, dial};
-///
-/// let error = dial(&"/ip4/127.0.0.1/tcp/0".parse()?).await.unwrap_err();
-/// assert!(matches!(error, DialError::BindOnly));
-/// assert!(!error.is_evidence(), "it says nothing of an actor");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// Nobody listens there, though the address is good.
-    #[error("connection refused: nobody listens there")]
-    Refused,
-    /// There is no such file.
-    #[error("there is no such socket file")]
-    Missing,
-    /// The path leads to something else.
-    #[error("there is {found} in its place, not a stream socket")]
-    NotASocket {
-        /// What it leads to, in words.
-        found: &'static str,
-    },
-    /// The path leads to another socket than the expected one.
-    #[error("the path leads to another socket than the one meant")]
-    OtherSocket,
-    /// This user may not connect to it, or not see it.
-    #[error("no permission to connect to it")]
-    NoPermission,
-    /// Its queue of connections stayed full. It is there, and not dead.
-    #[error("it is busy: its queue of new connections is full")]
-    Busy,
-    /// It did not answer in time.
-    #[error("no answer in time")]
-    TimedOut,
-    /// No way leads to its host or network.
-    #[error("no route leads to its host")]
-    Unreachable,
-    /// It is a place to bind, not one to dial.
-    #[error("a wildcard address or port 0 can be bound, not dialed")]
-    BindOnly,
-    /// It speaks TLS, which this version does not.
-    #[error("TLS is not supported by this version")]
-    TlsUnsupported,
-    /// Its host has no address.
-    #[error(transparent)]
-    NoSuchHost(#[from] ResolveError),
-    /// Anything else.
-    #[error("the connection cannot be made")]
-    Io(#[source] io::Error),
-}
-
-impl DialError {
-    /// Tells whether this is evidence that nobody serves the endpoint, at least as seen from
-    /// here. All other failures say nothing of the one that was dialed.
-    pub fn is_evidence(&self) -> bool {
-        matches!(self, Self::Refused | Self::Missing | Self::NotASocket { .. } | Self::OtherSocket)
-    }
-
-    pub(crate) fn from_io(error: io::Error) -> Self {
-        if error.raw_os_error() == Some(libc::EPROTOTYPE) {
-            return Self::NotASocket { found: "a socket of another type" };
-        }
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
-            io::ErrorKind::PermissionDenied => Self::NoPermission,
-            io::ErrorKind::WouldBlock => Self::Busy,
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Self::Unreachable,
-            _ => Self::Io(error),
-        }
-    }
-}
 
 async fn dial_expecting(
     endpoint: &Endpoint,

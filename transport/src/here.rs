@@ -290,6 +290,11 @@ const HOST_KEY: &[u8] = b"callsign: which host";
 /// The key of a root's hash, for the same reasons.
 const ROOT_KEY: &[u8] = b"callsign: which root";
 
+/// Stamps a socket by the namespace that it was made in, whichever thread asks.
+pub(crate) fn socket_stamp(socket: &impl AsFd) -> Stamp {
+    Stamp { kernel: kernel(), netns: netns_of(socket.as_fd()), ..Stamp::default() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

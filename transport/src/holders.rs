@@ -9,9 +9,11 @@ use std::{
     fmt, fs, io,
     os::unix::ffi::OsStrExt,
     path::Path,
+    time::SystemTime,
 };
 
 use endpoints::{Endpoint, UnixAddress, UnixPath};
+use tokio::net::UnixStream;
 
 use crate::{
     diag::{self, UnixSocket},
@@ -241,6 +243,46 @@ const PROCESSES_MAX: usize = 65_536;
 
 /// How many descriptors are looked at, all together: each takes about a microsecond.
 const DESCRIPTORS_MAX: usize = 1_000_000;
+
+/// Who has an endpoint that somebody else wants to bind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// The number of its process, as that process sees it, unless it is hidden from here.
+    pub pid: Option<i32>,
+    /// Its user.
+    pub uid: u32,
+    /// Since when, where it is known.
+    pub since: Option<SystemTime>,
+}
+
+impl Holder {
+    /// Returns whose the sockets are that listen somewhere.
+    pub(crate) fn of(sockets: &[ListeningSocket]) -> Option<Self> {
+        let uid = sockets.iter().find_map(|it| it.uid)?;
+        let pid = holders(sockets).first().map(|it| it.pid());
+        Some(Self { pid, uid, since: None })
+    }
+
+    /// Returns who listens at the other end of `stream`.
+    pub(crate) fn of_peer(stream: &UnixStream) -> Option<Self> {
+        let credentials = stream.peer_cred().ok()?;
+        let pid = credentials.pid().filter(|pid| *pid != 0);
+        Some(Self { pid, uid: credentials.uid(), since: None })
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid} of user {}", self.uid)?,
+            None => write!(f, "a process of user {}", self.uid)?,
+        }
+        match self.since {
+            Some(since) => write!(f, " since {}", humantime::format_rfc3339_seconds(since)),
+            None => Ok(()),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,8 @@
 //! |---|---|
 //! | `listen` | one listener over every transport; what it publishes |
 //! | `together` | the endpoints of one list, bound together: who takes IPv4, who shares a port |
-//! | `dial` | one dialer over every transport; why a dial failed |
+//! | `dial` | one dialer over every transport |
+//! | `error` | why an endpoint cannot be bound or dialed |
 //! | `stream` | one connection over every transport; its peer |
 //! | `place` | a listener at a socket path, which sees to it that the path leads to it |
 //! | `adopt` | a listener out of a socket that somebody else has made |
@@ -65,6 +66,7 @@ mod claim;
 mod dead;
 mod diag;
 mod dial;
+mod error;
 mod folder;
 mod handed;
 mod here;
@@ -91,26 +93,26 @@ mod wildcards;
 pub use access::{Access, group_id};
 pub use adopt::AdoptError;
 pub use dead::{clear_dead_socket, remove_dead_socket, remove_own_socket};
-pub use dial::{DIAL_TIMEOUT, DialError, dial, dial_socket, dial_stamped, dial_within};
+pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_within};
+pub use error::{BindError, DialError, ResolveError};
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use handed::{Handed, HandedError};
 pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
 };
-pub use holders::{Process, Whose, endpoints_of, holders, whose};
+pub use holders::{Holder, Process, Whose, endpoints_of, holders, whose};
 pub use linux::{
     PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
     return_large_memory, user_ids_are_global,
 };
-pub use listen::{BindError, BindOptions, Listener};
+pub use listen::{BindOptions, Listener};
 pub use listening::{Listening, ListeningSocket, Silence, listening};
-pub use lock::Holder;
 pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;
 pub use signals::end_by_signal;
+pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};
-pub use tcp::ResolveError;
 pub use together::BindAllError;
 pub use whereabouts::{Changes, Whereabouts};
-pub use who::{TcpEnds, Who};
+pub use who::Who;

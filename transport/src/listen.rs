@@ -1,22 +1,23 @@
 //! One listener over every transport, and what is to be published of it.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use endpoints::{Endpoint, Host, Stamp, Stamped, TcpAddress, UnixAddress};
 use rustix::net::sockopt::ipv6_v6only;
-use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::{
     access::Access,
     claim::Claim,
+    error::BindError,
     here,
+    here::socket_stamp,
+    holders::Holder,
     listening::{Listening, listening},
-    lock::Holder,
     memory::MemoryListener,
     place::Place,
     stream::Stream,
-    tcp::{self, ResolveError},
+    tcp,
     wildcards::Bound,
 };
 
@@ -298,98 +299,6 @@ impl Listener {
     }
 }
 
-/// Why an endpoint could not be bound.
-///
-/// ```
-/// # use transport as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use callsign::{BindError, Listener};
-///
-/// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
-/// let second = Listener::bind(listener.bound()).await;
-/// assert!(matches!(second, Err(BindError::InUse { .. })));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// Somebody listens there.
-    #[error("it is in use{}", .holder.as_ref().map(|it| format!(" by {it}")).unwrap_or_default())]
-    InUse {
-        /// Who, where it can be told.
-        holder: Option<Holder>,
-    },
-    /// Somebody holds the path, and nobody can reach him there.
-    #[error("it is held by {holder}, whose socket file was removed: nobody can reach it")]
-    Hidden {
-        /// Who.
-        holder: Holder,
-    },
-    /// Somebody else made the socket, and is the only one that can make it again.
-    #[error("whoever has made the socket has to make it again")]
-    NotOurs,
-    /// Something else is in the way, and is left as it is.
-    #[error("there is {found} in its place, which is left alone")]
-    NotASocket {
-        /// What is there, in words.
-        found: &'static str,
-    },
-    /// The folder that the socket is to stand in is not there.
-    #[error("there is no folder `{}`", .folder.display())]
-    NoFolder {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// Something else stands where its path has a folder.
-    #[error("`{}` is no folder, and nothing can stand below it", .path.display())]
-    NotAFolder {
-        /// What is none.
-        path: PathBuf,
-    },
-    /// This user may not.
-    #[error("no permission to {what}")]
-    NoPermission {
-        /// What was tried, in words.
-        what: String,
-    },
-    /// The group that its socket file is to have is none of this process's.
-    #[error("this user is not in group {group}, and so may not give it the socket")]
-    NotInGroup {
-        /// The number of the group.
-        group: u32,
-    },
-    /// No interface of this machine has the address.
-    #[error("no interface of this machine has that address")]
-    NotOurAddress,
-    /// TLS is to be spoken on it, which this version does not.
-    #[error("TLS is not supported by this version")]
-    TlsUnsupported,
-    /// Its host has no address.
-    #[error(transparent)]
-    NoSuchHost(#[from] ResolveError),
-    /// Anything else.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried, in words.
-        what: String,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl BindError {
-    pub(crate) fn from_io(error: io::Error, what: impl FnOnce() -> String) -> Self {
-        match error.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { holder: None },
-            io::ErrorKind::AddrNotAvailable => Self::NotOurAddress,
-            io::ErrorKind::PermissionDenied => Self::NoPermission { what: what() },
-            _ => Self::Io { what: what(), source: error },
-        }
-    }
-}
-
 fn abstract_address(name: &str) -> String {
     format!("\0{name}")
 }
@@ -400,9 +309,4 @@ fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
         Host::Dns(..) => address.into(),
         host => Endpoint::Tcp(TcpAddress { host: host.clone(), port: address.port(), tls: false }),
     }
-}
-
-/// Stamps a socket by the namespace that it was made in, whichever thread asks.
-pub(crate) fn socket_stamp(socket: &impl AsFd) -> Stamp {
-    Stamp { kernel: here::kernel(), netns: here::netns_of(socket.as_fd()), ..Stamp::default() }
 }

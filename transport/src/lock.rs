@@ -2,7 +2,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt,
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt,
@@ -12,54 +11,13 @@ use std::{
 
 use endpoints::UnixPath;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
-use tokio::{net::UnixStream, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
-    holders::holders,
+    error::BindError,
+    holders::Holder,
     linux::{self, Handle},
-    listen::BindError,
-    listening::ListeningSocket,
 };
-
-/// Who has an endpoint that somebody else wants to bind.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
-    /// The number of its process, as that process sees it, unless it is hidden from here.
-    pub pid: Option<i32>,
-    /// Its user.
-    pub uid: u32,
-    /// Since when, where it is known.
-    pub since: Option<SystemTime>,
-}
-
-impl Holder {
-    /// Returns whose the sockets are that listen somewhere.
-    pub(crate) fn of(sockets: &[ListeningSocket]) -> Option<Self> {
-        let uid = sockets.iter().find_map(|it| it.uid)?;
-        let pid = holders(sockets).first().map(|it| it.pid());
-        Some(Self { pid, uid, since: None })
-    }
-
-    /// Returns who listens at the other end of `stream`.
-    pub(crate) fn of_peer(stream: &UnixStream) -> Option<Self> {
-        let credentials = stream.peer_cred().ok()?;
-        let pid = credentials.pid().filter(|pid| *pid != 0);
-        Some(Self { pid, uid: credentials.uid(), since: None })
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "process {pid} of user {}", self.uid)?,
-            None => write!(f, "a process of user {}", self.uid)?,
-        }
-        match self.since {
-            Some(since) => write!(f, " since {}", humantime::format_rfc3339_seconds(since)),
-            None => Ok(()),
-        }
-    }
-}
 
 /// The lock beside a socket path, held. Dropping it removes the file and gives the lock back.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::{dial::DialError, stream::Stream};
+use crate::{error::DialError, stream::Stream};
 
 /// A place that this process listens on. Dropping it gives the place free.
 #[derive(Debug)]

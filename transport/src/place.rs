@@ -28,13 +28,8 @@ use tokio::{
 };
 
 use crate::{
-    access::Access,
-    claim::Claim,
-    here,
-    listen::{BindError, socket_stamp},
-    lock::Holder,
-    moves,
-    watch::Watch,
+    access::Access, claim::Claim, error::BindError, here, here::socket_stamp, holders::Holder,
+    moves, watch::Watch,
 };
 
 /// A listener at a socket path.

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 pub use self::halves::{ReadHalf, WriteHalf};
-use crate::{TcpEnds, identity, linux::PeerProcess};
+use crate::{identity, linux::PeerProcess};
 
 /// One connection: a stream of bytes each way.
 ///
@@ -193,6 +193,13 @@ impl TryFrom<Stream> for TcpStream {
             other => Err(other),
         }
     }
+}
+
+/// Both ends of a TCP connection: by them the kernel finds who has the other one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TcpEnds {
+    pub(crate) near: SocketAddr,
+    pub(crate) far: SocketAddr,
 }
 
 /// What the machine says of the other end of a connection. It is no proof of who that is: see

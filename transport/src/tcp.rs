@@ -2,20 +2,19 @@
 
 use std::{
     io, mem,
-    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     time::Duration,
 };
 
 use endpoints::{DnsFamily, DnsName, Host, TcpAddress};
 use rustix::net::sockopt::set_ipv6_v6only;
-use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
     time::sleep,
 };
 
-use crate::dial::DialError;
+use crate::error::{DialError, ResolveError};
 
 /// Connects to the first of `addresses` that answers ("Happy Eyeballs", RFC 8305): the next is
 /// tried when one has failed, or has not answered for a while; the rest are dropped.
@@ -82,55 +81,6 @@ pub(crate) fn literal(tcp: &TcpAddress) -> Result<Option<SocketAddr>, ResolveErr
         }
         Host::Dns(..) => Ok(None),
     }
-}
-
-/// Why a host has no address.
-///
-/// ```
-/// # use transport as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use callsign::{DialError, dial};
-///
-/// let nowhere = dial(&"/dns/no-such-host.invalid/tcp/80".parse()?).await;
-/// assert!(matches!(nowhere, Err(DialError::NoSuchHost(_))));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ResolveError {
-    /// The lookup of its name failed.
-    #[error("the host name `{name}` cannot be looked up")]
-    Lookup {
-        /// The name.
-        name: String,
-        /// What the system's resolver says.
-        source: io::Error,
-    },
-    /// Its name has no address of the family that was asked for.
-    #[error("the host name `{name}` has no {family} address")]
-    NoAddress {
-        /// The name.
-        name: String,
-        /// `IPv4`, `IPv6` or `IP`.
-        family: &'static str,
-    },
-    /// Its zone is not an interface of this host.
-    #[error("this host has no network interface `{zone}` with an address")]
-    NoInterface {
-        /// The name of the interface.
-        zone: String,
-    },
-    /// Its address means something on one link only, and no link was named.
-    #[error(
-        "{ip} is a link-local address, which needs its interface: \
-         write `/ip6zone/<interface>/ip6/{ip}/tcp/<port>`"
-    )]
-    ZoneMissing {
-        /// The address.
-        ip: Ipv6Addr,
-    },
 }
 
 async fn look_up(

@@ -19,7 +19,8 @@ use endpoints::{Endpoint, TcpAddress};
 use thiserror::Error;
 
 use crate::{
-    listen::{BindError, BindOptions, Listener},
+    error::BindError,
+    listen::{BindOptions, Listener},
     tcp,
 };
 

@@ -5,14 +5,11 @@
 //! namespace; the kernel's list of sockets has it by the addresses of both ends. Of what is beyond,
 //! the address alone is known.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    os::fd::BorrowedFd,
-};
+use std::{net::IpAddr, os::fd::BorrowedFd};
 
 use rustix::process::geteuid;
 
-use crate::{Peer, Stream, diag, identity, linux};
+use crate::{Peer, Stream, TcpEnds, diag, identity, linux};
 
 /// Who is at the other end of a connection, by the word of the kernel.
 ///
@@ -47,13 +44,6 @@ impl Who {
     pub fn is_own_or_root(&self) -> bool {
         matches!(self, Self::User { uid, .. } if *uid == 0 || *uid == geteuid().as_raw())
     }
-}
-
-/// Both ends of a TCP connection: by them the kernel finds who has the other one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TcpEnds {
-    pub(crate) near: SocketAddr,
-    pub(crate) far: SocketAddr,
 }
 
 impl Stream {

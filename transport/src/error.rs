@@ -1,0 +1,229 @@
+//! What may go wrong where an endpoint is bound or dialed, or its host is looked up.
+
+use std::{io, net::Ipv6Addr, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::holders::Holder;
+
+/// Why an endpoint could not be bound.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{BindError, Listener};
+///
+/// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+/// let second = Listener::bind(listener.bound()).await;
+/// assert!(matches!(second, Err(BindError::InUse { .. })));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Somebody listens there.
+    #[error("it is in use{}", .holder.as_ref().map(|it| format!(" by {it}")).unwrap_or_default())]
+    InUse {
+        /// Who, where it can be told.
+        holder: Option<Holder>,
+    },
+    /// Somebody holds the path, and nobody can reach him there.
+    #[error("it is held by {holder}, whose socket file was removed: nobody can reach it")]
+    Hidden {
+        /// Who.
+        holder: Holder,
+    },
+    /// Somebody else made the socket, and is the only one that can make it again.
+    #[error("whoever has made the socket has to make it again")]
+    NotOurs,
+    /// Something else is in the way, and is left as it is.
+    #[error("there is {found} in its place, which is left alone")]
+    NotASocket {
+        /// What is there, in words.
+        found: &'static str,
+    },
+    /// The folder that the socket is to stand in is not there.
+    #[error("there is no folder `{}`", .folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Something else stands where its path has a folder.
+    #[error("`{}` is no folder, and nothing can stand below it", .path.display())]
+    NotAFolder {
+        /// What is none.
+        path: PathBuf,
+    },
+    /// This user may not.
+    #[error("no permission to {what}")]
+    NoPermission {
+        /// What was tried, in words.
+        what: String,
+    },
+    /// The group that its socket file is to have is none of this process's.
+    #[error("this user is not in group {group}, and so may not give it the socket")]
+    NotInGroup {
+        /// The number of the group.
+        group: u32,
+    },
+    /// No interface of this machine has the address.
+    #[error("no interface of this machine has that address")]
+    NotOurAddress,
+    /// TLS is to be spoken on it, which this version does not.
+    #[error("TLS is not supported by this version")]
+    TlsUnsupported,
+    /// Its host has no address.
+    #[error(transparent)]
+    NoSuchHost(#[from] ResolveError),
+    /// Anything else.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried, in words.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    pub(crate) fn from_io(error: io::Error, what: impl FnOnce() -> String) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { holder: None },
+            io::ErrorKind::AddrNotAvailable => Self::NotOurAddress,
+            io::ErrorKind::PermissionDenied => Self::NoPermission { what: what() },
+            _ => Self::Io { what: what(), source: error },
+        }
+    }
+}
+
+/// Why an endpoint could not be dialed.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialError, dial};
+///
+/// let error = dial(&"/ip4/127.0.0.1/tcp/0".parse()?).await.unwrap_err();
+/// assert!(matches!(error, DialError::BindOnly));
+/// assert!(!error.is_evidence(), "it says nothing of an actor");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// Nobody listens there, though the address is good.
+    #[error("connection refused: nobody listens there")]
+    Refused,
+    /// There is no such file.
+    #[error("there is no such socket file")]
+    Missing,
+    /// The path leads to something else.
+    #[error("there is {found} in its place, not a stream socket")]
+    NotASocket {
+        /// What it leads to, in words.
+        found: &'static str,
+    },
+    /// The path leads to another socket than the expected one.
+    #[error("the path leads to another socket than the one meant")]
+    OtherSocket,
+    /// This user may not connect to it, or not see it.
+    #[error("no permission to connect to it")]
+    NoPermission,
+    /// Its queue of connections stayed full. It is there, and not dead.
+    #[error("it is busy: its queue of new connections is full")]
+    Busy,
+    /// It did not answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// No way leads to its host or network.
+    #[error("no route leads to its host")]
+    Unreachable,
+    /// It is a place to bind, not one to dial.
+    #[error("a wildcard address or port 0 can be bound, not dialed")]
+    BindOnly,
+    /// It speaks TLS, which this version does not.
+    #[error("TLS is not supported by this version")]
+    TlsUnsupported,
+    /// Its host has no address.
+    #[error(transparent)]
+    NoSuchHost(#[from] ResolveError),
+    /// Anything else.
+    #[error("the connection cannot be made")]
+    Io(#[source] io::Error),
+}
+
+impl DialError {
+    /// Tells whether this is evidence that nobody serves the endpoint, at least as seen from
+    /// here. All other failures say nothing of the one that was dialed.
+    pub fn is_evidence(&self) -> bool {
+        matches!(self, Self::Refused | Self::Missing | Self::NotASocket { .. } | Self::OtherSocket)
+    }
+
+    pub(crate) fn from_io(error: io::Error) -> Self {
+        if error.raw_os_error() == Some(libc::EPROTOTYPE) {
+            return Self::NotASocket { found: "a socket of another type" };
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::NoPermission,
+            io::ErrorKind::WouldBlock => Self::Busy,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Self::Unreachable,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Why a host has no address.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{DialError, dial};
+///
+/// let nowhere = dial(&"/dns/no-such-host.invalid/tcp/80".parse()?).await;
+/// assert!(matches!(nowhere, Err(DialError::NoSuchHost(_))));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The lookup of its name failed.
+    #[error("the host name `{name}` cannot be looked up")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// What the system's resolver says.
+        source: io::Error,
+    },
+    /// Its name has no address of the family that was asked for.
+    #[error("the host name `{name}` has no {family} address")]
+    NoAddress {
+        /// The name.
+        name: String,
+        /// `IPv4`, `IPv6` or `IP`.
+        family: &'static str,
+    },
+    /// Its zone is not an interface of this host.
+    #[error("this host has no network interface `{zone}` with an address")]
+    NoInterface {
+        /// The name of the interface.
+        zone: String,
+    },
+    /// Its address means something on one link only, and no link was named.
+    #[error(
+        "{ip} is a link-local address, which needs its interface: \
+         write `/ip6zone/<interface>/ip6/{ip}/tcp/<port>`"
+    )]
+    ZoneMissing {
+        /// The address.
+        ip: Ipv6Addr,
+    },
+}
