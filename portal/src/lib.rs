@@ -18,7 +18,8 @@
 //!
 //! The driver reads whatever has arrived, lets the service answer every call in it, and writes
 //! all answers at once. It does so in turns: after so much work the other tasks of its runtime run,
-//! however much there is to do for one connection. It knows no names, no addresses and no registry, and does not reconnect.
+//! however much there is to do for one connection. It knows no names, no addresses and no registry,
+//! and does not reconnect.
 //!
 //! ```
 //! use callsign_portal::{NoService, Options, Service, accept, connect};
@@ -67,6 +68,7 @@ mod heartbeat;
 mod identity;
 mod items;
 mod lanes;
+mod options;
 mod outbox;
 mod portal;
 mod queue;
@@ -80,10 +82,11 @@ pub use dialogue::Dialogue;
 pub use driver::Driver;
 pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
 pub use handlers::{Handlers, Limits};
-pub use handshake::{Connected, Greeted, HANDSHAKE_TIMEOUT, Options, accept, connect, greet};
+pub use handshake::{Connected, Greeted, accept, connect, greet};
 pub use heartbeat::{Heartbeat, OnSilence};
 pub use identity::{Identity, Key, greet_actor};
 pub use items::{ItemSender, SendError};
+pub use options::{HANDSHAKE_TIMEOUT, Options};
 pub use portal::{Items, Portal};
 pub use reception::Reception;
 pub use service::{Call, NoService, Replies, Service, TURN_STEPS};

@@ -1,0 +1,51 @@
+//! How a conversation is held.
+
+use std::time::Duration;
+
+use wire::{FRAME_BYTES_MAX, Hello};
+
+use crate::{Heartbeat, OnSilence};
+
+/// How long a handshake may take, unless something else is asked for: ample for a round trip
+/// around the world, and short enough that mute peers do not pile up.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a conversation is held.
+///
+/// ```
+/// # use callsign_portal as callsign;
+/// # use callsign_portal::Options as GreetingOptions;
+/// use std::time::Duration;
+///
+/// let patient =
+///     GreetingOptions { handshake_timeout: Duration::from_secs(30), ..GreetingOptions::default() };
+/// assert!(patient.heartbeat.is_none());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is said of this side.
+    pub hello: Hello,
+    /// How long the handshake may take.
+    pub handshake_timeout: Duration,
+    /// How signs of life are asked for; `None` where the kernel tells of a death.
+    pub heartbeat: Option<Heartbeat>,
+    /// What becomes of a peer that gives none.
+    pub on_silence: OnSilence,
+    /// The longest frame that is let in once both sides have said who they are.
+    pub frame_bytes_max: usize,
+    /// How long a frame may take to arrive once it has begun; `None` for as long as it likes.
+    pub frame_timeout: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            hello: Hello::default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            heartbeat: None,
+            on_silence: OnSilence::default(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            frame_timeout: None,
+        }
+    }
+}
