@@ -6,6 +6,7 @@
 mod access;
 mod activation;
 mod addresses;
+mod background;
 mod boot;
 mod completion;
 mod echo;

@@ -208,38 +208,3 @@ fn wait_until_gone(file: &std::path::Path) {
         std::thread::yield_now();
     }
 }
-
-#[test]
-fn a_program_that_goes_into_the_background_is_told_the_remedy() {
-    let room = Room::new();
-    let node = Node::start(&room);
-    for command in ["setsid -f sleep 600", "sleep 600 & exit 0"] {
-        let daemon =
-            node.callsign(&["register", "daemon", "/unix/@daemon", "--", "sh", "-c", command]);
-        daemon.succeeds().says(&["stay in the foreground"]);
-    }
-    // As redis does, and as nginx does, which listens before it goes.
-    let daemon = "import os, socket, sys, time\n\
-        def away():\n  \
-          if os.fork(): os._exit(0)\n  \
-          os.setsid()\n  \
-          if os.fork(): os._exit(0)\n\
-        if sys.argv[2] == 'redis': away()\n\
-        s = socket.socket()\n\
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
-        s.bind(('127.0.0.1', int(sys.argv[1])))\n\
-        s.listen()\n\
-        if sys.argv[2] == 'nginx': away()\n\
-        time.sleep(600)";
-    let python = python();
-    for way in ["redis", "nginx"] {
-        let words = ["register", way, "/ip4/127.0.0.1/tcp/0", "--", &python, "-c", daemon];
-        let told = node.callsign(&[&words[..], &["{port}", way]].concat()).succeeds();
-        let told = told.says(&["has left others running", "nginx: `daemon off;`"]);
-        let port = told.stderr.lines().find_map(|it| it.split_once("/tcp/")).unwrap().1;
-        let port: u16 = port.parse().unwrap();
-        assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(), "nothing is left");
-    }
-    let told = node.callsign(&["register", "brief", "/unix/@brief", "--", "true"]).succeeds();
-    assert!(!told.stderr.contains("foreground"), "{told}");
-}

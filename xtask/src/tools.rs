@@ -10,7 +10,11 @@ use std::{
 /// Looks for the tools, installs the missing ones where that is possible, and says which tests
 /// have to do without.
 pub(crate) fn provide() {
-    let missing = missing();
+    let mut missing = missing();
+    // Where systemd runs, such a package is a service from then on, which nobody has asked for.
+    if Path::new("/run/systemd/system").exists() {
+        missing.retain(|tool| tool.without != DAEMONS);
+    }
     if !missing.is_empty() {
         match why_not_installable() {
             None => install(&packages(&missing)),
@@ -90,12 +94,20 @@ const TOOLS: &[Tool] = &[
         package: "fish",
         without: "the test of its completion says that it is skipped",
     },
+    Tool { program: "nginx", package: "nginx", without: DAEMONS },
+    Tool { program: "redis-server", package: "redis-server", without: DAEMONS },
+    Tool { program: "memcached", package: "memcached", without: DAEMONS },
+    Tool { program: "haproxy", package: "haproxy", without: DAEMONS },
+    Tool { program: "lighttpd", package: "lighttpd", without: DAEMONS },
     Tool {
         program: "mandoc",
         package: "mandoc",
         without: "the man pages are not linted, and a test says so",
     },
 ];
+
+/// What becomes of the tests without a server that puts itself into the background.
+const DAEMONS: &str = "the test of it as a daemon says that it is skipped";
 
 fn missing() -> Vec<&'static Tool> {
     TOOLS.iter().filter(|tool| !is_on_path(tool.program)).collect()
@@ -140,6 +152,8 @@ fn install(packages: &[&str]) {
         let status = Command::new("apt-get")
             .args(args)
             .env("DEBIAN_FRONTEND", "noninteractive")
+            // In this runlevel no package starts its service.
+            .env("RUNLEVEL", "1")
             .stdin(Stdio::null())
             .status();
         match status {

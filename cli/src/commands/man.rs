@@ -165,6 +165,16 @@ In use: somebody else listens there.
 .TP
 .B 6
 The output cannot be written. One whose reader has gone ends with 141, as by SIGPIPE.
+.TP
+.B 125
+The program of
+.B register
+has slipped into the background.
+.TP
+.BR 126 ", " 127
+It cannot be executed, or is not there. One that runs ends
+.B register
+with its own code.
 .SH SEE ALSO
 .BR callsign (1),
 .BR callsign\-registrar (1),

@@ -2,6 +2,7 @@
 //! a lease.
 
 mod address;
+mod background;
 mod lease;
 mod plan;
 mod presence;
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 use transport::{Handed, clear_dead_socket};
 
 use self::{
+    background::Ended,
     plan::{Plan, socket_path},
     presence::{Known, follow, lacks_socket, warn_of_nobody},
     program::{Happening, Program},
@@ -44,7 +46,9 @@ With a command, that is started and registered as starting; when it listens at o
 endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
 same exit code; when this is asked to end, so is the program, and is killed after the grace; \
 when this is killed, the program is ended too. Nothing is left of what it has started: one that \
-puts itself into the background is ended too, with a warning that names the remedy. A dead socket \
+puts itself into the background is ended too, with a warning that names the remedy, and this ends \
+with 125, as it does when somebody else serves in the place of a program that has ended. It ends \
+with 126 for a command that cannot be executed, and with 127 where there is none. A dead socket \
 that is in its way is removed. Sockets that a service manager hands over (LISTEN_FDS) are the \
 program's.
 
@@ -230,7 +234,10 @@ async fn run_program(
     // They are the program's now.
     drop(handed);
     let ended = match started {
-        Ok(program) => watch_over(program, &registered, known, plan, &client, context).await,
+        Ok(program) => {
+            let command = &args.command;
+            watch_over(program, command, &registered, known, plan, &client, context).await
+        }
         Err(failure) => Err(failure),
     };
     part(registered, client, context).await;
@@ -255,6 +262,7 @@ async fn clear_way(paths: &[&UnixPath], context: &Context) {
 /// Keeps a registration in step with a program, until that has ended.
 async fn watch_over(
     mut program: Program,
+    command: &[OsString],
     registered: &Registered,
     known: Known,
     plan: &Plan,
@@ -268,18 +276,25 @@ async fn watch_over(
     let mut is_terminated = false;
     let mut is_noted = false;
     let mut own = None;
+    let of_success = || Ended { plan, command, state: registered.state() };
     loop {
         tokio::select! {
             biased;
             happening = program.next() => match happening? {
                 Happening::Ended(status) => {
-                    return Ok(program.exit(own.or(status).unwrap_or_default()));
+                    let status = status.map(|it| program.exit(it));
+                    let is_success = status == Some(Exit::Code(0)) && !is_terminated;
+                    if is_success && own.is_none() && of_success().tell_of_silence(context) {
+                        return Ok(SLIPPED_AWAY);
+                    }
+                    return Ok(own.or(status).unwrap_or(Exit::Done));
                 }
                 Happening::LeftBehind(status) => {
-                    if status.success() && !is_terminated {
-                        warn(context, IN_BACKGROUND);
+                    own = Some(program.exit(status));
+                    let is_success = status.success() && !is_terminated;
+                    if is_success && of_success().warn_of(&program.left(), context) {
+                        own = Some(SLIPPED_AWAY);
                     }
-                    own = Some(status);
                     program.end();
                     is_terminated = true;
                 }
@@ -315,10 +330,9 @@ async fn part(registered: Registered, client: Client, context: &Context) {
     }
 }
 
-/// What is said of a program that goes into the background, as servers do by default that an init
-/// script of old started.
-const IN_BACKGROUND: &str = "the program has ended, and has left others running, which are ended \
-    too:\n  let it stay in the foreground (nginx: `daemon off;`, redis: `--daemonize no`)";
+/// How it ends when a program has ended well that serves on in the background: what `timeout`,
+/// `env` and `nohup` end with when what they were to do with a program has failed.
+const SLIPPED_AWAY: Exit = Exit::Code(125);
 
 /// How long the registrars have to take note that an actor is gone. The end of the connection
 /// tells them too.

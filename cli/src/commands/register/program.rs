@@ -109,6 +109,11 @@ impl Program {
         }
     }
 
+    /// Returns the numbers of what is left of it.
+    pub(super) fn left(&self) -> Vec<i32> {
+        self.guarded.alive()
+    }
+
     /// Asks all that is left to end.
     pub(super) fn end(&mut self) {
         if self.ending.is_none() {
