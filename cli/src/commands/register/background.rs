@@ -178,7 +178,7 @@ const REMEDIES: &[(&[&str], &str)] = &[
     (&["docker", "podman", "nerdctl"], "leave out -d, --detach"),
     (
         &["systemctl", "service", "systemd-run"],
-        "start the server itself, or let its unit start `callsign register`",
+        "start the server itself, or `callsign register` in a unit",
     ),
 ];
 
