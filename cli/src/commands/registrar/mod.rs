@@ -1,11 +1,11 @@
 //! `callsign registrar`.
 
 mod places;
+mod reload;
 
 use std::{
     fs::File,
     io::{self, Write},
-    mem,
     path::PathBuf,
     pin::pin,
     sync::Arc,
@@ -17,7 +17,7 @@ use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor, overlay};
 use endpoints::{Doubt, Endpoint};
 use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
-use registrar::{Controls, Door, Node, NodeError, NodeOptions};
+use registrar::{Door, Node, NodeError, NodeOptions};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -25,7 +25,10 @@ use tokio_util::sync::CancellationToken;
 use transport::{BindError, Listener};
 
 pub(crate) use self::places::group;
-use self::places::{access, explain, listeners};
+use self::{
+    places::{access, explain, listeners},
+    reload::reload,
+};
 use super::AllHanded;
 use crate::{
     context::Context,
@@ -33,7 +36,7 @@ use crate::{
     notice::{note, warn, with_causes},
     outlet::is_writable,
     output,
-    service::{Watchdog, notify, notify_reloading},
+    service::{Watchdog, notify},
     signals::{HANGUP, Signals, has_terminal},
 };
 
@@ -255,56 +258,6 @@ async fn serve(
         () = serving => Exit::Signal(signal),
         again = again => Exit::Signal(again),
     }
-}
-
-/// Reads the settings again; where they have faults, the old ones stay.
-fn reload(
-    settings: &mut Settings,
-    overrides: &[Overrides],
-    controls: &Controls,
-    context: &Context,
-) {
-    let Some(file) = context.settings_file() else {
-        note(context, "SIGHUP: there is no settings file to read again");
-        return;
-    };
-    notify_reloading();
-    match read(context, overrides) {
-        Ok(read) => {
-            controls.tune(&options(&read));
-            controls.declare(&read.declared);
-            note(context, format_args!("{file} has been read again"));
-            for key in needing_a_restart(settings, &read) {
-                warn(context, format_args!("`{key}` has changed: that takes a restart"));
-            }
-            // What is not in force is told again the next time.
-            let in_force = mem::replace(settings, read);
-            settings.registrar.listen = in_force.registrar.listen;
-            settings.registrar.socket_mode = in_force.registrar.socket_mode;
-            settings.registrar.socket_group = in_force.registrar.socket_group;
-            settings.registrar.tractor = in_force.registrar.tractor;
-            settings.host_id = in_force.host_id;
-        }
-        Err(failure) => {
-            failure.report(context);
-            warn(context, "the settings stay as they were");
-        }
-    }
-    notify(&[NotifyState::Ready]);
-}
-
-/// Returns what has changed of what a registrar cannot change while it runs.
-fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
-    let (was, is) = (&before.registrar, &now.registrar);
-    let named = |it: &RegistrarSettings| it.socket_group.as_ref().map(|group| group.name.clone());
-    let changed = [
-        ("[registrar] listen", was.listen != is.listen),
-        ("[registrar] socket_mode", was.socket_mode != is.socket_mode),
-        ("[registrar] socket_group", named(was) != named(is)),
-        ("[registrar] tractor", was.tractor != is.tractor),
-        ("[host] id", before.host_id != now.host_id),
-    ];
-    changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
 }
 
 impl Args {
