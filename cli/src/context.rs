@@ -273,12 +273,7 @@ impl Context {
 
     /// Returns what the settings file says, if there is one, and what deserves a warning.
     pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Faults), Failure> {
-        let Some(file) = self.settings_file() else {
-            return Ok((Settings::default(), Faults::default()));
-        };
-        let text = std::fs::read_to_string(&file.path)
-            .map_err(|error| Failure::system(error).context(format!("cannot read {file}")))?;
-        Ok(config::read(&text, &file.path.to_string_lossy())?)
+        self.settings_file().map_or_else(|| Ok(Default::default()), |file| settings_of(&file))
     }
 
     /// Returns which settings file is read, if one is.
@@ -359,6 +354,14 @@ impl Context {
         self.console.start_logging(filter);
         Ok(())
     }
+}
+
+/// Returns what a settings file says, and what deserves a warning.
+pub(crate) fn settings_of(file: &SettingsFile) -> Result<(Settings, Faults), Failure> {
+    let text = file
+        .read()
+        .map_err(|error| Failure::system(error).context(format!("cannot read {file}")))?;
+    Ok(config::read(&text, &file.path.to_string_lossy())?)
 }
 
 fn no_folder(error: ParseEndpointError) -> Failure {

@@ -1,6 +1,21 @@
-//! Which settings file is read, and who has named it.
+//! Which settings file is read, who has named it, and how: it may be anything, and whoever reads it
+//! has other things to do.
 
-use std::{ffi::OsStr, fmt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fmt,
+    fs::{self, File, Metadata},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    io::Errno,
+};
 
 /// A settings file that is to be read. It prints as who reads it would call it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,7 +58,99 @@ impl SettingsFile {
             (None, None) => otherwise,
         }
     }
+
+    /// Reads what is written in it. It is to be a file that is there to be read again, or
+    /// `/dev/null`, and no larger than 4 MiB.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, or what it is instead. Nothing is waited for but a disk.
+    pub fn read(&self) -> io::Result<String> {
+        let metadata = fs::metadata(&self.path)?;
+        if metadata.file_type().is_fifo() {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "it is a pipe, which is not read twice",
+            ));
+        }
+        text_of(&self.path, &metadata)
+    }
 }
+
+/// Reads a file as [`SettingsFile::read`] does, or what comes out of a pipe within 5 s, for who reads
+/// it once.
+///
+/// # Errors
+///
+/// As [`SettingsFile::read`].
+pub fn read_once(path: &Path) -> io::Result<String> {
+    text_of(path, &fs::metadata(path)?)
+}
+
+fn text_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_file() || kind.is_fifo() => None,
+        () if kind.is_dir() => Some("it is a folder"),
+        () if kind.is_socket() => Some("it is a socket"),
+        () if metadata.rdev() == NULL_DEVICE => None,
+        () => Some("it is a device"),
+    };
+    if let Some(what) = what {
+        return Err(io::Error::new(ErrorKind::InvalidInput, what));
+    }
+    // A pipe that nobody writes to is opened at once, and so is one that has come in the place of a
+    // file meanwhile.
+    let file =
+        File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let bytes = match kind.is_fifo() {
+        true => all_of_pipe(file)?,
+        false => {
+            let mut bytes = Vec::new();
+            file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+            bytes
+        }
+    };
+    if bytes.len() as u64 > BYTES_MAX {
+        let what = "it is larger than 4 MiB, which no settings are";
+        return Err(io::Error::new(ErrorKind::FileTooLarge, what));
+    }
+    let not_utf8 = |_| io::Error::new(ErrorKind::InvalidData, "it is no text: not UTF-8");
+    String::from_utf8(bytes).map_err(not_utf8)
+}
+
+fn all_of_pipe(mut pipe: File) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    #[expect(clippy::disallowed_methods, reason = "a program that reads its settings does no more")]
+    let began = Instant::now();
+    while bytes.len() as u64 <= BYTES_MAX {
+        let left = PIPE_TIMEOUT.saturating_sub(began.elapsed());
+        let left = Timespec::try_from(left).expect("a few seconds");
+        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
+            Ok(0) => {
+                let what = format!("it is a pipe, and has no end within {PIPE_TIMEOUT:?}");
+                return Err(io::Error::new(ErrorKind::TimedOut, what));
+            }
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match pipe.read(&mut chunk)? {
+            0 => break,
+            count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+    Ok(bytes)
+}
+
+/// How much is read: a line for each of the 65 536 actors that a session may have takes as much.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How long what comes out of a pipe may take: a program that writes settings needs milliseconds.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The number of `/dev/null`, by which many say that there is no file.
+const NULL_DEVICE: u64 = 0x103;
 
 impl fmt::Display for SettingsFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +164,10 @@ impl fmt::Display for SettingsFile {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     #[test]
@@ -76,5 +187,60 @@ mod tests {
         check(None, Some(""), looked_for(), Some("the settings file `callsign.toml`"));
         check(None, None, Some(file("c", NamedBy::Program)), Some("the settings file `c`"));
         check(None, Some(""), None, None);
+    }
+
+    fn read(path: &Path) -> Result<String, String> {
+        let file = SettingsFile { path: path.into(), named_by: NamedBy::Program };
+        file.read().map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn only_what_is_there_at_once_and_again_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let check = |path: &Path, expected: Result<&str, &str>| {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(read(path), expected, "{}", path.display());
+        };
+        fs::write(at("small"), "é").unwrap();
+        std::os::unix::fs::symlink("small", at("link")).unwrap();
+        check(&at("small"), Ok("é"));
+        check(&at("link"), Ok("é"));
+        check(Path::new("/dev/null"), Ok(""));
+        check(Path::new("/proc/sys/kernel/ostype"), Ok("Linux\n"));
+
+        fs::write(at("bytes"), b"\xff").unwrap();
+        check(&at("bytes"), Err("it is no text: not UTF-8"));
+        File::create(at("sparse")).unwrap().set_len(1 << 40).unwrap();
+        check(&at("sparse"), Err("it is larger than 4 MiB, which no settings are"));
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        check(&at("pipe"), Err("it is a pipe, which is not read twice"));
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        check(&at("socket"), Err("it is a socket"));
+        check(folder.path(), Err("it is a folder"));
+        check(Path::new("/dev/zero"), Err("it is a device"));
+        check(Path::new("/dev/random"), Err("it is a device"));
+        assert!(read(&at("nothing")).unwrap_err().contains("No such file"));
+    }
+
+    #[test]
+    fn a_pipe_is_read_once_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let read = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || read_once(&pipe)
+        });
+        // Opened once somebody reads.
+        let mut writer = File::options().write(true).open(&pipe).unwrap();
+        writer.write_all(b"[registrar]\n").unwrap();
+        writer.write_all(b"listen = []\n").unwrap();
+        drop(writer);
+        assert_eq!(read.join().unwrap().unwrap(), "[registrar]\nlisten = []\n");
+
+        // Nobody ever writes to it.
+        let error = read_once(&pipe).unwrap_err();
+        assert_eq!(error.to_string(), "it is a pipe, and has no end within 5s");
     }
 }

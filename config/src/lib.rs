@@ -5,9 +5,9 @@
 //! themselves. It is read in two steps with a type each, what is written and what is meant, so
 //! that every fault is found at once and shown at its place.
 //!
-//! This crate opens no file, reads no variable of the environment and prints nothing: its caller
-//! hands it text and shows the [`Faults`]. It does not know what a registrar does with its
-//! settings.
+//! This crate opens no file but by [`SettingsFile::read`], reads no variable of the environment and
+//! prints nothing: its caller hands it text and shows the [`Faults`]. It does not know what a
+//! registrar does with its settings.
 //!
 //! - [`read`] turns the text of a file into [`Settings`].
 //! - [`Fault`] says what is wrong, where, and what to write instead.
@@ -61,7 +61,7 @@ mod values;
 mod written;
 
 pub use fault::{Fault, Faults, Place, Related, Severity, Source, line_column};
-pub use file::{NamedBy, Said, SettingsFile};
+pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use meaning::read;
 pub use overrides::{Layer, Overrides, overlay};
 pub use registrars::{

@@ -106,10 +106,10 @@ fn registrars(
         variable(CONFIG_VARIABLE).as_deref().map(|path| (CONFIG_VARIABLE, path)),
         None,
     ) {
-        Some(SettingsFile { path, .. }) => {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| EnvironmentError::File { path: path.clone(), source })?;
-            let read = config::read(&text, &path.to_string_lossy());
+        Some(file) => {
+            let path = file.path.clone();
+            let text = file.read().map_err(|source| EnvironmentError::File { path, source })?;
+            let read = config::read(&text, &file.path.to_string_lossy());
             read.map_err(EnvironmentError::Faults)?.0
         }
         None => Settings::default(),

@@ -1,15 +1,17 @@
 //! What may change while a node serves.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
 use endpoints::EndpointTable;
 use portal::Heartbeat;
+use tracing::warn;
+use transport::{Access, Listener};
 
 use crate::{
-    Clerk, NodeOptions,
+    Clerk, NodeError, NodeOptions,
     places::{NoPlace, Place, Places},
     registry::Account,
 };
@@ -23,6 +25,10 @@ struct Shared {
     clerk: Clerk,
     tuning: Mutex<Tuning>,
     places: Places,
+    /// Where the node listens still.
+    listeners: Vec<Weak<Listener>>,
+    /// Who may connect to its socket files.
+    access: Mutex<Option<Access>>,
 }
 
 /// The options of a node that may change while it serves, as they are now.
@@ -35,9 +41,11 @@ pub(crate) struct Tuning {
 }
 
 impl Controls {
-    pub(crate) fn new(clerk: Clerk, options: &NodeOptions) -> Self {
+    pub(crate) fn new(clerk: Clerk, listeners: &[Arc<Listener>], options: &NodeOptions) -> Self {
         let tuning = Mutex::new(Tuning::of(options));
-        Self(Arc::new(Shared { clerk, tuning, places: Places::default() }))
+        let listeners = listeners.iter().map(Arc::downgrade).collect();
+        let access = Mutex::new(options.access);
+        Self(Arc::new(Shared { clerk, tuning, places: Places::default(), listeners, access }))
     }
 
     /// Takes over, for connections from now on, how long a handshake and the end may take, how
@@ -51,6 +59,28 @@ impl Controls {
     /// it is.
     pub fn declare(&self, declared: &EndpointTable) {
         self.0.clerk.declare(declared);
+    }
+
+    /// Changes who may connect to the socket files that the node has made: at once, and whenever one
+    /// is bound again. Who is connected stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Access`] tells which cannot be changed; all are as before then.
+    pub fn grant(&self, access: Access) -> Result<(), NodeError> {
+        let mut now = self.0.access.lock().expect("nothing panics while it holds the lock");
+        let listeners: Vec<_> = self.0.listeners.iter().filter_map(Weak::upgrade).collect();
+        for (at, listener) in listeners.iter().enumerate() {
+            let Err(source) = listener.set_access(access) else { continue };
+            for changed in &listeners[..at] {
+                if let Some(Err(error)) = now.map(|before| changed.set_access(before)) {
+                    warn!(endpoint = %changed.bound(), %error, "who may connect has changed");
+                }
+            }
+            return Err(NodeError::Access { endpoint: listener.bound().clone(), source });
+        }
+        *now = Some(access);
+        Ok(())
     }
 
     pub(crate) fn now(&self) -> Tuning {

@@ -108,7 +108,7 @@ pub struct Node {
     clerk: Clerk,
     controls: Controls,
     doors: Vec<Arc<dyn Door>>,
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
     /// When they may be found elsewhere.
     changes: Changes,
     errands: mpsc::Receiver<(Errand, Share)>,
@@ -135,6 +135,14 @@ pub enum NodeError {
     /// An endpoint cannot be bound.
     #[error("cannot listen on `{endpoint}`")]
     Bind {
+        /// Which endpoint.
+        endpoint: Endpoint,
+        /// Why.
+        source: BindError,
+    },
+    /// A socket file cannot be given another group or mode.
+    #[error("`{endpoint}` stays open to whom it was")]
+    Access {
         /// Which endpoint.
         endpoint: Endpoint,
         /// Why.
@@ -191,7 +199,8 @@ impl Node {
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.enter_own(listeners.iter().flat_map(Listener::published).collect());
         clerk.declare(&options.declared);
-        let controls = Controls::new(clerk.clone(), &options);
+        let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
+        let controls = Controls::new(clerk.clone(), &listeners, &options);
         Ok(Self { clerk, controls, doors: options.doors, listeners, changes, errands })
     }
 
@@ -235,7 +244,6 @@ impl Node {
             node_stop: ending.clone(),
             stop: ending.clone(),
         };
-        let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let own = Arc::new(Own {
             clerk: clerk.clone(),
             listeners: listeners.iter().map(Arc::downgrade).collect(),

@@ -26,6 +26,7 @@ mod owners;
 mod padded;
 mod programs;
 mod promises;
+mod reload;
 mod restart;
 mod screens;
 mod service;

@@ -1,12 +1,6 @@
 //! What the service manager hears.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Write},
-    os::unix::net::UnixDatagram,
-    process::Command,
-    time::Duration,
-};
+use std::{io::ErrorKind, os::unix::net::UnixDatagram, process::Command, time::Duration};
 
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
@@ -74,18 +68,13 @@ fn the_watchdog_hears_of_a_loop_that_goes_round_and_of_no_other() {
         manager.hears(IS_WELL);
     }
 
-    // Its settings cannot be read to their end, as on a disk that hangs, and so it hangs too.
+    // Settings that cannot be read take nothing of it.
     std::fs::remove_file(&file).unwrap();
     mknodat(CWD, &*file, FileType::Fifo, Mode::RWXU, 0).unwrap();
     registrar.signal(Signal::HUP);
-    let mut settings = File::options().write(true).open(&file).unwrap();
     let heard = manager.hears("RELOADING=1");
     assert!(heard.last().unwrap().contains("MONOTONIC_USEC="), "{heard:?}");
-    assert!(manager.hears_nothing_more(), "it hangs, and says that it is well");
-    settings.write_all(b"[declared]\none = \"/unix/@one\"\n").unwrap();
-    drop(settings);
-    let heard = manager.hears("READY=1");
-    assert!(!heard.iter().any(|it| it.contains(IS_WELL)), "{heard:?}");
+    manager.hears("READY=1");
     manager.hears(IS_WELL);
 
     registrar.signal(Signal::TERM);

@@ -7,16 +7,21 @@
 
 use std::{ffi::OsStr, io, path::Path};
 
-use endpoints::UnixPath;
+use endpoints::{SocketId, UnixPath};
 use nix::unistd::Group;
 use rustix::{
-    fs::{AtFlags, Gid, Mode, chownat, fchmod},
+    fs::{AtFlags, Gid, Mode, chown, chownat, fchmod, fstat},
+    io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+    process::getegid,
 };
 use std::os::fd::OwnedFd;
 use tokio::net::UnixListener;
 
-use crate::{error::BindError, linux::Handle};
+use crate::{
+    error::BindError,
+    linux::{Handle, Kind},
+};
 
 /// Who may connect to a socket file, whatever the umask is. Abstract sockets and ports have
 /// neither mode nor group.
@@ -74,6 +79,43 @@ impl Access {
         let file = Handle::open_in(folder, name).map_err(fail)?;
         rustix::fs::chmod(file.path(), Mode::from_raw_mode(self.mode))
             .map_err(|error| fail(error.into()))
+    }
+
+    /// Gives the socket file at a path another group and mode than `before`, if it is that socket. No
+    /// moment lets in anybody whom neither the one nor the other does.
+    pub(crate) fn change(
+        self,
+        before: Option<Self>,
+        path: &UnixPath,
+        socket: SocketId,
+    ) -> Result<(), BindError> {
+        let what = || format!("change who may connect to `{}`", path.as_str());
+        let fail = |error| BindError::from_io(error, what);
+        let file = Handle::open(path.as_path()).map_err(fail)?;
+        let is_it = matches!(file.kind().map_err(fail)?, Kind::Socket(id) if id.is_same(&socket));
+        if !is_it {
+            // It is bound again, and gets what it is to have then.
+            return Ok(());
+        }
+        let status = fstat(&file).map_err(|error| fail(error.into()))?;
+        let mode = status.st_mode & 0o777;
+        let set_mode = |mode| {
+            rustix::fs::chmod(file.path(), Mode::from_raw_mode(mode))
+                .map_err(|error| fail(error.into()))
+        };
+        let group = self.group.unwrap_or_else(|| getegid().as_raw());
+        if before.is_none_or(|it| it.group != self.group) && status.st_gid != group {
+            set_mode(mode & self.mode)?;
+            let changed = chown(file.path(), None, Some(Gid::from_raw(group)));
+            if let Err(error) = changed {
+                set_mode(mode)?;
+                return Err(match error {
+                    Errno::PERM => BindError::NotInGroup { group },
+                    _ => fail(error.into()),
+                });
+            }
+        }
+        set_mode(self.mode)
     }
 }
 

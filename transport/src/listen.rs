@@ -267,6 +267,36 @@ impl Listener {
         self.bound == *endpoint || self.wildcard.as_ref().is_some_and(|it| it.takes_in(endpoint))
     }
 
+    /// Changes who may connect to its socket file: at once, and whenever that is bound again. What has
+    /// no such file, or one that somebody else has made, stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] tells what is in the way; all is as before then.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// use callsign::{Access, Listener};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("feed.sock");
+    /// let listener = Listener::bind(&format!("/unix{}", path.display()).parse()?).await?;
+    /// listener.set_access(Access { mode: 0o666, group: None })?;
+    /// assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o666);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_access(&self, access: Access) -> Result<(), BindError> {
+        match &self.kind {
+            Kind::Path(place) => place.set_access(access),
+            Kind::Abstract(_) | Kind::Tcp(_) | Kind::Memory(_) => Ok(()),
+        }
+    }
+
     /// Tells whether it listens at a wildcard address, which means others from time to time.
     pub(crate) fn is_wildcard(&self) -> bool {
         self.wildcard.is_some()

@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Place {
     path: UnixPath,
-    access: Option<Access>,
+    access: Mutex<Option<Access>>,
     /// `None` once another has the path.
     seat: Mutex<Option<Arc<Seat>>>,
     /// When to look next.
@@ -90,7 +90,7 @@ impl Place {
     fn of(path: &UnixPath, access: Option<Access>, seat: Seat) -> Self {
         Self {
             path: path.clone(),
-            access,
+            access: Mutex::new(access),
             seat: Mutex::new(Some(Arc::new(seat))),
             look_at: Mutex::new(Instant::now() + LOOK_EVERY),
             watch: Watch::default(),
@@ -109,6 +109,20 @@ impl Place {
     /// Returns the stamp of the socket; `None` once another has the path.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         self.seat().map(|it| it.stamp)
+    }
+
+    /// Changes who may connect, now and when it is bound again. A file that somebody else has made
+    /// stays as that one has made it.
+    pub(crate) fn set_access(&self, access: Access) -> Result<(), BindError> {
+        let mut now = lock(&self.access);
+        if let Some(seat) = self.seat()
+            && seat.claim.is_some()
+            && let Some(socket) = seat.stamp.socket
+        {
+            access.change(*now, &self.path, socket)?;
+        }
+        *now = Some(access);
+        Ok(())
     }
 
     /// Waits for the next connection, and keeps the path meanwhile.
@@ -169,8 +183,9 @@ impl Place {
         upkeep: &mut Upkeep,
     ) -> io::Result<Duration> {
         let path = self.path.as_str();
+        let access = *lock(&self.access);
         let bound = match &seat.claim {
-            Some(claim) => claim.bind_again(&self.path, self.access).await,
+            Some(claim) => claim.bind_again(&self.path, access).await,
             None if is_taken => Err(Claim::holder(&self.path).await),
             None => Err(BindError::NotOurs),
         };
@@ -179,6 +194,17 @@ impl Place {
                 let bound = Seat::new(claim, listener);
                 let (from, to) = (seat.stamp.socket, bound.stamp.socket);
                 *lock(&self.seat) = Some(Arc::new(bound));
+                // It may have changed meanwhile.
+                let now = *lock(&self.access);
+                if let Some(now) = now.filter(|it| Some(*it) != access)
+                    && let Err(error) = self.set_access(now)
+                {
+                    tracing::warn!(
+                        path,
+                        error = with_cause(&error),
+                        "it is bound as it was before"
+                    );
+                }
                 if let (Some(from), Some(to)) = (from, to) {
                     moves::note(&self.path, from, to);
                 }

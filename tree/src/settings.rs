@@ -6,7 +6,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     os::unix::ffi::OsStrExt,
     path::Path,
 };
@@ -142,7 +142,7 @@ fn said(
 }
 
 fn read(file: SettingsFile) -> Result<Settings, SettingsError> {
-    let source = match fs::read_to_string(&file.path) {
+    let source = match file.read() {
         Ok(source) => source,
         Err(error)
             if error.kind() == io::ErrorKind::NotFound && file.named_by == NamedBy::Nobody =>
@@ -191,6 +191,8 @@ pub enum SettingsError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn all() -> SettingsSource {

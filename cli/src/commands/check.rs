@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 fn read(file: &Path) -> io::Result<String> {
     if file != Path::new("-") {
-        return std::fs::read_to_string(file);
+        return config::read_once(file);
     }
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;

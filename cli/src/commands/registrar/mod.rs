@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor, overlay};
+use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor};
 use endpoints::{Doubt, Endpoint};
 use gateway::tractor::{Scope, TractorDoor};
 use portal::Heartbeat;
@@ -26,8 +26,8 @@ use transport::{BindError, Listener};
 
 pub(crate) use self::places::group;
 use self::{
-    places::{access, explain, listeners},
-    reload::reload,
+    places::{Places, explain, listeners},
+    reload::{Read, Reload, read},
 };
 use super::AllHanded;
 use crate::{
@@ -106,7 +106,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let tractor_defaults = args.tractor_defaults;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let overrides = [environment, args.overrides()];
-    let settings = read(context, &overrides)?;
+    let Read { settings, warnings, group } = read(context.settings_file().as_ref(), &overrides)?;
+    context.warn(&warnings);
     context.take_host_id(&settings)?;
     if transport::here().kernel.is_none() {
         warn(context, Doubt::KernelUnknown);
@@ -138,11 +139,12 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
     endpoints.retain(|endpoint| !listeners.iter().any(|it| it.takes_in(endpoint)));
-    let access = access(&settings.registrar, &endpoints, &listeners, context)?;
-    let places: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
-    let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&places));
+    let places = Places::of(&endpoints, &listeners, context);
+    places.warn(&settings.registrar, context);
+    let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
+    let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&all));
     let options = NodeOptions {
-        access: Some(access),
+        access: Some(places.access(&settings.registrar, group)),
         doors: door.into_iter().collect(),
         ..options(&settings)
     };
@@ -152,7 +154,9 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
     announce(&node.endpoints(), ready_fd, context)?;
-    Ok(serve(node, settings, &overrides, signals, context).await)
+    let controls = node.controls().clone();
+    let reload = Reload::new(settings, group, overrides.to_vec(), places, controls, context);
+    Ok(serve(node, reload, signals, context).await)
 }
 
 /// Binds all endpoints; all but the usual port, where somebody else has that already: it is the
@@ -192,25 +196,14 @@ fn is_port(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(_))
 }
 
-/// Reads what the file, the environment and the flags say, and warns of what is doubtful.
-fn read(context: &Context, overrides: &[Overrides]) -> Result<Settings, Failure> {
-    let (settings, warnings) = context.settings_and_warnings()?;
-    context.warn(&warnings);
-    let (settings, warnings) = overlay(settings, overrides)?;
-    context.warn(&warnings);
-    Ok(settings)
-}
-
 /// Serves until a signal asks for the end, then lets the sessions end; the next signal cuts them.
 async fn serve(
     node: Node,
-    mut settings: Settings,
-    overrides: &[Overrides],
+    mut reload: Reload<'_>,
     mut signals: Signals,
     context: &Context,
 ) -> Exit {
     let clerk = node.clerk().clone();
-    let controls = node.controls().clone();
     let stop = CancellationToken::new();
     let had_terminal = has_terminal();
     let mut watchdog = Watchdog::new();
@@ -222,11 +215,10 @@ async fn serve(
             () = &mut serving => return Exit::Code(1),
             signal = signals.next() => match signal {
                 // The terminal that it was started at may have gone; else it is asked to reload.
-                HANGUP if !had_terminal || has_terminal() => {
-                    reload(&mut settings, overrides, &controls, context);
-                }
+                HANGUP if !had_terminal || has_terminal() => reload.begin(),
                 signal => break signal,
             },
+            read = reload.read() => reload.apply(read),
             () = watchdog.ping() => {}
         }
     };
@@ -248,7 +240,7 @@ async fn serve(
     }
     if output::width(&io::stderr()).is_some() {
         let sessions = clerk.status().sessions;
-        let patience = humantime::format_duration(settings.registrar.drain_timeout);
+        let patience = humantime::format_duration(reload.settings().registrar.drain_timeout);
         note(
             context,
             format_args!("sessions left: {sessions}; they have {patience}, or until Ctrl-C"),

@@ -13,32 +13,59 @@ use crate::{
     notice::warn,
 };
 
-/// Returns who may connect to the socket files of a registrar, whatever the umask is: where nothing
-/// is said, its own user; but everybody on this host if it is the registrar of the whole system.
-pub(super) fn access(
-    settings: &RegistrarSettings,
-    endpoints: &[Endpoint],
-    handed: &[Listener],
-    context: &Context,
-) -> Result<Access, Failure> {
-    let group = group(settings)?;
-    let is_said = settings.socket_mode.is_some() || group.is_some();
-    let is_file = |it: &Endpoint| matches!(it, Endpoint::Unix(UnixAddress::Path(_)));
-    if is_said && !endpoints.iter().any(is_file) {
-        let why = match handed.iter().any(|it| is_file(it.bound())) {
-            true => "the socket file was handed over, as its unit has made it",
-            false => "there is no socket file",
+/// Where a registrar listens, as far as it says who may connect there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    files: Files,
+    /// Whether it is the registrar of the whole system.
+    is_for_all: bool,
+}
+
+/// Who has made the socket files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Files {
+    Own,
+    /// Those that there are were handed over.
+    Handed,
+    None,
+}
+
+impl Places {
+    pub(super) fn of(endpoints: &[Endpoint], handed: &[Listener], context: &Context) -> Self {
+        let is_file = |it: &Endpoint| matches!(it, Endpoint::Unix(UnixAddress::Path(_)));
+        let files = match () {
+            () if endpoints.iter().any(is_file) => Files::Own,
+            () if handed.iter().any(|it| is_file(it.bound())) => Files::Handed,
+            () => Files::None,
         };
-        warn(context, format_args!("socket_mode and socket_group say nothing: {why}"));
+        let is_for_all = context.system_registrar().is_some_and(|it| endpoints.contains(&it));
+        Self { files, is_for_all }
     }
-    let is_for_all = context.system_registrar().is_some_and(|it| endpoints.contains(&it));
-    let mode = match (settings.socket_mode, group) {
-        (Some(mode), _) => mode,
-        (None, Some(_)) => FOR_GROUP,
-        (None, None) if is_for_all => FOR_ALL,
-        (None, None) => FOR_USER,
-    };
-    Ok(Access { mode, group })
+
+    /// Returns who may connect to the socket files, whatever the umask is: where nothing is said,
+    /// the registrar's own user; but everybody on this host if it is the registrar of the whole
+    /// system.
+    pub(super) fn access(self, settings: &RegistrarSettings, group: Option<u32>) -> Access {
+        let mode = match (settings.socket_mode, group) {
+            (Some(mode), _) => mode,
+            (None, Some(_)) => FOR_GROUP,
+            (None, None) if self.is_for_all => FOR_ALL,
+            (None, None) => FOR_USER,
+        };
+        Access { mode, group }
+    }
+
+    /// Warns of what is said of socket files, and of none of this registrar's.
+    pub(super) fn warn(self, settings: &RegistrarSettings, context: &Context) {
+        let why = match self.files {
+            Files::Own => return,
+            Files::Handed => "the socket file was handed over, as its unit has made it",
+            Files::None => "there is no socket file",
+        };
+        if settings.socket_mode.is_some() || settings.socket_group.is_some() {
+            warn(context, format_args!("socket_mode and socket_group say nothing: {why}"));
+        }
+    }
 }
 
 /// Takes over the sockets that a service manager has handed to this process.

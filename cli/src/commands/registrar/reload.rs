@@ -1,64 +1,210 @@
 //! What becomes of the settings file while a registrar serves.
+//!
+//! ```text
+//!   SIGHUP ──▶ begin ──▶ a thread reads: the disk may hang, and so may who knows the groups
+//!                             │
+//!   apply ◀── read ◀──────────┘ or its time is over
+//! ```
+//!
+//! All of it is taken over, or nothing: what has a fault leaves the settings as they were.
 
-use std::mem;
+use std::{io, mem, thread, time::Duration};
 
-use config::{Overrides, RegistrarSettings, Settings};
+use anyhow::anyhow;
+use config::{Faults, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
 use registrar::Controls;
 use sd_notify::NotifyState;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
-use super::{options, read};
+use super::{
+    options,
+    places::{Places, group},
+};
 use crate::{
-    context::Context,
+    context::{Context, settings_of},
+    failure::Failure,
     notice::{note, warn},
     service::{notify, notify_reloading},
 };
 
-/// Reads the settings again; where they have faults, the old ones stay.
-pub(super) fn reload(
-    settings: &mut Settings,
-    overrides: &[Overrides],
-    controls: &Controls,
-    context: &Context,
-) {
-    let Some(file) = context.settings_file() else {
-        note(context, "SIGHUP: there is no settings file to read again");
-        return;
-    };
-    notify_reloading();
-    match read(context, overrides) {
-        Ok(read) => {
-            controls.tune(&options(&read));
-            controls.declare(&read.declared);
-            note(context, format_args!("{file} has been read again"));
-            for key in needing_a_restart(settings, &read) {
-                warn(context, format_args!("`{key}` has changed: that takes a restart"));
-            }
-            // What is not in force is told again the next time.
-            let in_force = mem::replace(settings, read);
-            settings.registrar.listen = in_force.registrar.listen;
-            settings.registrar.socket_mode = in_force.registrar.socket_mode;
-            settings.registrar.socket_group = in_force.registrar.socket_group;
-            settings.registrar.tractor = in_force.registrar.tractor;
-            settings.host_id = in_force.host_id;
-        }
-        Err(failure) => {
-            failure.report(context);
-            warn(context, "the settings stay as they were");
+/// What the file, the environment and the flags say.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) settings: Settings,
+    /// What deserves a warning.
+    pub(super) warnings: Faults,
+    /// The number of the group of the socket files.
+    pub(super) group: Option<u32>,
+}
+
+/// Reads what the file, the environment and the flags say.
+pub(super) fn read(file: Option<&SettingsFile>, overrides: &[Overrides]) -> Result<Read, Failure> {
+    let (settings, mut warnings) = file.map_or_else(|| Ok(Default::default()), settings_of)?;
+    let (settings, more) = overlay(settings, overrides)?;
+    warnings.0.extend(more.0);
+    let group = group(&settings.registrar)?;
+    Ok(Read { settings, warnings, group })
+}
+
+/// Reads the settings again when it is asked to, and takes over what can be.
+pub(super) struct Reload<'a> {
+    /// What is in force.
+    settings: Settings,
+    group: Option<u32>,
+    overrides: Vec<Overrides>,
+    places: Places,
+    controls: Controls,
+    context: &'a Context,
+    /// What the thread that reads will say.
+    reading: Option<oneshot::Receiver<Result<Read, Failure>>>,
+    /// Until when that is waited for.
+    deadline: Option<Instant>,
+    /// Whether that may be what was written before it was asked for.
+    is_older: bool,
+    /// Whether it is to be read once more.
+    is_stale: bool,
+}
+
+impl<'a> Reload<'a> {
+    pub(super) fn new(
+        settings: Settings,
+        group: Option<u32>,
+        overrides: Vec<Overrides>,
+        places: Places,
+        controls: Controls,
+        context: &'a Context,
+    ) -> Self {
+        let (reading, deadline) = (None, None);
+        Self {
+            settings,
+            group,
+            overrides,
+            places,
+            controls,
+            context,
+            reading,
+            deadline,
+            is_older: false,
+            is_stale: false,
         }
     }
-    notify(&[NotifyState::Ready]);
+
+    /// Returns the settings that are in force.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Begins to read the settings again. Where they are being read already, they are read once
+    /// more after that.
+    pub(super) fn begin(&mut self) {
+        if self.deadline.is_some() {
+            self.is_stale = true;
+            return;
+        }
+        // Whatever comes of it, the service manager waits for the end.
+        notify_reloading();
+        let Some(file) = self.context.settings_file() else {
+            note(self.context, "SIGHUP: there is no settings file to read again");
+            return notify(&[NotifyState::Ready]);
+        };
+        // One that hangs since the last time is not joined by another, and may have read what was.
+        self.is_older = self.reading.as_mut().is_some_and(is_under_way);
+        if !self.is_older {
+            let (done, reading) = oneshot::channel();
+            let overrides = self.overrides.clone();
+            let reader = move || drop(done.send(read(Some(&file), &overrides)));
+            // A thread of its own, which the end of this program does not wait for.
+            let begun = thread::Builder::new().name("settings".to_owned()).spawn(reader);
+            if let Err(error) = begun {
+                tracing::warn!(%error, "there is no thread to read the settings");
+            }
+            self.reading = Some(reading);
+        }
+        self.deadline = Some(Instant::now() + TIMEOUT);
+    }
+
+    /// Waits for what is read; for ever, if nothing is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn read(&mut self) -> Result<Read, Failure> {
+        let (Some(deadline), Some(reading)) = (self.deadline, &mut self.reading) else {
+            return std::future::pending().await;
+        };
+        match timeout_at(deadline, reading).await {
+            Ok(read) => {
+                self.reading = None;
+                (self.is_stale, self.is_older) = (self.is_stale || self.is_older, false);
+                read.unwrap_or_else(|_| Err(Failure::usage(anyhow!("nothing reads the settings"))))
+            }
+            Err(_) => {
+                let error = io::Error::from(io::ErrorKind::TimedOut);
+                let what = format!("the settings were not read within {TIMEOUT:?}");
+                Err(Failure::system(error).context(what))
+            }
+        }
+    }
+
+    /// Takes over what was read.
+    pub(super) fn apply(&mut self, read: Result<Read, Failure>) {
+        self.deadline = None;
+        if let Err(failure) = read.and_then(|it| self.take_over(it)) {
+            failure.report(self.context);
+            warn(self.context, "the settings stay as they were");
+        }
+        notify(&[NotifyState::Ready]);
+        if mem::take(&mut self.is_stale) {
+            self.begin();
+        }
+    }
+
+    fn take_over(&mut self, read: Read) -> Result<(), Failure> {
+        let Read { settings: mut now, warnings, group } = read;
+        let (context, was) = (self.context, &self.settings);
+        context.warn(&warnings);
+        let mode = |it: &Settings| it.registrar.socket_mode;
+        if (mode(was), self.group) != (mode(&now), group) {
+            self.places.warn(&now.registrar, context);
+            let access = self.places.access(&now.registrar, group);
+            self.controls.grant(access).map_err(Failure::usage)?;
+        }
+        self.controls.tune(&options(&now));
+        self.controls.declare(&now.declared);
+        if let Some(file) = context.settings_file() {
+            note(context, format_args!("{file} has been read again"));
+        }
+        for key in needing_a_restart(was, &now) {
+            warn(context, format_args!("`{key}` has changed: that takes a restart"));
+        }
+        // What is not in force is told again the next time.
+        let RegistrarSettings { listen, tractor, .. } = was.registrar.clone();
+        now.registrar = RegistrarSettings { listen, tractor, ..now.registrar };
+        now.host_id.clone_from(&was.host_id);
+        (self.settings, self.group) = (now, group);
+        Ok(())
+    }
+}
+
+/// Tells whether there is nothing yet of what is read.
+fn is_under_way(reading: &mut oneshot::Receiver<Result<Read, Failure>>) -> bool {
+    matches!(reading.try_recv(), Err(oneshot::error::TryRecvError::Empty))
 }
 
 /// Returns what has changed of what a registrar cannot change while it runs.
 fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
     let (was, is) = (&before.registrar, &now.registrar);
-    let named = |it: &RegistrarSettings| it.socket_group.as_ref().map(|group| group.name.clone());
     let changed = [
         ("[registrar] listen", was.listen != is.listen),
-        ("[registrar] socket_mode", was.socket_mode != is.socket_mode),
-        ("[registrar] socket_group", named(was) != named(is)),
         ("[registrar] tractor", was.tractor != is.tractor),
         ("[host] id", before.host_id != now.host_id),
     ];
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
 }
+
+/// How long the settings may take to be read: a disk that works needs milliseconds, and so does a
+/// directory of groups within the house.
+const TIMEOUT: Duration = Duration::from_secs(5);
