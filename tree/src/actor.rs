@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure,
-    cancel::Cancel,
     home::Home,
+    outcome::cancel::Cancel,
     phase::{Board, ChildState},
     routes::Routes,
     uplink::Uplink,

@@ -17,7 +17,7 @@ use wire::{ErrorKind, RemoteError, encode_body};
 use crate::{
     Actor, CalleeBacktrace, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
     export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream, Running},
-    panics,
+    outcome::panics,
     spec::{CANCEL, CancelAsked, KEYS, LOST},
 };
 

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use discovery::{Connection, Located, NoneAnswered, connect_first};
-use endpoints::{InstanceId, Name};
+use discovery::{Assurance, Connection, Located, NoneAnswered, connect_first};
+use endpoints::{Endpoint, InstanceId, Locality, Name};
 use portal::{Connected, Greeted, Heartbeat, NoService, Options};
 use thiserror::Error;
 use tokio::{
@@ -28,7 +28,6 @@ use wire::Epoch;
 use crate::{
     ActorPath,
     cache::{Cache, OpenError, Resource, Share},
-    handle::Reached,
     spec::PATH_KEY,
 };
 
@@ -66,6 +65,27 @@ pub(crate) struct Contact {
 
 /// One user's part in a connection.
 pub(crate) type Shared = Share<Whom, Contact>;
+
+/// How an actor that was looked up was reached.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Portal;
+///
+/// fn way(portal: &Portal) -> Option<String> {
+///     portal.reached().map(|it| format!("{} ({})", it.endpoint, it.locality))
+/// }
+/// # let _ = way;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// At which of its endpoints.
+    pub endpoint: Endpoint,
+    /// How near that is.
+    pub locality: Locality,
+    /// How sure it is that it is the one that was meant.
+    pub assurance: Assurance,
+}
 
 impl Contacts {
     pub(crate) fn new(runtime: Handle) -> Self {

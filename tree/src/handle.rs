@@ -3,8 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use discovery::Assurance;
-use endpoints::{Endpoint, Locality, Stamped};
+use endpoints::{Endpoint, Stamped};
 use portal::Closed;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use wire::ErrorKind;
 use crate::{
     ActorPath, Call, CallError, CancelReason, Dialogue, Stream,
     calls::{Reply, WINDOW, method},
-    contacts::{Contact, Shared},
+    contacts::{Contact, Reached, Shared},
     export::{ITEMS_AHEAD, RawStream, Wire},
     spec::{CANCEL, CancelAsked},
 };
@@ -222,27 +221,6 @@ impl Portal {
     pub async fn closed(&self) -> Closed {
         self.portal.closed().await
     }
-}
-
-/// How an actor that was looked up was reached.
-///
-/// ```
-/// # use callsign_tree as callsign;
-/// use callsign::Portal;
-///
-/// fn way(portal: &Portal) -> Option<String> {
-///     portal.reached().map(|it| format!("{} ({})", it.endpoint, it.locality))
-/// }
-/// # let _ = way;
-/// ```
-#[derive(Clone, Debug)]
-pub struct Reached {
-    /// At which of its endpoints.
-    pub endpoint: Endpoint,
-    /// How near that is.
-    pub locality: Locality,
-    /// How sure it is that it is the one that was meant.
-    pub assurance: Assurance,
 }
 
 /// Tells whether a connection has ended because the other side has, rather than the way to it.

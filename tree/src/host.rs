@@ -15,6 +15,7 @@ use crate::{
     actor::Core,
     routes::Way,
     spec::{Departure, Enrolment, REGISTER, RELOCATE, Relocation, UNREGISTER},
+    uplink::{Answer, Parent},
 };
 
 /// What is below an actor: which instances were registered through it, itself among them, and
@@ -80,55 +81,6 @@ impl Host {
         drop(self.child.set(child));
     }
 
-    /// Registers an instance that is the child, or below it.
-    pub(crate) async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
-        drop(self.note(enrolment)?);
-        self.actor.uplink.register(enrolment).await?;
-        let is_below = self.below.lock().instances.contains_key(&enrolment.uuid);
-        if !is_below {
-            // It was taken out meanwhile, and this came after.
-            self.unregister(vec![enrolment.uuid]).await?;
-            return Err(parted());
-        }
-        Ok(())
-    }
-
-    /// Registers an instance as [`register`](Self::register) does, where that takes no waiting.
-    pub(crate) fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
-        if !self.is_near() {
-            return None;
-        }
-        match self.note(enrolment) {
-            // While it holds the lock, what is below is not taken out.
-            Ok(_held) => self.actor.uplink.register_now(enrolment),
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    /// Takes instances below the child out of the registry.
-    pub(crate) async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
-        for uuid in &uuids {
-            self.below.lock().instances.remove(uuid);
-            self.actor.routes.remove(*uuid);
-        }
-        self.actor.uplink.unregister(uuids).await
-    }
-
-    /// Takes note of where an instance listens by now, and passes it on.
-    pub(crate) async fn relocate(&self, relocation: &Relocation) -> Result<(), RemoteError> {
-        match self.below.lock().instances.get_mut(&relocation.uuid) {
-            Some(endpoints) => endpoints.clone_from(&relocation.endpoints),
-            // It is being taken out.
-            None => return Ok(()),
-        }
-        self.actor.uplink.relocate(relocation).await
-    }
-
-    /// Tells whether the registrar is within this process.
-    pub(crate) fn is_near(&self) -> bool {
-        self.actor.uplink.is_near()
-    }
-
     fn note(&self, enrolment: &Enrolment) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
         let held = self.below.add(enrolment)?;
         if let Some(child) = self.child.get() {
@@ -154,6 +106,58 @@ impl Host {
     }
 }
 
+impl Parent for Host {
+    fn register<'a>(&'a self, enrolment: &'a Enrolment) -> Answer<'a> {
+        Box::pin(async move {
+            drop(self.note(enrolment)?);
+            self.actor.uplink.register(enrolment).await?;
+            let is_below = self.below.lock().instances.contains_key(&enrolment.uuid);
+            if !is_below {
+                // It was taken out meanwhile, and this came after.
+                self.unregister(vec![enrolment.uuid]).await?;
+                return Err(parted());
+            }
+            Ok(())
+        })
+    }
+
+    fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+        if !self.is_near() {
+            return None;
+        }
+        match self.note(enrolment) {
+            // While it holds the lock, what is below is not taken out.
+            Ok(_held) => self.actor.uplink.register_now(enrolment),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn unregister(&self, uuids: Vec<Uuid>) -> Answer<'_> {
+        Box::pin(async move {
+            for uuid in &uuids {
+                self.below.lock().instances.remove(uuid);
+                self.actor.routes.remove(*uuid);
+            }
+            self.actor.uplink.unregister(uuids).await
+        })
+    }
+
+    fn relocate<'a>(&'a self, relocation: &'a Relocation) -> Answer<'a> {
+        Box::pin(async move {
+            match self.below.lock().instances.get_mut(&relocation.uuid) {
+                Some(endpoints) => endpoints.clone_from(&relocation.endpoints),
+                // It is being taken out.
+                None => return Ok(()),
+            }
+            self.actor.uplink.relocate(relocation).await
+        })
+    }
+
+    fn is_near(&self) -> bool {
+        self.actor.uplink.is_near()
+    }
+}
+
 /// Says that an actor, or one above it, has left the tree.
 fn parted() -> RemoteError {
     RemoteError::new(ErrorKind::Cancelled, "it has ended, or whoever is above it has")
@@ -173,7 +177,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        ActorPath, Kind, actor::Tether, cancel::Cancel, home::Home, routes::Routes, uplink::Uplink,
+        ActorPath, Kind, actor::Tether, home::Home, outcome::cancel::Cancel, routes::Routes,
+        uplink::Uplink,
     };
 
     /// Makes an actor whose parent is at the other end of a channel.

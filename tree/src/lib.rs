@@ -59,8 +59,8 @@
 //! | `places` | where actors listen |
 //! | `uplink`, `routes` | registration up the tree; keys down the tree |
 //! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
-//! | `exit`, `error`, `cancel`, `phase` | how actors end, what went wrong, who asked, what each is at |
-//! | `backtrace`, `panics` | where in the code it went wrong |
+//! | `outcome` | how actors end, what went wrong, who asked |
+//! | `phase` | what each actor is at |
 //! | `places` | where actors listen that were given no place |
 //! | `sockets`, `sweep` | the socket files of those who cannot remove them; of those who were killed |
 //! | [`export`](mod@export) | functions that other actors may call |
@@ -68,14 +68,10 @@
 //! | [`process`] | processes of the operating system, without a notion of actors |
 
 mod actor;
-mod backtrace;
 pub mod cache;
 mod calls;
-mod cancel;
 mod child;
 mod contacts;
-mod error;
-mod exit;
 pub mod export;
 mod find;
 mod handle;
@@ -85,12 +81,11 @@ mod keeper;
 mod kind;
 mod kinds;
 mod nursery;
-mod panics;
+mod outcome;
 mod path;
 mod peers;
 mod phase;
 mod places;
-mod restart;
 mod root;
 mod routes;
 mod run;
@@ -104,20 +99,24 @@ mod sweep;
 mod uplink;
 
 pub use actor::Actor;
-pub use backtrace::CalleeBacktrace;
-pub use cancel::CancelReason;
-pub use error::{AnyError, BodyError, ChildError, Leaf, LeafBacktrace, NurseryError};
-pub use exit::{Exit, GRACE, Panic, Pressure};
+pub use contacts::Reached;
 pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
 pub use find::LookupActorError;
-pub use handle::{Portal, Reached};
+pub use handle::Portal;
 pub use kind::Kind;
 pub use macros::{export, main};
 pub use nursery::{Nursery, NurseryOptions};
+pub use outcome::{
+    backtrace::CalleeBacktrace,
+    cancel::CancelReason,
+    error::{AnyError, BodyError, ChildError, Leaf, LeafBacktrace, NurseryError},
+    exit::{Exit, GRACE, Pressure},
+    panics::Panic,
+    restart::{Intensity, Restart, Strategy},
+};
 pub use path::ActorPath;
 pub use phase::{ChildState, Phase};
 pub use process;
-pub use restart::{Intensity, Restart, Strategy};
 pub use root::{CancelledRoot, Root, RootError, RootOptions};
 pub use run::{Ending, init, run};
 pub use settings::{SettingsError, SettingsSource};

@@ -5,8 +5,8 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use tokio::runtime::Builder;
 
 use crate::{
-    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, kinds, panics,
-    runtime, settings::usual_registrars,
+    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, kinds,
+    outcome::panics, runtime, settings::usual_registrars,
 };
 
 /// Makes this program one that can start children. It is to be the first statement of `main`: in

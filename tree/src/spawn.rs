@@ -16,13 +16,13 @@ use wire::RemoteError;
 
 use crate::{
     ActorPath, Call, CallError, CancelReason, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
-    exit,
     export::Wire,
     keeper::{Begun, Done, Keeper},
     nursery::{
         book::{ChildId, Policy, Role},
         supervisor::Order,
     },
+    outcome::exit,
     phase::Phase,
 };
 

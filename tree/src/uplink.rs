@@ -6,6 +6,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -18,7 +20,6 @@ use uuid::Uuid;
 use wire::{ErrorKind, RemoteError, registrar::Register};
 
 use crate::{
-    host::Host,
     routes::Routes,
     spec::{Departure, Enrolment, Keys, Loss, REGISTER, RELOCATE, Relocation, UNREGISTER},
 };
@@ -31,8 +32,29 @@ pub(crate) enum Uplink {
     /// Through the parent, in another process.
     Parent(Portal),
     /// Through the parent, in this process.
-    Within(Host),
+    Within(Arc<dyn Parent>),
 }
+
+/// A parent within this process, as its child has itself registered with it.
+pub(crate) trait Parent: fmt::Debug + Send + Sync {
+    /// Registers an instance that is the child, or below it.
+    fn register<'a>(&'a self, enrolment: &'a Enrolment) -> Answer<'a>;
+
+    /// Registers an instance as [`register`](Self::register) does, where that takes no waiting.
+    fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>>;
+
+    /// Takes instances below the child out of the registry.
+    fn unregister(&self, uuids: Vec<Uuid>) -> Answer<'_>;
+
+    /// Takes note of where an instance listens by now, and passes it on.
+    fn relocate<'a>(&'a self, relocation: &'a Relocation) -> Answer<'a>;
+
+    /// Tells whether the registrar is within this process.
+    fn is_near(&self) -> bool;
+}
+
+/// What a parent answers.
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), RemoteError>> + Send + 'a>>;
 
 impl Uplink {
     /// Registers an actor, or changes its state if it is registered already.
@@ -40,7 +62,7 @@ impl Uplink {
         match self {
             Self::Root(roll) => roll.register(enrolment).await,
             Self::Parent(parent) => parent.call(REGISTER, enrolment).await.map_err(relayed),
-            Self::Within(host) => Box::pin(host.register(enrolment)).await,
+            Self::Within(parent) => parent.register(enrolment).await,
         }
     }
 
@@ -49,7 +71,7 @@ impl Uplink {
         match self {
             Self::Root(roll) => roll.register_now(enrolment),
             Self::Parent(_) => None,
-            Self::Within(host) => host.register_now(enrolment),
+            Self::Within(parent) => parent.register_now(enrolment),
         }
     }
 
@@ -60,7 +82,7 @@ impl Uplink {
             Self::Parent(parent) => {
                 parent.call(UNREGISTER, &Departure { uuids }).await.map_err(relayed)
             }
-            Self::Within(host) => Box::pin(host.unregister(uuids)).await,
+            Self::Within(parent) => parent.unregister(uuids).await,
         }
     }
 
@@ -69,7 +91,7 @@ impl Uplink {
         match self {
             Self::Root(roll) => roll.relocate(relocation).await,
             Self::Parent(parent) => parent.call(RELOCATE, relocation).await.map_err(relayed),
-            Self::Within(host) => Box::pin(host.relocate(relocation)).await,
+            Self::Within(parent) => parent.relocate(relocation).await,
         }
     }
 
@@ -78,7 +100,7 @@ impl Uplink {
         match self {
             Self::Root(roll) => matches!(roll.registry, Registry::Own(_)),
             Self::Parent(_) => false,
-            Self::Within(host) => host.is_near(),
+            Self::Within(parent) => parent.is_near(),
         }
     }
 }

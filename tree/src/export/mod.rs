@@ -33,10 +33,11 @@
 //! # }
 //! ```
 
-mod body;
+pub(crate) mod body;
 #[expect(unsafe_code, reason = "an entry of the registry is placed in a section by its name")]
 mod builtin;
 mod call;
+mod callee_error;
 mod context;
 mod dialogue;
 mod error;
@@ -50,9 +51,10 @@ use bytes::Bytes;
 pub use body::Wire;
 pub use builtin::ping;
 pub use call::Call;
+pub use callee_error::{CalleeError, Mismatch, Never};
 pub use context::{Context, Ended, Ends, FarEnds, ITEMS_AHEAD, RawStream, Stream};
 pub use dialogue::Dialogue;
-pub use error::{CallError, CalleeError, Mismatch, Never};
+pub use error::CallError;
 #[doc(hidden)]
 pub use linkme;
 pub use registry::{Duplicate, Duplicates, EXPORTS, check, exports, find};

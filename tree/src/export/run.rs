@@ -4,9 +4,11 @@
 use std::error::Error;
 
 use bytes::Bytes;
+use rmp::decode::{read_array_len, read_int};
+use serde::de::DeserializeOwned;
 use wire::ErrorKind;
 
-use super::{CalleeError, Context, Export, Incoming, Never, Running, Wire, body};
+use super::{CalleeError, Context, Export, Incoming, Mismatch, Never, Running, Wire, body};
 
 /// What an exported function with a `Result` returns, for aliases that hide the error's type.
 pub trait Outcome {
@@ -60,7 +62,7 @@ where
     F: Future<Output: Outcome> + Send + 'static,
 {
     Box::pin(async move {
-        let arguments = body::arguments(&export, &incoming.body)?;
+        let arguments = arguments(&export, &incoming.body)?;
         finish(&export, function(arguments).await)
     })
 }
@@ -79,7 +81,7 @@ where
     F: Future<Output: Outcome> + Send + 'static,
 {
     Box::pin(async move {
-        let arguments = body::arguments(&export, &incoming.body)?;
+        let arguments = arguments(&export, &incoming.body)?;
         let Some(ends) = incoming.ends else {
             let message = format!("`{}` is a dialogue, and was called as if unary", export.path);
             return Err(CalleeError::new(ErrorKind::Invalid, message));
@@ -95,4 +97,29 @@ fn finish<R: Outcome>(export: &Export, outcome: R) -> Result<Bytes, CalleeError>
         let message = format!("the result of `{}` cannot be written: {error}", export.path);
         CalleeError::new(ErrorKind::Internal, message)
     })
+}
+
+/// Reads the arguments of a call of `export`, after the fingerprint, so that a caller built from
+/// another source learns that instead of where reading failed.
+///
+/// # Errors
+///
+/// What the caller is to be told.
+fn arguments<A: DeserializeOwned>(export: &Export, body: &[u8]) -> Result<A, CalleeError> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        let message = format!("the arguments of `{}` cannot be read: {error}", export.path);
+        CalleeError::new(ErrorKind::Invalid, message)
+    };
+    let mut rest = body;
+    match read_array_len(&mut rest) {
+        Ok(2) => {}
+        Ok(_) => return Err(unreadable(&"they do not follow a fingerprint")),
+        Err(error) => return Err(unreadable(&error)),
+    }
+    let caller: u64 = read_int(&mut rest).map_err(|error| unreadable(&error))?;
+    if caller != export.fingerprint {
+        let path = export.path.to_owned();
+        return Err(Mismatch { path, caller, callee: export.fingerprint }.into());
+    }
+    body::decode(rest).map_err(|error| unreadable(&error))
 }

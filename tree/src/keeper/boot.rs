@@ -23,6 +23,7 @@ use crate::{
     routes::Way,
     spawn::Plan,
     spec::{Enrolment, KIND_KEY, Listening, Note, PARENT_KEY, PATH_KEY, PID_KEY, RUN, Spec},
+    uplink::Parent,
 };
 
 /// A child that was launched, and how far it is.

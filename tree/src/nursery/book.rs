@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::Instant;
 
-use crate::{ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, exit::Ending};
+use crate::{ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, outcome::exit::Ending};
 
 /// A child's number within its scope, in the order of spawning.
 pub(crate) type ChildId = u32;

@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     Actor, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError, Spawn, Strategy,
-    cancel::Cancel, error::place,
+    outcome::{cancel::Cancel, error::place},
 };
 
 /// How a scope treats its children.

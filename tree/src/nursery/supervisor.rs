@@ -20,8 +20,8 @@ use super::{
 use crate::{
     CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
     actor::Core,
-    cancel::Cancel,
     keeper::{Begun, Done, Keeper},
+    outcome::cancel::Cancel,
     spawn::Plan,
 };
 

@@ -25,8 +25,8 @@ use super::{RootError, RootOptions};
 use crate::{
     Actor, ActorPath, Kind,
     actor::{Core, Tether},
-    cancel::Cancel,
     home::Home,
+    outcome::cancel::Cancel,
     peers::{self, Acceptors},
     places,
     routes::Routes,

@@ -1,10 +1,11 @@
 //! How an actor ended.
 
-use std::{any::Any, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorPath, CalleeBacktrace, CalleeError, CancelReason, Kind, NurseryError, panics};
+use super::{cancel::CancelReason, panics::Panic};
+use crate::{ActorPath, CalleeError, Kind};
 
 /// How an actor ended. Every actor ends in exactly one way, and its parent hears of it.
 ///
@@ -79,14 +80,6 @@ impl Exit {
         };
         format!("{reason}{took}")
     }
-
-    /// Returns the errors below this one, when the actor failed because a scope of its own did.
-    pub fn nested(&self) -> Option<NurseryError> {
-        match self {
-            Self::Failed(error) => NurseryError::within(error),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for Exit {
@@ -148,56 +141,6 @@ impl fmt::Display for Pressure {
             Self::Terminated => " (it had to be asked twice)",
             Self::Killed => " (it did not end when it was asked twice)",
         })
-    }
-}
-
-/// What a panic said.
-///
-/// ```
-/// # use callsign_tree as callsign;
-/// use callsign::Panic;
-///
-/// fn said(panic: &Panic) -> String {
-///     let place = panic.place.as_deref().unwrap_or("somewhere");
-///     format!("{place}: {}", panic.message)
-/// }
-/// # let _ = said;
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub struct Panic {
-    /// The message.
-    pub message: String,
-    /// Where it began, as `file:line:column`, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    /// The calls that led there, if `RUST_BACKTRACE=1` asks for that. Within another error it is
-    /// left out; [`NurseryError::backtraces`] has those of its leaves.
-    #[serde(skip)]
-    pub backtrace: Option<CalleeBacktrace>,
-}
-
-impl Panic {
-    /// Reads what was caught of a panic of this thread.
-    pub(crate) fn from_payload(payload: &(dyn Any + Send)) -> Self {
-        let message = match payload.downcast_ref::<&str>() {
-            Some(text) => (*text).to_owned(),
-            None => match payload.downcast_ref::<String>() {
-                Some(text) => text.clone(),
-                None => "it gave no message".to_owned(),
-            },
-        };
-        let (place, backtrace) = panics::last().unzip();
-        Self { message, place, backtrace: backtrace.flatten() }
-    }
-}
-
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match &self.place {
-            Some(place) => write!(f, " at {place}"),
-            None => Ok(()),
-        }
     }
 }
 

@@ -1,15 +1,69 @@
-//! Where the last panic of a thread began, which the payload of a panic does not say.
+//! What a panic said, and where it began, which its payload does not say.
 
 use std::{
+    any::Any,
     backtrace::Backtrace,
     cell::{Cell, RefCell},
+    fmt,
     io::Write as _,
     panic::{self, PanicHookInfo},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
-use crate::CalleeBacktrace;
+use serde::{Deserialize, Serialize};
+
+use super::backtrace::CalleeBacktrace;
+
+/// What a panic said.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::Panic;
+///
+/// fn said(panic: &Panic) -> String {
+///     let place = panic.place.as_deref().unwrap_or("somewhere");
+///     format!("{place}: {}", panic.message)
+/// }
+/// # let _ = said;
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Panic {
+    /// The message.
+    pub message: String,
+    /// Where it began, as `file:line:column`, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// The calls that led there, if `RUST_BACKTRACE=1` asks for that. Within another error it is
+    /// left out; [`NurseryError::backtraces`](crate::NurseryError::backtraces) has those of its leaves.
+    #[serde(skip)]
+    pub backtrace: Option<CalleeBacktrace>,
+}
+
+impl Panic {
+    /// Reads what was caught of a panic of this thread.
+    pub(crate) fn from_payload(payload: &(dyn Any + Send)) -> Self {
+        let message = match payload.downcast_ref::<&str>() {
+            Some(text) => (*text).to_owned(),
+            None => match payload.downcast_ref::<String>() {
+                Some(text) => text.clone(),
+                None => "it gave no message".to_owned(),
+            },
+        };
+        let (place, backtrace) = last().unzip();
+        Self { message, place, backtrace: backtrace.flatten() }
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.place {
+            Some(place) => write!(f, " at {place}"),
+            None => Ok(()),
+        }
+    }
+}
 
 thread_local! {
     static LAST: RefCell<Option<(String, Option<CalleeBacktrace>)>> = const { RefCell::new(None) };

@@ -1,11 +1,18 @@
 //! The errors of a scope: all of them, as a tree.
 
-use std::{error::Error, fmt, mem, panic::Location, sync::Arc};
+use std::{
+    any::{Any, type_name},
+    error::Error,
+    fmt, mem,
+    panic::Location,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
-use wire::BACKTRACE_BYTES_MAX;
+use wire::{BACKTRACE_BYTES_MAX, ErrorKind, PAYLOAD_BYTES_MAX};
 
-use crate::{ActorPath, CalleeBacktrace, CalleeError, Exit, Kind};
+use super::{backtrace::CalleeBacktrace, exit::Exit};
+use crate::{ActorPath, CalleeError, Kind, export::body};
 
 /// Any error, as the body of a scope may fail with it: `?` turns every error into one.
 ///
@@ -237,6 +244,46 @@ impl NurseryError {
             return nodes.remove(0);
         }
         Node::Branch { actor: self.actor.clone(), opened: self.opened.clone(), nodes }
+    }
+}
+
+impl Exit {
+    /// Returns the errors below this one, when the actor failed because a scope of its own did.
+    pub fn nested(&self) -> Option<NurseryError> {
+        match self {
+            Self::Failed(error) => NurseryError::within(error),
+            _ => None,
+        }
+    }
+}
+
+impl CalleeError {
+    /// Makes the error of a function that failed with one of its own.
+    pub(crate) fn failed<E: Error + Serialize + 'static>(error: &E) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        // What cannot be written still arrives as text.
+        let mut payload = body::encode(error).ok();
+        let relayed = (error as &dyn Any).downcast_ref::<NurseryError>();
+        if let Some(relayed) = relayed
+            && payload.as_ref().is_none_or(|it| it.len() > PAYLOAD_BYTES_MAX)
+        {
+            payload = body::encode(&relayed.texts_alone()).ok();
+        }
+        Self {
+            kind: ErrorKind::Failed,
+            message: error.to_string(),
+            causes: causes.into(),
+            payload: payload.map(|it| it.to_vec().into()),
+            error_type: Some(type_name::<E>().into()),
+            actor: None,
+            // What relays others began where they did.
+            backtrace: if relayed.is_some() { None } else { CalleeBacktrace::capture() },
+        }
     }
 }
 
