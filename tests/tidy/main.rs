@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &["tree", "gateway"],
     &["cli"],
     // Not part of what users get, so they may use all of it, and nothing may use them.
-    &["bench", "tests/exports", "xtask"],
+    &["bench", "xtask"],
 ];
 
 /// The crates that may hold unsafe code: they talk to the kernel.

@@ -1,6 +1,9 @@
-//! What the attributes write. What they say of code that they cannot take is in `tests/exports`.
+//! What the attributes write, and what they say of code that they cannot take.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod refusals;
 
 /// What `#[main]` calls, recording that it was called.
 mod stand_in {
