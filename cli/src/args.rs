@@ -1,14 +1,15 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Styles};
-
+use clap::{CommandFactory, FromArgMatches, Parser, builder::Styles};
 use clap_complete::CompleteEnv;
 
 use crate::{
-    commands, complete,
+    commands::Command,
+    complete,
     failure::{Exit, report_usage},
+    global::{Global, PROGRAM},
     output::{fitted, width},
 };
 
@@ -74,69 +75,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// Ask this registrar; may be repeated [env:CALLSIGN_REGISTRAR]
-    #[arg(long, global = true, value_name = "MULTIADDR")]
-    pub(crate) registrar: Vec<String>,
-    /// Read settings from this file [env:CALLSIGN_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Wait so long for a registrar that does not answer when another has, or that has just begun;
-    /// otherwise for as long as it may take
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub(crate) patience: Option<Duration>,
-    /// Print JSON, for programs
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Print in colour: auto (on a terminal, unless NO_COLOR is set), always, never
-    #[arg(long, global = true, value_name = "WHEN")]
-    #[arg(default_value = "auto", hide_default_value = true, hide_possible_values = true)]
-    pub(crate) color: Color,
-    /// Say more on standard error; twice for still more [env:CALLSIGN_LOG]
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-}
-
-/// When to print in colour.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Color {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-/// The commands, by name.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Check(commands::check::Args),
-    Completions(commands::completions::Args),
-    Connect(commands::connect::Args),
-    Demo(commands::demo::Args),
-    Drain(commands::drain::Args),
-    Find(commands::find::Args),
-    Ls(commands::ls::Args),
-    Man(commands::man::Args),
-    Register(commands::register::Args),
-    Registrar(commands::registrar::Args),
-    Renew(commands::renew::Args),
-    Resolve(commands::resolve::Args),
-    Schema(commands::schema::Args),
-    Status(commands::status::Args),
-    Tree(commands::tree::Args),
-    Unregister(commands::unregister::Args),
-    Wait(commands::wait::Args),
-    Watch(commands::watch::Args),
-}
-
 /// Where what is said of a command stands in the help.
 const COMMANDS_COLUMN: usize = 15;
-
-/// What this program is called.
-pub(crate) const PROGRAM: &str = "callsign";
 
 /// The commands as they are shown in the help.
 const GROUPS: &[(&str, &[&str])] = &[

@@ -7,8 +7,8 @@ use discovery::Client;
 use endpoints::NamePattern;
 
 use crate::{
-    args::Global,
     context::{Context, Environment},
+    global::Global,
 };
 
 /// Lets the arguments that are names be completed by what is registered. All shells but bash quote

@@ -22,9 +22,9 @@ use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
 use crate::{
-    args::{Color, Global},
     console::Console,
     failure::Failure,
+    global::{Color, Global},
     notice::{warn, with_causes},
     output::{
         self,

@@ -10,6 +10,7 @@ mod console;
 mod context;
 mod failure;
 mod found;
+mod global;
 mod hints;
 mod meant;
 mod notice;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 ///
 /// The registrar answers a look-up in a few microseconds, and to hand one to another thread costs
 /// more than that. The other commands do one thing at a time.
-fn run(command: args::Command, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
+fn run(command: commands::Command, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
     context.start_logging()?;
     let runtime = runtime().map_err(cannot_start)?;
     let exit = runtime.block_on(async {

@@ -3,10 +3,10 @@
 use clap_complete::{Shell, env::Shells};
 
 use crate::{
-    args,
     complete::SHELL_VARIABLE,
     context::Context,
     failure::{Exit, Failure},
+    global::PROGRAM,
 };
 
 /// Print a completion script for a shell
@@ -32,13 +32,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let shells = Shells::builtins();
     let shell = shells.completer(&shell).expect("every shell has its script");
     shell
-        .write_registration(
-            SHELL_VARIABLE,
-            args::PROGRAM,
-            args::PROGRAM,
-            args::PROGRAM,
-            &mut script,
-        )
+        .write_registration(SHELL_VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)
         .map_err(Failure::output)?;
     let script = String::from_utf8_lossy(&script);
     context.print(match args.shell {
@@ -68,7 +62,7 @@ mod tests {
         let mut script = Vec::new();
         let shells = Shells::builtins();
         let zsh = shells.completer("zsh").unwrap();
-        let name = args::PROGRAM;
+        let name = PROGRAM;
         zsh.write_registration(SHELL_VARIABLE, name, name, name, &mut script).unwrap();
         let script = String::from_utf8(script).unwrap();
         assert!(script.trim_end().ends_with(ZSH_BINDING), "{script}");

@@ -12,6 +12,7 @@ use crate::{
     args,
     context::Context,
     failure::{Exit, Failure},
+    global::PROGRAM,
 };
 
 /// Print a manual page, or write all of them to a folder
@@ -39,8 +40,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         return Ok(Exit::Done);
     }
     let wanted = match &args.command {
-        Some(command) => format!("{}-{command}.1", args::PROGRAM),
-        None => format!("{}.1", args::PROGRAM),
+        Some(command) => format!("{}-{command}.1", PROGRAM),
+        None => format!("{}.1", PROGRAM),
     };
     let Some(page) = pages.into_iter().find(|it| it.file == wanted) else {
         let command = args.command.unwrap_or_default();
@@ -70,7 +71,7 @@ fn pages() -> io::Result<Vec<Page>> {
 
 fn page(command: clap::Command) -> io::Result<Page> {
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
-    let program = format!("{} {}", args::PROGRAM, env!("CARGO_PKG_VERSION"));
+    let program = format!("{} {}", PROGRAM, env!("CARGO_PKG_VERSION"));
     let mut text = Vec::new();
     Man::new(command).source(program).manual("callsign").render(&mut text)?;
     let text = String::from_utf8_lossy(&text);

@@ -19,13 +19,36 @@ pub(crate) mod unregister;
 pub(crate) mod wait;
 pub(crate) mod watch;
 
+use clap::Subcommand;
 use transport::{Handed, HandedError};
 
 use crate::{
-    args::Command,
     context::Context,
     failure::{Exit, Failure},
 };
+
+/// The commands, by name.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Check(check::Args),
+    Completions(completions::Args),
+    Connect(connect::Args),
+    Demo(demo::Args),
+    Drain(drain::Args),
+    Find(find::Args),
+    Ls(ls::Args),
+    Man(man::Args),
+    Register(register::Args),
+    Registrar(registrar::Args),
+    Renew(renew::Args),
+    Resolve(resolve::Args),
+    Schema(schema::Args),
+    Status(status::Args),
+    Tree(tree::Args),
+    Unregister(unregister::Args),
+    Wait(wait::Args),
+    Watch(watch::Args),
+}
 
 /// What a service manager has handed to this process, or why that cannot be taken.
 pub(crate) type AllHanded = Result<Vec<Handed>, HandedError>;

@@ -26,9 +26,9 @@ use uuid::Uuid;
 
 use super::typed::broken_up;
 use crate::{
-    args::{Color, PROGRAM},
     context::Context,
     failure::Failure,
+    global::{Color, PROGRAM},
     hints::in_words,
 };
 

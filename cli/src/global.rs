@@ -1,0 +1,43 @@
+//! The flags that every command takes.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+/// What this program is called.
+pub(crate) const PROGRAM: &str = "callsign";
+
+/// What every command takes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Ask this registrar; may be repeated [env:CALLSIGN_REGISTRAR]
+    #[arg(long, global = true, value_name = "MULTIADDR")]
+    pub(crate) registrar: Vec<String>,
+    /// Read settings from this file [env:CALLSIGN_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Wait so long for a registrar that does not answer when another has, or that has just begun;
+    /// otherwise for as long as it may take
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) patience: Option<Duration>,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print in colour: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(long, global = true, value_name = "WHEN")]
+    #[arg(default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    pub(crate) color: Color,
+    /// Say more on standard error; twice for still more [env:CALLSIGN_LOG]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// When to print in colour.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
