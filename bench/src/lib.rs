@@ -161,7 +161,7 @@ pub fn node_binary() -> Option<PathBuf> {
 
 /// Encodes look-ups, each of another name.
 pub fn lookups(names: impl Iterator<Item = String>) -> BytesMut {
-    calls(names.map(|name| (QUERY, encode_body(&Query { name: &name, all: false }))))
+    calls(names.map(|name| (QUERY, encode_body(&Query::of(&name)))))
 }
 
 /// Encodes registrations of one instance of each name, as a usual actor makes them: a Unix socket

@@ -8,12 +8,12 @@ use endpoints::{Name, NamePattern};
 use gateway::tractor::{CallError, TractorSource};
 use tokio::time::timeout;
 use transport::DialError;
-use wire::Record;
+use wire::{Owner, Record};
 
 use crate::{
     context::{Context, TRACTOR_PREFIX},
     failure::Failure,
-    found::{not_ready, query},
+    found::{not_ready, owned, query},
     notice::{note_settling, warn, warn_unanswered},
 };
 
@@ -53,13 +53,33 @@ impl<'a> Asked<'a> {
         Ok(found)
     }
 
-    /// Looks up the ready instances of a name, or all of them.
-    pub(crate) async fn query(&self, name: &Name, all: bool) -> Result<Found, Failure> {
+    /// Looks up the ready instances of a name, or all of them. Fails if an owner is demanded who
+    /// has none of what is there.
+    pub(crate) async fn query(
+        &self,
+        name: &Name,
+        all: bool,
+        owner: Option<&Owner>,
+    ) -> Result<Found, Failure> {
+        let found = self.query_of(name, all, owner).await?;
+        match owner.filter(|_| found.records.is_empty()) {
+            Some(owner) => owned(name, self.query_of(name, all, None).await?, owner),
+            None => Ok(found),
+        }
+    }
+
+    async fn query_of(
+        &self,
+        name: &Name,
+        all: bool,
+        owner: Option<&Owner>,
+    ) -> Result<Found, Failure> {
         let found = match &self.client {
-            Some(client) => Some(query(self.context, client, name, all).await?),
+            Some(client) => Some(query(self.context, client, name, all, owner).await?),
             None => None,
         };
-        self.with_tractors(found, |it| it.name == *name).await
+        let is_of_owner = |it: &Record| owner.is_none() || owner == it.owner.as_ref();
+        self.with_tractors(found, |it| it.name == *name && is_of_owner(it)).await
     }
 
     /// Makes the failure of a name that has no ready instance.

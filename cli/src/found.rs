@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::anyhow;
-use discovery::{Client, Fault, Found, LookupError};
+use discovery::{Client, Fault, Found, LookupError, LookupOptions};
 use endpoints::{Endpoint, Name, NameError, NamePattern};
 use wire::{Kept, Owner, Record, State};
 
@@ -30,20 +30,40 @@ fn wrong_name(error: &NameError) -> Failure {
     Failure::usage(error.clone()).hint(error.help())
 }
 
-/// Looks up the ready instances of a name, or all of them.
+/// Looks up the ready instances of a name, or all of them, and of one owner if one is demanded.
 pub(crate) async fn query(
     context: &Context,
     client: &Client,
     name: &Name,
     all: bool,
+    owner: Option<&Owner>,
 ) -> Result<Found, LookupError> {
     let asked = async {
-        match all {
-            true => client.query_all(name.as_str()).await,
-            false => client.query_ready(name.as_str()).await,
+        match (owner, all) {
+            (Some(owner), _) => {
+                let options = LookupOptions { all, max_age: None, owner: Some(owner.clone()) };
+                client.query_with(name.as_str(), options).await
+            }
+            (None, true) => client.query_all(name.as_str()).await,
+            (None, false) => client.query_ready(name.as_str()).await,
         }
     };
     patiently(context, client, name, asked).await
+}
+
+/// Looks up a name as [`query`] does, and fails if only others have what is there.
+pub(crate) async fn query_owned(
+    context: &Context,
+    client: &Client,
+    name: &Name,
+    all: bool,
+    owner: Option<&Owner>,
+) -> Result<Found, Failure> {
+    let found = query(context, client, name, all, owner).await?;
+    match owner.filter(|_| found.records.is_empty()) {
+        Some(owner) => owned(name, query(context, client, name, all, None).await?, owner),
+        None => Ok(found),
+    }
 }
 
 /// Makes the failure of a name that has no ready instance.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use wire::{
-    Challenge, Record, State, encode_body,
+    Challenge, Owner, Record, State, encode_body,
     registrar::{self, Answer, List, Located, Page, Query},
 };
 
@@ -89,8 +89,8 @@ impl Client {
     pub(crate) async fn query(&self, name: &str, scope: Scope) -> Result<Sightings, LookupError> {
         // A registrar would find no such name either, and not say why.
         Name::new(name)?;
-        let query = encode_body(&Query { name, all: scope == Scope::All });
-        self.until_known(name, scope, || self.query_now(&query), |it| it).await
+        let query = encode_body(&Query { all: scope == Scope::All, ..Query::of(name) });
+        self.until_known(name, (scope, None), || self.query_now(&query), |it| it).await
     }
 
     async fn query_now(&self, query: &[u8]) -> Result<Sightings, LookupError> {
@@ -106,11 +106,12 @@ impl Client {
         &self,
         name: &Name,
         all: bool,
+        owner: Option<&Owner>,
     ) -> Result<(Sightings, Tickets), LookupError> {
-        let query = encode_body(&Query { name: name.as_str(), all });
+        let query = encode_body(&Query { name: name.as_str(), all, owner: owner.cloned() });
         let scope = if all { Scope::All } else { Scope::Ready };
         let ask = || self.locate_now(&query);
-        self.until_known(name.as_str(), scope, ask, |(found, _)| found).await
+        self.until_known(name.as_str(), (scope, owner), ask, |(found, _)| found).await
     }
 
     async fn locate_now(&self, query: &[u8]) -> Result<(Sightings, Tickets), LookupError> {
@@ -136,7 +137,7 @@ impl Client {
     async fn until_known<T, A>(
         &self,
         name: &str,
-        scope: Scope,
+        (scope, owner): (Scope, Option<&Owner>),
         ask: impl Fn() -> A,
         found: impl Fn(&T) -> &Sightings,
     ) -> Result<T, LookupError>
@@ -151,7 +152,7 @@ impl Client {
             let settles_at = sightings.settles_at.filter(|_| sightings.instances.is_empty());
             match settles_at {
                 Some(at) if Instant::now() < deadline => {
-                    let appeared = self.appears(name, scope);
+                    let appeared = self.appears(name, scope, owner);
                     // Whether or not it has appeared, it is asked for again.
                     drop(timeout_at(deadline.min(at), appeared).await);
                 }
@@ -160,12 +161,18 @@ impl Client {
         }
     }
 
-    /// Waits until an instance of a name is registered.
-    async fn appears(&self, name: &str, scope: Scope) -> Result<(), LookupError> {
+    /// Waits until an instance of a name is registered, by that owner if one is named.
+    async fn appears(
+        &self,
+        name: &str,
+        scope: Scope,
+        owner: Option<&Owner>,
+    ) -> Result<(), LookupError> {
         let mut watch = self.watch(name)?;
         while let Some(change) = watch.next().await {
             if let Change::Add { record } | Change::Update { record } = change
                 && (scope == Scope::All || record.state == State::Ready)
+                && (owner.is_none() || owner == record.owner.as_ref())
             {
                 return Ok(());
             }

@@ -49,7 +49,8 @@ pub struct LookupOptions {
     /// The answers to the latest names are kept, with 4096 records in all.
     pub max_age: Option<Duration>,
     /// Whose an instance has to be, by the word of the kernel of the registrar that knows it; of
-    /// others nothing is returned, and none is dialed.
+    /// others nothing is returned, none is dialed, and however many there are, they hide none of
+    /// those that are meant.
     pub owner: Option<Owner>,
 }
 
@@ -108,23 +109,15 @@ impl Client {
         name: &str,
         options: LookupOptions,
     ) -> Result<Answer, LookupError> {
-        let owner = options.owner.clone();
-        let mut answer = self.answer_of_all(name, options).await?;
-        if let Some(owner) = owner {
-            answer.found.instances.retain(|it| it.record.owner.as_ref() == Some(&owner));
+        let LookupOptions { all, max_age, owner } = options;
+        let key = (Name::new(name)?, all, owner);
+        let owner = key.2.as_ref();
+        let mut located = self.locate(&key.0, all, owner).await;
+        if let (Ok((found, _)), Some(owner)) = (&mut located, owner) {
+            // An earlier registrar does not know that it matters.
+            found.instances.retain(|it| it.record.owner.as_ref() == Some(owner));
         }
-        Ok(answer)
-    }
-
-    /// Answers whosever the instances are.
-    async fn answer_of_all(
-        &self,
-        name: &str,
-        options: LookupOptions,
-    ) -> Result<Answer, LookupError> {
-        let LookupOptions { all, max_age, owner: _ } = options;
-        let key = (Name::new(name)?, all);
-        match (self.locate(&key.0, all).await, max_age) {
+        match (located, max_age) {
             (Ok((found, tickets)), None) => Ok(Answer { found, tickets, age: None }),
             (Ok((found, tickets)), Some(_)) => {
                 let answer = Answer { found, tickets, age: None };
@@ -156,10 +149,13 @@ pub(crate) struct Answer {
     age: Option<Duration>,
 }
 
+/// What was looked up: a name, in whatever state or not, and whose.
+type Asked = (Name, bool, Option<Owner>);
+
 /// The last good answers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    answers: HashMap<(Name, bool), Kept>,
+    answers: HashMap<Asked, Kept>,
     /// How many records they have, and one for each answer.
     size: usize,
 }
@@ -173,7 +169,7 @@ struct Kept {
 impl Memory {
     /// Keeps an answer in the place of an earlier one, and forgets the oldest if there are too
     /// many.
-    fn keep(&mut self, key: (Name, bool), answer: Answer, now: Instant) {
+    fn keep(&mut self, key: Asked, answer: Answer, now: Instant) {
         self.size += size(&answer);
         if let Some(earlier) = self.answers.insert(key, Kept { answer, since: now }) {
             self.size -= size(&earlier.answer);
@@ -187,7 +183,7 @@ impl Memory {
     }
 
     /// Returns an answer, if it is no older than that.
-    fn recall(&self, key: &(Name, bool), max_age: Duration, now: Instant) -> Option<Answer> {
+    fn recall(&self, key: &Asked, max_age: Duration, now: Instant) -> Option<Answer> {
         let Kept { answer, since } = self.answers.get(key)?;
         let age = now.saturating_duration_since(*since);
         (age <= max_age).then(|| Answer { age: Some(age), ..answer.clone() })
@@ -211,7 +207,7 @@ mod tests {
     fn the_latest_answers_are_kept_and_no_older_than_asked_for() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let key = |name: &str| (Name::new(name).unwrap(), false);
+        let key = |name: &str| (Name::new(name).unwrap(), false, None);
         let answer = |records: usize| {
             let records = (0..records as u128)
                 .map(|it| wire::Record { uuid: uuid::Uuid::from_u128(it), ..record("feed") });

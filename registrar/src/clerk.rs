@@ -365,30 +365,30 @@ impl Clerk {
         self.book().mailboxes.get(&session).cloned()
     }
 
-    /// Appends the answer to a query.
-    pub(crate) fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) {
+    /// Appends the answer to a query, and returns how many steps that took beside writing it.
+    pub(crate) fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let mut book = self.book();
         self.refresh_declared(&mut book, query.name);
-        book.registry.answer(query.name, query.all, now_ms, bytes);
+        book.registry.answer(query, now_ms, bytes)
     }
 
     /// Appends the answer to a query by somebody who is about to dial, with a challenge for each
-    /// instance. Returns how many instances it has.
+    /// instance. Returns how many steps that took beside writing it.
     pub(crate) fn locate(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let nonce = Uuid::new_v4();
         let mut book = self.book();
         self.refresh_declared(&mut book, query.name);
-        let mut instances = 0;
+        let mut taken = 0;
         encode_located(bytes, self.0.registrar, nonce, |bytes| {
             let prove = |instance: &InstanceId, epoch| {
                 let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
                 self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
             };
-            let proofs = book.registry.locate(query.name, query.all, now_ms, bytes, prove);
-            instances = proofs.len();
+            let (proofs, steps) = book.registry.locate(query, now_ms, bytes, prove);
+            taken = steps;
             proofs
         });
-        instances
+        taken
     }
 
     /// Returns with what an instance proves that a registration is its own.

@@ -52,15 +52,17 @@ impl Session {
     fn query(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
         let now_ms = *self.now_ms.get_or_insert_with(|| self.clerk.now_ms());
-        replies.finish_with(call.id, |bytes| self.clerk.answer(&query, now_ms, bytes));
+        let mut steps = 0;
+        replies.finish_with(call.id, |bytes| steps = self.clerk.answer(&query, now_ms, bytes));
+        replies.spend(steps);
         Ok(())
     }
 
     fn find(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
-        let (now_ms, mut proofs) = (self.clerk.now_ms(), 0);
-        replies.finish_with(call.id, |bytes| proofs = self.clerk.locate(&query, now_ms, bytes));
-        replies.spend(proofs * PROOF_STEPS);
+        let (now_ms, mut steps) = (self.clerk.now_ms(), 0);
+        replies.finish_with(call.id, |bytes| steps = self.clerk.locate(&query, now_ms, bytes));
+        replies.spend(steps);
         Ok(())
     }
 
@@ -68,12 +70,13 @@ impl Session {
         let Wait { name } = call.args()?;
         let now_ms = self.clerk.now_ms();
         let mut answer = BytesMut::new();
-        let is_there = self
+        let (is_there, steps) = self
             .clerk
             .with(|registry| registry.wait(self.id, call.id, name, now_ms, &mut answer))?;
         if is_there {
             replies.finish_with(call.id, |bytes| bytes.extend_from_slice(&answer));
         }
+        replies.spend(steps);
         Ok(())
     }
 
@@ -271,9 +274,6 @@ impl Service for Session {
         replies.spend(if goes_on { TURN_STEPS } else { steps });
     }
 }
-
-/// How many steps it takes to prove something of an instance.
-const PROOF_STEPS: usize = 40;
 
 /// How many steps it takes to answer a call that has waited, and how many bytes of the answer take
 /// another.

@@ -135,7 +135,7 @@ impl Clerk {
     /// ones, each newest first.
     pub fn instances(&self, name: &Name) -> Vec<Record> {
         let mut answer = BytesMut::new();
-        self.answer(&Query { name: name.as_str(), all: true }, self.now_ms(), &mut answer);
+        self.answer(&Query { all: true, ..Query::of(name.as_str()) }, self.now_ms(), &mut answer);
         records(&answer.freeze())
     }
 

@@ -247,7 +247,7 @@ impl Write for Socket {
 
 /// Returns the arguments of a query.
 pub(crate) fn query(name: &str) -> (&'static str, Vec<u8>) {
-    (QUERY, encode_body(&Query { name, all: false }))
+    (QUERY, encode_body(&Query::of(name)))
 }
 
 /// Returns the registration of a ready instance that a session keeps.

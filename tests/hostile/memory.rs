@@ -76,7 +76,7 @@ fn whoever_asks_and_never_reads_is_not_listened_to() {
         // Over a Unix socket, nobody is cut off who is merely busy.
         let mut registrant = Peer::greet(node.endpoint());
         register_fat(&mut registrant, "large", 300);
-        let all = Query { name: "large", all: true };
+        let all = Query { all: true, ..Query::of("large") };
         let list = List { pattern: NamePattern::any(), after: 0 };
         let asked =
             [(QUERY, encode_body(&all)), (FIND, encode_body(&all)), (LIST, encode_body(&list))];

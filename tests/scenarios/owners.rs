@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use rustix::process::geteuid;
 
-use crate::harness::{Node, Room, Running};
+use crate::harness::{Node, Peer, Room, Running, register, registration, stamped};
 
 #[test]
 fn the_kernel_tells_whose_each_is_over_any_transport() {
@@ -38,6 +38,28 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
     let wait = |owner| ["wait", "web-0-4711", "--anywhere", "--timeout", "100ms", "--owner", owner];
     node.callsign(&wait("4711")).succeeds();
     node.callsign(&wait("4712")).ends_with(1).says(&["no instance of `web-0-4711` is of 4712"]);
+}
+
+/// An answer has room for 256.
+#[test]
+fn whoever_demands_an_owner_is_not_answered_with_the_crowd_of_another() {
+    let Some(users) = Users::new() else { return };
+    let node = users.node(&[]);
+    let mut registrant = users.run(ALICE, node.endpoint(), &["register", "feed", "/unix/@feed"]);
+    registrant.line_with("registered");
+    let mut crowd = Peer::greet(node.endpoint());
+    for _ in 0..300 {
+        let (method, body) = register(&registration("feed", vec![stamped("/unix/@crowd")]));
+        crowd.call(method, &body).unwrap();
+    }
+    let found = node.callsign(&["find", "feed", "--owner", "4711", "--json"]).succeeds().json();
+    assert_eq!(found["owner"], "user:4711", "{found}");
+    let all = ["find", "feed", "--all", "--owner", "4711", "--json"];
+    assert_eq!(node.callsign(&all).succeeds().json().as_array().unwrap().len(), 1);
+    node.callsign(&["resolve", "feed", "--owner", "4711", "--explain"]).prints(&["/unix/@feed"]);
+    node.callsign(&["wait", "feed", "--owner", "4711", "--anywhere"]).succeeds();
+    let none = node.callsign(&["find", "feed", "--owner", "4712"]).ends_with(1);
+    none.says(&["no instance of `feed` is of 4712: root registered what is there"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Proof, ProofKey, WireError,
+    Owner, Proof, ProofKey, WireError,
     body::short_str,
     decode_body,
     readable::{self, WrittenRecord},
@@ -160,16 +160,25 @@ pub struct Renew {
 }
 
 /// Looks up the instances of a name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Query<'a> {
     /// The whole name.
     pub name: &'a str,
     /// Whether those that are starting or draining are wanted too.
     #[serde(default)]
     pub all: bool,
+    /// Whose they have to be, if that matters. Others are left out before the answer is cut off,
+    /// so that nobody hides another's instances by as many of his own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
 }
 
 impl<'a> Query<'a> {
+    /// Looks up the ready instances of a name, whosever they are.
+    pub fn of(name: &'a str) -> Self {
+        Self { name, all: false, owner: None }
+    }
+
     /// Reads a query, quickly if it is written just as [`encode_body`](crate::encode_body) writes
     /// it.
     ///
@@ -180,8 +189,8 @@ impl<'a> Query<'a> {
         let canonical = || {
             let (name, rest) = short_str(bytes.strip_prefix(b"\x82\xa4name")?)?;
             match rest.strip_prefix(b"\xa3all")? {
-                [0xc2] => Some(Self { name, all: false }),
-                [0xc3] => Some(Self { name, all: true }),
+                [0xc2] => Some(Self::of(name)),
+                [0xc3] => Some(Self { all: true, ..Self::of(name) }),
                 _ => None,
             }
         };
@@ -200,7 +209,7 @@ pub struct Answer {
     pub revision: Revision,
     /// The registrar's clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// How many there are in all, in whatever state.
+    /// How many there are in all, in whatever state: of the owner, if one was asked for.
     pub total: u64,
     /// The instances.
     #[serde(deserialize_with = "readable::records")]
@@ -451,11 +460,13 @@ mod tests {
     #[test]
     fn a_query_reads_the_same_either_way() {
         for (name, all) in [("feed", false), (&"x".repeat(255), true), (&"x".repeat(300), true)] {
-            let query = Query { name, all };
-            assert_eq!(Query::decode(&encode_body(&query)), Ok(query));
+            for owner in [None, Some(Owner::User(1000))] {
+                let query = Query { name, all, owner };
+                assert_eq!(Query::decode(&encode_body(&query)), Ok(query));
+            }
         }
         let name_alone = encode_body(&BTreeMap::from([("name", "feed")]));
-        assert_eq!(Query::decode(&name_alone), Ok(Query { name: "feed", all: false }));
+        assert_eq!(Query::decode(&name_alone), Ok(Query::of("feed")));
         assert!(Query::decode(b"\x82\xa4name\xa4fe").is_err());
     }
 }

@@ -184,8 +184,11 @@ fn recorded_calls_and_answers_are_read() {
     check("confirmed-socket", &Confirmed { is_wanted: true, is_own_socket: Some(false) });
     check("set-state", &SetState { uuid: uuid(1), epoch: 41, state: State::Draining });
 
-    for (name, all) in [("query", false), ("query-all", true)] {
-        let query = Query { name: "feed", all };
+    let of_owner = Some(Owner::User(1000));
+    for (name, all, owner) in
+        [("query", false, None), ("query-all", true, None), ("query-owner", true, of_owner)]
+    {
+        let query = Query { name: "feed", all, owner };
         assert_eq!(Query::decode(&recorded(name, &encode_body(&query))), Ok(query), "{name}");
     }
     for evidence in [
@@ -255,10 +258,10 @@ fn other_versions_are_read() {
         let fields = [&[("name", "feed")], more].concat();
         encode_body(&BTreeMap::from_iter(fields))
     };
-    let query = Query { name: "feed", all: false };
     for (name, written) in [("query-bare", with(&[])), ("query-with-more", with(&[("zone", "eu")]))]
     {
-        assert_eq!(Query::decode(&recorded(name, &written)), Ok(query), "{name}");
+        let read = recorded(name, &written);
+        assert_eq!(Query::decode(&read), Ok(Query::of("feed")), "{name}");
     }
     let gone = encode_body("swallowed-by-a-whale");
     assert_eq!(decode_body(&recorded("gone-unknown", &gone)), Ok(Gone::Unknown));

@@ -36,7 +36,7 @@ fn the_document_shows_the_bytes_that_are_sent() {
     let Ok(Frame::Call { id: 0, method: QUERY, body, .. }) = Frame::decode(&call) else {
         panic!("{call:?}")
     };
-    assert_eq!(Query::decode(body), Ok(Query { name: "feed", all: false }));
+    assert_eq!(Query::decode(body), Ok(Query::of("feed")));
     assert!(reader.peek().is_empty());
 }
 
@@ -56,7 +56,7 @@ fn opening(hello: Hello) -> BytesMut {
 }
 
 fn query() -> BytesMut {
-    let body = encode_body(&Query { name: "feed", all: false });
+    let body = encode_body(&Query::of("feed"));
     let mut bytes = BytesMut::new();
     Frame::Call { id: 0, method: QUERY, body: &body, within_ms: None }.encode(&mut bytes).unwrap();
     bytes

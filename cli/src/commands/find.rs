@@ -7,7 +7,7 @@ use crate::{
     asked::Asked,
     context::Context,
     failure::{Exit, Failure},
-    found::{self, out_of_reach, owned},
+    found::{self, out_of_reach},
     owners::Demanded,
     portrait::portrait,
     seen::Seen,
@@ -40,10 +40,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let name = found::name(&args.name)?;
     let owner = args.demanded.read()?;
     let asked = Asked::connect(context).await?;
-    let mut found = asked.query(&name, args.all).await?;
-    if let Some(owner) = owner {
-        found = owned(&name, found, &owner)?;
-    }
+    let found = asked.query(&name, args.all, owner.as_ref()).await?;
     if found.records.is_empty() {
         return Err(asked.not_ready(&name, &found).await);
     }

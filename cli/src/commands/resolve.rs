@@ -14,7 +14,7 @@ use wire::{Epoch, Owner, Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready, out_of_reach, owned},
+    found::{self, not_ready, out_of_reach},
     meant,
     notice::{note, warn_unanswered, with_causes},
     output::{Table, brief, fits, fitted},
@@ -114,11 +114,8 @@ async fn records(
         }
         Err(failure) => return Err(failure),
     };
-    let mut found = found::query(context, &client, name, all).await?;
+    let found = found::query_owned(context, &client, name, all, owner).await?;
     warn_unanswered(context, &found.unanswered);
-    if let Some(owner) = owner {
-        found = owned(name, found, owner)?;
-    }
     if found.records.is_empty() {
         return Err(not_ready(&client, name, &found).await);
     }

@@ -3,7 +3,9 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Client, ConnectError, Fault, Faults, Found, LinkError, LookupError};
+use discovery::{
+    Client, ConnectError, Fault, Faults, Found, LinkError, LookupError, LookupOptions,
+};
 use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
 use wire::{Kept, Owner, Record, State};
@@ -87,8 +89,8 @@ async fn until_there(
     };
     let record = waited?;
     // An older instance may be nearer.
-    let mut found = client.query_ready(name.as_str()).await?;
-    found.records.retain(|it| is_of(it, owner));
+    let options = LookupOptions { owner: owner.cloned(), ..LookupOptions::default() };
+    let found = client.query_with(name.as_str(), options).await?;
     let nearest = find::nearest(&found.records).cloned();
     Ok((nearest.unwrap_or(record), found))
 }

@@ -26,7 +26,7 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn locate_actor(&self, name: &str) -> Result<Vec<Located>, LookupError> {
-        let (found, tickets) = self.locate(&Name::new(name)?, false).await?;
+        let (found, tickets) = self.locate(&Name::new(name)?, false, None).await?;
         let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
         let explanation = explain(&records, &here_for(&records), &transport::look);
         self.report_evidence(&found.instances, &explanation.candidates);

@@ -1,69 +1,102 @@
 //! What those who ask are answered, and those who wait.
 
-use std::iter;
+use std::{cell::Cell, iter};
 
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
 use wire::{
-    CallId, Epoch, Proof, State, encode_answer, encode_page,
-    registrar::{List, RECORDS_BYTES_MAX, RECORDS_MAX},
+    CallId, Epoch, Proof, encode_answer, encode_page,
+    registrar::{List, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
 };
 
-use super::{Key, Registry, RegistryError, STEPS_MAX, SessionId, keys::Keys};
+use super::{
+    Key, Registry, RegistryError, STEPS_MAX, SessionId,
+    instances::{Instances, Meant},
+};
 
 impl Registry {
-    /// Appends the encoded [`wire::registrar::Answer`] to a query.
-    pub fn answer(&self, name: &str, all: bool, now_ms: u64, bytes: &mut BytesMut) {
-        let wanted = |key: &Key| self.is_wanted(*key, all);
-        let encoded = |key: Key| self.entries[key].encoded();
-        let Some(keys) = self.by_name.get(name) else {
-            return encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
+    /// Appends the encoded [`wire::registrar::Answer`] to a query, and returns how many steps it
+    /// took beside writing that.
+    pub fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
+        let meant = Meant::by(query);
+        let Some(instances) = self.by_name.get(query.name) else {
+            encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
+            return 0;
         };
-        let total = match self.chores.is_clearing() {
-            true => keys.newest_first().filter(|it| !self.is_over(&self.entries[*it])).count(),
-            false => keys.len(),
-        } as u64;
-        if let Some(only) = keys.only() {
+        if let Some(only) = instances.only() {
             // By far the most names have one instance, and need no list.
-            let found = Some(only).filter(wanted).map(encoded);
-            return encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
+            let entry = Some(&self.entries[only]).filter(|it| !self.is_over(it));
+            let total = entry.is_some_and(|it| meant.is_of_owner(it));
+            let found = entry.filter(|it| meant.includes(it)).map(|it| it.encoded());
+            encode_answer(bytes, self.revision, now_ms, total.into(), found.into_iter());
+            return 0;
         }
-        let found: Vec<_> = self.found(name, all).map(encoded).collect();
+        let steps = Cell::new(0);
+        let found = self.found(instances, meant, &steps).map(|it| self.entries[it].encoded());
+        let found: Vec<_> = found.collect();
+        let total = self.total(instances, meant, &steps) as u64;
         encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
+        steps.get()
     }
 
     /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each
-    /// record what `prove` makes of those that prove who they are.
+    /// record what `prove` makes of those that prove who they are, and the steps.
     pub fn locate(
         &self,
-        name: &str,
-        all: bool,
+        query: &Query<'_>,
         now_ms: u64,
         bytes: &mut BytesMut,
         prove: impl Fn(&InstanceId, Epoch) -> Proof,
-    ) -> Vec<Option<Proof>> {
-        self.answer(name, all, now_ms, bytes);
+    ) -> (Vec<Option<Proof>>, usize) {
+        let steps = Cell::new(self.answer(query, now_ms, bytes));
         let prove = |key: Key| {
             let entry = &self.entries[key];
             entry.proves.then(|| prove(&entry.instance(), entry.epoch))
         };
-        self.found(name, all).map(prove).collect()
+        let instances = self.by_name.get(query.name).into_iter();
+        let found = instances.flat_map(|it| self.found(it, Meant::by(query), &steps));
+        let proofs: Vec<_> = found.map(prove).collect();
+        let steps = steps.get() + proofs.len() * PROOF_STEPS;
+        (proofs, steps)
     }
 
-    /// Returns the instances that a query is answered with, in their order.
-    fn found(&self, name: &str, all: bool) -> impl Iterator<Item = Key> {
-        let wanted = move |key: &Key| self.is_wanted(*key, all);
-        // What is declared was entered before anything else, so it comes last.
-        let keys = self.by_name.get(name).into_iter().flat_map(Keys::newest_first);
+    /// Returns the instances that a query is answered with, in their order. What is over is passed
+    /// over, a step each.
+    fn found(
+        &self,
+        instances: &Instances,
+        meant: Meant<'_>,
+        steps: &Cell<usize>,
+    ) -> impl Iterator<Item = Key> {
+        let is_wanted = move |key: &Key| {
+            steps.set(steps.get() + 1);
+            let entry = &self.entries[*key];
+            meant.includes(entry) && !self.is_over(entry)
+        };
         let mut bytes = 0;
-        keys.filter(wanted).take(RECORDS_MAX as usize).take_while(move |key| {
+        // What is declared was entered before anything else, so it comes last.
+        let wanted = instances.newest_first(meant).filter(is_wanted);
+        wanted.take(RECORDS_MAX as usize).take_while(move |key| {
             let is_first = bytes == 0;
             bytes += self.entries[*key].encoded().len();
             is_first || bytes <= RECORDS_BYTES_MAX
         })
     }
 
-    /// Answers a call that waits for a name at once, or keeps it until it can.
+    /// Returns how many instances of a name there are in whatever state. Of a great many, those are
+    /// counted too that are over and have yet to be cleared away.
+    fn total(&self, instances: &Instances, meant: Meant<'_>, steps: &Cell<usize>) -> usize {
+        let count = instances.count(meant.owner);
+        if !self.chores.is_clearing() {
+            return count;
+        }
+        steps.set(steps.get() + count.min(STEPS_MAX));
+        let newest = instances.newest_first(Meant { all: true, ..meant }).take(STEPS_MAX);
+        count - newest.filter(|it| self.is_over(&self.entries[*it])).count()
+    }
+
+    /// Answers a call that waits for a name at once, or keeps it until it can; tells which, and how
+    /// many steps it took.
     ///
     /// # Errors
     ///
@@ -75,13 +108,14 @@ impl Registry {
         name: Name,
         now_ms: u64,
         bytes: &mut BytesMut,
-    ) -> Result<bool, RegistryError> {
-        if self.is_present(&name) {
-            self.answer(name.as_str(), false, now_ms, bytes);
-            return Ok(true);
+    ) -> Result<(bool, usize), RegistryError> {
+        let (is_present, steps) = self.is_present(&name);
+        if is_present {
+            let more = self.answer(&Query::of(name.as_str()), now_ms, bytes);
+            return Ok((true, steps + more));
         }
         self.waiters.insert(session, call, name, self.limits.session_waiters_max)?;
-        Ok(false)
+        Ok((false, steps))
     }
 
     /// Keeps a call that waits for a name, and tells whether it can be answered already.
@@ -97,7 +131,7 @@ impl Registry {
     ) -> Result<bool, RegistryError> {
         let limit = self.limits.session_waiters_max;
         self.waiters.insert(session, call, name.clone(), limit)?;
-        Ok(self.is_present(name))
+        Ok(self.is_present(name).0)
     }
 
     /// Answers one of the calls of a session that wait for a name, and returns which. If nobody of
@@ -109,24 +143,25 @@ impl Registry {
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> Option<CallId> {
-        if !self.is_present(name) {
+        if !self.is_present(name).0 {
             self.waiters.line_up(session, name);
             return None;
         }
         let call = self.waiters.take(session, name)?;
-        self.answer(name.as_str(), false, now_ms, bytes);
+        self.answer(&Query::of(name.as_str()), now_ms, bytes);
         Some(call)
     }
 
-    /// Tells whether a name has an instance that answers those who wait.
-    fn is_present(&self, name: &Name) -> bool {
-        let mut keys = self.by_name.get(name).into_iter().flat_map(Keys::newest_first);
-        keys.any(|key| self.entries[key].is_present() && !self.is_over(&self.entries[key]))
-    }
-
-    fn is_wanted(&self, key: Key, all: bool) -> bool {
-        let entry = &self.entries[key];
-        (all || entry.state == State::Ready) && !self.is_over(entry)
+    /// Tells whether a name has an instance that answers those who wait, and how many steps it took
+    /// to tell.
+    fn is_present(&self, name: &Name) -> (bool, usize) {
+        let mut steps = 0;
+        let instances = self.by_name.get(name).into_iter();
+        let is_present = instances.flat_map(|it| it.newest_first(Meant::READY)).any(|key| {
+            steps += 1;
+            self.entries[key].is_present() && !self.is_over(&self.entries[key])
+        });
+        (is_present, steps)
     }
 
     /// Appends the encoded [`wire::registrar::Page`] of a list, and returns how many steps it
@@ -152,3 +187,6 @@ impl Registry {
         steps
     }
 }
+
+/// How many steps it takes to prove something of an instance.
+const PROOF_STEPS: usize = 40;

@@ -92,10 +92,22 @@ impl Registry {
         Ok(())
     }
 
+    /// Takes a record in the place of the one that an instance has.
+    fn enter(&mut self, key: Key, record: &Record) {
+        let state = self.entries[key].state;
+        self.entries[key].store(record);
+        let entry = &self.entries[key];
+        if entry.state != state
+            && let Some(instances) = self.by_name.get_mut(&entry.name)
+        {
+            instances.changed(key, entry);
+        }
+    }
+
     /// Makes a change to a record, and makes it known.
     pub(super) fn store(&mut self, key: Key, record: &Record, outcome: &mut Outcome) {
         self.revision += 1;
-        self.entries[key].store(record);
+        self.enter(key, record);
         self.tell(key, Some(record.epoch), outcome);
     }
 

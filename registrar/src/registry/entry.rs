@@ -70,6 +70,11 @@ impl Entry {
         decode_body(&self.encoded).expect("the registry encoded it itself")
     }
 
+    /// Returns whose it is, as its record tells.
+    pub(super) fn owner_told(&self) -> wire::Owner {
+        self.registrant.owner.into()
+    }
+
     pub(super) fn instance(&self) -> InstanceId {
         InstanceId { name: self.name.clone(), uuid: self.uuid }
     }

@@ -14,7 +14,8 @@ impl Registry {
         let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
         self.foreign += usize::from(*kept == Kept::Foreign);
         self.by_uuid.insert(*uuid, key);
-        self.by_name.entry(name.clone()).or_default().insert(*epoch, key);
+        let instances = self.by_name.entry(name.clone()).or_default();
+        instances.insert(key, |it| &self.entries[it]);
         self.by_epoch.insert(*epoch, key);
         if let Some(session) = entry.keeper() {
             self.sessions[session].keys.insert(*epoch, key);
@@ -31,9 +32,9 @@ impl Registry {
         let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
         self.foreign -= usize::from(*kept == Kept::Foreign);
         self.by_uuid.remove(uuid);
-        if let Some(keys) = self.by_name.get_mut(name) {
-            keys.remove(*epoch);
-            if keys.len() == 0 {
+        if let Some(instances) = self.by_name.get_mut(name) {
+            instances.remove(entry);
+            if instances.len() == 0 {
                 self.by_name.remove(name);
             }
         }

@@ -26,7 +26,7 @@ impl Keys {
     }
 
     /// Returns the only entry, if it is the only one.
-    pub(super) fn only(&self) -> Option<Key> {
+    fn only(&self) -> Option<Key> {
         match self {
             Self::One(_, key) => Some(*key),
             Self::None | Self::Many(_) => None,
@@ -40,15 +40,6 @@ impl Keys {
             Self::None | Self::One(..) => None,
         };
         self.only().into_iter().chain(many.into_iter().flatten())
-    }
-
-    /// Returns the first entry after an epoch.
-    pub(super) fn after(&self, epoch: Epoch) -> Option<Key> {
-        match self {
-            Self::None => None,
-            Self::One(own, key) => (*own > epoch).then_some(*key),
-            Self::Many(keys) => keys.range(epoch.saturating_add(1)..).next().map(|(_, key)| *key),
-        }
     }
 
     pub(super) fn insert(&mut self, epoch: Epoch, key: Key) {

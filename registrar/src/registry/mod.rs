@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod foreign;
 mod index;
+mod instances;
 mod keys;
 mod log;
 mod own;
@@ -47,7 +48,7 @@ use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
 pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, Woken};
 pub use foreign::Foreign;
-use keys::Keys;
+use instances::Instances;
 use log::Log;
 pub use owner::{Account, Caller, Owner};
 use waiters::Waiters;
@@ -67,7 +68,7 @@ pub struct Registry {
     entries: Entries,
     by_uuid: HashMap<Uuid, Key>,
     /// The instances of each name.
-    by_name: HashMap<Name, Keys>,
+    by_name: HashMap<Name, Instances>,
     by_epoch: BTreeMap<Epoch, Key>,
     claims: Claims,
     /// When leases run out, and when who was dismissed should be back.

@@ -29,10 +29,11 @@ impl Registry {
             owner: Some(wire::Owner::User(user)),
             token: None,
         };
-        let registrant = Registrant { owner: Owner::Registrar, session: None };
+        let registrant = Registrant { owner: Owner::User(user), session: None };
         let key = self.entries.insert(Entry::new(&record, registrant, now_ms));
         self.by_uuid.insert(record.uuid, key);
-        self.by_name.entry(record.name).or_default().insert(record.epoch, key);
+        let instances = self.by_name.entry(record.name).or_default();
+        instances.insert(key, |it| &self.entries[it]);
         self.own = Some(key);
     }
 

@@ -26,7 +26,7 @@ use wire::{CallId, Epoch, Revision, encode_add, encode_body, registrar::Change};
 
 use super::{
     Entries, Entry, Key, RegistryError, SessionId,
-    keys::Keys,
+    instances::Instances,
     log::{Log, Logged, Position},
     prefixes::Prefixes,
 };
@@ -45,7 +45,7 @@ pub(super) struct Watchers {
 /// What is read from.
 pub(super) struct Source<'a> {
     pub(super) entries: &'a Entries,
-    pub(super) by_name: &'a HashMap<Name, Keys>,
+    pub(super) by_name: &'a HashMap<Name, Instances>,
     pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
     pub(super) log: &'a Log,
     pub(super) revision: Revision,
@@ -368,8 +368,8 @@ impl Watcher {
 
 impl Source<'_> {
     fn next_of_name(&self, name: &Name, mut up_to: Epoch, steps: &mut usize) -> Next {
-        let Some(keys) = self.by_name.get(name) else { return Next::End };
-        while let Some(key) = keys.after(up_to) {
+        let Some(instances) = self.by_name.get(name) else { return Next::End };
+        while let Some(key) = instances.after(up_to) {
             let entry = &self.entries[key];
             up_to = entry.epoch;
             *steps = steps.saturating_sub(1);

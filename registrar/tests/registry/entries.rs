@@ -76,7 +76,7 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
     for session in [2, 0, 3, 1] {
         let call = 10 + session as CallId;
         let session = sessions[session];
-        assert!(!registry.wait(session, call, feed.clone(), NOW, &mut bytes).unwrap());
+        assert!(!registry.wait(session, call, feed.clone(), NOW, &mut bytes).unwrap().0);
     }
     registry.cancel(sessions[3], 13);
     let counts = registry.counts();
@@ -107,7 +107,7 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
     }
 
     assert!(register(&mut registry, "feed", 2, sessions[0]).woken.is_empty());
-    assert!(registry.wait(sessions[1], 20, feed, NOW, &mut bytes).unwrap());
+    assert!(registry.wait(sessions[1], 20, feed, NOW, &mut bytes).unwrap().0);
     assert_eq!(registry.counts().waiters, 0);
 }
 
@@ -120,7 +120,7 @@ fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
         drop(register(&mut registry, "feed", uuid, session));
     }
     let mut bytes = BytesMut::new();
-    assert!(!registry.wait(session, 2, Name::new("x").unwrap(), NOW, &mut bytes).unwrap());
+    assert!(!registry.wait(session, 2, Name::new("x").unwrap(), NOW, &mut bytes).unwrap().0);
     registry.watch(session, 4, NamePattern::any(), None).unwrap();
     registry.watch(watching, 2, NamePattern::any(), None).unwrap();
     registry.credit(watching, 2, 100);

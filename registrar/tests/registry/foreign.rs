@@ -19,7 +19,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     let session = registry.open_session();
     let mut bytes = BytesMut::new();
     let name = Name::new("snake").unwrap();
-    assert!(!registry.wait(session, 2, name.clone(), NOW, &mut bytes).unwrap());
+    assert!(!registry.wait(session, 2, name.clone(), NOW, &mut bytes).unwrap().0);
 
     let (first, second) = ("/ip4/127.0.0.1/tcp/7", "/unix/run/snake.sock");
     let (epoch, outcome) = registry.register_foreign(foreign(1, first), USER, NOW).unwrap();

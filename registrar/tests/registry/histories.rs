@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::Event;
+use callsign_registrar::registry::{Event, Owner};
 use endpoints::NamePattern;
 use proptest::prelude::*;
 use uuid::Uuid;
 use wire::{
     Epoch, Kept, Record, State, decode_body,
-    registrar::{Change, List, Page, Register, Update},
+    registrar::{Change, List, Page, Query, Register, Update},
 };
 
-use crate::support::{NOW, USER, read, registration, registry};
+use crate::support::{NOW, USER, answer_to, read, registration, registry};
 
 /// One step of a random history. It prints itself when a history fails.
 #[derive(Clone, Debug)]
@@ -38,6 +38,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Whose an instance is.
+fn owner(uuid: u8) -> Owner {
+    if uuid < 8 { USER } else { Owner::Host([10, 0, 0, 7].into()) }
+}
+
 /// What a watcher makes of what it is told.
 #[derive(Default)]
 struct View(BTreeMap<Uuid, Record>);
@@ -55,6 +60,13 @@ impl View {
             }
         }
     }
+}
+
+/// What may be asked of one name.
+fn asked() -> Vec<(&'static str, bool, Option<wire::Owner>)> {
+    let owners = [None, Some(USER.into()), Some(owner(8).into()), Some(wire::Owner::Unknown)];
+    let of = |all: bool| owners.clone().into_iter().map(move |owner| ("n1", all, owner));
+    of(true).chain(of(false)).collect()
 }
 
 proptest! {
@@ -78,17 +90,17 @@ proptest! {
                         lease_ms: lease.then_some(500),
                         ..registration(&format!("n{name}"), uuid.into())
                     };
-                    drop(registry.register(register, USER, session, now));
+                    drop(registry.register(register, owner(uuid), session, now));
                 }
                 Step::Unregister { uuid } => {
-                    let uuid = Uuid::from_u128(uuid.into());
-                    drop(registry.apply(Event::Unregister { uuid, by: USER }, now));
+                    let (uuid, by) = (Uuid::from_u128(uuid.into()), owner(uuid));
+                    drop(registry.apply(Event::Unregister { uuid, by }, now));
                 }
                 Step::State { uuid, state } => {
-                    let uuid = Uuid::from_u128(uuid.into());
+                    let (uuid, by) = (Uuid::from_u128(uuid.into()), owner(uuid));
                     let update =
                         Update { uuid, endpoints: None, metadata: None, state: Some(state) };
-                    drop(registry.apply(Event::Update { update, by: USER }, now));
+                    drop(registry.apply(Event::Update { update, by }, now));
                 }
                 Step::EndSession => {
                     drop(registry.apply(Event::SessionEnded(session), now).unwrap());
@@ -113,6 +125,17 @@ proptest! {
         prop_assert_eq!(next, None);
         let there: BTreeMap<_, _> = records.into_iter().map(|it| (it.uuid, it)).collect();
         prop_assert_eq!(&view.0, &there);
+        // Whoever asks for some of them gets those, newest first.
+        for (name, all, owner) in asked() {
+            let is_of = |it: &&Record| owner.is_none() || owner == it.owner;
+            let of_name = there.values().filter(|it| it.name.as_str() == name).filter(is_of);
+            let mut of_name: Vec<_> = of_name.collect();
+            of_name.sort_by_key(|it| std::cmp::Reverse(it.epoch));
+            let meant = of_name.iter().filter(|it| all || it.state == State::Ready);
+            let meant: Vec<_> = meant.map(|it| it.uuid.as_u128()).collect();
+            let query = Query { name, all, owner: owner.clone() };
+            prop_assert_eq!(answer_to(&registry, &query), (of_name.len() as u64, meant));
+        }
         let epochs: Vec<Epoch> = there.values().map(|it| it.epoch).collect();
         prop_assert!(epochs.iter().all(|it| *it > NOW));
         let leased = there.values().filter(|it| matches!(it.kept, Kept::Lease { .. }));

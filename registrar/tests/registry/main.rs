@@ -1,6 +1,7 @@
 //! The registry, event by event, and by a model that a watcher must agree with.
 #![expect(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod crowds;
 mod ends;
 mod entries;
 mod foreign;

@@ -8,7 +8,7 @@ use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{
     State, decode_body,
-    registrar::{Answer, Change, Register},
+    registrar::{Answer, Change, Query, Register},
 };
 
 pub(crate) const NOW: u64 = 1_795_000_000_000;
@@ -45,11 +45,16 @@ pub(crate) fn register(
 }
 
 pub(crate) fn answer(registry: &Registry, name: &str, all: bool) -> Vec<u128> {
+    answer_to(registry, &Query { all, ..Query::of(name) }).1
+}
+
+/// Returns how many there are in all, and which the answer has.
+pub(crate) fn answer_to(registry: &Registry, query: &Query<'_>) -> (u64, Vec<u128>) {
     let mut bytes = BytesMut::new();
-    registry.answer(name, all, NOW, &mut bytes);
+    registry.answer(query, NOW, &mut bytes);
     let Answer { total, records, .. } = decode_body(&bytes).unwrap();
     assert!(total >= records.len() as u64);
-    records.iter().map(|it| it.uuid.as_u128()).collect()
+    (total, records.iter().map(|it| it.uuid.as_u128()).collect())
 }
 
 /// Reads what every watch of a session has to say.

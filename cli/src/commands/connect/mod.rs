@@ -9,7 +9,7 @@ use self::relay::{Broken, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready, owned},
+    found::{self, not_ready, query_owned},
     notice::{note, patiently},
     owners::Demanded,
 };
@@ -42,10 +42,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let finding = client.find_actor_with(name.as_str(), options);
     let connected = patiently(context, &client, &name, finding).await;
     if let Ok(None) = connected {
-        let mut found = client.query_ready(name.as_str()).await?;
-        if let Some(owner) = owner {
-            found = owned(&name, found, &owner)?;
-        }
+        let found = query_owned(context, &client, &name, false, owner.as_ref()).await?;
         return Err(not_ready(&client, &name, &found).await);
     }
     // What did not answer is reported before the client closes. The conversation may last, and

@@ -1,0 +1,90 @@
+//! Names of which there are many instances: what is not asked for is in nobody's way.
+
+use bytes::BytesMut;
+use callsign_registrar::registry::{Event, Owner, Registry, SessionId};
+use endpoints::Name;
+use wire::{
+    State,
+    registrar::{Query, Register},
+};
+
+use crate::support::{NOW, USER, answer_to, register, registration, registry};
+
+/// More than an answer has room for.
+const MANY: u128 = 1000;
+
+/// Registers instances of `feed` that are in nobody's way.
+fn crowd(registry: &mut Registry, session: SessionId, owner: Owner, state: State) {
+    for uuid in 0..MANY {
+        let one_more = Register { state, ..registration("feed", 100 + uuid) };
+        drop(registry.register(one_more, owner, session, NOW).unwrap());
+    }
+}
+
+fn of(owner: Owner) -> Query<'static> {
+    Query { owner: Some(owner.into()), ..Query::of("feed") }
+}
+
+#[test]
+fn nobody_hides_what_is_anothers_by_as_many_of_his_own() {
+    let others = [Owner::User(1001), Owner::Unknown(7), Owner::Host([10, 0, 0, 7].into())];
+    for other in others {
+        let mut registry = registry();
+        let session = registry.open_session();
+        for uuid in 1..=2 {
+            drop(register(&mut registry, "feed", uuid, session));
+        }
+        crowd(&mut registry, session, other, State::Ready);
+        assert_eq!(answer_to(&registry, &of(USER)), (2, vec![2, 1]));
+        let (total, found) = answer_to(&registry, &of(other));
+        assert_eq!((total, found.len()), (MANY as u64, 256));
+        assert_eq!(answer_to(&registry, &of(Owner::User(4711))), (0, vec![]));
+        assert_eq!(answer_to(&registry, &Query::of("feed")).0, MANY as u64 + 2);
+    }
+}
+
+#[test]
+fn a_single_instance_is_asked_for_by_its_owner_too() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    drop(register(&mut registry, "feed", 1, session));
+    assert_eq!(answer_to(&registry, &of(USER)), (1, vec![1]));
+    assert_eq!(answer_to(&registry, &of(Owner::User(4711))), (0, vec![]));
+}
+
+/// To pass over what is not ready would take as long as there is of it.
+#[test]
+fn what_is_not_ready_is_not_even_looked_at() {
+    let mut registry = registry();
+    let session = registry.open_session();
+    drop(register(&mut registry, "feed", 1, session));
+    crowd(&mut registry, session, USER, State::Starting);
+    let mut bytes = BytesMut::new();
+    for query in [Query::of("feed"), of(USER)] {
+        assert_eq!(registry.answer(&query, NOW, &mut bytes), 1);
+        assert_eq!(answer_to(&registry, &query), (MANY as u64 + 1, vec![1]));
+    }
+    let feed = Name::new("feed").unwrap();
+    bytes.clear();
+    let (is_there, steps) = registry.wait(session, 2, feed, NOW, &mut bytes).unwrap();
+    assert!(is_there && steps < 10, "{steps}");
+}
+
+/// What has yet to be cleared away is passed over, and whoever asks pays for that.
+#[test]
+fn what_is_over_is_passed_over_at_the_expense_of_who_asks() {
+    let mut registry = registry();
+    let (stays, leaves) = (registry.open_session(), registry.open_session());
+    drop(register(&mut registry, "feed", 1, stays));
+    crowd(&mut registry, leaves, USER, State::Ready);
+    drop(registry.apply(Event::SessionEnded(leaves), NOW).unwrap());
+    assert!(registry.has_chores());
+    assert_eq!(answer_to(&registry, &Query::of("feed")), (1, vec![1]));
+    let mut bytes = BytesMut::new();
+    assert!(registry.answer(&Query::of("feed"), NOW, &mut bytes) >= MANY as usize);
+    while registry.has_chores() {
+        drop(registry.do_chores());
+    }
+    assert_eq!(registry.answer(&Query::of("feed"), NOW, &mut bytes), 0);
+    assert_eq!(answer_to(&registry, &of(USER)), (1, vec![1]));
+}
