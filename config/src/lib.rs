@@ -19,6 +19,18 @@
 //!
 //! From text to settings:
 //!
+//! | module | its one idea |
+//! |---|---|
+//! | `file`, `overrides` | which settings file is read; what environment and flags say over it |
+//! | `text`, `syntax`, `mend` | text that knows its place; from text to TOML, and past what is no TOML |
+//! | `shape`, `written`, `rewritten` | the right tables, keys and types; what has the wrong shape, as it should be |
+//! | `values` | single values: from text to an endpoint, a duration, a number |
+//! | `meaning`, `settings` | from what is written to what is meant |
+//! | `claims` | who claims which place, and who claims another's |
+//! | `registrars` | which registrars a client asks |
+//! | `fault` | what is wrong, where it stands, and what to write instead |
+//! | `schema` | the file, described to editors |
+//!
 //! ```text
 //! text ── syntax ─▶ TOML ── shape ─▶ Written ── meaning ─▶ Settings
 //!         │  ▲               │       (as written)   │     (as meant)

@@ -21,12 +21,16 @@
 //! | `link` | one registrar, as the handles see it |
 //! | `keeper` | what keeps a link up: dial, serve until the connection ends, back off, again |
 //! | `session` | what a link keeps registered while it is up |
+//! | `registrant` | what a registrar may ask of this side, and tell it |
+//! | `lost` | what a registration has lost, and not by its own doing |
+//! | `whereabouts` | where this process's own listeners are found by now |
 //! | `board` | what is to be kept registered, and how far each link is with it |
 //! | `backoff` | how long to wait before trying again |
 //! | `fault` | which registrar did not answer, and why |
 //! | `together` | a few futures, waited for side by side |
 //! | `registration`, `registered` | what an actor says of itself; what keeps it |
 //! | `lookup`, `merge` | asking all registrars; one answer out of many |
+//! | `remembered` | the last good answers, for when no registrar can be reached |
 //! | `wait` | waiting for a name |
 //! | `watch`, `feed`, `view` | following a pattern; one registrar's part of it; the merged whole |
 //! | `requests` | what is asked of registrars about an instance or themselves |

@@ -11,6 +11,18 @@
 //!   endpoints by what the stamps prove, nearest first.
 //! - [`EndpointTable`] is the table of actors and their endpoints, made by [`parse_endpoints`].
 //!
+//! | module | its one idea |
+//! |---|---|
+//! | `endpoint`, `unix`, `tcp` | where an actor listens, as data |
+//! | `parse` | from text and bytes to an endpoint |
+//! | `error`, `limits` | what is wrong with a text that is not one; how long a Unix address may be |
+//! | `meant`, `help` | the endpoint that was probably meant; what to write instead |
+//! | `name`, `matcher` | what actors are called; patterns, made ready for many names |
+//! | `stamp`, `host_id` | what a registrant says about where its endpoints live |
+//! | `locality`, `doubt` | how near an endpoint is; why callers may not reach it |
+//! | `table`, `written` | which actor listens where; such tables as they are written |
+//! | `plain` | which characters a screen shows as what they are |
+//!
 //! ```
 //! use endpoints::Endpoint;
 //!

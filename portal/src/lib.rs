@@ -21,6 +21,19 @@
 //! however much there is to do for one connection. It knows no names, no addresses and no registry,
 //! and does not reconnect.
 //!
+//! | module | its one idea |
+//! |---|---|
+//! | `handshake`, `options` | how a conversation begins, and how it is held |
+//! | `identity`, `reception` | how an actor proves who it is; how its callers are taken in |
+//! | `driver` | what runs a connection |
+//! | `portal`, `dialogue` | the handle of a conversation; a call that goes on, at its caller's |
+//! | `service`, `handlers`, `counterpart` | what the other side may call; async functions; a call at its handler's |
+//! | `handling`, `lanes` | one function that handles a call; those that stay out of the driver's way |
+//! | `items` | the items of a call: who may send how many |
+//! | `heartbeat`, `awake` | signs of life; bounds of time that count only while this process runs |
+//! | `shared`, `outbox`, `queue` | what handles share with the driver; what is said, until it is on its way |
+//! | `error` | how a conversation fails |
+//!
 //! ```
 //! use callsign_portal::{NoService, Options, Service, accept, connect};
 //! # use callsign_portal::{Call, Replies};

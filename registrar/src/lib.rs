@@ -32,6 +32,7 @@
 //! | `registry::suspicion` | what speaks against an instance |
 //! | `clerk` | the one lock, and who is woken |
 //! | `session`, `visitor`, `resident` | one client: by the protocol, through a door, in this process |
+//! | `caller`, `door` | who a client is; what lets other protocols in |
 //! | `mailbox` | what others leave for a session to send |
 //! | `verify`, `registrant` | errands: looks at endpoints, and questions to those who registered them |
 //! | `rights` | where the registrar may connect to look, and for whom |

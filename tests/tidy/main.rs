@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, fs};
 
 use self::{
     sources::{files, folder_of, packages, read, root, rust_files},
-    text::{code, is_word, links, opens_unsafe, says_why_sound},
+    text::{code, is_word, links, modules, modules_in_table, opens_unsafe, says_why_sound},
 };
 
 /// The floors, from the ground up. A crate may depend only on crates of a floor below its own.
@@ -52,6 +52,9 @@ const LINES_NAMED: usize = 500;
 
 /// A file of more lines is a fault. Tests may be longer, for they are mostly tables.
 const LINES_MAX: usize = 600;
+
+/// How many modules a library may have whose head has no table of them.
+const MODULES_UNNAMED_MAX: usize = 8;
 
 /// How a lock file names the one registry that crates come from.
 const CRATES_IO: &str = "\"registry+https://github.com/rust-lang/crates.io-index\"";
@@ -196,6 +199,64 @@ fn the_top_folder_has_known_rooms() {
     for document in DOCUMENTS {
         if !files.iter().any(|path| path == document) {
             faults.add(document, 0, "is missing; people and tools look for it: write it");
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn the_glossary_is_sorted_and_defines_each_word_once() {
+    const GLOSSARY: &str = "docs/glossary.md";
+
+    let mut faults = Faults::default();
+    let mut before = String::new();
+    for (at, line) in read(GLOSSARY).lines().enumerate() {
+        let Some((word, _)) = line.strip_prefix("- **").and_then(|it| it.split_once("**")) else {
+            continue;
+        };
+        let word = word.to_lowercase();
+        if word == before {
+            faults.add(GLOSSARY, at + 1, &format!("defines `{word}` again; one word, one meaning"));
+        } else if word < before {
+            let fault = format!("`{word}` stands after `{before}`; keep the words sorted");
+            faults.add(GLOSSARY, at + 1, &fault);
+        }
+        before = word;
+    }
+    assert!(!before.is_empty(), "{GLOSSARY} defines no word; write each as `- **word**: …`");
+    faults.none();
+}
+
+#[test]
+fn the_head_of_a_crate_names_its_modules() {
+    let mut faults = Faults::default();
+    for root in packages().iter().flat_map(|package| &package.roots) {
+        let text = read(root);
+        let (modules, table) = (modules(&text), modules_in_table(&text));
+        if table.is_empty() {
+            if root.ends_with("lib.rs") && modules.len() > MODULES_UNNAMED_MAX {
+                let fault = "a head without a table of modules; write `| module | its one idea |`";
+                faults.add(root, 1, fault);
+            }
+            continue;
+        }
+        for (at, module) in &modules {
+            match table.iter().filter(|(_, it)| it == module).count() {
+                1 => {}
+                0 => {
+                    faults.add(root, *at, &format!("`{module}` is not in the head's table; add it"))
+                }
+                _ => faults.add(root, *at, &format!("`{module}` is in the head's table twice")),
+            }
+        }
+        for (at, module) in &table {
+            if !modules.iter().any(|(_, it)| it == module) {
+                faults.add(
+                    root,
+                    *at,
+                    &format!("`{module}` is no module of this crate; take it out"),
+                );
+            }
         }
     }
     faults.none();

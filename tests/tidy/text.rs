@@ -52,6 +52,33 @@ pub(crate) fn links(text: &str) -> Vec<(usize, String)> {
     links
 }
 
+/// Returns the modules that the root of a crate declares, each with its line.
+pub(crate) fn modules(text: &str) -> Vec<(usize, &str)> {
+    let mut modules = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        modules.extend(
+            line.strip_prefix("mod ").and_then(|it| it.strip_suffix(';')).map(|it| (at + 1, it)),
+        );
+    }
+    modules
+}
+
+/// Returns the modules that the table in a crate's head names, each with its line; not those within
+/// others.
+pub(crate) fn modules_in_table(text: &str) -> Vec<(usize, &str)> {
+    let mut modules = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let Some((cell, _)) = line.strip_prefix("//! | ").and_then(|it| it.split_once(" |")) else {
+            continue;
+        };
+        // Every other piece between back quotes is a name.
+        let names = cell.split('`').skip(1).step_by(2);
+        modules.extend(names.filter(|it| !it.contains("::")).map(|it| (at + 1, it)));
+    }
+    modules
+}
+
 /// Returns Rust source with comments and literals blanked out, each line in its place.
 pub(crate) fn code(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
@@ -127,6 +154,14 @@ pub(crate) fn is_word(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_modules_of_a_crate_are_those_of_its_table() {
+        let text = "//! | module | idea |\n//! | `a`, [`b`](mod@b) | one |\n//! | `a::c` | two |\n\n\
+                    mod a;\npub mod b;\nmod tests {\n";
+        assert_eq!(modules_in_table(text), [(2, "a"), (2, "b")]);
+        assert_eq!(modules(text), [(5, "a"), (6, "b")]);
+    }
 
     #[test]
     fn comments_and_literals_are_no_code() {

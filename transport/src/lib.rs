@@ -32,6 +32,8 @@
 //! | `memory` | the table of places within this process |
 //! | `listening` | who listens at an endpoint, by the word of the kernel |
 //! | `holders` | which processes hold a socket, and where a process listens |
+//! | `port` | a port for a program that is told which one to take |
+//! | `mounts` | whether another process finds at a path what this one does |
 //! | `addresses` | when this host's addresses change |
 //! | `wildcards` | what the wildcard addresses of this process mean now |
 //! | `diag` | the kernel's list of sockets |

@@ -48,7 +48,7 @@
 //! |---|---|
 //! | `run`, `settings` | the first and the last of a program; which settings file it reads |
 //! | `root` | the root, and its registrar |
-//! | `actor` | an actor, as it sees itself |
+//! | `actor`, `kind`, `path` | an actor, as it sees itself; what it runs in; where it stands |
 //! | `nursery` | the scope: what becomes of its children (`book`), and the task that does it |
 //! | `spawn` | how a child is asked for |
 //! | `keeper` | one run of one child: boot, running, teardown |
@@ -56,7 +56,6 @@
 //! | `child` | the life of an actor, from the inside: in a process, and `within` its parent's |
 //! | `calls`, `peers` | calls of exported functions, where they arrive; connections of others |
 //! | `spec`, `host` | what a parent and a child say to each other; what a child may ask |
-//! | `places` | where actors listen |
 //! | `uplink`, `routes` | registration up the tree; keys down the tree |
 //! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
 //! | `outcome` | how actors end, what went wrong, who asked |
@@ -65,7 +64,7 @@
 //! | `sockets`, `sweep` | the socket files of those who cannot remove them; of those who were killed |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
-//! | [`process`] | processes of the operating system, without a notion of actors |
+//! | `home`, `runtime`, `signals` | what the actors of a process share; its threads; what ends it |
 
 mod actor;
 pub mod cache;

@@ -11,6 +11,17 @@
 //! - [`registrar`] has the calls that a registrar answers.
 //! - [`RemoteError`] is an error that crosses a connection.
 //!
+//! | module | its one idea |
+//! |---|---|
+//! | [`preface`] | the first bytes of a connection |
+//! | `frame`, `reader` | what goes over a connection; finding it in bytes as they arrive |
+//! | `body` | the bodies of frames, and what may be wrong with bytes |
+//! | `error` | errors that cross a connection |
+//! | `record`, `owner` | what a registrar keeps of an instance; whose it is |
+//! | `readable`, `encoded` | what a later version may have written; messages of records that are encoded |
+//! | [`registrar`], [`registrant`] | the calls that each of them answers |
+//! | `proof` | how an actor proves who it is |
+//!
 //! ```
 //! use bytes::BytesMut;
 //! use callsign_wire::{Frame, FrameReader};
