@@ -21,9 +21,9 @@ use transport::{Handed, clear_dead_socket};
 use self::{
     background::Ended,
     plan::{Plan, socket_path},
-    presence::{Known, follow, lacks_socket, warn_of_nobody},
+    presence::{Kept, Known, follow, lacks_socket, warn_of_nobody},
     program::{Happening, Program},
-    told::{tell, tell_lost, warn_of_doubts},
+    told::{tell, warn_of_doubts},
 };
 use super::AllHanded;
 use crate::{
@@ -169,32 +169,24 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     if plan.stamped.is_empty() {
         warn(context, "nothing listens there yet");
     }
-    let exit = hold_on(&mut signals, &registered, known, plan, &client, context).await;
+    let kept = Kept { plan, registered: &registered, known, client: &client, context };
+    let exit = hold_on(&mut signals, kept).await;
     part(registered, client, context).await;
     exit
 }
 
 /// Keeps a registration in step with the actor, until somebody ends that.
-async fn hold_on(
-    signals: &mut Signals,
-    registered: &Registered,
-    known: Known,
-    plan: &Plan,
-    client: &Client,
-    context: &Context,
-) -> Result<Exit, Failure> {
-    let mut losses = registered.losses();
-    let mut following = pin!(follow(plan.followed(registered, known, client, context)));
-    let mut accepted = pin!(registered.accepted());
-    let mut is_awaited = known == Known::NotYet;
+async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure> {
+    let mut losses = kept.registered.losses();
+    let mut following = pin!(follow(kept));
+    let mut accepted = pin!(kept.registered.accepted());
+    let mut is_awaited = kept.known == Known::NotYet;
     loop {
         tokio::select! {
             biased;
             signal = signals.next() => return Ok(Exit::Signal(signal)),
             lost = losses.next() => {
-                tell_lost(context, plan, &lost);
-                if lost.is_final() {
-                    note(context, "nothing is left to be kept, so this ends");
+                if kept.lose(&lost, "nothing is left to be kept, so this ends") {
                     // It was meant to be so: whoever starts this again after a failure is not to
                     // undo it.
                     return Ok(Exit::Done);
@@ -235,8 +227,8 @@ async fn run_program(
     drop(handed);
     let ended = match started {
         Ok(program) => {
-            let command = &args.command;
-            watch_over(program, command, &registered, known, plan, &client, context).await
+            let kept = Kept { plan, registered: &registered, known, client: &client, context };
+            watch_over(program, &args.command, kept).await
         }
         Err(failure) => Err(failure),
     };
@@ -263,14 +255,11 @@ async fn clear_way(paths: &[&UnixPath], context: &Context) {
 async fn watch_over(
     mut program: Program,
     command: &[OsString],
-    registered: &Registered,
-    known: Known,
-    plan: &Plan,
-    client: &Client,
-    context: &Context,
+    kept: Kept<'_>,
 ) -> Result<Exit, Failure> {
-    let mut following = pin!(follow(plan.followed(registered, known, client, context)));
+    let Kept { plan, registered, context, .. } = kept;
     let mut losses = registered.losses();
+    let mut following = pin!(follow(kept));
     let mut is_lost = false;
     let mut draining = pin!(registered.set_state(wire::State::Draining));
     let mut is_terminated = false;
@@ -301,11 +290,8 @@ async fn watch_over(
                 Happening::Terminated => is_terminated = true,
             },
             lost = losses.next(), if !is_lost => {
-                tell_lost(context, plan, &lost);
-                is_lost = lost.is_final();
-                if is_lost {
-                    note(context, "its program goes on, and is not registered again by this");
-                }
+                let goes_on = "its program goes on, and is not registered again by this";
+                is_lost = kept.lose(&lost, goes_on);
             }
             never = &mut following, if !is_terminated && !is_lost => match never {},
             noted = &mut draining, if is_terminated && !is_noted => {

@@ -4,7 +4,7 @@ use std::{ffi::OsString, time::Duration};
 
 use anyhow::anyhow;
 use config::Faults;
-use discovery::{Client, Registered, Registration};
+use discovery::Registration;
 use endpoints::{Endpoint, Name, Stamped, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::Silence;
@@ -13,7 +13,6 @@ use wire::State;
 
 use super::{
     Args, address,
-    presence::{Followed, Known},
     sight::{Sight, Verdict},
 };
 use crate::{context::Context, failure::Failure, found, meant, output::faults};
@@ -29,7 +28,7 @@ pub(super) struct Plan {
     /// Whether the port was drawn.
     pub(super) has_drawn_port: bool,
     /// What was seen of that, and is to be looked at again.
-    sight: Sight,
+    pub(super) sight: Sight,
     /// Where it is published to listen at first, stamped as it is seen now.
     pub(super) stamped: Vec<Stamped>,
     pub(super) metadata: Vec<(String, String)>,
@@ -101,27 +100,6 @@ impl Plan {
             ttl: args.ttl,
             is_announced: context.json || !has_command,
         })
-    }
-
-    /// Returns what is to be followed of the actor.
-    pub(super) fn followed<'a>(
-        &'a self,
-        registered: &'a Registered,
-        known: Known,
-        client: &'a Client,
-        context: &'a Context,
-    ) -> Followed<'a> {
-        let Self { awaits_answer, is_vouched_for, .. } = *self;
-        Followed {
-            plan: self,
-            registered,
-            sight: self.sight.clone(),
-            awaits_answer,
-            is_vouched_for,
-            known,
-            client,
-            context,
-        }
     }
 
     /// Returns the registration of a new instance.

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
-use discovery::{Client, Fault, Faults, LinkError, RegisterError, Registered};
+use discovery::{Client, Fault, Faults, LinkError, Lost, RegisterError, Registered};
 use endpoints::{Endpoint, Name, Stamped, UnixAddress};
 use tokio::{
     task::JoinSet,
@@ -12,8 +12,8 @@ use wire::State;
 
 use super::{
     Plan,
-    sight::{Seen, Sight, Verdict},
-    told::tell,
+    sight::{Seen, Verdict},
+    told::{tell, tell_lost},
 };
 use crate::{
     context::Context,
@@ -21,37 +21,36 @@ use crate::{
     output::brief,
 };
 
-/// What is followed of an actor.
-#[derive(Debug)]
-pub(super) struct Followed<'a> {
+/// An actor that is kept registered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a> {
     pub(super) plan: &'a Plan,
     pub(super) registered: &'a Registered,
-    pub(super) sight: Sight,
-    /// Whether the actor is ready as soon as it is seen to listen.
-    pub(super) awaits_answer: bool,
-    /// Whether somebody has said in which state it is.
-    pub(super) is_vouched_for: bool,
     /// Which registrars have the actor at first.
     pub(super) known: Known,
     pub(super) client: &'a Client,
     pub(super) context: &'a Context,
 }
 
+impl Kept<'_> {
+    /// Says what was lost, and what comes of it if that is all. Tells whether it is.
+    pub(super) fn lose(&self, lost: &Lost, comes_of_it: &str) -> bool {
+        tell_lost(self.context, self.plan, lost);
+        if lost.is_final() {
+            note(self.context, comes_of_it);
+        }
+        lost.is_final()
+    }
+}
+
 /// Keeps a registration in step with the actor, for as long as it is polled. The kernel is asked
 /// where the actor listens: the sockets that are its own are stamped, and so are those that take
 /// their place; the addresses that a wildcard means come and go; and while somebody else has its
 /// place it is not ready.
-pub(super) async fn follow(followed: Followed<'_>) -> Infallible {
-    let Followed {
-        plan,
-        registered,
-        mut sight,
-        mut awaits_answer,
-        is_vouched_for,
-        mut known,
-        client,
-        context,
-    } = followed;
+pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
+    let Kept { plan, registered, mut known, client, context } = kept;
+    let (mut sight, mut awaits_answer) = (plan.sight.clone(), plan.awaits_answer);
+    let is_vouched_for = plan.is_vouched_for;
     let name = &registered.instance().name;
     let began = Instant::now();
     let mut is_warned = false;
