@@ -115,10 +115,10 @@ fn only_what_is_exactly_a_placeholder_is_replaced() {
     let register = |endpoints: &[&str], program: &[&str]| -> Outcome {
         node.callsign(&[&["register", "web"], endpoints, &["--"], program].concat())
     };
-    let own = "port=7; echo ${port} {{port}} {\\\"port\\\":1} {port}";
+    let own = "port=7; echo ${port} {{port}} {{{port}}} {\\\"port\\\":1} {port}";
     register(&["/ip4/127.0.0.1/tcp/8000"], &["sh", "-c", own])
         .succeeds()
-        .prints(&["7 {{port}} {\"port\":1} 8000\n"]);
+        .prints(&["7 {port} {{port}} {\"port\":1} 8000\n"]);
 
     // Nothing is started where it is not clear what is meant.
     let check = |endpoints: &[&str], placeholder: &str, expected: &str| {

@@ -1,5 +1,9 @@
 //! Registrations that live by a lease.
 
+use std::os::unix::net::UnixListener;
+
+use rustix::process::Signal;
+
 use crate::harness::{Node, Room};
 
 #[test]
@@ -65,4 +69,47 @@ fn a_lease_whose_actor_is_dead_goes_when_somebody_tries_to_connect() {
         "sight=Dead",
         "INFO an endpoint is evicted uuid=",
     ]);
+}
+
+#[test]
+fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let other = room.unix("other.sock");
+    // The socket is made while nobody answers, and is to be stamped as it is in the end.
+    let endpoint = room.unix("clock.sock");
+    let register = |more: &[&str]| {
+        let words = ["register", "clock", &endpoint, "--ttl", "10m", "--registrar", &place];
+        room.run(&[&words[..], more].concat())
+    };
+    let mut plain = register(&[]);
+    let mut json = register(&["--json", "--registrar", &other]);
+    plain.says("no registrar answers; `clock` cannot be found");
+    plain.says("it is registered when one answers");
+    json.says("it is registered when one answers");
+    let mut ended = register(&[]);
+    ended.says("it is registered when one answers");
+    assert_eq!(ended.stop_by(Signal::INT).signal, Some(2));
+    let _socket = UnixListener::bind(room.file("clock.sock")).unwrap();
+
+    let node = Node::start_with(&room, &[&place], &["--settle-time", "0s"]);
+    let registered = plain.line_with("registered clock[");
+    let plain = plain.outcome().succeeds();
+    assert!(!plain.stderr.contains("nothing is at"), "{registered}\n{plain}");
+    let said = json.json("the registration", |_| true);
+    assert_eq!((&said["kept"], &said["ttl_ms"]), (&"lease".into(), &600_000.into()));
+    json.outcome().succeeds();
+    node.callsign(&["find", "clock"]).succeeds();
+    // What is there is found: one of them has renewed the lease of the other, or both stand.
+    let listed = node.callsign(&["ls", "clock", "--json"]).succeeds().json();
+    assert!(listed[0]["nearest"] == *endpoint, "{listed}");
+
+    // A stopped one is waited for in the same way, and one that refuses is not.
+    node.process().signal(Signal::STOP);
+    let mut late = node.run(&["register", "late", "/unix/@late", "--ttl", "10m"]);
+    late.says("it is registered when one answers");
+    node.process().signal(Signal::CONT);
+    late.outcome().succeeds().prints(&["registered late["]);
+    let denied = ["register", "short", "/unix/@short", "--ttl", "1ms"];
+    node.callsign(&denied).ends_with(2).says(&["a lease lasts from 100ms"]);
 }

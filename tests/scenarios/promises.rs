@@ -1,10 +1,15 @@
 //! What docs/promises.md promises: each line of its tables is typed or called, in the situation of
 //! its section.
 
-use std::{collections::BTreeMap, fmt::Debug, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    collections::BTreeMap, fmt::Debug, fs, os::unix::fs::PermissionsExt, path::Path, thread,
+};
 
 use discovery::{Change, Client, ClientOptions, LookupOptions, Registration, Standing, Watch};
-use rustix::process::Signal;
+use rustix::{
+    process::{Signal, Uid},
+    thread::{set_thread_groups, set_thread_res_uid},
+};
 use tokio::{runtime::Builder, time::timeout};
 use uuid::Uuid;
 
@@ -37,6 +42,21 @@ promises! {
     what_is_denied: "Denied";
     who_is_not_allowed_in: "Not allowed in";
     what_a_watch_tells: "What a watch tells";
+}
+
+#[test]
+fn each_call_that_asks_a_registrar_has_its_row() {
+    let of = |title: &str| -> Vec<String> {
+        Section::of(title).calls.into_iter().map(|(call, _)| call).collect()
+    };
+    let all = of("Unreachable");
+    for title in ["Stopped", "Denied", "Not allowed in"] {
+        let calls = of(title);
+        for call in ["query_actor", "list", "register", "renew", "drain", "unregister", "status"] {
+            assert!(all.iter().any(|it| it == call), "{call}");
+            assert!(calls.iter().any(|it| it == call), "{title}: add a row for `{call}`");
+        }
+    }
 }
 
 #[test]
@@ -189,6 +209,10 @@ impl Stage<'_> {
             fs::set_permissions(self.room.path(), fs::Permissions::from_mode(0o711)).unwrap();
             fs::set_permissions(self.room.file("registrar.sock"), mode).unwrap();
         }
+        if self.section.is_of_another_user() {
+            thread::scope(|it| it.spawn(|| self.calls_of_another_user_hold()).join()).unwrap();
+            return self.commands_hold(BTreeMap::new());
+        }
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
         let (client, watch) = runtime.block_on(self.connected());
         // What has begun before tells of the turn.
@@ -207,6 +231,26 @@ impl Stage<'_> {
         }
         runtime.block_on(self.calls_hold(&client, watch));
         runtime.block_on(client.close());
+        self.commands_hold(begun);
+    }
+
+    /// Makes the calls by a thread that is another user's from then on.
+    fn calls_of_another_user_hold(&self) {
+        let user = Uid::from_raw(OTHER_USER);
+        set_thread_groups(&[]).unwrap();
+        set_thread_res_uid(user, user, user).unwrap();
+        // All of it runs here: the other threads are root's.
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, watch) = self.connected().await;
+            self.calls_hold(&client, watch).await;
+            client.close().await;
+        });
+    }
+
+    /// Types the commands that have not `begun` before.
+    fn commands_hold(&self, mut begun: BTreeMap<usize, Running>) {
+        let title = &*self.section.title;
         let rows = self.section.commands.iter().enumerate();
         let running: Vec<_> = rows
             .map(|(at, row)| (row, begun.remove(&at).unwrap_or_else(|| self.run(row))))
@@ -308,7 +352,8 @@ impl Stage<'_> {
             return self.room.run(&words);
         }
         let mut command = self.room.other_command("setpriv");
-        command.args(["--reuid", "1234", "--clear-groups", env!("CARGO_BIN_EXE_callsign")]);
+        let user = OTHER_USER.to_string();
+        command.args(["--reuid", &user, "--clear-groups", env!("CARGO_BIN_EXE_callsign")]);
         command.args(words).current_dir("/");
         Running::start(command)
     }
@@ -432,6 +477,9 @@ fn said(result: Result<impl ToString, impl Debug>) -> String {
 fn word(value: &impl Debug) -> String {
     format!("{value:?}").split(|it: char| !it.is_alphanumeric()).next().unwrap().to_owned()
 }
+
+/// Who may not.
+const OTHER_USER: u32 = 1234;
 
 /// Where the actor is that is asked for; what listens there is nobody's business.
 const FEED: &str = "/ip4/127.0.0.1/tcp/1616";

@@ -116,6 +116,8 @@ struct StatusJson<'a> {
     #[serde(flatten)]
     status: &'a Status,
     endpoints_encoded: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    published_encoded: Vec<String>,
 }
 
 impl<'a> RegistrarJson<'a> {
@@ -133,8 +135,12 @@ impl<'a> RegistrarJson<'a> {
         match &registrar.standing {
             Standing::Up { status, took } => {
                 let took_us = Some(took.as_micros() as u64);
-                let endpoints_encoded = status.endpoints.iter().map(Endpoint::to_encoded).collect();
-                let status = StatusJson { status, endpoints_encoded };
+                let encoded = |it: &[Endpoint]| it.iter().map(Endpoint::to_encoded).collect();
+                let status = StatusJson {
+                    status,
+                    endpoints_encoded: encoded(&status.endpoints),
+                    published_encoded: encoded(&status.published),
+                };
                 Self { took_us, status: Some(status), ..is("up") }
             }
             Standing::SameAs(other) => {

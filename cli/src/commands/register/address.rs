@@ -108,8 +108,8 @@ pub(super) fn variables(
 
 /// Puts a program's address in for the placeholders of its arguments.
 ///
-/// Only what is exactly one of them is replaced: not what a shell, a template or a formatted text
-/// has of that look, as `${port}` and `{{port}}` are.
+/// Only what is exactly one of them is replaced, and not `${port}`, which is a shell's. For the text
+/// itself it stands in double braces: of two or more pairs around it, one is taken off.
 pub(super) fn fill(
     words: &[OsString],
     name: &Name,
@@ -130,15 +130,15 @@ fn fill_one(
     let argument = argument.as_bytes();
     let (mut filled, mut at) = (Vec::new(), 0);
     while let Some(byte) = argument.get(at) {
-        let is_alone = at == 0 || !matches!(argument[at - 1], b'{' | b'$');
-        let found = Placeholder::ALL.into_iter().find(|it| {
-            let after = argument[at..].strip_prefix(it.text().as_bytes());
-            is_alone && after.is_some_and(|it| it.first() != Some(&b'}'))
-        });
-        match found {
-            Some(placeholder) => {
+        match find(argument, at) {
+            Some((placeholder, 1)) => {
                 filled.extend(value(placeholder)?.bytes());
                 at += placeholder.text().len();
+            }
+            Some((placeholder, braces)) => {
+                let length = placeholder.text().len() + 2 * (braces - 1);
+                filled.extend_from_slice(&argument[at + 1..at + length - 1]);
+                at += length;
             }
             None => {
                 filled.push(*byte);
@@ -147,6 +147,21 @@ fn fill_one(
         }
     }
     Ok(OsString::from_vec(filled))
+}
+
+/// Returns the placeholder that begins there with its outermost brace, and in how many pairs of
+/// braces it stands.
+fn find(argument: &[u8], at: usize) -> Option<(Placeholder, usize)> {
+    if at > 0 && matches!(argument[at - 1], b'{' | b'$') {
+        return None;
+    }
+    let braces = argument[at..].iter().take_while(|it| **it == b'{').count();
+    let inner = &argument[at + braces.checked_sub(1)?..];
+    Placeholder::ALL.into_iter().find_map(|placeholder| {
+        let after = inner.strip_prefix(placeholder.text().as_bytes())?;
+        let closing = after.iter().take_while(|it| **it == b'}').count();
+        (closing + 1 == braces).then_some((placeholder, braces))
+    })
 }
 
 /// Draws a port for the endpoints that name none, one for all of them, and tells whether there were
@@ -204,6 +219,12 @@ mod tests {
         check("{host}{port}{path}", Ok("::18000/run/web.sock"));
         check("--bind=unix:{path}", Ok("--bind=unix:/run/web.sock"));
         check("é{port}é", Ok("é8000é"));
+        check("{{port}}", Ok("{port}"));
+        check("{{{port}}}", Ok("{{port}}"));
+        check("{{port}}{port}", Ok("{port}8000"));
+        check("http://{host}:{{port}}/", Ok("http://::1:{port}/"));
+        // Also of what this program has not got, or several of.
+        check("{{endpoint}}", Ok("{endpoint}"));
         for other in [
             "",
             "{",
@@ -216,9 +237,13 @@ mod tests {
             "{ports}",
             "$port",
             "${port}",
-            "{{port}}",
+            "{{port}",
+            "{{ports}}",
+            "{{print}}",
+            "{{.Port}}",
+            "{{ port }}",
+            "${{port}}",
             "${port}${path}",
-            "{{{host}}}",
             "{port}}",
             "{\"port\": 1}",
             "{print $1}",

@@ -1,15 +1,20 @@
 //! A registration that lives by a lease: made, or renewed by the same words that made it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use discovery::{Client, Faults, LinkError, RegisterError, Registration, RequestError};
+use discovery::{
+    Client, Faults, LinkError, LookupError, RegisterError, Registration, RequestError,
+};
 use endpoints::{Endpoint, InstanceId};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wire::{ErrorKind, Kept, Record};
 
 use super::{
     Plan,
-    presence::lacks_socket,
+    presence::{lacks_socket, warn_of_nobody},
     told::{tell, warn_of_doubts},
 };
 use crate::{
@@ -18,15 +23,47 @@ use crate::{
     hints,
     notice::{names_registrars, note, warn},
     seen::short_uuid,
+    signals::Signals,
 };
 
-/// Renews the lease of the instance that is meant, or registers a new one.
-pub(super) async fn run(plan: &Plan, context: &Context) -> Result<Exit, Failure> {
-    let client = context.client().await.map_err(|failure| match failure.exit {
-        // Nobody would be left here to register it later.
-        Exit::Unreachable => failure.hint_command("wait for one first", ["wait", "registrar"]),
-        _ => failure,
-    })?;
+/// Renews the lease of the instance that is meant, or registers a new one; where no registrar
+/// answers, as soon as one does.
+pub(super) async fn run(
+    plan: &mut Plan,
+    client: Client,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let mut signals = Signals::new()?;
+    let mut is_warned = false;
+    let (instance, is_renewed) = loop {
+        let entered = tokio::select! {
+            biased;
+            entered = renew_or_enter(plan, &client, context) => entered,
+            signal = signals.next() => return Ok(Exit::Signal(signal)),
+        };
+        match entered {
+            Ok(entered) => break entered,
+            Err(Unentered::Unreachable(faults)) if faults.may_pass() => {
+                if !is_warned {
+                    warn_of_nobody(&plan.name, &faults, context);
+                    note(context, "it is registered when one answers; Ctrl-C ends this");
+                    is_warned = true;
+                }
+            }
+            Err(Unentered::Unreachable(faults)) => {
+                return Err(RegisterError::Unreachable(faults).into());
+            }
+            Err(Unentered::Failed(failure)) => return Err(failure),
+        }
+        tokio::select! {
+            biased;
+            signal = signals.next() => return Ok(Exit::Signal(signal)),
+            () = sleep(PAUSE) => {}
+        }
+        // Meanwhile it may have come, or be another.
+        plan.look_again();
+    };
+    tell(context, plan, &instance, is_renewed)?;
     for stamped in plan.stamped.iter().filter(|it| lacks_socket(it)) {
         let endpoint = &stamped.endpoint;
         warn(
@@ -37,13 +74,6 @@ pub(super) async fn run(plan: &Plan, context: &Context) -> Result<Exit, Failure>
     if plan.stamped.is_empty() {
         warn(context, "nothing listens there yet; register again when it does");
     }
-    let renewed = renew(plan, &client, context).await?;
-    let is_renewed = renewed.is_some();
-    let instance = match renewed {
-        Some(instance) => instance,
-        None => enter(plan.registration(), &client, context).await?,
-    };
-    tell(context, plan, &instance, is_renewed)?;
     warn_of_doubts(context, plan, &client);
     client.close().await;
     if !context.json {
@@ -53,12 +83,58 @@ pub(super) async fn run(plan: &Plan, context: &Context) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
+/// Why an actor is not registered.
+enum Unentered {
+    /// No registrar can be reached.
+    Unreachable(Faults),
+    Failed(Failure),
+}
+
+impl From<LookupError> for Unentered {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Unreachable(faults) => Self::Unreachable(faults),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<RequestError> for Unentered {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Unreachable(faults) => Self::Unreachable(faults),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<RegisterError> for Unentered {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Unreachable(faults) => Self::Unreachable(faults),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// Renews the lease or registers a new instance, and tells whether it was renewed.
+async fn renew_or_enter(
+    plan: &Plan,
+    client: &Client,
+    context: &Context,
+) -> Result<(InstanceId, bool), Unentered> {
+    match renew(plan, client, context).await? {
+        Some(instance) => Ok((instance, true)),
+        None => Ok((enter(plan.registration(), client, context).await?, false)),
+    }
+}
+
 /// Renews a lease of the same actor at the same endpoints, if this user has one.
 async fn renew(
     plan: &Plan,
     client: &Client,
     context: &Context,
-) -> Result<Option<InstanceId>, Failure> {
+) -> Result<Option<InstanceId>, Unentered> {
     // One that may yet come back to a registrar does so by itself, and is not waited for.
     let found = client.list(plan.name.as_str()).await?;
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
@@ -125,3 +201,7 @@ fn is_denied(faults: &Faults) -> bool {
         |it| matches!(&*it.error, LinkError::Refused(error) if error.kind == ErrorKind::Denied),
     )
 }
+
+/// How long until it is tried again where no registrar answers: a person does not notice it, and a
+/// look at what the client knows of its registrars costs nothing.
+const PAUSE: Duration = Duration::from_millis(200);

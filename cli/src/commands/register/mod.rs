@@ -54,7 +54,7 @@ program's.
 
 The program is told where to listen, so that no address is written twice. In its arguments \
 {endpoint}, {host}, {port} and {path} stand for those of the endpoint; two different ones are an \
-error, and ${port} and {{port}} are left alone. In its environment are CALLSIGN_NAME, \
+error, {{port}} is the text {port}, and ${port} is left alone. In its environment are CALLSIGN_NAME, \
 CALLSIGN_ENDPOINT (the first one), and HOST and PORT of the first TCP endpoint, whatever they were; \
 without a TCP endpoint they stay as they are. --registrar and --config are handed on as \
 CALLSIGN_REGISTRAR and CALLSIGN_CONFIG. Port 0 draws a free one, the same for all endpoints that \
@@ -67,13 +67,13 @@ that is listened on in another network namespace. What listens for the program e
 container's port is, is registered with `--state ready`.
 
 Where no registrar answers, the program is started all the same, and registered when one does; \
-with `--ttl`, there has to be one: `callsign wait registrar` waits for it.
+without a program, this waits for one.
 
 What somebody else takes out of the registry stays out, and this says whose doing it was: a program \
 goes on, and without one this ends.
 
 Without a command, the actor is known until this is ended with Ctrl-C. With `--ttl` instead, this \
-returns at once, and the actor is known for that long; the same line again renews the lease.")]
+returns as soon as it is registered, and the actor is known for that long; the same line again renews the lease.")]
 pub(crate) struct Args {
     /// What the actor is called
     name: String,
@@ -121,7 +121,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let name = |it: &Handed| it.name.clone().unwrap_or_default().into();
     plan.command.handed = handed.iter().map(name).collect();
     match (&args.command[..], args.ttl) {
-        ([], Some(_)) => lease::run(&plan, context).await,
+        ([], Some(_)) => lease::run(&mut plan, context.open_client()?, context).await,
         ([], None) => hold(&plan, context.open_client()?, context).await,
         _ => run_program(&plan, handed, &args, context.open_client()?, context).await,
     }

@@ -102,6 +102,13 @@ impl Plan {
         })
     }
 
+    /// Looks again where the actor listens.
+    pub(super) fn look_again(&mut self) {
+        let seen = self.sight.look(Instant::now());
+        let is_vouched_for = self.is_vouched_for;
+        self.stamped = seen.iter().filter_map(|it| it.published(is_vouched_for)).collect();
+    }
+
     /// Returns the registration of a new instance.
     pub(super) fn registration(&self) -> Registration {
         let mut registration =

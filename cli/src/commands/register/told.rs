@@ -42,6 +42,7 @@ pub(super) fn tell(
             ttl_ms: plan.ttl.map(|it| it.as_millis() as u64),
             state: plan.state,
             endpoints: &plan.said,
+            endpoints_encoded: plan.said.iter().map(Endpoint::to_encoded).collect(),
         };
         return match plan.ttl {
             Some(_) => context.print_json(&json),
@@ -72,4 +73,5 @@ struct RegisteredJson<'a> {
     ttl_ms: Option<u64>,
     state: State,
     endpoints: &'a [Endpoint],
+    endpoints_encoded: Vec<String>,
 }

@@ -304,7 +304,10 @@ fn announce(
     // The node serves on, though nobody may read what it prints.
     for endpoint in endpoints {
         match context.json {
-            true => context.announce_json(&Listening { event: "listening", endpoint })?,
+            true => {
+                let encoded = endpoint.to_encoded();
+                context.announce_json(&Listening { event: "listening", endpoint, encoded })?;
+            }
             false => context.announce(format_args!("listening on {endpoint}")),
         }
     }
@@ -328,6 +331,7 @@ fn announce(
 struct Listening<'a> {
     event: &'static str,
     endpoint: &'a Endpoint,
+    encoded: String,
 }
 
 /// Opens a descriptor that this process was started with once more, which takes no `unsafe` code.

@@ -187,12 +187,15 @@ enum ChangeJson<'a> {
 #[derive(Debug, Serialize)]
 struct LostJson<'a> {
     registrar: &'a Endpoint,
+    encoded: String,
     error: String,
 }
 
 impl<'a> LostJson<'a> {
     fn of(fault: &'a Fault) -> Self {
-        Self { registrar: &fault.registrar, error: with_causes(&*fault.error) }
+        let registrar = &fault.registrar;
+        let error = with_causes(&*fault.error);
+        Self { registrar, encoded: registrar.to_encoded(), error }
     }
 }
 
