@@ -92,7 +92,8 @@ pub use tree::{
     CancelReason, CancelledRoot, ChildError, ChildState, Context, Dialogue, Ended, Ending, Exit,
     Export, Intensity, Kind, Leaf, LeafBacktrace, LookupActorError, Never, Nursery, NurseryError,
     NurseryOptions, Panic, Phase, Portal, Pressure, Reached, Restart, Root, RootError, RootOptions,
-    RunError, SettingsError, SettingsSource, Spawn, SpawnError, Strategy, export, init, main, run,
+    RunError, SettingsError, SettingsSource, Spawn, SpawnError, Strategy, cache, export, init,
+    main, run,
 };
 pub use uuid::Uuid;
 pub use wire::{

@@ -75,6 +75,14 @@ fn the_example_embedded_shows_an_actor_come_and_go() {
     assert_eq!(text, "risk.eu is starting\nrisk.eu is ready\nrisk.eu is gone\n");
 }
 
+#[test]
+fn the_example_cache_opens_once_and_closes_once() {
+    let output = Command::new(example("cache")).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = "market: opened\nmarket: closed\narchive: opened\narchive: closed\n";
+    assert_eq!((text.as_str(), output.status.success()), (expected, true));
+}
+
 #[tokio::test]
 async fn a_client_written_from_the_protocol_document_finds_an_actor() {
     if !runs("python3") {

@@ -27,7 +27,7 @@ use wire::Epoch;
 
 use crate::{
     ActorPath,
-    cache::{Cache, OpenError, Resource, Share},
+    cache::{Cache, Guard, OpenError, Resource},
     spec::PATH_KEY,
 };
 
@@ -64,7 +64,7 @@ pub(crate) struct Contact {
 }
 
 /// One user's part in a connection.
-pub(crate) type Shared = Share<Whom, Contact>;
+pub(crate) type Shared = Guard<Whom, Contact>;
 
 /// How an actor that was looked up was reached.
 ///
@@ -205,7 +205,7 @@ impl Resource for Contact {
     /// A goodbye cannot fail in a way that concerns whoever has no more to say.
     const MAY_BE_DROPPED: bool = true;
 
-    fn is_spent(&self) -> bool {
+    fn is_stale(&self) -> bool {
         self.portal.is_closed()
     }
 

@@ -22,7 +22,7 @@ pub struct Closer<K: Key, V: Resource> {
 /// What becomes known when a resource is closed, and to whom.
 struct Ending<K: Key, V: Resource> {
     key: K,
-    is_spent: bool,
+    is_stale: bool,
     report: Option<Report<V>>,
 }
 
@@ -31,7 +31,7 @@ impl<K: Key, V: Resource> Closer<K, V> {
         Self { shared, tasks: JoinSet::new(), closing: HashMap::new() }
     }
 
-    /// Runs until every handle of the cache and every share is gone, and all is closed.
+    /// Runs until every handle of the cache and every guard is gone, and all is closed.
     ///
     /// # Cancel safety
     ///
@@ -52,9 +52,9 @@ impl<K: Key, V: Resource> Closer<K, V> {
     }
 
     fn close(&mut self, closing: Closing<K, V>) {
-        let Closing { key, value, is_spent, report } = closing;
+        let Closing { key, value, is_stale, report } = closing;
         let task = self.tasks.spawn(async move { value.close().await });
-        self.closing.insert(task.id(), Ending { key, is_spent, report });
+        self.closing.insert(task.id(), Ending { key, is_stale, report });
     }
 
     fn closed(&mut self, closed: Result<(Id, Result<(), V::Error>), JoinError>) {
@@ -62,10 +62,10 @@ impl<K: Key, V: Resource> Closer<K, V> {
             Ok((task, result)) => (task, result.map_err(CloseError::Failed)),
             Err(error) => (error.id(), Err(CloseError::Panicked)),
         };
-        let Ending { key, is_spent, report } =
+        let Ending { key, is_stale, report } =
             self.closing.remove(&task).expect("every task is entered when it is spawned");
         // First the key is free: the last user may open it again as soon as it hears.
-        if !is_spent {
+        if !is_stale {
             self.shared.exited(&key);
         }
         let unheard = match report {

@@ -111,14 +111,14 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         waiters.len() < waiting
     }
 
-    /// Takes a live resource out if `is_spent` says so of it. Returns it, and how many use it.
+    /// Takes a live resource out if `is_stale` says so of it. Returns it, and how many use it.
     pub(super) fn expel(
         &mut self,
         key: &K,
-        is_spent: impl FnOnce(&V) -> bool,
+        is_stale: impl FnOnce(&V) -> bool,
     ) -> Option<(V, usize)> {
         match self.entries.get(key) {
-            Some(Entry::Live { value, .. }) if is_spent(value) => {}
+            Some(Entry::Live { value, .. }) if is_stale(value) => {}
             _ => return None,
         }
         match self.entries.remove(key) {

@@ -1,11 +1,12 @@
-//! Resources that several tasks of an actor share, each entered once and closed by the last.
+//! A keyed cache of resources that several tasks share: opened once, closed by the last user.
 //!
-//! [`Cache::open`] gives a [`Share`] of the resource of a key. The first who opens it makes it,
-//! the others wait for that, and when the last share is [released](Share::release) it is closed.
-//! Whoever opens it meanwhile waits until that is done, and then makes it anew: there are never
-//! two of one key, and never one that is half closed. One that has ended by itself is
-//! [spent](Resource::is_spent): it is made anew for the next who opens it, beside what those still
-//! hold who have it. Connections to actors are shared so.
+//! [`Cache::open`] gives a [`Guard`] of the resource of a key. The first user opens the resource,
+//! later ones wait for that and share it, and when the last guard is [released](Guard::release)
+//! the resource is closed. A user who arrives during that teardown waits for its end and opens the
+//! resource anew, so a key never has two resources, and nobody gets one that is half closed.
+//! Separate keys are independent: a slow one delays no other. A resource that has ended by itself
+//! is [stale](Resource::is_stale): the next user opens a new one, beside the one that earlier users
+//! still hold. An error of the close reaches the last user. Connections to actors are shared so.
 //!
 //! Closing takes time, and must not end because whoever asked for it was cancelled. So it is done
 //! by the [`Closer`], a future that the owner of the cache polls. The owner is to last as long as
@@ -46,8 +47,8 @@
 mod closer;
 mod entries;
 mod error;
+mod guard;
 mod open;
-mod share;
 mod shared;
 
 use std::{error::Error, fmt, hash::Hash, sync::Arc};
@@ -56,7 +57,7 @@ use self::shared::{Shared, Tie};
 
 pub use closer::Closer;
 pub use error::{CloseError, OpenError};
-pub use share::Share;
+pub use guard::Guard;
 
 /// What can be shared: it is used by reference, and closed by value.
 ///
@@ -82,13 +83,13 @@ pub trait Resource: Send + Sync + 'static {
     /// How making or closing it fails.
     type Error: Error + Send + Sync + 'static;
 
-    /// Whether to drop the last share is as good a way to leave as to release it, because nobody
+    /// Whether to drop the last guard is as good a way to leave as to release it, because nobody
     /// needs to hear how closing went.
     const MAY_BE_DROPPED: bool = false;
 
     /// Tells whether it is of no use any more to who would join its users, for it has ended by
     /// itself. It is asked whenever somebody opens its key, and must be quick.
-    fn is_spent(&self) -> bool {
+    fn is_stale(&self) -> bool {
         false
     }
 
@@ -129,12 +130,12 @@ impl<K: Key, V: Resource> Cache<K, V> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a share that was about to be given is given back.
+    /// Cancel safe: a guard that was about to be given is given back.
     pub async fn open(
         &self,
         key: K,
         make: impl AsyncFnOnce() -> Result<V, V::Error>,
-    ) -> Result<Share<K, V>, OpenError<V::Error>> {
+    ) -> Result<Guard<K, V>, OpenError<V::Error>> {
         open::open(&self.tie, key, make).await
     }
 }

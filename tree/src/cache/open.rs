@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
-    Key, OpenError, Resource, Share,
+    Guard, Key, OpenError, Resource,
     entries::Ticket,
     shared::{Grant, Opening, Tie},
 };
@@ -14,7 +14,7 @@ pub(super) async fn open<K: Key, V: Resource>(
     tie: &Arc<Tie<K, V>>,
     key: K,
     make: impl AsyncFnOnce() -> Result<V, V::Error>,
-) -> Result<Share<K, V>, OpenError<V::Error>> {
+) -> Result<Guard<K, V>, OpenError<V::Error>> {
     let grant = match tie.0.ask(&key).ok_or(OpenError::Over)? {
         Opening::Enter => Grant::Enter,
         Opening::Join(value) => Grant::Join(value),
@@ -24,7 +24,7 @@ pub(super) async fn open<K: Key, V: Resource>(
     };
     match grant {
         Grant::Enter => enter(tie, key, make).await,
-        Grant::Join(value) => Ok(Share::new(tie, key, value)),
+        Grant::Join(value) => Ok(Guard::new(tie, key, value)),
         Grant::Failed(error) => Err(OpenError::Make(error)),
     }
 }
@@ -33,12 +33,12 @@ async fn enter<K: Key, V: Resource>(
     tie: &Arc<Tie<K, V>>,
     key: K,
     make: impl AsyncFnOnce() -> Result<V, V::Error>,
-) -> Result<Share<K, V>, OpenError<V::Error>> {
+) -> Result<Guard<K, V>, OpenError<V::Error>> {
     let mut making = Making { tie, key: &key, is_done: false };
     let made = make().await;
     making.is_done = true;
     match made.map(|value| tie.0.entered(&key, value)) {
-        Ok(Ok(value)) => Ok(Share::new(tie, key.clone(), value)),
+        Ok(Ok(value)) => Ok(Guard::new(tie, key.clone(), value)),
         Ok(Err(value)) => {
             if let Err(error) = value.close().await {
                 tracing::warn!(?key, %error, "what was made too late could not be closed");

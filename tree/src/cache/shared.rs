@@ -21,8 +21,8 @@ pub(super) struct Shared<K: Key, V: Resource> {
 struct State<K: Key, V: Resource> {
     entries: Entries<K, oneshot::Sender<Grant<V>>, Arc<V>>,
     /// What is used, and was expelled because it is of no use to others.
-    spent: Vec<Spent<V>>,
-    /// What nobody uses any more. Beside what is spent, it has at most one of each key.
+    stale: Vec<Stale<V>>,
+    /// What nobody uses any more. Beside what is stale, it has at most one of each key.
     closing: Vec<Closing<K, V>>,
     /// Whether nobody can open anything any more.
     is_unused: bool,
@@ -30,7 +30,7 @@ struct State<K: Key, V: Resource> {
     is_over: bool,
 }
 
-struct Spent<V> {
+struct Stale<V> {
     value: Arc<V>,
     users: usize,
 }
@@ -50,7 +50,7 @@ pub(super) struct Closing<K: Key, V: Resource> {
     pub(super) key: K,
     pub(super) value: V,
     /// Whether its key is free already, for it was expelled.
-    pub(super) is_spent: bool,
+    pub(super) is_stale: bool,
     /// The last of its users, if they wait to hear how it went.
     pub(super) report: Option<Report<V>>,
 }
@@ -71,8 +71,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
         if state.is_over {
             return None;
         }
-        if let Some((value, users)) = state.entries.expel(key, |it| it.is_spent()) {
-            state.spent.push(Spent { value, users });
+        if let Some((value, users)) = state.entries.expel(key, |it| it.is_stale()) {
+            state.stale.push(Stale { value, users });
         }
         let mut receiver = None;
         let answer = state.entries.ask(key, || {
@@ -128,8 +128,8 @@ impl<K: Key, V: Resource> Shared<K, V> {
     /// has asked for it with `report`. Tells whether it was the last.
     pub(super) fn left(&self, key: &K, value: Arc<V>, report: Option<Report<V>>) -> bool {
         let mut state = self.lock();
-        let place = state.spent.iter().position(|it| Arc::ptr_eq(&it.value, &value));
-        // Whether it is spent or live, it is held there too, so that nothing is dropped here.
+        let place = state.stale.iter().position(|it| Arc::ptr_eq(&it.value, &value));
+        // Whether it is stale or live, it is held there too, so that nothing is dropped here.
         drop(value);
         let unused = match place {
             Some(place) => state.leave_spent(place),
@@ -142,9 +142,9 @@ impl<K: Key, V: Resource> Shared<K, V> {
             drop(state);
             return true;
         }
-        let value = Arc::into_inner(value).expect("every user gives its share up before it leaves");
-        let is_spent = place.is_some();
-        state.closing.push(Closing { key: key.clone(), value, is_spent, report });
+        let value = Arc::into_inner(value).expect("every user gives its guard up before it leaves");
+        let is_stale = place.is_some();
+        state.closing.push(Closing { key: key.clone(), value, is_stale, report });
         drop(state);
         self.changed.notify_one();
         true
@@ -194,9 +194,9 @@ impl<K: Key, V: Resource> Shared<K, V> {
 impl<K: Key, V: Resource> State<K, V> {
     /// Leaves what was expelled. Returns it if nobody else uses it.
     fn leave_spent(&mut self, place: usize) -> Option<Arc<V>> {
-        let spent = &mut self.spent[place];
-        spent.users -= 1;
-        (spent.users == 0).then(|| self.spent.swap_remove(place).value)
+        let stale = &mut self.stale[place];
+        stale.users -= 1;
+        (stale.users == 0).then(|| self.stale.swap_remove(place).value)
     }
 }
 
@@ -210,7 +210,7 @@ impl<K: Key, V: Resource> Default for Shared<K, V> {
     fn default() -> Self {
         let state = State {
             entries: Entries::default(),
-            spent: Vec::new(),
+            stale: Vec::new(),
             closing: Vec::new(),
             is_unused: false,
             is_over: false,
@@ -219,7 +219,7 @@ impl<K: Key, V: Resource> Default for Shared<K, V> {
     }
 }
 
-/// What every handle, share and opener holds. When the last of them goes, the closer ends.
+/// What every handle, guard and opener holds. When the last of them goes, the closer ends.
 pub(super) struct Tie<K: Key, V: Resource>(pub(super) Arc<Shared<K, V>>);
 
 impl<K: Key, V: Resource> Drop for Tie<K, V> {

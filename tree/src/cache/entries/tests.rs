@@ -17,7 +17,7 @@ enum Do {
     Forget(usize),
     Left,
     Exited,
-    /// Expels what is live, if it is spent.
+    /// Expels what is live, if it is stale.
     Expel(bool),
 }
 
@@ -38,7 +38,7 @@ fn act(entries: &mut Book, tickets: &mut Vec<Ticket>, it: Do) -> String {
         Do::Forget(ticket) => format!("waited {}", entries.forget(&"k", tickets[ticket])),
         Do::Left => format!("close {:?}", entries.left(&"k")),
         Do::Exited => format!("promoted {:?}", entries.exited(&"k")),
-        Do::Expel(is_spent) => format!("expelled {:?}", entries.expel(&"k", |_| is_spent)),
+        Do::Expel(is_stale) => format!("expelled {:?}", entries.expel(&"k", |_| is_stale)),
     }
 }
 
@@ -83,7 +83,7 @@ fn goes_from_absent_to_live_and_back() {
             (Abandoned, "promoted None"),
             (Ask(3), "enter"),
         ],
-        // What is spent makes room for another, with its users; nothing else does.
+        // What is stale makes room for another, with its users; nothing else does.
         &[
             (Expel(true), "expelled None"),
             (Ask(0), "enter"),

@@ -23,11 +23,11 @@ use super::{
 /// So many that each case below happens thousands of times, and it takes less than a second.
 const SCHEDULES: usize = 2000;
 
-/// A resource that takes its time to close, and may be spent before.
+/// A resource that takes its time to close, and may be stale before.
 struct Slow {
     /// Whether one of its key is open that is of use.
     is_open: Arc<AtomicBool>,
-    is_spent: AtomicBool,
+    is_stale: AtomicBool,
 }
 
 impl Slow {
@@ -38,12 +38,12 @@ impl Slow {
         }
         let was_open = is_open.swap(true, SeqCst);
         assert!(!was_open, "two are open at once");
-        Ok(Self { is_open, is_spent: AtomicBool::new(false) })
+        Ok(Self { is_open, is_stale: AtomicBool::new(false) })
     }
 
     /// Ends by itself.
     fn end(&self) {
-        if !self.is_spent.swap(true, SeqCst) {
+        if !self.is_stale.swap(true, SeqCst) {
             self.is_open.store(false, SeqCst);
         }
     }
@@ -52,8 +52,8 @@ impl Slow {
 impl Resource for Slow {
     type Error = Stuck;
 
-    fn is_spent(&self) -> bool {
-        self.is_spent.load(SeqCst)
+    fn is_stale(&self) -> bool {
+        self.is_stale.load(SeqCst)
     }
 
     async fn close(self) -> Result<(), Stuck> {
@@ -97,26 +97,26 @@ async fn user(cache: Cache<usize, Slow>, is_open: [Arc<AtomicBool>; 2]) {
         let open = cache.open(key, make);
         let opened =
             if thread_rng().gen_bool(0.3) { for_a_while(open).await } else { Some(open.await) };
-        let Some(Ok(share)) = opened else { continue };
+        let Some(Ok(guard)) = opened else { continue };
         pause().await;
         if thread_rng().gen_bool(0.2) {
-            share.end();
+            guard.end();
             pause().await;
         }
         if thread_rng().gen_bool(0.5) {
-            drop(share);
+            drop(guard);
         } else if thread_rng().gen_bool(0.5) {
-            _ = for_a_while(share.release()).await.is_some();
+            _ = for_a_while(guard.release()).await.is_some();
         } else {
-            _ = share.release().await.is_ok();
+            _ = guard.release().await.is_ok();
         }
     }
 }
 
 async fn close(shared: &Shared<usize, Slow>, closing: Closing<usize, Slow>) {
-    let Closing { key, value, is_spent, report } = closing;
+    let Closing { key, value, is_stale, report } = closing;
     let result = value.close().await.map_err(CloseError::Failed);
-    if !is_spent {
+    if !is_stale {
         shared.exited(&key);
     }
     if let Some(report) = report {

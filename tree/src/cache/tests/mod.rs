@@ -98,7 +98,7 @@ impl Run {
         Self { cache, seen: Arc::default(), closer: tasks }
     }
 
-    async fn open(&self, key: u32, closing: Close) -> Share<u32, Probe> {
+    async fn open(&self, key: u32, closing: Close) -> Guard<u32, Probe> {
         self.cache.open(key, async || Ok(Probe::new(&self.seen, closing))).await.unwrap()
     }
 
@@ -131,10 +131,10 @@ async fn is_entered_once_for_a_hundred_openers() {
                 sleep(Duration::from_millis(10)).await;
                 Ok(Probe::new(&seen, Close::Slowly))
             };
-            let share = cache.open(1, make).await.unwrap();
+            let guard = cache.open(1, make).await.unwrap();
             sleep(Duration::from_millis(10)).await;
             let start = Instant::now();
-            share.release().await.unwrap();
+            guard.release().await.unwrap();
             start.elapsed() >= CLOSING
         });
     }
@@ -147,7 +147,7 @@ async fn is_entered_once_for_a_hundred_openers() {
 #[tokio::test(start_paused = true)]
 async fn who_comes_while_it_exits_makes_it_anew() {
     let run = Run::new();
-    let share = run.open(1, Close::Slowly).await;
+    let guard = run.open(1, Close::Slowly).await;
     let start = Instant::now();
     let again = async {
         sleep(CLOSING / 2).await;
@@ -156,7 +156,7 @@ async fn who_comes_while_it_exits_makes_it_anew() {
         assert!(start.elapsed() >= CLOSING);
         again
     };
-    let (released, again) = tokio::join!(share.release(), soon(again));
+    let (released, again) = tokio::join!(guard.release(), soon(again));
     released.unwrap();
     assert_eq!(run.seen.made(), 2);
     again.release().await.unwrap();
@@ -167,10 +167,10 @@ async fn who_comes_while_it_exits_makes_it_anew() {
 async fn a_cancelled_maker_hands_over() {
     let run = Run::new();
     let never = timeout(Duration::from_secs(1), run.cache.open(1, std::future::pending));
-    let (never, share) = tokio::join!(never, soon(run.open(1, Close::Well)));
+    let (never, guard) = tokio::join!(never, soon(run.open(1, Close::Well)));
     assert!(never.is_err());
     assert_eq!(run.seen.made(), 1);
-    share.release().await.unwrap();
+    guard.release().await.unwrap();
     run.end().await;
 }
 
@@ -289,7 +289,7 @@ struct Mortal {
 impl Resource for Mortal {
     type Error = Stuck;
 
-    fn is_spent(&self) -> bool {
+    fn is_stale(&self) -> bool {
         self.is_over.load(SeqCst)
     }
 
@@ -333,7 +333,7 @@ async fn what_is_spent_is_made_anew_beside_those_who_have_it() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_closer_that_is_gone() {
     let mut run = Run::new();
-    let share = run.open(1, Close::Slowly).await;
+    let guard = run.open(1, Close::Slowly).await;
     let other = run.cache.open(2, async || Ok(Probe::new(&Arc::default(), Close::Slowly)));
     let other = other.await.unwrap();
     let late_seen = Arc::new(Seen::default());
@@ -350,7 +350,7 @@ async fn nobody_waits_for_a_closer_that_is_gone() {
         open.send(()).unwrap();
     };
     let (released, never, late, ()) =
-        tokio::join!(soon(share.release()), soon(never), soon(late), end);
+        tokio::join!(soon(guard.release()), soon(never), soon(late), end);
     assert!(matches!(released, Err(CloseError::Over)));
     assert!(matches!(never, Err(OpenError::Over)));
     assert!(matches!(late, Err(OpenError::Over)));

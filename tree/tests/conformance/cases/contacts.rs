@@ -36,7 +36,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
 /// dropped; another process has its own.
 pub(crate) async fn look_ups_share_one_connection(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
-    log::take(WARNS_OF_SHARES);
+    log::take(WARNS_OF_GUARDS);
     let socket = fresh_socket();
     root.nursery(async |n| {
         let server = n.spawn("server").kind(kind).bind(format!("/unix/{socket}"));
@@ -58,7 +58,7 @@ pub(crate) async fn look_ups_share_one_connection(stage: Stage) -> Done {
         Ok(())
     })
     .await?;
-    assert_eq!(log::take(WARNS_OF_SHARES), [""; 0], "to drop a handle is a good way to leave");
+    assert_eq!(log::take(WARNS_OF_GUARDS), [""; 0], "to drop a handle is a good way to leave");
     Ok(())
 }
 
@@ -326,4 +326,4 @@ impl Desk {
 }
 
 /// Under which target a cache warns.
-const WARNS_OF_SHARES: &str = "callsign_tree::cache::share";
+const WARNS_OF_GUARDS: &str = "callsign_tree::cache::guard";

@@ -14,15 +14,15 @@ use super::{
 /// It is to be [released](Self::release). One that is dropped instead gives its part back too, but
 /// nobody waits for the resource to be closed then, and an error is merely logged. A warning says
 /// so, unless the resource [may be left so](Resource::MAY_BE_DROPPED).
-#[must_use = "the resource is closed when nobody holds a share of it"]
-pub struct Share<K: Key, V: Resource> {
+#[must_use = "the resource is closed when nobody holds a guard of it"]
+pub struct Guard<K: Key, V: Resource> {
     tie: Arc<Tie<K, V>>,
     key: K,
     /// `None` once it is given back.
     value: Option<Arc<V>>,
 }
 
-impl<K: Key, V: Resource> Share<K, V> {
+impl<K: Key, V: Resource> Guard<K, V> {
     pub(super) fn new(tie: &Arc<Tie<K, V>>, key: K, value: Arc<V>) -> Self {
         Self { tie: Arc::clone(tie), key, value: Some(value) }
     }
@@ -32,7 +32,7 @@ impl<K: Key, V: Resource> Share<K, V> {
         &self.key
     }
 
-    /// Gives the share back. The last one has the resource closed, and waits for that.
+    /// Gives the guard back. The last one has the resource closed, and waits for that.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl<K: Key, V: Resource> Share<K, V> {
     ///
     /// # Cancel safety
     ///
-    /// The share is given back in any case. When the future is dropped, closing goes on, and an
+    /// The guard is given back in any case. When the future is dropped, closing goes on, and an
     /// error is logged.
     pub async fn release(mut self) -> Result<(), CloseError<V::Error>> {
         let (report, reported) = oneshot::channel();
@@ -52,31 +52,31 @@ impl<K: Key, V: Resource> Share<K, V> {
         Ok(())
     }
 
-    /// Gives the share back, if that is not done. Tells whether it was the last.
+    /// Gives the guard back, if that is not done. Tells whether it was the last.
     fn give_back(&mut self, report: Option<Report<V>>) -> bool {
         self.value.take().is_some_and(|value| self.tie.0.left(&self.key, value, report))
     }
 }
 
-impl<K: Key, V: Resource> Deref for Share<K, V> {
+impl<K: Key, V: Resource> Deref for Guard<K, V> {
     type Target = V;
 
     fn deref(&self) -> &V {
-        self.value.as_ref().expect("a share is given back by what consumes it")
+        self.value.as_ref().expect("a guard is given back by what consumes it")
     }
 }
 
-impl<K: Key, V: Resource> Drop for Share<K, V> {
+impl<K: Key, V: Resource> Drop for Guard<K, V> {
     fn drop(&mut self) {
         if self.give_back(None) && !V::MAY_BE_DROPPED {
             let key = &self.key;
-            tracing::warn!(?key, "the last share was dropped; nobody waits for it to be closed");
+            tracing::warn!(?key, "the last guard was dropped; nobody waits for it to be closed");
         }
     }
 }
 
-impl<K: Key, V: Resource + fmt::Debug> fmt::Debug for Share<K, V> {
+impl<K: Key, V: Resource + fmt::Debug> fmt::Debug for Guard<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Share").field(&self.key).field(&self.value).finish()
+        f.debug_tuple("Guard").field(&self.key).field(&self.value).finish()
     }
 }
