@@ -140,7 +140,7 @@ impl Failure {
             LinkError::Refused(error) => {
                 matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
             }
-            error => matches!(error, LinkError::TooManyWaits),
+            error => matches!(error, LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits),
         };
         match why.0.iter().any(is_denial) {
             true => Self::denied(error),

@@ -6,7 +6,7 @@ use endpoints::{Endpoint, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::DialError;
-use wire::{RemoteError, WireError};
+use wire::{QuotaExceeded, RemoteError, WireError};
 
 use crate::{EnvironmentError, Lost};
 
@@ -60,8 +60,12 @@ pub struct Faults(pub Vec<Fault>);
 impl Faults {
     /// Tells whether a registrar was reached, and refused.
     pub fn have_refusal(&self) -> bool {
-        let is_refusal =
-            |it: &Fault| matches!(*it.error, LinkError::Refused(_) | LinkError::TooManyWaits);
+        let is_refusal = |it: &Fault| {
+            matches!(
+                *it.error,
+                LinkError::Refused(_) | LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits
+            )
+        };
         self.0.iter().any(is_refusal)
     }
 
@@ -128,6 +132,15 @@ pub enum LinkError {
     /// It answered with an error.
     #[error("it refused: {0}")]
     Refused(RemoteError),
+    /// It refused what would have taken this user beyond a quota. That may pass, once the user uses
+    /// less of it; it does not by itself.
+    #[error("it refused: {message}")]
+    QuotaExceeded {
+        /// Which quota, whose, and how much it is.
+        exceeded: QuotaExceeded,
+        /// The same for people, with what to do about it.
+        message: String,
+    },
     /// So many names are waited for at once that it is not asked to wait for another.
     #[error("too many names are waited for at once: at most {WAITS_MAX}")]
     TooManyWaits,
@@ -179,6 +192,7 @@ impl LinkError {
             | Self::Panicked => true,
             Self::NotARegistrar { .. }
             | Self::Refused(_)
+            | Self::QuotaExceeded { .. }
             | Self::TooManyWaits
             | Self::TooLong(_)
             | Self::Unreadable(_)

@@ -135,7 +135,9 @@ impl Client {
         let (mut faults, mut is_done, mut is_answered) = (Vec::new(), false, false);
         let is_answer = |it: &Option<Result<_, Fault>>| match it {
             Some(Ok(_)) => true,
-            Some(Err(fault)) => matches!(*fault.error, LinkError::Refused(_)),
+            Some(Err(fault)) => {
+                matches!(*fault.error, LinkError::Refused(_) | LinkError::QuotaExceeded { .. })
+            }
             None => false,
         };
         let calls = self.calls::<Changed>(method, body);

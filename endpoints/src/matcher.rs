@@ -66,6 +66,20 @@ impl Matcher {
         matches!(self.rest, Rest::Anything)
     }
 
+    /// Returns how many bytes it takes, beside itself.
+    pub fn held_bytes(&self) -> usize {
+        let rest = match &self.rest {
+            Rest::Nothing | Rest::Anything => 0,
+            Rest::Suffix(suffix) => suffix.len(),
+            Rest::States(states) => {
+                size_of::<States>()
+                    + states.leading.capacity() * size_of::<Set>()
+                    + states.others.capacity() * size_of::<(char, u8)>()
+            }
+        };
+        self.prefix.len() + rest
+    }
+
     /// Returns how many steps it takes at most to hold a name against it. A step is some 25 ns, as
     /// much as it takes to come to a name and to compare it.
     pub fn steps(&self, name: &str) -> usize {

@@ -30,10 +30,11 @@ use wire::{
 };
 
 use crate::{
+    accounts::Accounts,
     mailbox::Mailbox,
     registry::{
-        Claimant, Contested, Event, Limits, Outcome, Owner, Registry, RegistryError, SessionId,
-        Suspected,
+        Account, Claimant, Contested, Event, Limits, Outcome, Owner, Registry, RegistryError,
+        SessionId, Suspected,
     },
     shares::{Share, Shares},
     verify::{Doubt, Errand, Why},
@@ -74,6 +75,7 @@ struct Shared {
     /// Whether there is somebody to do it.
     is_attended: AtomicBool,
     errands: mpsc::Sender<(Errand, Share)>,
+    accounts: Accounts,
     shares: Shares,
     endpoints: Mutex<Vec<Endpoint>>,
 }
@@ -108,6 +110,7 @@ impl Clerk {
     pub(crate) fn new(
         agent: String,
         limits: Limits,
+        accounts: Accounts,
         settle_time: Duration,
     ) -> (Self, mpsc::Receiver<(Errand, Share)>) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -115,7 +118,7 @@ impl Clerk {
         let registrar = Uuid::new_v4();
         let (errands, to_run) = mpsc::channel(ERRANDS_WAITING_MAX);
         let book = Book {
-            registry: Registry::new(registrar, limits, clock.start_ms),
+            registry: Registry::new(registrar, limits, accounts.clone(), clock.start_ms),
             mailboxes: HashMap::new(),
             declared: HashMap::new(),
             declared_uuids: Vec::new(),
@@ -132,16 +135,18 @@ impl Clerk {
             chores: Notify::new(),
             is_attended: AtomicBool::new(false),
             errands,
-            shares: Shares::default(),
+            shares: Shares::new(accounts.clone()),
+            accounts,
             endpoints: Mutex::default(),
         };
         (Self(Arc::new(shared)), to_run)
     }
 
     /// Makes a clerk that no node attends: sessions are opened by hand, leases do not end, and
-    /// contested endpoints are not looked into. It is for programs that measure a registry.
+    /// contested endpoints are not looked into; and nobody has a quota. It is for programs that
+    /// measure a registry.
     pub fn unattended(limits: Limits) -> Self {
-        Self::new(String::new(), limits, Duration::ZERO).0
+        Self::new(String::new(), limits, Accounts::unlimited(), Duration::ZERO).0
     }
 
     /// Returns which registrar this is.
@@ -180,6 +185,11 @@ impl Clerk {
         self.0.attendance.has_some_to_come(uptime_ms)
     }
 
+    /// Returns what each owner uses.
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
     pub(crate) fn agent(&self) -> &str {
         &self.0.agent
     }
@@ -215,9 +225,9 @@ impl Clerk {
         }
     }
 
-    pub(crate) fn open_session(&self, mailbox: Arc<Mailbox>) -> SessionId {
+    pub(crate) fn open_session(&self, mailbox: Arc<Mailbox>, account: Account) -> SessionId {
         let mut book = self.book();
-        let session = book.registry.open_session();
+        let session = book.registry.open_session(account);
         book.mailboxes.insert(session, mailbox);
         session
     }

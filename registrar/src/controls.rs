@@ -45,13 +45,15 @@ impl Controls {
         let tuning = Mutex::new(Tuning::of(options));
         let listeners = listeners.iter().map(Arc::downgrade).collect();
         let access = Mutex::new(options.access);
-        Self(Arc::new(Shared { clerk, tuning, places: Places::default(), listeners, access }))
+        let places = Places::new(clerk.accounts().clone());
+        Self(Arc::new(Shared { clerk, tuning, places, listeners, access }))
     }
 
     /// Takes over, for connections from now on, how long a handshake and the end may take, how
-    /// signs of life are asked for, and how many connections there may be. Those that are there
-    /// stay, also where there are more of them now.
+    /// signs of life are asked for, how many connections there may be, and how much each owner may
+    /// use. What is there stays, also where it is more than that.
     pub fn tune(&self, options: &NodeOptions) {
+        self.0.clerk.accounts().set(options.quotas.clone(), options.sessions_max);
         *self.tuning() = Tuning::of(options);
     }
 

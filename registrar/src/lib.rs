@@ -36,6 +36,7 @@
 //! | `mailbox` | what others leave for a session to send |
 //! | `verify`, `registrant` | errands: looks at endpoints, and questions to those who registered them |
 //! | `rights` | where the registrar may connect to look, and for whom |
+//! | `accounts` | what each owner uses, and how much it may |
 //! | `shares` | how many errands each owner may have |
 //! | `node`, `controls` | listeners, and what may change |
 //! | `places` | how many connections there may be, and of whom |
@@ -62,6 +63,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod caller;
 mod clerk;
 mod controls;
@@ -78,6 +80,7 @@ mod shares;
 mod verify;
 mod visitor;
 
+pub use accounts::{Accounts, Exceeded, QuotaRules, Quotas};
 pub use clerk::Clerk;
 pub use controls::Controls;
 pub use door::{Door, Recognised, Serving, Visit};

@@ -25,7 +25,7 @@ use transport::{
 use wire::{Frame, Hello, preface};
 
 use crate::{
-    Clerk, Controls, Door, Session, Visit, Visitor,
+    Accounts, Clerk, Controls, Door, QuotaRules, Session, Visit, Visitor,
     caller::caller,
     door,
     places::NoPlace,
@@ -67,6 +67,8 @@ pub struct NodeOptions {
     pub drain_timeout: Duration,
     /// How much the registry takes in.
     pub limits: Limits,
+    /// How much of it one owner may use.
+    pub quotas: QuotaRules,
     /// The actors that never register themselves.
     pub declared: EndpointTable,
     /// The other protocols that are spoken, in the order in which they are recognised.
@@ -84,6 +86,7 @@ impl Default for NodeOptions {
             settle_time: SETTLE_TIME,
             drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
+            quotas: QuotaRules::default(),
             declared: EndpointTable::default(),
             doors: Vec::new(),
         }
@@ -194,8 +197,10 @@ impl Node {
         }
         // Heard before what is found is entered, so that no change is missed.
         let changes = Changes::of(&listeners);
+        let user = rustix::process::geteuid().as_raw();
+        let accounts = Accounts::new(options.quotas.clone(), options.sessions_max, user);
         let (clerk, errands) =
-            Clerk::new(options.agent.clone(), options.limits, options.settle_time);
+            Clerk::new(options.agent.clone(), options.limits, accounts, options.settle_time);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.enter_own(listeners.iter().flat_map(Listener::published).collect());
         clerk.declare(&options.declared);

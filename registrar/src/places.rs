@@ -1,24 +1,25 @@
 //! Who has a place at a node: so many connections there may be at once, and no owner takes them
 //! from the others.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use rustix::process::geteuid;
 use thiserror::Error;
+use wire::Quota;
 
-use crate::registry::Account;
+use crate::{
+    accounts::{Accounts, Exceeded},
+    registry::Account,
+};
 
 /// The places for connections. Clones are handles of the same ones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<Taken>>);
-
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    by_account: HashMap<Account, usize>,
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    accounts: Accounts,
+    /// How many are taken.
+    taken: Arc<AtomicUsize>,
 }
 
 /// The place of one connection, free again when it is dropped.
@@ -33,64 +34,39 @@ pub(crate) struct Place {
 pub(crate) enum NoPlace {
     #[error("too many sessions; try again later")]
     Full,
-    #[error("too many sessions of {account}: at most {limit}")]
-    TooMany { account: Account, limit: usize },
+    #[error(transparent)]
+    Quota(#[from] Exceeded),
 }
 
 impl Places {
+    pub(crate) fn new(accounts: Accounts) -> Self {
+        Self { accounts, taken: Arc::default() }
+    }
+
     /// Takes a place for one more connection, if there is one among so many.
     pub(crate) fn take(&self, account: Account, places_max: usize) -> Result<Place, NoPlace> {
-        let mut taken = self.taken();
-        taken.check_room(account, places_max)?;
-        taken.all += 1;
-        *taken.by_account.entry(account).or_default() += 1;
-        Ok(Place { places: self.clone(), account })
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().expect("nothing panics while it holds the lock")
-    }
-}
-
-impl Taken {
-    fn check_room(&self, account: Account, places_max: usize) -> Result<(), NoPlace> {
-        if is_trusted(account) {
-            return if self.all < places_max { Ok(()) } else { Err(NoPlace::Full) };
-        }
-        let own = self.by_account.get(&account).copied().unwrap_or_default();
-        let limit = places_max.div_ceil(2);
-        if own >= limit {
-            return Err(NoPlace::TooMany { account, limit });
-        }
-        if self.all >= places_max - reserve(places_max) {
+        self.accounts.check(account, Quota::Sessions, 1)?;
+        let is_trusted = self.accounts.is_trusted(account);
+        let reserve = if is_trusted { 0 } else { reserve(places_max) };
+        if self.taken.load(Ordering::Relaxed) >= places_max - reserve {
             return Err(NoPlace::Full);
         }
-        Ok(())
+        self.accounts.charge(account, &PLACE)?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(Place { places: self.clone(), account })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
-        taken.all -= 1;
-        if let Some(own) = taken.by_account.get_mut(&self.account) {
-            *own -= 1;
-            if *own == 0 {
-                taken.by_account.remove(&self.account);
-            }
-        }
+        self.places.accounts.give_back(self.account, &PLACE);
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Tells whether an account may have all places. User 0 and the node's own can end the node anyway:
-/// to keep places from them would protect nobody.
-fn is_trusted(account: Account) -> bool {
-    match account {
-        Account::Registrar | Account::User(0) => true,
-        Account::User(user) => user == geteuid().as_raw(),
-        Account::Unknown | Account::Host(_) | Account::Network(_) => false,
-    }
-}
+/// What a connection is charged as, with all that it takes while it says nothing: its tasks, timers
+/// and descriptors, and the small buffers that are its own, as measured.
+const PLACE: [(Quota, usize); 2] = [(Quota::Sessions, 1), (Quota::Bytes, 12 * 1024)];
 
 /// How many places only those have who are trusted: enough to look what the matter is.
 fn reserve(places_max: usize) -> usize {
@@ -102,9 +78,14 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::registry::Owner;
+    use crate::{accounts::QuotaRules, registry::Owner};
 
+    const OWN: u32 = 1000;
     const STRANGER: Account = Account::User(12_345);
+
+    fn places(places_max: usize) -> Places {
+        Places::new(Accounts::new(QuotaRules::default(), places_max, OWN))
+    }
 
     fn take(places: &Places, account: Account, count: usize) -> Vec<Place> {
         (0..count).map_while(|_| places.take(account, 64).ok()).collect()
@@ -112,28 +93,30 @@ mod tests {
 
     #[test]
     fn nobody_has_more_than_half_and_some_are_kept_for_the_node_s_own_user() {
-        let places = Places::default();
+        let places = places(64);
         let strangers = take(&places, STRANGER, 64);
         assert_eq!(strangers.len(), 32);
         let refused = places.take(STRANGER, 64).unwrap_err();
-        assert_eq!(refused.to_string(), "too many sessions of user 12345: at most 32");
+        let expected = "user 12345 has 32 sessions here, of at most 32: close some, \
+                        or raise `sessions` in the registrar's [quotas]";
+        assert_eq!(refused.to_string(), expected);
         let others = take(&places, Account::Host(Ipv4Addr::LOCALHOST), 64);
         assert_eq!(others.len(), 28);
         let refused = places.take(Account::Unknown, 64).unwrap_err();
         assert_eq!(refused, NoPlace::Full);
-        let own = take(&places, Account::User(geteuid().as_raw()), 64);
+        let own = take(&places, Account::User(OWN), 64);
         assert_eq!(own.len(), 4);
         drop(strangers);
         assert_eq!(take(&places, Account::User(0), 64).len(), 32);
         drop((others, own));
-        let taken = places.taken();
-        assert_eq!((taken.all, taken.by_account.len()), (0, 0));
+        assert_eq!(places.accounts.uses(), []);
+        assert_eq!(places.taken.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn one_place_is_everybody_s() {
         for account in [STRANGER, Account::Unknown, Account::Registrar] {
-            let places = Places::default();
+            let places = places(1);
             let place = places.take(account, 1).unwrap();
             assert!(places.take(account, 1).is_err());
             drop(place);

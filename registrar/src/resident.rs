@@ -38,7 +38,7 @@ impl Resident {
     /// Opens a session. What it registers may be changed by whoever may change what `owner` has.
     pub fn open(clerk: Clerk, owner: Owner) -> Self {
         let (mailbox, losses) = Mailbox::resident();
-        let id = clerk.open_session(Arc::new(mailbox));
+        let id = clerk.open_session(Arc::new(mailbox), owner.account());
         Self { clerk, id, owner, losses: Some(losses) }
     }
 

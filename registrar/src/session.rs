@@ -39,9 +39,9 @@ pub struct Session {
 impl Session {
     /// Opens a session for a peer.
     pub fn open(clerk: Clerk, caller: impl Into<Caller>) -> Self {
-        let mailbox = Arc::new(Mailbox::default());
-        let id = clerk.open_session(mailbox.clone());
-        Self { clerk, id, caller: caller.into(), mailbox, has_more: false, now_ms: None }
+        let (mailbox, caller) = (Arc::new(Mailbox::default()), caller.into());
+        let id = clerk.open_session(mailbox.clone(), caller.owner.account());
+        Self { clerk, id, caller, mailbox, has_more: false, now_ms: None }
     }
 
     /// Returns which session of the registry it is.

@@ -6,16 +6,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use crate::registry::Account;
+use wire::Quota;
+
+use crate::{accounts::Accounts, registry::Account};
 
 /// What the accounts have used. Clones are handles of the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Shares(Arc<Mutex<HashMap<Account, Used>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Shares {
+    accounts: Accounts,
+    rates: Arc<Mutex<HashMap<Account, Rate>>>,
+}
 
 #[derive(Debug)]
-struct Used {
-    /// How many errands wait, or are being run.
-    errands: usize,
+struct Rate {
     /// How many more may be asked for now, in thousandths.
     allowed: u64,
     /// When that was.
@@ -30,33 +33,32 @@ pub(crate) struct Share {
 }
 
 impl Shares {
+    pub(crate) fn new(accounts: Accounts) -> Self {
+        Self { accounts, rates: Arc::default() }
+    }
+
     /// Counts one more errand to an account, if it may have one.
     pub(crate) fn take(&self, account: Account, now_ms: u64) -> Option<Share> {
-        let mut used = self.used();
-        if used.len() >= ACCOUNTS_KEPT {
-            used.retain(|_, it| it.errands > 0 || it.allowed_at(now_ms) < BURST);
+        let mut rates = self.rates();
+        if rates.len() >= ACCOUNTS_KEPT {
+            rates.retain(|_, it| it.allowed_at(now_ms) < BURST);
         }
-        let fresh = Used { errands: 0, allowed: BURST, at_ms: now_ms };
-        let own = used.entry(account).or_insert(fresh);
+        let own = rates.entry(account).or_insert(Rate { allowed: BURST, at_ms: now_ms });
         let allowed = own.allowed_at(now_ms);
-        let is_limited = account != Account::Registrar;
-        if is_limited && (own.errands >= ERRANDS_MAX || allowed < ERRAND) {
+        if account != Account::Registrar && allowed < ERRAND {
             return None;
         }
-        *own = Used {
-            errands: own.errands + 1,
-            allowed: allowed.saturating_sub(ERRAND),
-            at_ms: now_ms,
-        };
+        self.accounts.charge(account, &[(Quota::Looks, 1)]).ok()?;
+        *own = Rate { allowed: allowed.saturating_sub(ERRAND), at_ms: now_ms };
         Some(Share { shares: self.clone(), account })
     }
 
-    fn used(&self) -> MutexGuard<'_, HashMap<Account, Used>> {
-        self.0.lock().expect("nothing panics while it holds the lock")
+    fn rates(&self) -> MutexGuard<'_, HashMap<Account, Rate>> {
+        self.rates.lock().expect("nothing panics while it holds the lock")
     }
 }
 
-impl Used {
+impl Rate {
     fn allowed_at(&self, now_ms: u64) -> u64 {
         let passed_ms = now_ms.saturating_sub(self.at_ms);
         BURST.min(self.allowed.saturating_add(passed_ms.saturating_mul(ERRANDS_A_SECOND)))
@@ -65,14 +67,9 @@ impl Used {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(own) = self.shares.used().get_mut(&self.account) {
-            own.errands -= 1;
-        }
+        self.shares.accounts.give_back(self.account, &[(Quota::Looks, 1)]);
     }
 }
-
-/// How many errands of one account may wait: a quarter of all.
-const ERRANDS_MAX: usize = 256;
 
 /// How many an account may ask for at once, and how many more each second: a machine that dies takes
 /// some hundred actors with it, which are reported again and again; whoever goes on at this rate
@@ -89,13 +86,14 @@ const ACCOUNTS_KEPT: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::QuotaRules;
 
     const ONE: Account = Account::User(1000);
     const OTHER: Account = Account::User(1001);
 
     #[test]
     fn an_account_has_its_share_and_its_rate_and_others_have_theirs() {
-        let shares = Shares::default();
+        let shares = Shares::new(Accounts::new(QuotaRules::default(), 64, 0));
         let take = |account, count: usize, now_ms| -> Vec<_> {
             (0..count).map_while(|_| shares.take(account, now_ms)).collect()
         };
@@ -115,10 +113,10 @@ mod tests {
 
     #[test]
     fn who_has_used_nothing_lately_is_forgotten() {
-        let shares = Shares::default();
+        let shares = Shares::new(Accounts::new(QuotaRules::default(), 64, 0));
         for account in 0..2 * ACCOUNTS_KEPT as u32 {
             drop(shares.take(Account::User(account), 100_000 * u64::from(account)));
         }
-        assert!(shares.used().len() <= ACCOUNTS_KEPT);
+        assert!(shares.rates().len() <= ACCOUNTS_KEPT);
     }
 }

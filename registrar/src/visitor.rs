@@ -40,7 +40,7 @@ pub struct Visitor {
 impl Visitor {
     pub(crate) fn new(clerk: Clerk, caller: Caller) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let id = clerk.open_session(mailbox.clone());
+        let id = clerk.open_session(mailbox.clone(), caller.owner.account());
         Self { clerk, id, caller, mailbox }
     }
 

@@ -194,6 +194,8 @@ pub enum ErrorKind {
     Denied,
     /// A bound was reached.
     LimitReached,
+    /// The owner would use more than its quota; [`QuotaExceeded`](crate::QuotaExceeded) says which.
+    QuotaExceeded,
     /// Nothing of that name can be called here.
     NoSuchMethod,
     /// The call was cancelled.
@@ -212,11 +214,12 @@ pub enum ErrorKind {
     Other(String),
 }
 
-const KINDS: [(ErrorKind, &str); 11] = [
+const KINDS: [(ErrorKind, &str); 12] = [
     (ErrorKind::NotFound, "not-found"),
     (ErrorKind::Invalid, "invalid"),
     (ErrorKind::Denied, "denied"),
     (ErrorKind::LimitReached, "limit-reached"),
+    (ErrorKind::QuotaExceeded, "quota-exceeded"),
     (ErrorKind::NoSuchMethod, "no-such-method"),
     (ErrorKind::Cancelled, "cancelled"),
     (ErrorKind::ShuttingDown, "shutting-down"),

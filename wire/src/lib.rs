@@ -7,7 +7,7 @@
 //!
 //! - [`Frame`] is what goes over a connection; [`FrameReader`] finds frames in bytes.
 //! - [`Record`] is what a registrar keeps of an instance.
-//! - [`Owner`] is whose a record is.
+//! - [`Owner`] is whose a record is, and [`Quota`] is what an owner may use only so much of.
 //! - [`registrar`] has the calls that a registrar answers.
 //! - [`RemoteError`] is an error that crosses a connection.
 //!
@@ -45,6 +45,7 @@ mod frame;
 mod owner;
 pub mod preface;
 mod proof;
+mod quota;
 mod readable;
 mod reader;
 mod record;
@@ -60,5 +61,6 @@ pub use error::{
 pub use frame::{CallId, FRAME_BYTES_MAX, Frame, Hello, encode_item_head, encode_return};
 pub use owner::Owner;
 pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
+pub use quota::{OwnerUse, Quota, QuotaExceeded, Use};
 pub use reader::FrameReader;
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};

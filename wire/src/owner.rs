@@ -1,6 +1,10 @@
 //! Whose something is.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -28,6 +32,9 @@ pub enum Owner {
     Unknown,
     /// Whoever speaks from an address.
     Address(IpAddr),
+    /// Whoever speaks from a network of IPv6, by its first 64 bits. No record is such a one's: it is
+    /// whose [quotas](crate::Quota) are used, for a host has all the addresses of its network.
+    Network(Ipv6Addr),
     /// A kind that this version does not know, as it is written.
     Other(String),
 }
@@ -39,6 +46,7 @@ impl fmt::Display for Owner {
             Self::User(user) => write!(f, "user:{user}"),
             Self::Unknown => f.pad("unknown"),
             Self::Address(address) => write!(f, "address:{address}"),
+            Self::Network(network) => write!(f, "network:{network}/64"),
             Self::Other(text) => f.pad(text),
         }
     }
@@ -53,6 +61,9 @@ impl FromStr for Owner {
             None if text == "unknown" => Some(Self::Unknown),
             Some(("user", number)) => number.parse().ok().map(Self::User),
             Some(("address", address)) => address.parse().ok().map(Self::Address),
+            Some(("network", network)) => {
+                network.strip_suffix("/64").and_then(|it| it.parse().ok()).map(Self::Network)
+            }
             _ => None,
         };
         Ok(known.unwrap_or_else(|| Self::Other(text.to_owned())))
@@ -88,12 +99,15 @@ mod tests {
             "certificate:spiffe://market/feed",
             "user:-1",
             "address:nowhere",
+            "network:2001:db8::/64",
+            "network:2001:db8::/48",
             "",
         ] {
             let owner: Owner = text.parse().unwrap();
             assert_eq!(owner.to_string(), text);
             let is_known = !matches!(owner, Owner::Other(_));
-            let is_whole = !matches!(text, "user:-1" | "address:nowhere" | "");
+            let is_whole =
+                !matches!(text, "user:-1" | "address:nowhere" | "network:2001:db8::/48" | "");
             assert_eq!(is_known, is_whole && !text.starts_with("certificate"), "{text}");
         }
     }

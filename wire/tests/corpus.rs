@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    Challenge, ErrorKind, Frame, Gone, Hello, Kept, Owner, Proof, ProofKey, ProofSecret, Record,
-    RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
+    Challenge, ErrorKind, Frame, Gone, Hello, Kept, Owner, Proof, ProofKey, ProofSecret, Quota,
+    QuotaExceeded, Record, RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
     registrant::{Confirm, Confirmed, Lost, LostCause, SetState},
     registrar::{
         Answer, Change, Changed, Evidence, List, Located, Page, Query, Register, Registered, Renew,
@@ -233,6 +233,7 @@ fn recorded_errors_are_read() {
         ErrorKind::Invalid,
         ErrorKind::Denied,
         ErrorKind::LimitReached,
+        ErrorKind::QuotaExceeded,
         ErrorKind::NoSuchMethod,
         ErrorKind::Cancelled,
         ErrorKind::ShuttingDown,
@@ -249,6 +250,12 @@ fn recorded_errors_are_read() {
         .with_backtrace("0: feed::quote")
         .with_payload("feed::QuoteError", &7_u8);
     check("error-details", &error);
+    for quota in Quota::ALL {
+        let owner = Owner::User(1000);
+        let exceeded = QuotaExceeded { quota, owner, used: 2048, asked: 1, limit: 2048 };
+        check(&format!("quota-exceeded-{quota}"), &exceeded);
+    }
+    assert_eq!(decode_body(&recorded("quota-unknown", &encode_body("moons"))), Ok(Quota::Other));
 }
 
 /// What a later version may send, and what an earlier one leaves out.

@@ -100,7 +100,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::TooMany`], [`RegistryError::CallInUse`].
+    /// [`RegistryError::TooMany`], [`RegistryError::Quota`], [`RegistryError::CallInUse`].
     pub fn wait(
         &mut self,
         session: SessionId,
@@ -114,7 +114,7 @@ impl Registry {
             let more = self.answer(&Query::of(name.as_str()), now_ms, bytes);
             return Ok((true, steps + more));
         }
-        self.waiters.insert(session, call, name, self.limits.session_waiters_max)?;
+        self.begin_to_wait(session, call, name)?;
         Ok((false, steps))
     }
 
@@ -122,15 +122,14 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::TooMany`], [`RegistryError::CallInUse`].
+    /// [`RegistryError::TooMany`], [`RegistryError::Quota`], [`RegistryError::CallInUse`].
     pub fn begin_wait(
         &mut self,
         session: SessionId,
         call: CallId,
         name: &Name,
     ) -> Result<bool, RegistryError> {
-        let limit = self.limits.session_waiters_max;
-        self.waiters.insert(session, call, name.clone(), limit)?;
+        self.begin_to_wait(session, call, name.clone())?;
         Ok(self.is_present(name).0)
     }
 
@@ -147,7 +146,8 @@ impl Registry {
             self.waiters.line_up(session, name);
             return None;
         }
-        let call = self.waiters.take(session, name)?;
+        let call = self.waiters.oldest(session, name)?;
+        self.end_wait(session, call);
         self.answer(&Query::of(name.as_str()), now_ms, bytes);
         Some(call)
     }

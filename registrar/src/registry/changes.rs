@@ -1,9 +1,10 @@
 //! How the entries of the registry come, change and go, and who is told of it.
 
+use endpoints::Stamped;
 use wire::{Epoch, Gone, Kept, Record, registrar::Update};
 
 use super::{
-    Entry, Key, Outcome, Registrant, Registry, RegistryError, Woken,
+    Entry, Key, Outcome, Registry, RegistryError, Woken,
     checks::{check_endpoints, check_metadata, check_state, deduplicate},
     log::Removal,
 };
@@ -12,13 +13,11 @@ impl Registry {
     pub(super) fn put(
         &mut self,
         earlier: Option<Key>,
-        record: &Record,
-        registrant: Registrant,
-        now_ms: u64,
+        entry: Entry,
+        endpoints: &[Stamped],
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let known = earlier.map(|key| self.detach(key));
-        let entry = Entry::new(record, registrant, now_ms);
         let key = match earlier {
             Some(key) => {
                 self.entries[key] = entry;
@@ -26,7 +25,7 @@ impl Registry {
             }
             None => self.entries.insert(entry),
         };
-        self.attach(key, &record.endpoints, &mut outcome);
+        self.attach(key, endpoints, &mut outcome);
         self.revision += 1;
         self.tell(key, known, &mut outcome);
         outcome
@@ -84,6 +83,8 @@ impl Registry {
         if record == before {
             return Ok(());
         }
+        let changed = Entry::new(&record, self.entries[key].registrant, 0);
+        self.check_quotas(&changed, record.endpoints.len(), Some(key))?;
         if record.endpoints != before.endpoints {
             self.disclaim(key);
             self.claim(key, &record.endpoints, outcome);
@@ -108,6 +109,7 @@ impl Registry {
     pub(super) fn store(&mut self, key: Key, record: &Record, outcome: &mut Outcome) {
         self.revision += 1;
         self.enter(key, record);
+        self.recharge_entry(key);
         self.tell(key, Some(record.epoch), outcome);
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) state: State,
     pub(super) kept: Kept,
     pub(super) proves: bool,
+    /// How many bytes are charged to its owner's account.
+    pub(super) charged: u32,
     encoded: Box<[u8]>,
     /// By which numbers the places are kept that it claims, so that they are found again without
     /// its record.
@@ -39,6 +41,9 @@ pub(super) struct Registrant {
 }
 
 impl Entry {
+    /// How many bytes a claim to a place takes, as measured.
+    pub(super) const CLAIM_BYTES: usize = 96;
+
     pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
         let lease_until_ms = record.kept.ttl_ms().map(|it| now_ms + it);
         let Record { name, uuid, epoch, state, kept, proves, .. } = record;
@@ -49,6 +54,7 @@ impl Entry {
             state: *state,
             kept: *kept,
             proves: *proves,
+            charged: 0,
             encoded: encode_body(record).into(),
             claimed: Box::default(),
             registrant,
@@ -79,6 +85,14 @@ impl Entry {
         InstanceId { name: self.name.clone(), uuid: self.uuid }
     }
 
+    /// Returns how many bytes of memory it takes in all, with its places in the indexes.
+    pub(super) fn held_bytes(&self) -> usize {
+        HELD_BYTES
+            + self.name.as_str().len()
+            + self.encoded.len()
+            + self.claimed.len() * Self::CLAIM_BYTES
+    }
+
     /// Returns the session that keeps it; there is none for leases and declared entries.
     pub(super) fn keeper(&self) -> Option<SessionId> {
         self.registrant.session.filter(|_| self.kept == Kept::Session)
@@ -99,6 +113,10 @@ impl Entry {
 /// read take another.
 const CHORE_STEPS: usize = 40;
 const CHORE_BYTES_A_STEP: usize = 8;
+
+/// How many bytes an entry takes beside its texts and its claims, as measured: what the indexes take
+/// for it when they have just grown, and what the allocator adds to each piece.
+const HELD_BYTES: usize = 640;
 
 /// Where an entry is kept. Half the size of an index, because every index of the registry holds a
 /// key for every entry.

@@ -9,6 +9,7 @@ use wire::{
 };
 
 use super::Owner;
+use crate::accounts::Exceeded;
 
 /// Why a registry does not do what it is asked.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -41,6 +42,8 @@ pub enum RegistryError {
     CallInUse { call: CallId },
     #[error("too many {what}: at most {limit}")]
     TooMany { what: &'static str, limit: usize },
+    #[error(transparent)]
+    Quota(#[from] Exceeded),
 }
 
 impl From<RegistryError> for RemoteError {
@@ -48,6 +51,7 @@ impl From<RegistryError> for RemoteError {
         use RegistryError as E;
 
         let kind = match &error {
+            E::Quota(exceeded) => return exceeded.into(),
             E::NotFound { .. } => ErrorKind::NotFound,
             E::NotOwner { .. } => ErrorKind::Denied,
             E::CallInUse { .. }

@@ -6,7 +6,9 @@ use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{Epoch, Kept, Record, State, registrar::Update};
 
-use super::{Outcome, Owner, Registrant, Registry, RegistryError, check_endpoints, check_metadata};
+use super::{
+    Entry, Outcome, Owner, Registrant, Registry, RegistryError, check_endpoints, check_metadata,
+};
 
 /// An instance that is registered through a door, with one endpoint or none.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +58,9 @@ impl Registry {
                 token: None,
             };
             let registrant = Registrant { owner, session: None };
-            let mut outcome = self.put(None, &record, registrant, now_ms);
+            let entry = Entry::new(&record, registrant, now_ms);
+            self.check_quotas(&entry, record.endpoints.len(), None)?;
+            let mut outcome = self.put(None, entry, &record.endpoints);
             outcome.stirred.extend(way.stirred);
             return Ok((Some(record.epoch), outcome));
         };

@@ -24,10 +24,12 @@ impl Registry {
             self.leases.insert((*deadline_ms, key));
         }
         self.claim(key, endpoints, outcome);
+        self.charge_entry(key);
     }
 
     /// Takes an entry out of every index, and returns its epoch.
     pub(super) fn detach(&mut self, key: Key) -> Epoch {
+        self.give_back_entry(key);
         let entry = &self.entries[key];
         let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
         self.foreign -= usize::from(*kept == Kept::Foreign);

@@ -4,6 +4,7 @@
 //! `now_ms` is the registrar's clock in milliseconds since 1970; it never goes back while the
 //! registry lives.
 
+mod accounting;
 mod answers;
 mod changes;
 mod checks;
@@ -35,7 +36,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
-    CallId, Gone, Kept, Record, State,
+    CallId, Gone, Kept, Quota, Record, State,
     registrant::{Lost, LostCause},
     registrar::{Register, Registered, Seen},
 };
@@ -55,6 +56,8 @@ use waiters::Waiters;
 use watchers::Watchers;
 pub use wire::{Epoch, Revision};
 
+use crate::accounts::Accounts;
+
 /// One live connection to the registrar.
 pub type SessionId = usize;
 
@@ -63,6 +66,8 @@ pub type SessionId = usize;
 pub struct Registry {
     registrar: Uuid,
     limits: Limits,
+    /// What each owner uses.
+    accounts: Accounts,
     revision: Revision,
     next_epoch: Epoch,
     entries: Entries,
@@ -89,11 +94,14 @@ pub struct Registry {
 impl Registry {
     /// Makes an empty registry. Epochs and revisions count on from `now_ms`, scaled so that they
     /// stay ahead of an earlier run's unless that had a million changes a second throughout.
-    pub fn new(registrar: Uuid, limits: Limits, now_ms: u64) -> Self {
+    ///
+    /// What it holds for each owner is charged to `accounts`.
+    pub fn new(registrar: Uuid, limits: Limits, accounts: Accounts, now_ms: u64) -> Self {
         let first = now_ms * 1000;
         Self {
             registrar,
             limits,
+            accounts,
             revision: first,
             next_epoch: first,
             entries: Entries::default(),
@@ -134,9 +142,9 @@ impl Registry {
         self.leases.first().map(|(deadline_ms, _)| *deadline_ms)
     }
 
-    /// Takes note of a new connection.
-    pub fn open_session(&mut self) -> SessionId {
-        self.sessions.insert(sessions::Own::default())
+    /// Takes note of a new connection, on whose account it waits and watches.
+    pub fn open_session(&mut self, account: Account) -> SessionId {
+        self.sessions.insert(sessions::Own::new(account))
     }
 
     /// Registers an instance for a session, or by lease.
@@ -188,12 +196,14 @@ impl Registry {
             token: None,
         };
         let registrant = Registrant { owner, session: Some(session) };
+        let entry = Entry::new(&record, registrant, now_ms);
+        self.check_quotas(&entry, record.endpoints.len(), earlier)?;
         let mut lost = Outcome::default();
         if let Some(key) = earlier {
             self.lose(key, LostCause::Replaced, None, Some(owner.to_string()), &mut lost);
         }
         lost.lost.remove(&session);
-        let mut outcome = self.put(earlier, &record, registrant, now_ms);
+        let mut outcome = self.put(earlier, entry, &record.endpoints);
         outcome.stirred.extend(way.stirred);
         outcome.lost = lost.lost;
         Ok((Registered { epoch, revision: self.revision, key: None, token: None }, outcome))
@@ -222,7 +232,8 @@ impl Registry {
             token: None,
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
-        self.put(None, &record, registrant, now_ms)
+        let entry = Entry::new(&record, registrant, now_ms);
+        self.put(None, entry, &record.endpoints)
     }
 
     /// Applies an event.
@@ -320,8 +331,12 @@ impl Registry {
             .and_then(|it| self.log.since(it.revision));
         let resumed = missed.is_some();
         let begun = watchers::Begun { missed, ends: self.chores.ends() };
-        let limit = self.limits.session_watchers_max;
-        self.watchers.insert(session, call, &pattern, begun, limit)?;
+        let (limit, account) = (self.limits.session_watchers_max, self.account(session));
+        let charge = |bytes| {
+            let what = [(Quota::Watches, 1), (Quota::Bytes, bytes)];
+            Ok(self.accounts.charge(account, &what)?)
+        };
+        self.watchers.insert(session, call, &pattern, begun, limit, charge)?;
         Ok(resumed)
     }
 
@@ -332,8 +347,9 @@ impl Registry {
 
     /// Ends a call that waits or watches.
     pub fn cancel(&mut self, session: SessionId, call: CallId) {
-        self.waiters.remove(session, call);
-        self.watchers.remove(session, call);
+        self.end_wait(session, call);
+        let ended = self.watchers.remove(session, call);
+        self.give_back(session, Quota::Watches, ended.map_or((0, 0), |bytes| (1, bytes)));
     }
 
     /// Hands what the watches of a session have to say to `send`, as far as their credit goes and
@@ -344,6 +360,9 @@ impl Registry {
         session: SessionId,
         send: &mut dyn FnMut(CallId, &[u8]) -> bool,
     ) -> (bool, usize) {
+        let account = self.account(session);
+        let room_bytes = self.accounts.room(account, Quota::Bytes);
+        let ahead_before = self.watchers.ahead_bytes(session);
         let Self { watchers, entries, by_name, by_epoch, log, sessions, chores, .. } = self;
         let is_over = |entry: &Entry| chores.is_clearing() && sessions::is_over(sessions, entry);
         let source = watchers::Source {
@@ -356,7 +375,9 @@ impl Registry {
             is_over: &is_over,
         };
         let mut left = STEPS_MAX;
-        let has_more = watchers.read(session, &source, &mut left, send);
+        let has_more = watchers.read(session, &source, &mut left, room_bytes, send);
+        let ahead = self.watchers.ahead_bytes(session);
+        self.charge_change(account, ahead_before, ahead);
         (has_more, STEPS_MAX - left)
     }
 

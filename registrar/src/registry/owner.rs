@@ -52,9 +52,27 @@ impl From<Owner> for wire::Owner {
     }
 }
 
+impl From<Account> for wire::Owner {
+    fn from(account: Account) -> Self {
+        match account {
+            Account::Registrar => Self::Registrar,
+            Account::User(user) => Self::User(user),
+            Account::Unknown => Self::Unknown,
+            Account::Host(address) => Self::Address(address.into()),
+            Account::Network(network) => Self::Network(network_address(network)),
+        }
+    }
+}
+
+fn network_address(network: [u8; 8]) -> Ipv6Addr {
+    let mut octets = [0; 16];
+    octets[..8].copy_from_slice(&network);
+    octets.into()
+}
+
 /// On whose account the node is used. Owners that one machine or person may have as many of as it
 /// likes have one account together.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Account {
     /// The registrar itself, or a caller within its process.
     Registrar,
@@ -76,11 +94,7 @@ impl fmt::Display for Account {
             Self::User(user) => write!(f, "user {user}"),
             Self::Unknown => f.write_str("users who are unknown in this user namespace"),
             Self::Host(address) => write!(f, "{address}"),
-            Self::Network(network) => {
-                let mut octets = [0; 16];
-                octets[..8].copy_from_slice(network);
-                write!(f, "{}/64", Ipv6Addr::from(octets))
-            }
+            Self::Network(network) => write!(f, "{}/64", network_address(*network)),
         }
     }
 }

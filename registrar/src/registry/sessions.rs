@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, mem};
 use slab::Slab;
 use wire::Epoch;
 
-use super::{Entry, Key, Outcome, Registry, SessionId};
+use super::{Account, Entry, Key, Outcome, Registry, SessionId};
 
 /// What belongs to a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Own {
+    /// On whose account it waits and watches.
+    pub(super) account: Account,
     /// The instances that it keeps, oldest first.
     pub(super) keys: BTreeMap<Epoch, Key>,
     /// Whether it has ended, and what it kept has yet to be cleared away.
@@ -18,13 +20,19 @@ pub(super) struct Own {
     back_by_ms: Option<u64>,
 }
 
+impl Own {
+    pub(super) fn new(account: Account) -> Self {
+        Self { account, keys: BTreeMap::new(), is_over: false, back_by_ms: None }
+    }
+}
+
 impl Registry {
     /// Takes what a session kept out of the registry. If the registrar itself has ended it, its
     /// registrant may be well: then it stays for as long as that may take to come back.
     pub(super) fn end_session(&mut self, session: SessionId, outcome: &mut Outcome) {
-        self.waiters.end_session(session);
-        self.watchers.end_session(session);
-        let Own { keys, back_by_ms, .. } = mem::take(&mut self.sessions[session]);
+        self.end_waits_and_watches(session);
+        let own = &mut self.sessions[session];
+        let (keys, back_by_ms) = (mem::take(&mut own.keys), own.back_by_ms.take());
         if back_by_ms.is_none() && !self.is_stopping {
             return self.remove_kept(session, keys, outcome);
         }

@@ -42,6 +42,7 @@ impl Registry {
             }
             record.suspicion = suspicion;
             self.entries[key].store(&record);
+            self.recharge_entry(key);
             self.tell(key, Some(record.epoch), outcome);
             outcome.suspected.push(Suspected::of(&record));
         }

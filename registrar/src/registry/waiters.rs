@@ -66,6 +66,11 @@ impl Waiters {
         Ok(())
     }
 
+    /// Returns how many bytes a call takes that waits for a name.
+    pub(super) fn held_bytes(name: &Name) -> usize {
+        HELD_BYTES + name.as_str().len()
+    }
+
     /// Takes the sessions that wait for a name and are to be told, first come first.
     pub(super) fn take_sessions(&mut self, name: &Name) -> Vec<SessionId> {
         let sessions: Vec<_> =
@@ -78,11 +83,9 @@ impl Waiters {
         sessions
     }
 
-    /// Takes the oldest call of a session that waits for a name.
-    pub(super) fn take(&mut self, session: SessionId, name: &Name) -> Option<CallId> {
-        let call = *self.by_session.get(&session)?.by_name.get(name)?.calls.front()?;
-        self.remove(session, call);
-        Some(call)
+    /// Returns the oldest call of a session that waits for a name.
+    pub(super) fn oldest(&self, session: SessionId, name: &Name) -> Option<CallId> {
+        self.by_session.get(&session)?.by_name.get(name)?.calls.front().copied()
     }
 
     /// Lets a session that was told in vain be told again, if any of its calls waits for the name.
@@ -97,14 +100,16 @@ impl Waiters {
         }
     }
 
-    pub(super) fn remove(&mut self, session: SessionId, call: CallId) {
-        let Some(waits) = self.by_session.get_mut(&session) else { return };
-        let Some(name) = waits.names.remove(&call) else { return };
+    /// Takes out a call, and returns how many bytes it took.
+    pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
+        let waits = self.by_session.get_mut(&session)?;
+        let name = waits.names.remove(&call)?;
         self.count -= 1;
-        let Some(calls) = waits.by_name.get_mut(&name) else { return };
+        let held_bytes = Self::held_bytes(&name);
+        let calls = waits.by_name.get_mut(&name)?;
         calls.calls.retain(|it| *it != call);
         if !calls.calls.is_empty() {
-            return;
+            return Some(held_bytes);
         }
         let place = calls.place;
         waits.by_name.remove(&name);
@@ -112,14 +117,19 @@ impl Waiters {
             self.by_session.remove(&session);
         }
         self.leave_line(&name, place);
+        Some(held_bytes)
     }
 
-    pub(super) fn end_session(&mut self, session: SessionId) {
-        let Some(waits) = self.by_session.remove(&session) else { return };
-        self.count -= waits.names.len();
+    /// Takes out all calls of a session, and returns how many they were and how many bytes they took.
+    pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
+        let Some(waits) = self.by_session.remove(&session) else { return (0, 0) };
+        let count = waits.names.len();
+        let held_bytes = waits.names.values().map(Self::held_bytes).sum();
+        self.count -= count;
         for (name, calls) in waits.by_name {
             self.leave_line(&name, calls.place);
         }
+        (count, held_bytes)
     }
 
     fn leave_line(&mut self, name: &Name, place: Option<u64>) {
@@ -137,3 +147,7 @@ impl Waiters {
         self.by_session.get_mut(&session)?.by_name.get_mut(name)
     }
 }
+
+/// How many bytes a call takes that waits, beside the name, as measured where each waits for another
+/// name.
+const HELD_BYTES: usize = 768;

@@ -107,7 +107,8 @@ impl Watchers {
         self.watchers.len()
     }
 
-    /// Begins a watch, if the session has room for it.
+    /// Begins a watch, if the session has room for it, and the account by what `charge` says of so
+    /// many bytes.
     pub(super) fn insert(
         &mut self,
         session: SessionId,
@@ -115,6 +116,7 @@ impl Watchers {
         pattern: &NamePattern,
         Begun { missed, ends }: Begun,
         limit: usize,
+        charge: impl FnOnce(usize) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
         if self.by_call.contains_key(&(session, call)) {
             return Err(RegistryError::CallInUse { call });
@@ -126,6 +128,7 @@ impl Watchers {
             Some(name) => Watched::Name { name, has_changed: missed.is_some() },
             None => Watched::Pattern(Matcher::new(pattern)),
         };
+        charge(watched.held_bytes())?;
         let at = self.watchers.vacant_key();
         match &watched {
             Watched::Name { name, .. } => self.by_name.entry(name.clone()).or_default().push(at),
@@ -152,9 +155,12 @@ impl Watchers {
         }
     }
 
-    pub(super) fn remove(&mut self, session: SessionId, call: CallId) {
-        let Some(at) = self.by_call.remove(&(session, call)) else { return };
-        match self.watchers.remove(at).watched {
+    /// Takes out a watch, and returns how many bytes it took.
+    pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
+        let at = self.by_call.remove(&(session, call))?;
+        let watcher = self.watchers.remove(at);
+        let held_bytes = watcher.watched.held_bytes() + watcher.ahead.len() * AHEAD_BYTES;
+        match watcher.watched {
             Watched::Name { name, .. } => {
                 if let Some(watching) = self.by_name.get_mut(&name) {
                     watching.retain(|it| *it != at);
@@ -165,14 +171,21 @@ impl Watchers {
             }
             Watched::Pattern(matcher) => self.by_prefix.remove(matcher.prefix(), session),
         }
+        Some(held_bytes)
     }
 
-    pub(super) fn end_session(&mut self, session: SessionId) {
+    /// Takes out all watches of a session, and returns how many they were and how many bytes they
+    /// took.
+    pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
         let calls: Vec<_> =
             self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(it, _)| *it).collect();
-        for (session, call) in calls {
-            self.remove(session, call);
-        }
+        let ended = calls.iter().filter_map(|(session, call)| self.remove(*session, *call));
+        (calls.len(), ended.sum())
+    }
+
+    /// Returns how many bytes is taken by what the watches of a session know ahead of snapshots.
+    pub(super) fn ahead_bytes(&self, session: SessionId) -> usize {
+        self.of_session(session).map(|at| self.watchers[at].ahead.len() * AHEAD_BYTES).sum()
     }
 
     /// Takes note of the latest change, and notes the sessions that it may concern.
@@ -193,16 +206,18 @@ impl Watchers {
     }
 
     /// Hands what the watches of a session have to say to `send`, until credit or `steps` run out
-    /// or `send` wants no more. Returns whether there is more to say that credit allows.
+    /// or `send` wants no more. What they know ahead of snapshots grows by no more than `room_bytes`.
+    /// Returns whether there is more to say that credit allows.
     pub(super) fn read(
         &mut self,
         session: SessionId,
         source: &Source<'_>,
         steps: &mut usize,
+        room_bytes: usize,
         send: &mut dyn FnMut(CallId, &[u8]) -> bool,
     ) -> bool {
         let ahead: usize = self.of_session(session).map(|at| self.watchers[at].ahead.len()).sum();
-        let mut room = AHEAD_MAX.saturating_sub(ahead);
+        let mut room = AHEAD_MAX.saturating_sub(ahead).min(room_bytes / AHEAD_BYTES);
         let (mut has_more, mut wants_more) = (false, true);
         for at in self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(_, at)| *at) {
             // Not even one more of each watch goes into what is full.
@@ -385,6 +400,16 @@ impl Source<'_> {
 }
 
 impl Watched {
+    /// Returns how many bytes a watch of it takes in all.
+    fn held_bytes(&self) -> usize {
+        HELD_BYTES
+            + match self {
+                Self::Name { name, .. } => name.as_str().len(),
+                // Its beginning is in the index too.
+                Self::Pattern(matcher) => matcher.held_bytes() + matcher.prefix().len(),
+            }
+    }
+
     /// Tells whether a name is watched, and how many steps it took to tell.
     fn concerns(&self, changed: &Name) -> (bool, usize) {
         match self {
@@ -417,3 +442,10 @@ enum Next {
 /// How many registrations the watches of a session may have been told of that are beyond their
 /// snapshots.
 const AHEAD_MAX: usize = 1024;
+
+/// How many bytes such a registration takes.
+const AHEAD_BYTES: usize = 24;
+
+/// How many bytes a watch takes beside what it watches, as measured where each watches something
+/// else.
+const HELD_BYTES: usize = 768;

@@ -11,7 +11,9 @@ use wire::{
     registrar::{Change, List, Page, Register, Seen, Update},
 };
 
-use crate::support::{NOW, REGISTRAR, USER, answer, at, read, register, registration, registry};
+use crate::support::{
+    ACCOUNT, NOW, REGISTRAR, USER, answer, at, read, register, registration, registry,
+};
 
 /// How many instances a session keeps here: many times what is cleared away in one part.
 const MANY: u128 = 3000;
@@ -19,7 +21,7 @@ const MANY: u128 = 3000;
 /// A registry with a session that keeps much, under names of its own but for the last.
 fn crowded() -> (Registry, SessionId) {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     for uuid in 0..MANY {
         drop(register(&mut registry, &format!("n{}", uuid % (MANY - 1)), uuid, session));
     }
@@ -57,7 +59,7 @@ fn listed(registry: &Registry, pattern: &str) -> Vec<u128> {
 #[test]
 fn all_that_it_kept_is_gone_at_once() {
     let (mut registry, session) = crowded();
-    let other = registry.open_session();
+    let other = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "n5", MANY, other));
     assert_eq!(listed(&registry, "*").len(), MANY as usize + 1);
     let before = registry.revision();
@@ -83,12 +85,12 @@ fn all_that_it_kept_is_gone_at_once() {
 #[test]
 fn what_is_registered_anew_meanwhile_stays() {
     let (mut registry, session) = crowded();
-    let watching = registry.open_session();
+    let watching = registry.open_session(ACCOUNT);
     registry.watch(watching, 2, NamePattern::new("n7*").unwrap(), None).unwrap();
     registry.credit(watching, 2, u32::MAX);
     read(&mut registry, watching);
     end(&mut registry, session);
-    let other = registry.open_session();
+    let other = registry.open_session(ACCOUNT);
     let outcome = register(&mut registry, "n77", 77, other);
     assert!(outcome.stirred.contains(&watching) && outcome.contested.is_empty());
     // Under another name as well: it was free.
@@ -105,7 +107,7 @@ fn what_is_registered_anew_meanwhile_stays() {
 #[test]
 fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown() {
     let (mut registry, session) = crowded();
-    let watching = registry.open_session();
+    let watching = registry.open_session(ACCOUNT);
     let mut views: Vec<(u64, BTreeMap<Uuid, Revision>)> = Vec::new();
     let begin = |registry: &mut Registry, views: &mut Vec<_>, pattern: &str, credit| {
         let call = 2 * views.len() as u64;
@@ -145,7 +147,7 @@ fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown(
     let end_revision = registry.revision();
     begin(&mut registry, &mut views, "*", u32::MAX);
     begin(&mut registry, &mut views, "n3*", 2);
-    let other = registry.open_session();
+    let other = registry.open_session(ACCOUNT);
     let mut seen = None;
     for part in 0.. {
         look(&mut registry, &mut views);
@@ -202,13 +204,13 @@ fn much_that_falls_silent_is_marked_in_parts_and_all_of_it_is_cleared() {
     end(&mut registry, session);
     tidy_up(&mut registry);
     assert_eq!(registry.counts().instances, 0);
-    assert_ne!(registry.open_session(), registry.open_session());
+    assert_ne!(registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
 }
 
 #[test]
 fn many_leases_that_run_out_at_once_go_in_parts() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     for uuid in 0..MANY {
         let leased = Register { lease_ms: Some(1000), ..registration("clock", uuid) };
         drop(registry.register(leased, USER, session, NOW).unwrap());
@@ -226,7 +228,7 @@ fn many_leases_that_run_out_at_once_go_in_parts() {
 #[test]
 fn what_is_not_claimed_any_more_contests_nothing() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let claim = |registry: &mut Registry, uuid, port: u16| {
         let endpoints = vec![at(&format!("/ip4/10.0.0.7/tcp/{port}"))];
         let register = Register { endpoints, ..registration("feed", uuid) };

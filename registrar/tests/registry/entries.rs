@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::{Event, Limits, Owner, Registry, RegistryError};
+use callsign_registrar::{
+    Accounts,
+    registry::{Event, Limits, Owner, Registry, RegistryError},
+};
 use endpoints::{Name, NamePattern};
 use uuid::Uuid;
 use wire::{
@@ -12,13 +15,13 @@ use wire::{
 };
 
 use crate::support::{
-    NOW, REGISTRAR, USER, answer, at, brief, read, register, registration, registry,
+    ACCOUNT, NOW, USER, answer, at, brief, read, register, registration, registry, with_limits,
 };
 
 #[test]
 fn an_answer_has_the_newest_first_and_what_is_declared_last() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     drop(registry.declare(Name::new("feed").unwrap(), Uuid::from_u128(9), vec![], NOW));
     for uuid in 1..=5 {
         drop(register(&mut registry, "feed", uuid, session));
@@ -41,7 +44,7 @@ fn an_answer_has_the_newest_first_and_what_is_declared_last() {
 #[test]
 fn the_same_instance_again_takes_its_own_place_with_a_higher_epoch() {
     let mut registry = registry();
-    let (first, second) = (registry.open_session(), registry.open_session());
+    let (first, second) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     let epoch = |registry: &mut Registry, session| {
         registry.register(registration("feed", 1), USER, session, NOW).unwrap().0.epoch
     };
@@ -59,10 +62,11 @@ fn the_same_instance_again_takes_its_own_place_with_a_higher_epoch() {
 #[test]
 fn epochs_and_revisions_grow_across_restarts() {
     let mut before = registry();
-    let session = before.open_session();
+    let session = before.open_session(ACCOUNT);
     let (old, _) = before.register(registration("feed", 1), USER, session, NOW).unwrap();
-    let mut after = Registry::new(Uuid::from_u128(2), Limits::default(), NOW + 20);
-    let session = after.open_session();
+    let mut after =
+        Registry::new(Uuid::from_u128(2), Limits::default(), Accounts::unlimited(), NOW + 20);
+    let session = after.open_session(ACCOUNT);
     let (new, _) = after.register(registration("feed", 1), USER, session, NOW + 20).unwrap();
     assert!(new.epoch > old.epoch && new.revision > old.revision);
 }
@@ -70,7 +74,7 @@ fn epochs_and_revisions_grow_across_restarts() {
 #[test]
 fn waiters_are_woken_once_in_the_order_of_asking() {
     let mut registry = registry();
-    let sessions: Vec<_> = (0..4).map(|_| registry.open_session()).collect();
+    let sessions: Vec<_> = (0..4).map(|_| registry.open_session(ACCOUNT)).collect();
     let feed = Name::new("feed").unwrap();
     let mut bytes = BytesMut::new();
     for session in [2, 0, 3, 1] {
@@ -114,7 +118,7 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
 #[test]
 fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
     let mut registry = registry();
-    let (session, watching) = (registry.open_session(), registry.open_session());
+    let (session, watching) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     let empty = registry.counts();
     for uuid in 1..=3 {
         drop(register(&mut registry, "feed", uuid, session));
@@ -145,7 +149,7 @@ fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
 #[test]
 fn the_time_in_which_the_registrar_was_stopped_is_no_part_of_a_lease() {
     let mut registry = registry();
-    let (session, dismissed) = (registry.open_session(), registry.open_session());
+    let (session, dismissed) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     let leased = Register { lease_ms: Some(1000), ..registration("clock", 1) };
     drop(registry.register(leased, USER, session, NOW).unwrap());
     drop(register(&mut registry, "feed", 2, dismissed));
@@ -182,7 +186,7 @@ fn the_time_in_which_the_registrar_was_stopped_is_no_part_of_a_lease() {
 #[test]
 fn leases_run_out_unless_they_are_renewed() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let leased = |uuid| Register { lease_ms: Some(1000), ..registration("clock", uuid) };
     drop(registry.register(leased(1), USER, session, NOW).unwrap());
     drop(registry.register(leased(2), USER, session, NOW + 10).unwrap());
@@ -209,7 +213,7 @@ fn leases_run_out_unless_they_are_renewed() {
 #[test]
 fn only_the_registrant_changes_what_it_registered() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "feed", 1, session));
     let uuid = Uuid::from_u128(1);
     let stranger = Owner::Host("10.0.0.9".parse().unwrap());
@@ -229,7 +233,7 @@ fn only_the_registrant_changes_what_it_registered() {
 #[test]
 fn who_is_unknown_changes_only_what_the_same_connection_registered() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let (uuid, own) = (Uuid::from_u128(1), Owner::Unknown(1));
     drop(registry.register(registration("feed", 1), own, session, NOW).unwrap());
     for by in [Owner::Unknown(2), Owner::User(65534), USER] {
@@ -245,7 +249,7 @@ fn who_is_unknown_changes_only_what_the_same_connection_registered() {
 #[test]
 fn several_are_taken_out_in_one_change_or_none_is() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     for uuid in 1..=3 {
         drop(register(&mut registry, "feed", uuid, session));
     }
@@ -270,8 +274,8 @@ fn every_bound_has_its_error() {
         session_watchers_max: 1,
         foreign_instances_max: 1,
     };
-    let mut registry = Registry::new(REGISTRAR, limits, NOW);
-    let (first, second) = (registry.open_session(), registry.open_session());
+    let mut registry = with_limits(limits);
+    let (first, second) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     let mut check = |register: Register, session, expected: &str| {
         let error = registry.register(register, USER, session, NOW).map(drop).unwrap_err();
         assert_eq!(error.to_string(), expected);
@@ -318,7 +322,7 @@ fn every_bound_has_its_error() {
 #[test]
 fn who_is_dismissed_has_some_time_to_come_back() {
     let mut registry = registry();
-    let (watcher, dismissed) = (registry.open_session(), registry.open_session());
+    let (watcher, dismissed) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     registry.watch(watcher, 0, "*".parse().unwrap(), None).unwrap();
     registry.credit(watcher, 0, 100);
     drop(register(&mut registry, "feed", 1, dismissed));
@@ -328,7 +332,7 @@ fn who_is_dismissed_has_some_time_to_come_back() {
     let mut apply = |event, now_ms| drop(registry.apply(event, now_ms).unwrap());
     apply(Event::SessionDismissed { session: dismissed, back_by_ms: NOW + 5000 }, NOW);
     apply(Event::SessionEnded(dismissed), NOW + 10);
-    let again = registry.open_session();
+    let again = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "feed", 1, again));
     assert_eq!(registry.next_deadline_ms(), Some(NOW + 5000));
     drop(registry.apply(Event::Tick, NOW + 4999).unwrap());
@@ -344,14 +348,14 @@ fn who_is_dismissed_has_some_time_to_come_back() {
 #[test]
 fn a_registry_that_stops_tells_of_no_end() {
     let mut registry = registry();
-    let (watcher, before) = (registry.open_session(), registry.open_session());
+    let (watcher, before) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     registry.watch(watcher, 0, "*".parse().unwrap(), None).unwrap();
     registry.credit(watcher, 0, 100);
     drop(register(&mut registry, "feed", 1, before));
     read(&mut registry, watcher);
 
     drop(registry.apply(Event::Stopping, NOW).unwrap());
-    let after = registry.open_session();
+    let after = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "risk", 2, after));
     for session in [before, after] {
         drop(registry.apply(Event::SessionEnded(session), NOW + 10).unwrap());
@@ -365,7 +369,7 @@ fn a_registry_that_stops_tells_of_no_end() {
 #[test]
 fn a_state_that_is_not_known_is_refused() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let unknown = Register { state: State::Unknown, ..registration("feed", 1) };
     let refused = registry.register(unknown, USER, session, NOW).map(drop);
     assert_eq!(refused, Err(RegistryError::UnknownState));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::{Claimant, Event, Foreign, Limits, Owner, Registry, Woken};
+use callsign_registrar::registry::{Claimant, Event, Foreign, Limits, Owner, Woken};
 use endpoints::Name;
 use uuid::Uuid;
 use wire::{
@@ -11,12 +11,12 @@ use wire::{
     registrar::{Answer, Update},
 };
 
-use crate::support::{NOW, REGISTRAR, USER, at, register, registry};
+use crate::support::{ACCOUNT, NOW, USER, at, register, registry, with_limits};
 
 #[test]
 fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let mut bytes = BytesMut::new();
     let name = Name::new("snake").unwrap();
     assert!(!registry.wait(session, 2, name.clone(), NOW, &mut bytes).unwrap().0);
@@ -44,7 +44,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
 #[test]
 fn what_a_program_keeps_itself_is_not_changed_through_a_door() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "snake", 1, session));
     let mut check = |uuid: u128, at: &str, owner: Owner, expected: &str| {
         let error = registry.register_foreign(foreign(uuid, at), owner, NOW).map(drop).unwrap_err();
@@ -75,7 +75,7 @@ fn what_a_program_keeps_itself_is_not_changed_through_a_door() {
 #[test]
 fn a_foreign_instance_goes_with_its_process_or_its_last_endpoint() {
     let limits = Limits { foreign_instances_max: 1, ..Limits::default() };
-    let mut registry = Registry::new(REGISTRAR, limits, NOW);
+    let mut registry = with_limits(limits);
     let uuid = Uuid::from_u128(1);
     let (epoch, _) = registry.register_foreign(foreign(1, "/unix/@a"), USER, NOW).unwrap();
     let epoch = epoch.unwrap();

@@ -12,7 +12,7 @@ use wire::{
     registrar::{Change, List, Page, Query, Register, Update},
 };
 
-use crate::support::{NOW, USER, answer_to, read, registration, registry};
+use crate::support::{ACCOUNT, NOW, USER, answer_to, read, registration, registry};
 
 /// One step of a random history. It prints itself when a history fails.
 #[derive(Clone, Debug)]
@@ -76,8 +76,8 @@ proptest! {
         pattern in prop_oneof![Just("*"), Just("n1"), Just("n?")],
     ) {
         let mut registry = registry();
-        let mut session = registry.open_session();
-        let watching = registry.open_session();
+        let mut session = registry.open_session(ACCOUNT);
+        let watching = registry.open_session(ACCOUNT);
         let pattern = NamePattern::new(pattern).unwrap();
         registry.watch(watching, 2, pattern.clone(), None).unwrap();
         let (mut view, mut now) = (View::default(), NOW);
@@ -104,7 +104,7 @@ proptest! {
                 }
                 Step::EndSession => {
                     drop(registry.apply(Event::SessionEnded(session), now).unwrap());
-                    session = registry.open_session();
+                    session = registry.open_session(ACCOUNT);
                 }
                 Step::Pass { ms } => {
                     now += u64::from(ms);

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::{Limits, Outcome, Owner, Registry, SessionId};
+use callsign_registrar::{
+    Accounts, QuotaRules, Quotas,
+    registry::{Account, Limits, Outcome, Owner, Registry, SessionId},
+};
 use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{
@@ -13,10 +16,22 @@ use wire::{
 
 pub(crate) const NOW: u64 = 1_795_000_000_000;
 pub(crate) const USER: Owner = Owner::User(1000);
+pub(crate) const ACCOUNT: Account = Account::User(1000);
 pub(crate) const REGISTRAR: Uuid = Uuid::from_u128(1616);
 
 pub(crate) fn registry() -> Registry {
-    Registry::new(REGISTRAR, Limits::default(), NOW)
+    with_limits(Limits::default())
+}
+
+pub(crate) fn with_limits(limits: Limits) -> Registry {
+    Registry::new(REGISTRAR, limits, Accounts::unlimited(), NOW)
+}
+
+/// Makes a registry in which everybody but user 0 has these quotas.
+pub(crate) fn with_quotas(quotas: Quotas) -> (Registry, Accounts) {
+    let rules = QuotaRules { others: quotas, ..QuotaRules::default() };
+    let accounts = Accounts::new(rules, 4096, 0);
+    (Registry::new(REGISTRAR, Limits::default(), accounts.clone(), NOW), accounts)
 }
 
 pub(crate) fn registration(name: &str, uuid: u128) -> Register {

@@ -5,7 +5,7 @@ use endpoints::{KernelId, NamePattern, Stamp, Stamped};
 use uuid::Uuid;
 use wire::registrar::{Change, Register};
 
-use crate::support::{NOW, USER, answer, at, read, register, registration, registry};
+use crate::support::{ACCOUNT, NOW, USER, answer, at, read, register, registration, registry};
 
 #[test]
 fn an_older_claim_goes_only_when_it_is_found_dead() {
@@ -13,7 +13,7 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
     let there = Stamp { kernel: Some(KernelId(2)), ..Stamp::default() };
     let socket = |stamp| vec![Stamped { stamp, ..at("/unix/run/feed.sock") }];
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let put = |registry: &mut Registry, uuid, stamp, lease_ms| {
         let register =
             Register { endpoints: socket(stamp), lease_ms, ..registration("feed", uuid) };
@@ -47,7 +47,7 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
 #[test]
 fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let uuid = Uuid::from_u128(1);
     let (registered, _) = registry.register(registration("feed", 1), USER, session, NOW).unwrap();
     let endpoint = registration("feed", 1).endpoints[0].endpoint.clone();
@@ -69,7 +69,7 @@ fn what_cannot_be_judged_is_marked_until_it_is_seen_alive() {
 #[test]
 fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
     let mut registry = registry();
-    let (session, other) = (registry.open_session(), registry.open_session());
+    let (session, other) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     for uuid in [1, 2, 3] {
         drop(register(&mut registry, "feed", uuid, session));
     }
@@ -124,7 +124,7 @@ fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
 #[test]
 fn a_lease_goes_with_its_last_endpoint_that_is_found_silent() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     let endpoints = vec![at("/ip4/10.0.0.7/tcp/1"), at("/ip4/10.0.0.7/tcp/2")];
     let leased =
         Register { lease_ms: Some(1000), endpoints: endpoints.clone(), ..registration("clock", 1) };

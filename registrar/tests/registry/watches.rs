@@ -5,12 +5,12 @@ use endpoints::NamePattern;
 use uuid::Uuid;
 use wire::registrar::{Change, Seen};
 
-use crate::support::{NOW, REGISTRAR, USER, brief, read, register, registry};
+use crate::support::{ACCOUNT, NOW, REGISTRAR, USER, brief, read, register, registry};
 
 #[test]
 fn a_watch_shows_what_is_there_and_then_what_changes() {
     let mut registry = registry();
-    let (session, watching) = (registry.open_session(), registry.open_session());
+    let (session, watching) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     drop(register(&mut registry, "feed.eu", 1, session));
     drop(register(&mut registry, "broker", 2, session));
     registry.watch(watching, 2, NamePattern::new("feed*").unwrap(), None).unwrap();
@@ -28,7 +28,7 @@ fn a_watch_shows_what_is_there_and_then_what_changes() {
 #[test]
 fn a_watch_goes_on_where_it_left_off() {
     let mut registry = registry();
-    let (session, watching) = (registry.open_session(), registry.open_session());
+    let (session, watching) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     drop(register(&mut registry, "feed", 1, session));
     let seen = Seen { registrar: REGISTRAR, revision: registry.revision() };
     drop(register(&mut registry, "feed", 2, session));
@@ -51,7 +51,7 @@ fn a_watch_goes_on_where_it_left_off() {
 #[test]
 fn a_watcher_cut_within_a_change_hears_all_of_it_by_naming_one_less() {
     let mut registry = registry();
-    let (session, watching) = (registry.open_session(), registry.open_session());
+    let (session, watching) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     drop(register(&mut registry, "feed", 1, session));
     drop(register(&mut registry, "feed", 2, session));
     drop(registry.apply(Event::SessionEnded(session), NOW).unwrap());
@@ -66,7 +66,7 @@ fn a_watcher_cut_within_a_change_hears_all_of_it_by_naming_one_less() {
 #[test]
 fn a_watcher_that_does_not_keep_up_begins_again() {
     let mut registry = registry();
-    let (session, watching) = (registry.open_session(), registry.open_session());
+    let (session, watching) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     registry.watch(watching, 2, NamePattern::any(), None).unwrap();
     registry.credit(watching, 2, 2);
     assert_eq!(read(&mut registry, watching).len(), 2);

@@ -1,0 +1,339 @@
+//! What each account uses of the node, and how much it may: a plain book, with no socket and no
+//! clock. What is charged to an account is given back when it goes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use thiserror::Error;
+use wire::{ErrorKind, OwnerUse, Quota, QuotaExceeded, RemoteError, Use};
+
+use crate::registry::Account;
+
+/// How much one owner may use.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::{QuotaRules, Quotas};
+///
+/// let few = Quotas { instances: 100, ..Quotas::default() };
+/// let rules = QuotaRules { others: few, ..QuotaRules::default() };
+/// assert!(rules.trusted.instances > rules.others.instances);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quotas {
+    /// Connections.
+    pub sessions: usize,
+    /// Registered instances.
+    pub instances: usize,
+    /// Calls that wait for a name.
+    pub waits: usize,
+    /// Watches.
+    pub watches: usize,
+    /// Bytes of memory.
+    pub bytes: usize,
+    /// Looks at endpoints that wait or are under way.
+    pub looks: usize,
+}
+
+impl Quotas {
+    /// As much as the node has.
+    pub const UNLIMITED: Self = Self {
+        sessions: usize::MAX,
+        instances: usize::MAX,
+        waits: usize::MAX,
+        watches: usize::MAX,
+        bytes: usize::MAX,
+        looks: usize::MAX,
+    };
+
+    /// What those may use who may end the node anyway: user 0, and the user of the node. All but
+    /// memory: that is used up by mistake as well.
+    pub const TRUSTED: Self = Self { bytes: 128 * 1024 * 1024, looks: LOOKS, ..Self::UNLIMITED };
+
+    /// Returns how much of something it is.
+    pub fn of(&self, quota: Quota) -> usize {
+        match quota {
+            Quota::Sessions => self.sessions,
+            Quota::Instances => self.instances,
+            Quota::Waits => self.waits,
+            Quota::Watches => self.watches,
+            Quota::Bytes => self.bytes,
+            Quota::Looks => self.looks,
+            _ => usize::MAX,
+        }
+    }
+}
+
+impl Default for Quotas {
+    /// What everybody else may use. The sessions are half of the node's, whatever is said here.
+    fn default() -> Self {
+        Self {
+            sessions: usize::MAX,
+            instances: 100_000,
+            waits: 20_000,
+            watches: 5_000,
+            bytes: 64 * 1024 * 1024,
+            looks: LOOKS,
+        }
+    }
+}
+
+/// A quarter of all that may wait.
+const LOOKS: usize = 256;
+
+/// Which quotas an owner has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct QuotaRules {
+    /// Those of user 0, and of the user as whom the node runs.
+    pub trusted: Quotas,
+    /// Those of everybody else.
+    pub others: Quotas,
+    /// Those of some, whoever they are.
+    pub named: HashMap<Account, Quotas>,
+}
+
+impl Default for QuotaRules {
+    fn default() -> Self {
+        Self { trusted: Quotas::TRUSTED, others: Quotas::default(), named: HashMap::new() }
+    }
+}
+
+/// What each account uses of the node. Clones are handles of the same.
+#[derive(Clone, Debug)]
+pub struct Accounts(Arc<Mutex<Book>>);
+
+#[derive(Debug)]
+struct Book {
+    rules: QuotaRules,
+    /// How many connections the node takes.
+    sessions_max: usize,
+    /// As whom the node runs.
+    user: u32,
+    used: HashMap<Account, Used>,
+}
+
+/// What one account uses, by quota.
+type Used = [usize; Quota::ALL.len()];
+
+/// Says that an account would use more than it may.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("{}", self.text())]
+pub struct Exceeded {
+    /// Which quota.
+    pub quota: Quota,
+    /// Whose.
+    pub account: Account,
+    /// How much it uses.
+    pub used: usize,
+    /// How much more it would use.
+    pub asked: usize,
+    /// How much it may use.
+    pub limit: usize,
+}
+
+impl Accounts {
+    /// Makes accounts that nothing is charged to, of a node that runs as a user.
+    pub fn new(rules: QuotaRules, sessions_max: usize, user: u32) -> Self {
+        let book = Book { rules, sessions_max, user, used: HashMap::new() };
+        Self(Arc::new(Mutex::new(book)))
+    }
+
+    /// Makes accounts that may be charged whatever it is.
+    pub fn unlimited() -> Self {
+        let (trusted, others) = (Quotas::UNLIMITED, Quotas::UNLIMITED);
+        Self::new(QuotaRules { trusted, others, named: HashMap::new() }, usize::MAX, 0)
+    }
+
+    /// Takes over other quotas. Who uses more than that already keeps it, and gets no more.
+    pub fn set(&self, rules: QuotaRules, sessions_max: usize) {
+        let mut book = self.book();
+        book.rules = rules;
+        book.sessions_max = sessions_max;
+    }
+
+    /// Charges all of it to an account, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`] names the first quota that has no room.
+    pub fn charge(&self, account: Account, what: &[(Quota, usize)]) -> Result<(), Exceeded> {
+        let mut book = self.book();
+        for (quota, asked) in what {
+            book.check(account, *quota, *asked)?;
+        }
+        book.add(account, what);
+        Ok(())
+    }
+
+    /// Charges to an account what nobody has asked for.
+    pub fn charge_anyway(&self, account: Account, what: &[(Quota, usize)]) {
+        self.book().add(account, what);
+    }
+
+    /// Gives back to an account what was charged to it.
+    pub fn give_back(&self, account: Account, what: &[(Quota, usize)]) {
+        let mut book = self.book();
+        let Some(used) = book.used.get_mut(&account) else { return };
+        for (quota, count) in what {
+            let used = &mut used[*quota as usize];
+            debug_assert!(*used >= *count, "{count} {quota} were never charged to {account}");
+            *used = used.saturating_sub(*count);
+        }
+        if *used == Used::default() {
+            book.used.remove(&account);
+        }
+    }
+
+    /// Tells whether an account may use so much more.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`], if it may not.
+    pub fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
+        self.book().check(account, quota, asked)
+    }
+
+    /// Returns how much more an account may use of something.
+    pub fn room(&self, account: Account, quota: Quota) -> usize {
+        let book = self.book();
+        book.limit(account, quota).saturating_sub(book.used(account, quota))
+    }
+
+    /// Tells whether an account is of those who may end the node anyway: to keep anything from them
+    /// would protect nobody.
+    pub fn is_trusted(&self, account: Account) -> bool {
+        self.book().is_trusted(account)
+    }
+
+    /// Returns what everybody uses who uses anything, in the order of their accounts, and how much
+    /// each may.
+    pub fn uses(&self) -> Vec<OwnerUse> {
+        let book = self.book();
+        let mut accounts: Vec<_> = book.used.keys().copied().collect();
+        accounts.sort_unstable();
+        accounts.into_iter().map(|it| book.owner_use(it)).collect()
+    }
+
+    /// Returns what one account uses, and how much it may.
+    pub fn use_of(&self, account: Account) -> OwnerUse {
+        self.book().owner_use(account)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl Book {
+    fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
+        let (used, limit) = (self.used(account, quota), self.limit(account, quota));
+        match used.checked_add(asked) {
+            Some(sum) if sum <= limit => Ok(()),
+            // Whoever asks for nothing more is never refused.
+            _ if asked == 0 => Ok(()),
+            _ => Err(Exceeded { quota, account, used, asked, limit }),
+        }
+    }
+
+    fn add(&mut self, account: Account, what: &[(Quota, usize)]) {
+        if what.iter().all(|(_, count)| *count == 0) {
+            return;
+        }
+        let used = self.used.entry(account).or_default();
+        for (quota, count) in what {
+            used[*quota as usize] += count;
+        }
+    }
+
+    fn used(&self, account: Account, quota: Quota) -> usize {
+        self.used.get(&account).map_or(0, |it| it[quota as usize])
+    }
+
+    fn limit(&self, account: Account, quota: Quota) -> usize {
+        let said = self.quotas(account).of(quota);
+        match quota {
+            Quota::Sessions if self.is_trusted(account) => said.min(self.sessions_max),
+            Quota::Sessions => said.min(self.sessions_max.div_ceil(2)),
+            _ => said,
+        }
+    }
+
+    fn quotas(&self, account: Account) -> &Quotas {
+        match self.rules.named.get(&account) {
+            _ if account == Account::Registrar => &Quotas::UNLIMITED,
+            Some(quotas) => quotas,
+            None if self.is_trusted(account) => &self.rules.trusted,
+            None => &self.rules.others,
+        }
+    }
+
+    fn is_trusted(&self, account: Account) -> bool {
+        match account {
+            Account::Registrar | Account::User(0) => true,
+            Account::User(user) => user == self.user,
+            Account::Unknown | Account::Host(_) | Account::Network(_) => false,
+        }
+    }
+
+    fn owner_use(&self, account: Account) -> OwnerUse {
+        let of = |quota| {
+            let limit = self.limit(account, quota);
+            let quota_shown = (limit != usize::MAX).then_some(limit as u64);
+            Use { used: self.used(account, quota) as u64, quota: quota_shown }
+        };
+        OwnerUse {
+            owner: account.into(),
+            sessions: of(Quota::Sessions),
+            instances: of(Quota::Instances),
+            waits: of(Quota::Waits),
+            watches: of(Quota::Watches),
+            bytes: of(Quota::Bytes),
+            looks: of(Quota::Looks),
+        }
+    }
+}
+
+impl Exceeded {
+    fn text(&self) -> String {
+        let Self { quota, account, used, asked, limit } = self;
+        let (amount, remedy) = match quota {
+            Quota::Bytes => {
+                let kib = |it: usize| it.div_ceil(1024);
+                let amount = format!(
+                    "{account} holds {} of {} KiB here, and asks for {} more",
+                    kib(*used),
+                    limit / 1024,
+                    kib(*asked),
+                );
+                (amount, "read the answers, register less")
+            }
+            Quota::Sessions => (count(account, "sessions", *used, *limit), "close some"),
+            Quota::Instances => (count(account, "instances", *used, *limit), "take some out"),
+            Quota::Waits => (count(account, "waiting calls", *used, *limit), "cancel some"),
+            Quota::Watches => (count(account, "watches", *used, *limit), "cancel some"),
+            quota => (count(account, quota.name(), *used, *limit), "wait"),
+        };
+        format!("{amount}: {remedy}, or raise `{quota}` in the registrar's [quotas]")
+    }
+}
+
+fn count(account: &Account, what: &str, used: usize, limit: usize) -> String {
+    format!("{account} has {used} {what} here, of at most {limit}")
+}
+
+impl From<Exceeded> for QuotaExceeded {
+    fn from(Exceeded { quota, account, used, asked, limit }: Exceeded) -> Self {
+        let [used, asked, limit] = [used, asked, limit].map(|it| it as u64);
+        Self { quota, owner: account.into(), used, asked, limit }
+    }
+}
+
+impl From<&Exceeded> for RemoteError {
+    fn from(exceeded: &Exceeded) -> Self {
+        let payload = QuotaExceeded::from(*exceeded);
+        Self::new(ErrorKind::QuotaExceeded, exceeded.to_string())
+            .with_payload(QuotaExceeded::TYPE_NAME, &payload)
+    }
+}

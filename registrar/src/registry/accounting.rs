@@ -1,0 +1,102 @@
+//! What the registry holds is charged to its owners, and given back when it goes.
+
+use wire::{CallId, Quota};
+
+use super::{Account, Entry, Key, Registry, RegistryError, SessionId, waiters::Waiters};
+
+impl Registry {
+    /// Tells whether the owner of an entry that claims so many places may have it, in the place of
+    /// an earlier one.
+    pub(super) fn check_quotas(
+        &self,
+        entry: &Entry,
+        claims: usize,
+        earlier: Option<Key>,
+    ) -> Result<(), RegistryError> {
+        let account = entry.registrant.owner.account();
+        let earlier = earlier.map(|key| &self.entries[key]);
+        let own = earlier.filter(|it| it.registrant.owner.account() == account);
+        let bytes = entry.held_bytes() + claims * Entry::CLAIM_BYTES;
+        let more = bytes.saturating_sub(own.map_or(0, |it| it.charged as usize));
+        self.accounts.check(account, Quota::Instances, usize::from(own.is_none()))?;
+        Ok(self.accounts.check(account, Quota::Bytes, more)?)
+    }
+
+    /// Charges an entry that has come into the registry.
+    pub(super) fn charge_entry(&mut self, key: Key) {
+        let entry = &mut self.entries[key];
+        let (account, bytes) = (entry.registrant.owner.account(), entry.held_bytes());
+        entry.charged = bytes as u32;
+        self.accounts.charge_anyway(account, &[(Quota::Instances, 1), (Quota::Bytes, bytes)]);
+    }
+
+    /// Charges what an entry takes more by now than it did, or gives it back.
+    pub(super) fn recharge_entry(&mut self, key: Key) {
+        let entry = &mut self.entries[key];
+        let (account, bytes) = (entry.registrant.owner.account(), entry.held_bytes());
+        let before = std::mem::replace(&mut entry.charged, bytes as u32) as usize;
+        self.charge_change(account, before, bytes);
+    }
+
+    /// Gives back what was charged for an entry that goes out of the registry.
+    pub(super) fn give_back_entry(&mut self, key: Key) {
+        let entry = &mut self.entries[key];
+        let bytes = std::mem::take(&mut entry.charged) as usize;
+        let account = entry.registrant.owner.account();
+        self.accounts.give_back(account, &[(Quota::Instances, 1), (Quota::Bytes, bytes)]);
+    }
+
+    pub(super) fn charge_change(&self, account: Account, before: usize, now: usize) {
+        match now.checked_sub(before) {
+            Some(more) => self.accounts.charge_anyway(account, &[(Quota::Bytes, more)]),
+            None => self.accounts.give_back(account, &[(Quota::Bytes, before - now)]),
+        }
+    }
+
+    /// Keeps a call that waits for a name, if its session and its owner have room for it.
+    pub(super) fn begin_to_wait(
+        &mut self,
+        session: SessionId,
+        call: CallId,
+        name: endpoints::Name,
+    ) -> Result<(), RegistryError> {
+        let account = self.account(session);
+        let what = [(Quota::Waits, 1), (Quota::Bytes, Waiters::held_bytes(&name))];
+        self.accounts.charge(account, &what)?;
+        let limit = self.limits.session_waiters_max;
+        let kept = self.waiters.insert(session, call, name, limit);
+        if kept.is_err() {
+            self.accounts.give_back(account, &what);
+        }
+        kept
+    }
+
+    pub(super) fn end_wait(&mut self, session: SessionId, call: CallId) {
+        let ended = self.waiters.remove(session, call);
+        self.give_back(session, Quota::Waits, ended.map_or((0, 0), |bytes| (1, bytes)));
+    }
+
+    pub(super) fn end_waits_and_watches(&mut self, session: SessionId) {
+        let (waits, watches) =
+            (self.waiters.end_session(session), self.watchers.end_session(session));
+        self.give_back(session, Quota::Waits, waits);
+        self.give_back(session, Quota::Watches, watches);
+    }
+
+    /// Gives back to the account of a session so many of something, and the bytes that they took.
+    pub(super) fn give_back(
+        &self,
+        session: SessionId,
+        quota: Quota,
+        (count, bytes): (usize, usize),
+    ) {
+        if count > 0 {
+            let account = self.account(session);
+            self.accounts.give_back(account, &[(quota, count), (Quota::Bytes, bytes)]);
+        }
+    }
+
+    pub(super) fn account(&self, session: SessionId) -> Account {
+        self.sessions.get(session).map_or(Account::Registrar, |it| it.account)
+    }
+}
