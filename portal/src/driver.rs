@@ -22,6 +22,7 @@ use crate::{
     heartbeat::{Pulse, Silence},
     queue::ByteQueue,
     shared::Shared,
+    spare::{self, TO_READ},
 };
 
 /// What runs a connection: a future that ends when the connection does, and says why. Its owner
@@ -39,6 +40,8 @@ pub struct Driver<IO, S> {
     /// How much of that, at its end, is no answer. A side that reads nothing until all of its own
     /// calls are written, and meets another that reads nothing until its answers are, waits for ever.
     own_bytes: usize,
+    /// How much waits in buffers of its own since the last turn.
+    held_bytes: usize,
     shared: Arc<Shared>,
     pulse: Option<Pulse>,
     /// How long a frame may take to arrive, once it has begun.
@@ -71,6 +74,7 @@ impl<IO, S> Driver<IO, S> {
             replies: Replies::default(),
             writing: ByteQueue::default(),
             own_bytes: 0,
+            held_bytes: 0,
             shared,
             pulse: options.heartbeat.map(|it| Pulse::new(it, options.on_silence, Instant::now())),
             frame_timeout: options.frame_timeout,
@@ -94,7 +98,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let closed = match (driver.run(cx), driver.unheard.take()) {
+            let turn = driver.run(cx).and_then(|running| driver.settle().map(|()| running));
+            let closed = match (turn, driver.unheard.take()) {
                 (Ok(Running), unheard) => {
                     driver.unheard = unheard;
                     return Poll::Pending;
@@ -132,10 +137,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
         self.has_stood_back
     }
 
-    /// Tells a peer that has broken the protocol what was wrong, if that can be said at once.
+    /// Tells a peer that has broken the protocol what was wrong, or why it is let go on no more, if
+    /// that can be said at once.
     fn explain(&mut self, closed: &Closed, cx: &mut Context<'_>) {
-        let Closed::Protocol(error) = closed else { return };
-        if self.writing.push(&Frame::Goodbye { reason: &error.to_string() }).is_ok() {
+        let reason = match closed {
+            Closed::Protocol(error) => error.to_string(),
+            Closed::Dismissed(reason) => reason.clone(),
+            _ => return,
+        };
+        if self.writing.push(&Frame::Goodbye { reason: &reason }).is_ok() {
             drop(self.writing.poll_write(io(&mut self.io), cx));
         }
     }
@@ -192,6 +202,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
             Poll::Ready(()) => Err(Closed::Protocol(WireError::Unfinished { limit })),
             Poll::Pending => Ok(Running),
         }
+    }
+
+    /// Gives back the buffers that are lent, at the end of a turn, and lets the service judge how
+    /// much waits in those of its own.
+    fn settle(&mut self) -> Result<(), Closed> {
+        if let Some(buffer) = self.reader.give_back() {
+            spare::give(&TO_READ, buffer);
+        }
+        self.replies.queue.settle();
+        self.writing.settle();
+        let held =
+            self.reader.held_bytes() + self.replies.queue.held_bytes() + self.writing.held_bytes();
+        if held == self.held_bytes {
+            return Ok(());
+        }
+        self.held_bytes = held;
+        self.service.holds(held).map_err(Closed::Dismissed)
     }
 
     fn takes_more(&self) -> bool {
@@ -287,6 +314,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
 
     /// Reads once.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
+        self.reader.borrow(|| spare::take(&TO_READ));
         let read = match poll_read_buf(io(&mut self.io), cx, self.reader.buffer()) {
             Poll::Ready(Ok(0)) => return Err(Closed::ByPeer),
             Poll::Ready(Ok(read)) => read,

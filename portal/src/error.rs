@@ -33,6 +33,9 @@ pub enum Closed {
     /// The other side sent what the protocol does not allow.
     #[error("the peer broke the protocol")]
     Protocol(#[source] WireError),
+    /// This side's service lets it go on no more, and says why.
+    #[error("the connection was ended on this side: {0}")]
+    Dismissed(String),
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] Arc<io::Error>),

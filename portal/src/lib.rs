@@ -88,6 +88,7 @@ mod queue;
 mod reception;
 mod service;
 mod shared;
+mod spare;
 
 pub use awake::while_awake;
 pub use counterpart::Counterpart;

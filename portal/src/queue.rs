@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -10,6 +11,8 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use wire::{CallId, Frame, WireError, encode_item_head};
+
+use crate::spare::{self, TO_WRITE};
 
 /// Bytes on their way out, in order. Short ones are gathered into one buffer; a long body stays
 /// where it is and is written from there.
@@ -19,6 +22,10 @@ pub(crate) struct ByteQueue {
     parts: VecDeque<Bytes>,
     parts_bytes: usize,
     tail: BytesMut,
+    /// Whether the buffer of the tail is one that is lent, and given back once nothing is in it.
+    is_lent: bool,
+    /// How large the buffer of the tail is, if it is its own.
+    own_bytes: usize,
 }
 
 impl ByteQueue {
@@ -32,16 +39,43 @@ impl ByteQueue {
 
     /// Returns the buffer to append short things to.
     pub(crate) fn tail(&mut self) -> &mut BytesMut {
+        if self.tail.is_empty() && !self.is_lent {
+            self.tail = spare::take(&TO_WRITE);
+            self.is_lent = true;
+        }
         &mut self.tail
     }
 
+    /// Returns how many bytes of memory it takes while it waits.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let tail = if self.is_lent || self.tail.is_empty() {
+            0
+        } else {
+            self.own_bytes.max(self.tail.capacity())
+        };
+        self.parts_bytes + tail
+    }
+
+    /// Gives back the buffer that is lent. What is in it, and has to wait, goes into one of its own,
+    /// which is no larger than that.
+    pub(crate) fn settle(&mut self) {
+        if mem::take(&mut self.is_lent) {
+            let own = BytesMut::from(&self.tail[..]);
+            self.own_bytes = own.capacity();
+            spare::give(&TO_WRITE, mem::replace(&mut self.tail, own));
+        } else if self.tail.is_empty() {
+            self.tail = BytesMut::new();
+            self.own_bytes = 0;
+        }
+    }
+
     pub(crate) fn push(&mut self, frame: &Frame<'_>) -> Result<(), WireError> {
-        frame.encode(&mut self.tail)
+        frame.encode(self.tail())
     }
 
     /// Appends an item. A long body is not copied.
     pub(crate) fn push_item(&mut self, id: CallId, body: &Bytes) -> Result<(), WireError> {
-        encode_item_head(&mut self.tail, id, body.len())?;
+        encode_item_head(self.tail(), id, body.len())?;
         if body.len() < COPY_BYTES_MAX {
             self.tail.extend_from_slice(body);
         } else {
@@ -54,10 +88,12 @@ impl ByteQueue {
     /// Moves all of `other` behind what there is.
     pub(crate) fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
-            std::mem::swap(self, other);
+            self.settle();
+            mem::swap(self, other);
         } else if other.parts.is_empty() {
-            self.tail.extend_from_slice(&other.tail);
+            self.tail().extend_from_slice(&other.tail);
             other.tail.clear();
+            other.settle();
         } else {
             self.cut();
             other.cut();
@@ -65,6 +101,7 @@ impl ByteQueue {
             for part in other.parts.drain(..) {
                 self.push_part(part);
             }
+            other.settle();
         }
     }
 

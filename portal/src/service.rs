@@ -68,6 +68,18 @@ pub trait Service {
         false
     }
 
+    /// Takes note of how many bytes wait in the connection's buffers after a turn, if that is
+    /// another number than after the one before: of a frame that has arrived in part, and of answers
+    /// that the peer has yet to read.
+    ///
+    /// # Errors
+    ///
+    /// Says why that is too much; the connection ends, and the peer is told if it still hears.
+    fn holds(&mut self, bytes: usize) -> Result<(), String> {
+        _ = bytes;
+        Ok(())
+    }
+
     /// Tells whether to read on. A service that takes calls while the replies are full has to
     /// hold them, in bounds, so that the answers of the other side can be read meanwhile.
     fn takes_more(&self, replies: &Replies) -> bool {

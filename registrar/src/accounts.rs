@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -50,7 +51,7 @@ impl Quotas {
 
     /// What those may use who may end the node anyway: user 0, and the user of the node. All but
     /// memory: that is used up by mistake as well.
-    pub const TRUSTED: Self = Self { bytes: 128 * 1024 * 1024, looks: LOOKS, ..Self::UNLIMITED };
+    pub const TRUSTED: Self = Self { bytes: 96 * 1024 * 1024, looks: LOOKS, ..Self::UNLIMITED };
 
     /// Returns how much of something it is.
     pub fn of(&self, quota: Quota) -> usize {
@@ -112,10 +113,31 @@ struct Book {
     /// As whom the node runs.
     user: u32,
     used: HashMap<Account, Used>,
+    /// How many bytes all of them use, and the most that they used since memory was released.
+    bytes: usize,
+    bytes_peak: usize,
+    /// How many they were when that was asked last.
+    bytes_seen: usize,
 }
 
-/// What one account uses, by quota.
-type Used = [usize; Quota::ALL.len()];
+fn bytes_of(what: &[(Quota, usize)]) -> usize {
+    what.iter().filter(|(quota, _)| *quota == Quota::Bytes).map(|(_, count)| count).sum()
+}
+
+/// How much may wait in the buffers of an account's connections, however much it holds: the answers
+/// to some who ask for as much as one answer has.
+const BUFFERS_RESERVED: usize = 2 * 1024 * 1024;
+
+/// How much memory has to be free before it is given back: some milliseconds of work.
+const FREED_MIN: usize = 8 * 1024 * 1024;
+
+/// What one account uses.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Used {
+    by_quota: [usize; Quota::ALL.len()],
+    /// How many of the bytes are in buffers of connections.
+    in_buffers: usize,
+}
 
 /// Says that an account would use more than it may.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -136,7 +158,15 @@ pub struct Exceeded {
 impl Accounts {
     /// Makes accounts that nothing is charged to, of a node that runs as a user.
     pub fn new(rules: QuotaRules, sessions_max: usize, user: u32) -> Self {
-        let book = Book { rules, sessions_max, user, used: HashMap::new() };
+        let book = Book {
+            rules,
+            sessions_max,
+            user,
+            used: HashMap::new(),
+            bytes: 0,
+            bytes_peak: 0,
+            bytes_seen: 0,
+        };
         Self(Arc::new(Mutex::new(book)))
     }
 
@@ -172,18 +202,57 @@ impl Accounts {
         self.book().add(account, what);
     }
 
+    /// Charges to an account what waits in the buffers of a connection by now, in the place of what
+    /// waited there before. Some of it is never refused, so that whoever has used up its memory
+    /// still gets the answers by which to mend that.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`]; what waited before stays charged.
+    pub fn charge_buffers(
+        &self,
+        account: Account,
+        before: usize,
+        now: usize,
+    ) -> Result<(), Exceeded> {
+        let mut book = self.book();
+        if let Some(more) = now.checked_sub(before) {
+            let in_buffers = book.used.get(&account).map_or(0, |it| it.in_buffers);
+            if in_buffers + more > BUFFERS_RESERVED {
+                book.check(account, Quota::Bytes, more)?;
+            }
+            book.add(account, &[(Quota::Bytes, more)]);
+            if let Some(used) = book.used.get_mut(&account) {
+                used.in_buffers += more;
+            }
+        } else {
+            let less = before - now;
+            if let Some(used) = book.used.get_mut(&account) {
+                used.in_buffers = used.in_buffers.saturating_sub(less);
+            }
+            book.give_back(account, &[(Quota::Bytes, less)]);
+        }
+        Ok(())
+    }
+
     /// Gives back to an account what was charged to it.
     pub fn give_back(&self, account: Account, what: &[(Quota, usize)]) {
+        self.book().give_back(account, what);
+    }
+
+    /// Tells whether so much less memory is used than was that it is worth to give it back to the
+    /// system. It is to be asked from time to time; while more and more is freed, that is awaited.
+    pub fn take_has_shrunk(&self) -> bool {
         let mut book = self.book();
-        let Some(used) = book.used.get_mut(&account) else { return };
-        for (quota, count) in what {
-            let used = &mut used[*quota as usize];
-            debug_assert!(*used >= *count, "{count} {quota} were never charged to {account}");
-            *used = used.saturating_sub(*count);
+        let freed = book.bytes_peak - book.bytes;
+        let bytes = book.bytes;
+        let seen = mem::replace(&mut book.bytes_seen, bytes);
+        let is_over = seen.saturating_sub(book.bytes) < FREED_MIN;
+        let has_shrunk = is_over && freed >= FREED_MIN && freed >= book.bytes;
+        if has_shrunk {
+            book.bytes_peak = book.bytes;
         }
-        if *used == Used::default() {
-            book.used.remove(&account);
-        }
+        has_shrunk
     }
 
     /// Tells whether an account may use so much more.
@@ -243,12 +312,27 @@ impl Book {
         }
         let used = self.used.entry(account).or_default();
         for (quota, count) in what {
-            used[*quota as usize] += count;
+            used.by_quota[*quota as usize] += count;
         }
+        self.bytes += bytes_of(what);
+        self.bytes_peak = self.bytes_peak.max(self.bytes);
+    }
+
+    fn give_back(&mut self, account: Account, what: &[(Quota, usize)]) {
+        let Some(used) = self.used.get_mut(&account) else { return };
+        for (quota, count) in what {
+            let used = &mut used.by_quota[*quota as usize];
+            debug_assert!(*used >= *count, "{count} {quota} were never charged to {account}");
+            *used = used.saturating_sub(*count);
+        }
+        if *used == Used::default() {
+            self.used.remove(&account);
+        }
+        self.bytes = self.bytes.saturating_sub(bytes_of(what));
     }
 
     fn used(&self, account: Account, quota: Quota) -> usize {
-        self.used.get(&account).map_or(0, |it| it[quota as usize])
+        self.used.get(&account).map_or(0, |it| it.by_quota[quota as usize])
     }
 
     fn limit(&self, account: Account, quota: Quota) -> usize {
@@ -335,5 +419,57 @@ impl From<&Exceeded> for RemoteError {
         let payload = QuotaExceeded::from(*exceeded);
         Self::new(ErrorKind::QuotaExceeded, exceeded.to_string())
             .with_payload(QuotaExceeded::TYPE_NAME, &payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn memory_is_released_once_a_crowd_has_left_and_not_while_it_leaves() {
+        let accounts = Accounts::unlimited();
+        let account = Account::User(7);
+        let leave = |mib: usize| accounts.give_back(account, &[(Quota::Bytes, mib * MIB)]);
+        accounts.charge(account, &[(Quota::Bytes, 100 * MIB)]).unwrap();
+        assert!(!accounts.take_has_shrunk());
+        leave(40);
+        assert!(!accounts.take_has_shrunk(), "most of it is there");
+        leave(20);
+        assert!(!accounts.take_has_shrunk(), "more may follow");
+        leave(5);
+        assert!(accounts.take_has_shrunk());
+        assert!(!accounts.take_has_shrunk(), "once");
+        leave(35);
+        assert!(!accounts.take_has_shrunk());
+        assert!(accounts.take_has_shrunk());
+        accounts.charge(account, &[(Quota::Bytes, 7 * MIB)]).unwrap();
+        leave(7);
+        assert!(!accounts.take_has_shrunk(), "it is little");
+    }
+
+    #[test]
+    fn a_quota_is_that_of_the_account_then_of_its_kind() {
+        let quotas = |instances| Quotas { instances, ..Quotas::default() };
+        let named = [Account::User(7), Account::Registrar].map(|it| (it, quotas(1)));
+        let rules = QuotaRules { trusted: quotas(2), others: quotas(3), named: named.into() };
+        let accounts = Accounts::new(rules.clone(), 64, 1000);
+        let check = |account, expected: Option<u64>| {
+            assert_eq!(accounts.use_of(account).instances.quota, expected, "{account}");
+        };
+        check(Account::User(7), Some(1));
+        check(Account::User(0), Some(2));
+        check(Account::User(1000), Some(2));
+        check(Account::User(1001), Some(3));
+        check(Account::Unknown, Some(3));
+        check(Account::Registrar, None);
+        // What was taken before stays.
+        accounts.charge(Account::User(8), &[(Quota::Instances, 3)]).unwrap();
+        accounts.set(QuotaRules { others: quotas(1), ..rules }, 64);
+        check(Account::User(8), Some(1));
+        assert!(accounts.charge(Account::User(8), &[(Quota::Instances, 1)]).is_err());
+        assert_eq!(accounts.use_of(Account::User(8)).instances.used, 3);
     }
 }

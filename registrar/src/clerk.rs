@@ -1,5 +1,6 @@
 //! The one who owns the registry.
 
+mod attendance;
 mod own;
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -29,6 +30,7 @@ use wire::{
     registrar::{Evidence, Query, Update},
 };
 
+use self::attendance::{ATTENDANCE_INTERVAL, Attendance};
 use crate::{
     accounts::Accounts,
     mailbox::Mailbox,
@@ -183,11 +185,6 @@ impl Clerk {
             self.note(Event::Paused { for_ms });
         }
         self.0.attendance.has_some_to_come(uptime_ms)
-    }
-
-    /// Returns what each owner uses.
-    pub fn accounts(&self) -> &Accounts {
-        &self.0.accounts
     }
 
     pub(crate) fn agent(&self) -> &str {
@@ -447,6 +444,13 @@ impl Clerk {
     pub(crate) async fn keep_time(&self) {
         let mut is_due = false;
         loop {
+            if self.0.accounts.take_has_shrunk() {
+                let mut book = self.book();
+                book.registry.forget_the_gone();
+                book.mailboxes.shrink_to_fit();
+                drop(book);
+                transport::release_memory();
+            }
             // What was due while this process was stopped is not due yet.
             let _away = self.was_away();
             if mem::take(&mut is_due) {
@@ -533,45 +537,6 @@ impl Clock {
         self.start.elapsed().as_millis() as u64
     }
 }
-
-/// Whether the process ran all the time, or was stopped for a while.
-#[derive(Debug, Default)]
-struct Attendance {
-    /// Until when it was seen to run, in milliseconds since its start.
-    seen_ms: AtomicU64,
-    /// Until when those should be back who gave it up the last time that it was stopped.
-    back_by_ms: AtomicU64,
-}
-
-impl Attendance {
-    /// Takes note that the process runs now. If it was stopped since it was seen to run the last
-    /// time, returns for how long it was not seen.
-    fn note(&self, now_ms: u64, settle_time: Duration) -> Option<u64> {
-        let seen_ms = self.seen_ms.fetch_max(now_ms, Ordering::SeqCst);
-        let unseen = Duration::from_millis(now_ms.saturating_sub(seen_ms));
-        if unseen >= AWAY_MIN {
-            let back_by_ms = now_ms + settle_time.as_millis() as u64;
-            self.back_by_ms.fetch_max(back_by_ms, Ordering::SeqCst);
-        }
-        let was_stopped = unseen >= ATTENDANCE_INTERVAL + LATE_MAX;
-        was_stopped.then_some(unseen.as_millis() as u64)
-    }
-
-    /// Tells whether some may yet be on their way back who gave the process up.
-    fn has_some_to_come(&self, now_ms: u64) -> bool {
-        now_ms < self.back_by_ms.load(Ordering::SeqCst)
-    }
-}
-
-/// How often it is noted that the process runs.
-const ATTENDANCE_INTERVAL: Duration = Duration::from_millis(500);
-
-/// From which time on a stop counts: a client gives up a registrar that has not answered for 2 s.
-const AWAY_MIN: Duration = Duration::from_millis(1500);
-
-/// How late a process may be to note that it runs without having been stopped: on a busy machine
-/// some ten milliseconds.
-const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// Draws 244 random bits.
 fn random() -> [u8; 32] {

@@ -477,6 +477,9 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         }
     };
     cut.disarm();
+    if matches!(closed, Closed::Dismissed(_)) {
+        clerk.dismiss(session_id);
+    }
     let is_meant = matches!(closed, Closed::Goodbye(_));
     if !is_meant && clerk.was_away() && !has_ended(process.as_ref()).await {
         clerk.dismiss(session_id);

@@ -51,7 +51,8 @@ impl Places {
         if self.taken.load(Ordering::Relaxed) >= places_max - reserve {
             return Err(NoPlace::Full);
         }
-        self.accounts.charge(account, &PLACE)?;
+        // Whoever has used up its memory can still come to let go of some.
+        self.accounts.charge_anyway(account, &PLACE);
         self.taken.fetch_add(1, Ordering::Relaxed);
         Ok(Place { places: self.clone(), account })
     }
@@ -63,6 +64,10 @@ impl Drop for Place {
         self.places.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// How much of what waits in the buffers of a connection is charged with its place: a few short
+/// messages, so that nobody is cut off for them.
+pub(crate) const PLACE_BUFFER_BYTES: usize = 4 * 1024;
 
 /// What a connection is charged as, with all that it takes while it says nothing: its tasks, timers
 /// and descriptors, and the small buffers that are its own, as measured.

@@ -18,6 +18,7 @@ use wire::{
 use crate::{
     Clerk,
     mailbox::Mailbox,
+    places::PLACE_BUFFER_BYTES,
     registry::{Caller, Event, Owner, SessionId},
     verify::Errand,
 };
@@ -30,6 +31,8 @@ pub struct Session {
     id: SessionId,
     caller: Caller,
     mailbox: Arc<Mailbox>,
+    /// What waits in its buffers beside what every connection is charged for.
+    held_bytes: usize,
     /// Whether a watch has more to say than the last pump could send.
     has_more: bool,
     /// The time, as read for the first query of those that came together.
@@ -41,7 +44,7 @@ impl Session {
     pub fn open(clerk: Clerk, caller: impl Into<Caller>) -> Self {
         let (mailbox, caller) = (Arc::new(Mailbox::default()), caller.into());
         let id = clerk.open_session(mailbox.clone(), caller.owner.account());
-        Self { clerk, id, caller, mailbox, has_more: false, now_ms: None }
+        Self { clerk, id, caller, mailbox, held_bytes: 0, has_more: false, now_ms: None }
     }
 
     /// Returns which session of the registry it is.
@@ -255,6 +258,15 @@ impl Service for Session {
         self.clerk.note(Event::SessionHeard(self.id));
     }
 
+    fn holds(&mut self, bytes: usize) -> Result<(), String> {
+        let bytes = bytes.saturating_sub(PLACE_BUFFER_BYTES);
+        let account = self.caller.owner.account();
+        let charged = self.clerk.accounts().charge_buffers(account, self.held_bytes, bytes);
+        charged.map_err(|exceeded| exceeded.to_string())?;
+        self.held_bytes = bytes;
+        Ok(())
+    }
+
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         self.now_ms = None;
         self.has_more |= self.mailbox.take_has_changes(cx);
@@ -287,6 +299,8 @@ const CHANGE_BYTES_A_STEP: usize = 4;
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let (accounts, account) = (self.clerk.accounts(), self.caller.owner.account());
+        accounts.charge_buffers(account, self.held_bytes, 0).expect("less is never too much");
         self.clerk.close_session(self.id);
     }
 }

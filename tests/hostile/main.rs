@@ -13,6 +13,7 @@ mod fair;
 mod harness;
 mod memory;
 mod places;
+mod quotas;
 mod reports;
 mod strange_bytes;
 mod tractor;

@@ -9,12 +9,14 @@ use crate::{FRAME_BYTES_MAX, WireError};
 #[derive(Debug)]
 pub struct FrameReader {
     bytes: BytesMut,
+    /// Whether the buffer is another's, and given back once nothing is in it.
+    is_lent: bool,
     frame_bytes_max: usize,
 }
 
 impl Default for FrameReader {
     fn default() -> Self {
-        Self { bytes: BytesMut::new(), frame_bytes_max: FRAME_BYTES_MAX }
+        Self { bytes: BytesMut::new(), is_lent: false, frame_bytes_max: FRAME_BYTES_MAX }
     }
 }
 
@@ -30,7 +32,7 @@ impl FrameReader {
     pub fn buffer(&mut self) -> &mut BytesMut {
         // A buffer that a large frame blew up is given back once it is empty.
         let kept = BUFFER_BYTES_KEPT.min(self.frame_bytes_max / 4).max(READ_BYTES);
-        if self.bytes.is_empty() && self.bytes.capacity() > kept {
+        if self.bytes.is_empty() && self.bytes.capacity() > kept && !self.is_lent {
             self.bytes = BytesMut::new();
         }
         self.bytes.reserve(self.missing().clamp(READ_BYTES, LONG_READ_BYTES));
@@ -42,6 +44,32 @@ impl FrameReader {
         let header = self.bytes.first_chunk::<4>();
         let length = header.map_or(0, |it| u32::from_le_bytes(*it) as usize);
         (4 + length.min(self.frame_bytes_max)).saturating_sub(self.bytes.len())
+    }
+
+    /// Goes on with a buffer that somebody lends, if it has none of its own.
+    pub fn borrow(&mut self, lend: impl FnOnce() -> BytesMut) {
+        if self.bytes.is_empty() && !self.is_lent {
+            self.bytes = lend();
+            self.is_lent = true;
+        }
+    }
+
+    /// Gives back a buffer that was lent. What has arrived of a frame goes into a buffer of its own,
+    /// which is no larger than that.
+    pub fn give_back(&mut self) -> Option<BytesMut> {
+        if !std::mem::take(&mut self.is_lent) {
+            if self.bytes.is_empty() {
+                self.bytes = BytesMut::new();
+            }
+            return None;
+        }
+        let own = BytesMut::from(&self.bytes[..]);
+        Some(std::mem::replace(&mut self.bytes, own))
+    }
+
+    /// Returns how many bytes of memory are its own.
+    pub fn held_bytes(&self) -> usize {
+        if self.is_lent || self.bytes.is_empty() { 0 } else { self.bytes.capacity() }
     }
 
     /// Sets the longest frame that is let in, if that is shorter than [`FRAME_BYTES_MAX`].

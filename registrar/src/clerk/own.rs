@@ -6,7 +6,7 @@ use endpoints::{Endpoint, Name, Stamped};
 use wire::registrar::Status;
 
 use super::{Clerk, OWN_NAME};
-use crate::registry::Counts;
+use crate::{accounts::Accounts, registry::Counts};
 
 impl Clerk {
     /// Returns how the registrar is.
@@ -26,6 +26,11 @@ impl Clerk {
             endpoints: self.endpoints().clone(),
             published: own.into_iter().map(|it| it.endpoint).collect(),
         }
+    }
+
+    /// Returns what each owner uses.
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) {

@@ -104,5 +104,20 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Gives back all room of those who have left, before memory is given back to the system. What
+    /// was changed lately is forgotten if nobody watches, for it lies scattered among what they had.
+    pub fn forget_the_gone(&mut self) {
+        if self.watchers.len() == 0 {
+            self.log.forget();
+        }
+        self.waiters.shrink();
+        self.watchers.shrink();
+        self.sessions.shrink_to_fit();
+        self.shrink();
+        self.has_shrunk = false;
+    }
+}
+
 /// For how many instances there is always room.
 const ROOM_KEPT: usize = 1024;

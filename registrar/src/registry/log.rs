@@ -113,6 +113,14 @@ impl Log {
         self.changes.back()
     }
 
+    /// Forgets all changes: whoever has yet to read one begins again.
+    pub(super) fn forget(&mut self) {
+        self.first = self.end();
+        self.changes = VecDeque::new();
+        self.bytes = 0;
+        self.complete_after = self.newest;
+    }
+
     fn push(&mut self, logged: Logged) {
         self.bytes += logged.encoded.len();
         self.newest = self.newest.max(logged.revision);

@@ -132,6 +132,12 @@ impl Waiters {
         (count, held_bytes)
     }
 
+    /// Gives back the room of those who wait no more.
+    pub(super) fn shrink(&mut self) {
+        self.by_name.shrink_to_fit();
+        self.by_session.shrink_to_fit();
+    }
+
     fn leave_line(&mut self, name: &Name, place: Option<u64>) {
         if let Some(sessions) = self.by_name.get_mut(name)
             && let Some(place) = place

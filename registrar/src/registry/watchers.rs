@@ -183,6 +183,12 @@ impl Watchers {
         (calls.len(), ended.sum())
     }
 
+    /// Gives back the room of those who watch no more.
+    pub(super) fn shrink(&mut self) {
+        self.watchers.shrink_to_fit();
+        self.by_name.shrink_to_fit();
+    }
+
     /// Returns how many bytes is taken by what the watches of a session know ahead of snapshots.
     pub(super) fn ahead_bytes(&self, session: SessionId) -> usize {
         self.of_session(session).map(|at| self.watchers[at].ahead.len() * AHEAD_BYTES).sum()

@@ -1,0 +1,204 @@
+//! What one owner may hold, however many sessions it has: no more memory than its quota, whatever
+//! it does with them, and all of it comes back.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use bytes::BytesMut;
+use endpoints::NamePattern;
+use wire::{
+    ErrorKind, Frame, Quota, QuotaExceeded, encode_body,
+    registrar::{FIND, LIST, List, QUERY, Query, WAIT, WATCH, Wait, Watch},
+};
+
+use crate::{
+    KEPT_KIB_MAX,
+    harness::{Counts, LIMIT, Node, Peer, Room, now, register, registration},
+};
+
+/// How many sessions one owner has: as many as there may be, but for those that look on.
+const SESSIONS: usize = 4096 - 16;
+
+/// How much a node may hold, whatever they do.
+const RESIDENT_KIB_MAX: u64 = 256 * 1024;
+
+/// Lets all sessions of one owner do something, and weighs the node then, and when they have gone.
+#[track_caller]
+fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let node = Node::listen(&room, &[&place]);
+    let before_kib = node.resident_kib();
+    let mut peers: Vec<_> = (0..SESSIONS).map(|_| Peer::greet(&place)).collect();
+    abuse(&mut peers);
+    // All that was sent has been taken in when somebody who comes now has had a turn.
+    sync(&place);
+    let during_kib = node.resident_kib();
+    assert!(during_kib < RESIDENT_KIB_MAX, "{during_kib} KiB are resident");
+
+    drop(peers);
+    sync(&place);
+    node.comes_to(Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 });
+    let (began, most_kib) = (now(), before_kib + KEPT_KIB_MAX);
+    while node.resident_kib() > most_kib {
+        let after_kib = node.resident_kib();
+        let all =
+            format!("{before_kib} KiB before, {during_kib} KiB during, {after_kib} KiB after");
+        assert!(began.elapsed() < LIMIT, "it does not come back: {all}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    node.stop().succeeds();
+}
+
+/// Comes as one more session, and is answered.
+#[track_caller]
+fn sync(place: &str) {
+    let mut peer = Peer::greet(place);
+    peer.set_limit(5 * LIMIT);
+    peer.sync();
+}
+
+/// Registers a hundred instances that make a long answer together.
+fn register_fat(peer: &mut Peer) {
+    for _ in 0..100 {
+        let mut fat = registration("large", vec![]);
+        fat.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(16_000))]);
+        let (method, body) = register(&fat);
+        peer.call(method, &body).unwrap();
+    }
+}
+
+/// Sends calls to a node that may not listen, or may have had enough.
+fn send_calls(peer: &mut Peer, calls: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
+    let mut bytes = BytesMut::new();
+    for (id, (method, body)) in (1_000_000..).step_by(2).zip(calls) {
+        Frame::Call { id, method, body: &body, within_ms: None }.encode(&mut bytes).unwrap();
+        if method == WATCH {
+            Frame::Credit { id, items: 1_000_000 }.encode(&mut bytes).unwrap();
+        }
+    }
+    peer.set_limit(Duration::from_millis(50));
+    drop(peer.try_send_bytes(&bytes));
+}
+
+#[test]
+fn sessions_that_say_nothing() {
+    endure_crowd(|_| {});
+}
+
+#[test]
+fn frames_that_are_never_finished() {
+    endure_crowd(|peers| {
+        for (at, peer) in peers.iter_mut().enumerate() {
+            let announced = 128 * 1024 - at as u32;
+            peer.set_limit(Duration::from_millis(50));
+            drop(peer.try_send_bytes(&announced.to_le_bytes()));
+            drop(peer.try_send_bytes(&vec![0xc0; announced as usize - 1]));
+        }
+    });
+}
+
+#[test]
+fn answers_that_nobody_reads() {
+    endure_crowd(|peers| {
+        register_fat(&mut peers[0]);
+        let query = encode_body(&Query { name: "large", all: true }).to_vec();
+        let list = encode_body(&List { pattern: NamePattern::any(), after: 0 }).to_vec();
+        for (at, peer) in peers.iter_mut().enumerate().skip(1) {
+            let call = match at % 3 {
+                0 => (QUERY, query.clone()),
+                1 => (FIND, query.clone()),
+                _ => (LIST, list.clone()),
+            };
+            send_calls(peer, vec![call; 4]);
+        }
+    });
+}
+
+/// The buffers of a long answer are nobody's once it is read.
+#[test]
+fn answers_that_all_have_read() {
+    endure_crowd(|peers| {
+        register_fat(&mut peers[0]);
+        let query = encode_body(&Query { name: "large", all: true });
+        for peer in &mut peers[1..] {
+            peer.call(QUERY, &query).unwrap();
+        }
+    });
+}
+
+#[test]
+fn watches_that_nobody_reads() {
+    endure_crowd(|peers| {
+        register_fat(&mut peers[0]);
+        for (at, peer) in peers.iter_mut().enumerate().skip(1) {
+            let watches = (0..8).map(|number| {
+                let text = match number {
+                    0..4 => "l*".to_owned(),
+                    _ => format!("{at}*{}{number}?*b", "abcdefghijkl".repeat(15)),
+                };
+                let pattern = NamePattern::new(&text).unwrap();
+                (WATCH, encode_body(&Watch { pattern, seen: None }).to_vec())
+            });
+            send_calls(peer, watches);
+        }
+        // Of all this, nobody reads anything; what goes beyond the quota is refused.
+        for number in 0..100 {
+            let mut changed = registration("large", vec![]);
+            changed.metadata = BTreeMap::from([(number.to_string(), "x".repeat(16_000))]);
+            let (method, body) = register(&changed);
+            drop(peers[0].call(method, &body));
+        }
+    });
+}
+
+#[test]
+fn waits_and_registrations() {
+    endure_crowd(|peers| {
+        for (at, peer) in peers.iter_mut().enumerate() {
+            let calls = (0..16).map(|number| {
+                let name = format!("{}-{at}-{number}", "n".repeat(200));
+                if number % 2 == 0 {
+                    return (
+                        WAIT,
+                        encode_body(&Wait { name: format!("w{name}").parse().unwrap() }).to_vec(),
+                    );
+                }
+                let mut registration = registration(&name, vec![]);
+                if number % 4 == 1 {
+                    registration.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(3000))]);
+                }
+                let (method, body) = register(&registration);
+                (method, body.to_vec())
+            });
+            send_calls(peer, calls);
+        }
+    });
+}
+
+/// Whoever has used up its memory is told, may still come, and mend it.
+#[test]
+fn an_owner_that_holds_too_much_lets_go_of_it() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let mut peer = Peer::greet(node.endpoint());
+    let refused = loop {
+        let mut fat = registration("large", vec![]);
+        fat.metadata = BTreeMap::from([("text".to_owned(), "x".repeat(16_000))]);
+        let (method, body) = register(&fat);
+        if let Err(error) = peer.call(method, &body) {
+            break error;
+        }
+    };
+    assert_eq!(refused.kind, ErrorKind::QuotaExceeded);
+    let exceeded = QuotaExceeded::of(&refused).unwrap();
+    assert_eq!(exceeded.quota, Quota::Bytes);
+    assert!(exceeded.used + exceeded.asked > exceeded.limit, "{exceeded:?}");
+    let register_small = ["register", "small", "/unix/@small"];
+    let told = node.callsign(&register_small).ends_with(4);
+    told.says(&["user 0 holds", "read the answers, register less, or raise `bytes`"]);
+    // What it holds is known by lists that are longer than what waits in a socket.
+    node.callsign(&["unregister", "large", "--all"]).succeeds();
+    let (method, body) = register(&registration("small", vec![]));
+    Peer::greet(node.endpoint()).call(method, &body).unwrap();
+    node.stop().succeeds();
+}
