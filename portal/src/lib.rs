@@ -32,6 +32,7 @@
 //! | `items` | the items of a call: who may send how many |
 //! | `heartbeat`, `awake` | signs of life; bounds of time that count only while this process runs |
 //! | `shared`, `outbox`, `queue` | what handles share with the driver; what is said, until it is on its way |
+//! | `spare` | buffers that the connections of a thread lend each other |
 //! | `error` | how a conversation fails |
 //!
 //! ```

@@ -101,7 +101,7 @@ fn frames_that_are_never_finished() {
 fn answers_that_nobody_reads() {
     endure_crowd(|peers| {
         register_fat(&mut peers[0]);
-        let query = encode_body(&Query { name: "large", all: true }).to_vec();
+        let query = encode_body(&Query::of("large")).to_vec();
         let list = encode_body(&List { pattern: NamePattern::any(), after: 0 }).to_vec();
         for (at, peer) in peers.iter_mut().enumerate().skip(1) {
             let call = match at % 3 {
@@ -119,7 +119,7 @@ fn answers_that_nobody_reads() {
 fn answers_that_all_have_read() {
     endure_crowd(|peers| {
         register_fat(&mut peers[0]);
-        let query = encode_body(&Query { name: "large", all: true });
+        let query = encode_body(&Query::of("large"));
         for peer in &mut peers[1..] {
             peer.call(QUERY, &query).unwrap();
         }

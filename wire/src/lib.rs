@@ -18,6 +18,7 @@
 //! | `body` | the bodies of frames, and what may be wrong with bytes |
 //! | `error` | errors that cross a connection |
 //! | `record`, `owner` | what a registrar keeps of an instance; whose it is |
+//! | `quota` | how much of a registrar one owner may use |
 //! | `readable`, `encoded` | what a later version may have written; messages of records that are encoded |
 //! | [`registrar`], [`registrant`] | the calls that each of them answers |
 //! | `proof` | how an actor proves who it is |

@@ -8,7 +8,7 @@ use wire::{
     registrar::{Query, Register},
 };
 
-use crate::support::{NOW, USER, answer_to, register, registration, registry};
+use crate::support::{ACCOUNT, NOW, USER, answer_to, register, registration, registry};
 
 /// More than an answer has room for.
 const MANY: u128 = 1000;
@@ -30,7 +30,7 @@ fn nobody_hides_what_is_anothers_by_as_many_of_his_own() {
     let others = [Owner::User(1001), Owner::Unknown(7), Owner::Host([10, 0, 0, 7].into())];
     for other in others {
         let mut registry = registry();
-        let session = registry.open_session();
+        let session = registry.open_session(ACCOUNT);
         for uuid in 1..=2 {
             drop(register(&mut registry, "feed", uuid, session));
         }
@@ -46,7 +46,7 @@ fn nobody_hides_what_is_anothers_by_as_many_of_his_own() {
 #[test]
 fn a_single_instance_is_asked_for_by_its_owner_too() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "feed", 1, session));
     assert_eq!(answer_to(&registry, &of(USER)), (1, vec![1]));
     assert_eq!(answer_to(&registry, &of(Owner::User(4711))), (0, vec![]));
@@ -56,7 +56,7 @@ fn a_single_instance_is_asked_for_by_its_owner_too() {
 #[test]
 fn what_is_not_ready_is_not_even_looked_at() {
     let mut registry = registry();
-    let session = registry.open_session();
+    let session = registry.open_session(ACCOUNT);
     drop(register(&mut registry, "feed", 1, session));
     crowd(&mut registry, session, USER, State::Starting);
     let mut bytes = BytesMut::new();
@@ -74,7 +74,7 @@ fn what_is_not_ready_is_not_even_looked_at() {
 #[test]
 fn what_is_over_is_passed_over_at_the_expense_of_who_asks() {
     let mut registry = registry();
-    let (stays, leaves) = (registry.open_session(), registry.open_session());
+    let (stays, leaves) = (registry.open_session(ACCOUNT), registry.open_session(ACCOUNT));
     drop(register(&mut registry, "feed", 1, stays));
     crowd(&mut registry, leaves, USER, State::Ready);
     drop(registry.apply(Event::SessionEnded(leaves), NOW).unwrap());

@@ -37,7 +37,8 @@ fn watch(
 
 fn wait(registry: &mut Registry, session: SessionId, name: &str) -> Result<bool, RegistryError> {
     let call = registry.counts().waiters as u64 * 2;
-    registry.wait(session, call, Name::new(name).unwrap(), NOW, &mut BytesMut::new())
+    let waiting = registry.wait(session, call, Name::new(name).unwrap(), NOW, &mut BytesMut::new());
+    waiting.map(|(is_there, _)| is_there)
 }
 
 #[test]
