@@ -40,7 +40,22 @@ pub(crate) fn parse() -> Result<Cli, Exit> {
 pub(crate) fn described() -> clap::Command {
     let command = Cli::command();
     let template = template(&command);
-    command.help_template(template)
+    let width = width(&std::io::stdout());
+    let mut command = command.help_template(template);
+    // clap breaks what is said of an argument, and never a usage.
+    if width.is_some_and(|it| it < USAGE_COLUMNS) {
+        command.build();
+        let names: Vec<_> = command.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+        for name in names {
+            command = command.mut_subcommand(name, |mut it| {
+                let usage = it.render_usage().to_string();
+                let usage = usage.trim_start_matches("Usage: ");
+                let usage = fitted(usage, width, "Usage: ".len(), "Usage: ".len());
+                it.override_usage(usage)
+            });
+        }
+    }
+    command
 }
 
 /// Writes the help of the program: its commands in groups, in the order in which they are met.
@@ -74,6 +89,9 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// How wide the usage of every command fits.
+const USAGE_COLUMNS: u16 = 80;
 
 /// Where what is said of a command stands in the help.
 const COMMANDS_COLUMN: usize = 15;

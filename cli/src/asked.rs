@@ -14,6 +14,7 @@ use crate::{
     context::{Context, TRACTOR_PREFIX},
     failure::Failure,
     found::{not_ready, owned, query},
+    meant,
     notice::{note_settling, warn, warn_unanswered},
 };
 
@@ -84,12 +85,26 @@ impl<'a> Asked<'a> {
 
     /// Makes the failure of a name that has no ready instance.
     pub(crate) async fn not_ready(&self, name: &Name, found: &Found) -> Failure {
+        let others = self.tractor_names().await;
         if let Some(client) = &self.client {
-            return not_ready(client, name, found).await;
+            return not_ready(client, name, found, others).await;
         }
         let asked: Vec<_> =
             self.tractor.iter().map(|it| format!("{TRACTOR_PREFIX}{}", it.registrar())).collect();
-        Failure::not_found(anyhow!("no actor `{name}` is registered at {}", asked.join(", ")))
+        let error = anyhow!("no actor `{name}` is registered at {}", asked.join(", "));
+        let names = others.iter().map(Name::as_str);
+        meant::hint(Failure::not_found(error), name.as_str(), names)
+    }
+
+    /// Returns the names that tractor's registrars have, as far as they say so at once.
+    async fn tractor_names(&self) -> Vec<Name> {
+        let mut names = Vec::new();
+        for source in &self.tractor {
+            let listed = timeout(meant::GRACE_MAX, source.list()).await;
+            let records = listed.ok().and_then(Result::ok).unwrap_or_default();
+            names.extend(records.into_iter().map(|it| it.name));
+        }
+        names
     }
 
     /// Adds what tractor's registrars know. One that does not answer is told of, unless nobody

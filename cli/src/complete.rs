@@ -1,10 +1,10 @@
 //! What a shell asks for when the Tab key is pressed.
 
-use std::{collections::BTreeSet, ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use discovery::Client;
-use endpoints::NamePattern;
+use endpoints::{Name, NamePattern};
 
 use crate::{
     context::{Context, Environment},
@@ -35,15 +35,30 @@ fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
     let (Ok(runtime), Ok(registrars)) = (runtime, context.registrars()) else { return Vec::new() };
     let ask = async {
         let client = Client::connect_with(&registrars, context.client_options()).await.ok()?;
-        client.list(pattern.as_str()).await.ok()
+        client.names(pattern.as_str()).await.ok()
     };
-    let found = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask).await });
+    // What has come of a longer list says nothing of the rest: half of it could complete a line that
+    // the whole would not.
+    let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask).await });
     runtime.shutdown_background();
-    let found = found.ok().flatten().unwrap_or_default();
-    let names: BTreeSet<_> = found.records.into_iter().map(|it| it.name).collect();
-    let begins_so = names.into_iter().filter(|it| it.as_str().starts_with(current));
-    let written = |name: &str| if is_bash { typed.quoted(name) } else { Some(name.to_owned()) };
-    begins_so.filter_map(|it| written(it.as_str())).map(CompletionCandidate::new).collect()
+    let mut names = names.ok().flatten().unwrap_or_default();
+    names.retain(|it| it.as_str().starts_with(current));
+    let kept = std::env::var(KEPT_VARIABLE).unwrap_or_default();
+    let written =
+        |name: &str| if is_bash { typed.quoted(name, &kept) } else { Some(name.to_owned()) };
+    let offered = first_and_last(names).into_iter();
+    offered.filter_map(|it| written(it.as_str())).map(CompletionCandidate::new).collect()
+}
+
+/// Leaves as many names as a person may want to read. They are in order: what all begin with, the
+/// first and the last do.
+fn first_and_last(mut names: Vec<Name>) -> Vec<Name> {
+    if names.len() > NAMES_MAX {
+        let last = names.pop();
+        names.truncate(NAMES_MAX - 1);
+        names.extend(last);
+    }
+    names
 }
 
 /// A word that is being typed.
@@ -69,9 +84,9 @@ impl Typed {
         Self { text, quote }
     }
 
-    /// Writes a name as a shell reads it in place of the word. Anybody may register a name such as
-    /// `$(reboot)`, and nobody may be led to run it.
-    fn quoted(&self, name: &str) -> Option<String> {
+    /// Writes a name as a shell reads it in place of the word, of which it keeps the beginning as it
+    /// was typed. Anybody may register a name such as `$(reboot)`, and nobody may be led to run it.
+    fn quoted(&self, name: &str, kept: &str) -> Option<String> {
         match self.quote {
             // The opening quote stays in the line, and what ends it is not put in.
             Some('"') => (!name.contains(['"', '$', '`', '\\', '!'])).then(|| name.to_owned()),
@@ -79,7 +94,8 @@ impl Typed {
             None => {
                 let is_safe = |it: char| it.is_alphanumeric() || "_-.:@%+,".contains(it);
                 let escaped = |it| if is_safe(it) { vec![it] } else { vec!['\\', it] };
-                Some(name.chars().flat_map(escaped).collect())
+                let rest = name.strip_prefix(&*Self::read(kept).text)?;
+                Some(kept.chars().chain(rest.chars().flat_map(escaped)).collect())
             }
         }
     }
@@ -117,6 +133,12 @@ const NAMED: &[(&str, &str)] = &[
 /// as a pause.
 const PATIENCE: Duration = Duration::from_millis(120);
 
+/// How many names are given to a shell. bash asks whether it is to show more than a hundred.
+const NAMES_MAX: usize = 500;
+
+/// Has what bash keeps of the word that is being typed: up to the last of its `COMP_WORDBREAKS`.
+pub(crate) const KEPT_VARIABLE: &str = "_CALLSIGN_KEPT";
+
 /// Says which shell asks.
 pub(crate) const SHELL_VARIABLE: &str = "COMPLETE";
 
@@ -138,9 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn of_many_names_what_all_begin_with_is_kept() {
+        let names = |count: usize| -> Vec<Name> {
+            (0..count).map(|it| Name::new(&format!("feed.{it:05}")).unwrap()).collect()
+        };
+        assert_eq!(first_and_last(names(NAMES_MAX)), names(NAMES_MAX));
+        let left = first_and_last(names(20_000));
+        assert_eq!(left.len(), NAMES_MAX);
+        assert_eq!(left.last().unwrap().as_str(), "feed.19999");
+    }
+
+    #[test]
     fn no_name_is_run_by_the_shell() {
         let check = |word: &str, name: &str, expected: Option<&str>| {
-            assert_eq!(Typed::read(word).quoted(name).as_deref(), expected, "{word} {name}");
+            let quoted = Typed::read(word).quoted(name, "");
+            assert_eq!(quoted.as_deref(), expected, "{word} {name}");
         };
         check("f", "feed.eu-1", Some("feed.eu-1"));
         check("n", "né", Some("né"));
@@ -151,5 +185,16 @@ mod tests {
         check("\"f", "feed", Some("feed"));
         check("'", "$(reboot)", Some("$(reboot)"));
         check("'", "o'k", None);
+
+        let check = |word: &str, kept: &str, name: &str, expected: Option<&str>| {
+            let quoted = Typed::read(word).quoted(name, kept);
+            assert_eq!(quoted.as_deref(), expected, "{word} {name}");
+        };
+        check("eu:a", "eu:", "eu:a:b", Some("eu:a:b"));
+        check("eu:$", "eu:", "eu:$(id)", Some(r"eu:\$\(id\)"));
+        // What was typed stays as it was typed.
+        check("k=v", "k=", "k=v=w", Some(r"k=v\=w"));
+        check(r"a\;b:c", r"a\;b:", "a;b:cd", Some(r"a\;b:cd"));
+        check("x", "y", "x", None);
     }
 }

@@ -293,6 +293,14 @@ pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
         let hints = parts.filter_map(|it| it.strip_prefix("tip: ")).map(str::to_owned);
         let object = error_object(Exit::Usage, message, &[], &hints.collect::<Vec<_>>(), &[]);
         let _unsaid = std::io::stderr().write_all(object.as_bytes());
+        return Exit::Usage;
+    }
+    let width = output::width(&io::stderr());
+    let rendered = error.render().to_string();
+    if is_error && !output::fits(&rendered, width) {
+        // clap breaks no line of an error.
+        let text = output::fitted_lines(&rendered, width);
+        let _unsaid = std::io::stderr().write_all(text.as_bytes());
     } else {
         // A help or a version that cannot be printed is a failure like any other; where an error
         // cannot be told, the exit code has to do.

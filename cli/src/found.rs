@@ -67,7 +67,12 @@ pub(crate) async fn query_owned(
 }
 
 /// Makes the failure of a name that has no ready instance.
-pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Failure {
+pub(crate) async fn not_ready(
+    client: &Client,
+    name: &Name,
+    found: &Found,
+    others_known: Vec<Name>,
+) -> Failure {
     // Those that are starting or draining say more than that there is nothing.
     let (others, names) = meant::with_names(client, client.query_all(name.as_str())).await;
     let others = match others {
@@ -78,7 +83,9 @@ pub(crate) async fn not_ready(client: &Client, name: &Name, found: &Found) -> Fa
     if unready.is_empty() {
         let asked = asked(client.registrars(), &found.unanswered);
         let failure = Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
-        return meant::hint(failure, name.as_str(), names.iter().map(String::as_str));
+        let names = names.iter().map(String::as_str);
+        let names = names.chain(others_known.iter().map(Name::as_str));
+        return meant::hint(failure, name.as_str(), names);
     }
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
         .hint_command("show what is there", ["find", name.as_str(), "--all"])

@@ -68,6 +68,7 @@ mod link;
 mod lookup;
 mod lost;
 mod merge;
+mod names;
 mod options;
 mod registered;
 mod registrant;

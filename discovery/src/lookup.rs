@@ -202,7 +202,10 @@ impl Client {
         calls
     }
 
-    async fn gather<T>(&self, calls: Together<'_, Option<Result<T, Fault>>>) -> Answers<T> {
+    pub(crate) async fn gather<T>(
+        &self,
+        calls: Together<'_, Option<Result<T, Fault>>>,
+    ) -> Answers<T> {
         let is_answer = |it: &Option<Result<T, Fault>>| matches!(it, Some(Ok(_)));
         self.with_patience(calls, is_answer, |late| Some(Err(late))).await
     }
@@ -250,7 +253,11 @@ impl Client {
         Sightings::of(answers, self.hub().options.trust)
     }
 
-    async fn list_of(&self, index: usize, pattern: &NamePattern) -> Option<Result<Part, Fault>> {
+    pub(crate) async fn list_of(
+        &self,
+        index: usize,
+        pattern: &NamePattern,
+    ) -> Option<Result<Part, Fault>> {
         let mut list = List { pattern: pattern.clone(), after: 0 };
         let mut part = Part::default();
         loop {
@@ -338,12 +345,12 @@ impl From<Sightings> for Found {
 
 /// What one registrar answered.
 #[derive(Debug, Default)]
-struct Part {
+pub(crate) struct Part {
     /// Until when the registrar does not know all yet.
     settles_at: Option<Instant>,
     now_ms: u64,
     total: u64,
-    records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
 }
 
 impl Part {

@@ -45,6 +45,7 @@ mod locality;
 mod matcher;
 mod meant;
 mod name;
+mod near;
 mod parse;
 mod plain;
 mod stamp;
@@ -62,6 +63,7 @@ pub use locality::{
 };
 pub use matcher::Matcher;
 pub use name::{InstanceId, Name, NameError, NamePattern, is_match};
+pub use near::names_like;
 pub use plain::{Plain, PlainLines, is_plain};
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Actors, Conflict, EndpointTable};

@@ -9,9 +9,9 @@ use tracing::{debug, info};
 use wire::{
     CallId, ErrorKind, RemoteError,
     registrar::{
-        Changed, FIND, LIST, List, QUERY, Query, REGISTER, RENEW, REPORT, Register, Registered,
-        Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister,
-        UnregisterAll, Update, WAIT, WATCH, Wait, Watch, Watching,
+        Changed, FIND, LIST, List, NAMES, QUERY, Query, REGISTER, RENEW, REPORT, Register,
+        Registered, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE,
+        Unregister, UnregisterAll, Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
 
@@ -113,6 +113,17 @@ impl Session {
         Ok(())
     }
 
+    fn names(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let list: List = call.args()?;
+        if list.after == 0 {
+            self.clerk.refresh_all_declared();
+        }
+        let (page, steps) = self.clerk.read(|registry| registry.names(&list));
+        replies.finish(call.id, &page);
+        replies.spend(steps + page.names.len());
+        Ok(())
+    }
+
     fn register(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
         self.clerk.register(call.args()?, self.caller.owner, self.id)
     }
@@ -208,12 +219,13 @@ impl Clerk {
 impl Service for Session {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
         let by = self.caller.owner;
-        let is_quick = matches!(call.method, QUERY | FIND | LIST);
+        let is_quick = matches!(call.method, QUERY | FIND | LIST | NAMES);
         let called = match call.method {
             QUERY => self.query(call, replies),
             FIND => self.find(call, replies),
             WAIT => self.wait(call, replies),
             LIST => self.list(call, replies),
+            NAMES => self.names(call, replies),
             WATCH => self.watch(call, replies),
             REGISTER => self.register(call).map(|it| replies.finish(call.id, &it)),
             UPDATE => self.update(call).map(|it| replies.finish(call.id, &it)),

@@ -170,6 +170,14 @@ impl Clerk {
         self.read(|registry| registry.record(uuid))
     }
 
+    /// Returns names that are registered: all of them, unless there are some thousands.
+    pub fn names(&self) -> Vec<String> {
+        self.refresh_all_declared();
+        let list = List { pattern: NamePattern::any(), after: 0 };
+        let (page, _steps) = self.read(|registry| registry.names(&list));
+        page.names
+    }
+
     /// Returns a page of all instances, oldest first: those after an epoch.
     pub fn page(&self, after: Epoch) -> Page {
         if after == 0 {

@@ -6,10 +6,24 @@ use rustix::process::Signal;
 
 use crate::harness::{Node, Room, Running};
 
+/// What is registered. bash breaks a line at `:`, `=` and `@`.
+const NAMES: [&str; 10] = [
+    "feed-eu",
+    "o'k",
+    "$(touch${IFS}ran)",
+    "web",
+    "wet",
+    "desk:rates:eu",
+    "desk:rates:us=x",
+    "::new",
+    "key=value=more",
+    "me@home:1",
+];
+
 /// Registers actors whose names take some care in a shell, and makes `callsign` a command.
 fn market(room: &Room) -> Node<'_> {
     let node = Node::start(room);
-    for (number, name) in ["feed-eu", "o'k", "$(touch${IFS}ran)", "web", "wet"].iter().enumerate() {
+    for (number, name) in NAMES.iter().enumerate() {
         let endpoint = room.abstract_unix(&format!("actor-{number}"));
         let lease = ["register", name, &endpoint, "--ttl", "10m", "--state", "ready"];
         node.callsign(&lease).succeeds();
@@ -64,6 +78,14 @@ fn completes(node: &Node<'_>, mut running: Running) {
     types(&mut running, "fee", "feed-eu");
     types(&mut running, "o", "o'k");
     types(&mut running, r"\$", "$(touch${IFS}ran)");
+    types(&mut running, "des\te", "desk:rates:eu");
+    types(&mut running, "desk:rates:u", "desk:rates:us=x");
+    types(&mut running, "desk:rates:us=", "desk:rates:us=x");
+    types(&mut running, ":", "::new");
+    types(&mut running, "::n", "::new");
+    types(&mut running, "key=v", "key=value=more");
+    types(&mut running, "me@", "me@home:1");
+    types(&mut running, "me@home:", "me@home:1");
     running.type_line("callsign fi\tfee\t");
     running.line("an answer", |line| line.contains("no actor") || line.contains("instance  "));
     running.type_line("exit");
@@ -121,6 +143,43 @@ fn fish_completes_names() {
     check("callsign connect we", "web\nwet\n");
     check("callsign drain o", "o'k\n");
     check("callsign ch", "check\tCheck settings files, and show all that is wrong with them\n");
+}
+
+/// Of twenty thousand names there are no more than one reads, and they begin with no more than all do.
+#[test]
+fn many_names_are_completed_as_far_as_they_are_the_same() {
+    let room = Room::new();
+    let mut settings = "[declared]\n".to_owned();
+    for number in 0..20_000 {
+        settings += &format!("\"actor:{:02}.{number:05}\" = \"/unix/@{number}\"\n", number % 100);
+    }
+    let settings = room.write("many.toml", &settings);
+    let endpoint = room.unix("registrar.sock");
+    let node = Node::start_with(&room, &[&endpoint], &["--config", &settings]);
+    let completed = |word: &str| -> Vec<String> {
+        loop {
+            let mut command = node.room().command(&["--", "callsign", "find", word]);
+            command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
+            command.env("CALLSIGN_REGISTRAR", node.endpoint());
+            let outcome = Running::start(command).outcome().succeeds();
+            // A busy registrar may be too late.
+            if !outcome.stdout.is_empty() {
+                return outcome.stdout.lines().map(str::to_owned).collect();
+            }
+        }
+    };
+    let all = completed("act");
+    assert_eq!(all.len(), 500);
+    assert_eq!((&*all[0], &*all[499]), ("actor:00.00000", "actor:99.19999"));
+    assert_eq!(completed("actor:07.00").len(), 10);
+    assert_eq!(completed("actor:07.0000"), ["actor:07.00007"]);
+    // Nor are they too many for a slip.
+    loop {
+        let failure = node.callsign(&["find", "actor:O7.00007"]).ends_with(1);
+        if failure.stderr.contains("did you mean `actor:07.00007`?") {
+            break;
+        }
+    }
 }
 
 /// The line is being typed: nobody waits for a registrar that hangs, or hears of it.

@@ -2,6 +2,7 @@
 
 use endpoints::is_plain;
 
+use super::supervision::on_terminal;
 use crate::harness::{Node, Outcome, Room};
 
 #[test]
@@ -90,6 +91,37 @@ fn lists_are_sorted_and_filtered() {
     // A socket's path is spelled for libraries that read one segment.
     let found = node.callsign(&["find", "web", "--json"]).json();
     assert_eq!(found["nearest_encoded"], "/unix/@web-of-lists");
+}
+
+#[test]
+fn usages_and_lists_fit_a_narrow_terminal() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let path = room.unix(&format!("{}.sock", "a-long-name".repeat(4)));
+    node.callsign(&["register", "feed", &path, "--ttl", "10m", "--state", "ready"]).succeeds();
+    let root = ["--ttl", "10m", "--meta", "tree.path=market", "--meta", "tree.kind=process"];
+    node.callsign(&[&["register", "market", &path][..], &root].concat()).succeeds();
+    let check = |line: &str, expected: &[&str]| {
+        let script = format!("stty rows 40 cols 40; unset COLUMNS; $CALLSIGN {line} 2>&1");
+        let mut terminal = on_terminal(&room, &node, &["sh", "-c", &script]);
+        let shown = terminal.line_or_end("no such line is there");
+        assert_eq!(shown, None);
+        let outcome = terminal.outcome();
+        for line in outcome.stdout.lines() {
+            assert!(line.trim_end_matches('\r').chars().count() <= 40, "{line}\n{outcome}");
+        }
+        let words = outcome.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        expected.iter().for_each(|it| assert!(words.contains(it), "{it}\n{outcome}"));
+    };
+    check("register --help", &["[OPTIONS] <NAME> [ENDPOINT]... [-- <COMMAND>...]"]);
+    check("help unregister", &["Usage: callsign unregister"]);
+    check("regsiter", &["unrecognized subcommand 'regsiter'", "'unregister', 'register'"]);
+    check("wait", &["required arguments were not provided"]);
+    check("ls", &["NEAREST feed ready", " none"]);
+    check("tree", &["market process"]);
+    check("ls --all", &["no socket seen"]);
+    check("resolve feed --explain", &["left out", "did not say which socket is meant"]);
+    check("find feed --all", &["out of reach"]);
 }
 
 #[track_caller]

@@ -191,7 +191,7 @@ fn register<'a>(grace: &'a str, program: &'a str) -> [&'a str; 10] {
 
 /// Runs a command on a terminal of its own; `callsign` is the one that is tested.
 #[track_caller]
-fn on_terminal(room: &Room, node: &Node<'_>, words: &[&str]) -> Running {
+pub(crate) fn on_terminal(room: &Room, node: &Node<'_>, words: &[&str]) -> Running {
     let callsign = env!("CARGO_BIN_EXE_callsign");
     let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/on_terminal.py");
     let mut command: Command = room.other_command(&python());

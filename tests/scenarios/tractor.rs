@@ -24,7 +24,8 @@ fn a_root_and_its_child_live_over_unix_sockets() {
 fn live(transport: &str) {
     let Some(python) = python() else { return };
     let room = Room::new();
-    let node = listen(&room);
+    let endpoints = [&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"];
+    let node = Node::start_with(&room, &endpoints, &["-v"]);
     let mut watch = node.run(&["watch", "--json"]);
     watch.json("that it has begun", |it| it["change"] == "synced");
     let mut root = Actor::start(&node, &python, "root", transport);
@@ -34,6 +35,8 @@ fn live(transport: &str) {
     let there = json!([child.addr]);
     assert_eq!(root.ask("find child"), there);
     assert_eq!(root.ask("wait child"), there);
+    // An answer has no room for what was meant, and the node's log has.
+    assert_eq!(root.ask("find chidl"), Value::Null);
     let registry = root.ask("registry");
     // Both, and the registrar itself.
     assert_eq!(registry.as_object().unwrap().len(), 3, "{registry}");
@@ -67,6 +70,8 @@ fn live(transport: &str) {
 
     assert_eq!(root.ask("unregister"), Value::Null);
     assert_eq!(node.callsign(&["ls", "--json"]).json(), json!([]));
+    let slip = r#"what nobody is called name=chidl meant=["child"]"#;
+    node.stop().says(&[slip]);
 }
 
 #[test]
@@ -188,6 +193,15 @@ fn a_registrar_of_tractors_that_is_away_is_not_an_empty_one() {
     let asked = format!("tractor+{}", node.endpoint());
     let found = room.callsign(&["find", "child", "--registrar", &asked]);
     found.ends_with(1).says(&["no actor `child` is registered at tractor+"]);
+    // What may have been meant is told of tractor's names, and of both kinds together.
+    let lease = ["register", "child", "/unix/@child-of-both", "--ttl", "10m", "--state", "ready"];
+    node.callsign(&lease).succeeds();
+    let found = room.callsign(&["find", "chidl", "--registrar", &asked]);
+    found.ends_with(1).says(&["did you mean `child`?"]);
+    let other = Node::listen(&room, &[&room.unix("other.sock")]);
+    let both = ["find", "chidl", "--registrar", other.endpoint(), "--registrar", &asked];
+    room.callsign(&both).ends_with(1).says(&["did you mean `child`?"]);
+    node.callsign(&["unregister", "child"]).succeeds();
     // Where a registrar of callsign's is named too, it is asked as well.
     let own = ["find", "child", "--registrar", node.endpoint()];
     let both = room.callsign(&[&own[..], &["--registrar", &nowhere]].concat());

@@ -10,6 +10,7 @@
 //! | [`FIND`] | [`Query`] | [`Located`] |
 //! | [`WAIT`] | [`Wait`] | [`Answer`], once there is an instance |
 //! | [`LIST`] | [`List`] | [`Page`] |
+//! | [`NAMES`] | [`List`] | [`NamesPage`] |
 //! | [`WATCH`] | [`Watch`] | [`Watching`] as the started value, then [`Change`]s as items |
 //! | [`REPORT`] | [`Report`] | [`Changed`] |
 //! | [`STATUS`] | nothing | [`Status`] |
@@ -46,6 +47,8 @@ pub const FIND: &str = "registrar.find";
 pub const WAIT: &str = "registrar.wait";
 /// Lists instances, a page at a time.
 pub const LIST: &str = "registrar.list";
+/// Lists names alone, many at a time: for a person who has typed a part of one.
+pub const NAMES: &str = "registrar.names";
 /// Watches the instances of a name or a pattern.
 pub const WATCH: &str = "registrar.watch";
 /// Reports that an endpoint did not answer.
@@ -296,6 +299,16 @@ pub struct Page {
     /// The instances.
     #[serde(deserialize_with = "readable::records")]
     pub records: Vec<Record>,
+}
+
+/// One page of names, each once in it. It may be empty and not the last, where many names were
+/// looked at in vain.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct NamesPage {
+    /// Where the next page begins, if there is one.
+    pub next: Option<Epoch>,
+    /// The names, in no order; of a later version there may be some that are no names here.
+    pub names: Vec<String>,
 }
 
 /// Watches the instances of a name or a pattern.

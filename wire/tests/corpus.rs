@@ -14,8 +14,9 @@ use callsign_wire::{
     QuotaExceeded, Record, RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
     registrant::{Confirm, Confirmed, Lost, LostCause, SetState},
     registrar::{
-        Answer, Change, Changed, Evidence, List, Located, Page, Query, Register, Registered, Renew,
-        Report, Seen, Status, Unregister, UnregisterAll, Update, Wait, Watch, Watching,
+        Answer, Change, Changed, Evidence, List, Located, NamesPage, Page, Query, Register,
+        Registered, Renew, Report, Seen, Status, Unregister, UnregisterAll, Update, Wait, Watch,
+        Watching,
     },
 };
 use endpoints::{
@@ -143,6 +144,8 @@ fn recorded_calls_and_answers_are_read() {
     check("answer-owners", &Answer { revision: 57, now_ms: NOW_MS, total: 4, records });
     let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
     check("page", &Page { revision: 57, now_ms: NOW_MS, next: Some(41), records });
+    let names = vec!["feed.eu".to_owned(), "feed.us".to_owned()];
+    check("names", &NamesPage { next: Some(41), names });
     check("page-last", &Page { revision: 57, now_ms: NOW_MS, next: None, records: vec![] });
     let seen = Seen { registrar: uuid(9), revision: 57 };
     check("watch", &Watch { pattern: pattern("*"), seen: None });

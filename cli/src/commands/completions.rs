@@ -3,7 +3,7 @@
 use clap_complete::{Shell, env::Shells};
 
 use crate::{
-    complete::SHELL_VARIABLE,
+    complete::{KEPT_VARIABLE, SHELL_VARIABLE},
     context::Context,
     failure::{Exit, Failure},
     global::PROGRAM,
@@ -36,11 +36,52 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         .map_err(Failure::output)?;
     let script = String::from_utf8_lossy(&script);
     context.print(match args.shell {
+        Shell::Bash => BASH.replace("KEPT", KEPT_VARIABLE).replace("VAR", SHELL_VARIABLE),
         Shell::Zsh => script.replace(ZSH_BINDING, ZSH_CALL_OR_BINDING),
         _ => script.into_owned(),
     })?;
     Ok(Exit::Done)
 }
+
+/// The script of bash.
+///
+/// Why not that of `clap_complete`? bash breaks a line at `:` and `=` too (`COMP_WORDBREAKS`), and
+/// puts an answer in the place of what stands behind the last of these; that script takes the parts
+/// for words. Here they are put together again, and what bash keeps is cut off the answers.
+const BASH: &str = r#"
+_callsign_complete() {
+    local IFS=$'\013' line=${COMP_LINE:0:COMP_POINT} words=() word last= kept i
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        local before=${line%%[![:blank:]]*}
+        line=${line#"$before"}
+        # The last word ends at the cursor.
+        ((i == COMP_CWORD)) && word=$line
+        if [[ $i -gt 0 && -z $before && ( $word =~ ^[:=@] || $last =~ ^[:=@]+$ ) ]]; then
+            words[${#words[@]} - 1]+=$word
+        else
+            words+=("$word")
+        fi
+        last=$word
+        line=${line#"$word"}
+    done
+    word=${words[${#words[@]} - 1]}
+    kept=${word%"$2"}
+    [[ $kept == "$word" && -n $2 ]] && kept=
+    COMPREPLY=($(
+        _CLAP_IFS="$IFS" _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) KEPT="$kept" VAR=bash \
+            callsign -- "${words[@]}"
+    ))
+    if [[ $? != 0 ]]; then
+        unset COMPREPLY
+        return
+    fi
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+    # More of an address or a value follows.
+    [[ ${COMPREPLY-} =~ [=/:]$ ]] || compopt +o nospace
+}
+complete -o nospace -o bashdefault -o nosort -F _callsign_complete callsign
+"#;
 
 /// How the script of zsh ends.
 const ZSH_BINDING: &str = "\ncompdef _clap_dynamic_completer_callsign callsign";

@@ -117,7 +117,7 @@ async fn records(
     let found = found::query_owned(context, &client, name, all, owner).await?;
     warn_unanswered(context, &found.unanswered);
     if found.records.is_empty() {
-        return Err(not_ready(&client, name, &found).await);
+        return Err(not_ready(&client, name, &found, Vec::new()).await);
     }
     Ok((Source::Registrar, found.records, found.now_ms))
 }
@@ -261,7 +261,8 @@ fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) 
     let mut text = String::new();
     for row in rows {
         let [rank, locality, instance] = row.columns();
-        _ = writeln!(text, "{rank:<2} {}", row.endpoint);
+        let endpoint = format!("{rank:<2} {}", row.endpoint);
+        _ = writeln!(text, "{}", fitted(&endpoint, width, 0, 3));
         let mut said = format!("   {locality:<12} {instance}");
         let indent = said.len() + 2;
         // Where a column would be narrow, what is said stands on a line of its own.

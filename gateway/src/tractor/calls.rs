@@ -6,11 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use endpoints::Name;
+use endpoints::{Name, Plain as Shown, names_like};
 use registrar::registry::Foreign;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::oneshot, time::Instant};
-use tracing::info;
+use tracing::{Level, enabled, info};
 use transport::PeerProcess;
 use wire::{CallId, ErrorKind, Kept, Record, RemoteError, State, registrar::Evidence};
 
@@ -281,7 +281,22 @@ impl Conversation {
         let clerk = self.visitor.clerk();
         let mut records: Vec<_> = names.iter().flat_map(|it| clerk.instances(it)).collect();
         records.retain(|it| is_there(it) && Uid::from(it).0 == name);
+        if records.is_empty() {
+            self.note_slip(name);
+        }
         self.tell_preferred(records)
+    }
+
+    /// Notes which names may have been meant by one that nobody has: an answer has no room for it.
+    fn note_slip(&self, name: &str) {
+        if !enabled!(Level::INFO) {
+            return;
+        }
+        let names = self.visitor.clerk().names();
+        let meant = names_like(name, names.iter().map(String::as_str));
+        if !meant.is_empty() {
+            info!(name = %Shown(name), ?meant, "a tractor program asks for what nobody is called");
+        }
     }
 
     /// Tells where an actor is: the registrar itself, if it is asked for, and else the newest that

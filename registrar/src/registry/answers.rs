@@ -1,12 +1,12 @@
 //! What those who ask are answered, and those who wait.
 
-use std::{cell::Cell, iter};
+use std::{cell::Cell, collections::HashSet, iter};
 
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
 use wire::{
     CallId, Epoch, Proof, encode_answer, encode_page,
-    registrar::{List, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
+    registrar::{List, NamesPage, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
 };
 
 use super::{
@@ -162,6 +162,27 @@ impl Registry {
             self.entries[key].is_present() && !self.is_over(&self.entries[key])
         });
         (is_present, steps)
+    }
+
+    /// Returns a page of the names of a list, and how many steps it took.
+    pub fn names(&self, list: &List) -> (NamesPage, usize) {
+        let (mut after, mut next, mut steps) = (list.after, None, 0);
+        let mut found = HashSet::new();
+        let matcher = Matcher::new(&list.pattern);
+        for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
+            if steps >= STEPS_MAX {
+                next = Some(after);
+                break;
+            }
+            after = *epoch;
+            let entry = &self.entries[*key];
+            let name = entry.name.as_str();
+            steps += matcher.steps(name);
+            if matcher.matches(name) && !self.is_over(entry) {
+                found.insert(name);
+            }
+        }
+        (NamesPage { next, names: found.into_iter().map(str::to_owned).collect() }, steps)
     }
 
     /// Appends the encoded [`wire::registrar::Page`] of a list, and returns how many steps it

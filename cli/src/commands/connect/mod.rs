@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let connected = patiently(context, &client, &name, finding).await;
     if let Ok(None) = connected {
         let found = query_owned(context, &client, &name, false, owner.as_ref()).await?;
-        return Err(not_ready(&client, &name, &found).await);
+        return Err(not_ready(&client, &name, &found, Vec::new()).await);
     }
     // What did not answer is reported before the client closes. The conversation may last, and
     // the registrar has nothing more to do with it.

@@ -134,7 +134,7 @@ fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
     for seen in seen {
         let [name, instance, state, kept, age] = what_it_is(seen.record, now_ms);
         let (nearest, locality) = match (seen.nearest(), seen.candidates.len()) {
-            (None, _) => (format!("none: {}", seen.why_none()), "-".to_owned()),
+            (None, _) => (format!("{NONE}{}", seen.why_none()), "-".to_owned()),
             (Some((endpoint, locality)), 1) => (endpoint.to_string(), locality.to_string()),
             (Some((endpoint, locality)), count) => {
                 (format!("{endpoint} +{}", count - 1), locality.to_string())
@@ -180,7 +180,12 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
         [(NEAREST, NEAREST_MIN), (NAME, NAME_MIN), (STATE, STATE_MIN), (NEAREST, 1)]
     {
         let room = room_for(rows, shown, column).max(least);
-        rows.iter_mut().for_each(|row| row[column] = shortened(&row[column], room));
+        for row in rows.iter_mut() {
+            // A reason without its middle is none.
+            let is_reason = row[column].starts_with(NONE) && row[column].width() > room;
+            let kept = if is_reason { "none" } else { &row[column] };
+            row[column] = shortened(kept, room);
+        }
     }
 }
 
@@ -257,6 +262,9 @@ const HEADER: [&str; 8] =
 const NAME: usize = 0;
 const STATE: usize = 2;
 const NEAREST: usize = 3;
+
+/// What stands before the reason why an instance has no endpoint within reach.
+const NONE: &str = "none: ";
 const USER: usize = 7;
 
 /// The columns that are left out where there is no room for all, the first of them first: INSTANCE
@@ -344,7 +352,7 @@ job    55555555  starting        session  3s   -               none
 NAME           STATE    NEAREST
 feed…rankfurt  suspect  /unix…xxxxx.sock
 東京…東京東京  ready    /unix…/feed.sock
-clock          ready    none:… endpoints
+clock          ready    none
 "
         );
         assert!(nearest(&seen, 4000, Some(140)).render().contains("USER"));

@@ -1,0 +1,93 @@
+//! Names alone: what a line is completed with, and what may have been meant by another.
+
+use std::collections::BTreeSet;
+
+use endpoints::{Name, NamePattern};
+use wire::{
+    ErrorKind, encode_body,
+    registrar::{self, List, NamesPage},
+};
+
+use crate::{Client, Fault, Faults, LinkError, LookupError, link::Said, together::Together};
+
+impl Client {
+    /// Lists the names that match a pattern, each once, in order. It takes a small part of the time
+    /// of a [`list`](Self::list), for what instances they have is not told.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::{Client, LookupError};
+    ///
+    /// /// Returns the desks, which are called `desk.rates` and the like.
+    /// async fn desks(callsign: &Client) -> Result<Vec<String>, LookupError> {
+    ///     let names = callsign.names("desk.*").await?;
+    ///     Ok(names.iter().map(|it| it.to_string()).collect())
+    /// }
+    /// # let _ = desks;
+    /// ```
+    pub async fn names(&self, pattern: &str) -> Result<Vec<Name>, LookupError> {
+        let pattern = NamePattern::new(pattern)?;
+        let mut lists = Together::default();
+        for index in 0..self.hub().links.len() {
+            lists.push(index, self.names_of(index, &pattern));
+        }
+        let (mut names, mut faults, mut is_answered) = (BTreeSet::new(), Vec::new(), false);
+        for (_, listed) in self.gather(lists).await {
+            match listed {
+                Some(Ok(listed)) => {
+                    is_answered = true;
+                    names.extend(listed);
+                }
+                Some(Err(fault)) => faults.push(fault),
+                None => {}
+            }
+        }
+        match is_answered {
+            true => Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect()),
+            false => Err(Faults(faults).into()),
+        }
+    }
+
+    async fn names_of(
+        &self,
+        index: usize,
+        pattern: &NamePattern,
+    ) -> Option<Result<Vec<String>, Fault>> {
+        let mut list = List { pattern: pattern.clone(), after: 0 };
+        let mut names = Vec::new();
+        loop {
+            let args = encode_body(&list);
+            let page: NamesPage = match self.hub().ask(index, registrar::NAMES, &args).await? {
+                Ok(Said { value, .. }) => value,
+                Err(fault) if is_too_old(&fault) => {
+                    let names =
+                        |it: Vec<wire::Record>| it.iter().map(|it| it.name.to_string()).collect();
+                    let listed = self.list_of(index, pattern).await?;
+                    return Some(listed.map(|part| names(part.records)));
+                }
+                Err(fault) => return Some(Err(fault)),
+            };
+            names.extend(page.names);
+            match page.next {
+                // Only a registrar that is broken would send a list round in circles.
+                Some(next) if next > list.after => list.after = next,
+                _ => return Some(Ok(names)),
+            }
+        }
+    }
+}
+
+/// Tells whether a registrar does not know a call that came with a later version.
+fn is_too_old(fault: &Fault) -> bool {
+    matches!(&*fault.error, LinkError::Refused(error) if error.kind == ErrorKind::NoSuchMethod)
+}
