@@ -138,6 +138,11 @@ impl Peer {
     /// When nothing comes in time.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Option<Vec<u8>> {
+        self.try_frame().unwrap_or_else(|error| panic!("no frame came: {error}"))
+    }
+
+    /// Waits for the next frame, which may not come.
+    pub(crate) fn try_frame(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if !self.has_preface {
                 self.has_preface = self.reader.take(PREFACE_BYTES).is_some();
@@ -145,14 +150,14 @@ impl Peer {
             if self.has_preface
                 && let Some(frame) = self.reader.next().unwrap()
             {
-                return Some(frame.to_vec());
+                return Ok(Some(frame.to_vec()));
             }
             let mut buffer = [0; 16 * 1024];
             match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
+                Ok(0) => return Ok(None),
                 Ok(count) => self.reader.extend_from_slice(&buffer[..count]),
-                Err(error) if is_closed(&error) => return None,
-                Err(error) => panic!("no frame came: {error}"),
+                Err(error) if is_closed(&error) => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
 
+mod calm;
+mod chance;
 mod crowds;
 mod fair;
 #[path = "../harness/mod.rs"]
@@ -16,6 +18,7 @@ mod places;
 mod quotas;
 mod reports;
 mod strange_bytes;
+mod stranger;
 mod tractor;
 mod witness;
 

@@ -7,7 +7,7 @@
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start,
 //!   and [`python`] for a package.
-//! - [`soak`] lets trees of actors fall, many times.
+//! - [`soak`] lets trees of actors fall, and strangers loose on a registrar, many times.
 //! - [`package`] builds the Debian package and a container's image, and tries them.
 //! - [`docs`] writes the documents that the `callsign` binary makes of itself.
 //! - [`step::Step`] is one command line, which all of these are made of.
@@ -81,7 +81,7 @@ Chores:
   ci              Check all that must hold before a change lands: format,
                   lints, documentation, generated documents, tests. Stops at
                   the first failure.
-  soak [ROUNDS]   Let trees of actors fall, 500 times for each kind unless said
+  soak [ROUNDS]   Let trees of actors fall, and strangers loose, 500 times unless said
                   otherwise, and look each time whether anything is left.
   package         Build the Debian package and a container's image, of a release
                   build, and try them.
