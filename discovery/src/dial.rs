@@ -14,10 +14,7 @@ use std::{collections::HashMap, time::Duration};
 use endpoints::{Here, Name, Unreachable};
 use thiserror::Error;
 use uuid::Uuid;
-use wire::{
-    Epoch, Record,
-    registrar::{Evidence, Report},
-};
+use wire::{Epoch, Record, registrar::Evidence};
 
 pub(crate) use self::reach::Ticket;
 use self::reach::{Reached, Target};
@@ -27,95 +24,10 @@ pub use self::{
     located::{Located, connect_first},
     reach::{Assurance, ReachError},
 };
-use crate::{
-    Client, LookupError, LookupOptions, Resolve, ResolveError, merge::Sighting, remembered::Answer,
-};
-
-impl Client {
-    /// Connects to the nearest ready instance of a name; `None` when there is none.
-    ///
-    /// One that speaks the protocol has to prove who it is before a byte of the application's is
-    /// sent; one that does not is [marked](Connection::assurance) as unproved.
-    ///
-    /// Candidates that do not answer are reported to the registrars, which look for themselves.
-    ///
-    /// # Errors
-    ///
-    /// [`FindError`] when the registrars cannot be reached, or no candidate answers.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: dropping the future drops all dials in progress.
-    pub async fn find_actor(&self, name: &str) -> Result<Option<Connection>, FindError> {
-        self.find_actor_with(name, LookupOptions::default()).await
-    }
-
-    /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
-    /// tell how each of them does, and whether it proves who it is. Nothing is reported.
-    ///
-    /// # Errors
-    ///
-    /// [`LookupError`]; a name that is not there brings no candidates.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: dropping the future drops all dials in progress.
-    pub async fn probe_actor(&self, name: &str) -> Result<(Vec<Record>, Explanation), LookupError> {
-        self.probe_actor_with(name, LookupOptions::default()).await
-    }
-
-    /// Dials as [`probe_actor`](Self::probe_actor) does, with options.
-    ///
-    /// # Errors
-    ///
-    /// As [`probe_actor`](Self::probe_actor).
-    pub async fn probe_actor_with(
-        &self,
-        name: &str,
-        options: LookupOptions,
-    ) -> Result<(Vec<Record>, Explanation), LookupError> {
-        let Answer { found, tickets, .. } = self.answer(name, options).await?;
-        let records: Vec<_> = found.instances.into_iter().map(|it| it.record).collect();
-        let explanation = probe_with(&records, &tickets, &self.hub().options.dial).await;
-        Ok((records, explanation))
-    }
-
-    /// Connects to the nearest of instances, and reports what does not answer.
-    pub(crate) async fn connect_to(
-        &self,
-        instances: &[Sighting],
-        tickets: &Tickets,
-    ) -> Result<Connection, NoneAnswered> {
-        let records: Vec<_> = instances.iter().map(|it| it.record.clone()).collect();
-        let connected = connect(&records, tickets, &self.hub().options.dial).await;
-        let explanation = match &connected {
-            Ok(connection) => &connection.explanation,
-            Err(none) => &none.explanation,
-        };
-        self.report_evidence(instances, &explanation.candidates);
-        connected
-    }
-
-    /// Reports to each registrar what speaks against an instance that it knows.
-    fn report_evidence<'a>(
-        &self,
-        instances: &[Sighting],
-        candidates: impl IntoIterator<Item = &'a Candidate>,
-    ) {
-        for candidate in candidates {
-            let Some(evidence) = candidate.evidence() else { continue };
-            let uuid = candidate.instance.uuid;
-            let sighting = instances.iter().find(|it| it.record.uuid == uuid);
-            for (link, epoch) in sighting.into_iter().flat_map(|it| &it.epochs) {
-                let endpoint = candidate.stamped.endpoint.clone();
-                self.report_to(*link, &Report { uuid, epoch: *epoch, endpoint, evidence });
-            }
-        }
-    }
-}
+use crate::{Resolve, ResolveError};
 
 /// Connects to the nearest instance of a name that a source knows; `None` when it knows none.
-/// What does not answer is reported to nobody: see [`Client::find_actor`].
+/// What does not answer is reported to nobody: see [`Client::find_actor`](crate::Client::find_actor).
 ///
 /// # Errors
 ///
@@ -142,7 +54,7 @@ pub async fn find(
 ///
 /// An instance that speaks the protocol is asked who it is before anything else is sent. Records
 /// alone bring no challenge, so that its word is taken for it ([`Assurance::Claimed`]);
-/// [`Client::find_actor`] has it proved.
+/// [`Client::find_actor`](crate::Client::find_actor) has it proved.
 ///
 /// # Errors
 ///
@@ -182,7 +94,7 @@ pub async fn connect_nearest(
     connect(records, &Tickets::default(), options).await
 }
 
-async fn connect(
+pub(crate) async fn connect(
     records: &[Record],
     tickets: &Tickets,
     options: &DialOptions,
@@ -234,7 +146,11 @@ pub async fn probe(records: &[Record], options: &DialOptions) -> Explanation {
     probe_with(records, &Tickets::default(), options).await
 }
 
-async fn probe_with(records: &[Record], tickets: &Tickets, options: &DialOptions) -> Explanation {
+pub(crate) async fn probe_with(
+    records: &[Record],
+    tickets: &Tickets,
+    options: &DialOptions,
+) -> Explanation {
     let mut explanation = explain(records, &here_for(records), &transport::look);
     let reach = |candidate: &Candidate| target(candidate, tickets).reach(options.clone());
     race::probe_all(&mut explanation.candidates, reach).await;

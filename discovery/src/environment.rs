@@ -2,16 +2,13 @@
 
 use std::{
     ffi::OsString,
-    io,
     path::{Path, PathBuf},
 };
 
 use config::{REGISTRARS_VARIABLE, Settings, SettingsFile};
 use endpoints::Endpoint;
-use thiserror::Error;
-use transport::HostKnown;
 
-use crate::{Client, ClientOptions, ConnectError, Trust};
+use crate::{Client, ClientOptions, ConnectError, EnvironmentError, Trust, fault::CONFIG_VARIABLE};
 
 impl Client {
     /// Connects to the registrars that the environment names, as the commands do, and waits until
@@ -57,36 +54,6 @@ impl Client {
         let (registrars, trust) = of_process(|_| true)?;
         Self::open(registrars, ClientOptions { trust, ..options })
     }
-}
-
-/// Why the environment names no registrar.
-///
-/// ```
-/// # use callsign_discovery as callsign;
-/// use callsign::{ConnectError, EnvironmentError};
-///
-/// fn is_without_file(error: &ConnectError) -> bool {
-///     matches!(error, ConnectError::Environment(EnvironmentError::File { .. }))
-/// }
-/// # let _ = is_without_file;
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum EnvironmentError {
-    /// The settings file cannot be read.
-    #[error("cannot read the settings file `{}`, which {CONFIG_VARIABLE} names", .path.display())]
-    File {
-        /// Where it is looked for.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The variable or the settings file has faults.
-    #[error("{0}")]
-    Faults(config::Faults),
-    /// The process has gone by another host id already than that of the settings file.
-    #[error(transparent)]
-    Host(#[from] HostKnown),
 }
 
 /// Returns the registrars that the environment of this process names.
@@ -143,9 +110,6 @@ fn registrars(
     }
     Ok((registrars, if is_usual { Trust::Usual } else { Trust::Named }))
 }
-
-/// The variable of the environment that names the settings file.
-const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
 
 #[cfg(test)]
 mod tests {

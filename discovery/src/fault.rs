@@ -1,14 +1,14 @@
 //! Which registrar did not answer, and why.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use endpoints::{Endpoint, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
-use transport::DialError;
+use transport::{DialError, HostKnown};
 use wire::{QuotaExceeded, RemoteError, WireError};
 
-use crate::{EnvironmentError, Lost};
+use crate::Lost;
 
 /// A registrar that gave no answer, and why.
 ///
@@ -231,6 +231,39 @@ pub enum ConnectError {
     #[error("no registrar can be reached:\n{0}")]
     Unreachable(Faults),
 }
+
+/// Why the environment names no registrar.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{ConnectError, EnvironmentError};
+///
+/// fn is_without_file(error: &ConnectError) -> bool {
+///     matches!(error, ConnectError::Environment(EnvironmentError::File { .. }))
+/// }
+/// # let _ = is_without_file;
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The settings file cannot be read.
+    #[error("cannot read the settings file `{}`, which {CONFIG_VARIABLE} names", .path.display())]
+    File {
+        /// Where it is looked for.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The variable or the settings file has faults.
+    #[error("{0}")]
+    Faults(config::Faults),
+    /// The process has gone by another host id already than that of the settings file.
+    #[error(transparent)]
+    Host(#[from] HostKnown),
+}
+
+/// The variable of the environment that names the settings file.
+pub(crate) const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
 
 /// How many names a client waits for at once, at each registrar: half the calls that a connection
 /// carries, so that there is always room for others.

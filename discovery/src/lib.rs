@@ -22,7 +22,7 @@
 //! | `keeper` | what keeps a link up: dial, serve until the connection ends, back off, again |
 //! | `session` | what a link keeps registered while it is up |
 //! | `registrant` | what a registrar may ask of this side, and tell it |
-//! | `lost` | what a registration has lost, and not by its own doing |
+//! | `lost`, `losses` | what a registration has lost, and not by its own doing; one after the other |
 //! | `whereabouts` | where this process's own listeners are found by now |
 //! | `board` | what is to be kept registered, and how far each link is with it |
 //! | `backoff` | how long to wait before trying again |
@@ -33,9 +33,11 @@
 //! | `remembered` | the last good answers, for when no registrar can be reached |
 //! | `wait` | waiting for a name |
 //! | `watch`, `feed`, `view` | following a pattern; one registrar's part of it; the merged whole |
+//! | `change` | what a watcher is told |
 //! | `requests` | what is asked of registrars about an instance or themselves |
 //! | `resolve` | sources of records |
 //! | `dial` | ranking, explaining and racing candidates |
+//! | `find` | from a name to a connection: looked up, dialed, and reported if it does not answer |
 //!
 //! ```no_run
 //! use callsign_discovery::{Client, Registration};
@@ -58,14 +60,17 @@
 
 mod backoff;
 mod board;
+mod change;
 mod client;
 pub mod dial;
 mod environment;
 mod fault;
 mod feed;
+mod find;
 mod keeper;
 mod link;
 mod lookup;
+mod losses;
 mod lost;
 mod merge;
 mod names;
@@ -83,23 +88,24 @@ mod wait;
 mod watch;
 mod whereabouts;
 
+pub use change::Change;
 pub use client::Client;
 #[doc(inline)]
 pub use dial::{
     Assurance, Candidate, Connection, DialOptions, Explanation, FindError, Located, NoneAnswered,
     Outcome, ReachError, connect_first, connect_nearest, explain, probe,
 };
-pub use environment::EnvironmentError;
-pub use fault::{ConnectError, Fault, Faults, LinkError};
+pub use fault::{ConnectError, EnvironmentError, Fault, Faults, LinkError};
 pub use lookup::{Found, LookupError};
-pub use lost::{Losses, Lost};
+pub use losses::Losses;
+pub use lost::Lost;
 pub use options::{BackoffOptions, ClientOptions, IntoEndpoint, Trust};
 pub use registered::{RegisterError, Registered};
 pub use registration::{Registration, RegistrationError};
 pub use remembered::LookupOptions;
 pub use requests::{Registrar, RequestError, Standing};
 pub use resolve::{MemorySource, Resolve, ResolveError, TableSource};
-pub use watch::{Change, Watch};
+pub use watch::Watch;
 
 #[cfg(test)]
 mod tests {

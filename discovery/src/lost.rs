@@ -1,13 +1,10 @@
 //! What a registration has lost, and not by its own doing.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use endpoints::{Endpoint, Plain};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use wire::registrant::LostCause;
-
-use crate::board::Entry;
 
 /// How an actor has lost its entry in a registry, or an endpoint of it, and not by its own doing.
 ///
@@ -74,37 +71,6 @@ impl fmt::Display for Lost {
                 write!(f, "the registrar has taken {endpoint} out: it is not there")
             }
             _ => write!(f, "the registrar has taken it out"),
-        }
-    }
-}
-
-/// The losses of one registration, as they come.
-#[derive(Debug)]
-pub struct Losses {
-    changes: watch::Receiver<Option<Lost>>,
-    /// The owner of what is followed.
-    _entry: Arc<Entry>,
-}
-
-impl Losses {
-    pub(crate) fn of(entry: Arc<Entry>) -> Self {
-        let mut changes = entry.losses();
-        changes.mark_changed();
-        Self { changes, _entry: entry }
-    }
-
-    /// Waits for the next loss; the first is the one that there is, if there is one. Of several
-    /// that come faster than they are read, the last is told.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn next(&mut self) -> Lost {
-        loop {
-            self.changes.changed().await.expect("the entry owns the sender");
-            if let Some(lost) = self.changes.borrow_and_update().clone() {
-                return lost;
-            }
         }
     }
 }

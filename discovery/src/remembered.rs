@@ -9,10 +9,7 @@ use endpoints::Name;
 use tokio::time::Instant;
 use wire::Owner;
 
-use crate::{
-    Client, Connection, FindError, Found, LookupError, ResolveError, dial::Tickets,
-    lookup::Sightings,
-};
+use crate::{Client, Found, LookupError, dial::Tickets, lookup::Sightings};
 
 /// How a name is looked up.
 ///
@@ -74,36 +71,6 @@ impl Client {
         Ok(Found { age, ..found.into() })
     }
 
-    /// Connects to the nearest instance of a name as [`find_actor`](Self::find_actor) does, with
-    /// options. [`Connection::age`] tells whether the answer that led there is one of now; who
-    /// answers proves who it is either way.
-    ///
-    /// # Errors
-    ///
-    /// [`FindError`] when the registrars cannot be reached and no instance is remembered, or no
-    /// candidate answers.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: dropping the future drops all dials in progress.
-    pub async fn find_actor_with(
-        &self,
-        name: &str,
-        options: LookupOptions,
-    ) -> Result<Option<Connection>, FindError> {
-        let Answer { found, tickets, age } =
-            self.answer(name, options).await.map_err(ResolveError::Lookup)?;
-        if found.instances.is_empty() {
-            return match age {
-                None => Ok(None),
-                // That it was not there then says nothing of now.
-                Some(_) => Err(ResolveError::Lookup(found.unanswered().into()).into()),
-            };
-        }
-        let connection = self.connect_to(&found.instances, &tickets).await?;
-        Ok(Some(Connection { age, ..connection }))
-    }
-
     pub(crate) async fn answer(
         &self,
         name: &str,
@@ -146,7 +113,7 @@ impl Client {
 pub(crate) struct Answer {
     pub(crate) found: Sightings,
     pub(crate) tickets: Tickets,
-    age: Option<Duration>,
+    pub(crate) age: Option<Duration>,
 }
 
 /// What was looked up: a name, in whatever state or not, and whose.

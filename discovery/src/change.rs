@@ -1,0 +1,60 @@
+//! What a watcher is told.
+
+use endpoints::InstanceId;
+use serde::Serialize;
+use wire::{Gone, Record};
+
+use crate::Faults;
+
+/// What a watcher is told.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::Change;
+///
+/// fn line(change: &Change) -> Option<String> {
+///     match change {
+///         Change::Add { record } => Some(format!("+ {}", record.name)),
+///         Change::Remove { instance, .. } => Some(format!("- {}", instance.name)),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(line(&Change::Synced), None);
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "change")]
+#[non_exhaustive]
+pub enum Change {
+    /// Forget everything: what is there now follows, as [`Add`](Self::Add)s up to
+    /// [`Synced`](Self::Synced). It comes at the beginning, and when a registrar has started
+    /// again or could not be kept up with.
+    Reset,
+    /// All that is there has been told.
+    Synced,
+    /// An instance is there.
+    Add {
+        /// The instance.
+        record: Record,
+    },
+    /// Something about an instance is different.
+    Update {
+        /// The instance, as it is now.
+        record: Record,
+    },
+    /// An instance is gone: no registrar within reach has it any more. One that a former registrar
+    /// knew is not gone before it has had the time to come back to the next.
+    Remove {
+        /// The instance.
+        instance: InstanceId,
+        /// Why; `None` when the only registrar that had it is out of reach.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone: Option<Gone>,
+    },
+    /// No registrar is within reach: what was told may be out of date, until the next
+    /// [`Synced`](Self::Synced).
+    Stale {
+        /// Each registrar, with its reason.
+        #[serde(skip)]
+        faults: Faults,
+    },
+}

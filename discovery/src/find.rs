@@ -1,0 +1,124 @@
+//! From a name to a connection: looking up, dialing, and reporting what does not answer.
+
+use wire::{Record, registrar::Report};
+
+use crate::{
+    Candidate, Client, Connection, Explanation, FindError, LookupError, LookupOptions,
+    NoneAnswered, ResolveError,
+    dial::{self, Tickets},
+    merge::Sighting,
+    remembered::Answer,
+};
+
+impl Client {
+    /// Connects to the nearest ready instance of a name; `None` when there is none.
+    ///
+    /// One that speaks the protocol has to prove who it is before a byte of the application's is
+    /// sent; one that does not is [marked](Connection::assurance) as unproved.
+    ///
+    /// Candidates that do not answer are reported to the registrars, which look for themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`FindError`] when the registrars cannot be reached, or no candidate answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future drops all dials in progress.
+    pub async fn find_actor(&self, name: &str) -> Result<Option<Connection>, FindError> {
+        self.find_actor_with(name, LookupOptions::default()).await
+    }
+
+    /// Connects to the nearest instance of a name as [`find_actor`](Self::find_actor) does, with
+    /// options. [`Connection::age`] tells whether the answer that led there is one of now; who
+    /// answers proves who it is either way.
+    ///
+    /// # Errors
+    ///
+    /// [`FindError`] when the registrars cannot be reached and no instance is remembered, or no
+    /// candidate answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future drops all dials in progress.
+    pub async fn find_actor_with(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<Option<Connection>, FindError> {
+        let Answer { found, tickets, age } =
+            self.answer(name, options).await.map_err(ResolveError::Lookup)?;
+        if found.instances.is_empty() {
+            return match age {
+                None => Ok(None),
+                // That it was not there then says nothing of now.
+                Some(_) => Err(ResolveError::Lookup(found.unanswered().into()).into()),
+            };
+        }
+        let connection = self.connect_to(&found.instances, &tickets).await?;
+        Ok(Some(Connection { age, ..connection }))
+    }
+
+    /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
+    /// tell how each of them does, and whether it proves who it is. Nothing is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]; a name that is not there brings no candidates.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future drops all dials in progress.
+    pub async fn probe_actor(&self, name: &str) -> Result<(Vec<Record>, Explanation), LookupError> {
+        self.probe_actor_with(name, LookupOptions::default()).await
+    }
+
+    /// Dials as [`probe_actor`](Self::probe_actor) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`probe_actor`](Self::probe_actor).
+    pub async fn probe_actor_with(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<(Vec<Record>, Explanation), LookupError> {
+        let Answer { found, tickets, .. } = self.answer(name, options).await?;
+        let records: Vec<_> = found.instances.into_iter().map(|it| it.record).collect();
+        let explanation = dial::probe_with(&records, &tickets, &self.hub().options.dial).await;
+        Ok((records, explanation))
+    }
+
+    /// Connects to the nearest of instances, and reports what does not answer.
+    pub(crate) async fn connect_to(
+        &self,
+        instances: &[Sighting],
+        tickets: &Tickets,
+    ) -> Result<Connection, NoneAnswered> {
+        let records: Vec<_> = instances.iter().map(|it| it.record.clone()).collect();
+        let connected = dial::connect(&records, tickets, &self.hub().options.dial).await;
+        let explanation = match &connected {
+            Ok(connection) => &connection.explanation,
+            Err(none) => &none.explanation,
+        };
+        self.report_evidence(instances, &explanation.candidates);
+        connected
+    }
+
+    /// Reports to each registrar what speaks against an instance that it knows.
+    pub(crate) fn report_evidence<'a>(
+        &self,
+        instances: &[Sighting],
+        candidates: impl IntoIterator<Item = &'a Candidate>,
+    ) {
+        for candidate in candidates {
+            let Some(evidence) = candidate.evidence() else { continue };
+            let uuid = candidate.instance.uuid;
+            let sighting = instances.iter().find(|it| it.record.uuid == uuid);
+            for (link, epoch) in sighting.into_iter().flat_map(|it| &it.epochs) {
+                let endpoint = candidate.stamped.endpoint.clone();
+                self.report_to(*link, &Report { uuid, epoch: *epoch, endpoint, evidence });
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The losses of one registration, as they come.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::{Lost, board::Entry};
+
+/// The losses of one registration, as they come.
+#[derive(Debug)]
+pub struct Losses {
+    changes: watch::Receiver<Option<Lost>>,
+    /// The owner of what is followed.
+    _entry: Arc<Entry>,
+}
+
+impl Losses {
+    pub(crate) fn of(entry: Arc<Entry>) -> Self {
+        let mut changes = entry.losses();
+        changes.mark_changed();
+        Self { changes, _entry: entry }
+    }
+
+    /// Waits for the next loss; the first is the one that there is, if there is one. Of several
+    /// that come faster than they are read, the last is told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Lost {
+        loop {
+            self.changes.changed().await.expect("the entry owns the sender");
+            if let Some(lost) = self.changes.borrow_and_update().clone() {
+                return lost;
+            }
+        }
+    }
+}
