@@ -59,7 +59,8 @@ pub(crate) fn user_name(user: u32) -> String {
     named.unwrap_or_else(|| user.to_string())
 }
 
-fn user_number(name: &str) -> Option<u32> {
+/// Returns the number of a user of this machine.
+pub(crate) fn user_number(name: &str) -> Option<u32> {
     accounts().find(|(it, _)| it == name).map(|(_, number)| number)
 }
 

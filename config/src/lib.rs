@@ -1,8 +1,8 @@
 //! The settings file: what may be written in it, what it means, and what is wrong with it.
 //!
-//! The file is TOML with four tables. `[host]` says which host this is, `[registrar]` holds the settings of a registrar node,
+//! The file is TOML with five tables. `[host]` says which host this is, `[registrar]` holds the settings of a registrar node,
 //! `[network]` says where each actor listens, and `[declared]` lists actors that never register
-//! themselves. It is read in two steps with a type each, what is written and what is meant, so
+//! themselves, and `[names]` says whose names are. It is read in two steps with a type each, what is written and what is meant, so
 //! that every fault is found at once and shown at its place.
 //!
 //! This crate opens no file but by [`SettingsFile::read`], reads no variable of the environment and
@@ -26,6 +26,7 @@
 //! | `shape`, `written`, `rewritten` | the right tables, keys and types; what has the wrong shape, as it should be |
 //! | `values` | single values: from text to an endpoint, a duration, a number |
 //! | `meaning`, `settings` | from what is written to what is meant |
+//! | `names` | whose names are |
 //! | `claims` | who claims which place, and who claims another's |
 //! | `registrars` | which registrars a client asks |
 //! | `fault` | what is wrong, where it stands, and what to write instead |
@@ -61,6 +62,7 @@ mod fault;
 mod file;
 mod meaning;
 mod mend;
+mod names;
 mod overrides;
 mod registrars;
 mod rewritten;
@@ -75,6 +77,7 @@ mod written;
 pub use fault::{Fault, Faults, Place, Related, Severity, Source, line_column};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use meaning::read;
+pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};
 pub use registrars::{
     DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,

@@ -7,6 +7,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 use crate::{
     claims::{self, Claim, REGISTRAR},
     fault::{Fault, Faults, Related, Source},
+    names,
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
         SESSIONS_MAX, SETTLE_TIME, Settings, Tractor,
@@ -51,6 +52,7 @@ impl<'a> Meaning<'a> {
             registrar: self.registrar(&written.registrar),
             network: self.table("network", &written.network),
             declared: self.table("declared", &written.declared),
+            names: names::rules(&written.names, &mut self.faults),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);
@@ -116,6 +118,9 @@ impl<'a> Meaning<'a> {
             let read = values::number(number, &SESSIONS_MAX, faults);
             settings.sessions_max = read.unwrap_or(SESSIONS_MAX.default);
         }
+        settings.names =
+            written.names.as_ref().and_then(|it| names::names(it, faults)).unwrap_or_default();
+        settings.names_place = written.names.as_ref().map(|it| names::place(&it.place));
         settings.tractor = match written.tractor {
             None => Tractor::Local,
             Some(Switch(true)) => Tractor::Everywhere,

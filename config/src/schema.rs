@@ -130,6 +130,11 @@ value!(inline Duration, |_| json_schema!({
     "examples": ["500ms", "5s", "2min", "1h 30min"],
 }));
 
+value!(inline NamesWord, |_| json_schema!({
+    "type": "string",
+    "enum": ["same-user", "open"],
+}));
+
 value!(inline HostIdText, |_| json_schema!({
     "type": "string",
     "pattern": r"^[^\s\x00-\x1f\x7f]{1,255}$",
@@ -188,7 +193,8 @@ mod tests {
         // JSON writes these values as TOML does.
         let line = |(key, it): (&String, &Value)| Some(format!("{key} = {}\n", it.get("default")?));
         let lines: String = properties.iter().filter_map(line).collect();
-        let (settings, _) = read(&format!("[registrar]\n{lines}"), "defaults").unwrap();
+        let (mut settings, _) = read(&format!("[registrar]\n{lines}"), "defaults").unwrap();
+        assert!(settings.registrar.names_place.take().is_some());
         assert_eq!(settings, Settings::default());
         let without = ["listen", "socket_mode", "socket_group", "tractor"].len();
         assert_eq!(lines.lines().count(), keys.len() - without, "all but these have a default");

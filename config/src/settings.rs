@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use endpoints::{Endpoint, EndpointTable, HostId, Quoted};
 
-use crate::fault::{Fault, Place};
+use crate::{
+    fault::{Fault, Place},
+    names::{NameRule, Names},
+};
 
 /// What a settings file says, with what it leaves out filled in.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -17,6 +20,8 @@ pub struct Settings {
     pub network: EndpointTable,
     /// Actors that never register themselves. The registrar publishes them as they stand.
     pub declared: EndpointTable,
+    /// Whose names are.
+    pub names: Vec<NameRule>,
 }
 
 /// How a registrar node runs.
@@ -45,6 +50,10 @@ pub struct RegistrarSettings {
     pub drain_timeout: Duration,
     /// Where programs of the Python project tractor may use the registrar as theirs.
     pub tractor: Tractor,
+    /// What holds of names that no rule gives to anybody.
+    pub names: Names,
+    /// Where that is written, the file and the line; nothing if it is not.
+    pub names_place: Option<String>,
 }
 
 /// A group of users, as somebody has named it. Whether there is such a one is known only where the
@@ -91,6 +100,8 @@ impl Default for RegistrarSettings {
             settle_time: SETTLE_TIME.default,
             drain_timeout: DRAIN_TIMEOUT.default,
             tractor: Tractor::default(),
+            names: Names::default(),
+            names_place: None,
         }
     }
 }

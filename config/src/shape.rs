@@ -19,7 +19,10 @@ use crate::{
     syntax::{Key, Value},
     text::{Number, Text},
     values,
-    written::{Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
+    written::{
+        Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar,
+        WrittenRule,
+    },
 };
 
 /// Takes what has the right shape, and tells of the rest.
@@ -32,6 +35,7 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Fa
             "registrar" => written.registrar = shape.registrar(value),
             "network" => written.network = shape.actors("network", value),
             "declared" => written.declared = shape.actors("declared", value),
+            "names" => written.names = shape.rules(value),
             _ => shape.unknown_at_top(key, value),
         }
     }
@@ -62,6 +66,7 @@ impl Shape<'_> {
                 "settle_time" => registrar.settle_time = self.duration(&SETTLE_TIME, value),
                 "drain_timeout" => registrar.drain_timeout = self.duration(&DRAIN_TIMEOUT, value),
                 "tractor" => registrar.tractor = self.switch(key, value),
+                "names" => registrar.names = self.word("names", "same-user", value),
                 name => {
                     let message = format!("unknown key {} in `[registrar]`", Quoted(name));
                     let help = match suggestion(name, REGISTRAR_KEYS, REGISTRAR_ALIASES) {
@@ -95,6 +100,72 @@ impl Shape<'_> {
             }
         }
         host
+    }
+
+    fn rules(&mut self, value: &Value<'_>) -> Vec<(Text, WrittenRule)> {
+        let mut rules = Vec::new();
+        for (pattern, value) in self.table("names", value) {
+            let Some(table) = value.get_ref().as_table() else {
+                let message =
+                    format!("found {} where a rule is expected", article(value.get_ref()));
+                let pattern = self.literal(pattern.span());
+                let help = format!("write {pattern} = {{ register = [\"user:feed\"] }}");
+                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                continue;
+            };
+            rules.push((self.key(pattern), self.rule(table)));
+        }
+        rules.sort_by_key(|(pattern, _): &(Text, _)| pattern.place.span.start);
+        rules
+    }
+
+    fn rule(&mut self, table: &DeTable<'_>) -> WrittenRule {
+        let mut rule = WrittenRule::default();
+        for (key, value) in table.iter() {
+            match key.get_ref().as_ref() {
+                "register" => rule.register = self.words(key, value),
+                "find" => rule.find = self.words(key, value),
+                "exclusive" => rule.exclusive = self.switch(key, value),
+                "max_instances" => rule.max_instances = self.number(&INSTANCES_MAX, value),
+                name => {
+                    let message = format!("unknown key {} in a rule of `[names]`", Quoted(name));
+                    let help =
+                        match suggestion(name, RULE_KEYS, &[("instances_max", "max_instances")]) {
+                            Some(key) => format!("did you mean `{key}`?"),
+                            None => format!("its keys are {}", list(RULE_KEYS)),
+                        };
+                    let place = self.key(key).place;
+                    self.faults.push(Fault::error(message, place).help(help));
+                }
+            }
+        }
+        rule
+    }
+
+    /// Reads a list of words, or a single one.
+    fn words(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Vec<Text>> {
+        let items = match value.get_ref() {
+            DeValue::String(text) => return Some(vec![self.text(value, text)]),
+            DeValue::Array(items) => items,
+            other => {
+                let message = format!("found {} where a list is expected", article(other));
+                let help = format!("write {} = [\"user:feed\"]", key.get_ref());
+                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                return None;
+            }
+        };
+        let mut words = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => words.push(self.text(item, text)),
+                other => {
+                    let message = format!("found {} where a text is expected", article(other));
+                    let help = "write whom it means, as in \"user:feed\"".to_owned();
+                    self.faults.push(Fault::error(message, self.place(item.span())).help(help));
+                }
+            }
+        }
+        Some(words)
     }
 
     fn actors(&mut self, table: &str, value: &Value<'_>) -> Vec<Actor> {
@@ -382,7 +453,7 @@ fn suggestion(
 }
 
 /// The tables of the file.
-pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared"];
+pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared", "names"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",
@@ -395,7 +466,14 @@ pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "settle_time",
     "drain_timeout",
     "tractor",
+    "names",
 ];
+
+const RULE_KEYS: &[&str] = &["register", "find", "exclusive", "max_instances"];
+
+/// For what a number is told of that is none.
+const INSTANCES_MAX: Limits<u32> =
+    Limits { key: "max_instances", min: 1, default: 1, max: u32::MAX };
 
 /// The keys of `[registrar]` whose values are durations.
 pub(crate) const DURATION_KEYS: &[&str] =

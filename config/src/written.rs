@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use crate::{
     fault::Place,
     schema::{
-        Actors, Duration, HeartbeatMisses, HostIdText, OneOrMoreEndpoints, SessionsMax,
+        Actors, Duration, HeartbeatMisses, HostIdText, NamesWord, OneOrMoreEndpoints, SessionsMax,
         SocketGroupText, SocketMode,
     },
     text::{Number, Text},
@@ -30,6 +30,32 @@ pub(crate) struct Written {
     /// their endpoints are such that callers can dial.
     #[schemars(with = "Actors")]
     pub(crate) declared: Vec<Actor>,
+    /// Whose names are, by patterns of names, in which `*` stands for any run of characters and `?`
+    /// for any one. Of several that match a name the most specific one holds: a whole name before
+    /// a pattern, then the one with more characters that are neither.
+    #[schemars(with = "std::collections::BTreeMap<String, WrittenRule>")]
+    pub(crate) names: Vec<(Text, WrittenRule)>,
+}
+
+/// Whose the names are that a pattern matches.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Rule", default, deny_unknown_fields)]
+pub(crate) struct WrittenRule {
+    /// Who may register under them, several at a time: `user:` and a name or a number, `group:` and
+    /// one, `address:10.0.0.0/8`, or `any`. Root and the registrar's own user may anyway. Left
+    /// out, `names` of `[registrar]` says it.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) register: Option<Vec<Text>>,
+    /// Who may find what has them, written alike; for all others there is no such actor. Left out,
+    /// everybody may.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) find: Option<Vec<Text>>,
+    /// Whether one instance has each of them at a time.
+    #[schemars(with = "bool")]
+    pub(crate) exclusive: Option<Switch>,
+    /// How many instances may have each of them at a time.
+    #[schemars(with = "u32")]
+    pub(crate) max_instances: Option<Number>,
 }
 
 /// Which host this is.
@@ -89,6 +115,11 @@ pub(crate) struct WrittenRegistrar {
     /// with `true`, whoever can connect may register under any name.
     #[schemars(with = "bool")]
     pub(crate) tractor: Option<Switch>,
+    /// Whose a name is that no rule of `[names]` gives to anybody: with `same-user` it is that of
+    /// whoever has it, and nobody else registers under it but root and the registrar's own user;
+    /// with `open` it is anybody's.
+    #[schemars(with = "NamesWord", extend("default" = "same-user"))]
+    pub(crate) names: Option<Text>,
 }
 
 /// `true` or `false`. What is left out is neither, so the schema is not to name a default.

@@ -141,7 +141,7 @@ fn what_is_unknown() {
              | did you mean `sessions_max`?",
             "«foo» 5:1 unknown key `foo` in `[registrar]` | its keys are `listen`, \
              `socket_mode`, `socket_group`, `handshake_timeout`, `heartbeat`, `heartbeat_misses`, `sessions_max`, `settle_time`, \
-             `drain_timeout`, `tractor`",
+             `drain_timeout`, `tractor`, `names`",
         ],
     );
 }

@@ -18,6 +18,7 @@
 //! | `error`, `limits` | what is wrong with a text that is not one; how long a Unix address may be |
 //! | `meant`, `help` | the endpoint that was probably meant; what to write instead |
 //! | `name`, `matcher` | what actors are called; patterns, made ready for many names |
+//! | `specific` | which of two patterns says more, and whether they have a name in common |
 //! | `stamp`, `host_id` | what a registrant says about where its endpoints live |
 //! | `locality`, `doubt` | how near an endpoint is; why callers may not reach it |
 //! | `table`, `written` | which actor listens where; such tables as they are written |
@@ -48,6 +49,7 @@ mod name;
 mod near;
 mod parse;
 mod plain;
+mod specific;
 mod stamp;
 mod table;
 mod tcp;

@@ -1,6 +1,8 @@
 //! The one who owns the registry.
 
+mod acts;
 mod attendance;
+mod declared;
 mod own;
 
 use std::{
@@ -15,7 +17,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, EndpointTable, InstanceId, Name, Stamped, UnixAddress};
+use endpoints::{Endpoint, InstanceId, Name};
 use portal::Portal;
 use tokio::{
     sync::{Notify, mpsc},
@@ -27,7 +29,7 @@ use uuid::Uuid;
 use wire::{
     CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted,
     encode_located,
-    registrar::{Evidence, Query, Update},
+    registrar::{Evidence, Query},
 };
 
 use self::attendance::{ATTENDANCE_INTERVAL, Attendance};
@@ -35,8 +37,8 @@ use crate::{
     accounts::Accounts,
     mailbox::Mailbox,
     registry::{
-        Account, Claimant, Contested, Event, Limits, Outcome, Owner, Registry, RegistryError,
-        SessionId, Suspected,
+        Account, Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Owner, Registry,
+        RegistryError, SessionId, Suspected,
     },
     shares::{Share, Shares},
     verify::{Doubt, Errand, Why},
@@ -195,33 +197,6 @@ impl Clerk {
         self.0.clock.now_ms()
     }
 
-    /// Enters what the settings declare, stamped as this process sees it. What earlier settings
-    /// declared and these do not goes.
-    pub(crate) fn declare(&self, declared: &EndpointTable) {
-        let now_ms = self.now_ms();
-        let mut book = self.book();
-        let wanted: Vec<_> =
-            declared.iter().map(|(name, it)| (name, it, declared_uuid(name, it))).collect();
-        let mut uuids = mem::take(&mut book.declared_uuids);
-        uuids.retain(|uuid| wanted.iter().all(|(.., it)| it != uuid));
-        let gone = Event::UnregisterAll { uuids, by: Owner::Registrar };
-        let removed = book.registry.apply(gone, now_ms).expect("the registrar may take out all");
-        self.deliver(&book, removed);
-        book.declared.clear();
-        for (name, endpoints, uuid) in wanted {
-            book.declared_uuids.push(uuid);
-            if endpoints.iter().any(is_socket_file) {
-                book.declared.insert(name.clone(), uuid);
-            }
-            if book.registry.record(uuid).is_some() {
-                continue;
-            }
-            let stamped = endpoints.iter().map(stamped).collect();
-            let outcome = book.registry.declare(name.clone(), uuid, stamped, now_ms);
-            self.deliver(&book, outcome);
-        }
-    }
-
     pub(crate) fn open_session(&self, mailbox: Arc<Mailbox>, account: Account) -> SessionId {
         let mut book = self.book();
         let session = book.registry.open_session(account);
@@ -306,6 +281,13 @@ impl Clerk {
         Ok(result)
     }
 
+    /// Takes these rules of names in the place of those before. What is registered stays.
+    pub(crate) fn set_rules(&self, rules: NameRules) {
+        let mut book = self.book();
+        let outcome = book.registry.set_rules(rules);
+        self.deliver(&book, outcome);
+    }
+
     /// Applies an event that is nobody's call.
     pub fn note(&self, event: Event) {
         let applied = self
@@ -361,10 +343,11 @@ impl Clerk {
         &self,
         session: SessionId,
         name: &Name,
-        now_ms: u64,
+        by: &Caller,
         bytes: &mut BytesMut,
     ) -> Option<CallId> {
-        self.with(|registry| registry.answer_wait(session, name, now_ms, bytes))
+        let now_ms = self.now_ms();
+        self.with(|registry| registry.answer_wait(session, name, by, now_ms, bytes))
     }
 
     /// Returns the mailbox of a session.
@@ -372,17 +355,24 @@ impl Clerk {
         self.book().mailboxes.get(&session).cloned()
     }
 
-    /// Appends the answer to a query, and returns how many steps that took beside writing it.
-    pub(crate) fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
+    /// Appends the answer to somebody's query, and returns how many steps that took beside writing
+    /// it.
+    pub(crate) fn answer(
+        &self,
+        query: &Query<'_>,
+        by: &Caller,
+        now_ms: u64,
+        bytes: &mut BytesMut,
+    ) -> usize {
         let mut book = self.book();
         self.refresh_declared(&mut book, query.name);
-        book.registry.answer(query, now_ms, bytes)
+        book.registry.answer(query, by, now_ms, bytes)
     }
 
     /// Appends the answer to a query by somebody who is about to dial, with a challenge for each
     /// instance. Returns how many steps that took beside writing it.
-    pub(crate) fn locate(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
-        let nonce = Uuid::new_v4();
+    pub(crate) fn locate(&self, query: &Query<'_>, by: &Caller, bytes: &mut BytesMut) -> usize {
+        let (nonce, now_ms) = (Uuid::new_v4(), self.now_ms());
         let mut book = self.book();
         self.refresh_declared(&mut book, query.name);
         let mut taken = 0;
@@ -391,7 +381,7 @@ impl Clerk {
                 let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
                 self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
             };
-            let (proofs, steps) = book.registry.locate(query, now_ms, bytes, prove);
+            let (proofs, steps) = book.registry.locate(query, by, now_ms, bytes, prove);
             taken = steps;
             proofs
         });
@@ -410,33 +400,6 @@ impl Clerk {
         let challenge = Challenge { registrar: self.0.registrar, epoch, nonce: Uuid::new_v4() };
         let proof = self.proof_key(uuid, epoch).prove(&instance, &challenge);
         Some(Ticket { wanted: Wanted { instance, challenge: Some(challenge) }, proof })
-    }
-
-    /// Brings the stamps of a declared actor's socket files up to date: it did not bind them
-    /// through us, so the files may have come and gone since.
-    fn refresh_declared(&self, book: &mut Book, name: &str) {
-        if book.declared.is_empty() {
-            return;
-        }
-        let Some(uuid) = book.declared.get(name).copied() else { return };
-        let Some(record) = book.registry.record(uuid) else { return };
-        let restamped: Vec<_> = record.endpoints.iter().map(|it| stamped(&it.endpoint)).collect();
-        if restamped == record.endpoints {
-            return;
-        }
-        let update = Update { uuid, endpoints: Some(restamped), metadata: None, state: None };
-        let event = Event::Update { update, by: Owner::Registrar };
-        let updated = book.registry.apply(event, self.now_ms());
-        self.deliver(book, updated.expect("the settings' endpoints were checked"));
-    }
-
-    /// Brings the stamps of every declared actor's socket files up to date.
-    pub(crate) fn refresh_all_declared(&self) {
-        let mut book = self.book();
-        let names: Vec<_> = book.declared.keys().cloned().collect();
-        for name in names {
-            self.refresh_declared(&mut book, name.as_str());
-        }
     }
 
     /// Ends leases when they run out, and takes note of the time that passes, for as long as it is
@@ -552,24 +515,3 @@ const OWN_NAME: &str = "registrar";
 
 /// How many errands may wait. An endpoint whose look does not fit is reported again, or stays.
 const ERRANDS_WAITING_MAX: usize = 1024;
-
-/// Derives the identity of a declared actor from what is declared, so that registrars with the
-/// same settings speak of the same instance.
-fn declared_uuid(name: &Name, endpoints: &[Endpoint]) -> Uuid {
-    let mut declared = name.to_string();
-    for endpoint in endpoints {
-        declared += &endpoint.to_string();
-    }
-    Uuid::new_v5(&DECLARED_NAMESPACE, declared.as_bytes())
-}
-
-/// The name space of declared actors' identities (RFC 9562, section 6.5): drawn once, at random.
-const DECLARED_NAMESPACE: Uuid = Uuid::from_u128(0x6c1d_27f1_53ab_4d0e_9b1c_f29e_30c4_7a55);
-
-fn is_socket_file(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
-}
-
-fn stamped(endpoint: &Endpoint) -> Stamped {
-    Stamped { endpoint: endpoint.clone(), stamp: transport::stamp(endpoint) }
-}

@@ -13,7 +13,7 @@ use transport::{Access, Listener};
 use crate::{
     Clerk, NodeError, NodeOptions,
     places::{NoPlace, Place, Places},
-    registry::Account,
+    registry::{Account, NameRules},
 };
 
 /// Changes a node while it serves. Clones change the same one.
@@ -61,6 +61,11 @@ impl Controls {
     /// it is.
     pub fn declare(&self, declared: &EndpointTable) {
         self.0.clerk.declare(declared);
+    }
+
+    /// Takes these rules of names in the place of those before. What is registered stays.
+    pub fn set_rules(&self, rules: NameRules) {
+        self.0.clerk.set_rules(rules);
     }
 
     /// Changes who may connect to the socket files that the node has made: at once, and whenever one

@@ -29,7 +29,7 @@ use crate::{
     caller::caller,
     door,
     places::NoPlace,
-    registry::{Caller, Limits},
+    registry::{Caller, Limits, NameRules},
     shares::Share,
     verify::{Errand, run_errands},
 };
@@ -69,6 +69,8 @@ pub struct NodeOptions {
     pub limits: Limits,
     /// How much of it one owner may use.
     pub quotas: QuotaRules,
+    /// Whose names are.
+    pub rules: NameRules,
     /// The actors that never register themselves.
     pub declared: EndpointTable,
     /// The other protocols that are spoken, in the order in which they are recognised.
@@ -87,6 +89,7 @@ impl Default for NodeOptions {
             drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             quotas: QuotaRules::default(),
+            rules: NameRules::default(),
             declared: EndpointTable::default(),
             doors: Vec::new(),
         }
@@ -203,6 +206,7 @@ impl Node {
             Clerk::new(options.agent.clone(), options.limits, accounts, options.settle_time);
         clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         clerk.enter_own(listeners.iter().flat_map(Listener::published).collect());
+        clerk.set_rules(options.rules.clone());
         clerk.declare(&options.declared);
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let controls = Controls::new(clerk.clone(), &listeners, &options);

@@ -16,7 +16,7 @@ use crate::{
     Clerk,
     mailbox::Mailbox,
     registrant::Answer,
-    registry::{Claimant, Event, Owner, SessionId},
+    registry::{Caller, Claimant, Event, Owner, SessionId},
 };
 
 /// What the registrar's own process registers, without a connection. It counts as a session of
@@ -59,7 +59,8 @@ impl Resident {
     ///
     /// That of the registry; nothing is changed then.
     pub fn register(&self, register: Register) -> Result<Registered, RemoteError> {
-        self.clerk.register(register, self.owner, self.id)
+        let caller = Caller { is_trusted: true, ..self.owner.into() };
+        self.clerk.register(register, &caller, self.id).0
     }
 
     /// Says how far an instance is in its life.
@@ -69,8 +70,7 @@ impl Resident {
     /// That of the registry; nothing is changed then.
     pub fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RemoteError> {
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
-        let event = Event::Update { update, by: self.owner };
-        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+        self.clerk.update(update, self.owner, self.id).map(|_| ())
     }
 
     /// Replaces where an instance listens.
@@ -80,8 +80,7 @@ impl Resident {
     /// That of the registry; nothing is changed then.
     pub fn update_endpoints(&self, uuid: Uuid, endpoints: Vec<Stamped>) -> Result<(), RemoteError> {
         let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
-        let event = Event::Update { update, by: self.owner };
-        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+        self.clerk.update(update, self.owner, self.id).map(|_| ())
     }
 
     /// Takes instances out of the registry, those that are in it, in one change.
@@ -90,12 +89,8 @@ impl Resident {
     ///
     /// That of the registry; nothing is changed then.
     pub fn unregister_all(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
-        let event = Event::UnregisterAll { uuids, by: self.owner };
-        self.clerk.change(|registry, now_ms| {
-            let mut outcome = registry.apply(event, now_ms)?;
-            outcome.lost.remove(&self.id);
-            Ok(((), outcome))
-        })
+        let event = Event::UnregisterAll { uuids: uuids.clone(), by: self.owner };
+        self.clerk.unregister(event, &uuids, self.owner, self.id).map(|_| ())
     }
 }
 

@@ -4,14 +4,14 @@ use std::{sync::Arc, task::Context, time::Duration};
 
 use bytes::BytesMut;
 use portal::{Call, Replies, Service, TURN_STEPS};
-use serde::{Deserialize, Serialize};
-use tracing::{debug, info};
+use serde::Serialize;
+use tracing::info;
 use wire::{
     CallId, ErrorKind, RemoteError,
     registrar::{
-        Changed, FIND, LIST, List, NAMES, QUERY, Query, REGISTER, RENEW, REPORT, Register,
-        Registered, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE,
-        Unregister, UnregisterAll, Update, WAIT, WATCH, Wait, Watch, Watching,
+        Changed, FIND, LIST, List, NAMES, QUERY, Query, REGISTER, RENEW, REPORT, Renew, Report,
+        STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister, UnregisterAll,
+        Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
 
@@ -19,7 +19,7 @@ use crate::{
     Clerk,
     mailbox::Mailbox,
     places::PLACE_BUFFER_BYTES,
-    registry::{Caller, Event, Owner, SessionId},
+    registry::{Caller, Event, SessionId},
     verify::Errand,
 };
 
@@ -56,15 +56,19 @@ impl Session {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
         let now_ms = *self.now_ms.get_or_insert_with(|| self.clerk.now_ms());
         let mut steps = 0;
-        replies.finish_with(call.id, |bytes| steps = self.clerk.answer(&query, now_ms, bytes));
+        replies.finish_with(call.id, |bytes| {
+            steps = self.clerk.answer(&query, &self.caller, now_ms, bytes);
+        });
         replies.spend(steps);
         Ok(())
     }
 
     fn find(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
-        let (now_ms, mut steps) = (self.clerk.now_ms(), 0);
-        replies.finish_with(call.id, |bytes| steps = self.clerk.locate(&query, now_ms, bytes));
+        let mut steps = 0;
+        replies.finish_with(call.id, |bytes| {
+            steps = self.clerk.locate(&query, &self.caller, bytes);
+        });
         replies.spend(steps);
         Ok(())
     }
@@ -73,9 +77,9 @@ impl Session {
         let Wait { name } = call.args()?;
         let now_ms = self.clerk.now_ms();
         let mut answer = BytesMut::new();
-        let (is_there, steps) = self
-            .clerk
-            .with(|registry| registry.wait(self.id, call.id, name, now_ms, &mut answer))?;
+        let (is_there, steps) = self.clerk.with(|registry| {
+            registry.wait((self.id, call.id), name, &self.caller, now_ms, &mut answer)
+        })?;
         if is_there {
             replies.finish_with(call.id, |bytes| bytes.extend_from_slice(&answer));
         }
@@ -89,8 +93,8 @@ impl Session {
             && !replies.is_full()
             && !replies.is_spent()
         {
-            let (now_ms, mut answer) = (self.clerk.now_ms(), BytesMut::new());
-            match self.clerk.answer_wait(self.id, &name, now_ms, &mut answer) {
+            let mut answer = BytesMut::new();
+            match self.clerk.answer_wait(self.id, &name, &self.caller, &mut answer) {
                 Some(call) => {
                     replies.finish_with(call, |bytes| bytes.extend_from_slice(&answer));
                     replies.spend(WAIT_STEPS + answer.len() / ANSWER_BYTES_A_STEP);
@@ -107,7 +111,7 @@ impl Session {
         }
         let (now_ms, mut steps) = (self.clerk.now_ms(), 0);
         replies.finish_with(call.id, |bytes| {
-            steps = self.clerk.read(|registry| registry.page(&list, now_ms, bytes));
+            steps = self.clerk.read(|registry| registry.page(&list, &self.caller, now_ms, bytes));
         });
         replies.spend(steps);
         Ok(())
@@ -118,14 +122,17 @@ impl Session {
         if list.after == 0 {
             self.clerk.refresh_all_declared();
         }
-        let (page, steps) = self.clerk.read(|registry| registry.names(&list));
+        let (page, steps) = self.clerk.read(|registry| registry.names(&list, &self.caller));
         replies.finish(call.id, &page);
         replies.spend(steps + page.names.len());
         Ok(())
     }
 
-    fn register(&self, call: Call<'_>) -> Result<impl Serialize, RemoteError> {
-        self.clerk.register(call.args()?, self.caller.owner, self.id)
+    fn register(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let (registered, steps) = self.clerk.register(call.args()?, &self.caller, self.id);
+        replies.spend(steps);
+        replies.finish(call.id, &registered?);
+        Ok(())
     }
 
     fn watch(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
@@ -150,11 +157,9 @@ impl Session {
     }
 
     fn update(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
-        let (by, mut set) = (self.caller.owner, None);
-        let changed = self.apply(call, |update: Update| {
-            set = update.state.map(|_| update.uuid);
-            Event::Update { update, by }
-        })?;
+        let update: Update = call.args()?;
+        let set = update.state.map(|_| update.uuid);
+        let changed = self.clerk.update(update, self.caller.owner, self.id)?;
         if let Some(uuid) = set
             && self.clerk.read(|registry| registry.registrant(uuid)) != Some(self.id)
         {
@@ -171,25 +176,22 @@ impl Session {
             let why = format!("one call takes out at most {UNREGISTER_MAX} instances");
             return Err(RemoteError::new(ErrorKind::LimitReached, why));
         }
-        self.clerk.change(|registry, now_ms| {
-            let event = Event::UnregisterAll { uuids, by: self.caller.owner };
-            let mut outcome = registry.apply(event, now_ms)?;
-            outcome.lost.remove(&self.id);
-            Ok((Changed { revision: registry.revision() }, outcome))
-        })
+        let by = self.caller.owner;
+        let event = Event::UnregisterAll { uuids: uuids.clone(), by };
+        self.clerk.unregister(event, &uuids, by, self.id)
     }
 
-    /// Applies the event that `event` makes of a call's arguments.
-    fn apply<'a, T: Deserialize<'a>>(
-        &self,
-        call: Call<'a>,
-        event: impl FnOnce(T) -> Event,
-    ) -> Result<Changed, RemoteError> {
-        let event = event(call.args()?);
+    fn unregister(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
+        let Unregister { uuid } = call.args()?;
+        let by = self.caller.owner;
+        self.clerk.unregister(Event::Unregister { uuid, by }, &[uuid], by, self.id)
+    }
+
+    fn renew(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
+        let Renew { uuid } = call.args()?;
+        let event = Event::Renew { uuid, by: self.caller.owner };
         self.clerk.change(|registry, now_ms| {
-            let mut outcome = registry.apply(event, now_ms)?;
-            // Who asks for it need not be told.
-            outcome.lost.remove(&self.id);
+            let outcome = registry.apply(event, now_ms)?;
             Ok((Changed { revision: registry.revision() }, outcome))
         })
     }
@@ -199,26 +201,8 @@ impl Session {
     }
 }
 
-impl Clerk {
-    /// Registers an instance for a session.
-    pub(crate) fn register(
-        &self,
-        register: Register,
-        owner: Owner,
-        session: SessionId,
-    ) -> Result<Registered, RemoteError> {
-        let (name, uuid) = (register.name.clone(), register.uuid);
-        let mut registered =
-            self.change(|registry, now_ms| registry.register(register, owner, session, now_ms))?;
-        registered.key = Some(self.proof_key(uuid, registered.epoch));
-        debug!(%name, %uuid, epoch = registered.epoch, "registered");
-        Ok(registered)
-    }
-}
-
 impl Service for Session {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
-        let by = self.caller.owner;
         let is_quick = matches!(call.method, QUERY | FIND | LIST | NAMES);
         let called = match call.method {
             QUERY => self.query(call, replies),
@@ -227,15 +211,11 @@ impl Service for Session {
             LIST => self.list(call, replies),
             NAMES => self.names(call, replies),
             WATCH => self.watch(call, replies),
-            REGISTER => self.register(call).map(|it| replies.finish(call.id, &it)),
+            REGISTER => self.register(call, replies),
             UPDATE => self.update(call).map(|it| replies.finish(call.id, &it)),
-            UNREGISTER => self
-                .apply(call, |it: Unregister| Event::Unregister { uuid: it.uuid, by })
-                .map(|it| replies.finish(call.id, &it)),
+            UNREGISTER => self.unregister(call).map(|it| replies.finish(call.id, &it)),
             UNREGISTER_ALL => self.unregister_all(call).map(|it| replies.finish(call.id, &it)),
-            RENEW => self
-                .apply(call, |it: Renew| Event::Renew { uuid: it.uuid, by })
-                .map(|it| replies.finish(call.id, &it)),
+            RENEW => self.renew(call).map(|it| replies.finish(call.id, &it)),
             REPORT => self.report(call).map(|it| replies.finish(call.id, &it)),
             STATUS => {
                 replies.finish(call.id, &self.clerk.status());
@@ -287,7 +267,7 @@ impl Service for Session {
             return;
         }
         let (has_more, steps) = self.clerk.with(|registry| {
-            registry.read_watches(self.id, &mut |call, change| {
+            registry.read_watches(self.id, &self.caller, &mut |call, change| {
                 replies.item_encoded(call, change);
                 !replies.is_full()
             })

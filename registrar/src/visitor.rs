@@ -13,7 +13,7 @@ use wire::{
 use crate::{
     Clerk,
     mailbox::Mailbox,
-    registry::{Caller, Event, Foreign, Owner, SessionId},
+    registry::{Caller, Event, Foreign, Owner, Registry, SessionId},
 };
 
 /// What the peer of a door may do at the registry. It counts as a session, and what it waits for
@@ -57,7 +57,7 @@ impl Visitor {
     ///
     /// That of the registry; nothing is changed then.
     pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
-        self.clerk.register_foreign(foreign, self.caller.owner)
+        self.clerk.register_foreign(foreign, &self.caller, Some(self.id))
     }
 
     /// Says that all endpoints of an instance are registered.
@@ -71,8 +71,9 @@ impl Visitor {
     ///
     /// That of the registry; nothing is changed then.
     pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
-        let event = Event::Unregister { uuid, by: self.caller.owner };
-        self.clerk.change(|registry, now_ms| Ok(((), registry.apply(event, now_ms)?)))
+        let by = self.caller.owner;
+        let event = Event::Unregister { uuid, by };
+        self.clerk.unregister(event, &[uuid], by, self.id).map(|_| ())
     }
 
     /// Takes note that an endpoint of an instance is said not to answer, as
@@ -88,10 +89,43 @@ impl Visitor {
     ///
     /// That of the registry, when too many calls wait already.
     pub fn wait(&self, call: CallId, name: Name) -> Result<(), RemoteError> {
-        if self.clerk.with(|registry| registry.begin_wait(self.id, call, &name))? {
+        let begin_wait =
+            |registry: &mut Registry| registry.begin_wait(self.id, call, &name, &self.caller);
+        if self.clerk.with(begin_wait)? {
             self.mailbox.tell_present(name);
         }
         Ok(())
+    }
+
+    /// Returns the first 256 instances of a name that the peer may find, in whatever state: live
+    /// ones first, then declared ones, each newest first.
+    pub fn instances(&self, name: &Name) -> Vec<Record> {
+        self.clerk.instances_for(name, &self.caller)
+    }
+
+    /// Returns the record of an instance, if the peer may find it.
+    pub fn record(&self, uuid: Uuid) -> Option<Record> {
+        self.clerk.read(|registry| registry.record_for(uuid, &self.caller))
+    }
+
+    /// Returns names that are registered and that the peer may find: all of them, unless there are
+    /// some thousands.
+    pub fn names(&self) -> Vec<String> {
+        self.clerk.refresh_all_declared();
+        let list = List { pattern: NamePattern::any(), after: 0 };
+        let (page, _steps) = self.clerk.read(|registry| registry.names(&list, &self.caller));
+        page.names
+    }
+
+    /// Returns a page of all instances that the peer may find, oldest first: those after an epoch.
+    pub fn page(&self, after: Epoch) -> Page {
+        if after == 0 {
+            self.clerk.refresh_all_declared();
+        }
+        let list = List { pattern: NamePattern::any(), after };
+        let (now_ms, mut page) = (self.clerk.now_ms(), BytesMut::new());
+        self.clerk.read(|registry| registry.page(&list, &self.caller, now_ms, &mut page));
+        decode_body(&page).expect("the registry encoded it itself")
     }
 
     /// Ends a call that waits.
@@ -111,8 +145,8 @@ impl Visitor {
             self.mailbox.take_has_changes(cx);
             let mut answers = Vec::new();
             while let Some(name) = self.mailbox.present() {
-                let (now_ms, mut answer) = (self.clerk.now_ms(), BytesMut::new());
-                match self.clerk.answer_wait(self.id, &name, now_ms, &mut answer) {
+                let mut answer = BytesMut::new();
+                match self.clerk.answer_wait(self.id, &name, &self.caller, &mut answer) {
                     Some(call) => answers.push((call, records(&answer.freeze()))),
                     None => drop(self.mailbox.take_present()),
                 }
@@ -134,23 +168,28 @@ impl Clerk {
     /// Returns the first 256 instances of a name in whatever state: live ones first, then declared
     /// ones, each newest first.
     pub fn instances(&self, name: &Name) -> Vec<Record> {
-        let mut answer = BytesMut::new();
-        self.answer(&Query { all: true, ..Query::of(name.as_str()) }, self.now_ms(), &mut answer);
+        self.instances_for(name, &Owner::Registrar.into())
+    }
+
+    fn instances_for(&self, name: &Name, caller: &Caller) -> Vec<Record> {
+        let (query, mut answer) =
+            (Query { all: true, ..Query::of(name.as_str()) }, BytesMut::new());
+        self.answer(&query, caller, self.now_ms(), &mut answer);
         records(&answer.freeze())
     }
 
-    /// Registers a foreign instance for somebody who is not at the door, as
-    /// [`Visitor::register`] does.
+    /// Registers a foreign instance again for somebody who is not at the door, as
+    /// [`Visitor::register`] did when he was: rules of names let him then.
     ///
     /// # Errors
     ///
     /// That of the registry; nothing is changed then.
-    pub fn register_foreign(
+    pub fn remember_foreign(
         &self,
         foreign: Foreign,
         owner: Owner,
     ) -> Result<Option<Epoch>, RemoteError> {
-        self.change(|registry, now_ms| registry.register_foreign(foreign, owner, now_ms))
+        self.register_foreign(foreign, &Caller { is_trusted: true, ..owner.into() }, None)
     }
 
     /// Says that all endpoints of an instance are registered.
@@ -169,28 +208,54 @@ impl Clerk {
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.read(|registry| registry.record(uuid))
     }
-
-    /// Returns names that are registered: all of them, unless there are some thousands.
-    pub fn names(&self) -> Vec<String> {
-        self.refresh_all_declared();
-        let list = List { pattern: NamePattern::any(), after: 0 };
-        let (page, _steps) = self.read(|registry| registry.names(&list));
-        page.names
-    }
-
-    /// Returns a page of all instances, oldest first: those after an epoch.
-    pub fn page(&self, after: Epoch) -> Page {
-        if after == 0 {
-            self.refresh_all_declared();
-        }
-        let list = List { pattern: NamePattern::any(), after };
-        let mut page = BytesMut::new();
-        self.read(|registry| registry.page(&list, self.now_ms(), &mut page));
-        decode_body(&page).expect("the registry encoded it itself")
-    }
 }
 
 fn records(answer: &Bytes) -> Vec<Record> {
     let answer: Answer = decode_body(answer).expect("the registry encoded it itself");
     answer.records
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, future::Future, pin::pin, task::Context};
+
+    use wire::registrar::Register;
+
+    use super::*;
+    use crate::registry::{Grantee, Limits, NameRule, NameRules, Names};
+
+    #[test]
+    fn a_door_tells_nobody_what_a_rule_hides_from_him() {
+        let clerk = Clerk::unattended(Limits::default());
+        let hidden = NameRule {
+            pattern: "db*".parse().unwrap(),
+            register: None,
+            find: Some(vec![Grantee::User(7)]),
+            exclusive: false,
+            instances_max: None,
+            place: String::new(),
+        };
+        clerk.set_rules(NameRules::new(Names::SameUser, String::new(), vec![hidden]));
+        let (name, uuid): (Name, _) = ("db-main".parse().unwrap(), Uuid::from_u128(1));
+        let session = clerk.open_session(Arc::default(), Owner::User(0).account());
+        let (metadata, endpoints) = (BTreeMap::new(), Vec::new());
+        let (state, lease_ms, proves) = (State::Ready, None, false);
+        let of = name.clone();
+        let register = Register { name: of, uuid, endpoints, metadata, state, lease_ms, proves };
+        clerk.register(register, &Owner::User(0).into(), session).0.unwrap();
+
+        for (owner, expected) in [(7, true), (8, false), (0, true)] {
+            let visitor = Visitor::new(clerk.clone(), Owner::User(owner).into());
+            visitor.wait(3, name.clone()).unwrap();
+            let waited =
+                pin!(visitor.answers()).poll(&mut Context::from_waker(std::task::Waker::noop()));
+            let told = [
+                !visitor.instances(&name).is_empty(),
+                visitor.record(uuid).is_some(),
+                !visitor.page(0).records.is_empty(),
+                waited.is_ready(),
+            ];
+            assert_eq!(told, [expected; 4], "{owner}");
+        }
+    }
 }

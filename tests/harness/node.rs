@@ -99,6 +99,13 @@ impl<'room> Node<'room> {
         &self.running
     }
 
+    /// Lets it read its settings again, and waits until it says what came of that.
+    #[track_caller]
+    pub(crate) fn reload(&mut self, said: &str) {
+        self.running.signal(Signal::HUP);
+        self.running.says(said);
+    }
+
     /// Returns how much it keeps. The session of the one who asks is not counted.
     #[track_caller]
     pub(crate) fn counts(&self) -> Counts {

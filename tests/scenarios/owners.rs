@@ -144,7 +144,6 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     // Another user is not led there, unless he says so.
     let asked = at_home(BOB, &["find", "feed"]).outcome().ends_with(3);
     asked.says(&["a registrar of user 4711", "--registrar /ip4/127.0.0.1/tcp/1616"]);
-    lease(BOB, "mine").ends_with(3);
     at_home(BOB, &["find", "feed", "--registrar", port]).outcome().succeeds();
     at_home(ALICE, &["find", "feed"]).outcome().succeeds();
 
@@ -167,6 +166,104 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     let of_bob = at_home(BOB, &["find", "feed", "--all", "--json"]).outcome().succeeds().json();
     let owners: Vec<_> = of_bob.as_array().unwrap().iter().map(|it| &it["owner"]).collect();
     assert_eq!(owners, ["user:4712"], "one's own registrar goes before all others: {of_bob}");
+}
+
+#[test]
+fn a_name_is_taken_by_another_only_where_a_rule_lets() {
+    let Some(users) = Users::new() else { return };
+    let file = users.room.write(
+        "market.toml",
+        "[names]\n\"feed*\" = { register = [\"user:4711\"] }\n[declared]\nold = \"/unix/@old\"\n",
+    );
+    let mut node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
+    let places = node.endpoints().to_vec();
+    let by = |user, at: usize, words: &[&str]| users.run(user, &places[at], words).outcome();
+    // Nobody listens there, and that is looked into where several say that they do.
+    let mut numbers = 0..;
+    let mut register = |user, name: &str, at: usize| {
+        let place = users.room.abstract_unix(&format!("place-{:?}", numbers.next()));
+        by(user, at, &["register", name, &place, "--ttl", "5m"])
+    };
+    for at in [0, 1] {
+        register(ALICE, "web", at).succeeds();
+        let held = register(BOB, "web", at).ends_with(4);
+        held.says(&["user 4712", "user 4711", "same-user", "the default", "[names]"]);
+        register(BOB, "old", at).ends_with(4).says(&["the registrar's own settings"]);
+        register(ALICE, "feed.eu", at).succeeds();
+        let denied = register(BOB, "feed.us", at).ends_with(4);
+        denied.says(&["`feed*`", "market.toml:2", "`register`"]);
+        register(0, "feed.us", at).succeeds();
+    }
+    // Whose name is free when it is given up is his who comes first.
+    by(ALICE, 0, &["unregister", "web", "--all"]).succeeds();
+    register(BOB, "web", 0).succeeds();
+    register(ALICE, "web", 1).ends_with(4).says(&["user 4712"]);
+
+    users.room.write("market.toml", "[registrar]\nnames = \"open\"\n");
+    node.reload("has been read again");
+    register(ALICE, "web", 1).succeeds();
+
+    let rule = "[names]\nfeed = { register = [\"any\"], exclusive = true }\n\
+                few = { max_instances = 1 }\n";
+    users.room.write("market.toml", rule);
+    node.reload("has been read again");
+    register(ALICE, "feed", 0).succeeds();
+    let token = || by(0, 0, &["find", "feed", "--json"]).json()["token"].as_u64().unwrap();
+    let first = token();
+    for user in [ALICE, BOB, 0] {
+        let held = register(user, "feed", 1).ends_with(4);
+        held.says(&["one instance at a time", "market.toml:2", "user 4711 has it"]);
+    }
+    by(ALICE, 0, &["unregister", "feed"]).succeeds();
+    register(BOB, "feed", 1).succeeds();
+    assert!(token() > first);
+    register(ALICE, "few", 0).succeeds();
+    register(ALICE, "few", 0).ends_with(4).says(&["1 instances already", "market.toml:3"]);
+
+    users.room.write("market.toml", "[names]\nfeed = { find = [\"user:no-such-user\"] }\n");
+    node.reload("there is no user `no-such-user`");
+    register(ALICE, "feed", 0).ends_with(4).says(&["one instance at a time"]);
+}
+
+#[test]
+fn what_a_rule_hides_no_command_of_another_user_shows() {
+    let Some(users) = Users::new() else { return };
+    let rules = "[names]\n\"db*\" = { find = [\"user:4711\"] }\n";
+    let file = users.room.write("market.toml", rules);
+    let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
+    for at in [0, 1] {
+        let registrar = &node.endpoints()[at];
+        let by = |user, args: &[&str]| users.run(user, registrar, args).outcome();
+        let mut watched = users.run(BOB, registrar, &["watch"]);
+        let waiting = users.run(BOB, registrar, &["wait", "db-main", "--timeout", "1m"]);
+        let main = users.room.abstract_unix(&format!("main-{at}"));
+        let web = users.room.abstract_unix(&format!("web-{at}"));
+        by(0, &["register", "db-main", &main, "--ttl", "5m"]).succeeds();
+        by(0, &["register", "web", &web, "--ttl", "5m"]).succeeds();
+        for command in ["find", "resolve", "connect", "unregister", "renew", "drain"] {
+            by(BOB, &[command, "db-main"]).ends_with(1).says(&["db-main"]);
+        }
+        by(BOB, &["wait", "db-main", "--timeout", "100ms"]).ends_with(1);
+        let waited = waiting.stop();
+        assert!(waited.signal.is_some(), "it waits for what it may not find\n{waited}");
+        for list in [&["ls"][..], &["ls", "--all", "--json"], &["ls", "db*"]] {
+            let listed = by(BOB, list);
+            assert!(!listed.stdout.contains("db-main"), "{list:?} {listed}");
+            assert!(by(ALICE, list).stdout.contains("db-main"), "{list:?}");
+        }
+        // What comes after it has come already, and it has not.
+        watched.line_with("web");
+        let watched = watched.stop();
+        assert!(!watched.stdout.contains("db-main"), "{watched}");
+        by(ALICE, &["find", "db-main"]).succeeds();
+        by(0, &["unregister", "db-main"]).succeeds();
+        by(0, &["unregister", "web"]).succeeds();
+
+        // Whoever has registered it himself sees that.
+        by(BOB, &["register", "db-main", &main, "--ttl", "5m"]).succeeds();
+        by(BOB, &["drain", "db-main"]).succeeds();
+        by(BOB, &["unregister", "db-main"]).succeeds();
+    }
 }
 
 /// Two users beside root, who need no entry in any list.

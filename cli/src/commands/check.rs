@@ -9,7 +9,7 @@ use config::{Fault, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
-use super::registrar::group;
+use super::registrar::{group, rules};
 use crate::{
     context::Context,
     failure::{Exit, Failure, without_number},
@@ -45,6 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                         warnings.0.extend(
                             group(&settings.registrar).err().into_iter().flat_map(|it| it.0),
                         );
+                        warnings.0.extend(rules(&settings).err().into_iter().flat_map(|it| it.0));
                         warnings.0
                     }
                     Err(faults) => faults.0,

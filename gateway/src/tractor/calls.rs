@@ -211,7 +211,7 @@ impl Conversation {
     async fn unregister_actor(&mut self, of: &OfUid) -> Called {
         // Who has such a name or number is not registered.
         let Ok((_, uuid)) = of.uid.instance() else { return Ok(()) };
-        let record = self.visitor.clerk().record(uuid);
+        let record = self.visitor.record(uuid);
         if let Some(record) = record.filter(|it| it.kept == Kept::Foreign) {
             self.visitor.unregister(uuid)?;
             self.order(Order::Forget { uuid, epoch: record.epoch }).await;
@@ -278,8 +278,8 @@ impl Conversation {
             it.state == State::Ready || it.kept == Kept::Foreign && it.state == State::Starting
         };
         let names: HashSet<_> = names_of(name).collect();
-        let clerk = self.visitor.clerk();
-        let mut records: Vec<_> = names.iter().flat_map(|it| clerk.instances(it)).collect();
+        let instances = |it| self.visitor.instances(it);
+        let mut records: Vec<_> = names.iter().flat_map(instances).collect();
         records.retain(|it| is_there(it) && Uid::from(it).0 == name);
         if records.is_empty() {
             self.note_slip(name);
@@ -292,7 +292,7 @@ impl Conversation {
         if !enabled!(Level::INFO) {
             return;
         }
-        let names = self.visitor.clerk().names();
+        let names = self.visitor.names();
         let meant = names_like(name, names.iter().map(String::as_str));
         if !meant.is_empty() {
             info!(name = %Shown(name), ?meant, "a tractor program asks for what nobody is called");
@@ -385,7 +385,7 @@ impl Conversation {
         let mut after = 0;
         let mut own = self.shared.own_record(self.visitor.clerk());
         loop {
-            let page = self.visitor.clerk().page(after);
+            let page = self.visitor.page(after);
             for record in page.records.iter().chain(own.take().as_ref()) {
                 let Uid(name, uuid) = record.into();
                 let written = record.endpoints.iter();

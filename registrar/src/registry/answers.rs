@@ -10,23 +10,30 @@ use wire::{
 };
 
 use super::{
-    Key, Registry, RegistryError, STEPS_MAX, SessionId,
+    Caller, Key, Registry, RegistryError, STEPS_MAX, SessionId,
     instances::{Instances, Meant},
+    sight::Sees,
 };
 
 impl Registry {
-    /// Appends the encoded [`wire::registrar::Answer`] to a query, and returns how many steps it
-    /// took beside writing that.
-    pub fn answer(&self, query: &Query<'_>, now_ms: u64, bytes: &mut BytesMut) -> usize {
-        let meant = Meant::by(query);
+    /// Appends the encoded [`wire::registrar::Answer`] to somebody's query, and returns how many
+    /// steps it took beside writing that.
+    pub fn answer(
+        &self,
+        query: &Query<'_>,
+        by: &Caller,
+        now_ms: u64,
+        bytes: &mut BytesMut,
+    ) -> usize {
         let Some(instances) = self.by_name.get(query.name) else {
             encode_answer(bytes, self.revision, now_ms, 0, iter::empty());
             return 0;
         };
+        let meant = Meant::by(query).seen(self.sees_of(instances, by));
         if let Some(only) = instances.only() {
             // By far the most names have one instance, and need no list.
             let entry = Some(&self.entries[only]).filter(|it| !self.is_over(it));
-            let total = entry.is_some_and(|it| meant.is_of_owner(it));
+            let total = entry.is_some_and(|it| meant.counts(it));
             let found = entry.filter(|it| meant.includes(it)).map(|it| it.encoded());
             encode_answer(bytes, self.revision, now_ms, total.into(), found.into_iter());
             return 0;
@@ -44,17 +51,19 @@ impl Registry {
     pub fn locate(
         &self,
         query: &Query<'_>,
+        by: &Caller,
         now_ms: u64,
         bytes: &mut BytesMut,
         prove: impl Fn(&InstanceId, Epoch) -> Proof,
     ) -> (Vec<Option<Proof>>, usize) {
-        let steps = Cell::new(self.answer(query, now_ms, bytes));
+        let steps = Cell::new(self.answer(query, by, now_ms, bytes));
         let prove = |key: Key| {
             let entry = &self.entries[key];
             entry.proves.then(|| prove(&entry.instance(), entry.epoch))
         };
         let instances = self.by_name.get(query.name).into_iter();
-        let found = instances.flat_map(|it| self.found(it, Meant::by(query), &steps));
+        let found = instances
+            .flat_map(|it| self.found(it, Meant::by(query).seen(self.sees_of(it, by)), &steps));
         let proofs: Vec<_> = found.map(prove).collect();
         let steps = steps.get() + proofs.len() * PROOF_STEPS;
         (proofs, steps)
@@ -87,12 +96,18 @@ impl Registry {
     /// counted too that are over and have yet to be cleared away.
     fn total(&self, instances: &Instances, meant: Meant<'_>, steps: &Cell<usize>) -> usize {
         let count = instances.count(meant.owner);
-        if !self.chores.is_clearing() {
+        if !self.chores.is_clearing() && meant.sees == Sees::All {
             return count;
         }
         steps.set(steps.get() + count.min(STEPS_MAX));
         let newest = instances.newest_first(Meant { all: true, ..meant }).take(STEPS_MAX);
-        count - newest.filter(|it| self.is_over(&self.entries[*it])).count()
+        let is_out = |key: &Key| {
+            let entry = &self.entries[*key];
+            self.is_over(entry) || !meant.counts(entry)
+        };
+        let out = newest.filter(is_out).count();
+        // Of what somebody may not see he is not told how much there is of it.
+        if meant.sees == Sees::All { count - out } else { count.min(STEPS_MAX) - out }
     }
 
     /// Answers a call that waits for a name at once, or keeps it until it can; tells which, and how
@@ -103,15 +118,15 @@ impl Registry {
     /// [`RegistryError::TooMany`], [`RegistryError::Quota`], [`RegistryError::CallInUse`].
     pub fn wait(
         &mut self,
-        session: SessionId,
-        call: CallId,
+        (session, call): (SessionId, CallId),
         name: Name,
+        by: &Caller,
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> Result<(bool, usize), RegistryError> {
-        let (is_present, steps) = self.is_present(&name);
+        let (is_present, steps) = self.is_present(&name, by);
         if is_present {
-            let more = self.answer(&Query::of(name.as_str()), now_ms, bytes);
+            let more = self.answer(&Query::of(name.as_str()), by, now_ms, bytes);
             return Ok((true, steps + more));
         }
         self.begin_to_wait(session, call, name)?;
@@ -128,9 +143,10 @@ impl Registry {
         session: SessionId,
         call: CallId,
         name: &Name,
+        by: &Caller,
     ) -> Result<bool, RegistryError> {
         self.begin_to_wait(session, call, name.clone())?;
-        Ok(self.is_present(name).0)
+        Ok(self.is_present(name, by).0)
     }
 
     /// Answers one of the calls of a session that wait for a name, and returns which. If nobody of
@@ -139,33 +155,41 @@ impl Registry {
         &mut self,
         session: SessionId,
         name: &Name,
+        by: &Caller,
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> Option<CallId> {
-        if !self.is_present(name).0 {
+        if !self.is_present(name, by).0 {
             self.waiters.line_up(session, name);
             return None;
         }
         let call = self.waiters.oldest(session, name)?;
         self.end_wait(session, call);
-        self.answer(&Query::of(name.as_str()), now_ms, bytes);
+        self.answer(&Query::of(name.as_str()), by, now_ms, bytes);
         Some(call)
     }
 
-    /// Tells whether a name has an instance that answers those who wait, and how many steps it took
-    /// to tell.
-    fn is_present(&self, name: &Name) -> (bool, usize) {
+    /// Tells whether a name has an instance that answers somebody who waits, and how many steps it
+    /// took to tell.
+    fn is_present(&self, name: &Name, by: &Caller) -> (bool, usize) {
+        let Some(instances) = self.by_name.get(name) else { return (false, 0) };
+        let meant = Meant::READY.seen(self.sees_of(instances, by));
         let mut steps = 0;
-        let instances = self.by_name.get(name).into_iter();
-        let is_present = instances.flat_map(|it| it.newest_first(Meant::READY)).any(|key| {
+        let is_present = instances.newest_first(meant).any(|key| {
             steps += 1;
-            self.entries[key].is_present() && !self.is_over(&self.entries[key])
+            let entry = &self.entries[key];
+            entry.is_present() && meant.counts(entry) && !self.is_over(entry)
         });
         (is_present, steps)
     }
 
-    /// Returns a page of the names of a list, and how many steps it took.
-    pub fn names(&self, list: &List) -> (NamesPage, usize) {
+    /// Returns what somebody may see of the instances of a name.
+    fn sees_of(&self, instances: &Instances, by: &Caller) -> Sees {
+        instances.any().map_or(Sees::All, |it| self.sees(by, &self.entries[it]))
+    }
+
+    /// Returns a page of the names of somebody's list, and how many steps it took.
+    pub fn names(&self, list: &List, by: &Caller) -> (NamesPage, usize) {
         let (mut after, mut next, mut steps) = (list.after, None, 0);
         let mut found = HashSet::new();
         let matcher = Matcher::new(&list.pattern);
@@ -178,16 +202,16 @@ impl Registry {
             let entry = &self.entries[*key];
             let name = entry.name.as_str();
             steps += matcher.steps(name);
-            if matcher.matches(name) && !self.is_over(entry) {
+            if matcher.matches(name) && !self.is_over(entry) && self.shows(by, entry) {
                 found.insert(name);
             }
         }
         (NamesPage { next, names: found.into_iter().map(str::to_owned).collect() }, steps)
     }
 
-    /// Appends the encoded [`wire::registrar::Page`] of a list, and returns how many steps it
-    /// took. A page ends where many names were looked at, whether they match or not.
-    pub fn page(&self, list: &List, now_ms: u64, bytes: &mut BytesMut) -> usize {
+    /// Appends the encoded [`wire::registrar::Page`] of somebody's list, and returns how many steps
+    /// it took. A page ends where many names were looked at, whether they match or not.
+    pub fn page(&self, list: &List, by: &Caller, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let mut found: Vec<_> = self.own_for(list).into_iter().collect();
         let (mut after, mut next, mut steps, mut room) = (list.after, None, 0, RECORDS_BYTES_MAX);
         let matcher = Matcher::new(&list.pattern);
@@ -199,7 +223,8 @@ impl Registry {
             after = *epoch;
             let entry = &self.entries[*key];
             steps += matcher.steps(entry.name.as_str());
-            if matcher.matches(entry.name.as_str()) && !self.is_over(entry) {
+            let is_listed = || !self.is_over(entry) && self.shows(by, entry);
+            if matcher.matches(entry.name.as_str()) && is_listed() {
                 found.push(entry.encoded());
                 room = room.saturating_sub(entry.encoded().len());
             }

@@ -1,12 +1,12 @@
 //! How the entries of the registry come, change and go, and who is told of it.
 
-use endpoints::Stamped;
+use endpoints::{Name, Stamped};
 use wire::{Epoch, Gone, Kept, Record, registrar::Update};
 
 use super::{
     Entry, Key, Outcome, Registry, RegistryError, Woken,
     checks::{check_endpoints, check_metadata, check_state, deduplicate},
-    log::Removal,
+    log::{Removal, Removed},
 };
 
 impl Registry {
@@ -46,9 +46,10 @@ impl Registry {
 
     /// Removes an entry, as a part of a change.
     pub(super) fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
+        let sight = self.logged_sight(key);
         let epoch = self.detach(key);
         let instance = self.entries.remove(key).instance();
-        self.log.removed(instance, epoch, removal);
+        self.log.removed(Removed { instance, epoch, sight }, removal);
         self.watchers.tell(&self.log, &mut outcome.stirred);
     }
 
@@ -116,12 +117,19 @@ impl Registry {
     /// Tells those who watch or wait for the name. `known` is the epoch by which watchers know
     /// the instance, if they do.
     pub(super) fn tell(&mut self, key: Key, known: Option<Epoch>, outcome: &mut Outcome) {
+        let sight = self.logged_sight(key);
         let entry = &self.entries[key];
-        self.log.put(entry, known, self.revision);
+        self.log.put(entry, known, sight, self.revision);
         self.watchers.tell(&self.log, &mut outcome.stirred);
         if entry.is_present() {
-            let woken = self.waiters.take_sessions(&entry.name).into_iter();
-            outcome.woken.extend(woken.map(|session| Woken { session, name: entry.name.clone() }));
+            let name = entry.name.clone();
+            self.wake(name, outcome);
         }
+    }
+
+    /// Tells those who wait for a name to look whether it is there.
+    pub(super) fn wake(&mut self, name: Name, outcome: &mut Outcome) {
+        let woken = self.waiters.take_sessions(&name).into_iter();
+        outcome.woken.extend(woken.map(|session| Woken { session, name: name.clone() }));
     }
 }

@@ -1,13 +1,16 @@
 //! What the registry holds of an instance.
 
-use std::ops::{Index, IndexMut};
+use std::{
+    cell::Cell,
+    ops::{Index, IndexMut},
+};
 
 use endpoints::{InstanceId, Name};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{Epoch, Kept, Record, State, decode_body, encode_body};
 
-use super::{Owner, SessionId};
+use super::{Owner, SessionId, sight::Ruled};
 
 /// What the registry holds of an instance: its record in the form in which answers carry it, so
 /// that an answer is made by copying bytes, and beside it only what is looked at without one.
@@ -29,6 +32,8 @@ pub(super) struct Entry {
     /// When its lease runs out; or, if the registrar has dismissed the session that kept it, until
     /// when its registrant should be back.
     pub(super) lease_until_ms: Option<u64>,
+    /// Which rule holds of its name.
+    pub(super) ruled: Cell<Ruled>,
 }
 
 /// Who registered an instance.
@@ -59,6 +64,7 @@ impl Entry {
             claimed: Box::default(),
             registrant,
             lease_until_ms,
+            ruled: Cell::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Why a registry does not do what it is asked.
 
-use endpoints::{Endpoint, InstanceId};
+use endpoints::{Endpoint, InstanceId, Name, NamePattern};
 use thiserror::Error;
 use uuid::Uuid;
 use wire::{
@@ -16,6 +16,23 @@ use crate::accounts::Exceeded;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum RegistryError {
+    #[error(
+        "{by} may not register under `{name}`: the rule `{pattern}` ({place}) lets others alone; \
+         take another name, or have {by} added to its `register`"
+    )]
+    NameDenied { name: Name, by: Owner, pattern: NamePattern, place: String },
+    #[error(
+        "{by} may not register under `{name}`, which is of {holder}: names = \"same-user\" \
+         ({place}); take another name, or have a rule of [names] let {by} register under it"
+    )]
+    NameHeld { name: Name, holder: Owner, by: Owner, place: String },
+    #[error(
+        "`{name}` is of one instance at a time ({place}), and {holder} has it{}",
+        .uuid.map(|it| format!(": {it}")).unwrap_or_default()
+    )]
+    Exclusive { name: Name, holder: Owner, uuid: Option<Uuid>, place: String },
+    #[error("`{name}` has {limit} instances already, as many as its rule lets it have ({place})")]
+    TooManyOfName { name: Name, limit: usize, place: String },
     #[error("no instance {uuid} is registered")]
     NotFound { uuid: Uuid },
     #[error("the instance was registered by {owner}, and {by} may not change it")]
@@ -53,7 +70,10 @@ impl From<RegistryError> for RemoteError {
         let kind = match &error {
             E::Quota(exceeded) => return exceeded.into(),
             E::NotFound { .. } => ErrorKind::NotFound,
-            E::NotOwner { .. } => ErrorKind::Denied,
+            E::NotOwner { .. }
+            | E::NameDenied { .. }
+            | E::NameHeld { .. }
+            | E::Exclusive { .. } => ErrorKind::Denied,
             E::CallInUse { .. }
             | E::OtherName { .. }
             | E::NotForeign { .. }
@@ -61,9 +81,10 @@ impl From<RegistryError> for RemoteError {
             | E::LeaseLength { .. }
             | E::UnknownState
             | E::BindOnly { .. } => ErrorKind::Invalid,
-            E::TooManyEndpoints { .. } | E::TooMuchMetadata { .. } | E::TooMany { .. } => {
-                ErrorKind::LimitReached
-            }
+            E::TooManyEndpoints { .. }
+            | E::TooMuchMetadata { .. }
+            | E::TooMany { .. }
+            | E::TooManyOfName { .. } => ErrorKind::LimitReached,
         };
         Self::new(kind, error.to_string())
     }

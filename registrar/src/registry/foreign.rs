@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wire::{Epoch, Kept, Record, State, registrar::Update};
 
 use super::{
-    Entry, Outcome, Owner, Registrant, Registry, RegistryError, check_endpoints, check_metadata,
+    Caller, Entry, Outcome, Registrant, Registry, RegistryError, check_endpoints, check_metadata,
 };
 
 /// An instance that is registered through a door, with one endpoint or none.
@@ -34,19 +34,23 @@ impl Registry {
     pub fn register_foreign(
         &mut self,
         foreign: Foreign,
-        owner: Owner,
+        caller: impl Into<Caller>,
         now_ms: u64,
     ) -> Result<(Option<Epoch>, Outcome), RegistryError> {
+        let caller = caller.into();
+        let owner = caller.owner;
         let Foreign { name, uuid, endpoint, metadata } = foreign;
         check_endpoints(endpoint.as_slice())?;
         check_metadata(&metadata)?;
         let way = self.make_way(uuid);
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
             self.check_room_for_foreign()?;
+            let is_exclusive = self.check_name(&name, &caller, None)?;
+            let epoch = self.take_epoch();
             let record = Record {
                 name,
                 uuid,
-                epoch: self.take_epoch(),
+                epoch,
                 endpoints: endpoint.into_iter().collect(),
                 metadata,
                 state: State::Starting,
@@ -55,7 +59,7 @@ impl Registry {
                 suspicion: None,
                 proves: false,
                 owner: Some(owner.into()),
-                token: None,
+                token: self.token(is_exclusive, None, epoch),
             };
             let registrant = Registrant { owner, session: None };
             let entry = Entry::new(&record, registrant, now_ms);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::{HashMap, HashMapExt as _};
 use wire::{Epoch, State, registrar::Query};
 
-use super::{Entry, Key};
+use super::{Entry, Key, sight::Sees};
 
 /// The instances of one name, so kept that whoever asks for it is answered in a time that does not
 /// grow with how many there are that are not asked for: in another state, or another owner's. A
@@ -39,22 +39,33 @@ pub(super) struct Meant<'a> {
     pub(super) all: bool,
     /// Whose they are, if that matters.
     pub(super) owner: Option<&'a wire::Owner>,
+    /// Which of those whoever asks may see.
+    pub(super) sees: Sees,
 }
 
 impl<'a> Meant<'a> {
     /// Those that are ready, whosever they are.
-    pub(super) const READY: Self = Self { all: false, owner: None };
+    pub(super) const READY: Self = Self { all: false, owner: None, sees: Sees::All };
+
+    /// All of them.
+    pub(super) const ALL: Self = Self { all: true, ..Self::READY };
 
     pub(super) fn by(query: &'a Query<'_>) -> Self {
-        Self { all: query.all, owner: query.owner.as_ref() }
+        Self { all: query.all, owner: query.owner.as_ref(), sees: Sees::All }
+    }
+
+    /// Means of them those alone that whoever asks may see.
+    pub(super) fn seen(self, sees: Sees) -> Self {
+        Self { sees, ..self }
     }
 
     pub(super) fn includes(&self, entry: &Entry) -> bool {
-        (self.all || entry.state == State::Ready) && self.is_of_owner(entry)
+        (self.all || entry.state == State::Ready) && self.counts(entry)
     }
 
-    pub(super) fn is_of_owner(&self, entry: &Entry) -> bool {
-        self.owner.is_none_or(|it| *it == entry.owner_told())
+    /// Tells whether an instance is meant in one state or another.
+    pub(super) fn counts(&self, entry: &Entry) -> bool {
+        self.owner.is_none_or(|it| *it == entry.owner_told()) && self.sees.shows(entry)
     }
 }
 
@@ -73,6 +84,15 @@ impl Instances {
         match self {
             Self::None | Self::One(..) => self.len(),
             Self::Many(crowd) => crowd.ranks(owner).map_or(0, |it| it.all.len()),
+        }
+    }
+
+    /// Returns one of them, if there is one.
+    pub(super) fn any(&self) -> Option<Key> {
+        match self {
+            Self::None => None,
+            Self::One(_, key) => Some(*key),
+            Self::Many(crowd) => crowd.all.all.values().next().copied(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use endpoints::{InstanceId, Name};
 use wire::{Epoch, Gone, Revision, encode_add, encode_body, encode_update, registrar::Change};
 
-use super::Entry;
+use super::{Entry, sight::Sight};
 
 /// A change as watchers are told it, encoded once for all of them.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Logged {
     pub(super) encoded: Box<[u8]>,
     /// Of which end of a session it is a part that is told in several parts; those are counted.
     pub(super) end: Option<u64>,
+    /// Who may see it, where that is not everybody.
+    pub(super) sight: Option<Sight>,
     revision: Revision,
 }
 
@@ -28,6 +30,15 @@ pub(super) struct Removal {
     pub(super) revision: Revision,
     /// As in [`Logged`].
     pub(super) end: Option<u64>,
+}
+
+/// Which entry a change is of.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub(super) instance: InstanceId,
+    pub(super) epoch: Epoch,
+    /// As in [`Logged`].
+    pub(super) sight: Option<Sight>,
 }
 
 /// Where a change stands among all that there ever were.
@@ -57,7 +68,13 @@ impl Log {
     }
 
     /// Takes note that an entry is new, or changed if it was `known` by an epoch.
-    pub(super) fn put(&mut self, entry: &Entry, known: Option<Epoch>, revision: Revision) {
+    pub(super) fn put(
+        &mut self,
+        entry: &Entry,
+        known: Option<Epoch>,
+        sight: Option<Sight>,
+        revision: Revision,
+    ) {
         let encode = if known.is_none() { encode_add } else { encode_update };
         let now = entry.epoch;
         self.push(Logged {
@@ -66,19 +83,19 @@ impl Log {
             now,
             encoded: encode(entry.encoded(), revision).into(),
             end: None,
+            sight,
             revision,
         });
     }
 
     pub(super) fn removed(
         &mut self,
-        instance: InstanceId,
-        epoch: Epoch,
+        Removed { instance, epoch, sight }: Removed,
         Removal { gone, revision, end }: Removal,
     ) {
         let name = instance.name.clone();
         let encoded = encode_body(&Change::Remove { instance, epoch, gone, revision }).into();
-        self.push(Logged { name, known: epoch, now: epoch, encoded, end, revision });
+        self.push(Logged { name, known: epoch, now: epoch, encoded, end, sight, revision });
     }
 
     /// Takes note that changes up to this one stand in no order, so that nobody resumes from one.

@@ -14,14 +14,17 @@ mod entry;
 mod error;
 mod event;
 mod foreign;
+mod holders;
 mod index;
 mod instances;
 mod keys;
 mod log;
+mod names;
 mod own;
 mod owner;
 mod prefixes;
 mod sessions;
+mod sight;
 mod suspicion;
 mod waiters;
 mod watchers;
@@ -51,6 +54,7 @@ pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, 
 pub use foreign::Foreign;
 use instances::Instances;
 use log::Log;
+pub use names::{Grantee, NameRule, NameRules, Names};
 pub use owner::{Account, Caller, Owner};
 use waiters::Waiters;
 use watchers::Watchers;
@@ -87,6 +91,10 @@ pub struct Registry {
     foreign: usize,
     /// The entry of the registrar itself, which is in `by_uuid` and `by_name` alone.
     own: Option<Key>,
+    /// Whose names are.
+    rules: NameRules,
+    /// How often they have been set.
+    rules_set: u32,
     has_shrunk: bool,
     is_stopping: bool,
 }
@@ -117,6 +125,8 @@ impl Registry {
             chores: Chores::default(),
             foreign: 0,
             own: None,
+            rules: NameRules::default(),
+            rules_set: 1,
             has_shrunk: false,
             is_stopping: false,
         }
@@ -155,10 +165,12 @@ impl Registry {
     pub fn register(
         &mut self,
         register: Register,
-        owner: Owner,
+        caller: impl Into<Caller>,
         session: SessionId,
         now_ms: u64,
     ) -> Result<(Registered, Outcome), RegistryError> {
+        let caller = caller.into();
+        let owner = caller.owner;
         check_endpoints(&register.endpoints)?;
         check_metadata(&register.metadata)?;
         check_state(register.state)?;
@@ -179,6 +191,7 @@ impl Registry {
             Some(_) => {}
             None => self.check_room(session, kept)?,
         }
+        let is_exclusive = self.check_name(&register.name, &caller, earlier)?;
 
         let epoch = self.take_epoch();
         let record = Record {
@@ -193,9 +206,9 @@ impl Registry {
             suspicion: None,
             proves: register.proves,
             owner: Some(owner.into()),
-            token: None,
+            token: self.token(is_exclusive, earlier, epoch),
         };
-        let registrant = Registrant { owner, session: Some(session) };
+        let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });
         let entry = Entry::new(&record, registrant, now_ms);
         self.check_quotas(&entry, record.endpoints.len(), earlier)?;
         let mut lost = Outcome::default();
@@ -206,7 +219,7 @@ impl Registry {
         let mut outcome = self.put(earlier, entry, &record.endpoints);
         outcome.stirred.extend(way.stirred);
         outcome.lost = lost.lost;
-        Ok((Registered { epoch, revision: self.revision, key: None, token: None }, outcome))
+        Ok((Registered { epoch, revision: self.revision, key: None, token }, outcome))
     }
 
     /// Enters what the registrar's settings declare of an actor, before anything is registered.
@@ -352,30 +365,35 @@ impl Registry {
         self.give_back(session, Quota::Watches, ended.map_or((0, 0), |bytes| (1, bytes)));
     }
 
-    /// Hands what the watches of a session have to say to `send`, as far as their credit goes and
-    /// `send` wants more, in one turn. Returns whether there is more to say that credit allows, and
-    /// how many steps it took.
+    /// Hands what the watches of a session have to say to `send`, as far as its caller may see it,
+    /// their credit goes and `send` wants more, in one turn. Returns whether there is more to say
+    /// that credit allows, and how many steps it took.
     pub fn read_watches(
         &mut self,
         session: SessionId,
+        caller: &Caller,
         send: &mut dyn FnMut(CallId, &[u8]) -> bool,
     ) -> (bool, usize) {
         let account = self.account(session);
         let room_bytes = self.accounts.room(account, Quota::Bytes);
         let ahead_before = self.watchers.ahead_bytes(session);
-        let Self { watchers, entries, by_name, by_epoch, log, sessions, chores, .. } = self;
-        let is_over = |entry: &Entry| chores.is_clearing() && sessions::is_over(sessions, entry);
+        let mut watchers = mem::take(&mut self.watchers);
+        let is_hidden = |entry: &Entry| self.is_over(entry) || !self.shows(caller, entry);
+        let shows =
+            |logged: &log::Logged| logged.sight.is_none_or(|it| it.is_of(caller, &self.rules));
         let source = watchers::Source {
-            entries,
-            by_name,
-            by_epoch,
-            log,
+            entries: &self.entries,
+            by_name: &self.by_name,
+            by_epoch: &self.by_epoch,
+            log: &self.log,
             revision: self.revision,
-            ends: chores.ends(),
-            is_over: &is_over,
+            ends: self.chores.ends(),
+            is_hidden: &is_hidden,
+            shows: &shows,
         };
         let mut left = STEPS_MAX;
         let has_more = watchers.read(session, &source, &mut left, room_bytes, send);
+        self.watchers = watchers;
         let ahead = self.watchers.ahead_bytes(session);
         self.charge_change(account, ahead_before, ahead);
         (has_more, STEPS_MAX - left)
@@ -396,6 +414,17 @@ impl Registry {
     /// Returns the record of an instance.
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.live(uuid).map(|key| self.entries[key].record())
+    }
+
+    /// Returns the record of an instance, if somebody may see it.
+    pub fn record_for(&self, uuid: Uuid, by: &Caller) -> Option<Record> {
+        let entry = &self.entries[self.live(uuid)?];
+        self.shows(by, entry).then(|| entry.record())
+    }
+
+    /// Returns what an instance is called.
+    pub fn name(&self, uuid: Uuid) -> Option<&Name> {
+        self.live(uuid).map(|key| &self.entries[key].name)
     }
 
     /// Returns who may change an instance.

@@ -118,10 +118,13 @@ pub struct Caller {
     pub owner: Owner,
     /// The groups of users that he is in, as far as the kernel tells: over a Unix socket alone.
     pub groups: Arc<[u32]>,
+    /// Whether rules of names do not bind him: user 0, the node's own user, and the node itself.
+    pub is_trusted: bool,
 }
 
 impl From<Owner> for Caller {
     fn from(owner: Owner) -> Self {
-        Self { owner, groups: Arc::new([]) }
+        let is_trusted = matches!(owner, Owner::Registrar | Owner::User(0));
+        Self { owner, groups: Arc::new([]), is_trusted }
     }
 }

@@ -71,6 +71,11 @@ impl Waiters {
         HELD_BYTES + name.as_str().len()
     }
 
+    /// Returns the names for which sessions wait that are to be told.
+    pub(super) fn names(&self) -> Vec<Name> {
+        self.by_name.keys().cloned().collect()
+    }
+
     /// Takes the sessions that wait for a name and are to be told, first come first.
     pub(super) fn take_sessions(&mut self, name: &Name) -> Vec<SessionId> {
         let sessions: Vec<_> =

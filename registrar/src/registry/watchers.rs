@@ -51,8 +51,10 @@ pub(super) struct Source<'a> {
     pub(super) revision: Revision,
     /// How many sessions have ended whose end is told in parts.
     pub(super) ends: u64,
-    /// Whether the session that kept an entry is over.
-    pub(super) is_over: &'a dyn Fn(&Entry) -> bool,
+    /// Whether an entry is not to be shown: the session is over that kept it, or a rule hides it.
+    pub(super) is_hidden: &'a dyn Fn(&Entry) -> bool,
+    /// Whether a rule lets a change be told.
+    pub(super) shows: &'a dyn Fn(&Logged) -> bool,
 }
 
 /// Where a watch begins.
@@ -194,6 +196,14 @@ impl Watchers {
         self.of_session(session).map(|at| self.watchers[at].ahead.len() * AHEAD_BYTES).sum()
     }
 
+    /// Lets every watcher begin with a snapshot again, and notes their sessions.
+    pub(super) fn begin_anew(&mut self, stirred: &mut BTreeSet<SessionId>) {
+        for (_, watcher) in &mut self.watchers {
+            watcher.place = Place::Reset;
+            stirred.insert(watcher.session);
+        }
+    }
+
     /// Takes note of the latest change, and notes the sessions that it may concern.
     pub(super) fn tell(&mut self, log: &Log, stirred: &mut BTreeSet<SessionId>) {
         let Some(Logged { name, .. }) = log.latest() else { return };
@@ -259,7 +269,7 @@ impl Watcher {
             let found = match self.place {
                 Place::Reset => Found::Nothing,
                 // Changes come before more of a snapshot, lest an old removal follow a new record.
-                _ => self.next_change(source.log, steps, room),
+                _ => self.next_change(source, steps, room),
             };
             let (change, next) = match (found, self.place) {
                 (Found::Change(change), _) => {
@@ -324,7 +334,13 @@ impl Watcher {
     }
 
     /// Finds the next change that it is to be told.
-    fn next_change<'a>(&mut self, log: &'a Log, steps: &mut usize, room: &mut usize) -> Found<'a> {
+    fn next_change<'a>(
+        &mut self,
+        source: &Source<'a>,
+        steps: &mut usize,
+        room: &mut usize,
+    ) -> Found<'a> {
+        let log = source.log;
         if !self.has_pending(log) {
             return Found::Nothing;
         }
@@ -336,7 +352,7 @@ impl Watcher {
             let (concerns, taken) = self.watched.concerns(&logged.name);
             *steps = steps.saturating_sub(taken);
             self.next += 1;
-            if concerns && self.is_to_know(logged, room) {
+            if concerns && (source.shows)(logged) && self.is_to_know(logged, room) {
                 let is_too_far_ahead = *room == 0 && self.place != Place::Live;
                 return if is_too_far_ahead {
                     Found::Behind
@@ -376,7 +392,7 @@ impl Watcher {
             let entry = &source.entries[*key];
             let name = entry.name.as_str();
             *steps = steps.saturating_sub(matcher.steps(name));
-            if matcher.matches(name) && !(source.is_over)(entry) {
+            if matcher.matches(name) && !(source.is_hidden)(entry) {
                 return Next::Record(*key);
             }
             if *steps == 0 {
@@ -394,7 +410,7 @@ impl Source<'_> {
             let entry = &self.entries[key];
             up_to = entry.epoch;
             *steps = steps.saturating_sub(1);
-            if !(self.is_over)(entry) {
+            if !(self.is_hidden)(entry) {
                 return Next::Record(key);
             }
             if *steps == 0 {

@@ -61,12 +61,13 @@ fn what_is_not_ready_is_not_even_looked_at() {
     crowd(&mut registry, session, USER, State::Starting);
     let mut bytes = BytesMut::new();
     for query in [Query::of("feed"), of(USER)] {
-        assert_eq!(registry.answer(&query, NOW, &mut bytes), 1);
+        assert_eq!(registry.answer(&query, &USER.into(), NOW, &mut bytes), 1);
         assert_eq!(answer_to(&registry, &query), (MANY as u64 + 1, vec![1]));
     }
     let feed = Name::new("feed").unwrap();
     bytes.clear();
-    let (is_there, steps) = registry.wait(session, 2, feed, NOW, &mut bytes).unwrap();
+    let (is_there, steps) =
+        registry.wait((session, 2), feed, &USER.into(), NOW, &mut bytes).unwrap();
     assert!(is_there && steps < 10, "{steps}");
 }
 
@@ -81,10 +82,10 @@ fn what_is_over_is_passed_over_at_the_expense_of_who_asks() {
     assert!(registry.has_chores());
     assert_eq!(answer_to(&registry, &Query::of("feed")), (1, vec![1]));
     let mut bytes = BytesMut::new();
-    assert!(registry.answer(&Query::of("feed"), NOW, &mut bytes) >= MANY as usize);
+    assert!(registry.answer(&Query::of("feed"), &USER.into(), NOW, &mut bytes) >= MANY as usize);
     while registry.has_chores() {
         drop(registry.do_chores());
     }
-    assert_eq!(registry.answer(&Query::of("feed"), NOW, &mut bytes), 0);
+    assert_eq!(registry.answer(&Query::of("feed"), &USER.into(), NOW, &mut bytes), 0);
     assert_eq!(answer_to(&registry, &of(USER)), (1, vec![1]));
 }

@@ -48,7 +48,7 @@ fn listed(registry: &Registry, pattern: &str) -> Vec<u128> {
     while let Some(from) = after {
         let mut page = BytesMut::new();
         let list = List { pattern: NamePattern::new(pattern).unwrap(), after: from };
-        registry.page(&list, NOW, &mut page);
+        registry.page(&list, &USER.into(), NOW, &mut page);
         let Page { records, next, .. } = decode_body(&page).unwrap();
         listed.extend(records.iter().map(|it| it.uuid.as_u128()));
         after = next;
@@ -126,7 +126,7 @@ fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown(
             told.push((call, decode_body::<Change>(change).unwrap()));
             true
         };
-        while registry.read_watches(watching, &mut take).0 {}
+        while registry.read_watches(watching, &USER.into(), &mut take).0 {}
         for (call, change) in told {
             let (_, view) = views.iter_mut().find(|(it, _)| *it == call).unwrap();
             match change {

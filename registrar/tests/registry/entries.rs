@@ -80,7 +80,9 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
     for session in [2, 0, 3, 1] {
         let call = 10 + session as CallId;
         let session = sessions[session];
-        assert!(!registry.wait(session, call, feed.clone(), NOW, &mut bytes).unwrap().0);
+        assert!(
+            !registry.wait((session, call), feed.clone(), &USER.into(), NOW, &mut bytes).unwrap().0
+        );
     }
     registry.cancel(sessions[3], 13);
     let counts = registry.counts();
@@ -101,17 +103,18 @@ fn waiters_are_woken_once_in_the_order_of_asking() {
     let outcome = registry.apply(Event::Update { update: ready, by: USER }, NOW).unwrap();
     let woken: Vec<_> = outcome.woken.iter().map(|it| it.session).collect();
     assert_eq!(woken, [sessions[2], sessions[0], sessions[1]]);
-    assert_eq!(registry.answer_wait(sessions[2], &feed, NOW, &mut bytes), Some(12));
+    assert_eq!(registry.answer_wait(sessions[2], &feed, &USER.into(), NOW, &mut bytes), Some(12));
     let told: Answer = decode_body(&bytes).unwrap();
     assert_eq!(told.records[0].uuid.as_u128(), 1);
-    assert_eq!(registry.answer_wait(sessions[2], &feed, NOW, &mut bytes), None);
+    assert_eq!(registry.answer_wait(sessions[2], &feed, &USER.into(), NOW, &mut bytes), None);
     for (session, call) in [(1, 11), (0, 10)] {
-        let answered = registry.answer_wait(sessions[session], &feed, NOW, &mut bytes);
+        let answered =
+            registry.answer_wait(sessions[session], &feed, &USER.into(), NOW, &mut bytes);
         assert_eq!(answered, Some(call));
     }
 
     assert!(register(&mut registry, "feed", 2, sessions[0]).woken.is_empty());
-    assert!(registry.wait(sessions[1], 20, feed, NOW, &mut bytes).unwrap().0);
+    assert!(registry.wait((sessions[1], 20), feed, &USER.into(), NOW, &mut bytes).unwrap().0);
     assert_eq!(registry.counts().waiters, 0);
 }
 
@@ -124,7 +127,12 @@ fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
         drop(register(&mut registry, "feed", uuid, session));
     }
     let mut bytes = BytesMut::new();
-    assert!(!registry.wait(session, 2, Name::new("x").unwrap(), NOW, &mut bytes).unwrap().0);
+    assert!(
+        !registry
+            .wait((session, 2), Name::new("x").unwrap(), &USER.into(), NOW, &mut bytes)
+            .unwrap()
+            .0
+    );
     registry.watch(session, 4, NamePattern::any(), None).unwrap();
     registry.watch(watching, 2, NamePattern::any(), None).unwrap();
     registry.credit(watching, 2, 100);
@@ -313,7 +321,8 @@ fn every_bound_has_its_error() {
     assert_eq!(full.to_string(), "too many instances: at most 3");
 
     let mut bytes = BytesMut::new();
-    let mut wait = |call| registry.wait(first, call, Name::new("x").unwrap(), NOW, &mut bytes);
+    let mut wait =
+        |call| registry.wait((first, call), Name::new("x").unwrap(), &USER.into(), NOW, &mut bytes);
     assert!(wait(2).is_ok() && wait(4).is_err());
     assert!(registry.watch(first, 6, NamePattern::any(), None).is_ok());
     assert!(registry.watch(first, 8, NamePattern::any(), None).is_err());

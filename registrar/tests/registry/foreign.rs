@@ -19,7 +19,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     let session = registry.open_session(ACCOUNT);
     let mut bytes = BytesMut::new();
     let name = Name::new("snake").unwrap();
-    assert!(!registry.wait(session, 2, name.clone(), NOW, &mut bytes).unwrap().0);
+    assert!(!registry.wait((session, 2), name.clone(), &USER.into(), NOW, &mut bytes).unwrap().0);
 
     let (first, second) = ("/ip4/127.0.0.1/tcp/7", "/unix/run/snake.sock");
     let (epoch, outcome) = registry.register_foreign(foreign(1, first), USER, NOW).unwrap();
@@ -35,7 +35,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     let update = Update { uuid: Uuid::from_u128(1), endpoints: None, metadata: None, state: ready };
     let outcome = registry.apply(Event::Update { update, by: USER }, NOW).unwrap();
     assert_eq!(outcome.woken, [Woken { session, name: name.clone() }]);
-    assert_eq!(registry.answer_wait(session, &name, NOW, &mut bytes), Some(2));
+    assert_eq!(registry.answer_wait(session, &name, &USER.into(), NOW, &mut bytes), Some(2));
     let Answer { records, .. } = decode_body(&bytes).unwrap();
     assert_eq!(records[0].endpoints, [at(first), at(second)]);
     assert_eq!((records[0].kept, records[0].user()), (Kept::Foreign, Some(1000)));

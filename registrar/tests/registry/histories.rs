@@ -120,7 +120,7 @@ proptest! {
         read(&mut registry, watching).into_iter().for_each(|it| view.learn(it));
 
         let mut page = BytesMut::new();
-        registry.page(&List { pattern, after: 0 }, now, &mut page);
+        registry.page(&List { pattern, after: 0 }, &USER.into(), now, &mut page);
         let Page { next, records, .. } = decode_body(&page).unwrap();
         prop_assert_eq!(next, None);
         let there: BTreeMap<_, _> = records.into_iter().map(|it| (it.uuid, it)).collect();

@@ -6,6 +6,7 @@ mod ends;
 mod entries;
 mod foreign;
 mod histories;
+mod names;
 mod quotas;
 mod support;
 mod suspicion;

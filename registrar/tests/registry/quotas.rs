@@ -37,7 +37,13 @@ fn watch(
 
 fn wait(registry: &mut Registry, session: SessionId, name: &str) -> Result<bool, RegistryError> {
     let call = registry.counts().waiters as u64 * 2;
-    let waiting = registry.wait(session, call, Name::new(name).unwrap(), NOW, &mut BytesMut::new());
+    let waiting = registry.wait(
+        (session, call),
+        Name::new(name).unwrap(),
+        &ONE.into(),
+        NOW,
+        &mut BytesMut::new(),
+    );
     waiting.map(|(is_there, _)| is_there)
 }
 
@@ -248,11 +254,23 @@ impl World {
             Step::Wait { session, call, name } => {
                 let name = Name::new(&format!("n{name}")).unwrap();
                 let mut bytes = BytesMut::new();
-                drop(registry.wait(at_session(session), call.into(), name, *now, &mut bytes));
+                drop(registry.wait(
+                    (at_session(session), call.into()),
+                    name,
+                    &ONE.into(),
+                    *now,
+                    &mut bytes,
+                ));
             }
             Step::Answer { session, name } => {
                 let name = Name::new(&format!("n{name}")).unwrap();
-                registry.answer_wait(at_session(session), &name, *now, &mut BytesMut::new());
+                registry.answer_wait(
+                    at_session(session),
+                    &name,
+                    &ONE.into(),
+                    *now,
+                    &mut BytesMut::new(),
+                );
             }
             Step::Watch { session, call, pattern } => {
                 let pattern = ["*", "n1", "n?", "*a*b*"][usize::from(pattern)];
@@ -261,7 +279,7 @@ impl World {
             }
             Step::Credit { session, call, items } => {
                 registry.credit(at_session(session), call.into(), items.into());
-                registry.read_watches(at_session(session), &mut |_, _| true);
+                registry.read_watches(at_session(session), &ONE.into(), &mut |_, _| true);
             }
             Step::Cancel { session, call } => registry.cancel(at_session(session), call.into()),
             Step::Silent { session } => {

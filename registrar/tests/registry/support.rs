@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 use callsign_registrar::{
     Accounts, QuotaRules, Quotas,
-    registry::{Account, Limits, Outcome, Owner, Registry, SessionId},
+    registry::{Account, Limits, NameRules, Names, Outcome, Owner, Registry, SessionId},
 };
 use endpoints::{Name, Stamped};
 use uuid::Uuid;
@@ -24,14 +24,18 @@ pub(crate) fn registry() -> Registry {
 }
 
 pub(crate) fn with_limits(limits: Limits) -> Registry {
-    Registry::new(REGISTRAR, limits, Accounts::unlimited(), NOW)
+    let mut registry = Registry::new(REGISTRAR, limits, Accounts::unlimited(), NOW);
+    drop(registry.set_rules(NameRules::new(Names::Open, String::new(), Vec::new())));
+    registry
 }
 
 /// Makes a registry in which everybody but user 0 has these quotas.
 pub(crate) fn with_quotas(quotas: Quotas) -> (Registry, Accounts) {
     let rules = QuotaRules { others: quotas, ..QuotaRules::default() };
     let accounts = Accounts::new(rules, 4096, 0);
-    (Registry::new(REGISTRAR, Limits::default(), accounts.clone(), NOW), accounts)
+    let mut registry = Registry::new(REGISTRAR, Limits::default(), accounts.clone(), NOW);
+    drop(registry.set_rules(NameRules::new(Names::Open, String::new(), Vec::new())));
+    (registry, accounts)
 }
 
 pub(crate) fn registration(name: &str, uuid: u128) -> Register {
@@ -66,7 +70,7 @@ pub(crate) fn answer(registry: &Registry, name: &str, all: bool) -> Vec<u128> {
 /// Returns how many there are in all, and which the answer has.
 pub(crate) fn answer_to(registry: &Registry, query: &Query<'_>) -> (u64, Vec<u128>) {
     let mut bytes = BytesMut::new();
-    registry.answer(query, NOW, &mut bytes);
+    registry.answer(query, &USER.into(), NOW, &mut bytes);
     let Answer { total, records, .. } = decode_body(&bytes).unwrap();
     assert!(total >= records.len() as u64);
     (total, records.iter().map(|it| it.uuid.as_u128()).collect())
@@ -80,7 +84,7 @@ pub(crate) fn read(registry: &mut Registry, session: SessionId) -> Vec<Change> {
         true
     };
     // What is much is read in several turns.
-    while registry.read_watches(session, &mut take).0 {}
+    while registry.read_watches(session, &USER.into(), &mut take).0 {}
     changes
 }
 

@@ -2,6 +2,7 @@
 
 mod places;
 mod reload;
+mod rules;
 
 use std::{
     fs::File,
@@ -24,7 +25,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use transport::{BindError, Listener};
 
-pub(crate) use self::places::group;
+pub(crate) use self::{places::group, rules::rules};
 use self::{
     places::{Places, explain, listeners},
     reload::{Read, Reload, read},
@@ -106,7 +107,8 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let tractor_defaults = args.tractor_defaults;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let overrides = [environment, args.overrides()];
-    let Read { settings, warnings, group } = read(context.settings_file().as_ref(), &overrides)?;
+    let Read { settings, warnings, group, rules } =
+        read(context.settings_file().as_ref(), &overrides)?;
     context.warn(&warnings);
     context.take_host_id(&settings)?;
     if transport::here().kernel.is_none() {
@@ -146,6 +148,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let options = NodeOptions {
         access: Some(places.access(&settings.registrar, group)),
         doors: door.into_iter().collect(),
+        rules,
         ..options(&settings)
     };
     let usual_port = endpoints.iter().position(is_port).filter(|_| is_usual);

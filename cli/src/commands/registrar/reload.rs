@@ -12,7 +12,7 @@ use std::{io, mem, thread, time::Duration};
 
 use anyhow::anyhow;
 use config::{Faults, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
-use registrar::Controls;
+use registrar::{Controls, registry::NameRules};
 use sd_notify::NotifyState;
 use tokio::{
     sync::oneshot,
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     options,
     places::{Places, group},
+    rules,
 };
 use crate::{
     context::{Context, settings_of},
@@ -38,6 +39,8 @@ pub(super) struct Read {
     pub(super) warnings: Faults,
     /// The number of the group of the socket files.
     pub(super) group: Option<u32>,
+    /// Whose names are.
+    pub(super) rules: NameRules,
 }
 
 /// Reads what the file, the environment and the flags say.
@@ -46,7 +49,8 @@ pub(super) fn read(file: Option<&SettingsFile>, overrides: &[Overrides]) -> Resu
     let (settings, more) = overlay(settings, overrides)?;
     warnings.0.extend(more.0);
     let group = group(&settings.registrar)?;
-    Ok(Read { settings, warnings, group })
+    let rules = rules(&settings)?;
+    Ok(Read { settings, warnings, group, rules })
 }
 
 /// Reads the settings again when it is asked to, and takes over what can be.
@@ -163,7 +167,7 @@ impl<'a> Reload<'a> {
     }
 
     fn take_over(&mut self, read: Read) -> Result<(), Failure> {
-        let Read { settings: mut now, warnings, group } = read;
+        let Read { settings: mut now, warnings, group, rules } = read;
         let (context, was) = (self.context, &self.settings);
         context.warn(&warnings);
         let mode = |it: &Settings| it.registrar.socket_mode;
@@ -173,6 +177,7 @@ impl<'a> Reload<'a> {
             self.controls.grant(access).map_err(Failure::usage)?;
         }
         self.controls.tune(&options(&now));
+        self.controls.set_rules(rules);
         self.controls.declare(&now.declared);
         if let Some(file) = context.settings_file() {
             note(context, format_args!("{file} has been read again"));

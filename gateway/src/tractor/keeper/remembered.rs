@@ -33,7 +33,7 @@ impl Keeper {
                 let at = endpoint.as_ref().map(|it: &Stamped| it.endpoint.clone());
                 let (name, metadata) = (name.clone(), metadata.clone());
                 let foreign = Foreign { name, uuid, endpoint, metadata };
-                match self.clerk.register_foreign(foreign, owner) {
+                match self.clerk.remember_foreign(foreign, owner) {
                     Ok(Some(epoch)) => {
                         self.watch(uuid, epoch, at, Process { held, mark: Some(mark) });
                     }

@@ -1,0 +1,212 @@
+//! Whose names are, from what is written to what is meant.
+
+use std::{cmp::Ordering, net::IpAddr};
+
+use endpoints::{NamePattern, Quoted};
+
+use crate::{
+    fault::{Fault, Place},
+    text::{Number, Text},
+    written::{Switch, WrittenRule},
+};
+
+/// What holds of names that no rule gives to anybody.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Names {
+    /// A name that somebody has is that one's.
+    #[default]
+    SameUser,
+    /// Everybody may register under any name.
+    Open,
+}
+
+/// Whose the names are that a pattern matches. The most specific one that matches holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameRule {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// Who may register under them; nothing leaves it to [`Names`].
+    pub register: Option<Vec<Grantee>>,
+    /// Who may find what has them; nothing lets everybody.
+    pub find: Option<Vec<Grantee>>,
+    /// Whether one instance has each of them at a time.
+    pub exclusive: bool,
+    /// How many instances may have each of them.
+    pub instances_max: Option<usize>,
+    place: Place,
+}
+
+impl NameRule {
+    /// Returns where it is written: the file, and the line.
+    pub fn place(&self) -> String {
+        place(&self.place)
+    }
+}
+
+/// Returns where something is written: the file, and the line.
+pub(crate) fn place(place: &Place) -> String {
+    format!("{}:{}", place.source.name, place.line_column().0)
+}
+
+/// Whom a rule allows something.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Grantee {
+    /// Everybody.
+    Any,
+    /// A user.
+    User(Account),
+    /// Who is in a group.
+    Group(Account),
+    /// Who speaks from an address that begins with so many bits of this one.
+    Address(IpAddr, u8),
+}
+
+/// A user or a group, as somebody has named it. Whether there is such a one is known only where
+/// the settings are used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// Its name, or its number.
+    pub name: String,
+    place: Place,
+}
+
+impl Account {
+    /// Returns the fault that there is no such user.
+    pub fn unknown_user(&self) -> Fault {
+        self.unknown("user", "passwd", "useradd")
+    }
+
+    /// Returns the fault that there is no such group.
+    pub fn unknown_group(&self) -> Fault {
+        self.unknown("group", "group", "groupadd")
+    }
+
+    fn unknown(&self, what: &str, list: &str, make: &str) -> Fault {
+        let name = Quoted(&self.name);
+        let help = format!("name one that is there (`getent {list}`), or make it (`{make}`)");
+        Fault::error(format!("there is no {what} {name}"), self.place.clone()).help(help)
+    }
+}
+
+/// Reads what holds of names without a rule.
+pub(crate) fn names(text: &Text, faults: &mut Vec<Fault>) -> Option<Names> {
+    match text.value.as_str() {
+        "same-user" => Some(Names::SameUser),
+        "open" => Some(Names::Open),
+        other => {
+            let message = format!("{} is not what `names` may be", Quoted(other));
+            let help = "`same-user`, a name is whose instance has it, or `open`, anybody's";
+            faults.push(Fault::error(message, text.inside()).help(help.to_owned()));
+            None
+        }
+    }
+}
+
+/// Reads the rules. Which of two holds of a name is never left open.
+pub(crate) fn rules(written: &[(Text, WrittenRule)], faults: &mut Vec<Fault>) -> Vec<NameRule> {
+    if let Some(beyond) = written.get(RULES_MAX) {
+        let message = format!("there are {} rules of names", written.len());
+        let help = format!("there may be {RULES_MAX}: let a pattern speak for several names");
+        faults.push(Fault::error(message, beyond.0.place.clone()).help(help));
+        return Vec::new();
+    }
+    let mut rules: Vec<NameRule> = Vec::new();
+    for (pattern, written) in written {
+        let Some(rule) = rule(pattern, written, faults) else { continue };
+        let is_rival = |it: &&NameRule| {
+            it.pattern.cmp_specific(&rule.pattern) == Ordering::Equal
+                && it.pattern.overlaps(&rule.pattern)
+        };
+        if let Some(rival) = rules.iter().find(is_rival) {
+            let (one, other) = (Quoted(rival.pattern.as_str()), Quoted(rule.pattern.as_str()));
+            let message = format!("which of {one} and {other} holds of a name is left open");
+            let fault = Fault::error(message, pattern.place.clone())
+                .related(rival.place.clone(), "this one says as much")
+                .help("make one of them more specific: the one with more letters holds".to_owned());
+            faults.push(fault);
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+fn rule(pattern: &Text, written: &WrittenRule, faults: &mut Vec<Fault>) -> Option<NameRule> {
+    let WrittenRule { register, find, exclusive, max_instances } = written;
+    let place = pattern.place.clone();
+    let mut grantees = |written: &Option<Vec<Text>>| {
+        let written = written.as_ref()?;
+        if let Some(beyond) = written.get(GRANTEES_MAX) {
+            let message = format!("{} are named here", written.len());
+            let help = format!("there may be {GRANTEES_MAX}: name a group that they are all in");
+            faults.push(Fault::error(message, beyond.place.clone()).help(help));
+        }
+        Some(written.iter().filter_map(|it| grantee(it, faults)).collect())
+    };
+    let (register, find) = (grantees(register), grantees(find));
+    let exclusive = exclusive.is_some_and(|Switch(it)| it);
+    let instances_max = max_instances.as_ref().and_then(|it| count(it, faults));
+    if let (true, Some(number)) = (exclusive, max_instances) {
+        let message =
+            "`exclusive` lets one instance have a name, and so `max_instances` says nothing";
+        let fault = Fault::warning(message, number.text.place.clone());
+        faults.push(fault.help("leave out one of the two".to_owned()));
+    }
+    match NamePattern::new(&pattern.value) {
+        Ok(pattern) => Some(NameRule { pattern, register, find, exclusive, instances_max, place }),
+        Err(error) => {
+            faults.push(Fault::error(error.to_string(), place).help(error.help().to_owned()));
+            None
+        }
+    }
+}
+
+fn count(number: &Number, faults: &mut Vec<Fault>) -> Option<usize> {
+    let count = number.value.and_then(|it| usize::try_from(it).ok()).filter(|it| *it > 0);
+    if count.is_none() {
+        let message = format!("{} is not how many instances there may be", number.text.value);
+        let help = "write a number from 1 on; who may register none is in no `register`";
+        faults.push(Fault::error(message, number.text.place.clone()).help(help.to_owned()));
+    }
+    count
+}
+
+fn grantee(text: &Text, faults: &mut Vec<Fault>) -> Option<Grantee> {
+    let account = |name: &str| {
+        let is_name = !name.is_empty() && !name.contains([':', '\0', ' ']);
+        is_name.then(|| Account { name: name.to_owned(), place: text.inside() })
+    };
+    let read = match text.value.split_once(':') {
+        None if text.value == "any" => Some(Grantee::Any),
+        Some(("user", name)) => account(name).map(Grantee::User),
+        Some(("group", name)) => account(name).map(Grantee::Group),
+        Some(("address", address)) => network(address),
+        _ => None,
+    };
+    if read.is_none() {
+        let message = format!("{} says not whom it means", Quoted(&text.value));
+        let bare = account(&text.value).filter(|_| !text.value.contains(['/', '.']));
+        let help = match bare {
+            Some(Account { name, .. }) => format!("write `user:{name}` or `group:{name}`"),
+            None => "write `user:feed`, `group:market`, `address:10.0.0.0/8` or `any`".to_owned(),
+        };
+        faults.push(Fault::error(message, text.inside()).help(help));
+    }
+    read
+}
+
+fn network(text: &str) -> Option<Grantee> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(most);
+    (bits <= most).then_some(Grantee::Address(address, bits))
+}
+
+/// How many rules there may be: a name that is registered may have to be held against all of them.
+const RULES_MAX: usize = 256;
+
+/// How many a list may name: whoever looks something up may have to be compared with all of them.
+const GRANTEES_MAX: usize = 64;

@@ -1,0 +1,60 @@
+//! Whose names are, as the settings say it.
+
+use config::{Grantee, Names, read};
+
+#[test]
+fn rules_are_read_with_their_places() {
+    let text = r#"
+[registrar]
+names = "open"
+[names]
+"feed*" = { register = ["user:feed", "group:market", "address:10.0.0.0/8"], exclusive = true }
+db = { find = "any", max_instances = 4 }
+"#;
+    let (settings, warnings) = read(text, "market.toml").unwrap();
+    assert!(warnings.0.is_empty(), "{warnings}");
+    assert_eq!(settings.registrar.names, Names::Open);
+    assert_eq!(settings.registrar.names_place.as_deref(), Some("market.toml:3"));
+    let [feed, db] = &settings.names[..] else { panic!("{:?}", settings.names) };
+    assert_eq!((feed.place(), feed.exclusive), ("market.toml:5".to_owned(), true));
+    let [Grantee::User(user), Grantee::Group(group), network] =
+        &feed.register.as_ref().unwrap()[..]
+    else {
+        panic!("{feed:?}")
+    };
+    assert_eq!((&*user.name, &*group.name), ("feed", "market"));
+    assert_eq!(*network, Grantee::Address("10.0.0.0".parse().unwrap(), 8));
+    assert_eq!((&db.register, &db.find), (&None, &Some(vec![Grantee::Any])));
+    assert_eq!(db.instances_max, Some(4));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place_and_help() {
+    let check = |line: &str, expected: &str| {
+        let text = format!("[names]\n{line}\n");
+        let told = match read(&text, "m") {
+            Ok((_, warnings)) => warnings.to_string(),
+            Err(faults) => faults.to_string(),
+        };
+        assert!(told.contains(expected), "{line}\n{told}");
+    };
+    check(r#"feed = "user:feed""#, "m:2:8: error: found a text where a rule is expected");
+    check(r#"feed = { registers = ["any"] }"#, "did you mean `register`?");
+    check(r#"feed = { register = ["feed"] }"#, "write `user:feed` or `group:feed`");
+    check(r#"feed = { register = ["address:10.0.0.0/33"] }"#, "says not whom it means");
+    check(r#"feed = { register = 7 }"#, "found a number where a list is expected");
+    check(r#"feed = { max_instances = 0 }"#, "write a number from 1 on");
+    check(r#"feed = { exclusive = "yes" }"#, "`true` or `false` is expected");
+    check(r#""two words" = { exclusive = true }"#, "m:2:1: error: ");
+    check(r#"feed = { exclusive = true, max_instances = 2 }"#, "warning: `exclusive` lets one");
+    check("\"a*\" = { exclusive = true }\n\"*b\" = {}", "which of `a*` and `*b` holds");
+    check("\"a?\" = {}\n\"?b\" = {}", "m:3:1: error: which of");
+    let crowd = ["any"; 65].map(|it| format!("{it:?}")).join(", ");
+    check(&format!("feed = {{ find = [{crowd}] }}"), "name a group that they are all in");
+    let many: String = (0..257).map(|it| format!("n{it} = {{}}\n")).collect();
+    check(&many, "m:258:1: error: there are 257 rules of names");
+    let told = read("[registrar]\nnames = \"mine\"\n", "m").unwrap_err().to_string();
+    assert!(told.contains("`same-user`"), "{told}");
+    // Those that have no name in common are not at odds.
+    read("[names]\n\"a*\" = {}\n\"b*\" = {}\nfeed = {}\n\"fee*\" = {}\n", "m").unwrap();
+}

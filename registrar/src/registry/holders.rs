@@ -1,0 +1,97 @@
+//! Whose a name is, when somebody registers under it.
+
+use endpoints::Name;
+use wire::{Epoch, Kept};
+
+use super::{
+    Caller, Key, Registry, RegistryError,
+    instances::Meant,
+    names::{NameRule, Names},
+};
+
+impl Registry {
+    /// Tells whether somebody may register an instance under a name, and returns whether it is
+    /// the only one at a time then. `earlier` is its entry, if it is there already.
+    pub(super) fn check_name(
+        &self,
+        name: &Name,
+        caller: &Caller,
+        earlier: Option<Key>,
+    ) -> Result<bool, RegistryError> {
+        let rule = self.rules.of(name.as_str());
+        if !caller.is_trusted {
+            self.check_whose(name, caller, rule)?;
+        }
+        let Some(rule) = rule.filter(|it| it.exclusive || it.instances_max.is_some()) else {
+            return Ok(false);
+        };
+        let is_another = |key: &Key| {
+            let entry = &self.entries[*key];
+            Some(*key) != earlier
+                && Some(*key) != self.own
+                && entry.kept != Kept::Declared
+                && !self.is_over(entry)
+        };
+        let Some(instances) = self.by_name.get(name) else { return Ok(rule.exclusive) };
+        let mut others = instances.newest_first(Meant::ALL).filter(is_another);
+        if rule.exclusive {
+            let Some(holder) = others.next() else { return Ok(true) };
+            let holder = &self.entries[holder];
+            let uuid = self.shows(caller, holder).then_some(holder.uuid);
+            let (name, place) = (name.clone(), rule.place.clone());
+            let holder = holder.registrant.owner;
+            return Err(RegistryError::Exclusive { name, holder, uuid, place });
+        }
+        let limit = rule.instances_max.unwrap_or(usize::MAX);
+        if earlier.is_none() && instances.len() >= limit && others.take(limit).count() >= limit {
+            let (name, place) = (name.clone(), rule.place.clone());
+            return Err(RegistryError::TooManyOfName { name, limit, place });
+        }
+        Ok(false)
+    }
+
+    fn check_whose(
+        &self,
+        name: &Name,
+        caller: &Caller,
+        rule: Option<&NameRule>,
+    ) -> Result<(), RegistryError> {
+        let by = caller.owner;
+        if let Some((rule, register)) = rule.and_then(|it| Some((it, it.register.as_ref()?))) {
+            if register.iter().any(|it| it.is(caller)) {
+                return Ok(());
+            }
+            let (name, pattern) = (name.clone(), rule.pattern.clone());
+            let place = rule.place.clone();
+            return Err(RegistryError::NameDenied { name, by, pattern, place });
+        }
+        let is_open = self.rules.otherwise() == Names::Open;
+        let Some(holders) = self.by_name.get(name).filter(|_| !is_open) else { return Ok(()) };
+        let own = wire::Owner::from(by);
+        let is_there = |key: Key| Some(&self.entries[key]).filter(|it| !self.is_over(it));
+        let of = |meant| holders.newest_first(meant).take(HOLDERS_SEEN).filter_map(is_there);
+        let has_one =
+            of(Meant { owner: Some(&own), ..Meant::ALL }).any(|it| it.registrant.owner == by);
+        match of(Meant::ALL).next().map(|it| it.registrant.owner).filter(|_| !has_one) {
+            Some(holder) => {
+                let place = self.rules.otherwise_place().to_owned();
+                Err(RegistryError::NameHeld { name: name.clone(), holder, by, place })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the token of a registration of a name that one has at a time.
+    pub(super) fn token(
+        &self,
+        is_exclusive: bool,
+        earlier: Option<Key>,
+        epoch: Epoch,
+    ) -> Option<u64> {
+        let kept = || self.entries[earlier?].record().token;
+        is_exclusive.then(|| kept().unwrap_or(epoch))
+    }
+}
+
+/// How many of those who have a name are looked at for one that is there still.
+const HOLDERS_SEEN: usize = 4096;

@@ -1,0 +1,238 @@
+//! Whose names are: who may register under one, who may find what has it, and how many may have it
+//! at a time.
+
+use std::{fmt, net::IpAddr};
+
+use endpoints::{Matcher, NamePattern};
+use foldhash::HashMap;
+
+use super::{Caller, Owner};
+
+/// Whose names are.
+///
+/// Of the rules whose patterns match a name, the most specific one holds, and it alone: a whole name
+/// before a pattern, then the one with the most characters that are neither `*` nor `?`, then the
+/// one with the most `?`.
+#[derive(Clone, Debug)]
+pub struct NameRules {
+    otherwise: Names,
+    /// Where that is said, for people.
+    otherwise_place: String,
+    /// The most specific first.
+    rules: Vec<(Matcher, NameRule)>,
+    /// Which of them are to be held against a name, by what it begins with, so that a name is held
+    /// against few however many there are.
+    by_prefix: HashMap<Box<str>, Vec<usize>>,
+    /// How long those beginnings are.
+    lengths: Vec<usize>,
+    /// Whether some may not find what others may.
+    hides: bool,
+}
+
+/// What holds of names that no rule gives to anybody.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Names {
+    /// A name that somebody has is that one's: nobody else registers under it. What the settings
+    /// declare is the registrar's.
+    #[default]
+    SameUser,
+    /// Everybody may register under any name.
+    Open,
+}
+
+/// Whose the names are that a pattern matches.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameRule {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// Who may register under them, several at a time; `None` leaves that to
+    /// [`NameRules::otherwise`].
+    pub register: Option<Vec<Grantee>>,
+    /// Who may find what has them; `None` is everybody. From whom it is hidden, for him there is no
+    /// such actor.
+    pub find: Option<Vec<Grantee>>,
+    /// Whether one instance has each of them at a time.
+    pub exclusive: bool,
+    /// How many instances may have each of them at a time.
+    pub instances_max: Option<usize>,
+    /// Where it is written, for people.
+    pub place: String,
+}
+
+/// Whom a rule allows something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Grantee {
+    /// Everybody who can connect.
+    Any,
+    /// A user of this host.
+    User(u32),
+    /// Who is in a group, as the kernel tells over a Unix socket.
+    Group(u32),
+    /// Who speaks from an address, or one of those that begin with so many of its bits.
+    Address(IpAddr, u8),
+}
+
+impl NameRules {
+    /// Puts rules in order. `place` says where it is written what holds of all other names.
+    pub fn new(otherwise: Names, place: String, mut rules: Vec<NameRule>) -> Self {
+        rules.sort_by(|one, other| other.pattern.cmp_specific(&one.pattern));
+        let hides = rules.iter().any(|it| it.find.is_some());
+        let ready = |rule: NameRule| (Matcher::new(&rule.pattern), rule);
+        let rules: Vec<_> = rules.into_iter().map(ready).collect();
+        let mut by_prefix: HashMap<Box<str>, Vec<usize>> = HashMap::default();
+        for (at, (matcher, _)) in rules.iter().enumerate() {
+            by_prefix.entry(matcher.prefix().into()).or_default().push(at);
+        }
+        let mut lengths: Vec<_> = by_prefix.keys().map(|it| it.len()).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        Self { otherwise, otherwise_place: place, rules, by_prefix, lengths, hides }
+    }
+
+    /// Returns what holds of names that no rule gives to anybody.
+    pub fn otherwise(&self) -> Names {
+        self.otherwise
+    }
+
+    /// Returns where that is written, for people.
+    pub fn otherwise_place(&self) -> &str {
+        &self.otherwise_place
+    }
+
+    /// Returns the rule that holds of a name.
+    pub fn of(&self, name: &str) -> Option<&NameRule> {
+        self.get(self.number_of(name))
+    }
+
+    /// Goes through all rules, the most specific first.
+    pub fn iter(&self) -> impl Iterator<Item = &NameRule> {
+        self.rules.iter().map(|(_, rule)| rule)
+    }
+
+    /// Returns how many steps it takes at most to find the rule that holds of a name.
+    pub fn steps(&self, name: &str) -> usize {
+        self.candidates(name).map(|at| self.rules[at].0.steps(name)).sum()
+    }
+
+    /// Tells whether somebody may find what others have registered under a name.
+    pub fn may_find(&self, caller: &Caller, name: &str) -> bool {
+        !self.hides_from(caller) || self.lets_find(caller, self.number_of(name))
+    }
+
+    /// Tells whether there may be something that is hidden from somebody.
+    pub(super) fn hides_from(&self, caller: &Caller) -> bool {
+        self.hides && !caller.is_trusted
+    }
+
+    /// Tells whether some may not find what others may.
+    pub(super) fn hides(&self) -> bool {
+        self.hides
+    }
+
+    pub(super) fn lets_find(&self, caller: &Caller, number: RuleNumber) -> bool {
+        let find = self.get(number).and_then(|it| it.find.as_deref());
+        find.is_none_or(|it| it.iter().any(|grantee| grantee.is(caller)))
+    }
+
+    /// Returns the number of the rule that holds of a name.
+    pub(super) fn number_of(&self, name: &str) -> RuleNumber {
+        let matching = self.candidates(name).filter(|at| self.rules[*at].0.matches(name));
+        matching.min().and_then(|at| RuleNumber::try_from(at).ok()).unwrap_or(NO_RULE)
+    }
+
+    pub(super) fn get(&self, number: RuleNumber) -> Option<&NameRule> {
+        self.rules.get(number as usize).map(|(_, rule)| rule)
+    }
+
+    /// Tells whether these rules say the same as others.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        self.otherwise == other.otherwise
+            && self.otherwise_place == other.otherwise_place
+            && self.iter().eq(other.iter())
+    }
+
+    fn candidates(&self, name: &str) -> impl Iterator<Item = usize> {
+        self.lengths
+            .iter()
+            .filter_map(|length| self.by_prefix.get(name.get(..*length)?))
+            .flat_map(|rules| rules.iter().copied())
+    }
+}
+
+impl Default for NameRules {
+    fn default() -> Self {
+        Self::new(Names::default(), "the default".to_owned(), Vec::new())
+    }
+}
+
+/// Which of the rules it is.
+pub(super) type RuleNumber = u32;
+
+/// The number of no rule.
+pub(super) const NO_RULE: RuleNumber = RuleNumber::MAX;
+
+impl Grantee {
+    /// Tells whether it means somebody.
+    pub fn is(self, caller: &Caller) -> bool {
+        match (self, caller.owner) {
+            (Self::Any, _) => true,
+            (Self::User(user), Owner::User(own)) => user == own,
+            (Self::Group(group), _) => caller.groups.contains(&group),
+            (Self::Address(net, bits), Owner::Host(own)) => begins_alike(net, own, bits),
+            _ => false,
+        }
+    }
+}
+
+/// Tells whether two addresses of one kind have the first bits in common.
+fn begins_alike(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let differ = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from(one.to_bits() ^ other.to_bits()) << 96,
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() ^ other.to_bits(),
+        _ => return false,
+    };
+    differ.leading_zeros() >= u32::from(bits)
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::SameUser => "same-user",
+            Self::Open => "open",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(pattern: &str) -> NameRule {
+        let pattern = pattern.parse().unwrap();
+        let place = String::new();
+        let (register, find, instances_max) = (None, None, None);
+        NameRule { pattern, register, find, exclusive: false, instances_max, place }
+    }
+
+    #[test]
+    fn the_most_specific_rule_is_found_by_what_a_name_begins_with() {
+        let patterns = ["*", "feed*", "feed.eu*", "feed.eu", "*.eu", "f??d*", "größe*", "?"];
+        let rules = patterns.map(rule).into();
+        let rules = NameRules::new(Names::Open, String::new(), rules);
+        for (name, expected) in [
+            ("feed.eu", "feed.eu"),
+            ("feed.eu.1", "feed.eu*"),
+            ("feed.us", "feed*"),
+            ("find.eu", "*.eu"),
+            ("fond", "f??d*"),
+            ("größer", "größe*"),
+            ("gr", "*"),
+            ("ö", "?"),
+        ] {
+            assert_eq!(rules.of(name).unwrap().pattern.as_str(), expected, "{name}");
+        }
+        let none = NameRules::new(Names::Open, String::new(), vec![rule("feed")]);
+        assert_eq!((none.of("feeds"), none.steps("x")), (None, 0));
+    }
+}
