@@ -27,6 +27,13 @@ pub(crate) use self::{
 /// machine; a crowded one is slower by far.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Returns how often something is done again and again: few times, unless `cargo xtask soak` asks
+/// for many, ten thousand by default.
+pub(crate) fn rounds(few: usize) -> usize {
+    let soak = std::env::var("CALLSIGN_SOAK_ROUNDS").ok().and_then(|it| it.parse::<usize>().ok());
+    soak.map_or(few, |rounds| 20 * rounds)
+}
+
 /// Returns the time.
 #[expect(clippy::disallowed_methods, reason = "what a test waits for has to end at some time")]
 pub(crate) fn now() -> Instant {

@@ -5,13 +5,13 @@ use wire::{Frame, preface::preface};
 
 use crate::{
     endure,
-    harness::{Peer, register, registration},
+    harness::{Peer, register, registration, rounds},
 };
 
 #[test]
-fn ten_thousand_come_and_go() {
+fn many_come_and_go() {
     endure(|_, endpoint| {
-        for _ in 0..10_000 {
+        for _ in 0..rounds(1000) {
             drop(Peer::dial(endpoint));
         }
     });

@@ -10,15 +10,15 @@ use std::{
 use callsign::{Client, DialOptions, connect_nearest};
 
 use crate::{
-    harness::{LIMIT, Node, Peer, Room, now, register, registration},
+    harness::{LIMIT, Node, Peer, Room, now, register, registration, rounds},
     place::{Held, Place, can_make_namespaces},
     roles::{Registered, Role, TASK, Task, call},
     row::{actor, heard},
 };
 
-/// How often the number changes hands. Each time a process is killed and another started, which
-/// takes some 7 ms.
-const ROUNDS: usize = 1000;
+/// How often the number changes hands, unless it is asked for more. Each time a process is killed
+/// and another started, which takes some 7 ms.
+const FEW: usize = 100;
 
 /// A number that no process of a young PID namespace has.
 const PID: u32 = 1000;
@@ -39,7 +39,8 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = runtime.block_on(Client::connect([registrar])).unwrap();
     let mut stale = Vec::new();
-    for round in 0..ROUNDS {
+    let rounds = rounds(FEW);
+    for round in 0..rounds {
         relay = relay.write("next\n");
         drop(heard::<Registered>(&mut relay));
         runtime.block_on(async {
@@ -62,7 +63,7 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
             stale = records;
         });
     }
-    println!("{ROUNDS} rounds");
+    println!("{rounds} rounds");
 }
 
 /// The connection lives on in a child's hands, and the number in another process; the one that

@@ -7,7 +7,8 @@
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start,
 //!   and [`python`] for a package.
-//! - [`soak`] lets trees of actors fall, and strangers loose on a registrar, many times.
+//! - [`soak`] lets trees of actors fall, places change hands, and strangers loose on a registrar,
+//!   many times.
 //! - [`package`] builds the Debian package and a container's image, and tries them.
 //! - [`docs`] writes the documents that the `callsign` binary makes of itself.
 //! - [`step::Step`] is one command line, which all of these are made of.
@@ -81,8 +82,10 @@ Chores:
   ci              Check all that must hold before a change lands: format,
                   lints, documentation, generated documents, tests. Stops at
                   the first failure.
-  soak [ROUNDS]   Let trees of actors fall, and strangers loose, 500 times unless said
-                  otherwise, and look each time whether anything is left.
+  soak [ROUNDS]   Let trees of actors fall, and strangers loose, 500 times unless
+                  said otherwise, and look each time whether anything is left;
+                  and let places and connections change hands, twenty times as
+                  often.
   package         Build the Debian package and a container's image, of a release
                   build, and try them.
   package --check
