@@ -127,11 +127,8 @@ pub(crate) async fn raise(signal: i32) {
 #[tree::export(crate = tree)]
 pub(crate) async fn block(flag: String) {
     std::fs::write(&flag, "").unwrap();
-    loop {
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        if !std::path::Path::new(&flag).exists() {
-            return;
-        }
+    while std::path::Path::new(&flag).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 

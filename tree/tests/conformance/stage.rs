@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Debug,
     fs,
     future::Future,
     path::{Path, PathBuf},
@@ -48,10 +49,11 @@ pub(crate) fn play(kind: Kind, registrar: RegistrarOf, case: Case) -> Result<(),
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let played = runtime.block_on(async {
         let set = Set { kind, folder: folder.path(), dumps: dumps.path(), case };
+        let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
         match registrar {
             RegistrarOf::Itself => set.play().await,
             RegistrarOf::Another => {
-                let node = Node::bind(&[set.place().parse()?], NodeOptions::default()).await?;
+                let node = Node::bind(&[set.place().parse()?], options).await?;
                 let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
                 let playing = async {
                     let played = set.play().await;
@@ -104,6 +106,8 @@ impl Set<'_> {
         // What is opened once and stays, such as the signal handler's pipe, is open by now.
         let descriptors = descriptors()?;
         let options = Root::options().name("base").registrar(self.place()).dumps(self.dumps);
+        // Nobody was here before, so a "no" needs no waiting for who may come back.
+        let options = options.settle_time(Duration::ZERO);
         let running = options.run(async |root| {
             let client = Client::connect([self.place()]).await?;
             let stage = Stage {
@@ -115,35 +119,36 @@ impl Set<'_> {
             };
             let played = (self.case)(stage).await;
             // What a dropped scope, or a child that fell while it grew, has left goes a moment later.
-            let mut left = registered(&client).await?;
-            for _again in 0..400 {
-                if left.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                left = registered(&client).await?;
-            }
+            let left =
+                nothing_is_left("the registry still has", async || registered(&client).await);
+            let left = left.await;
             client.close().await;
-            played?;
-            if !left.is_empty() {
-                return Err(format!("the registry still has {left:?}").into());
-            }
-            Ok(())
+            played.and(left)
         });
         match tokio::time::timeout(LIMIT + ROUND_LIMIT * rounds(), running).await {
             Err(_) => return Err("the case did not end".into()),
             Ok(ended) => ended?,
         }
         // Connections that have ended are closed a moment later.
-        let mut left = descriptors_beyond(&descriptors)?;
-        for _again in 0..400 {
-            if left.is_empty() {
-                return Ok(());
-            }
+        nothing_is_left("descriptors are left open:", async || descriptors_beyond(&descriptors))
+            .await
+    }
+}
+
+/// Waits until nothing is left that goes by itself a moment later.
+async fn nothing_is_left<T: Debug>(
+    what: &str,
+    look: impl AsyncFn() -> Result<Vec<T>, AnyError>,
+) -> Result<(), AnyError> {
+    let goes = async {
+        while !look().await?.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            left = descriptors_beyond(&descriptors)?;
         }
-        Err(format!("descriptors are left open: {left:?}").into())
+        Ok(())
+    };
+    match tokio::time::timeout(MOMENT_LIMIT, goes).await {
+        Ok(gone) => gone,
+        Err(_) => Err(format!("{what} {:?}", look().await?).into()),
     }
 }
 
@@ -206,3 +211,6 @@ const ROUND_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a case may take, with every wait of a teardown in it.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a moment may take on a machine that does much else.
+const MOMENT_LIMIT: Duration = Duration::from_secs(30);
