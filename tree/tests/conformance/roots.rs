@@ -1,5 +1,7 @@
 //! How a root finds its registrar, or becomes it.
 
+mod ends;
+
 use std::{
     ffi::OsStr,
     fs::{self, Permissions},
@@ -12,13 +14,12 @@ use std::{
 
 use endpoints::Endpoint;
 use libtest_mimic::{Failed, Trial};
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use transport::Listener;
-use tree::{AnyError, Kind, Root, RootError};
+use tree::{AnyError, Root, RootError};
 
-use crate::roles::{self, FAILING, PROGRAM, RACER, RUNNER, RUNNER_CONFIG, STUBBORN, STUCK};
+use crate::roles::{PROGRAM, RACER, RUNNER, RUNNER_CONFIG};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -26,14 +27,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("root::grows_while_its_registrar_is_away", || play(grows_alone)),
         Trial::test("root::a_second_one_is_told_where_the_first_is", || play(second)),
         Trial::test("root::a_program_says_where_and_why_it_failed", || play(program)),
-        Trial::test("root::a_signal_ends_a_root_that_is_not_open_yet", || play(early_signal)),
+        Trial::test("root::a_signal_ends_a_root_that_is_not_open_yet", || play(ends::early_signal)),
         Trial::test("root::what_is_occupied_by_something_else_is_refused", || play(occupied)),
         Trial::test("root::one_of_those_who_race_is_the_registrar", || play(race)),
-        Trial::test("root::the_second_signal_hurries_the_end", || play(hurried)),
-        Trial::test("root::the_second_signal_gets_past_who_is_stuck", || play(hurried_past)),
+        Trial::test("root::the_second_signal_hurries_the_end", || play(ends::hurried)),
+        Trial::test("root::the_second_signal_gets_past_who_is_stuck", || play(ends::hurried_past)),
         Trial::test("root::reads_the_settings_that_its_program_finds", || play(settings)),
-        Trial::test("root::an_error_has_a_backtrace_if_asked", || play(backtraces)),
-        Trial::test("root::a_child_without_its_threads_says_so", || play(too_few_threads)),
+        Trial::test("root::an_error_has_a_backtrace_if_asked", || play(ends::backtraces)),
+        Trial::test("root::a_child_without_its_threads_says_so", || play(ends::too_few_threads)),
         Trial::test("root::lives_beside_the_registrar_of_another_user", || play(beside_another)),
         Trial::test("root::listens_where_the_table_says_each_place_once", || play(places)),
         Trial::test(WILDCARDS, || play(wildcards)),
@@ -145,17 +146,6 @@ async fn program(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-async fn early_signal(folder: tempfile::TempDir) -> Result<(), AnyError> {
-    let listener = Listener::bind(&place(folder.path()).parse()?).await?;
-    let mut program = start_program(folder.path())?;
-    // The root waits for an answer that does not come.
-    let _asks = listener.accept().await?;
-    kill_process(Pid::from_child(&program), Signal::TERM)?;
-    let status = tokio::task::block_in_place(|| program.wait())?;
-    assert_eq!(status.code(), Some(128 + libc::SIGTERM));
-    Ok(())
-}
-
 /// Starts a program whose settings are in a folder.
 fn start_program(folder: &Path) -> std::io::Result<Child> {
     let settings = folder.join("callsign.toml");
@@ -211,47 +201,6 @@ async fn race(folder: tempfile::TempDir) -> Result<(), AnyError> {
     })
 }
 
-/// Whichever thread or process of a tree cannot be made, the tree ends at once, and says why in a
-/// line for each that failed, whether or not backtraces are asked for.
-async fn too_few_threads(folder: tempfile::TempDir) -> Result<(), AnyError> {
-    let as_user = |user: u32, program: &OsStr| {
-        let (mut command, user) = (Command::new("setpriv"), user.to_string());
-        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(program);
-        command
-    };
-    let exe = std::env::current_exe()?;
-    // Users of this test's own, who have no other process.
-    let users = 2_000_000_000 + std::process::id() * 16;
-    let tried = as_user(users, exe.as_os_str()).arg("--list").output();
-    if !tried.is_ok_and(|it| it.status.success()) {
-        eprintln!("skipped: this test has to run itself as another user, which takes root");
-        return Ok(());
-    }
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-    let mut refused = 0;
-    for (kind, limits) in [(Kind::Process, 13..21), (Kind::Forkserver, 15..23)] {
-        for (number, limit) in (0..).zip(limits) {
-            let user = users + number + if kind == Kind::Process { 0 } else { 8 };
-            let own = folder.path().join(user.to_string());
-            fs::create_dir(&own)?;
-            chown(&own, Some(user), Some(user))?;
-            let mut command = as_user(user, "prlimit".as_ref());
-            command.arg(format!("--nproc={limit}:{limit}")).arg(&exe);
-            command.env("CONFORMANCE_ROLE", format!("{kind} {}", place(&own)));
-            let output = tokio::task::block_in_place(|| {
-                command.env("RUST_BACKTRACE", "1").stdin(Stdio::null()).output()
-            })?;
-            let said = String::from_utf8(output.stdout)?;
-            assert_eq!(output.status.code(), Some(7), "{kind} {limit}: {said}");
-            let is_short = said.lines().count() <= 6 && !said.contains("panicked");
-            assert!(is_short && !said.contains("SIGKILL"), "{kind} {limit}: {said}");
-            refused += usize::from(said.contains("the system starts no more threads"));
-        }
-    }
-    assert!(refused > 0, "no runtime was refused its threads");
-    Ok(())
-}
-
 /// A root may make no socket beside the registrar of another user, and makes its own in its runtime
 /// folder, or, where there is none of its own, in no folder.
 async fn beside_another(folder: tempfile::TempDir) -> Result<(), AnyError> {
@@ -300,104 +249,6 @@ async fn beside_another(folder: tempfile::TempDir) -> Result<(), AnyError> {
     })
     .await?;
     Ok(())
-}
-
-/// Children of each kind that hear nothing, one of them two levels down, and have an hour to end.
-/// The first signal lets them have that hour, and the second does not.
-async fn hurried(folder: tempfile::TempDir) -> Result<(), AnyError> {
-    let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
-    for kind in Kind::ALL {
-        let role = format!("{kind} {registrar} {}", flag.display());
-        let below = tokio::task::block_in_place(|| hurry(kind, STUBBORN, &role))?;
-        roles::gone(&below).await;
-        no_sockets_are_left(folder.path())?;
-    }
-    Ok(())
-}
-
-/// A child and its child that are both held up, and have an hour to end: nobody between the root
-/// and the lower one passes anything on.
-async fn hurried_past(folder: tempfile::TempDir) -> Result<(), AnyError> {
-    let (registrar, flag) = (place(folder.path()), folder.path().join("blocks"));
-    for (above, below) in [
-        (Kind::Process, Kind::Process),
-        (Kind::Forkserver, Kind::Forkserver),
-        (Kind::Process, Kind::Thread),
-        (Kind::Thread, Kind::Process),
-    ] {
-        let role = format!("{above} {below} {registrar} {}", flag.display());
-        let below = tokio::task::block_in_place(|| hurry(above, STUCK, &role))?;
-        roles::gone(&below).await;
-        no_sockets_are_left(folder.path())?;
-    }
-    Ok(())
-}
-
-/// Removes the flags, and a dump.
-fn no_sockets_are_left(folder: &Path) -> Result<(), AnyError> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        assert!(!path.to_string_lossy().contains(".sock"), "{}", path.display());
-        std::fs::remove_file(path)?;
-    }
-    Ok(())
-}
-
-/// Returns the processes that were below the root.
-fn hurry(kind: Kind, variable: &str, role: &str) -> Result<Vec<u32>, AnyError> {
-    let mut command = Command::new("/proc/self/exe");
-    command.env(variable, role).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut played = command.spawn()?;
-    let mut output = BufReader::new(played.stdout.take().expect("it is piped"));
-    let mut hears = || -> Result<String, AnyError> {
-        let mut line = String::new();
-        output.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    };
-    assert_eq!(hears()?, "ready");
-    let below = roles::descendants_of(played.id()).into_iter().collect();
-    let process = Pid::from_child(&played);
-    kill_process(process, Signal::INT)?;
-    assert_eq!(hears()?, "asked");
-    kill_process(process, Signal::TERM)?;
-    let said = hears()?;
-    // What cannot be stopped by force is given up, and that is told.
-    let is_well = said == "cancelled by /base: SIGINT";
-    assert_eq!(is_well, kind.is_process(), "{kind}: {said}");
-    assert_eq!(played.wait()?.code(), Some(7));
-    Ok(below)
-}
-
-/// The variable is that of the root, and so of its children.
-async fn backtraces(folder: tempfile::TempDir) -> Result<(), AnyError> {
-    let registrar = place(folder.path());
-    for kind in Kind::ALL {
-        for (how, function) in [("fails", "export::run::finish"), ("panics", "panic_with")] {
-            let role = format!("{how} {kind} {registrar}");
-            let said = tokio::task::block_in_place(|| fail(&role, "0"))?;
-            assert_eq!(said.lines().count(), 1, "{said}");
-            assert!(said.starts_with("/base/pricer: "), "{said}");
-
-            // A machine that does much else may not find the names in time, and says so.
-            let mut said = String::new();
-            while said.is_empty() || said.contains("have no names yet") {
-                said = tokio::task::block_in_place(|| fail(&role, "1"))?;
-            }
-            let (error, backtrace) = said.split_once("\n\nbacktrace of /base/pricer:\n").unwrap();
-            assert_eq!(error.lines().count(), 1, "{said}");
-            assert!(backtrace.contains(function), "{role}: {said}");
-            assert!(backtrace.len() <= wire::BACKTRACE_BYTES_MAX);
-        }
-    }
-    Ok(())
-}
-
-/// Returns what a root says whose child fails.
-fn fail(role: &str, wanted: &str) -> Result<String, AnyError> {
-    let mut command = Command::new("/proc/self/exe");
-    let output = command.env(FAILING, role).env("RUST_LIB_BACKTRACE", wanted).output()?;
-    assert!(output.status.success(), "{role}: {output:?}");
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 const WILDCARDS: &str = "root::actors_are_found_by_the_addresses_that_the_host_has_now";
