@@ -1,0 +1,121 @@
+//! Files held by what they are, not by their names.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use endpoints::SocketId;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
+
+/// A file held by what it is, not by its name: whatever is done to the name later, this is still
+/// the same file. Symbolic links are not followed.
+#[derive(Debug)]
+pub(crate) struct Handle(OwnedFd);
+
+impl Handle {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    pub(crate) fn open_in(folder: &Self, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(folder, name, flags, Mode::empty())?))
+    }
+
+    /// Opens a folder. Symbolic links to it *are* followed: many a `/var/run` is one.
+    pub(crate) fn open_folder(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    /// Returns what kind of file this is.
+    pub(crate) fn kind(&self) -> io::Result<Kind> {
+        self.look(OsStr::new(""), AtFlags::EMPTY_PATH)
+    }
+
+    /// Returns what kind of file stands in a folder under a name, itself and not what it leads to.
+    pub(crate) fn kind_in(folder: &Self, name: &OsStr) -> io::Result<Kind> {
+        folder.look(name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn look(&self, name: &OsStr, flags: AtFlags) -> io::Result<Kind> {
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+        let status = rustix::fs::statx(&self.0, name, flags, wanted)?;
+        let file_type = FileType::from_raw_mode(status.stx_mode.into());
+        if file_type != FileType::Socket {
+            return Ok(Kind::Other(describe(file_type)));
+        }
+        let born = status.stx_btime;
+        let born_ns = u64::try_from(born.tv_sec)
+            .ok()
+            .filter(|_| status.stx_mask & StatxFlags::BTIME.bits() != 0)
+            .and_then(|seconds| seconds.checked_mul(1_000_000_000))
+            .and_then(|ns| ns.checked_add(born.tv_nsec.into()));
+        let dev = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
+        Ok(Kind::Socket(SocketId { dev, ino: status.stx_ino, born_ns }))
+    }
+
+    /// Returns a short path that leads to this very file.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What kind of file a [`Handle`] holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Socket(SocketId),
+    /// Anything else, in words.
+    Other(&'static str),
+}
+
+/// Says in words what is not a socket.
+pub(crate) fn describe(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a folder",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a pipe",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "a file of an unknown kind",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::net::{UnixListener, UnixStream},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_handle_leads_to_its_own_file_after_the_name_has_gone_to_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["feed.sock", "impostor.sock"].map(|it| folder.path().join(it));
+        let (meant, impostor) =
+            (UnixListener::bind(&path).unwrap(), UnixListener::bind(&other).unwrap());
+        let handle = Handle::open(&path).unwrap();
+        let kind = handle.kind().unwrap();
+        fs::rename(&other, &path).unwrap();
+
+        let _stream = UnixStream::connect(handle.path()).unwrap();
+        meant.set_nonblocking(true).unwrap();
+        impostor.set_nonblocking(true).unwrap();
+        meant.accept().unwrap();
+        assert_eq!(impostor.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(handle.kind().unwrap(), kind);
+        assert_ne!(Handle::open(&path).unwrap().kind().unwrap(), kind);
+    }
+}
