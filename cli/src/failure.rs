@@ -1,23 +1,17 @@
 //! How a command fails: what is said, what to do about it, and the exit code.
 
-use std::{
-    ffi::OsString,
-    fmt,
-    io::{self, Write},
-    process::ExitCode,
-};
+mod causes;
+mod exit;
+mod usage;
 
-use clap::{builder::StyledStr, error::ContextValue};
+use std::{fmt, io};
+
 use config::{Fault, Faults};
-use discovery::{
-    ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
-};
-use endpoints::{Plain, PlainLines};
+use endpoints::PlainLines;
 use owo_colors::OwoColorize;
 use serde_json::json;
-use transport::{BindError, DialError};
-use wire::ErrorKind;
 
+pub(crate) use self::{exit::Exit, usage::report_usage};
 use crate::{
     context::Context,
     hints::{self, Hint},
@@ -26,75 +20,6 @@ use crate::{
         faults::{self, FaultJson},
     },
 };
-
-/// How the program ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Exit {
-    /// It is done.
-    Done,
-    /// What was asked for is not there, or did not come in time.
-    NotFound,
-    /// The command line or the settings are wrong, or cannot be followed here.
-    Usage,
-    /// No registrar answers.
-    Unreachable,
-    /// The system or a registrar does not allow it, or has reached a bound.
-    Denied,
-    /// Somebody else has what was asked for.
-    InUse,
-    /// What was found out or done could not be written to standard output.
-    Output,
-    /// It ends as a program that it ran has ended.
-    Code(u8),
-    /// It ends by a signal that it has heard.
-    Signal(u8),
-}
-
-impl Exit {
-    /// Nobody reads the output any more: what shells show of a program that SIGPIPE has ended.
-    pub(crate) const READER_GONE: Self = Self::Code(128 + 13);
-
-    /// Returns how it ends when an endpoint cannot be bound.
-    pub(crate) fn of_bind(error: &BindError) -> Self {
-        match error {
-            BindError::InUse { .. } => Self::InUse,
-            BindError::NoPermission { .. } | BindError::NotInGroup { .. } => Self::Denied,
-            _ => Self::Usage,
-        }
-    }
-
-    /// Returns what programs call it.
-    fn kind(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::NotFound => "not_found",
-            Self::Usage => "usage",
-            Self::Unreachable => "unreachable",
-            Self::Denied => "denied",
-            Self::InUse => "in_use",
-            Self::Output => "output",
-            Self::Code(_) => "command",
-            Self::Signal(_) => "signal",
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::NotFound => 1,
-            Exit::Usage => 2,
-            Exit::Unreachable => 3,
-            Exit::Denied => 4,
-            Exit::InUse => 5,
-            Exit::Output => 6,
-            Exit::Code(code) => code,
-            // What shells say of a program that a signal has ended.
-            Exit::Signal(number) => 128 + number,
-        })
-    }
-}
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -132,31 +57,6 @@ impl Failure {
     /// The system or a registrar does not allow it, or has reached a bound.
     pub(crate) fn denied(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Denied, ..Self::usage(error) }
-    }
-
-    /// No registrar does what it is asked for.
-    fn refused(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
-        let is_denial = |it: &discovery::Fault| match &*it.error {
-            LinkError::Refused(error) => {
-                matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
-            }
-            error => matches!(error, LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits),
-        };
-        match why.0.iter().any(is_denial) {
-            true => Self::denied(error),
-            false => Self::usage(error),
-        }
-    }
-
-    /// No registrar can be reached, which may be because this user may not.
-    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
-        let is_denial =
-            |it: &discovery::Fault| matches!(&*it.error, LinkError::Dial(DialError::NoPermission));
-        let failure = Self::unreachable(error, &why.0);
-        match !why.0.is_empty() && why.0.iter().all(is_denial) {
-            true => Self { exit: Exit::Denied, ..failure },
-            false => failure,
-        }
     }
 
     /// The system does not do what it is asked for: because this user may not, or because the
@@ -281,85 +181,6 @@ pub(crate) fn without_number(text: &str) -> &str {
     text.rsplit_once(" (os error ").map_or(text, |(words, _)| words)
 }
 
-/// Reports what is wrong with a command line, or prints the help that it asks for.
-pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
-    let error = plain(error);
-    let is_error = error.use_stderr();
-    let is_json = args.iter().take_while(|it| *it != "--").any(|it| it == "--json");
-    if is_error && is_json {
-        let rendered = error.render().to_string();
-        let mut parts = rendered.trim_start_matches("error: ").split("\n\n").map(str::trim);
-        let message = parts.next().unwrap_or_default();
-        let hints = parts.filter_map(|it| it.strip_prefix("tip: ")).map(str::to_owned);
-        let object = error_object(Exit::Usage, message, &[], &hints.collect::<Vec<_>>(), &[]);
-        let _unsaid = std::io::stderr().write_all(object.as_bytes());
-        return Exit::Usage;
-    }
-    let width = output::width(&io::stderr());
-    let rendered = error.render().to_string();
-    if is_error && !output::fits(&rendered, width) {
-        // clap breaks no line of an error.
-        let text = output::fitted_lines(&rendered, width);
-        let _unsaid = std::io::stderr().write_all(text.as_bytes());
-    } else {
-        // A help or a version that cannot be printed is a failure like any other; where an error
-        // cannot be told, the exit code has to do.
-        if let Err(unsaid) = error.print()
-            && !is_error
-        {
-            let failure = Failure::output(unsaid);
-            if failure.exit != Exit::READER_GONE {
-                let _unsaid = std::io::stderr().write_all(failure.to_text(&[], None).as_bytes());
-            }
-            return failure.exit;
-        }
-    }
-    if is_error { Exit::Usage } else { Exit::Done }
-}
-
-/// Escapes what was typed: it may hold what nobody sees, or what moves the cursor.
-fn plain(mut error: clap::Error) -> clap::Error {
-    let typed: Vec<_> = error
-        .context()
-        .flat_map(|(_, value)| match value {
-            ContextValue::String(text) => std::slice::from_ref(text),
-            ContextValue::Strings(texts) => texts,
-            _ => &[],
-        })
-        .map(|it| (it.clone(), Plain(it).to_string()))
-        .filter(|(typed, plain)| typed != plain)
-        .collect();
-    if typed.is_empty() {
-        return error;
-    }
-    let escaped = |text: &str| {
-        let replaced = |text: String, (typed, plain): &(String, String)| text.replace(typed, plain);
-        typed.iter().fold(text.to_owned(), replaced)
-    };
-    let styled = |text: &StyledStr| StyledStr::from(escaped(&text.ansi().to_string()));
-    let context: Vec<_> = error
-        .context()
-        .filter_map(|(kind, value)| {
-            let value = match value {
-                ContextValue::String(text) => ContextValue::String(escaped(text)),
-                ContextValue::Strings(texts) => {
-                    ContextValue::Strings(texts.iter().map(|it| escaped(it)).collect())
-                }
-                ContextValue::StyledStr(text) => ContextValue::StyledStr(styled(text)),
-                ContextValue::StyledStrs(texts) => {
-                    ContextValue::StyledStrs(texts.iter().map(styled).collect())
-                }
-                _ => return None,
-            };
-            Some((kind, value))
-        })
-        .collect();
-    for (kind, value) in context {
-        error.insert(kind, value);
-    }
-    error
-}
-
 fn error_object(
     exit: Exit,
     message: &str,
@@ -377,91 +198,6 @@ fn error_object(
         error["faults"] = faults.iter().map(|it| json!(FaultJson::from(it))).collect();
     }
     format!("{}\n", json!({ "error": error }))
-}
-
-impl From<Faults> for Failure {
-    fn from(faults: Faults) -> Self {
-        Self::usage(faults)
-    }
-}
-
-impl From<ConnectError> for Failure {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            _ => Self::usage(error),
-        }
-    }
-}
-
-impl From<LookupError> for Failure {
-    fn from(error: LookupError) -> Self {
-        match error {
-            LookupError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            LookupError::Refused(ref why) => {
-                let why = why.clone();
-                Self::refused(error, &why)
-            }
-            _ => Self::usage(error),
-        }
-    }
-}
-
-impl From<ResolveError> for Failure {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Lookup(error) => error.into(),
-            _ => Self::usage(error),
-        }
-    }
-}
-
-impl From<FindError> for Failure {
-    fn from(error: FindError) -> Self {
-        match error {
-            FindError::Resolve(error) => error.into(),
-            _ => Self::not_found(error),
-        }
-    }
-}
-
-impl From<RegisterError> for Failure {
-    fn from(error: RegisterError) -> Self {
-        match error {
-            RegisterError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            RegisterError::Refused(ref why) => {
-                let why = why.clone();
-                Self::refused(error, &why)
-            }
-            _ => Self::usage(error),
-        }
-    }
-}
-
-impl From<RequestError> for Failure {
-    fn from(error: RequestError) -> Self {
-        match error {
-            RequestError::NotFound => Self::not_found(error),
-            RequestError::Unreachable(ref why) => {
-                let why = why.clone();
-                Self::unreached(error, &why)
-            }
-            RequestError::Refused(ref why) => {
-                let why = why.clone();
-                Self::refused(error, &why)
-            }
-            _ => Self::usage(error),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,122 @@
+//! How a command fails when the library does.
+
+use config::Faults;
+use discovery::{
+    ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
+};
+use transport::DialError;
+use wire::ErrorKind;
+
+use super::{Exit, Failure};
+
+impl Failure {
+    /// No registrar does what it is asked for.
+    fn refused(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
+        let is_denial = |it: &discovery::Fault| match &*it.error {
+            LinkError::Refused(error) => {
+                matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
+            }
+            error => matches!(error, LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits),
+        };
+        match why.0.iter().any(is_denial) {
+            true => Self::denied(error),
+            false => Self::usage(error),
+        }
+    }
+
+    /// No registrar can be reached, which may be because this user may not.
+    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
+        let is_denial =
+            |it: &discovery::Fault| matches!(&*it.error, LinkError::Dial(DialError::NoPermission));
+        let failure = Self::unreachable(error, &why.0);
+        match !why.0.is_empty() && why.0.iter().all(is_denial) {
+            true => Self { exit: Exit::Denied, ..failure },
+            false => failure,
+        }
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::usage(faults)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<LookupError> for Failure {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            LookupError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
+            }
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Lookup(error) => error.into(),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Resolve(error) => error.into(),
+            _ => Self::not_found(error),
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            RegisterError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
+            }
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::NotFound => Self::not_found(error),
+            RequestError::Unreachable(ref why) => {
+                let why = why.clone();
+                Self::unreached(error, &why)
+            }
+            RequestError::Refused(ref why) => {
+                let why = why.clone();
+                Self::refused(error, &why)
+            }
+            _ => Self::usage(error),
+        }
+    }
+}
