@@ -1,11 +1,25 @@
 //! The service manager, if one started this program: it is told how that is.
 
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
+
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Tells the service manager, if there is one.
 pub(crate) fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Err(error) = send(states, Some(BEHIND_MAX)) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
 }
@@ -41,9 +55,36 @@ impl Watchdog {
         match &mut self.0 {
             Some(ticks) => {
                 ticks.tick().await;
-                notify(&[NotifyState::Watchdog]);
+                match send(&[NotifyState::Watchdog], None) {
+                    // It is behind, and there is much in its queue that it has yet to hear.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => tracing::warn!(%error, "the service manager cannot be told"),
+                    Ok(()) => {}
+                }
             }
             None => std::future::pending().await,
         }
     }
 }
+
+/// Sends a message to the service manager, as `sd_notify::notify` does, which waits for as long as
+/// the manager does not read: its queue is short, and it reads nothing while it reads its own units
+/// anew.
+fn send(states: &[NotifyState<'_>], patience: Option<Duration>) -> io::Result<()> {
+    let Some(place) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match place.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    match patience {
+        Some(patience) => socket.set_write_timeout(Some(patience))?,
+        None => socket.set_nonblocking(true)?,
+    }
+    let message: String = states.iter().map(|it| format!("{it}\n")).collect();
+    socket.send_to_addr(message.as_bytes(), &address).map(drop)
+}
+
+/// For how long a manager that is behind may hold this process up when its state has changed: less
+/// than any heartbeat waits.
+const BEHIND_MAX: Duration = Duration::from_secs(1);

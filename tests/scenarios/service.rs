@@ -115,3 +115,27 @@ fn a_watchdog_of_another_process_is_not_fed() {
     assert!(!heard.iter().any(|it| it.contains(IS_WELL)), "{heard:?}");
     assert_eq!(registrar.outcome().signal, Some(15));
 }
+
+/// As while it reads its own units anew: its queue fills, and nobody waits for it.
+#[test]
+fn a_service_manager_that_does_not_read_holds_nothing_up() {
+    let room = Room::new();
+    let manager = Manager::of(&room);
+    let place = room.unix("r.sock");
+    let mut command = room.command(&["registrar", "--listen", &place]);
+    manager.watches(&room, &mut command);
+    let registrar = Running::start(command);
+    manager.hears("READY=1");
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    for _ in 0..5 {
+        // Full, until it has been said again that all is well.
+        while other.send_to(b"STATUS=other", room.file("notify.sock")).is_ok() {}
+        for _ in 0..3 {
+            room.callsign(&["status", "--registrar", &place]).succeeds();
+        }
+        manager.hears(IS_WELL);
+    }
+    drop(manager);
+    assert_eq!(registrar.stop().signal, Some(15));
+}
