@@ -22,6 +22,7 @@ mod portrait;
 mod seen;
 mod service;
 mod signals;
+mod users;
 
 use std::{io, os::unix::net::UnixStream, process::ExitCode};
 

@@ -1,12 +1,13 @@
 //! Whose a registration is: as people write and read it.
 
-use std::fs;
-
 use anyhow::anyhow;
 use endpoints::Quoted;
 use wire::{Owner, Record};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    users::{user_name, user_number},
+};
 
 /// Whose an actor has to be.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -51,30 +52,6 @@ pub(crate) fn in_words(owner: &Owner) -> String {
         Owner::Registrar => "the registrar".to_owned(),
         other => other.to_string(),
     }
-}
-
-/// Returns what a user of this machine is called, or the number of one that has no name here.
-pub(crate) fn user_name(user: u32) -> String {
-    let named = accounts().find(|(_, number)| *number == user).map(|(name, _)| name);
-    named.unwrap_or_else(|| user.to_string())
-}
-
-/// Returns the number of a user of this machine.
-pub(crate) fn user_number(name: &str) -> Option<u32> {
-    accounts().find(|(it, _)| it == name).map(|(_, number)| number)
-}
-
-/// Returns the users of this machine, with their numbers.
-fn accounts() -> impl Iterator<Item = (String, u32)> {
-    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let accounts: Vec<_> = text
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
-        })
-        .collect();
-    accounts.into_iter()
 }
 
 #[cfg(test)]

@@ -266,6 +266,69 @@ fn what_a_rule_hides_no_command_of_another_user_shows() {
     }
 }
 
+/// A directory service knows one of them, does not answer for the other, and no file has either.
+#[test]
+fn a_user_is_called_as_the_system_calls_him() {
+    let Some(users) = Users::new() else { return };
+    let service = users.room.write("service.c", SERVICE);
+    let library = users.room.file("service.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(service);
+    if !compiler.status().is_ok_and(|it| it.success()) {
+        eprintln!("skipped: it takes a compiler of C");
+        return;
+    }
+    let node = users.node(&[]);
+    let mut kept = Vec::new();
+    for (name, user) in [("web", ALICE), ("mail", BOB)] {
+        let place = users.room.abstract_unix(name);
+        let mut registrant = users.run(user, node.endpoint(), &["register", name, &place]);
+        registrant.line_with("registered");
+        kept.push(registrant);
+    }
+    let ask = |args: &[&str]| {
+        let mut command = users.room.command(&[&["--registrar", node.endpoint()], args].concat());
+        command.env("LD_PRELOAD", &library);
+        Running::start(command).outcome()
+    };
+    ask(&["find", "web"]).succeeds().prints(&["owner     alice"]);
+    ask(&["ls", "web"]).succeeds().prints(&["web"]);
+    ask(&["find", "mail"]).succeeds().prints(&["owner     4712"]);
+    // Nobody is waited for after that.
+    ask(&["ls"]).succeeds().prints(&["USER", " 4712"]);
+    ask(&["find", "web", "--owner", "alice"]).succeeds();
+    ask(&["find", "mail", "--owner", "alice"]).ends_with(1).says(&["is of 4711: 4712"]);
+    ask(&["find", "web", "--owner", "carol"]).ends_with(2).says(&["there is no user `carol`"]);
+}
+
+/// What the C library asks, answered as by a directory service.
+const SERVICE: &str = r#"
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+static int none(struct passwd **result) { *result = NULL; return 0; }
+
+static int alice(struct passwd *entry, struct passwd **result) {
+    memset(entry, 0, sizeof *entry);
+    entry->pw_name = "alice";
+    entry->pw_passwd = entry->pw_gecos = entry->pw_dir = entry->pw_shell = "";
+    entry->pw_uid = entry->pw_gid = 4711;
+    *result = entry;
+    return 0;
+}
+
+int getpwuid_r(uid_t user, struct passwd *entry, char *text, size_t size, struct passwd **result) {
+    while (user == 4712) pause();
+    return user == 4711 ? alice(entry, result) : none(result);
+}
+
+int getpwnam_r(const char *name, struct passwd *entry, char *text, size_t size,
+               struct passwd **result) {
+    return strcmp(name, "alice") ? none(result) : alice(entry, result);
+}
+"#;
+
 /// Two users beside root, who need no entry in any list.
 pub(crate) const ALICE: u32 = 4711;
 const BOB: u32 = 4712;

@@ -3,7 +3,7 @@
 use config::{Faults, Settings};
 use registrar::registry::{Grantee, NameRule, NameRules, Names};
 
-use crate::owners::user_number;
+use crate::users::user_number;
 
 /// Returns the rules of names.
 ///
