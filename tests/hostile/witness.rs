@@ -6,12 +6,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use wire::{decode_body, registrar::Answer};
 
-use crate::harness::{Node, Peer, now, query, register, registration, stamped};
+use crate::harness::{Node, Peer, query, register, registration, stamped};
 
 /// A good client, which asks on and on in a thread of its own, until it is told to stop.
 #[derive(Debug)]
@@ -29,7 +28,6 @@ impl Witness {
         let (method, body) = register(&registration("good", vec![stamped("/unix/@good")]));
         sessions[0].call(method, &body).unwrap();
         for session in &mut sessions {
-            session.set_limit(ANSWER_LIMIT);
             ask(session);
         }
         let is_over = Arc::new(AtomicBool::new(false));
@@ -40,10 +38,7 @@ impl Witness {
                 sessions.iter_mut().for_each(ask);
                 // One that only now comes is as good.
                 let endpoint = &endpoints[asked as usize % endpoints.len()];
-                let began = now();
                 ask(&mut Peer::greet(endpoint));
-                let took = began.elapsed();
-                assert!(took < ANSWER_LIMIT, "a new client waits {took:?} for its first answer");
                 asked += 1;
             }
             asked
@@ -69,7 +64,3 @@ fn ask(session: &mut Peer) {
     let answer: Answer = decode_body(&answer).unwrap();
     assert_eq!(answer.records.len(), 1, "{answer:?}");
 }
-
-/// How long an answer may take: far less than those who are hostile go on, and far longer than a
-/// machine takes that does much else.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);

@@ -47,11 +47,12 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
             // The one before was killed, which the registrar has heard of by now or soon will.
             let deadline = now() + LIMIT;
             let records = loop {
-                let records = client.query_ready("actor").await.unwrap().records;
-                if records.len() == 1 {
-                    break records;
+                // A machine that does much else may not let the registrar answer in time.
+                let found = client.query_ready("actor").await.map(|it| it.records);
+                match found {
+                    Ok(records) if records.len() == 1 => break records,
+                    found => assert!(now() < deadline, "{found:?}"),
                 }
-                assert!(now() < deadline, "{records:?}");
             };
             if round > 0 {
                 let answered = connect_nearest(&stale, &DialOptions::default()).await;

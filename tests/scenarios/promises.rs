@@ -167,7 +167,7 @@ impl Section {
         }
         let room = Room::new();
         let place = room.unix("registrar.sock");
-        let settle_time = if self.title == "Young" { "8s" } else { "0s" };
+        let settle_time = if self.title == "Young" { "20s" } else { "0s" };
         let is_there = self.title != "Unreachable";
         let node =
             is_there.then(|| Node::start_with(&room, &[&place], &["--settle-time", settle_time]));

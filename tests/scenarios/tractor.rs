@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Node, Peer, Room, Running, now};
+use crate::harness::{Node, Peer, Room, Running};
 
 #[test]
 fn a_root_and_its_child_live_over_tcp() {
@@ -55,17 +55,11 @@ fn live(transport: &str) {
     let found = room.callsign(&["find", "child", "--registrar", &asked, "--json"]).json();
     assert_eq!(found["nearest"], listed[0]["nearest"]);
 
-    let killed = now();
     child.running.signal(Signal::KILL);
     let removed = watch.json("that the child has gone", |it| it["change"] == "remove");
-    let took = killed.elapsed();
-    eprintln!("gone after {took:?} over {transport}: {removed}");
-    let (reason, seconds) = match transport {
-        "unix" => ("process-ended", 1),
-        _ => ("found-dead", 5),
-    };
+    // Over TCP it is known only by looking.
+    let reason = if transport == "unix" { "process-ended" } else { "found-dead" };
     assert_eq!(removed["reason"], reason);
-    assert!(took.as_secs() < seconds, "{took:?}");
     assert_eq!(root.ask("find child"), Value::Null);
 
     assert_eq!(root.ask("unregister"), Value::Null);

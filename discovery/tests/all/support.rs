@@ -156,5 +156,5 @@ pub(crate) fn nowhere(name: &str, number: u64) -> Registration {
 
 /// Waits for what is to happen soon.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), what).await.expect("it takes too long")
+    timeout(Duration::from_secs(60), what).await.expect("it takes too long")
 }

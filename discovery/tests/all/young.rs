@@ -11,7 +11,7 @@ use crate::support::{Running, connect, nowhere, options, soon};
 
 /// For so long the registrars of these tests wait for those who come back: longer than any test
 /// takes whose clients do.
-const LONG: Duration = Duration::from_secs(50);
+const LONG: Duration = Duration::from_secs(600);
 
 /// For so long where nobody comes back.
 const SHORT: Duration = Duration::from_millis(300);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use transport::Listener;
 use wire::{Gone, Kept, State};
@@ -17,19 +17,15 @@ use crate::support::{Actor, LIMIT, Registrar, Visitor, aid, frame, pair, removed
 
 /// The process is killed, and its descriptor tells of it.
 #[tokio::test]
-async fn a_killed_process_is_gone_at_once() {
+async fn a_killed_process_is_gone() {
     let registrar = Registrar::start().await;
     let Some(mut process) = register_elsewhere(&registrar, &[]).await else { return };
     let instances = registrar.clerk.instances(&"snake".parse().unwrap());
     assert_eq!(instances[0].kept, Kept::Foreign);
 
     let mut watch = registrar.watch("snake").await;
-    let killed = Instant::now();
     process.kill().await.unwrap();
     assert_eq!(removed(&mut watch).await, Gone::ProcessEnded);
-    let took = killed.elapsed();
-    eprintln!("gone after {took:?}");
-    assert!(took.as_secs() < 1, "{took:?}");
 }
 
 /// Its 127.0.0.1 is not the registrar's, though they share a socket file.
@@ -89,7 +85,7 @@ time.sleep(600)
 
 /// Nothing tells of the end of a program that registered over TCP, but that it does not answer.
 #[tokio::test]
-async fn an_actor_that_does_not_answer_any_more_is_gone_within_seconds() {
+async fn an_actor_that_does_not_answer_any_more_is_gone() {
     let registrar = Registrar::start().await;
     let [stays, mut goes_away] = [
         Actor::listen("/ip4/127.0.0.1/tcp/0", "stays", "s").await,
@@ -100,12 +96,8 @@ async fn an_actor_that_does_not_answer_any_more_is_gone_within_seconds() {
     let mut watch = registrar.watch("goes").await;
     // Both are seen to live, until the next look is as late as it can be.
     goes_away.was_probed(2).await;
-    let dropped = Instant::now();
     drop(goes_away);
     assert_eq!(removed(&mut watch).await, Gone::FoundDead);
-    let took = dropped.elapsed();
-    eprintln!("gone after {took:?}");
-    assert!(took.as_secs() < 5, "{took:?}");
     assert_eq!(registrar.find("stays").await, json!([stays.addr]));
 }
 

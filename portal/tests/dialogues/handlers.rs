@@ -212,7 +212,7 @@ async fn a_handler_that_goes_aside_computes_beside_its_connection() {
             if call.method() == "compute" {
                 call.aside().await;
                 call.aside().await;
-                released.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+                released.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
             }
             Ok(call.body().clone())
         }
@@ -234,7 +234,7 @@ async fn who_computes_aside_keeps_no_other_from_it() {
         async move {
             call.aside().await;
             if call.method() == "compute" {
-                released.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+                released.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
             } else {
                 release.lock().unwrap().send(()).unwrap();
             }
