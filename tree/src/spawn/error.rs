@@ -1,0 +1,193 @@
+//! Why there is no child, or no result of one.
+
+use std::time::Duration;
+
+use endpoints::{NameError, ParseEndpointError};
+use thiserror::Error;
+use wire::RemoteError;
+
+use crate::{ActorPath, CallError, CancelReason, Exit, outcome::exit, phase::Phase};
+
+/// Why there is no child.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, SpawnError};
+///
+/// async fn is_a_name(nursery: &Nursery, name: &str) -> bool {
+///     !matches!(nursery.spawn(name).await, Err(SpawnError::Name { .. }))
+/// }
+/// # let _ = is_a_name;
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// Its name is none.
+    #[error("a child of {parent} cannot have that name")]
+    Name {
+        /// Whose child it was to be.
+        parent: ActorPath,
+        /// Why not.
+        #[source]
+        source: NameError,
+    },
+    /// It is to listen at what is no endpoint.
+    #[error("{actor} cannot listen where it is told to")]
+    Endpoint {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why not.
+        #[source]
+        source: ParseEndpointError,
+    },
+    /// Its scope takes no more children.
+    #[error("its scope takes no more children: {0}")]
+    Closed(CancelReason),
+    /// It was cancelled while it came up.
+    #[error("{actor} was not ready yet when it was {reason}")]
+    Cancelled {
+        /// Which actor.
+        actor: ActorPath,
+        /// Who asked for its end, and why.
+        reason: CancelReason,
+    },
+    /// It could not be started.
+    #[error("{actor} cannot be started")]
+    Launch {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("{actor} ended before it was ready: {exit}")]
+    Ended {
+        /// Which actor.
+        actor: ActorPath,
+        /// How far it had come.
+        phase: Phase,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// It was not ready in time, and was killed.
+    #[error("{actor} {phase} after {limit:?}, and was ended{}", exit::last_words(.last_words))]
+    TimedOut {
+        /// Which actor.
+        actor: ActorPath,
+        /// How far it had come.
+        phase: Phase,
+        /// How long it had.
+        limit: Duration,
+        /// The end of what it wrote to its standard error.
+        last_words: String,
+    },
+    /// It cannot be what it is to be; as a rule it cannot listen where it is to.
+    #[error("{actor} cannot begin")]
+    Begin {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why.
+        #[source]
+        source: RemoteError,
+    },
+    /// No registrar took it.
+    #[error("{actor} cannot be registered")]
+    Register {
+        /// Which actor.
+        actor: ActorPath,
+        /// Why.
+        #[source]
+        source: RemoteError,
+    },
+}
+
+/// Why a function that a child was spawned for has no result.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Never, RunError};
+///
+/// fn said(error: &RunError<Never>) -> String {
+///     match error {
+///         RunError::Spawn(error) => format!("there was no child: {error}"),
+///         RunError::Ended { actor, exit, .. } => format!("{actor} ended: {exit}"),
+///         error => error.to_string(),
+///     }
+/// }
+/// # let _ = said;
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError<E> {
+    /// There was no child.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The function failed, or its result cannot be read.
+    #[error(transparent)]
+    Call(CallError<E>),
+    /// The child ended otherwise.
+    #[error("{actor}: {exit}")]
+    Ended {
+        /// Which actor.
+        actor: ActorPath,
+        /// How it ended.
+        exit: Exit,
+    },
+}
+
+impl<E> From<CallError<E>> for RunError<E> {
+    fn from(error: CallError<E>) -> Self {
+        Self::Call(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use endpoints::{Endpoint, Name};
+    use portal::WithCauses;
+
+    use super::*;
+
+    #[test]
+    fn says_which_actor_and_why() {
+        let actor = || ActorPath::try_from("/base/feed".to_owned()).unwrap();
+        let check = |error: SpawnError, expected: &str| {
+            assert_eq!(WithCauses(&error).to_string(), expected);
+        };
+        check(
+            SpawnError::Name { parent: actor(), source: Name::new("a b").unwrap_err() },
+            "a child of /base/feed cannot have that name: a name cannot have a space in it, as \
+             `a b` has at character 2",
+        );
+        check(
+            SpawnError::Endpoint {
+                actor: actor(),
+                source: "/udp/9".parse::<Endpoint>().unwrap_err(),
+            },
+            "/base/feed cannot listen where it is told to: unsupported protocol `udp` in `/udp/9`",
+        );
+        let reason = CancelReason::new(actor().parent().unwrap(), "a sibling of it failed");
+        check(
+            SpawnError::Cancelled { actor: actor(), reason },
+            "/base/feed was not ready yet when it was cancelled by /base: a sibling of it failed",
+        );
+        let timed_out = |last_words: &str| SpawnError::TimedOut {
+            actor: actor(),
+            phase: Phase::Booting,
+            limit: Duration::from_secs(10),
+            last_words: last_words.to_owned(),
+        };
+        let late = "/base/feed has yet to say where it listens after 10s, and was ended";
+        check(timed_out(""), late);
+        check(timed_out("locked\n"), &format!("{late}; its last words: locked"));
+        let exit = Exit::Exited { code: 3, last_words: String::new() };
+        check(
+            SpawnError::Ended { actor: actor(), phase: Phase::Booting, exit },
+            "/base/feed ended before it was ready: exited with code 3",
+        );
+        let killed = Exit::Signalled { signal: 9, last_words: String::new() };
+        let ended = RunError::<crate::Never>::Ended { actor: actor(), exit: killed };
+        assert_eq!(ended.to_string(), "/base/feed: killed by SIGKILL");
+    }
+}
