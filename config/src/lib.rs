@@ -1,8 +1,8 @@
 //! The settings file: what may be written in it, what it means, and what is wrong with it.
 //!
-//! The file is TOML with five tables. `[host]` says which host this is, `[registrar]` holds the settings of a registrar node,
+//! The file is TOML with six tables. `[host]` says which host this is, `[registrar]` holds the settings of a registrar node,
 //! `[network]` says where each actor listens, and `[declared]` lists actors that never register
-//! themselves, and `[names]` says whose names are. It is read in two steps with a type each, what is written and what is meant, so
+//! themselves. `[names]` says whose names are, and `[quotas]` how much one owner may use. It is read in two steps with a type each, what is written and what is meant, so
 //! that every fault is found at once and shown at its place.
 //!
 //! This crate opens no file but by [`SettingsFile::read`], reads no variable of the environment and
@@ -27,6 +27,7 @@
 //! | `values` | single values: from text to an endpoint, a duration, a number |
 //! | `meaning`, `settings` | from what is written to what is meant |
 //! | `names` | whose names are |
+//! | `quotas` | how much of a registrar one owner may use |
 //! | `claims` | who claims which place, and who claims another's |
 //! | `registrars` | which registrars a client asks |
 //! | `fault` | what is wrong, where it stands, and what to write instead |
@@ -64,6 +65,7 @@ mod meaning;
 mod mend;
 mod names;
 mod overrides;
+mod quotas;
 mod registrars;
 mod rewritten;
 mod schema;
@@ -79,6 +81,7 @@ pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use meaning::read;
 pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};
+pub use quotas::{Quota, QuotaOwner, QuotaSettings, QuotaUser};
 pub use registrars::{
     DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,
     registrars, system_dir, system_registrar,

@@ -7,7 +7,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 use crate::{
     claims::{self, Claim, REGISTRAR},
     fault::{Fault, Faults, Related, Source},
-    names,
+    names, quotas,
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
         SESSIONS_MAX, SETTLE_TIME, Settings, Tractor,
@@ -53,6 +53,7 @@ impl<'a> Meaning<'a> {
             network: self.table("network", &written.network),
             declared: self.table("declared", &written.declared),
             names: names::rules(&written.names, &mut self.faults),
+            quotas: quotas::quotas(&written.quotas, &mut self.faults),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);

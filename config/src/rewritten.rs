@@ -8,6 +8,7 @@ use humantime::parse_duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::{
+    quotas::COUNTS,
     settings::{SOCKET_GROUP, SOCKET_MODE},
     shape::{DURATION_KEYS, NUMBER_KEYS},
     values,
@@ -37,7 +38,9 @@ pub(crate) fn unquoted(key: &str, found: &str) -> Option<String> {
         },
         _ if DURATION_KEYS.contains(&key) => parse_duration(found).ok().and_then(|_| quoted(found)),
         _ if NUMBER_KEYS.contains(&key) => None,
+        _ if COUNTS.iter().any(|it| it.key == key) => None,
         "id" | SOCKET_GROUP => quoted(found),
+        "bytes" if found.ends_with("iB") => quoted(found),
         SOCKET_MODE => mode(found).map(|it| format!("\"{it}\"")),
         _ => multiaddr(found),
     }

@@ -13,7 +13,8 @@ use schemars::{
 use serde_json::Value;
 
 use crate::{
-    settings::{HEARTBEAT_MISSES, SESSIONS_MAX},
+    quotas::COUNTS,
+    settings::{HEARTBEAT_MISSES, Limits, SESSIONS_MAX},
     written::Written,
 };
 
@@ -152,6 +153,32 @@ value!(inline SocketGroupText, |_| json_schema!({
     "pattern": r"^[^\s\x00-\x1f\x7f:]+$",
     "examples": ["callsign", "1000"],
 }));
+
+value!(inline QuotaTable, |generator| {
+    let owner = generator.subschema_for::<OwnerQuota>();
+    let mut table = owner_quota();
+    let whose = r"^(trusted|user:[^\s:]+|address:[0-9A-Fa-f.:]+)$";
+    table.insert("patternProperties".to_owned(), serde_json::json!({ whose: owner }));
+    table
+});
+
+value!(shared OwnerQuota, |_| owner_quota());
+
+/// Describes what may be said of an owner.
+fn owner_quota() -> Schema {
+    let mut keys = serde_json::Map::new();
+    for Limits { key, min, max, .. } in COUNTS {
+        let count = serde_json::json!({ "type": "integer", "minimum": min, "maximum": max });
+        keys.insert(key.to_owned(), count);
+    }
+    let size = serde_json::json!({
+        "type": "string",
+        "pattern": r"^\s*[0-9]+\s*(KiB|MiB|GiB)\s*$",
+        "examples": ["64MiB", "1GiB"],
+    });
+    keys.insert("bytes".to_owned(), size);
+    json_schema!({ "type": "object", "properties": keys, "additionalProperties": false })
+}
 
 value!(inline HeartbeatMisses, |_| json_schema!({
     "type": "integer",

@@ -7,6 +7,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, Quoted};
 use crate::{
     fault::{Fault, Place},
     names::{NameRule, Names},
+    quotas::QuotaSettings,
 };
 
 /// What a settings file says, with what it leaves out filled in.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub declared: EndpointTable,
     /// Whose names are.
     pub names: Vec<NameRule>,
+    /// How much of a registrar one owner may use.
+    pub quotas: QuotaSettings,
 }
 
 /// How a registrar node runs.

@@ -1,5 +1,7 @@
 //! From TOML to [`Written`]: the right tables, keys and types, and where they stand.
 
+mod quotas;
+
 use std::{fmt::Display, ops::Range, str::FromStr, sync::Arc, time::Duration};
 
 use endpoints::Quoted;
@@ -36,6 +38,7 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Fa
             "network" => written.network = shape.actors("network", value),
             "declared" => written.declared = shape.actors("declared", value),
             "names" => written.names = shape.rules(value),
+            "quotas" => written.quotas = shape.quotas(value),
             _ => shape.unknown_at_top(key, value),
         }
     }
@@ -453,7 +456,7 @@ fn suggestion(
 }
 
 /// The tables of the file.
-pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared", "names"];
+pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared", "names", "quotas"];
 
 pub(crate) const REGISTRAR_KEYS: &[&str] = &[
     "listen",

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 
 use crate::{
     fault::Place,
+    quotas::COUNTS,
     schema::{
-        Actors, Duration, HeartbeatMisses, HostIdText, NamesWord, OneOrMoreEndpoints, SessionsMax,
-        SocketGroupText, SocketMode,
+        Actors, Duration, HeartbeatMisses, HostIdText, NamesWord, OneOrMoreEndpoints, QuotaTable,
+        SessionsMax, SocketGroupText, SocketMode,
     },
     text::{Number, Text},
 };
@@ -35,6 +36,12 @@ pub(crate) struct Written {
     /// a pattern, then the one with more characters that are neither.
     #[schemars(with = "std::collections::BTreeMap<String, WrittenRule>")]
     pub(crate) names: Vec<(Text, WrittenRule)>,
+    /// How much of the registrar one owner may use, over all of its connections: a user of this host,
+    /// or an address. The keys hold for everybody but user 0 and the registrar's own user, who have
+    /// the table `[quotas.trusted]`; `[quotas."user:feed"]` and `[quotas."address:10.0.0.7"]` hold
+    /// for that one, whoever it is. What a table leaves out is as it is without it.
+    #[schemars(with = "QuotaTable")]
+    pub(crate) quotas: WrittenQuotas,
 }
 
 /// Whose the names are that a pattern matches.
@@ -120,6 +127,22 @@ pub(crate) struct WrittenRegistrar {
     /// with `open` it is anybody's.
     #[schemars(with = "NamesWord", extend("default" = "same-user"))]
     pub(crate) names: Option<Text>,
+}
+
+/// How much each owner may use.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenQuotas {
+    pub(crate) others: WrittenQuota,
+    pub(crate) trusted: WrittenQuota,
+    pub(crate) named: Vec<(Text, WrittenQuota)>,
+}
+
+/// How much one owner may use.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenQuota {
+    /// In the order of their limits.
+    pub(crate) counts: [Option<Number>; COUNTS.len()],
+    pub(crate) bytes: Option<Text>,
 }
 
 /// `true` or `false`. What is left out is neither, so the schema is not to name a default.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use wire::{
     ErrorKind, State, encode_body,
-    registrar::{self, Changed, Renew, Report, Status, Unregister, Update},
+    registrar::{self, Changed, Owners, Renew, Report, Status, Unregister, Update},
 };
 
 use crate::{
@@ -101,6 +101,26 @@ impl Client {
         let endpoints = self.registrars().cloned();
         let registrar = |(endpoint, (_, standing))| Registrar { endpoint, standing };
         endpoints.zip(answers).map(registrar).collect()
+    }
+
+    /// Asks all registrars what each owner uses of them, and how much it may, in the order given.
+    /// There is nothing of one that another address leads to as well.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn owners(&self) -> Vec<Option<Result<Owners, Fault>>> {
+        let mut answers = Together::default();
+        for index in 0..self.hub().links.len() {
+            answers.push(index, async move {
+                let said =
+                    self.hub().ask::<Owners>(index, registrar::OWNERS, &encode_body(&())).await;
+                said.map(|it| it.map(|Said { value, .. }| value))
+            });
+        }
+        let is_answer = |it: &Option<Result<_, Fault>>| matches!(it, Some(Ok(_)));
+        let answers = self.with_patience(answers, is_answer, |late| Some(Err(late))).await;
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// Reports to one registrar, if it is within reach.

@@ -2,13 +2,17 @@
 //! clock. What is charged to an account is given back when it goes.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use thiserror::Error;
-use wire::{ErrorKind, OwnerUse, Quota, QuotaExceeded, RemoteError, Use};
+use wire::{
+    ErrorKind, OwnerUse, Quota, QuotaExceeded, RemoteError, Use,
+    registrar::{OWNERS_MAX, Owners},
+};
 
 use crate::registry::Account;
 
@@ -283,6 +287,21 @@ impl Accounts {
         let mut accounts: Vec<_> = book.used.keys().copied().collect();
         accounts.sort_unstable();
         accounts.into_iter().map(|it| book.owner_use(it)).collect()
+    }
+
+    /// Returns what those use who use the most memory, for one who asks.
+    pub fn owners(&self, own: Account) -> Owners {
+        let book = self.book();
+        let bytes = |it: &Account| book.used(*it, Quota::Bytes);
+        let mut accounts: Vec<_> = book.used.keys().copied().collect();
+        accounts.sort_unstable_by_key(|it| (Reverse(bytes(it)), *it));
+        let total = accounts.len() as u64;
+        let most = accounts.into_iter().take(OWNERS_MAX);
+        Owners {
+            own: book.owner_use(own),
+            owners: most.map(|it| book.owner_use(it)).collect(),
+            total,
+        }
     }
 
     /// Returns what one account uses, and how much it may.

@@ -9,9 +9,9 @@ use tracing::info;
 use wire::{
     CallId, ErrorKind, RemoteError,
     registrar::{
-        Changed, FIND, LIST, List, NAMES, QUERY, Query, REGISTER, RENEW, REPORT, Renew, Report,
-        STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister, UnregisterAll,
-        Update, WAIT, WATCH, Wait, Watch, Watching,
+        Changed, FIND, LIST, List, NAMES, OWNERS, QUERY, Query, REGISTER, RENEW, REPORT, Renew,
+        Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister,
+        UnregisterAll, Update, WAIT, WATCH, Wait, Watch, Watching,
     },
 };
 
@@ -221,6 +221,12 @@ impl Service for Session {
                 replies.finish(call.id, &self.clerk.status());
                 Ok(())
             }
+            OWNERS => {
+                let owners = self.clerk.accounts().owners(self.caller.owner.account());
+                replies.spend(owners.total as usize * OWNER_STEPS);
+                replies.finish(call.id, &owners);
+                Ok(())
+            }
             _ => Err(call.unknown()),
         };
         if let Err(error) = called {
@@ -278,6 +284,9 @@ impl Service for Session {
         replies.spend(if goes_on { TURN_STEPS } else { steps });
     }
 }
+
+/// How many steps it takes to tell what an owner uses.
+const OWNER_STEPS: usize = 20;
 
 /// How many steps it takes to answer a call that has waited, and how many bytes of the answer take
 /// another.

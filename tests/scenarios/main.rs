@@ -26,6 +26,7 @@ mod owners;
 mod padded;
 mod programs;
 mod promises;
+mod quotas;
 mod reload;
 mod restart;
 mod screens;

@@ -14,6 +14,7 @@
 //! | [`WATCH`] | [`Watch`] | [`Watching`] as the started value, then [`Change`]s as items |
 //! | [`REPORT`] | [`Report`] | [`Changed`] |
 //! | [`STATUS`] | nothing | [`Status`] |
+//! | [`OWNERS`] | nothing | [`Owners`] |
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Owner, Proof, ProofKey, WireError,
+    Owner, OwnerUse, Proof, ProofKey, WireError,
     body::short_str,
     decode_body,
     readable::{self, WrittenRecord},
@@ -55,6 +56,11 @@ pub const WATCH: &str = "registrar.watch";
 pub const REPORT: &str = "registrar.report";
 /// Asks how the registrar is.
 pub const STATUS: &str = "registrar.status";
+/// Asks what each owner uses of the registrar, and how much it may.
+pub const OWNERS: &str = "registrar.owners";
+
+/// The most owners of one [`Owners`]: those who use the most memory.
+pub const OWNERS_MAX: usize = 256;
 
 /// The most endpoints of an instance: more than any host has transports and interfaces for.
 pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;
@@ -463,6 +469,17 @@ pub struct Status {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub published: Vec<Endpoint>,
+}
+
+/// What each owner uses of a registrar, and how much it may.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Owners {
+    /// What the caller's own owner uses.
+    pub own: OwnerUse,
+    /// What those use who use the most memory, the most first: at most [`OWNERS_MAX`].
+    pub owners: Vec<OwnerUse>,
+    /// How many owners there are in all.
+    pub total: u64,
 }
 
 #[cfg(test)]

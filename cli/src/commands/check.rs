@@ -9,7 +9,7 @@ use config::{Fault, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
-use super::registrar::{group, rules};
+use super::registrar::{group, quotas, rules};
 use crate::{
     context::Context,
     failure::{Exit, Failure, without_number},
@@ -46,6 +46,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                             group(&settings.registrar).err().into_iter().flat_map(|it| it.0),
                         );
                         warnings.0.extend(rules(&settings).err().into_iter().flat_map(|it| it.0));
+                        let unknown = quotas(&settings).err();
+                        warnings.0.extend(unknown.into_iter().flat_map(|it| it.0));
                         warnings.0
                     }
                     Err(faults) => faults.0,

@@ -1,12 +1,17 @@
 //! `callsign status`: how the registrars are.
 
+mod owners;
+
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{Client, Fault, Registrar, Standing};
 use endpoints::{Endpoint, Plain};
 use serde::Serialize;
-use wire::registrar::Status;
+use wire::{
+    OwnerUse,
+    registrar::{Owners, Status},
+};
 
 use crate::{
     context::Context,
@@ -21,21 +26,34 @@ use crate::{
 Examples:
   callsign status
   callsign status --registrar /ip4/10.0.0.7/tcp/1616
+  callsign status --owners
   callsign status --json | jq '.[] | select(.standing == \"up\").status.instances'
 
 It ends with 3 if no registrar answers.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Show what each owner uses of it, against its quotas
+    #[arg(long)]
+    owners: bool,
+}
 
-pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = Client::open(context.registrars()?, context.client_options())?;
     let registrars = client.status().await;
+    let owners = match args.owners {
+        true => client.owners().await,
+        false => registrars.iter().map(|_| None).collect(),
+    };
+    let answers = registrars.iter().zip(&owners);
     if context.json {
-        let registrars: Vec<_> = registrars.iter().map(RegistrarJson::of).collect();
+        let registrars: Vec<_> =
+            answers.map(|(it, owners)| RegistrarJson::of(it, owners)).collect();
         context.print_json(&registrars)?;
     } else {
-        let pictures: Vec<_> = registrars.iter().map(picture).collect();
-        let pictures = pictures.iter().map(|it| fitted_picture(it, context.width()));
-        let pictures: Vec<_> = pictures.collect();
+        let draw = |(registrar, owners): (&Registrar, &Option<_>)| match owners {
+            Some(owners) => owners::picture(&registrar.endpoint, owners, context.width()),
+            None => fitted_picture(&picture(registrar), context.width()),
+        };
+        let pictures: Vec<_> = answers.map(draw).collect();
         context.print(pictures.join("\n"))?;
     }
     let is_up = |it: &Registrar| matches!(it.standing, Standing::Up { .. });
@@ -109,6 +127,11 @@ struct RegistrarJson<'a> {
     error: Option<String>,
     took_us: Option<u64>,
     status: Option<StatusJson<'a>>,
+    /// There only if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owners: Option<&'a [OwnerUse]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owners_total: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,7 +144,8 @@ struct StatusJson<'a> {
 }
 
 impl<'a> RegistrarJson<'a> {
-    fn of(registrar: &'a Registrar) -> Self {
+    fn of(registrar: &'a Registrar, owners: &'a Option<Result<Owners, Fault>>) -> Self {
+        let owners = owners.as_ref().and_then(|it| it.as_ref().ok());
         let is = |standing| Self {
             endpoint: &registrar.endpoint,
             encoded: registrar.endpoint.to_encoded(),
@@ -131,6 +155,8 @@ impl<'a> RegistrarJson<'a> {
             error: None,
             took_us: None,
             status: None,
+            owners: owners.map(|it| &it.owners[..]),
+            owners_total: owners.map(|it| it.total),
         };
         match &registrar.standing {
             Standing::Up { status, took } => {

@@ -1,6 +1,7 @@
 //! `callsign registrar`.
 
 mod places;
+mod quotas;
 mod reload;
 mod rules;
 
@@ -25,7 +26,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use transport::{BindError, Listener};
 
-pub(crate) use self::{places::group, rules::rules};
+pub(crate) use self::{places::group, quotas::quotas, rules::rules};
 use self::{
     places::{Places, explain, listeners},
     reload::{Read, Reload, read},
@@ -49,6 +50,9 @@ use crate::{
 ///
 /// Sockets that a service manager hands over (LISTEN_FDS) are served as they are, and left where
 /// they are; what is listed is bound beside them, unless it is among them.
+///
+/// How much of it one user or address may use is set in the table [quotas] of the settings file, and
+/// shown by `callsign status --owners`.
 ///
 /// A flag goes over the environment (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), and that over the
 /// [registrar] table of the settings file.
@@ -107,7 +111,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let tractor_defaults = args.tractor_defaults;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let overrides = [environment, args.overrides()];
-    let Read { settings, warnings, group, rules } =
+    let Read { settings, warnings, group, rules, quotas } =
         read(context.settings_file().as_ref(), &overrides)?;
     context.warn(&warnings);
     context.take_host_id(&settings)?;
@@ -147,6 +151,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&all));
     let options = NodeOptions {
         access: Some(places.access(&settings.registrar, group)),
+        quotas,
         doors: door.into_iter().collect(),
         rules,
         ..options(&settings)

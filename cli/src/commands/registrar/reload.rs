@@ -12,7 +12,7 @@ use std::{io, mem, thread, time::Duration};
 
 use anyhow::anyhow;
 use config::{Faults, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
-use registrar::{Controls, registry::NameRules};
+use registrar::{Controls, NodeOptions, QuotaRules, registry::NameRules};
 use sd_notify::NotifyState;
 use tokio::{
     sync::oneshot,
@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     options,
     places::{Places, group},
-    rules,
+    quotas, rules,
 };
 use crate::{
     context::{Context, settings_of},
@@ -41,6 +41,8 @@ pub(super) struct Read {
     pub(super) group: Option<u32>,
     /// Whose names are.
     pub(super) rules: NameRules,
+    /// How much each owner may use, users by their numbers.
+    pub(super) quotas: QuotaRules,
 }
 
 /// Reads what the file, the environment and the flags say.
@@ -49,8 +51,8 @@ pub(super) fn read(file: Option<&SettingsFile>, overrides: &[Overrides]) -> Resu
     let (settings, more) = overlay(settings, overrides)?;
     warnings.0.extend(more.0);
     let group = group(&settings.registrar)?;
-    let rules = rules(&settings)?;
-    Ok(Read { settings, warnings, group, rules })
+    let (rules, quotas) = (rules(&settings)?, quotas(&settings)?);
+    Ok(Read { settings, warnings, group, rules, quotas })
 }
 
 /// Reads the settings again when it is asked to, and takes over what can be.
@@ -167,7 +169,7 @@ impl<'a> Reload<'a> {
     }
 
     fn take_over(&mut self, read: Read) -> Result<(), Failure> {
-        let Read { settings: mut now, warnings, group, rules } = read;
+        let Read { settings: mut now, warnings, group, rules, quotas } = read;
         let (context, was) = (self.context, &self.settings);
         context.warn(&warnings);
         let mode = |it: &Settings| it.registrar.socket_mode;
@@ -176,7 +178,7 @@ impl<'a> Reload<'a> {
             let access = self.places.access(&now.registrar, group);
             self.controls.grant(access).map_err(Failure::usage)?;
         }
-        self.controls.tune(&options(&now));
+        self.controls.tune(&NodeOptions { quotas, ..options(&now) });
         self.controls.set_rules(rules);
         self.controls.declare(&now.declared);
         if let Some(file) = context.settings_file() {

@@ -1,0 +1,117 @@
+//! What each owner uses of a registrar, as a table.
+
+use std::mem;
+
+use discovery::Fault;
+use endpoints::{Endpoint, Plain};
+use wire::{OwnerUse, Quota, registrar::Owners};
+
+use super::cause;
+use crate::{
+    output::{Table, fitted, shortened},
+    owners::in_words,
+};
+
+/// Writes what each owner uses against its quotas: of what it uses none there is no line.
+pub(super) fn picture(
+    endpoint: &Endpoint,
+    owners: &Result<Owners, Fault>,
+    width: Option<u16>,
+) -> String {
+    let owners = match owners {
+        Ok(owners) => owners,
+        Err(fault) => {
+            let text = format!("{endpoint}\n  {}\n", Plain(&cause(fault)));
+            return text.lines().map(|it| fitted(it, width, 0, 2) + "\n").collect();
+        }
+    };
+    let room = usize::from(width.unwrap_or(80)).saturating_sub(OTHERS_WIDTH);
+    let mut table = Table::new(["OWNER", "QUOTA", "USED", "OF"]);
+    for owner in &owners.owners {
+        let mut name = shortened(&in_words(&owner.owner), room);
+        for (quota, used, of) in lines(owner) {
+            table.row([mem::take(&mut name), quota.to_string(), used, of]);
+        }
+    }
+    let more = match owners.total.saturating_sub(owners.owners.len() as u64) {
+        0 => String::new(),
+        count => format!("and {count} more, with less memory\n"),
+    };
+    let place = fitted(&endpoint.to_string(), width, 0, 2);
+    format!("{place}\n{}{more}", table.render())
+}
+
+fn lines(owner: &OwnerUse) -> Vec<(Quota, String, String)> {
+    let line = |quota: Quota| {
+        let it = owner.of(quota).filter(|it| it.used > 0)?;
+        let show = |count: u64| match quota {
+            Quota::Bytes => size(count),
+            _ => count.to_string(),
+        };
+        Some((quota, show(it.used), it.quota.map_or("-".to_owned(), show)))
+    };
+    Quota::ALL.into_iter().filter_map(line).collect()
+}
+
+/// Writes a size of memory: as no less than it is.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..KIB => format!("{bytes}B"),
+        KIB..MIB => format!("{}KiB", bytes.div_ceil(KIB)),
+        MIB..GIB => format!("{}MiB", bytes.div_ceil(MIB)),
+        _ => format!("{}GiB", bytes.div_ceil(GIB)),
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// How wide the table is beside its owners.
+const OTHERS_WIDTH: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use wire::{Owner, Use};
+
+    use super::*;
+
+    fn owner(owner: Owner, used: u64) -> OwnerUse {
+        let some = |quota| Use { used, quota: Some(quota) };
+        OwnerUse {
+            owner,
+            sessions: some(2048),
+            instances: some(4_000_000),
+            waits: Use { used: 7, quota: None },
+            watches: Use::default(),
+            bytes: Use { used: used * 2000, quota: Some(64 << 20) },
+            looks: Use::default(),
+        }
+    }
+
+    #[test]
+    fn a_table_fits_a_narrow_terminal() {
+        let longest = Owner::Network("2001:db8:1111:2222::".parse().unwrap());
+        let one = owner(longest, 4_000_000);
+        let own = one.clone();
+        let owners = Owners { own, owners: vec![one, owner(Owner::Registrar, 12)], total: 3 };
+        for width in [40, 80] {
+            let text = picture(&"/unix/@a".parse().unwrap(), &Ok(owners.clone()), Some(width));
+            let widest = text.lines().map(|it| it.chars().count()).max();
+            assert!(widest <= Some(width.into()), "{widest:?}\n{text}");
+            for shown in ["24KiB", "64MiB", "4000000", "watches", "and 1 more"] {
+                assert_eq!(text.contains(shown), shown != "watches", "{shown}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let check = |bytes, expected: &str| assert_eq!(size(bytes), expected);
+        check(0, "0B");
+        check(1024, "1KiB");
+        check(1025, "2KiB");
+        check(96 << 20, "96MiB");
+        check((1 << 30) + 1, "2GiB");
+    }
+}

@@ -1,0 +1,164 @@
+//! How much of a registrar one owner may use, from what is written to what is meant.
+
+use std::net::IpAddr;
+
+use endpoints::Quoted;
+
+use crate::{
+    fault::{Fault, Place},
+    settings::Limits,
+    text::Text,
+    values,
+    written::{WrittenQuota, WrittenQuotas},
+};
+
+/// Which quotas the owners of a registrar have. What is not said is as it is without settings.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct QuotaSettings {
+    /// Those of everybody but the trusted.
+    pub others: Quota,
+    /// Those of user 0 and of the user as whom the registrar runs.
+    pub trusted: Quota,
+    /// Those of some, whoever they are.
+    pub named: Vec<(QuotaOwner, Quota)>,
+}
+
+/// How much one owner may use; nothing where nothing is said.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Quota {
+    /// Connections.
+    pub sessions: Option<usize>,
+    /// Registered instances.
+    pub instances: Option<usize>,
+    /// Calls that wait for a name.
+    pub waits: Option<usize>,
+    /// Watches.
+    pub watches: Option<usize>,
+    /// Looks at endpoints that wait or are under way.
+    pub looks: Option<usize>,
+    /// Bytes of memory.
+    pub bytes: Option<usize>,
+}
+
+/// Whose a quota is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum QuotaOwner {
+    /// A user, by name or number. Whether there is such a one is known only where the settings are
+    /// used.
+    User(QuotaUser),
+    /// Whoever speaks from an address; of IPv6, from its network (the first 64 bits).
+    Address(IpAddr),
+}
+
+/// A user, as somebody has named it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct QuotaUser {
+    /// Its name, or its number.
+    pub name: String,
+    place: Place,
+}
+
+impl QuotaUser {
+    /// Returns the fault that there is no such user.
+    pub fn unknown(&self) -> Fault {
+        let name = Quoted(&self.name);
+        let help = "name one that is there (`getent passwd`), or make it (`useradd`)";
+        Fault::error(format!("there is no user {name}"), self.place.clone()).help(help.to_owned())
+    }
+}
+
+pub(crate) fn quotas(written: &WrittenQuotas, faults: &mut Vec<Fault>) -> QuotaSettings {
+    let (others, trusted) = (quota(&written.others, faults), quota(&written.trusted, faults));
+    let mut named = Vec::with_capacity(written.named.len());
+    for (name, written) in &written.named {
+        let quota = quota(written, faults);
+        if let Some(owner) = owner(name, faults) {
+            named.push((owner, quota));
+        }
+    }
+    QuotaSettings { others, trusted, named }
+}
+
+fn quota(written: &WrittenQuota, faults: &mut Vec<Fault>) -> Quota {
+    let mut counts = [None; COUNTS.len()];
+    for ((count, number), limits) in counts.iter_mut().zip(&written.counts).zip(&COUNTS) {
+        *count = number.as_ref().and_then(|it| values::number(it, limits, faults));
+    }
+    let bytes = written.bytes.as_ref().and_then(|it| size(it, faults));
+    let [sessions, instances, waits, watches, looks] = counts;
+    Quota { sessions, instances, waits, watches, looks, bytes }
+}
+
+fn owner(text: &Text, faults: &mut Vec<Fault>) -> Option<QuotaOwner> {
+    let is_name = |name: &str| !name.is_empty() && !name.contains([':', '\0', ' ']);
+    let owner = match text.value.split_once(':') {
+        Some(("user", name)) if is_name(name) => {
+            Some(QuotaOwner::User(QuotaUser { name: name.to_owned(), place: text.inside() }))
+        }
+        Some(("address", address)) => address.parse().ok().map(QuotaOwner::Address),
+        _ => None,
+    };
+    if owner.is_none() {
+        let message = format!("{} says not whose quotas these are", Quoted(&text.value));
+        let help = match is_name(&text.value) && !text.value.contains('.') {
+            true => format!("write `\"user:{}\"`, or `{TRUSTED}`", text.value),
+            false => format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`"),
+        };
+        faults.push(Fault::error(message, text.inside()).help(help));
+    }
+    owner
+}
+
+/// Reads a size of memory.
+fn size(text: &Text, faults: &mut Vec<Fault>) -> Option<usize> {
+    let written = text.value.trim();
+    let end = written.find(|it: char| !it.is_ascii_digit()).unwrap_or(written.len());
+    let (digits, unit) = (&written[..end], written[end..].trim());
+    let known = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, bytes)| *bytes);
+    let (message, help) = match (digits.parse::<usize>(), known) {
+        (Ok(count), Some(unit)) => match count.checked_mul(unit) {
+            Some(bytes) if (BYTES_MIN..=BYTES_MAX).contains(&bytes) => return Some(bytes),
+            _ => {
+                let message = format!("{} is out of range for `bytes`", Quoted(&text.value));
+                (message, "it may be from 1MiB to 1024GiB".to_owned())
+            }
+        },
+        (Ok(count), None) => {
+            let message = format!("{} is not a unit of memory", Quoted(unit));
+            let meant = match unit.chars().next().map(|it| it.to_ascii_lowercase()) {
+                Some('k') => "KiB",
+                Some('g') => "GiB",
+                _ => "MiB",
+            };
+            (message, format!("write `{count}{meant}`; the units are KiB, MiB, GiB"))
+        }
+        (Err(_), _) => {
+            let message = format!("{} is not a size", Quoted(&text.value));
+            (message, "a size is a number and a unit, such as `64MiB` or `1GiB`".to_owned())
+        }
+    };
+    faults.push(Fault::error(message, text.inside()).help(help));
+    None
+}
+
+const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// Less is used up by a few answers, and more has no machine.
+const BYTES_MIN: usize = 1 << 20;
+const BYTES_MAX: usize = 1 << 40;
+
+/// The name of the table for user 0 and the registrar's own user.
+pub(crate) const TRUSTED: &str = "trusted";
+
+/// Between what each of the counted quotas may be. Nobody can do without a session; and no more
+/// looks wait in all than a thousand.
+pub(crate) const COUNTS: [Limits<usize>; 5] = [
+    Limits { key: "sessions", min: 1, default: 2048, max: 1_000_000 },
+    Limits { key: "instances", min: 0, default: 100_000, max: 4_000_000 },
+    Limits { key: "waits", min: 0, default: 20_000, max: 10_000_000 },
+    Limits { key: "watches", min: 0, default: 5000, max: 10_000_000 },
+    Limits { key: "looks", min: 0, default: 256, max: 1024 },
+];
+
+pub(crate) const QUOTA_KEYS: &[&str] =
+    &["sessions", "instances", "waits", "watches", "looks", "bytes"];
