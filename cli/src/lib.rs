@@ -12,14 +12,18 @@
 //! and the command line belong to the binary.
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use callsign::{Assurance, CancellationToken, Client, Listener, Reception, Registration};
 //! use callsign::registrar::{Node, NodeOptions};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A registrar within this process; most programs connect to one that runs already.
-//! let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+//! // A registrar within this process; most programs connect to one that runs already. Nobody was
+//! // here before who may come back to it.
+//! let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
+//! let node = Node::bind(&["/memory/0".parse()?], options).await?;
 //! let registrar = node.endpoints();
 //! let mut tasks = tokio::task::JoinSet::new();
 //! tasks.spawn(node.serve(CancellationToken::new()));

@@ -57,6 +57,14 @@ struct Inner {
 impl Client {
     /// Connects to registrars, and waits until one of them answers.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = callsign::Client::connect(["/unix/run/callsign/registrar.sock"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] when none answers, or one is named by a text that is no endpoint.
@@ -67,6 +75,17 @@ impl Client {
     }
 
     /// Connects as [`connect`](Self::connect) does, with options.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions};
+    ///
+    /// let options = ClientOptions { agent: "pricer/2".to_owned(), ..ClientOptions::default() };
+    /// let client = Client::connect_with(["/ip4/10.0.0.7/tcp/1616"], options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -83,6 +102,18 @@ impl Client {
     /// Begins to connect, and does not wait: for a program that may start before its registrar.
     /// [`register_patiently`](Self::register_patiently), [`watch`](Self::watch) and
     /// [`wait_for_actor`](Self::wait_for_actor) begin without one too; a look-up is an error then.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions};
+    ///
+    /// let client = Client::open(["/unix/run/callsign/registrar.sock"], ClientOptions::default())?;
+    /// // It need not be there yet.
+    /// let feed = client.wait_for_actor("feed").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -116,6 +147,15 @@ impl Client {
 
     /// Waits until a registrar answers, or all have been tried in vain.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// if let Err(faults) = client.connected().await {
+    ///     println!("no registrar answers:\n{faults}");
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Faults`] lists each registrar with its reason.
@@ -143,6 +183,16 @@ impl Client {
 
     /// Returns for how long others may still come back to the registrars that are within reach, if
     /// all of them have begun only a short while ago.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// match client.settling() {
+    ///     Some(left) => println!("what is not there yet may come back within {left:?}"),
+    ///     None => println!("what is not there is not there"),
+    /// }
+    /// # }
+    /// ```
     pub fn settling(&self) -> Option<Duration> {
         let lines = self.hub().links.iter().filter_map(Link::line);
         let settles_at = lines.map(|it| it.settles_at()).min().flatten();
@@ -150,6 +200,18 @@ impl Client {
     }
 
     /// Returns where the registrars are looked for, in the order given.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions};
+    ///
+    /// let client = Client::open(["/memory/7", "/memory/8"], ClientOptions::default())?;
+    /// let places: Vec<_> = client.registrars().map(ToString::to_string).collect();
+    /// assert_eq!(places, ["/memory/7", "/memory/8"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn registrars(&self) -> impl Iterator<Item = &Endpoint> {
         self.hub().links.iter().map(|link| &link.registrar)
     }
@@ -173,6 +235,14 @@ impl Client {
 
     /// Says goodbye to all registrars, and waits until the links have ended. What this client
     /// registered and keeps by its session is gone with it, also for all clones.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// // The registrars know that it is gone before the program ends.
+    /// client.close().await;
+    /// # }
+    /// ```
     pub async fn close(self) {
         self.hub().closing.cancel();
         let mut keepers = {

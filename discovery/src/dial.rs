@@ -69,7 +69,8 @@ pub async fn find(
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let options = NodeOptions { settle_time: std::time::Duration::ZERO, ..Default::default() };
+/// # let node = Node::bind(&["/memory/0".parse()?], options).await?;
 /// # let registrars = node.endpoints();
 /// # let mut tasks = tokio::task::JoinSet::new();
 /// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));

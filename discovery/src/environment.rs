@@ -22,6 +22,15 @@ impl Client {
     ///
     /// The process goes by the host id of the settings file, if there is one there.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Where `callsign` asks too, when it is told nothing else.
+    /// let client = callsign::Client::from_env().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ConnectError`] when none answers, or what the environment says cannot be followed.

@@ -70,6 +70,13 @@ impl Faults {
     }
 
     /// Tells whether one of them may pass by itself, as [`LinkError::may_pass`] does.
+    ///
+    /// ```
+    /// use callsign_discovery::Faults;
+    ///
+    /// // Where nothing is wrong, nothing passes.
+    /// assert!(!Faults::default().may_pass());
+    /// ```
     pub fn may_pass(&self) -> bool {
         self.0.iter().any(|it| it.error.may_pass())
     }

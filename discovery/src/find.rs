@@ -18,6 +18,18 @@ impl Client {
     ///
     /// Candidates that do not answer are reported to the registrars, which look for themselves.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let mut feed = client.find_actor("feed").await?.ok_or("there is no feed")?;
+    /// let mut quote = String::new();
+    /// feed.read_to_string(&mut quote).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`FindError`] when the registrars cannot be reached, or no candidate answers.
@@ -61,6 +73,17 @@ impl Client {
 
     /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
     /// tell how each of them does, and whether it proves who it is. Nothing is reported.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (_, explanation) = client.probe_actor("feed").await?;
+    /// for candidate in &explanation.candidates {
+    ///     println!("{}: {:?}", candidate.stamped.endpoint, candidate.outcome);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

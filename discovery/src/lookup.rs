@@ -24,6 +24,17 @@ impl Client {
     /// Looks up the newest ready instance of a name, without connecting to it. One that is merely
     /// declared comes last.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// match client.query_actor("feed").await? {
+    ///     Some(record) => println!("{} is {}", record.name, record.state),
+    ///     None => println!("nobody has that name"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`LookupError`]; a name that is not there is `None`.
@@ -37,6 +48,15 @@ impl Client {
 
     /// Looks up the ready instances of a name: live ones first, then declared ones, each newest
     /// first.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let found = client.query_ready("worker").await?;
+    /// println!("{} workers are ready", found.records.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -52,6 +72,17 @@ impl Client {
     /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, with those
     /// that are starting or draining.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wire::State;
+    ///
+    /// let found = client.query_all("worker").await?;
+    /// let draining = found.records.iter().filter(|it| it.state == State::Draining).count();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`query_ready`](Self::query_ready).
@@ -66,6 +97,16 @@ impl Client {
     /// Lists the instances of all names that match a pattern (`*` stands for any run of
     /// characters, `?` for any one), by name, and within a name in the order of
     /// [`query_ready`](Self::query_ready).
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for record in client.list("feed.*").await?.records {
+    ///     println!("{}", record.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -298,7 +339,8 @@ pub(crate) enum Scope {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let options = NodeOptions { settle_time: std::time::Duration::ZERO, ..Default::default() };
+/// # let node = Node::bind(&["/memory/0".parse()?], options).await?;
 /// # let registrars = node.endpoints();
 /// # let mut tasks = tokio::task::JoinSet::new();
 /// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));

@@ -7,6 +7,16 @@ use tokio::sync::watch;
 use crate::{Lost, board::Entry};
 
 /// The losses of one registration, as they come.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # async fn example(kept: callsign::Registered) {
+/// let mut losses = kept.losses();
+/// while !losses.next().await.is_final() {
+///     println!("an endpoint is gone; it is registered again when it is bound anew");
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Losses {
     changes: watch::Receiver<Option<Lost>>,

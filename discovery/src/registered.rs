@@ -19,6 +19,18 @@ impl Client {
     /// Registers an actor with all registrars, and keeps it registered: also with those that are
     /// away now, and with those that start again. One that accepts it is enough.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Registration;
+    ///
+    /// let feed = Registration::new("feed").endpoint("/unix/run/feed.sock")?;
+    /// let kept = client.register(feed).await?;
+    /// println!("{} is registered", kept.instance());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RegisterError`] when none accepts it; it is not kept then.
@@ -97,7 +109,8 @@ impl Client {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let options = NodeOptions { settle_time: std::time::Duration::ZERO, ..Default::default() };
+/// # let node = Node::bind(&["/memory/0".parse()?], options).await?;
 /// # let registrars = node.endpoints();
 /// # let mut tasks = tokio::task::JoinSet::new();
 /// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
@@ -155,6 +168,15 @@ impl Registered {
 
     /// Returns the registrars that do not have the registration now, as it is now, each with its
     /// reason.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// for fault in kept.missing() {
+    ///     println!("{fault}");
+    /// }
+    /// # }
+    /// ```
     pub fn missing(&self) -> Vec<Fault> {
         let version = self.entry.version();
         let progress = self.entry.progress().borrow().clone();
@@ -183,6 +205,15 @@ impl Registered {
 
     /// Waits until every registrar has taken note of the registration as it is now, or is known not
     /// to; returns those that have not, each with its reason.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// if kept.settled().await.is_empty() {
+    ///     println!("every registrar has it as it is now");
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -241,6 +272,17 @@ impl Registered {
 
     /// Says how far the actor is in its life.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wire::State;
+    ///
+    /// kept.set_state(State::Draining).await?;
+    /// assert_eq!(kept.state(), State::Draining);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RegisterError`] when no registrar has taken note of it yet; those that are away catch
@@ -262,6 +304,15 @@ impl Registered {
 
     /// Waits until the actor is draining, whoever said so: it is to finish what it has.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// kept.drained().await;
+    /// // The work that it has is finished, and then it goes.
+    /// kept.unregister().await;
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.
@@ -279,6 +330,16 @@ impl Registered {
     /// What somebody has taken out is not registered again by this, with any registrar;
     /// [`Client::register`] does that.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// let lost = kept.lost().await;
+    /// if lost.is_final() {
+    ///     println!("{lost}");
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.
@@ -292,6 +353,14 @@ impl Registered {
     }
 
     /// Replaces where the actor listens. An endpoint that was bound anew has another stamp.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered, listener: transport::Listener) -> Result<(), Box<dyn std::error::Error>> {
+    /// kept.update_endpoints(listener.published()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -307,6 +376,14 @@ impl Registered {
     }
 
     /// Replaces all that is said of the actor beside its endpoints and its state.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) -> Result<(), Box<dyn std::error::Error>> {
+    /// kept.update_metadata([("load".to_owned(), "7".to_owned())].into()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -355,6 +432,19 @@ impl Registered {
 
     /// Stops keeping the actor registered, and leaves it in the registry: until its lease runs
     /// out, or else until the client's session ends.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let batch = callsign::Registration::new("batch").lease(Duration::from_secs(600));
+    /// let instance = client.register(batch.endpoint("/unix/run/batch.sock")?).await?.leave();
+    /// // Whoever knows which it is renews it.
+    /// client.renew(instance.uuid).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn leave(self) -> InstanceId {
         self.entry.leave();
         self.instance.clone()

@@ -59,6 +59,15 @@ impl Registration {
     /// Adds where the actor listens. When it is registered it is stamped with where this process
     /// is, so the actor has to listen already, on this host.
     ///
+    /// ```
+    /// use callsign_discovery::{Registration, RegistrationError};
+    ///
+    /// let feed = Registration::new("feed").endpoint("/ip4/10.0.0.7/tcp/5555")?;
+    /// let error = feed.endpoint("/ip4/0.0.0.0/tcp/5555").unwrap_err();
+    /// assert!(matches!(error, RegistrationError::BindOnly(_)));
+    /// # Ok::<(), RegistrationError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RegistrationError`] when a text is no endpoint, or none that can be dialed.
@@ -84,6 +93,14 @@ impl Registration {
     }
 
     /// Says how far the actor is in its life.
+    ///
+    /// ```
+    /// use callsign_discovery::Registration;
+    /// use wire::State;
+    ///
+    /// // Nobody finds it before it says that it is ready.
+    /// let feed = Registration::new("feed").state(State::Starting);
+    /// ```
     pub fn state(mut self, state: State) -> Self {
         self.state = state;
         self
@@ -91,6 +108,14 @@ impl Registration {
 
     /// Keeps the registration for so long after each renewal, rather than for as long as the
     /// connection to the registrar lasts. [`Registered`](crate::Registered) renews it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use callsign_discovery::Registration;
+    ///
+    /// let feed = Registration::new("feed").lease(Duration::from_secs(30));
+    /// ```
     pub fn lease(mut self, ttl: Duration) -> Self {
         self.lease = Some(ttl);
         self
@@ -105,6 +130,15 @@ impl Registration {
     }
 
     /// Takes the place of an earlier registration of this very instance.
+    ///
+    /// ```
+    /// use callsign_discovery::Registration;
+    /// use uuid::Uuid;
+    ///
+    /// // The same program under the same name is the same instance.
+    /// let own = Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"feed-1.example.org");
+    /// let feed = Registration::new("feed").uuid(own);
+    /// ```
     pub fn uuid(mut self, uuid: Uuid) -> Self {
         self.uuid = uuid;
         self

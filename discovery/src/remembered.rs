@@ -18,7 +18,8 @@ use crate::{Client, Found, LookupError, dial::Tickets, lookup::Sightings};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let options = NodeOptions { settle_time: std::time::Duration::ZERO, ..Default::default() };
+/// # let node = Node::bind(&["/memory/0".parse()?], options).await?;
 /// # let registrars = node.endpoints();
 /// # let mut tasks = tokio::task::JoinSet::new();
 /// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
@@ -54,6 +55,24 @@ pub struct LookupOptions {
 impl Client {
     /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, with options.
     /// [`Found::age`] tells whether the answer is one of now.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use callsign::LookupOptions;
+    ///
+    /// // An answer of the last hour will do when no registrar answers.
+    /// let max_age = Some(Duration::from_secs(3600));
+    /// let options = LookupOptions { max_age, ..LookupOptions::default() };
+    /// let found = client.query_with("feed", options).await?;
+    /// if let Some(age) = found.age {
+    ///     println!("so it was {age:?} ago");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

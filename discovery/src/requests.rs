@@ -20,6 +20,16 @@ use crate::{
 impl Client {
     /// Takes an instance out of the registry, whoever registered it.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for record in client.query_all("feed").await?.records {
+    ///     client.unregister(record.uuid).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RequestError`] when no registrar did so.
@@ -46,6 +56,15 @@ impl Client {
 
     /// Lets an instance finish what it has and take nothing new, whoever registered it: only those
     /// who ask for all find it. Its program is told, and keeps it so.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let old = client.query_actor("worker").await?.ok_or("there is none")?;
+    /// client.drain(old.uuid).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -87,6 +106,19 @@ impl Client {
     }
 
     /// Asks all registrars how they are, in the order given.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// use callsign::Standing;
+    ///
+    /// for registrar in client.status().await {
+    ///     if let Standing::Up { status, .. } = registrar.standing {
+    ///         println!("{}: {} instances", registrar.endpoint, status.instances);
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -124,6 +124,14 @@ pub struct MemorySource {
 impl MemorySource {
     /// Adds a record; it takes the place of one of the same instance, and is preferred to those
     /// that were there before.
+    ///
+    /// ```
+    /// use callsign_discovery::MemorySource;
+    ///
+    /// fn know_all(source: &MemorySource, records: Vec<wire::Record>) {
+    ///     records.into_iter().for_each(|it| source.insert(it));
+    /// }
+    /// ```
     pub fn insert(&self, record: Record) {
         let mut records = self.lock();
         records.retain(|it| it.uuid != record.uuid);

@@ -22,6 +22,17 @@ impl Client {
     /// It waits on all registrars at once, without polling, and goes on waiting when one is
     /// lost and comes back.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let feed = tokio::time::timeout(Duration::from_secs(10), client.wait_for_actor("feed"));
+    /// println!("{} is ready", feed.await??.name);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`LookupError`] when `name` is none, when every registrar refuses, when more than 512 names
@@ -57,6 +68,15 @@ impl Client {
 
     /// Waits until an instance of a name is ready that is as it has to be, and returns the newest
     /// such. One that is merely declared does not count.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let is_european = |it: &wire::Record| it.metadata.get("region").is_some_and(|it| it == "eu");
+    /// let worker = client.wait_for_one("worker", is_european).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

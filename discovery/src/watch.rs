@@ -21,6 +21,21 @@ use crate::{
 impl Client {
     /// Follows the instances of a name or a pattern, as all registrars together know them.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Change;
+    ///
+    /// let mut watch = client.watch("feed.*")?;
+    /// while let Some(change) = watch.next().await {
+    ///     if let Change::Add { record } = change {
+    ///         println!("{} is there", record.name);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NameError`] when `pattern` is none.

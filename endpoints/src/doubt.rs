@@ -5,6 +5,14 @@ use thiserror::Error;
 use crate::{Endpoint, Here, Host, Stamped};
 
 /// Why callers may not reach what is registered, though nothing is wrong with the registration.
+///
+/// ```
+/// use endpoints::Doubt;
+///
+/// fn is_for_everybody(doubts: &[Doubt]) -> bool {
+///     !doubts.iter().any(|it| matches!(it, Doubt::HostOnly { .. }))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Doubt {

@@ -53,6 +53,16 @@ pub enum Endpoint {
 impl Endpoint {
     /// Makes the endpoint of a socket file.
     ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use endpoints::Endpoint;
+    ///
+    /// let endpoint = Endpoint::from_unix_path(Path::new("/run/feed 1.sock"))?;
+    /// assert_eq!(endpoint.to_string(), "/unix/run/feed%201.sock");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ParseEndpointError`] when `path` is not an absolute, plain path that can be reached.
@@ -62,6 +72,14 @@ impl Endpoint {
 
     /// Returns the same endpoint in the specification's spelling, for exchange with programs
     /// that read no other: `/unix/%2Frun%2Ffeed.sock`.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "/unix/run/feed.sock".parse()?;
+    /// assert_eq!(endpoint.to_encoded(), "/unix/%2Frun%2Ffeed.sock");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn to_encoded(&self) -> String {
         match self {
             Self::Unix(unix) => format!("/unix/{}", unix.to_encoded()),
@@ -72,6 +90,15 @@ impl Endpoint {
     /// Returns the IP address and the port, where they stand in the endpoint. There are none of a
     /// host name, which has to be looked up, nor of an address with a zone: its number is the
     /// kernel's.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let check = |text: &str| Ok(text.parse::<Endpoint>()?.socket_addr());
+    /// assert_eq!(check("/ip4/10.0.0.7/tcp/80")?, Some(([10, 0, 0, 7], 80).into()));
+    /// assert_eq!(check("/dns/feed.example.org/tcp/80")?, None);
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         let Self::Tcp(TcpAddress { host, port, .. }) = self else { return None };
         match host {
@@ -83,6 +110,15 @@ impl Endpoint {
 
     /// Tells whether this is a place to bind but not one to dial: a wildcard address, port 0 or
     /// `/memory/0`.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let check = |text: &str| Ok(text.parse::<Endpoint>()?.is_bind_only());
+    /// assert!(check("/ip4/0.0.0.0/tcp/80")? && check("/ip4/127.0.0.1/tcp/0")?);
+    /// assert!(!check("/ip4/127.0.0.1/tcp/80")?);
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn is_bind_only(&self) -> bool {
         match self {
             Self::Tcp(tcp) => tcp.port == 0 || tcp.host.is_wildcard(),

@@ -8,12 +8,26 @@ use crate::{
 
 impl ParseEndpointError {
     /// Returns the endpoint that was probably meant, where that can be guessed.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let error = "tcp://10.0.0.7:80".parse::<Endpoint>().unwrap_err();
+    /// assert_eq!(error.suggestion(), "/ip4/10.0.0.7/tcp/80".parse().ok());
+    /// ```
     pub fn suggestion(&self) -> Option<Endpoint> {
         meant::endpoint(self.text(), self.port).map(|it| it.endpoint)
     }
 
     /// Returns what to write instead, where that can be guessed. It is one line. An endpoint in it
     /// is one that can be read.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let error = "localhost:80".parse::<Endpoint>().unwrap_err();
+    /// assert_eq!(error.help().as_deref(), Some("did you mean `/dns/localhost/tcp/80`?"));
+    /// ```
     pub fn help(&self) -> Option<String> {
         self.help_for(EXAMPLE_PORT, Some)
     }

@@ -30,6 +30,14 @@ impl HostId {
     /// Takes a text of 1 to 255 bytes, without white space, control characters and
     /// others that are not [plain](is_plain).
     ///
+    /// ```
+    /// use endpoints::HostId;
+    ///
+    /// assert_eq!(HostId::new("rack-7")?.as_str(), "rack-7");
+    /// assert!(HostId::new("").is_err());
+    /// # Ok::<(), endpoints::HostIdError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`HostIdError`] when it is none.

@@ -44,6 +44,12 @@ pub enum Locality {
 
 impl Locality {
     /// Tells whether the endpoint is on this host.
+    ///
+    /// ```
+    /// use endpoints::Locality;
+    ///
+    /// assert!(Locality::UnixSocket.is_within_host());
+    /// ```
     pub fn is_within_host(self) -> bool {
         self <= Self::ThisHost
     }

@@ -174,6 +174,14 @@ impl NamePattern {
     }
 
     /// Tells whether the pattern matches the whole of `name`, in time `O(pattern × name)`.
+    ///
+    /// ```
+    /// use endpoints::NamePattern;
+    ///
+    /// let pattern = NamePattern::new("feed.*")?;
+    /// assert!(pattern.matches("feed.eu") && !pattern.matches("chart"));
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
     pub fn matches(&self, name: &str) -> bool {
         is_match(&self.0, name)
     }

@@ -19,6 +19,14 @@ use crate::{
 impl Endpoint {
     /// Makes the endpoint of a `[host, port]` pair: an IP address or a host name, and a port.
     ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let endpoint = Endpoint::from_host_port("feed.example.org", 80)?;
+    /// assert_eq!(endpoint.to_string(), "/dns/feed.example.org/tcp/80");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ParseEndpointError`] when `host` is neither.
@@ -42,6 +50,14 @@ impl Endpoint {
     }
 
     /// Reads a binary multiaddr. A Unix path may come with its leading slash or without.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "/ip4/10.0.0.7/tcp/80".parse()?;
+    /// assert_eq!(Endpoint::from_bytes(&endpoint.to_bytes())?, endpoint);
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     ///
     /// # Errors
     ///

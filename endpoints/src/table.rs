@@ -34,6 +34,16 @@ impl EndpointTable {
 
     /// Adds endpoints to those of an actor. One that it has already is not added again, however
     /// it is spelled.
+    ///
+    /// ```
+    /// use endpoints::EndpointTable;
+    ///
+    /// let mut table = EndpointTable::default();
+    /// table.insert("feed".parse()?, ["/ip4/10.0.0.7/tcp/80".parse()?]);
+    /// assert_eq!(table.get("feed").map(<[_]>::len), Some(1));
+    /// assert_eq!(table.get("fed"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn insert(&mut self, name: Name, endpoints: impl IntoIterator<Item = Endpoint>) {
         let own = self.0.entry(name).or_default();
         for endpoint in endpoints {

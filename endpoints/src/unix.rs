@@ -67,6 +67,16 @@ impl UnixPath {
 
     /// Checks `path` and takes it as the path of a socket.
     ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use endpoints::UnixPath;
+    ///
+    /// assert_eq!(UnixPath::new(Path::new("/run/feed.sock"))?.as_str(), "/run/feed.sock");
+    /// assert!(UnixPath::new(Path::new("feed.sock")).is_err(), "where that is, depends");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ParseEndpointError`] says which rule `path` breaks.

@@ -51,6 +51,17 @@ impl Reception {
     /// Waits for the next caller that has been greeted. Whoever is turned away is told of in the
     /// log.
     ///
+    /// ```
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn serve(mut reception: callsign_portal::Reception) -> std::io::Result<()> {
+    ///     loop {
+    ///         let mut caller = reception.accept().await.into_stream();
+    ///         caller.write_all(b"EURUSD 1.0842").await?;
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe: callers that are being greeted stay so.

@@ -25,6 +25,13 @@ use crate::{
 
 /// Who may connect to a socket file, whatever the umask is. Abstract sockets and ports have
 /// neither mode nor group.
+///
+/// ```
+/// use transport::Access;
+///
+/// // The group of the process may connect too.
+/// let access = Access { mode: 0o660, group: None };
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Access {
     /// The mode of the file, as `chmod` takes it: whoever may write to it may connect.

@@ -85,6 +85,16 @@ impl Handed {
 }
 
 /// Why what this process was handed cannot be taken.
+///
+/// ```
+/// use transport::{Handed, HandedError};
+///
+/// match Handed::take() {
+///     Ok(handed) => println!("{} sockets were handed over", handed.len()),
+///     Err(HandedError::NotANumber { variable, .. }) => println!("{variable} is no number"),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum HandedError {

@@ -51,6 +51,13 @@ pub struct Listener {
 }
 
 /// How a listener is bound.
+///
+/// ```
+/// use transport::{Access, BindOptions};
+///
+/// let access = Some(Access { mode: 0o600, group: None });
+/// let options = BindOptions { access, ..BindOptions::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct BindOptions {
     /// Who may connect to a socket file; where nothing is said, the umask tells.
@@ -78,6 +85,17 @@ impl Listener {
     /// A wildcard `::` takes IPv4 too; beside an IPv4 address of the same port it is bound by
     /// [`bind_all`](Self::bind_all). Port 0 and `/memory/0` take a free place. Of a host name,
     /// the first address that can be bound is.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Listener;
+    ///
+    /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// println!("listening on {}", listener.bound());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -219,6 +237,19 @@ impl Listener {
 
     /// Waits for the next connection, and meanwhile keeps the path of a socket file.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example(listener: callsign::Listener) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// loop {
+    ///     let mut stream = listener.accept().await?;
+    ///     stream.write_all(b"EURUSD 1.0842").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The error of the system call. It concerns one connection, or a lack of descriptors that
@@ -254,6 +285,18 @@ impl Listener {
     /// Returns what is to be published: a wildcard address is replaced by those that this
     /// machine's interfaces have now, and each endpoint is stamped as it was when bound. A client
     /// that registers all of them follows when the addresses change.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Listener;
+    ///
+    /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let [published] = &listener.published()[..] else { panic!("it listens at one address") };
+    /// assert_eq!(&published.endpoint, listener.bound());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn published(&self) -> Vec<Stamped> {
         match &self.wildcard {
             Some(wildcard) => wildcard.meant(),

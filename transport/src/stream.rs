@@ -57,6 +57,20 @@ enum Kind {
 
 impl Stream {
     /// Makes two ends of one connection within this process.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Stream;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// let (mut near, mut far) = Stream::pair();
+    /// near.write_all(b"hello").await?;
+    /// let mut heard = [0; 5];
+    /// far.read_exact(&mut heard).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pair() -> (Self, Self) {
         let (one, other) = tokio::io::duplex(MEMORY_BUFFER_BYTES);
         let of = |end| Self::new(Kind::Memory(end), Peer::Memory);
@@ -85,6 +99,15 @@ impl Stream {
 
     /// Splits the stream into a half that reads and one that writes, for two tasks. Neither waits
     /// for the other. When the half that writes is dropped, the peer reads the end of the stream.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example(stream: callsign::Stream) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut reader, mut writer) = stream.into_split();
+    /// tokio::io::copy(&mut reader, &mut writer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         halves::split(self)
     }

@@ -127,6 +127,17 @@ impl Located {
 /// head start over the next, as long as [`find_actor`](Client::find_actor) gives it, and the
 /// others are dropped when one is connected to.
 ///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Located, connect_first};
+///
+/// let feeds = client.locate_actor("feed").await?;
+/// let feed = connect_first(feeds, Located::connect).await;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// What `connect` failed with for each instance, in their order.

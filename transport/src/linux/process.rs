@@ -69,6 +69,16 @@ impl PeerProcess {
 
     /// Waits until the process has ended.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// # async fn example(stream: callsign::Stream) -> Result<(), Box<dyn std::error::Error>> {
+    /// let process = stream.peer_process()?;
+    /// process.ended().await?;
+    /// println!("whoever has connected is gone");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The error of the runtime, when it is shutting down.
