@@ -5,7 +5,6 @@ use std::{ffi::OsString, fs, path::Path};
 
 use tokio::time::Instant;
 use transport::Process;
-use wire::State;
 
 use super::{
     Plan,
@@ -21,15 +20,15 @@ pub(super) struct Ended<'a> {
     pub(super) plan: &'a Plan,
     /// The command, as it was written.
     pub(super) command: &'a [OsString],
-    /// The state of the actor when it ended.
-    pub(super) state: State,
+    /// Whether it has ever been seen to serve.
+    pub(super) has_served: bool,
 }
 
 impl Ended<'_> {
     /// Tells whether the actor goes on in what its program has left behind: others of its listen
     /// where it does, or none of it has listened as yet.
     fn goes_on(&self) -> bool {
-        let was_ready = self.state != State::Starting && !self.plan.is_vouched_for;
+        let was_ready = self.has_served && !self.plan.is_vouched_for;
         !was_ready || look(self.plan).any(|(_, verdict)| verdict == Verdict::Own)
     }
 
@@ -73,7 +72,7 @@ impl Ended<'_> {
     /// Says of a program that has left nothing that it has never listened, and returns whether
     /// another serves in its place: an order to a daemon that starts others has that effect.
     pub(super) fn tell_of_silence(&self, context: &Context) -> bool {
-        if self.state != State::Starting || self.plan.is_vouched_for {
+        if self.has_served || self.plan.is_vouched_for {
             return false;
         }
         let other = look(self.plan).find_map(|(endpoint, verdict)| match verdict {

@@ -10,7 +10,7 @@ mod program;
 mod sight;
 mod told;
 
-use std::{ffi::OsString, pin::pin, time::Duration};
+use std::{cell::Cell, ffi::OsString, pin::pin, time::Duration};
 
 use clap::ValueEnum;
 use discovery::{Client, Faults, Registered};
@@ -169,7 +169,8 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
     if plan.stamped.is_empty() {
         warn(context, "nothing listens there yet");
     }
-    let kept = Kept { plan, registered: &registered, known, client: &client, context };
+    let has_served = &Cell::new(true);
+    let kept = Kept { plan, registered: &registered, known, has_served, client: &client, context };
     let exit = hold_on(&mut signals, kept).await;
     part(registered, client, context).await;
     exit
@@ -227,7 +228,10 @@ async fn run_program(
     drop(handed);
     let ended = match started {
         Ok(program) => {
-            let kept = Kept { plan, registered: &registered, known, client: &client, context };
+            // What is ready from the beginning is not looked at for that.
+            let has_served = &Cell::new(registered.state() != wire::State::Starting);
+            let (registered, client) = (&registered, &client);
+            let kept = Kept { plan, registered, known, has_served, client, context };
             watch_over(program, &args.command, kept).await
         }
         Err(failure) => Err(failure),
@@ -257,7 +261,7 @@ async fn watch_over(
     command: &[OsString],
     kept: Kept<'_>,
 ) -> Result<Exit, Failure> {
-    let Kept { plan, registered, context, .. } = kept;
+    let Kept { plan, registered, has_served, context, .. } = kept;
     let mut losses = registered.losses();
     let mut following = pin!(follow(kept));
     let mut is_lost = false;
@@ -265,7 +269,7 @@ async fn watch_over(
     let mut is_terminated = false;
     let mut is_noted = false;
     let mut own = None;
-    let of_success = || Ended { plan, command, state: registered.state() };
+    let of_success = || Ended { plan, command, has_served: has_served.get() };
     loop {
         tokio::select! {
             biased;

@@ -1,6 +1,6 @@
 //! Keeping a registration in step with what can be seen of the actor.
 
-use std::{convert::Infallible, fmt::Write as _, time::Duration};
+use std::{cell::Cell, convert::Infallible, fmt::Write as _, time::Duration};
 
 use discovery::{Client, Fault, Faults, LinkError, Lost, RegisterError, Registered};
 use endpoints::{Endpoint, Name, Stamped, UnixAddress};
@@ -28,6 +28,8 @@ pub(super) struct Kept<'a> {
     pub(super) registered: &'a Registered,
     /// Which registrars have the actor at first.
     pub(super) known: Known,
+    /// Whether it has ever been seen to serve.
+    pub(super) has_served: &'a Cell<bool>,
     pub(super) client: &'a Client,
     pub(super) context: &'a Context,
 }
@@ -48,7 +50,7 @@ impl Kept<'_> {
 /// their place; the addresses that a wildcard means come and go; and while somebody else has its
 /// place it is not ready.
 pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
-    let Kept { plan, registered, mut known, client, context } = kept;
+    let Kept { plan, registered, mut known, has_served, client, context } = kept;
     let (mut sight, mut awaits_answer) = (plan.sight.clone(), plan.awaits_answer);
     let is_vouched_for = plan.is_vouched_for;
     let name = &registered.instance().name;
@@ -67,6 +69,7 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
             match answering(&seen).await {
                 Ok(endpoint) => {
                     awaits_answer = false;
+                    has_served.set(true);
                     // Somebody may have drained it before it was ready.
                     if registered.state() == State::Starting {
                         noted(registered.set_state(State::Ready).await);
