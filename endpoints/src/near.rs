@@ -4,7 +4,7 @@
 /// three at most, and those alone that are equally near.
 ///
 /// ```
-/// use callsign_endpoints::names_like;
+/// use endpoints::names_like;
 ///
 /// assert_eq!(names_like("fede", ["feed", "web"]), ["feed"]);
 /// assert!(names_like("broker", ["feed", "web"]).is_empty());

@@ -12,7 +12,7 @@ impl NamePattern {
     /// ```
     /// use std::cmp::Ordering;
     ///
-    /// use callsign_endpoints::NamePattern;
+    /// use endpoints::NamePattern;
     ///
     /// let of = |text: &str| NamePattern::new(text).unwrap();
     /// assert_eq!(of("feed.eu*").cmp_specific(&of("feed.*")), Ordering::Greater);
@@ -30,7 +30,7 @@ impl NamePattern {
     /// Tells whether there is a name that both patterns match, in time `O(one × other)`.
     ///
     /// ```
-    /// use callsign_endpoints::NamePattern;
+    /// use endpoints::NamePattern;
     ///
     /// let of = |text: &str| NamePattern::new(text).unwrap();
     /// assert!(of("feed*").overlaps(&of("*feed")));
