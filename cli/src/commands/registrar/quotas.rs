@@ -7,7 +7,7 @@ use registrar::{
 };
 use rustix::process::geteuid;
 
-use crate::owners::user_number;
+use crate::users::user_number;
 
 /// Returns the quotas that the settings give.
 ///
