@@ -15,6 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 use tokio_util::io::poll_read_buf;
+use transport::Flows;
 use wire::{Frame, FrameReader, WireError};
 
 use crate::{
@@ -88,7 +89,7 @@ impl<IO, S> Driver<IO, S> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<IO, S> {
+impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for Driver<IO, S> {
     type Output = Closed;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
@@ -124,7 +125,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Future for Driver<I
 /// The connection goes on, and the task is woken when there is more to do.
 struct Running;
 
-impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
+impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, S> {
     /// Tells whether others are to run first, which are about to say something: it goes with the
     /// same write then. They are given one turn, and only if there are several: whoever makes one
     /// call at a time does not wait.
@@ -228,7 +229,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: Service + Unpin> Driver<IO, S> {
     /// Asks a silent peer for a sign of life, and gives up one that gives none, or tells of it.
     fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
         let unread = self.reader.peek().len();
-        match self.pulse.as_mut().map(|it| it.poll(unread, cx)) {
+        let flow = || self.io.as_ref().and_then(Flows::flow);
+        match self.pulse.as_mut().map(|it| it.poll(unread, flow, cx)) {
             Some(Poll::Ready(Silence::GiveUp(silence))) => Err(Closed::Silent(silence)),
             Some(Poll::Ready(Silence::Tell(silence))) => {
                 self.service.fell_silent(silence);

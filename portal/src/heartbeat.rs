@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
+use transport::Flow;
 use wire::FRAME_BYTES_MAX;
 
 /// How signs of life are asked for.
@@ -43,7 +44,8 @@ impl Default for Heartbeat {
 pub enum OnSilence {
     /// The connection is given up: silence is the only sign that its other end is gone. What the
     /// peer says by itself does not show that it hears, so only its answer to a ping breaks the
-    /// silence: where one direction is lost, the connection is over for both sides.
+    /// silence: where one direction is lost, the connection is over for both sides. Who answers late
+    /// is given three times as long as its latest answer has taken, and ten times the usual at most.
     #[default]
     GiveUp,
     /// The [`Service`](crate::Service) is told, and told again when the peer is heard. It is for
@@ -74,6 +76,10 @@ pub(crate) struct Pulse {
     /// would only fill the buffers on the way.
     nonce: u64,
     asked: Asked,
+    asked_at: Instant,
+    /// How long the latest answer has taken.
+    latency: Duration,
+    way: Way,
     /// Whether it could not be written at once.
     is_held_up: bool,
     /// Whether it has been said that the peer is silent.
@@ -89,6 +95,18 @@ enum Asked {
     Queued,
     Writing,
     Written,
+}
+
+/// How far what was written has come, as the kernel tells it of TCP.
+#[derive(Debug)]
+struct Way {
+    /// How much was acknowledged, and whether something was underway, when it was looked at last.
+    acknowledged: Option<u64>,
+    is_in_flight: bool,
+    /// When more was, or nothing was underway.
+    moved: Instant,
+    /// Where the latest ping ends; 0 once all up to there is acknowledged.
+    ping_ends: Option<u64>,
 }
 
 /// What has passed while a pong may have been behind it.
@@ -109,6 +127,9 @@ impl Pulse {
             sleep: Box::pin(sleep_until(now + heartbeat.interval)),
             nonce: 0,
             asked: Asked::Answered,
+            asked_at: now,
+            latency: Duration::ZERO,
+            way: Way { acknowledged: None, is_in_flight: false, moved: now, ping_ends: None },
             is_held_up: false,
             is_silent: false,
             passed: Passed { last: now, fresh: 0, vouched: 0 },
@@ -136,6 +157,9 @@ impl Pulse {
     /// Takes note of an answer to a ping.
     pub(crate) fn pong(&mut self, nonce: u64, now: Instant) {
         if nonce == self.nonce && self.asked != Asked::Answered {
+            if self.asked == Asked::Written {
+                self.latency = now.saturating_duration_since(self.asked_at);
+            }
             self.revive(now);
         }
     }
@@ -155,11 +179,18 @@ impl Pulse {
     /// Takes note that something was written, and whether that was all. A ping that was held up by
     /// what stands before it has not been asked yet, and the peer takes what it is given.
     pub(crate) fn wrote(&mut self, is_all: bool, now: impl FnOnce() -> Instant) {
-        if self.is_held_up && self.on_silence == OnSilence::GiveUp {
-            self.alive = now();
+        let is_held_up = self.is_held_up && self.on_silence == OnSilence::GiveUp;
+        let is_asked = is_all && self.asked == Asked::Writing;
+        if !is_held_up && !is_asked {
+            return;
         }
-        if is_all && self.asked == Asked::Writing {
+        let now = now();
+        if is_held_up {
+            self.alive = now;
+        }
+        if is_asked {
             self.asked = Asked::Written;
+            self.asked_at = now;
             self.is_held_up = false;
         }
     }
@@ -170,6 +201,7 @@ impl Pulse {
         self.is_held_up = false;
         self.passed.fresh = 0;
         self.passed.vouched = 0;
+        self.way.ping_ends = None;
         let was_silent = mem::take(&mut self.is_silent);
         if was_silent {
             self.sleep.as_mut().reset(now + self.heartbeat.interval);
@@ -178,29 +210,41 @@ impl Pulse {
     }
 
     /// Returns ready each time something is to be done about the silence. `unread` is how much has
-    /// come of what cannot be handled yet.
+    /// come of what cannot be handled yet; `flow` asks how far has come what was written.
     ///
     /// What has arrived is to be [heard](Self::hear) first: then an interval that this side itself
     /// was late to see the end of is nobody's silence, for it may not have asked, nor looked.
-    pub(crate) fn poll(&mut self, unread: usize, cx: &mut Context<'_>) -> Poll<Silence> {
+    pub(crate) fn poll(
+        &mut self,
+        unread: usize,
+        flow: impl Fn() -> Option<Flow>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Silence> {
         if self.is_silent {
             return Poll::Pending;
         }
-        let Heartbeat { interval, misses } = self.heartbeat;
+        let interval = self.heartbeat.interval;
+        let limit = self.limit();
         loop {
             ready!(self.sleep.as_mut().poll(cx));
             let (woken, now) = (self.sleep.deadline(), Instant::now());
             let late = now.saturating_duration_since(woken);
             if late > interval / 2 {
                 self.alive = (self.alive + interval + late).min(now);
+                self.way.moved = now;
                 self.sleep.as_mut().reset(now + interval);
                 continue;
             }
             if self.is_behind_bulk(unread) {
                 self.alive = self.passed.last;
             }
-            let silence = woken.saturating_duration_since(self.alive);
-            if silence >= interval * misses {
+            let is_stuck = match self.on_silence {
+                OnSilence::GiveUp => flow().is_some_and(|it| self.look(it, now, limit)),
+                OnSilence::Tell => false,
+            };
+            let since = if is_stuck { self.alive.min(self.way.moved) } else { self.alive };
+            let silence = woken.saturating_duration_since(since);
+            if silence >= limit {
                 self.is_silent = true;
                 return Poll::Ready(match self.on_silence {
                     OnSilence::GiveUp => Silence::GiveUp(silence),
@@ -208,13 +252,54 @@ impl Pulse {
                 });
             }
             let pause = if silence < interval { self.alive } else { woken } + interval;
-            self.sleep.as_mut().reset(pause.min(self.alive + interval * misses));
+            let mut wake = pause.min(self.alive + limit);
+            if self.way.is_in_flight {
+                wake = wake.min(self.way.moved + limit);
+            }
+            self.sleep.as_mut().reset(wake);
             if silence >= interval && self.asked == Asked::Answered {
                 self.nonce += 1;
                 self.asked = Asked::Queued;
                 return Poll::Ready(Silence::Ping(self.nonce));
             }
         }
+    }
+
+    /// Returns after how long a silence the peer is given up, or it is told of: where answers take
+    /// long, because much is queued on the way, for three times as long as the latest has taken.
+    fn limit(&self) -> Duration {
+        let Heartbeat { interval, misses } = self.heartbeat;
+        let usual = interval * misses;
+        match self.on_silence {
+            OnSilence::GiveUp => (LATENCIES * self.latency).clamp(usual, LATE_MAX * usual),
+            OnSilence::Tell => usual,
+        }
+    }
+
+    /// Takes note of how far has come what was written, and tells whether none of it comes any
+    /// farther: then this direction is lost, whatever comes the other way. A ping that is on its way
+    /// behind others has not been asked yet.
+    fn look(&mut self, flow: Flow, now: Instant, limit: Duration) -> bool {
+        let Way { acknowledged, is_in_flight, moved, ping_ends } = &mut self.way;
+        let before = acknowledged.replace(flow.acknowledged);
+        let has_moved = before.is_some_and(|it| flow.acknowledged > it);
+        *is_in_flight = flow.is_in_flight;
+        if has_moved || !flow.is_in_flight {
+            *moved = now;
+        }
+        if self.asked == Asked::Written {
+            let is_first = ping_ends.is_none();
+            let end = *ping_ends.get_or_insert(flow.acknowledged + flow.outstanding);
+            // What was underway when it was looked for last has arrived in between.
+            let was_underway = is_first || end > 0;
+            if was_underway && has_moved && flow.outstanding > 0 {
+                self.alive = self.alive.max(now);
+            }
+            if flow.acknowledged >= end {
+                *ping_ends = Some(0);
+            }
+        }
+        now.saturating_duration_since(*moved) >= limit
     }
 
     /// Tells whether a pong may be on its way behind much else: then it is waited for,
@@ -226,6 +311,13 @@ impl Pulse {
         is_bulk && self.passed.vouched <= BULK_BYTES_MAX
     }
 }
+
+/// How many times as long as the latest an answer may take: a queue that grows from one ping to the
+/// next is no death.
+const LATENCIES: u32 = 3;
+
+/// How many times its usual patience a late peer is given at most.
+const LATE_MAX: u32 = 10;
 
 /// How much has to pass within an interval before a pong may be waited for behind it: more than a
 /// client says that makes calls and does not hear the answers, and no more than a slow link brings.
@@ -252,7 +344,7 @@ mod tests {
     }
 
     async fn next(pulse: &mut Pulse) -> Silence {
-        poll_fn(|cx| pulse.poll(0, cx)).await
+        poll_fn(|cx| pulse.poll(0, || None, cx)).await
     }
 
     /// Takes note that the ping is on its way.
@@ -295,7 +387,7 @@ mod tests {
             let mut pulse = pulse(on_silence);
             for _ in 0..5 {
                 advance(Duration::from_secs(60)).await;
-                assert!(poll_fn(|cx| Poll::Ready(pulse.poll(0, cx))).await.is_pending());
+                assert!(poll_fn(|cx| Poll::Ready(pulse.poll(0, || None, cx))).await.is_pending());
             }
             // It is asked and looked for as usual again, and has all of its time from then on.
             let start = Instant::now();
@@ -338,8 +430,9 @@ mod tests {
         }
         assert_eq!(next(&mut pulse).await, Silence::Ping(101));
         write(&mut pulse);
-        assert_eq!(next(&mut pulse).await, Silence::GiveUp(LIMIT));
-        assert_eq!(centiseconds(start), 100 * (90 + 170) + 270);
+        // Who answers late is given time.
+        assert_eq!(next(&mut pulse).await, Silence::GiveUp(Duration::from_millis(3 * 1700)));
+        assert_eq!(centiseconds(start), 100 * (90 + 170) + 510);
     }
 
     #[tokio::test(start_paused = true)]
@@ -379,7 +472,7 @@ mod tests {
             let start = Instant::now();
             let mut pulse = pulse(OnSilence::GiveUp);
             loop {
-                let silence = poll_fn(|cx| pulse.poll(unread, cx));
+                let silence = poll_fn(|cx| pulse.poll(unread, || None, cx));
                 match timeout(Duration::from_millis(100), silence).await {
                     Ok(Silence::Ping(_)) => write(&mut pulse),
                     Ok(_) => return start.elapsed().as_secs(),
@@ -393,5 +486,79 @@ mod tests {
         assert!(check(1000, UNREAD_BYTES_MIN).await > 1000);
         assert!((300..400).contains(&check(20_000, 0).await));
         assert!((3..10).contains(&check(2_000_000, 0).await));
+    }
+
+    /// Polls for so long with what the kernel says meanwhile, and returns what is to be done.
+    async fn next_within(limit: Duration, pulse: &mut Pulse, flow: Flow) -> Option<Silence> {
+        let next = poll_fn(|cx| pulse.poll(0, || Some(flow), cx));
+        timeout(limit, next).await.ok()
+    }
+
+    const TICK: Duration = Duration::from_millis(100);
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_written_arrives_what_comes_does_not_count() {
+        let start = Instant::now();
+        let mut pulse = pulse(OnSilence::GiveUp);
+        let flow = Flow { acknowledged: 1000, outstanding: 20, is_in_flight: true };
+        // Much comes all the time, as in the midst of a long frame.
+        let given_up = loop {
+            match next_within(TICK, &mut pulse, flow).await {
+                Some(Silence::Ping(_)) => write(&mut pulse),
+                Some(silence) => break silence,
+                None => drop(pulse.hear(20_000, Instant::now())),
+            }
+        };
+        assert!(matches!(given_up, Silence::GiveUp(silence) if silence >= LIMIT), "{given_up:?}");
+        assert!(centiseconds(start) <= 270 + 90, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_peer_has_no_room_for_is_not_lost() {
+        let mut pulse = pulse(OnSilence::GiveUp);
+        let flow = Flow { acknowledged: 1000, outstanding: 20, is_in_flight: false };
+        for _ in 0..100 {
+            match next_within(TICK, &mut pulse, flow).await {
+                Some(Silence::Ping(_)) => write(&mut pulse),
+                Some(silence) => panic!("{silence:?}"),
+                None => drop(pulse.hear(20_000, Instant::now())),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_this_kernel_has_yet_to_send_is_not_yet_asked() {
+        let start = Instant::now();
+        let mut pulse = pulse(OnSilence::GiveUp);
+        let mut flow = Flow { acknowledged: 0, outstanding: 400_000, is_in_flight: true };
+        loop {
+            match next_within(TICK, &mut pulse, flow).await {
+                Some(Silence::Ping(_)) => write(&mut pulse),
+                Some(silence) => break assert_eq!(silence, Silence::GiveUp(LIMIT)),
+                None => {}
+            }
+            // Forty seconds long, and then nobody answers.
+            let arrived = flow.outstanding.min(1000);
+            flow.acknowledged += arrived;
+            flow.outstanding -= arrived;
+            flow.is_in_flight = flow.outstanding > 0;
+        }
+        assert!((4000 + 170..4000 + 500).contains(&centiseconds(start)), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_grows_from_ping_to_ping_is_no_death() {
+        let mut pulse = pulse(OnSilence::GiveUp);
+        for (nonce, seconds) in (1..).zip([0, 1, 2, 5, 6, 6, 12]) {
+            assert_eq!(next(&mut pulse).await, Silence::Ping(nonce));
+            write(&mut pulse);
+            assert!(timeout(Duration::from_secs(seconds), next(&mut pulse)).await.is_err());
+            pulse.pong(nonce, Instant::now());
+        }
+        let start = Instant::now();
+        assert_eq!(next(&mut pulse).await, Silence::Ping(8));
+        write(&mut pulse);
+        assert_eq!(next(&mut pulse).await, Silence::GiveUp(10 * LIMIT));
+        assert_eq!(centiseconds(start), 2700);
     }
 }

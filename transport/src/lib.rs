@@ -69,6 +69,7 @@ mod dead;
 mod diag;
 mod dial;
 mod error;
+mod flow;
 mod folder;
 mod handed;
 mod here;
@@ -97,6 +98,7 @@ pub use adopt::AdoptError;
 pub use dead::{clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_within};
 pub use error::{BindError, DialError, ResolveError};
+pub use flow::{Flow, Flows};
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use handed::{Handed, HandedError};
 pub use here::{

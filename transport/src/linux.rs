@@ -30,6 +30,8 @@ pub(crate) use self::{
     process::{await_readable, process_started},
 };
 
+use crate::Flow;
+
 /// Lets the program that `command` starts die with the process that starts it: when the parent
 /// is gone, however it went, the child gets SIGTERM.
 ///
@@ -186,6 +188,48 @@ fn socket_option<const N: usize>(
     }
     Ok(value)
 }
+
+/// Asks how far what was written to a TCP socket has come.
+pub(crate) fn tcp_flow(socket: BorrowedFd<'_>) -> io::Result<Flow> {
+    let mut info = [0_u8; TCP_INFO_BYTES];
+    let mut length = TCP_INFO_BYTES as libc::socklen_t;
+    let mut outstanding: libc::c_int = 0;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, which has as many, and both
+    // outlive the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A kernel before 4.1 does not count what is acknowledged.
+    if (length as usize) < TCP_INFO_BYTES {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: of a TCP socket the kernel writes one `int` (`SIOCOUTQ`), which outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut outstanding) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let (_, from) = info.split_at(UNACKED_AT);
+    let segments = from.first_chunk().map_or(0, |it| u32::from_ne_bytes(*it));
+    let (_, from) = info.split_at(BYTES_ACKED_AT);
+    let acknowledged = from.first_chunk().map_or(0, |it| u64::from_ne_bytes(*it));
+    let outstanding = outstanding.try_into().unwrap_or(0);
+    Ok(Flow { acknowledged, outstanding, is_in_flight: segments > 0 })
+}
+
+/// Where `tcpi_unacked` and `tcpi_bytes_acked` stand in the kernel's `struct tcp_info`, up to
+/// where it is read. `libc` does not have the latter.
+const UNACKED_AT: usize = 24;
+const BYTES_ACKED_AT: usize = 120;
+const TCP_INFO_BYTES: usize = BYTES_ACKED_AT + 8;
 
 /// How many groups a user is in at the most, as a rule: more are asked for again.
 const GROUPS_USUAL: usize = 32;

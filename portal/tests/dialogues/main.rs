@@ -17,6 +17,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use transport::Flows;
 use wire::{ErrorKind, Frame, RemoteError, encode_body};
 
 use self::peer::Peer;
@@ -115,7 +116,7 @@ async fn begin() -> Ends {
     begin_over(near, far).await
 }
 
-async fn begin_over<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn begin_over<IO: AsyncRead + AsyncWrite + Flows + Unpin + Send + 'static>(
     near: IO,
     far: IO,
 ) -> Ends {
@@ -126,7 +127,7 @@ async fn begin_over<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// Connects two ends, the far one with a service.
-async fn connect_to<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn connect_to<IO: AsyncRead + AsyncWrite + Flows + Unpin + Send + 'static>(
     near: IO,
     far: IO,
     service: impl Service + Unpin + Send + 'static,

@@ -1,0 +1,97 @@
+//! How far what was written has come, by the word of the kernel.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use tokio::{
+    io::DuplexStream,
+    net::{TcpStream, UnixStream},
+};
+
+use crate::{Stream, linux};
+
+/// How far what was written to a TCP connection has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flow {
+    /// How many bytes the kernel at the other end has acknowledged since the beginning. Its
+    /// program need not have read them.
+    pub acknowledged: u64,
+    /// How many bytes are not acknowledged, whether they were sent or not.
+    pub outstanding: u64,
+    /// Whether some of them were sent, and are neither acknowledged nor lost for certain. It does
+    /// not count what a peer has no room for.
+    pub is_in_flight: bool,
+}
+
+/// A connection of which the kernel may say how far what was written has come.
+pub trait Flows {
+    /// Asks the kernel. It says nothing but of TCP: within a host, nothing is lost on the way.
+    fn flow(&self) -> Option<Flow> {
+        None
+    }
+}
+
+impl Flows for Stream {
+    fn flow(&self) -> Option<Flow> {
+        of_tcp(self.fd().filter(|_| self.tcp_ends().is_some())?)
+    }
+}
+
+impl Flows for TcpStream {
+    fn flow(&self) -> Option<Flow> {
+        of_tcp(self.as_fd())
+    }
+}
+
+impl Flows for UnixStream {}
+
+impl Flows for DuplexStream {}
+
+fn of_tcp(socket: BorrowedFd<'_>) -> Option<Flow> {
+    linux::tcp_flow(socket)
+        .inspect_err(|error| tracing::debug!(%error, "the kernel does not say how far bytes came"))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_acknowledged_is_told_from_what_a_peer_has_no_room_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let mut near = Stream::try_from(near).unwrap();
+        let before = near.flow().unwrap();
+        assert_eq!((before.outstanding, before.is_in_flight), (0, false));
+
+        near.write_all(b"hello").await.unwrap();
+        far.read_exact(&mut [0; 5]).await.unwrap();
+        let mut after = near.flow().unwrap();
+        while after.outstanding > 0 {
+            tokio::task::yield_now().await;
+            after = near.flow().unwrap();
+        }
+        assert_eq!(after.acknowledged, before.acknowledged + 5);
+
+        // It is written until the peer, which does not read, has no room.
+        let Some(socket) = near.fd() else { unreachable!() };
+        let bytes = [0; 64 * 1024];
+        while rustix::io::write(socket, &bytes).is_ok() {}
+        loop {
+            let full = near.flow().unwrap();
+            if !full.is_in_flight {
+                assert!(full.outstanding > 0, "{full:?}");
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let (other, _far) = tokio::io::duplex(1);
+        assert_eq!(other.flow(), None);
+    }
+}
