@@ -8,7 +8,7 @@ use std::{
 
 use endpoints::{Doubt, Endpoint, Stamped, UnixAddress};
 use tokio::{task::JoinSet, time::Instant};
-use transport::{here, shares_folder};
+use transport::{Listening, here, holders, listening, shares_folder};
 
 use crate::{
     ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
@@ -221,7 +221,7 @@ impl Client {
     pub fn doubts(&self, endpoints: &[Stamped]) -> Vec<Doubt> {
         let mut doubts = endpoints::doubts(endpoints, self.registrars(), &here());
         let seen = self.hub().links.iter().filter_map(|link| {
-            let pid = link.line()?.pid?;
+            let pid = link.line()?.pid.or_else(|| listening_process(&link.registrar))?;
             let hidden = endpoints.iter().find(|it| match &it.endpoint {
                 Endpoint::Unix(UnixAddress::Path(path)) => shares_folder(path, pid) == Some(false),
                 _ => false,
@@ -254,5 +254,16 @@ impl Client {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
+    }
+}
+
+/// Returns a process that listens at a TCP port of this network namespace, as far as it may be seen:
+/// by root, and by the user of that process.
+fn listening_process(endpoint: &Endpoint) -> Option<i32> {
+    match (endpoint, listening(endpoint)) {
+        (Endpoint::Tcp(_), Listening::Sockets(sockets)) => {
+            holders(&sockets).first().map(|it| it.pid())
+        }
+        _ => None,
     }
 }

@@ -8,19 +8,20 @@ use crate::harness::{Node, Room, Running};
 #[test]
 fn a_path_that_the_registrar_does_not_find_is_said_at_registration() {
     let room = Room::new();
-    let node = Node::start(&room);
+    let node = Node::listen(&room, &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"]);
     for folder in ["own", "shared"] {
         fs::create_dir(room.file(folder)).unwrap();
     }
     let own = room.file("own").display().to_string();
     let callsign = env!("CARGO_BIN_EXE_callsign");
-    let in_private = |words: &[&str]| {
+    let in_private_at = |registrar: &str, words: &[&str]| {
         let mut command = room.other_command("unshare");
         let script = "mount -t tmpfs none \"$0\" || { echo none; exit 0; }; exec \"$@\"";
-        command.args(["-m", "sh", "-c", script, &own, callsign, "--registrar", node.endpoint()]);
+        command.args(["-m", "sh", "-c", script, &own, callsign, "--registrar", registrar]);
         command.args(words);
         Running::start(command)
     };
+    let in_private = |words: &[&str]| in_private_at(node.endpoint(), words);
     let warning = "mount namespace of its own";
     let (hidden, shared) = (room.unix("own/x.sock"), room.unix("shared/x.sock"));
     let mut held = in_private(&["register", "held", &hidden]);
@@ -45,6 +46,12 @@ fn a_path_that_the_registrar_does_not_find_is_said_at_registration() {
     }
     let leased = in_private(&["register", "leased", &hidden, "--ttl", "1m"]);
     leased.outcome().succeeds().says(&[warning]);
+    // Over the loopback the kernel tells who listens there.
+    for (name, endpoint, is_warned) in [("hidden", &hidden, true), ("shared", &shared, false)] {
+        let words = ["register", name, endpoint, "--ttl", "1m"];
+        let leased = in_private_at(&node.endpoints()[1], &words).outcome().succeeds();
+        assert_eq!(leased.stderr.contains(warning), is_warned, "{leased}");
+    }
     // At home it is where all are.
     let at_home = node.callsign(&["register", "home", &hidden, "--ttl", "1m"]).succeeds();
     assert!(!at_home.stderr.contains(warning), "{at_home}");
