@@ -24,6 +24,7 @@ mod memory;
 mod mounts;
 mod owners;
 mod padded;
+mod processes;
 mod programs;
 mod promises;
 mod quotas;

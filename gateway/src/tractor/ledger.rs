@@ -195,10 +195,17 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
     // One that was killed while it wrote may have left its own.
     let draft = path.with_extension("new");
     gone(fs::remove_file(&draft))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    File::set_permissions(&file, Permissions::from_mode(0o600))?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&draft, path)
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        File::set_permissions(&file, Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&draft, path)
+    })();
+    if written.is_err() {
+        // On a full disk it is in the way of what comes next.
+        drop(fs::remove_file(&draft));
+    }
+    written
 }
 
 /// The form of the file. A node believes no other.
@@ -240,6 +247,12 @@ mod tests {
         fs::write(path.with_extension("new"), "half").unwrap();
         ledger.write(lines[..1].iter().cloned());
         assert_eq!(ledger.read().len(), 1);
+        // Nor does one stay that cannot take the place of the file: what was written before does.
+        let other = Ledger::new(path.with_file_name("folder"));
+        fs::create_dir(&other.file).unwrap();
+        other.write(lines[..1].iter().cloned());
+        assert!(!other.file.with_extension("new").exists());
+        fs::remove_dir(&other.file).unwrap();
         ledger.write(std::iter::empty());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "nothing stays");
     }

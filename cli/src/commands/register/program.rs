@@ -56,6 +56,14 @@ impl Program {
             Ok(guarded) => {
                 Ok(Self { guarded, signals, grace, ending: None, is_interrupted: false })
             }
+            Err(StartError::Guardian(error) | StartError::Program(error))
+                if error.kind() == io::ErrorKind::WouldBlock =>
+            {
+                let program = command.words[0].to_string_lossy();
+                let error = anyhow!("`{program}` cannot be started: no more processes may be");
+                Err(Failure::denied(error)
+                    .hint("raise the limit: `ulimit -u`, or `pids.max` of its cgroup"))
+            }
             Err(StartError::Program(error)) => {
                 Err(not_started(&command.words[0].to_string_lossy(), error))
             }

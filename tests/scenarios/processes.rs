@@ -1,0 +1,32 @@
+//! Where no more processes may be started.
+
+use std::fs;
+
+use crate::harness::{Node, Room, Running};
+
+/// The next user that has no process here, so that a limit counts those of a test alone.
+const NOBODY_ELSE: &str = "987654";
+
+#[test]
+fn a_limit_of_processes_is_told_with_the_remedy() {
+    let room = Room::new();
+    fs::set_permissions(room.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let node = Node::start_with(&room, &[&room.unix("r.sock")], &["--socket-mode", "0666"]);
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: to be another user takes root");
+        return;
+    }
+    // This process alone, and with what guards the program.
+    for limit in ["1", "2"] {
+        let mut command = room.other_command("setpriv");
+        command.args(["--reuid", NOBODY_ELSE, "--regid", NOBODY_ELSE, "--clear-groups"]);
+        let script = "ulimit -u $0; exec \"$CALLSIGN\" register x /unix/@limited -- sleep 600";
+        command.args(["bash", "-c", script, limit]);
+        command.env("CALLSIGN", env!("CARGO_BIN_EXE_callsign"));
+        command.env("CALLSIGN_REGISTRAR", node.endpoint());
+        let told = Running::start(command).outcome().ends_with(4);
+        told.says(&["`sleep` cannot be started: no more processes", "ulimit -u", "pids.max"]);
+    }
+    assert_eq!(node.callsign(&["ls", "--json"]).json(), serde_json::Value::Array(vec![]));
+}
