@@ -29,7 +29,7 @@
 //! | `fault` | which registrar did not answer, and why |
 //! | `together` | a few futures, waited for side by side |
 //! | `registration`, `registered` | what an actor says of itself; what keeps it |
-//! | `lookup`, `merge` | asking all registrars; one answer out of many |
+//! | `lookup`, `merge`, `names` | asking all registrars; one answer out of many; names alone |
 //! | `remembered` | the last good answers, for when no registrar can be reached |
 //! | `wait` | waiting for a name |
 //! | `watch`, `feed`, `view` | following a pattern; one registrar's part of it; the merged whole |

@@ -17,7 +17,7 @@
 //! | `parse` | from text and bytes to an endpoint |
 //! | `error`, `limits` | what is wrong with a text that is not one; how long a Unix address may be |
 //! | `meant`, `help` | the endpoint that was probably meant; what to write instead |
-//! | `name`, `matcher` | what actors are called; patterns, made ready for many names |
+//! | `name`, `matcher`, `near` | what actors are called; patterns, made ready for many names; names alike |
 //! | `specific` | which of two patterns says more, and whether they have a name in common |
 //! | `stamp`, `host_id` | what a registrant says about where its endpoints live |
 //! | `locality`, `doubt` | how near an endpoint is; why callers may not reach it |

@@ -17,6 +17,7 @@
 //! | `dial` | one dialer over every transport |
 //! | `error` | why an endpoint cannot be bound or dialed |
 //! | `stream` | one connection over every transport; its peer |
+//! | `flow` | how far what was written to a connection has come |
 //! | `place` | a listener at a socket path, which sees to it that the path leads to it |
 //! | `adopt` | a listener out of a socket that somebody else has made |
 //! | `handed` | what a service manager has handed to this process |
