@@ -31,7 +31,7 @@ use crate::{
     routes::Routes,
     signals::Signals,
     sockets,
-    spec::{Listening, Note, RUN, Relocation, Spec},
+    spec::{Listening, Note, RUN, Relocation, SpawnSpec},
     uplink::Uplink,
 };
 
@@ -79,7 +79,7 @@ pub(crate) async fn serve(channel: Stream, mut signals: Signals) {
 
 /// What the parent told.
 struct Told {
-    spec: Spec,
+    spec: SpawnSpec,
     /// Takes where the actor listens.
     started: oneshot::Sender<Result<Listening, RemoteError>>,
     /// Takes what it says of itself. Dropping it ends the parent's call.
@@ -111,7 +111,7 @@ impl FromParent {
                 }
             };
         }
-        let spec: Spec = call.args()?;
+        let spec: SpawnSpec = call.args()?;
         let (started, is_started) = oneshot::channel();
         let (notes, mut to_say) = mpsc::channel(NOTES_MAX);
         if self.told.try_send(Told { spec, started, notes }).is_err() {
@@ -131,7 +131,7 @@ impl FromParent {
 
 /// Makes an actor of this process, and binds what it is to listen at.
 async fn begin(
-    spec: &Spec,
+    spec: &SpawnSpec,
     parent: &portal::Portal,
 ) -> Result<(Actor, Vec<Listener>), RemoteError> {
     let name = Name::new(spec.path.name()).map_err(|error| {

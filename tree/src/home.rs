@@ -6,7 +6,7 @@ use discovery::{Client, ClientOptions, ConnectError};
 use endpoints::{Endpoint, Name};
 use tokio::{runtime::Handle, sync::OnceCell};
 
-use crate::{contacts::Contacts, spec::Spec};
+use crate::{contacts::Contacts, spec::SpawnSpec};
 
 /// What all actors of one process share: where registrars are, one client of them, and the
 /// connections to actors that it has found.
@@ -36,7 +36,7 @@ impl Home {
     }
 
     /// Makes the home of a process that is an actor.
-    pub(crate) fn of(spec: &Spec) -> Self {
+    pub(crate) fn of(spec: &SpawnSpec) -> Self {
         Self::new(spec.registrars.clone(), spec.table.clone(), spec.dumps.clone())
     }
 

@@ -28,12 +28,12 @@ use crate::{
     CancelReason, Exit, Portal, Pressure, SpawnError,
     actor::Core,
     calls::Reply,
+    child_spec::ChildSpec,
     host::{Below, Host},
     kinds::{Remains, Vessel},
     outcome::cancel::Cancel,
     phase::{Phase, Place},
     places::{self, Places},
-    spawn::Plan,
 };
 
 /// How a child ended, and what its function returned.
@@ -46,7 +46,7 @@ pub(crate) struct Done {
 /// Keeps one run of one child.
 pub(crate) struct Keeper {
     actor: Arc<Core>,
-    plan: Arc<Plan>,
+    spec: Arc<ChildSpec>,
     uuid: Uuid,
     /// Where the child is to listen.
     places: Places,
@@ -72,17 +72,17 @@ enum Fall {
 }
 
 impl Keeper {
-    pub(crate) fn new(actor: Arc<Core>, plan: Arc<Plan>) -> Self {
-        let place = actor.board.place(plan.path.clone(), plan.kind);
+    pub(crate) fn new(actor: Arc<Core>, spec: Arc<ChildSpec>) -> Self {
+        let place = actor.board.place(spec.path.clone(), spec.kind);
         let uuid = Uuid::new_v4();
-        let places = match &*plan.bind {
+        let places = match &*spec.bind {
             [] => Places {
                 endpoints: places::like(
                     &actor.bound,
-                    &plan.name,
+                    &spec.name,
                     actor.instance.uuid,
                     uuid,
-                    plan.kind,
+                    spec.kind,
                 ),
                 are_own: true,
             },
@@ -90,7 +90,7 @@ impl Keeper {
         };
         let below = Below::default();
         let host = Host::new(actor.clone(), below.clone());
-        Self { actor, plan, uuid, places, cancel: Cancel::default(), place, below, host }
+        Self { actor, spec, uuid, places, cancel: Cancel::default(), place, below, host }
     }
 
     /// Keeps the child to its end, from where it is if it has begun. Tells `outcome` once whether
@@ -108,7 +108,7 @@ impl Keeper {
             Ok(begun) => begun,
             Err(source) => {
                 let exit = Exit::Unreachable { why: format!("it cannot be started: {source}") };
-                let actor = self.plan.path.clone();
+                let actor = self.spec.path.clone();
                 outcome(Err(SpawnError::Launch { actor, source })).await;
                 return Done { exit, value: None };
             }
@@ -166,7 +166,7 @@ impl Keeper {
 
     /// Waits until the child is to end, or has ended.
     async fn watch(&self, vessel: &mut dyn Vessel, line: &mut Line) -> Fall {
-        if let Some(main) = &self.plan.main {
+        if let Some(main) = &self.spec.entry_point {
             line.call(main);
         }
         tokio::select! {
@@ -226,7 +226,7 @@ impl Keeper {
         exit: Exit,
         vessel: &dyn Vessel,
     ) -> SpawnError {
-        let actor = self.plan.path.clone();
+        let actor = self.spec.path.clone();
         match fall {
             Fall::Cancelled(reason) => SpawnError::Cancelled { actor, reason: reason.clone() },
             Fall::TimedOut => {

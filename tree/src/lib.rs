@@ -50,7 +50,7 @@
 //! | `root` | the root, and its registrar |
 //! | `actor`, `kind`, `path` | an actor, as it sees itself; what it runs in; where it stands |
 //! | `nursery` | the scope: what becomes of its children (`book`), and the task that does it |
-//! | `spawn` | how a child is asked for |
+//! | `spawn`, `child_spec` | how a child is asked for; what it is to be |
 //! | `keeper` | one run of one child: boot, running, teardown |
 //! | `kinds` | what actors run in, behind one trait |
 //! | `child` | the life of an actor, from the inside: in a process, and `within` its parent's |
@@ -70,6 +70,7 @@ mod actor;
 pub mod cache;
 mod calls;
 mod child;
+mod child_spec;
 mod contacts;
 pub mod export;
 mod find;

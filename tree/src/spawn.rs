@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use discovery::IntoEndpoint;
 use endpoints::{Endpoint, Name, ParseEndpointError};
 use tokio::sync::oneshot;
 
 pub use self::error::{RunError, SpawnError};
 use crate::{
-    ActorPath, Call, CallError, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
+    Call, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
+    child_spec::{ChildSpec, EntryPoint},
     export::Wire,
     keeper::{Begun, Done, Keeper},
     nursery::{
@@ -24,31 +24,6 @@ use crate::{
         supervisor::Order,
     },
 };
-
-/// What a child is to be, as its parent keeps it: it is started from this again and again.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) name: Name,
-    pub(crate) path: ActorPath,
-    pub(crate) kind: Kind,
-    pub(crate) bind: Vec<Endpoint>,
-    pub(crate) expose: Vec<String>,
-    pub(crate) main: Option<Main>,
-    pub(crate) grace: Duration,
-}
-
-/// The function that a child runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Main {
-    pub(crate) path: String,
-    pub(crate) body: Bytes,
-}
-
-impl Main {
-    fn of<T: Wire, E: Wire>(call: &Call<T, E>) -> Result<Self, CallError<E>> {
-        Ok(Self { path: call.export().path.to_owned(), body: call.body()? })
-    }
-}
 
 /// A child that is asked for. Awaited, it gives the child's [`Portal`] once the child is
 /// registered and ready.
@@ -89,6 +64,14 @@ pub struct Spawn<'a> {
     restart: Restart,
     /// The first thing that was said wrongly.
     fault: Option<ParseEndpointError>,
+}
+
+impl Nursery {
+    /// Begins to spawn a child. Nothing happens until the builder is awaited, or told what the
+    /// child is to run.
+    pub fn spawn(&self, name: impl Into<String>) -> Spawn<'_> {
+        Spawn::new(self, name.into())
+    }
 }
 
 impl<'a> Spawn<'a> {
@@ -176,8 +159,8 @@ impl<'a> Spawn<'a> {
     ///
     /// Dropping the future cancels the child.
     pub async fn run<T: Wire, E: Wire>(self, call: Call<T, E>) -> Result<T, RunError<E>> {
-        let main = Main::of(&call)?;
-        let (portal, ordered) = self.order(Some(main), true).await?;
+        let entry_point = EntryPoint::of(&call)?;
+        let (portal, ordered) = self.order(Some(entry_point), true).await?;
         let Done { exit, value } = ordered.answer().await?;
         match (exit, value) {
             // One that is given up may have returned before.
@@ -200,15 +183,15 @@ impl<'a> Spawn<'a> {
     ///
     /// Dropping the future cancels the child.
     pub async fn start<T: Wire, E: Wire>(self, call: Call<T, E>) -> Result<Portal, RunError<E>> {
-        let main = Main::of(&call)?;
-        let (portal, ordered) = self.order(Some(main), false).await?;
+        let entry_point = EntryPoint::of(&call)?;
+        let (portal, ordered) = self.order(Some(entry_point), false).await?;
         ordered.keep();
         Ok(portal)
     }
 
     async fn order(
         self,
-        main: Option<Main>,
+        entry_point: Option<EntryPoint>,
         is_answered_for: bool,
     ) -> Result<(Portal, Ordered<'a>), SpawnError> {
         let nursery = self.nursery;
@@ -226,14 +209,14 @@ impl<'a> Spawn<'a> {
                 bind.push(endpoint.clone());
             }
         }
-        let role = if main.is_some() { Role::Works } else { Role::Serves };
-        let plan = Plan {
+        let role = if entry_point.is_some() { Role::Works } else { Role::Serves };
+        let spec = ChildSpec {
             name,
             path,
             kind: self.kind,
             bind,
             expose: self.expose,
-            main,
+            entry_point,
             grace: self.grace,
         };
         let (ready, is_ready) = oneshot::channel();
@@ -246,13 +229,13 @@ impl<'a> Spawn<'a> {
         }
         // From here until the order is placed nothing waits, so that nothing that was begun can be
         // left behind.
-        let plan = Arc::new(plan);
-        let keeper = Keeper::new(nursery.actor.core.clone(), plan.clone());
+        let spec = Arc::new(spec);
+        let keeper = Keeper::new(nursery.actor.core.clone(), spec.clone());
         let begun = keeper.begin();
         let portal = begun.as_ref().and_then(Begun::portal).cloned();
         place.send(Order {
             child,
-            plan,
+            spec,
             policy: Policy { restart: self.restart, role, is_answered_for },
             keeper: Box::new(keeper),
             begun,

@@ -53,7 +53,7 @@ pub const PARENT_KEY: &str = "tree.parent";
 
 /// What a child is to be.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Spec {
+pub(crate) struct SpawnSpec {
     pub(crate) path: ActorPath,
     pub(crate) uuid: Uuid,
     pub(crate) kind: Kind,

@@ -20,20 +20,20 @@ use crate::{
     Actor,
     actor::{Core, Tether},
     calls::Calls,
+    child_spec::ChildSpec,
     home::Home,
     host::Host,
     outcome::cancel::Cancel,
     places::Places,
     routes::{Routes, Way},
     signals::Signals,
-    spawn::Plan,
     spec::Note,
     uplink::Uplink,
 };
 
 /// An actor within its parent's process that has yet to begin.
 pub(crate) struct Newborn {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) spec: Arc<ChildSpec>,
     pub(crate) uuid: Uuid,
     pub(crate) places: Places,
     pub(crate) home: Arc<Home>,
@@ -58,8 +58,8 @@ impl Newborn {
         let (near, far) = Stream::pair();
         let (listens, listening) = oneshot::channel();
         let (say, notes) = mpsc::channel(NOTES_MAX);
-        let Self { plan, uuid, places, home, host } = self;
-        let routes = Routes::new(Identity::new(InstanceId { name: plan.name.clone(), uuid }));
+        let Self { spec, uuid, places, home, host } = self;
+        let routes = Routes::new(Identity::new(InstanceId { name: spec.name.clone(), uuid }));
         host.open(Way::Within(routes.clone()));
         let early = match places.listen_now() {
             Some(listeners) => {
@@ -69,7 +69,7 @@ impl Newborn {
             }
             None => Err(listens),
         };
-        let life = Within { plan, home, host, routes, tether, channel: far, say };
+        let life = Within { spec, home, host, routes, tether, channel: far, say };
         let run = async move {
             let listeners = match early {
                 Ok(listeners) => listeners,
@@ -93,7 +93,7 @@ fn published(listeners: &[Listener]) -> Vec<Stamped> {
 }
 
 struct Within {
-    plan: Arc<Plan>,
+    spec: Arc<ChildSpec>,
     home: Arc<Home>,
     host: Host,
     routes: Routes,
@@ -104,11 +104,11 @@ struct Within {
 
 impl Within {
     async fn run(self, listeners: Vec<Listener>) {
-        let Self { plan, home, host, routes, tether, channel, say } = self;
+        let Self { spec, home, host, routes, tether, channel, say } = self;
         let core = Core::new(
-            plan.path.clone(),
+            spec.path.clone(),
             routes.own().instance().clone(),
-            plan.kind,
+            spec.kind,
             listeners.iter().map(|it| it.bound().clone()).collect(),
             Cancel::default(),
             CancellationToken::new(),
@@ -118,8 +118,8 @@ impl Within {
             &tether,
         );
         let actor = Actor { core: Arc::new(core) };
-        let exposed: Arc<[String]> = plan.expose.iter().cloned().collect();
-        let main = plan.main.as_ref().map(|it| it.path.clone());
+        let exposed: Arc<[String]> = spec.expose.iter().cloned().collect();
+        let main = spec.entry_point.as_ref().map(|it| it.path.clone());
         let calls = Calls::of_parent(actor.clone(), exposed.iter().cloned().chain(main).collect());
         let handlers = Handlers::new(move |call| calls.clone().handle(call));
         let connected =

@@ -18,11 +18,11 @@ use super::{
 use crate::{
     Portal,
     child::{Near, Newborn},
+    child_spec::ChildSpec,
     kinds::{self, Channel, Launched, Vessel},
     phase::Phase,
     routes::Way,
-    spawn::Plan,
-    spec::{Enrolment, KIND_KEY, Listening, Note, PARENT_KEY, PATH_KEY, PID_KEY, RUN, Spec},
+    spec::{Enrolment, KIND_KEY, Listening, Note, PARENT_KEY, PATH_KEY, PID_KEY, RUN, SpawnSpec},
     uplink::Parent,
 };
 
@@ -61,7 +61,7 @@ impl Keeper {
     /// Launches the child, and makes it ready, where neither takes any waiting: else `None`, and
     /// nothing was begun.
     pub(crate) fn begin(&self) -> Option<Begun> {
-        if self.plan.kind.is_process() || !self.host.is_near() || !self.places.are_own {
+        if self.spec.kind.is_process() || !self.host.is_near() || !self.places.are_own {
             return None;
         }
         let Launched { vessel, channel } = kinds::launch_within(self.newborn()).ok()?;
@@ -97,7 +97,7 @@ impl Keeper {
 
     /// Launches the child.
     pub(super) async fn launch(&self) -> io::Result<Begun> {
-        let Plan { kind, name, grace, .. } = &*self.plan;
+        let ChildSpec { kind, name, grace, .. } = &*self.spec;
         let launched = if kind.is_process() {
             timeout(BOOT_TIMEOUT, kinds::launch(*kind, name.as_str(), *grace)).await??
         } else {
@@ -140,7 +140,7 @@ impl Keeper {
         let answering = self.host.clone();
         let handlers = Handlers::new(move |call| answering.clone().handle(call));
         let connected = connect(channel, Options::default(), handlers).await.map_err(|error| {
-            tracing::debug!(target: "callsign", actor = %self.plan.path, %error, "no handshake");
+            tracing::debug!(target: "callsign", actor = %self.spec.path, %error, "no handshake");
             Fall::Gone
         })?;
         drivers.spawn(async move {
@@ -148,7 +148,7 @@ impl Keeper {
         });
         let portal = connected.portal;
         self.host.open(Way::Channel(portal.clone()));
-        match portal.stream(RUN, &self.spec(), NOTES_WINDOW).await {
+        match portal.stream(RUN, &self.spawn_spec(), NOTES_WINDOW).await {
             Ok((listening, notes)) => Ok((portal, Notes::Apart(notes), listening)),
             Err(CallError::Remote(error)) => Err(Fall::Refused(error)),
             Err(_) => Err(Fall::Gone),
@@ -157,7 +157,7 @@ impl Keeper {
 
     fn up(&self, portal: portal::Portal, notes: Notes, enrolment: &Enrolment) -> Box<Up> {
         self.place.enter(Phase::Running);
-        let (path, caller) = (self.plan.path.clone(), self.actor.path.clone());
+        let (path, caller) = (self.spec.path.clone(), self.actor.path.clone());
         let handle = Portal::of_child(path, caller, portal.clone(), &enrolment.endpoints);
         Box::new(Up { line: Line::new(portal, notes), portal: handle })
     }
@@ -165,13 +165,13 @@ impl Keeper {
     /// Returns what is registered of the child.
     fn enrolment(&self, Listening { pid, endpoints }: Listening) -> Enrolment {
         let said = [
-            (PATH_KEY, self.plan.path.to_string()),
-            (KIND_KEY, self.plan.kind.to_string()),
+            (PATH_KEY, self.spec.path.to_string()),
+            (KIND_KEY, self.spec.kind.to_string()),
             (PID_KEY, pid.to_string()),
             (PARENT_KEY, self.actor.instance.uuid.to_string()),
         ];
         Enrolment {
-            name: self.plan.name.clone(),
+            name: self.spec.name.clone(),
             uuid: self.uuid,
             endpoints,
             metadata: said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
@@ -181,7 +181,7 @@ impl Keeper {
 
     fn newborn(&self) -> Newborn {
         Newborn {
-            plan: self.plan.clone(),
+            spec: self.spec.clone(),
             uuid: self.uuid,
             places: self.places.clone(),
             home: self.actor.home.clone(),
@@ -189,15 +189,15 @@ impl Keeper {
         }
     }
 
-    fn spec(&self) -> Spec {
+    fn spawn_spec(&self) -> SpawnSpec {
         let home = &self.actor.home;
-        Spec {
-            path: self.plan.path.clone(),
+        SpawnSpec {
+            path: self.spec.path.clone(),
             uuid: self.uuid,
-            kind: self.plan.kind,
+            kind: self.spec.kind,
             places: self.places.clone(),
-            expose: self.plan.expose.clone(),
-            main: self.plan.main.as_ref().map(|it| it.path.clone()),
+            expose: self.spec.expose.clone(),
+            main: self.spec.entry_point.as_ref().map(|it| it.path.clone()),
             registrars: home.registrars.clone(),
             table: home.table.clone(),
             dumps: home.dumps.clone(),

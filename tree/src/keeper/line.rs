@@ -10,8 +10,8 @@ use wire::RemoteError;
 use crate::{
     Exit,
     calls::{Reply, method},
+    child_spec::EntryPoint,
     phase::Place,
-    spawn::Main,
     spec::Note,
 };
 
@@ -53,7 +53,7 @@ impl Line {
     }
 
     /// Calls the function that the child is there for.
-    pub(super) fn call(&mut self, main: &Main) {
+    pub(super) fn call(&mut self, main: &EntryPoint) {
         let (portal, main) = (self.portal.clone(), main.clone());
         self.function =
             Some(Box::pin(

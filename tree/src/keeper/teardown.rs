@@ -38,7 +38,7 @@ impl Keeper {
             if is_hurried && pressure == Pressure::Terminated {
                 vessel.hurry();
                 // A process is waited for only if it has others to end.
-                if self.plan.kind.is_process() && !self.below.is_family() {
+                if self.spec.kind.is_process() && !self.below.is_family() {
                     pressure = Pressure::Killed;
                 }
             }
@@ -84,7 +84,7 @@ impl Keeper {
                     }
                     continue;
                 }
-                () = sleep(limit) => self.actor.dump(&self.plan.path, pressure),
+                () = sleep(limit) => self.actor.dump(&self.spec.path, pressure),
             }
             pressure = match pressure {
                 Pressure::Asked => Pressure::Terminated,
@@ -94,7 +94,7 @@ impl Keeper {
         }
         self.place.enter(Phase::Stuck);
         tracing::error!(
-            target: "callsign", actor = %self.plan.path, kind = %self.plan.kind,
+            target: "callsign", actor = %self.spec.path, kind = %self.spec.kind,
             "an actor did not end, cannot be stopped by force, and is given up"
         );
         (None, Pressure::Killed)
@@ -103,7 +103,7 @@ impl Keeper {
     /// Returns what the child is told, and how long it has at each step.
     fn reason(&self, fall: &Fall) -> (CancelReason, Duration) {
         let own = |why: &str| CancelReason::new(self.actor.path.clone(), why);
-        let grace = self.plan.grace;
+        let grace = self.spec.grace;
         match fall {
             Fall::Cancelled(reason) => (reason.clone(), grace),
             Fall::Over => (own("its function has ended"), grace),
@@ -126,7 +126,7 @@ impl Keeper {
     /// parted has said its last word, and ended all that was below it before.
     pub(super) async fn leave(&self, is_gone: bool, has_parted: bool) {
         let left = self.below.take();
-        if self.plan.kind.is_process() {
+        if self.spec.kind.is_process() {
             self.sweep(&left, has_parted).await;
         } else if !is_gone {
             self.place.enter(Phase::Stuck);
@@ -141,7 +141,7 @@ impl Keeper {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(target: "callsign", %error, "not unregistered"),
             Err(_) => tracing::warn!(
-                target: "callsign", actor = %self.plan.path,
+                target: "callsign", actor = %self.spec.path,
                 "no registrar has taken note of the end of an actor within {REGISTRY_WAIT:?}"
             ),
         }

@@ -101,7 +101,7 @@ pub(crate) async fn launch(kind: Kind, name: &str, grace: Duration) -> io::Resul
 
 /// Launches a child within this process.
 pub(crate) fn launch_within(newborn: Newborn) -> io::Result<Launched> {
-    match newborn.plan.kind {
+    match newborn.spec.kind {
         Kind::Thread => thread::launch(newborn),
         _ => Ok(task::launch(newborn)),
     }

@@ -17,7 +17,7 @@ use super::{Channel, Launched, Remains, Vessel};
 use crate::{Panic, actor::Tether, child::Newborn};
 
 pub(super) fn launch(newborn: Newborn) -> io::Result<Launched> {
-    let name = newborn.plan.name.to_string();
+    let name = newborn.spec.name.to_string();
     let runtime = OwnRuntime::new()?;
     // What holds it on this runtime ends with the thread.
     let (tether, _) = Tether::new();

@@ -27,7 +27,7 @@ use self::{
     supervisor::{Asks, Dismissed, Order, Supervisor},
 };
 use crate::{
-    Actor, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError, Spawn, Strategy,
+    Actor, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError, Strategy,
     outcome::{cancel::Cancel, error::place},
 };
 
@@ -188,12 +188,6 @@ pub struct Nursery {
 }
 
 impl Nursery {
-    /// Begins to spawn a child. Nothing happens until the builder is awaited, or told what the
-    /// child is to run.
-    pub fn spawn(&self, name: impl Into<String>) -> Spawn<'_> {
-        Spawn::new(self, name.into())
-    }
-
     /// Asks all children to end. The body goes on, and can spawn no more.
     pub fn cancel(&self) {
         let why = "the body of its scope asked for it";

@@ -20,9 +20,9 @@ use super::{
 use crate::{
     CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
     actor::Core,
+    child_spec::ChildSpec,
     keeper::{Begun, Done, Keeper},
     outcome::cancel::Cancel,
-    spawn::Plan,
 };
 
 /// What a supervisor hears from the body of its scope.
@@ -39,7 +39,7 @@ pub(crate) struct Asks {
 /// A child that the body asks for.
 pub(crate) struct Order {
     pub(crate) child: ChildId,
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) spec: Arc<ChildSpec>,
     pub(crate) policy: Policy,
     /// What keeps the first run of the child.
     pub(crate) keeper: Box<Keeper>,
@@ -82,11 +82,11 @@ pub(crate) struct Supervisor {
     by_task: HashMap<Id, ChildId>,
     stop_body: CancellationToken,
     /// Those whose end is an error.
-    blamed: BTreeMap<ChildId, Arc<Plan>>,
+    blamed: BTreeMap<ChildId, Arc<ChildSpec>>,
 }
 
 struct Child {
-    plan: Arc<Plan>,
+    spec: Arc<ChildSpec>,
     /// Asks the present run of the child to end.
     cancel: Cancel,
     /// How the last run of the child ended.
@@ -165,10 +165,10 @@ impl Supervisor {
         }
         let mut blamed = self.blamed;
         let errors = self.book.into_troubles().into_iter().map(|trouble| {
-            let plan = blamed.remove(&trouble.child).expect("whoever is in trouble has ended");
+            let spec = blamed.remove(&trouble.child).expect("whoever is in trouble has ended");
             ChildError {
-                actor: plan.path.clone(),
-                kind: plan.kind,
+                actor: spec.path.clone(),
+                kind: spec.kind,
                 exit: trouble.exit,
                 restarts: trouble.restarts,
             }
@@ -187,7 +187,7 @@ impl Supervisor {
     }
 
     fn follow(&mut self, order: Order) {
-        let Order { child, plan, policy, keeper, begun, ready, answer } = order;
+        let Order { child, spec, policy, keeper, begun, ready, answer } = order;
         // One that has begun is to be in the book, if only to be ended.
         if begun.is_none() {
             if ready.is_closed() {
@@ -200,7 +200,7 @@ impl Supervisor {
             }
         }
         let cancel = keeper.cancel.clone();
-        self.children.insert(child, Child { plan, cancel, done: None, answer });
+        self.children.insert(child, Child { spec, cancel, done: None, answer });
         self.start(child, *keeper, begun, Some(ready));
         self.apply(Event::Spawned(child, policy));
     }
@@ -240,7 +240,7 @@ impl Supervisor {
     fn end(&mut self, id: ChildId, run: Run) {
         let Run { done, was_ready } = run;
         let child = self.children.get_mut(&id).expect("only what was spawned ends");
-        tracing::debug!(target: "callsign", actor = %child.plan.path, "{}", done.exit);
+        tracing::debug!(target: "callsign", actor = %child.spec.path, "{}", done.exit);
         let exit = done.exit.clone();
         child.done = Some(done);
         self.apply(Event::Ended { child: id, exit, was_ready });
@@ -254,7 +254,7 @@ impl Supervisor {
             drop(answer.send(done));
         }
         if self.book.blames(id) {
-            self.blamed.insert(id, child.plan);
+            self.blamed.insert(id, child.spec);
         }
     }
 
@@ -268,11 +268,11 @@ impl Supervisor {
                 }
                 Command::StartAgain(child) => {
                     tracing::info!(
-                        target: "callsign", actor = %self.children[&child].plan.path,
+                        target: "callsign", actor = %self.children[&child].spec.path,
                         "is started again"
                     );
-                    let plan = self.children[&child].plan.clone();
-                    self.start(child, Keeper::new(self.actor.clone(), plan), None, None);
+                    let spec = self.children[&child].spec.clone();
+                    self.start(child, Keeper::new(self.actor.clone(), spec), None, None);
                 }
                 Command::Forget(child) => self.forget(child),
                 Command::StopBody => self.stop_body.cancel(),
