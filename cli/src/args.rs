@@ -98,7 +98,7 @@ const COMMANDS_COLUMN: usize = 15;
 
 /// The commands as they are shown in the help.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("The registrar", &["registrar", "status", "check"]),
+    ("The registrar", &["registrar", "status", "whoami", "check"]),
     ("Actors", &["register", "renew", "drain", "unregister"]),
     ("Finding them", &["ls", "tree", "find", "wait", "watch", "resolve", "connect"]),
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),

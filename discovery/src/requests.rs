@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wire::{
-    ErrorKind, State, encode_body,
+    ErrorKind, State, Whoami, encode_body,
     registrar::{self, Changed, Owners, Renew, Report, Status, Unregister, Update},
 };
 
@@ -153,6 +153,29 @@ impl Client {
         let is_answer = |it: &Option<Result<_, Fault>>| matches!(it, Some(Ok(_)));
         let answers = self.with_patience(answers, is_answer, |late| Some(Err(late))).await;
         answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// Asks all registrars how they see this process, in the order given. One that is found at
+    /// several addresses answers once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn whoami(&self) -> Vec<(Endpoint, Result<Whoami, Fault>)> {
+        let mut answers = Together::default();
+        for index in 0..self.hub().links.len() {
+            answers.push(index, async move {
+                let body = encode_body(&());
+                let asked = self.hub().ask::<Whoami>(index, registrar::WHOAMI, &body).await;
+                asked.map(|it| it.map(|said| said.value)).transpose()
+            });
+        }
+        let is_answer = |it: &Result<Option<Whoami>, Fault>| matches!(it, Ok(Some(_)));
+        let answers = self.with_patience(answers, is_answer, Err).await;
+        let answer = |(endpoint, (_, answer)): (&Endpoint, (_, Result<Option<Whoami>, Fault>))| {
+            Some((endpoint.clone(), answer.transpose()?))
+        };
+        self.registrars().zip(answers).filter_map(answer).collect()
     }
 
     /// Reports to one registrar, if it is within reach.

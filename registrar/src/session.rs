@@ -11,7 +11,7 @@ use wire::{
     registrar::{
         Changed, FIND, LIST, List, NAMES, OWNERS, QUERY, Query, REGISTER, RENEW, REPORT, Renew,
         Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister,
-        UnregisterAll, Update, WAIT, WATCH, Wait, Watch, Watching,
+        UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
     },
 };
 
@@ -225,6 +225,12 @@ impl Service for Session {
                 let owners = self.clerk.accounts().owners(self.caller.owner.account());
                 replies.spend(owners.total as usize * OWNER_STEPS);
                 replies.finish(call.id, &owners);
+                Ok(())
+            }
+            WHOAMI => {
+                let whoami = self.clerk.read(|registry| registry.whoami(&self.caller));
+                replies.spend(whoami.rules.len() + whoami.groups.len());
+                replies.finish(call.id, &whoami);
                 Ok(())
             }
             _ => Err(call.unknown()),

@@ -15,7 +15,7 @@ mod transcript;
 use harness::{Node, Room};
 use transcript::Transcript;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "check",
     "completions",
     "connect",
@@ -33,6 +33,7 @@ const COMMANDS: [&str; 17] = [
     "tree",
     "unregister",
     "wait",
+    "whoami",
 ];
 
 #[test]

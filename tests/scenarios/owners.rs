@@ -226,6 +226,41 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
 }
 
 #[test]
+fn who_asks_is_told_how_he_is_seen() {
+    let Some(users) = Users::new() else { return };
+    let rules = "[names]\nfeed = { register = [\"user:4711\"], exclusive = true }\n\
+                 \"db*\" = { find = [\"group:4700\"] }\n";
+    let file = users.room.write("market.toml", rules);
+    let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
+    let patterns = |told: &serde_json::Value| -> Vec<String> {
+        let rules = told["rules"].as_array().unwrap().iter();
+        rules.map(|it| it["pattern"].as_str().unwrap().to_owned()).collect()
+    };
+    for (at, registrar) in node.endpoints().iter().enumerate() {
+        for user in [ALICE, BOB] {
+            let asked = users.run(user, registrar, &["whoami", "--json"]).outcome().succeeds();
+            let told = &asked.json()[0]["whoami"];
+            assert_eq!(told["owner"], format!("user:{user}"), "{told}");
+            assert_eq!(told["is_trusted"], false, "{told}");
+            assert_eq!(told["may_change_all"], false, "{told}");
+            assert_eq!(told["rules"][0]["may_register"], user == ALICE, "{told}");
+            // The group is told over the Unix socket alone, and so is what it may find.
+            let expected: &[&str] = if at == 0 { &["feed", "db*"] } else { &["feed"] };
+            assert_eq!(patterns(told), expected, "{told}");
+        }
+        let told = users.run(0, registrar, &["whoami"]).outcome().succeeds();
+        assert!(told.stdout.contains("(user 0)") && told.stdout.contains("everybody's"), "{told}");
+        let mut container = users.room.other_command("setpriv");
+        container.args(SETPRIV).args(["--reuid=4712", "unshare", "-U", "-r", &users.program]);
+        container.args(["--registrar", registrar, "whoami"]);
+        let told = Running::start(container).outcome().succeeds();
+        assert!(told.stdout.contains("(user 4712)"), "{told}");
+    }
+    let nobody = users.room.unix("nobody.sock");
+    users.room.callsign(&["whoami", "--registrar", &nobody]).ends_with(3);
+}
+
+#[test]
 fn what_a_rule_hides_no_command_of_another_user_shows() {
     let Some(users) = Users::new() else { return };
     let rules = "[names]\n\"db*\" = { find = [\"user:4711\"] }\n";

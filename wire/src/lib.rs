@@ -20,6 +20,7 @@
 //! | `record`, `owner` | what a registrar keeps of an instance; whose it is |
 //! | `quota` | how much of a registrar one owner may use |
 //! | `readable`, `encoded` | what a later version may have written; messages of records that are encoded |
+//! | `whoami` | how a registrar sees whoever asks |
 //! | [`registrar`], [`registrant`] | the calls that each of them answers |
 //! | `proof` | how an actor proves who it is |
 //!
@@ -52,6 +53,7 @@ mod reader;
 mod record;
 pub mod registrant;
 pub mod registrar;
+mod whoami;
 
 pub use body::{DEPTH_MAX, WireError, decode_body, encode_body};
 pub use encoded::{encode_add, encode_answer, encode_located, encode_page, encode_update};
@@ -65,3 +67,4 @@ pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
 pub use quota::{OwnerUse, Quota, QuotaExceeded, Use};
 pub use reader::FrameReader;
 pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};
+pub use whoami::{NameRight, Whoami};

@@ -15,6 +15,7 @@
 //! | [`REPORT`] | [`Report`] | [`Changed`] |
 //! | [`STATUS`] | nothing | [`Status`] |
 //! | [`OWNERS`] | nothing | [`Owners`] |
+//! | [`WHOAMI`] | nothing | [`Whoami`](crate::Whoami) |
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,8 @@ pub const OWNERS: &str = "registrar.owners";
 
 /// The most owners of one [`Owners`]: those who use the most memory.
 pub const OWNERS_MAX: usize = 256;
+/// Asks how the registrar sees whoever asks, and what he may do.
+pub const WHOAMI: &str = "registrar.whoami";
 
 /// The most endpoints of an instance: more than any host has transports and interfaces for.
 pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;

@@ -10,8 +10,9 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    Challenge, ErrorKind, Frame, Gone, Hello, Kept, Owner, Proof, ProofKey, ProofSecret, Quota,
-    QuotaExceeded, Record, RemoteError, State, Suspicion, Wanted, decode_body, encode_body,
+    Challenge, ErrorKind, Frame, Gone, Hello, Kept, NameRight, Owner, Proof, ProofKey, ProofSecret,
+    Quota, QuotaExceeded, Record, RemoteError, State, Suspicion, Wanted, Whoami, decode_body,
+    encode_body,
     registrant::{Confirm, Confirmed, Lost, LostCause, SetState},
     registrar::{
         Answer, Change, Changed, Evidence, List, Located, NamesPage, Page, Query, Register,
@@ -151,6 +152,23 @@ fn recorded_calls_and_answers_are_read() {
     check("watch", &Watch { pattern: pattern("*"), seen: None });
     check("watch-resumed", &Watch { pattern: pattern("*"), seen: Some(seen) });
     check("watching", &Watching { revision: 57, now_ms: NOW_MS, resumed: true });
+    let right = NameRight {
+        pattern: "feed*".to_owned(),
+        place: "market.toml:3".to_owned(),
+        may_register: Some(false),
+        exclusive: true,
+        instances_max: Some(4),
+    };
+    let whoami = Whoami {
+        owner: Owner::User(1000),
+        groups: vec![1000, 27],
+        is_trusted: false,
+        may_change_all: false,
+        names: "same-user".to_owned(),
+        names_place: "the default".to_owned(),
+        rules: vec![right],
+    };
+    check("whoami", &whoami);
     let status = Status {
         registrar: uuid(9),
         agent: "callsign/0.1.0".to_owned(),

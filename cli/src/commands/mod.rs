@@ -18,6 +18,7 @@ pub(crate) mod tree;
 pub(crate) mod unregister;
 pub(crate) mod wait;
 pub(crate) mod watch;
+pub(crate) mod whoami;
 
 use clap::Subcommand;
 use transport::{Handed, HandedError};
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Unregister(unregister::Args),
     Wait(wait::Args),
     Watch(watch::Args),
+    Whoami(whoami::Args),
 }
 
 /// What a service manager has handed to this process, or why that cannot be taken.
@@ -78,5 +80,6 @@ pub(crate) async fn run(
         Command::Unregister(args) => unregister::run(args, context).await,
         Command::Wait(args) => wait::run(args, context).await,
         Command::Watch(args) => watch::run(args, context).await,
+        Command::Whoami(args) => whoami::run(args, context).await,
     }
 }

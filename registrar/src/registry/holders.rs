@@ -1,12 +1,12 @@
 //! Whose a name is, when somebody registers under it.
 
 use endpoints::Name;
-use wire::{Epoch, Kept};
+use wire::{Epoch, Kept, NameRight, Whoami};
 
 use super::{
-    Caller, Key, Registry, RegistryError,
+    Caller, Key, Owner, Registry, RegistryError,
     instances::Meant,
-    names::{NameRule, Names},
+    names::{Grantee, NameRule, Names},
 };
 
 impl Registry {
@@ -48,6 +48,31 @@ impl Registry {
             return Err(RegistryError::TooManyOfName { name, limit, place });
         }
         Ok(false)
+    }
+
+    /// Returns how the registry sees somebody, and what its rules let him do: of those alone that let
+    /// him find what they are of, for he is not to learn of the others.
+    pub fn whoami(&self, caller: &Caller) -> Whoami {
+        let may = |grantees: &Vec<Grantee>| {
+            caller.is_trusted || grantees.iter().any(|grantee| grantee.is(caller))
+        };
+        let rules = self.rules.iter().filter(|it| it.find.as_ref().is_none_or(may));
+        let right = |rule: &NameRule| NameRight {
+            pattern: rule.pattern.to_string(),
+            place: rule.place.clone(),
+            may_register: rule.register.as_ref().map(may),
+            exclusive: rule.exclusive,
+            instances_max: rule.instances_max.map(|it| it as u64),
+        };
+        Whoami {
+            owner: caller.owner.into(),
+            groups: caller.groups.to_vec(),
+            is_trusted: caller.is_trusted,
+            may_change_all: matches!(caller.owner, Owner::Registrar | Owner::User(0)),
+            names: self.rules.otherwise().to_string(),
+            names_place: self.rules.otherwise_place().to_owned(),
+            rules: rules.map(right).collect(),
+        }
     }
 
     fn check_whose(

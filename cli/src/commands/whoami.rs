@@ -1,0 +1,109 @@
+//! `callsign whoami`: how the registrars see whoever asks.
+
+use std::fmt::Write as _;
+
+use anyhow::anyhow;
+use discovery::Client;
+use endpoints::{Endpoint, Plain};
+use serde::Serialize;
+use wire::{NameRight, Owner, Whoami};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    notice::with_causes,
+    output::fitted,
+    owners::in_words,
+};
+
+/// Show how each registrar sees whoever asks, and what he may do
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  callsign whoami
+  callsign whoami --registrar /ip4/127.0.0.1/tcp/1616
+  callsign whoami --json | jq '.[].whoami.owner'
+
+A rule is not shown that hides what it is of. It ends with 3 if no registrar answers.")]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = Client::open(context.registrars()?, context.client_options())?;
+    let answers = client.whoami().await;
+    if context.json {
+        let answers: Vec<_> = answers.iter().map(|(at, it)| AnswerJson::of(at, it)).collect();
+        context.print_json(&answers)?;
+    } else {
+        let pictures = answers.iter().map(|(at, answer)| match answer {
+            Ok(whoami) => picture(at, whoami),
+            Err(fault) => format!("{at}\n  {}\n", Plain(&with_causes(&*fault.error))),
+        });
+        let width = context.width();
+        let fit = |it: String| -> String {
+            let hang = |line: &str| if line.starts_with(' ') { 12 } else { 2 };
+            it.lines().map(|it| fitted(it, width, 0, hang(it)) + "\n").collect()
+        };
+        context.print(pictures.map(fit).collect::<Vec<_>>().join("\n"))?;
+    }
+    if answers.iter().any(|(_, it)| it.is_ok()) {
+        return Ok(Exit::Done);
+    }
+    let faults: Vec<_> = answers.into_iter().filter_map(|(_, it)| it.err()).collect();
+    Err(Failure::unreachable(anyhow!("no registrar says who you are"), &faults))
+}
+
+/// Writes how a registrar sees somebody as lines.
+fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
+    let owner = match &whoami.owner {
+        Owner::User(user) => format!("{} (user {user})", in_words(&whoami.owner)),
+        Owner::Unknown => "a user whom its kernel does not tell; this connection".to_owned(),
+        other => in_words(other),
+    };
+    let mut lines = vec![("you are", owner)];
+    if !whoami.groups.is_empty() {
+        let groups: Vec<_> = whoami.groups.iter().map(u32::to_string).collect();
+        lines.push(("groups", groups.join(" ")));
+    }
+    let changes = if whoami.may_change_all { "everybody's" } else { "what is your own" };
+    lines.push(("may change", changes.to_owned()));
+    let names = match whoami.is_trusted {
+        true => "no rule of names binds you".to_owned(),
+        false => format!("{} ({})", whoami.names, whoami.names_place),
+    };
+    lines.push(("names", names));
+    lines.extend(whoami.rules.iter().map(|it| ("rule", right(it))));
+
+    let mut text = format!("{registrar}\n");
+    for (label, value) in lines {
+        _ = writeln!(text, "  {label:10}  {}", Plain(&value));
+    }
+    text
+}
+
+fn right(rule: &NameRight) -> String {
+    let NameRight { pattern, place, may_register, exclusive, instances_max } = rule;
+    let mut says = vec![match may_register {
+        Some(true) => "you may register".to_owned(),
+        Some(false) => "others register".to_owned(),
+        None => "as others".to_owned(),
+    }];
+    says.extend(exclusive.then(|| "one instance at a time".to_owned()));
+    says.extend(instances_max.map(|it| format!("at most {it}")));
+    format!("{pattern}  {} ({place})", says.join(", "))
+}
+
+/// An answer for programs, as `docs/json.md` describes it.
+#[derive(Debug, Serialize)]
+struct AnswerJson<'a> {
+    endpoint: &'a Endpoint,
+    encoded: String,
+    error: Option<String>,
+    whoami: Option<&'a Whoami>,
+}
+
+impl<'a> AnswerJson<'a> {
+    fn of(endpoint: &'a Endpoint, answer: &'a Result<Whoami, discovery::Fault>) -> Self {
+        let error = answer.as_ref().err().map(|it| with_causes(&*it.error));
+        Self { endpoint, encoded: endpoint.to_encoded(), error, whoami: answer.as_ref().ok() }
+    }
+}
