@@ -411,8 +411,11 @@ impl Clerk {
                 let mut book = self.book();
                 book.registry.forget_the_gone();
                 book.mailboxes.shrink_to_fit();
-                drop(book);
-                transport::release_memory();
+                let shrinks_on = book.registry.has_chores();
+                self.after(book);
+                if !shrinks_on {
+                    transport::release_memory();
+                }
             }
             // What was due while this process was stopped is not due yet.
             let _away = self.was_away();

@@ -17,6 +17,8 @@ use super::{Entry, Key, Outcome, Registry, SessionId, log::Removal, sessions};
 pub(super) struct Chores {
     ends: VecDeque<End>,
     verdicts: VecDeque<Verdict>,
+    /// From where on the room of a crowd that has left is yet to be given back.
+    shrinking: Option<usize>,
     /// How many ends there were that took several parts.
     counted: u64,
 }
@@ -57,6 +59,10 @@ impl Chores {
         self.ends.iter().map(|it| it.left.len()).sum()
     }
 
+    pub(super) fn begin_to_shrink(&mut self) {
+        self.shrinking = Some(0);
+    }
+
     pub(super) fn forget(&mut self, session: SessionId) {
         self.verdicts.retain(|it| it.session != session);
     }
@@ -65,7 +71,8 @@ impl Chores {
 impl Registry {
     /// Tells whether there is something left to be [done](Self::do_chores).
     pub fn has_chores(&self) -> bool {
-        !(self.chores.ends.is_empty() && self.chores.verdicts.is_empty())
+        let Chores { ends, verdicts, shrinking, .. } = &self.chores;
+        !ends.is_empty() || !verdicts.is_empty() || shrinking.is_some()
     }
 
     /// Does a part of what was too much to be done at once.
@@ -86,6 +93,8 @@ impl Registry {
             self.revision += 1;
             self.log.begin_after(self.revision);
             self.shrink();
+        } else if let Some(at) = self.chores.shrinking {
+            self.chores.shrinking = self.shrink_some(at);
         }
         outcome
     }

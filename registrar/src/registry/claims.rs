@@ -3,9 +3,9 @@
 use std::hash::BuildHasher;
 
 use endpoints::{Endpoint, KernelId, NetnsId, ProcessId, RootId, Stamped, UnixAddress};
-use foldhash::{HashMap, quality::RandomState};
+use foldhash::quality::RandomState;
 
-use super::{Epoch, Key, keys::Keys};
+use super::{Epoch, Key, keys::Keys, shards::Shards};
 
 /// A place that only one listener can have. The same text means another place on another host, or
 /// below another root, so the stamp's parts that tell them apart belong to it.
@@ -43,7 +43,7 @@ impl<'a> Claim<'a> {
 /// shares a hash by chance is looked into and found alive, which changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    by_hash: HashMap<u64, Keys>,
+    by_hash: Shards<u64, Keys>,
     hasher: RandomState,
 }
 
@@ -55,7 +55,7 @@ impl Claims {
 
     /// Enters a claim, and returns the latest of those who made it before.
     pub(super) fn insert(&mut self, hash: u64, epoch: Epoch, key: Key) -> Vec<Key> {
-        let keys = self.by_hash.entry(hash).or_default();
+        let keys = self.by_hash.get_or_insert(hash);
         let before = keys.newest_first().filter(|it| *it != key).take(CONTESTED_MAX).collect();
         keys.insert(epoch, key);
         before
@@ -67,8 +67,8 @@ impl Claims {
         keys.newest_first().find(|it| *it != key)
     }
 
-    pub(super) fn shrink_to(&mut self, room: usize) {
-        self.by_hash.shrink_to(room);
+    pub(super) fn shrink(&mut self, shard: usize) {
+        self.by_hash.shrink(shard);
     }
 
     pub(super) fn remove(&mut self, hash: u64, epoch: Epoch) {

@@ -128,26 +128,41 @@ const HELD_BYTES: usize = 640;
 /// key for every entry.
 pub(super) type Key = u32;
 
-/// Every entry, in no order.
+/// Every entry, in no order. They are in chunks, so that no registration has all of them moved to
+/// where there is more room, and what is free of them is given back a chunk at a time.
 #[derive(Debug, Default)]
-pub(super) struct Entries(Slab<Entry>);
+pub(super) struct Entries {
+    chunks: Vec<Slab<Entry>>,
+    /// Which chunks have room.
+    roomy: Vec<usize>,
+}
 
 impl Entries {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn insert(&mut self, entry: Entry) -> Key {
-        Key::try_from(self.0.insert(entry)).expect("the limit of instances is far lower")
-    }
-
-    /// Gives back the room behind the last entry.
-    pub(super) fn shrink(&mut self) {
-        self.0.shrink_to_fit();
+        let at = self.roomy.last().copied().unwrap_or_else(|| {
+            self.roomy.push(self.chunks.len());
+            self.chunks.push(Slab::new());
+            self.chunks.len() - 1
+        });
+        let chunk = &mut self.chunks[at];
+        let place = at * CHUNK + chunk.insert(entry);
+        if chunk.len() == CHUNK {
+            self.roomy.pop();
+        }
+        Key::try_from(place).expect("the limit of instances is far lower")
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Entry {
-        self.0.remove(key as usize)
+        let (at, place) = places(key);
+        let chunk = &mut self.chunks[at];
+        if chunk.len() == CHUNK {
+            self.roomy.push(at);
+        }
+        let entry = chunk.remove(place);
+        if chunk.is_empty() {
+            *chunk = Slab::new();
+        }
+        entry
     }
 }
 
@@ -155,12 +170,23 @@ impl Index<Key> for Entries {
     type Output = Entry;
 
     fn index(&self, key: Key) -> &Entry {
-        &self.0[key as usize]
+        let (at, place) = places(key);
+        &self.chunks[at][place]
     }
 }
 
 impl IndexMut<Key> for Entries {
     fn index_mut(&mut self, key: Key) -> &mut Entry {
-        &mut self.0[key as usize]
+        let (at, place) = places(key);
+        &mut self.chunks[at][place]
     }
 }
+
+/// Returns in which chunk an entry is, and where in that.
+fn places(key: Key) -> (usize, usize) {
+    (key as usize / CHUNK, key as usize % CHUNK)
+}
+
+/// How many entries there are in a chunk: it is moved, or given back, in some hundredths of a
+/// millisecond.
+const CHUNK: usize = 1024;

@@ -5,7 +5,7 @@ use std::mem;
 use endpoints::Stamped;
 use wire::{Epoch, Kept};
 
-use super::{Contested, Entry, Key, Outcome, Registry};
+use super::{Contested, Entry, Key, Outcome, Registry, shards::SHARDS};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -14,7 +14,7 @@ impl Registry {
         let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
         self.foreign += usize::from(*kept == Kept::Foreign);
         self.by_uuid.insert(*uuid, key);
-        let instances = self.by_name.entry(name.clone()).or_default();
+        let instances = self.by_name.get_or_insert(name.clone());
         instances.insert(key, |it| &self.entries[it]);
         self.by_epoch.insert(*epoch, key);
         if let Some(session) = entry.keeper() {
@@ -91,22 +91,31 @@ impl Registry {
         }
     }
 
-    /// Gives back the room of a crowd that has left.
+    /// Has the room given back of a crowd that has left, in parts.
     pub(super) fn shrink(&mut self) {
-        let used = self.entries.len().max(ROOM_KEPT);
-        if self.by_uuid.capacity() > 8 * used {
-            self.by_uuid.shrink_to(2 * used);
-            self.by_name.shrink_to(2 * used);
-            self.claims.shrink_to(2 * used);
-            self.entries.shrink();
-            self.has_shrunk = true;
+        // Shards are filled alike, so that one tells of all.
+        if self.by_uuid.has_much_room(0) {
+            self.chores.begin_to_shrink();
         }
+    }
+
+    /// Gives back a part of it. Returns what is left to be given back.
+    pub(super) fn shrink_some(&mut self, at: usize) -> Option<usize> {
+        if at == SHARDS {
+            self.has_shrunk = true;
+            return None;
+        }
+        self.by_uuid.shrink(at);
+        self.by_name.shrink(at);
+        self.claims.shrink(at);
+        Some(at + 1)
     }
 }
 
 impl Registry {
-    /// Gives back all room of those who have left, before memory is given back to the system. What
-    /// was changed lately is forgotten if nobody watches, for it lies scattered among what they had.
+    /// Gives back all room of those who have left, before memory is given back to the system; some
+    /// of it in parts. What was changed lately is forgotten if nobody watches, for it lies scattered
+    /// among what they had.
     pub fn forget_the_gone(&mut self) {
         if self.watchers.len() == 0 {
             self.log.forget();
@@ -115,9 +124,5 @@ impl Registry {
         self.watchers.shrink();
         self.sessions.shrink_to_fit();
         self.shrink();
-        self.has_shrunk = false;
     }
 }
-
-/// For how many instances there is always room.
-const ROOM_KEPT: usize = 1024;

@@ -24,6 +24,7 @@ mod own;
 mod owner;
 mod prefixes;
 mod sessions;
+mod shards;
 mod sight;
 mod suspicion;
 mod waiters;
@@ -35,7 +36,6 @@ use std::{
 };
 
 use endpoints::{Endpoint, Name, Stamped};
-use foldhash::{HashMap, HashMapExt as _};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
@@ -56,6 +56,7 @@ use instances::Instances;
 use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names};
 pub use owner::{Account, Caller, Owner};
+use shards::Shards;
 use waiters::Waiters;
 use watchers::Watchers;
 pub use wire::{Epoch, Revision};
@@ -75,9 +76,9 @@ pub struct Registry {
     revision: Revision,
     next_epoch: Epoch,
     entries: Entries,
-    by_uuid: HashMap<Uuid, Key>,
+    by_uuid: Shards<Uuid, Key>,
     /// The instances of each name.
-    by_name: HashMap<Name, Instances>,
+    by_name: Shards<Name, Instances>,
     by_epoch: BTreeMap<Epoch, Key>,
     claims: Claims,
     /// When leases run out, and when who was dismissed should be back.
@@ -113,8 +114,8 @@ impl Registry {
             revision: first,
             next_epoch: first,
             entries: Entries::default(),
-            by_uuid: HashMap::new(),
-            by_name: HashMap::new(),
+            by_uuid: Shards::default(),
+            by_name: Shards::default(),
             by_epoch: BTreeMap::new(),
             claims: Claims::default(),
             leases: BTreeSet::new(),

@@ -32,7 +32,7 @@ impl Registry {
         let registrant = Registrant { owner: Owner::User(user), session: None };
         let key = self.entries.insert(Entry::new(&record, registrant, now_ms));
         self.by_uuid.insert(record.uuid, key);
-        let instances = self.by_name.entry(record.name).or_default();
+        let instances = self.by_name.get_or_insert(record.name);
         instances.insert(key, |it| &self.entries[it]);
         self.own = Some(key);
     }

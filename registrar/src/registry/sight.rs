@@ -46,7 +46,7 @@ impl Registry {
             self.log.begin_after(self.revision);
             self.watchers.begin_anew(&mut outcome.stirred);
             for name in self.waiters.names() {
-                if self.by_name.contains_key(&name) {
+                if self.by_name.get(&name).is_some() {
                     self.wake(name, &mut outcome);
                 }
             }

@@ -29,6 +29,7 @@ use super::{
     instances::Instances,
     log::{Log, Logged, Position},
     prefixes::Prefixes,
+    shards::Shards,
 };
 
 /// Those who watch.
@@ -45,7 +46,7 @@ pub(super) struct Watchers {
 /// What is read from.
 pub(super) struct Source<'a> {
     pub(super) entries: &'a Entries,
-    pub(super) by_name: &'a HashMap<Name, Instances>,
+    pub(super) by_name: &'a Shards<Name, Instances>,
     pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
     pub(super) log: &'a Log,
     pub(super) revision: Revision,
