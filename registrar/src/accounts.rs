@@ -159,6 +159,45 @@ pub struct Exceeded {
     pub limit: usize,
 }
 
+/// What waits in the buffers of one connection, on somebody's account: given back when it is dropped.
+#[derive(Debug)]
+pub struct Holding {
+    accounts: Accounts,
+    account: Account,
+    bytes: usize,
+}
+
+impl Holding {
+    pub(crate) fn new(accounts: Accounts, account: Account) -> Self {
+        Self { accounts, account, bytes: 0 }
+    }
+
+    /// Takes note of how many bytes wait by now. A few are charged with the connection itself, so
+    /// that nobody is cut off for a short message.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`], if that is more than the owner may hold: the connection is to end.
+    pub fn set(&mut self, bytes: usize) -> Result<(), Exceeded> {
+        let bytes = bytes.saturating_sub(PLACE_BUFFER_BYTES);
+        if bytes != self.bytes {
+            self.accounts.charge_buffers(self.account, self.bytes, bytes)?;
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.set(0).expect("less is never too much");
+    }
+}
+
+/// How much of what waits in the buffers of a connection is charged with its place: a few short
+/// messages.
+const PLACE_BUFFER_BYTES: usize = 4 * 1024;
+
 impl Accounts {
     /// Makes accounts that nothing is charged to, of a node that runs as a user.
     pub fn new(rules: QuotaRules, sessions_max: usize, user: u32) -> Self {
@@ -213,7 +252,7 @@ impl Accounts {
     /// # Errors
     ///
     /// [`Exceeded`]; what waited before stays charged.
-    pub fn charge_buffers(
+    pub(crate) fn charge_buffers(
         &self,
         account: Account,
         before: usize,

@@ -80,7 +80,7 @@ mod shares;
 mod verify;
 mod visitor;
 
-pub use accounts::{Accounts, Exceeded, QuotaRules, Quotas};
+pub use accounts::{Accounts, Exceeded, Holding, QuotaRules, Quotas};
 pub use clerk::Clerk;
 pub use controls::Controls;
 pub use door::{Door, Recognised, Serving, Visit};

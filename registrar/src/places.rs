@@ -65,10 +65,6 @@ impl Drop for Place {
     }
 }
 
-/// How much of what waits in the buffers of a connection is charged with its place: a few short
-/// messages, so that nobody is cut off for them.
-pub(crate) const PLACE_BUFFER_BYTES: usize = 4 * 1024;
-
 /// What a connection is charged as, with all that it takes while it says nothing: its tasks, timers
 /// and descriptors, and the small buffers that are its own, as measured.
 const PLACE: [(Quota, usize); 2] = [(Quota::Sessions, 1), (Quota::Bytes, 12 * 1024)];

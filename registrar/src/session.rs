@@ -17,8 +17,8 @@ use wire::{
 
 use crate::{
     Clerk,
+    accounts::Holding,
     mailbox::Mailbox,
-    places::PLACE_BUFFER_BYTES,
     registry::{Caller, Event, SessionId},
     verify::Errand,
 };
@@ -32,7 +32,7 @@ pub struct Session {
     caller: Caller,
     mailbox: Arc<Mailbox>,
     /// What waits in its buffers beside what every connection is charged for.
-    held_bytes: usize,
+    holding: Holding,
     /// Whether a watch has more to say than the last pump could send.
     has_more: bool,
     /// The time, as read for the first query of those that came together.
@@ -44,7 +44,8 @@ impl Session {
     pub fn open(clerk: Clerk, caller: impl Into<Caller>) -> Self {
         let (mailbox, caller) = (Arc::new(Mailbox::default()), caller.into());
         let id = clerk.open_session(mailbox.clone(), caller.owner.account());
-        Self { clerk, id, caller, mailbox, held_bytes: 0, has_more: false, now_ms: None }
+        let holding = Holding::new(clerk.accounts().clone(), caller.owner.account());
+        Self { clerk, id, caller, mailbox, holding, has_more: false, now_ms: None }
     }
 
     /// Returns which session of the registry it is.
@@ -263,12 +264,7 @@ impl Service for Session {
     }
 
     fn holds(&mut self, bytes: usize) -> Result<(), String> {
-        let bytes = bytes.saturating_sub(PLACE_BUFFER_BYTES);
-        let account = self.caller.owner.account();
-        let charged = self.clerk.accounts().charge_buffers(account, self.held_bytes, bytes);
-        charged.map_err(|exceeded| exceeded.to_string())?;
-        self.held_bytes = bytes;
-        Ok(())
+        self.holding.set(bytes).map_err(|exceeded| exceeded.to_string())
     }
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
@@ -306,8 +302,6 @@ const CHANGE_BYTES_A_STEP: usize = 4;
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let (accounts, account) = (self.clerk.accounts(), self.caller.owner.account());
-        accounts.charge_buffers(account, self.held_bytes, 0).expect("less is never too much");
         self.clerk.close_session(self.id);
     }
 }

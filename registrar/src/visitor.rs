@@ -12,6 +12,7 @@ use wire::{
 
 use crate::{
     Clerk,
+    accounts::Holding,
     mailbox::Mailbox,
     registry::{Caller, Event, Foreign, Owner, Registry, SessionId},
 };
@@ -47,6 +48,11 @@ impl Visitor {
     /// Returns the handle of the registry.
     pub fn clerk(&self) -> &Clerk {
         &self.clerk
+    }
+
+    /// Returns what says how much waits in the buffers of its connection.
+    pub fn holding(&self) -> Holding {
+        Holding::new(self.clerk.accounts().clone(), self.caller.owner.account())
     }
 
     /// Registers an endpoint of a foreign instance, and returns which registration that is of;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     endure,
-    harness::{LIMIT, Node, now, rounds, tcp_address},
+    harness::{Counts, LIMIT, Node, Room, now, rounds, tcp_address},
 };
 
 /// As fast as they can be made.
@@ -55,6 +55,31 @@ fn instances_that_come_and_go_leave_no_descriptor_behind() {
         drop(stream);
         comes_to(node, before);
     });
+}
+
+/// Half of a message counts to its owner, as half of a frame does.
+#[test]
+fn messages_that_are_never_finished_are_held_against_a_quota() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let node = Node::listen(&room, &[&place]);
+    let before_kib = node.resident_kib();
+    let mut programs = Vec::new();
+    for number in 0..1500 {
+        let mut stream = dial(&place);
+        converse(&mut stream, &[&aid("a", &number.to_string())], "Aid");
+        programs.push(stream);
+    }
+    for stream in &mut programs {
+        drop(stream.write_all(&(250_u32 << 10).to_le_bytes()));
+        drop(stream.write_all(&[0xc0; 240 << 10]));
+    }
+    node.callsign(&["status", "--owners"]).succeeds().prints(&["bytes"]);
+    let during_kib = node.resident_kib();
+    assert!(during_kib < 256 * 1024, "{before_kib} KiB before, {during_kib} KiB during");
+    drop(programs);
+    node.comes_to(Counts { instances: 0, sessions: 0, waiters: 0, watchers: 0 });
+    node.stop().succeeds();
 }
 
 /// Registers, looks up or unregisters, as the steps of a program go.

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use registrar::{Exceeded, Holding};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::{
@@ -19,6 +20,8 @@ use super::message::{Aid, Head, Message, Plain, decode, encode};
 pub(super) struct Channel {
     stream: Stream,
     reader: FrameReader,
+    /// Whom what waits is charged to, if to anybody.
+    holding: Option<Holding>,
 }
 
 impl Channel {
@@ -30,7 +33,7 @@ impl Channel {
         own: &Aid,
         limit: Duration,
     ) -> Result<(Self, Aid), ChannelError> {
-        let mut channel = Self { stream, reader: FrameReader::default() };
+        let mut channel = Self { stream, reader: FrameReader::default(), holding: None };
         channel.reader.set_frame_bytes_max(AID_BYTES_MAX);
         let greeting = async {
             channel.send(&Plain::Aid(own)).await?;
@@ -50,6 +53,11 @@ impl Channel {
         self.reader.set_frame_bytes_max(bytes);
     }
 
+    /// Charges somebody for what has come of a message that is not all there.
+    pub(super) fn set_holding(&mut self, holding: Holding) {
+        self.holding = Some(holding);
+    }
+
     /// Returns the connection itself.
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
@@ -64,6 +72,11 @@ impl Channel {
         loop {
             if let Some(frame) = self.reader.next()? {
                 return Ok(Some(frame));
+            }
+            // A buffer of which nothing is used is let go of.
+            self.reader.give_back();
+            if let Some(holding) = &mut self.holding {
+                holding.set(self.reader.held_bytes())?;
             }
             if self.stream.read_buf(self.reader.buffer()).await? == 0 {
                 return match self.reader.peek() {
@@ -115,6 +128,8 @@ pub(super) enum ChannelError {
     Unwritable(#[from] rmp_serde::encode::Error),
     #[error(transparent)]
     TooLong(#[from] WireError),
+    #[error("it is ended: {0}")]
+    TooMuch(#[from] Exceeded),
     #[error("the connection broke")]
     Broken(#[from] io::Error),
 }

@@ -43,6 +43,7 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
         return channel.close().await;
     }
     channel.set_frame_bytes_max(MESSAGE_BYTES_MAX);
+    channel.set_holding(visitor.holding());
     // Programs keep a connection open for as long as they talk with whom they found.
     if let Err(error) = channel.stream().keep_alive() {
         debug!(%peer, %error, "a host that vanishes will not be noticed");
