@@ -100,6 +100,7 @@ fn register(name: String) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        again: None,
     }
 }
 

@@ -191,6 +191,7 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
             state: State::Ready,
             lease_ms: None,
             proves: false,
+            again: None,
         };
         (REGISTER, encode_body(&register))
     }))

@@ -84,7 +84,7 @@ pub use overrides::{Layer, Overrides, overlay};
 pub use quotas::{Quota, QuotaOwner, QuotaSettings, QuotaUser};
 pub use registrars::{
     DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,
-    registrars, system_dir, system_registrar,
+    registrars, seen_from_here, system_dir, system_registrar,
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, SocketGroup, Tractor};

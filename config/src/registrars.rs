@@ -125,7 +125,7 @@ fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Faults> {
 }
 
 /// Returns where what is bound on this host can be dialed, if that can be known.
-pub(crate) fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
+pub fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
     match bound {
         Endpoint::Tcp(tcp) if tcp.port == 0 => None,
         Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {

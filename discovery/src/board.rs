@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use transport::Whereabouts;
 use uuid::Uuid;
 use wire::{
+    Epoch,
     registrant::LostCause,
     registrar::{Register, Update},
 };
@@ -40,7 +41,7 @@ impl Board {
     }
 
     /// Puts a registration on the board; it takes the place of one of the same instance.
-    pub(crate) fn put(&self, wanted: Register) -> Arc<Entry> {
+    pub(crate) fn put(&self, wanted: Register, followed: Whereabouts) -> Arc<Entry> {
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = Arc::new(Entry {
             name: wanted.name.clone(),
@@ -50,12 +51,13 @@ impl Board {
             wanted: Mutex::new(Wanted {
                 version: FIRST_VERSION,
                 state_version: FIRST_VERSION,
-                whereabouts: Whereabouts::of(&wanted.endpoints),
+                whereabouts: Whereabouts::of(&wanted.endpoints).and(followed),
                 register: wanted,
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
             is_left: AtomicBool::new(false),
             lost: watch::Sender::new(None),
+            told: watch::Sender::new(None),
         });
         self.lock().insert(entry.uuid, entry.clone());
         self.changed.send_replace(());
@@ -88,7 +90,8 @@ impl Board {
     /// that, with all registrars.
     pub(crate) fn lose(&self, entry: &Arc<Entry>, lost: Lost) {
         let cause = lost.cause;
-        entry.lost.send_replace(Some(lost));
+        entry.lost.send_replace(Some(lost.clone()));
+        entry.told.send_replace(Some(lost));
         if cause == LostCause::Replaced {
             // It is there, and another's.
             entry.leave();
@@ -168,6 +171,8 @@ pub(crate) struct Entry {
     is_left: AtomicBool,
     /// What was lost of it last, and is lost still.
     lost: watch::Sender<Option<Lost>>,
+    /// What was lost last, also where it has been made good since: it is told all the same.
+    told: watch::Sender<Option<Lost>>,
 }
 
 /// What is wanted of a registration.
@@ -196,6 +201,12 @@ pub(crate) enum Progress {
 }
 
 impl Entry {
+    /// Returns the number of the latest registration with a registrar, if that has told it.
+    pub(crate) fn latest_epoch(&self, registrar: Uuid) -> Option<Epoch> {
+        let keys = self.identity.keys();
+        keys.borrow().iter().rfind(|it| it.registrar == registrar).map(|it| it.epoch)
+    }
+
     pub(crate) fn version(&self) -> u64 {
         self.lock().version
     }
@@ -229,7 +240,11 @@ impl Entry {
     }
 
     pub(crate) fn losses(&self) -> watch::Receiver<Option<Lost>> {
-        self.lost.subscribe()
+        let mut told = self.told.subscribe();
+        if self.lost.borrow().is_some() {
+            told.mark_changed();
+        }
+        told
     }
 
     /// Returns what the registration has lost for good.
@@ -239,7 +254,7 @@ impl Entry {
 
     /// Waits until the registration is lost for good.
     pub(crate) async fn lost_for_good(&self) -> Lost {
-        let mut losses = self.losses();
+        let mut losses = self.lost.subscribe();
         let is_final = |it: &Option<Lost>| it.as_ref().is_some_and(Lost::is_final);
         let lost = losses.wait_for(is_final).await.expect("the entry owns the sender");
         lost.clone().expect("it was waited for")

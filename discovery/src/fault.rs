@@ -165,7 +165,7 @@ pub enum LinkError {
     ClientClosed,
     /// What it is asked about is not kept registered any more: somebody else has taken it out.
     #[error("{0}")]
-    Lost(Lost),
+    Lost(Box<Lost>),
     /// What kept the connection has panicked, and begins again.
     #[error("what kept the connection has panicked, and begins again")]
     Panicked,

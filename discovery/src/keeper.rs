@@ -17,7 +17,7 @@ use crate::{
     backoff::{Backoff, random},
     link::{Hub, Line, LinkState},
     registrant::Registrant,
-    session::{Session, part},
+    session::{Session, part, said},
 };
 
 /// What keeps one link of a hub up.
@@ -136,12 +136,21 @@ impl Keeper {
         let registrar = &hub.links[self.index].registrar;
         tracing::info!(target: "callsign", %registrar, uuid = %line.registrar, "connected");
         let error = Session::new(hub, self.index, line.clone()).run(&mut driver).await;
-        if matches!(error, LinkError::ClientClosed) {
+        let (is_over, is_given_up) = match error {
+            LinkError::ClientClosed => (true, false),
+            LinkError::NoAnswer(_) => (false, true),
+            _ => (false, false),
+        };
+        if is_over {
             part(&line, &mut driver, "the client is done").await;
         } else {
             tracing::info!(target: "callsign", %registrar, error = %WithCauses(&error), "lost");
         }
         hub.release(self.index, line.registrar, Arc::new(error));
+        if is_given_up {
+            line.portal.close_for_now("no answer in time");
+            said(&mut driver).await;
+        }
     }
 
     async fn stand_by(&self, holder: usize, line: &Line) {

@@ -26,8 +26,7 @@ pub struct Losses {
 
 impl Losses {
     pub(crate) fn of(entry: Arc<Entry>) -> Self {
-        let mut changes = entry.losses();
-        changes.mark_changed();
+        let changes = entry.losses();
         Self { changes, _entry: entry }
     }
 

@@ -89,9 +89,9 @@ impl Client {
 
     /// Puts a registration on the board.
     fn put(&self, registration: Registration) -> Result<Registered, RegisterError> {
-        let wanted = registration.into_register()?;
+        let (wanted, followed) = registration.into_register()?;
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
-        let entry = self.hub().board.put(wanted);
+        let entry = self.hub().board.put(wanted, followed);
         let kept = Arc::new(Kept { client: self.clone(), entry: entry.clone() });
         let registered = Registered { client: self.clone(), instance, entry, _kept: kept };
         for doubt in registered.doubts() {
@@ -182,7 +182,7 @@ impl Registered {
         let progress = self.entry.progress().borrow().clone();
         let links = self.client.hub().links.iter().zip(&progress);
         if let Some(lost) = self.entry.final_loss() {
-            let error = Arc::new(LinkError::Lost(lost));
+            let error = Arc::new(LinkError::Lost(Box::new(lost)));
             return links.map(|(link, _)| link.fault(error.clone())).collect();
         }
         let fault = |(link, progress): (&crate::link::Link, &Progress)| {

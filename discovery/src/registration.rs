@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use endpoints::{Endpoint, Name, NameError, ParseEndpointError, Stamped};
 use thiserror::Error;
+use transport::{Listener, Whereabouts};
 use uuid::Uuid;
 use wire::{
     METADATA_BYTES_MAX, State,
@@ -28,6 +29,8 @@ pub struct Registration {
     name: String,
     uuid: Uuid,
     endpoints: Vec<Place>,
+    /// Where listeners are found, which changes.
+    followed: Whereabouts,
     metadata: BTreeMap<String, String>,
     state: State,
     lease: Option<Duration>,
@@ -49,6 +52,7 @@ impl Registration {
             name: name.into(),
             uuid: Uuid::new_v4(),
             endpoints: Vec::new(),
+            followed: Whereabouts::default(),
             metadata: BTreeMap::new(),
             state: State::Ready,
             lease: None,
@@ -78,6 +82,27 @@ impl Registration {
         }
         self.endpoints.push(Place::Unstamped(endpoint));
         Ok(self)
+    }
+
+    /// Says that it listens there, wherever that is: the addresses that a wildcard means come and go,
+    /// and it may mean none yet, as where no network is up. A client follows all of that.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use transport::Listener;
+    /// use callsign::Registration;
+    ///
+    /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
+    /// let feed = Registration::new("feed").listener(&listener);
+    /// # let _ = feed;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listener(mut self, listener: &Listener) -> Self {
+        self.followed = self.followed.and(Whereabouts::of_listeners([listener]));
+        self.endpoints(listener.published())
     }
 
     /// Adds endpoints that are stamped already, as `transport::Listener::published` gives them.
@@ -145,7 +170,7 @@ impl Registration {
     }
 
     /// Checks the registration, and stamps what is not stamped yet.
-    pub(crate) fn into_register(self) -> Result<Register, RegistrationError> {
+    pub(crate) fn into_register(self) -> Result<(Register, Whereabouts), RegistrationError> {
         let name = Name::new(&self.name)?;
         let stamped = |place| match place {
             Place::Stamped(stamped) => stamped,
@@ -154,8 +179,10 @@ impl Registration {
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
-        let Self { uuid, metadata, state, proves, .. } = self;
-        Ok(Register { name, uuid, endpoints, metadata, state, lease_ms, proves })
+        let Self { uuid, metadata, state, proves, followed, .. } = self;
+        let again = None;
+        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves, again };
+        Ok((register, followed))
     }
 }
 
@@ -279,7 +306,7 @@ mod tests {
             .and_then(|it| it.endpoint("/unix/%40feed"))
             .unwrap()
             .endpoints([Stamped::bare("/ip4/192.0.2.1/tcp/80".parse().unwrap())]);
-        let endpoints = registration.into_register().unwrap().endpoints;
+        let endpoints = registration.into_register().unwrap().0.endpoints;
         let here = transport::here();
         let kernels: Vec<_> = endpoints.iter().map(|it| it.stamp.kernel).collect();
         assert_eq!(kernels, [here.kernel, here.kernel, None]);

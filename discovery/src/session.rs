@@ -23,7 +23,7 @@ use wire::{
 };
 
 use crate::{
-    LinkError,
+    LinkError, Lost,
     board::{Entry, Progress},
     link::{Hub, Line},
     registrant::Registrant,
@@ -235,12 +235,19 @@ impl<'a> Session<'a> {
                         earlier.entry.set_progress(self.link, Progress::Absent);
                     }
                     entry.set_progress(self.link, Progress::UnderWay);
-                    let (version, register) = entry.wanted();
+                    let (version, mut register) = entry.wanted();
                     let registrar = self.line.registrar;
+                    register.again = entry.latest_epoch(registrar);
+                    let place = &hub.links[self.link].registrar;
                     let note = move |it: Registered| {
+                        if let Some(lost) = it.lost {
+                            let lost = Lost::told_by(place.clone(), *lost);
+                            return Err(LinkError::Lost(Box::new(lost)));
+                        }
                         if let Some(key) = it.key {
                             entry.identity.insert(registrar, it.epoch, key);
                         }
+                        Ok(())
                     };
                     self.call(uuid, step, version, registrar::REGISTER, &register, note);
                 }
@@ -249,7 +256,7 @@ impl<'a> Session<'a> {
                     kept.is_under_way = true;
                     let earlier = kept.version.expect("the registrar has an earlier version");
                     let (version, update) = kept.entry.update(earlier);
-                    self.call(uuid, step, version, registrar::UPDATE, &update, drop::<Changed>);
+                    self.call(uuid, step, version, registrar::UPDATE, &update, |_: Changed| Ok(()));
                 }
                 Step::Renew => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is renewed");
@@ -261,7 +268,7 @@ impl<'a> Session<'a> {
                         version,
                         registrar::RENEW,
                         &Renew { uuid },
-                        drop::<Changed>,
+                        |_: Changed| Ok(()),
                     );
                 }
                 Step::Unregister => {
@@ -270,7 +277,7 @@ impl<'a> Session<'a> {
                     let version = kept.entry.version();
                     let unregister = Unregister { uuid };
                     let method = registrar::UNREGISTER;
-                    self.call(uuid, step, version, method, &unregister, drop::<Changed>);
+                    self.call(uuid, step, version, method, &unregister, |_: Changed| Ok(()));
                 }
             }
         });
@@ -283,12 +290,12 @@ impl<'a> Session<'a> {
         version: u64,
         method: &'static str,
         args: &impl Serialize,
-        note: impl FnOnce(R) + Send + 'a,
+        note: impl FnOnce(R) -> Result<(), LinkError> + Send + 'a,
     ) {
         let (line, args) = (self.line.clone(), encode_body(args));
         let limit = self.hub.options.ask_timeout;
         self.calls.push(self.link, async move {
-            let result = line.call(method, &args, limit).await.map(note);
+            let result = line.call(method, &args, limit).await.and_then(note);
             Done { uuid, step, version, result }
         });
     }
@@ -310,6 +317,13 @@ impl<'a> Session<'a> {
             _ if step == Step::Unregister => {
                 kept.entry.set_progress(self.link, Progress::Absent);
                 self.kept.remove(&uuid);
+            }
+            // Somebody has taken it out while this side was away.
+            Err(LinkError::Lost(lost)) => {
+                kept.version = None;
+                let name = &kept.entry.name;
+                tracing::info!(target: "callsign", %name, %uuid, %lost, "it has lost an entry");
+                self.hub.board.lose(&kept.entry, *lost);
             }
             // The registrar has removed it meanwhile, so that it is to be registered again.
             Err(_) if is_gone => kept.version = None,
@@ -356,6 +370,11 @@ impl Drop for Session<'_> {
 /// Says goodbye on a line that is not needed any more.
 pub(crate) async fn part(line: &Line, driver: &mut Driver<Stream, Registrant>, reason: &str) {
     line.portal.close(reason);
+    said(driver).await;
+}
+
+/// Waits a moment until a goodbye is said.
+pub(crate) async fn said(driver: &mut Driver<Stream, Registrant>) {
     let parted: Result<Closed, _> = tokio::time::timeout(GOODBYE_TIMEOUT, driver).await;
     drop(parted);
 }

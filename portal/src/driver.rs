@@ -105,7 +105,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
                     driver.unheard = unheard;
                     return Poll::Pending;
                 }
-                (Err(Closed::Goodbye(reason)), _) => Closed::Goodbye(reason),
+                (Err(goodbye @ (Closed::Goodbye(_) | Closed::ForNow(_))), _) => goodbye,
                 // What it has said is read to its end.
                 (Err(_), Some((broken, _))) => broken,
                 (Err(closed), None) => {
@@ -138,15 +138,16 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         self.has_stood_back
     }
 
-    /// Tells a peer that has broken the protocol what was wrong, or why it is let go on no more, if
-    /// that can be said at once.
+    /// Tells a peer that has broken the protocol what was wrong, one that is silent that it is given
+    /// up, or why it is let go on no more, if that can be said at once.
     fn explain(&mut self, closed: &Closed, cx: &mut Context<'_>) {
-        let reason = match closed {
-            Closed::Protocol(error) => error.to_string(),
-            Closed::Dismissed(reason) => reason.clone(),
+        let (reason, returns) = match closed {
+            Closed::Protocol(error) => (error.to_string(), false),
+            Closed::Silent(_) => ("it has given no sign of life".to_owned(), true),
+            Closed::Dismissed(reason) => (reason.clone(), false),
             _ => return,
         };
-        if self.writing.push(&Frame::Goodbye { reason: &reason }).is_ok() {
+        if self.writing.push(&Frame::Goodbye { reason: &reason, returns }).is_ok() {
             drop(self.writing.poll_write(io(&mut self.io), cx));
         }
     }
@@ -266,9 +267,9 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
                 let replies = self.writing.len();
                 self.shared.outbox.take(cx, &mut self.writing);
                 self.own_bytes = self.writing.len() - replies;
-                if let Some(reason) = self.shared.take_closing() {
+                if let Some((reason, returns)) = self.shared.take_closing() {
                     self.is_closing = true;
-                    let goodbye = Frame::Goodbye { reason: &reason };
+                    let goodbye = Frame::Goodbye { reason: &reason, returns };
                     self.writing.push(&goodbye).expect("a reason is short");
                 }
             }
@@ -420,7 +421,10 @@ fn handle(
             }
             Ok(())
         }
-        Frame::Goodbye { reason } => return Err(Closed::Goodbye(reason.to_owned())),
+        Frame::Goodbye { reason, returns: false } => {
+            return Err(Closed::Goodbye(reason.to_owned()));
+        }
+        Frame::Goodbye { reason, returns: true } => return Err(Closed::ForNow(reason.to_owned())),
         Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
     }
     .map_err(Closed::Protocol)

@@ -27,6 +27,9 @@ pub enum Closed {
     /// The other side closed it, and said why.
     #[error("the peer closed the connection: {0}")]
     Goodbye(String),
+    /// The other side gave it up, and will begin another.
+    #[error("the peer gave the connection up for now: {0}")]
+    ForNow(String),
     /// The other side gave no sign of life.
     #[error("the peer was silent for {0:?}")]
     Silent(Duration),

@@ -223,7 +223,7 @@ async fn read_hello(
         };
         return match Frame::decode(&frame)? {
             Frame::Hello(hello) => Ok(*hello),
-            Frame::Goodbye { reason } => Err(HandshakeError::Refused(reason.to_owned())),
+            Frame::Goodbye { reason, .. } => Err(HandshakeError::Refused(reason.to_owned())),
             _ => Err(WireError::Malformed("the first frame is no hello".to_owned()).into()),
         };
     }

@@ -254,7 +254,13 @@ impl Portal {
 
     /// Says goodbye once everything sent so far is written, and ends the connection.
     pub fn close(&self, reason: &str) {
-        self.shared.close(reason);
+        self.shared.close(reason, false);
+    }
+
+    /// Ends the connection as [`close`](Self::close) does, for a side that has waited for too long
+    /// and is about to begin another: what the peer keeps for it is not to be taken for gone.
+    pub fn close_for_now(&self, reason: &str) {
+        self.shared.close(reason, true);
     }
 
     /// Tells whether the connection has ended.

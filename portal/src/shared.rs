@@ -31,7 +31,8 @@ pub(crate) struct Shared {
 struct State {
     next_id: CallId,
     pending: HashMap<CallId, Pending>,
-    closing: Option<String>,
+    /// Why a handle wants to close, and whether it will be back.
+    closing: Option<(String, bool)>,
     closed: Option<Closed>,
 }
 
@@ -120,8 +121,8 @@ impl Shared {
     }
 
     /// Asks the driver to write what there is, say goodbye and end.
-    pub(crate) fn close(&self, reason: &str) {
-        self.lock().closing.get_or_insert_with(|| reason.to_owned());
+    pub(crate) fn close(&self, reason: &str, returns: bool) {
+        self.lock().closing.get_or_insert_with(|| (reason.to_owned(), returns));
         self.outbox.wake();
     }
 
@@ -145,8 +146,8 @@ impl Shared {
         self.lock().closed.clone()
     }
 
-    /// Returns the reason to close, if a handle gave one.
-    pub(crate) fn take_closing(&self) -> Option<String> {
+    /// Returns the reason to close, if a handle gave one, and whether it will be back.
+    pub(crate) fn take_closing(&self) -> Option<(String, bool)> {
         self.lock().closing.take()
     }
 

@@ -291,7 +291,7 @@ async fn goodbye(far: &mut DuplexStream) -> String {
     reader.extend_from_slice(&said);
     reader.take(preface::PREFACE_BYTES).unwrap();
     while let Some(frame) = reader.next().unwrap() {
-        if let Frame::Goodbye { reason } = Frame::decode(&frame).unwrap() {
+        if let Frame::Goodbye { reason, .. } = Frame::decode(&frame).unwrap() {
             return reason.to_owned();
         }
     }

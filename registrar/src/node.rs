@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, EndpointTable};
+use endpoints::{Endpoint, EndpointTable, Stamped};
 use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, OnSilence, Options, WithCauses, accept};
 use thiserror::Error;
 use tokio::{
@@ -216,6 +216,31 @@ impl Node {
     /// Returns where the node listens, with the real ports in place of port 0.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.listeners.iter().map(|it| it.bound().clone()).collect()
+    }
+
+    /// Returns where others find those of these endpoints at which it listens.
+    pub fn published_of(&self, endpoints: &[Endpoint]) -> Vec<Stamped> {
+        let is_meant = |it: &&Arc<Listener>| endpoints.iter().any(|wanted| it.takes_in(wanted));
+        self.listeners.iter().filter(is_meant).flat_map(|it| it.published()).collect()
+    }
+
+    /// Tells whether whoever dials an endpoint comes to it.
+    pub fn takes_in(&self, endpoint: &Endpoint) -> bool {
+        self.listeners.iter().any(|it| it.takes_in(endpoint))
+    }
+
+    /// Binds endpoints for others in this process, beside its own: a `::` takes IPv6 alone where an
+    /// IPv4 address of its port is the node's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::bind_all`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Listener::bind_all`].
+    pub async fn bind_others(&self, endpoints: &[Endpoint]) -> Result<Vec<Listener>, BindAllError> {
+        Listener::bind_all_beside(&self.listeners, endpoints, BindOptions::default()).await
     }
 
     /// Returns the handle of the registry.
@@ -484,12 +509,18 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     if matches!(closed, Closed::Dismissed(_)) {
         clerk.dismiss(session_id);
     }
-    let is_meant = matches!(closed, Closed::Goodbye(_));
-    if !is_meant && clerk.was_away() && !has_ended(process.as_ref()).await {
+    let is_to_return = match closed {
+        Closed::ForNow(_) => true,
+        Closed::Goodbye(_) => false,
+        _ => clerk.was_away(),
+    };
+    if is_to_return && !has_ended(process.as_ref()).await {
         clerk.dismiss(session_id);
     }
     match &closed {
-        Closed::ByPeer | Closed::Here | Closed::Goodbye(_) => debug!(%peer, "{closed}"),
+        Closed::ByPeer | Closed::Here | Closed::Goodbye(_) | Closed::ForNow(_) => {
+            debug!(%peer, "{closed}")
+        }
         broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
     }
 }
@@ -530,7 +561,8 @@ async fn ended(process: Option<&PeerProcess>) {
 async fn turn_away(mut stream: Stream, why: NoPlace) {
     let mut bytes = BytesMut::from(&preface::preface()[..]);
     let reason = why.to_string();
-    Frame::Goodbye { reason: &reason }.encode(&mut bytes).expect("a reason is short");
+    let goodbye = Frame::Goodbye { reason: &reason, returns: false };
+    goodbye.encode(&mut bytes).expect("a reason is short");
     let said: Result<io::Result<()>, _> =
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
     debug!(peer = %stream.peer(), ?said, %why, "no place for another session");

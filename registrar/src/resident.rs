@@ -134,6 +134,7 @@ mod tests {
             state: State::Ready,
             lease_ms: None,
             proves: true,
+            again: None,
         }
     }
 

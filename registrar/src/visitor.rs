@@ -247,7 +247,9 @@ mod tests {
         let (metadata, endpoints) = (BTreeMap::new(), Vec::new());
         let (state, lease_ms, proves) = (State::Ready, None, false);
         let of = name.clone();
-        let register = Register { name: of, uuid, endpoints, metadata, state, lease_ms, proves };
+        let again = None;
+        let register =
+            Register { name: of, uuid, endpoints, metadata, state, lease_ms, proves, again };
         clerk.register(register, &Owner::User(0).into(), session).0.unwrap();
 
         for (owner, expected) in [(7, true), (8, false), (0, true)] {

@@ -265,6 +265,7 @@ pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        again: None,
     }
 }
 

@@ -1,8 +1,14 @@
 //! Processes that live and do nothing: stopped, as by a debugger.
 
-use discovery::{Client, FindError};
+use std::time::Duration;
+
+use discovery::{Client, ClientOptions, FindError, Registration};
+use portal::Heartbeat;
 use rustix::process::Signal;
-use tokio::{runtime::Builder, time::timeout};
+use tokio::{
+    runtime::Builder,
+    time::{sleep, timeout},
+};
 
 use crate::harness::{LIMIT, Node, Room};
 
@@ -170,6 +176,73 @@ fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
                 };
                 timeout(LIMIT, answered).await.unwrap();
             }
+        }
+    });
+}
+
+/// A client that waits for less than the time from which on a registrar knows that it was stopped.
+#[test]
+fn whoever_is_impatient_with_a_registrar_is_not_gone() {
+    let room = Room::new();
+    let settle = ["--settle-time", "1m"];
+    let places = [&*room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"];
+    let node = Node::start_with(&room, &places, &settle);
+    let mut watch = node.run(&["watch", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+    let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+    let heartbeat = Heartbeat { interval: Duration::from_millis(50), misses: 2 };
+    let clients = node.endpoints().iter().map(|place| {
+        // One gives up an answer, the other hears no sign of life.
+        let asks = ClientOptions {
+            ask_timeout: Duration::from_millis(100),
+            heartbeat: None,
+            ..ClientOptions::default()
+        };
+        let listens = ClientOptions { heartbeat: Some(heartbeat), ..ClientOptions::default() };
+        [(place, asks), (place, listens)]
+    });
+    runtime.block_on(async {
+        let mut kept = Vec::new();
+        for (at, (place, options)) in clients.flatten().enumerate() {
+            let client = Client::connect_with([&**place], options).await.unwrap();
+            let name = format!("clock-{at}");
+            kept.push((client.register(Registration::new(&name)).await.unwrap(), client));
+            watch.json("the instance", |it| it["change"] == "add" && it["name"] == *name);
+        }
+        for _ in 0..2 {
+            node.process().signal(Signal::STOP);
+            for (registered, client) in &kept {
+                let given_up = async {
+                    while client.query_actor("clock-0").await.is_ok() {}
+                    while registered.missing().is_empty() {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                timeout(LIMIT, given_up).await.unwrap();
+            }
+            node.process().signal(Signal::CONT);
+            for (registered, _) in &kept {
+                let back = async {
+                    while !registered.missing().is_empty() {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                timeout(LIMIT, back).await.unwrap();
+            }
+        }
+        kept.push({
+            let client = Client::connect([node.endpoint()]).await.unwrap();
+            (client.register(Registration::new("last")).await.unwrap(), client)
+        });
+        watch.json("the last", |it| {
+            assert_ne!(it["change"], "remove", "{it}");
+            it["name"] == "last"
+        });
+        // Who ends is gone as ever.
+        for (registered, client) in kept {
+            registered.unregister().await;
+            client.close().await;
+            watch.json("an end", |it| it["change"] == "remove");
         }
     });
 }

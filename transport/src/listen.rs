@@ -18,7 +18,7 @@ use crate::{
     place::Place,
     stream::Stream,
     tcp,
-    wildcards::Bound,
+    wildcards::{Bound, Wildcard},
 };
 
 /// Listens on one endpoint.
@@ -338,6 +338,11 @@ impl Listener {
             Kind::Path(place) => place.set_access(access),
             Kind::Abstract(_) | Kind::Tcp(_) | Kind::Memory(_) => Ok(()),
         }
+    }
+
+    /// Returns the wildcard address that it listens at, if it is one.
+    pub(crate) fn wildcard(&self) -> Option<Wildcard> {
+        self.wildcard.as_ref().map(Wildcard::of)
     }
 
     /// Tells whether it listens at a wildcard address, which means others from time to time.

@@ -13,7 +13,10 @@
 //! Port 0 is one free port for both families, where it stands beside both wildcards or both
 //! loopback addresses: who is told one port of a host tries it by either family.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    borrow::Borrow,
+    net::{IpAddr, SocketAddr},
+};
 
 use endpoints::{Endpoint, TcpAddress};
 use thiserror::Error;
@@ -60,7 +63,7 @@ impl Listener {
         endpoints: &[Endpoint],
         options: BindOptions,
     ) -> Result<Vec<Self>, BindAllError> {
-        Self::bind_all_beside(&[], endpoints, options).await
+        Self::bind_all_beside::<Self>(&[], endpoints, options).await
     }
 
     /// Binds the endpoints of one list as [`bind_all`](Self::bind_all) does, of which some are
@@ -77,13 +80,14 @@ impl Listener {
     /// # Cancel safety
     ///
     /// As [`bind_all`](Self::bind_all).
-    pub async fn bind_all_beside(
-        others: &[Self],
+    pub async fn bind_all_beside<L: Borrow<Self>>(
+        others: &[L],
         endpoints: &[Endpoint],
         options: BindOptions,
     ) -> Result<Vec<Self>, BindAllError> {
         let list = each_once(endpoints);
-        let mut ports = Ports { others, ports: Vec::new() };
+        let others: Vec<&Self> = others.iter().map(Borrow::borrow).collect();
+        let mut ports = Ports { others: &others, ports: Vec::new() };
         for (at, endpoint) in list.iter().enumerate() {
             let Some(tcp) = plain_tcp(endpoint) else { continue };
             let addresses = tcp::resolve(tcp).await.map_err(|it| fail(endpoint, it.into()))?;
@@ -157,7 +161,7 @@ pub struct BindAllError {
 /// The TCP endpoints of one list.
 struct Ports<'a> {
     /// What listens already.
-    others: &'a [Listener],
+    others: &'a [&'a Listener],
     ports: Vec<Port<'a>>,
 }
 
@@ -221,8 +225,8 @@ impl<'a> Ports<'a> {
             let Endpoint::Tcp(bound) = it.bound() else { return false };
             bound.port == number && matches!(bound.host.ip(), Some(IpAddr::V4(_)))
         };
-        let is_ipv6_only =
-            number != 0 && self.others.iter().chain(listeners.iter().flatten()).any(has_ipv4);
+        let is_ipv6_only = number != 0
+            && self.others.iter().copied().chain(listeners.iter().flatten()).any(has_ipv4);
         let mut addresses = port.addresses.clone();
         addresses.iter_mut().for_each(|it| it.set_port(number));
         Listener::bind_port(port.tcp, &addresses, is_ipv6_only)

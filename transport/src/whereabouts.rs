@@ -37,7 +37,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Whereabouts {
     /// The wildcard addresses all of whose endpoints are published, each with what it meant last.
     /// Who has published some of them has chosen.
@@ -48,6 +48,24 @@ impl Whereabouts {
     /// Finds out which of these are of this process's listeners.
     pub fn of(published: &[Stamped]) -> Self {
         Self { wildcards: wildcards_in(published) }
+    }
+
+    /// Follows where these are found, also those that mean no address yet.
+    pub fn of_listeners<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> Self {
+        let wildcards = listeners.into_iter().filter_map(Listener::wildcard);
+        let with_meant = |it: Wildcard| it.meant().map(|meant| (it, meant));
+        Self { wildcards: wildcards.filter_map(with_meant).collect() }
+    }
+
+    /// Follows both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        for (wildcard, meant) in other.wildcards {
+            if !self.wildcards.iter().any(|(own, _)| own.is(&wildcard)) {
+                self.wildcards.push((wildcard, meant));
+            }
+        }
+        self
     }
 
     /// Brings what is published up to date, and tells whether it is anything else by now.

@@ -64,6 +64,14 @@ impl Bound {
 }
 
 impl Wildcard {
+    pub(crate) fn of(bound: &Arc<Bound>) -> Self {
+        Self(Arc::downgrade(bound))
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+
     /// Returns the endpoints that it means now, as `Listener::published` does; `None` once nobody
     /// listens there any more.
     pub(crate) fn meant(&self) -> Option<Vec<Stamped>> {

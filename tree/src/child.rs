@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use endpoints::{InstanceId, Name, Stamped};
+use endpoints::{InstanceId, Name};
 use portal::{Counterpart, Handlers, Identity, Options, accept};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -157,11 +157,12 @@ async fn begin(
 /// Tells those above whenever the actor is to be found elsewhere: a socket of it was bound again,
 /// or the addresses have changed that its wildcards mean.
 fn follow_whereabouts(
-    mut endpoints: Vec<Stamped>,
+    listeners: &[Listener],
     actor: &Actor,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (uuid, core) = (actor.core.instance.uuid, actor.core.clone());
-    let mut whereabouts = Whereabouts::of(&endpoints);
+    let mut endpoints: Vec<_> = listeners.iter().flat_map(Listener::published).collect();
+    let mut whereabouts = Whereabouts::of_listeners(listeners);
     let mut changes = whereabouts.changes();
     async move {
         loop {
@@ -189,8 +190,7 @@ async fn live(
     let is_process = core.kind.is_process();
     let _listed = sockets::list(&listeners);
     let mut acceptors = Acceptors::default();
-    let published = listeners.iter().flat_map(Listener::published).collect();
-    acceptors.accompany(follow_whereabouts(published, actor));
+    acceptors.accompany(follow_whereabouts(&listeners, actor));
     for listener in listeners {
         acceptors.serve(listener, actor.clone(), exposed.clone());
     }

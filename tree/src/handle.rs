@@ -380,7 +380,7 @@ mod tests {
                 let answer = match does {
                     Does::Answer => Frame::Return { id, body: &nil },
                     Does::Refuse => Frame::Error { id, error: refusal },
-                    Does::SayGoodbye => Frame::Goodbye { reason: "it has ended" },
+                    Does::SayGoodbye => Frame::Goodbye { reason: "it has ended", returns: false },
                     Does::TalkNonsense => Frame::Started { id, body: &nil },
                     Does::Leave | Does::LeaveBefore => return drop(far),
                 };

@@ -200,8 +200,8 @@ impl Roll {
             return resident.set_state(uuid, state);
         }
         self.check_room()?;
-        let (lease_ms, proves) = (None, true);
-        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves };
+        let (lease_ms, proves, again) = (None, true, None);
+        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves, again };
         let registered = resident.register(register)?;
         self.lock().insert(uuid, Entry::Own);
         let (registrar, epoch) = (resident.registrar(), registered.epoch);

@@ -97,6 +97,10 @@ pub enum Frame<'a> {
     Goodbye {
         /// For people.
         reason: &'a str,
+        /// Whether the speaker only gave up waiting, and will come back: what was kept for it is
+        /// not gone.
+        #[serde(default, skip_serializing_if = "is_false")]
+        returns: bool,
     },
 }
 
@@ -219,6 +223,10 @@ impl<'a> Frame<'a> {
             None => decode_body(bytes),
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Reads a call that is written just as [`Frame::encode`] writes it, which nearly all frames that

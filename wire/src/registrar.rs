@@ -29,6 +29,7 @@ use crate::{
     decode_body,
     readable::{self, WrittenRecord},
     record::{Epoch, Gone, Record, Revision, State, is_false},
+    registrant::Lost,
 };
 
 /// Registers an instance, with all of its endpoints in one step.
@@ -108,10 +109,14 @@ pub struct Register {
     /// Whether it answers the protocol's handshake, and proves there who it is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub proves: bool,
+    /// From who comes back: the epoch of its latest registration with this registrar. If somebody
+    /// has taken that out meanwhile, it is not registered again, but [told](Registered::lost).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Epoch>,
 }
 
 /// Says that an instance is registered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Registered {
     /// The number of this registration.
     pub epoch: Epoch,
@@ -123,6 +128,9 @@ pub struct Registered {
     /// The [token](Record::token) of a name that one instance has at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
+    /// That it is not registered, and why: only for who comes [again](Register::again).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Box<Lost>>,
 }
 
 /// Says that a change is made.

@@ -81,7 +81,8 @@ fn recorded_frames_are_read() {
         ("frame-cancel", Frame::Cancel { id: 2 }),
         ("frame-ping", Frame::Ping { nonce: 7 }),
         ("frame-pong", Frame::Pong { nonce: 7 }),
-        ("frame-goodbye", Frame::Goodbye { reason: "the registrar is stopping" }),
+        ("frame-goodbye", Frame::Goodbye { reason: "the registrar is stopping", returns: false }),
+        ("frame-goodbye-returns", Frame::Goodbye { reason: "no answer", returns: true }),
     ];
     for (name, frame) in frames {
         let mut written = BytesMut::new();
@@ -98,10 +99,26 @@ fn recorded_calls_and_answers_are_read() {
     check("register", &register());
     check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
     check("register-proves", &Register { proves: true, ..register() });
+    check("register-again", &Register { again: Some(41), ..register() });
     check("register-root", &with_roots(register()));
-    check("registered", &Registered { epoch: 41, revision: 57, key: None, token: None });
-    check("registered-key", &Registered { epoch: 41, revision: 57, key: Some(key()), token: None });
-    let registered = Registered { epoch: 41, revision: 57, key: None, token: Some(40) };
+    check(
+        "registered",
+        &Registered { epoch: 41, revision: 57, key: None, token: None, lost: None },
+    );
+    let taken_out = Lost {
+        uuid: uuid(1),
+        epoch: 41,
+        cause: LostCause::Unregistered,
+        endpoint: None,
+        by: Some("user 1000".to_owned()),
+    };
+    let lost = Some(Box::new(taken_out));
+    check("registered-lost", &Registered { epoch: 41, revision: 57, key: None, token: None, lost });
+    check(
+        "registered-key",
+        &Registered { epoch: 41, revision: 57, key: Some(key()), token: None, lost: None },
+    );
+    let registered = Registered { epoch: 41, revision: 57, key: None, token: Some(40), lost: None };
     check("registered-token", &registered);
     check("changed", &Changed { revision: 57 });
     check(
@@ -346,6 +363,7 @@ fn register() -> Register {
         state: State::Starting,
         lease_ms: None,
         proves: false,
+        again: None,
     }
 }
 

@@ -244,6 +244,7 @@ fn register(name: &str) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        again: None,
     }
 }
 

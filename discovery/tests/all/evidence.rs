@@ -153,9 +153,11 @@ async fn who_does_not_answer_stays_suspect_and_is_counted() {
         state: wire::State::Ready,
         lease_ms: None,
         proves: false,
+        again: None,
     };
-    let _: wire::registrar::Registered =
-        portal.call(wire::registrar::REGISTER, &register).await.unwrap();
+    let registered =
+        portal.call::<wire::registrar::Registered>(wire::registrar::REGISTER, &register).await;
+    assert_eq!(registered.unwrap().lost, None);
 
     let caller = connect([&registrar.endpoint]).await;
     let record = records(&caller, "far").await.remove(0);

@@ -1,12 +1,14 @@
 //! Whoever loses its entry by the doing of others is told so, and leaves it at that.
 
+use std::time::Duration;
+
 use callsign_discovery::{RegisterError, Registration};
 use endpoints::Stamped;
 use registrar::registry::{Claimant, Event};
 use uuid::Uuid;
 use wire::{State, registrant::LostCause};
 
-use crate::support::{Running, Sockets, connect, nowhere, soon, until};
+use crate::support::{Running, Sockets, Way, connect, nowhere, soon, until};
 
 #[tokio::test]
 async fn what_another_takes_out_is_registered_nowhere() {
@@ -100,4 +102,35 @@ async fn whoever_takes_itself_out_is_told_nothing() {
     soon(again.update_endpoints(endpoints)).await.unwrap();
     let told = tokio::time::timeout(std::time::Duration::from_millis(50), losses.next()).await;
     assert!(told.is_err(), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_is_taken_out_while_its_client_is_away_stays_out() {
+    let registrar = Running::start().await;
+    let mut way = Way::to(&registrar.endpoint).await;
+    let (client, operator) = (connect([&way.endpoint]).await, connect([&registrar.endpoint]).await);
+    let leased = |name: &str, number| nowhere(name, number).lease(Duration::from_secs(60));
+    let feed = soon(client.register(leased("feed", 1))).await.unwrap();
+    let _stays = soon(client.register(leased("pricer", 2))).await.unwrap();
+    let (uuid, old) = (feed.instance().uuid, feed.instance().clone());
+
+    way.cut().await;
+    registrar.until(|it| it.sessions == 1).await;
+    soon(operator.unregister(uuid)).await.unwrap();
+    way.mend().await;
+    let lost = soon(feed.lost()).await;
+    assert!(lost.is_final() && lost.cause == LostCause::Unregistered, "{lost:?}");
+    assert!(lost.by.is_some(), "{lost}");
+    assert!(registrar.clerk.record(uuid).is_none() && registrar.clerk.status().instances == 1);
+
+    // Whoever means it registers it anew, under the same number too, and that comes back.
+    let anew = soon(client.register(leased("feed", 1).uuid(uuid))).await.unwrap();
+    assert_eq!(anew.instance(), &old);
+    drop(feed);
+    for _ in 0..2 {
+        let before = registrar.clerk.record(uuid).unwrap().epoch;
+        way.cut().await;
+        way.mend().await;
+        until(|| registrar.clerk.record(uuid).is_some_and(|it| it.epoch > before)).await;
+    }
 }

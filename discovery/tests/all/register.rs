@@ -205,8 +205,10 @@ struct Stubborn(mpsc::Sender<()>);
 impl Service for Stubborn {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
         match call.method {
-            REGISTER => replies
-                .finish(call.id, &Registered { epoch: 1, revision: 1, key: None, token: None }),
+            REGISTER => replies.finish(
+                call.id,
+                &Registered { epoch: 1, revision: 1, key: None, token: None, lost: None },
+            ),
             RENEW => {
                 replies.finish(call.id, &Changed { revision: 1 });
                 // Who has seen enough of them has left.
@@ -325,6 +327,7 @@ async fn patience_is_for_what_passes() {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        again: None,
     };
     resident.register(taken).unwrap();
     let mut tasks = JoinSet::new();

@@ -39,6 +39,10 @@ impl Clerk {
                 return (Err(error), steps);
             }
         };
+        if registered.lost.is_some() {
+            info!(target: AUDIT, %by, session, %name, %uuid, "kept out: it was removed while away");
+            return (Ok(registered), steps);
+        }
         registered.key = Some(self.proof_key(uuid, registered.epoch));
         let Registered { epoch, token, .. } = registered;
         match replaced {
@@ -133,7 +137,7 @@ impl Clerk {
             let known = uuids.iter().filter(|_| is_logged).filter_map(known).collect();
             let mut outcome = registry.apply(event, now_ms)?;
             // Who asks for it need not be told.
-            outcome.lost.remove(&session);
+            registry.forgive(outcome.lost.remove(&session));
             Ok::<_, RegistryError>(((Changed { revision: registry.revision() }, known), outcome))
         })
     }

@@ -27,6 +27,7 @@ mod sessions;
 mod shards;
 mod sight;
 mod suspicion;
+mod tombstones;
 mod waiters;
 mod watchers;
 
@@ -57,6 +58,7 @@ use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names};
 pub use owner::{Account, Caller, Owner};
 use shards::Shards;
+use tombstones::Tombstones;
 use waiters::Waiters;
 use watchers::Watchers;
 pub use wire::{Epoch, Revision};
@@ -88,6 +90,7 @@ pub struct Registry {
     watchers: Watchers,
     log: Log,
     chores: Chores,
+    tombstones: Tombstones,
     /// How many instances are foreign.
     foreign: usize,
     /// The entry of the registrar itself, which is in `by_uuid` and `by_name` alone.
@@ -124,6 +127,7 @@ impl Registry {
             watchers: Watchers::default(),
             log: Log::new(first),
             chores: Chores::default(),
+            tombstones: Tombstones::default(),
             foreign: 0,
             own: None,
             rules: NameRules::default(),
@@ -176,6 +180,13 @@ impl Registry {
         check_metadata(&register.metadata)?;
         check_state(register.state)?;
         let kept = check_lease(register.lease_ms)?;
+        let taken_out = register.again.and_then(|it| self.tombstones.of(register.uuid, it));
+        if let Some(lost) = taken_out.filter(|_| self.by_uuid.get(&register.uuid).is_none()) {
+            let (epoch, revision) = (lost.epoch, self.revision);
+            let lost = Some(Box::new(lost));
+            let registered = Registered { epoch, revision, key: None, token: None, lost };
+            return Ok((registered, Outcome::default()));
+        }
         let way = self.make_way(register.uuid);
         let earlier = self.by_uuid.get(&register.uuid).copied();
         match earlier.map(|key| &self.entries[key]) {
@@ -194,6 +205,7 @@ impl Registry {
         }
         let is_exclusive = self.check_name(&register.name, &caller, earlier)?;
 
+        self.tombstones.remove(register.uuid);
         let epoch = self.take_epoch();
         let record = Record {
             name: register.name,
@@ -220,7 +232,8 @@ impl Registry {
         let mut outcome = self.put(earlier, entry, &record.endpoints);
         outcome.stirred.extend(way.stirred);
         outcome.lost = lost.lost;
-        Ok((Registered { epoch, revision: self.revision, key: None, token }, outcome))
+        let revision = self.revision;
+        Ok((Registered { epoch, revision, key: None, token, lost: None }, outcome))
     }
 
     /// Enters what the registrar's settings declare of an actor, before anything is registered.
@@ -248,6 +261,13 @@ impl Registry {
         let registrant = Registrant { owner: Owner::Registrar, session: None };
         let entry = Entry::new(&record, registrant, now_ms);
         self.put(None, entry, &record.endpoints)
+    }
+
+    /// Lets come back what a session has lost by its own doing.
+    pub(crate) fn forgive(&mut self, lost: Option<(Owner, Vec<Lost>)>) {
+        for lost in lost.into_iter().flat_map(|(_, lost)| lost) {
+            self.tombstones.remove(lost.uuid);
+        }
     }
 
     /// Applies an event.
@@ -445,8 +465,13 @@ impl Registry {
     }
 
     fn unregister_all(&mut self, keys: &[Key], by: Owner, outcome: &mut Outcome) {
+        let by = by.to_string();
         for key in keys {
-            self.lose(*key, LostCause::Unregistered, None, Some(by.to_string()), outcome);
+            let Entry { uuid, epoch, kept, .. } = self.entries[*key];
+            if kept != Kept::Declared {
+                self.tombstones.insert(uuid, epoch, &by);
+            }
+            self.lose(*key, LostCause::Unregistered, None, Some(by.clone()), outcome);
         }
         self.remove_all(keys, Gone::Unregistered, outcome);
     }

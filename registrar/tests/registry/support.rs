@@ -47,6 +47,7 @@ pub(crate) fn registration(name: &str, uuid: u128) -> Register {
         state: State::Ready,
         lease_ms: None,
         proves: false,
+        again: None,
     }
 }
 

@@ -92,6 +92,13 @@ impl RootOptions {
         }
 
         let (registrars, node) = self.find_registrar(registrars).await?;
+        let uuid = Uuid::new_v4();
+        let (listeners, bound) = self.listen(&name, uuid, &registrars, node.as_ref()).await?;
+        // The registrar listens there, and proves for itself alone.
+        let shared = match &node {
+            Some(node) if listeners.is_empty() => node.published_of(&bound),
+            _ => Vec::new(),
+        };
         let stop = CancellationToken::new();
         let is_registrar = node.is_some();
         let mut serving = JoinSet::new();
@@ -103,25 +110,16 @@ impl RootOptions {
         let client = Client::connect_with(&registrars, ClientOptions::default())
             .await
             .map_err(RootError::Connect)?;
-
-        let uuid = Uuid::new_v4();
-        let (listeners, bound) = self.listen(&name, uuid, &registrars, is_registrar).await?;
         sweep::remove_forsaken(&bound).await;
         let path = ActorPath::root(&name);
-        let published = listeners.iter().flat_map(Listener::published);
         let mut registration = Registration::new(name.as_str())
             .uuid(uuid)
-            .endpoints(published)
+            .endpoints(shared)
             .metadata(PATH_KEY, path.as_str())
             .metadata(KIND_KEY, "root")
             .metadata(PID_KEY, std::process::id().to_string());
-        let shared = bound.iter().filter(|it| registrars.contains(it));
-        for endpoint in shared.filter(|_| is_registrar && listeners.is_empty()) {
-            // The registrar listens there, and proves for itself alone.
-            registration = match registration.clone().endpoint(endpoint) {
-                Ok(registration) => registration,
-                Err(_) => registration,
-            };
+        for listener in &listeners {
+            registration = registration.listener(listener);
         }
         if !listeners.is_empty() {
             registration = registration.proves();
@@ -172,7 +170,7 @@ impl RootOptions {
         let mut tries_left = TRIES;
         loop {
             let (mut there, mut occupied) = (Vec::new(), Vec::new());
-            for (place, probed) in probe_all(&places).await {
+            for (place, probed) in probe_all(&asked(&places)).await {
                 match probed {
                     Probed::Registrar => there.push(place),
                     Probed::Occupied(why) => occupied.push((place, why)),
@@ -194,7 +192,7 @@ impl RootOptions {
                 ..NodeOptions::default()
             };
             match Node::bind(&places, options).await {
-                Ok(node) => return Ok((node.endpoints(), Some(node))),
+                Ok(node) => return Ok((asked(&node.endpoints()), Some(node))),
                 // Another root was faster, and will answer in a moment.
                 Err(NodeError::Bind { source: BindError::InUse { .. }, .. }) if tries_left > 0 => {
                     tries_left -= 1;
@@ -212,7 +210,7 @@ impl RootOptions {
         name: &Name,
         uuid: Uuid,
         registrars: &[Endpoint],
-        is_registrar: bool,
+        node: Option<&Node>,
     ) -> Result<(Vec<Listener>, Vec<Endpoint>), RootError> {
         let mut wanted: Vec<Endpoint> = Vec::new();
         for endpoint in self.table.get(name.as_str()).into_iter().flatten().chain(&self.bind) {
@@ -225,9 +223,12 @@ impl RootOptions {
         }
         // What the registrar within this root listens at is the root's too.
         let (mut bound, own): (Vec<_>, Vec<_>) =
-            wanted.into_iter().partition(|it| is_registrar && registrars.contains(it));
-        let listeners = Listener::bind_all(&own, BindOptions::default())
-            .await
+            wanted.into_iter().partition(|it| node.is_some_and(|node| node.takes_in(it)));
+        let listeners = match node {
+            Some(node) => node.bind_others(&own).await,
+            None => Listener::bind_all(&own, BindOptions::default()).await,
+        };
+        let listeners = listeners
             .map_err(|BindAllError { endpoint, source }| RootError::Bind { endpoint, source })?;
         bound.extend(listeners.iter().map(|it| it.bound().clone()));
         Ok((listeners, bound))
@@ -242,6 +243,15 @@ fn owner_at(place: &Endpoint) -> Option<Owner> {
         Endpoint::Memory(_) => Some(Owner::Registrar),
         Endpoint::Tcp(_) => None,
     }
+}
+
+/// Returns where registrars are asked that listen there: at the loopback, for a wildcard address.
+fn asked(places: &[Endpoint]) -> Vec<Endpoint> {
+    let seen = |it: &Endpoint| match it.is_bind_only() {
+        true => config::seen_from_here(it),
+        false => Some(it.clone()),
+    };
+    places.iter().filter_map(seen).collect()
 }
 
 /// Looks at every place at once.

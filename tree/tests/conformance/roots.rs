@@ -257,8 +257,10 @@ const WILDCARDS: &str = "root::actors_are_found_by_the_addresses_that_the_host_h
 /// in a network namespace of its own, by this very program, run again.
 async fn wildcards(folder: tempfile::TempDir) -> Result<(), AnyError> {
     if std::env::var_os(OWN_NETWORK).is_some() {
-        ip("link set lo up");
         follows_addresses(&place(folder.path())).await?;
+        shares_ports().await?;
+        ip("link set lo down");
+        ip("addr flush dev lo");
         let other = format!("/unix{}/other.sock", folder.path().display());
         let endpoints: [Endpoint; 1] = [other.parse()?];
         let node = registrar::Node::bind(&endpoints, registrar::NodeOptions::default()).await?;
@@ -279,6 +281,36 @@ async fn wildcards(folder: tempfile::TempDir) -> Result<(), AnyError> {
     let played = tokio::task::spawn_blocking(move || command.env(OWN_NETWORK, "1").output());
     let output = played.await??;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+/// A root that is the registrar has places of its own at the port of that.
+async fn shares_ports() -> Result<(), AnyError> {
+    let check = async |registrar: &str, own: &str, expected: &[&str]| -> Result<(), AnyError> {
+        let root = Root::options().name("root").registrar(registrar).bind(own);
+        root.run(async |root| {
+            assert!(root.is_registrar());
+            let port = registrar.rsplit('/').next().unwrap_or_default();
+            let client = discovery::Client::connect([format!("/ip4/127.0.0.1/tcp/{port}")]).await?;
+            let record = client.query_actor("root").await?.expect("it is registered");
+            let mut found: Vec<_> =
+                record.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
+            found.sort();
+            assert_eq!(found, expected, "{registrar} and {own}");
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    };
+    let [ip4, ip6] = ["/ip4/127.0.0.1/tcp/7700", "/ip6/::1/tcp/7700"];
+    check("/ip4/0.0.0.0/tcp/7700", "/ip6/::/tcp/7700", &[ip6]).await?;
+    check("/ip6/::/tcp/7700", "/ip4/0.0.0.0/tcp/7700", &[ip4, ip6]).await?;
+    check("/ip4/0.0.0.0/tcp/7700", "/ip4/127.0.0.1/tcp/7700", &[ip4]).await?;
+    // What cannot be is said.
+    let root = Root::options().registrar("/ip4/127.0.0.1/tcp/7700").bind("/ip4/0.0.0.0/tcp/7700");
+    let Err(error) = root.run(async |_| Ok(())).await else { panic!("it cannot be bound") };
+    let error = portal::WithCauses(&error).to_string();
+    assert!(error.contains("cannot listen at `/ip4/0.0.0.0/tcp/7700`: it is in use"), "{error}");
     Ok(())
 }
 
@@ -307,6 +339,9 @@ async fn follows_addresses(registrar: &str) -> Result<(), AnyError> {
                 }
                 Ok(())
             };
+            // As long as there is no network, a wildcard means nothing.
+            are_at(&[]).await?;
+            ip("link set lo up");
             are_at(&["127.0.0.1"]).await?;
             ip("addr add 10.77.0.1/24 dev lo");
             are_at(&["127.0.0.1", "10.77.0.1"]).await?;

@@ -1,0 +1,94 @@
+//! What was taken out, and is not to come back by itself.
+//!
+//! Whoever registered it may be away at that moment, and so is told when it comes back: it says then
+//! by which registration it was here. Who begins anew says no such thing, and is registered.
+
+use std::collections::VecDeque;
+
+use foldhash::{HashMap, HashMapExt as _};
+use uuid::Uuid;
+use wire::{
+    Epoch,
+    registrant::{Lost, LostCause},
+};
+
+/// The latest instances that somebody has taken out.
+#[derive(Debug)]
+pub(super) struct Tombstones {
+    by_uuid: HashMap<Uuid, Tombstone>,
+    /// In the order in which they were taken out.
+    order: VecDeque<(Uuid, Epoch)>,
+}
+
+#[derive(Debug)]
+struct Tombstone {
+    epoch: Epoch,
+    by: Box<str>,
+}
+
+impl Default for Tombstones {
+    fn default() -> Self {
+        Self { by_uuid: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl Tombstones {
+    /// Takes note of what was taken out, and by whom.
+    pub(super) fn insert(&mut self, uuid: Uuid, epoch: Epoch, by: &str) {
+        if self.order.len() == TOMBSTONES_MAX
+            && let Some((oldest, epoch)) = self.order.pop_front()
+            && self.by_uuid.get(&oldest).is_some_and(|it| it.epoch == epoch)
+        {
+            self.by_uuid.remove(&oldest);
+        }
+        self.by_uuid.insert(uuid, Tombstone { epoch, by: by.into() });
+        self.order.push_back((uuid, epoch));
+    }
+
+    /// Returns what somebody has lost who comes back, and was registered by `again` the last time.
+    pub(super) fn of(&self, uuid: Uuid, again: Epoch) -> Option<Lost> {
+        let Tombstone { epoch, by } = self.by_uuid.get(&uuid).filter(|it| it.epoch >= again)?;
+        let by = Some(by.to_string());
+        let cause = LostCause::Unregistered;
+        Some(Lost { uuid, epoch: *epoch, cause, endpoint: None, by })
+    }
+
+    /// Forgets it: the instance was registered anew.
+    pub(super) fn remove(&mut self, uuid: Uuid) {
+        self.by_uuid.remove(&uuid);
+    }
+}
+
+/// How many are kept: more than an operator takes out while a client is away, and some hundred
+/// kilobytes.
+const TOMBSTONES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_kept_and_only_for_who_was_there_then() {
+        let mut tombstones = Tombstones::default();
+        let uuid = |it: u64| Uuid::from_u128(it.into());
+        let most = TOMBSTONES_MAX as u64;
+        for it in 1..=most + 1 {
+            tombstones.insert(uuid(it), it, "user 7");
+        }
+        assert_eq!(tombstones.of(uuid(1), 1), None);
+        assert_eq!(tombstones.of(uuid(2), 2).unwrap().by.as_deref(), Some("user 7"));
+        assert_eq!(tombstones.of(uuid(2), 1).unwrap().epoch, 2, "its answer was lost on the way");
+        assert_eq!(tombstones.of(uuid(2), 3), None, "it was registered since");
+        tombstones.remove(uuid(3));
+        assert_eq!(tombstones.of(uuid(3), 3), None);
+
+        // One that is taken out again and again is one, and what is old of it ends nothing.
+        for it in 0..most {
+            tombstones.insert(uuid(9), 10_000 + it, "user 7");
+        }
+        tombstones.insert(uuid(9), 20_000, "user 7");
+        assert_eq!(tombstones.by_uuid.len(), 1);
+        assert!(tombstones.of(uuid(9), 20_000).is_some());
+        assert_eq!(tombstones.order.len(), TOMBSTONES_MAX);
+    }
+}
