@@ -6,7 +6,7 @@ use wire::{Epoch, Kept, NameRight, Whoami};
 use super::{
     Caller, Key, Owner, Registry, RegistryError,
     instances::Meant,
-    names::{Grantee, NameRule, Names},
+    names::{Grantee, NameRule, Names, UNNAMED_ROOT},
 };
 
 impl Registry {
@@ -90,7 +90,7 @@ impl Registry {
             let place = rule.place.clone();
             return Err(RegistryError::NameDenied { name, by, pattern, place });
         }
-        let is_open = self.rules.otherwise() == Names::Open;
+        let is_open = self.rules.otherwise() == Names::Open || name.as_str() == UNNAMED_ROOT;
         let Some(holders) = self.by_name.get(name).filter(|_| !is_open) else { return Ok(()) };
         let own = wire::Owner::from(by);
         let is_there = |key: Key| Some(&self.entries[key]).filter(|it| !self.is_over(it));

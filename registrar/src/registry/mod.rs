@@ -55,7 +55,7 @@ pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, 
 pub use foreign::Foreign;
 use instances::Instances;
 use log::Log;
-pub use names::{Grantee, NameRule, NameRules, Names};
+pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
 pub use owner::{Account, Caller, Owner};
 use shards::Shards;
 use tombstones::Tombstones;

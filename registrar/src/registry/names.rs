@@ -29,6 +29,10 @@ pub struct NameRules {
     hides: bool,
 }
 
+/// What the root of a tree is called that nobody has named. It names no one in particular, so every
+/// user may have one, unless a rule says otherwise.
+pub const UNNAMED_ROOT: &str = "root";
+
 /// What holds of names that no rule gives to anybody.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Names {

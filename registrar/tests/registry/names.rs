@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use callsign_registrar::registry::{
     Caller, Event, Grantee, NameRule, NameRules, Names, Owner, Registry, RegistryError, SessionId,
+    UNNAMED_ROOT,
 };
 
 use endpoints::{InstanceId, Name};
@@ -31,6 +32,19 @@ fn a_name_that_somebody_has_is_not_taken_by_another() {
 
     open(&mut registry);
     enter(&mut registry, session, 6, OTHER).unwrap();
+}
+
+#[test]
+fn every_user_may_have_a_root_that_nobody_has_named() {
+    let (mut registry, session) = opened();
+    let mut enter = |uuid, by: Owner| {
+        registry.register(registration(UNNAMED_ROOT, uuid), by, session, NOW).map(drop)
+    };
+    enter(1, USER).unwrap();
+    enter(2, OTHER).unwrap();
+    set(&mut registry, rules([rule("*", Some(vec![Grantee::User(1000)]))]));
+    let refused = registry.register(registration(UNNAMED_ROOT, 3), OTHER, session, NOW);
+    assert!(matches!(refused, Err(RegistryError::NameDenied { .. })));
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct RootOptions {
 impl Default for RootOptions {
     fn default() -> Self {
         Self {
-            name: "root".to_owned(),
+            name: registrar::registry::UNNAMED_ROOT.to_owned(),
             registrars: Vec::new(),
             bind: Vec::new(),
             table: EndpointTable::default(),
