@@ -6,6 +6,7 @@ use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
 
 use discovery::{Fault, LinkError};
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, is_plain};
+use portal::HandshakeError;
 use transport::{BindError, DialError, Holder};
 
 use crate::{context::Context, notice::names_registrars};
@@ -58,6 +59,12 @@ pub(crate) fn unreached(faults: &[Fault], context: &Context) -> Vec<String> {
     if let Some(fault) = faults.iter().find(|it| matches!(*it.error, LinkError::OthersPort { .. }))
     {
         hints.push(format!("to believe that of the other user: `--registrar {}`", fault.registrar));
+    }
+    // Whoever is refused has found it.
+    let has_refused =
+        |it: &Fault| matches!(*it.error, LinkError::Handshake(HandshakeError::Refused(_)));
+    if faults.iter().any(has_refused) {
+        return hints;
     }
     let or = if hints.is_empty() { "" } else { "or " };
     hints.push(format!("{or}say where it is: `--registrar MULTIADDR`, or CALLSIGN_REGISTRAR"));

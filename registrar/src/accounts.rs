@@ -396,7 +396,8 @@ impl Book {
     fn limit(&self, account: Account, quota: Quota) -> usize {
         let said = self.quotas(account).of(quota);
         match quota {
-            Quota::Sessions if self.is_trusted(account) => said.min(self.sessions_max),
+            // To them belong all places that there are.
+            Quota::Sessions if self.is_trusted(account) => said,
             Quota::Sessions => said.min(self.sessions_max.div_ceil(2)),
             _ => said,
         }
@@ -457,7 +458,11 @@ impl Exceeded {
             Quota::Watches => (count(account, "watches", *used, *limit), "cancel some"),
             quota => (count(account, quota.name(), *used, *limit), "wait"),
         };
-        format!("{amount}: {remedy}, or raise `{quota}` in the registrar's [quotas]")
+        let bound = match quota {
+            Quota::Sessions => " (no owner has more than half of `sessions_max`)",
+            _ => "",
+        };
+        format!("{amount}: {remedy}, or raise `{quota}` in the registrar's [quotas]{bound}")
     }
 }
 

@@ -99,7 +99,8 @@ mod tests {
         assert_eq!(strangers.len(), 32);
         let refused = places.take(STRANGER, 64).unwrap_err();
         let expected = "user 12345 has 32 sessions here, of at most 32: close some, \
-                        or raise `sessions` in the registrar's [quotas]";
+                        or raise `sessions` in the registrar's [quotas] \
+                        (no owner has more than half of `sessions_max`)";
         assert_eq!(refused.to_string(), expected);
         let others = take(&places, Account::Host(Ipv4Addr::LOCALHOST), 64);
         assert_eq!(others.len(), 28);
