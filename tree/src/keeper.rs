@@ -12,10 +12,10 @@ mod boot;
 mod line;
 mod teardown;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use wire::RemoteError;
 
@@ -115,13 +115,19 @@ impl Keeper {
         };
         let booted = match stage {
             Stage::Booted(booted) => booted,
-            Stage::Launched(channel) => tokio::select! {
-                biased;
-                reason = self.cancel.asked() => Err(Fall::Cancelled(reason)),
-                booted = self.boot(channel, &mut drivers) => booted,
-                _ = vessel.gone() => Err(Fall::Gone),
-                () = sleep(BOOT_TIMEOUT) => Err(Fall::TimedOut),
-            },
+            Stage::Launched(channel) => {
+                let mut booted = pin!(self.boot(channel, &mut drivers));
+                tokio::select! {
+                    biased;
+                    reason = self.cancel.asked() => Err(Fall::Cancelled(reason)),
+                    booted = &mut booted => booted,
+                    // It may have said why, a moment ago.
+                    _ = vessel.gone() => {
+                        timeout(SAID_WAIT, booted).await.unwrap_or(Err(Fall::Gone))
+                    }
+                    () = sleep(BOOT_TIMEOUT) => Err(Fall::TimedOut),
+                }
+            }
         };
         let (mut line, fall, untold) = match booted {
             Ok(up) => {
@@ -245,3 +251,7 @@ impl Keeper {
 /// How long a child may take to listen and be registered. It takes milliseconds; on a machine that
 /// starts a hundred at once it takes a second.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may take to hear what a child said before it was gone: it is there already, unless
+/// somebody else holds the child's end of the channel.
+const SAID_WAIT: Duration = Duration::from_secs(1);
