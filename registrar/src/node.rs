@@ -1,5 +1,8 @@
 //! A registrar that can be reached.
 
+mod error;
+mod options;
+
 use std::{
     io,
     panic::resume_unwind,
@@ -8,9 +11,8 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, EndpointTable, Stamped};
-use portal::{Closed, HANDSHAKE_TIMEOUT, Heartbeat, OnSilence, Options, WithCauses, accept};
-use thiserror::Error;
+use endpoints::{Endpoint, Stamped};
+use portal::{Closed, OnSilence, Options, WithCauses, accept};
 use tokio::{
     io::AsyncWriteExt,
     sync::mpsc,
@@ -19,82 +21,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use transport::{
-    Access, BindAllError, BindError, BindOptions, Changes, Listener, Peer, PeerProcess, Stream,
-};
+use transport::{BindAllError, BindOptions, Changes, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
+pub use self::{error::NodeError, options::NodeOptions};
 use crate::{
-    Accounts, Clerk, Controls, Door, QuotaRules, Session, Visit, Visitor,
+    Accounts, Clerk, Controls, Door, Session, Visit, Visitor,
     caller::caller,
     door,
     places::NoPlace,
-    registry::{Caller, Limits, NameRules},
+    registry::Caller,
     shares::Share,
     verify::{Errand, run_errands},
 };
-
-/// How a node serves.
-///
-/// ```
-/// # use callsign_registrar as callsign;
-/// use std::time::Duration;
-///
-/// use callsign::NodeOptions;
-///
-/// let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
-/// assert!(options.doors.is_empty() && options.sessions_max > 0);
-/// ```
-#[derive(Clone, Debug)]
-pub struct NodeOptions {
-    /// The software and its version, for people.
-    pub agent: String,
-    /// Who may connect to its socket files; where nothing is said, the umask tells.
-    pub access: Option<Access>,
-    /// How long a peer may take to say who it is.
-    pub handshake_timeout: Duration,
-    /// How signs of life are asked for. Over TCP, a peer that gives none is cut; over a Unix
-    /// socket, what it keeps is marked as suspect until it is heard again.
-    pub heartbeat: Heartbeat,
-    /// How many connections there may be at once. One owner may have half of them, and some are for
-    /// user 0 and the node's own alone, who may have all.
-    pub sessions_max: usize,
-    /// How long those may take to come back whom a registrar before this one knew. For so long
-    /// after its begin the node says that it does not know all yet. It is zero for one that nobody
-    /// can have known.
-    pub settle_time: Duration,
-    /// How long connections have to end when the node stops.
-    pub drain_timeout: Duration,
-    /// How much the registry takes in.
-    pub limits: Limits,
-    /// How much of it one owner may use.
-    pub quotas: QuotaRules,
-    /// Whose names are.
-    pub rules: NameRules,
-    /// The actors that never register themselves.
-    pub declared: EndpointTable,
-    /// The other protocols that are spoken, in the order in which they are recognised.
-    pub doors: Vec<Arc<dyn Door>>,
-}
-
-impl Default for NodeOptions {
-    fn default() -> Self {
-        Self {
-            agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
-            access: None,
-            handshake_timeout: HANDSHAKE_TIMEOUT,
-            heartbeat: Heartbeat::default(),
-            sessions_max: 4096,
-            settle_time: SETTLE_TIME,
-            drain_timeout: Duration::from_secs(5),
-            limits: Limits::default(),
-            quotas: QuotaRules::default(),
-            rules: NameRules::default(),
-            declared: EndpointTable::default(),
-            doors: Vec::new(),
-        }
-    }
-}
 
 /// A registrar that can be reached.
 ///
@@ -118,42 +57,6 @@ pub struct Node {
     /// When they may be found elsewhere.
     changes: Changes,
     errands: mpsc::Receiver<(Errand, Share)>,
-}
-
-/// Why a node cannot be reached.
-///
-/// ```
-/// # use callsign_registrar as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// use callsign::{Node, NodeError, NodeOptions};
-///
-/// let nowhere = Node::bind(&[], NodeOptions::default()).await;
-/// assert!(matches!(nowhere, Err(NodeError::NoEndpoint)));
-/// # }
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// There is nothing to listen on.
-    #[error("a registrar needs at least one endpoint to listen on")]
-    NoEndpoint,
-    /// An endpoint cannot be bound.
-    #[error("cannot listen on `{endpoint}`")]
-    Bind {
-        /// Which endpoint.
-        endpoint: Endpoint,
-        /// Why.
-        source: BindError,
-    },
-    /// A socket file cannot be given another group or mode.
-    #[error("`{endpoint}` stays open to whom it was")]
-    Access {
-        /// Which endpoint.
-        endpoint: Endpoint,
-        /// Why.
-        source: BindError,
-    },
 }
 
 impl Node {
@@ -575,10 +478,6 @@ const FRAME_BYTES_MAX: usize = 128 * 1024;
 /// How long a client's frame may take to arrive once it has begun: the longest does so at a hundred
 /// kilobits a second.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long clients take to come back: they try again after 2 s at most, and some lose another
-/// second or two to a connection that was half made.
-const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// How long after the end of a process its connection is read to its end: what the process wrote
 /// is there already, and so is the end, unless a child of it has the connection too.

@@ -1,0 +1,41 @@
+//! Why a node cannot be reached.
+
+use endpoints::Endpoint;
+use thiserror::Error;
+use transport::BindError;
+
+/// Why a node cannot be reached.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use callsign::{Node, NodeError, NodeOptions};
+///
+/// let nowhere = Node::bind(&[], NodeOptions::default()).await;
+/// assert!(matches!(nowhere, Err(NodeError::NoEndpoint)));
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// There is nothing to listen on.
+    #[error("a registrar needs at least one endpoint to listen on")]
+    NoEndpoint,
+    /// An endpoint cannot be bound.
+    #[error("cannot listen on `{endpoint}`")]
+    Bind {
+        /// Which endpoint.
+        endpoint: Endpoint,
+        /// Why.
+        source: BindError,
+    },
+    /// A socket file cannot be given another group or mode.
+    #[error("`{endpoint}` stays open to whom it was")]
+    Access {
+        /// Which endpoint.
+        endpoint: Endpoint,
+        /// Why.
+        source: BindError,
+    },
+}
