@@ -16,6 +16,20 @@ use tokio::sync::watch;
 use super::{kernel, spawner};
 
 /// How a process ended.
+///
+/// ```
+/// use callsign_process::Ended;
+///
+/// /// Returns the exit code that a shell would give.
+/// fn exit_code(ended: Ended) -> i32 {
+///     match ended {
+///         Ended::Code(code) => code,
+///         Ended::Signal { signal, .. } => 128 + signal,
+///     }
+/// }
+///
+/// assert_eq!(exit_code(Ended::Signal { signal: 9, core_dumped: false }), 137);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ended {
     /// It exited with this code.

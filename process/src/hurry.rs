@@ -25,12 +25,31 @@ use tokio::sync::watch;
 
 /// Tells every child process of this process, and all that is below them, to end in a hurry: each
 /// that is still there in [`HURRY`](super::HURRY) is killed once its parent has gone.
+///
+/// ```
+/// /// Is called when somebody presses Ctrl-C again.
+/// fn interrupted_again() {
+///     callsign_process::hurry_children();
+/// }
+/// # let _ = interrupted_again;
+/// ```
 pub fn hurry_children() {
     children().values().for_each(Told::tell);
 }
 
 /// Waits until this process has been told to end in a hurry. A process that nobody started as a
 /// child never is.
+///
+/// ```
+/// /// Saves what there is, unless there is no time for it.
+/// async fn end(save: impl Future<Output = ()>) {
+///     tokio::select! {
+///         () = save => {}
+///         () = callsign_process::hurried() => println!("not saved"),
+///     }
+/// }
+/// # let _ = end(std::future::ready(()));
+/// ```
 ///
 /// # Cancel safety
 ///

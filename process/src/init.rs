@@ -31,10 +31,38 @@ use super::{
 ///
 /// The parent sees the end of the channel when the child shuts it down or ends; that the child
 /// drops it is not seen, for its watchdog holds it as well.
+///
+/// ```
+/// use std::{io::Write, os::unix::net::UnixStream};
+///
+/// use callsign_process::ChildMain;
+///
+/// fn greet(mut channel: UnixStream) -> i32 {
+///     i32::from(channel.write_all(b"hello").is_err())
+/// }
+///
+/// let child_main: ChildMain = greet;
+/// # let _ = child_main;
+/// ```
 pub type ChildMain = fn(UnixStream) -> i32;
 
 /// Makes this program one that can start children, and, in a child, runs `child_main` and exits:
 /// in a child it never returns. It is to be the first statement of `main`.
+///
+/// ```standalone_crate
+/// use std::os::unix::net::UnixStream;
+///
+/// fn child_main(_channel: UnixStream) -> i32 {
+///     println!("a child");
+///     0
+/// }
+///
+/// fn main() -> Result<(), callsign_process::InitError> {
+///     callsign_process::init(child_main)?;
+///     // Only the program comes here, and may start threads from now on.
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
 ///
@@ -45,6 +73,20 @@ pub fn init(child_main: ChildMain) -> Result<(), InitError> {
 
 /// Does what [`init`] does, and before it returns forks off the forkserver: a process with a
 /// single thread, from which children are forked within a fraction of a millisecond.
+///
+/// ```standalone_crate
+/// use callsign_process::{Ended, Launch, init_with_forkserver};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     init_with_forkserver(|_channel| 7)?;
+///     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+///     runtime.block_on(async {
+///         let child = Launch::fork("seven").start().await?;
+///         assert_eq!(child.exited().await?, Ended::Code(7));
+///         Ok(())
+///     })
+/// }
+/// ```
 ///
 /// # Errors
 ///

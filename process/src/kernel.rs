@@ -20,6 +20,11 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Returns how many threads this process has.
+///
+/// ```
+/// assert!(callsign_process::threads()? >= 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }
@@ -220,6 +225,11 @@ pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blo
 }
 
 /// Ends this process without running anything more of it.
+///
+/// ```no_run
+/// // Nothing is flushed, and nothing dropped.
+/// callsign_process::exit_now(1)
+/// ```
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: it ends the process and touches none of its memory.
     unsafe { libc::_exit(code) }

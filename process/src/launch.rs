@@ -25,6 +25,16 @@ use super::{
 };
 
 /// A child to be started.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use callsign_process::{GRACE, Kind, Launch};
+///
+/// let patient = Launch { grace: Duration::from_secs(30), ..Launch::exec("indexer") };
+/// assert_eq!((patient.kind, patient.label.as_str()), (Kind::Exec, "indexer"));
+/// assert!(patient.grace > GRACE);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a launch does nothing until it is started"]
 pub struct Launch {
@@ -41,6 +51,18 @@ pub struct Launch {
 }
 
 /// How a child is started.
+///
+/// ```
+/// use callsign_process::{Kind, Launch};
+///
+/// /// Returns the launch of a worker, forked where this program has set a forkserver aside.
+/// fn worker(has_forkserver: bool) -> Launch {
+///     let kind = if has_forkserver { Kind::Fork } else { Kind::Exec };
+///     Launch { kind, ..Launch::exec("worker") }
+/// }
+///
+/// assert_eq!(worker(true).kind, Kind::Fork);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// This very program is executed again. The child has its own memory, and shares nothing.
@@ -55,6 +77,17 @@ pub enum Kind {
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// A child could not be started.
+///
+/// ```
+/// use callsign_process::{Launch, LaunchError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // Nobody has called `init` here.
+/// let error = Launch::exec("worker").start().await.err();
+/// assert!(matches!(error, Some(LaunchError::NotInitialised)));
+/// # }
+/// ```
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// [`init`](super::init) was not called.
@@ -115,6 +148,14 @@ pub enum LaunchError {
 
 impl Launch {
     /// Returns the launch of a child that is this program executed again.
+    ///
+    /// ```
+    /// use callsign_process::Launch;
+    ///
+    /// // It may fork children of its own.
+    /// let branch = Launch { with_forkserver: true, ..Launch::exec("branch") };
+    /// assert_eq!(branch.label, "branch");
+    /// ```
     pub fn exec(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
@@ -126,11 +167,31 @@ impl Launch {
     }
 
     /// Returns the launch of a child that is forked from the forkserver.
+    ///
+    /// ```
+    /// use callsign_process::{Kind, Launch};
+    ///
+    /// assert_eq!(Launch::fork("worker").kind, Kind::Fork);
+    /// ```
     pub fn fork(label: impl Into<String>) -> Self {
         Self { kind: Kind::Fork, ..Self::exec(label) }
     }
 
     /// Starts the child.
+    ///
+    /// ```
+    /// use callsign_process::{Child, Launch, LaunchError};
+    ///
+    /// /// Starts workers, all or none: those that are dropped are killed.
+    /// async fn start(count: usize) -> Result<Vec<Child>, LaunchError> {
+    ///     let mut workers = Vec::new();
+    ///     for number in 0..count {
+    ///         workers.push(Launch::exec(format!("worker-{number}")).start().await?);
+    ///     }
+    ///     Ok(workers)
+    /// }
+    /// # let _ = start;
+    /// ```
     ///
     /// # Errors
     ///

@@ -128,6 +128,15 @@ fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
 /// Says what this process has still to do when it is ended by force because its parent has gone,
 /// such as to remove its files. It is done by a thread of its own, whatever else is stuck, and
 /// within half a second. The first that is said counts.
+///
+/// ```
+/// /// Removes what this process would leave behind.
+/// fn tidy() {
+///     drop(std::fs::remove_file("/tmp/worker.lock"));
+/// }
+///
+/// callsign_process::at_forced_end(tidy);
+/// ```
 pub fn at_forced_end(work: fn()) {
     let _is_first = LAST.set(work).is_ok();
 }

@@ -74,6 +74,18 @@ const LOOKS_MAX: usize = 500;
 
 /// Runs the guardian, if this process was started to be one, and returns its exit code. It is to
 /// be the first statement of a `main`: a guardian has one thread.
+///
+/// ```standalone_crate
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     if let Some(code) = callsign_process::guard_if_asked() {
+///         return ExitCode::from(code);
+///     }
+///     // The program itself.
+///     ExitCode::SUCCESS
+/// }
+/// ```
 pub fn guard_if_asked() -> Option<u8> {
     match env::var_os(GUARDIAN_VARIABLE) {
         Some(number) => Some(serve::run(&number)),
@@ -82,6 +94,25 @@ pub fn guard_if_asked() -> Option<u8> {
 }
 
 /// A program that runs below a guardian.
+///
+/// ```
+/// # use std::process::ExitStatus;
+/// use callsign_process::{Guarded, GuardedCommand, News, StartError};
+///
+/// /// Runs a program, and returns how it has ended; `None` if the guardian was killed.
+/// async fn run(words: &[&str]) -> Result<Option<ExitStatus>, StartError> {
+///     let words = words.iter().map(Into::into).collect();
+///     let mut guarded = Guarded::start(&GuardedCommand { words, ..GuardedCommand::default() })?;
+///     loop {
+///         match guarded.next().await {
+///             News::Ended(status) | News::LeftBehind(status) => return Ok(Some(status)),
+///             News::Lost => return Ok(None),
+///             _ => {}
+///         }
+///     }
+/// }
+/// # let _ = run;
+/// ```
 #[derive(Debug)]
 pub struct Guarded {
     channel: UnixStream,
@@ -93,6 +124,17 @@ pub struct Guarded {
 }
 
 /// What a guardian tells.
+///
+/// ```
+/// use callsign_process::News;
+///
+/// /// Tells whether nothing of the program is left.
+/// fn is_over(news: News) -> bool {
+///     matches!(news, News::Ended(_) | News::Alone)
+/// }
+///
+/// assert!(is_over(News::Alone) && !is_over(News::HungUp));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum News {
     /// The program was stopped by the terminal, and so should be who started it.
@@ -110,6 +152,16 @@ pub enum News {
 }
 
 /// Whom a signal is for.
+///
+/// ```
+/// use callsign_process::{Guarded, Signal, Whom};
+///
+/// /// Lets a program end as it does, and all that is left of it after that.
+/// fn end(guarded: &Guarded, is_late: bool) {
+///     guarded.signal(if is_late { Whom::All } else { Whom::Program }, Signal::TERM);
+/// }
+/// # let _ = end;
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whom {
     /// The program alone.
@@ -121,6 +173,23 @@ pub enum Whom {
 }
 
 /// A program could not be started.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+///
+/// use callsign_process::StartError;
+///
+/// /// Returns the exit code that a shell would give.
+/// fn exit_code(error: &StartError) -> u8 {
+///     match error {
+///         StartError::Program(error) if error.kind() == ErrorKind::NotFound => 127,
+///         StartError::Program(_) => 126,
+///         StartError::Guardian(_) => 125,
+///     }
+/// }
+///
+/// assert_eq!(exit_code(&StartError::Program(Error::from(ErrorKind::NotFound))), 127);
+/// ```
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The guardian could not be started.
@@ -135,6 +204,20 @@ impl Guarded {
     /// Starts a program below a guardian. It shares this process's input and output.
     ///
     /// From now on orphans of what this process starts are its own children.
+    ///
+    /// ```
+    /// use callsign_process::{Guarded, GuardedCommand, StartError};
+    ///
+    /// /// Starts a server that is told its port in the environment.
+    /// fn serve(port: u16) -> Result<Guarded, StartError> {
+    ///     Guarded::start(&GuardedCommand {
+    ///         words: vec!["./server".into()],
+    ///         environment: vec![("PORT".into(), port.to_string().into())],
+    ///         ..GuardedCommand::default()
+    ///     })
+    /// }
+    /// # let _ = serve;
+    /// ```
     ///
     /// # Errors
     ///
@@ -170,6 +253,16 @@ impl Guarded {
     }
 
     /// Returns the numbers of everything that comes of the program and lives.
+    ///
+    /// ```
+    /// use callsign_process::Guarded;
+    ///
+    /// /// Returns what the program has started and not ended.
+    /// fn others(guarded: &Guarded) -> Vec<i32> {
+    ///     guarded.alive().into_iter().filter(|pid| *pid != guarded.pid()).collect()
+    /// }
+    /// # let _ = others;
+    /// ```
     pub fn alive(&self) -> Vec<i32> {
         let guardian = Pid::from_child(&self.guardian);
         Below::of(guardian).map(|below| below.numbers()).unwrap_or_default()
@@ -177,16 +270,48 @@ impl Guarded {
 
     /// Tells whether the terminal interrupts the program whenever it does this process: they are
     /// of one group, which is in the foreground.
+    ///
+    /// ```
+    /// use callsign_process::{Guarded, Signal, Whom};
+    ///
+    /// /// Passes SIGINT on, unless the program has heard it by itself.
+    /// fn interrupted(guarded: &Guarded) {
+    ///     if !guarded.is_interrupted_too() {
+    ///         guarded.signal(Whom::Program, Signal::INT);
+    ///     }
+    /// }
+    /// # let _ = interrupted;
+    /// ```
     pub fn is_interrupted_too(&self) -> bool {
         self.footing.is_shared() && self.footing.is_in_foreground()
     }
 
     /// Tells whether this process has a terminal that can hang up.
+    ///
+    /// ```
+    /// use callsign_process::{Guarded, News};
+    ///
+    /// /// Tells whether news mean that nobody looks on any more.
+    /// fn is_unseen(guarded: &Guarded, news: News) -> bool {
+    ///     guarded.has_terminal() && news == News::HungUp
+    /// }
+    /// # let _ = is_unseen;
+    /// ```
     pub fn has_terminal(&self) -> bool {
         self.footing.has_terminal()
     }
 
     /// Waits for news.
+    ///
+    /// ```
+    /// use callsign_process::{Guarded, News};
+    ///
+    /// /// Waits until nothing of the program is left.
+    /// async fn until_over(guarded: &mut Guarded) {
+    ///     while !matches!(guarded.next().await, News::Ended(_) | News::Alone | News::Lost) {}
+    /// }
+    /// # let _ = until_over;
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -209,6 +334,15 @@ impl Guarded {
     }
 
     /// Sends a signal. Who has ended by then hears nothing of it.
+    ///
+    /// ```
+    /// use callsign_process::{Guarded, Signal, Whom};
+    ///
+    /// fn reload(guarded: &Guarded) {
+    ///     guarded.signal(Whom::Program, Signal::HUP);
+    /// }
+    /// # let _ = reload;
+    /// ```
     pub fn signal(&self, whom: Whom, signal: Signal) {
         let kind = match whom {
             Whom::Program => Request::TO_PROGRAM,
@@ -219,12 +353,43 @@ impl Guarded {
     }
 
     /// Kills everything that comes of the program, and what comes of that, until nothing is left.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use callsign_process::{Guarded, News, Signal, Whom};
+    ///
+    /// /// Ends a program: it is asked, and killed if it takes longer than two seconds.
+    /// async fn end(guarded: &mut Guarded) -> News {
+    ///     guarded.signal(Whom::All, Signal::TERM);
+    ///     match tokio::time::timeout(Duration::from_secs(2), guarded.next()).await {
+    ///         Ok(news) => news,
+    ///         Err(_) => {
+    ///             guarded.kill();
+    ///             guarded.next().await
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = end;
+    /// ```
     pub fn kill(&self) {
         self.ask(Message { kind: Request::KILL, value: 0 });
     }
 
     /// Stops this process as the terminal has stopped the program, and lets the program go on when
     /// this process does.
+    ///
+    /// ```
+    /// use callsign_process::{Guarded, News};
+    ///
+    /// /// Stops when the program is stopped with Ctrl-Z, so that the shell is seen.
+    /// fn heard(guarded: &Guarded, news: News) -> std::io::Result<()> {
+    ///     match news {
+    ///         News::Stopped(signal) => guarded.stop_too(signal),
+    ///         _ => Ok(()),
+    ///     }
+    /// }
+    /// # let _ = heard;
+    /// ```
     ///
     /// # Errors
     ///
@@ -241,6 +406,18 @@ impl Guarded {
     /// Interrupts the processes of this process's group, as the terminal would have done if the
     /// program had been one of them, and returns whether it would have.
     ///
+    /// ```
+    /// # use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
+    /// use callsign_process::{Guarded, Signal};
+    ///
+    /// /// Lets a script that runs this process end too where its user has pressed Ctrl-C.
+    /// fn ended(guarded: &Guarded, status: ExitStatus) -> io::Result<bool> {
+    ///     let is_interrupted = status.signal() == Some(Signal::INT.as_raw());
+    ///     Ok(is_interrupted && guarded.interrupt_group()?)
+    /// }
+    /// # let _ = ended;
+    /// ```
+    ///
     /// # Errors
     ///
     /// The error of the system call.
@@ -253,6 +430,21 @@ impl Guarded {
     }
 
     /// Kills what the program has left behind when the guardian was lost, for `within` at most.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use callsign_process::{Guarded, News};
+    ///
+    /// /// Waits for news, and ends the program where the guardian was killed.
+    /// async fn follow(guarded: &mut Guarded) -> News {
+    ///     let news = guarded.next().await;
+    ///     if news == News::Lost {
+    ///         guarded.end_without_guardian(Duration::from_secs(2)).await;
+    ///     }
+    ///     news
+    /// }
+    /// # let _ = follow;
+    /// ```
     pub async fn end_without_guardian(&mut self, within: Duration) {
         let end = tokio::time::Instant::now() + within;
         while tokio::time::Instant::now() < end {

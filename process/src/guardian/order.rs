@@ -10,6 +10,17 @@ use std::{
 use super::terminal::Footing;
 
 /// A program that is to be started below a guardian.
+///
+/// ```
+/// use callsign_process::GuardedCommand;
+///
+/// let command = GuardedCommand {
+///     words: vec!["redis-server".into(), "--port".into(), "6379".into()],
+///     sockets: vec!["/run/redis.sock".into()],
+///     ..GuardedCommand::default()
+/// };
+/// # drop(command);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct GuardedCommand {
     /// The program and its arguments: one word at least.
