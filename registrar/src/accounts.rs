@@ -89,6 +89,16 @@ impl Default for Quotas {
 const LOOKS: usize = 256;
 
 /// Which quotas an owner has.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::{QuotaRules, Quotas, registry::Account};
+///
+/// let backup = Quotas { watches: 50_000, ..Quotas::default() };
+/// let named = [(Account::User(34), backup)].into();
+/// let rules = QuotaRules { named, ..QuotaRules::default() };
+/// assert_eq!(rules.others, Quotas::default());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct QuotaRules {
     /// Those of user 0, and of the user as whom the node runs.
@@ -106,6 +116,19 @@ impl Default for QuotaRules {
 }
 
 /// What each account uses of the node. Clones are handles of the same.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use wire::Quota;
+/// use callsign::{Accounts, QuotaRules, registry::Account};
+///
+/// let accounts = Accounts::new(QuotaRules::default(), 4096, 0);
+/// let user = Account::User(1000);
+/// let room = accounts.room(user, Quota::Instances);
+/// accounts.charge(user, &[(Quota::Instances, 1)])?;
+/// assert_eq!(accounts.room(user, Quota::Instances), room - 1);
+/// # Ok::<(), callsign::Exceeded>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Accounts(Arc<Mutex<Book>>);
 

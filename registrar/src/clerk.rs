@@ -149,17 +149,48 @@ impl Clerk {
     /// Makes a clerk that no node attends: sessions are opened by hand, leases do not end, and
     /// contested endpoints are not looked into; and nobody has a quota. It is for programs that
     /// measure a registry.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{Clerk, registry::Limits};
+    ///
+    /// let clerk = Clerk::unattended(Limits::default());
+    /// assert_eq!(clerk.status().instances, 0);
+    /// ```
     pub fn unattended(limits: Limits) -> Self {
         Self::new(String::new(), limits, Accounts::unlimited(), Duration::ZERO).0
     }
 
     /// Returns which registrar this is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// let clerk = Clerk::unattended(Limits::default());
+    /// assert_eq!(clerk.registrar(), clerk.status().registrar);
+    /// ```
     pub fn registrar(&self) -> Uuid {
         self.0.registrar
     }
 
     /// Returns for how long those may still come back that a former registrar knew; `None` once
     /// all should be. Until then, that a name is not there is no knowledge.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use callsign::{Node, NodeOptions};
+    ///
+    /// let settle_time = Duration::from_secs(60);
+    /// let options = NodeOptions { settle_time, ..NodeOptions::default() };
+    /// let node = Node::bind(&["/memory/0".parse()?], options).await?;
+    /// assert!(node.clerk().settling().is_some_and(|left| left <= settle_time));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn settling(&self) -> Option<Duration> {
         let uptime = Duration::from_millis(self.0.clock.uptime_ms());
         self.0.settle_time.checked_sub(uptime).filter(|it| !it.is_zero())
@@ -289,6 +320,16 @@ impl Clerk {
     }
 
     /// Applies an event that is nobody's call.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// use callsign::registry::Event;
+    ///
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// // What the clock does at a node: leases that have run out end.
+    /// clerk.note(Event::Tick);
+    /// ```
     pub fn note(&self, event: Event) {
         let applied = self
             .change(|registry, now_ms| registry.apply(event, now_ms).map(|outcome| ((), outcome)));
@@ -299,6 +340,21 @@ impl Clerk {
 
     /// Takes note that an endpoint of an instance is said not to answer. It deletes nothing: the
     /// registrar looks for itself, where it may, on the account of who says so.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Record, registrar::Evidence};
+    /// use callsign::{Clerk, registry::Owner};
+    ///
+    /// /// Says that the first endpoint of an instance refused.
+    /// fn refused(clerk: &Clerk, record: &Record) {
+    ///     if let Some(first) = record.endpoints.first() {
+    ///         let by = Owner::Registrar;
+    ///         clerk.report(record.uuid, record.epoch, &first.endpoint, Evidence::Refused, by);
+    ///     }
+    /// }
+    /// # let _ = refused;
+    /// ```
     pub fn report(
         &self,
         uuid: Uuid,

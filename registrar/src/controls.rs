@@ -17,6 +17,22 @@ use crate::{
 };
 
 /// Changes a node while it serves. Clones change the same one.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use endpoints::EndpointTable;
+/// use callsign::{Node, NodeOptions};
+///
+/// let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// let controls = node.controls().clone();
+/// // Beside `node.serve(…)`, whenever the settings have changed:
+/// controls.tune(&NodeOptions { sessions_max: 100, ..NodeOptions::default() });
+/// controls.declare(&EndpointTable::default());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Controls(Arc<Shared>);
 
@@ -52,6 +68,21 @@ impl Controls {
     /// Takes over, for connections from now on, how long a handshake and the end may take, how
     /// signs of life are asked for, how many connections there may be, and how much each owner may
     /// use. What is there stays, also where it is more than that.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// use std::time::Duration;
+    ///
+    /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+    /// let patient = Duration::from_secs(60);
+    /// let options = NodeOptions { handshake_timeout: patient, ..NodeOptions::default() };
+    /// node.controls().tune(&options);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tune(&self, options: &NodeOptions) {
         self.0.clerk.accounts().set(options.quotas.clone(), options.sessions_max);
         *self.tuning() = Tuning::of(options);
@@ -59,17 +90,61 @@ impl Controls {
 
     /// Declares these actors, in place of all that were declared before. Who is in both stays as
     /// it is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// use endpoints::EndpointTable;
+    ///
+    /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+    /// let mut declared = EndpointTable::default();
+    /// declared.insert("db".parse()?, vec!["/ip4/192.0.2.7/tcp/5432".parse()?]);
+    /// node.controls().declare(&declared);
+    /// assert_eq!(node.clerk().instances(&"db".parse()?).len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn declare(&self, declared: &EndpointTable) {
         self.0.clerk.declare(declared);
     }
 
     /// Takes these rules of names in the place of those before. What is registered stays.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// use callsign::registry::NameRules;
+    ///
+    /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+    /// // As for a node that was told of no rules.
+    /// node.controls().set_rules(NameRules::default());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_rules(&self, rules: NameRules) {
         self.0.clerk.set_rules(rules);
     }
 
     /// Changes who may connect to the socket files that the node has made: at once, and whenever one
     /// is bound again. Who is connected stays so.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// use transport::Access;
+    ///
+    /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+    /// // From now on the group of the process may connect too.
+    /// node.controls().grant(Access { mode: 0o660, group: None })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

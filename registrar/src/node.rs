@@ -44,7 +44,10 @@ use crate::{
 /// use callsign::{Node, NodeOptions};
 ///
 /// let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], NodeOptions::default()).await?;
-/// println!("a registrar listens at {}", node.endpoints()[0]);
+/// let endpoint = &node.endpoints()[0];
+/// println!("a registrar listens at {endpoint}");
+/// assert!(node.takes_in(endpoint));
+/// assert_eq!(node.clerk().status().endpoints, node.endpoints());
 /// # Ok(())
 /// # }
 /// ```
@@ -75,6 +78,22 @@ impl Node {
 
     /// Takes listeners that are there, such as those that a service manager has handed over, and
     /// binds every endpoint beside them that they do not take in.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use transport::Listener;
+    /// use callsign::{Node, NodeOptions};
+    ///
+    /// let handed = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let endpoint = handed.bound().clone();
+    /// let wanted = [endpoint.clone(), "/memory/0".parse()?];
+    /// let node = Node::bind_beside(vec![handed], &wanted, NodeOptions::default()).await?;
+    /// assert_eq!(node.endpoints()[0], endpoint, "it is there, and is not bound again");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -122,6 +141,19 @@ impl Node {
     }
 
     /// Returns where others find those of these endpoints at which it listens.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// let wanted = ["/ip4/127.0.0.1/tcp/0".parse()?, "/memory/0".parse()?];
+    /// let node = Node::bind(&wanted, NodeOptions::default()).await?;
+    /// let port = &node.endpoints()[..1];
+    /// assert_eq!(node.published_of(port)[0].endpoint, port[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn published_of(&self, endpoints: &[Endpoint]) -> Vec<Stamped> {
         let is_meant = |it: &&Arc<Listener>| endpoints.iter().any(|wanted| it.takes_in(wanted));
         self.listeners.iter().filter(is_meant).flat_map(|it| it.published()).collect()
@@ -134,6 +166,18 @@ impl Node {
 
     /// Binds endpoints for others in this process, beside its own: a `::` takes IPv6 alone where an
     /// IPv4 address of its port is the node's.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+    /// let listeners = node.bind_others(&["/ip4/127.0.0.1/tcp/0".parse()?]).await?;
+    /// println!("an actor of this process listens at {}", listeners[0].bound());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -163,6 +207,24 @@ impl Node {
     /// A socket file that vanishes is bound again. Where somebody else has taken the path by then,
     /// the node gives it up, and tells those who came by it, so that they dial again and land where
     /// all others do. When it has given up all of its endpoints, it ends by itself.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use callsign::{Node, NodeOptions};
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+    /// let stop = CancellationToken::new();
+    /// let mut tasks = tokio::task::JoinSet::new();
+    /// tasks.spawn(node.serve(stop.clone()));
+    ///
+    /// stop.cancel();
+    /// tasks.join_all().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

@@ -26,6 +26,33 @@ use crate::{
 ///
 /// The registrar asks it nothing. What is registered here is wanted, for whoever does not want it
 /// any more has taken it out.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use std::collections::BTreeMap;
+/// # use uuid::Uuid;
+/// use callsign::{Clerk, Resident, registry::{Limits, Owner}};
+/// use wire::{State, registrar::Register};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let clerk = Clerk::unattended(Limits::default());
+/// let resident = Resident::open(clerk.clone(), Owner::Registrar);
+/// resident.register(Register {
+///     name: "feed".parse()?,
+///     uuid: Uuid::new_v4(),
+///     endpoints: Vec::new(),
+///     metadata: BTreeMap::new(),
+///     state: State::Ready,
+///     lease_ms: None,
+///     proves: true,
+///     again: None,
+/// })?;
+/// assert_eq!(clerk.status().instances, 1);
+/// drop(resident);
+/// assert_eq!(clerk.status().instances, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Resident {
     clerk: Clerk,
@@ -36,6 +63,17 @@ pub struct Resident {
 
 impl Resident {
     /// Opens a session. What it registers may be changed by whoever may change what `owner` has.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// use callsign::{Resident, registry::Owner};
+    ///
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// let resident = Resident::open(clerk.clone(), Owner::User(1000));
+    /// assert_eq!(resident.registrar(), clerk.registrar());
+    /// assert_eq!(clerk.status().sessions, 1);
+    /// ```
     pub fn open(clerk: Clerk, owner: Owner) -> Self {
         let (mailbox, losses) = Mailbox::resident();
         let id = clerk.open_session(Arc::new(mailbox), owner.account());
@@ -44,6 +82,35 @@ impl Resident {
 
     /// Hands out, once, what this session loses of that which it has registered, by the doing of
     /// others.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{Clerk, Resident, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// # let mut resident = Resident::open(clerk.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// let mut losses = resident.take_losses().expect("nobody has taken them");
+    /// # drop(register);
+    /// // Somewhere: `while let Some(lost) = losses.recv().await { … }`
+    /// assert!(losses.try_recv().is_err(), "nothing is lost");
+    /// assert!(resident.take_losses().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_losses(&mut self) -> Option<mpsc::Receiver<Lost>> {
         self.losses.take()
     }
@@ -55,6 +122,33 @@ impl Resident {
 
     /// Registers an instance, and returns with what it proves who it is.
     ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{Clerk, Resident, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// # let resident = Resident::open(clerk.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// let registered = resident.register(register)?;
+    /// assert_eq!(clerk.record(uuid).map(|it| it.epoch), Some(registered.epoch));
+    /// assert!(registered.key.is_some(), "with it the actor proves who it is");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// That of the registry; nothing is changed then.
@@ -64,6 +158,33 @@ impl Resident {
     }
 
     /// Says how far an instance is in its life.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{Clerk, Resident, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// # let resident = Resident::open(clerk.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// # resident.register(register)?;
+    /// resident.set_state(uuid, State::Ready)?;
+    /// assert_eq!(clerk.record(uuid).map(|it| it.state), Some(State::Ready));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -75,6 +196,35 @@ impl Resident {
 
     /// Replaces where an instance listens.
     ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{Clerk, Resident, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// # let resident = Resident::open(clerk.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// # use endpoints::Stamped;
+    /// # resident.register(register)?;
+    /// let elsewhere = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
+    /// resident.update_endpoints(uuid, vec![elsewhere.clone()])?;
+    /// assert_eq!(clerk.record(uuid).map(|it| it.endpoints), Some(vec![elsewhere]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// That of the registry; nothing is changed then.
@@ -84,6 +234,33 @@ impl Resident {
     }
 
     /// Takes instances out of the registry, those that are in it, in one change.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{Clerk, Resident, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// # let resident = Resident::open(clerk.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// # resident.register(register)?;
+    /// resident.unregister_all(vec![uuid, Uuid::new_v4()])?;
+    /// assert_eq!(clerk.record(uuid), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -25,6 +25,17 @@ use crate::{
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was
 /// registered over it is gone.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::{Clerk, Session, registry::{Limits, Owner}};
+///
+/// let clerk = Clerk::unattended(Limits::default());
+/// let session = Session::open(clerk.clone(), Owner::User(1000));
+/// assert_eq!(clerk.status().sessions, 1);
+/// drop(session);
+/// assert_eq!(clerk.status().sessions, 0);
+/// ```
 #[derive(Debug)]
 pub struct Session {
     clerk: Clerk,

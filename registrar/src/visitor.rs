@@ -46,11 +46,34 @@ impl Visitor {
     }
 
     /// Returns the handle of the registry.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::Visitor;
+    ///
+    /// /// Answers a foreign "how are you?".
+    /// fn how(visitor: &Visitor) -> String {
+    ///     format!("{} actors are here", visitor.clerk().status().instances)
+    /// }
+    /// # let _ = how;
+    /// ```
     pub fn clerk(&self) -> &Clerk {
         &self.clerk
     }
 
     /// Returns what says how much waits in the buffers of its connection.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::Visitor;
+    ///
+    /// /// Tells whether the peer may leave so many bytes unread.
+    /// fn may_leave(visitor: &Visitor, bytes: usize) -> bool {
+    ///     let mut holding = visitor.holding();
+    ///     holding.set(bytes).is_ok()
+    /// }
+    /// # let _ = may_leave;
+    /// ```
     pub fn holding(&self) -> Holding {
         Holding::new(self.clerk.accounts().clone(), self.caller.owner.account())
     }
@@ -58,6 +81,23 @@ impl Visitor {
     /// Registers an endpoint of a foreign instance, and returns which registration that is of;
     /// `None` if it was there already. The instance is starting until it is
     /// [settled](Self::settle), so that nobody who waits sees it with some of its endpoints alone.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use uuid::Uuid;
+    /// # use wire::RemoteError;
+    /// use callsign::{Visitor, registry::Foreign};
+    ///
+    /// /// Registers an actor that listens at nothing callsign knows.
+    /// fn register(visitor: &Visitor, name: endpoints::Name) -> Result<Uuid, RemoteError> {
+    ///     let uuid = Uuid::new_v4();
+    ///     let metadata = [("protocol".to_owned(), "chat".to_owned())].into();
+    ///     visitor.register(Foreign { name, uuid, endpoint: None, metadata })?;
+    ///     visitor.settle(uuid);
+    ///     Ok(uuid)
+    /// }
+    /// # let _ = register;
+    /// ```
     ///
     /// # Errors
     ///
@@ -73,6 +113,19 @@ impl Visitor {
 
     /// Takes an instance out of the registry.
     ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::RemoteError;
+    /// use callsign::Visitor;
+    ///
+    /// /// Takes out all of a name that the peer may.
+    /// fn unregister_all(visitor: &Visitor, name: &endpoints::Name) -> Result<(), RemoteError> {
+    ///     let instances = visitor.instances(name);
+    ///     instances.iter().try_for_each(|record| visitor.unregister(record.uuid))
+    /// }
+    /// # let _ = unregister_all;
+    /// ```
+    ///
     /// # Errors
     ///
     /// That of the registry; nothing is changed then.
@@ -84,12 +137,39 @@ impl Visitor {
 
     /// Takes note that an endpoint of an instance is said not to answer, as
     /// [`Clerk::report`] does.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Record, registrar::Evidence};
+    /// use callsign::Visitor;
+    ///
+    /// fn refused(visitor: &Visitor, record: &Record) {
+    ///     for stamped in &record.endpoints {
+    ///         visitor.report(record.uuid, record.epoch, &stamped.endpoint, Evidence::Refused);
+    ///     }
+    /// }
+    /// # let _ = refused;
+    /// ```
     pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
         self.clerk.report(uuid, epoch, endpoint, evidence, self.caller.owner);
     }
 
     /// Waits for a ready instance of a name, that is not merely declared. The answer is among
     /// [`answers`](Self::answers), at once if there is one.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Record, RemoteError};
+    /// use callsign::Visitor;
+    ///
+    /// /// Returns the instances of a name, once there is one.
+    /// async fn wait(visitor: &Visitor, name: endpoints::Name) -> Result<Vec<Record>, RemoteError> {
+    ///     visitor.wait(1, name)?;
+    ///     let answers = visitor.answers().await;
+    ///     Ok(answers.into_iter().flat_map(|(_call, records)| records).collect())
+    /// }
+    /// # let _ = wait;
+    /// ```
     ///
     /// # Errors
     ///
@@ -105,17 +185,52 @@ impl Visitor {
 
     /// Returns the first 256 instances of a name that the peer may find, in whatever state: live
     /// ones first, then declared ones, each newest first.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use endpoints::{Endpoint, Name};
+    /// use callsign::Visitor;
+    ///
+    /// /// Returns where the newest live instance of a name listens.
+    /// fn place(visitor: &Visitor, name: &Name) -> Option<Endpoint> {
+    ///     let instances = visitor.instances(name);
+    ///     Some(instances.first()?.endpoints.first()?.endpoint.clone())
+    /// }
+    /// # let _ = place;
+    /// ```
     pub fn instances(&self, name: &Name) -> Vec<Record> {
         self.clerk.instances_for(name, &self.caller)
     }
 
     /// Returns the record of an instance, if the peer may find it.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use uuid::Uuid;
+    /// use callsign::Visitor;
+    ///
+    /// fn name(visitor: &Visitor, uuid: Uuid) -> Option<String> {
+    ///     visitor.record(uuid).map(|record| record.name.to_string())
+    /// }
+    /// # let _ = name;
+    /// ```
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.clerk.read(|registry| registry.record_for(uuid, &self.caller))
     }
 
     /// Returns names that are registered and that the peer may find: all of them, unless there are
     /// some thousands.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::Visitor;
+    ///
+    /// /// Answers a foreign "who is here?".
+    /// fn who(visitor: &Visitor) -> String {
+    ///     visitor.names().join(", ")
+    /// }
+    /// # let _ = who;
+    /// ```
     pub fn names(&self) -> Vec<String> {
         self.clerk.refresh_all_declared();
         let list = List { pattern: NamePattern::any(), after: 0 };
@@ -124,6 +239,24 @@ impl Visitor {
     }
 
     /// Returns a page of all instances that the peer may find, oldest first: those after an epoch.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::Record;
+    /// use callsign::Visitor;
+    ///
+    /// /// Returns all that the peer may find, page by page.
+    /// fn all(visitor: &Visitor) -> Vec<Record> {
+    ///     let (mut records, mut after) = (Vec::new(), Some(0));
+    ///     while let Some(epoch) = after {
+    ///         let page = visitor.page(epoch);
+    ///         records.extend(page.records);
+    ///         after = page.next;
+    ///     }
+    ///     records
+    /// }
+    /// # let _ = all;
+    /// ```
     pub fn page(&self, after: Epoch) -> Page {
         if after == 0 {
             self.clerk.refresh_all_declared();
@@ -135,12 +268,43 @@ impl Visitor {
     }
 
     /// Ends a call that waits.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::time::Duration;
+    /// # use wire::RemoteError;
+    /// use callsign::Visitor;
+    ///
+    /// /// Waits for a name, but not for ever.
+    /// async fn wait(visitor: &Visitor, name: endpoints::Name) -> Result<bool, RemoteError> {
+    ///     visitor.wait(1, name)?;
+    ///     let answered = tokio::time::timeout(Duration::from_secs(5), visitor.answers()).await;
+    ///     if answered.is_err() {
+    ///         visitor.cancel(1);
+    ///     }
+    ///     Ok(answered.is_ok())
+    /// }
+    /// # let _ = wait;
+    /// ```
     pub fn cancel(&self, call: CallId) {
         self.clerk.with(|registry| registry.cancel(self.id, call));
     }
 
     /// Waits until there are answers to calls that waited, and returns each with the instances,
     /// the preferred first.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::Visitor;
+    ///
+    /// /// Says of each call that has waited how many are there now.
+    /// async fn answer(visitor: &Visitor) {
+    ///     for (call, records) in visitor.answers().await {
+    ///         println!("call {call}: {} instances", records.len());
+    ///     }
+    /// }
+    /// # let _ = answer;
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -173,6 +337,17 @@ impl Drop for Visitor {
 impl Clerk {
     /// Returns the first 256 instances of a name in whatever state: live ones first, then declared
     /// ones, each newest first.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// # use endpoints::Name;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// assert!(clerk.instances(&Name::new("feed")?).is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn instances(&self, name: &Name) -> Vec<Record> {
         self.instances_for(name, &Owner::Registrar.into())
     }
@@ -187,6 +362,23 @@ impl Clerk {
     /// Registers a foreign instance again for somebody who is not at the door, as
     /// [`Visitor::register`] did when he was: rules of names let him then.
     ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// use callsign::{Clerk, registry::{Foreign, Limits, Owner}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clerk = Clerk::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// assert!(clerk.remember_foreign(written.clone(), Owner::User(1000))?.is_some());
+    /// assert!(clerk.remember_foreign(written, Owner::User(1000))?.is_none(), "it is there");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// That of the registry; nothing is changed then.
@@ -199,6 +391,26 @@ impl Clerk {
     }
 
     /// Says that all endpoints of an instance are registered.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// # use wire::State;
+    /// use callsign::{Clerk, registry::{Foreign, Limits, Owner}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clerk = Clerk::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// clerk.remember_foreign(written, Owner::User(1000))?;
+    /// assert_eq!(clerk.record(uuid).map(|it| it.state), Some(State::Starting));
+    /// clerk.settle(uuid, Owner::User(1000));
+    /// assert_eq!(clerk.record(uuid).map(|it| it.state), Some(State::Ready));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn settle(&self, uuid: Uuid, by: Owner) {
         let ready = Some(State::Ready);
         let update = Update { uuid, endpoints: None, metadata: None, state: ready };
@@ -206,11 +418,35 @@ impl Clerk {
     }
 
     /// Returns who may change an instance.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// use callsign::{Clerk, registry::{Foreign, Limits, Owner}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clerk = Clerk::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// # let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// clerk.remember_foreign(written, Owner::User(1000))?;
+    /// assert_eq!(clerk.owner(uuid), Some(Owner::User(1000)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
         self.read(|registry| registry.owner(uuid))
     }
 
     /// Returns the record of an instance.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// assert_eq!(clerk.record(uuid::Uuid::new_v4()), None, "nobody has registered it");
+    /// ```
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.read(|registry| registry.record(uuid))
     }

@@ -10,6 +10,14 @@ use crate::{accounts::Accounts, registry::Counts};
 
 impl Clerk {
     /// Returns how the registrar is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// let status = clerk.status();
+    /// println!("{} instances, {} callers wait", status.instances, status.waiters);
+    /// ```
     pub fn status(&self) -> Status {
         let (revision, counts, own) = self
             .read(|registry| (registry.revision(), registry.counts(), registry.own_endpoints()));
@@ -29,6 +37,17 @@ impl Clerk {
     }
 
     /// Returns what each owner uses.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{Clerk, registry::Limits};
+    /// # use wire::Quota;
+    /// use callsign::registry::Account;
+    ///
+    /// # let clerk = Clerk::unattended(Limits::default());
+    /// let room = clerk.accounts().room(Account::User(1000), Quota::Instances);
+    /// assert!(room > 0, "nobody has used it up");
+    /// ```
     pub fn accounts(&self) -> &Accounts {
         &self.0.accounts
     }

@@ -46,6 +46,16 @@ impl Default for Limits {
 }
 
 /// What happens to the registry.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use uuid::Uuid;
+/// use callsign::registry::{Event, Owner};
+///
+/// let by = Owner::User(1000);
+/// let renewed = Event::Renew { uuid: Uuid::new_v4(), by };
+/// assert!(matches!(renewed, Event::Renew { .. }));
+/// ```
 #[derive(Debug)]
 pub enum Event {
     /// A connection ended: what it kept is gone, unless it was dismissed.

@@ -11,6 +11,23 @@ use super::{
 };
 
 /// An instance that is registered through a door, with one endpoint or none.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use uuid::Uuid;
+/// use callsign::registry::Foreign;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let chat = Foreign {
+///     name: "chat".parse()?,
+///     uuid: Uuid::new_v4(),
+///     endpoint: None,
+///     metadata: [("protocol".to_owned(), "tractor".to_owned())].into(),
+/// };
+/// assert_eq!(chat.metadata["protocol"], "tractor");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Foreign {
     /// What the actor is called.

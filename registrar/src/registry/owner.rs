@@ -7,6 +7,16 @@ use std::{
 };
 
 /// Who may change what is registered: whoever registered it.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Owner;
+///
+/// let owner = Owner::Host("192.0.2.7".parse()?);
+/// assert_eq!(owner.to_string(), "a program at 192.0.2.7");
+/// assert_eq!(owner.account().to_string(), "192.0.2.7");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Owner {
@@ -72,6 +82,17 @@ fn network_address(network: [u8; 8]) -> Ipv6Addr {
 
 /// On whose account the node is used. Owners that one machine or person may have as many of as it
 /// likes have one account together.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::{Account, Owner};
+///
+/// // All hosts of a network of IPv6 are one.
+/// let (one, other) = ("2001:db8::1".parse()?, "2001:db8::2".parse()?);
+/// assert_eq!(Owner::Host(one).account(), Owner::Host(other).account());
+/// assert_eq!(Account::User(1000).to_string(), "user 1000");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Account {
     /// The registrar itself, or a caller within its process.
@@ -112,6 +133,15 @@ impl fmt::Display for Owner {
 
 /// Who makes the calls of a connection: what he registers is his owner's, and rules know him by
 /// his groups too.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::{Caller, Owner};
+///
+/// assert!(Caller::from(Owner::User(0)).is_trusted);
+/// let caller = Caller { groups: [27].into(), ..Owner::User(1000).into() };
+/// assert!(!caller.is_trusted);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {
     /// As whom he owns.
