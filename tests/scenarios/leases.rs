@@ -93,7 +93,7 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     let _socket = UnixListener::bind(room.file("clock.sock")).unwrap();
 
     let node = Node::start_with(&room, &[&place], &["--settle-time", "0s"]);
-    let registered = plain.line_with("registered clock[");
+    let registered = plain.line_with("clock[");
     let plain = plain.outcome().succeeds();
     assert!(!plain.stderr.contains("nothing is at"), "{registered}\n{plain}");
     let said = json.json("the registration", |_| true);
