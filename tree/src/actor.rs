@@ -93,6 +93,17 @@ impl Actor {
     }
 
     /// Runs a future as a part of this actor, so that [`current`](Self::current) finds it.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// /// Does a part of an actor's work, wherever it is polled.
+    /// async fn part(actor: &Actor) {
+    ///     actor.scope(async { assert!(Actor::current().is_some()) }).await;
+    /// }
+    /// # let _ = part;
+    /// ```
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self.clone(), future)
     }
@@ -103,6 +114,17 @@ impl Actor {
     }
 
     /// Returns which instance of its name it is.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// /// Two runs of one actor have one path, and two instances.
+    /// fn is_same_run(actor: &Actor, other: &Actor) -> bool {
+    ///     actor.instance().uuid == other.instance().uuid
+    /// }
+    /// # let _ = is_same_run;
+    /// ```
     pub fn instance(&self) -> &InstanceId {
         &self.core.instance
     }
@@ -113,17 +135,55 @@ impl Actor {
     }
 
     /// Returns where it listens.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// fn announce(actor: &Actor) {
+    ///     for endpoint in actor.endpoints() {
+    ///         println!("{} listens at {endpoint}", actor.path());
+    ///     }
+    /// }
+    /// # let _ = announce;
+    /// ```
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.core.bound
     }
 
     /// Returns the children of all scopes of the actor, and what each is at.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// fn show(actor: &Actor) {
+    ///     for child in actor.children() {
+    ///         println!("{}: {}", child.actor, child.phase);
+    ///     }
+    /// }
+    /// # let _ = show;
+    /// ```
     pub fn children(&self) -> Vec<ChildState> {
         self.core.board.states()
     }
 
     /// Waits until the actor has lost its entry in the registry, or an endpoint of it, and not by
     /// its own doing. What somebody has taken out is not registered again.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// /// Says whenever callers do not find the actor any more.
+    /// async fn watch(actor: &Actor) {
+    ///     loop {
+    ///         let lost = actor.lost().await;
+    ///         println!("{lost}, says {}", lost.registrar);
+    ///     }
+    /// }
+    /// # let _ = watch;
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -133,6 +193,20 @@ impl Actor {
     }
 
     /// Waits until the actor is asked to end, and returns who asked and why.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Actor;
+    ///
+    /// /// Works until the actor is asked to end.
+    /// async fn until_cancelled(actor: &Actor, work: impl Future<Output = ()>) {
+    ///     tokio::select! {
+    ///         reason = actor.cancelled() => println!("{reason}"),
+    ///         () = work => {}
+    ///     }
+    /// }
+    /// # let _ = |actor: &Actor| drop(until_cancelled(actor, std::future::ready(())));
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -16,6 +16,21 @@ impl Actor {
     /// at the latest when the root of this process ends, or the actor that the process is. One
     /// that has ended by itself is made anew for the next who asks.
     ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Actor, LookupActorError};
+    ///
+    /// /// Says how an actor is reached that may be of another program.
+    /// async fn look(actor: &Actor, name: &str) -> Result<(), LookupActorError> {
+    ///     match actor.find_actor(name).await? {
+    ///         Some(portal) => println!("{name} answers at {:?}", portal.endpoints()),
+    ///         None => println!("there is no {name}"),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = look;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`LookupActorError`].
@@ -33,6 +48,19 @@ impl Actor {
 
     /// Waits until an instance of a name is ready, and connects to it as
     /// [`find_actor`](Self::find_actor) does. It may be bounded with `tokio::time::timeout`.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use std::time::Duration;
+    /// use callsign::{Actor, AnyError, Portal};
+    ///
+    /// /// Waits for a feed, but for no longer than a minute.
+    /// async fn feed(actor: &Actor) -> Result<Portal, AnyError> {
+    ///     let feed = actor.wait_for_actor("feed");
+    ///     Ok(tokio::time::timeout(Duration::from_secs(60), feed).await??)
+    /// }
+    /// # let _ = feed;
+    /// ```
     ///
     /// # Errors
     ///

@@ -80,6 +80,16 @@ impl Portal {
     }
 
     /// Returns what the actor is called.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Portal;
+    ///
+    /// fn show(portal: &Portal) {
+    ///     println!("{} is {}, at {:?}", portal.name(), portal.path(), portal.endpoints());
+    /// }
+    /// # let _ = show;
+    /// ```
     pub fn name(&self) -> &str {
         self.actor.name()
     }
@@ -91,6 +101,18 @@ impl Portal {
 
     /// Returns how an actor that was looked up was reached; `None` for a child, to which its
     /// parent has a channel.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use endpoints::Locality;
+    /// use callsign::Portal;
+    ///
+    /// /// Tells whether calls go over a network.
+    /// fn is_far(portal: &Portal) -> bool {
+    ///     portal.reached().is_some_and(|it| it.locality == Locality::Remote)
+    /// }
+    /// # let _ = is_far;
+    /// ```
     pub fn reached(&self) -> Option<&Reached> {
         self.reached.as_ref()
     }
@@ -114,6 +136,25 @@ impl Portal {
     /// Calls an exported function as [`call`](Self::call) does, and waits for so long at most. The
     /// actor is told, and ends the function by itself.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use std::time::Duration;
+    /// use callsign::Portal;
+    ///
+    /// # #[callsign::export]
+    /// # async fn mean(numbers: Vec<f64>) -> f64 {
+    /// #     numbers.iter().sum::<f64>() / numbers.len() as f64
+    /// # }
+    ///
+    /// /// Asks for a mean, and does without one that would come too late.
+    /// async fn ask(math: &Portal) -> Option<f64> {
+    ///     math.call_within(mean(vec![1.0, 2.0]), Duration::from_secs(1)).await.ok()
+    /// }
+    /// # fn main() {
+    /// #     let _ = ask;
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`call`](Self::call); [`CallError::Transport`] with
@@ -135,6 +176,39 @@ impl Portal {
     /// Holds a dialogue with an exported function: `body` gets the started value, and a stream on
     /// which both sides send. When it returns, this side sends no more, and the function's result
     /// is waited for. Returns what both sides gave.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::{Context, Ended};
+    /// use callsign::{CallError, Portal};
+    ///
+    /// # #[callsign::export]
+    /// # async fn shout(context: &mut Context<(), String, String>) -> Result<u32, Ended> {
+    /// #     let mut stream = context.started(()).await?;
+    /// #     let mut count = 0;
+    /// #     while let Some(word) = stream.recv().await? {
+    /// #         stream.send(word.to_uppercase()).await?;
+    /// #         count += 1;
+    /// #     }
+    /// #     Ok(count)
+    /// # }
+    ///
+    /// /// Has two words shouted, and returns how many the other side has heard.
+    /// async fn shout_twice(crier: &Portal) -> Result<u32, CallError<Ended>> {
+    ///     let dialogue = crier.context(shout(), async |(), mut stream| {
+    ///         for word in ["buy", "sell"] {
+    ///             stream.send(word.to_owned()).await?;
+    ///             println!("{:?}", stream.recv().await?);
+    ///         }
+    ///         Ok::<_, Ended>(())
+    ///     });
+    ///     let (_said, heard) = dialogue.await?;
+    ///     Ok(heard)
+    /// }
+    /// # fn main() {
+    /// #     let _ = shout_twice;
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -162,6 +236,37 @@ impl Portal {
 
     /// Holds a dialogue as [`context`](Self::context) does, for so long at most. The actor is told,
     /// and ends the function by itself; `body` is dropped where it waits.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use std::time::Duration;
+    /// # use callsign::{CallError, Context, Ended};
+    /// use callsign::Portal;
+    ///
+    /// # #[callsign::export]
+    /// # async fn shout(context: &mut Context<(), String, String>) -> Result<u32, Ended> {
+    /// #     let mut stream = context.started(()).await?;
+    /// #     let mut count = 0;
+    /// #     while let Some(word) = stream.recv().await? {
+    /// #         stream.send(word.to_uppercase()).await?;
+    /// #         count += 1;
+    /// #     }
+    /// #     Ok(count)
+    /// # }
+    ///
+    /// /// Has a word shouted, within a second.
+    /// async fn shout_now(crier: &Portal) -> Result<u32, CallError<Ended>> {
+    ///     let second = Duration::from_secs(1);
+    ///     let dialogue = crier.context_within(shout(), second, async |(), stream| {
+    ///         stream.send("sell".to_owned()).await
+    ///     });
+    ///     let (_said, heard) = dialogue.await?;
+    ///     Ok(heard)
+    /// }
+    /// # fn main() {
+    /// #     let _ = shout_now;
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -196,6 +301,19 @@ impl Portal {
     /// Asks the actor to end, and waits until it has taken note. One that ends before it could
     /// answer has done what it was asked for.
     ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Portal;
+    ///
+    /// /// Ends a feed, and says so if it is not ours to end.
+    /// async fn end(feed: &Portal) {
+    ///     if let Err(error) = feed.cancel("the market is closed").await {
+    ///         println!("{} goes on: {error}", feed.path());
+    ///     }
+    /// }
+    /// # let _ = end;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`portal::CallError`], when it does not take such requests from here, or was gone before;
@@ -214,6 +332,17 @@ impl Portal {
     }
 
     /// Waits until the connection to the actor has ended, and returns why.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Portal;
+    ///
+    /// async fn watch(feed: &Portal) {
+    ///     let why = feed.closed().await;
+    ///     println!("{} is out of reach: {why}", feed.path());
+    /// }
+    /// # let _ = watch;
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -41,6 +41,14 @@ impl SettingsSource {
     }
 
     /// Finds the file at a place, where it has to be.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::SettingsSource;
+    ///
+    /// let missing = SettingsSource::at("/no/such/market.toml");
+    /// assert!(missing.read().is_err(), "it has to be there");
+    /// ```
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self { file: Some(file(path.as_ref(), NamedBy::Program)), ..Self::default() }
     }
@@ -74,6 +82,15 @@ impl SettingsSource {
     }
 
     /// Reads the settings. What deserves a warning goes to the log.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::SettingsSource;
+    ///
+    /// let settings = SettingsSource::new().read()?;
+    /// assert!(settings.network.is_empty(), "there is no file");
+    /// # Ok::<(), callsign::SettingsError>(())
+    /// ```
     ///
     /// # Errors
     ///

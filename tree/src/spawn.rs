@@ -89,6 +89,21 @@ impl<'a> Spawn<'a> {
     }
 
     /// Runs the child in a task of this runtime.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, SpawnError};
+    ///
+    /// /// Spawns an actor of each kind.
+    /// async fn spawn_all(nursery: &Nursery) -> Result<(), SpawnError> {
+    ///     nursery.spawn("light").task().await?;
+    ///     nursery.spawn("busy").thread().await?;
+    ///     nursery.spawn("alone").process().await?;
+    ///     nursery.spawn("quick").forkserver().await?;
+    ///     Ok(())
+    /// }
+    /// # let _ = spawn_all;
+    /// ```
     pub fn task(self) -> Self {
         self.kind(Kind::Task)
     }
@@ -113,6 +128,18 @@ impl<'a> Spawn<'a> {
     }
 
     /// Says what the child runs in.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Kind, Nursery, Portal, SpawnError};
+    ///
+    /// /// Spawns a worker: as a task in tests, where everything is to be in one process.
+    /// async fn worker(nursery: &Nursery, is_test: bool) -> Result<Portal, SpawnError> {
+    ///     let kind = if is_test { Kind::Task } else { Kind::Forkserver };
+    ///     nursery.spawn("worker").kind(kind).await
+    /// }
+    /// # let _ = worker;
+    /// ```
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -134,12 +161,41 @@ impl<'a> Spawn<'a> {
     }
 
     /// Says when the child is started again.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, Restart, SpawnError};
+    ///
+    /// /// Spawns a feed that is started again when it fails.
+    /// async fn feed(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     nursery.spawn("feed").restart(Restart::OnFailure).await
+    /// }
+    /// # let _ = feed;
+    /// ```
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
         self
     }
 
     /// Lets functions be called: by the child's parent, and by whoever finds it. Others are refused.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// use callsign::{Nursery, Portal, SpawnError};
+    ///
+    /// # #[callsign::export]
+    /// # async fn mean(numbers: Vec<f64>) -> f64 {
+    /// #     numbers.iter().sum::<f64>() / numbers.len() as f64
+    /// # }
+    ///
+    /// /// Spawns an actor that computes means for whoever finds it.
+    /// async fn math(nursery: &Nursery) -> Result<Portal, SpawnError> {
+    ///     nursery.spawn("math").expose(&[mean::EXPORT]).await
+    /// }
+    /// # fn main() {
+    /// #     let _ = math;
+    /// # }
+    /// ```
     pub fn expose(mut self, exports: &[Export]) -> Self {
         self.expose.extend(exports.iter().map(|it| it.path.to_owned()));
         self
@@ -150,6 +206,25 @@ impl<'a> Spawn<'a> {
     ///
     /// With a [`restart`](Self::restart) policy the child is started again until the function
     /// returns well, or too often; the last run is what is told.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::Never;
+    /// use callsign::{Nursery, RunError};
+    ///
+    /// # #[callsign::export]
+    /// # async fn mean(numbers: Vec<f64>) -> f64 {
+    /// #     numbers.iter().sum::<f64>() / numbers.len() as f64
+    /// # }
+    ///
+    /// /// Computes a mean in a thread of its own.
+    /// async fn elsewhere(nursery: &Nursery) -> Result<f64, RunError<Never>> {
+    ///     nursery.spawn("once").thread().run(mean(vec![1.0, 2.0])).await
+    /// }
+    /// # fn main() {
+    /// #     let _ = elsewhere;
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -174,6 +249,25 @@ impl<'a> Spawn<'a> {
 
     /// Runs one function in the child, and returns once the child is ready. The scope waits for
     /// the function; its failure is the scope's, and what it returns is dropped.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::Never;
+    /// use callsign::{Nursery, Portal, RunError};
+    ///
+    /// #[callsign::export]
+    /// async fn publish() {
+    ///     println!("EURUSD 1.0842");
+    /// }
+    ///
+    /// /// Begins to publish. The scope does not end before that has.
+    /// async fn begin(nursery: &Nursery) -> Result<Portal, RunError<Never>> {
+    ///     nursery.spawn("feed").process().start(publish()).await
+    /// }
+    /// # fn main() {
+    /// #     let _ = begin;
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -11,6 +11,33 @@ use super::{
 
 /// Closes the resources that nobody uses any more, each in a task of its own, so that a slow one
 /// keeps no other waiting.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use std::convert::Infallible;
+/// # struct Table(Vec<u32>);
+/// # impl Resource for Table {
+/// #     type Error = Infallible;
+/// #     async fn close(self) -> Result<(), Infallible> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use callsign::cache::{Cache, Resource};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (cache, closer) = Cache::new();
+/// let mut tasks = tokio::task::JoinSet::new();
+/// tasks.spawn(closer.run());
+/// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
+/// primes.release().await?;
+///
+/// // Without handles and guards there is nothing more to be closed, and it ends.
+/// drop(cache);
+/// tasks.join_all().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a resource is closed only while this runs"]
 pub struct Closer<K: Key, V: Resource> {
     shared: Arc<Shared<K, V>>,

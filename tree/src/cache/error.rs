@@ -5,6 +5,29 @@ use std::{error::Error, sync::Arc};
 use thiserror::Error;
 
 /// Why a resource is not opened.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use std::convert::Infallible;
+/// # struct Table(Vec<u32>);
+/// # impl Resource for Table {
+/// #     type Error = Infallible;
+/// #     async fn close(self) -> Result<(), Infallible> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use callsign::cache::{Cache, OpenError, Resource};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (cache, closer) = Cache::new();
+/// // Nobody would close what is opened.
+/// drop(closer);
+/// let opened = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await;
+/// assert!(matches!(opened, Err(OpenError::Over)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError<E: Error + 'static> {
@@ -17,6 +40,33 @@ pub enum OpenError<E: Error + 'static> {
 }
 
 /// Why a resource is not closed well. It is gone all the same.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use std::io;
+///
+/// use callsign::cache::{Cache, CloseError, Resource};
+///
+/// struct Full;
+///
+/// impl Resource for Full {
+///     type Error = io::Error;
+///
+///     async fn close(self) -> io::Result<()> {
+///         Err(io::ErrorKind::StorageFull.into())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (cache, closer) = Cache::new();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(closer.run());
+/// let log = cache.open("log", async || Ok(Full)).await?;
+/// assert!(matches!(log.release().await, Err(CloseError::Failed(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CloseError<E: Error + 'static> {

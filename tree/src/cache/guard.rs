@@ -14,6 +14,36 @@ use super::{
 /// It is to be [released](Self::release). One that is dropped instead gives its part back too, but
 /// nobody waits for the resource to be closed then, and an error is merely logged. A warning says
 /// so, unless the resource [may be left so](Resource::MAY_BE_DROPPED).
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use std::convert::Infallible;
+/// # struct Table(Vec<u32>);
+/// # impl Resource for Table {
+/// #     type Error = Infallible;
+/// #     async fn close(self) -> Result<(), Infallible> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use callsign::cache::{Cache, Guard, Resource};
+///
+/// /// Guards are used as what they guard.
+/// fn largest(primes: &Guard<&'static str, Table>) -> Option<u32> {
+///     println!("looking into {}", primes.key());
+///     primes.0.iter().max().copied()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (cache, closer) = Cache::new();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(closer.run());
+/// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
+/// assert_eq!(largest(&primes), Some(5));
+/// primes.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the resource is closed when nobody holds a guard of it"]
 pub struct Guard<K: Key, V: Resource> {
     tie: Arc<Tie<K, V>>,
@@ -33,6 +63,30 @@ impl<K: Key, V: Resource> Guard<K, V> {
     }
 
     /// Gives the guard back. The last one has the resource closed, and waits for that.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use std::convert::Infallible;
+    /// # struct Table(Vec<u32>);
+    /// # impl Resource for Table {
+    /// #     type Error = Infallible;
+    /// #     async fn close(self) -> Result<(), Infallible> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # use callsign::cache::{Cache, Resource};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (cache, closer) = Cache::new();
+    /// # let mut tasks = tokio::task::JoinSet::new();
+    /// # tasks.spawn(closer.run());
+    /// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
+    /// let again = cache.open("primes", async || unreachable!("it is there")).await?;
+    /// primes.release().await?; // The other user has it still.
+    /// again.release().await?; // Now it is closed.
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -98,6 +98,18 @@ pub trait Resource: Send + Sync + 'static {
 }
 
 /// What tells resources apart.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::cache::Key;
+///
+/// /// Says what a resource is called by.
+/// fn label(key: &impl Key) -> String {
+///     format!("{key:?}")
+/// }
+///
+/// assert_eq!(label(&("db", 5432)), r#"("db", 5432)"#);
+/// ```
 pub trait Key: Clone + Eq + fmt::Debug + Hash + Send + 'static {}
 
 impl<K: Clone + Eq + fmt::Debug + Hash + Send + 'static> Key for K {}
@@ -106,6 +118,31 @@ impl<K: Clone + Eq + fmt::Debug + Hash + Send + 'static> Key for K {}
 ///
 /// It holds a resource only while somebody uses, makes or closes it, so that it is no longer than
 /// there are users; they bound it.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// # use std::convert::Infallible;
+/// # struct Table(Vec<u32>);
+/// # impl Resource for Table {
+/// #     type Error = Infallible;
+/// #     async fn close(self) -> Result<(), Infallible> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use callsign::cache::{Cache, Resource};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (cache, closer) = Cache::new();
+/// let mut tasks = tokio::task::JoinSet::new();
+/// tasks.spawn(closer.run());
+///
+/// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
+/// assert_eq!(primes.0[2], 5);
+/// primes.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Cache<K: Key, V: Resource> {
     tie: Arc<Tie<K, V>>,
 }
@@ -123,6 +160,32 @@ impl<K: Key, V: Resource> Cache<K, V> {
     /// Of several who open it at once one makes it. If that fails, it fails for all of them; if
     /// the one is dropped while making it, the next makes it with its own `make`. A `make` must
     /// not open its own key.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use std::convert::Infallible;
+    /// # struct Table(Vec<u32>);
+    /// # impl Resource for Table {
+    /// #     type Error = Infallible;
+    /// #     async fn close(self) -> Result<(), Infallible> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # use callsign::cache::{Cache, Resource};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (cache, closer) = Cache::new();
+    /// # let mut tasks = tokio::task::JoinSet::new();
+    /// # tasks.spawn(closer.run());
+    /// let make = async || Ok(Table(vec![2, 3, 5]));
+    /// let (one, other) = tokio::join!(cache.open("primes", make), cache.open("primes", make));
+    /// let (one, other) = (one?, other?);
+    /// assert!(std::ptr::eq(&*one, &*other), "it was made once");
+    /// # one.release().await?;
+    /// # other.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

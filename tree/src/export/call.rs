@@ -35,6 +35,21 @@ pub struct Call<T, E> {
 impl<T: Wire, E: Wire> Call<T, E> {
     /// Reads what came back.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # #[callsign::export]
+    /// # async fn double(number: u32) -> u32 {
+    /// #     2 * number
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let call = double(21);
+    /// // What is no number in MessagePack is no answer.
+    /// assert!(call.decode(Ok(b"\xc0")).is_err());
+    /// assert_eq!(call.decode(Ok(&[42]))?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// What the function failed with, or why that cannot be told.
@@ -68,11 +83,35 @@ impl<T, E> Call<T, E> {
     }
 
     /// Returns which function is called.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # #[callsign::export]
+    /// # async fn double(number: u32) -> u32 {
+    /// #     2 * number
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(double(21).export().path, double::EXPORT.path);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn export(&self) -> &Export {
         &self.export
     }
 
     /// Returns what to send: the fingerprint and the arguments.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # #[callsign::export]
+    /// # async fn double(number: u32) -> u32 {
+    /// #     2 * number
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_ne!(double(21).body()?, double(22).body()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

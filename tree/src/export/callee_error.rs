@@ -72,6 +72,17 @@ impl CalleeError {
     }
 
     /// Returns the function's own error, if it is an `E`.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{CalleeError, NurseryError};
+    ///
+    /// /// Returns the errors of the scope that a function has failed with.
+    /// fn scope(error: &CalleeError) -> Option<NurseryError> {
+    ///     error.own()
+    /// }
+    /// # let _ = scope;
+    /// ```
     pub fn own<E: Error + DeserializeOwned>(&self) -> Option<E> {
         if self.error_type.as_deref() != Some(type_name::<E>()) {
             return None;

@@ -70,6 +70,22 @@ impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
 
     /// Waits until the caller wants no more, or is gone.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// use callsign::{Context, Ended};
+    ///
+    /// /// Holds a place for as long as somebody wants it.
+    /// #[callsign::export]
+    /// async fn hold(context: &mut Context<(), (), ()>) -> Result<(), Ended> {
+    ///     let _stream = context.started(()).await?;
+    ///     context.cancelled().await;
+    ///     Ok(())
+    /// }
+    /// # fn main() {
+    /// #     let _ = hold;
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.

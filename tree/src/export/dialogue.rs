@@ -56,6 +56,25 @@ where
 {
     /// Reads the started value.
     ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::{Context, Ended};
+    /// # #[callsign::export]
+    /// # async fn countdown(context: &mut Context<u32, (), u32>, from: u32) -> Result<(), Ended> {
+    /// #     let stream = context.started(from).await?;
+    /// #     for number in (0..from).rev() {
+    /// #         stream.send(number).await?;
+    /// #     }
+    /// #     Ok(())
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let dialogue = countdown(3);
+    /// // The number 3 in MessagePack.
+    /// assert_eq!(dialogue.decode_started(&[3])?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`CallError::Unreadable`].
@@ -64,6 +83,25 @@ where
     }
 
     /// Reads what came back in the end.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::{Context, Ended};
+    /// # #[callsign::export]
+    /// # async fn countdown(context: &mut Context<u32, (), u32>, from: u32) -> Result<(), Ended> {
+    /// #     let stream = context.started(from).await?;
+    /// #     for number in (0..from).rev() {
+    /// #         stream.send(number).await?;
+    /// #     }
+    /// #     Ok(())
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let dialogue = countdown(3);
+    /// // Nothing in MessagePack.
+    /// assert_eq!(dialogue.decode(Ok(b"\xc0"))?, ());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -111,11 +149,45 @@ impl<Started, In, Out, T, E> Dialogue<Started, In, Out, T, E> {
     }
 
     /// Returns which function is called.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::{Context, Ended};
+    /// # #[callsign::export]
+    /// # async fn countdown(context: &mut Context<u32, (), u32>, from: u32) -> Result<(), Ended> {
+    /// #     let stream = context.started(from).await?;
+    /// #     for number in (0..from).rev() {
+    /// #         stream.send(number).await?;
+    /// #     }
+    /// #     Ok(())
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(countdown(3).export().path, countdown::EXPORT.path);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn export(&self) -> &Export {
         self.call.export()
     }
 
     /// Returns what to send: the fingerprint and the arguments.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// # use callsign::{Context, Ended};
+    /// # #[callsign::export]
+    /// # async fn countdown(context: &mut Context<u32, (), u32>, from: u32) -> Result<(), Ended> {
+    /// #     let stream = context.started(from).await?;
+    /// #     for number in (0..from).rev() {
+    /// #         stream.send(number).await?;
+    /// #     }
+    /// #     Ok(())
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_ne!(countdown(3).body()?, countdown(4).body()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

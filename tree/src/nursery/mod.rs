@@ -59,6 +59,23 @@ impl Actor {
     /// only answer calls are cancelled. When the body or a child fails, the body is dropped where
     /// it stands, all children are cancelled, and every error is kept.
     ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Actor, Nursery, NurseryError};
+    ///
+    /// /// Has two children for as long as it takes to count them.
+    /// async fn count(actor: &Actor) -> Result<usize, NurseryError> {
+    ///     actor
+    ///         .nursery(async |nursery: &Nursery| {
+    ///             nursery.spawn("one").task().await?;
+    ///             nursery.spawn("other").task().await?;
+    ///             Ok(actor.children().len())
+    ///         })
+    ///         .await
+    /// }
+    /// # let _ = count;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NurseryError`] with all that went wrong.
@@ -79,6 +96,23 @@ impl Actor {
     }
 
     /// Opens a scope as [`nursery`](Self::nursery) does, with options.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Actor, Intensity, Nursery, NurseryError, NurseryOptions, Restart};
+    ///
+    /// /// Runs a feed that is started again up to twenty times in half a minute.
+    /// async fn serve(actor: &Actor) -> Result<(), NurseryError> {
+    ///     let intensity = Intensity { restarts: 20, ..Intensity::default() };
+    ///     let options = NurseryOptions { intensity, ..NurseryOptions::default() };
+    ///     let scope = actor.nursery_with(options, async |nursery: &Nursery| {
+    ///         nursery.spawn("feed").restart(Restart::OnFailure).await?;
+    ///         Ok(())
+    ///     });
+    ///     scope.await
+    /// }
+    /// # let _ = serve;
+    /// ```
     ///
     /// # Errors
     ///
@@ -195,6 +229,16 @@ impl Nursery {
     }
 
     /// Returns the actor whose scope this is.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Nursery;
+    ///
+    /// fn show(nursery: &Nursery) {
+    ///     println!("{} has {} children", nursery.actor().path(), nursery.actor().children().len());
+    /// }
+    /// # let _ = show;
+    /// ```
     pub fn actor(&self) -> &Actor {
         &self.actor
     }

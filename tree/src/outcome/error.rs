@@ -216,6 +216,17 @@ impl NurseryError {
     }
 
     /// Reads the errors of a scope out of the error of a function that returned them.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{CalleeError, NurseryError};
+    ///
+    /// /// Counts what went wrong, where a function has failed because children of its own did.
+    /// fn count(error: &CalleeError) -> usize {
+    ///     NurseryError::within(error).map_or(1, |it| it.leaves().len())
+    /// }
+    /// # let _ = count;
+    /// ```
     pub fn within(error: &CalleeError) -> Option<Self> {
         error.own()
     }
@@ -249,6 +260,17 @@ impl NurseryError {
 
 impl Exit {
     /// Returns the errors below this one, when the actor failed because a scope of its own did.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::Exit;
+    ///
+    /// /// Tells whether an actor failed only because a scope of its own did.
+    /// fn is_relayed(exit: &Exit) -> bool {
+    ///     exit.nested().is_some()
+    /// }
+    /// # let _ = is_relayed;
+    /// ```
     pub fn nested(&self) -> Option<NurseryError> {
         match self {
             Self::Failed(error) => NurseryError::within(error),

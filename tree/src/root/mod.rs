@@ -71,6 +71,26 @@ impl RootOptions {
     /// sockets of actors that were killed with their root and given no place: those that nobody
     /// listens on, are this user's, and have been there for a minute.
     ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Nursery, Root, RootError};
+    ///
+    /// /// Runs a tree of one feed within a larger program.
+    /// async fn run() -> Result<(), RootError> {
+    ///     let options = Root::options().name("market");
+    ///     options
+    ///         .run(async |root: Root| {
+    ///             let scope = root.nursery(async |nursery: &Nursery| {
+    ///                 nursery.spawn("feed").task().await?;
+    ///                 Ok(())
+    ///             });
+    ///             Ok(scope.await?)
+    ///         })
+    ///         .await
+    /// }
+    /// # let _ = run;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RootError`], with what the body failed with, or why there is no root.

@@ -63,6 +63,16 @@ impl RootOptions {
     }
 
     /// Takes from a settings file where registrars are, and where actors listen.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// use callsign::{Root, SettingsSource};
+    ///
+    /// let settings = SettingsSource::new().file("market.toml").read()?;
+    /// let options = Root::options().settings(settings);
+    /// # drop(options);
+    /// # Ok::<(), callsign::SettingsError>(())
+    /// ```
     pub fn settings(mut self, settings: Settings) -> Self {
         self.registrars.extend(settings.registrar.listen);
         self.table = settings.network;
@@ -85,12 +95,40 @@ impl RootOptions {
     }
 
     /// Says where actors of the tree listen, by name.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// # use endpoints::EndpointTable;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut table = EndpointTable::default();
+    /// table.insert("feed".parse()?, ["/unix/@feed".parse()?]);
+    /// let options = Root::options().table(table);
+    /// # drop(options);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table(mut self, table: EndpointTable) -> Self {
         self.table = table;
         self
     }
 
     /// Lets functions of the root be called by whoever finds it.
+    ///
+    /// ```standalone_crate
+    /// # extern crate callsign_tree as callsign;
+    /// use callsign::Root;
+    ///
+    /// #[callsign::export]
+    /// async fn version() -> String {
+    ///     "1.0".to_owned()
+    /// }
+    ///
+    /// # fn main() {
+    /// let options = Root::options().name("market").expose(&[version::EXPORT]);
+    /// # drop(options);
+    /// # }
+    /// ```
     pub fn expose(mut self, exports: &[Export]) -> Self {
         self.expose.extend(exports.iter().map(|it| it.path.to_owned()));
         self
@@ -99,12 +137,30 @@ impl RootOptions {
     /// Says how long those may take to come back whom a registrar before this root knew, if it
     /// becomes one: until then look-ups of names that it does not know wait. It is 5 s, and zero
     /// where nobody but the tree itself looks for that registrar.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// use std::time::Duration;
+    ///
+    /// // Nobody was here before who may come back.
+    /// let options = Root::options().settle_time(Duration::ZERO);
+    /// # drop(options);
+    /// ```
     pub fn settle_time(mut self, settle_time: Duration) -> Self {
         self.settle_time = settle_time;
         self
     }
 
     /// Insists on becoming the registrar.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// // Fails to open where a registrar is already.
+    /// let options = Root::options().registrar("/unix/@market").ensure_registrar();
+    /// # drop(options);
+    /// ```
     pub fn ensure_registrar(mut self) -> Self {
         self.ensures_registrar = true;
         self
@@ -118,6 +174,13 @@ impl RootOptions {
 
     /// Says in which folder a dump is written when an actor does not end in time. Without it,
     /// that is the folder for this user's sockets below `/tmp`.
+    ///
+    /// ```
+    /// # use callsign_tree as callsign;
+    /// # use callsign::Root;
+    /// let options = Root::options().dumps("/var/tmp/market");
+    /// # drop(options);
+    /// ```
     pub fn dumps(mut self, folder: impl Into<PathBuf>) -> Self {
         self.dumps = Some(folder.into());
         self
