@@ -32,6 +32,16 @@ pub struct RemoteError {
 }
 
 /// What else is told of a [`RemoteError`]. All of it may be absent.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::{ErrorKind, RemoteError};
+///
+/// let error = RemoteError::new(ErrorKind::Failed, "no quote").with_actor("/base/feed");
+/// let details = error.details.expect("an actor was told");
+/// assert_eq!(details.actor.as_deref(), Some("/base/feed"));
+/// assert!(details.causes.is_empty());
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct ErrorDetails {
     /// What caused it, the nearest first; at most [`CAUSES_MAX`], further ones are left out.
@@ -49,6 +59,16 @@ pub struct ErrorDetails {
 }
 
 /// A value of the other side's own error type, for those who know the type.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::{ErrorKind, RemoteError};
+///
+/// let error = RemoteError::new(ErrorKind::Failed, "no quote");
+/// let error = error.with_payload("market::NoQuote", "EURUSD");
+/// let payload = error.details.and_then(|it| it.payload);
+/// assert_eq!(payload.expect("it is short").type_name, "market::NoQuote");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct ErrorPayload {
     /// Which type.
@@ -66,12 +86,31 @@ impl RemoteError {
     }
 
     /// Makes an error of one of this side, with its causes.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ErrorKind, RemoteError};
+    ///
+    /// let cause = "7x".parse::<u16>().expect_err("it is no number");
+    /// let error = RemoteError::of(ErrorKind::Invalid, &cause);
+    /// assert_eq!(error.message, "invalid digit found in string");
+    /// ```
     pub fn of(kind: ErrorKind, error: &dyn StdError) -> Self {
         let causes = iter::successors(error.source(), |&it| it.source());
         Self::new(kind, error.to_string()).with_causes(causes.map(ToString::to_string))
     }
 
     /// Tells what caused it, the nearest first.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ErrorKind, RemoteError};
+    ///
+    /// let error = RemoteError::new(ErrorKind::Failed, "no quote")
+    ///     .with_causes(["cannot read the file", "no such file"]);
+    /// let details = error.details.expect("causes were told");
+    /// assert_eq!(details.causes[0], "cannot read the file");
+    /// ```
     #[must_use]
     pub fn with_causes<T: Into<String>>(mut self, causes: impl IntoIterator<Item = T>) -> Self {
         let causes = causes.into_iter().take(CAUSES_MAX);
@@ -83,6 +122,14 @@ impl RemoteError {
     }
 
     /// Tells where in the tree of actors it happened.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ErrorKind, RemoteError};
+    ///
+    /// let error = RemoteError::new(ErrorKind::Failed, "no quote").with_actor("/base/feed");
+    /// assert_eq!(error.details.and_then(|it| it.actor).as_deref(), Some("/base/feed"));
+    /// ```
     #[must_use]
     pub fn with_actor(mut self, actor: impl Into<String>) -> Self {
         self.details_mut().actor = Some(cut(actor.into(), MESSAGE_BYTES_MAX));
@@ -90,6 +137,16 @@ impl RemoteError {
     }
 
     /// Tells where in the code it happened.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// # use std::backtrace::Backtrace;
+    /// use callsign::{ErrorKind, RemoteError};
+    ///
+    /// let here = Backtrace::force_capture().to_string();
+    /// let error = RemoteError::new(ErrorKind::Internal, "out of bounds").with_backtrace(here);
+    /// assert!(error.details.is_some_and(|it| it.backtrace.is_some()));
+    /// ```
     #[must_use]
     pub fn with_backtrace(mut self, backtrace: impl Into<String>) -> Self {
         self.details_mut().backtrace = Some(cut(backtrace.into(), BACKTRACE_BYTES_MAX));
@@ -98,6 +155,17 @@ impl RemoteError {
 
     /// Adds the error itself, for those who know its type. One that takes more than
     /// [`PAYLOAD_BYTES_MAX`] is left out: the texts still tell what happened.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ErrorKind, RemoteError};
+    ///
+    /// // A value of an error type of one's own, under a name that both sides know.
+    /// let error = RemoteError::new(ErrorKind::Failed, "no quote for EURUSD");
+    /// let error = error.with_payload("market::NoQuote", "EURUSD");
+    /// assert_eq!(error.payload::<String>("market::NoQuote")?.as_deref(), Some("EURUSD"));
+    /// # Ok::<(), callsign::WireError>(())
+    /// ```
     #[must_use]
     pub fn with_payload<T: Serialize + ?Sized>(mut self, type_name: &str, error: &T) -> Self {
         let body = encode_body(error);
@@ -109,6 +177,17 @@ impl RemoteError {
     }
 
     /// Returns the error itself, if it came along and is of that type.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::{ErrorKind, RemoteError};
+    ///
+    /// let error = RemoteError::new(ErrorKind::Failed, "no quote");
+    /// let error = error.with_payload("market::NoQuote", "EURUSD");
+    /// assert_eq!(error.payload::<String>("market::Closed")?, None, "it is of another type");
+    /// assert!(error.payload::<u32>("market::NoQuote").is_err(), "it is no number");
+    /// # Ok::<(), callsign::WireError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -78,11 +78,33 @@ pub(crate) fn is_false(it: &bool) -> bool {
 
 impl Record {
     /// Returns which instance this is.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::Record;
+    ///
+    /// /// Tells whether two records are of one run of an actor.
+    /// fn are_one(record: &Record, other: &Record) -> bool {
+    ///     record.instance() == other.instance()
+    /// }
+    /// # let _ = are_one;
+    /// ```
     pub fn instance(&self) -> InstanceId {
         InstanceId { name: self.name.clone(), uuid: self.uuid }
     }
 
     /// Returns the user whose it is, if it is a user's.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// use callsign::Record;
+    ///
+    /// /// Returns whose an actor is, for people.
+    /// fn whose(record: &Record) -> String {
+    ///     record.user().map_or("nobody's here".to_owned(), |user| format!("user {user}'s"))
+    /// }
+    /// # let _ = whose;
+    /// ```
     pub fn user(&self) -> Option<u32> {
         match self.owner {
             Some(Owner::User(user)) => Some(user),

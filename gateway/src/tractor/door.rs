@@ -121,6 +121,14 @@ impl TractorDoor {
     /// Writes down in a file what is registered, so that the next run of the node knows it: tractor
     /// programs never register again. The file is to be this node's alone, in a folder of its user
     /// in which nobody else may write. It is there while something is registered.
+    ///
+    /// ```
+    /// # use callsign_gateway as callsign;
+    /// use callsign::tractor::{Scope, TractorDoor};
+    ///
+    /// let door = TractorDoor::new(Scope::Local).remembering("/var/lib/callsign/tractor".into());
+    /// # drop(door);
+    /// ```
     pub fn remembering(self, file: PathBuf) -> Self {
         Self { ledger: Some(file), ..self }
     }

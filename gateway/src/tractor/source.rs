@@ -52,6 +52,21 @@ impl TractorSource {
     /// An entry that is no instance in callsign's words, such as one with a space in its name, is
     /// left out.
     ///
+    /// ```
+    /// # use callsign_gateway as callsign;
+    /// use callsign::tractor::{CallError, TractorSource};
+    ///
+    /// /// Says which actors a registrar of tractor's has, and where.
+    /// async fn show(source: &TractorSource) -> Result<(), CallError> {
+    ///     println!("asking {}", source.registrar());
+    ///     for record in source.list().await? {
+    ///         println!("{}: {} endpoints", record.name, record.endpoints.len());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = show;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`CallError`].
