@@ -218,6 +218,15 @@ impl Client {
 
     /// Returns why callers may not reach an actor of this process that listens there, as far as this
     /// process can tell.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client, listener: transport::Listener) {
+    /// for doubt in client.doubts(&listener.published()) {
+    ///     println!("warning: {doubt}");
+    /// }
+    /// # }
+    /// ```
     pub fn doubts(&self, endpoints: &[Stamped]) -> Vec<Doubt> {
         let mut doubts = endpoints::doubts(endpoints, self.registrars(), &here());
         let seen = self.hub().links.iter().filter_map(|link| {

@@ -215,6 +215,18 @@ impl Default for DialOptions {
 impl Candidate {
     /// Returns what this candidate tells against its instance, if it does: for a registrar to
     /// examine.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::Explanation;
+    ///
+    /// /// Returns the endpoints that a registrar should look into.
+    /// fn doubtful(explanation: &Explanation) -> Vec<String> {
+    ///     let doubtful = explanation.candidates.iter().filter(|it| it.evidence().is_some());
+    ///     doubtful.map(|it| it.stamped.endpoint.to_string()).collect()
+    /// }
+    /// # let _ = doubtful;
+    /// ```
     pub fn evidence(&self) -> Option<Evidence> {
         match (&self.verdict, &self.outcome) {
             (Err(Unreachable::Missing), _) => Some(Evidence::Missing),

@@ -40,6 +40,17 @@ impl Client {
 
     /// Connects as [`from_env`](Self::from_env) does, with options, but for their `trust`.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions};
+    ///
+    /// let options = ClientOptions { agent: "market/1.0".to_owned(), ..ClientOptions::default() };
+    /// let client = Client::from_env_with(options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`from_env`](Self::from_env).
@@ -50,6 +61,18 @@ impl Client {
 
     /// Begins to connect to the registrars that [`from_env`](Self::from_env) asks, and does not
     /// wait, as [`open`](Self::open) does: for a program that may start before its registrar.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Client, ClientOptions};
+    ///
+    /// let client = Client::open_from_env(ClientOptions::default())?;
+    /// // Goes on as soon as there is a registrar that knows a feed.
+    /// client.wait_for_actor("feed").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -174,6 +174,15 @@ pub enum LinkError {
 impl LinkError {
     /// Tells whether it may pass by itself: a registrar may start, come within reach, or go on.
     /// What it refuses, and what stands in its place or in its way, is for somebody to mend.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # use transport::DialError;
+    /// use callsign::LinkError;
+    ///
+    /// assert!(LinkError::Dial(DialError::Refused).may_pass(), "it may start yet");
+    /// assert!(!LinkError::Dial(DialError::NoPermission).may_pass());
+    /// ```
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Dial(error) => !matches!(

@@ -45,6 +45,22 @@ impl Client {
     /// options. [`Connection::age`] tells whether the answer that led there is one of now; who
     /// answers proves who it is either way.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use callsign::LookupOptions;
+    ///
+    /// // Where no registrar answers, one of the last minute does.
+    /// let options = LookupOptions { max_age: Some(Duration::from_secs(60)), ..Default::default() };
+    /// if let Some(feed) = client.find_actor_with("feed", options).await? {
+    ///     println!("{}", if feed.age.is_some() { "as of lately" } else { "as of now" });
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`FindError`] when the registrars cannot be reached and no instance is remembered, or no
@@ -97,6 +113,17 @@ impl Client {
     }
 
     /// Dials as [`probe_actor`](Self::probe_actor) does, with options.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::LookupOptions;
+    ///
+    /// let (records, explanation) = client.probe_actor_with("feed", LookupOptions::default()).await?;
+    /// println!("{} instances, {} endpoints", records.len(), explanation.candidates.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

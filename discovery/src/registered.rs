@@ -162,6 +162,18 @@ impl Registered {
 
     /// Returns why callers may not reach the actor, as far as this process can tell: what it cannot
     /// learn of its own place, or endpoints that lead nowhere from another host.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// for stamped in kept.endpoints() {
+    ///     println!("callers come to {}", stamped.endpoint);
+    /// }
+    /// for doubt in kept.doubts() {
+    ///     println!("warning: {doubt}");
+    /// }
+    /// # }
+    /// ```
     pub fn doubts(&self) -> Vec<Doubt> {
         self.client.doubts(&self.endpoints())
     }
@@ -235,6 +247,15 @@ impl Registered {
 
     /// Waits until a registrar has taken note of the registration as it is now, however long none
     /// is within reach.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) -> Result<(), callsign::RegisterError> {
+    /// // As after `register_patiently`, which is done before any registrar is there.
+    /// kept.accepted().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -417,6 +438,21 @@ impl Registered {
 
     /// Takes several actors out of the registry as [`unregister`](Self::unregister) does: with each
     /// registrar in one change, however many they are, up to two thousand.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Registered, Registration};
+    ///
+    /// let mut kept = Vec::new();
+    /// for name in ["bids", "asks"] {
+    ///     kept.push(client.register(Registration::new(name)).await?);
+    /// }
+    /// // Who watches sees both go at one time.
+    /// Registered::unregister_all(kept).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

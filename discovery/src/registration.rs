@@ -106,6 +106,16 @@ impl Registration {
     }
 
     /// Adds endpoints that are stamped already, as `transport::Listener::published` gives them.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(listener: transport::Listener) {
+    /// use callsign::Registration;
+    ///
+    /// let feed = Registration::new("feed").endpoints(listener.published());
+    /// # drop(feed);
+    /// # }
+    /// ```
     pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = Stamped>) -> Self {
         self.endpoints.extend(endpoints.into_iter().map(Place::Stamped));
         self
@@ -149,6 +159,16 @@ impl Registration {
     /// Says that the actor speaks the protocol: each of its listeners answers callers by
     /// [`Registered::identity`](crate::Registered::identity), and proves who it is. Callers then
     /// send nothing before it has.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::Registration;
+    ///
+    /// // Its listener is at a `Reception`, which answers by `Registered::identity`.
+    /// let feed = Registration::new("feed").endpoint("/unix/@feed")?.proves();
+    /// # drop(feed);
+    /// # Ok::<(), callsign::RegistrationError>(())
+    /// ```
     pub fn proves(mut self) -> Self {
         self.proves = true;
         self

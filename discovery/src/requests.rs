@@ -43,6 +43,18 @@ impl Client {
 
     /// Renews the lease of an instance, whoever registered it.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let job = client.query_actor("nightly").await?.ok_or("it is not there")?;
+    /// if let Some(ttl_ms) = job.kept.ttl_ms() {
+    ///     client.renew(job.uuid).await?;
+    ///     println!("good for another {ttl_ms} ms");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RequestError`] when no registrar did so.
@@ -80,6 +92,19 @@ impl Client {
     /// Says how far an instance is in its life, whoever registered it. Its program is told, and
     /// keeps it so.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wire::State;
+    ///
+    /// // It was drained by mistake.
+    /// for record in client.query_all("worker").await?.records {
+    ///     client.set_state(record.uuid, State::Ready).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RequestError`] when no registrar did so.
@@ -99,6 +124,20 @@ impl Client {
 
     /// Reports to the registrars within reach that an endpoint did not answer, and does not wait.
     /// It is evidence, which they examine; it deletes nothing.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # use wire::{Record, registrar::{Evidence, Report}};
+    /// use callsign::Client;
+    ///
+    /// /// Says that the first endpoint of an instance refused.
+    /// fn refused(client: &Client, record: &Record) {
+    ///     let Some(first) = record.endpoints.first() else { return };
+    ///     let (uuid, epoch, endpoint) = (record.uuid, record.epoch, first.endpoint.clone());
+    ///     client.report(&Report { uuid, epoch, endpoint, evidence: Evidence::Refused });
+    /// }
+    /// # let _ = refused;
+    /// ```
     pub fn report(&self, report: &Report) {
         for index in 0..self.hub().links.len() {
             self.report_to(index, report);
@@ -138,6 +177,17 @@ impl Client {
     /// Asks all registrars what each owner uses of them, and how much it may, in the order given.
     /// There is nothing of one that another address leads to as well.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// for (registrar, answer) in client.registrars().zip(client.owners().await) {
+    ///     if let Some(Ok(owners)) = answer {
+    ///         println!("{registrar}: {} owners", owners.total);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.
@@ -157,6 +207,18 @@ impl Client {
 
     /// Asks all registrars how they see this process, in the order given. One that is found at
     /// several addresses answers once.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) {
+    /// for (registrar, answer) in client.whoami().await {
+    ///     match answer {
+    ///         Ok(whoami) => println!("{registrar} sees {whoami:?}"),
+    ///         Err(fault) => println!("{fault}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

@@ -139,6 +139,19 @@ impl MemorySource {
     }
 
     /// Removes the record of an instance, and returns it if it was there.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::MemorySource;
+    ///
+    /// /// Knows an instance no more that is no good.
+    /// fn forget(source: &MemorySource, record: &wire::Record) {
+    ///     if source.remove(record.uuid).is_some() {
+    ///         println!("{} is forgotten", record.instance());
+    ///     }
+    /// }
+    /// # let _ = forget;
+    /// ```
     pub fn remove(&self, uuid: Uuid) -> Option<Record> {
         let mut records = self.lock();
         let place = records.iter().position(|it| it.uuid == uuid)?;

@@ -55,6 +55,15 @@ impl Client {
     /// here, as far as that is seen without a connection; returns the newest such. One that is
     /// merely declared does not count.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let feed = client.wait_within_reach("feed").await?;
+    /// println!("{} can be dialed from here", feed.instance());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`wait_for_actor`](Self::wait_for_actor).

@@ -158,6 +158,21 @@ impl<IO: AsyncWrite + Unpin> Heard<IO> {
 
 impl Greeted<Stream> {
     /// Returns the stream, for an application with a protocol of its own.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use transport::Stream;
+    /// use callsign::Greeted;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// /// Reads what a caller says, in a protocol of its own.
+    /// async fn hear(caller: Greeted<Stream>) -> std::io::Result<String> {
+    ///     let mut said = String::new();
+    ///     caller.into_stream().read_to_string(&mut said).await?;
+    ///     Ok(said)
+    /// }
+    /// # let _ = hear;
+    /// ```
     pub fn into_stream(self) -> Stream {
         let Self { io: mut stream, leftover, .. } = self;
         if !leftover.is_empty() {
@@ -169,16 +184,52 @@ impl Greeted<Stream> {
 
 impl<IO> Greeted<IO> {
     /// Takes up a connection again that this side dialed, and on which `peer` was greeted.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use transport::Stream;
+    /// use callsign::Greeted;
+    ///
+    /// /// Takes up a connection that another part of the program has dialed, and greeted.
+    /// fn take_up(stream: Stream, peer: wire::Hello) -> Greeted<Stream> {
+    ///     Greeted::dialed(stream, peer)
+    /// }
+    /// # let _ = take_up;
+    /// ```
     pub fn dialed(io: IO, peer: Hello) -> Self {
         Self { io, peer, leftover: BytesMut::new(), side: Side::Dialed }
     }
 
     /// Takes up a connection that this side accepted, and whose dialer it knows already.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// use callsign::Greeted;
+    /// use transport::Stream;
+    ///
+    /// // Within a process nobody has to be asked who he is.
+    /// let (_near, far) = Stream::pair();
+    /// let caller = Greeted::accepted(far, wire::Hello::default());
+    /// assert!(caller.leftover.is_empty());
+    /// ```
     pub fn accepted(io: IO, peer: Hello) -> Self {
         Self { io, peer, leftover: BytesMut::new(), side: Side::Accepted }
     }
 
     /// Begins a conversation.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use transport::Stream;
+    /// use callsign::{Closed, Greeted, NoService, Options};
+    ///
+    /// /// Answers nothing to a caller, until it has enough.
+    /// async fn stay_silent(caller: Greeted<Stream>) -> Closed {
+    ///     let connected = caller.converse(&Options::default(), NoService);
+    ///     connected.driver.await
+    /// }
+    /// # let _ = stay_silent;
+    /// ```
     pub fn converse<S>(self, options: &Options, service: S) -> Connected<IO, S> {
         let Self { io, peer, leftover, side } = self;
         let first_id = match side {

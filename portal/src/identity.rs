@@ -69,6 +69,21 @@ impl Identity {
 
     /// Takes the key of one registration. Those of the latest registrations are kept, for a
     /// caller may have looked up the one before.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use uuid::Uuid;
+    /// # use wire::registrar::Registered;
+    /// use callsign::Identity;
+    ///
+    /// /// Takes note of a registration, as a client does.
+    /// fn registered(identity: &Identity, registrar: Uuid, answer: &Registered) {
+    ///     if let Some(key) = answer.key {
+    ///         identity.insert(registrar, answer.epoch, key);
+    ///     }
+    /// }
+    /// # let _ = registered;
+    /// ```
     pub fn insert(&self, registrar: Uuid, epoch: Epoch, key: ProofKey) {
         self.0.keys.send_modify(|keys| {
             keys.retain(|it| (it.registrar, it.epoch) != (registrar, epoch));
@@ -81,12 +96,42 @@ impl Identity {
 
     /// Follows the keys, for one who passes them on: to the process that listens, where another
     /// one registers. What is received are all that are kept, the latest last.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// use callsign::Identity;
+    ///
+    /// /// Says whenever there is another key.
+    /// async fn follow(identity: &Identity) {
+    ///     let mut keys = identity.keys();
+    ///     while keys.changed().await.is_ok() {
+    ///         println!("{} keys by now", keys.borrow_and_update().len());
+    ///     }
+    /// }
+    /// # let _ = follow;
+    /// ```
     pub fn keys(&self) -> watch::Receiver<VecDeque<Key>> {
         self.0.keys.subscribe()
     }
 
     /// Says who this actor is on a connection that it accepted, and proves it if that is asked.
     /// No byte of what follows is read.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// # use transport::Listener;
+    /// use callsign::{Identity, Options};
+    ///
+    /// /// Answers one caller, and gives it back as a stream.
+    /// async fn answer(
+    ///     identity: &Identity,
+    ///     listener: &Listener,
+    /// ) -> Result<transport::Stream, Box<dyn std::error::Error>> {
+    ///     let greeted = identity.accept(listener.accept().await?, &Options::default()).await?;
+    ///     Ok(greeted.into_stream())
+    /// }
+    /// # let _ = answer;
+    /// ```
     ///
     /// # Errors
     ///

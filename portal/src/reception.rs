@@ -44,6 +44,16 @@ impl Reception {
     }
 
     /// Returns the listener.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// use callsign::Reception;
+    ///
+    /// fn show(reception: &Reception) {
+    ///     println!("callers come to {}", reception.listener().bound());
+    /// }
+    /// # let _ = show;
+    /// ```
     pub fn listener(&self) -> &Listener {
         &self.listener
     }

@@ -159,6 +159,13 @@ pub enum DialError {
 impl DialError {
     /// Tells whether this is evidence that nobody serves the endpoint, at least as seen from
     /// here. All other failures say nothing of the one that was dialed.
+    ///
+    /// ```
+    /// use transport::DialError;
+    ///
+    /// assert!(DialError::Refused.is_evidence());
+    /// assert!(!DialError::NoPermission.is_evidence(), "that says more of the one who dials");
+    /// ```
     pub fn is_evidence(&self) -> bool {
         matches!(self, Self::Refused | Self::Missing | Self::NotASocket { .. } | Self::OtherSocket)
     }

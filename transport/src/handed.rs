@@ -79,6 +79,15 @@ impl Handed {
     }
 
     /// Returns the number of the descriptor.
+    ///
+    /// ```no_run
+    /// use transport::Handed;
+    ///
+    /// for handed in Handed::take()? {
+    ///     println!("{}: {:?}", handed.number(), handed.name);
+    /// }
+    /// # Ok::<(), transport::HandedError>(())
+    /// ```
     pub fn number(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }

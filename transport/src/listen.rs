@@ -114,6 +114,23 @@ impl Listener {
 
     /// Binds an endpoint as [`bind`](Self::bind) does, with options.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let endpoint = format!("/unix{}/feed.sock", folder.path().display()).parse()?;
+    /// use callsign::{Access, BindOptions, Listener};
+    ///
+    /// // Nobody but this user may connect.
+    /// let access = Some(Access { mode: 0o600, group: None });
+    /// let options = BindOptions { access, ..BindOptions::default() };
+    /// let listener = Listener::bind_with(&endpoint, options).await?;
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
@@ -162,6 +179,18 @@ impl Listener {
     /// looked for, and whatever is there is an error.
     ///
     /// Returns `None` for a host name, whose address is to be waited for.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Listener;
+    ///
+    /// let port = Listener::bind_own(&"/ip4/127.0.0.1/tcp/0".parse()?)?;
+    /// assert!(port.is_some(), "it is no host name");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -278,6 +307,18 @@ impl Listener {
 
     /// Returns what was bound: with the real port and the real address, where a free port or a
     /// host name was asked for. A wildcard address stays one.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Listener;
+    ///
+    /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// assert!(!listener.bound().to_string().ends_with("/tcp/0"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bound(&self) -> &Endpoint {
         &self.bound
     }
@@ -306,6 +347,19 @@ impl Listener {
 
     /// Tells whether whoever dials an endpoint comes to this, so that it need not be bound, and
     /// could not be: it is the same, or a wildcard address takes it in.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Listener;
+    ///
+    /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
+    /// let loopback = listener.bound().to_string().replace("0.0.0.0", "127.0.0.1");
+    /// assert!(listener.takes_in(&loopback.parse()?));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn takes_in(&self, endpoint: &Endpoint) -> bool {
         self.bound == *endpoint || self.wildcard.as_ref().is_some_and(|it| it.takes_in(endpoint))
     }
@@ -351,6 +405,23 @@ impl Listener {
     }
 
     /// Tells whether somebody else listens at its path by now, and this does not any more.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::{Listener, Stream};
+    ///
+    /// /// Takes connections until somebody else has taken the path.
+    /// async fn serve(listener: &Listener, greet: impl Fn(Stream)) {
+    ///     loop {
+    ///         match listener.accept().await {
+    ///             Ok(stream) => greet(stream),
+    ///             Err(_) if listener.is_displaced() => return,
+    ///             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = |listener: &Listener| drop(serve(listener, drop));
+    /// ```
     pub fn is_displaced(&self) -> bool {
         matches!(&self.kind, Kind::Path(place) if place.stamp().is_none())
     }
@@ -364,6 +435,21 @@ impl Listener {
     }
 
     /// Stops listening, as dropping does, and tells whether the socket file could be removed.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// use callsign::Listener;
+    ///
+    /// let path = folder.path().join("feed.sock");
+    /// let listener = Listener::bind(&format!("/unix{}", path.display()).parse()?).await?;
+    /// listener.close()?;
+    /// assert!(!path.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

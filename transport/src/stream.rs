@@ -78,11 +78,27 @@ impl Stream {
     }
 
     /// Returns what the machine says of the other end.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::{Peer, Stream};
+    ///
+    /// let (near, _far) = Stream::pair();
+    /// assert!(matches!(near.peer(), Peer::Memory));
+    /// ```
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
     /// Returns the socket, for options of the kernel. There is none within a process.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Stream;
+    ///
+    /// let (near, _far) = Stream::pair();
+    /// assert!(near.fd().is_none(), "the kernel knows nothing of it");
+    /// ```
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             Kind::Unix(unix) => Some(unix.as_fd()),
@@ -92,6 +108,23 @@ impl Stream {
     }
 
     /// Returns the addresses of both ends, over TCP.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, dial};
+    ///
+    /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let (near, far) = tokio::join!(dial(listener.bound()), listener.accept());
+    /// let (near, far) = (near?, far?);
+    /// let ends = far.tcp_ends().ok_or("no TCP")?;
+    /// // Whoever has the ends may ask, wherever the stream is by then.
+    /// println!("{:?}", ends.who());
+    /// # drop(near);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tcp_ends(&self) -> Option<TcpEnds> {
         let (Kind::Tcp(tcp), Peer::Tcp(far)) = (&self.kind, &self.peer) else { return None };
         Some(TcpEnds { near: tcp.local_addr().ok()?, far: *far })
@@ -118,6 +151,17 @@ impl Stream {
     ///
     /// A connection may outlive the process that made it, where another process inherited it.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Stream;
+    ///
+    /// /// Waits until the process has ended that has connected over a Unix socket.
+    /// async fn outlive(stream: &Stream) -> std::io::Result<()> {
+    ///     stream.peer_process()?.ended().await
+    /// }
+    /// # let _ = outlive;
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`io::ErrorKind::Unsupported`] on any other transport; else the error of the system call.
@@ -131,6 +175,22 @@ impl Stream {
     /// Lets the kernel ask for signs of life over TCP, for a protocol that has none of its own: a
     /// peer whose host has vanished is noticed within about a minute. Over any other transport a
     /// death is told anyway.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, dial};
+    ///
+    /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let (near, far) = tokio::join!(dial(listener.bound()), listener.accept());
+    /// let (near, far) = (near?, far?);
+    /// // Whoever is there may say nothing for days, and yet be noticed when his host is gone.
+    /// far.keep_alive()?;
+    /// # drop(near);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -158,6 +218,26 @@ impl Stream {
     }
 
     /// Puts bytes back that were read, to be read again before all others.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Stream;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// let (mut near, mut far) = Stream::pair();
+    /// near.write_all(b"GET /").await?;
+    /// let mut first = [0; 3];
+    /// far.read_exact(&mut first).await?;
+    /// // Who that is for reads it from the start.
+    /// far.unread(first.to_vec());
+    /// let mut all = [0; 5];
+    /// far.read_exact(&mut all).await?;
+    /// assert_eq!(&all, b"GET /");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unread(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         self.unread = if self.unread.is_empty() {

@@ -69,6 +69,20 @@ impl Listener {
     /// Binds the endpoints of one list as [`bind_all`](Self::bind_all) does, of which some are
     /// there already.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{BindOptions, Listener};
+    ///
+    /// let first = [Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?];
+    /// let more = ["/memory/0".parse()?];
+    /// let listeners = Listener::bind_all_beside(&first, &more, BindOptions::default()).await?;
+    /// assert_eq!(listeners.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`bind_all`](Self::bind_all).
@@ -107,6 +121,19 @@ impl Listener {
     /// together as [`bind_all`](Self::bind_all) does.
     ///
     /// Returns `None` if there is a host name among them, whose address is to be waited for.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Listener;
+    ///
+    /// let places = ["/ip4/127.0.0.1/tcp/0".parse()?, "/memory/0".parse()?];
+    /// let listeners = Listener::bind_all_own(&places)?.expect("none is a host name");
+    /// assert_eq!(listeners.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

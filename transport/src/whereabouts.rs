@@ -51,6 +51,20 @@ impl Whereabouts {
     }
 
     /// Follows where these are found, also those that mean no address yet.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, Whereabouts};
+    ///
+    /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
+    /// let other = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let both = Whereabouts::of_listeners([&listener]).and(Whereabouts::of_listeners([&other]));
+    /// # let _ = both;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn of_listeners<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> Self {
         let wildcards = listeners.into_iter().filter_map(Listener::wildcard);
         let with_meant = |it: Wildcard| it.meant().map(|meant| (it, meant));
@@ -88,6 +102,25 @@ impl Whereabouts {
 
     /// Tells from now on of what may change these.
     ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::{Listener, Whereabouts};
+    ///
+    /// /// Follows where a listener is found.
+    /// async fn follow(listener: &Listener) {
+    ///     let mut published = listener.published();
+    ///     let mut whereabouts = Whereabouts::of_listeners([listener]);
+    ///     let mut changes = whereabouts.changes();
+    ///     loop {
+    ///         changes.next().await;
+    ///         if whereabouts.follow(&mut published) {
+    ///             println!("by now at {published:?}");
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = follow;
+    /// ```
+    ///
     /// # Panics
     ///
     /// Outside of a tokio runtime that drives I/O and time.
@@ -101,6 +134,21 @@ impl Whereabouts {
 
 /// Tells when this process's listeners may be found elsewhere: a socket was bound again, or an
 /// address of this host has come or gone.
+///
+/// ```
+/// # use transport as callsign;
+/// use callsign::{Changes, Listener};
+///
+/// /// Says where listeners are found, whenever that has changed.
+/// async fn follow(listeners: &[Listener]) {
+///     let mut changes = Changes::of(listeners);
+///     loop {
+///         changes.next().await;
+///         listeners.iter().for_each(|it| println!("{:?}", it.published()));
+///     }
+/// }
+/// # let _ = follow;
+/// ```
 #[derive(Debug)]
 pub struct Changes {
     moves: Moves,
@@ -118,6 +166,17 @@ enum Addresses {
 
 impl Changes {
     /// Tells of all changes from now on: those of the network namespace of this thread.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::Changes;
+    ///
+    /// /// Waits until this host may have another address.
+    /// async fn until_moved() {
+    ///     Changes::new().next().await;
+    /// }
+    /// # let _ = until_moved;
+    /// ```
     ///
     /// # Panics
     ///

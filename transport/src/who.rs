@@ -49,6 +49,22 @@ impl Who {
 impl Stream {
     /// Asks the kernel who is at the other end. It takes some 10 µs, and the answer is of now: over
     /// TCP a peer that has closed its socket is not known any more.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// use callsign::{Stream, Who};
+    ///
+    /// /// Names whoever is at the other end, for a log.
+    /// fn name(stream: &Stream) -> String {
+    ///     match stream.who() {
+    ///         Who::User { uid, .. } => format!("user {uid}"),
+    ///         Who::Address(address) => address.to_string(),
+    ///         Who::Here => "this process".to_owned(),
+    ///         _ => "somebody".to_owned(),
+    ///     }
+    /// }
+    /// # let _ = name;
+    /// ```
     pub fn who(&self) -> Who {
         match (self.peer(), self.fd(), self.tcp_ends()) {
             (Peer::Unix { uid: Some(uid), gid, .. }, Some(fd), _) => {

@@ -49,6 +49,15 @@ pub struct Connection {
 
 impl Connection {
     /// Returns the stream alone.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(feed: callsign::Connection) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut reader, _writer) = feed.into_stream().into_split();
+    /// tokio::io::copy(&mut reader, &mut tokio::io::sink()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_stream(self) -> Stream {
         self.stream
     }

@@ -18,6 +18,16 @@ impl Client {
     ///
     /// What a look at an endpoint tells against its instance is reported to the registrars.
     ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for located in client.locate_actor("feed").await? {
+    ///     println!("{}", located.record().instance());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`LookupError`].

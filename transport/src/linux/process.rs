@@ -53,6 +53,19 @@ impl PeerProcess {
 
     /// Takes a process that was written down, if it still runs.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use transport::{PeerProcess, ProcessMark};
+    ///
+    /// let own = ProcessMark::of(std::process::id() as i32).ok_or("it runs")?;
+    /// assert!(PeerProcess::find(own).is_ok());
+    /// // Another process of that number is not meant.
+    /// assert!(PeerProcess::find(ProcessMark { started: own.started + 1, ..own }).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`io::ErrorKind::NotFound`] when it has ended; else the error of the system call.
