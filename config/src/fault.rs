@@ -7,6 +7,12 @@ use std::{fmt, ops::Range, sync::Arc};
 use thiserror::Error;
 
 /// All faults of one reading, in the order in which they stand in their sources.
+///
+/// ```
+/// let faults = config::read("[registrar]\nlisten = 7\nheartbeat = 8", "market.toml").unwrap_err();
+/// assert!(faults.has_errors());
+/// assert_eq!(faults.0.len(), 2, "both are told at once");
+/// ```
 #[derive(Clone, Debug, Default, Eq, Error, PartialEq)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -36,6 +42,13 @@ impl fmt::Display for Faults {
 }
 
 /// One thing that is wrong.
+///
+/// ```
+/// let faults = config::read("[registrar]\nheartbeet = \"1s\"", "market.toml").unwrap_err();
+/// let fault = &faults.0[0];
+/// assert_eq!(fault.place.line_column(), (2, 1));
+/// println!("{fault}");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     /// How bad it is.

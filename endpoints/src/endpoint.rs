@@ -129,6 +129,15 @@ impl Endpoint {
 
     /// Tells whether one actor that binds `self` keeps another on the same host from binding
     /// `other`. TLS makes no difference, and a wildcard address takes the others with it.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let [all, one] = ["/ip4/0.0.0.0/tcp/80".parse::<Endpoint>()?, "/ip4/10.0.0.7/tcp/80".parse()?];
+    /// assert!(all.conflicts_with(&one), "a wildcard takes it with it");
+    /// assert!(!one.conflicts_with(&"/ip4/10.0.0.8/tcp/80".parse()?));
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(own), Self::Tcp(theirs)) => {

@@ -56,6 +56,13 @@ impl ParseEndpointError {
     }
 
     /// Returns what is wrong.
+    ///
+    /// ```
+    /// use endpoints::{Endpoint, ParseEndpointErrorKind};
+    ///
+    /// let error = "/ip4/10.0.0.7".parse::<Endpoint>().unwrap_err();
+    /// assert!(matches!(error.kind(), ParseEndpointErrorKind::MissingPort));
+    /// ```
     pub fn kind(&self) -> &ParseEndpointErrorKind {
         &self.kind
     }

@@ -35,6 +35,15 @@ impl ParseEndpointError {
     /// Returns what to write instead at a place that does not take every endpoint. `fit` makes a
     /// suggestion one that is taken there, or returns `None` if none like it is. `example_port`
     /// stands where none was written.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// // At a place that takes addresses alone, of a service that is at 443 as a rule.
+    /// let tcp_alone = |it: Endpoint| it.socket_addr().is_some().then_some(it);
+    /// let error = "10.0.0.7".parse::<Endpoint>().unwrap_err();
+    /// assert_eq!(error.help_for(443, tcp_alone).as_deref(), Some("add a port: `/ip4/10.0.0.7/tcp/443`"));
+    /// ```
     pub fn help_for(
         &self,
         example_port: u16,

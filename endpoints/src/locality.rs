@@ -55,6 +55,12 @@ impl Locality {
     }
 
     /// Returns the locality in a word or two, for people.
+    ///
+    /// ```
+    /// use endpoints::Locality;
+    ///
+    /// assert_eq!(Locality::SameSubnet.as_str(), "same subnet");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InProcess => "in process",
@@ -102,6 +108,16 @@ impl Here {
     }
 
     /// Tells whether an interface of this host has an address.
+    ///
+    /// ```
+    /// use endpoints::{Here, Interface};
+    ///
+    /// let (name, ip) = ("eth0".to_owned(), "10.0.0.7".parse()?);
+    /// let interface = Interface { name, ip, prefix_bits: 24 };
+    /// let here = Here { interfaces: vec![interface], ..Here::default() };
+    /// assert!(here.has_address(ip));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.interfaces.iter().any(|it| it.ip.to_canonical() == ip)
     }

@@ -169,6 +169,15 @@ impl NamePattern {
     }
 
     /// Returns the one name that the pattern matches, if it has no `*` and no `?`.
+    ///
+    /// ```
+    /// use endpoints::NamePattern;
+    ///
+    /// let one = NamePattern::new("feed.eurusd")?;
+    /// assert_eq!(one.exact().map(|it| it.to_string()).as_deref(), Some("feed.eurusd"));
+    /// assert_eq!(NamePattern::any().exact(), None);
+    /// # Ok::<(), endpoints::NameError>(())
+    /// ```
     pub fn exact(&self) -> Option<Name> {
         Name::new(&self.0).ok()
     }
@@ -315,6 +324,13 @@ pub enum NameError {
 
 impl NameError {
     /// Returns what a name is made of.
+    ///
+    /// ```
+    /// use endpoints::Name;
+    ///
+    /// let error = Name::new("-feed").unwrap_err();
+    /// assert!(error.help().starts_with("a name begins with a letter"));
+    /// ```
     pub fn help(&self) -> &'static str {
         match self {
             Self::ForbiddenFirst { .. } => {

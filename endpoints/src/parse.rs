@@ -41,6 +41,14 @@ impl Endpoint {
 
     /// Returns the binary multiaddr. A Unix path keeps its leading slash, as go-multiaddr has
     /// it; py-multiaddr drops it. So compare endpoints, never their bytes.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "/ip4/10.0.0.7/tcp/80".parse()?;
+    /// assert_eq!(endpoint.to_bytes(), [4, 10, 0, 0, 7, 6, 0, 80]);
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Unix(unix) => unix_to_bytes(unix),

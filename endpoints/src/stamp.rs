@@ -98,6 +98,14 @@ pub struct SocketId {
 impl SocketId {
     /// Tells whether both may be the same socket: not all file systems tell when an inode was made,
     /// and not to everybody, so that what one side does not know speaks against nothing.
+    ///
+    /// ```
+    /// use endpoints::SocketId;
+    ///
+    /// let seen = SocketId { dev: 1, ino: 2, born_ns: Some(3) };
+    /// assert!(seen.is_same(&SocketId { born_ns: None, ..seen }), "that is not known there");
+    /// assert!(!seen.is_same(&SocketId { born_ns: Some(4), ..seen }));
+    /// ```
     pub fn is_same(&self, other: &Self) -> bool {
         let is_born_alike = match (self.born_ns, other.born_ns) {
             (Some(own), Some(theirs)) => own == theirs,

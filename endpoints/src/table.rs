@@ -54,6 +54,18 @@ impl EndpointTable {
     }
 
     /// Goes through the actors, by name.
+    ///
+    /// ```
+    /// use endpoints::EndpointTable;
+    ///
+    /// let mut table = EndpointTable::default();
+    /// assert!(table.is_empty());
+    /// table.insert("feed".parse()?, ["/unix/@feed".parse()?]);
+    /// table.insert("db".parse()?, ["/unix/@db".parse()?]);
+    /// let names: Vec<_> = table.iter().map(|(name, _)| name.as_str()).collect();
+    /// assert_eq!((names, table.len()), (vec!["db", "feed"], 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> Actors<'_> {
         Actors(self.0.iter())
     }
@@ -70,6 +82,17 @@ impl EndpointTable {
 
     /// Returns the pairs of actors that cannot both bind on one host what the table gives them:
     /// the very same endpoint, or a port that one binds on every address and the other on one.
+    ///
+    /// ```
+    /// use endpoints::EndpointTable;
+    ///
+    /// let mut table = EndpointTable::default();
+    /// table.insert("feed".parse()?, ["/ip4/0.0.0.0/tcp/80".parse()?]);
+    /// table.insert("web".parse()?, ["/ip4/10.0.0.7/tcp/80".parse()?]);
+    /// let [conflict] = &table.conflicts()[..] else { panic!("they want one port") };
+    /// assert_eq!(conflict.second.0.as_str(), "web");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
         // Only endpoints with the same port, or the same otherwise, can be at odds.

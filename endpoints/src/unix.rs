@@ -104,6 +104,18 @@ impl UnixPath {
     }
 
     /// Returns the folder, and the name of the socket in it.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use endpoints::UnixPath;
+    ///
+    /// let path = UnixPath::new(Path::new("/run/feed.sock"))?;
+    /// let (folder, name) = path.parts();
+    /// assert_eq!(folder.join(name), path.as_path());
+    /// assert_eq!(folder, Path::new("/run"));
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
     pub fn parts(&self) -> (&Path, &OsStr) {
         let path = self.as_path();
         path.parent()

@@ -282,6 +282,14 @@ pub enum TableFault {
 
 impl TableFault {
     /// Returns what to write instead, where that can be guessed.
+    ///
+    /// ```
+    /// use endpoints::WrittenEndpoint;
+    ///
+    /// let written = WrittenEndpoint::TextPair("10.0.0.7".to_owned(), "80".to_owned());
+    /// let fault = written.read().unwrap_err();
+    /// assert_eq!(fault.help().as_deref(), Some(r#"write it without quotes: ["10.0.0.7", 80]"#));
+    /// ```
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Name(error) => Some(error.help().to_owned()),
