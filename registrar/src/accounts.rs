@@ -58,6 +58,15 @@ impl Quotas {
     pub const TRUSTED: Self = Self { bytes: 96 * 1024 * 1024, looks: LOOKS, ..Self::UNLIMITED };
 
     /// Returns how much of something it is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::Quota;
+    /// use callsign::Quotas;
+    ///
+    /// let few = Quotas { watches: 10, ..Quotas::default() };
+    /// assert_eq!(few.of(Quota::Watches), 10);
+    /// ```
     pub fn of(&self, quota: Quota) -> usize {
         match quota {
             Quota::Sessions => self.sessions,

@@ -13,6 +13,16 @@ use super::{Caller, Owner};
 /// Of the rules whose patterns match a name, the most specific one holds, and it alone: a whole name
 /// before a pattern, then the one with the most characters that are neither `*` nor `?`, then the
 /// one with the most `?`.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::{NodeOptions, registry::{NameRules, Names}};
+///
+/// // Everybody may register under any name.
+/// let rules = NameRules::new(Names::Open, "this program".to_owned(), Vec::new());
+/// let options = NodeOptions { rules, ..NodeOptions::default() };
+/// # drop(options);
+/// ```
 #[derive(Clone, Debug)]
 pub struct NameRules {
     otherwise: Names,
@@ -34,6 +44,13 @@ pub struct NameRules {
 pub const UNNAMED_ROOT: &str = "root";
 
 /// What holds of names that no rule gives to anybody.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Names;
+///
+/// assert_eq!(Names::default(), Names::SameUser);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Names {
     /// A name that somebody has is that one's: nobody else registers under it. What the settings
@@ -45,6 +62,24 @@ pub enum Names {
 }
 
 /// Whose the names are that a pattern matches.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::{Grantee, NameRule, NameRules, Names};
+///
+/// // The databases are those of user 70, and one instance has each of their names at a time.
+/// let databases = NameRule {
+///     pattern: "db.*".parse()?,
+///     register: Some(vec![Grantee::User(70)]),
+///     find: None,
+///     exclusive: true,
+///     instances_max: None,
+///     place: "this program".to_owned(),
+/// };
+/// let rules = NameRules::new(Names::SameUser, "this program".to_owned(), vec![databases]);
+/// # drop(rules);
+/// # Ok::<(), endpoints::NameError>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NameRule {
     /// Which names.
@@ -64,6 +99,17 @@ pub struct NameRule {
 }
 
 /// Whom a rule allows something.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Grantee;
+///
+/// // Group 27, and whoever speaks from this network.
+/// let network = Grantee::Address("10.0.0.0".parse()?, 8);
+/// let grantees = [Grantee::Group(27), network];
+/// # let _ = grantees;
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Grantee {
