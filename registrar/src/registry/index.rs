@@ -5,7 +5,7 @@ use std::mem;
 use endpoints::Stamped;
 use wire::{Epoch, Kept};
 
-use super::{Contested, Entry, Key, Outcome, Registry, shards::SHARDS};
+use super::{Contested, Entry, Key, Outcome, Owner, Registry, shards::SHARDS};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -63,15 +63,19 @@ impl Registry {
         }
     }
 
-    /// Enters what an entry claims, and notes the older claims to the same. Their records are not
-    /// read for that: whoever looks into one finds out whether it is still made.
+    /// Enters what an entry claims, and notes the older claims to the same that this speaks against.
+    /// Their records are not read for that: whoever looks into one finds out whether it is still
+    /// made. What one owner claims speaks against nobody else's actor, or anybody could have it
+    /// looked into at a moment when it does not listen; root's claims do.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let (epoch, by) = (self.entries[key].epoch, self.entries[key].registrant.owner);
         let hashes: Box<[u64]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
         for (stamped, hash) in endpoints.iter().zip(&hashes) {
             for older in self.claims.insert(*hash, epoch, key) {
-                let Entry { kept, uuid, epoch, .. } = &self.entries[older];
-                if *kept != Kept::Declared {
+                let Entry { kept, uuid, epoch, registrant, .. } = &self.entries[older];
+                let counts =
+                    registrant.owner == by || matches!(by, Owner::Registrar | Owner::User(0));
+                if counts && *kept != Kept::Declared {
                     let endpoint = stamped.endpoint.clone();
                     let (uuid, epoch) = (*uuid, *epoch);
                     outcome.contested.push(Contested { uuid, epoch, endpoint, by });

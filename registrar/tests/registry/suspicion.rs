@@ -1,6 +1,6 @@
 //! What is claimed by somebody else, or does not answer.
 
-use callsign_registrar::registry::{Contested, Event, Registry};
+use callsign_registrar::registry::{Contested, Event, Owner, Registry};
 use endpoints::{KernelId, NamePattern, Stamp, Stamped};
 use uuid::Uuid;
 use wire::registrar::{Change, Register};
@@ -42,6 +42,30 @@ fn an_older_claim_goes_only_when_it_is_found_dead() {
     assert_eq!(contested[0].uuid.as_u128(), 3);
     drop(registry.apply(Event::FoundDead(contested[0].clone()), NOW).unwrap());
     assert_eq!(registry.record(Uuid::from_u128(3)).unwrap().endpoints, []);
+}
+
+#[test]
+fn what_another_owner_claims_speaks_against_nobody() {
+    let mut registry = registry();
+    let session = registry.open_session(ACCOUNT);
+    let place = vec![at("/ip4/127.0.0.1/tcp/7")];
+    let mut contested = |name: &str, uuid, by: Owner| {
+        let register = Register {
+            endpoints: place.clone(),
+            lease_ms: Some(60_000),
+            ..registration(name, uuid)
+        };
+        let (_, outcome) = registry.register(register, by, session, NOW).unwrap();
+        outcome.contested.iter().map(|it| it.uuid.as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!(contested("feed", 1, USER), []);
+    for (uuid, stranger) in
+        [(2, Owner::User(1001)), (3, Owner::Unknown(7)), (4, Owner::Host([10, 0, 0, 9].into()))]
+    {
+        assert_eq!(contested(&format!("other-{uuid}"), uuid, stranger), [], "{stranger}");
+    }
+    assert_eq!(contested("web", 5, USER), [1]);
+    assert_eq!(contested("relay", 6, Owner::User(0)).len(), 4, "as many as are looked into");
 }
 
 #[test]
