@@ -1,4 +1,4 @@
-//! Where no more processes may be started.
+//! Programs that cannot be started.
 
 use std::fs;
 
@@ -29,4 +29,17 @@ fn a_limit_of_processes_is_told_with_the_remedy() {
         told.says(&["`sleep` cannot be started: no more processes", "ulimit -u", "pids.max"]);
     }
     assert_eq!(node.callsign(&["ls", "--json"]).json(), serde_json::Value::Array(vec![]));
+}
+
+#[test]
+fn a_script_without_its_interpreter_is_told_from_a_command_that_is_not_there() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let run = |program: &str| node.callsign(&["register", "x", "/unix/@x", "--", program]);
+    run("/no/such/program").ends_with(127).says(&["there is no command `/no/such/program`"]);
+    for (name, line) in [("gone", "#!/no/such/shell\n"), ("windows", "#!/bin/sh\r\necho\r\n")] {
+        let script = room.write(name, line);
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        run(&script).ends_with(126).says(&["is not there; see its first line"]);
+    }
 }

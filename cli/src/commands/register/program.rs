@@ -1,6 +1,6 @@
 //! The program that is an actor for as long as it runs.
 
-use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::{io, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::anyhow;
 use rustix::process::Signal as Number;
@@ -236,6 +236,10 @@ fn exit_of(status: ExitStatus) -> Exit {
 
 fn not_started(program: &str, error: io::Error) -> Failure {
     let (code, what) = match error.kind() {
+        // The kernel says the same where what a script names in its first line is not there.
+        io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => {
+            (NOT_EXECUTABLE, format!("what runs `{program}` is not there; see its first line"))
+        }
         io::ErrorKind::NotFound => (NOT_FOUND, format!("there is no command `{program}`")),
         _ => (NOT_EXECUTABLE, format!("the command `{program}` cannot be started")),
     };
