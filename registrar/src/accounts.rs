@@ -428,9 +428,7 @@ impl Book {
     fn limit(&self, account: Account, quota: Quota) -> usize {
         let said = self.quotas(account).of(quota);
         match quota {
-            // To them belong all places that there are.
-            Quota::Sessions if self.is_trusted(account) => said,
-            Quota::Sessions => said.min(self.sessions_max.div_ceil(2)),
+            Quota::Sessions if !self.is_trusted(account) => said.min(self.sessions_max.div_ceil(2)),
             _ => said,
         }
     }

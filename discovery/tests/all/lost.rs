@@ -8,15 +8,12 @@ use registrar::registry::{Claimant, Event};
 use uuid::Uuid;
 use wire::{State, registrant::LostCause};
 
-use crate::support::{Running, Sockets, Way, connect, nowhere, soon, until};
+use crate::support::{Running, Sockets, Way, connect, nowhere, soon, two_registrars, until};
 
 #[tokio::test]
 async fn what_another_takes_out_is_registered_nowhere() {
     let sockets = Sockets::new();
-    let places = ["one.sock", "other.sock"].map(|it| sockets.endpoint(it));
-    let one = Running::at(&places[..1]).await;
-    let other = Running::at(&places[1..]).await;
-    let client = connect(&places).await;
+    let (places, [one, other], client) = two_registrars(&sockets).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     let stays = soon(client.register(nowhere("pricer", 2))).await.unwrap();
     assert!(soon(feed.settled()).await.is_empty());

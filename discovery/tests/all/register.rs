@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Running, Sockets, connect, nowhere, options, soon, until};
+use crate::support::{Running, Sockets, connect, nowhere, options, soon, two_registrars, until};
 use callsign_discovery::{Client, RegisterError, Registration, RequestError};
 use endpoints::{Endpoint, Stamped};
 use portal::{Call, Connected, Options, Replies, Service, accept};
@@ -136,10 +136,7 @@ async fn what_is_kept_is_registered_again_when_a_registrar_starts_again() {
 #[tokio::test]
 async fn what_somebody_else_drains_its_registrant_keeps_so() {
     let sockets = Sockets::new();
-    let places = ["one.sock", "other.sock"].map(|it| sockets.endpoint(it));
-    let one = Running::at(&places[..1]).await;
-    let other = Running::at(&places[1..]).await;
-    let client = connect(&places).await;
+    let (places, [one, other], client) = two_registrars(&sockets).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     assert!(soon(feed.settled()).await.is_empty());
     assert_eq!(feed.state(), State::Ready);

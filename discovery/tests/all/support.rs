@@ -142,6 +142,14 @@ pub(crate) async fn connect<'a>(registrars: impl IntoIterator<Item = &'a Endpoin
     soon(Client::connect_with(registrars, options())).await.unwrap()
 }
 
+/// Two registrars, and a client of both.
+pub(crate) async fn two_registrars(sockets: &Sockets) -> ([Endpoint; 2], [Running; 2], Client) {
+    let places = ["one.sock", "other.sock"].map(|it| sockets.endpoint(it));
+    let running = [Running::at(&places[..1]).await, Running::at(&places[1..]).await];
+    let client = connect(&places).await;
+    (places, running, client)
+}
+
 /// An actor that listens in memory.
 pub(crate) async fn actor(name: &str) -> (Listener, Registration) {
     let listener = Listener::bind(&Endpoint::Memory(0)).await.unwrap();

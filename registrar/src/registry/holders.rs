@@ -4,7 +4,7 @@ use endpoints::Name;
 use wire::{Epoch, Kept, NameRight, Whoami};
 
 use super::{
-    Caller, Key, Owner, Registry, RegistryError,
+    Caller, Key, Registry, RegistryError,
     instances::Meant,
     names::{Grantee, NameRule, Names, UNNAMED_ROOT},
 };
@@ -68,7 +68,7 @@ impl Registry {
             owner: caller.owner.into(),
             groups: caller.groups.to_vec(),
             is_trusted: caller.is_trusted,
-            may_change_all: matches!(caller.owner, Owner::Registrar | Owner::User(0)),
+            may_change_all: caller.owner.may_change_all(),
             names: self.rules.otherwise().to_string(),
             names_place: self.rules.otherwise_place().to_owned(),
             rules: rules.map(right).collect(),

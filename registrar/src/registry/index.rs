@@ -5,7 +5,7 @@ use std::mem;
 use endpoints::Stamped;
 use wire::{Epoch, Kept};
 
-use super::{Contested, Entry, Key, Outcome, Owner, Registry, shards::SHARDS};
+use super::{Contested, Entry, Key, Outcome, Registry, shards::SHARDS};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -73,9 +73,7 @@ impl Registry {
         for (stamped, hash) in endpoints.iter().zip(&hashes) {
             for older in self.claims.insert(*hash, epoch, key) {
                 let Entry { kept, uuid, epoch, registrant, .. } = &self.entries[older];
-                let counts =
-                    registrant.owner == by || matches!(by, Owner::Registrar | Owner::User(0));
-                if counts && *kept != Kept::Declared {
+                if by.may_change(registrant.owner) && *kept != Kept::Declared {
                     let endpoint = stamped.endpoint.clone();
                     let (uuid, epoch) = (*uuid, *epoch);
                     outcome.contested.push(Contested { uuid, epoch, endpoint, by });

@@ -47,7 +47,11 @@ impl Owner {
     }
 
     pub(super) fn may_change(self, other: Self) -> bool {
-        self == other || matches!(self, Self::Registrar | Self::User(0))
+        self == other || self.may_change_all()
+    }
+
+    pub(super) fn may_change_all(self) -> bool {
+        matches!(self, Self::Registrar | Self::User(0))
     }
 }
 
@@ -154,7 +158,7 @@ pub struct Caller {
 
 impl From<Owner> for Caller {
     fn from(owner: Owner) -> Self {
-        let is_trusted = matches!(owner, Owner::Registrar | Owner::User(0));
+        let is_trusted = owner.may_change_all();
         Self { owner, groups: Arc::new([]), is_trusted }
     }
 }
