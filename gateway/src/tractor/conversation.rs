@@ -1,5 +1,7 @@
 //! One connection of a tractor program to the registrar.
 
+mod calls;
+
 use std::{collections::HashMap, fs, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -19,11 +21,11 @@ use wire::{CallId, Epoch, Record};
 use super::{
     Uid,
     address::Written,
-    calls::Refused,
     channel::{Channel, ChannelError},
-    door::Shared,
     keeper::Process,
     message::{Failed, Head, Message, Plain, Start, decode},
+    refused::Refused,
+    shared::Shared,
     uid::Form,
 };
 
@@ -74,27 +76,27 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Conversation {
-    pub(super) channel: Channel,
-    pub(super) visitor: Visitor,
-    pub(super) shared: Arc<Shared>,
-    pub(super) peer: Peer,
+struct Conversation {
+    channel: Channel,
+    visitor: Visitor,
+    shared: Arc<Shared>,
+    peer: Peer,
     /// Who the peer said that it is.
-    pub(super) uid: Uid,
+    uid: Uid,
     /// Which process it said that it is.
-    pub(super) claimed_pid: Option<i32>,
+    claimed_pid: Option<i32>,
     /// Calls that wait for a name, by the number under which the registry knows them.
-    pub(super) waits: HashMap<CallId, Waiting>,
+    waits: HashMap<CallId, Waiting>,
     /// When those are answered that ask whether an actor is there: by then the registrar knows.
-    pub(super) knows_at: Option<Instant>,
-    pub(super) next_call: CallId,
+    knows_at: Option<Instant>,
+    next_call: CallId,
     /// Looks at endpoints that are said not to answer, for calls that wait for what is found.
-    pub(super) looks: JoinSet<(String, Option<Uid>)>,
+    looks: JoinSet<(String, Option<Uid>)>,
     /// Instances of which there may be more endpoints to come.
-    pub(super) unsettled: Vec<Uuid>,
-    pub(super) settles_at: Option<Instant>,
+    unsettled: Vec<Uuid>,
+    settles_at: Option<Instant>,
     /// What the peer was told last, by which it may mean an actor that is not foreign.
-    pub(super) told: Vec<(Endpoint, Uuid, Epoch)>,
+    told: Vec<(Endpoint, Uuid, Epoch)>,
 }
 
 impl Conversation {
@@ -166,25 +168,17 @@ impl Conversation {
     }
 
     /// Says that a call has begun.
-    pub(super) async fn acknowledges(&mut self, cid: &str) -> Result<(), ChannelError> {
+    async fn acknowledges(&mut self, cid: &str) -> Result<(), ChannelError> {
         self.channel.send(&Plain::StartAck { cid, functype: "asyncfunc" }).await
     }
 
     /// Sends the result of a call.
-    pub(super) async fn returns(
-        &mut self,
-        cid: &str,
-        pld: &impl Serialize,
-    ) -> Result<(), ChannelError> {
+    async fn returns(&mut self, cid: &str, pld: &impl Serialize) -> Result<(), ChannelError> {
         self.channel.send(&Message::Return { cid, pld }).await
     }
 
     /// Says that a call has failed, or that the connection has.
-    pub(super) async fn fails(
-        &mut self,
-        cid: Option<&str>,
-        refused: &Refused,
-    ) -> Result<(), ChannelError> {
+    async fn fails(&mut self, cid: Option<&str>, refused: &Refused) -> Result<(), ChannelError> {
         let own = self.shared.own(self.visitor.clerk()).uid();
         let failed = Failed {
             src_uid: &own,
@@ -208,7 +202,7 @@ impl Conversation {
     }
 
     /// Says of what the peer has registered that nothing more will come.
-    pub(super) fn settle(&mut self) {
+    fn settle(&mut self) {
         self.settles_at = None;
         for uuid in self.unsettled.drain(..) {
             self.visitor.settle(uuid);
@@ -216,13 +210,13 @@ impl Conversation {
     }
 
     /// Returns the form in which the peer writes addresses.
-    pub(super) fn form(&self) -> Form {
+    fn form(&self) -> Form {
         let record = self.uid.instance().ok().and_then(|(_, it)| self.visitor.clerk().record(it));
         record.as_ref().map(Form::of).unwrap_or_default()
     }
 
     /// Tells whether the peer is on this host, in this network.
-    pub(super) fn is_near(&self) -> bool {
+    fn is_near(&self) -> bool {
         match self.peer {
             Peer::Unix { .. } | Peer::Memory => true,
             Peer::Tcp(address) => address.ip().is_loopback(),
@@ -231,7 +225,7 @@ impl Conversation {
 
     /// Returns what is known of the peer's process: over a Unix socket by the kernel's word, else by
     /// its own.
-    pub(super) fn process(&self) -> Process {
+    fn process(&self) -> Process {
         let pid = match self.peer {
             Peer::Unix { pid, .. } => pid,
             Peer::Tcp(_) if self.is_near() => self.claimed_pid,
@@ -243,7 +237,7 @@ impl Conversation {
 
     /// Stamps an endpoint of the peer by what is seen of it from here. Where the peer stands
     /// elsewhere, the same path or address means another place, and nothing is said of it.
-    pub(super) fn stamped(&self, endpoint: Endpoint) -> Stamped {
+    fn stamped(&self, endpoint: Endpoint) -> Stamped {
         let namespace = if matches!(endpoint, Endpoint::Unix(_)) { "mnt" } else { "net" };
         let is_here = match self.peer {
             Peer::Unix { pid: Some(pid), .. } => !is_in_another(namespace, pid),
@@ -258,7 +252,7 @@ impl Conversation {
     }
 
     /// Returns where the peer can reach an actor, and remembers that it was told so.
-    pub(super) fn tell(&mut self, record: &Record) -> Vec<Written> {
+    fn tell(&mut self, record: &Record) -> Vec<Written> {
         let form = self.form();
         let is_near = self.is_near();
         let here = transport::here_for(record.endpoints.iter().map(|it| &it.endpoint));
@@ -281,10 +275,10 @@ impl Conversation {
 
 /// A call that waits for a name.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) cid: String,
+struct Waiting {
+    cid: String,
     /// What is asked for, if it is whether such an actor is there.
-    pub(super) find: Option<String>,
+    find: Option<String>,
 }
 
 /// Waits for a time, if there is one.

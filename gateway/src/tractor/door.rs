@@ -1,20 +1,20 @@
-//! Which connections are tractor's, and what they share.
+//! Which connections are tractor's.
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
 };
 
 use endpoints::Endpoint;
 use registrar::{Clerk, Door, Recognised, Serving, Visit};
 use tokio::sync::mpsc;
-use wire::Record;
 
 use super::{
     conversation,
     keeper::{Keeper, ORDERS_MAX, Order},
     ledger::Ledger,
-    message::{Aid, LENGTH_BYTES, is_map},
+    message::{LENGTH_BYTES, is_map},
+    shared::{Scope, Shared},
 };
 
 /// Lets programs of tractor use a node as their registrar: they register, find each other and
@@ -43,78 +43,11 @@ pub struct TractorDoor {
     ledger: Option<PathBuf>,
 }
 
-/// Where tractor's protocol is served. It has no authentication: whoever can connect may register
-/// under any name.
-///
-/// ```
-/// # use callsign_gateway as callsign;
-/// # use registrar::Door;
-/// use callsign::tractor::{Scope, TractorDoor};
-///
-/// let elsewhere = "/ip4/10.0.0.7/tcp/1616".parse()?;
-/// assert!(!TractorDoor::new(Scope::Local).serves(&elsewhere));
-/// assert!(TractorDoor::new(Scope::Everywhere).serves(&elsewhere));
-/// # Ok::<(), endpoints::ParseEndpointError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scope {
-    /// On Unix sockets and the loopback, which only this host reaches.
-    Local,
-    /// On every endpoint of the node.
-    Everywhere,
-}
-
-/// What all connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    scope: Scope,
-    own: OnceLock<Arc<Aid>>,
-    pub(super) orders: mpsc::Sender<Order>,
-}
-
-impl Scope {
-    fn serves(self, endpoint: &Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Tcp(tcp) => self == Self::Everywhere || tcp.host.is_loopback(),
-            Endpoint::Unix(_) => true,
-            Endpoint::Memory(_) => false,
-        }
-    }
-}
-
-impl Shared {
-    /// Returns who the registrar is.
-    pub(super) fn own(&self, clerk: &Clerk) -> &Arc<Aid> {
-        self.own.get_or_init(|| {
-            let record = clerk.record(clerk.registrar());
-            Arc::new(Aid {
-                name: record.map_or_else(|| "registrar".to_owned(), |it| it.name.to_string()),
-                uuid: clerk.registrar().to_string(),
-                pid: Some(std::process::id().into()),
-                is_registrar: Some(true),
-                is_probe: false,
-            })
-        })
-    }
-
-    /// Returns the record of the registrar, with the endpoints at which this door is.
-    pub(super) fn own_record(&self, clerk: &Clerk) -> Option<Record> {
-        let mut record = clerk.record(clerk.registrar())?;
-        // What a wildcard stands for is served if the wildcard is.
-        let bound = clerk.status().endpoints;
-        record.endpoints.retain(|it| {
-            let is_bound = self.scope == Scope::Everywhere || bound.contains(&it.endpoint);
-            is_bound && self.scope.serves(&it.endpoint)
-        });
-        Some(record)
-    }
-}
-
 impl TractorDoor {
     /// Makes a door.
     pub fn new(scope: Scope) -> Self {
         let (orders, to_keep) = mpsc::channel(ORDERS_MAX);
-        let shared = Arc::new(Shared { scope, own: OnceLock::new(), orders });
+        let shared = Arc::new(Shared::new(scope, orders));
         Self { shared, to_keep: Mutex::new(Some(to_keep)), ledger: None }
     }
 

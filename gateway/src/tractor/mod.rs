@@ -12,8 +12,10 @@
 //! | `message` | the messages as data, and their encoding |
 //! | `uid`, `address` | who and where, in tractor's words and in callsign's |
 //! | `channel` | one connection: whole messages above, bytes below |
-//! | `door` | which connections are tractor's, and what they share |
-//! | `conversation`, `calls` | one connection to the registrar; what may be called |
+//! | `door` | which connections are tractor's |
+//! | `shared` | what those of a door share: where it is served, and who the registrar is |
+//! | `conversation` | one connection to the registrar, and what may be called |
+//! | `refused` | why what a program asks of a registrar is not done |
 //! | `keeper`, `look` | whether the registered programs live; a look at one of them |
 //! | `ledger` | what is written down of them, for the next run of the node |
 //! | `call`, `source` | calling an actor; asking a registrar of tractor's |
@@ -21,7 +23,6 @@
 
 mod address;
 mod call;
-mod calls;
 mod channel;
 mod conversation;
 mod defaults;
@@ -30,12 +31,15 @@ mod keeper;
 mod ledger;
 mod look;
 mod message;
+mod refused;
+mod shared;
 mod source;
 mod uid;
 
 pub use call::{CallError, call};
 pub use defaults::default_endpoints;
-pub use door::{Scope, TractorDoor};
+pub use door::TractorDoor;
+pub use shared::Scope;
 pub use source::TractorSource;
 
 use uid::Uid;

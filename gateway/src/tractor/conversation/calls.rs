@@ -12,58 +12,23 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Level, enabled, info};
 use transport::PeerProcess;
-use wire::{CallId, ErrorKind, Kept, Record, RemoteError, State, registrar::Evidence};
+use wire::{CallId, Kept, Record, State, registrar::Evidence};
 
 use super::{
-    Uid,
-    address::{Address, AddressError, Written},
-    channel::ChannelError,
-    conversation::{Conversation, Waiting},
-    keeper::Order,
-    message::{Arguments, Plain, Start, decode},
-    uid,
+    super::{
+        Uid,
+        address::{Address, AddressError, Written},
+        channel::ChannelError,
+        keeper::Order,
+        message::{Arguments, Plain, Start, decode},
+        refused::Refused,
+        uid,
+    },
+    Conversation, Waiting,
 };
 
 /// Whether a call was taken, or why not.
-type Called = Result<(), Refused>;
-
-/// Why something was not done, as the peer is told: the type of an exception, and what it says.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) kind: &'static str,
-    pub(super) message: String,
-    /// Who cancelled the call, if that is why.
-    pub(super) canceller: Option<Uid>,
-}
-
-impl Refused {
-    fn new(kind: &'static str, message: impl ToString) -> Self {
-        Self { kind, message: message.to_string(), canceller: None }
-    }
-
-    /// What was sent is not a message.
-    pub(super) fn unreadable(error: &dyn std::error::Error) -> Self {
-        Self::new("MsgTypeError", format!("the message cannot be read: {error}"))
-    }
-
-    /// What was sent has no place there.
-    pub(super) fn unexpected(msg_type: &str) -> Self {
-        let shown: String = msg_type.chars().take(64).collect();
-        Self::new("MsgTypeError", format!("a registrar takes no {shown:?} after the handshake"))
-    }
-}
-
-impl From<RemoteError> for Refused {
-    fn from(error: RemoteError) -> Self {
-        let kind = match error.kind {
-            ErrorKind::NotFound => "KeyError",
-            ErrorKind::Denied => "PermissionError",
-            ErrorKind::Invalid => "ValueError",
-            _ => "RuntimeError",
-        };
-        Self::new(kind, error.message)
-    }
-}
+pub(super) type Called = Result<(), Refused>;
 
 #[derive(Debug, Deserialize)]
 struct RegisterActor {
