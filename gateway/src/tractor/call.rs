@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     channel::{Channel, ChannelError},
-    message::{Aid, Head, Message, Returned, Started, Told, decode, is_map},
+    message::{Aid, Fields, Message, is_map},
 };
 
 /// Calls a function of a tractor actor, and returns its result: `func` of the module `ns`, or a
@@ -77,34 +77,30 @@ async fn answer<R: DeserializeOwned>(channel: &mut Channel, cid: &str) -> Result
     loop {
         let frame = channel.next().await.map_err(broken)?;
         let frame = frame.ok_or(ChannelError::Closed).map_err(broken)?;
-        let head: Head = decode(&frame).map_err(ChannelError::from).map_err(broken)?;
-        if head.cid.as_deref() != Some(cid) {
+        let names = ["msg_type", "cid", "functype", "pld", "src_type_str", "message", "tb_str"];
+        let fields = Fields::read(&frame, &names).map_err(unreadable)?;
+        let msg_type: String = fields.get("msg_type").map_err(unreadable)?;
+        if fields.find::<&str>("cid").map_err(unreadable)? != Some(cid) {
             // Either side may call the other. Nothing is exposed here, and no answer is owed.
             continue;
         }
-        match head.msg_type.as_str() {
+        match msg_type.as_str() {
             "StartAck" => {
-                let Started { functype } =
-                    decode(&frame).map_err(ChannelError::from).map_err(broken)?;
+                let functype: String = fields.get("functype").map_err(unreadable)?;
                 if functype != "asyncfunc" {
                     return Err(CallError::NotAFunction { functype });
                 }
             }
-            "Return" | "CancelAck" => {
-                let returned = decode(&frame).map_err(CallError::Result)?;
-                let Returned { pld } = returned;
-                return Ok(pld);
-            }
+            "Return" | "CancelAck" => return fields.get("pld").map_err(CallError::Result),
             "Error" => {
-                let told: Told = decode(&frame).map_err(ChannelError::from).map_err(broken)?;
-                let Told { src_type_str, message, tb_str } = told;
+                let find = |name| fields.find(name).map_err(unreadable);
                 return Err(CallError::Raised {
-                    kind: src_type_str,
-                    message: message.unwrap_or_default(),
-                    traceback: tb_str,
+                    kind: fields.get("src_type_str").map_err(unreadable)?,
+                    message: find("message")?.unwrap_or_default(),
+                    traceback: find("tb_str")?.unwrap_or_default(),
                 });
             }
-            other => return Err(CallError::NotAFunction { functype: other.to_owned() }),
+            _ => return Err(CallError::NotAFunction { functype: msg_type }),
         }
     }
 }
@@ -153,6 +149,10 @@ pub enum CallError {
         /// Where it was raised, as Python prints it.
         traceback: String,
     },
+}
+
+fn unreadable(error: rmp_serde::decode::Error) -> CallError {
+    broken(error.into())
 }
 
 fn broken(error: ChannelError) -> CallError {

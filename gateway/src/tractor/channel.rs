@@ -13,7 +13,7 @@ use tokio::{
 use transport::Stream;
 use wire::{FrameReader, WireError};
 
-use super::message::{Aid, Head, Message, Plain, decode, encode};
+use super::message::{Aid, Fields, Message, Plain, decode, encode};
 
 /// One connection.
 #[derive(Debug)]
@@ -38,8 +38,7 @@ impl Channel {
         let greeting = async {
             channel.send(&Plain::Aid(own)).await?;
             let frame = channel.next().await?.ok_or(ChannelError::Closed)?;
-            let head: Head = decode(&frame)?;
-            if head.msg_type != "Aid" {
+            if Fields::read(&frame, &["msg_type"])?.get::<&str>("msg_type")? != "Aid" {
                 return Err(ChannelError::NoAid);
             }
             Ok(decode(&frame)?)

@@ -4,7 +4,6 @@ mod calls;
 
 use std::{collections::HashMap, fs, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use endpoints::{Endpoint, Stamped};
 use registrar::{Visit, Visitor};
 use serde::Serialize;
@@ -22,8 +21,9 @@ use super::{
     Uid,
     address::Written,
     channel::{Channel, ChannelError},
+    incoming::Incoming,
     keeper::Process,
-    message::{Failed, Head, Message, Plain, Start, decode},
+    message::{Failed, Message, Plain},
     refused::Refused,
     shared::Shared,
     uid::Form,
@@ -137,34 +137,27 @@ impl Conversation {
 
     /// Answers a message. What is wrong with one that belongs to a call is told to that call; what
     /// belongs to none ends the connection.
-    async fn hear(&mut self, frame: &Bytes) -> Result<ControlFlow<()>, ChannelError> {
-        let head: Head = match decode(frame) {
-            Ok(head) => head,
-            Err(error) => return self.fails_and_ends(&Refused::unreadable(&error)).await,
-        };
-        let cid = head.cid.filter(|it| it.len() <= CID_BYTES_MAX);
-        match (head.msg_type.as_str(), cid) {
-            ("Start", Some(cid)) => {
-                let called = match decode::<Start>(frame) {
-                    Ok(start) => self.start(start, frame).await?,
+    async fn hear(&mut self, frame: &[u8]) -> Result<ControlFlow<()>, ChannelError> {
+        match Incoming::read(frame) {
+            Ok(Incoming::Start { cid, start }) => {
+                let called = match start {
+                    Ok(start) => self.start(cid.clone(), start).await?,
                     Err(error) => Err(Refused::unreadable(&error)),
                 };
                 if let Err(refused) = called {
                     self.fails(Some(&cid), &refused).await?;
                 }
-                Ok(ControlFlow::Continue(()))
             }
-            // Nothing was called from here, so these concern nothing; the original passes over
-            // them too.
-            ("StartAck" | "Started" | "Yield" | "Stop" | "Return" | "CancelAck" | "Error", _) => {
-                Ok(ControlFlow::Continue(()))
+            Ok(Incoming::Answer) => {}
+            Ok(Incoming::Unexpected { cid: Some(cid), msg_type }) => {
+                self.fails(Some(&cid), &Refused::unexpected(&msg_type)).await?;
             }
-            (other, Some(cid)) => {
-                self.fails(Some(&cid), &Refused::unexpected(other)).await?;
-                Ok(ControlFlow::Continue(()))
+            Ok(Incoming::Unexpected { cid: None, msg_type }) => {
+                return self.fails_and_ends(&Refused::unexpected(&msg_type)).await;
             }
-            (other, None) => self.fails_and_ends(&Refused::unexpected(other)).await,
+            Err(error) => return self.fails_and_ends(&Refused::unreadable(&error)).await,
         }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Says that a call has begun.
@@ -302,6 +295,3 @@ const GREET_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest message after the first: calls to a registrar are short, and an error may bring a
 /// long traceback.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
-
-/// The longest number of a call, which is kept for as long as it waits. A UUID's text has 36.
-const CID_BYTES_MAX: usize = 256;

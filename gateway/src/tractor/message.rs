@@ -3,8 +3,13 @@
 //! Each is a MessagePack map. What is sent has its fields in the order in which the original
 //! sends them, and none is left out; what is read may come in any order and with more.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use bytes::{BufMut, BytesMut};
+use rmp::decode::{read_map_len, read_str_from_slice};
+use rmp_serde::{Deserializer, decode::Error};
+use serde::{
+    Deserialize, Serialize,
+    de::{Error as _, IgnoredAny},
+};
 
 use super::Uid;
 
@@ -61,49 +66,60 @@ pub(super) struct Failed<'a> {
     pub(super) bad_msg_as_dict: (),
 }
 
-/// What a message is, and which call it belongs to.
-#[derive(Debug, Deserialize)]
-pub(super) struct Head {
-    pub(super) msg_type: String,
-    #[serde(default)]
-    pub(super) cid: Option<String>,
+/// The fields of a message, each still encoded, so that one that is invalid spoils no other.
+#[derive(Debug)]
+pub(super) struct Fields<'a>(Vec<(&'static str, &'a [u8])>);
+
+impl<'a> Fields<'a> {
+    /// Reads a message, or a map within one, and keeps the fields of these names.
+    pub(super) fn read(mut map: &'a [u8], names: &[&'static str]) -> Result<Self, Error> {
+        let length = read_map_len(&mut map).map_err(|_| Error::custom("a message is a map"))?;
+        let mut fields = Vec::with_capacity(names.len());
+        for _ in 0..length {
+            let name = match read_str_from_slice(map) {
+                Ok((name, rest)) => {
+                    map = rest;
+                    names.iter().find(|it| **it == name)
+                }
+                // A field of the original has a string as its name.
+                Err(_) => {
+                    skip(&mut map)?;
+                    None
+                }
+            };
+            let value = skip(&mut map)?;
+            let Some(name) = name else { continue };
+            if fields.iter().any(|(it, _)| it == name) {
+                return Err(Error::duplicate_field(name));
+            }
+            fields.push((*name, value));
+        }
+        Ok(Self(fields))
+    }
+
+    /// Decodes a field.
+    pub(super) fn get<T: Deserialize<'a>>(&self, name: &'static str) -> Result<T, Error> {
+        decode(self.bytes(name).ok_or_else(|| Error::missing_field(name))?)
+    }
+
+    /// Decodes a field that may be absent.
+    pub(super) fn find<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Error> {
+        self.bytes(name).map_or(Ok(None), decode)
+    }
+
+    /// Returns a field as it was sent.
+    pub(super) fn bytes(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|(it, _)| *it == name).map(|(_, value)| *value)
+    }
 }
 
-/// What a `Start` asks for, without the arguments.
-#[derive(Debug, Deserialize)]
-pub(super) struct Start {
-    pub(super) cid: String,
-    pub(super) ns: String,
-    pub(super) func: String,
-    pub(super) uid: Uid,
-}
-
-/// The arguments of a `Start`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Arguments<K> {
-    pub(super) kwargs: K,
-}
-
-/// The function of a `StartAck`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Started {
-    pub(super) functype: String,
-}
-
-/// The result of a `Return`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Returned<P> {
-    pub(super) pld: P,
-}
-
-/// What a caller is told by an `Error`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Told {
-    pub(super) src_type_str: String,
-    #[serde(default)]
-    pub(super) message: Option<String>,
-    #[serde(default)]
-    pub(super) tb_str: String,
+/// Returns the next value, and goes past it.
+fn skip<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Error> {
+    let whole = *bytes;
+    let mut deserializer = Deserializer::new(&mut *bytes);
+    deserializer.set_max_depth(DEPTH_MAX - 1);
+    IgnoredAny::deserialize(&mut deserializer)?;
+    Ok(&whole[..whole.len() - bytes.len()])
 }
 
 /// Appends a message with its length.
@@ -122,13 +138,9 @@ pub(super) fn encode<P: Serialize>(
     Ok(())
 }
 
-/// Reads a message, or a part of it.
-pub(super) fn decode<T: DeserializeOwned>(message: &Bytes) -> Result<T, rmp_serde::decode::Error> {
-    // A reader that goes by names would take a list for a map.
-    if !message.first().is_some_and(|it| is_map(*it)) {
-        return Err(rmp_serde::decode::Error::Syntax("a message is a map".to_owned()));
-    }
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(message);
+/// Decodes a value.
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
+    let mut deserializer = Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH_MAX);
     T::deserialize(&mut deserializer)
 }
@@ -199,18 +211,18 @@ mod tests {
         // `Stop` is only read. Its bytes are those of a message with a tag and a call.
         let (name, stop) = frames.next().unwrap();
         assert_eq!(name, "Stop");
-        let head: Head = decode(&Bytes::from(stop).slice(LENGTH_BYTES..)).unwrap();
-        assert_eq!((head.msg_type.as_str(), head.cid.as_deref()), ("Stop", Some("c")));
+        let fields = Fields::read(&stop[LENGTH_BYTES..], &["msg_type", "cid"]).unwrap();
+        let [msg_type, cid] = ["msg_type", "cid"].map(|it| fields.get::<String>(it).unwrap());
+        assert_eq!((msg_type.as_str(), cid.as_str()), ("Stop", "c"));
         assert!(frames.next().is_none());
     }
 
     #[test]
     fn messages_are_read_in_any_order_and_width() {
-        let check = |bytes: &'static [u8], expected: &Aid| {
-            let message = Bytes::from_static(bytes);
-            let head: Head = decode(&message).unwrap();
-            assert_eq!(head.msg_type, "Aid");
-            assert_eq!(decode::<Aid>(&message).unwrap(), *expected);
+        let check = |message: &[u8], expected: &Aid| {
+            let fields = Fields::read(message, &["msg_type"]).unwrap();
+            assert_eq!(fields.get::<String>("msg_type").unwrap(), "Aid");
+            assert_eq!(decode::<Aid>(message).unwrap(), *expected);
         };
         let mut aid = Aid {
             name: "a".to_owned(),
@@ -226,7 +238,6 @@ mod tests {
               \xd9\x04name\xda\0\x01a\xa4uuid\xdb\0\0\0\x01u\xa8msg_type\xa3Aid",
             &aid,
         );
-        let list = Bytes::from_static(b"\x92\xa3Aid\xa1c");
-        assert!(decode::<Head>(&list).is_err());
+        assert!(Fields::read(b"\x92\xa3Aid\xa1c", &["msg_type"]).is_err());
     }
 }

@@ -5,10 +5,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use endpoints::{Name, Plain as Shown, names_like};
 use registrar::registry::Foreign;
-use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Level, enabled, info};
 use transport::PeerProcess;
@@ -19,8 +17,9 @@ use super::{
         Uid,
         address::{Address, AddressError, Written},
         channel::ChannelError,
+        incoming::{Request, Start},
         keeper::Order,
-        message::{Arguments, Plain, Start, decode},
+        message::Plain,
         refused::Refused,
         uid,
     },
@@ -30,40 +29,14 @@ use super::{
 /// Whether a call was taken, or why not.
 pub(super) type Called = Result<(), Refused>;
 
-#[derive(Debug, Deserialize)]
-struct RegisterActor {
-    uid: Uid,
-    addr: Address,
-}
-
-#[derive(Debug, Deserialize)]
-struct OfUid {
-    uid: Uid,
-}
-
-#[derive(Debug, Deserialize)]
-struct OfName {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct OfAddress {
-    addr: Address,
-}
-
-#[derive(Debug, Deserialize)]
-struct OfCall {
-    cid: String,
-}
-
 impl Conversation {
     /// Answers a call.
     pub(super) async fn start(
         &mut self,
+        cid: String,
         start: Start,
-        frame: &Bytes,
     ) -> Result<Called, ChannelError> {
-        let Start { cid, ns, func, uid } = start;
+        let Start { ns, uid, request } = start;
         if uid != self.uid {
             let message =
                 format!("the call is of {uid}, and this is the connection of {}", self.uid);
@@ -73,53 +46,35 @@ impl Conversation {
             let message = format!("a registrar exposes no module, and so not {ns:?}");
             return Ok(Err(Refused::new("ModuleNotExposed", message)));
         }
-        if func != "register_actor" {
+        if !matches!(request, Request::RegisterActor { .. }) {
             self.settle();
         }
-        let called = match func.as_str() {
-            "register_actor" => match arguments(frame) {
-                Ok(it) => self.register_actor(it).await,
-                Err(refused) => Err(refused),
-            },
-            "unregister_actor" => match arguments(frame) {
-                Ok(it) => self.unregister_actor(&it).await,
-                Err(refused) => Err(refused),
-            },
-            "find_actor" => {
-                return match arguments(frame) {
-                    Ok(OfName { name }) => self.find_once_known(cid, name).await,
-                    Err(refused) => Ok(Err(refused)),
-                };
-            }
-            "wait_for_actor" => {
-                return match arguments(frame) {
-                    Ok(OfName { name }) => self.wait_for_actor(cid, &name).await,
-                    Err(refused) => Ok(Err(refused)),
-                };
-            }
-            "delete_addr" => {
-                return match arguments(frame) {
-                    Ok(OfAddress { addr }) => self.delete_addr(cid, &addr).await,
-                    Err(refused) => Ok(Err(refused)),
-                };
-            }
-            "get_registry" => {
+        let called = match request {
+            Request::RegisterActor { uid, addr } => self.register_actor(uid, &addr).await,
+            Request::UnregisterActor { uid } => self.unregister_actor(&uid).await,
+            Request::FindActor { name } => return self.find_once_known(cid, name).await,
+            Request::WaitForActor { name } => return self.wait_for_actor(cid, &name).await,
+            Request::DeleteAddr { addr } => return self.delete_addr(cid, &addr).await,
+            Request::GetRegistry => {
                 let registry = self.registry();
                 return self.answer(&cid, registry).await;
             }
             // It would end the registrar, which serves others too. The client takes a `false`,
             // where an error might end it.
-            "cancel" => return self.acknowledges_cancel(&cid, false).await,
-            "_cancel_task" => {
-                if let Ok(OfCall { cid: target }) = arguments(frame) {
+            Request::Cancel => return self.acknowledges_cancel(&cid, false).await,
+            Request::CancelTask { cid: target } => {
+                if let Some(target) = target {
                     self.cancel_task(&target).await?;
                 }
                 return self.acknowledges_cancel(&cid, true).await;
             }
-            other => {
-                let shown: String = other.chars().take(64).collect();
+            Request::Unknown { func } => {
+                let shown: String = func.chars().take(64).collect();
                 let message = format!("a registrar has no method {shown:?}");
                 Err(Refused::new("AttributeError", message))
+            }
+            Request::Invalid(error) => {
+                Err(Refused::new("TypeError", format!("the arguments: {error}")))
             }
         };
         self.answer(&cid, called).await
@@ -141,8 +96,7 @@ impl Conversation {
         }
     }
 
-    async fn register_actor(&mut self, register: RegisterActor) -> Called {
-        let RegisterActor { uid, addr } = register;
+    async fn register_actor(&mut self, uid: Uid, addr: &Address) -> Called {
         let (name, uuid) = uid.instance().map_err(|it| Refused::new("ValueError", it))?;
         let (endpoint, form) = match addr.read() {
             Ok((endpoint, form)) => (Some(endpoint), form),
@@ -173,9 +127,9 @@ impl Conversation {
         Ok(())
     }
 
-    async fn unregister_actor(&mut self, of: &OfUid) -> Called {
+    async fn unregister_actor(&mut self, uid: &Uid) -> Called {
         // Who has such a name or number is not registered.
-        let Ok((_, uuid)) = of.uid.instance() else { return Ok(()) };
+        let Ok((_, uuid)) = uid.instance() else { return Ok(()) };
         let record = self.visitor.record(uuid);
         if let Some(record) = record.filter(|it| it.kept == Kept::Foreign) {
             self.visitor.unregister(uuid)?;
@@ -395,13 +349,6 @@ impl Conversation {
 /// the name that stands for another of tractor's.
 fn names_of(name: &str) -> impl Iterator<Item = Name> {
     [uid::escaped(name), Name::new(name)].into_iter().flatten()
-}
-
-fn arguments<K: DeserializeOwned>(frame: &Bytes) -> Result<K, Refused> {
-    match decode(frame) {
-        Ok(Arguments { kwargs }) => Ok(kwargs),
-        Err(error) => Err(Refused::new("TypeError", format!("the arguments: {error}"))),
-    }
 }
 
 /// For how long more endpoints of an instance may follow the one that was registered: several
