@@ -21,9 +21,9 @@ use super::{
     Uid,
     address::Written,
     channel::{Channel, ChannelError},
-    incoming::Incoming,
     keeper::Process,
     message::{Failed, Message, Plain},
+    received::Received,
     refused::Refused,
     shared::Shared,
     uid::Form,
@@ -138,8 +138,8 @@ impl Conversation {
     /// Answers a message. What is wrong with one that belongs to a call is told to that call; what
     /// belongs to none ends the connection.
     async fn hear(&mut self, frame: &[u8]) -> Result<ControlFlow<()>, ChannelError> {
-        match Incoming::read(frame) {
-            Ok(Incoming::Start { cid, start }) => {
+        match Received::read(frame) {
+            Ok(Received::Start { cid, start }) => {
                 let called = match start {
                     Ok(start) => self.start(cid.clone(), start).await?,
                     Err(error) => Err(Refused::unreadable(&error)),
@@ -148,11 +148,11 @@ impl Conversation {
                     self.fails(Some(&cid), &refused).await?;
                 }
             }
-            Ok(Incoming::Answer) => {}
-            Ok(Incoming::Unexpected { cid: Some(cid), msg_type }) => {
+            Ok(Received::Answer) => {}
+            Ok(Received::Unexpected { cid: Some(cid), msg_type }) => {
                 self.fails(Some(&cid), &Refused::unexpected(&msg_type)).await?;
             }
-            Ok(Incoming::Unexpected { cid: None, msg_type }) => {
+            Ok(Received::Unexpected { cid: None, msg_type }) => {
                 return self.fails_and_ends(&Refused::unexpected(&msg_type)).await;
             }
             Err(error) => return self.fails_and_ends(&Refused::unreadable(&error)).await,

@@ -15,7 +15,7 @@
 //! | `door` | which connections are tractor's |
 //! | `shared` | what those of a door share: where it is served, and who the registrar is |
 //! | `conversation` | one connection to the registrar, and what may be called |
-//! | `incoming`, `refused` | what a program says to a registrar; why that is not done |
+//! | `received`, `refused` | what a program says to a registrar; why that is not done |
 //! | `keeper`, `look` | whether the registered programs live; a look at one of them |
 //! | `ledger` | what is written down of them, for the next run of the node |
 //! | `call`, `source` | calling an actor; asking a registrar of tractor's |
@@ -27,11 +27,11 @@ mod channel;
 mod conversation;
 mod defaults;
 mod door;
-mod incoming;
 mod keeper;
 mod ledger;
 mod look;
 mod message;
+mod received;
 mod refused;
 mod shared;
 mod source;

@@ -7,7 +7,7 @@ use super::{Uid, address::Address, message::Fields};
 
 /// A message after the first.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(super) enum Received {
     /// A call. What is wrong with it is told to the call.
     Start { cid: String, start: Result<Start, Error> },
     /// An answer. Nothing is called from here, so it concerns nothing; the original passes over it
@@ -57,7 +57,7 @@ pub(super) enum Request {
     Invalid(Error),
 }
 
-impl Incoming {
+impl Received {
     /// Reads a message.
     ///
     /// # Errors
