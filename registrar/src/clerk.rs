@@ -3,6 +3,7 @@
 mod acts;
 mod attendance;
 mod declared;
+mod doors;
 mod own;
 
 use std::{
@@ -33,15 +34,16 @@ use wire::{
 };
 
 use self::attendance::{ATTENDANCE_INTERVAL, Attendance};
+pub(crate) use self::doors::records;
 use crate::{
     accounts::Accounts,
+    errands::{Doubt, Errand, Why},
     mailbox::Mailbox,
     registry::{
         Account, Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Owner, Registry,
         RegistryError, SessionId, Suspected,
     },
     shares::{Share, Shares},
-    verify::{Doubt, Errand, Why},
 };
 
 /// The one who owns the registry. Clones are handles of the same one.

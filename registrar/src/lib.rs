@@ -34,11 +34,12 @@
 //! | `session`, `visitor`, `resident` | one client: by the protocol, through a door, in this process |
 //! | `caller`, `door` | who a client is; what lets other protocols in |
 //! | `mailbox` | what others leave for a session to send |
-//! | `verify`, `registrant` | errands: looks at endpoints, and questions to those who registered them |
+//! | `errands` | what is yet to be done beside the answers |
+//! | `verify`, `registrant` | looks at endpoints, and questions to those who registered them |
 //! | `rights` | where the registrar may connect to look, and for whom |
 //! | `accounts` | what each owner uses, and how much it may |
 //! | `shares` | how many errands each owner may have |
-//! | `node`, `controls` | listeners, and what may change |
+//! | `node`, `options`, `controls` | listeners, and what may change |
 //! | `places` | how many connections there may be, and of whom |
 //!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
@@ -68,8 +69,11 @@ mod caller;
 mod clerk;
 mod controls;
 mod door;
+mod errands;
+mod error;
 mod mailbox;
 mod node;
+mod options;
 mod places;
 mod registrant;
 pub mod registry;
@@ -84,7 +88,9 @@ pub use accounts::{Accounts, Exceeded, Holding, QuotaRules, Quotas};
 pub use clerk::Clerk;
 pub use controls::Controls;
 pub use door::{Door, Recognised, Serving, Visit};
-pub use node::{Node, NodeError, NodeOptions};
+pub use error::NodeError;
+pub use node::Node;
+pub use options::NodeOptions;
 pub use resident::Resident;
 pub use session::Session;
 pub use visitor::Visitor;

@@ -1,8 +1,5 @@
 //! A registrar that can be reached.
 
-mod error;
-mod options;
-
 use std::{
     io,
     panic::resume_unwind,
@@ -24,15 +21,10 @@ use tracing::{debug, error, info, warn};
 use transport::{BindAllError, BindOptions, Changes, Listener, Peer, PeerProcess, Stream};
 use wire::{Frame, Hello, preface};
 
-pub use self::{error::NodeError, options::NodeOptions};
 use crate::{
-    Accounts, Clerk, Controls, Door, Session, Visit, Visitor,
-    caller::caller,
-    door,
-    places::NoPlace,
-    registry::Caller,
-    shares::Share,
-    verify::{Errand, run_errands},
+    Accounts, Clerk, Controls, Door, NodeError, NodeOptions, Session, Visit, Visitor,
+    caller::caller, door, errands::Errand, places::NoPlace, registry::Caller, shares::Share,
+    verify::run_errands,
 };
 
 /// A registrar that can be reached.

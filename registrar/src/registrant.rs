@@ -5,13 +5,13 @@ use std::time::Duration;
 use endpoints::Endpoint;
 use portal::while_awake;
 use tracing::{debug, info};
+use transport::is_there;
 use uuid::Uuid;
 use wire::registrant::{CONFIRM, Confirm, Confirmed, LOST, Lost, SET_STATE, SetState};
 
 use crate::{
     Clerk,
     registry::{Claimant, Epoch, SessionId},
-    resident::vouch,
 };
 
 /// What a registrant says of an endpoint that is in doubt.
@@ -47,6 +47,15 @@ pub(crate) async fn confirm(clerk: &Clerk, claimant: &Claimant) -> Answer {
     };
     info!(target: "callsign", %uuid, epoch, %endpoint, ?answer, "the registrant was asked");
     answer
+}
+
+/// Says for a resident whether an instance is there: it is, unless its socket is not in its place,
+/// or this host has not its address any more.
+pub(crate) fn vouch(claimant: &Claimant) -> Answer {
+    match is_there(&claimant.stamped) {
+        Some(false) => Answer::Disowned,
+        _ => Answer::Confirmed,
+    }
 }
 
 /// Tells who registered an instance how far that is in its life, because somebody else said so.

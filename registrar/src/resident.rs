@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use endpoints::Stamped;
 use tokio::sync::mpsc;
-use transport::is_there;
 use uuid::Uuid;
 use wire::{
     RemoteError, State,
@@ -15,8 +14,7 @@ use wire::{
 use crate::{
     Clerk,
     mailbox::Mailbox,
-    registrant::Answer,
-    registry::{Caller, Claimant, Event, Owner, SessionId},
+    registry::{Caller, Event, Owner, SessionId},
 };
 
 /// What the registrar's own process registers, without a connection. It counts as a session of
@@ -277,15 +275,6 @@ impl Drop for Resident {
     }
 }
 
-/// Says for a resident whether an instance is there: it is, unless its socket is not in its place,
-/// or this host has not its address any more.
-pub(crate) fn vouch(claimant: &Claimant) -> Answer {
-    match is_there(&claimant.stamped) {
-        Some(false) => Answer::Disowned,
-        _ => Answer::Confirmed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
@@ -300,7 +289,11 @@ mod tests {
     use wire::registrar::Evidence;
 
     use super::*;
-    use crate::{Node, NodeOptions, registry::Limits};
+    use crate::{
+        Node, NodeOptions,
+        registrant::{Answer, vouch},
+        registry::{Claimant, Limits},
+    };
 
     fn register(uuid: Uuid, endpoints: Vec<Stamped>) -> Register {
         Register {

@@ -18,9 +18,9 @@ use wire::{
 use crate::{
     Clerk,
     accounts::Holding,
+    errands::Errand,
     mailbox::Mailbox,
     registry::{Caller, Event, SessionId},
-    verify::Errand,
 };
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was

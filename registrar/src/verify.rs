@@ -22,48 +22,17 @@ use transport::{
     DialError, Listening, ListeningSocket, Silence, Stream, dial_stamped, here, is_there,
     listening, look, root,
 };
-use uuid::Uuid;
-use wire::{registrant::Lost, registrar::Evidence};
+use wire::registrar::Evidence;
 
 use crate::{
     Clerk,
     clerk::Ticket,
+    errands::{Doubt, Errand, Why},
     registrant::{Answer, confirm, tell_lost, tell_state},
-    registry::{Claimant, Contested, Event, Owner, SessionId},
+    registry::{Claimant, Contested, Event, Owner},
     rights::may_connect,
     shares::Share,
 };
-
-/// Something to be done beside the answers.
-#[derive(Debug)]
-pub(crate) enum Errand {
-    /// To look into a claim.
-    LookInto(Doubt),
-    /// To look into an older claim to what another claims, if it is still made.
-    Contested(Contested),
-    /// To tell a registrant how far its instance is in its life.
-    TellState(Uuid),
-    /// To tell a session what it has lost.
-    TellLost(SessionId, Vec<Lost>),
-}
-
-/// A claim to be looked into, and why.
-#[derive(Clone, Debug)]
-pub(crate) struct Doubt {
-    pub(crate) claimant: Claimant,
-    pub(crate) why: Why,
-    /// Who has raised it.
-    pub(crate) by: Owner,
-}
-
-/// Why a claim is looked into.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Why {
-    /// A newer instance claims the same endpoint.
-    Contested,
-    /// Somebody says that it does not answer.
-    Reported(Evidence),
-}
 
 /// What was seen of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,7 +10,7 @@ use slab::Slab;
 use uuid::Uuid;
 use wire::{Epoch, Kept, Record, State, decode_body, encode_body};
 
-use super::{Owner, SessionId, sight::Ruled};
+use super::{Owner, SessionId, names::Ruled};
 
 /// What the registry holds of an instance: its record in the form in which answers carry it, so
 /// that an answer is made by copying bytes, and beside it only what is looked at without one.

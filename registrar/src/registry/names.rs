@@ -222,6 +222,14 @@ pub(super) type RuleNumber = u32;
 /// The number of no rule.
 pub(super) const NO_RULE: RuleNumber = RuleNumber::MAX;
 
+/// Which rule holds of an entry, as it was found out when these were the rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ruled {
+    /// How often the rules had been set; 0 is never.
+    pub(super) times_set: u32,
+    pub(super) rule: RuleNumber,
+}
+
 impl Grantee {
     /// Tells whether it means somebody.
     pub fn is(self, caller: &Caller) -> bool {

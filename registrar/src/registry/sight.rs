@@ -5,7 +5,7 @@
 
 use super::{
     Caller, Entry, Key, Outcome, Owner, Registry,
-    names::{NO_RULE, NameRules, RuleNumber},
+    names::{NO_RULE, NameRules, RuleNumber, Ruled},
 };
 
 /// What of a name somebody may see.
@@ -21,14 +21,6 @@ pub(super) enum Sees {
 pub(super) struct Sight {
     rule: RuleNumber,
     owner: Owner,
-}
-
-/// Which rule holds of an entry, as it was found out when these were the rules.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ruled {
-    /// How often the rules had been set; 0 is never.
-    times_set: u32,
-    rule: RuleNumber,
 }
 
 impl Registry {
