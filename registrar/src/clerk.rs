@@ -28,13 +28,12 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 use wire::{
-    CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, RemoteError, Suspicion, Wanted,
+    CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
     encode_located,
     registrar::{Evidence, Query},
 };
 
 use self::attendance::{ATTENDANCE_INTERVAL, Attendance};
-pub(crate) use self::doors::records;
 use crate::{
     accounts::Accounts,
     errands::{Doubt, Errand, Why},
@@ -425,6 +424,13 @@ impl Clerk {
         let mut book = self.book();
         self.refresh_declared(&mut book, query.name);
         book.registry.answer(query, by, now_ms, bytes)
+    }
+
+    /// Returns the records with which somebody's query is answered.
+    pub(crate) fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
+        let mut book = self.book();
+        self.refresh_declared(&mut book, query.name);
+        book.registry.records(query, by)
     }
 
     /// Appends the answer to a query by somebody who is about to dial, with a challenge for each

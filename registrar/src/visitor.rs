@@ -2,18 +2,16 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
-use bytes::BytesMut;
 use endpoints::{Endpoint, Name, NamePattern};
 use uuid::Uuid;
 use wire::{
-    CallId, Epoch, Record, RemoteError, decode_body,
-    registrar::{Evidence, List, Page},
+    CallId, Epoch, Record, RemoteError,
+    registrar::{Evidence, List, Page, Query},
 };
 
 use crate::{
     Clerk,
     accounts::Holding,
-    clerk::records,
     mailbox::Mailbox,
     registry::{Caller, Event, Foreign, Registry, SessionId},
 };
@@ -263,9 +261,11 @@ impl Visitor {
             self.clerk.refresh_all_declared();
         }
         let list = List { pattern: NamePattern::any(), after };
-        let (now_ms, mut page) = (self.clerk.now_ms(), BytesMut::new());
-        self.clerk.read(|registry| registry.page(&list, &self.caller, now_ms, &mut page));
-        decode_body(&page).expect("the registry encoded it itself")
+        let now_ms = self.clerk.now_ms();
+        self.clerk.read(|registry| {
+            let (records, next) = registry.page_of_records(&list, &self.caller);
+            Page { revision: registry.revision(), now_ms, next, records }
+        })
     }
 
     /// Ends a call that waits.
@@ -316,9 +316,12 @@ impl Visitor {
             self.mailbox.take_has_changes(cx);
             let mut answers = Vec::new();
             while let Some(name) = self.mailbox.present() {
-                let mut answer = BytesMut::new();
-                match self.clerk.answer_wait(self.id, &name, &self.caller, &mut answer) {
-                    Some(call) => answers.push((call, records(&answer.freeze()))),
+                let answered = self.clerk.with(|registry| {
+                    let call = registry.take_wait(self.id, &name, &self.caller)?;
+                    Some((call, registry.records(&Query::of(name.as_str()), &self.caller)))
+                });
+                match answered {
+                    Some(answer) => answers.push(answer),
                     None => drop(self.mailbox.take_present()),
                 }
             }

@@ -1,11 +1,10 @@
 //! What doors ask of the registry, whoever is at them.
 
-use bytes::{Bytes, BytesMut};
 use endpoints::Name;
 use uuid::Uuid;
 use wire::{
-    Epoch, Record, RemoteError, State, decode_body,
-    registrar::{Answer, Query, Update},
+    Epoch, Record, RemoteError, State,
+    registrar::{Query, Update},
 };
 
 use super::Clerk;
@@ -30,10 +29,7 @@ impl Clerk {
     }
 
     pub(crate) fn instances_for(&self, name: &Name, caller: &Caller) -> Vec<Record> {
-        let (query, mut answer) =
-            (Query { all: true, ..Query::of(name.as_str()) }, BytesMut::new());
-        self.answer(&query, caller, self.now_ms(), &mut answer);
-        records(&answer.freeze())
+        self.records(&Query { all: true, ..Query::of(name.as_str()) }, caller)
     }
 
     /// Registers a foreign instance again for somebody who is not at the door, as
@@ -127,9 +123,4 @@ impl Clerk {
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.read(|registry| registry.record(uuid))
     }
-}
-
-pub(crate) fn records(answer: &Bytes) -> Vec<Record> {
-    let answer: Answer = decode_body(answer).expect("the registry encoded it itself");
-    answer.records
 }

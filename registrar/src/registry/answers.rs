@@ -5,12 +5,12 @@ use std::{cell::Cell, collections::HashSet, iter};
 use bytes::BytesMut;
 use endpoints::{InstanceId, Matcher, Name};
 use wire::{
-    CallId, Epoch, Proof, encode_answer, encode_page,
+    CallId, Epoch, Proof, Record, encode_answer, encode_page,
     registrar::{List, NamesPage, Query, RECORDS_BYTES_MAX, RECORDS_MAX},
 };
 
 use super::{
-    Caller, Key, Registry, RegistryError, STEPS_MAX, SessionId,
+    Caller, Entry, Key, Registry, RegistryError, STEPS_MAX, SessionId,
     instances::{Instances, Meant},
     sight::Sees,
 };
@@ -44,6 +44,14 @@ impl Registry {
         let total = self.total(instances, meant, &steps) as u64;
         encode_answer(bytes, self.revision, now_ms, total, found.into_iter());
         steps.get()
+    }
+
+    /// Returns the records that [`answer`](Self::answer) would append.
+    pub fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
+        let Some(instances) = self.by_name.get(query.name) else { return Vec::new() };
+        let meant = Meant::by(query).seen(self.sees_of(instances, by));
+        let steps = Cell::new(0);
+        self.found(instances, meant, &steps).map(|it| self.entries[it].record()).collect()
     }
 
     /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each
@@ -159,13 +167,20 @@ impl Registry {
         now_ms: u64,
         bytes: &mut BytesMut,
     ) -> Option<CallId> {
+        let call = self.take_wait(session, name, by)?;
+        self.answer(&Query::of(name.as_str()), by, now_ms, bytes);
+        Some(call)
+    }
+
+    /// Ends one of the calls of a session that wait for a name, to be answered, and returns which.
+    /// If nobody of that name is there any more, they wait on.
+    pub fn take_wait(&mut self, session: SessionId, name: &Name, by: &Caller) -> Option<CallId> {
         if !self.is_present(name, by).0 {
             self.waiters.line_up(session, name);
             return None;
         }
         let call = self.waiters.oldest(session, name)?;
         self.end_wait(session, call);
-        self.answer(&Query::of(name.as_str()), by, now_ms, bytes);
         Some(call)
     }
 
@@ -212,11 +227,24 @@ impl Registry {
     /// Appends the encoded [`wire::registrar::Page`] of somebody's list, and returns how many steps
     /// it took. A page ends where many names were looked at, whether they match or not.
     pub fn page(&self, list: &List, by: &Caller, now_ms: u64, bytes: &mut BytesMut) -> usize {
-        let mut found: Vec<_> = self.own_for(list).into_iter().collect();
+        let Listed { entries, next, steps } = self.listed(list, by);
+        let records = entries.into_iter().map(Entry::encoded);
+        encode_page(bytes, self.revision, now_ms, next, records);
+        steps
+    }
+
+    /// Returns the records that [`page`](Self::page) would append, and where the next page begins.
+    pub fn page_of_records(&self, list: &List, by: &Caller) -> (Vec<Record>, Option<Epoch>) {
+        let Listed { entries, next, .. } = self.listed(list, by);
+        (entries.into_iter().map(Entry::record).collect(), next)
+    }
+
+    fn listed(&self, list: &List, by: &Caller) -> Listed<'_> {
+        let mut entries: Vec<_> = self.own_for(list).into_iter().collect();
         let (mut after, mut next, mut steps, mut room) = (list.after, None, 0, RECORDS_BYTES_MAX);
         let matcher = Matcher::new(&list.pattern);
         for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
-            if found.len() == RECORDS_MAX as usize || steps >= STEPS_MAX || room == 0 {
+            if entries.len() == RECORDS_MAX as usize || steps >= STEPS_MAX || room == 0 {
                 next = Some(after);
                 break;
             }
@@ -225,13 +253,19 @@ impl Registry {
             steps += matcher.steps(entry.name.as_str());
             let is_listed = || !self.is_over(entry) && self.shows(by, entry);
             if matcher.matches(entry.name.as_str()) && is_listed() {
-                found.push(entry.encoded());
+                entries.push(entry);
                 room = room.saturating_sub(entry.encoded().len());
             }
         }
-        encode_page(bytes, self.revision, now_ms, next, found.into_iter());
-        steps
+        Listed { entries, next, steps }
     }
+}
+
+/// The entries of a page.
+struct Listed<'a> {
+    entries: Vec<&'a Entry>,
+    next: Option<Epoch>,
+    steps: usize,
 }
 
 /// How many steps it takes to prove something of an instance.

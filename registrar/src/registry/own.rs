@@ -50,9 +50,9 @@ impl Registry {
         self.own.map(|it| self.entries[it].record().endpoints).unwrap_or_default()
     }
 
-    /// Returns the registrar itself, encoded, if the first page of a list asks for its very name.
-    pub(super) fn own_for(&self, list: &List) -> Option<&[u8]> {
+    /// Returns the registrar itself, if the first page of a list asks for its very name.
+    pub(super) fn own_for(&self, list: &List) -> Option<&Entry> {
         let own = &self.entries[self.own?];
-        (list.after == 0 && list.pattern.as_str() == own.name.as_str()).then(|| own.encoded())
+        (list.after == 0 && list.pattern.as_str() == own.name.as_str()).then_some(own)
     }
 }
