@@ -39,7 +39,7 @@
 //! | `rights` | where the registrar may connect to look, and for whom |
 //! | `accounts` | what each owner uses, and how much it may |
 //! | `shares` | how many errands each owner may have |
-//! | `node`, `options`, `controls` | listeners, and what may change |
+//! | `node`, `options`, `error`, `controls` | listeners, and what may change |
 //! | `places` | how many connections there may be, and of whom |
 //!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
