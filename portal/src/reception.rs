@@ -1,10 +1,8 @@
 //! Taking an actor's callers in, one after the other, once each has been greeted.
 
-use std::time::Duration;
-
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
-use transport::{Listener, Stream};
+use transport::{Incoming, Listener, Stream};
 
 use crate::{Greeted, HandshakeError, Identity, Options, WithCauses};
 
@@ -29,18 +27,17 @@ use crate::{Greeted, HandshakeError, Identity, Options, WithCauses};
 /// ```
 #[derive(Debug)]
 pub struct Reception {
-    listener: Listener,
+    incoming: Incoming,
     identity: Identity,
     options: Options,
     greetings: JoinSet<Result<Greeted<Stream>, HandshakeError>>,
-    /// How long to wait when the next connection cannot be taken.
-    pause: Duration,
 }
 
 impl Reception {
     /// Makes a reception at a listener.
     pub fn new(listener: Listener, identity: Identity, options: Options) -> Self {
-        Self { listener, identity, options, greetings: JoinSet::new(), pause: PAUSE_MIN }
+        let incoming = Incoming::new(listener);
+        Self { incoming, identity, options, greetings: JoinSet::new() }
     }
 
     /// Returns the listener.
@@ -55,7 +52,7 @@ impl Reception {
     /// # let _ = show;
     /// ```
     pub fn listener(&self) -> &Listener {
-        &self.listener
+        self.incoming.listener()
     }
 
     /// Waits for the next caller that has been greeted. Whoever is turned away is told of in the
@@ -84,16 +81,12 @@ impl Reception {
                         Err(error) => debug!(error = %WithCauses(&error), "turned away"),
                     }
                 }
-                accepted = self.listener.accept(), if self.greetings.len() < GREETINGS_MAX => {
+                accepted = self.incoming.next(), if self.greetings.len() < GREETINGS_MAX => {
                     let Ok(stream) = accepted.inspect_err(|error| {
-                        warn!(%error, endpoint = %self.listener.bound(), "cannot take a connection");
+                        warn!(%error, endpoint = %self.listener().bound(), "nobody comes any more");
                     }) else {
-                        // Out of descriptors, most likely: to try at once would only burn time.
-                        sleep(self.pause).await;
-                        self.pause = (self.pause * 2).min(PAUSE_MAX);
                         continue;
                     };
-                    self.pause = PAUSE_MIN;
                     let (identity, options) = (self.identity.clone(), self.options.clone());
                     self.greetings.spawn(async move { identity.accept(stream, &options).await });
                 }
@@ -105,7 +98,3 @@ impl Reception {
 /// How many callers are greeted at once: mute ones cost a descriptor each, and are gone after
 /// [`HANDSHAKE_TIMEOUT`](crate::HANDSHAKE_TIMEOUT).
 const GREETINGS_MAX: usize = 1024;
-
-/// How long to wait after a connection could not be taken, at first and at most.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -14,11 +14,13 @@ use tokio::{
     io::AsyncWriteExt,
     sync::mpsc,
     task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use transport::{BindAllError, BindOptions, Changes, Listener, Peer, PeerProcess, Stream};
+use transport::{
+    BindAllError, BindOptions, Changes, Incoming, Listener, Peer, PeerProcess, Stream,
+};
 use wire::{Frame, Hello, preface};
 
 use crate::{
@@ -338,15 +340,14 @@ async fn serve_listener(
     context: Context,
 ) {
     let mut connections = JoinSet::new();
-    let mut pause = ACCEPT_PAUSE_MIN;
+    let mut incoming = Incoming::new(listener);
     loop {
         tokio::select! {
             biased;
             () = context.stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = incoming.next() => match accepted {
                 Ok(stream) => {
-                    pause = ACCEPT_PAUSE_MIN;
                     let caller = caller(&stream);
                     match context.controls.place(caller.owner.account()) {
                         Ok(place) => {
@@ -359,24 +360,18 @@ async fn serve_listener(
                         Err(why) => connections.spawn(turn_away(stream, why)),
                     };
                 }
-                Err(error) if listener.is_displaced() => {
-                    let endpoint = listener.bound();
+                Err(error) => {
+                    let endpoint = incoming.listener().bound();
                     warn!(%endpoint, %error, "given up; whoever came by it is to dial again");
                     context.clerk.remove_endpoint(endpoint);
                     own.tell();
                     context.stop.cancel();
                 }
-                // Out of descriptors, most likely: to try again at once would only burn time.
-                Err(error) => {
-                    warn!(%error, endpoint = %listener.bound(), "cannot take a connection");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
-                }
             },
         }
     }
     // The socket file goes first: whoever looks for a registrar now finds none.
-    drop(listener);
+    drop(incoming);
     while connections.join_next().await.is_some() {}
 }
 
@@ -536,7 +531,3 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after the end of a process its connection is read to its end: what the process wrote
 /// is there already, and so is the end, unless a child of it has the connection too.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-
-/// How long to wait after a connection could not be taken, at first and at most.
-const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -13,6 +13,7 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `listen` | one listener over every transport; what it publishes |
+//! | `incoming` | the connections that come to a listener, through passing failures |
 //! | `together` | the endpoints of one list, bound together: who takes IPv4, who shares a port |
 //! | `dial` | one dialer over every transport |
 //! | `error` | why an endpoint cannot be bound or dialed |
@@ -76,6 +77,7 @@ mod handed;
 mod here;
 mod holders;
 mod identity;
+mod incoming;
 mod linux;
 mod listen;
 mod listening;
@@ -106,6 +108,7 @@ pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
 };
 pub use holders::{Holder, Process, Whose, endpoints_of, holders, whose};
+pub use incoming::Incoming;
 pub use linux::{
     PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
     return_large_memory, user_ids_are_global,

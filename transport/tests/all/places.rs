@@ -1,10 +1,10 @@
 //! Listeners whose socket files are taken away while they listen.
 
-use std::{fs, io, os::unix::net, path::Path};
+use std::{fs, io, os::unix::net, path::Path, task::Poll};
 
 use endpoints::{Endpoint, Stamped};
 use tokio::task::JoinSet;
-use transport::{BindOptions, Listener, Whereabouts, dial, dial_stamped};
+use transport::{BindOptions, Incoming, Listener, Whereabouts, dial, dial_stamped};
 
 use crate::common::{TOO_LONG, bounded, unix};
 
@@ -176,6 +176,26 @@ async fn what_another_has_taken_is_given_up() {
     check(&|_| Taker::Callsign(None), "another socket has taken its path: process N").await;
     let foreign = |path: &Path| Taker::Foreign(net::UnixListener::bind(path).unwrap());
     check(&foreign, "another socket has taken its path: process N").await;
+}
+
+#[tokio::test]
+async fn nobody_comes_to_a_listener_any_more_that_is_displaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("feed.sock");
+    let endpoint = unix(&path);
+    let mut incoming = Incoming::new(Listener::bind(&endpoint).await.unwrap());
+    let (caller, called) = tokio::join!(dial(&endpoint), incoming.next());
+    drop((caller.unwrap(), called.unwrap()));
+
+    fs::remove_file(&path).unwrap();
+    let _other = net::UnixListener::bind(&path).unwrap();
+    let error = bounded(incoming.next()).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    assert!(incoming.listener().is_displaced());
+    dial(&endpoint).await.unwrap();
+    let mut next = std::pin::pin!(incoming.next());
+    let poll = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending()));
+    assert!(poll.await, "the other has the caller");
 }
 
 /// Who takes the path of another.
