@@ -26,9 +26,9 @@ impl Resource for Session {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (cache, closer) = Cache::new();
+    let (cache, reaper) = Cache::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(closer.run());
+    tasks.spawn(reaper.run());
 
     for server in ["market", "archive"] {
         let mut users = JoinSet::new();

@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use callsign::{BindOptions, Client, Endpoint, Listener, Reception, Registration};
+use callsign::{Acceptor, BindOptions, Client, Endpoint, Listener, Registration};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,21 +30,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registered = callsign.register(registration).await?;
     println!("registered as {}", registered.instance().name);
 
-    let mut receptions = JoinSet::new();
+    let mut acceptors = JoinSet::new();
     for listener in listeners {
         let identity = registered.identity().clone();
-        receptions.spawn(quote(Reception::new(listener, identity, Default::default())));
+        acceptors.spawn(quote(Acceptor::new(listener, identity, Default::default())));
     }
-    while let Some(ended) = receptions.join_next().await {
+    while let Some(ended) = acceptors.join_next().await {
         ended?;
     }
     Ok(())
 }
 
 /// Sends a quote to each caller of a listener, once it has been proved to whom it speaks.
-async fn quote(mut reception: Reception) {
+async fn quote(mut acceptor: Acceptor) {
     loop {
-        let mut caller = reception.accept().await.into_stream();
+        let mut caller = acceptor.accept().await.into_stream();
         // A caller that does not stay to listen is no concern of the next one.
         if caller.write_all(b"EURUSD 1.0842 1.0843\n").await.is_ok() {
             drop(caller.shutdown().await);

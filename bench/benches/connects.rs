@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use callsign_bench::{Quantiles, Server, transports};
 use discovery::{Assurance, Client, Registration};
 use endpoints::Endpoint;
-use portal::Reception;
+use portal::Acceptor;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Builder,
@@ -53,10 +53,10 @@ async fn measure(transport: &str, [registrar, echo, actor]: [&Endpoint; 3]) {
     let listener = Listener::bind(actor).await.unwrap();
     let registration = Registration::new("feed").endpoints(listener.published()).proves();
     let registered = client.register(registration).await.unwrap();
-    let mut reception = Reception::new(listener, registered.identity().clone(), Default::default());
+    let mut acceptor = Acceptor::new(listener, registered.identity().clone(), Default::default());
     tasks.spawn(async move {
         loop {
-            drop(reception.accept().await);
+            drop(acceptor.accept().await);
         }
     });
 

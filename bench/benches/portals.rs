@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use callsign_bench::{Client, Server, batches, transports};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use portal::{Closed, Counterpart, Handlers, NoService, Options, Portal, accept, connect};
+use portal::{Closed, Handlers, IncomingCall, NoService, Options, Portal, accept, connect};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -140,7 +140,7 @@ async fn portal() -> (Portal, JoinSet<Closed>) {
     (dialed.portal, drivers)
 }
 
-async fn handle(mut call: Counterpart) -> Result<Bytes, RemoteError> {
+async fn handle(mut call: IncomingCall) -> Result<Bytes, RemoteError> {
     match call.method() {
         "echo" => Ok(call.body().clone()),
         _ => {

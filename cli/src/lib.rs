@@ -14,7 +14,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use callsign::{Assurance, CancellationToken, Client, Listener, Reception, Registration};
+//! use callsign::{Assurance, CancellationToken, Client, Listener, Acceptor, Registration};
 //! use callsign::registrar::{Node, NodeOptions};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
@@ -33,9 +33,9 @@
 //! let callsign = Client::connect(&registrar).await?;
 //! let feed = Registration::new("feed").endpoints(listener.published()).proves();
 //! let kept = callsign.register(feed).await?;
-//! let mut reception = Reception::new(listener, kept.identity().clone(), Default::default());
+//! let mut acceptor = Acceptor::new(listener, kept.identity().clone(), Default::default());
 //! tasks.spawn(async move {
-//!     let mut caller = reception.accept().await.into_stream();
+//!     let mut caller = acceptor.accept().await.into_stream();
 //!     caller.write_all(b"EURUSD 1.0842").await.expect("the caller reads");
 //! });
 //!
@@ -79,8 +79,8 @@ pub use endpoints::{
     Written, WrittenEndpoint, parse_endpoints, prefer_addr,
 };
 pub use portal::{
-    Closed, Greeted, HandshakeError, Heartbeat, Identity, Options as GreetingOptions, ProveError,
-    Reception, greet_actor,
+    Acceptor, Closed, Established, HandshakeError, Heartbeat, Identity,
+    Options as HandshakeOptions, ProveError, handshake_actor,
 };
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{
@@ -93,11 +93,11 @@ pub use transport::{
 #[doc(inline)]
 pub use tree::{
     Actor, ActorPath, AnyError, BodyError, Call, CallError, CalleeBacktrace, CalleeError,
-    CancelReason, CancelledRoot, ChildError, ChildState, Context, Dialogue, Ended, Ending, Exit,
-    Export, Intensity, Kind, Leaf, LeafBacktrace, LookupActorError, Never, Nursery, NurseryError,
+    CancelReason, CancelledRoot, ChildError, ChildState, Context, Dialogue, Ended, Exit, Export,
+    Intensity, Kind, Leaf, LeafBacktrace, LookupActorError, Never, Nursery, NurseryError,
     NurseryOptions, Panic, Phase, Portal, Pressure, Reached, Restart, Root, RootError, RootOptions,
-    RunError, SettingsError, SettingsSource, Spawn, SpawnError, Strategy, cache, export, init,
-    main, run,
+    RunError, SettingsError, SettingsSource, Spawn, SpawnError, Strategy, Termination, cache,
+    export, init, main, run,
 };
 pub use uuid::Uuid;
 pub use wire::{

@@ -164,7 +164,7 @@ impl Registration {
     /// # use callsign_discovery as callsign;
     /// use callsign::Registration;
     ///
-    /// // Its listener is at a `Reception`, which answers by `Registered::identity`.
+    /// // Its listener is at a `Acceptor`, which answers by `Registered::identity`.
     /// let feed = Registration::new("feed").endpoint("/unix/@feed")?.proves();
     /// # drop(feed);
     /// # Ok::<(), callsign::RegistrationError>(())

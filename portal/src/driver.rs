@@ -260,7 +260,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             let is_last = self.writing.is_empty();
             if is_last {
                 self.writing.append(&mut self.replies.queue);
-                self.replies.asides = 0;
+                self.replies.unbounded = 0;
                 if let Some(pulse) = &mut self.pulse {
                     pulse.begin_to_write();
                 }
@@ -411,7 +411,7 @@ fn handle(
             Ok(())
         }
         Frame::Ping { nonce } => {
-            replies.asides += 1;
+            replies.unbounded += 1;
             push(replies, &Frame::Pong { nonce });
             Ok(())
         }

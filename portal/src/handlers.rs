@@ -14,33 +14,33 @@ use tokio::{task::JoinSet, time::Instant};
 use wire::{CallId, ErrorKind, RemoteError, WireError};
 
 use crate::{
-    Call, Counterpart, Replies, Service,
-    counterpart::{CallState, Stage},
+    Call, IncomingCall, Replies, Service,
     handling::{Answer, Begun, Handling},
-    lanes::Lanes,
+    incoming_call::{CallState, Stage},
+    offload::OffloadPool,
     outbox::Outbox,
     portal::CALLS_MAX,
 };
 
 /// A service that runs an async function for each call, many at once. The function gets the call
-/// as a [`Counterpart`] and returns the result, encoded; whether the call goes on is its choice.
+/// as an [`IncomingCall`] and returns the result, encoded; it may make a dialogue of the call.
 ///
 /// A function runs in the connection's driver until it first waits, and in a task of its own from
-/// then on: one that is done without waiting costs no task. Until it waits, nothing else of its
-/// connection goes on: no other call begins, no item or `cancel` arrives, and no sign of life is
-/// given, so that one which computes for as long as the caller's
-/// [heartbeat](crate::Heartbeat) allows loses its connection. Such a function had better begin
-/// with [`aside`](Counterpart::aside), which takes it out of the driver's way at once.
+/// then on: a function that never waits costs no task. Until it waits, the rest of its connection
+/// stands still: no other call begins, no item or `cancel` arrives, and no heartbeat is answered,
+/// so that a function which computes for as long as the caller's [heartbeat](crate::Heartbeat)
+/// allows loses its connection. Such a function should begin with
+/// [`offload`](IncomingCall::offload), which takes it out of the driver immediately.
 ///
 /// A caller that gives up, or the end of the connection, cancels the call's token, and drops the
 /// function a [grace](Limits::grace) later. A function that panics fails its call alone. All of
 /// them belong to the connection's driver: they are dropped with it.
 ///
 /// ```
-/// use callsign_portal::{Counterpart, Handlers, NoService, Options, accept, connect};
+/// use callsign_portal::{IncomingCall, Handlers, NoService, Options, accept, connect};
 /// use wire::{RemoteError, encode_body};
 ///
-/// async fn handle(mut call: Counterpart) -> Result<bytes::Bytes, RemoteError> {
+/// async fn handle(mut call: IncomingCall) -> Result<bytes::Bytes, RemoteError> {
 ///     match call.method() {
 ///         "double" => Ok(encode_body(&(2 * call.args::<i64>()?)).into()),
 ///         "sum" => {
@@ -84,10 +84,10 @@ pub struct Handlers<F, Fut> {
     /// Calls whose function waits in a task, and those that are held.
     unanswered: HashMap<CallId, Unanswered>,
     tasks: JoinSet<(CallId, Answer)>,
-    /// Functions that stay out of the driver's way until they first wait.
-    lanes: Lanes<Going, Fut>,
+    /// Functions that asked to leave the driver before they first wait.
+    offloaded: OffloadPool<Going, Fut>,
     /// Calls that came while the replies were full, oldest first.
-    held: VecDeque<Counterpart>,
+    held: VecDeque<IncomingCall>,
     held_bytes: usize,
     outbox: Arc<Outbox>,
     is_ending: bool,
@@ -126,7 +126,7 @@ impl Default for Limits {
 
 impl<F, Fut> Handlers<F, Fut>
 where
-    F: Fn(Counterpart) -> Fut + Send + Sync + 'static,
+    F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
 {
     /// Makes a service that handles each call with `handle`.
@@ -141,7 +141,7 @@ where
             limits,
             unanswered: HashMap::new(),
             tasks: JoinSet::new(),
-            lanes: Lanes::new(),
+            offloaded: OffloadPool::new(),
             held: VecDeque::new(),
             held_bytes: 0,
             outbox: Arc::default(),
@@ -149,8 +149,8 @@ where
         }
     }
 
-    /// Runs the function for a call: here until it waits, and then in a lane or a task.
-    fn begin(&mut self, call: Counterpart, replies: &mut Replies) {
+    /// Runs the function for a call: here until it waits, and then in the pool or a task.
+    fn begin(&mut self, call: IncomingCall, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
         match Handling::begin(|| (self.handle)(call)) {
             Begun::Over(answer) => {
@@ -160,10 +160,10 @@ where
             Begun::Waits(handling) => {
                 let unanswered = Unanswered { state: state.clone(), is_cancelled: false };
                 self.unanswered.entry(id).or_insert(unanswered);
-                state.is_aside.store(true, Ordering::Relaxed);
+                state.is_offloaded.store(true, Ordering::Relaxed);
                 let going = Going { id, deadline, state };
-                if going.state.asks_aside.load(Ordering::Relaxed) {
-                    self.lanes.push(going, handling);
+                if going.state.asks_offload.load(Ordering::Relaxed) {
+                    self.offloaded.push(going, handling);
                 } else {
                     self.go_on(going, handling);
                 }
@@ -196,7 +196,7 @@ where
 
 impl<F, Fut> Service for Handlers<F, Fut>
 where
-    F: Fn(Counterpart) -> Fut + Send + Sync + 'static,
+    F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
 {
     fn call(&mut self, call: Call<'_>, replies: &mut Replies) {
@@ -212,9 +212,9 @@ where
             None
         };
         if let Some(error) = refusal {
-            return replies.fail_aside(id, error);
+            return replies.refuse(id, error);
         }
-        let call = Counterpart::new(call, self.outbox.clone());
+        let call = IncomingCall::new(call, self.outbox.clone());
         if waits {
             let state = call.state().clone();
             self.unanswered.insert(id, Unanswered { state, is_cancelled: false });
@@ -267,7 +267,7 @@ where
                 self.begin(call, replies);
                 continue;
             }
-            let stepped = self.lanes.poll(cx);
+            let stepped = self.offloaded.poll(cx);
             if !stepped.is_empty() {
                 for it in stepped {
                     match it {
@@ -287,11 +287,11 @@ where
     }
 
     fn is_about_to_answer(&self) -> bool {
-        self.lanes.is_busy()
+        self.offloaded.is_busy()
     }
 
     fn takes_more(&self, replies: &Replies) -> bool {
-        replies.asides < ASIDES_MAX
+        replies.unbounded < UNBOUNDED_MAX
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -301,7 +301,7 @@ where
             self.outbox.close();
             self.unanswered.values().for_each(|it| it.state.cancel());
         }
-        for it in ready!(self.lanes.poll_end(cx)) {
+        for it in ready!(self.offloaded.poll_end(cx)) {
             match it {
                 (going, Begun::Over(_)) => going.state.let_go(),
                 (going, Begun::Waits(handling)) => self.go_on(going, handling),
@@ -334,4 +334,4 @@ const HELD_BYTES_MAX: usize = 2 * wire::FRAME_BYTES_MAX;
 
 /// How many pongs and refusals may wait to be written, however full the replies are. A caller
 /// that keeps to its own bound never gets there; another is not listened to until it reads.
-const ASIDES_MAX: usize = 2 * CALLS_MAX;
+const UNBOUNDED_MAX: usize = 2 * CALLS_MAX;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use wire::{ErrorKind, RemoteError};
 
-use crate::counterpart::CallState;
+use crate::incoming_call::CallState;
 
 /// What a function returns for its caller.
 pub(crate) type Answer = Result<Bytes, RemoteError>;

@@ -35,15 +35,15 @@ pub struct Connected<IO, S> {
 /// ```
 /// # use callsign_portal as callsign;
 /// # use transport::Stream;
-/// use callsign::Greeted;
+/// use callsign::Established;
 ///
-/// fn who(caller: &Greeted<Stream>) -> &str {
+/// fn who(caller: &Established<Stream>) -> &str {
 ///     &caller.peer.agent
 /// }
 /// # let _ = who;
 /// ```
 #[derive(Debug)]
-pub struct Greeted<IO> {
+pub struct Established<IO> {
     /// The connection.
     pub io: IO,
     /// What the other side said of itself.
@@ -74,7 +74,7 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
     options: Options,
     service: S,
 ) -> Result<Connected<IO, S>, HandshakeError> {
-    Ok(greet(io, &options).await?.converse(&options, service))
+    Ok(handshake(io, &options).await?.converse(&options, service))
 }
 
 /// Begins a conversation on a connection that this side accepted.
@@ -92,14 +92,14 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
     options: Options,
     service: S,
 ) -> Result<Connected<IO, S>, HandshakeError> {
-    let greeted = within(options.handshake_timeout, async {
+    let established = within(options.handshake_timeout, async {
         let heard = hear(io).await?;
         heard.answer(&options.hello).await
     });
-    Ok(greeted.await?.converse(&options, service))
+    Ok(established.await?.converse(&options, service))
 }
 
-/// Says who this side is on a connection that it dialed, and hears who the other side is.
+/// Does the handshake on a connection that this side dialed: each side says who it is.
 ///
 /// # Errors
 ///
@@ -108,24 +108,24 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection.
-pub async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(
+pub async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     mut io: IO,
     options: &Options,
-) -> Result<Greeted<IO>, HandshakeError> {
+) -> Result<Established<IO>, HandshakeError> {
     within(options.handshake_timeout, async {
         let mut reader = FrameReader::default();
-        let written = io.write_all(&greeting(&options.hello)).await;
+        let written = io.write_all(&preface_and_hello(&options.hello)).await;
         // A peer that refuses may close before it has read; what it said comes first.
         let peer = match (read_hello(&mut io, &mut reader).await, written) {
             (Err(HandshakeError::Closed), Err(error)) => return Err(error.into()),
             (read, _) => read?,
         };
-        Ok(Greeted { io, peer, leftover: reader.into_bytes(), side: Side::Dialed })
+        Ok(Established { io, peer, leftover: reader.into_bytes(), side: Side::Dialed })
     })
     .await
 }
 
-/// Hears who dialed. A peer of another version is told this side's.
+/// Reads the dialer's hello. A peer of another version is told this side's version.
 pub(crate) async fn hear<IO: AsyncRead + AsyncWrite + Unpin>(
     mut io: IO,
 ) -> Result<Heard<IO>, HandshakeError> {
@@ -141,7 +141,7 @@ pub(crate) async fn hear<IO: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// A connection whose dialer has said who it is, and waits for an answer.
+/// A connection whose dialer has sent its hello, and waits for an answer.
 pub(crate) struct Heard<IO> {
     io: IO,
     pub(crate) peer: Hello,
@@ -149,24 +149,24 @@ pub(crate) struct Heard<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> Heard<IO> {
-    pub(crate) async fn answer(mut self, hello: &Hello) -> Result<Greeted<IO>, HandshakeError> {
-        self.io.write_all(&greeting(hello)).await?;
+    pub(crate) async fn answer(mut self, hello: &Hello) -> Result<Established<IO>, HandshakeError> {
+        self.io.write_all(&preface_and_hello(hello)).await?;
         let Self { io, peer, leftover } = self;
-        Ok(Greeted { io, peer, leftover, side: Side::Accepted })
+        Ok(Established { io, peer, leftover, side: Side::Accepted })
     }
 }
 
-impl Greeted<Stream> {
+impl Established<Stream> {
     /// Returns the stream, for an application with a protocol of its own.
     ///
     /// ```
     /// # use callsign_portal as callsign;
     /// # use transport::Stream;
-    /// use callsign::Greeted;
+    /// use callsign::Established;
     /// use tokio::io::AsyncReadExt;
     ///
     /// /// Reads what a caller says, in a protocol of its own.
-    /// async fn hear(caller: Greeted<Stream>) -> std::io::Result<String> {
+    /// async fn hear(caller: Established<Stream>) -> std::io::Result<String> {
     ///     let mut said = String::new();
     ///     caller.into_stream().read_to_string(&mut said).await?;
     ///     Ok(said)
@@ -182,17 +182,17 @@ impl Greeted<Stream> {
     }
 }
 
-impl<IO> Greeted<IO> {
-    /// Takes up a connection again that this side dialed, and on which `peer` was greeted.
+impl<IO> Established<IO> {
+    /// Wraps a connection that this side dialed, whose handshake with `peer` is complete.
     ///
     /// ```
     /// # use callsign_portal as callsign;
     /// # use transport::Stream;
-    /// use callsign::Greeted;
+    /// use callsign::Established;
     ///
-    /// /// Takes up a connection that another part of the program has dialed, and greeted.
-    /// fn take_up(stream: Stream, peer: wire::Hello) -> Greeted<Stream> {
-    ///     Greeted::dialed(stream, peer)
+    /// /// Takes over a connection that another part of the program has dialed.
+    /// fn take_up(stream: Stream, peer: wire::Hello) -> Established<Stream> {
+    ///     Established::dialed(stream, peer)
     /// }
     /// # let _ = take_up;
     /// ```
@@ -200,16 +200,16 @@ impl<IO> Greeted<IO> {
         Self { io, peer, leftover: BytesMut::new(), side: Side::Dialed }
     }
 
-    /// Takes up a connection that this side accepted, and whose dialer it knows already.
+    /// Wraps a connection that this side accepted, and whose dialer it knows already.
     ///
     /// ```
     /// # use callsign_portal as callsign;
-    /// use callsign::Greeted;
+    /// use callsign::Established;
     /// use transport::Stream;
     ///
     /// // Within a process nobody has to be asked who he is.
     /// let (_near, far) = Stream::pair();
-    /// let caller = Greeted::accepted(far, wire::Hello::default());
+    /// let caller = Established::accepted(far, wire::Hello::default());
     /// assert!(caller.leftover.is_empty());
     /// ```
     pub fn accepted(io: IO, peer: Hello) -> Self {
@@ -221,10 +221,10 @@ impl<IO> Greeted<IO> {
     /// ```
     /// # use callsign_portal as callsign;
     /// # use transport::Stream;
-    /// use callsign::{Closed, Greeted, NoService, Options};
+    /// use callsign::{Closed, Established, NoService, Options};
     ///
     /// /// Answers nothing to a caller, until it has enough.
-    /// async fn stay_silent(caller: Greeted<Stream>) -> Closed {
+    /// async fn stay_silent(caller: Established<Stream>) -> Closed {
     ///     let connected = caller.converse(&Options::default(), NoService);
     ///     connected.driver.await
     /// }
@@ -244,7 +244,7 @@ impl<IO> Greeted<IO> {
     }
 }
 
-fn greeting(hello: &Hello) -> BytesMut {
+fn preface_and_hello(hello: &Hello) -> BytesMut {
     let mut bytes = BytesMut::from(&preface::preface()[..]);
     Frame::Hello(Box::new(hello.clone())).encode(&mut bytes).expect("a hello is short");
     bytes

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use wire::{Challenge, Epoch, Hello, Proof, ProofKey, Wanted};
 
 use crate::{
-    Greeted, HandshakeError, Options, ProveError,
-    handshake::{greet, hear, within},
+    Established, HandshakeError, Options, ProveError,
+    handshake::{handshake, hear, within},
 };
 
 /// Who an actor is, and with what it proves it. Clones are handles of the same one.
@@ -127,8 +127,8 @@ impl Identity {
     ///     identity: &Identity,
     ///     listener: &Listener,
     /// ) -> Result<transport::Stream, Box<dyn std::error::Error>> {
-    ///     let greeted = identity.accept(listener.accept().await?, &Options::default()).await?;
-    ///     Ok(greeted.into_stream())
+    ///     let established = identity.accept(listener.accept().await?, &Options::default()).await?;
+    ///     Ok(established.into_stream())
     /// }
     /// # let _ = answer;
     /// ```
@@ -145,7 +145,7 @@ impl Identity {
         &self,
         io: IO,
         options: &Options,
-    ) -> Result<Greeted<IO>, HandshakeError> {
+    ) -> Result<Established<IO>, HandshakeError> {
         within(options.handshake_timeout, async {
             let mut heard = hear(io).await?;
             let wanted = heard.peer.wanted.take();
@@ -195,43 +195,43 @@ impl Identity {
 /// # use callsign_portal as callsign;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use callsign_portal::Options as GreetingOptions;
+/// # use callsign_portal::Options as HandshakeOptions;
 /// # use endpoints::{InstanceId, Name};
 /// # use transport::Stream;
 /// # use uuid::Uuid;
 /// # use wire::Wanted;
-/// use callsign::{Identity, greet_actor};
+/// use callsign::{Identity, handshake_actor};
 ///
 /// let feed = InstanceId { name: Name::new("feed")?, uuid: Uuid::nil() };
 /// let (near, far) = Stream::pair();
 /// let identity = Identity::new(feed.clone());
-/// let (options, actors_options) = (GreetingOptions::default(), GreetingOptions::default());
+/// let (options, actors_options) = (HandshakeOptions::default(), HandshakeOptions::default());
 /// // Without a challenge the actor says who it is, and need not prove it.
 /// let wanted = Wanted { instance: feed.clone(), challenge: None };
-/// let (greeted, called) = tokio::join!(
-///     greet_actor(near, &options, wanted, None),
+/// let (established, called) = tokio::join!(
+///     handshake_actor(near, &options, wanted, None),
 ///     identity.accept(far, &actors_options),
 /// );
 /// called?;
-/// assert_eq!(greeted?.peer.instance, Some(feed));
+/// assert_eq!(established?.peer.instance, Some(feed));
 /// # Ok(())
 /// # }
 /// ```
-pub async fn greet_actor<IO: AsyncRead + AsyncWrite + Unpin>(
+pub async fn handshake_actor<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     options: &Options,
     wanted: Wanted,
     expected: Option<Proof>,
-) -> Result<Greeted<IO>, ProveError> {
+) -> Result<Established<IO>, ProveError> {
     let instance = wanted.instance.clone();
     let hello = Hello { wanted: Some(wanted), ..options.hello.clone() };
-    let greeted = greet(io, &Options { hello, ..options.clone() }).await?;
-    let Hello { agent, instance: found, proof, .. } = &greeted.peer;
+    let established = handshake(io, &Options { hello, ..options.clone() }).await?;
+    let Hello { agent, instance: found, proof, .. } = &established.peer;
     match found {
         None => Err(ProveError::NoInstance { agent: agent.clone() }),
         Some(found) if *found != instance => Err(ProveError::OtherInstance(found.clone())),
         Some(_) if expected.is_some() && *proof != expected => Err(ProveError::NoProof),
-        Some(_) => Ok(greeted),
+        Some(_) => Ok(established),
     }
 }
 

@@ -3,9 +3,9 @@
 //! A connection has two ends that are alike: either may call the other. What runs it is a
 //! [`Driver`], a future that its owner polls in a task of the owner's own; it ends when the
 //! connection does and says why. What uses it is a [`Portal`], a handle that is cheap to clone.
-//! What the other side may call is a [`Service`]: one that answers as it reads, or [`Handlers`],
-//! which runs an async function for each call. A call that goes on is a [`Dialogue`] to its
-//! caller and a [`Counterpart`] to what handles it.
+//! The peer's calls go to a [`Service`]: one that answers as it reads, or [`Handlers`], which runs
+//! an async function for each call. A call with items is a [`Dialogue`] to its
+//! caller and an [`IncomingCall`] to its handler.
 //!
 //! ```text
 //!   Portal ──calls──▶ outbox ──┐                    ┌── Driver ──▶ Service
@@ -14,7 +14,8 @@
 //! ```
 //!
 //! An actor that is registered proves who it is before anything else is said: an [`Identity`]
-//! holds with what, a [`Reception`] greets its callers, and [`greet_actor`] asks for it.
+//! holds its keys, an [`Acceptor`] does the handshake with its callers, and [`handshake_actor`]
+//! demands the proof.
 //!
 //! The driver reads whatever has arrived, lets the service answer every call in it, and writes
 //! all answers at once. It does so in turns: after so much work the other tasks of its runtime run,
@@ -24,11 +25,11 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `handshake`, `options` | how a conversation begins, and how it is held |
-//! | `identity`, `reception` | how an actor proves who it is; how its callers are taken in |
+//! | `identity`, `acceptor` | an actor's proof of who it is; the accept loop |
 //! | `driver` | what runs a connection |
 //! | `portal`, `dialogue` | the handle of a conversation; a call that goes on, at its caller's |
-//! | `service`, `handlers`, `counterpart` | what the other side may call; async functions; a call at its handler's |
-//! | `handling`, `lanes` | one function that handles a call; those that stay out of the driver's way |
+//! | `service`, `handlers`, `incoming_call` | the answers to a peer's calls; async functions; a call as its handler sees it |
+//! | `handling`, `offload` | one function that handles a call; a pool for those that compute for long |
 //! | `items` | the items of a call: who may send how many |
 //! | `heartbeat`, `awake` | signs of life; bounds of time that count only while this process runs |
 //! | `shared`, `outbox`, `queue` | what handles share with the driver; what is said, until it is on its way |
@@ -70,8 +71,8 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod awake;
-mod counterpart;
 mod dialogue;
 mod driver;
 mod error;
@@ -80,28 +81,28 @@ mod handling;
 mod handshake;
 mod heartbeat;
 mod identity;
+mod incoming_call;
 mod items;
-mod lanes;
+mod offload;
 mod options;
 mod outbox;
 mod portal;
 mod queue;
-mod reception;
 mod service;
 mod shared;
 mod spare;
 
+pub use acceptor::Acceptor;
 pub use awake::while_awake;
-pub use counterpart::Counterpart;
 pub use dialogue::Dialogue;
 pub use driver::Driver;
 pub use error::{CallError, Closed, HandshakeError, ProveError, WithCauses};
 pub use handlers::{Handlers, Limits};
-pub use handshake::{Connected, Greeted, accept, connect, greet};
+pub use handshake::{Connected, Established, accept, connect, handshake};
 pub use heartbeat::{Heartbeat, OnSilence};
-pub use identity::{Identity, Key, greet_actor};
+pub use identity::{Identity, Key, handshake_actor};
+pub use incoming_call::IncomingCall;
 pub use items::{ItemSender, SendError};
 pub use options::{HANDSHAKE_TIMEOUT, Options};
 pub use portal::{Items, Portal};
-pub use reception::Reception;
 pub use service::{Call, NoService, Replies, Service, TURN_STEPS};

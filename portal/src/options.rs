@@ -14,11 +14,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// ```
 /// # use callsign_portal as callsign;
-/// # use callsign_portal::Options as GreetingOptions;
+/// # use callsign_portal::Options as HandshakeOptions;
 /// use std::time::Duration;
 ///
 /// let patient =
-///     GreetingOptions { handshake_timeout: Duration::from_secs(30), ..GreetingOptions::default() };
+///     HandshakeOptions { handshake_timeout: Duration::from_secs(30), ..HandshakeOptions::default() };
 /// assert!(patient.heartbeat.is_none());
 /// ```
 #[derive(Clone, Debug)]

@@ -143,8 +143,8 @@ impl<'a> Call<'a> {
 #[derive(Debug, Default)]
 pub struct Replies {
     pub(crate) queue: ByteQueue,
-    /// How many short answers wait that are given however full it is.
-    pub(crate) asides: usize,
+    /// How many pongs and refusals wait, which are queued however full it is.
+    pub(crate) unbounded: usize,
     /// How much is being written already.
     pub(crate) writing_bytes: usize,
     /// How many steps of work were done in this turn.
@@ -200,9 +200,9 @@ impl Replies {
         self.steps >= TURN_STEPS
     }
 
-    /// Ends a call with an error, however full it is.
-    pub(crate) fn fail_aside(&mut self, id: CallId, error: RemoteError) {
-        self.asides += 1;
+    /// Refuses a call, however full the queue is.
+    pub(crate) fn refuse(&mut self, id: CallId, error: RemoteError) {
+        self.unbounded += 1;
         self.fail(id, error);
     }
 

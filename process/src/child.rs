@@ -11,8 +11,8 @@ use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 
 use super::{
+    forced_end::ForcedEnd,
     held::{Ended, Held, Reaper, TRACED_EVERY},
-    hurry::Hurry,
     kernel,
     output::Drains,
 };
@@ -39,7 +39,7 @@ use super::{
 pub struct Child {
     label: String,
     channel: Option<UnixStream>,
-    hurry: Hurry,
+    forced_end: ForcedEnd,
     held: AsyncFd<Held>,
     drains: Drains,
 }
@@ -100,9 +100,9 @@ impl Child {
         counter: OwnedFd,
         drains: Drains,
     ) -> io::Result<Self> {
-        let hurry = Hurry::new(counter, held.process());
+        let forced_end = ForcedEnd::new(counter, held.process());
         let held = kernel::readable(held)?;
-        Ok(Self { label, channel: Some(channel), hurry, held, drains })
+        Ok(Self { label, channel: Some(channel), forced_end, held, drains })
     }
 
     /// Returns what the child is called.
@@ -173,25 +173,26 @@ impl Child {
         self.held.get_ref().signal(signal)
     }
 
-    /// Tells the child, and all that is below it, to end in a hurry, however stuck or stopped it is:
-    /// what is still there in [`HURRY`](super::HURRY) is killed once its parent has gone. What a
-    /// child does about it beside that is its own affair: see [`hurried`](super::hurried).
+    /// Forces the end of the child and of all processes below it, even of those that are stuck or
+    /// stopped: each that still runs after [`FORCED_END_LIMIT`](super::FORCED_END_LIMIT) is killed
+    /// once its parent has gone. A child may do more about it: see
+    /// [`forced_to_end`](super::forced_to_end).
     ///
     /// ```
-    /// use callsign_process::{Child, Ended, HURRY, WaitError};
+    /// use callsign_process::{Child, Ended, FORCED_END_LIMIT, WaitError};
     ///
     /// /// Ends a child and all that is below it, for whoever presses Ctrl-C again.
     /// async fn end_now(child: &Child) -> Result<Ended, WaitError> {
-    ///     child.hurry();
-    ///     match tokio::time::timeout(HURRY, child.exited()).await {
+    ///     child.force_end();
+    ///     match tokio::time::timeout(FORCED_END_LIMIT, child.exited()).await {
     ///         Ok(ended) => ended,
-    ///         Err(_) => child.kill(HURRY).await,
+    ///         Err(_) => child.kill(FORCED_END_LIMIT).await,
     ///     }
     /// }
     /// # let _ = end_now;
     /// ```
-    pub fn hurry(&self) {
-        self.hurry.tell();
+    pub fn force_end(&self) {
+        self.forced_end.tell();
     }
 
     /// Sends SIGKILL to every process of the child's group: to itself, and to helpers that it has

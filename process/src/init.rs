@@ -175,7 +175,7 @@ fn lift(descriptor: impl AsFd) -> io::Result<OwnedFd> {
 }
 
 /// Lives as a child whose channel is `channel` and whose parent process is `parent`: arms what
-/// ends it with its parent, or in a hurry when the parent raises `counter`, runs `child_main` and
+/// ends it with its parent, or by force when the parent raises `counter`, runs `child_main` and
 /// leaves.
 fn live(
     channel: UnixStream,

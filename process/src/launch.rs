@@ -17,8 +17,8 @@ use super::{
     boot::Boot,
     child::Child,
     execute::{Theirs, execute},
+    forced_end,
     forkserver::wire,
-    hurry,
     origin::origin,
     output::{Drains, Output, StdStream},
     spawner,
@@ -261,7 +261,7 @@ impl Ends {
         let [(output, to_output), (error, to_error)] = [io::pipe()?, io::pipe()?];
         Ok(Self {
             channel,
-            counter: hurry::counter()?,
+            counter: forced_end::counter()?,
             pipes: [(StdStream::Output, output.into()), (StdStream::Error, error.into())],
             theirs: Theirs {
                 channel: theirs.into(),

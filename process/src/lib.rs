@@ -37,8 +37,8 @@
 //! A child of the forkserver falls with the forkserver too, since nobody else can wait for it. The
 //! forkserver itself is then begun anew, by executing the program once more.
 //!
-//! **In a hurry** a tree does not fall step by step: its watchdogs pass the word on, and what is
-//! stuck falls with its parent, whatever grace it has ([`Child::hurry`]).
+//! **A forced end** does not go step by step: the watchdogs of a tree pass the request on, and a
+//! stuck process falls with its parent, whatever its grace ([`Child::force_end`]).
 //!
 //! **Why not `tokio::process`?** It starts children from whichever thread calls it, and the
 //! kernel's notice of a parent's death follows that thread; an error after the start leaves the
@@ -50,7 +50,7 @@
 //! | `ready`, `origin` | whether a process can be forked; what it took note of before it had threads |
 //! | `boot` | what a parent tells a child before all else |
 //! | `watchdog` | the end of a child whose parent has ended |
-//! | `hurry` | a word that gets past whoever is stuck |
+//! | `forced_end` | the request to end now, which gets past processes that are stuck |
 //! | `launch`, `execute` | how a child is started; how this program is executed anew |
 //! | `spawner` | the one thread that starts processes |
 //! | `child` | a child as its parent holds it |
@@ -90,10 +90,10 @@
 mod boot;
 mod child;
 mod execute;
+mod forced_end;
 mod forkserver;
 mod guardian;
 mod held;
-mod hurry;
 mod init;
 mod kernel;
 mod launch;
@@ -106,15 +106,15 @@ mod watchdog;
 pub use self::{
     boot::CHILD_VARIABLE,
     child::{Child, WaitError},
+    forced_end::{force_children_to_end, forced_to_end},
     guardian::{Guarded, GuardedCommand, News, StartError, Whom, guard_if_asked},
     held::Ended,
-    hurry::{hurried, hurry_children},
     init::{ChildMain, init, init_with_forkserver},
     kernel::{exit_now, threads},
     launch::{GRACE, Kind, Launch, LaunchError},
     output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
     ready::InitError,
-    watchdog::{HURRY, at_forced_end},
+    watchdog::{FORCED_END_LIMIT, at_forced_end},
 };
 pub use rustix::process::Signal;
 

@@ -2,7 +2,7 @@
 //!
 //! A plain thread waits in the kernel until the parent closes its end of the channel or ends as a
 //! process. A runtime that no longer turns, a handler that never returns or a signal that is
-//! blocked do not hold it up. It hears too that its process is to end in a hurry.
+//! blocked do not hold it up. It also hears when the end of its process is forced.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use rustix::{
 };
 use tokio::time::Instant;
 
-use super::hurry;
+use super::forced_end;
 
 /// The stack of the thread, which only waits.
 const STACK_BYTES: usize = 64 * 1024;
@@ -27,10 +27,10 @@ const STACK_BYTES: usize = 64 * 1024;
 /// process leads no group of its own.
 const ABANDONED: i32 = 70;
 
-/// How long a process that is to end in a hurry may live on before it is killed, if its parent
-/// has gone by then. It is as long as a parent in a hurry gives a child before it kills it, so that
-/// those who are stuck below each other end at one time, and not one after the other.
-pub const HURRY: Duration = Duration::from_secs(2);
+/// How long a process may live on once its end is forced, before it is killed if its parent has
+/// gone by then. A parent gives a child the same time before it kills it, so that stuck processes
+/// below each other end together, and not one after the other.
+pub const FORCED_END_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the last work of a process may take before it is killed: some calls of the file system.
 const LAST_WORK: Duration = Duration::from_millis(500);
@@ -49,7 +49,7 @@ impl Watchdog {
     ///
     /// `channel` is a duplicate of this process's end, and `parent` a descriptor of the parent
     /// where there is one to be had (in another process namespace there is none). The parent raises
-    /// `counter` when the process is to end in a hurry.
+    /// `counter` to force the end of the process.
     pub(super) fn start(
         channel: OwnedFd,
         parent: Option<OwnedFd>,
@@ -73,10 +73,10 @@ impl Watchdog {
     /// Waits until the process is to be killed.
     fn watch(&self, grace: Duration) {
         let mut end: Option<Instant> = None;
-        let mut hurried_end: Option<Instant> = None;
+        let mut forced_end: Option<Instant> = None;
         loop {
             let left = end.map(|end| {
-                let end = hurried_end.map_or(end, |hurried| end.min(hurried));
+                let end = forced_end.map_or(end, |forced| end.min(forced));
                 end.saturating_duration_since(Instant::now())
             });
             if left == Some(Duration::ZERO) {
@@ -87,8 +87,8 @@ impl Watchdog {
                 polled.extend(self.ends_of_the_parent());
             }
             if poll(&mut polled, left) && self.is_raised() {
-                hurried_end.get_or_insert_with(|| Instant::now() + HURRY);
-                hurry::hear();
+                forced_end.get_or_insert_with(|| Instant::now() + FORCED_END_LIMIT);
+                forced_end::hear();
             }
             if end.is_none() && self.has_fired() {
                 end = Some(Instant::now() + grace);
@@ -125,9 +125,9 @@ fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
     rustix::event::poll(polled, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-/// Says what this process has still to do when it is ended by force because its parent has gone,
-/// such as to remove its files. It is done by a thread of its own, whatever else is stuck, and
-/// within half a second. The first that is said counts.
+/// Registers the last work of this process, such as removing its files, for the case that it is
+/// ended by force because its parent has gone. The work runs in a thread of its own, whatever else
+/// is stuck, for half a second at most. Only the first registration counts.
 ///
 /// ```
 /// /// Removes what this process would leave behind.
@@ -154,7 +154,7 @@ fn do_last_work() {
     }
 }
 
-/// What is still to be done when this process is ended by force.
+/// The last work of this process when it is ended by force.
 static LAST: OnceLock<fn()> = OnceLock::new();
 
 /// Kills this process's group and this process with it.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use endpoints::{Endpoint, Here, Stamp, Stamped, UnixAddress, Unreachable, locate};
-use portal::{Options, ProveError, greet_actor};
+use portal::{Options, ProveError, handshake_actor};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinSet, yield_now},
@@ -250,7 +250,7 @@ fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {
 /// Lets whoever answered prove who it is.
 async fn prove(stream: Stream, Ticket { wanted, proof }: Ticket) -> Result<(), ProveError> {
     let options = Options { handshake_timeout: LOOK_TIMEOUT, ..Options::default() };
-    greet_actor(stream, &options, wanted, Some(proof)).await.map(drop)
+    handshake_actor(stream, &options, wanted, Some(proof)).await.map(drop)
 }
 
 /// How long one look may take: many times what any host on a network needs to answer.

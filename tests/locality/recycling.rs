@@ -15,8 +15,8 @@ use std::{
 };
 
 use callsign::{
-    Assurance, BindError, CancellationToken, Client, Connection, DialOptions, Endpoint, FindError,
-    GreetingOptions, Listener, NoneAnswered, Outcome, Reception, Registered, Registration,
+    Acceptor, Assurance, BindError, CancellationToken, Client, Connection, DialOptions, Endpoint,
+    FindError, HandshakeOptions, Listener, NoneAnswered, Outcome, Registered, Registration,
     connect_nearest,
     registrar::{Node, NodeOptions},
 };
@@ -162,18 +162,18 @@ impl Actor {
         let registration = Registration::new(name).endpoints(listener.published()).proves();
         let registered = world.registrants.register(registration).await.unwrap();
         let identity = registered.identity().clone();
-        let reception = Reception::new(listener, identity, GreetingOptions::default());
+        let acceptor = Acceptor::new(listener, identity, HandshakeOptions::default());
         let mut serving = JoinSet::new();
-        serving.spawn(listen(reception, registered.instance().to_string(), counts.clone()));
+        serving.spawn(listen(acceptor, registered.instance().to_string(), counts.clone()));
         Self { endpoint, registered, serving }
     }
 }
 
 /// Hears each caller out, and answers.
-async fn listen(mut reception: Reception, own: String, counts: Counts) {
+async fn listen(mut acceptor: Acceptor, own: String, counts: Counts) {
     let mut conversations = JoinSet::new();
     loop {
-        let mut stream = reception.accept().await.into_stream();
+        let mut stream = acceptor.accept().await.into_stream();
         let (own, counts) = (own.clone(), counts.clone());
         conversations.spawn(async move {
             let mut heard = String::new();

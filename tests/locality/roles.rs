@@ -9,8 +9,8 @@ use std::{
 };
 
 use callsign::{
-    CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError, GreetingOptions,
-    Listener, Outcome, Reception, Registration, Stream,
+    Acceptor, CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError,
+    HandshakeOptions, Listener, Outcome, Registration, Stream,
     registrar::{Node, NodeOptions},
 };
 use serde::{Deserialize, Serialize};
@@ -168,8 +168,8 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
             let instance = registered.instance().to_string();
             if *proves {
                 let identity = registered.identity().clone();
-                let reception = Reception::new(listener, identity, GreetingOptions::default());
-                serving.spawn(receive(reception, instance));
+                let acceptor = Acceptor::new(listener, identity, HandshakeOptions::default());
+                serving.spawn(receive(acceptor, instance));
             } else {
                 serving.spawn(serve(listener, instance));
             }
@@ -184,10 +184,10 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
 }
 
 /// Converses with each caller, once it has been proved to whom it speaks.
-async fn receive(mut reception: Reception, instance: String) {
+async fn receive(mut acceptor: Acceptor, instance: String) {
     let mut conversations = JoinSet::new();
     loop {
-        let stream = reception.accept().await.into_stream();
+        let stream = acceptor.accept().await.into_stream();
         conversations.spawn(converse(stream, instance.clone()));
     }
 }

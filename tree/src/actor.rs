@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure,
-    home::Home,
     outcome::cancel::Cancel,
-    phase::{Board, ChildState},
+    phase::{ChildState, StatusTable},
+    process_context::ProcessContext,
     routes::Routes,
     uplink::Uplink,
 };
@@ -62,19 +62,19 @@ pub(crate) struct Core {
     /// Asks the actor to end.
     pub(crate) cancel: Cancel,
     /// Asks those who wait for its end not to wait any longer.
-    pub(crate) hurry: CancellationToken,
+    pub(crate) force: CancellationToken,
     pub(crate) uplink: Uplink,
     /// Which way down the instances are that are below; and this one's own identity.
     pub(crate) routes: Routes,
-    pub(crate) home: Arc<Home>,
+    pub(crate) context: Arc<ProcessContext>,
     /// What its children are at.
-    pub(crate) board: Board,
+    pub(crate) statuses: StatusTable,
     /// What went wrong in scopes that were dropped when the actor was cancelled.
     left_behind: Mutex<Vec<NurseryError>>,
     /// The tasks that own the children of its scopes.
     supervisors: Mutex<JoinSet<()>>,
     /// Held by all that is at work.
-    tether: mpsc::WeakSender<Never>,
+    liveness: mpsc::WeakSender<Never>,
     /// How many functions and supervisors are at work.
     busy: AtomicUsize,
     /// Told when none is.
@@ -165,7 +165,7 @@ impl Actor {
     /// # let _ = show;
     /// ```
     pub fn children(&self) -> Vec<ChildState> {
-        self.core.board.states()
+        self.core.statuses.states()
     }
 
     /// Waits until the actor has lost its entry in the registry, or an endpoint of it, and not by
@@ -224,11 +224,11 @@ impl Core {
         kind: Kind,
         bound: Vec<Endpoint>,
         cancel: Cancel,
-        hurry: CancellationToken,
+        force: CancellationToken,
         uplink: Uplink,
         routes: Routes,
-        home: Arc<Home>,
-        tether: &Tether,
+        context: Arc<ProcessContext>,
+        liveness: &LivenessGuard,
     ) -> Self {
         Self {
             path,
@@ -236,14 +236,14 @@ impl Core {
             kind,
             bound,
             cancel,
-            hurry,
+            force,
             uplink,
             routes,
-            home,
-            board: Board::default(),
+            context,
+            statuses: StatusTable::default(),
             left_behind: Mutex::default(),
             supervisors: Mutex::default(),
-            tether: tether.0.downgrade(),
+            liveness: liveness.0.downgrade(),
             busy: AtomicUsize::new(0),
             idle: Notify::new(),
         }
@@ -263,7 +263,7 @@ impl Core {
     /// Says that the actor is at work, until what is returned is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::SeqCst);
-        Busy { core: self.clone(), _tether: self.tether.upgrade() }
+        Busy { core: self.clone(), _tether: self.liveness.upgrade() }
     }
 
     /// Waits until no function runs, and every supervisor has ended.
@@ -305,11 +305,11 @@ impl Core {
 
     /// Writes what each child is at, to the log and to a file, because one takes too long to end.
     pub(crate) fn dump(&self, slow: &ActorPath, pressure: Pressure) {
-        let file = self.home.dumps.join(format!("callsign-{}.dump", std::process::id()));
+        let file = self.context.dumps.join(format!("callsign-{}.dump", std::process::id()));
         let (text, written) = {
             // Two that are late at the same moment would write over each other.
             let _alone = DUMPING.lock().expect("nothing panics while it holds the lock");
-            let text = self.board.dump(Instant::now());
+            let text = self.statuses.dump(Instant::now());
             let written = write_plain(&file, &text);
             (text, written)
         };
@@ -324,12 +324,12 @@ impl Core {
     }
 }
 
-/// What ties an actor to its parent within a process: when nothing holds it any more, nothing of
-/// the actor is left.
+/// Shows the parent within a process that something of an actor is still alive: once all clones
+/// are dropped, nothing of the actor is left.
 #[derive(Clone, Debug)]
-pub(crate) struct Tether(mpsc::Sender<Never>);
+pub(crate) struct LivenessGuard(mpsc::Sender<Never>);
 
-impl Tether {
+impl LivenessGuard {
     /// Makes one, with the end at which the parent waits.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Never>) {
         let (sender, receiver) = mpsc::channel(1);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use portal::Counterpart;
+use portal::IncomingCall;
 use tokio::time::{Instant, timeout};
 use wire::{ErrorKind, RemoteError, encode_body};
 
@@ -18,7 +18,7 @@ use crate::{
     Actor, CalleeBacktrace, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
     export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream, Running},
     outcome::panics,
-    spec::{CANCEL, CancelAsked, KEYS, LOST},
+    spec::{CANCEL, CancelRequest, KEYS, LOST},
 };
 
 /// What a call of an exported function brings back. Over a connection it is a result: the value,
@@ -124,7 +124,7 @@ impl Calls {
     }
 
     /// Answers a call.
-    pub(crate) async fn handle(self, call: Counterpart) -> Result<Bytes, RemoteError> {
+    pub(crate) async fn handle(self, call: IncomingCall) -> Result<Bytes, RemoteError> {
         match call.method() {
             CANCEL => self.cancel(&call)?,
             KEYS if self.is_parents => self.actor.core.routes.deliver(call.args()?),
@@ -138,7 +138,7 @@ impl Calls {
                 call.keep(self.actor.core.enter());
                 // Whatever the function does before it waits is not done by the task that runs the
                 // connection.
-                call.aside().await;
+                call.offload().await;
                 return self.carry_out(export, call).await.into_result();
             }
         }
@@ -161,7 +161,7 @@ impl Calls {
     }
 
     /// Runs a function until it ends, its caller gives it up, or the actor is cancelled.
-    async fn carry_out(&self, export: &'static Export, call: Counterpart) -> Reply {
+    async fn carry_out(&self, export: &'static Export, call: IncomingCall) -> Reply {
         let deadline = call.deadline();
         let run = |ends| {
             let incoming = Incoming { body: call.body().clone(), ends };
@@ -223,23 +223,23 @@ impl Calls {
         reply
     }
 
-    fn cancel(&self, call: &Counterpart) -> Result<(), RemoteError> {
+    fn cancel(&self, call: &IncomingCall) -> Result<(), RemoteError> {
         if !self.may_cancel {
             let why = format!("{} is ended by its own user alone", self.actor.path());
             return Err(RemoteError::new(ErrorKind::Denied, why));
         }
-        let CancelAsked { mut reason, hurry } = call.args()?;
+        let CancelRequest { mut reason, force } = call.args()?;
         reason.is_from_peer |= !self.is_parents;
         self.actor.core.cancel.ask(reason);
-        if hurry {
-            self.actor.core.hurry.cancel();
+        if force {
+            self.actor.core.force.cancel();
         }
         Ok(())
     }
 }
 
 /// Carries the items of a dialogue, until the function sends no more.
-async fn carry(mut call: Counterpart, far: FarEnds) {
+async fn carry(mut call: IncomingCall, far: FarEnds) {
     let FarEnds { started, stream: RawStream { mut items, replies } } = far;
     // The function ended before, and its end tells why.
     let Ok(started) = started.await else { return };

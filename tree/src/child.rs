@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use endpoints::{InstanceId, Name};
-use portal::{Counterpart, Handlers, Identity, Options, accept};
+use portal::{Handlers, Identity, IncomingCall, Options, accept};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -20,18 +20,18 @@ use tokio_util::sync::CancellationToken;
 use transport::{Listener, Stream, Whereabouts};
 use wire::{ErrorKind, RemoteError, encode_body};
 
-pub(crate) use self::within::{Near, Newborn};
+pub(crate) use self::within::{LocalChild, Near};
 use crate::{
     Actor, CalleeError, CancelReason, Exit, Phase, Pressure,
-    actor::{Core, Tether},
+    actor::{Core, LivenessGuard},
     calls::Calls,
-    home::Home,
     outcome::cancel::Cancel,
     peers::{self, Acceptors},
+    process_context::ProcessContext,
     routes::Routes,
     signals::Signals,
     sockets,
-    spec::{Listening, Note, RUN, Relocation, SpawnSpec},
+    spec::{Listening, Note, RUN, RelocateRequest, SpawnSpec},
     uplink::Uplink,
 };
 
@@ -44,7 +44,7 @@ pub(crate) async fn serve(channel: Stream, mut signals: Signals) {
     let connected = match accept(channel, Options::default(), handlers).await {
         Ok(connected) => connected,
         Err(error) => {
-            tracing::debug!(target: "callsign", %error, "the parent did not greet its child");
+            tracing::debug!(target: "callsign", %error, "the handshake with the parent failed");
             return;
         }
     };
@@ -68,7 +68,7 @@ pub(crate) async fn serve(channel: Stream, mut signals: Signals) {
             let exit = live(portal, signals, &actor, listeners, exposed, &notes).await;
             // The parent may be gone.
             drop(notes.send(Note::Exit(exit)).await);
-            actor.core.home.contacts.close().await;
+            actor.core.context.pool.close().await;
         }
         Err(error) => drop(started.send(Err(error))),
     }
@@ -101,7 +101,7 @@ impl FromParent {
     }
 
     /// Answers a call.
-    async fn handle(self, mut call: Counterpart) -> Result<Bytes, RemoteError> {
+    async fn handle(self, mut call: IncomingCall) -> Result<Bytes, RemoteError> {
         if call.method() != RUN {
             return match self.calls.get() {
                 Some(calls) => calls.clone().handle(call).await,
@@ -148,8 +148,8 @@ async fn begin(
         CancellationToken::new(),
         Uplink::Parent(parent.clone()),
         Routes::new(Identity::new(instance)),
-        Arc::new(Home::of(spec)),
-        &Tether::new().0,
+        Arc::new(ProcessContext::of(spec)),
+        &LivenessGuard::new().0,
     );
     Ok((Actor { core: Arc::new(core) }, listeners))
 }
@@ -167,8 +167,8 @@ fn follow_whereabouts(
     async move {
         loop {
             if whereabouts.follow(&mut endpoints) {
-                let relocation = Relocation { uuid, endpoints: endpoints.clone() };
-                if let Err(error) = core.uplink.relocate(&relocation).await {
+                let request = RelocateRequest { uuid, endpoints: endpoints.clone() };
+                if let Err(error) = core.uplink.relocate(&request).await {
                     tracing::warn!(target: "callsign", actor = %core.path, %error, "not found any more");
                 }
             }
@@ -211,10 +211,10 @@ async fn live(
                 core.cancel.ask(CancelReason::new(actor.path().clone(), peers::HAS_PANICKED));
             }
             // Whoever is between may be stuck, and then this is all that comes.
-            () = process::hurried(), if is_process => {
-                core.hurry.cancel();
+            () = process::forced_to_end(), if is_process => {
+                core.force.cancel();
                 let parent = actor.path().parent().unwrap_or_else(|| actor.path().clone());
-                core.cancel.ask(CancelReason::new(parent, "all is ended in a hurry"));
+                core.cancel.ask(CancelReason::new(parent, "its end is forced"));
             }
         }
     };
@@ -231,12 +231,12 @@ async fn live(
             biased;
             () = &mut idle => break,
             // Those below a thread of this process that is stuck are told as well.
-            () = core.hurry.cancelled(), if !are_told => {
+            () = core.force.cancelled(), if !are_told => {
                 are_told = true;
-                process::hurry_children();
+                process::force_children_to_end();
             }
-            _ = signals.next() => core.hurry.cancel(),
-            () = process::hurried(), if !are_told => core.hurry.cancel(),
+            _ = signals.next() => core.force.cancel(),
+            () = process::forced_to_end(), if !are_told => core.force.cancel(),
         }
     }
     match core.take_left_behind() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use discovery::{ConnectError, Located, LookupError, NoneAnswered};
 use thiserror::Error;
 
-use crate::{Actor, Portal, cache::OpenError, contacts::ContactError};
+use crate::{Actor, Portal, cache::OpenError, pool::PoolError};
 
 impl Actor {
     /// Connects to the nearest ready instance of a name, and makes sure that it is the one that
@@ -39,7 +39,7 @@ impl Actor {
     ///
     /// Cancel safe. Others who ask for the same actor are not kept from it.
     pub async fn find_actor(&self, name: &str) -> Result<Option<Portal>, LookupActorError> {
-        let client = self.core.home.client().await?;
+        let client = self.core.context.client().await?;
         match client.locate_actor(name).await? {
             located if located.is_empty() => Ok(None),
             located => self.connect(located).await.map(Some),
@@ -70,7 +70,7 @@ impl Actor {
     ///
     /// Cancel safe.
     pub async fn wait_for_actor(&self, name: &str) -> Result<Portal, LookupActorError> {
-        let client = self.core.home.client().await?;
+        let client = self.core.context.client().await?;
         loop {
             client.wait_for_actor(name).await?;
             let located = client.locate_actor(name).await?;
@@ -82,8 +82,8 @@ impl Actor {
     }
 
     async fn connect(&self, located: Vec<Located>) -> Result<Portal, LookupActorError> {
-        let contact = self.core.home.contacts.open(located).await?;
-        Ok(Portal::of_found(self.path().clone(), Arc::new(contact)))
+        let connection = self.core.context.pool.open(located).await?;
+        Ok(Portal::of_found(self.path().clone(), Arc::new(connection)))
     }
 }
 
@@ -122,14 +122,14 @@ pub enum LookupActorError {
     Over,
 }
 
-impl From<Vec<OpenError<ContactError>>> for LookupActorError {
-    fn from(errors: Vec<OpenError<ContactError>>) -> Self {
+impl From<Vec<OpenError<PoolError>>> for LookupActorError {
+    fn from(errors: Vec<OpenError<PoolError>>) -> Self {
         let (mut unanswered, mut foreign) = (Vec::new(), None);
         for error in errors {
             let OpenError::Make(error) = error else { return Self::Over };
             match &*error {
-                ContactError::NoneAnswered(none) => unanswered.push(none.clone()),
-                ContactError::NotOfTree(name) => foreign = Some(name.to_string()),
+                PoolError::NoneAnswered(none) => unanswered.push(none.clone()),
+                PoolError::NotOfTree(name) => foreign = Some(name.to_string()),
             }
         }
         match foreign {

@@ -12,9 +12,9 @@ use wire::ErrorKind;
 use crate::{
     ActorPath, Call, CallError, CancelReason, Dialogue, Stream,
     calls::{Reply, WINDOW, method},
-    contacts::{Contact, Reached, Shared},
     export::{ITEMS_AHEAD, RawStream, Wire},
-    spec::{CANCEL, CancelAsked},
+    pool::{PooledConnection, Reached, Shared},
+    spec::{CANCEL, CancelRequest},
 };
 
 /// A handle of one actor: through it the actor's exposed functions are called. Clones are handles
@@ -50,7 +50,7 @@ pub struct Portal {
 }
 
 impl Portal {
-    /// Makes the handle of a child, whose channel its keeper runs.
+    /// Makes the handle of a child, whose channel its runner drives.
     pub(crate) fn of_child(
         actor: ActorPath,
         caller: ActorPath,
@@ -62,15 +62,15 @@ impl Portal {
     }
 
     /// Makes the handle of an actor that was looked up.
-    pub(crate) fn of_found(caller: ActorPath, contact: Arc<Shared>) -> Self {
-        let Contact { actor, portal, reached, .. } = &**contact;
+    pub(crate) fn of_found(caller: ActorPath, connection: Arc<Shared>) -> Self {
+        let PooledConnection { actor, portal, reached, .. } = &**connection;
         Self {
             actor: actor.clone(),
             caller,
             portal: portal.clone(),
             endpoints: [reached.endpoint.clone()].into(),
             reached: Some(reached.clone()),
-            _contact: Some(contact),
+            _contact: Some(connection),
         }
     }
 
@@ -325,7 +325,7 @@ impl Portal {
     pub async fn cancel(&self, why: &str) -> Result<(), portal::CallError> {
         let reason = CancelReason::new(self.caller.clone(), why);
         let was_there = !self.portal.is_closed();
-        match self.portal.call(CANCEL, &CancelAsked { reason, hurry: false }).await {
+        match self.portal.call(CANCEL, &CancelRequest { reason, force: false }).await {
             Err(portal::CallError::Closed(closed)) if was_there && is_end(&closed) => Ok(()),
             told => told,
         }
@@ -455,7 +455,7 @@ fn failed<E: Wire>(error: portal::CallError) -> CallError<E> {
 #[cfg(test)]
 mod tests {
     use endpoints::Name;
-    use portal::{Greeted, NoService, Options};
+    use portal::{Established, NoService, Options};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         task::JoinSet,
@@ -480,8 +480,8 @@ mod tests {
     async fn to_end_before_the_answer_is_no_error_and_to_be_gone_before_is_one() {
         let check = async |does: Does, is_well: bool| {
             let (near, mut far) = Bytes::pair();
-            let connected =
-                Greeted::dialed(near, Hello::default()).converse(&Options::default(), NoService);
+            let connected = Established::dialed(near, Hello::default())
+                .converse(&Options::default(), NoService);
             let path = ActorPath::root(&Name::new("actor").unwrap());
             let portal = Portal::of_child(path.clone(), path, connected.portal, &[]);
             let mut drivers = JoinSet::new();

@@ -38,10 +38,11 @@
 //! What happens between the parts, for one child:
 //!
 //! ```text
-//!   body ──▶ Supervisor ──▶ Keeper ═══ channel ═══ child
-//!             │  one a scope  │ one a child         │ listens, answers calls
-//!             └─ Book         ├─ Vessel: task, thread, process
-//!                decides      └─ Uplink: registers, up the tree, with the root's one client
+//!   body ──▶ Supervisor ──▶ ChildRunner ═══ channel ═══ child
+//!             │ one a scope    │ one a child          │ listens, answers calls
+//!             │                ├─ RunningChild: task, thread, process
+//!             │                └─ Uplink: registers up the tree, with the root's one client
+//!             └─ SupervisionState: decides
 //! ```
 //!
 //! | module | its one idea |
@@ -49,46 +50,46 @@
 //! | `run`, `settings` | the first and the last of a program; which settings file it reads |
 //! | `root` | the root, and its registrar |
 //! | `actor`, `kind`, `path` | an actor, as it sees itself; what it runs in; where it stands |
-//! | `nursery` | the scope: what becomes of its children (`book`), and the task that does it |
+//! | `nursery` | the scope: its supervision state, and the task that owns its children |
 //! | `spawn`, `child_spec` | how a child is asked for; what it is to be |
-//! | `keeper` | one run of one child: boot, running, teardown |
-//! | `kinds` | what actors run in, behind one trait |
+//! | `runner` | one run of one child: boot, running, teardown |
+//! | `backend` | the ways to run an actor, behind one trait |
 //! | `child` | the life of an actor, from the inside: in a process, and `within` its parent's |
 //! | `calls`, `peers` | calls of exported functions, where they arrive; connections of others |
-//! | `spec`, `host` | what a parent and a child say to each other; what a child may ask |
+//! | `spec`, `parent_service` | what a parent and a child say to each other; what a child may ask |
 //! | `uplink`, `routes` | registration up the tree; keys down the tree |
-//! | `handle`, `find`, `contacts` | the handle of one actor; from a name to one; connections that are shared |
+//! | `handle`, `find`, `pool` | the handle of one actor; from a name to one; connections that are shared |
 //! | `outcome` | how actors end, what went wrong, who asked |
 //! | `phase` | what each actor is at |
 //! | `places` | where actors listen that were given no place |
 //! | `sockets`, `sweep` | the socket files of those who cannot remove them; of those who were killed |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
-//! | `home`, `runtime`, `signals` | what the actors of a process share; its threads; what ends it |
+//! | `process_context`, `runtime`, `signals` | what the actors of a process share; its threads; what ends it |
 
 mod actor;
+mod backend;
 pub mod cache;
 mod calls;
 mod child;
 mod child_spec;
-mod contacts;
 pub mod export;
 mod find;
 mod handle;
-mod home;
-mod host;
-mod keeper;
 mod kind;
-mod kinds;
 mod nursery;
 mod outcome;
+mod parent_service;
 mod path;
 mod peers;
 mod phase;
 mod places;
+mod pool;
+mod process_context;
 mod root;
 mod routes;
 mod run;
+mod runner;
 mod runtime;
 mod settings;
 mod signals;
@@ -99,7 +100,6 @@ mod sweep;
 mod uplink;
 
 pub use actor::Actor;
-pub use contacts::Reached;
 pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
 pub use find::LookupActorError;
 pub use handle::Portal;
@@ -116,9 +116,10 @@ pub use outcome::{
 };
 pub use path::ActorPath;
 pub use phase::{ChildState, Phase};
+pub use pool::Reached;
 pub use process;
 pub use root::{CancelledRoot, Root, RootError, RootOptions};
-pub use run::{Ending, init, run};
+pub use run::{Termination, init, run};
 pub use settings::{SettingsError, SettingsSource};
 pub use spawn::{RunError, Spawn, SpawnError};
 pub use spec::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};

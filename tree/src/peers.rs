@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portal::{Greeted, Handlers, Heartbeat, Options, Reception};
+use portal::{Acceptor, Established, Handlers, Heartbeat, Options};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::{Listener, Peer, Stream};
@@ -63,25 +63,25 @@ impl Acceptors {
 /// Takes connections, proves to each who the actor is, and answers their calls.
 async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>, over: CancellationToken) {
     let identity = actor.core.routes.own().clone();
-    let mut reception = Reception::new(listener, identity, Options::default());
+    let mut acceptor = Acceptor::new(listener, identity, Options::default());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = over.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            greeted = reception.accept(), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(converse(greeted, actor.clone(), exposed.clone()));
+            established = acceptor.accept(), if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn(converse(established, actor.clone(), exposed.clone()));
             }
         }
     }
-    drop(reception);
+    drop(acceptor);
     connections.shutdown().await;
 }
 
 /// Talks with one peer until either side has enough.
-async fn converse(greeted: Greeted<Stream>, actor: Actor, exposed: Arc<[String]>) {
-    let peer = *greeted.io.peer();
+async fn converse(established: Established<Stream>, actor: Actor, exposed: Arc<[String]>) {
+    let peer = *established.io.peer();
     let (may_cancel, heartbeat) = match peer {
         Peer::Unix { uid, .. } => (uid == Some(rustix::process::geteuid().as_raw()), None),
         Peer::Memory => (true, None),
@@ -90,7 +90,7 @@ async fn converse(greeted: Greeted<Stream>, actor: Actor, exposed: Arc<[String]>
     let options = Options { heartbeat, ..Options::default() };
     let calls = Calls::of_peer(actor, exposed, may_cancel);
     let handlers = Handlers::new(move |call| calls.clone().handle(call));
-    let closed = greeted.converse(&options, handlers).driver.await;
+    let closed = established.converse(&options, handlers).driver.await;
     tracing::debug!(target: "callsign", %peer, "{closed}");
 }
 
@@ -108,8 +108,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        ActorPath, CancelReason, host,
-        spec::{CANCEL, CancelAsked},
+        ActorPath, CancelReason, parent_service,
+        spec::{CANCEL, CancelRequest},
     };
 
     /// An actor that is a process ends as soon as it has closed what takes its connections. Then
@@ -118,8 +118,8 @@ mod tests {
     async fn who_asks_an_actor_to_end_is_answered_before_the_actor_is_gone() {
         let (near, _far) = Stream::pair();
         let parent =
-            Greeted::dialed(near, Hello::default()).converse(&Options::default(), NoService);
-        let actor = Actor { core: host::tests::actor(parent.portal) };
+            Established::dialed(near, Hello::default()).converse(&Options::default(), NoService);
+        let actor = Actor { core: parent_service::tests::actor(parent.portal) };
         let listener = Listener::bind(&"/memory/0".parse().unwrap()).await.unwrap();
         let endpoint = listener.bound().clone();
         let exposed: Arc<[String]> = Arc::new(["greet".to_owned()]);
@@ -131,7 +131,7 @@ mod tests {
         let mut drivers = JoinSet::new();
         drivers.spawn(caller.driver);
         let reason = CancelReason::new(ActorPath::root(&"asker".parse().unwrap()), "enough");
-        let asked = CancelAsked { reason, hurry: false };
+        let asked = CancelRequest { reason, force: false };
         let ends = async {
             actor.core.cancel.asked().await;
             acceptors.close().await;

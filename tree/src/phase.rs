@@ -1,4 +1,4 @@
-//! What each actor is at, for people who wonder why it takes so long.
+//! The phase of each child, for people who wonder why a tree takes so long.
 
 use std::{
     collections::BTreeMap,
@@ -118,7 +118,7 @@ pub struct ChildState {
 
 /// What each child of an actor is at.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct StatusTable {
     rows: Arc<Mutex<BTreeMap<Key, Row>>>,
     next: Arc<AtomicU64>,
 }
@@ -134,13 +134,13 @@ struct Row {
     since: Instant,
 }
 
-impl Board {
-    /// Puts an actor on the board, until the place is dropped.
-    pub(crate) fn place(&self, actor: ActorPath, kind: Kind) -> Place {
+impl StatusTable {
+    /// Adds a child to the table, until the entry is dropped.
+    pub(crate) fn add(&self, actor: ActorPath, kind: Kind) -> StatusEntry {
         let row = Row { kind, pid: None, phase: Phase::Launching, since: Instant::now() };
         let key = (actor, self.next.fetch_add(1, Ordering::Relaxed));
         self.lock().insert(key.clone(), row);
-        Place { board: self.clone(), key }
+        StatusEntry { statuses: self.clone(), key }
     }
 
     /// Returns what each actor is at, by their paths.
@@ -152,7 +152,7 @@ impl Board {
         self.lock().iter().map(state).collect()
     }
 
-    /// Writes what each actor is at, one on a line.
+    /// Lists what each actor is at, one a line.
     pub(crate) fn dump(&self, now: Instant) -> String {
         let mut text = String::new();
         for ChildState { actor, kind, pid, phase, since } in self.states() {
@@ -170,16 +170,16 @@ impl Board {
     }
 }
 
-/// One actor's place on a board.
+/// One child's entry in a status table.
 #[derive(Debug)]
-pub(crate) struct Place {
-    board: Board,
+pub(crate) struct StatusEntry {
+    statuses: StatusTable,
     key: Key,
 }
 
-impl Place {
+impl StatusEntry {
     pub(crate) fn enter(&self, phase: Phase) {
-        let mut rows = self.board.lock();
+        let mut rows = self.statuses.lock();
         let Some(row) = rows.get_mut(&self.key) else { return };
         (row.phase, row.since) = (phase, Instant::now());
         let kind = row.kind;
@@ -189,19 +189,19 @@ impl Place {
 
     /// Returns what the actor is at.
     pub(crate) fn phase(&self) -> Phase {
-        self.board.lock().get(&self.key).map_or(Phase::Reaping, |row| row.phase)
+        self.statuses.lock().get(&self.key).map_or(Phase::Reaping, |row| row.phase)
     }
 
     pub(crate) fn set_pid(&self, pid: u32) {
-        if let Some(row) = self.board.lock().get_mut(&self.key) {
+        if let Some(row) = self.statuses.lock().get_mut(&self.key) {
             row.pid = Some(pid);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for StatusEntry {
     fn drop(&mut self) {
-        self.board.lock().remove(&self.key);
+        self.statuses.lock().remove(&self.key);
     }
 }
 
@@ -215,20 +215,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tells_what_each_actor_waits_for() {
-        let board = Board::default();
+        let statuses = StatusTable::default();
         let root = ActorPath::root(&Name::new("base").unwrap());
-        let feed = board.place(root.child(&Name::new("feed").unwrap()), Kind::Process);
-        let desk = board.place(root.child(&Name::new("desk").unwrap()), Kind::Task);
+        let feed = statuses.add(root.child(&Name::new("feed").unwrap()), Kind::Process);
+        let desk = statuses.add(root.child(&Name::new("desk").unwrap()), Kind::Task);
         feed.set_pid(7);
         feed.enter(Phase::Ending(Pressure::Terminated));
         let later = Instant::now() + Duration::from_millis(1500);
         assert_eq!(
-            board.dump(later),
+            statuses.dump(later),
             "/base/desk (task) is being started, for 1.5 s\n\
              /base/feed (process, process 7) got SIGTERM, and has not ended, for 1.5 s\n"
         );
         drop(desk);
-        assert_eq!(board.dump(later).lines().count(), 1);
+        assert_eq!(statuses.dump(later).lines().count(), 1);
     }
 
     #[test]

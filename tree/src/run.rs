@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use tokio::runtime::Builder;
 
 use crate::{
-    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, kinds,
+    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, backend, export,
     outcome::panics, runtime, settings::usual_registrars,
 };
 
@@ -29,7 +29,7 @@ use crate::{
 pub fn init() {
     panics::take_note();
     let is_ready = export::check().map_err(|it| it.to_string()).and_then(|()| {
-        process::init_with_forkserver(kinds::process::live).map_err(|it| it.to_string())
+        process::init_with_forkserver(backend::process::live).map_err(|it| it.to_string())
     });
     if let Err(why) = is_ready {
         say(&why);
@@ -66,7 +66,7 @@ pub fn init() {
 pub fn run<F, R>(source: SettingsSource, main: F) -> ExitCode
 where
     F: AsyncFnOnce(Root) -> R,
-    R: Ending,
+    R: Termination,
 {
     let options = match options(&source) {
         Ok(options) => options,
@@ -122,13 +122,13 @@ fn ended_by(error: &RootError) -> Option<u8> {
 ///
 /// ```
 /// # use callsign_tree as callsign;
-/// use callsign::Ending;
+/// use callsign::Termination;
 ///
 /// assert!(().into_result().is_ok());
 /// let failed: Result<(), std::fmt::Error> = Err(std::fmt::Error);
 /// assert!(failed.into_result().is_err());
 /// ```
-pub trait Ending {
+pub trait Termination {
     /// Returns it as a result.
     ///
     /// # Errors
@@ -137,13 +137,13 @@ pub trait Ending {
     fn into_result(self) -> Result<(), AnyError>;
 }
 
-impl Ending for () {
+impl Termination for () {
     fn into_result(self) -> Result<(), AnyError> {
         Ok(())
     }
 }
 
-impl<E: Into<AnyError>> Ending for Result<(), E> {
+impl<E: Into<AnyError>> Termination for Result<(), E> {
     fn into_result(self) -> Result<(), AnyError> {
         self.map_err(Into::into)
     }

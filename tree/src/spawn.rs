@@ -18,11 +18,11 @@ use crate::{
     Call, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
     child_spec::{ChildSpec, EntryPoint},
     export::Wire,
-    keeper::{Begun, Done, Keeper},
     nursery::{
-        book::{ChildId, Policy, Role},
+        supervision::{ChildId, Policy, Role},
         supervisor::Order,
     },
+    runner::{Begun, ChildRunner, Done},
 };
 
 /// A child that is asked for. Awaited, it gives the child's [`Portal`] once the child is
@@ -296,9 +296,9 @@ impl<'a> Spawn<'a> {
         if let Some(source) = self.fault {
             return Err(SpawnError::Endpoint { actor: path, source });
         }
-        let home = &nursery.actor.core.home;
+        let context = &nursery.actor.core.context;
         let mut bind: Vec<Endpoint> = Vec::new();
-        for endpoint in home.table.get(&name).into_iter().flatten().chain(&self.bind) {
+        for endpoint in context.table.get(&name).into_iter().flatten().chain(&self.bind) {
             if !bind.contains(endpoint) {
                 bind.push(endpoint.clone());
             }
@@ -324,14 +324,14 @@ impl<'a> Spawn<'a> {
         // From here until the order is placed nothing waits, so that nothing that was begun can be
         // left behind.
         let spec = Arc::new(spec);
-        let keeper = Keeper::new(nursery.actor.core.clone(), spec.clone());
-        let begun = keeper.begin();
+        let runner = ChildRunner::new(nursery.actor.core.clone(), spec.clone());
+        let begun = runner.begin();
         let portal = begun.as_ref().and_then(Begun::portal).cloned();
         place.send(Order {
             child,
             spec,
             policy: Policy { restart: self.restart, role, is_answered_for },
-            keeper: Box::new(keeper),
+            runner: Box::new(runner),
             begun,
             ready,
             answer: is_answered_for.then_some(answer),

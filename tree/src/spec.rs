@@ -91,16 +91,16 @@ pub(crate) enum Note {
 
 /// Asks an actor to end.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct CancelAsked {
+pub(crate) struct CancelRequest {
     pub(crate) reason: CancelReason,
     /// Whether it is to end what is below it by force.
     #[serde(default)]
-    pub(crate) hurry: bool,
+    pub(crate) force: bool,
 }
 
 /// What is registered of an actor.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Enrolment {
+pub(crate) struct RegisterRequest {
     pub(crate) name: Name,
     pub(crate) uuid: Uuid,
     pub(crate) endpoints: Vec<Stamped>,
@@ -110,7 +110,7 @@ pub(crate) struct Enrolment {
 
 /// Where an actor listens by now.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Relocation {
+pub(crate) struct RelocateRequest {
     pub(crate) uuid: Uuid,
     pub(crate) endpoints: Vec<Stamped>,
 }
@@ -131,6 +131,6 @@ pub(crate) struct Loss {
 
 /// Takes actors out of the registry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Departure {
+pub(crate) struct UnregisterRequest {
     pub(crate) uuids: Vec<Uuid>,
 }

@@ -21,14 +21,17 @@ use wire::{ErrorKind, RemoteError, registrar::Register};
 
 use crate::{
     routes::Routes,
-    spec::{Departure, Enrolment, Keys, Loss, REGISTER, RELOCATE, Relocation, UNREGISTER},
+    spec::{
+        Keys, Loss, REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER,
+        UnregisterRequest,
+    },
 };
 
 /// Where an actor has its children registered.
 #[derive(Clone, Debug)]
 pub(crate) enum Uplink {
     /// With the root's own client.
-    Root(Arc<Roll>),
+    Root(Arc<TreeRegistry>),
     /// Through the parent, in another process.
     Parent(Portal),
     /// Through the parent, in this process.
@@ -38,16 +41,16 @@ pub(crate) enum Uplink {
 /// A parent within this process, as its child has itself registered with it.
 pub(crate) trait Parent: fmt::Debug + Send + Sync {
     /// Registers an instance that is the child, or below it.
-    fn register<'a>(&'a self, enrolment: &'a Enrolment) -> Answer<'a>;
+    fn register<'a>(&'a self, request: &'a RegisterRequest) -> Answer<'a>;
 
     /// Registers an instance as [`register`](Self::register) does, where that takes no waiting.
-    fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>>;
+    fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>>;
 
     /// Takes instances below the child out of the registry.
     fn unregister(&self, uuids: Vec<Uuid>) -> Answer<'_>;
 
     /// Takes note of where an instance listens by now, and passes it on.
-    fn relocate<'a>(&'a self, relocation: &'a Relocation) -> Answer<'a>;
+    fn relocate<'a>(&'a self, request: &'a RelocateRequest) -> Answer<'a>;
 
     /// Tells whether the registrar is within this process.
     fn is_near(&self) -> bool;
@@ -58,56 +61,59 @@ pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), RemoteError>
 
 impl Uplink {
     /// Registers an actor, or changes its state if it is registered already.
-    pub(crate) async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
+    pub(crate) async fn register(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
         match self {
-            Self::Root(roll) => roll.register(enrolment).await,
-            Self::Parent(parent) => parent.call(REGISTER, enrolment).await.map_err(relayed),
-            Self::Within(parent) => parent.register(enrolment).await,
+            Self::Root(registry) => registry.register(request).await,
+            Self::Parent(parent) => parent.call(REGISTER, request).await.map_err(relayed),
+            Self::Within(parent) => parent.register(request).await,
         }
     }
 
     /// Registers an actor as [`register`](Self::register) does, where that takes no waiting.
-    pub(crate) fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+    pub(crate) fn register_now(
+        &self,
+        request: &RegisterRequest,
+    ) -> Option<Result<(), RemoteError>> {
         match self {
-            Self::Root(roll) => roll.register_now(enrolment),
+            Self::Root(registry) => registry.register_now(request),
             Self::Parent(_) => None,
-            Self::Within(parent) => parent.register_now(enrolment),
+            Self::Within(parent) => parent.register_now(request),
         }
     }
 
     /// Takes actors out of the registry, those that are in it.
     pub(crate) async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         match self {
-            Self::Root(roll) => roll.unregister(uuids).await,
+            Self::Root(registry) => registry.unregister(uuids).await,
             Self::Parent(parent) => {
-                parent.call(UNREGISTER, &Departure { uuids }).await.map_err(relayed)
+                parent.call(UNREGISTER, &UnregisterRequest { uuids }).await.map_err(relayed)
             }
             Self::Within(parent) => parent.unregister(uuids).await,
         }
     }
 
     /// Says where an actor listens by now.
-    pub(crate) async fn relocate(&self, relocation: &Relocation) -> Result<(), RemoteError> {
+    pub(crate) async fn relocate(&self, request: &RelocateRequest) -> Result<(), RemoteError> {
         match self {
-            Self::Root(roll) => roll.relocate(relocation).await,
-            Self::Parent(parent) => parent.call(RELOCATE, relocation).await.map_err(relayed),
-            Self::Within(parent) => parent.relocate(relocation).await,
+            Self::Root(registry) => registry.relocate(request).await,
+            Self::Parent(parent) => parent.call(RELOCATE, request).await.map_err(relayed),
+            Self::Within(parent) => parent.relocate(request).await,
         }
     }
 
     /// Tells whether the registrar is within this process, so that to register takes no waiting.
     pub(crate) fn is_near(&self) -> bool {
         match self {
-            Self::Root(roll) => matches!(roll.registry, Registry::Own(_)),
+            Self::Root(registry) => matches!(registry.registry, Registry::Own(_)),
             Self::Parent(_) => false,
             Self::Within(parent) => parent.is_near(),
         }
     }
 }
 
-/// What the root keeps registered.
+/// The actors of a tree that its root keeps registered.
 #[derive(Debug)]
-pub(crate) struct Roll {
+pub(crate) struct TreeRegistry {
     registry: Registry,
     routes: Routes,
     registered: Mutex<BTreeMap<Uuid, Entry>>,
@@ -136,8 +142,8 @@ enum Entry {
     },
 }
 
-impl Roll {
-    /// Makes an empty roll; `place` is where the root's own registrar is found.
+impl TreeRegistry {
+    /// Makes an empty registry; `place` is where the root's own registrar is found.
     pub(crate) fn new(mut registry: Registry, routes: Routes, place: Endpoint) -> Self {
         let mut courier = JoinSet::new();
         if let Registry::Own(resident) = &mut registry
@@ -155,12 +161,12 @@ impl Roll {
         Self { registry, routes, registered: Mutex::default(), runtime, _courier: courier }
     }
 
-    async fn register(&self, enrolment: &Enrolment) -> Result<(), RemoteError> {
+    async fn register(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
         let client = match &self.registry {
-            Registry::Own(resident) => return self.register_own(resident, enrolment),
+            Registry::Own(resident) => return self.register_own(resident, request),
             Registry::Others(client) => client,
         };
-        let Enrolment { name, uuid, endpoints, metadata, state } = enrolment.clone();
+        let RegisterRequest { name, uuid, endpoints, metadata, state } = request.clone();
         let earlier = match self.lock().get(&uuid) {
             Some(Entry::Others { registered, .. }) => Some(registered.clone()),
             _ => None,
@@ -187,15 +193,19 @@ impl Roll {
         Ok(())
     }
 
-    fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+    fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>> {
         match &self.registry {
-            Registry::Own(resident) => Some(self.register_own(resident, enrolment)),
+            Registry::Own(resident) => Some(self.register_own(resident, request)),
             Registry::Others(_) => None,
         }
     }
 
-    fn register_own(&self, resident: &Resident, enrolment: &Enrolment) -> Result<(), RemoteError> {
-        let Enrolment { name, uuid, endpoints, metadata, state } = enrolment.clone();
+    fn register_own(
+        &self,
+        resident: &Resident,
+        request: &RegisterRequest,
+    ) -> Result<(), RemoteError> {
+        let RegisterRequest { name, uuid, endpoints, metadata, state } = request.clone();
         if self.lock().contains_key(&uuid) {
             return resident.set_state(uuid, state);
         }
@@ -210,8 +220,8 @@ impl Roll {
         Ok(())
     }
 
-    async fn relocate(&self, relocation: &Relocation) -> Result<(), RemoteError> {
-        let Relocation { uuid, endpoints } = relocation.clone();
+    async fn relocate(&self, request: &RelocateRequest) -> Result<(), RemoteError> {
+        let RelocateRequest { uuid, endpoints } = request.clone();
         let registered = match (&self.registry, self.lock().get(&uuid)) {
             (Registry::Own(resident), Some(_)) => {
                 return resident.update_endpoints(uuid, endpoints);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use endpoints::{InstanceId, Stamped};
-use portal::{HandshakeError, Options, ProveError, greet_actor};
+use portal::{HandshakeError, Options, ProveError, handshake_actor};
 use thiserror::Error;
 use tokio::time::Instant;
 use transport::{DialError, Peer, Stream, dial_stamped, user_ids_are_global};
@@ -84,7 +84,7 @@ impl Target {
         let wanted =
             Wanted { instance: self.instance, challenge: self.ticket.map(|it| it.challenge) };
         let expected = self.ticket.map(|it| it.proof);
-        let mut greeted = greet_actor(stream, &conversation, wanted, expected).await?;
+        let mut greeted = handshake_actor(stream, &conversation, wanted, expected).await?;
         let assurance = if expected.is_some() { Assurance::Proved } else { Assurance::Claimed };
         let peer = Some(std::mem::take(&mut greeted.peer));
         Ok(Reached { stream: greeted.into_stream(), peer, assurance })

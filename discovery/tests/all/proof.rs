@@ -8,7 +8,7 @@ use callsign_discovery::{
     connect_nearest,
 };
 use endpoints::Endpoint;
-use portal::{Greeted, Identity, Options, Reception};
+use portal::{Acceptor, Established, Identity, Options};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -32,7 +32,7 @@ async fn meet(
     name: &str,
     listener: &Listener,
     identity: &Identity,
-) -> (Result<Connection, FindError>, Result<Greeted<Stream>, portal::HandshakeError>) {
+) -> (Result<Connection, FindError>, Result<Established<Stream>, portal::HandshakeError>) {
     let found = async { soon(client.find_actor(name)).await.map(|it| it.expect("it is there")) };
     let answered = async {
         let caller = soon(listener.accept()).await.unwrap();
@@ -212,11 +212,11 @@ async fn a_mute_caller_keeps_no_other_waiting() {
     let _mute = transport::dial(&endpoint).await.unwrap();
 
     let options = Options { handshake_timeout: Duration::from_secs(60), ..Options::default() };
-    let mut reception = Reception::new(listener, feed.identity().clone(), options);
+    let mut acceptor = Acceptor::new(listener, feed.identity().clone(), options);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         loop {
-            let mut caller = reception.accept().await.into_stream();
+            let mut caller = acceptor.accept().await.into_stream();
             caller.write_all(b"1.08").await.unwrap();
         }
     });

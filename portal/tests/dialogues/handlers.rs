@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use callsign_portal::{CallError, Closed, Counterpart, Handlers, Limits, Portal};
+use callsign_portal::{CallError, Closed, Handlers, IncomingCall, Limits, Portal};
 use tokio::{
     net::UnixStream,
     task::{JoinSet, yield_now},
@@ -30,7 +30,7 @@ fn call(id: CallId, method: &'static str, body: &'static [u8]) -> Frame<'static>
 async fn flooded() -> (Peer, Receiver<CallId>) {
     let (news, told) = mpsc::channel();
     let news = Mutex::new(news);
-    let mut peer = Peer::calling(Handlers::new(move |mut call: Counterpart| {
+    let mut peer = Peer::calling(Handlers::new(move |mut call: IncomingCall| {
         if call.method() == "note" {
             news.lock().unwrap().send(call.args().unwrap()).unwrap();
         }
@@ -117,7 +117,7 @@ async fn calls_beyond_the_bytes_held_back_are_refused() {
 
 /// Two ends of a connection, the far one with `handlers`.
 async fn begin<Fut>(
-    handle: impl Fn(Counterpart) -> Fut + Send + Sync + 'static,
+    handle: impl Fn(IncomingCall) -> Fut + Send + Sync + 'static,
 ) -> (Portal, JoinSet<Closed>)
 where
     Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
@@ -146,7 +146,7 @@ impl Drop for Bomb {
 
 #[tokio::test]
 async fn a_handler_that_panics_when_it_is_dropped_does_no_harm() {
-    let (portal, mut drivers) = begin(|call: Counterpart| {
+    let (portal, mut drivers) = begin(|call: IncomingCall| {
         Bomb(Box::pin(async move {
             match call.method() {
                 "at once" => {}
@@ -180,7 +180,7 @@ async fn a_handler_that_panics_when_it_is_dropped_does_no_harm() {
 
 #[tokio::test]
 async fn a_panic_fails_its_call_alone_whenever_it_comes() {
-    let (portal, _drivers) = begin(|call: Counterpart| {
+    let (portal, _drivers) = begin(|call: IncomingCall| {
         assert!(call.method() != "call", "it panics when it is called");
         async move {
             assert!(call.method() != "at once", "it panics when it is polled");
@@ -203,15 +203,15 @@ async fn a_panic_fails_its_call_alone_whenever_it_comes() {
 async fn a_handler_that_goes_aside_computes_beside_its_connection() {
     let (release, released) = mpsc::channel::<()>();
     let (release, released) = (Mutex::new(release), Arc::new(Mutex::new(released)));
-    let (portal, _drivers) = begin(move |call: Counterpart| {
+    let (portal, _drivers) = begin(move |call: IncomingCall| {
         let released = released.clone();
         if call.method() == "release" {
             release.lock().unwrap().send(()).unwrap();
         }
         async move {
             if call.method() == "compute" {
-                call.aside().await;
-                call.aside().await;
+                call.offload().await;
+                call.offload().await;
                 released.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
             }
             Ok(call.body().clone())
@@ -224,15 +224,15 @@ async fn a_handler_that_goes_aside_computes_beside_its_connection() {
     assert_eq!((computed.unwrap(), released.unwrap()), (7, 8));
 }
 
-/// Both arrive at once and go aside, so that the second queues behind the first.
+/// Both arrive at once and are offloaded, so that the second queues behind the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_computes_aside_keeps_no_other_from_it() {
     let (release, released) = mpsc::channel::<()>();
     let (release, released) = (Arc::new(Mutex::new(release)), Arc::new(Mutex::new(released)));
-    let handlers = Handlers::new(move |call: Counterpart| {
+    let handlers = Handlers::new(move |call: IncomingCall| {
         let (release, released) = (release.clone(), released.clone());
         async move {
-            call.aside().await;
+            call.offload().await;
             if call.method() == "compute" {
                 released.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
             } else {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use callsign_portal::{CallError, Counterpart, Handlers, ItemSender, SendError};
+use callsign_portal::{CallError, Handlers, IncomingCall, ItemSender, SendError};
 use tokio::{
     io::duplex,
     sync::{Mutex, mpsc},
@@ -68,7 +68,7 @@ async fn calls_that_nobody_waits_for_are_bounded() {
 async fn what_is_said_once_a_handler_has_let_go_is_behind_its_answer() {
     let (sender, told) = mpsc::channel(1);
     let told = Arc::new(Mutex::new(told));
-    let handlers = Handlers::new(move |mut call: Counterpart| {
+    let handlers = Handlers::new(move |mut call: IncomingCall| {
         let (sender, told) = (sender.clone(), told.clone());
         async move {
             if call.method() == "tell" {
@@ -78,7 +78,7 @@ async fn what_is_said_once_a_handler_has_let_go_is_behind_its_answer() {
                     items.send(&id).await.unwrap();
                 }
             } else {
-                call.aside().await;
+                call.offload().await;
                 call.keep(Teller(sender, call.args()?));
             }
             Ok(Bytes::from_static(b"\xc0"))

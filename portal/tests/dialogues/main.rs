@@ -7,7 +7,7 @@ use std::{future::pending, slice, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
-    CallError, Closed, Counterpart, Handlers, Limits, NoService, Options, Portal, SendError,
+    CallError, Closed, Handlers, IncomingCall, Limits, NoService, Options, Portal, SendError,
     Service, accept, connect,
 };
 use tokio::{
@@ -35,7 +35,7 @@ enum News {
     Dropped,
 }
 
-async fn handle(mut call: Counterpart, news: mpsc::Sender<News>) -> Result<Bytes, RemoteError> {
+async fn handle(mut call: IncomingCall, news: mpsc::Sender<News>) -> Result<Bytes, RemoteError> {
     let answer = |value: u64| Ok(Bytes::from(encode_body(&value)));
     match call.method() {
         "echo" => Ok(call.body().clone()),

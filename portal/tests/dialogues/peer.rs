@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
-    Closed, Connected, Counterpart, Handlers, NoService, Options, Portal, accept, connect,
+    Closed, Connected, Handlers, IncomingCall, NoService, Options, Portal, accept, connect,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -22,7 +22,7 @@ impl Peer {
     /// Makes one that calls.
     pub(crate) async fn calling<F, Fut>(handlers: Handlers<F, Fut>) -> Self
     where
-        F: Fn(Counterpart) -> Fut + Send + Sync + 'static,
+        F: Fn(IncomingCall) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Bytes, RemoteError>> + Send + 'static,
     {
         let (io, far) = greeted().await;

@@ -25,8 +25,9 @@ use super::wire::{self, Message};
 use crate::{
     boot::Boot,
     execute::{self, Theirs},
+    forced_end,
     held::{Ended, Held, Reaper},
-    hurry, spawner,
+    spawner,
 };
 
 /// The way to the forkserver, which is begun anew when it has ended.
@@ -112,7 +113,7 @@ impl Forkserver {
             label: "callsign-fork".to_owned(),
         };
         // It has no use for a counter, which every child is sent.
-        wire::send_bytes(socket.as_fd(), &boot.to_bytes(), &[hurry::counter()?.as_fd()])?;
+        wire::send_bytes(socket.as_fd(), &boot.to_bytes(), &[forced_end::counter()?.as_fd()])?;
         let (output, error) = (Stdio::inherit(), Stdio::inherit());
         let (_, process) = execute::begin_anew(&self.called, &boot, theirs, output, error)?;
         tracing::warn!(target: "callsign", "the forkserver has ended, and is begun anew");

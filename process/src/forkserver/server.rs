@@ -28,7 +28,7 @@ use crate::{
     kernel,
 };
 
-/// What a child that was forked goes on as: with its channel, the counter that hurries it, what its
+/// What a child that was forked goes on as: with its channel, the counter that forces its end, what its
 /// parent told it and the process that forked it. It returns only what went wrong.
 pub(crate) type Live =
     Box<dyn Fn(UnixStream, OwnedFd, &Boot, Pid) -> Result<Infallible, BootFault>>;

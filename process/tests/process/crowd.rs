@@ -22,7 +22,7 @@ pub(crate) fn family(kind: Kind, role: &str, tell: impl Fn(&str)) {
     block_on(async {
         // Those that end by themselves get time to, on however slow a machine.
         let ends_by_itself = role.starts_with("farewell") || role == "helper";
-        let grace = match role.starts_with("hurried") {
+        let grace = match role.starts_with("forced") {
             true => HOUR,
             false if ends_by_itself => TEST_TIMEOUT,
             false => Duration::from_millis(100),

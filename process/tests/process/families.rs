@@ -19,7 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a_stopped_grandchild_ends_as_well", |kind| Box::pin(stopped_grandchild(kind))),
         ("a_grandchild_has_its_grace", |kind| Box::pin(has_its_grace(kind))),
         ("a_grandchild_takes_its_helpers_along", |kind| Box::pin(takes_helpers_along(kind))),
-        ("the_hurried_end_with_their_parent", |kind| Box::pin(hurried(kind))),
+        ("the_forced_end_with_their_parent", |kind| Box::pin(forced_to_end(kind))),
         ("a_crowd_leaves_nothing", |kind| Box::pin(plays_well(kind, "crowd"))),
         ("want_of_descriptors_is_an_error", |kind| Box::pin(plays_well(kind, "starved"))),
         ("what_is_dropped_leaves_nothing", |kind| Box::pin(plays_well(kind, "dropped"))),
@@ -97,17 +97,17 @@ async fn takes_helpers_along(kind: Kind) {
 }
 
 /// Neither a stopped child nor one that has an hour keeps the word from going further down.
-async fn hurried(kind: Kind) {
+async fn forced_to_end(kind: Kind) {
     for grandchild in ["exec", "fork"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("heard");
-        let role = format!("hurried {}", path.display());
+        let role = format!("forced {}", path.display());
         let mut middle = family(kind, grandchild, &role).await;
         let grandchild = middle.hears_pid().await;
         assert_eq!(middle.hears().await, "ready");
         middle.child.signal(Signal::STOP).unwrap();
         until_stopped(middle.child.pid()).await;
-        middle.child.hurry();
+        middle.child.force_end();
         while !path.exists() {
             tokio::task::yield_now().await;
         }

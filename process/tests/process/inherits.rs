@@ -55,7 +55,7 @@ async fn descriptors(kind: Kind) {
     assert_eq!(input, "/dev/null");
     assert!(output.starts_with("pipe:") && error.starts_with("pipe:"), "{inherited:?}");
 
-    // The channel twice, for it and its watchdog; its parent; what tells it to hurry; the folder
+    // The channel twice, for it and its watchdog; its parent; what forces its end; the folder
     // that it lists.
     let mut own: Vec<_> = own.into_iter().map(|(_, target)| target).collect();
     own.sort();

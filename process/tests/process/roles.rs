@@ -86,9 +86,9 @@ pub(crate) fn play(channel: UnixStream) -> i32 {
             fs::write(path, "done").unwrap();
             0
         }
-        ["hurried", path] => {
+        ["forced", path] => {
             parent.says("ready");
-            block_on(process::hurried());
+            block_on(process::forced_to_end());
             fs::write(path, "heard").unwrap();
             thread::sleep(Duration::from_secs(3600));
             0

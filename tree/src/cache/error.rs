@@ -20,9 +20,9 @@ use thiserror::Error;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (cache, closer) = Cache::new();
+/// let (cache, reaper) = Cache::new();
 /// // Nobody would close what is opened.
-/// drop(closer);
+/// drop(reaper);
 /// let opened = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await;
 /// assert!(matches!(opened, Err(OpenError::Over)));
 /// # Ok(())
@@ -59,9 +59,9 @@ pub enum OpenError<E: Error + 'static> {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let (cache, closer) = Cache::new();
+/// # let (cache, reaper) = Cache::new();
 /// # let mut tasks = tokio::task::JoinSet::new();
-/// # tasks.spawn(closer.run());
+/// # tasks.spawn(reaper.run());
 /// let log = cache.open("log", async || Ok(Full)).await?;
 /// assert!(matches!(log.release().await, Err(CloseError::Failed(_))));
 /// # Ok(())

@@ -35,9 +35,9 @@ use super::{
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let (cache, closer) = Cache::new();
+/// # let (cache, reaper) = Cache::new();
 /// # let mut tasks = tokio::task::JoinSet::new();
-/// # tasks.spawn(closer.run());
+/// # tasks.spawn(reaper.run());
 /// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
 /// assert_eq!(largest(&primes), Some(5));
 /// primes.release().await?;
@@ -77,9 +77,9 @@ impl<K: Key, V: Resource> Guard<K, V> {
     /// # use callsign::cache::{Cache, Resource};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let (cache, closer) = Cache::new();
+    /// # let (cache, reaper) = Cache::new();
     /// # let mut tasks = tokio::task::JoinSet::new();
-    /// # tasks.spawn(closer.run());
+    /// # tasks.spawn(reaper.run());
     /// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
     /// let again = cache.open("primes", async || unreachable!("it is there")).await?;
     /// primes.release().await?; // The other user has it still.
@@ -99,7 +99,7 @@ impl<K: Key, V: Resource> Guard<K, V> {
     pub async fn release(mut self) -> Result<(), CloseError<V::Error>> {
         let (report, reported) = oneshot::channel();
         if self.give_back(Some(report)) {
-            // The tie would keep the closer from ending, and it has nothing more to do here.
+            // The tie would keep the reaper from ending, and it has nothing more to do here.
             drop(self);
             return reported.await.unwrap_or(Err(CloseError::Over));
         }

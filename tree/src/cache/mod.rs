@@ -8,8 +8,8 @@
 //! is [stale](Resource::is_stale): the next user opens a new one, beside the one that earlier users
 //! still hold. An error of the close reaches the last user. Connections to actors are shared so.
 //!
-//! Closing takes time, and must not end because whoever asked for it was cancelled. So it is done
-//! by the [`Closer`], a future that the owner of the cache polls. The owner is to last as long as
+//! Closing takes time, and must not end because its last user was cancelled. So it is done by the
+//! [`Reaper`], a future that the owner of the cache polls. The owner is to last as long as
 //! the cache is used, so that nothing is left open.
 //!
 //! Why not a map of `Weak` or `OnceCell`? Neither closes with an `await`, nor waits for it.
@@ -31,9 +31,9 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (cache, closer) = Cache::new();
+//! let (cache, reaper) = Cache::new();
 //! let mut tasks = tokio::task::JoinSet::new();
-//! tasks.spawn(closer.run());
+//! tasks.spawn(reaper.run());
 //!
 //! let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
 //! let again = cache.open("primes", async || unreachable!("it is there")).await?;
@@ -44,20 +44,20 @@
 //! # }
 //! ```
 
-mod closer;
 mod entries;
 mod error;
 mod guard;
 mod open;
+mod reaper;
 mod shared;
 
 use std::{error::Error, fmt, hash::Hash, sync::Arc};
 
 use self::shared::{Shared, Tie};
 
-pub use closer::Closer;
 pub use error::{CloseError, OpenError};
 pub use guard::Guard;
+pub use reaper::Reaper;
 
 /// What can be shared: it is used by reference, and closed by value.
 ///
@@ -133,9 +133,9 @@ impl<K: Clone + Eq + fmt::Debug + Hash + Send + 'static> Key for K {}
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (cache, closer) = Cache::new();
+/// let (cache, reaper) = Cache::new();
 /// let mut tasks = tokio::task::JoinSet::new();
-/// tasks.spawn(closer.run());
+/// tasks.spawn(reaper.run());
 ///
 /// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
 /// assert_eq!(primes.0[2], 5);
@@ -149,10 +149,10 @@ pub struct Cache<K: Key, V: Resource> {
 
 impl<K: Key, V: Resource> Cache<K, V> {
     /// Makes a cache, and what closes its resources, which somebody has to run.
-    pub fn new() -> (Self, Closer<K, V>) {
+    pub fn new() -> (Self, Reaper<K, V>) {
         let shared = Arc::new(Shared::default());
         let tie = Arc::new(Tie(Arc::clone(&shared)));
-        (Self { tie }, Closer::new(shared))
+        (Self { tie }, Reaper::new(shared))
     }
 
     /// Opens the resource of a key: makes it with `make` if it is absent, or shares it.
@@ -174,9 +174,9 @@ impl<K: Key, V: Resource> Cache<K, V> {
     /// # use callsign::cache::{Cache, Resource};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let (cache, closer) = Cache::new();
+    /// # let (cache, reaper) = Cache::new();
     /// # let mut tasks = tokio::task::JoinSet::new();
-    /// # tasks.spawn(closer.run());
+    /// # tasks.spawn(reaper.run());
     /// let make = async || Ok(Table(vec![2, 3, 5]));
     /// let (one, other) = tokio::join!(cache.open("primes", make), cache.open("primes", make));
     /// let (one, other) = (one?, other?);

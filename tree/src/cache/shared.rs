@@ -1,4 +1,4 @@
-//! What the users of a cache and its closer share: the entries, and what is to be closed.
+//! What the users of a cache and its reaper share: the entries, and what is to be closed.
 
 use std::{
     mem,
@@ -14,7 +14,7 @@ use super::{
 
 pub(super) struct Shared<K: Key, V: Resource> {
     state: Mutex<State<K, V>>,
-    /// Wakes the closer.
+    /// Wakes the reaper.
     changed: Notify,
 }
 
@@ -219,7 +219,7 @@ impl<K: Key, V: Resource> Default for Shared<K, V> {
     }
 }
 
-/// What every handle, guard and opener holds. When the last of them goes, the closer ends.
+/// What every handle, guard and opener holds. When the last of them goes, the reaper ends.
 pub(super) struct Tie<K: Key, V: Resource>(pub(super) Arc<Shared<K, V>>);
 
 impl<K: Key, V: Resource> Drop for Tie<K, V> {

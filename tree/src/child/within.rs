@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use endpoints::{InstanceId, Stamped};
-use portal::{Greeted, Handlers, Identity, Options};
+use portal::{Established, Handlers, Identity, Options};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -18,13 +18,13 @@ use wire::{Hello, RemoteError};
 use super::{FAREWELL_WAIT, NOTES_MAX, live};
 use crate::{
     Actor,
-    actor::{Core, Tether},
+    actor::{Core, LivenessGuard},
     calls::Calls,
     child_spec::ChildSpec,
-    home::Home,
-    host::Host,
     outcome::cancel::Cancel,
+    parent_service::ParentService,
     places::Places,
+    process_context::ProcessContext,
     routes::{Routes, Way},
     signals::Signals,
     spec::Note,
@@ -32,12 +32,12 @@ use crate::{
 };
 
 /// An actor within its parent's process that has yet to begin.
-pub(crate) struct Newborn {
+pub(crate) struct LocalChild {
     pub(crate) spec: Arc<ChildSpec>,
     pub(crate) uuid: Uuid,
     pub(crate) places: Places,
-    pub(crate) home: Arc<Home>,
-    pub(crate) host: Host,
+    pub(crate) context: Arc<ProcessContext>,
+    pub(crate) service: ParentService,
 }
 
 /// What the parent has of an actor within its process.
@@ -50,17 +50,17 @@ pub(crate) struct Near {
     pub(crate) notes: mpsc::Receiver<Note>,
 }
 
-impl Newborn {
+impl LocalChild {
     /// Begins its life on the present runtime, and returns what is to be run there. An actor that
     /// may listen at places of its own does so when this returns, and its callers wait for it to
     /// be run.
-    pub(crate) fn begin(self, tether: Tether) -> (impl Future<Output = ()> + Send, Near) {
+    pub(crate) fn begin(self, liveness: LivenessGuard) -> (impl Future<Output = ()> + Send, Near) {
         let (near, far) = Stream::pair();
         let (listens, listening) = oneshot::channel();
         let (say, notes) = mpsc::channel(NOTES_MAX);
-        let Self { spec, uuid, places, home, host } = self;
+        let Self { spec, uuid, places, context, service } = self;
         let routes = Routes::new(Identity::new(InstanceId { name: spec.name.clone(), uuid }));
-        host.open(Way::Within(routes.clone()));
+        service.open(Way::Within(routes.clone()));
         let early = match places.listen_now() {
             Some(listeners) => {
                 // The other end is right here.
@@ -69,7 +69,7 @@ impl Newborn {
             }
             None => Err(listens),
         };
-        let life = Within { spec, home, host, routes, tether, channel: far, say };
+        let life = Within { spec, context, service, routes, liveness, channel: far, say };
         let run = async move {
             let listeners = match early {
                 Ok(listeners) => listeners,
@@ -94,17 +94,17 @@ fn published(listeners: &[Listener]) -> Vec<Stamped> {
 
 struct Within {
     spec: Arc<ChildSpec>,
-    home: Arc<Home>,
-    host: Host,
+    context: Arc<ProcessContext>,
+    service: ParentService,
     routes: Routes,
-    tether: Tether,
+    liveness: LivenessGuard,
     channel: Stream,
     say: mpsc::Sender<Note>,
 }
 
 impl Within {
     async fn run(self, listeners: Vec<Listener>) {
-        let Self { spec, home, host, routes, tether, channel, say } = self;
+        let Self { spec, context, service, routes, liveness, channel, say } = self;
         let core = Core::new(
             spec.path.clone(),
             routes.own().instance().clone(),
@@ -112,18 +112,18 @@ impl Within {
             listeners.iter().map(|it| it.bound().clone()).collect(),
             Cancel::default(),
             CancellationToken::new(),
-            Uplink::Within(Arc::new(host)),
+            Uplink::Within(Arc::new(service)),
             routes,
-            home,
-            &tether,
+            context,
+            &liveness,
         );
         let actor = Actor { core: Arc::new(core) };
         let exposed: Arc<[String]> = spec.expose.iter().cloned().collect();
         let main = spec.entry_point.as_ref().map(|it| it.path.clone());
         let calls = Calls::of_parent(actor.clone(), exposed.iter().cloned().chain(main).collect());
         let handlers = Handlers::new(move |call| calls.clone().handle(call));
-        let connected =
-            Greeted::accepted(channel, Hello::default()).converse(&Options::default(), handlers);
+        let connected = Established::accepted(channel, Hello::default())
+            .converse(&Options::default(), handlers);
         let mut drivers = JoinSet::new();
         drivers.spawn(connected.driver);
 

@@ -1,13 +1,13 @@
 //! The scope in which children live.
 //!
 //! ```text
-//!   body ──orders──▶ Supervisor ──▶ Keeper of a child ══channel══ child
+//!   body ──orders──▶ Supervisor ──▶ ChildRunner of a child ══channel══ child
 //!   (the caller's     (a task of     (a task of the
 //!    future)           the actor's)   supervisor's)
-//!                     └─ Book: decides who is cancelled and who is started again
+//!                     └─ SupervisionState: decides who is cancelled and who is started again
 //! ```
 
-pub(crate) mod book;
+pub(crate) mod supervision;
 pub(crate) mod supervisor;
 
 use std::{
@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    book::ChildId,
+    supervision::ChildId,
     supervisor::{Asks, Dismissed, Order, Supervisor},
 };
 use crate::{

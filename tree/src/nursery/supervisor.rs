@@ -1,4 +1,4 @@
-//! The task that owns the children of one scope. It decides nothing: the book does.
+//! The task that owns the children of one scope. It decides nothing: the supervision state does.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     NurseryOptions,
-    book::{Book, ChildId, Command, Event, Policy},
+    supervision::{ChildId, Command, Event, Policy, SupervisionState},
 };
 use crate::{
     CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
     actor::Core,
     child_spec::ChildSpec,
-    keeper::{Begun, Done, Keeper},
     outcome::cancel::Cancel,
+    runner::{Begun, ChildRunner, Done},
 };
 
 /// What a supervisor hears from the body of its scope.
@@ -42,7 +42,7 @@ pub(crate) struct Order {
     pub(crate) spec: Arc<ChildSpec>,
     pub(crate) policy: Policy,
     /// What keeps the first run of the child.
-    pub(crate) keeper: Box<Keeper>,
+    pub(crate) runner: Box<ChildRunner>,
     /// That run, if the body has begun it.
     pub(crate) begun: Option<Begun>,
     /// Told when the child is ready, or will never be.
@@ -76,9 +76,9 @@ pub(crate) struct Supervisor {
     actor: Arc<Core>,
     /// Where in the source the scope was opened.
     opened: String,
-    book: Book,
+    supervision: SupervisionState,
     children: BTreeMap<ChildId, Child>,
-    keepers: JoinSet<Run>,
+    runners: JoinSet<Run>,
     by_task: HashMap<Id, ChildId>,
     stop_body: CancellationToken,
     /// Those whose end is an error.
@@ -102,13 +102,14 @@ struct Run {
 
 impl Supervisor {
     pub(crate) fn new(actor: Arc<Core>, options: NurseryOptions, opened: String) -> Self {
-        let book = Book::new(actor.path.clone(), options.strategy, options.intensity);
+        let supervision =
+            SupervisionState::new(actor.path.clone(), options.strategy, options.intensity);
         Self {
             actor,
             opened,
-            book,
+            supervision,
             children: BTreeMap::new(),
-            keepers: JoinSet::new(),
+            runners: JoinSet::new(),
             by_task: HashMap::new(),
             stop_body: CancellationToken::new(),
             blamed: BTreeMap::new(),
@@ -121,8 +122,8 @@ impl Supervisor {
         self.stop_body = stop_body;
         let (mut is_body_over, mut is_cancelled) = (false, false);
         let actor_cancel = self.actor.cancel.clone();
-        while !self.book.is_over() {
-            let deadline = self.book.next_deadline();
+        while !self.supervision.is_over() {
+            let deadline = self.supervision.next_deadline();
             let alarm = async {
                 match deadline {
                     Some(at) => sleep_until(at).await,
@@ -147,12 +148,12 @@ impl Supervisor {
                     // Without a word the body was dropped, and the guard has cancelled the scope.
                     self.apply(Event::BodyEnded { is_well: end.unwrap_or(true) });
                 }
-                Some(ended) = self.keepers.join_next_with_id() => {
+                Some(ended) = self.runners.join_next_with_id() => {
                     let (id, run) = match ended {
                         Ok((id, run)) => (id, run),
                         Err(error) => (error.id(), Run::lost(&error)),
                     };
-                    let child = self.by_task.remove(&id).expect("every keeper has its child");
+                    let child = self.by_task.remove(&id).expect("every runner has its child");
                     self.end(child, run);
                 }
                 Some(order) = orders.recv() => self.follow(order),
@@ -164,13 +165,13 @@ impl Supervisor {
             }
         }
         let mut blamed = self.blamed;
-        let errors = self.book.into_troubles().into_iter().map(|trouble| {
-            let spec = blamed.remove(&trouble.child).expect("whoever is in trouble has ended");
+        let errors = self.supervision.into_failures().into_iter().map(|failure| {
+            let spec = blamed.remove(&failure.child).expect("a failed child has ended");
             ChildError {
                 actor: spec.path.clone(),
                 kind: spec.kind,
-                exit: trouble.exit,
-                restarts: trouble.restarts,
+                exit: failure.exit,
+                restarts: failure.restarts,
             }
         });
         if let Err(children) = settled.send(errors.collect()) {
@@ -187,21 +188,21 @@ impl Supervisor {
     }
 
     fn follow(&mut self, order: Order) {
-        let Order { child, spec, policy, keeper, begun, ready, answer } = order;
-        // One that has begun is to be in the book, if only to be ended.
+        let Order { child, spec, policy, runner, begun, ready, answer } = order;
+        // A child that has begun must be known, if only to be ended.
         if begun.is_none() {
             if ready.is_closed() {
                 // Whoever gave the order has given it up.
                 return;
             }
-            if let Some(reason) = self.book.why_closed() {
+            if let Some(reason) = self.supervision.why_closed() {
                 drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
                 return;
             }
         }
-        let cancel = keeper.cancel.clone();
+        let cancel = runner.cancel.clone();
         self.children.insert(child, Child { spec, cancel, done: None, answer });
-        self.start(child, *keeper, begun, Some(ready));
+        self.start(child, *runner, begun, Some(ready));
         self.apply(Event::Spawned(child, policy));
     }
 
@@ -217,13 +218,13 @@ impl Supervisor {
     fn start(
         &mut self,
         id: ChildId,
-        keeper: Keeper,
+        runner: ChildRunner,
         begun: Option<Begun>,
         ready: Option<oneshot::Sender<Result<Portal, SpawnError>>>,
     ) {
         let child = self.children.get_mut(&id).expect("only what was spawned is started");
-        child.cancel = keeper.cancel.clone();
-        let task = self.keepers.spawn(async move {
+        child.cancel = runner.cancel.clone();
+        let task = self.runners.spawn(async move {
             let mut was_ready = false;
             let told = async |outcome: Result<Portal, SpawnError>| {
                 was_ready = outcome.is_ok();
@@ -231,7 +232,7 @@ impl Supervisor {
                     drop(ready.send(outcome));
                 }
             };
-            let done = keeper.run(begun, told).await;
+            let done = runner.run(begun, told).await;
             Run { done, was_ready }
         });
         self.by_task.insert(task.id(), id);
@@ -253,14 +254,14 @@ impl Supervisor {
             // Nobody may wait for it any more.
             drop(answer.send(done));
         }
-        if self.book.blames(id) {
+        if self.supervision.blames(id) {
             self.blamed.insert(id, child.spec);
         }
     }
 
-    /// Tells the book, and does as it says.
+    /// Applies an event, and carries out the commands.
     fn apply(&mut self, event: Event) {
-        for command in self.book.apply(event, Instant::now(), random()) {
+        for command in self.supervision.apply(event, Instant::now(), random()) {
             match command {
                 Command::Cancel(child, reason) => {
                     let child = self.children.get(&child).expect("only what runs is cancelled");
@@ -272,7 +273,7 @@ impl Supervisor {
                         "is started again"
                     );
                     let spec = self.children[&child].spec.clone();
-                    self.start(child, Keeper::new(self.actor.clone(), spec), None, None);
+                    self.start(child, ChildRunner::new(self.actor.clone(), spec), None, None);
                 }
                 Command::Forget(child) => self.forget(child),
                 Command::StopBody => self.stop_body.cancel(),
@@ -282,7 +283,7 @@ impl Supervisor {
 }
 
 impl Run {
-    /// Returns the end of a child whose keeper is lost, which is a fault of this library.
+    /// Returns the end of a child whose runner panicked, which is a bug of this library.
     fn lost(error: &tokio::task::JoinError) -> Self {
         let panic = Panic { message: error.to_string(), place: None, backtrace: None };
         // Whoever spawned it may not know, so the scope has to.

@@ -56,16 +56,16 @@ pub enum Exit {
 
 impl Exit {
     /// Tells how the exit is to be taken by a `parent` that asked for it with `asked`, if it did.
-    pub(crate) fn ending(&self, parent: &ActorPath, asked: Option<&CancelReason>) -> Ending {
+    pub(crate) fn class(&self, parent: &ActorPath, asked: Option<&CancelReason>) -> ExitClass {
         match self {
-            Self::Returned => Ending::Well,
-            Self::Cancelled { reason, .. } if asked == Some(reason) => Ending::Absorbed,
+            Self::Returned => ExitClass::Success,
+            Self::Cancelled { reason, .. } if asked == Some(reason) => ExitClass::Absorbed,
             Self::Cancelled { reason: CancelReason { by, is_from_peer: false, .. }, .. }
                 if by == parent || asked.is_some_and(|it| it.by == *by) =>
             {
-                Ending::Absorbed
+                ExitClass::Absorbed
             }
-            _ => Ending::Badly,
+            _ => ExitClass::Failure,
         }
     }
 
@@ -146,13 +146,13 @@ impl fmt::Display for Pressure {
 
 /// How a parent takes an exit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Ending {
+pub(crate) enum ExitClass {
     /// All is well.
-    Well,
+    Success,
     /// It is what the parent asked for.
     Absorbed,
     /// It is an error.
-    Badly,
+    Failure,
 }
 
 /// How long a child has at each step of its end, unless it is spawned with another grace.
@@ -200,24 +200,24 @@ mod tests {
     fn our_own_cancellation_is_absorbed_and_a_foreign_one_is_not() {
         let check = |exit: Exit, asked: Option<&str>, expected| {
             let parent = path("/base/desk");
-            assert_eq!(exit.ending(&parent, asked.map(reason).as_ref()), expected, "{exit}");
+            assert_eq!(exit.class(&parent, asked.map(reason).as_ref()), expected, "{exit}");
         };
         let cancelled = |by| Exit::Cancelled { reason: reason(by), pressure: Pressure::Terminated };
-        check(Exit::Returned, None, Ending::Well);
-        check(Exit::Returned, Some("/base"), Ending::Well);
-        check(cancelled("/base"), Some("/base"), Ending::Absorbed);
-        check(cancelled("/base"), None, Ending::Badly);
-        check(cancelled("/base/desk"), None, Ending::Absorbed);
-        check(cancelled("/other"), Some("/base"), Ending::Badly);
+        check(Exit::Returned, None, ExitClass::Success);
+        check(Exit::Returned, Some("/base"), ExitClass::Success);
+        check(cancelled("/base"), Some("/base"), ExitClass::Absorbed);
+        check(cancelled("/base"), None, ExitClass::Failure);
+        check(cancelled("/base/desk"), None, ExitClass::Absorbed);
+        check(cancelled("/other"), Some("/base"), ExitClass::Failure);
         // One of another tree may be called as the parent is.
         let from_peer = CancelReason { is_from_peer: true, ..reason("/base/desk") };
         let exit = Exit::Cancelled { reason: from_peer.clone(), pressure: Pressure::Asked };
-        check(exit.clone(), None, Ending::Badly);
-        check(exit.clone(), Some("/base/desk"), Ending::Badly);
+        check(exit.clone(), None, ExitClass::Failure);
+        check(exit.clone(), Some("/base/desk"), ExitClass::Failure);
         // But who was asked by a peer passes that on.
-        assert_eq!(exit.ending(&path("/base/desk"), Some(&from_peer)), Ending::Absorbed);
+        assert_eq!(exit.class(&path("/base/desk"), Some(&from_peer)), ExitClass::Absorbed);
         let killed = Exit::Signalled { signal: 9, last_words: String::new() };
-        check(killed, Some("/base"), Ending::Badly);
+        check(killed, Some("/base"), ExitClass::Failure);
     }
 
     #[test]

@@ -24,15 +24,15 @@ use uuid::Uuid;
 use super::{RootError, RootOptions};
 use crate::{
     Actor, ActorPath, Kind,
-    actor::{Core, Tether},
-    home::Home,
+    actor::{Core, LivenessGuard},
     outcome::cancel::Cancel,
     peers::{self, Acceptors},
     places,
+    process_context::ProcessContext,
     routes::Routes,
     spec::{KIND_KEY, PATH_KEY, PID_KEY},
     sweep,
-    uplink::{Registry, Roll, Uplink, pass_on},
+    uplink::{Registry, TreeRegistry, Uplink, pass_on},
 };
 
 /// A root that is open.
@@ -135,8 +135,8 @@ impl RootOptions {
             transport::runtime_dir(None, temp).unwrap_or_else(|_| temp.to_owned())
         });
         let place = registrars[0].clone();
-        let home = Home::new(registrars, table, dumps);
-        home.lend(client.clone());
+        let context = ProcessContext::new(registrars, table, dumps);
+        context.lend(client.clone());
         let registry = resident.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
         let core = Core::new(
             path,
@@ -145,10 +145,10 @@ impl RootOptions {
             bound,
             Cancel::default(),
             CancellationToken::new(),
-            Uplink::Root(Arc::new(Roll::new(registry, routes.clone(), place))),
+            Uplink::Root(Arc::new(TreeRegistry::new(registry, routes.clone(), place))),
             routes,
-            Arc::new(home),
-            &Tether::new().0,
+            Arc::new(context),
+            &LivenessGuard::new().0,
         );
         let actor = Actor { core: Arc::new(core) };
         let mut acceptors = Acceptors::default();

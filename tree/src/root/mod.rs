@@ -153,13 +153,13 @@ impl RootOptions {
                 biased;
                 () = &mut idle => break,
                 _ = signals.next() => {
-                    core.hurry.cancel();
+                    core.force.cancel();
                     // Those below a thread of this process that is stuck are told as well.
-                    process::hurry_children();
+                    process::force_children_to_end();
                 }
             }
         }
-        core.home.contacts.close().await;
+        core.context.pool.close().await;
         boot::close(services, &stop, &actor).await;
         match (outcome, core.take_left_behind()) {
             (Some(Ok(value)), _) => Ok(value),

@@ -7,7 +7,7 @@ use std::{
 
 use discovery::Registration;
 use endpoints::Endpoint;
-use portal::{Options, Reception};
+use portal::{Acceptor, Options};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -52,8 +52,8 @@ pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Resul
         match &registered {
             Some(registered) => {
                 let identity = registered.identity().clone();
-                let reception = Reception::new(listener, identity, Options::default());
-                serving.spawn(receive(role, reception));
+                let acceptor = Acceptor::new(listener, identity, Options::default());
+                serving.spawn(receive(role, acceptor));
             }
             None => {
                 serving.spawn(serve(role, listener));
@@ -76,9 +76,9 @@ async fn serve(role: Role, listener: Listener) {
 }
 
 /// Answers each caller once it has been proved to it who answers.
-async fn receive(role: Role, mut reception: Reception) {
+async fn receive(role: Role, mut acceptor: Acceptor) {
     for number in 1_u32.. {
-        let stream = reception.accept().await.into_stream();
+        let stream = acceptor.accept().await.into_stream();
         let _answered = timeout(PATIENCE, answer(role, stream, number)).await;
     }
 }

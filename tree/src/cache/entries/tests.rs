@@ -217,7 +217,7 @@ fn expel(entries: &mut Entries<usize, u32, u32>, key: usize, model: &mut Model) 
     model.users.retain(|(_, user)| *user != User::Using);
 }
 
-/// Lets one of the users, or the closer, take the next step; `well` tells which of two.
+/// Lets one of the users, or the reaper, take the next step; `well` tells which of two.
 fn go_on(
     entries: &mut Entries<usize, u32, u32>,
     key: usize,

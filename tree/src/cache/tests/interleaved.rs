@@ -2,7 +2,7 @@
 //!
 //! The lock is never held while waiting, so what happens under it is one step, and the orders of
 //! steps are what matters. A task that waits for nothing is a deadlock, which shuttle reports. What
-//! is real here is all but the closer's tasks, which need a runtime.
+//! is real here is all but the reaper's tasks, which need a runtime.
 
 use std::{
     future::poll_fn,
@@ -71,7 +71,7 @@ fn no_order_of_steps_loses_anybody() {
 async fn run() {
     let shared = Arc::new(Shared::default());
     let cache = Cache { tie: Arc::new(Tie(Arc::clone(&shared))) };
-    let closer = spawn(async move {
+    let reaper = spawn(async move {
         while let Some(closing) = shared.next_closing().await {
             for it in closing {
                 pause().await;
@@ -85,7 +85,7 @@ async fn run() {
     for user in users {
         user.await.unwrap();
     }
-    closer.await.unwrap();
+    reaper.await.unwrap();
     assert!(is_open.iter().all(|it| !it.load(SeqCst)));
 }
 

@@ -1,4 +1,4 @@
-//! A cache with its closer, in paused time.
+//! A cache with its reaper, in paused time.
 
 mod interleaved;
 
@@ -87,25 +87,25 @@ const CLOSING: Duration = Duration::from_secs(1);
 struct Run {
     cache: Cache<u32, Probe>,
     seen: Arc<Seen>,
-    closer: JoinSet<()>,
+    reaper: JoinSet<()>,
 }
 
 impl Run {
     fn new() -> Self {
-        let (cache, closer) = Cache::new();
+        let (cache, reaper) = Cache::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(closer.run());
-        Self { cache, seen: Arc::default(), closer: tasks }
+        tasks.spawn(reaper.run());
+        Self { cache, seen: Arc::default(), reaper: tasks }
     }
 
     async fn open(&self, key: u32, closing: Close) -> Guard<u32, Probe> {
         self.cache.open(key, async || Ok(Probe::new(&self.seen, closing))).await.unwrap()
     }
 
-    /// Waits until the closer has ended by itself, for everything is closed and gone.
+    /// Waits until the reaper has ended by itself, for everything is closed and gone.
     async fn end(mut self) {
         drop(self.cache);
-        soon(self.closer.join_next()).await.unwrap().unwrap();
+        soon(self.reaper.join_next()).await.unwrap().unwrap();
         assert_eq!(self.seen.open(), 0);
     }
 }
@@ -302,9 +302,9 @@ impl Resource for Mortal {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_spent_is_made_anew_beside_those_who_have_it() {
-    let (cache, closer) = Cache::new();
+    let (cache, reaper) = Cache::new();
     let mut closing = JoinSet::new();
-    closing.spawn(closer.run());
+    closing.spawn(reaper.run());
     let closed = Arc::new(Mutex::new(Vec::new()));
     let open = async |number| {
         let (is_over, closed) = (AtomicBool::new(false), closed.clone());
@@ -345,7 +345,7 @@ async fn nobody_waits_for_a_closer_that_is_gone() {
     let never = run.cache.open(1, async || panic!("nobody would close it"));
     let end = async {
         sleep(CLOSING / 2).await;
-        run.closer.shutdown().await;
+        run.reaper.shutdown().await;
         soon(other.release()).await.unwrap_err();
         open.send(()).unwrap();
     };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use discovery::{Client, Registered, Registration};
-use portal::{Closed, NoService, Options, Reception};
+use portal::{Acceptor, Closed, NoService, Options};
 use tokio::{sync::Notify, task::JoinSet};
 use transport::Listener;
 use tree::{Actor, AnyError, CallError, Portal, Restart};
@@ -261,7 +261,7 @@ fn is_over(portal: &Portal) -> bool {
 /// An actor that is of no tree, and counts its callers.
 struct Desk {
     registered: Registered,
-    reception: Option<Reception>,
+    acceptor: Option<Acceptor>,
     greeted: Arc<AtomicUsize>,
     /// How many callers have said goodbye.
     left: Arc<AtomicUsize>,
@@ -275,10 +275,10 @@ impl Desk {
         let listener = Listener::bind(&format!("/unix/{socket}").parse()?).await?;
         let registration = Registration::new(name).endpoints(listener.published()).proves();
         let registered = client.register(registration).await?;
-        let reception = Reception::new(listener, registered.identity().clone(), Options::default());
+        let acceptor = Acceptor::new(listener, registered.identity().clone(), Options::default());
         Ok(Self {
             registered,
-            reception: Some(reception),
+            acceptor: Some(acceptor),
             greeted: Arc::default(),
             left: Arc::default(),
             hang_up: Arc::default(),
@@ -288,14 +288,14 @@ impl Desk {
 
     /// Hears callers from now on.
     fn receive(&mut self) {
-        let mut reception = self.reception.take().expect("it hears nobody yet");
+        let mut acceptor = self.acceptor.take().expect("it hears nobody yet");
         let (greeted, left) = (self.greeted.clone(), self.left.clone());
         let hang_up = self.hang_up.clone();
         self.receiving.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
-                    caller = reception.accept() => {
+                    caller = acceptor.accept() => {
                         greeted.fetch_add(1, SeqCst);
                         let driver = caller.converse(&Options::default(), NoService).driver;
                         let left = left.clone();

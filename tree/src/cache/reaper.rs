@@ -26,9 +26,9 @@ use super::{
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (cache, closer) = Cache::new();
+/// let (cache, reaper) = Cache::new();
 /// let mut tasks = tokio::task::JoinSet::new();
-/// tasks.spawn(closer.run());
+/// tasks.spawn(reaper.run());
 /// let primes = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await?;
 /// primes.release().await?;
 ///
@@ -39,21 +39,21 @@ use super::{
 /// # }
 /// ```
 #[must_use = "a resource is closed only while this runs"]
-pub struct Closer<K: Key, V: Resource> {
+pub struct Reaper<K: Key, V: Resource> {
     shared: Arc<Shared<K, V>>,
     tasks: JoinSet<Result<(), V::Error>>,
     /// What each task closes.
-    closing: HashMap<Id, Ending<K, V>>,
+    closing: HashMap<Id, UnderWay<K, V>>,
 }
 
 /// What becomes known when a resource is closed, and to whom.
-struct Ending<K: Key, V: Resource> {
+struct UnderWay<K: Key, V: Resource> {
     key: K,
     is_stale: bool,
     report: Option<Report<V>>,
 }
 
-impl<K: Key, V: Resource> Closer<K, V> {
+impl<K: Key, V: Resource> Reaper<K, V> {
     pub(super) fn new(shared: Arc<Shared<K, V>>) -> Self {
         Self { shared, tasks: JoinSet::new(), closing: HashMap::new() }
     }
@@ -81,7 +81,7 @@ impl<K: Key, V: Resource> Closer<K, V> {
     fn close(&mut self, closing: Closing<K, V>) {
         let Closing { key, value, is_stale, report } = closing;
         let task = self.tasks.spawn(async move { value.close().await });
-        self.closing.insert(task.id(), Ending { key, is_stale, report });
+        self.closing.insert(task.id(), UnderWay { key, is_stale, report });
     }
 
     fn closed(&mut self, closed: Result<(Id, Result<(), V::Error>), JoinError>) {
@@ -89,7 +89,7 @@ impl<K: Key, V: Resource> Closer<K, V> {
             Ok((task, result)) => (task, result.map_err(CloseError::Failed)),
             Err(error) => (error.id(), Err(CloseError::Panicked)),
         };
-        let Ending { key, is_stale, report } =
+        let UnderWay { key, is_stale, report } =
             self.closing.remove(&task).expect("every task is entered when it is spawned");
         // First the key is free: the last user may open it again as soon as it hears.
         if !is_stale {
@@ -106,14 +106,14 @@ impl<K: Key, V: Resource> Closer<K, V> {
     }
 }
 
-impl<K: Key, V: Resource> Drop for Closer<K, V> {
+impl<K: Key, V: Resource> Drop for Reaper<K, V> {
     fn drop(&mut self) {
         self.shared.end();
     }
 }
 
-impl<K: Key, V: Resource> fmt::Debug for Closer<K, V> {
+impl<K: Key, V: Resource> fmt::Debug for Reaper<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closer").field("closing", &self.closing.len()).finish_non_exhaustive()
+        f.debug_struct("Reaper").field("closing", &self.closing.len()).finish_non_exhaustive()
     }
 }

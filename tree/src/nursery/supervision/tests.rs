@@ -32,7 +32,7 @@ fn with(restart: Restart) -> Policy {
 
 /// A scope that is told one event after the other, and what it says.
 struct Scope {
-    book: Book,
+    supervision: SupervisionState,
     now: Instant,
 }
 
@@ -44,18 +44,20 @@ impl Scope {
             first: Duration::from_millis(100),
             most: Duration::from_secs(1),
         };
-        let mut scope =
-            Self { book: Book::new(path("/base"), strategy, intensity), now: Instant::now() };
+        let mut scope = Self {
+            supervision: SupervisionState::new(path("/base"), strategy, intensity),
+            now: Instant::now(),
+        };
         for (id, policy) in (0..).zip(policies) {
             assert_eq!(scope.tell(Event::Spawned(id, *policy)), "");
         }
         scope
     }
 
-    /// Tells the book, and returns its commands in short: `-1` cancels, `+1` starts again, `~1`
+    /// Tells the supervision, and returns its commands in short: `-1` cancels, `+1` starts again, `~1`
     /// forgets, `!` stops the body.
     fn tell(&mut self, event: Event) -> String {
-        let commands = self.book.apply(event, self.now, u32::MAX);
+        let commands = self.supervision.apply(event, self.now, u32::MAX);
         let short = commands.iter().map(|it| match it {
             Command::Cancel(id, _) => format!("-{id}"),
             Command::StartAgain(id) => format!("+{id}"),
@@ -74,9 +76,13 @@ impl Scope {
         self.tell(Event::Tick)
     }
 
-    fn troubles(self) -> Vec<(ChildId, Exit, u32)> {
-        assert!(self.book.is_over(), "{:?}", self.book);
-        self.book.into_troubles().into_iter().map(|it| (it.child, it.exit, it.restarts)).collect()
+    fn failures(self) -> Vec<(ChildId, Exit, u32)> {
+        assert!(self.supervision.is_over(), "{:?}", self.supervision);
+        self.supervision
+            .into_failures()
+            .into_iter()
+            .map(|it| (it.child, it.exit, it.restarts))
+            .collect()
     }
 }
 
@@ -87,7 +93,7 @@ fn one_fails_and_the_rest_are_cancelled() {
     assert_eq!(scope.end(0, cancelled("/base")), "~0");
     assert_eq!(scope.end(2, failed()), "~2", "a second failure is kept too");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
-    assert_eq!(scope.troubles(), [(1, failed(), 0), (2, failed(), 0)]);
+    assert_eq!(scope.failures(), [(1, failed(), 0), (2, failed(), 0)]);
 }
 
 #[test]
@@ -96,7 +102,7 @@ fn workers_are_waited_for_and_servers_are_not() {
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
     assert_eq!(scope.end(0, Exit::Returned), "~0 -1");
     assert_eq!(scope.end(1, cancelled("/base")), "~1");
-    assert_eq!(scope.troubles(), []);
+    assert_eq!(scope.failures(), []);
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn a_body_that_fails_cancels_all() {
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "-0 -1");
     assert_eq!(scope.end(0, cancelled("/base")), "~0");
     assert_eq!(scope.end(1, cancelled("/base")), "~1");
-    assert_eq!(scope.troubles(), []);
+    assert_eq!(scope.failures(), []);
 }
 
 #[test]
@@ -114,7 +120,7 @@ fn a_cancellation_from_elsewhere_is_an_error() {
     assert_eq!(scope.end(0, cancelled("/other")), "~0 -1 !");
     assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
-    assert_eq!(scope.troubles(), [(0, cancelled("/other"), 0)]);
+    assert_eq!(scope.failures(), [(0, cancelled("/other"), 0)]);
 }
 
 #[test]
@@ -124,14 +130,14 @@ fn a_reason_that_was_passed_on_is_our_own() {
     assert_eq!(scope.tell(Event::Cancelled(reason)), "-0");
     assert_eq!(scope.end(0, cancelled("/above")), "~0");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: true }), "");
-    assert_eq!(scope.troubles(), []);
+    assert_eq!(scope.failures(), []);
 }
 
 #[test]
 fn what_is_spawned_too_late_is_cancelled_at_once() {
     let mut scope = Scope::new(Strategy::OneForOne, &[]);
     scope.tell(Event::Cancelled(CancelReason::new(path("/base"), "enough")));
-    assert!(scope.book.why_closed().is_some());
+    assert!(scope.supervision.why_closed().is_some());
     assert_eq!(scope.tell(Event::Spawned(0, WORKER)), "-0");
 }
 
@@ -183,7 +189,7 @@ fn all_are_started_again_together_once_all_have_ended() {
     let mut scope = Scope::new(Strategy::OneForAll, &policies);
     assert_eq!(scope.end(2, failed()), "-0 -1");
     assert_eq!(scope.wait(200), "", "the others have not ended");
-    assert_eq!(scope.book.next_deadline(), None);
+    assert_eq!(scope.supervision.next_deadline(), None);
     assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.end(0, cancelled("/base")), "+0 +2");
 }
@@ -208,7 +214,7 @@ fn too_many_restarts_are_a_failure() {
     assert_eq!(scope.end(0, failed()), "~0 -1 !");
     assert_eq!(scope.end(1, cancelled("/base")), "~1");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "");
-    assert_eq!(scope.troubles(), [(0, failed(), 2)]);
+    assert_eq!(scope.failures(), [(0, failed(), 2)]);
 }
 
 #[test]
@@ -223,7 +229,7 @@ fn restarts_of_long_ago_do_not_count() {
 #[test]
 fn restarts_may_count_for_ever() {
     let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
-    scope.book.intensity.within = Duration::MAX;
+    scope.supervision.intensity.within = Duration::MAX;
     for _ in 0..2 {
         assert_eq!(scope.end(0, failed()), "");
         assert_eq!(scope.wait(1_000_000), "+0");
@@ -236,7 +242,7 @@ fn what_waits_to_be_started_again_is_not_when_all_is_cancelled() {
     let mut scope = Scope::new(Strategy::OneForOne, &[with(Restart::OnFailure)]);
     assert_eq!(scope.end(0, failed()), "");
     assert_eq!(scope.tell(Event::BodyEnded { is_well: false }), "~0");
-    assert_eq!(scope.troubles(), []);
+    assert_eq!(scope.failures(), []);
 }
 
 #[test]
@@ -287,7 +293,7 @@ proptest! {
     ) {
         let strategy = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]
             [usize::from(strategy)];
-        let mut book = Book::new(path("/base"), strategy, Intensity::default());
+        let mut supervision = SupervisionState::new(path("/base"), strategy, Intensity::default());
         let mut now = Instant::now();
         // Who runs, and whether it was asked to end.
         let mut running: BTreeMap<ChildId, bool> = BTreeMap::new();
@@ -336,8 +342,8 @@ proptest! {
                     Event::Tick
                 }
             };
-            let was_closed = book.why_closed().is_some();
-            for command in book.apply(event, now, random) {
+            let was_closed = supervision.why_closed().is_some();
+            for command in supervision.apply(event, now, random) {
                 match command {
                     Command::Cancel(id, _) => {
                         prop_assert_eq!(running.insert(id, true), Some(false));
@@ -357,13 +363,13 @@ proptest! {
 
         prop_assert!(running.values().all(|is_asked| *is_asked), "all were asked to end");
         for id in running.into_keys() {
-            prop_assert!(!book.is_over());
+            prop_assert!(!supervision.is_over());
             let ended = Event::Ended { child: id, exit: cancelled("/base"), was_ready: true };
-            prop_assert_eq!(book.apply(ended, now, random), [Command::Forget(id)]);
+            prop_assert_eq!(supervision.apply(ended, now, random), [Command::Forget(id)]);
             prop_assert!(forgotten.insert(id));
         }
         prop_assert_eq!(forgotten.len(), spawned as usize);
-        prop_assert!(book.is_over());
-        prop_assert_eq!(book.next_deadline(), None);
+        prop_assert!(supervision.is_over());
+        prop_assert_eq!(supervision.next_deadline(), None);
     }
 }

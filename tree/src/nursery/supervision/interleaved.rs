@@ -1,4 +1,4 @@
-//! The book as a scope shares it: children that end, a body that spawns and ends, and somebody who
+//! The supervision as a scope shares it: children that end, a body that spawns and ends, and somebody who
 //! cancels, each in a thread of its own, in many of the orders in which that can happen.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use crate::{CalleeError, Pressure};
 
 /// A scope, and who runs in it.
 struct Scope {
-    book: Book,
+    supervision: SupervisionState,
     now: Instant,
     /// Who runs, and whether it was asked to end.
     running: BTreeMap<ChildId, bool>,
@@ -45,7 +45,7 @@ impl Shared {
                 _ => {}
             }
             let now = scope.now;
-            for command in scope.book.apply(event, now, 0) {
+            for command in scope.supervision.apply(event, now, 0) {
                 match command {
                     Command::Cancel(id, _) => {
                         assert_eq!(scope.running.insert(id, true), Some(false));
@@ -85,7 +85,7 @@ impl Shared {
         while !scope.running[&id] {
             scope = changed.wait(scope).unwrap();
         }
-        let reason = CancelReason::new(scope.book.actor.clone(), "it was asked");
+        let reason = CancelReason::new(scope.supervision.actor.clone(), "it was asked");
         Exit::Cancelled { reason, pressure: Pressure::Asked }
     }
 }
@@ -106,7 +106,7 @@ fn play(strategy: Strategy) {
         most: Duration::ZERO,
     };
     let scope = Scope {
-        book: Book::new(actor.clone(), strategy, intensity),
+        supervision: SupervisionState::new(actor.clone(), strategy, intensity),
         now: Instant::now(),
         running: BTreeMap::new(),
         ends: 0,
@@ -137,12 +137,12 @@ fn play(strategy: Strategy) {
 
     let (scope, changed) = &*shared.0;
     let mut scope = scope.lock().unwrap();
-    while !scope.book.is_over() {
+    while !scope.supervision.is_over() {
         scope = changed.wait(scope).unwrap();
     }
     assert!(scope.running.is_empty(), "no child outlives its scope");
     assert_eq!(scope.starts, scope.ends, "every run has one end");
-    let is_in_trouble = !scope.book.troubles.is_empty();
+    let is_in_trouble = !scope.supervision.failures.is_empty();
     assert!(is_in_trouble || !scope.is_body_stopped, "a body is stopped for a reason");
 }
 

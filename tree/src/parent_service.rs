@@ -1,4 +1,4 @@
-//! What a child may ask of its parent.
+//! The service of a parent to its child: registration.
 
 use std::{
     collections::BTreeMap,
@@ -7,14 +7,14 @@ use std::{
 
 use bytes::Bytes;
 use endpoints::Stamped;
-use portal::Counterpart;
+use portal::IncomingCall;
 use uuid::Uuid;
 use wire::{ErrorKind, RemoteError, encode_body};
 
 use crate::{
     actor::Core,
     routes::Way,
-    spec::{Departure, Enrolment, REGISTER, RELOCATE, Relocation, UNREGISTER},
+    spec::{REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER, UnregisterRequest},
     uplink::{Answer, Parent},
 };
 
@@ -34,12 +34,12 @@ struct BelowState {
 
 impl Below {
     /// Adds an instance, unless all is over.
-    fn add(&self, enrolment: &Enrolment) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
+    fn add(&self, request: &RegisterRequest) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
         let mut state = self.lock();
         if state.is_over {
             return Err(parted());
         }
-        state.instances.insert(enrolment.uuid, enrolment.endpoints.clone());
+        state.instances.insert(request.uuid, request.endpoints.clone());
         Ok(state)
     }
 
@@ -60,17 +60,17 @@ impl Below {
     }
 }
 
-/// What a child may ask of its parent: to register what is below it. One within the same process
-/// has it at hand, and any other asks over its channel.
+/// Registers a child and all actors below it. A child within the same process has the service at
+/// hand, and any other calls it over its channel.
 #[derive(Clone, Debug)]
-pub(crate) struct Host {
+pub(crate) struct ParentService {
     actor: Arc<Core>,
     below: Below,
     /// The way to the child, once it is open.
     child: Arc<OnceLock<Way>>,
 }
 
-impl Host {
+impl ParentService {
     pub(crate) fn new(actor: Arc<Core>, below: Below) -> Self {
         Self { actor, below, child: Arc::default() }
     }
@@ -81,22 +81,22 @@ impl Host {
         drop(self.child.set(child));
     }
 
-    fn note(&self, enrolment: &Enrolment) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
-        let held = self.below.add(enrolment)?;
+    fn note(&self, request: &RegisterRequest) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
+        let held = self.below.add(request)?;
         if let Some(child) = self.child.get() {
-            self.actor.routes.add(enrolment.uuid, child.clone());
+            self.actor.routes.add(request.uuid, child.clone());
         }
         Ok(held)
     }
 }
 
-impl Host {
+impl ParentService {
     /// Answers a call of the child.
-    pub(crate) async fn handle(self, call: Counterpart) -> Result<Bytes, RemoteError> {
+    pub(crate) async fn handle(self, call: IncomingCall) -> Result<Bytes, RemoteError> {
         match call.method() {
             REGISTER => self.register(&call.args()?).await?,
             UNREGISTER => {
-                let Departure { uuids } = call.args()?;
+                let UnregisterRequest { uuids } = call.args()?;
                 self.unregister(uuids).await?;
             }
             RELOCATE => self.relocate(&call.args()?).await?,
@@ -106,28 +106,28 @@ impl Host {
     }
 }
 
-impl Parent for Host {
-    fn register<'a>(&'a self, enrolment: &'a Enrolment) -> Answer<'a> {
+impl Parent for ParentService {
+    fn register<'a>(&'a self, request: &'a RegisterRequest) -> Answer<'a> {
         Box::pin(async move {
-            drop(self.note(enrolment)?);
-            self.actor.uplink.register(enrolment).await?;
-            let is_below = self.below.lock().instances.contains_key(&enrolment.uuid);
+            drop(self.note(request)?);
+            self.actor.uplink.register(request).await?;
+            let is_below = self.below.lock().instances.contains_key(&request.uuid);
             if !is_below {
                 // It was taken out meanwhile, and this came after.
-                self.unregister(vec![enrolment.uuid]).await?;
+                self.unregister(vec![request.uuid]).await?;
                 return Err(parted());
             }
             Ok(())
         })
     }
 
-    fn register_now(&self, enrolment: &Enrolment) -> Option<Result<(), RemoteError>> {
+    fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>> {
         if !self.is_near() {
             return None;
         }
-        match self.note(enrolment) {
+        match self.note(request) {
             // While it holds the lock, what is below is not taken out.
-            Ok(_held) => self.actor.uplink.register_now(enrolment),
+            Ok(_held) => self.actor.uplink.register_now(request),
             Err(error) => Some(Err(error)),
         }
     }
@@ -142,14 +142,14 @@ impl Parent for Host {
         })
     }
 
-    fn relocate<'a>(&'a self, relocation: &'a Relocation) -> Answer<'a> {
+    fn relocate<'a>(&'a self, request: &'a RelocateRequest) -> Answer<'a> {
         Box::pin(async move {
-            match self.below.lock().instances.get_mut(&relocation.uuid) {
-                Some(endpoints) => endpoints.clone_from(&relocation.endpoints),
+            match self.below.lock().instances.get_mut(&request.uuid) {
+                Some(endpoints) => endpoints.clone_from(&request.endpoints),
                 // It is being taken out.
                 None => return Ok(()),
             }
-            self.actor.uplink.relocate(relocation).await
+            self.actor.uplink.relocate(request).await
         })
     }
 
@@ -166,7 +166,7 @@ fn parted() -> RemoteError {
 #[cfg(test)]
 pub(crate) mod tests {
     use endpoints::{InstanceId, Name};
-    use portal::{Greeted, Handlers, Identity, NoService, Options};
+    use portal::{Established, Handlers, Identity, NoService, Options};
     use tokio::{
         sync::{mpsc, oneshot},
         task::JoinSet,
@@ -177,8 +177,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        ActorPath, Kind, actor::Tether, home::Home, outcome::cancel::Cancel, routes::Routes,
-        uplink::Uplink,
+        ActorPath, Kind, actor::LivenessGuard, outcome::cancel::Cancel,
+        process_context::ProcessContext, routes::Routes, uplink::Uplink,
     };
 
     /// Makes an actor whose parent is at the other end of a channel.
@@ -194,14 +194,14 @@ pub(crate) mod tests {
             CancellationToken::new(),
             Uplink::Parent(parent),
             Routes::new(Identity::new(instance)),
-            Arc::new(Home::new(Vec::new(), BTreeMap::new(), std::env::temp_dir())),
-            &Tether::new().0,
+            Arc::new(ProcessContext::new(Vec::new(), BTreeMap::new(), std::env::temp_dir())),
+            &LivenessGuard::new().0,
         ))
     }
 
     #[tokio::test]
     async fn who_is_registered_when_the_child_is_gone_is_taken_out_again() {
-        let (calls, mut called) = mpsc::channel::<(Counterpart, oneshot::Sender<()>)>(1);
+        let (calls, mut called) = mpsc::channel::<(IncomingCall, oneshot::Sender<()>)>(1);
         let handlers = Handlers::new(move |call| {
             let calls = calls.clone();
             async move {
@@ -213,15 +213,16 @@ pub(crate) mod tests {
         });
         let (near, far) = Stream::pair();
         let above =
-            Greeted::accepted(far, Hello::default()).converse(&Options::default(), handlers);
-        let here = Greeted::dialed(near, Hello::default()).converse(&Options::default(), NoService);
+            Established::accepted(far, Hello::default()).converse(&Options::default(), handlers);
+        let here =
+            Established::dialed(near, Hello::default()).converse(&Options::default(), NoService);
         let mut drivers = JoinSet::new();
         drivers.spawn(above.driver);
         drivers.spawn(here.driver);
 
         let below = Below::default();
-        let host = Host::new(actor(here.portal), below.clone());
-        let enrolment = Enrolment {
+        let service = ParentService::new(actor(here.portal), below.clone());
+        let request = RegisterRequest {
             name: Name::new("feed").unwrap(),
             uuid: Uuid::new_v4(),
             endpoints: Vec::new(),
@@ -231,15 +232,15 @@ pub(crate) mod tests {
         let parent = async {
             let (call, answer) = called.recv().await.unwrap();
             assert_eq!(call.method(), REGISTER);
-            assert!(below.take().contains_key(&enrolment.uuid), "the child is gone");
+            assert!(below.take().contains_key(&request.uuid), "the child is gone");
             answer.send(()).unwrap();
             let (call, answer) = called.recv().await.unwrap();
             assert_eq!(call.method(), UNREGISTER);
-            assert_eq!(call.args::<Departure>().unwrap().uuids, [enrolment.uuid]);
+            assert_eq!(call.args::<UnregisterRequest>().unwrap().uuids, [request.uuid]);
             answer.send(()).unwrap();
         };
         let bounded = tokio::time::timeout(std::time::Duration::from_secs(30), parent);
-        let (registered, told) = tokio::join!(host.register(&enrolment), bounded);
+        let (registered, told) = tokio::join!(service.register(&request), bounded);
         told.expect("it is unregistered");
         assert_eq!(registered.unwrap_err().kind, ErrorKind::Cancelled);
     }

@@ -1,7 +1,7 @@
-//! What becomes of the children of one scope: who is cancelled, who is started again, and when
-//! all is over.
+//! The state of one scope's children, and the policy: which are cancelled, which are restarted, and
+//! when the scope ends.
 //!
-//! The book is pure: it takes events, the time and a random number, and gives commands. It knows
+//! The state is pure: it takes events, the time and a random number, and returns commands. It knows
 //! children by number, and holds no task, no clock and no connection.
 //!
 //! ```text
@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::Instant;
 
-use crate::{ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, outcome::exit::Ending};
+use crate::{
+    ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, outcome::exit::ExitClass,
+};
 
 /// A child's number within its scope, in the order of spawning.
 pub(crate) type ChildId = u32;
@@ -73,18 +75,18 @@ pub(crate) enum Command {
     StopBody,
 }
 
-/// A child whose end is an error.
+/// A child whose end is a failure of its scope.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Trouble {
+pub(crate) struct Failure {
     pub(crate) child: ChildId,
     pub(crate) exit: Exit,
     /// How often it was started again before.
     pub(crate) restarts: u32,
 }
 
-/// What becomes of the children of one scope.
+/// The state of one scope's children.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct SupervisionState {
     actor: ActorPath,
     strategy: Strategy,
     intensity: Intensity,
@@ -94,7 +96,7 @@ pub(crate) struct Book {
     is_body_stopped: bool,
     /// When children were started again lately, oldest first.
     restarts: VecDeque<Instant>,
-    troubles: Vec<Trouble>,
+    failures: Vec<Failure>,
 }
 
 #[derive(Debug)]
@@ -127,7 +129,7 @@ enum Phase {
     Cancelling(CancelReason),
 }
 
-impl Book {
+impl SupervisionState {
     pub(crate) fn new(actor: ActorPath, strategy: Strategy, intensity: Intensity) -> Self {
         Self {
             actor,
@@ -138,11 +140,11 @@ impl Book {
             is_body_over: false,
             is_body_stopped: false,
             restarts: VecDeque::new(),
-            troubles: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
-    /// Takes note of an event, and returns what is to be done about it.
+    /// Applies an event, and returns the commands that follow from it.
     pub(crate) fn apply(&mut self, event: Event, now: Instant, random: u32) -> Vec<Command> {
         let mut commands = Vec::new();
         match event {
@@ -185,7 +187,7 @@ impl Book {
         commands
     }
 
-    /// Returns when the book is to be asked next, if nothing happens before.
+    /// Returns when the next tick is due, if no event comes before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         if self.is_settling() {
             return None;
@@ -205,9 +207,9 @@ impl Book {
         }
     }
 
-    /// Tells whether the end of a child is an error.
+    /// Tells whether the end of a child is a failure of its scope.
     pub(crate) fn blames(&self, id: ChildId) -> bool {
-        self.troubles.iter().any(|it| it.child == id)
+        self.failures.iter().any(|it| it.child == id)
     }
 
     /// Tells whether the body and all children have ended.
@@ -215,9 +217,9 @@ impl Book {
         self.is_body_over && self.children.is_empty()
     }
 
-    /// Returns the children whose end is an error, in the order in which they ended.
-    pub(crate) fn into_troubles(self) -> Vec<Trouble> {
-        self.troubles
+    /// Returns the failures of the scope, in the order in which the children ended.
+    pub(crate) fn into_failures(self) -> Vec<Failure> {
+        self.failures
     }
 
     fn end(
@@ -228,12 +230,12 @@ impl Book {
         random: u32,
         commands: &mut Vec<Command>,
     ) {
-        let child = self.children.get_mut(&id).expect("only what is in the book ends");
+        let child = self.children.get_mut(&id).expect("only known children end");
         let (asked, again_at) = match &child.state {
             State::Ending { asked, again_at } => (Some(asked), *again_at),
             State::Running | State::Waiting { .. } => (None, None),
         };
-        let ending = exit.ending(&self.actor, asked);
+        let class = exit.class(&self.actor, asked);
         if !child.was_ready {
             self.forget(id, commands);
             return;
@@ -244,14 +246,14 @@ impl Book {
             return;
         }
         let is_dismissed = asked.is_some();
-        let wants_restart = match (self.phase.clone(), child.policy.restart, ending) {
+        let wants_restart = match (self.phase.clone(), child.policy.restart, class) {
             _ if is_dismissed => false,
             (Phase::Cancelling(_), _, _) | (_, Restart::Never, _) => false,
             (Phase::Open, Restart::Always, _) if !child.policy.is_answered_for => true,
-            (_, _, ending) => ending == Ending::Badly,
+            (_, _, class) => class == ExitClass::Failure,
         };
         if !wants_restart {
-            self.give_up(id, exit, ending, commands);
+            self.give_up(id, exit, class, commands);
             return;
         }
 
@@ -262,7 +264,7 @@ impl Book {
         let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
         if earlier >= self.intensity.restarts {
             // One that ends well all too often is as much in trouble.
-            self.give_up(id, exit, Ending::Badly, commands);
+            self.give_up(id, exit, ExitClass::Failure, commands);
             return;
         }
         self.restarts.push_back(now);
@@ -284,19 +286,19 @@ impl Book {
         }
     }
 
-    /// Takes a child out of the book for good.
+    /// Removes a child for good.
     fn forget(&mut self, id: ChildId, commands: &mut Vec<Command>) -> Child {
         commands.push(Command::Forget(id));
-        self.children.remove(&id).expect("only what is in the book is forgotten")
+        self.children.remove(&id).expect("only known children are forgotten")
     }
 
-    /// Takes a child out of the book, and its failure for that of the scope.
-    fn give_up(&mut self, id: ChildId, exit: Exit, ending: Ending, commands: &mut Vec<Command>) {
+    /// Removes a child for good, and counts its failure as that of the scope.
+    fn give_up(&mut self, id: ChildId, exit: Exit, class: ExitClass, commands: &mut Vec<Command>) {
         let child = self.forget(id, commands);
-        if ending != Ending::Badly || child.policy.is_answered_for {
+        if class != ExitClass::Failure || child.policy.is_answered_for {
             return;
         }
-        self.troubles.push(Trouble { child: id, exit, restarts: child.restarts });
+        self.failures.push(Failure { child: id, exit, restarts: child.restarts });
         let reason = self.reason("a sibling of it failed");
         self.cancel(&reason, commands);
         if !self.is_body_stopped && !self.is_body_over {

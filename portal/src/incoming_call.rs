@@ -1,4 +1,4 @@
-//! A call, as what handles it sees it.
+//! A call as its handler sees it.
 
 use std::{
     any::Any,
@@ -25,10 +25,10 @@ use crate::{
     outbox::Outbox,
 };
 
-/// A call from the other side, as what handles it sees it: the arguments, and, if it goes on,
-/// items both ways.
+/// A call from the peer as its handler sees it: the arguments, and items both ways if the call is a
+/// dialogue.
 #[derive(Debug)]
-pub struct Counterpart {
+pub struct IncomingCall {
     method: String,
     body: Bytes,
     deadline: Option<Instant>,
@@ -38,7 +38,7 @@ pub struct Counterpart {
     incoming: Option<(mpsc::Receiver<Event>, Window)>,
 }
 
-impl Counterpart {
+impl IncomingCall {
     pub(crate) fn new(call: Call<'_>, outbox: Arc<Outbox>) -> Self {
         let state = Arc::new(CallState::default());
         Self {
@@ -80,21 +80,21 @@ impl Counterpart {
         self.deadline
     }
 
-    /// Goes on beside the connection's driver. Whatever a function does before it first waits is
-    /// done in the driver, which does nothing else meanwhile; what is behind this is not.
+    /// Moves the rest of the handler out of the connection's driver. A handler runs in the driver
+    /// until it first waits, and holds up the connection meanwhile; code after this call does not.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn aside(&self) {
+    pub async fn offload(&self) {
         let mut has_waited = false;
         poll_fn(|cx| {
-            if has_waited || self.state.is_aside.load(Ordering::Relaxed) {
+            if has_waited || self.state.is_offloaded.load(Ordering::Relaxed) {
                 return Poll::Ready(());
             }
             has_waited = true;
-            self.state.asks_aside.store(true, Ordering::Relaxed);
-            // In the driver this wakes nobody: it is polled again as soon as it is aside.
+            self.state.asks_offload.store(true, Ordering::Relaxed);
+            // In the driver this wakes nobody: the pool polls the handler again at once.
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -251,9 +251,9 @@ pub(crate) struct CallState {
     /// Told when it is cancelled.
     told: Notify,
     pub(crate) flow: Arc<Flow>,
-    /// Whether the handler is not in the driver any more, and whether it wants that.
-    pub(crate) is_aside: AtomicBool,
-    pub(crate) asks_aside: AtomicBool,
+    /// Whether the handler has left the driver, and whether it asks to.
+    pub(crate) is_offloaded: AtomicBool,
+    pub(crate) asks_offload: AtomicBool,
     stage: Mutex<Stage>,
     /// What is dropped once the call is answered.
     kept: Mutex<Option<Kept>>,

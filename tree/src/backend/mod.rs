@@ -1,6 +1,6 @@
-//! What actors run in: four kinds behind one trait.
+//! The spawn backends: four ways to run an actor, behind one trait.
 //!
-//! Whatever a child runs in, its parent has a channel to it, and a [`Vessel`] with which to see it
+//! Whatever a child runs in, its parent has a channel to it, and a [`RunningChild`] with which to see it
 //! end, and to end it.
 
 pub(crate) mod process;
@@ -14,17 +14,17 @@ use transport::Stream;
 
 use crate::{
     Exit, Kind, Panic,
-    child::{Near, Newborn},
+    child::{LocalChild, Near},
 };
 
 /// What a child runs in, as its parent sees it.
-pub(crate) trait Vessel: Send {
+pub(crate) trait RunningChild: Send {
     /// Waits until it is gone. Asked again after that, it says the same at once.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    fn gone(&mut self) -> Pin<Box<dyn Future<Output = Remains> + Send + '_>>;
+    fn gone(&mut self) -> Pin<Box<dyn Future<Output = RawExit> + Send + '_>>;
 
     /// Asks it to end in the way of its kind. Tells whether there is such a way.
     fn terminate(&mut self) -> bool;
@@ -32,9 +32,9 @@ pub(crate) trait Vessel: Send {
     /// Ends it by force. Tells whether there is such a way.
     fn kill(&mut self) -> bool;
 
-    /// Tells what is below it to end in a hurry, though it be stuck itself: in the way of its kind,
-    /// if there is one.
-    fn hurry(&self) {}
+    /// Forces the end of what is below it, even when it is stuck itself; does nothing where its
+    /// backend has no way to.
+    fn force_end(&self) {}
 
     /// Returns the process that it runs in.
     fn pid(&self) -> u32;
@@ -47,7 +47,7 @@ pub(crate) trait Vessel: Send {
 
 /// A child that was launched.
 pub(crate) struct Launched {
-    pub(crate) vessel: Box<dyn Vessel>,
+    pub(crate) running: Box<dyn RunningChild>,
     pub(crate) channel: Channel,
 }
 
@@ -59,9 +59,9 @@ pub(crate) enum Channel {
     Within(Near),
 }
 
-/// What is left of a vessel that is gone.
+/// How a child ended, as its backend sees it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Remains {
+pub(crate) enum RawExit {
     /// A task or a thread that returned.
     Nothing,
     /// A task or a thread that panicked.
@@ -74,7 +74,7 @@ pub(crate) enum Remains {
     Unknown(String),
 }
 
-impl Remains {
+impl RawExit {
     /// Returns how an actor ended that has not said so itself.
     pub(crate) fn into_exit(self, last_words: String) -> Exit {
         match self {
@@ -100,9 +100,9 @@ pub(crate) async fn launch(kind: Kind, name: &str, grace: Duration) -> io::Resul
 }
 
 /// Launches a child within this process.
-pub(crate) fn launch_within(newborn: Newborn) -> io::Result<Launched> {
-    match newborn.spec.kind {
-        Kind::Thread => thread::launch(newborn),
-        _ => Ok(task::launch(newborn)),
+pub(crate) fn launch_within(local_child: LocalChild) -> io::Result<Launched> {
+    match local_child.spec.kind {
+        Kind::Thread => thread::launch(local_child),
+        _ => Ok(task::launch(local_child)),
     }
 }

@@ -1,4 +1,4 @@
-//! Connections to actors that were looked up.
+//! The pool of connections to actors that were looked up.
 //!
 //! They are shared by all actors of one process, and not by each actor for itself: a process with
 //! a hundred tasks that ask the same actor costs it one connection, and not a hundred of the
@@ -14,7 +14,7 @@ use std::{
 
 use discovery::{Assurance, Connection, Located, NoneAnswered, connect_first};
 use endpoints::{Endpoint, InstanceId, Locality, Name};
-use portal::{Connected, Greeted, Heartbeat, NoService, Options};
+use portal::{Connected, Established, Heartbeat, NoService, Options};
 use thiserror::Error;
 use tokio::{
     runtime::Handle,
@@ -31,31 +31,31 @@ use crate::{
     spec::PATH_KEY,
 };
 
-/// The connections to actors that those of this process have looked up, each there for as long as
-/// somebody has a handle of it.
-pub(crate) struct Contacts {
-    cache: Cache<Whom, Contact>,
+/// The connections to actors that this process has looked up, each open for as long as there is a
+/// handle of it.
+pub(crate) struct ConnectionPool {
+    cache: Cache<PoolKey, PooledConnection>,
     /// Lasts as long as this.
     runtime: Handle,
     /// The one task that closes what nobody uses any more.
-    closer: Mutex<JoinSet<()>>,
+    reaper: Mutex<JoinSet<()>>,
     /// What runs the connections.
     drivers: Mutex<JoinSet<()>>,
     /// Asks all of them to end.
     over: CancellationToken,
 }
 
-/// Which actor is meant: another run of the same name is another, and so is one that has
+/// Identifies an actor: another run of the same name is another actor, and so is one that has
 /// registered anew.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Whom {
+pub(crate) struct PoolKey {
     instance: InstanceId,
     epoch: Epoch,
 }
 
 /// A connection to an actor.
 #[derive(Debug)]
-pub(crate) struct Contact {
+pub(crate) struct PooledConnection {
     /// Where the actor stands in its tree.
     pub(crate) actor: ActorPath,
     pub(crate) portal: portal::Portal,
@@ -64,7 +64,7 @@ pub(crate) struct Contact {
 }
 
 /// One user's part in a connection.
-pub(crate) type Shared = Guard<Whom, Contact>;
+pub(crate) type Shared = Guard<PoolKey, PooledConnection>;
 
 /// How an actor that was looked up was reached.
 ///
@@ -87,15 +87,15 @@ pub struct Reached {
     pub assurance: Assurance,
 }
 
-impl Contacts {
+impl ConnectionPool {
     pub(crate) fn new(runtime: Handle) -> Self {
-        let (cache, closer) = Cache::new();
+        let (cache, reaper) = Cache::new();
         let mut closing = JoinSet::new();
-        closing.spawn_on(closer.run(), &runtime);
+        closing.spawn_on(reaper.run(), &runtime);
         Self {
             cache,
             runtime,
-            closer: Mutex::new(closing),
+            reaper: Mutex::new(closing),
             drivers: Mutex::default(),
             over: CancellationToken::new(),
         }
@@ -113,22 +113,19 @@ impl Contacts {
     pub(crate) async fn open(
         self: &Arc<Self>,
         located: Vec<Located>,
-    ) -> Result<Shared, Vec<OpenError<ContactError>>> {
+    ) -> Result<Shared, Vec<OpenError<PoolError>>> {
         connect_first(located, |it| self.open_one(it)).await
     }
 
     /// Does so on the runtime of the process: a socket belongs to the runtime on which it was
     /// dialed. And others may wait for the same, while who asked first does not go on.
-    async fn open_one(
-        self: &Arc<Self>,
-        located: Located,
-    ) -> Result<Shared, OpenError<ContactError>> {
-        let contacts = self.clone();
+    async fn open_one(self: &Arc<Self>, located: Located) -> Result<Shared, OpenError<PoolError>> {
+        let pool = self.clone();
         let mut opening = JoinSet::new();
         let open = async move {
             let record = located.record();
-            let whom = Whom { instance: record.instance(), epoch: record.epoch };
-            contacts.cache.open(whom, async || contacts.dial(located).await).await
+            let whom = PoolKey { instance: record.instance(), epoch: record.epoch };
+            pool.cache.open(whom, async || pool.dial(located).await).await
         };
         opening.spawn_on(open, &self.runtime);
         match opening.join_next().await {
@@ -139,16 +136,16 @@ impl Contacts {
         }
     }
 
-    async fn dial(&self, located: Located) -> Result<Contact, ContactError> {
+    async fn dial(&self, located: Located) -> Result<PooledConnection, PoolError> {
         let connection = located.connect().await.map_err(Arc::new)?;
         let Connection { stream, peer, record, endpoint, locality, assurance, .. } = connection;
         // Who does not say who it is does not speak the protocol.
-        let Some(peer) = peer else { return Err(ContactError::NotOfTree(record.name)) };
+        let Some(peer) = peer else { return Err(PoolError::NotOfTree(record.name)) };
         // One that is shared is used for long, and over TCP nobody tells of a death.
         let heartbeat = matches!(stream.peer(), Peer::Tcp(_)).then(Heartbeat::default);
         let options = Options { heartbeat, ..Options::default() };
         let Connected { portal, driver } =
-            Greeted::dialed(stream, peer).converse(&options, NoService);
+            Established::dialed(stream, peer).converse(&options, NoService);
         let said = record.metadata.get(PATH_KEY).cloned();
         let actor = said
             .and_then(|it| ActorPath::try_from(it).ok())
@@ -173,7 +170,7 @@ impl Contacts {
         while drivers.try_join_next().is_some() {}
         let driver = drivers.spawn_on(driving, &self.runtime);
         let reached = Reached { endpoint, locality, assurance };
-        Ok(Contact { actor, portal, reached, driver })
+        Ok(PooledConnection { actor, portal, reached, driver })
     }
 
     /// Says goodbye on all connections, whoever still has handles of them, and waits a little
@@ -181,26 +178,26 @@ impl Contacts {
     pub(crate) async fn close(&self) {
         self.over.cancel();
         let mut drivers = mem::take(&mut *lock(&self.drivers));
-        let mut closer = mem::take(&mut *lock(&self.closer));
+        let mut reaper = mem::take(&mut *lock(&self.reaper));
         let all = async {
             while drivers.join_next().await.is_some() {}
-            closer.shutdown().await;
+            reaper.shutdown().await;
         };
         // It takes longer only if a task that does not yield holds up the runtime.
         if timeout(CLOSE_LIMIT, all).await.is_err() {
-            tracing::debug!(target: "callsign", "connections to actors are not closed in time");
+            tracing::debug!(target: "callsign", "connections to actors were not closed in time");
         }
     }
 }
 
-impl fmt::Debug for Contacts {
+impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contacts").field("cache", &self.cache).finish_non_exhaustive()
+        f.debug_struct("ConnectionPool").field("cache", &self.cache).finish_non_exhaustive()
     }
 }
 
-impl Resource for Contact {
-    type Error = ContactError;
+impl Resource for PooledConnection {
+    type Error = PoolError;
 
     /// A goodbye cannot fail in a way that concerns whoever has no more to say.
     const MAY_BE_DROPPED: bool = true;
@@ -209,7 +206,7 @@ impl Resource for Contact {
         self.portal.is_closed()
     }
 
-    async fn close(self) -> Result<(), ContactError> {
+    async fn close(self) -> Result<(), PoolError> {
         self.portal.close("nobody uses the connection any more");
         // Whoever does not read it in time sees the connection's end.
         drop(timeout(FAREWELL_WAIT, self.portal.closed()).await);
@@ -217,15 +214,15 @@ impl Resource for Contact {
     }
 }
 
-impl Drop for Contact {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-/// Why an instance is not connected to.
+/// Why there is no connection to an instance.
 #[derive(Clone, Debug, Error)]
-pub(crate) enum ContactError {
+pub(crate) enum PoolError {
     #[error(transparent)]
     NoneAnswered(#[from] Arc<NoneAnswered>),
     #[error("`{0}` does not speak callsign's protocol")]

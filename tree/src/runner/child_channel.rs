@@ -1,4 +1,4 @@
-//! What a child says of itself.
+//! The channel to a child: its notes, and the call of its function.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -11,12 +11,12 @@ use crate::{
     Exit,
     calls::{Reply, method},
     child_spec::EntryPoint,
-    phase::Place,
+    phase::StatusEntry,
     spec::Note,
 };
 
-/// What a child says of itself, over its channel.
-pub(super) struct Line {
+/// The channel to a child.
+pub(super) struct ChildChannel {
     pub(super) portal: portal::Portal,
     /// `None` once it has said its last word.
     notes: Option<Notes>,
@@ -47,7 +47,7 @@ impl Notes {
 /// A call of a function that is under way.
 type Function = Pin<Box<dyn Future<Output = Result<Bytes, CallError>> + Send>>;
 
-impl Line {
+impl ChildChannel {
     pub(super) fn new(portal: portal::Portal, notes: Notes) -> Self {
         Self { portal, notes: Some(notes), exit: None, function: None, reply: None }
     }
@@ -83,11 +83,11 @@ impl Line {
     }
 
     /// Listens, and never returns.
-    pub(super) async fn follow<T>(&mut self, place: &Place) -> T {
+    pub(super) async fn follow<T>(&mut self, status: &StatusEntry) -> T {
         while let Some(notes) = &mut self.notes {
             match notes.next().await {
                 Ok(Some(Note::Exit(exit))) => self.exit = Some(exit),
-                Ok(Some(Note::Phase(phase))) => place.enter(phase),
+                Ok(Some(Note::Phase(phase))) => status.enter(phase),
                 Ok(None) | Err(_) => self.notes = None,
             }
         }
@@ -103,7 +103,7 @@ impl Line {
             settle(function, reply).await;
         };
         if timeout(LAST_WORD_WAIT, all).await.is_err() {
-            tracing::warn!(target: "callsign", "the channel of a child outlives it");
+            tracing::warn!(target: "callsign", "the channel of a child is still open after its end");
         }
         self.word_so_far()
     }
@@ -125,7 +125,7 @@ impl Line {
     async fn part(&mut self) {
         let settled = settle(&mut self.function, &mut self.reply);
         if timeout(LAST_WORD_WAIT, settled).await.is_err() {
-            tracing::warn!(target: "callsign", "a child has ended without a word of its function");
+            tracing::warn!(target: "callsign", "a child ended without the result of its function");
         }
         self.portal.close("goodbye");
     }
@@ -143,7 +143,7 @@ async fn ended(notes: &mut Option<Notes>, exit: &mut Option<Exit>) {
         match items.next().await {
             Ok(Some(Note::Exit(said))) => *exit = Some(said),
             Ok(Some(Note::Phase(_))) => {}
-            // What cannot be read is as good as a closed channel: the vessel tells the rest.
+            // What cannot be read is as good as a closed channel: the running tells the rest.
             Ok(None) | Err(_) => *notes = None,
         }
     }
@@ -168,7 +168,7 @@ async fn settle(function: &mut Option<Function>, reply: &mut Option<Result<Reply
     *reply = match brought {
         Ok(value) => Some(Reply::read(Ok(value))),
         Err(CallError::Remote(error)) => Some(Reply::read(Err(error))),
-        // It is gone, and its vessel will tell more.
+        // It is gone, and its running will tell more.
         Err(_) => None,
     };
 }

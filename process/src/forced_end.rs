@@ -1,16 +1,16 @@
-//! A word that gets past whoever is stuck: that a process is to end in a hurry.
+//! Forced ends: the request that a process end now, which gets past processes that are stuck.
 //!
 //! A child that is stuck passes nothing on to its own children. Its watchdog does. Beside the
-//! channel, every child shares with its parent a counter of the kernel's (an `eventfd`), and the
-//! watchdog of the child waits for it to be raised:
+//! channel, every child shares a kernel counter (an `eventfd`) with its parent, and the watchdog of
+//! the child waits for the parent to raise it:
 //!
 //! ```text
-//!   a parent                     its child, stuck             a child of that, stuck
-//!   Child::hurry ──(counter)──▶ watchdog ──(counter)──▶ watchdog
-//!                                  └─ hurried()                └─ hurried()
+//!   a parent                        its child, stuck       a child of that, stuck
+//!   Child::force_end ──(counter)──▶ watchdog ──(counter)──▶ watchdog
+//!                                   └─ forced_to_end()      └─ forced_to_end()
 //! ```
 //!
-//! So all that is below hears it within a moment, and nobody has to know the number of a process
+//! So every process below hears of it within a moment, and no process has to know the number of one
 //! that is not its own child.
 
 use std::{
@@ -23,29 +23,29 @@ use std::{
 use rustix::{event::EventfdFlags, process::Signal};
 use tokio::sync::watch;
 
-/// Tells every child process of this process, and all that is below them, to end in a hurry: each
-/// that is still there in [`HURRY`](super::HURRY) is killed once its parent has gone.
+/// Forces the end of every child process, and of all processes below them: each that still runs
+/// after [`FORCED_END_LIMIT`](super::FORCED_END_LIMIT) is killed once its parent has gone.
 ///
 /// ```
-/// /// Is called when somebody presses Ctrl-C again.
+/// /// Handles the second Ctrl-C.
 /// fn interrupted_again() {
-///     callsign_process::hurry_children();
+///     callsign_process::force_children_to_end();
 /// }
 /// # let _ = interrupted_again;
 /// ```
-pub fn hurry_children() {
+pub fn force_children_to_end() {
     children().values().for_each(Told::tell);
 }
 
-/// Waits until this process has been told to end in a hurry. A process that nobody started as a
-/// child never is.
+/// Waits until the end of this process is forced. That never happens to a process that was not
+/// started as a child.
 ///
 /// ```
 /// /// Saves what there is, unless there is no time for it.
 /// async fn end(save: impl Future<Output = ()>) {
 ///     tokio::select! {
 ///         () = save => {}
-///         () = callsign_process::hurried() => println!("not saved"),
+///         () = callsign_process::forced_to_end() => println!("not saved"),
 ///     }
 /// }
 /// # let _ = end(std::future::ready(()));
@@ -54,15 +54,15 @@ pub fn hurry_children() {
 /// # Cancel safety
 ///
 /// Cancel safe.
-pub async fn hurried() {
+pub async fn forced_to_end() {
     // The sender is never dropped.
-    drop(IS_HURRIED.subscribe().wait_for(|it| *it).await);
+    drop(IS_FORCED.subscribe().wait_for(|it| *it).await);
 }
 
-/// Takes note that this process is to end in a hurry, and tells its children.
+/// Notes that the end of this process is forced, and forces that of its children.
 pub(super) fn hear() {
-    IS_HURRIED.send_replace(true);
-    hurry_children();
+    IS_FORCED.send_replace(true);
+    force_children_to_end();
 }
 
 /// Makes the counter that a parent raises, and its child's watchdog waits for.
@@ -70,9 +70,9 @@ pub(super) fn counter() -> io::Result<OwnedFd> {
     Ok(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
-/// A child that can be told, for as long as this is there.
+/// Forces the end of one child; the child is listed until this is dropped.
 #[derive(Debug)]
-pub(super) struct Hurry(RawFd);
+pub(super) struct ForcedEnd(RawFd);
 
 /// How one child is told.
 #[derive(Debug)]
@@ -81,14 +81,14 @@ struct Told {
     process: Arc<OwnedFd>,
 }
 
-impl Hurry {
-    /// Lets a child be told. If this process is in a hurry already, it is told at once.
+impl ForcedEnd {
+    /// Lists a child. If the end of this process is forced already, so is that of the child.
     pub(super) fn new(counter: OwnedFd, process: Arc<OwnedFd>) -> Self {
         let key = counter.as_raw_fd();
         let told = Told { counter, process };
         let mut children = children();
         // It was set before the children were told, so that none is left out.
-        if *IS_HURRIED.borrow() {
+        if *IS_FORCED.borrow() {
             told.tell();
         }
         children.insert(key, told);
@@ -101,7 +101,7 @@ impl Hurry {
     }
 }
 
-impl Drop for Hurry {
+impl Drop for ForcedEnd {
     fn drop(&mut self) {
         children().remove(&self.0);
     }
@@ -123,5 +123,5 @@ fn children() -> MutexGuard<'static, BTreeMap<RawFd, Told>> {
 /// The children of this process, by the numbers of their counters here.
 static CHILDREN: Mutex<BTreeMap<RawFd, Told>> = Mutex::new(BTreeMap::new());
 
-/// Whether this process is to end in a hurry.
-static IS_HURRIED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+/// Whether the end of this process is forced.
+static IS_FORCED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));

@@ -6,37 +6,37 @@ use std::{
 };
 
 use endpoints::Stamped;
-use process::HURRY;
+use process::FORCED_END_LIMIT;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{Fall, Keeper, line::Line};
+use super::{ChildRunner, StopCause, child_channel::ChildChannel};
 use crate::{
     CancelReason, Pressure,
-    kinds::{Remains, Vessel},
+    backend::{RawExit, RunningChild},
     phase::Phase,
     sockets,
-    spec::{CANCEL, CancelAsked},
+    spec::{CANCEL, CancelRequest},
     sweep,
 };
 
-impl Keeper {
+impl ChildRunner {
     /// Ends the child, unless it is gone already: asks it, then sends SIGTERM, then SIGKILL, each
     /// after a bounded wait. Returns what is left of it, unless it could not be ended, and what it
     /// took.
     pub(super) async fn end(
         &self,
-        vessel: &mut dyn Vessel,
-        mut line: Option<&mut Line>,
-        fall: &Fall,
-    ) -> (Option<Remains>, Pressure) {
-        let (reason, patience) = self.reason(fall);
-        let hurry = &self.actor.hurry;
+        running: &mut dyn RunningChild,
+        mut channel: Option<&mut ChildChannel>,
+        cause: &StopCause,
+    ) -> (Option<RawExit>, Pressure) {
+        let (reason, patience) = self.reason(cause);
+        let force = &self.actor.force;
         let mut pressure = Pressure::Asked;
         loop {
-            let is_hurried = hurry.is_cancelled();
-            if is_hurried && pressure == Pressure::Terminated {
-                vessel.hurry();
+            let is_forced = force.is_cancelled();
+            if is_forced && pressure == Pressure::Terminated {
+                running.force_end();
                 // A process is waited for only if it has others to end.
                 if self.spec.kind.is_process() && !self.below.is_family() {
                     pressure = Pressure::Killed;
@@ -44,41 +44,41 @@ impl Keeper {
             }
             let limit = match pressure {
                 Pressure::Asked => {
-                    self.ask(line.as_deref(), &reason, false);
+                    self.ask(channel.as_deref(), &reason, false);
                     patience
                 }
-                Pressure::Terminated if is_hurried => {
-                    self.ask(line.as_deref(), &reason, true);
-                    HURRY
+                Pressure::Terminated if is_forced => {
+                    self.ask(channel.as_deref(), &reason, true);
+                    FORCED_END_LIMIT
                 }
                 Pressure::Terminated => {
                     // A signal could come before the first request, and take its place.
-                    if !vessel.terminate() {
-                        self.ask(line.as_deref(), &reason, true);
+                    if !running.terminate() {
+                        self.ask(channel.as_deref(), &reason, true);
                     }
                     patience
                 }
                 Pressure::Killed => {
-                    vessel.kill();
+                    running.kill();
                     KILL_WAIT
                 }
             };
-            self.place.enter(Phase::Ending(pressure));
+            self.status.enter(Phase::Ending(pressure));
             let follow = async {
-                match &mut line {
-                    Some(line) => line.follow(&self.place).await,
+                match &mut channel {
+                    Some(channel) => channel.follow(&self.status).await,
                     None => std::future::pending::<()>().await,
                 }
             };
             tokio::select! {
                 biased;
-                remains = vessel.gone() => {
-                    self.place.enter(Phase::Reaping);
-                    return (Some(remains), pressure);
+                raw_exit = running.gone() => {
+                    self.status.enter(Phase::Reaping);
+                    return (Some(raw_exit), pressure);
                 }
                 () = follow => {}
                 // From then on it is pressed anew.
-                () = hurry.cancelled(), if pressure == Pressure::Asked || !is_hurried => {
+                () = force.cancelled(), if pressure == Pressure::Asked || !is_forced => {
                     if pressure == Pressure::Asked {
                         pressure = Pressure::Terminated;
                     }
@@ -92,7 +92,7 @@ impl Keeper {
                 Pressure::Killed => break,
             };
         }
-        self.place.enter(Phase::Stuck);
+        self.status.enter(Phase::Stuck);
         tracing::error!(
             target: "callsign", actor = %self.spec.path, kind = %self.spec.kind,
             "an actor did not end, cannot be stopped by force, and is given up"
@@ -101,23 +101,23 @@ impl Keeper {
     }
 
     /// Returns what the child is told, and how long it has at each step.
-    fn reason(&self, fall: &Fall) -> (CancelReason, Duration) {
+    fn reason(&self, cause: &StopCause) -> (CancelReason, Duration) {
         let own = |why: &str| CancelReason::new(self.actor.path.clone(), why);
         let grace = self.spec.grace;
-        match fall {
-            Fall::Cancelled(reason) => (reason.clone(), grace),
-            Fall::Over => (own("its function has ended"), grace),
-            Fall::Gone => (own("its channel was closed"), grace.min(GONE_WAIT)),
-            Fall::TimedOut => (own("it was not ready in time"), Duration::ZERO),
-            Fall::Refused(_) => (own("it could not be registered"), grace),
+        match cause {
+            StopCause::Cancelled(reason) => (reason.clone(), grace),
+            StopCause::Over => (own("its function has ended"), grace),
+            StopCause::Gone => (own("its channel was closed"), grace.min(GONE_WAIT)),
+            StopCause::TimedOut => (own("it was not ready in time"), Duration::ZERO),
+            StopCause::Refused(_) => (own("it could not be registered"), grace),
         }
     }
 
-    fn ask(&self, line: Option<&Line>, reason: &CancelReason, hurry: bool) {
-        if let Some(line) = line {
-            let asked = CancelAsked { reason: reason.clone(), hurry };
+    fn ask(&self, channel: Option<&ChildChannel>, reason: &CancelReason, force: bool) {
+        if let Some(channel) = channel {
+            let asked = CancelRequest { reason: reason.clone(), force };
             // A channel that is closed has told the child as much.
-            drop(line.portal.send(CANCEL, &asked));
+            drop(channel.portal.send(CANCEL, &asked));
         }
     }
 
@@ -129,7 +129,7 @@ impl Keeper {
         if self.spec.kind.is_process() {
             self.sweep(&left, has_parted).await;
         } else if !is_gone {
-            self.place.enter(Phase::Stuck);
+            self.status.enter(Phase::Stuck);
             left.values().for_each(|it| sockets::remove(it));
         }
         if left.is_empty() {
@@ -169,7 +169,7 @@ impl Keeper {
     }
 }
 
-impl Remains {
+impl RawExit {
     /// Tells whether this is what pressure brings about, rather than the child itself.
     pub(super) fn is_by(&self, pressure: Pressure) -> bool {
         match self {

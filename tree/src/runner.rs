@@ -1,4 +1,4 @@
-//! The task that keeps one run of one child: from its launch to its end.
+//! The runner of a child: the task that sees one run of it from launch to end.
 //!
 //! ```text
 //!   launch ─▶ boot ─▶ running ─▶ ending ─▶ gone, and out of the registry
@@ -9,7 +9,7 @@
 //! Every step but running is bounded in time, and at every step the child's death is noticed.
 
 mod boot;
-mod line;
+mod child_channel;
 mod teardown;
 
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -22,17 +22,17 @@ use wire::RemoteError;
 pub(crate) use self::boot::Begun;
 use self::{
     boot::{Stage, Up},
-    line::{Line, News},
+    child_channel::{ChildChannel, News},
 };
 use crate::{
     CancelReason, Exit, Portal, Pressure, SpawnError,
     actor::Core,
+    backend::{RawExit, RunningChild},
     calls::Reply,
     child_spec::ChildSpec,
-    host::{Below, Host},
-    kinds::{Remains, Vessel},
     outcome::cancel::Cancel,
-    phase::{Phase, Place},
+    parent_service::{Below, ParentService},
+    phase::{Phase, StatusEntry},
     places::{self, Places},
 };
 
@@ -43,23 +43,23 @@ pub(crate) struct Done {
     pub(crate) value: Option<Bytes>,
 }
 
-/// Keeps one run of one child.
-pub(crate) struct Keeper {
+/// Sees one run of a child from launch to end.
+pub(crate) struct ChildRunner {
     actor: Arc<Core>,
     spec: Arc<ChildSpec>,
     uuid: Uuid,
     /// Where the child is to listen.
     places: Places,
     pub(crate) cancel: Cancel,
-    place: Place,
+    status: StatusEntry,
     /// What is below the child, and goes with it.
     below: Below,
     /// What the child may ask of its parent.
-    host: Host,
+    service: ParentService,
 }
 
-/// Why a child does not run, or not any more.
-enum Fall {
+/// Why a child did not start, or stopped.
+enum StopCause {
     Cancelled(CancelReason),
     /// It was not ready in time.
     TimedOut,
@@ -71,9 +71,9 @@ enum Fall {
     Over,
 }
 
-impl Keeper {
+impl ChildRunner {
     pub(crate) fn new(actor: Arc<Core>, spec: Arc<ChildSpec>) -> Self {
-        let place = actor.board.place(spec.path.clone(), spec.kind);
+        let status = actor.statuses.add(spec.path.clone(), spec.kind);
         let uuid = Uuid::new_v4();
         let places = match &*spec.bind {
             [] => Places {
@@ -89,12 +89,12 @@ impl Keeper {
             given => Places { endpoints: given.to_vec(), are_own: false },
         };
         let below = Below::default();
-        let host = Host::new(actor.clone(), below.clone());
-        Self { actor, spec, uuid, places, cancel: Cancel::default(), place, below, host }
+        let service = ParentService::new(actor.clone(), below.clone());
+        Self { actor, spec, uuid, places, cancel: Cancel::default(), status, below, service }
     }
 
-    /// Keeps the child to its end, from where it is if it has begun. Tells `outcome` once whether
-    /// it is ready.
+    /// Runs the child to its end, from where it is if it has begun. Tells `outcome` once whether it
+    /// is ready.
     pub(crate) async fn run(
         self,
         begun: Option<Begun>,
@@ -104,7 +104,7 @@ impl Keeper {
             Some(begun) => Ok(begun),
             None => self.launch().await,
         };
-        let Begun { mut vessel, mut drivers, stage } = match begun {
+        let Begun { mut running, mut drivers, stage } = match begun {
             Ok(begun) => begun,
             Err(source) => {
                 let exit = Exit::Unreachable { why: format!("it cannot be started: {source}") };
@@ -119,49 +119,49 @@ impl Keeper {
                 let mut booted = pin!(self.boot(channel, &mut drivers));
                 tokio::select! {
                     biased;
-                    reason = self.cancel.asked() => Err(Fall::Cancelled(reason)),
+                    reason = self.cancel.asked() => Err(StopCause::Cancelled(reason)),
                     booted = &mut booted => booted,
                     // It may have said why, a moment ago.
-                    _ = vessel.gone() => {
-                        timeout(SAID_WAIT, booted).await.unwrap_or(Err(Fall::Gone))
+                    _ = running.gone() => {
+                        timeout(SAID_WAIT, booted).await.unwrap_or(Err(StopCause::Gone))
                     }
-                    () = sleep(BOOT_TIMEOUT) => Err(Fall::TimedOut),
+                    () = sleep(BOOT_TIMEOUT) => Err(StopCause::TimedOut),
                 }
             }
         };
-        let (mut line, fall, untold) = match booted {
+        let (mut channel, cause, untold) = match booted {
             Ok(up) => {
-                let Up { mut line, portal } = *up;
+                let Up { mut channel, portal } = *up;
                 outcome(Ok(portal)).await;
-                let fall = self.watch(&mut *vessel, &mut line).await;
-                (Some(line), fall, None)
+                let cause = self.watch(&mut *running, &mut channel).await;
+                (Some(channel), cause, None)
             }
-            Err(fall) => {
-                let phase = self.place.phase();
+            Err(cause) => {
+                let phase = self.status.phase();
                 // To a child that does not listen yet, the end of its channel says all.
                 drivers.shutdown().await;
-                (None, fall, Some((outcome, phase)))
+                (None, cause, Some((outcome, phase)))
             }
         };
 
-        let (remains, pressure) = self.end(&mut *vessel, line.as_mut(), &fall).await;
-        let (said, reply) = match &mut line {
-            Some(line) => {
-                let said = match &remains {
-                    Some(_) => line.last_word().await,
-                    None => line.word_so_far(),
+        let (raw_exit, pressure) = self.end(&mut *running, channel.as_mut(), &cause).await;
+        let (said, reply) = match &mut channel {
+            Some(channel) => {
+                let said = match &raw_exit {
+                    Some(_) => channel.last_word().await,
+                    None => channel.word_so_far(),
                 };
-                (said, line.take_reply())
+                (said, channel.take_reply())
             }
             None => (None, None),
         };
         let has_parted = said.is_some();
-        let is_gone = remains.is_some();
-        let exit = self.exit(&fall, said, reply.as_ref(), remains, pressure, &*vessel);
+        let is_gone = raw_exit.is_some();
+        let exit = self.exit(&cause, said, reply.as_ref(), raw_exit, pressure, &*running);
         self.leave(is_gone, has_parted).await;
         drop(drivers);
         if let Some((outcome, phase)) = untold {
-            let error = self.spawn_error(&fall, phase, exit.clone(), &*vessel);
+            let error = self.spawn_error(&cause, phase, exit.clone(), &*running);
             outcome(Err(error)).await;
         }
         match reply {
@@ -171,79 +171,79 @@ impl Keeper {
     }
 
     /// Waits until the child is to end, or has ended.
-    async fn watch(&self, vessel: &mut dyn Vessel, line: &mut Line) -> Fall {
+    async fn watch(&self, running: &mut dyn RunningChild, channel: &mut ChildChannel) -> StopCause {
         if let Some(main) = &self.spec.entry_point {
-            line.call(main);
+            channel.call(main);
         }
         tokio::select! {
             biased;
-            reason = self.cancel.asked() => Fall::Cancelled(reason),
-            news = line.news() => match news {
-                News::FunctionEnded => Fall::Over,
-                News::Ended => Fall::Gone,
+            reason = self.cancel.asked() => StopCause::Cancelled(reason),
+            news = channel.news() => match news {
+                News::FunctionEnded => StopCause::Over,
+                News::Ended => StopCause::Gone,
             },
-            _ = vessel.gone() => Fall::Gone,
+            _ = running.gone() => StopCause::Gone,
         }
     }
 
     /// Tells how the child ended.
     fn exit(
         &self,
-        fall: &Fall,
+        cause: &StopCause,
         said: Option<Exit>,
         reply: Option<&Result<Reply, RemoteError>>,
-        remains: Option<Remains>,
+        raw_exit: Option<RawExit>,
         pressure: Pressure,
-        vessel: &dyn Vessel,
+        running: &dyn RunningChild,
     ) -> Exit {
         match reply {
             // What became of the function is what became of the actor, also if it was cancelled
             // at the same moment, or is given up: no error is lost.
             Some(Ok(Reply::Cancelled(_))) | None => {}
-            Some(Ok(Reply::Returned(_))) if remains.is_none() => {}
+            Some(Ok(Reply::Returned(_))) if raw_exit.is_none() => {}
             Some(Ok(reply)) => return reply.clone().into_exit(),
             Some(Err(error)) => return Exit::Failed(error.clone().into()),
         }
-        let Some(remains) = remains else {
+        let Some(raw_exit) = raw_exit else {
             // That it is given up is in the log by now.
             let why = "it did not end in time, and cannot be stopped by force".to_owned();
             return said
                 .filter(|it| matches!(it, Exit::Failed(_)))
                 .unwrap_or(Exit::Unreachable { why });
         };
-        match (fall, said) {
+        match (cause, said) {
             (_, Some(Exit::Cancelled { reason, .. })) => Exit::Cancelled { reason, pressure },
             (_, Some(exit)) => exit,
-            (Fall::Cancelled(reason), None) if remains.is_by(pressure) => {
+            (StopCause::Cancelled(reason), None) if raw_exit.is_by(pressure) => {
                 Exit::Cancelled { reason: reason.clone(), pressure }
             }
-            (_, None) if pressure == Pressure::Killed && remains.is_by(pressure) => {
+            (_, None) if pressure == Pressure::Killed && raw_exit.is_by(pressure) => {
                 let why = "its channel was closed, and it did not end".to_owned();
                 Exit::Unreachable { why }
             }
-            (_, None) => remains.into_exit(vessel.last_words()),
+            (_, None) => raw_exit.into_exit(running.last_words()),
         }
     }
 
     fn spawn_error(
         &self,
-        fall: &Fall,
+        cause: &StopCause,
         phase: Phase,
         exit: Exit,
-        vessel: &dyn Vessel,
+        running: &dyn RunningChild,
     ) -> SpawnError {
         let actor = self.spec.path.clone();
-        match fall {
-            Fall::Cancelled(reason) => SpawnError::Cancelled { actor, reason: reason.clone() },
-            Fall::TimedOut => {
+        match cause {
+            StopCause::Cancelled(reason) => SpawnError::Cancelled { actor, reason: reason.clone() },
+            StopCause::TimedOut => {
                 let limit = BOOT_TIMEOUT;
-                SpawnError::TimedOut { actor, phase, limit, last_words: vessel.last_words() }
+                SpawnError::TimedOut { actor, phase, limit, last_words: running.last_words() }
             }
-            Fall::Refused(error) if phase == Phase::Booting => {
+            StopCause::Refused(error) if phase == Phase::Booting => {
                 SpawnError::Begin { actor, source: error.clone() }
             }
-            Fall::Refused(error) => SpawnError::Register { actor, source: error.clone() },
-            Fall::Gone | Fall::Over => SpawnError::Ended { actor, phase, exit },
+            StopCause::Refused(error) => SpawnError::Register { actor, source: error.clone() },
+            StopCause::Gone | StopCause::Over => SpawnError::Ended { actor, phase, exit },
         }
     }
 }

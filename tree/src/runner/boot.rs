@@ -1,34 +1,36 @@
 //! How a child becomes ready.
 //!
 //! A child within this process, with a registrar that is there too, is ready without a wait: then
-//! whoever spawns it has done all of it, and the keeper takes it over.
+//! the future that spawns it does all of it, and the runner takes it over.
 
 use std::{io, process};
 
 use endpoints::Stamped;
-use portal::{CallError, Greeted, Handlers, NoService, Options, connect};
+use portal::{CallError, Established, Handlers, NoService, Options, connect};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use transport::Stream;
 use wire::{Hello, RemoteError, State};
 
 use super::{
-    BOOT_TIMEOUT, Fall, Keeper,
-    line::{Line, Notes},
+    BOOT_TIMEOUT, ChildRunner, StopCause,
+    child_channel::{ChildChannel, Notes},
 };
 use crate::{
     Portal,
-    child::{Near, Newborn},
+    backend::{self, Channel, Launched, RunningChild},
+    child::{LocalChild, Near},
     child_spec::ChildSpec,
-    kinds::{self, Channel, Launched, Vessel},
     phase::Phase,
     routes::Way,
-    spec::{Enrolment, KIND_KEY, Listening, Note, PARENT_KEY, PATH_KEY, PID_KEY, RUN, SpawnSpec},
+    spec::{
+        KIND_KEY, Listening, Note, PARENT_KEY, PATH_KEY, PID_KEY, RUN, RegisterRequest, SpawnSpec,
+    },
     uplink::Parent,
 };
 
 /// A child that was launched, and how far it is.
 pub(crate) struct Begun {
-    pub(super) vessel: Box<dyn Vessel>,
+    pub(super) running: Box<dyn RunningChild>,
     /// What runs the channel, for as long as the child is kept.
     pub(super) drivers: JoinSet<()>,
     pub(super) stage: Stage,
@@ -38,12 +40,12 @@ pub(crate) struct Begun {
 pub(super) enum Stage {
     Launched(Channel),
     /// It is ready, or will never be.
-    Booted(Result<Box<Up>, Fall>),
+    Booted(Result<Box<Up>, StopCause>),
 }
 
 /// A child that is ready.
 pub(super) struct Up {
-    pub(super) line: Line,
+    pub(super) channel: ChildChannel,
     pub(super) portal: Portal,
 }
 
@@ -57,16 +59,16 @@ impl Begun {
     }
 }
 
-impl Keeper {
+impl ChildRunner {
     /// Launches the child, and makes it ready, where neither takes any waiting: else `None`, and
     /// nothing was begun.
     pub(crate) fn begin(&self) -> Option<Begun> {
-        if self.spec.kind.is_process() || !self.host.is_near() || !self.places.are_own {
+        if self.spec.kind.is_process() || !self.service.is_near() || !self.places.are_own {
             return None;
         }
-        let Launched { vessel, channel } = kinds::launch_within(self.newborn()).ok()?;
-        self.place.set_pid(vessel.pid());
-        self.place.enter(Phase::Booting);
+        let Launched { running, channel } = backend::launch_within(self.local_child()).ok()?;
+        self.status.set_pid(running.pid());
+        self.status.enter(Phase::Booting);
         let mut drivers = JoinSet::new();
         let stage = match channel {
             Channel::Within(mut near) => match near.listening.try_recv() {
@@ -76,7 +78,7 @@ impl Keeper {
             },
             Channel::Apart(_) => Stage::Launched(channel),
         };
-        Some(Begun { vessel, drivers, stage })
+        Some(Begun { running, drivers, stage })
     }
 
     /// Has a child within this process registered, that listens already.
@@ -85,28 +87,28 @@ impl Keeper {
         near: Near,
         listening: Result<Vec<Stamped>, RemoteError>,
         drivers: &mut JoinSet<()>,
-    ) -> Result<Box<Up>, Fall> {
-        let endpoints = listening.map_err(Fall::Refused)?;
-        self.place.enter(Phase::Registering);
-        let enrolment = self.enrolment(Listening { pid: process::id(), endpoints });
-        let registered = self.host.register_now(&enrolment).expect("the registrar is near");
-        registered.map_err(Fall::Refused)?;
+    ) -> Result<Box<Up>, StopCause> {
+        let endpoints = listening.map_err(StopCause::Refused)?;
+        self.status.enter(Phase::Registering);
+        let request = self.request(Listening { pid: process::id(), endpoints });
+        let registered = self.service.register_now(&request).expect("the registrar is near");
+        registered.map_err(StopCause::Refused)?;
         let (portal, notes) = open(near.channel, near.notes, drivers);
-        Ok(self.up(portal, notes, &enrolment))
+        Ok(self.up(portal, notes, &request))
     }
 
     /// Launches the child.
     pub(super) async fn launch(&self) -> io::Result<Begun> {
         let ChildSpec { kind, name, grace, .. } = &*self.spec;
         let launched = if kind.is_process() {
-            timeout(BOOT_TIMEOUT, kinds::launch(*kind, name.as_str(), *grace)).await??
+            timeout(BOOT_TIMEOUT, backend::launch(*kind, name.as_str(), *grace)).await??
         } else {
-            kinds::launch_within(self.newborn())?
+            backend::launch_within(self.local_child())?
         };
-        let Launched { vessel, channel } = launched;
-        self.place.set_pid(vessel.pid());
-        self.place.enter(Phase::Booting);
-        Ok(Begun { vessel, drivers: JoinSet::new(), stage: Stage::Launched(channel) })
+        let Launched { running, channel } = launched;
+        self.status.set_pid(running.pid());
+        self.status.enter(Phase::Booting);
+        Ok(Begun { running, drivers: JoinSet::new(), stage: Stage::Launched(channel) })
     }
 
     /// Tells a child what it is, unless it knows, and has it registered once it listens.
@@ -114,63 +116,66 @@ impl Keeper {
         &self,
         channel: Channel,
         drivers: &mut JoinSet<()>,
-    ) -> Result<Box<Up>, Fall> {
+    ) -> Result<Box<Up>, StopCause> {
         let (portal, notes, listening) = match channel {
-            Channel::Apart(channel) => self.greet(channel, drivers).await?,
+            Channel::Apart(channel) => self.introduce(channel, drivers).await?,
             Channel::Within(near) => {
                 let (portal, notes) = open(near.channel, near.notes, drivers);
                 // Whoever says nothing is gone.
-                let endpoints =
-                    near.listening.await.map_err(|_| Fall::Gone)?.map_err(Fall::Refused)?;
+                let endpoints = near
+                    .listening
+                    .await
+                    .map_err(|_| StopCause::Gone)?
+                    .map_err(StopCause::Refused)?;
                 (portal, notes, Listening { pid: process::id(), endpoints })
             }
         };
-        self.place.enter(Phase::Registering);
-        let enrolment = self.enrolment(listening);
-        self.host.register(&enrolment).await.map_err(Fall::Refused)?;
-        Ok(self.up(portal, notes, &enrolment))
+        self.status.enter(Phase::Registering);
+        let request = self.request(listening);
+        self.service.register(&request).await.map_err(StopCause::Refused)?;
+        Ok(self.up(portal, notes, &request))
     }
 
-    /// Greets a child that is a process, and tells it what it is.
-    async fn greet(
+    /// Does the handshake with a child that is a process, and tells it what it is.
+    async fn introduce(
         &self,
         channel: Stream,
         drivers: &mut JoinSet<()>,
-    ) -> Result<(portal::Portal, Notes, Listening), Fall> {
-        let answering = self.host.clone();
+    ) -> Result<(portal::Portal, Notes, Listening), StopCause> {
+        let answering = self.service.clone();
         let handlers = Handlers::new(move |call| answering.clone().handle(call));
         let connected = connect(channel, Options::default(), handlers).await.map_err(|error| {
             tracing::debug!(target: "callsign", actor = %self.spec.path, %error, "no handshake");
-            Fall::Gone
+            StopCause::Gone
         })?;
         drivers.spawn(async move {
             connected.driver.await;
         });
         let portal = connected.portal;
-        self.host.open(Way::Channel(portal.clone()));
+        self.service.open(Way::Channel(portal.clone()));
         match portal.stream(RUN, &self.spawn_spec(), NOTES_WINDOW).await {
             Ok((listening, notes)) => Ok((portal, Notes::Apart(notes), listening)),
-            Err(CallError::Remote(error)) => Err(Fall::Refused(error)),
-            Err(_) => Err(Fall::Gone),
+            Err(CallError::Remote(error)) => Err(StopCause::Refused(error)),
+            Err(_) => Err(StopCause::Gone),
         }
     }
 
-    fn up(&self, portal: portal::Portal, notes: Notes, enrolment: &Enrolment) -> Box<Up> {
-        self.place.enter(Phase::Running);
+    fn up(&self, portal: portal::Portal, notes: Notes, request: &RegisterRequest) -> Box<Up> {
+        self.status.enter(Phase::Running);
         let (path, caller) = (self.spec.path.clone(), self.actor.path.clone());
-        let handle = Portal::of_child(path, caller, portal.clone(), &enrolment.endpoints);
-        Box::new(Up { line: Line::new(portal, notes), portal: handle })
+        let handle = Portal::of_child(path, caller, portal.clone(), &request.endpoints);
+        Box::new(Up { channel: ChildChannel::new(portal, notes), portal: handle })
     }
 
     /// Returns what is registered of the child.
-    fn enrolment(&self, Listening { pid, endpoints }: Listening) -> Enrolment {
+    fn request(&self, Listening { pid, endpoints }: Listening) -> RegisterRequest {
         let said = [
             (PATH_KEY, self.spec.path.to_string()),
             (KIND_KEY, self.spec.kind.to_string()),
             (PID_KEY, pid.to_string()),
             (PARENT_KEY, self.actor.instance.uuid.to_string()),
         ];
-        Enrolment {
+        RegisterRequest {
             name: self.spec.name.clone(),
             uuid: self.uuid,
             endpoints,
@@ -179,18 +184,18 @@ impl Keeper {
         }
     }
 
-    fn newborn(&self) -> Newborn {
-        Newborn {
+    fn local_child(&self) -> LocalChild {
+        LocalChild {
             spec: self.spec.clone(),
             uuid: self.uuid,
             places: self.places.clone(),
-            home: self.actor.home.clone(),
-            host: self.host.clone(),
+            context: self.actor.context.clone(),
+            service: self.service.clone(),
         }
     }
 
     fn spawn_spec(&self) -> SpawnSpec {
-        let home = &self.actor.home;
+        let context = &self.actor.context;
         SpawnSpec {
             path: self.spec.path.clone(),
             uuid: self.uuid,
@@ -198,9 +203,9 @@ impl Keeper {
             places: self.places.clone(),
             expose: self.spec.expose.clone(),
             main: self.spec.entry_point.as_ref().map(|it| it.path.clone()),
-            registrars: home.registrars.clone(),
-            table: home.table.clone(),
-            dumps: home.dumps.clone(),
+            registrars: context.registrars.clone(),
+            table: context.table.clone(),
+            dumps: context.dumps.clone(),
         }
     }
 }
@@ -211,8 +216,8 @@ fn open(
     notes: mpsc::Receiver<Note>,
     drivers: &mut JoinSet<()>,
 ) -> (portal::Portal, Notes) {
-    let greeted = Greeted::dialed(channel, Hello::default());
-    let connected = greeted.converse(&Options::default(), NoService);
+    let established = Established::dialed(channel, Hello::default());
+    let connected = established.converse(&Options::default(), NoService);
     drivers.spawn(async move {
         connected.driver.await;
     });

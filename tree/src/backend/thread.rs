@@ -13,32 +13,32 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Channel, Launched, Remains, Vessel};
-use crate::{Panic, actor::Tether, child::Newborn};
+use super::{Channel, Launched, RawExit, RunningChild};
+use crate::{Panic, actor::LivenessGuard, child::LocalChild};
 
-pub(super) fn launch(newborn: Newborn) -> io::Result<Launched> {
-    let name = newborn.spec.name.to_string();
+pub(super) fn launch(local_child: LocalChild) -> io::Result<Launched> {
+    let name = local_child.spec.name.to_string();
     let runtime = OwnRuntime::new()?;
     // What holds it on this runtime ends with the thread.
-    let (tether, _) = Tether::new();
+    let (liveness, _) = LivenessGuard::new();
     let (run, near) = {
         let _entered = runtime.get().enter();
-        newborn.begin(tether)
+        local_child.begin(liveness)
     };
     let (ended, is_ended) = oneshot::channel();
     // The kernel shows 15 bytes of a name.
     thread::Builder::new().name(name).spawn(move || {
         let serving = AssertUnwindSafe(|| runtime.get().block_on(run));
-        let remains = match catch_unwind(serving) {
-            Ok(()) => Remains::Nothing,
-            Err(payload) => Remains::Panic(Panic::from_payload(&*payload)),
+        let raw_exit = match catch_unwind(serving) {
+            Ok(()) => RawExit::Nothing,
+            Err(payload) => RawExit::Panic(Panic::from_payload(&*payload)),
         };
         drop(runtime);
         // Whoever launched it may have given it up.
-        drop(ended.send(remains));
+        drop(ended.send(raw_exit));
     })?;
-    let vessel = Box::new(Thread { is_ended, remains: None });
-    Ok(Launched { vessel, channel: Channel::Within(near) })
+    let running = Box::new(Thread { is_ended, raw_exit: None });
+    Ok(Launched { running, channel: Channel::Within(near) })
 }
 
 /// The runtime of one thread. When it is dropped, work that blocks is not waited for: it cannot be
@@ -64,18 +64,18 @@ impl Drop for OwnRuntime {
 }
 
 struct Thread {
-    is_ended: oneshot::Receiver<Remains>,
-    remains: Option<Remains>,
+    is_ended: oneshot::Receiver<RawExit>,
+    raw_exit: Option<RawExit>,
 }
 
-impl Vessel for Thread {
-    fn gone(&mut self) -> Pin<Box<dyn Future<Output = Remains> + Send + '_>> {
+impl RunningChild for Thread {
+    fn gone(&mut self) -> Pin<Box<dyn Future<Output = RawExit> + Send + '_>> {
         Box::pin(async {
-            if self.remains.is_none() {
-                let remains = (&mut self.is_ended).await;
-                self.remains = Some(remains.unwrap_or(Remains::Nothing));
+            if self.raw_exit.is_none() {
+                let raw_exit = (&mut self.is_ended).await;
+                self.raw_exit = Some(raw_exit.unwrap_or(RawExit::Nothing));
             }
-            self.remains.clone().expect("it was set a moment ago")
+            self.raw_exit.clone().expect("it was set a moment ago")
         })
     }
 

@@ -1,4 +1,4 @@
-//! What all actors of one process share.
+//! The context that all actors of one process share.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -6,12 +6,12 @@ use discovery::{Client, ClientOptions, ConnectError};
 use endpoints::{Endpoint, Name};
 use tokio::{runtime::Handle, sync::OnceCell};
 
-use crate::{contacts::Contacts, spec::SpawnSpec};
+use crate::{pool::ConnectionPool, spec::SpawnSpec};
 
 /// What all actors of one process share: where registrars are, one client of them, and the
 /// connections to actors that it has found.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct ProcessContext {
     pub(crate) registrars: Vec<Endpoint>,
     /// Where actors of the tree listen, by name.
     pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
@@ -21,21 +21,21 @@ pub(crate) struct Home {
     /// ends before.
     runtime: Handle,
     client: OnceCell<Client>,
-    pub(crate) contacts: Arc<Contacts>,
+    pub(crate) pool: Arc<ConnectionPool>,
 }
 
-impl Home {
+impl ProcessContext {
     pub(crate) fn new(
         registrars: Vec<Endpoint>,
         table: BTreeMap<Name, Vec<Endpoint>>,
         dumps: PathBuf,
     ) -> Self {
         let runtime = Handle::current();
-        let contacts = Arc::new(Contacts::new(runtime.clone()));
-        Self { registrars, table, dumps, runtime, client: OnceCell::new(), contacts }
+        let pool = Arc::new(ConnectionPool::new(runtime.clone()));
+        Self { registrars, table, dumps, runtime, client: OnceCell::new(), pool }
     }
 
-    /// Makes the home of a process that is an actor.
+    /// Makes the context of a process that is an actor.
     pub(crate) fn of(spec: &SpawnSpec) -> Self {
         Self::new(spec.registrars.clone(), spec.table.clone(), spec.dumps.clone())
     }

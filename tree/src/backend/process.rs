@@ -8,15 +8,15 @@ use process::{Child, Ended, Launch, Signal};
 use tokio::{net::UnixStream, runtime::Builder, time::timeout};
 use transport::Stream;
 
-use super::{Channel, Launched, Remains, Vessel};
+use super::{Channel, Launched, RawExit, RunningChild};
 use crate::{child, outcome::panics, run::say, runtime, signals::Signals, sockets};
 
 pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
     let mut child = launch.start().await.map_err(io::Error::other)?;
     let channel = child.take_channel().expect("nobody has taken it");
     let channel = Stream::try_from(UnixStream::from_std(channel)?)?;
-    let vessel = Box::new(Process { child, remains: None });
-    Ok(Launched { vessel, channel: Channel::Apart(channel) })
+    let running = Box::new(Process { child, raw_exit: None });
+    Ok(Launched { running, channel: Channel::Apart(channel) })
 }
 
 /// Lives as a child whose parent is at the other end of `channel`. Returns the exit code.
@@ -60,23 +60,23 @@ fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
 
 struct Process {
     child: Child,
-    remains: Option<Remains>,
+    raw_exit: Option<RawExit>,
 }
 
-impl Vessel for Process {
-    fn gone(&mut self) -> Pin<Box<dyn Future<Output = Remains> + Send + '_>> {
+impl RunningChild for Process {
+    fn gone(&mut self) -> Pin<Box<dyn Future<Output = RawExit> + Send + '_>> {
         Box::pin(async {
-            if self.remains.is_none() {
-                let remains = match self.child.exited().await {
-                    Ok(Ended::Code(code)) => Remains::Code(code),
-                    Ok(Ended::Signal { signal, .. }) => Remains::Signal(signal),
-                    Err(error) => Remains::Unknown(error.to_string()),
+            if self.raw_exit.is_none() {
+                let raw_exit = match self.child.exited().await {
+                    Ok(Ended::Code(code)) => RawExit::Code(code),
+                    Ok(Ended::Signal { signal, .. }) => RawExit::Signal(signal),
+                    Err(error) => RawExit::Unknown(error.to_string()),
                 };
                 // What it wrote is on its way; a process that it has left behind may hold it open.
                 drop(timeout(OUTPUT_WAIT, self.child.output_read()).await);
-                self.remains = Some(remains);
+                self.raw_exit = Some(raw_exit);
             }
-            self.remains.clone().expect("it was set a moment ago")
+            self.raw_exit.clone().expect("it was set a moment ago")
         })
     }
 
@@ -89,8 +89,8 @@ impl Vessel for Process {
         self.child.kill_group().and(self.child.signal(Signal::KILL)).is_ok()
     }
 
-    fn hurry(&self) {
-        self.child.hurry();
+    fn force_end(&self) {
+        self.child.force_end();
     }
 
     fn pid(&self) -> u32 {

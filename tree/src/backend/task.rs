@@ -7,16 +7,16 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Channel, Launched, Remains, Vessel};
-use crate::{Never, Panic, actor::Tether, child::Newborn};
+use super::{Channel, Launched, RawExit, RunningChild};
+use crate::{Never, Panic, actor::LivenessGuard, child::LocalChild};
 
-pub(super) fn launch(newborn: Newborn) -> Launched {
+pub(super) fn launch(local_child: LocalChild) -> Launched {
     let mut tasks = JoinSet::new();
-    let (tether, tied) = Tether::new();
-    let (run, near) = newborn.begin(tether);
+    let (liveness, tied) = LivenessGuard::new();
+    let (run, near) = local_child.begin(liveness);
     tasks.spawn(run);
-    let vessel = Box::new(Task { tasks, tied, joined: None, remains: None });
-    Launched { vessel, channel: Channel::Within(near) }
+    let running = Box::new(Task { tasks, tied, joined: None, raw_exit: None });
+    Launched { running, channel: Channel::Within(near) }
 }
 
 struct Task {
@@ -26,25 +26,25 @@ struct Task {
     /// and one that does not yield outlives the first.
     tied: mpsc::Receiver<Never>,
     /// What the one task left, from when it has ended.
-    joined: Option<Remains>,
-    remains: Option<Remains>,
+    joined: Option<RawExit>,
+    raw_exit: Option<RawExit>,
 }
 
-impl Vessel for Task {
-    fn gone(&mut self) -> Pin<Box<dyn Future<Output = Remains> + Send + '_>> {
+impl RunningChild for Task {
+    fn gone(&mut self) -> Pin<Box<dyn Future<Output = RawExit> + Send + '_>> {
         Box::pin(async {
-            if self.remains.is_none() {
+            if self.raw_exit.is_none() {
                 if self.joined.is_none() {
                     self.joined = Some(match self.tasks.join_next().await {
-                        Some(Err(error)) => Remains::from(error),
-                        Some(Ok(())) | None => Remains::Nothing,
+                        Some(Err(error)) => RawExit::from(error),
+                        Some(Ok(())) | None => RawExit::Nothing,
                     });
                 }
                 // Nothing is ever sent.
                 let _none = self.tied.recv().await;
-                self.remains = self.joined.take();
+                self.raw_exit = self.joined.take();
             }
-            self.remains.clone().expect("it was set a moment ago")
+            self.raw_exit.clone().expect("it was set a moment ago")
         })
     }
 
@@ -62,7 +62,7 @@ impl Vessel for Task {
     }
 }
 
-impl From<JoinError> for Remains {
+impl From<JoinError> for RawExit {
     fn from(error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(payload) => Self::Panic(Panic::from_payload(&*payload)),
@@ -81,16 +81,16 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_kept_when_the_wait_is_dropped_between_its_halves() {
         let mut tasks = JoinSet::new();
-        let (tether, tied) = Tether::new();
+        let (liveness, tied) = LivenessGuard::new();
         let panicking = tasks.spawn(async { panic!("the feed broke") });
-        let mut task = Task { tasks, tied, joined: None, remains: None };
+        let mut task = Task { tasks, tied, joined: None, raw_exit: None };
         while !panicking.is_finished() {
             tokio::task::yield_now().await;
         }
         let polled = task.gone().as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "a function of it is still at work");
-        drop(tether);
-        let Remains::Panic(panic) = task.gone().await else { panic!("it has panicked") };
+        drop(liveness);
+        let RawExit::Panic(panic) = task.gone().await else { panic!("it has panicked") };
         assert_eq!(panic.message, "the feed broke");
     }
 }

@@ -1,17 +1,17 @@
-//! Functions that stay out of their driver's way until they first wait.
+//! A pool of workers for functions that may compute for long before they first wait.
 //!
-//! A function that may compute for long must not do it in the driver, and a task for each is dear:
-//! most are over when they have been polled once. So they queue, and a few *lanes*, which are
-//! tasks, poll each of them once. One that waits then gets a task of its own.
+//! Such a function must not hold up the driver, and a task for each is expensive: most have ended
+//! once they were polled. So offloaded functions queue, and a few *workers*, which are tasks, poll
+//! each of them once. A function that waits then gets a task of its own.
 //!
 //! ```text
-//!   driver ──▶ queue ──▶ lane ──▶ ended: its answer ───────▶ driver
-//!                        lane ──▶ waits: to a task of its own ─▶
+//!   driver ──▶ queue ──▶ worker ──▶ ended: its answer ───────▶ driver
+//!                        worker ──▶ waits: to a task of its own ─▶
 //! ```
 //!
-//! Functions that come while the lanes are at work get another lane, up to as many as the runtime has
-//! workers; and so do those that have queued for a moment behind one that holds up its lane. So who
-//! computes for long keeps nobody from going on who could have gone on without it.
+//! The pool adds a worker when functions arrive while all workers are busy, and when functions
+//! have queued for a moment behind one that holds up its worker. It has at most as many workers as
+//! the runtime. So a long computation delays no function that could have run without it.
 
 use std::{
     collections::VecDeque,
@@ -30,16 +30,16 @@ use tokio::{
 
 use crate::handling::{Answer, Begun, Handling};
 
-/// Polls functions once, in tasks of its own. `T` is what they are known by.
+/// Polls functions once, in tasks of its own. `T` identifies a function.
 #[derive(Debug)]
-pub(crate) struct Lanes<T, Fut> {
+pub(crate) struct OffloadPool<T, Fut> {
     shared: Arc<Shared<T, Fut>>,
     tasks: JoinSet<()>,
     has_more: bool,
     watch: Option<Watch>,
 }
 
-/// Looks now and then whether the lanes get on.
+/// Checks now and then that the workers make progress.
 #[derive(Debug)]
 struct Watch {
     sleep: Pin<Box<Sleep>>,
@@ -47,7 +47,7 @@ struct Watch {
     taken: u64,
 }
 
-/// A function that was polled, by what it is known, and what became of it.
+/// A function that was polled, and its outcome.
 type Stepped<T, Fut> = (T, Begun<Fut>);
 
 #[derive(Debug)]
@@ -59,13 +59,13 @@ struct State<T, Fut> {
     /// How many functions are being polled, and how many have been taken by now.
     polled: usize,
     taken: u64,
-    /// How many lanes have yet to take their first function, and how many have taken one.
+    /// The number of workers that have yet to take their first function, and of those at work.
     fresh: usize,
     at_work: usize,
     driver: Option<Waker>,
 }
 
-impl<T, Fut> Lanes<T, Fut>
+impl<T, Fut> OffloadPool<T, Fut>
 where
     T: Send + 'static,
     Fut: Future<Output = Answer> + Send + 'static,
@@ -75,19 +75,19 @@ where
         Self { shared, tasks: JoinSet::new(), has_more: false, watch: None }
     }
 
-    /// Queues a function. It is taken once the lanes are [polled](Self::poll).
+    /// Queues a function. A worker takes it once the pool is [polled](Self::poll).
     pub(crate) fn push(&mut self, known: T, handling: Handling<Fut>) {
         self.has_more = true;
         self.shared.lock().queue.push_back((known, handling));
     }
 
-    /// Tells whether functions are about to have been polled.
+    /// Tells whether functions are queued or being polled.
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.shared.lock();
         state.polled > 0 || !state.queue.is_empty()
     }
 
-    /// Returns those that have been polled, sees to it that the others are, and keeps the waker.
+    /// Returns the functions that were polled, starts workers for the others, and keeps the waker.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Vec<Stepped<T, Fut>> {
         let shared = self.shared.clone();
         let mut state = shared.lock();
@@ -96,12 +96,12 @@ where
         }
         let stepped = mem::take(&mut state.stepped);
         let is_due = self.poll_watch(cx, &state);
-        if (mem::take(&mut self.has_more) || is_due) && state.wants_lane() {
+        if (mem::take(&mut self.has_more) || is_due) && state.wants_worker() {
             state.fresh += 1;
             while self.tasks.try_join_next().is_some() {}
             self.tasks.spawn(self.shared.clone().run());
         }
-        if self.watch.is_none() && state.wants_lane() {
+        if self.watch.is_none() && state.wants_worker() {
             self.watch = Some(Watch { sleep: Box::pin(sleep(HELD_UP)), taken: state.taken });
             self.poll_watch(cx, &state);
         }
@@ -125,7 +125,7 @@ where
         is_due
     }
 
-    /// Drops those that have not been polled yet, and waits for the others.
+    /// Drops the functions that have not been polled yet, and waits for the others.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Stepped<T, Fut>>> {
         self.shared.clear();
         while ready!(self.tasks.poll_join_next(cx)).is_some() {}
@@ -133,16 +133,16 @@ where
     }
 }
 
-impl<T, Fut> Drop for Lanes<T, Fut> {
+impl<T, Fut> Drop for OffloadPool<T, Fut> {
     fn drop(&mut self) {
         self.shared.clear();
     }
 }
 
 impl<T, Fut> Shared<T, Fut> {
-    /// Drops those that have not been polled yet.
+    /// Drops the functions that have not been polled yet.
     fn clear(&self) {
-        // When the lock is not held: what a function keeps may do anything when it is dropped.
+        // Outside the lock: what a function holds may do anything when it is dropped.
         let dropped = mem::take(&mut self.lock().queue);
         drop(dropped);
     }
@@ -153,7 +153,7 @@ impl<T, Fut> Shared<T, Fut> {
 }
 
 impl<T, Fut: Future<Output = Answer>> Shared<T, Fut> {
-    /// Polls one after the other, until there is none.
+    /// Polls one function after the other, until the queue is empty.
     async fn run(self: Arc<Self>) {
         let mut next = self.first();
         for taken in 1_usize.. {
@@ -174,7 +174,7 @@ impl<T, Fut: Future<Output = Answer>> Shared<T, Fut> {
         state.take()
     }
 
-    /// Leaves one that was polled, and takes another; returns whom to wake.
+    /// Hands over a function that was polled, and takes another; returns the driver to wake.
     fn next(&self, stepped: Stepped<T, Fut>) -> (Option<(T, Handling<Fut>)>, Option<Waker>) {
         let mut state = self.lock();
         state.polled -= 1;
@@ -184,12 +184,12 @@ impl<T, Fut: Future<Output = Answer>> Shared<T, Fut> {
 }
 
 impl<T, Fut> State<T, Fut> {
-    /// Tells whether functions queue for whom no lane is on its way, and there may be another.
-    fn wants_lane(&self) -> bool {
-        self.queue.len() > self.fresh && self.fresh + self.at_work < lanes_max()
+    /// Tells whether functions queue that no new worker will take, and another worker may start.
+    fn wants_worker(&self) -> bool {
+        self.queue.len() > self.fresh && self.fresh + self.at_work < workers_max()
     }
 
-    /// Takes the next function. A lane that finds none ends.
+    /// Takes the next function. A worker that finds none ends.
     fn take(&mut self) -> Option<(T, Handling<Fut>)> {
         let next = self.queue.pop_front();
         match next {
@@ -228,14 +228,14 @@ impl<T, Fut> std::fmt::Debug for State<T, Fut> {
     }
 }
 
-/// As many as the runtime can run at once.
-fn lanes_max() -> usize {
+/// Returns how many tasks the runtime can run at once.
+fn workers_max() -> usize {
     Handle::current().metrics().num_workers()
 }
 
-/// For how long functions queue behind one that holds up its lane. Few compute for so long.
+/// How long functions queue behind one that holds up its worker. Few compute for so long.
 const HELD_UP: Duration = Duration::from_millis(5);
 
-/// How many functions a lane polls before it lets others run: as many as a caller with a full
+/// How many functions a worker polls before it lets others run: as many as a caller with a full
 /// batch has under way.
 const TURN: usize = 64;

@@ -1,0 +1,98 @@
+//! The accept loop of an actor: it hands over connections whose handshake is complete.
+
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+use transport::{Incoming, Listener, Stream};
+
+use crate::{Established, HandshakeError, Identity, Options, WithCauses};
+
+/// Accepts connections, proves to each caller who the actor is, and hands over those whose
+/// handshake is complete. A slow caller delays no other.
+///
+/// ```no_run
+/// use callsign_portal::{Identity, Options, Acceptor};
+/// use transport::Listener;
+///
+/// # async fn run(identity: Identity) -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind(&"/unix/run/feed.sock".parse()?).await?;
+/// let mut acceptor = Acceptor::new(listener, identity, Options::default());
+/// loop {
+///     let established = acceptor.accept().await;
+///     println!("{} calls", established.peer.agent);
+///     let stream = established.into_stream(); // or `established.converse(…)`
+/// #   drop(stream);
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Acceptor {
+    incoming: Incoming,
+    identity: Identity,
+    options: Options,
+    handshakes: JoinSet<Result<Established<Stream>, HandshakeError>>,
+}
+
+impl Acceptor {
+    /// Makes an acceptor at a listener.
+    pub fn new(listener: Listener, identity: Identity, options: Options) -> Self {
+        let incoming = Incoming::new(listener);
+        Self { incoming, identity, options, handshakes: JoinSet::new() }
+    }
+
+    /// Returns the listener.
+    ///
+    /// ```
+    /// # use callsign_portal as callsign;
+    /// use callsign::Acceptor;
+    ///
+    /// fn show(acceptor: &Acceptor) {
+    ///     println!("callers come to {}", acceptor.listener().bound());
+    /// }
+    /// # let _ = show;
+    /// ```
+    pub fn listener(&self) -> &Listener {
+        self.incoming.listener()
+    }
+
+    /// Waits for the next caller whose handshake is complete. The log tells of failed handshakes.
+    ///
+    /// ```
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn serve(mut acceptor: callsign_portal::Acceptor) -> std::io::Result<()> {
+    ///     loop {
+    ///         let mut caller = acceptor.accept().await.into_stream();
+    ///         caller.write_all(b"EURUSD 1.0842").await?;
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: handshakes go on with the next call.
+    pub async fn accept(&mut self) -> Established<Stream> {
+        loop {
+            tokio::select! {
+                Some(established) = self.handshakes.join_next() => {
+                    match established.expect("a handshake does not panic, and is not aborted") {
+                        Ok(established) => return established,
+                        Err(error) => debug!(error = %WithCauses(&error), "a handshake failed"),
+                    }
+                }
+                accepted = self.incoming.next(), if self.handshakes.len() < HANDSHAKES_MAX => {
+                    let Ok(stream) = accepted.inspect_err(|error| {
+                        warn!(%error, endpoint = %self.listener().bound(), "no more connections");
+                    }) else {
+                        continue;
+                    };
+                    let (identity, options) = (self.identity.clone(), self.options.clone());
+                    self.handshakes.spawn(async move { identity.accept(stream, &options).await });
+                }
+            }
+        }
+    }
+}
+
+/// How many handshakes run at once: a mute caller costs a descriptor, and is gone after
+/// [`HANDSHAKE_TIMEOUT`](crate::HANDSHAKE_TIMEOUT).
+const HANDSHAKES_MAX: usize = 1024;
