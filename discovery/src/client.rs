@@ -14,7 +14,6 @@ use crate::{
     ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
     keeper::Keeper,
     link::{Hub, Link, LinkState},
-    together::Together,
     whereabouts::follow_whereabouts,
 };
 
@@ -165,20 +164,16 @@ impl Client {
     /// Cancel safe.
     pub async fn connected(&self) -> Result<(), Faults> {
         let hub = self.hub();
-        let mut attempts = Together::default();
-        for (index, link) in hub.links.iter().enumerate() {
-            attempts.push(index, async move {
-                match link.first_settled().await {
-                    LinkState::Down(error) => Err(Some(link.fault(error))),
-                    LinkState::Up(_) => Ok(()),
-                    LinkState::Standby { .. } | LinkState::Dialing => Err(None),
-                }
-            });
-        }
-        attempts
-            .first_success()
-            .await
-            .map_err(|faults| Faults(faults.into_iter().flatten().collect::<Vec<Fault>>()))
+        let attempt = async |index: usize| {
+            let link = &hub.links[index];
+            match link.first_settled().await {
+                LinkState::Down(error) => Err(Some(link.fault(error))),
+                LinkState::Up(_) => Ok(()),
+                LinkState::Standby { .. } | LinkState::Dialing => Err(None),
+            }
+        };
+        let connected: Result<(), Vec<Option<Fault>>> = hub.first_success(attempt).await;
+        connected.map_err(|faults| Faults(faults.into_iter().flatten().collect()))
     }
 
     /// Returns for how long others may still come back to the registrars that are within reach, if

@@ -27,7 +27,6 @@
 //! | `board` | what is to be kept registered, and how far each link is with it |
 //! | `backoff` | how long to wait before trying again |
 //! | `fault` | which registrar did not answer, and why |
-//! | `together` | a few futures, waited for side by side |
 //! | `registration`, `registered` | what an actor says of itself; what keeps it |
 //! | `lookup`, `merge`, `names` | asking all registrars; one answer out of many; names alone |
 //! | `remembered` | the last good answers, for when no registrar can be reached |
@@ -82,7 +81,6 @@ mod remembered;
 mod requests;
 mod resolve;
 mod session;
-mod together;
 mod view;
 mod wait;
 mod watch;

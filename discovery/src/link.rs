@@ -10,6 +10,7 @@ use std::{
 };
 
 use endpoints::Endpoint;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use portal::{CallError, Portal, while_awake};
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -105,6 +106,25 @@ impl Hub {
             LinkState::Standby { .. } => return None,
         };
         Some(Err(link.fault(error)))
+    }
+
+    /// Asks all links side by side, and returns the first success; if there is none, all errors, in
+    /// the order of the links.
+    pub(crate) async fn first_success<T, E, F>(&self, ask: impl Fn(usize) -> F) -> Result<T, Vec<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let ask = |index| ask(index).map(move |it| it.map_err(|error| (index, error)));
+        let mut calls: FuturesUnordered<_> = (0..self.links.len()).map(ask).collect();
+        let mut errors = Vec::new();
+        while let Some(result) = calls.next().await {
+            match result {
+                Ok(value) => return Ok(value),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.sort_by_key(|(index, _)| *index);
+        Err(errors.into_iter().map(|(_, error)| error).collect())
     }
 
     /// Returns the last good answers.

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
 
 use endpoints::{Name, NameError, NamePattern};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
@@ -15,9 +16,8 @@ use crate::{
     Change, Client, Fault, Faults, LinkError, Trust,
     dial::{Ticket, Tickets},
     keeper::SETTLING_MAX,
-    link::Said,
+    link::{Link, Said},
     merge::{Sighting, merge},
-    together::Together,
 };
 
 impl Client {
@@ -117,11 +117,8 @@ impl Client {
     /// Cancel safe.
     pub async fn list(&self, pattern: &str) -> Result<Found, LookupError> {
         let pattern = NamePattern::new(pattern)?;
-        let mut lists = Together::default();
-        for index in 0..self.hub().links.len() {
-            lists.push(index, self.list_of(index, &pattern));
-        }
-        let mut found = Found::from(self.sightings(self.gather(lists).await)?);
+        let lists = self.gather(|index| self.list_of(index, &pattern)).await;
+        let mut found = Found::from(self.sightings(lists)?);
         // A stable sort, which keeps the order within a name.
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
@@ -137,9 +134,7 @@ impl Client {
     async fn query_now(&self, query: &[u8]) -> Result<Sightings, LookupError> {
         let answers = self.ask_for_names(registrar::QUERY, query).await;
         let part = |said: Said<Answer>| Part::of(said.value, said.settles_at);
-        self.sightings(
-            answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(part)))),
-        )
+        self.sightings(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
     }
 
     /// Looks up the instances of a name, and how each is to prove who it is.
@@ -167,9 +162,8 @@ impl Client {
             }
             Part::of(answer, settles_at)
         };
-        let sightings = self.sightings(
-            answers.into_iter().map(|(link, answer)| (link, answer.map(|it| it.map(&mut part)))),
-        )?;
+        let answers = answers.into_iter().map(|answer| answer.map(|it| it.map(&mut part)));
+        let sightings = self.sightings(answers)?;
         Ok((sightings, tickets))
     }
 
@@ -221,75 +215,58 @@ impl Client {
         pending().await
     }
 
-    /// Asks all registrars at once, with only so much patience for those that have not answered when
-    /// another has. One that is up by two links is asked by one of them.
-    async fn ask_for_names<R: DeserializeOwned + Send>(
+    /// Asks all registrars at once. One that is up by two links is asked by one of them.
+    async fn ask_for_names<R: DeserializeOwned>(
         &self,
         method: &str,
         args: &[u8],
     ) -> Answers<Said<R>> {
-        self.gather(self.calls(method, args)).await
+        self.gather(|index| self.hub().ask(index, method, args)).await
     }
 
-    pub(crate) fn calls<'a, R: DeserializeOwned + Send + 'a>(
-        &'a self,
-        method: &'a str,
-        args: &'a [u8],
-    ) -> Together<'a, Option<Result<Said<R>, Fault>>> {
-        let mut calls = Together::default();
-        for index in 0..self.hub().links.len() {
-            calls.push(index, self.hub().ask(index, method, args));
-        }
-        calls
-    }
-
-    pub(crate) async fn gather<T>(
-        &self,
-        calls: Together<'_, Option<Result<T, Fault>>>,
-    ) -> Answers<T> {
+    /// Asks all registrars by `ask`, with only so much patience for those that have not answered
+    /// when another has.
+    pub(crate) async fn gather<T, F>(&self, ask: impl Fn(usize) -> F) -> Answers<T>
+    where
+        F: Future<Output = Option<Result<T, Fault>>>,
+    {
         let is_answer = |it: &Option<Result<T, Fault>>| matches!(it, Some(Ok(_)));
-        self.with_patience(calls, is_answer, |late| Some(Err(late))).await
+        self.with_patience(ask, is_answer, |late| Some(Err(late))).await
     }
 
-    /// Waits for all registrars; once one has given an answer, for the others only as long as this
-    /// client has patience.
-    pub(crate) async fn with_patience<T>(
+    /// Asks all registrars by `ask`, and returns what each of them says, or `late` of it. Once one
+    /// has given an answer, the others have only as long as this client has patience.
+    pub(crate) async fn with_patience<T, F: Future<Output = T>>(
         &self,
-        mut calls: Together<'_, T>,
+        ask: impl Fn(usize) -> F,
         is_answer: impl Fn(&T) -> bool,
         late: impl Fn(Fault) -> T,
-    ) -> Vec<(usize, T)> {
-        let (mut answers, mut deadline) = (Vec::new(), None);
+    ) -> Vec<T> {
+        let links = &self.hub().links;
+        let ask = |index| ask(index).map(move |answer| (index, answer));
+        let mut calls: FuturesUnordered<_> = (0..links.len()).map(ask).collect();
+        let mut answers: Vec<_> = links.iter().map(|_| None).collect();
+        let mut deadline = None;
         loop {
             let next = match deadline {
                 Some(at) => timeout_at(at, calls.next()).await,
                 None => Ok(calls.next().await),
             };
-            match next {
-                Ok(Some((index, answer))) => {
-                    if deadline.is_none() && is_answer(&answer) {
-                        deadline = self.hub().options.patience.map(|it| Instant::now() + it);
-                    }
-                    answers.push((index, answer));
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    let late = |index: usize| {
-                        let fault = self.hub().links[index].fault(Arc::new(LinkError::NotYet));
-                        (index, late(fault))
-                    };
-                    answers.extend(calls.keys().map(late));
-                    break;
-                }
+            // None is left, or there is no patience left.
+            let Ok(Some((index, answer))) = next else { break };
+            if deadline.is_none() && is_answer(&answer) {
+                deadline = self.hub().options.patience.map(|it| Instant::now() + it);
             }
+            answers[index] = Some(answer);
         }
-        answers.sort_by_key(|(index, _)| *index);
-        answers
+        let late = |link: &Link| late(link.fault(Arc::new(LinkError::NotYet)));
+        let or_late = |(link, answer): (&Link, Option<T>)| answer.unwrap_or_else(|| late(link));
+        links.iter().zip(answers).map(or_late).collect()
     }
 
     fn sightings(
         &self,
-        answers: impl IntoIterator<Item = (usize, Option<Result<Part, Fault>>)>,
+        answers: impl IntoIterator<Item = Option<Result<Part, Fault>>>,
     ) -> Result<Sightings, LookupError> {
         Sightings::of(answers, self.hub().options.trust)
     }
@@ -323,7 +300,7 @@ impl Client {
 }
 
 /// What each registrar answered, by its link; `None` from one that another link is up with.
-type Answers<T> = Vec<(usize, Option<Result<T, Fault>>)>;
+type Answers<T> = Vec<Option<Result<T, Fault>>>;
 
 /// Which instances of a name are asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -415,13 +392,13 @@ pub(crate) struct Sightings {
 
 impl Sightings {
     fn of(
-        answers: impl IntoIterator<Item = (usize, Option<Result<Part, Fault>>)>,
+        answers: impl IntoIterator<Item = Option<Result<Part, Fault>>>,
         trust: Trust,
     ) -> Result<Self, LookupError> {
         let (mut parts, mut unanswered) = (Vec::new(), Vec::new());
         let (mut total, mut now_ms) = (0, 0);
         let mut settling = Vec::new();
-        for (link, answer) in answers {
+        for (link, answer) in answers.into_iter().enumerate() {
             match answer {
                 Some(Ok(part)) => {
                     total = part.total.max(total);

@@ -8,7 +8,7 @@ use wire::{
     registrar::{self, List, NamesPage},
 };
 
-use crate::{Client, Fault, Faults, LinkError, LookupError, link::Said, together::Together};
+use crate::{Client, Fault, Faults, LinkError, LookupError, link::Said};
 
 impl Client {
     /// Lists the names that match a pattern, each once, in order. It takes a small part of the time
@@ -37,12 +37,8 @@ impl Client {
     /// ```
     pub async fn names(&self, pattern: &str) -> Result<Vec<Name>, LookupError> {
         let pattern = NamePattern::new(pattern)?;
-        let mut lists = Together::default();
-        for index in 0..self.hub().links.len() {
-            lists.push(index, self.names_of(index, &pattern));
-        }
         let (mut names, mut faults, mut is_answered) = (BTreeSet::new(), Vec::new(), false);
-        for (_, listed) in self.gather(lists).await {
+        for listed in self.gather(|index| self.names_of(index, &pattern)).await {
             match listed {
                 Some(Ok(listed)) => {
                     is_answered = true;

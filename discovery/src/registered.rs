@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use endpoints::{Doubt, InstanceId, Stamped};
+use futures_util::future::join_all;
 use portal::Identity;
 use thiserror::Error;
 use wire::State;
@@ -12,7 +13,6 @@ use crate::{
     board::{Entry, FIRST_VERSION, Progress},
     link::LinkState,
     registration::{check_endpoints, check_metadata},
-    together::Together,
 };
 
 impl Client {
@@ -232,15 +232,13 @@ impl Registered {
     /// Cancel safe.
     pub async fn settled(&self) -> Vec<Fault> {
         let version = self.entry.version();
-        let mut answers = Together::default();
-        for index in 0..self.client.hub().links.len() {
-            answers.push(index, self.accepted_by(index, version));
-        }
+        let links = 0..self.client.hub().links.len();
+        let answers = join_all(links.map(|index| self.accepted_by(index, version)));
         tokio::select! {
             biased;
             _ = self.entry.lost_for_good() => self.missing(),
-            answers = answers.all() => {
-                answers.into_iter().filter_map(|(_, answer)| answer.err().flatten()).collect()
+            answers = answers => {
+                answers.into_iter().filter_map(|answer| answer.err().flatten()).collect()
             }
         }
     }
@@ -488,14 +486,10 @@ impl Registered {
 
     /// Waits until one registrar has accepted a version, or none is left that might.
     async fn accepted_as(&self, version: u64) -> Result<(), RegisterError> {
-        let mut answers = Together::default();
-        for index in 0..self.client.hub().links.len() {
-            answers.push(index, self.accepted_by(index, version));
-        }
         let accepted = tokio::select! {
             biased;
             lost = self.entry.lost_for_good() => return Err(RegisterError::Lost(Box::new(lost))),
-            accepted = answers.first_success() => accepted,
+            accepted = self.client.hub().first_success(|it| self.accepted_by(it, version)) => accepted,
         };
         accepted.map_err(|faults| {
             let faults = Faults(faults.into_iter().flatten().collect());

@@ -14,7 +14,6 @@ use wire::{
 use crate::{
     Client, Fault, Faults, LinkError,
     link::{LinkState, Said},
-    together::Together,
 };
 
 impl Client {
@@ -163,15 +162,12 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn status(&self) -> Vec<Registrar> {
-        let mut answers = Together::default();
-        for index in 0..self.hub().links.len() {
-            answers.push(index, self.standing(index));
-        }
         let is_up = |it: &Standing| matches!(it, Standing::Up { .. });
-        let answers = self.with_patience(answers, is_up, Standing::Down).await;
+        let ask = |index| self.standing(index);
+        let standings = self.with_patience(ask, is_up, Standing::Down).await;
         let endpoints = self.registrars().cloned();
-        let registrar = |(endpoint, (_, standing))| Registrar { endpoint, standing };
-        endpoints.zip(answers).map(registrar).collect()
+        let registrar = |(endpoint, standing)| Registrar { endpoint, standing };
+        endpoints.zip(standings).map(registrar).collect()
     }
 
     /// Asks all registrars what each owner uses of them, and how much it may, in the order given.
@@ -192,17 +188,10 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn owners(&self) -> Vec<Option<Result<Owners, Fault>>> {
-        let mut answers = Together::default();
-        for index in 0..self.hub().links.len() {
-            answers.push(index, async move {
-                let said =
-                    self.hub().ask::<Owners>(index, registrar::OWNERS, &encode_body(&())).await;
-                said.map(|it| it.map(|Said { value, .. }| value))
-            });
-        }
-        let is_answer = |it: &Option<Result<_, Fault>>| matches!(it, Some(Ok(_)));
-        let answers = self.with_patience(answers, is_answer, |late| Some(Err(late))).await;
-        answers.into_iter().map(|(_, answer)| answer).collect()
+        let body = encode_body(&());
+        let answers = self.gather(|index| self.hub().ask(index, registrar::OWNERS, &body)).await;
+        let owners = |Said { value, .. }: Said<Owners>| value;
+        answers.into_iter().map(|answer| answer.map(|it| it.map(owners))).collect()
     }
 
     /// Asks all registrars how they see this process, in the order given. One that is found at
@@ -224,18 +213,10 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn whoami(&self) -> Vec<(Endpoint, Result<Whoami, Fault>)> {
-        let mut answers = Together::default();
-        for index in 0..self.hub().links.len() {
-            answers.push(index, async move {
-                let body = encode_body(&());
-                let asked = self.hub().ask::<Whoami>(index, registrar::WHOAMI, &body).await;
-                asked.map(|it| it.map(|said| said.value)).transpose()
-            });
-        }
-        let is_answer = |it: &Result<Option<Whoami>, Fault>| matches!(it, Ok(Some(_)));
-        let answers = self.with_patience(answers, is_answer, Err).await;
-        let answer = |(endpoint, (_, answer)): (&Endpoint, (_, Result<Option<Whoami>, Fault>))| {
-            Some((endpoint.clone(), answer.transpose()?))
+        let body = encode_body(&());
+        let answers = self.gather(|index| self.hub().ask(index, registrar::WHOAMI, &body)).await;
+        let answer = |(endpoint, answer): (&Endpoint, Option<Result<Said<Whoami>, Fault>>)| {
+            Some((endpoint.clone(), answer?.map(|said| said.value)))
         };
         self.registrars().zip(answers).filter_map(answer).collect()
     }
@@ -277,8 +258,8 @@ impl Client {
             }
             None => false,
         };
-        let calls = self.calls::<Changed>(method, body);
-        for (_, answer) in self.with_patience(calls, is_answer, |late| Some(Err(late))).await {
+        let ask = |index| self.hub().ask::<Changed>(index, method, body);
+        for answer in self.with_patience(ask, is_answer, |late| Some(Err(late))).await {
             match answer {
                 Some(Ok(_)) => is_done = true,
                 Some(Err(fault)) => match &*fault.error {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use portal::{Closed, Driver};
 use serde::Serialize;
 use tokio::{
@@ -27,7 +28,6 @@ use crate::{
     board::{Entry, Progress},
     link::{Hub, Line},
     registrant::Registrant,
-    together::Together,
 };
 
 /// What a link keeps registered while it is up.
@@ -39,9 +39,9 @@ pub(crate) struct Session<'a> {
     board_changes: watch::Receiver<()>,
     /// What the registrar has, or is asked to have.
     kept: BTreeMap<Uuid, Kept>,
-    calls: Together<'a, Done>,
+    calls: FuturesUnordered<BoxFuture<'a, Done>>,
     /// The calls that take several instances out.
-    departures: Together<'a, (Vec<Uuid>, Result<(), LinkError>)>,
+    departures: FuturesUnordered<BoxFuture<'a, Departed>>,
     /// Whether the registrar does not know such calls.
     is_older: bool,
     /// Whether something was left undone because too many calls were under way.
@@ -83,6 +83,9 @@ struct Done {
     result: Result<(), LinkError>,
 }
 
+/// A call that took several instances out, and is over.
+type Departed = (Vec<Uuid>, Result<(), LinkError>);
+
 impl<'a> Session<'a> {
     pub(crate) fn new(hub: &'a Hub, link: usize, line: Line) -> Self {
         let mut board_changes = hub.board.subscribe();
@@ -93,8 +96,8 @@ impl<'a> Session<'a> {
             line,
             board_changes,
             kept: BTreeMap::new(),
-            calls: Together::default(),
-            departures: Together::default(),
+            calls: FuturesUnordered::new(),
+            departures: FuturesUnordered::new(),
             is_older: false,
             is_behind: false,
             wake: None,
@@ -118,8 +121,8 @@ impl<'a> Session<'a> {
                     return LinkError::NoAnswer(self.hub.options.ask_timeout);
                 }
                 closed = &mut *driver => return LinkError::Closed(closed),
-                Some((_, done)) = self.calls.next() => self.settle(done),
-                Some((_, (uuids, result))) = self.departures.next() => {
+                Some(done) = self.calls.next() => self.settle(done),
+                Some((uuids, result)) = self.departures.next() => {
                     self.settle_departure(uuids, result);
                 }
                 changed = self.board_changes.changed() => {
@@ -169,10 +172,11 @@ impl<'a> Session<'a> {
             let part = part.to_vec();
             let args = encode_body(&UnregisterAll { uuids: part.clone() });
             let (line, limit) = (self.line.clone(), hub.options.ask_timeout);
-            self.departures.push(self.link, async move {
+            let departure = async move {
                 let result = line.call::<Changed>(registrar::UNREGISTER_ALL, &args, limit).await;
                 (part, result.map(drop))
-            });
+            };
+            self.departures.push(departure.boxed());
         }
     }
 
@@ -294,10 +298,11 @@ impl<'a> Session<'a> {
     ) {
         let (line, args) = (self.line.clone(), encode_body(args));
         let limit = self.hub.options.ask_timeout;
-        self.calls.push(self.link, async move {
+        let call = async move {
             let result = line.call(method, &args, limit).await.and_then(note);
             Done { uuid, step, version, result }
-        });
+        };
+        self.calls.push(call.boxed());
     }
 
     /// Takes note of a call that is over, and goes on from there.

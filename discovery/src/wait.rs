@@ -11,9 +11,7 @@ use wire::{
     registrar::{self, Answer, Wait},
 };
 
-use crate::{
-    Change, Client, Fault, Faults, LinkError, LookupError, merge::newest_first, together::Together,
-};
+use crate::{Change, Client, Fault, Faults, LinkError, LookupError, merge::newest_first};
 
 impl Client {
     /// Waits until an instance of a name is ready, and returns the newest. One that is merely
@@ -43,11 +41,7 @@ impl Client {
     /// Cancel safe: what is dropped leaves nothing behind at any registrar.
     pub async fn wait_for_actor(&self, name: &str) -> Result<Record, LookupError> {
         let body = encode_body(&Wait { name: Name::new(name)? });
-        let mut waits = Together::default();
-        for index in 0..self.hub().links.len() {
-            waits.push(index, self.wait_on(index, &body));
-        }
-        let record = waits.first_success().await;
+        let record = self.hub().first_success(|index| self.wait_on(index, &body)).await;
         record.map_err(|faults| Faults(faults).into())
     }
 

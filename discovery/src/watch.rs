@@ -5,16 +5,16 @@ use std::{
     pin::Pin,
     sync::Mutex,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use endpoints::{NameError, NamePattern};
-use futures_core::Stream;
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Change, Client,
     feed::{self, Step},
-    together::Together,
     view::View,
 };
 
@@ -41,13 +41,13 @@ impl Client {
     /// [`NameError`] when `pattern` is none.
     pub fn watch(&self, pattern: &str) -> Result<Watch, NameError> {
         let pattern = NamePattern::new(pattern)?;
-        let mut feeds = Together::default();
-        for index in 0..self.hub().links.len() {
-            feeds.push(index, feed::first(self.clone(), index));
+        let links = self.hub().links.len();
+        let (client, feeds, view) = (self.clone(), Mutex::default(), View::new(links));
+        let mut watch = Watch { client, pattern, feeds, view, alarm: None, is_closed: false };
+        for index in 0..links {
+            watch.follow(index, feed::first(self.clone(), index));
         }
-        let view = View::new(feeds.len());
-        let (client, feeds) = (self.clone(), Mutex::new(feeds));
-        Ok(Watch { client, pattern, feeds, view, alarm: None, is_closed: false })
+        Ok(watch)
     }
 }
 
@@ -80,7 +80,7 @@ pub struct Watch {
     client: Client,
     pattern: NamePattern,
     /// Their futures can be sent, and not shared. A lock that is never taken makes them both.
-    feeds: Mutex<Together<'static, Step>>,
+    feeds: Mutex<FuturesUnordered<BoxFuture<'static, (usize, Step)>>>,
     view: View,
     /// Rings when the view is to give up on a registrar.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -105,7 +105,7 @@ impl Watch {
             if self.is_closed {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(Some((index, step))) = self.feeds().poll_next(cx) {
+            if let Poll::Ready(Some((index, step))) = self.feeds().poll_next_unpin(cx) {
                 self.take(index, step);
                 continue;
             }
@@ -119,8 +119,13 @@ impl Watch {
         }
     }
 
-    fn feeds(&mut self) -> &mut Together<'static, Step> {
+    fn feeds(&mut self) -> &mut FuturesUnordered<BoxFuture<'static, (usize, Step)>> {
         self.feeds.get_mut().expect("it is never locked")
+    }
+
+    /// Takes the next step of a feed.
+    fn follow(&mut self, index: usize, step: impl Future<Output = Step> + Send + 'static) {
+        self.feeds().push(async move { (index, step.await) }.boxed());
     }
 
     /// Takes note of what has happened to a feed, and lets it go on.
@@ -129,24 +134,23 @@ impl Watch {
         match step {
             Step::Up(line) => {
                 let (pattern, seen) = (self.pattern.clone(), self.view.seen(index));
-                self.feeds().push(index, feed::begin(client, index, line, pattern, seen));
+                self.follow(index, feed::begin(client, index, line, pattern, seen));
             }
             Step::Begun { line, is_resumed, items } => {
                 self.view.begun(index, is_resumed, line.settles_at);
-                self.feeds().push(index, feed::next(client, index, line, items));
+                self.follow(index, feed::next(client, index, line, items));
             }
             Step::Item { line, change, items } => {
                 self.view.change(index, line.registrar, change);
-                self.feeds().push(index, feed::next(client, index, line, items));
+                self.follow(index, feed::next(client, index, line, items));
             }
             Step::Lost { after, fault, pause } => {
                 self.view.lost(index, fault, Instant::now());
-                self.feeds().push(index, feed::until_up(client, index, after, pause));
+                self.follow(index, feed::until_up(client, index, after, pause));
             }
             Step::Standby => {
                 self.view.standby(index);
-                self.feeds()
-                    .push(index, feed::until_up(client, index, 0, std::time::Duration::ZERO));
+                self.follow(index, feed::until_up(client, index, 0, Duration::ZERO));
             }
             Step::Closed => self.is_closed = true,
         }

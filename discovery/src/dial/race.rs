@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Assurance, Candidate, DialOptions, Outcome, ReachError, Reached};
-use crate::together::Together;
 
 /// Dials candidates in their order, and returns the first that answers. The next is dialed when
 /// one has failed, or has taken a while. What became of each is noted.
@@ -59,7 +59,7 @@ pub(crate) async fn race<S: Send, E: Send, D>(
 where
     D: Future<Output = Result<S, E>> + Send,
 {
-    let mut dials = Together::default();
+    let mut dials = FuturesUnordered::new();
     let mut begun: Vec<(Instant, Option<Dialed<E>>)> = Vec::new();
     let mut due = Instant::now();
     let winner = loop {
@@ -70,7 +70,8 @@ where
             && now >= due
             && !is_full
         {
-            dials.push(begun.len(), dial(begun.len()));
+            let at = begun.len();
+            dials.push(dial(at).map(move |result| (at, result)));
             begun.push((now, None));
             due = now + head_start;
             continue;
@@ -104,22 +105,21 @@ where
     D: Future<Output = Result<S, ReachError>> + Send,
     S: Answer,
 {
-    let mut dials = Together::default();
+    let mut dials = FuturesUnordered::new();
     let mut next = 0;
     loop {
         let within_reach = candidates.get(next).filter(|it| it.verdict.is_ok());
         if let Some(candidate) = within_reach
             && dials.len() < DIALS_MAX
         {
-            let dial = dial(candidate);
-            dials.push(next, async move {
-                let began = Instant::now();
-                (dial.await.map(|it| it.assurance()), began.elapsed())
-            });
+            let (at, began, dial) = (next, Instant::now(), dial(candidate));
+            dials.push(
+                dial.map(move |result| (at, result.map(|it| it.assurance()), began.elapsed())),
+            );
             next += 1;
             continue;
         }
-        let Some((at, (result, took))) = dials.next().await else { return };
+        let Some((at, result, took)) = dials.next().await else { return };
         candidates[at].outcome = match result {
             Ok(assurance) => Outcome::Connected { took, assurance },
             Err(error) => Outcome::Failed { error, took },

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use crate::support::{Running, Sockets, Way, connect, nowhere, soon};
 use callsign_discovery::{Change, Watch};
-use futures_core::Stream;
+use futures_util::Stream;
 use wire::{Gone, State};
 
 /// Waits for the next changes, as many as are expected, and compares them.
