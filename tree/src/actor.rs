@@ -24,10 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure,
     outcome::cancel::Cancel,
-    phase::{ChildState, StatusTable},
     process_context::ProcessContext,
-    routes::Routes,
-    uplink::Uplink,
+    registration::{routes::Routes, uplink::Uplink},
+    status::{ChildState, StatusTable},
 };
 
 /// An actor, as it sees itself: the root, or the one that runs the calling function. Clones are

@@ -50,62 +50,45 @@
 //! | `run`, `settings` | the first and the last of a program; which settings file it reads |
 //! | `root` | the root, and its registrar |
 //! | `actor`, `kind`, `path` | an actor, as it sees itself; what it runs in; where it stands |
-//! | `nursery` | the scope: its supervision state, and the task that owns its children |
-//! | `spawn`, `child_spec` | how a child is asked for; what it is to be |
-//! | `runner` | one run of one child: boot, running, teardown |
-//! | `backend` | the ways to run an actor, behind one trait |
-//! | `child` | the life of an actor, from the inside: in a process, and `within` its parent's |
-//! | `calls`, `peers` | calls of exported functions, where they arrive; connections of others |
-//! | `spec`, `parent_service` | what a parent and a child say to each other; what a child may ask |
-//! | `uplink`, `routes` | registration up the tree; keys down the tree |
-//! | `handle`, `find`, `pool` | the handle of one actor; from a name to one; connections that are shared |
+//! | `scope` | the scope of children: orders, supervision |
+//! | `parent` | the life of a child as its parent sees it: one run, and the spawn backends |
+//! | `child` | the life of an actor from the inside: calls, connections, places, signals |
+//! | `messages` | what a parent and a child say to each other |
+//! | `registration` | registration up the tree; keys down the tree |
+//! | `handle` | the handle of one actor; from a name to one; connections that are shared |
 //! | `outcome` | how actors end, what went wrong, who asked |
-//! | `phase` | what each actor is at |
-//! | `places` | where actors listen that were given no place |
-//! | `sockets`, `sweep` | the socket files of those who cannot remove them; of those who were killed |
+//! | `status` | the phase of each child |
+//! | `sockets` | the socket files of those who cannot remove them; of those who were killed |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
-//! | `process_context`, `runtime`, `signals` | what the actors of a process share; its threads; what ends it |
+//! | `process_context`, `runtime` | what the actors of a process share; its threads |
 
 mod actor;
-mod backend;
 pub mod cache;
-mod calls;
 mod child;
-mod child_spec;
 pub mod export;
-mod find;
 mod handle;
 mod kind;
-mod nursery;
+mod messages;
 mod outcome;
-mod parent_service;
+mod parent;
 mod path;
-mod peers;
-mod phase;
-mod places;
-mod pool;
 mod process_context;
+mod registration;
 mod root;
-mod routes;
 mod run;
-mod runner;
 mod runtime;
+mod scope;
 mod settings;
-mod signals;
 mod sockets;
-mod spawn;
-mod spec;
-mod sweep;
-mod uplink;
+mod status;
 
 pub use actor::Actor;
 pub use export::{Call, CallError, CalleeError, Context, Dialogue, Ended, Export, Never, Stream};
-pub use find::LookupActorError;
-pub use handle::Portal;
+pub use handle::{find::LookupActorError, pool::Reached, portal::Portal};
 pub use kind::Kind;
 pub use macros::{export, main};
-pub use nursery::{Nursery, NurseryOptions};
+pub use messages::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};
 pub use outcome::{
     backtrace::CalleeBacktrace,
     cancel::CancelReason,
@@ -115,11 +98,14 @@ pub use outcome::{
     restart::{Intensity, Restart, Strategy},
 };
 pub use path::ActorPath;
-pub use phase::{ChildState, Phase};
-pub use pool::Reached;
 pub use process;
 pub use root::{CancelledRoot, Root, RootError, RootOptions};
 pub use run::{Termination, init, run};
+pub use scope::{
+    nursery::Nursery,
+    spawn::Spawn,
+    spawn_error::{RunError, SpawnError},
+    supervision::NurseryOptions,
+};
 pub use settings::{SettingsError, SettingsSource};
-pub use spawn::{RunError, Spawn, SpawnError};
-pub use spec::{KIND_KEY, PARENT_KEY, PATH_KEY, PID_KEY};
+pub use status::{ChildState, Phase};

@@ -6,7 +6,7 @@ use discovery::{Client, ClientOptions, ConnectError};
 use endpoints::{Endpoint, Name};
 use tokio::{runtime::Handle, sync::OnceCell};
 
-use crate::{pool::ConnectionPool, spec::SpawnSpec};
+use crate::{handle::pool::ConnectionPool, messages::SpawnSpec};
 
 /// What all actors of one process share: where registrars are, one client of them, and the
 /// connections to actors that it has found.

@@ -5,8 +5,8 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use tokio::runtime::Builder;
 
 use crate::{
-    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, backend, export,
-    outcome::panics, runtime, settings::usual_registrars,
+    AnyError, CancelledRoot, Root, RootError, RootOptions, SettingsSource, export, outcome::panics,
+    parent::backend, runtime, settings::usual_registrars,
 };
 
 /// Makes this program one that can start children. It is to be the first statement of `main`: in

@@ -15,20 +15,19 @@ use transport::{Listener, Stream};
 use uuid::Uuid;
 use wire::{Hello, RemoteError};
 
-use super::{FAREWELL_WAIT, NOTES_MAX, live};
+use super::{FAREWELL_WAIT, NOTES_MAX, calls::Calls, live, places::Places, signals::Signals};
 use crate::{
     Actor,
     actor::{Core, LivenessGuard},
-    calls::Calls,
-    child_spec::ChildSpec,
+    messages::Note,
     outcome::cancel::Cancel,
-    parent_service::ParentService,
-    places::Places,
     process_context::ProcessContext,
-    routes::{Routes, Way},
-    signals::Signals,
-    spec::Note,
-    uplink::Uplink,
+    registration::{
+        parent_service::ParentService,
+        routes::{Routes, Way},
+        uplink::Uplink,
+    },
+    scope::child_spec::ChildSpec,
 };
 
 /// An actor within its parent's process that has yet to begin.

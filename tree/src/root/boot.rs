@@ -25,14 +25,18 @@ use super::{RootError, RootOptions};
 use crate::{
     Actor, ActorPath, Kind,
     actor::{Core, LivenessGuard},
+    child::{
+        peers::{self, Acceptors},
+        places,
+    },
+    messages::{KIND_KEY, PATH_KEY, PID_KEY},
     outcome::cancel::Cancel,
-    peers::{self, Acceptors},
-    places,
     process_context::ProcessContext,
-    routes::Routes,
-    spec::{KIND_KEY, PATH_KEY, PID_KEY},
-    sweep,
-    uplink::{Registry, TreeRegistry, Uplink, pass_on},
+    registration::{
+        routes::Routes,
+        uplink::{Registry, TreeRegistry, Uplink, pass_on},
+    },
+    sockets::sweep,
 };
 
 /// A root that is open.

@@ -10,7 +10,7 @@ pub use self::{
     error::{CancelledRoot, RootError},
     options::RootOptions,
 };
-use crate::{Actor, AnyError, CancelReason, outcome::error::place, signals::Signals};
+use crate::{Actor, AnyError, CancelReason, child::signals::Signals, outcome::error::place};
 
 /// The root of a tree: the actor that has no parent. There is one in a process.
 ///

@@ -6,7 +6,7 @@ use config::{RegistrarSettings, Settings};
 use discovery::IntoEndpoint;
 use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
 
-use crate::{Export, spawn::note};
+use crate::{Export, scope::spawn::note};
 
 /// What the root of a process is to be.
 ///

@@ -7,9 +7,6 @@
 //!                     └─ SupervisionState: decides who is cancelled and who is started again
 //! ```
 
-pub(crate) mod supervision;
-pub(crate) mod supervisor;
-
 use std::{
     future::Future,
     panic::Location,
@@ -22,34 +19,14 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    supervision::ChildId,
+use super::{
+    supervision::{ChildId, NurseryOptions},
     supervisor::{Asks, Dismissed, Order, Supervisor},
 };
 use crate::{
-    Actor, AnyError, BodyError, CancelReason, ChildError, Intensity, NurseryError, Strategy,
+    Actor, AnyError, BodyError, CancelReason, ChildError, NurseryError,
     outcome::{cancel::Cancel, error::place},
 };
-
-/// How a scope treats its children.
-///
-/// ```
-/// # use callsign_tree as callsign;
-/// use callsign::{Nursery, NurseryError, NurseryOptions, Root, Strategy};
-///
-/// async fn serve(root: &Root) -> Result<(), NurseryError> {
-///     let options = NurseryOptions { strategy: Strategy::OneForAll, ..NurseryOptions::default() };
-///     root.nursery_with(options, async |_: &Nursery| Ok(())).await
-/// }
-/// # let _ = serve;
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NurseryOptions {
-    /// Which others are started again with a child.
-    pub strategy: Strategy,
-    /// How often children are started again, and how soon.
-    pub intensity: Intensity,
-}
 
 impl Actor {
     /// Opens a scope for children, runs `body` in it, and waits until all of its children have

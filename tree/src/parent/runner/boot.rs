@@ -17,15 +17,14 @@ use super::{
 };
 use crate::{
     Portal,
-    backend::{self, Channel, Launched, RunningChild},
     child::{LocalChild, Near},
-    child_spec::ChildSpec,
-    phase::Phase,
-    routes::Way,
-    spec::{
+    messages::{
         KIND_KEY, Listening, Note, PARENT_KEY, PATH_KEY, PID_KEY, RUN, RegisterRequest, SpawnSpec,
     },
-    uplink::Parent,
+    parent::backend::{self, Channel, Launched, RunningChild},
+    registration::{routes::Way, uplink::Parent},
+    scope::child_spec::ChildSpec,
+    status::Phase,
 };
 
 /// A child that was launched, and how far it is.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wire::State;
 
-use crate::{ActorPath, CancelReason, Exit, Kind, phase::Phase, places::Places};
+use crate::{ActorPath, CancelReason, Exit, Kind, child::places::Places, status::Phase};
 
 /// Makes an actor of the process, thread or task at the other end.
 pub(crate) const RUN: &str = "actor.run";

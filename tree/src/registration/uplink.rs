@@ -19,12 +19,9 @@ use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
 use wire::{ErrorKind, RemoteError, registrar::Register};
 
-use crate::{
-    routes::Routes,
-    spec::{
-        Keys, Loss, REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER,
-        UnregisterRequest,
-    },
+use super::routes::Routes;
+use crate::messages::{
+    Keys, Loss, REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER, UnregisterRequest,
 };
 
 /// Where an actor has its children registered.

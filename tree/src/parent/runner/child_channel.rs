@@ -9,10 +9,10 @@ use wire::RemoteError;
 
 use crate::{
     Exit,
-    calls::{Reply, method},
-    child_spec::EntryPoint,
-    phase::StatusEntry,
-    spec::Note,
+    child::calls::{Reply, method},
+    messages::Note,
+    scope::child_spec::EntryPoint,
+    status::StatusEntry,
 };
 
 /// The channel to a child.

@@ -1,6 +1,10 @@
 //! The life of an actor, from the inside: it is told what it is, listens, answers calls, and ends
 //! when it is asked to, or when its parent is gone.
 
+pub(crate) mod calls;
+pub(crate) mod peers;
+pub(crate) mod places;
+pub(crate) mod signals;
 mod within;
 
 use std::{
@@ -21,18 +25,15 @@ use transport::{Listener, Stream, Whereabouts};
 use wire::{ErrorKind, RemoteError, encode_body};
 
 pub(crate) use self::within::{LocalChild, Near};
+use self::{calls::Calls, peers::Acceptors, signals::Signals};
 use crate::{
     Actor, CalleeError, CancelReason, Exit, Phase, Pressure,
     actor::{Core, LivenessGuard},
-    calls::Calls,
+    messages::{Listening, Note, RUN, RelocateRequest, SpawnSpec},
     outcome::cancel::Cancel,
-    peers::{self, Acceptors},
     process_context::ProcessContext,
-    routes::Routes,
-    signals::Signals,
+    registration::{routes::Routes, uplink::Uplink},
     sockets,
-    spec::{Listening, Note, RUN, RelocateRequest, SpawnSpec},
-    uplink::Uplink,
 };
 
 /// Serves the parent at the other end of `channel`, another process, until this actor has ended.

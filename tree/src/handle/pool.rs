@@ -28,7 +28,7 @@ use wire::Epoch;
 use crate::{
     ActorPath,
     cache::{Cache, Guard, OpenError, Resource},
-    spec::PATH_KEY,
+    messages::PATH_KEY,
 };
 
 /// The connections to actors that this process has looked up, each open for as long as there is a

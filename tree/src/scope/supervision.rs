@@ -21,6 +21,26 @@ use crate::{
     ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, outcome::exit::ExitClass,
 };
 
+/// How a scope treats its children.
+///
+/// ```
+/// # use callsign_tree as callsign;
+/// use callsign::{Nursery, NurseryError, NurseryOptions, Root, Strategy};
+///
+/// async fn serve(root: &Root) -> Result<(), NurseryError> {
+///     let options = NurseryOptions { strategy: Strategy::OneForAll, ..NurseryOptions::default() };
+///     root.nursery_with(options, async |_: &Nursery| Ok(())).await
+/// }
+/// # let _ = serve;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NurseryOptions {
+    /// Which others are started again with a child.
+    pub strategy: Strategy,
+    /// How often children are started again, and how soon.
+    pub intensity: Intensity,
+}
+
 /// A child's number within its scope, in the order of spawning.
 pub(crate) type ChildId = u32;
 

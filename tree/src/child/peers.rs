@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::{Listener, Peer, Stream};
 
-use crate::{Actor, calls::Calls};
+use super::calls::Calls;
+use crate::Actor;
 
 /// What takes the connections of an actor, at all of its endpoints.
 #[derive(Debug, Default)]
@@ -108,8 +109,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        ActorPath, CancelReason, parent_service,
-        spec::{CANCEL, CancelRequest},
+        ActorPath, CancelReason,
+        messages::{CANCEL, CancelRequest},
+        registration::parent_service,
     };
 
     /// An actor that is a process ends as soon as it has closed what takes its connections. Then

@@ -11,11 +11,15 @@ use portal::IncomingCall;
 use uuid::Uuid;
 use wire::{ErrorKind, RemoteError, encode_body};
 
+use super::{
+    routes::Way,
+    uplink::{Answer, Parent},
+};
 use crate::{
     actor::Core,
-    routes::Way,
-    spec::{REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER, UnregisterRequest},
-    uplink::{Answer, Parent},
+    messages::{
+        REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER, UnregisterRequest,
+    },
 };
 
 /// What is below an actor: which instances were registered through it, itself among them, and
@@ -178,7 +182,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         ActorPath, Kind, actor::LivenessGuard, outcome::cancel::Cancel,
-        process_context::ProcessContext, routes::Routes, uplink::Uplink,
+        process_context::ProcessContext, registration::routes::Routes,
+        registration::uplink::Uplink,
     };
 
     /// Makes an actor whose parent is at the other end of a channel.

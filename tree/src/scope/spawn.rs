@@ -1,7 +1,5 @@
 //! How a child is asked for.
 
-mod error;
-
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
@@ -13,16 +11,16 @@ use discovery::IntoEndpoint;
 use endpoints::{Endpoint, Name, ParseEndpointError};
 use tokio::sync::oneshot;
 
-pub use self::error::{RunError, SpawnError};
+use super::{
+    child_spec::{ChildSpec, EntryPoint},
+    spawn_error::{RunError, SpawnError},
+    supervision::{ChildId, Policy, Role},
+    supervisor::Order,
+};
 use crate::{
     Call, Exit, Export, GRACE, Kind, Nursery, Portal, Restart,
-    child_spec::{ChildSpec, EntryPoint},
     export::Wire,
-    nursery::{
-        supervision::{ChildId, Policy, Role},
-        supervisor::Order,
-    },
-    runner::{Begun, ChildRunner, Done},
+    parent::runner::{Begun, ChildRunner, Done},
 };
 
 /// A child that is asked for. Awaited, it gives the child's [`Portal`] once the child is

@@ -9,12 +9,12 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wire::ErrorKind;
 
+use super::pool::{PooledConnection, Reached, Shared};
 use crate::{
     ActorPath, Call, CallError, CancelReason, Dialogue, Stream,
-    calls::{Reply, WINDOW, method},
+    child::calls::{Reply, WINDOW, method},
     export::{ITEMS_AHEAD, RawStream, Wire},
-    pool::{PooledConnection, Reached, Shared},
-    spec::{CANCEL, CancelRequest},
+    messages::{CANCEL, CancelRequest},
 };
 
 /// A handle of one actor: through it the actor's exposed functions are called. Clones are handles

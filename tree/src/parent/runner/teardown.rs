@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::{ChildRunner, StopCause, child_channel::ChildChannel};
 use crate::{
     CancelReason, Pressure,
-    backend::{RawExit, RunningChild},
-    phase::Phase,
+    messages::{CANCEL, CancelRequest},
+    parent::backend::{RawExit, RunningChild},
     sockets,
-    spec::{CANCEL, CancelRequest},
-    sweep,
+    sockets::sweep,
+    status::Phase,
 };
 
 impl ChildRunner {

@@ -14,7 +14,7 @@ use portal::{CallError, Identity, Key, Portal};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::spec::{KEYS, Keys, LOST, Loss};
+use crate::messages::{KEYS, Keys, LOST, Loss};
 
 /// Which way down the tree an instance is, as one actor sees it.
 #[derive(Clone, Debug)]

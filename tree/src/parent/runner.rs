@@ -24,16 +24,18 @@ use self::{
     boot::{Stage, Up},
     child_channel::{ChildChannel, News},
 };
+use super::backend::{RawExit, RunningChild};
 use crate::{
     CancelReason, Exit, Portal, Pressure, SpawnError,
     actor::Core,
-    backend::{RawExit, RunningChild},
-    calls::Reply,
-    child_spec::ChildSpec,
+    child::{
+        calls::Reply,
+        places::{self, Places},
+    },
     outcome::cancel::Cancel,
-    parent_service::{Below, ParentService},
-    phase::{Phase, StatusEntry},
-    places::{self, Places},
+    registration::parent_service::{Below, ParentService},
+    scope::child_spec::ChildSpec,
+    status::{Phase, StatusEntry},
 };
 
 /// How a child ended, and what its function returned.

@@ -14,15 +14,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    NurseryOptions,
-    supervision::{ChildId, Command, Event, Policy, SupervisionState},
+    child_spec::ChildSpec,
+    supervision::{ChildId, Command, Event, NurseryOptions, Policy, SupervisionState},
 };
 use crate::{
     CancelReason, ChildError, Exit, Panic, Portal, SpawnError,
     actor::Core,
-    child_spec::ChildSpec,
     outcome::cancel::Cancel,
-    runner::{Begun, ChildRunner, Done},
+    parent::runner::{Begun, ChildRunner, Done},
 };
 
 /// What a supervisor hears from the body of its scope.

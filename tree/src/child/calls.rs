@@ -17,8 +17,8 @@ use wire::{ErrorKind, RemoteError, encode_body};
 use crate::{
     Actor, CalleeBacktrace, CalleeError, CancelReason, Exit, Export, Panic, Pressure,
     export::{self, Ends, ExportKind, FarEnds, Incoming, RawStream, Running},
+    messages::{CANCEL, CancelRequest, KEYS, LOST},
     outcome::panics,
-    spec::{CANCEL, CancelRequest, KEYS, LOST},
 };
 
 /// What a call of an exported function brings back. Over a connection it is a result: the value,

@@ -6,7 +6,7 @@ use endpoints::{NameError, ParseEndpointError};
 use thiserror::Error;
 use wire::RemoteError;
 
-use crate::{ActorPath, CallError, CancelReason, Exit, outcome::exit, phase::Phase};
+use crate::{ActorPath, CallError, CancelReason, Exit, outcome::exit, status::Phase};
 
 /// Why there is no child.
 ///

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use discovery::{ConnectError, Located, LookupError, NoneAnswered};
 use thiserror::Error;
 
-use crate::{Actor, Portal, cache::OpenError, pool::PoolError};
+use super::pool::PoolError;
+use crate::{Actor, Portal, cache::OpenError};
 
 impl Actor {
     /// Connects to the nearest ready instance of a name, and makes sure that it is the one that

@@ -12,7 +12,7 @@ use endpoints::{Endpoint, UnixAddress, UnixPath};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::places;
+use crate::child::places;
 
 /// Returns the socket among endpoints that has a file.
 pub(crate) fn file(endpoint: &Endpoint) -> Option<&UnixPath> {

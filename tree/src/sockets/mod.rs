@@ -1,6 +1,8 @@
 //! The socket files of the actors of this process, for whoever has to remove them when the actor
 //! itself cannot: it is a thread that is stuck, or its process is ended by force.
 
+pub(crate) mod sweep;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},

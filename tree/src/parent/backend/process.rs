@@ -9,7 +9,12 @@ use tokio::{net::UnixStream, runtime::Builder, time::timeout};
 use transport::Stream;
 
 use super::{Channel, Launched, RawExit, RunningChild};
-use crate::{child, outcome::panics, run::say, runtime, signals::Signals, sockets};
+use crate::{
+    child::{self, signals::Signals},
+    outcome::panics,
+    run::say,
+    runtime, sockets,
+};
 
 pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
     let mut child = launch.start().await.map_err(io::Error::other)?;
