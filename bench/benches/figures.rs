@@ -33,10 +33,10 @@ fn memory_and_size() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let [(_, endpoint), _] = transports(folder.path());
-    let (server, clerk) = runtime.block_on(Server::registrar(&endpoint));
+    let (server, registry) = runtime.block_on(Server::registrar(&endpoint));
     let mut client = runtime.block_on(Client::greet(&server.endpoint));
     let mut sessions: Vec<_> =
-        (0..16).map(|_| Session::open(clerk.clone(), Owner::User(1000))).collect();
+        (0..16).map(|_| Session::open(registry.clone(), Owner::User(1000))).collect();
     let mut replies = Replies::default();
     let before = resident_bytes();
     let mut put = |hundreds: std::ops::Range<usize>| {
@@ -48,12 +48,12 @@ fn memory_and_size() {
     put(0..10);
     let few = median_lookup(&runtime, &mut client, 1000);
     put(10..10_000);
-    assert_eq!(clerk.status().instances, 1_000_000);
+    assert_eq!(registry.status().instances, 1_000_000);
     let each = (resident_bytes() - before) / 1_000_000;
     let same = median_lookup(&runtime, &mut client, 1000);
     let any = median_lookup(&runtime, &mut client, 1_000_000);
     let ratio = |time: Duration| time.as_secs_f64() / few.as_secs_f64();
-    println!("memory of 1,000,000 instances: {each} bytes each (resident)");
+    println!("memory of 1,000,000 instances: {each} bytes each (local_client)");
     println!(
         "look-up over a Unix socket, median: {few:?} among 1,000 instances; among 1,000,000, \
          {same:?} of the same 1,000 names ({:.2}x), {any:?} of names at random ({:.2}x)",
@@ -79,8 +79,8 @@ fn median_lookup(runtime: &Runtime, client: &mut Client, names: usize) -> Durati
 
 /// Times the server's own work for a look-up, from the bytes of a call to the bytes of an answer.
 fn server_cost() {
-    let clerk = registrar::Clerk::unattended(Limits::default());
-    let mut session = Session::open(clerk.clone(), Owner::User(1000));
+    let registry = registrar::RegistryHandle::unattended(Limits::default());
+    let mut session = Session::open(registry.clone(), Owner::User(1000));
     let mut replies = Replies::default();
     let names = || (0..1000).map(|it| format!("feed-{it}"));
     serve(&mut session, &registrations(names()), &mut replies);
@@ -133,7 +133,7 @@ fn node() {
     }
     starts.sort();
     println!("node: ready after {:?} (median of 21 starts)", starts[10]);
-    println!("node: {} resident when idle", mebibytes(weight));
+    println!("node: {} local_client when idle", mebibytes(weight));
     crowd(&binary, &socket);
 }
 

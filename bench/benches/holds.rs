@@ -73,8 +73,8 @@ fn end(holds: &mut Holds, registry: &mut Registry, session: SessionId, what: [&s
 }
 
 fn clear(holds: &mut Holds, registry: &mut Registry, what: &str) {
-    while registry.has_chores() {
-        holds.take(what, || drop(registry.do_chores()));
+    while registry.has_deferred() {
+        holds.take(what, || drop(registry.do_deferred()));
     }
     if registry.take_has_shrunk() {
         holds.take("memory given back to the kernel", transport::release_memory);

@@ -16,7 +16,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use endpoints::{Endpoint, SocketId, Stamp, Stamped};
 use portal::Heartbeat;
-use registrar::{Clerk, Node, NodeOptions};
+use registrar::{Node, NodeOptions, RegistryHandle};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -44,16 +44,16 @@ pub struct Server {
 
 impl Server {
     /// Starts a registrar.
-    pub async fn registrar(endpoint: &Endpoint) -> (Self, Clerk) {
+    pub async fn registrar(endpoint: &Endpoint) -> (Self, RegistryHandle) {
         // The client answers no heartbeat.
         let heartbeat = Heartbeat { interval: Duration::from_secs(3600), misses: 3 };
         let settle_time = Duration::ZERO;
         let options = NodeOptions { heartbeat, settle_time, ..NodeOptions::default() };
         let node = Node::bind(std::slice::from_ref(endpoint), options).await.unwrap();
-        let (endpoint, clerk) = (node.endpoints().remove(0), node.clerk().clone());
+        let (endpoint, registry) = (node.endpoints().remove(0), node.registry().clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(node.serve(CancellationToken::new()));
-        (Self { endpoint, tasks }, clerk)
+        (Self { endpoint, tasks }, registry)
     }
 
     /// Starts an echo that answers every frame with `answer`.

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
-use discovery::{Client, Found};
+use discovery::{Client, LookupResult};
 use endpoints::{Name, NamePattern};
 use gateway::tractor::{CallError, TractorSource};
 use tokio::time::timeout;
@@ -41,7 +41,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Lists the instances of all names that match a pattern, by name.
-    pub(crate) async fn list(&self, pattern: &NamePattern) -> Result<Found, Failure> {
+    pub(crate) async fn list(&self, pattern: &NamePattern) -> Result<LookupResult, Failure> {
         let found = match &self.client {
             Some(client) => Some(client.list(pattern.as_str()).await?),
             None => None,
@@ -61,7 +61,7 @@ impl<'a> Asked<'a> {
         name: &Name,
         all: bool,
         owner: Option<&Owner>,
-    ) -> Result<Found, Failure> {
+    ) -> Result<LookupResult, Failure> {
         let found = self.query_of(name, all, owner).await?;
         match owner.filter(|_| found.records.is_empty()) {
             Some(owner) => owned(name, self.query_of(name, all, None).await?, owner),
@@ -74,7 +74,7 @@ impl<'a> Asked<'a> {
         name: &Name,
         all: bool,
         owner: Option<&Owner>,
-    ) -> Result<Found, Failure> {
+    ) -> Result<LookupResult, Failure> {
         let found = match &self.client {
             Some(client) => Some(query(self.context, client, name, all, owner).await?),
             None => None,
@@ -84,7 +84,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Makes the failure of a name that has no ready instance.
-    pub(crate) async fn not_ready(&self, name: &Name, found: &Found) -> Failure {
+    pub(crate) async fn not_ready(&self, name: &Name, found: &LookupResult) -> Failure {
         let others = self.tractor_names().await;
         if let Some(client) = &self.client {
             return not_ready(client, name, found, others).await;
@@ -111,16 +111,16 @@ impl<'a> Asked<'a> {
     /// answers.
     async fn with_tractors(
         &self,
-        found: Option<Found>,
+        found: Option<LookupResult>,
         is_meant: impl Fn(&Record) -> bool,
-    ) -> Result<Found, Failure> {
+    ) -> Result<LookupResult, Failure> {
         if let Some(found) = &found {
             warn_unanswered(self.context, &found.unanswered);
         }
         let mut is_answered = found.is_some();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = since_1970.as_millis() as u64;
-        let mut found = found.unwrap_or(Found { now_ms, ..Found::default() });
+        let mut found = found.unwrap_or(LookupResult { now_ms, ..LookupResult::default() });
         let mut silent = Vec::new();
         for source in &self.tractor {
             let patience = self.context.global.patience.filter(|_| is_answered);

@@ -12,7 +12,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::anyhow;
-use config::{Faults, REGISTRARS_VARIABLE, Settings, SettingsFile};
+use config::{Diagnostics, REGISTRARS_VARIABLE, Settings, SettingsFile};
 use discovery::{Client, ClientOptions, Trust};
 use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
@@ -28,7 +28,7 @@ use crate::{
     notice::{warn, with_causes},
     output::{
         self,
-        faults::{self, FaultJson},
+        diagnostics::{self, DiagnosticJson},
     },
     signals::Signals,
 };
@@ -272,7 +272,7 @@ impl Context {
     }
 
     /// Returns what the settings file says, if there is one, and what deserves a warning.
-    pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Faults), Failure> {
+    pub(crate) fn settings_and_warnings(&self) -> Result<(Settings, Diagnostics), Failure> {
         self.settings_file().map_or_else(|| Ok(Default::default()), |file| settings_of(&file))
     }
 
@@ -284,12 +284,12 @@ impl Context {
     }
 
     /// Prints faults to standard error.
-    pub(crate) fn warn(&self, faults: &Faults) {
+    pub(crate) fn warn(&self, diagnostics: &Diagnostics) {
         let width = output::width(&std::io::stderr());
-        for fault in &faults.0 {
+        for diagnostic in &diagnostics.0 {
             let text = match self.json {
-                true => format!("{}\n", json!({ "warning": FaultJson::from(fault) })),
-                false => faults::draw(fault, width) + "\n",
+                true => format!("{}\n", json!({ "warning": DiagnosticJson::from(diagnostic) })),
+                false => diagnostics::draw(diagnostic, width) + "\n",
             };
             self.console.say(&text);
         }
@@ -357,7 +357,7 @@ impl Context {
 }
 
 /// Returns what a settings file says, and what deserves a warning.
-pub(crate) fn settings_of(file: &SettingsFile) -> Result<(Settings, Faults), Failure> {
+pub(crate) fn settings_of(file: &SettingsFile) -> Result<(Settings, Diagnostics), Failure> {
     let text = file
         .read()
         .map_err(|error| Failure::system(error).context(format!("cannot read {file}")))?;

@@ -6,7 +6,7 @@ mod usage;
 
 use std::{fmt, io};
 
-use config::{Fault, Faults};
+use config::{Diagnostic, Diagnostics};
 use endpoints::PlainLines;
 use owo_colors::OwoColorize;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::{
     hints::{self, Hint},
     output::{
         self,
-        faults::{self, FaultJson},
+        diagnostics::{self, DiagnosticJson},
     },
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Failure {
     /// What to do about it, each in one line.
     pub(crate) hints: Vec<Hint>,
     /// The registrars that did not answer, if that is why.
-    pub(crate) unanswered: Vec<discovery::Fault>,
+    pub(crate) unanswered: Vec<discovery::RegistrarFailure>,
 }
 
 impl Failure {
@@ -48,7 +48,7 @@ impl Failure {
     /// No registrar answers.
     pub(crate) fn unreachable(
         error: impl Into<anyhow::Error>,
-        unanswered: &[discovery::Fault],
+        unanswered: &[discovery::RegistrarFailure],
     ) -> Self {
         let unanswered = unanswered.to_vec();
         Self { exit: Exit::Unreachable, unanswered, ..Self::usage(error) }
@@ -122,8 +122,8 @@ impl Failure {
     /// Writes it for people.
     fn to_text(&self, hints: &[String], width: Option<u16>) -> String {
         let mut text = String::new();
-        if let Some(Faults(faults)) = self.error.downcast_ref() {
-            let drawn = faults.iter().map(|it| faults::draw(it, width));
+        if let Some(Diagnostics(diagnostics)) = self.error.downcast_ref() {
+            let drawn = diagnostics.iter().map(|it| diagnostics::draw(it, width));
             text += &drawn.collect::<Vec<_>>().join("\n");
         } else {
             let mut above = self.error.to_string();
@@ -146,13 +146,14 @@ impl Failure {
     /// Writes it for programs.
     fn to_json(&self, hints: &[String]) -> String {
         let causes: Vec<_> = self.error.chain().skip(1).map(ToString::to_string).collect();
-        let faults = self.error.downcast_ref().map_or(&[][..], |Faults(faults)| faults);
-        let message = match faults {
+        let diagnostics =
+            self.error.downcast_ref().map_or(&[][..], |Diagnostics(diagnostics)| diagnostics);
+        let message = match diagnostics {
             [] => self.error.to_string(),
-            [fault] => fault.message.clone(),
-            _ => format!("{} things are wrong with the settings", faults.len()),
+            [diagnostic] => diagnostic.message.clone(),
+            _ => format!("{} things are wrong with the settings", diagnostics.len()),
         };
-        error_object(self.exit, &message, &causes, hints, faults)
+        error_object(self.exit, &message, &causes, hints, diagnostics)
     }
 }
 
@@ -186,7 +187,7 @@ fn error_object(
     message: &str,
     causes: &[String],
     hints: &[String],
-    faults: &[Fault],
+    diagnostics: &[Diagnostic],
 ) -> String {
     let mut error = json!({
         "kind": exit.kind(),
@@ -194,8 +195,9 @@ fn error_object(
         "causes": causes,
         "hints": hints,
     });
-    if !faults.is_empty() {
-        error["faults"] = faults.iter().map(|it| json!(FaultJson::from(it))).collect();
+    if !diagnostics.is_empty() {
+        error["diagnostics"] =
+            diagnostics.iter().map(|it| json!(DiagnosticJson::from(it))).collect();
     }
     format!("{}\n", json!({ "error": error }))
 }
@@ -225,7 +227,7 @@ mod tests {
         );
         let error = "a:7".parse::<endpoints::Endpoint>().expect_err("it begins with no slash");
         check(
-            Faults(vec![faults::of_argument("ENDPOINT", &error)]).into(),
+            Diagnostics(vec![diagnostics::of_argument("ENDPOINT", &error)]).into(),
             "\
 error: no `/` at the beginning of `a:7`
  --> ENDPOINT:1:1

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use anyhow::anyhow;
-use discovery::{Client, Fault, Found, LookupError, LookupOptions};
+use discovery::{Client, LookupError, LookupOptions, LookupResult, RegistrarFailure};
 use endpoints::{Endpoint, Name, NameError, NamePattern};
-use wire::{Kept, Owner, Record, State};
+use wire::{Lifetime, Owner, Record, State};
 
 use crate::{
     context::Context,
@@ -37,7 +37,7 @@ pub(crate) async fn query(
     name: &Name,
     all: bool,
     owner: Option<&Owner>,
-) -> Result<Found, LookupError> {
+) -> Result<LookupResult, LookupError> {
     let asked = async {
         match (owner, all) {
             (Some(owner), _) => {
@@ -58,7 +58,7 @@ pub(crate) async fn query_owned(
     name: &Name,
     all: bool,
     owner: Option<&Owner>,
-) -> Result<Found, Failure> {
+) -> Result<LookupResult, Failure> {
     let found = query(context, client, name, all, owner).await?;
     match owner.filter(|_| found.records.is_empty()) {
         Some(owner) => owned(name, query(context, client, name, all, None).await?, owner),
@@ -70,7 +70,7 @@ pub(crate) async fn query_owned(
 pub(crate) async fn not_ready(
     client: &Client,
     name: &Name,
-    found: &Found,
+    found: &LookupResult,
     others_known: Vec<Name>,
 ) -> Failure {
     // Those that are starting or draining say more than that there is nothing.
@@ -93,7 +93,11 @@ pub(crate) async fn not_ready(
 }
 
 /// Leaves what has the owner that is demanded, and fails if there is something and none of it has.
-pub(crate) fn owned(name: &Name, mut found: Found, owner: &Owner) -> Result<Found, Failure> {
+pub(crate) fn owned(
+    name: &Name,
+    mut found: LookupResult,
+    owner: &Owner,
+) -> Result<LookupResult, Failure> {
     let others: Vec<_> = found.records.iter().filter_map(owner_of).collect();
     let is_there = !found.records.is_empty();
     found.records.retain(|it| it.owner.as_ref() == Some(owner));
@@ -132,8 +136,11 @@ pub(crate) fn why_out_of_reach(seen: &[Seen<'_>]) -> String {
 }
 
 /// Lists the registrars that were asked, as the end of a sentence.
-fn asked<'a>(registrars: impl Iterator<Item = &'a Endpoint>, unanswered: &[Fault]) -> String {
-    let is_answered = |it: &&Endpoint| !unanswered.iter().any(|fault| fault.registrar == **it);
+fn asked<'a>(
+    registrars: impl Iterator<Item = &'a Endpoint>,
+    unanswered: &[RegistrarFailure],
+) -> String {
+    let is_answered = |it: &&Endpoint| !unanswered.iter().any(|failure| failure.registrar == **it);
     let asked: Vec<_> = registrars.filter(is_answered).map(Endpoint::to_string).collect();
     match &asked[..] {
         [one] => format!(" {one}"),
@@ -159,5 +166,5 @@ pub(crate) fn states(records: &[&Record]) -> String {
 
 /// Tells whether all that is known of a name stands in the registrar's settings.
 pub(crate) fn is_merely_declared(records: &[Record]) -> bool {
-    !records.is_empty() && records.iter().all(|it| it.kept == Kept::Declared)
+    !records.is_empty() && records.iter().all(|it| it.lifetime == Lifetime::Declared)
 }

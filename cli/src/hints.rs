@@ -4,7 +4,7 @@
 
 use std::{fs, io, net::Ipv4Addr, net::Ipv6Addr, path::Path, slice};
 
-use discovery::{Fault, LinkError};
+use discovery::{LinkError, RegistrarFailure};
 use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, is_plain};
 use portal::HandshakeError;
 use transport::{BindError, DialError, Holder};
@@ -45,25 +45,30 @@ impl<T: Into<String>> From<T> for Hint {
 }
 
 /// Says what to do when no registrar answers.
-pub(crate) fn unreached(faults: &[Fault], context: &Context) -> Vec<String> {
+pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec<String> {
     let mut hints = Vec::new();
-    if let Some(command) = start_command(faults, context) {
+    if let Some(command) = start_command(failures, context) {
         hints.push(format!("start one here: `{command}`"));
     }
-    for fault in faults {
-        let is_hidden = matches!(*fault.error, LinkError::Dial(DialError::NoPermission));
-        if let (true, Endpoint::Unix(UnixAddress::Path(path))) = (is_hidden, &fault.registrar) {
+    for failure in failures {
+        let is_hidden = matches!(*failure.error, LinkError::Dial(DialError::NoPermission));
+        if let (true, Endpoint::Unix(UnixAddress::Path(path))) = (is_hidden, &failure.registrar) {
             hints.push(format!("see who may connect: `ls -l {}`", quoted(path.as_str())));
         }
     }
-    if let Some(fault) = faults.iter().find(|it| matches!(*it.error, LinkError::OthersPort { .. }))
+    if let Some(failure) =
+        failures.iter().find(|it| matches!(*it.error, LinkError::OthersPort { .. }))
     {
-        hints.push(format!("to believe that of the other user: `--registrar {}`", fault.registrar));
+        hints.push(format!(
+            "to believe that of the other user: `--registrar {}`",
+            failure.registrar
+        ));
     }
     // Whoever is refused has found it.
-    let has_refused =
-        |it: &Fault| matches!(*it.error, LinkError::Handshake(HandshakeError::Refused(_)));
-    if faults.iter().any(has_refused) {
+    let has_refused = |it: &RegistrarFailure| {
+        matches!(*it.error, LinkError::Handshake(HandshakeError::Refused(_)))
+    };
+    if failures.iter().any(has_refused) {
         return hints;
     }
     let or = if hints.is_empty() { "" } else { "or " };
@@ -73,17 +78,17 @@ pub(crate) fn unreached(faults: &[Fault], context: &Context) -> Vec<String> {
 
 /// Returns the command that starts a registrar where it was looked for. There is none if one of
 /// those places is taken, however silent: it would be in the way, or split the actors.
-fn start_command(faults: &[Fault], context: &Context) -> Option<String> {
-    let is_absent = |it: &Fault| match *it.error {
+fn start_command(failures: &[RegistrarFailure], context: &Context) -> Option<String> {
+    let is_absent = |it: &RegistrarFailure| match *it.error {
         LinkError::Dial(DialError::Refused | DialError::Missing) => true,
         // The port is taken, and the socket is enough.
-        LinkError::OthersPort { .. } => faults.len() > 1,
+        LinkError::OthersPort { .. } => failures.len() > 1,
         _ => false,
     };
-    if faults.is_empty() || !faults.iter().all(is_absent) {
+    if failures.is_empty() || !failures.iter().all(is_absent) {
         return None;
     }
-    let places: Vec<_> = faults.iter().map(|it| &it.registrar).collect();
+    let places: Vec<_> = failures.iter().map(|it| &it.registrar).collect();
     if !places.iter().all(|it| can_be_bound_here(it)) {
         return None;
     }
@@ -285,13 +290,13 @@ mod tests {
 
     #[test]
     fn a_registrar_is_started_only_where_none_is() {
-        let check = |faults: Vec<(&str, LinkError)>, args: &[&str], expected: Option<&str>| {
-            let fault = |(registrar, error)| Fault {
+        let check = |failures: Vec<(&str, LinkError)>, args: &[&str], expected: Option<&str>| {
+            let failure = |(registrar, error)| RegistrarFailure {
                 registrar: endpoint(registrar),
                 error: Arc::new(error),
             };
-            let faults: Vec<_> = faults.into_iter().map(fault).collect();
-            let hints = unreached(&faults, &context(args));
+            let failures: Vec<_> = failures.into_iter().map(failure).collect();
+            let hints = unreached(&failures, &context(args));
             hints.iter().for_each(|it| check_commands(it));
             let start = hints.iter().find_map(|it| it.strip_prefix("start one here: "));
             assert_eq!(start, expected.map(|it| format!("`{it}`")).as_deref(), "{hints:?}");

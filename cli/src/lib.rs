@@ -62,14 +62,14 @@ pub mod tractor;
 #[cfg(feature = "tree")]
 pub use tree;
 
-pub use config::{Fault as SettingsFault, Faults as SettingsFaults};
+pub use config::{Diagnostic, Diagnostics};
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
-    DialOptions, EnvironmentError, Explanation, Fault, Faults, FindError, Found, IntoEndpoint,
-    LinkError, Located, LookupError, LookupOptions, Losses, Lost, MemorySource, NoneAnswered,
-    Outcome, ReachError, RegisterError, Registered, Registrar, Registration, RegistrationError,
-    RequestError, Resolve, ResolveError, Standing, TableSource, Watch, connect_first,
-    connect_nearest, explain, probe,
+    DialOptions, EnvironmentError, Explanation, FindError, IntoEndpoint, LinkError, Located,
+    LookupError, LookupOptions, LookupResult, Losses, Lost, MemorySource, NoneAnswered, Outcome,
+    ReachError, RegisterError, Registered, Registrar, RegistrarFailure, RegistrarFailures,
+    Registration, RegistrationError, RequestError, Resolve, ResolveError, Standing, TableSource,
+    Watch, connect_first, connect_nearest, explain, probe,
 };
 pub use endpoints::{
     Actors, Conflict, DnsFamily, DnsName, Doubt, Endpoint, EndpointTable, Here, Host, HostId,
@@ -101,6 +101,6 @@ pub use tree::{
 };
 pub use uuid::Uuid;
 pub use wire::{
-    Challenge, Epoch, ErrorKind, Gone, Hello, Kept, Proof, Record, RemoteError, State, Suspicion,
-    Wanted, WireError, registrant::LostCause, registrar::Evidence,
+    Challenge, Epoch, ErrorKind, Hello, Lifetime, Proof, Record, RemoteError, RemovalReason, State,
+    Suspicion, Wanted, WireError, callbacks::LostCause, registrar::Evidence,
 };

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
 use config::REGISTRARS_VARIABLE;
-use discovery::{Client, Fault, Faults, Found};
+use discovery::{Client, LookupResult, RegistrarFailure, RegistrarFailures};
 use endpoints::{Name, PlainLines};
 use owo_colors::OwoColorize;
 use portal::WithCauses;
@@ -32,7 +32,7 @@ pub(crate) fn warn(context: &Context, text: impl Display) {
 
 /// Says which registrars did not answer, though another did. Of the usual ones, one is enough:
 /// nobody has said that the others exist.
-pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
+pub(crate) fn warn_unanswered(context: &Context, unanswered: &[RegistrarFailure]) {
     if !names_registrars(context) {
         return;
     }
@@ -41,8 +41,8 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[Fault]) {
         1 => "a registrar".to_owned(),
         count => format!("{count} registrars"),
     };
-    let faults = Faults(unanswered.to_vec());
-    warn(context, format_args!("{silent} did not answer, and may know more:\n{faults}"));
+    let failures = RegistrarFailures(unanswered.to_vec());
+    warn(context, format_args!("{silent} did not answer, and may know more:\n{failures}"));
 }
 
 /// Waits for the answer to a look-up, and says why it takes so long if that is because the
@@ -71,7 +71,7 @@ pub(crate) async fn patiently<T>(
 }
 
 /// Says that a list need not be complete, if those that answered have begun a short while ago.
-pub(crate) fn note_settling(context: &Context, found: &Found) {
+pub(crate) fn note_settling(context: &Context, found: &LookupResult) {
     if let Some(left) = found.settling {
         let left = brief(left);
         let text = format_args!("the registrar has just begun; others may come back within {left}");

@@ -81,7 +81,7 @@ impl Target {
 pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record, Failure> {
     if records.len() > 1 {
         let listed: String =
-            records.iter().map(|it| format!("\n  {} ({})", it.instance(), it.kept)).collect();
+            records.iter().map(|it| format!("\n  {} ({})", it.instance(), it.lifetime)).collect();
         let error = anyhow!("{} instances are meant:{listed}", records.len());
         let example = short_uuid(&records[0].uuid);
         let failure = Failure::usage(error);

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use endpoints::{Candidate, Plain};
-use wire::Kept;
+use wire::Lifetime;
 
 use crate::{
     output::fitted,
@@ -56,13 +56,13 @@ fn draw(
         },
     ));
     lines.push((
-        "kept by",
-        match record.kept {
-            Kept::Lease { ttl_ms } => {
+        "lifetime",
+        match record.lifetime {
+            Lifetime::Lease { ttl_ms } => {
                 let ttl = humantime::format_duration(Duration::from_millis(ttl_ms));
                 format!("lease of {ttl}")
             }
-            kept => kept.to_string(),
+            lifetime => lifetime.to_string(),
         },
     ));
     lines.extend(owner_of(record).map(|owner| ("owner", owner)));
@@ -104,7 +104,7 @@ mod tests {
             3,
             &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1), ("/unix/gone", 1)],
         );
-        feed.kept = Kept::Lease { ttl_ms: 90_000 };
+        feed.lifetime = Lifetime::Lease { ttl_ms: 90_000 };
         feed.owner = Some(Owner::User(0));
         feed.token = Some(17);
         feed.suspicion = Some(Suspicion { reports: 2, since_ms: 58_000, silent: true });
@@ -117,7 +117,7 @@ mod tests {
   instance  feed[33333333-3333-3333-3333-333333333333]
   locality  unix socket
   state     ready, suspect for 3s: reported 2 times, gives no sign of life
-  kept by   lease of 1m 30s
+  lifetime  lease of 1m 30s
   owner     root
   token     17
   age       1m
@@ -133,7 +133,7 @@ mod tests {
 none: no endpoints
   instance  feed[33333333-3333-3333-3333-333333333333]
   state     ready
-  kept by   session
+  lifetime  session
   age       0s
 "
         );

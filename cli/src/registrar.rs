@@ -1,7 +1,8 @@
 //! A registrar within a program of one's own. `callsign registrar` is one that runs by itself.
 
 pub use registrar::{
-    Clerk, Door, Node, NodeError, NodeOptions, Recognised, Serving, Visit, Visitor,
+    Accepted, ForeignSession, Node, NodeError, NodeOptions, ProtocolAdapter, Recognised,
+    RegistryHandle, Serving,
     registry::{Counts, Limits},
 };
 pub use wire::registrar::Status;

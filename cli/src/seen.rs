@@ -6,7 +6,7 @@ use endpoints::{Candidate, Endpoint, Here, Locality, Look, Stamp, Unreachable, r
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
-use wire::{Kept, Owner, Record, State, Suspicion};
+use wire::{Lifetime, Owner, Record, State, Suspicion};
 
 use crate::output::age;
 
@@ -60,7 +60,7 @@ impl<'a> Seen<'a> {
             epoch,
             metadata,
             state,
-            kept,
+            lifetime,
             since_ms,
             suspicion,
             proves,
@@ -75,12 +75,12 @@ impl<'a> Seen<'a> {
             epoch: *epoch,
             state: *state,
             suspicion: suspicion.map(SuspicionJson::of),
-            kept: KeptJson::of(*kept),
+            lifetime: LifetimeJson::of(*lifetime),
             proves: *proves,
             user: self.record.user(),
             owner: owner.as_ref(),
             token: *token,
-            ttl_ms: kept.ttl_ms(),
+            ttl_ms: lifetime.ttl_ms(),
             since_ms: *since_ms,
             age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
             metadata,
@@ -164,7 +164,7 @@ pub(crate) struct RecordJson<'a> {
     epoch: u64,
     state: State,
     suspicion: Option<SuspicionJson>,
-    kept: KeptJson,
+    lifetime: LifetimeJson,
     proves: bool,
     user: Option<u32>,
     owner: Option<&'a Owner>,
@@ -196,7 +196,7 @@ impl SuspicionJson {
 /// What keeps a record, as one word.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum KeptJson {
+pub(crate) enum LifetimeJson {
     Session,
     Lease,
     Declared,
@@ -204,14 +204,14 @@ pub(crate) enum KeptJson {
     Unknown,
 }
 
-impl KeptJson {
-    pub(crate) fn of(kept: Kept) -> Self {
-        match kept {
-            Kept::Session => Self::Session,
-            Kept::Lease { .. } => Self::Lease,
-            Kept::Declared => Self::Declared,
-            Kept::Foreign => Self::Foreign,
-            Kept::Unknown => Self::Unknown,
+impl LifetimeJson {
+    pub(crate) fn of(lifetime: Lifetime) -> Self {
+        match lifetime {
+            Lifetime::Session => Self::Session,
+            Lifetime::Lease { .. } => Self::Lease,
+            Lifetime::Declared => Self::Declared,
+            Lifetime::Foreign => Self::Foreign,
+            Lifetime::Unknown => Self::Unknown,
         }
     }
 }
@@ -275,7 +275,7 @@ pub(crate) mod sample {
         Here, Interface, KernelId, NetnsId, SocketId, Stamp, Stamped, UnixPath, Unreachable,
     };
     use uuid::Uuid;
-    use wire::{Kept, Record, State};
+    use wire::{Lifetime, Record, State};
 
     use super::Seen;
 
@@ -301,7 +301,7 @@ pub(crate) mod sample {
             endpoints: endpoints.iter().map(stamped).collect(),
             metadata: [].into(),
             state: State::Ready,
-            kept: Kept::Session,
+            lifetime: Lifetime::Session,
             since_ms: 1000,
             suspicion: None,
             proves: false,
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn programs_read_every_part_of_a_record() {
         let mut feed = record("feed", 3, &[("/ip4/127.0.0.1/tcp/7", 1), ("/memory/7", 0)]);
-        feed.kept = Kept::Lease { ttl_ms: 30_000 };
+        feed.lifetime = Lifetime::Lease { ttl_ms: 30_000 };
         feed.metadata.insert("desk".to_owned(), "rates".to_owned());
         let json = serde_json::to_value(seen(&feed).to_json(Some(3500))).unwrap();
         let expected = serde_json::json!({
@@ -365,7 +365,7 @@ mod tests {
             "epoch": 3,
             "state": "ready",
             "suspicion": null,
-            "kept": "lease",
+            "lifetime": "lease",
             "proves": false,
             "user": null,
             "owner": null,

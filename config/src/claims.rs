@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use endpoints::{Endpoint, Quoted};
 
-use crate::fault::{Fault, Place};
+use crate::diagnostic::{Diagnostic, Place};
 
 /// What an actor says by being given an endpoint: that it listens there.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Claim<'a> {
 /// A place that two actors claim is an error if they cannot both have it. It is a warning if they
 /// may listen on different hosts, or if one actor has it twice, but where the registrar itself could
 /// not bind it.
-pub(crate) fn faults(claims: &[Claim<'_>]) -> Vec<Fault> {
-    let mut faults = Vec::new();
+pub(crate) fn diagnostics(claims: &[Claim<'_>]) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     // Only endpoints with the same port, or the same otherwise, can be at odds.
     let mut groups: HashMap<Group<'_>, Vec<&Claim<'_>>> = HashMap::new();
     for claim in claims {
@@ -33,13 +33,13 @@ pub(crate) fn faults(claims: &[Claim<'_>]) -> Vec<Fault> {
         let earlier = groups.entry(group).or_default();
         let mut rivals = earlier.iter().filter_map(|it| Some((it, between(it, claim)?)));
         if let Some((first, verdict)) = rivals.clone().find(|(_, it)| it.is_error()) {
-            faults.push(tell(first, claim, verdict));
+            diagnostics.push(tell(first, claim, verdict));
         } else if let Some((first, verdict)) = rivals.next() {
-            faults.push(tell(first, claim, verdict));
+            diagnostics.push(tell(first, claim, verdict));
         }
         earlier.push(claim);
     }
-    faults
+    diagnostics
 }
 
 #[derive(Eq, Hash, PartialEq)]
@@ -123,21 +123,21 @@ pub(crate) fn clash(first: &Endpoint, second: &Endpoint) -> Option<Clash> {
     Some(if is_certain { Clash::Certain } else { Clash::OnOneHost })
 }
 
-fn tell(first: &Claim<'_>, second: &Claim<'_>, verdict: Verdict) -> Fault {
+fn tell(first: &Claim<'_>, second: &Claim<'_>, verdict: Verdict) -> Diagnostic {
     let place = second.place.clone();
     let (endpoint, actor) = (&second.endpoint, Quoted(second.actor));
     let (first_endpoint, first_actor) = (&first.endpoint, Quoted(first.actor));
-    let fault = match verdict {
+    let diagnostic = match verdict {
         Verdict::Conflict if first_endpoint == endpoint => {
             let message = format!("`{endpoint}` is claimed by {first_actor} and by {actor}");
             let help = "give one of them another endpoint; two actors cannot listen at one";
-            Fault::error(message, place).help(help.to_owned())
+            Diagnostic::error(message, place).help(help.to_owned())
         }
         Verdict::Conflict => {
             let message = format!(
                 "`{endpoint}` of {actor} is the same place as `{first_endpoint}` of {first_actor}"
             );
-            Fault::error(message, place).help("give one of them another port".to_owned())
+            Diagnostic::error(message, place).help("give one of them another port".to_owned())
         }
         Verdict::MaybeConflict => {
             let message = format!(
@@ -145,19 +145,19 @@ fn tell(first: &Claim<'_>, second: &Claim<'_>, verdict: Verdict) -> Fault {
                  cannot be on one host"
             );
             let help = "if they are, give one of them another port";
-            Fault::warning(message, place).help(help.to_owned())
+            Diagnostic::warning(message, place).help(help.to_owned())
         }
         Verdict::Repeated => {
             let message = format!("{actor} has `{endpoint}` twice");
-            Fault::warning(message, place).help("leave it out here; it binds once".to_owned())
+            Diagnostic::warning(message, place).help("leave it out here; it binds once".to_owned())
         }
         Verdict::Included | Verdict::Unbindable => {
             let message =
                 format!("`{endpoint}` is the same place as `{first_endpoint}` of {actor}");
             let help = "leave out one of them; it cannot be bound twice";
             let tell = match verdict {
-                Verdict::Unbindable => Fault::error,
-                _ => Fault::warning,
+                Verdict::Unbindable => Diagnostic::error,
+                _ => Diagnostic::warning,
             };
             tell(message, place).help(help.to_owned())
         }
@@ -166,5 +166,5 @@ fn tell(first: &Claim<'_>, second: &Claim<'_>, verdict: Verdict) -> Fault {
         Verdict::Repeated | Verdict::Included | Verdict::Unbindable => ("again here", "first here"),
         _ => ("claimed here", "first claimed here"),
     };
-    fault.label(here).related(first.place.clone(), there)
+    diagnostic.label(here).related(first.place.clone(), there)
 }

@@ -6,11 +6,11 @@
 //! that every fault is found at once and shown at its place.
 //!
 //! This crate opens no file but by [`SettingsFile::read`], reads no variable of the environment and
-//! prints nothing: its caller hands it text and shows the [`Faults`]. It does not know what a
+//! prints nothing: its caller hands it text and shows the [`Diagnostics`]. It does not know what a
 //! registrar does with its settings.
 //!
 //! - [`read`] turns the text of a file into [`Settings`].
-//! - [`Fault`] says what is wrong, where, and what to write instead.
+//! - [`Diagnostic`] says what is wrong, where, and what to write instead.
 //! - [`SettingsFile`] is the one that is to be read, by a flag, a variable or the program.
 //! - [`Overrides`] are what the environment and the flags say over the file; [`overlay`] applies
 //!   them.
@@ -30,7 +30,7 @@
 //! | `quotas` | how much of a registrar one owner may use |
 //! | `claims` | who claims which place, and who claims another's |
 //! | `registrars` | which registrars a client asks |
-//! | `fault` | what is wrong, where it stands, and what to write instead |
+//! | `diagnostic` | what is wrong, where it stands, and what to write instead |
 //! | `schema` | the file, described to editors |
 //!
 //! ```text
@@ -59,7 +59,7 @@
 #![forbid(unsafe_code)]
 
 mod claims;
-mod fault;
+mod diagnostic;
 mod file;
 mod meaning;
 mod mend;
@@ -76,7 +76,7 @@ mod text;
 mod values;
 mod written;
 
-pub use fault::{Fault, Faults, Place, Related, Severity, Source, line_column};
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Related, Severity, Source, line_column};
 pub use file::{NamedBy, Said, SettingsFile, read_once};
 pub use meaning::read;
 pub use names::{Account, Grantee, NameRule, Names};

@@ -6,7 +6,7 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 
 use crate::{
     claims::{self, Claim, REGISTRAR},
-    fault::{Fault, Faults, Related, Source},
+    diagnostic::{Diagnostic, Diagnostics, Related, Source},
     names, quotas,
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
@@ -17,48 +17,48 @@ use crate::{
     written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
-/// Reads the text of a settings file. `name` is what the file is called in faults.
+/// Reads the text of a settings file. `name` is what the file is called in diagnostics.
 ///
 /// Returns the settings with what deserves a warning.
 ///
 /// # Errors
 ///
-/// [`Faults`] holds everything that is wrong with the file, and the warnings.
-pub fn read(source: &str, name: &str) -> Result<(Settings, Faults), Faults> {
+/// [`Diagnostics`] holds everything that is wrong with the file, and the warnings.
+pub fn read(source: &str, name: &str) -> Result<(Settings, Diagnostics), Diagnostics> {
     let source = Source::new(name, source);
     let mut mended = syntax::mend(&source);
     let text = Arc::clone(&mended.source);
-    let (root, mut faults) = syntax::parse(&text, &mut mended);
+    let (root, mut diagnostics) = syntax::parse(&text, &mut mended);
     let (written, more) = shape::read(&text, &root);
-    faults.extend(more);
+    diagnostics.extend(more);
     let (settings, more) = Meaning::default().read(&written);
-    faults.extend(more);
-    mended.restore(&mut faults);
-    faults.extend(mended.faults);
-    faults.sort_by_key(|it| (it.place.span.start, it.place.span.end));
-    Faults(faults).or(settings)
+    diagnostics.extend(more);
+    mended.restore(&mut diagnostics);
+    diagnostics.extend(mended.diagnostics);
+    diagnostics.sort_by_key(|it| (it.place.span.start, it.place.span.end));
+    Diagnostics(diagnostics).or(settings)
 }
 
 #[derive(Default)]
 struct Meaning<'a> {
     claims: Vec<Claim<'a>>,
-    faults: Vec<Fault>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl<'a> Meaning<'a> {
-    fn read(mut self, written: &'a Written) -> (Settings, Vec<Fault>) {
+    fn read(mut self, written: &'a Written) -> (Settings, Vec<Diagnostic>) {
         let settings = Settings {
             host_id: self.host_id(&written.host),
             registrar: self.registrar(&written.registrar),
             network: self.table("network", &written.network),
             declared: self.table("declared", &written.declared),
-            names: names::rules(&written.names, &mut self.faults),
-            quotas: quotas::quotas(&written.quotas, &mut self.faults),
+            names: names::rules(&written.names, &mut self.diagnostics),
+            quotas: quotas::quotas(&written.quotas, &mut self.diagnostics),
         };
         // The one that comes first in the file is the first to claim.
         self.claims.sort_by_key(|it| it.place.span.start);
-        self.faults.extend(claims::faults(&self.claims));
-        (settings, self.faults)
+        self.diagnostics.extend(claims::diagnostics(&self.claims));
+        (settings, self.diagnostics)
     }
 
     fn host_id(&mut self, written: &WrittenHost) -> Option<HostId> {
@@ -66,7 +66,7 @@ impl<'a> Meaning<'a> {
         match HostId::new(&id.value) {
             Ok(host_id) => Some(host_id),
             Err(error) => {
-                self.faults.push(Fault::error(error.to_string(), id.inside()));
+                self.diagnostics.push(Diagnostic::error(error.to_string(), id.inside()));
                 None
             }
         }
@@ -76,9 +76,9 @@ impl<'a> Meaning<'a> {
         let mut settings = RegistrarSettings::default();
         if let Some(listen) = &written.listen {
             if let ([], Some(place)) = (&listen.list[..], &listen.place) {
-                let fault = Fault::error("the registrar listens nowhere", place.clone());
+                let diagnostic = Diagnostic::error("the registrar listens nowhere", place.clone());
                 let help = "name an endpoint, or leave out `listen` for the usual ones";
-                self.faults.push(fault.help(help.to_owned()));
+                self.diagnostics.push(diagnostic.help(help.to_owned()));
             }
             for endpoint in &listen.list {
                 if let Some(endpoint) = self.endpoint("registrar", REGISTRAR, endpoint)
@@ -88,18 +88,18 @@ impl<'a> Meaning<'a> {
                 }
             }
         }
-        let faults = &mut self.faults;
+        let diagnostics = &mut self.diagnostics;
         let mode = written.socket_mode.as_ref();
-        settings.socket_mode = mode.and_then(|it| values::socket_mode(it, faults));
+        settings.socket_mode = mode.and_then(|it| values::socket_mode(it, diagnostics));
         let group = written.socket_group.as_ref();
-        settings.socket_group = group.and_then(|it| values::socket_group(it, faults));
+        settings.socket_group = group.and_then(|it| values::socket_group(it, diagnostics));
         if let (Some(text), Some(mode), Some(group)) = (mode, settings.socket_mode, group)
             && mode & 0o020 == 0
         {
             let message = format!("the group may not connect to a socket of mode `{mode:04o}`");
             let help = format!("to let it: `{:04o}`", mode | 0o060);
-            let fault = Fault::warning(message, text.inside()).help(help);
-            faults.push(fault.related(group.inside(), "the group"));
+            let diagnostic = Diagnostic::warning(message, text.inside()).help(help);
+            diagnostics.push(diagnostic.related(group.inside(), "the group"));
         }
         let durations = [
             (&written.handshake_timeout, HANDSHAKE_TIMEOUT, &mut settings.handshake_timeout),
@@ -108,19 +108,19 @@ impl<'a> Meaning<'a> {
             (&written.drain_timeout, DRAIN_TIMEOUT, &mut settings.drain_timeout),
         ];
         for (text, limits, setting) in durations {
-            let read = text.as_ref().and_then(|it| values::duration(it, &limits, faults));
+            let read = text.as_ref().and_then(|it| values::duration(it, &limits, diagnostics));
             *setting = read.unwrap_or(limits.default);
         }
         if let Some(number) = &written.heartbeat_misses {
-            let read = values::number(number, &HEARTBEAT_MISSES, faults);
+            let read = values::number(number, &HEARTBEAT_MISSES, diagnostics);
             settings.heartbeat_misses = read.unwrap_or(HEARTBEAT_MISSES.default);
         }
         if let Some(number) = &written.sessions_max {
-            let read = values::number(number, &SESSIONS_MAX, faults);
+            let read = values::number(number, &SESSIONS_MAX, diagnostics);
             settings.sessions_max = read.unwrap_or(SESSIONS_MAX.default);
         }
         settings.names =
-            written.names.as_ref().and_then(|it| names::names(it, faults)).unwrap_or_default();
+            written.names.as_ref().and_then(|it| names::names(it, diagnostics)).unwrap_or_default();
         settings.names_place = written.names.as_ref().map(|it| names::place(&it.place));
         settings.tractor = match written.tractor {
             None => Tractor::Local,
@@ -135,16 +135,16 @@ impl<'a> Meaning<'a> {
         for actor in actors {
             let name = Name::new(&actor.name.value);
             if let Err(error) = &name {
-                let fault = Fault::error(error.to_string(), actor.name.place.clone());
-                self.faults.push(fault.help(error.help().to_owned()));
+                let diagnostic = Diagnostic::error(error.to_string(), actor.name.place.clone());
+                self.diagnostics.push(diagnostic.help(error.help().to_owned()));
             }
             let mut read = Vec::with_capacity(actor.endpoints.list.len());
             for written in &actor.endpoints.list {
-                let before = self.faults.len();
+                let before = self.diagnostics.len();
                 let endpoint = self.endpoint(table, &actor.name.value, written);
-                for fault in &mut self.faults[before..] {
+                for diagnostic in &mut self.diagnostics[before..] {
                     let place = actor.name.place.clone();
-                    fault.related.push(Related { place, label: "of this actor".to_owned() });
+                    diagnostic.related.push(Related { place, label: "of this actor".to_owned() });
                 }
                 read.extend(endpoint);
             }
@@ -152,7 +152,8 @@ impl<'a> Meaning<'a> {
             if count > InstanceId::ENDPOINTS_MAX {
                 let message = format!("{} has {count} endpoints", Quoted(&actor.name.value));
                 let help = format!("an actor has at most {}", InstanceId::ENDPOINTS_MAX);
-                self.faults.push(Fault::error(message, actor.name.place.clone()).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, actor.name.place.clone()).help(help));
             }
             if let Ok(name) = name {
                 endpoints.insert(name, read);
@@ -173,11 +174,11 @@ impl<'a> Meaning<'a> {
             "declared" => Use::Declared,
             _ => Use::Actor,
         };
-        let endpoint = values::endpoint(written, place, &mut self.faults)?;
+        let endpoint = values::endpoint(written, place, &mut self.diagnostics)?;
         if table == "declared"
             && let Some((message, help)) = undeclarable(&endpoint)
         {
-            self.faults.push(Fault::error(message, written.place()).help(help));
+            self.diagnostics.push(Diagnostic::error(message, written.place()).help(help));
         }
         let place = written.place();
         self.claims.push(Claim { table, actor, endpoint: endpoint.clone(), place });

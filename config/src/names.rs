@@ -5,7 +5,7 @@ use std::{cmp::Ordering, net::IpAddr};
 use endpoints::{NamePattern, Quoted};
 
 use crate::{
-    fault::{Fault, Place},
+    diagnostic::{Diagnostic, Place},
     text::{Number, Text},
     written::{Switch, WrittenRule},
 };
@@ -72,47 +72,50 @@ pub struct Account {
 
 impl Account {
     /// Returns the fault that there is no such user.
-    pub fn unknown_user(&self) -> Fault {
+    pub fn unknown_user(&self) -> Diagnostic {
         self.unknown("user", "passwd", "useradd")
     }
 
     /// Returns the fault that there is no such group.
-    pub fn unknown_group(&self) -> Fault {
+    pub fn unknown_group(&self) -> Diagnostic {
         self.unknown("group", "group", "groupadd")
     }
 
-    fn unknown(&self, what: &str, list: &str, make: &str) -> Fault {
+    fn unknown(&self, what: &str, list: &str, make: &str) -> Diagnostic {
         let name = Quoted(&self.name);
         let help = format!("name one that is there (`getent {list}`), or make it (`{make}`)");
-        Fault::error(format!("there is no {what} {name}"), self.place.clone()).help(help)
+        Diagnostic::error(format!("there is no {what} {name}"), self.place.clone()).help(help)
     }
 }
 
 /// Reads what holds of names without a rule.
-pub(crate) fn names(text: &Text, faults: &mut Vec<Fault>) -> Option<Names> {
+pub(crate) fn names(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Names> {
     match text.value.as_str() {
         "same-user" => Some(Names::SameUser),
         "open" => Some(Names::Open),
         other => {
             let message = format!("{} is not what `names` may be", Quoted(other));
             let help = "`same-user`, a name is whose instance has it, or `open`, anybody's";
-            faults.push(Fault::error(message, text.inside()).help(help.to_owned()));
+            diagnostics.push(Diagnostic::error(message, text.inside()).help(help.to_owned()));
             None
         }
     }
 }
 
 /// Reads the rules. Which of two holds of a name is never left open.
-pub(crate) fn rules(written: &[(Text, WrittenRule)], faults: &mut Vec<Fault>) -> Vec<NameRule> {
+pub(crate) fn rules(
+    written: &[(Text, WrittenRule)],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<NameRule> {
     if let Some(beyond) = written.get(RULES_MAX) {
         let message = format!("there are {} rules of names", written.len());
         let help = format!("there may be {RULES_MAX}: let a pattern speak for several names");
-        faults.push(Fault::error(message, beyond.0.place.clone()).help(help));
+        diagnostics.push(Diagnostic::error(message, beyond.0.place.clone()).help(help));
         return Vec::new();
     }
     let mut rules: Vec<NameRule> = Vec::new();
     for (pattern, written) in written {
-        let Some(rule) = rule(pattern, written, faults) else { continue };
+        let Some(rule) = rule(pattern, written, diagnostics) else { continue };
         let is_rival = |it: &&NameRule| {
             it.pattern.cmp_specific(&rule.pattern) == Ordering::Equal
                 && it.pattern.overlaps(&rule.pattern)
@@ -120,17 +123,21 @@ pub(crate) fn rules(written: &[(Text, WrittenRule)], faults: &mut Vec<Fault>) ->
         if let Some(rival) = rules.iter().find(is_rival) {
             let (one, other) = (Quoted(rival.pattern.as_str()), Quoted(rule.pattern.as_str()));
             let message = format!("which of {one} and {other} holds of a name is left open");
-            let fault = Fault::error(message, pattern.place.clone())
+            let diagnostic = Diagnostic::error(message, pattern.place.clone())
                 .related(rival.place.clone(), "this one says as much")
                 .help("make one of them more specific: the one with more letters holds".to_owned());
-            faults.push(fault);
+            diagnostics.push(diagnostic);
         }
         rules.push(rule);
     }
     rules
 }
 
-fn rule(pattern: &Text, written: &WrittenRule, faults: &mut Vec<Fault>) -> Option<NameRule> {
+fn rule(
+    pattern: &Text,
+    written: &WrittenRule,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<NameRule> {
     let WrittenRule { register, find, exclusive, max_instances } = written;
     let place = pattern.place.clone();
     let mut grantees = |written: &Option<Vec<Text>>| {
@@ -138,39 +145,41 @@ fn rule(pattern: &Text, written: &WrittenRule, faults: &mut Vec<Fault>) -> Optio
         if let Some(beyond) = written.get(GRANTEES_MAX) {
             let message = format!("{} are named here", written.len());
             let help = format!("there may be {GRANTEES_MAX}: name a group that they are all in");
-            faults.push(Fault::error(message, beyond.place.clone()).help(help));
+            diagnostics.push(Diagnostic::error(message, beyond.place.clone()).help(help));
         }
-        Some(written.iter().filter_map(|it| grantee(it, faults)).collect())
+        Some(written.iter().filter_map(|it| grantee(it, diagnostics)).collect())
     };
     let (register, find) = (grantees(register), grantees(find));
     let exclusive = exclusive.is_some_and(|Switch(it)| it);
-    let instances_max = max_instances.as_ref().and_then(|it| count(it, faults));
+    let instances_max = max_instances.as_ref().and_then(|it| count(it, diagnostics));
     if let (true, Some(number)) = (exclusive, max_instances) {
         let message =
             "`exclusive` lets one instance have a name, and so `max_instances` says nothing";
-        let fault = Fault::warning(message, number.text.place.clone());
-        faults.push(fault.help("leave out one of the two".to_owned()));
+        let diagnostic = Diagnostic::warning(message, number.text.place.clone());
+        diagnostics.push(diagnostic.help("leave out one of the two".to_owned()));
     }
     match NamePattern::new(&pattern.value) {
         Ok(pattern) => Some(NameRule { pattern, register, find, exclusive, instances_max, place }),
         Err(error) => {
-            faults.push(Fault::error(error.to_string(), place).help(error.help().to_owned()));
+            diagnostics
+                .push(Diagnostic::error(error.to_string(), place).help(error.help().to_owned()));
             None
         }
     }
 }
 
-fn count(number: &Number, faults: &mut Vec<Fault>) -> Option<usize> {
+fn count(number: &Number, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
     let count = number.value.and_then(|it| usize::try_from(it).ok()).filter(|it| *it > 0);
     if count.is_none() {
         let message = format!("{} is not how many instances there may be", number.text.value);
         let help = "write a number from 1 on; who may register none is in no `register`";
-        faults.push(Fault::error(message, number.text.place.clone()).help(help.to_owned()));
+        diagnostics
+            .push(Diagnostic::error(message, number.text.place.clone()).help(help.to_owned()));
     }
     count
 }
 
-fn grantee(text: &Text, faults: &mut Vec<Fault>) -> Option<Grantee> {
+fn grantee(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Grantee> {
     let account = |name: &str| {
         let is_name = !name.is_empty() && !name.contains([':', '\0', ' ']);
         is_name.then(|| Account { name: name.to_owned(), place: text.inside() })
@@ -189,7 +198,7 @@ fn grantee(text: &Text, faults: &mut Vec<Fault>) -> Option<Grantee> {
             Some(Account { name, .. }) => format!("write `user:{name}` or `group:{name}`"),
             None => "write `user:feed`, `group:market`, `address:10.0.0.0/8` or `any`".to_owned(),
         };
-        faults.push(Fault::error(message, text.inside()).help(help));
+        diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     }
     read
 }

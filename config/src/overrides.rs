@@ -6,7 +6,7 @@ use endpoints::{Endpoint, EndpointTable};
 
 use crate::{
     claims::{self, Clash, REGISTRAR},
-    fault::{Fault, Faults, Source},
+    diagnostic::{Diagnostic, Diagnostics, Source},
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
         SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE, Settings,
@@ -122,12 +122,15 @@ impl Overrides {
 ///
 /// # Errors
 ///
-/// [`Faults`] holds everything that is wrong with any of the layers. Each is placed in the
+/// [`Diagnostics`] holds everything that is wrong with any of the layers. Each is placed in the
 /// variable or the flag that says it.
-pub fn overlay(mut settings: Settings, layers: &[Overrides]) -> Result<(Settings, Faults), Faults> {
-    let mut faults = Vec::new();
+pub fn overlay(
+    mut settings: Settings,
+    layers: &[Overrides],
+) -> Result<(Settings, Diagnostics), Diagnostics> {
+    let mut diagnostics = Vec::new();
     for layer in layers {
-        let mut reader = Reader { layer, faults: &mut faults };
+        let mut reader = Reader { layer, diagnostics: &mut diagnostics };
         let Settings { registrar, network, declared, .. } = &mut settings;
         reader.listen(&mut registrar.listen, &[network, declared]);
         reader.word(
@@ -153,12 +156,12 @@ pub fn overlay(mut settings: Settings, layers: &[Overrides]) -> Result<(Settings
         reader.duration(&layer.settle_time, SETTLE_TIME, &mut registrar.settle_time);
         reader.duration(&layer.drain_timeout, DRAIN_TIMEOUT, &mut registrar.drain_timeout);
     }
-    Faults(faults).or(settings)
+    Diagnostics(diagnostics).or(settings)
 }
 
 struct Reader<'a> {
     layer: &'a Overrides,
-    faults: &'a mut Vec<Fault>,
+    diagnostics: &'a mut Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
@@ -171,10 +174,11 @@ impl Reader<'_> {
                 Layer::Flags => vec![text],
             };
             for item in items {
-                let Some(endpoint) = values::multiaddr(&item, Use::Registrar, self.faults) else {
+                let Some(endpoint) = values::multiaddr(&item, Use::Registrar, self.diagnostics)
+                else {
                     continue;
                 };
-                self.faults.extend(rival(&item, &endpoint, tables));
+                self.diagnostics.extend(rival(&item, &endpoint, tables));
                 if !listen.contains(&endpoint) {
                     listen.push(endpoint);
                 }
@@ -189,11 +193,11 @@ impl Reader<'_> {
         &mut self,
         said: &Option<String>,
         key: &str,
-        read: impl Fn(&Text, &mut Vec<Fault>) -> Option<T>,
+        read: impl Fn(&Text, &mut Vec<Diagnostic>) -> Option<T>,
         setting: &mut Option<T>,
     ) {
         let Some(value) = said else { return };
-        let meant = read(&self.layer.text(key, value), self.faults);
+        let meant = read(&self.layer.text(key, value), self.diagnostics);
         *setting = meant.or_else(|| setting.take());
     }
 
@@ -205,7 +209,7 @@ impl Reader<'_> {
     ) {
         let Some(value) = said else { return };
         let text = self.layer.text(limits.key, value);
-        *setting = values::duration(&text, &limits, self.faults).unwrap_or(*setting);
+        *setting = values::duration(&text, &limits, self.diagnostics).unwrap_or(*setting);
     }
 
     fn number<T>(&mut self, said: &Option<String>, limits: Limits<T>, setting: &mut T)
@@ -214,19 +218,22 @@ impl Reader<'_> {
     {
         let Some(value) = said else { return };
         let number = Number::plain(self.layer.text(limits.key, value));
-        *setting = values::number(&number, &limits, self.faults).unwrap_or(*setting);
+        *setting = values::number(&number, &limits, self.diagnostics).unwrap_or(*setting);
     }
 }
 
 /// Tells of an actor that has the place where the registrar is to listen.
-fn rival(text: &Text, endpoint: &Endpoint, tables: &[&EndpointTable]) -> Option<Fault> {
+fn rival(text: &Text, endpoint: &Endpoint, tables: &[&EndpointTable]) -> Option<Diagnostic> {
     let actors = tables.iter().flat_map(|table| table.iter());
     let (name, _) =
         actors.filter(|(name, _)| name.as_str() != REGISTRAR).find(|(_, endpoints)| {
             endpoints.iter().any(|it| claims::clash(it, endpoint) == Some(Clash::Certain))
         })?;
     let message = format!("`{endpoint}` is claimed by the actor `{name}` of the settings file");
-    Some(Fault::error(message, text.inside()).help("let the registrar listen elsewhere".to_owned()))
+    Some(
+        Diagnostic::error(message, text.inside())
+            .help("let the registrar listen elsewhere".to_owned()),
+    )
 }
 
 /// Cuts a text at commas and white space.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use endpoints::Quoted;
 
 use crate::{
-    fault::{Fault, Place},
+    diagnostic::{Diagnostic, Place},
     settings::Limits,
     text::Text,
     values,
@@ -60,36 +60,38 @@ pub struct QuotaUser {
 
 impl QuotaUser {
     /// Returns the fault that there is no such user.
-    pub fn unknown(&self) -> Fault {
+    pub fn unknown(&self) -> Diagnostic {
         let name = Quoted(&self.name);
         let help = "name one that is there (`getent passwd`), or make it (`useradd`)";
-        Fault::error(format!("there is no user {name}"), self.place.clone()).help(help.to_owned())
+        Diagnostic::error(format!("there is no user {name}"), self.place.clone())
+            .help(help.to_owned())
     }
 }
 
-pub(crate) fn quotas(written: &WrittenQuotas, faults: &mut Vec<Fault>) -> QuotaSettings {
-    let (others, trusted) = (quota(&written.others, faults), quota(&written.trusted, faults));
+pub(crate) fn quotas(written: &WrittenQuotas, diagnostics: &mut Vec<Diagnostic>) -> QuotaSettings {
+    let (others, trusted) =
+        (quota(&written.others, diagnostics), quota(&written.trusted, diagnostics));
     let mut named = Vec::with_capacity(written.named.len());
     for (name, written) in &written.named {
-        let quota = quota(written, faults);
-        if let Some(owner) = owner(name, faults) {
+        let quota = quota(written, diagnostics);
+        if let Some(owner) = owner(name, diagnostics) {
             named.push((owner, quota));
         }
     }
     QuotaSettings { others, trusted, named }
 }
 
-fn quota(written: &WrittenQuota, faults: &mut Vec<Fault>) -> Quota {
+fn quota(written: &WrittenQuota, diagnostics: &mut Vec<Diagnostic>) -> Quota {
     let mut counts = [None; COUNTS.len()];
     for ((count, number), limits) in counts.iter_mut().zip(&written.counts).zip(&COUNTS) {
-        *count = number.as_ref().and_then(|it| values::number(it, limits, faults));
+        *count = number.as_ref().and_then(|it| values::number(it, limits, diagnostics));
     }
-    let bytes = written.bytes.as_ref().and_then(|it| size(it, faults));
+    let bytes = written.bytes.as_ref().and_then(|it| size(it, diagnostics));
     let [sessions, instances, waits, watches, looks] = counts;
     Quota { sessions, instances, waits, watches, looks, bytes }
 }
 
-fn owner(text: &Text, faults: &mut Vec<Fault>) -> Option<QuotaOwner> {
+fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {
     let is_name = |name: &str| !name.is_empty() && !name.contains([':', '\0', ' ']);
     let owner = match text.value.split_once(':') {
         Some(("user", name)) if is_name(name) => {
@@ -104,13 +106,13 @@ fn owner(text: &Text, faults: &mut Vec<Fault>) -> Option<QuotaOwner> {
             true => format!("write `\"user:{}\"`, or `{TRUSTED}`", text.value),
             false => format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`"),
         };
-        faults.push(Fault::error(message, text.inside()).help(help));
+        diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     }
     owner
 }
 
 /// Reads a size of memory.
-fn size(text: &Text, faults: &mut Vec<Fault>) -> Option<usize> {
+fn size(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
     let written = text.value.trim();
     let end = written.find(|it: char| !it.is_ascii_digit()).unwrap_or(written.len());
     let (digits, unit) = (&written[..end], written[end..].trim());
@@ -137,7 +139,7 @@ fn size(text: &Text, faults: &mut Vec<Fault>) -> Option<usize> {
             (message, "a size is a number and a unit, such as `64MiB` or `1GiB`".to_owned())
         }
     };
-    faults.push(Fault::error(message, text.inside()).help(help));
+    diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     None
 }
 

@@ -9,7 +9,7 @@ use std::{
 use endpoints::{Endpoint, Host, ParseEndpointError, TcpAddress};
 
 use crate::{
-    fault::{Fault, Faults, Source},
+    diagnostic::{Diagnostic, Diagnostics, Source},
     overrides::items,
     text::Text,
     values::{self, Use},
@@ -30,14 +30,14 @@ pub const DEFAULT_PORT: u16 = 1616;
 ///
 /// # Errors
 ///
-/// [`Faults`] of the flags or the variable, or of a file whose registrar cannot be found because
+/// [`Diagnostics`] of the flags or the variable, or of a file whose registrar cannot be found because
 /// it listens only at ports that the kernel picks.
 pub fn registrars(
     flags: &[String],
     variable: Option<&str>,
     listen: &[Endpoint],
     runtime_dir: &Path,
-) -> Result<Vec<Endpoint>, Faults> {
+) -> Result<Vec<Endpoint>, Diagnostics> {
     if !flags.is_empty() {
         let text = |flag: &String| Text::plain(&Source::new("--registrar", flag), 0..flag.len());
         return read(flags.iter().map(text).collect());
@@ -51,7 +51,7 @@ pub fn registrars(
         return default_registrars(runtime_dir).map_err(|error| {
             let source = Source::new("runtime directory", error.text());
             let text = Text::plain(&source, 0..source.text.len());
-            Faults(vec![Fault::error(error.to_string(), text.part(error.span()))])
+            Diagnostics(vec![Diagnostic::error(error.to_string(), text.part(error.span()))])
         });
     }
     let dialed: Vec<_> = listen.iter().filter_map(seen_from_here).collect();
@@ -61,7 +61,7 @@ pub fn registrars(
         let text = Text::plain(&source, 0..source.text.len());
         let message = "the registrar of the settings file listens only at ports unknown before";
         let help = "say where it is: --registrar <multiaddr>".to_owned();
-        return Err(Faults(vec![Fault::error(message, text.inside()).help(help)]));
+        return Err(Diagnostics(vec![Diagnostic::error(message, text.inside()).help(help)]));
     }
     Ok(dialed)
 }
@@ -108,20 +108,22 @@ pub const SYSTEM_DIR_VARIABLE: &str = "CALLSIGN_SYSTEM_DIR";
 const SYSTEM_DIR: &str = "/run/callsign";
 
 /// Reads endpoints that somebody named to be asked, and so can be dialed.
-fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Faults> {
+fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Diagnostics> {
     let mut registrars = Vec::new();
-    let mut faults = Vec::new();
+    let mut diagnostics = Vec::new();
     for text in texts {
-        let Some(endpoint) = values::multiaddr(&text, Use::Dialed, &mut faults) else { continue };
+        let Some(endpoint) = values::multiaddr(&text, Use::Dialed, &mut diagnostics) else {
+            continue;
+        };
         if endpoint.is_bind_only() {
             let message = format!("`{endpoint}` can be bound, but not dialed");
             let help = seen_from_here(&endpoint).map(|it| format!("did you mean `{it}`?"));
-            faults.push(Fault::error(message, text.inside()).help(help));
+            diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
         } else if !registrars.contains(&endpoint) {
             registrars.push(endpoint);
         }
     }
-    Faults(faults).or(registrars).map(|(registrars, _)| registrars)
+    Diagnostics(diagnostics).or(registrars).map(|(registrars, _)| registrars)
 }
 
 /// Returns where what is bound on this host can be dialed, if that can be known.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use endpoints::{Endpoint, EndpointTable, HostId, Quoted};
 
 use crate::{
-    fault::{Fault, Place},
+    diagnostic::{Diagnostic, Place},
     names::{NameRule, Names},
     quotas::QuotaSettings,
 };
@@ -70,10 +70,11 @@ pub struct SocketGroup {
 
 impl SocketGroup {
     /// Returns the fault that there is no such group.
-    pub fn unknown(&self) -> Fault {
+    pub fn unknown(&self) -> Diagnostic {
         let name = Quoted(&self.name);
         let help = "name one that is there (`getent group`), or make it (`groupadd`)";
-        Fault::error(format!("there is no group {name}"), self.place.clone()).help(help.to_owned())
+        Diagnostic::error(format!("there is no group {name}"), self.place.clone())
+            .help(help.to_owned())
     }
 }
 

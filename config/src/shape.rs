@@ -12,7 +12,7 @@ use toml::{
 };
 
 use crate::{
-    fault::{Fault, Place, Source},
+    diagnostic::{Diagnostic, Place, Source},
     rewritten,
     settings::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// Takes what has the right shape, and tells of the rest.
-pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Fault>) {
-    let mut shape = Shape { source, faults: Vec::new() };
+pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Diagnostic>) {
+    let mut shape = Shape { source, diagnostics: Vec::new() };
     let mut written = Written::default();
     for (key, value) in root {
         match key.get_ref().as_ref() {
@@ -42,12 +42,12 @@ pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Fa
             _ => shape.unknown_at_top(key, value),
         }
     }
-    (written, shape.faults)
+    (written, shape.diagnostics)
 }
 
 struct Shape<'a> {
     source: &'a Arc<Source>,
-    faults: Vec<Fault>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Shape<'_> {
@@ -77,7 +77,7 @@ impl Shape<'_> {
                         None => format!("its keys are {}", list(REGISTRAR_KEYS)),
                     };
                     let place = self.key(key).place;
-                    self.faults.push(Fault::error(message, place).help(help));
+                    self.diagnostics.push(Diagnostic::error(message, place).help(help));
                 }
             }
         }
@@ -92,13 +92,14 @@ impl Shape<'_> {
                 ("id", other) => {
                     let message = format!("found {} where a text is expected", article(other));
                     let help = "the id is a word, such as id = \"rack7-node3\"".to_owned();
-                    self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                    self.diagnostics
+                        .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 }
                 (name, _) => {
                     let message = format!("unknown key {} in `[host]`", Quoted(name));
                     let place = self.key(key).place;
                     let help = "its only key is `id`".to_owned();
-                    self.faults.push(Fault::error(message, place).help(help));
+                    self.diagnostics.push(Diagnostic::error(message, place).help(help));
                 }
             }
         }
@@ -113,7 +114,8 @@ impl Shape<'_> {
                     format!("found {} where a rule is expected", article(value.get_ref()));
                 let pattern = self.literal(pattern.span());
                 let help = format!("write {pattern} = {{ register = [\"user:feed\"] }}");
-                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 continue;
             };
             rules.push((self.key(pattern), self.rule(table)));
@@ -138,7 +140,7 @@ impl Shape<'_> {
                             None => format!("its keys are {}", list(RULE_KEYS)),
                         };
                     let place = self.key(key).place;
-                    self.faults.push(Fault::error(message, place).help(help));
+                    self.diagnostics.push(Diagnostic::error(message, place).help(help));
                 }
             }
         }
@@ -153,7 +155,8 @@ impl Shape<'_> {
             other => {
                 let message = format!("found {} where a list is expected", article(other));
                 let help = format!("write {} = [\"user:feed\"]", key.get_ref());
-                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 return None;
             }
         };
@@ -164,7 +167,8 @@ impl Shape<'_> {
                 other => {
                     let message = format!("found {} where a text is expected", article(other));
                     let help = "write whom it means, as in \"user:feed\"".to_owned();
-                    self.faults.push(Fault::error(message, self.place(item.span())).help(help));
+                    self.diagnostics
+                        .push(Diagnostic::error(message, self.place(item.span())).help(help));
                 }
             }
         }
@@ -193,8 +197,8 @@ impl Shape<'_> {
             let is_header = self.literal(value.span()).starts_with("[[");
             let help =
                 is_header.then(|| format!("write the header in single brackets: `[{name}]`"));
-            let fault = Fault::error(message, self.place(value.span())).help(help);
-            self.faults.push(fault);
+            let diagnostic = Diagnostic::error(message, self.place(value.span())).help(help);
+            self.diagnostics.push(diagnostic);
         }
         table.into_iter().flat_map(|it| it.iter())
     }
@@ -231,7 +235,7 @@ impl Shape<'_> {
                         format!("write {} = {written}", self.literal(key.span()))
                     }
                 };
-                self.faults.push(Fault::error(message, place).help(help));
+                self.diagnostics.push(Diagnostic::error(message, place).help(help));
                 return None;
             }
         };
@@ -246,8 +250,8 @@ impl Shape<'_> {
                 let message = format!("found {} where an endpoint is expected", article(other));
                 match rewritten::endpoint(other) {
                     Some(written) => {
-                        let fault = Fault::error(message, self.place(value.span()));
-                        self.faults.push(fault.help(format!("write {written}")));
+                        let diagnostic = Diagnostic::error(message, self.place(value.span()));
+                        self.diagnostics.push(diagnostic.help(format!("write {written}")));
                     }
                     None => self.wrong_endpoint(message, value.span()),
                 }
@@ -286,7 +290,7 @@ impl Shape<'_> {
     fn wrong_endpoint(&mut self, message: String, span: Range<usize>) {
         let help = "an endpoint is a multiaddr, such as \"/unix/run/feed.sock\", \
                     or a pair, such as [\"127.0.0.1\", 5555]";
-        self.faults.push(Fault::error(message, self.place(span)).help(help.to_owned()));
+        self.diagnostics.push(Diagnostic::error(message, self.place(span)).help(help.to_owned()));
     }
 
     fn duration(&mut self, limits: &Limits<Duration>, value: &Value<'_>) -> Option<Text> {
@@ -307,7 +311,8 @@ impl Shape<'_> {
                         format!("a duration is a text: {} = \"{default}\"", limits.key)
                     }
                 };
-                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 None
             }
         }
@@ -328,7 +333,7 @@ impl Shape<'_> {
         let written = written.as_deref().unwrap_or(example);
         let message = format!("found {found} where a text is expected");
         let help = format!("write {key} = \"{written}\"");
-        self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+        self.diagnostics.push(Diagnostic::error(message, self.place(value.span())).help(help));
         None
     }
 
@@ -350,7 +355,8 @@ impl Shape<'_> {
                     }
                     _ => format!("it may be from {} to {}", limits.min, limits.max),
                 };
-                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 None
             }
         }
@@ -368,7 +374,8 @@ impl Shape<'_> {
                     }
                     _ => format!("write {} = true", key.get_ref()),
                 };
-                self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 None
             }
         }
@@ -398,7 +405,7 @@ impl Shape<'_> {
             (format!("the key {} stands in no table", Quoted(name)), help)
         };
         let place = self.key(key).place;
-        self.faults.push(Fault::error(message, place).help(help));
+        self.diagnostics.push(Diagnostic::error(message, place).help(help));
     }
 
     /// Returns what is written at `span`.

@@ -9,7 +9,7 @@ use toml::{
 };
 
 use crate::{
-    fault::{Fault, Place, Source},
+    diagnostic::{Diagnostic, Place, Source},
     mend::Mended,
     rewritten,
     settings::SOCKET_MODE,
@@ -28,38 +28,41 @@ pub(crate) fn mend(source: &Arc<Source>) -> Mended {
 }
 
 /// Reads the text of `mended`, and tells it what could not be read. Returns what stands twice too.
-pub(crate) fn parse<'a>(source: &'a Arc<Source>, mended: &mut Mended) -> (DeTable<'a>, Vec<Fault>) {
+pub(crate) fn parse<'a>(
+    source: &'a Arc<Source>,
+    mended: &mut Mended,
+) -> (DeTable<'a>, Vec<Diagnostic>) {
     let (root, errors) = DeTable::parse_recoverable(&source.text);
-    let mut faults = Vec::new();
+    let mut diagnostics = Vec::new();
     for error in &errors {
         let span = error.span().unwrap_or_default();
         if is_duplicate(error) {
-            let seek = faults.len() < FIRSTS_SOUGHT_MAX;
-            faults.push(duplicate(source, span, seek));
+            let seek = diagnostics.len() < FIRSTS_SOUGHT_MAX;
+            diagnostics.push(duplicate(source, span, seek));
         // The first error of a word or a line breeds the others.
         } else if let Some(place) = mended.misread(span.clone()) {
-            let mut fault = unreadable(source, span, error.message().trim());
-            fault.place = place;
-            mended.faults.push(fault);
+            let mut diagnostic = unreadable(source, span, error.message().trim());
+            diagnostic.place = place;
+            mended.diagnostics.push(diagnostic);
         }
     }
-    (root.into_inner(), faults)
+    (root.into_inner(), diagnostics)
 }
 
 fn is_duplicate(error: &Error) -> bool {
     error.message().trim() == "duplicate key"
 }
 
-fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Fault {
+fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagnostic {
     let found = source.text.get(span.clone()).unwrap_or_default().trim();
     let place = Place { source: Arc::clone(source), span };
     // The parser takes whatever it does not know for a text whose quotes have been forgotten.
     match message.starts_with("string values must be quoted") {
-        true if found.is_empty() => Fault::error("a value is missing", place),
+        true if found.is_empty() => Diagnostic::error("a value is missing", place),
         true => {
             let message = format!("{} stands without quotes", Quoted(found));
             let written = rewritten::unquoted(key_before(&source.text, place.span.start), found);
-            Fault::error(message, place).help(written.map(|it| format!("write {it}")))
+            Diagnostic::error(message, place).help(written.map(|it| format!("write {it}")))
         }
         false if message.starts_with("unexpected leading zero") => {
             let key = key_before(&source.text, place.span.start);
@@ -67,13 +70,13 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Fault 
             let digits = rest.split(|it: char| !it.is_ascii_digit()).next().unwrap_or_default();
             let written = (key == SOCKET_MODE).then(|| rewritten::mode(digits)).flatten();
             let help = written.map(|it| format!("write \"{it}\""));
-            Fault::error("a number begins with a zero", place).help(help)
+            Diagnostic::error("a number begins with a zero", place).help(help)
         }
         false if message.starts_with("missing escaped value") => {
             let help = r"a `\` begins an escape in double quotes, and none in single ones";
-            Fault::error(message, place).help(help.to_owned())
+            Diagnostic::error(message, place).help(help.to_owned())
         }
-        false => Fault::error(message, place),
+        false => Diagnostic::error(message, place),
     }
 }
 
@@ -83,29 +86,29 @@ fn key_before(text: &str, at: usize) -> &str {
     line.split_once('=').map_or("", |(key, _)| key.trim())
 }
 
-fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Fault {
+fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Diagnostic {
     let place = |span| Place { source: Arc::clone(source), span };
     let name = source.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
     let before = source.text.get(..span.start).unwrap_or_default();
     let is_header = before.trim_end().ends_with('[');
 
-    let mut fault = if is_header {
-        Fault::error(
+    let mut diagnostic = if is_header {
+        Diagnostic::error(
             format!("the table {} stands twice", Quoted(&format!("[{name}]"))),
             place(span),
         )
         .help("put its lines below the first header".to_owned())
     } else {
-        Fault::error(format!("{} stands twice", Quoted(name)), place(span))
+        Diagnostic::error(format!("{} stands twice", Quoted(name)), place(span))
             .help("keep one; an actor has all its endpoints in one list".to_owned())
     };
     if seek {
         let (root, _) = DeTable::parse_recoverable(before);
         if let Some(first) = last_of(root.get_ref(), name, is_header) {
-            fault = fault.label("again here").related(place(first), "first here");
+            diagnostic = diagnostic.label("again here").related(place(first), "first here");
         }
     }
-    fault
+    diagnostic
 }
 
 /// To find the first of two, the text is read again up to the second. Who has more duplicates

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use toml::de::DeInteger;
 
-use crate::fault::{Place, Source};
+use crate::diagnostic::{Place, Source};
 
 /// A piece of text, and where it stands.
 #[derive(Clone, Debug)]

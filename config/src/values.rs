@@ -7,7 +7,7 @@ use endpoints::{Endpoint, ParseEndpointError, Quoted, TableFault};
 use humantime::{DurationError, format_duration, parse_duration};
 
 use crate::{
-    fault::Fault,
+    diagnostic::Diagnostic,
     registrars::{DEFAULT_PORT, seen_from_here},
     settings::{Limits, SocketGroup},
     text::{Number, Text},
@@ -58,21 +58,21 @@ const EXAMPLE_PORT: u16 = 5555;
 pub(crate) fn endpoint(
     written: &WrittenEndpoint,
     place: Use,
-    faults: &mut Vec<Fault>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Endpoint> {
-    let fault = match written {
-        WrittenEndpoint::Text(text) => return multiaddr(text, place, faults),
+    let diagnostic = match written {
+        WrittenEndpoint::Text(text) => return multiaddr(text, place, diagnostics),
         WrittenEndpoint::Pair { host, port, .. } => {
             match port.value.and_then(|it| u16::try_from(it).ok()) {
                 Some(number) => match Endpoint::from_host_port(&host.value, number) {
                     Ok(endpoint) => return Some(endpoint),
                     Err(error) => {
-                        Fault::error(error.to_string(), host.inside()).help(place.help(&error))
+                        Diagnostic::error(error.to_string(), host.inside()).help(place.help(&error))
                     }
                 },
                 None => {
                     let message = format!("{} is not a port (0 to 65535)", port.text.value);
-                    Fault::error(message, port.text.place.clone())
+                    Diagnostic::error(message, port.text.place.clone())
                 }
             }
         }
@@ -80,41 +80,45 @@ pub(crate) fn endpoint(
             let pair = (first.value.clone(), second.value.clone());
             match endpoints::WrittenEndpoint::TextPair(pair.0, pair.1).read() {
                 Ok(endpoint) => return Some(endpoint),
-                Err(fault) => {
-                    let at = match fault {
+                Err(diagnostic) => {
+                    let at = match diagnostic {
                         TableFault::NumericString { .. } => second.place.clone(),
                         _ => written.place(),
                     };
                     let port = second.value.parse().ok();
                     let read = port.and_then(|it| Endpoint::from_host_port(&first.value, it).ok());
-                    let help = fault.help().filter(|_| read.is_none_or(|it| place.takes(&it)));
-                    Fault::error(fault.to_string(), at).help(help)
+                    let help = diagnostic.help().filter(|_| read.is_none_or(|it| place.takes(&it)));
+                    Diagnostic::error(diagnostic.to_string(), at).help(help)
                 }
             }
         }
     };
-    faults.push(fault);
+    diagnostics.push(diagnostic);
     None
 }
 
 /// Reads an endpoint that is written as a multiaddr.
-pub(crate) fn multiaddr(text: &Text, place: Use, faults: &mut Vec<Fault>) -> Option<Endpoint> {
+pub(crate) fn multiaddr(
+    text: &Text,
+    place: Use,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Endpoint> {
     match text.value.parse() {
         Ok(endpoint) => {
-            faults.extend(swallowed_protocol(text, &endpoint));
-            faults.extend(unexpanded(text, &endpoint));
+            diagnostics.extend(swallowed_protocol(text, &endpoint));
+            diagnostics.extend(unexpanded(text, &endpoint));
             Some(endpoint)
         }
         Err(error) => {
-            let fault = Fault::error(error.to_string(), text.part(error.span()));
-            faults.push(fault.help(place.help(&error)));
+            let diagnostic = Diagnostic::error(error.to_string(), text.part(error.span()));
+            diagnostics.push(diagnostic.help(place.help(&error)));
             None
         }
     }
 }
 
 /// Warns of a protocol in a greedy path, which swallows all that follows `/unix/`.
-fn swallowed_protocol(text: &Text, endpoint: &Endpoint) -> Option<Fault> {
+fn swallowed_protocol(text: &Text, endpoint: &Endpoint) -> Option<Diagnostic> {
     let path = text.value.strip_prefix("/unix/")?;
     // An escaped slash or an abstract name has been written on purpose.
     if path.starts_with('@') || path.to_ascii_lowercase().contains("%2f") {
@@ -127,7 +131,7 @@ fn swallowed_protocol(text: &Text, endpoint: &Endpoint) -> Option<Fault> {
             let message = format!("`{part}` is taken for a part of the path");
             let encoded = endpoint.to_encoded();
             let help = format!("if it is one, write `{encoded}`; a Unix socket has no `/{part}`");
-            return Some(Fault::warning(message, text.part(at..at + part.len())).help(help));
+            return Some(Diagnostic::warning(message, text.part(at..at + part.len())).help(help));
         }
         at += part.len() + 1;
     }
@@ -135,13 +139,13 @@ fn swallowed_protocol(text: &Text, endpoint: &Endpoint) -> Option<Fault> {
 }
 
 /// Warns of what a shell would put something in for, and callsign does not.
-fn unexpanded(text: &Text, endpoint: &Endpoint) -> Option<Fault> {
+fn unexpanded(text: &Text, endpoint: &Endpoint) -> Option<Diagnostic> {
     let Endpoint::Unix(_) = endpoint else { return None };
     let span = home(&text.value).or_else(|| variable(&text.value))?;
     let written = Quoted(&text.value[span.clone()]).to_string();
     let message = format!("{written} is taken as it stands; nothing is put in for it");
     let help = "write out the path that is meant";
-    Some(Fault::warning(message, text.part(span)).help(help.to_owned()))
+    Some(Diagnostic::warning(message, text.part(span)).help(help.to_owned()))
 }
 
 /// Finds a `~` or `~user` that begins a path.
@@ -178,7 +182,7 @@ const SWALLOWED: &[&str] =
 pub(crate) fn duration(
     text: &Text,
     limits: &Limits<Duration>,
-    faults: &mut Vec<Fault>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Duration> {
     let (place, message, help) = match parse_duration(&text.value) {
         Ok(read) if (limits.min..=limits.max).contains(&read) => return Some(read),
@@ -205,7 +209,7 @@ pub(crate) fn duration(
             (text.inside(), message, DURATIONS.to_owned())
         }
     };
-    faults.push(Fault::error(message, place).help(help));
+    diagnostics.push(Diagnostic::error(message, place).help(help));
     None
 }
 
@@ -230,7 +234,7 @@ const DURATIONS: &str =
     "a duration is a number and a unit, such as `500ms`, `5s`, `2min` or `1h 30min`";
 
 /// Reads the mode of a socket file: who may connect.
-pub(crate) fn socket_mode(text: &Text, faults: &mut Vec<Fault>) -> Option<u32> {
+pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<u32> {
     let name = Quoted(&text.value);
     let written = text.value.trim();
     let Some(mode) = read_mode(written.strip_prefix("0o").unwrap_or(written)) else {
@@ -241,7 +245,8 @@ pub(crate) fn socket_mode(text: &Text, faults: &mut Vec<Fault>) -> Option<u32> {
             ),
             false => ("is no mode", "write three octal digits, for user, group and others: `0660`"),
         };
-        faults.push(Fault::error(format!("{name} {why}"), text.inside()).help(help.to_owned()));
+        diagnostics
+            .push(Diagnostic::error(format!("{name} {why}"), text.inside()).help(help.to_owned()));
         return None;
     };
     let classes = [(6, "its own user"), (3, "its group"), (0, "all others")];
@@ -251,7 +256,7 @@ pub(crate) fn socket_mode(text: &Text, faults: &mut Vec<Fault>) -> Option<u32> {
         let bits: u32 = readers.map(|(shift, _)| 0o2 << shift).sum();
         let message = format!("{name} lets {} read, but not connect", who.join(" and "));
         let help = format!("to let them connect: `{:04o}`", mode | bits);
-        faults.push(Fault::warning(message, text.inside()).help(help));
+        diagnostics.push(Diagnostic::warning(message, text.inside()).help(help));
     }
     Some(mode)
 }
@@ -272,19 +277,23 @@ fn is_octal(text: &str) -> bool {
 }
 
 /// Reads which group a socket file is given.
-pub(crate) fn socket_group(text: &Text, faults: &mut Vec<Fault>) -> Option<SocketGroup> {
+pub(crate) fn socket_group(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<SocketGroup> {
     let name = text.value.trim();
     if name.is_empty() || name.contains([':', '\0']) || name.contains(char::is_whitespace) {
         let message = format!("{} is no group", Quoted(&text.value));
         let help = "name one group, as `getent group` lists them, or give its number";
-        faults.push(Fault::error(message, text.inside()).help(help.to_owned()));
+        diagnostics.push(Diagnostic::error(message, text.inside()).help(help.to_owned()));
         return None;
     }
     Some(SocketGroup { name: name.to_owned(), place: text.inside() })
 }
 
 /// Reads a number within its limits.
-pub(crate) fn number<T>(number: &Number, limits: &Limits<T>, faults: &mut Vec<Fault>) -> Option<T>
+pub(crate) fn number<T>(
+    number: &Number,
+    limits: &Limits<T>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<T>
 where
     T: Copy + Display + PartialOrd + TryFrom<i64>,
 {
@@ -298,7 +307,7 @@ where
         };
         let help = format!("it may be from {} to {}", limits.min, limits.max);
         let message = format!("{} {why}", Quoted(&text.value));
-        faults.push(Fault::error(message, text.inside()).help(help));
+        diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     }
     read
 }

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 
 use crate::{
-    fault::Place,
+    diagnostic::Place,
     quotas::COUNTS,
     schema::{
         Actors, Duration, HeartbeatMisses, HostIdText, NamesWord, OneOrMoreEndpoints, QuotaTable,

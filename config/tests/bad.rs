@@ -15,9 +15,9 @@ fn bad_files_are_told_what_is_wrong() {
         }
         let name = path.file_name().and_then(|it| it.to_str()).unwrap();
         let source = fs::read_to_string(&path).unwrap();
-        let Err(faults) = read(&source, name) else { panic!("{name} passes for good") };
+        let Err(diagnostics) = read(&source, name) else { panic!("{name} passes for good") };
         let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
-        assert_eq!(format!("{faults}\n"), expected, "{faults}");
+        assert_eq!(format!("{diagnostics}\n"), expected, "{diagnostics}");
         checked += 1;
     }
     assert!(checked > 0, "no file in {}", folder.display());

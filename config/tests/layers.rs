@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use config::{Faults, Layer, Overrides, Settings, overlay, read, registrars};
+use config::{Diagnostics, Layer, Overrides, Settings, overlay, read, registrars};
 use endpoints::Endpoint;
 
 const FILE: &str = r#"
@@ -43,7 +43,7 @@ fn outcome(environment: &str, flags: Overrides) -> String {
             }
             text
         }
-        Err(faults) => faults.to_string(),
+        Err(diagnostics) => diagnostics.to_string(),
     }
 }
 
@@ -123,7 +123,10 @@ fn the_registrars_that_are_asked() {
             |it: Vec<Endpoint>| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let found =
             registrars(&flags, variable, &listen, Path::new("/run/user/7/callsign")).map(join);
-        assert_eq!(found.unwrap_or_else(|faults: Faults| faults.to_string()), expected);
+        assert_eq!(
+            found.unwrap_or_else(|diagnostics: Diagnostics| diagnostics.to_string()),
+            expected
+        );
     };
     let usual = "/unix/run/user/7/callsign/registrar.sock /ip4/127.0.0.1/tcp/1616";
 

@@ -34,7 +34,7 @@ fn what_is_wrong_is_told_with_its_place_and_help() {
         let text = format!("[names]\n{line}\n");
         let told = match read(&text, "m") {
             Ok((_, warnings)) => warnings.to_string(),
-            Err(faults) => faults.to_string(),
+            Err(diagnostics) => diagnostics.to_string(),
         };
         assert!(told.contains(expected), "{line}\n{told}");
     };

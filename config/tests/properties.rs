@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{Faults, Layer, Overrides, Settings, overlay, read, registrars};
+use config::{Diagnostics, Layer, Overrides, Settings, overlay, read, registrars};
 use proptest::prelude::*;
 
 proptest! {
@@ -20,11 +20,11 @@ proptest! {
     fn no_override_panics(value in prop_oneof![any::<String>(), "[/a-z0-9,\u{3000} ]{0,20}"]) {
         let environment = Overrides::from_environment(|_| Some(value.clone()));
         let flags = Overrides { listen: vec![value.clone()], ..Overrides::none(Layer::Flags) };
-        if let Err(faults) = overlay(Settings::default(), &[environment, flags]) {
-            check_faults(&faults)?;
+        if let Err(diagnostics) = overlay(Settings::default(), &[environment, flags]) {
+            check_faults(&diagnostics)?;
         }
-        if let Err(faults) = registrars(&[], Some(&value), &[], Path::new(&value)) {
-            check_faults(&faults)?;
+        if let Err(diagnostics) = registrars(&[], Some(&value), &[], Path::new(&value)) {
+            check_faults(&diagnostics)?;
         }
     }
 }
@@ -42,23 +42,26 @@ fn read_and_check(source: &str) -> Result<(), TestCaseError> {
                 }
             }
         }
-        Err(faults) => {
-            check_faults(&faults)?;
-            prop_assert!(faults.has_errors());
+        Err(diagnostics) => {
+            check_faults(&diagnostics)?;
+            prop_assert!(diagnostics.has_errors());
         }
     }
     Ok(())
 }
 
 /// Every place can be shown, and every message is a line.
-fn check_faults(faults: &Faults) -> Result<(), TestCaseError> {
-    for fault in &faults.0 {
-        let related = fault.related.iter().map(|it| &it.place);
-        for place in related.chain([&fault.place]) {
-            prop_assert!(place.source.text.get(place.span.clone()).is_some(), "{fault:?}");
+fn check_faults(diagnostics: &Diagnostics) -> Result<(), TestCaseError> {
+    for diagnostic in &diagnostics.0 {
+        let related = diagnostic.related.iter().map(|it| &it.place);
+        for place in related.chain([&diagnostic.place]) {
+            prop_assert!(place.source.text.get(place.span.clone()).is_some(), "{diagnostic:?}");
         }
-        prop_assert!(!fault.message.contains('\n'), "{fault:?}");
-        prop_assert!(!fault.help.as_deref().unwrap_or_default().contains('\n'), "{fault:?}");
+        prop_assert!(!diagnostic.message.contains('\n'), "{diagnostic:?}");
+        prop_assert!(
+            !diagnostic.help.as_deref().unwrap_or_default().contains('\n'),
+            "{diagnostic:?}"
+        );
     }
     Ok(())
 }

@@ -36,8 +36,8 @@ fn everybody_has_quotas_and_some_have_their_own() {
 
 #[track_caller]
 fn check(table: &str, expected: &[&str]) {
-    let faults = read(table, "test.toml").unwrap_err();
-    let found: Vec<_> = faults
+    let diagnostics = read(table, "test.toml").unwrap_err();
+    let found: Vec<_> = diagnostics
         .0
         .iter()
         .map(|it| {

@@ -1,6 +1,6 @@
 //! Whatever slips in one line, the rest of the file is read.
 
-use config::{Fault, Faults, read};
+use config::{Diagnostic, Diagnostics, read};
 
 /// A file in which the last line alone is wrong.
 const FILE: &str = r#"# A market.
@@ -39,21 +39,21 @@ fn no_slip_silences_the_rest() {
 
 #[track_caller]
 fn check(source: &str) {
-    let faults = faults(source);
-    let found = faults.iter().filter(|it| it.message.contains("/uds/run/last")).count();
-    assert_eq!(found, 1, "{}\nin\n{source}", Faults(faults));
+    let diagnostics = diagnostics(source);
+    let found = diagnostics.iter().filter(|it| it.message.contains("/uds/run/last")).count();
+    assert_eq!(found, 1, "{}\nin\n{source}", Diagnostics(diagnostics));
     // One for the slip, and what it makes of a line or two.
-    assert!(faults.len() <= 6, "{}\nin\n{source}", Faults(faults));
-    for fault in &faults {
-        let place = &fault.place;
-        assert_eq!(place.source.text, source, "{fault}");
-        assert!(source.get(place.span.clone()).is_some(), "{fault:?}");
+    assert!(diagnostics.len() <= 6, "{}\nin\n{source}", Diagnostics(diagnostics));
+    for diagnostic in &diagnostics {
+        let place = &diagnostic.place;
+        assert_eq!(place.source.text, source, "{diagnostic}");
+        assert!(source.get(place.span.clone()).is_some(), "{diagnostic:?}");
     }
 }
 
-fn faults(source: &str) -> Vec<Fault> {
+fn diagnostics(source: &str) -> Vec<Diagnostic> {
     match read(source, "test.toml") {
-        Ok((_, faults)) | Err(faults) => faults.0,
+        Ok((_, diagnostics)) | Err(diagnostics) => diagnostics.0,
     }
 }
 
@@ -63,7 +63,7 @@ fn each_slip_is_told_once() {
     let check = |line: &str, expected: &[&str]| {
         let before = "[network]\nfirst = \"/uds/first\"\n";
         let after = "\nlast = \"/uds/last\"\n[registrar]\nhearbeat = \"1s\"\n";
-        let mut messages: Vec<_> = faults(&format!("{before}{line}{after}"))
+        let mut messages: Vec<_> = diagnostics(&format!("{before}{line}{after}"))
             .into_iter()
             .map(|it| {
                 let (line, column) = it.place.line_column();
@@ -148,10 +148,10 @@ fn each_slip_is_told_once() {
 fn headers_that_are_broken_head_their_tables() {
     let check = |header: &str, expected: &str| {
         let source = format!("{header}\nfeed = \"/uds/feed\"\n");
-        let faults: Vec<_> = faults(&source).iter().map(ToString::to_string).collect();
-        assert_eq!(faults.len(), 2, "{faults:?}");
-        assert_eq!(faults[0], format!("test.toml:{expected}"), "{header}");
-        assert!(faults[1].contains("unknown protocol `uds`"), "{faults:?}");
+        let diagnostics: Vec<_> = diagnostics(&source).iter().map(ToString::to_string).collect();
+        assert_eq!(diagnostics.len(), 2, "{diagnostics:?}");
+        assert_eq!(diagnostics[0], format!("test.toml:{expected}"), "{header}");
+        assert!(diagnostics[1].contains("unknown protocol `uds`"), "{diagnostics:?}");
     };
     let unclosed = "the header that begins here is not closed (close it with `]`)";
     check("[network", &format!("1:1: error: {unclosed}"));
@@ -172,7 +172,7 @@ fn headers_that_are_broken_head_their_tables() {
 #[test]
 fn a_long_broken_file_is_read_to_its_end() {
     for line in ["a = [\n", "a = '''\n", "[\n", "]", "{", "\"", "a = [[{", "x = \"\"\"a\n", "=\n"] {
-        let faults = faults(&format!("[network]\n{}", line.repeat(20_000)));
-        assert!(!faults.is_empty(), "{line}");
+        let diagnostics = diagnostics(&format!("[network]\n{}", line.repeat(20_000)));
+        assert!(!diagnostics.is_empty(), "{line}");
     }
 }

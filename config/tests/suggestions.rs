@@ -1,11 +1,11 @@
 //! Whoever writes what a help proposes is not told of another fault.
 
-use config::{Fault, Faults, Layer, Overrides, Settings, overlay, read, registrars};
+use config::{Diagnostic, Diagnostics, Layer, Overrides, Settings, overlay, read, registrars};
 
-fn faults(source: &str) -> Vec<Fault> {
+fn diagnostics(source: &str) -> Vec<Diagnostic> {
     match read(source, "test.toml") {
         Ok((_, warnings)) => warnings.0,
-        Err(faults) => faults.0,
+        Err(diagnostics) => diagnostics.0,
     }
 }
 
@@ -29,12 +29,12 @@ fn proposed(help: &str, key: &str) -> Vec<String> {
 #[track_caller]
 fn check(table: &str, key: &str, value: &str, expected: &[&str]) {
     let write = |value: &str| format!("[{table}]\n{key} = {value}\n");
-    let found = faults(&write(value));
+    let found = diagnostics(&write(value));
     assert_eq!(found.len(), 1, "{value}: {found:?}");
     let help = found[0].help.clone().unwrap_or_default();
     let proposed = proposed(&help, key);
     for value in &proposed {
-        assert_eq!(faults(&write(value)), [], "{help}");
+        assert_eq!(diagnostics(&write(value)), [], "{help}");
     }
     assert_eq!(proposed, expected, "for {value}: {help}");
 }
@@ -108,20 +108,20 @@ fn values_within_their_limits() {
 
 #[test]
 fn names_with_dots_are_put_together() {
-    let found = faults("[network]\nrisk.eu.desk = \"/unix/@a\"\n");
+    let found = diagnostics("[network]\nrisk.eu.desk = \"/unix/@a\"\n");
     let help = found[0].help.as_deref().unwrap_or_default();
     assert_eq!(help, "quote a name that has a dot in it: \"risk.eu.desk\"");
-    assert_eq!(faults("[network]\n\"risk.eu.desk\" = \"/unix/@a\"\n"), []);
+    assert_eq!(diagnostics("[network]\n\"risk.eu.desk\" = \"/unix/@a\"\n"), []);
 }
 
 #[test]
 fn what_is_dialed_is_offered_what_can_be_dialed() {
     let help = |flag: &str| {
         let flags = [flag.to_owned()];
-        let Err(Faults(faults)) = registrars(&flags, None, &[], "/run".as_ref()) else {
+        let Err(Diagnostics(diagnostics)) = registrars(&flags, None, &[], "/run".as_ref()) else {
             panic!("{flag} passes for good")
         };
-        faults[0].help.clone().unwrap_or_default()
+        diagnostics[0].help.clone().unwrap_or_default()
     };
     assert_eq!(help("0.0.0.0:1616"), "did you mean `/ip4/127.0.0.1/tcp/1616`?");
     assert_eq!(help("[::]:80"), "did you mean `/ip6/::1/tcp/80`?");
@@ -130,8 +130,8 @@ fn what_is_dialed_is_offered_what_can_be_dialed() {
 
     let listen = vec!["10.0.0.1".to_owned()];
     let flags = Overrides { listen, ..Overrides::none(Layer::Flags) };
-    let Err(Faults(faults)) = overlay(Settings::default(), &[flags]) else {
+    let Err(Diagnostics(diagnostics)) = overlay(Settings::default(), &[flags]) else {
         panic!("it has no port")
     };
-    assert_eq!(faults[0].help.as_deref(), Some("add a port: `/ip4/10.0.0.1/tcp/1616`"));
+    assert_eq!(diagnostics[0].help.as_deref(), Some("add a port: `/ip4/10.0.0.1/tcp/1616`"));
 }

@@ -2,9 +2,9 @@
 
 use endpoints::InstanceId;
 use serde::Serialize;
-use wire::{Gone, Record};
+use wire::{Record, RemovalReason};
 
-use crate::Faults;
+use crate::RegistrarFailures;
 
 /// What a watcher is told.
 ///
@@ -48,13 +48,13 @@ pub enum Change {
         instance: InstanceId,
         /// Why; `None` when the only registrar that had it is out of reach.
         #[serde(skip_serializing_if = "Option::is_none")]
-        gone: Option<Gone>,
+        reason: Option<RemovalReason>,
     },
     /// No registrar is within reach: what was told may be out of date, until the next
     /// [`Synced`](Self::Synced).
     Stale {
         /// Each registrar, with its reason.
         #[serde(skip)]
-        faults: Faults,
+        failures: RegistrarFailures,
     },
 }

@@ -11,8 +11,8 @@ use tokio::{task::JoinSet, time::Instant};
 use transport::{Listening, here, holders, listening, shares_folder};
 
 use crate::{
-    ClientOptions, ConnectError, Fault, Faults, IntoEndpoint,
-    keeper::Keeper,
+    ClientOptions, ConnectError, IntoEndpoint, RegistrarFailure, RegistrarFailures,
+    connector::Connector,
     link::{Hub, Link, LinkState},
     whereabouts::follow_whereabouts,
 };
@@ -48,7 +48,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     hub: Arc<Hub>,
-    /// One keeper for each link, and what keeps stamps up to date. They are aborted when this is
+    /// One connector for each link, and what keeps stamps up to date. They are aborted when this is
     /// dropped.
     keepers: Mutex<JoinSet<()>>,
 }
@@ -138,7 +138,7 @@ impl Client {
         let hub = Arc::new(Hub::new(endpoints, options));
         let mut keepers = JoinSet::new();
         for index in 0..hub.links.len() {
-            keepers.spawn(Keeper { hub: hub.clone(), index }.run());
+            keepers.spawn(Connector { hub: hub.clone(), index }.run());
         }
         keepers.spawn(follow_whereabouts(hub.clone()));
         Ok(Self { inner: Arc::new(Inner { hub, keepers: Mutex::new(keepers) }) })
@@ -149,31 +149,31 @@ impl Client {
     /// ```
     /// # use callsign_discovery as callsign;
     /// # async fn example(client: callsign::Client) {
-    /// if let Err(faults) = client.connected().await {
-    ///     println!("no registrar answers:\n{faults}");
+    /// if let Err(failures) = client.connected().await {
+    ///     println!("no registrar answers:\n{failures}");
     /// }
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Faults`] lists each registrar with its reason.
+    /// [`RegistrarFailures`] lists each registrar with its reason.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn connected(&self) -> Result<(), Faults> {
+    pub async fn connected(&self) -> Result<(), RegistrarFailures> {
         let hub = self.hub();
         let attempt = async |index: usize| {
             let link = &hub.links[index];
             match link.first_settled().await {
-                LinkState::Down(error) => Err(Some(link.fault(error))),
+                LinkState::Down(error) => Err(Some(link.failure(error))),
                 LinkState::Up(_) => Ok(()),
                 LinkState::Standby { .. } | LinkState::Dialing => Err(None),
             }
         };
-        let connected: Result<(), Vec<Option<Fault>>> = hub.first_success(attempt).await;
-        connected.map_err(|faults| Faults(faults.into_iter().flatten().collect()))
+        let connected: Result<(), Vec<Option<RegistrarFailure>>> = hub.first_success(attempt).await;
+        connected.map_err(|failures| RegistrarFailures(failures.into_iter().flatten().collect()))
     }
 
     /// Returns for how long others may still come back to the registrars that are within reach, if
@@ -189,8 +189,8 @@ impl Client {
     /// # }
     /// ```
     pub fn settling(&self) -> Option<Duration> {
-        let lines = self.hub().links.iter().filter_map(Link::line);
-        let settles_at = lines.map(|it| it.settles_at()).min().flatten();
+        let connections = self.hub().links.iter().filter_map(Link::connection);
+        let settles_at = connections.map(|it| it.settles_at()).min().flatten();
         settles_at.map(|it| it.duration_since(Instant::now()))
     }
 
@@ -225,7 +225,7 @@ impl Client {
     pub fn doubts(&self, endpoints: &[Stamped]) -> Vec<Doubt> {
         let mut doubts = endpoints::doubts(endpoints, self.registrars(), &here());
         let seen = self.hub().links.iter().filter_map(|link| {
-            let pid = link.line()?.pid.or_else(|| listening_process(&link.registrar))?;
+            let pid = link.connection()?.pid.or_else(|| listening_process(&link.registrar))?;
             let hidden = endpoints.iter().find(|it| match &it.endpoint {
                 Endpoint::Unix(UnixAddress::Path(path)) => shares_folder(path, pid) == Some(false),
                 _ => false,

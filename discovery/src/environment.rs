@@ -8,7 +8,9 @@ use std::{
 use config::{REGISTRARS_VARIABLE, Settings, SettingsFile};
 use endpoints::Endpoint;
 
-use crate::{Client, ClientOptions, ConnectError, EnvironmentError, Trust, fault::CONFIG_VARIABLE};
+use crate::{
+    Client, ClientOptions, ConnectError, EnvironmentError, Trust, failure::CONFIG_VARIABLE,
+};
 
 impl Client {
     /// Connects to the registrars that the environment names, as the commands do, and waits until
@@ -109,7 +111,7 @@ fn registrars(
             let path = file.path.clone();
             let text = file.read().map_err(|source| EnvironmentError::File { path, source })?;
             let read = config::read(&text, &file.path.to_string_lossy());
-            read.map_err(EnvironmentError::Faults)?.0
+            read.map_err(EnvironmentError::Settings)?.0
         }
         None => Settings::default(),
     };
@@ -126,7 +128,7 @@ fn registrars(
     };
     let mut registrars = match folder {
         Ok(folder) => config::registrars(&[], named.as_deref(), listen, &folder)
-            .map_err(EnvironmentError::Faults)?,
+            .map_err(EnvironmentError::Settings)?,
         // Who only asks can do without that one.
         Err(error) => {
             tracing::warn!(target: "callsign", %error, "this user's own registrar is not asked");

@@ -17,21 +17,21 @@ use tokio::time::sleep;
 use wire::registrar::{self, Change, Seen, Watching};
 
 use crate::{
-    Client, Fault, LinkError,
-    link::{Line, LinkState},
+    Client, LinkError, RegistrarFailure,
+    link::{LinkConnection, LinkState},
 };
 
 /// What has happened to a feed.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// The registrar can be asked.
-    Up(Line),
+    Up(LinkConnection),
     /// The registrar has begun to tell.
-    Begun { line: Line, is_resumed: bool, items: Items<Change> },
+    Begun { connection: LinkConnection, is_resumed: bool, items: Items<Change> },
     /// The registrar tells of a change.
-    Item { line: Line, change: Change, items: Items<Change> },
+    Item { connection: LinkConnection, change: Change, items: Items<Change> },
     /// The registrar is away, or does not want to tell.
-    Lost { after: u64, fault: Fault, pause: Duration },
+    Lost { after: u64, failure: RegistrarFailure, pause: Duration },
     /// Another feed has the same registrar.
     Standby,
     /// The client is closed.
@@ -43,19 +43,19 @@ pub(crate) async fn first(client: Client, index: usize) -> Step {
     let hub = client.hub();
     let link = &hub.links[index];
     let error = match link.settled(hub.options.ask_timeout).await {
-        LinkState::Up(line) => return Step::Up(line),
+        LinkState::Up(connection) => return Step::Up(connection),
         LinkState::Standby { .. } => return Step::Standby,
         LinkState::Dialing => Arc::new(LinkError::NotYet),
         LinkState::Down(error) => error,
     };
-    Step::Lost { after: 0, fault: link.fault(error), pause: Duration::ZERO }
+    Step::Lost { after: 0, failure: link.failure(error), pause: Duration::ZERO }
 }
 
-/// Waits until the registrar can be asked on a later line than number `after`.
+/// Waits until the registrar can be asked on a later connection than number `after`.
 pub(crate) async fn until_up(client: Client, index: usize, after: u64, pause: Duration) -> Step {
     sleep(pause).await;
     match client.hub().links[index].up(after).await {
-        Ok(line) => Step::Up(line),
+        Ok(connection) => Step::Up(connection),
         Err(_) => Step::Closed,
     }
 }
@@ -64,16 +64,16 @@ pub(crate) async fn until_up(client: Client, index: usize, after: u64, pause: Du
 pub(crate) async fn begin(
     client: Client,
     index: usize,
-    line: Line,
+    connection: LinkConnection,
     pattern: NamePattern,
     seen: Option<Seen>,
 ) -> Step {
     let hub = client.hub();
     let watch = registrar::Watch { pattern, seen };
-    let call = line.portal.stream::<Watching, Change>(registrar::WATCH, &watch, WINDOW);
-    match line.within(hub.options.ask_timeout, call).await {
-        Ok((watching, items)) => Step::Begun { line, is_resumed: watching.resumed, items },
-        Err(error) => lost(&client, index, &line, error),
+    let call = connection.portal.stream::<Watching, Change>(registrar::WATCH, &watch, WINDOW);
+    match connection.within(hub.options.ask_timeout, call).await {
+        Ok((watching, items)) => Step::Begun { connection, is_resumed: watching.resumed, items },
+        Err(error) => lost(&client, index, &connection, error),
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn begin(
 pub(crate) async fn next(
     client: Client,
     index: usize,
-    line: Line,
+    connection: LinkConnection,
     mut items: Items<Change>,
 ) -> Step {
     let link = &client.hub().links[index];
@@ -91,32 +91,32 @@ pub(crate) async fn next(
             next = items.next() => next,
             // The same connection goes on when it is heard again.
             error = link.silent() => {
-                let fault = link.fault(error);
-                return Step::Lost { after: line.number - 1, fault, pause: Duration::ZERO };
+                let failure = link.failure(error);
+                return Step::Lost { after: connection.number - 1, failure, pause: Duration::ZERO };
             }
         };
         return match next {
-            Ok(Some(change)) => Step::Item { line, change, items },
-            Ok(None) => lost(&client, index, &line, LinkError::Ended),
+            Ok(Some(change)) => Step::Item { connection, change, items },
+            Ok(None) => lost(&client, index, &connection, LinkError::Ended),
             // A later version may tell what this one cannot read; it costs that alone.
             Err(CallError::Unreadable(error)) => {
                 tracing::warn!(%error, "a registrar tells of a change that cannot be read");
                 continue;
             }
-            Err(error) => lost(&client, index, &line, error.into()),
+            Err(error) => lost(&client, index, &connection, error.into()),
         };
     }
 }
 
-fn lost(client: &Client, index: usize, line: &Line, error: LinkError) -> Step {
-    let fault = client.hub().links[index].fault(Arc::new(error));
+fn lost(client: &Client, index: usize, connection: &LinkConnection, error: LinkError) -> Step {
+    let failure = client.hub().links[index].failure(Arc::new(error));
     // A connection that has ended is followed by another one. A registrar that does not want to
     // tell is asked again on the same one, after a while.
-    match &*fault.error {
+    match &*failure.error {
         LinkError::Closed(_) | LinkError::NoAnswer(_) => {
-            Step::Lost { after: line.number, fault, pause: Duration::ZERO }
+            Step::Lost { after: connection.number, failure, pause: Duration::ZERO }
         }
-        _ => Step::Lost { after: line.number - 1, fault, pause: REFUSED_PAUSE },
+        _ => Step::Lost { after: connection.number - 1, failure, pause: REFUSED_PAUSE },
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     Candidate, Client, Connection, Explanation, FindError, LookupError, LookupOptions,
     NoneAnswered, ResolveError,
     dial::{self, Tickets},
-    merge::Sighting,
+    merge::MergedRecord,
     remembered::Answer,
 };
 
@@ -142,7 +142,7 @@ impl Client {
     /// Connects to the nearest of instances, and reports what does not answer.
     pub(crate) async fn connect_to(
         &self,
-        instances: &[Sighting],
+        instances: &[MergedRecord],
         tickets: &Tickets,
     ) -> Result<Connection, NoneAnswered> {
         let records: Vec<_> = instances.iter().map(|it| it.record.clone()).collect();
@@ -158,14 +158,14 @@ impl Client {
     /// Reports to each registrar what speaks against an instance that it knows.
     pub(crate) fn report_evidence<'a>(
         &self,
-        instances: &[Sighting],
+        instances: &[MergedRecord],
         candidates: impl IntoIterator<Item = &'a Candidate>,
     ) {
         for candidate in candidates {
             let Some(evidence) = candidate.evidence() else { continue };
             let uuid = candidate.instance.uuid;
-            let sighting = instances.iter().find(|it| it.record.uuid == uuid);
-            for (link, epoch) in sighting.into_iter().flat_map(|it| &it.epochs) {
+            let merged = instances.iter().find(|it| it.record.uuid == uuid);
+            for (link, epoch) in merged.into_iter().flat_map(|it| &it.epochs) {
                 let endpoint = candidate.stamped.endpoint.clone();
                 self.report_to(*link, &Report { uuid, epoch: *epoch, endpoint, evidence });
             }

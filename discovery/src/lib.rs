@@ -19,14 +19,14 @@
 //! | `options` | how a client behaves |
 //! | `environment` | the registrars that the environment names |
 //! | `link` | one registrar, as the handles see it |
-//! | `keeper` | what keeps a link up: dial, serve until the connection ends, back off, again |
+//! | `connector` | what keeps a link up: dial, serve until the connection ends, back off, again |
 //! | `session` | what a link keeps registered while it is up |
-//! | `registrant` | what a registrar may ask of this side, and tell it |
+//! | `callbacks` | what a registrar may ask of this side, and tell it |
 //! | `lost`, `losses` | what a registration has lost, and not by its own doing; one after the other |
 //! | `whereabouts` | where this process's own listeners are found by now |
-//! | `board` | what is to be kept registered, and how far each link is with it |
+//! | `desired` | what is to be kept registered, and how far each link is with it |
 //! | `backoff` | how long to wait before trying again |
-//! | `fault` | which registrar did not answer, and why |
+//! | `failure` | which registrar did not answer, and why |
 //! | `registration`, `registered` | what an actor says of itself; what keeps it |
 //! | `lookup`, `merge`, `names` | asking all registrars; one answer out of many; names alone |
 //! | `remembered` | the last good answers, for when no registrar can be reached |
@@ -58,15 +58,16 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
-mod board;
+mod callbacks;
 mod change;
 mod client;
+mod connector;
+mod desired;
 pub mod dial;
 mod environment;
-mod fault;
+mod failure;
 mod feed;
 mod find;
-mod keeper;
 mod link;
 mod lookup;
 mod losses;
@@ -75,7 +76,6 @@ mod merge;
 mod names;
 mod options;
 mod registered;
-mod registrant;
 mod registration;
 mod remembered;
 mod requests;
@@ -93,8 +93,8 @@ pub use dial::{
     Assurance, Candidate, Connection, DialOptions, Explanation, FindError, Located, NoneAnswered,
     Outcome, ReachError, connect_first, connect_nearest, explain, probe,
 };
-pub use fault::{ConnectError, EnvironmentError, Fault, Faults, LinkError};
-pub use lookup::{Found, LookupError};
+pub use failure::{ConnectError, EnvironmentError, LinkError, RegistrarFailure, RegistrarFailures};
+pub use lookup::{LookupError, LookupResult};
 pub use losses::Losses;
 pub use lost::Lost;
 pub use options::{BackoffOptions, ClientOptions, IntoEndpoint, Trust};
@@ -109,7 +109,7 @@ pub use watch::Watch;
 mod tests {
     use endpoints::Name;
     use uuid::Uuid;
-    use wire::{Kept, Record, State};
+    use wire::{Lifetime, Record, State};
 
     /// Returns a record of a ready instance, without endpoints.
     pub(crate) fn record(name: &str) -> Record {
@@ -120,7 +120,7 @@ mod tests {
             endpoints: Vec::new(),
             metadata: [].into(),
             state: State::Ready,
-            kept: Kept::Session,
+            lifetime: Lifetime::Session,
             since_ms: 0,
             suspicion: None,
             proves: false,

@@ -20,13 +20,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{ClientOptions, Fault, LinkError, board::Board, fault::WAITS_MAX, remembered::Memory};
+use crate::{
+    ClientOptions, LinkError, RegistrarFailure, desired::DesiredState, failure::WAITS_MAX,
+    remembered::Memory,
+};
 
 /// What the handles of a client share with its links.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) links: Vec<Link>,
-    pub(crate) board: Board,
+    pub(crate) desired: DesiredState,
     pub(crate) options: ClientOptions,
     pub(crate) closing: CancellationToken,
     /// Which link is up with which registrar, where two addresses may lead to the same one.
@@ -43,7 +46,7 @@ impl Hub {
             waits: Semaphore::new(WAITS_MAX),
         };
         Self {
-            board: Board::new(registrars.len()),
+            desired: DesiredState::new(registrars.len()),
             links: registrars.into_iter().map(link).collect(),
             options,
             closing: CancellationToken::new(),
@@ -52,11 +55,11 @@ impl Hub {
         }
     }
 
-    /// Takes the registrar that `line` leads to for a link, and declares the link up; or else
+    /// Takes the registrar that `connection` leads to for a link, and declares the link up; or else
     /// declares it on standby, and returns the link that has that registrar.
-    pub(crate) fn claim(&self, index: usize, line: Line) -> Result<(), usize> {
+    pub(crate) fn claim(&self, index: usize, connection: LinkConnection) -> Result<(), usize> {
         let mut claims = self.claims();
-        let registrar = line.registrar;
+        let registrar = connection.registrar;
         match claims.get(&registrar) {
             Some(&holder) => {
                 self.links[index].set(LinkState::Standby { holder });
@@ -64,7 +67,7 @@ impl Hub {
             }
             None => {
                 claims.insert(registrar, index);
-                self.links[index].set(LinkState::Up(line));
+                self.links[index].set(LinkState::Up(connection));
                 Ok(())
             }
         }
@@ -91,13 +94,13 @@ impl Hub {
         index: usize,
         method: &str,
         args: &[u8],
-    ) -> Option<Result<Said<R>, Fault>> {
+    ) -> Option<Result<Said<R>, RegistrarFailure>> {
         let link = &self.links[index];
         let limit = self.options.ask_timeout;
         let error = match link.settled(limit).await {
-            LinkState::Up(line) => match line.call(method, args, limit).await {
+            LinkState::Up(connection) => match connection.call(method, args, limit).await {
                 Ok(value) => {
-                    return Some(Ok(Said { value, settles_at: line.settles_at() }));
+                    return Some(Ok(Said { value, settles_at: connection.settles_at() }));
                 }
                 Err(error) => Arc::new(error),
             },
@@ -105,7 +108,7 @@ impl Hub {
             LinkState::Dialing => Arc::new(LinkError::NotYet),
             LinkState::Standby { .. } => return None,
         };
-        Some(Err(link.fault(error)))
+        Some(Err(link.failure(error)))
     }
 
     /// Asks all links side by side, and returns the first success; if there is none, all errors, in
@@ -162,7 +165,7 @@ pub(crate) enum LinkState {
     /// The first attempt is under way.
     Dialing,
     /// It is connected.
-    Up(Line),
+    Up(LinkConnection),
     /// Another link is up with the same registrar.
     Standby { holder: usize },
     /// The last attempt failed, or the connection was lost.
@@ -171,7 +174,7 @@ pub(crate) enum LinkState {
 
 /// One connection of a link.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(crate) struct LinkConnection {
     /// Counts the connections of the link, from 1.
     pub(crate) number: u64,
     pub(crate) registrar: Uuid,
@@ -202,14 +205,14 @@ impl Link {
         self.state.subscribe()
     }
 
-    pub(crate) fn fault(&self, error: Arc<LinkError>) -> Fault {
-        Fault { registrar: self.registrar.clone(), error }
+    pub(crate) fn failure(&self, error: Arc<LinkError>) -> RegistrarFailure {
+        RegistrarFailure { registrar: self.registrar.clone(), error }
     }
 
-    /// Returns the line, if the link is up.
-    pub(crate) fn line(&self) -> Option<Line> {
+    /// Returns the connection, if the link is up.
+    pub(crate) fn connection(&self) -> Option<LinkConnection> {
         match &*self.state.borrow() {
-            LinkState::Up(line) => Some(line.clone()),
+            LinkState::Up(connection) => Some(connection.clone()),
             _ => None,
         }
     }
@@ -234,19 +237,19 @@ impl Link {
         state.silence().expect("it was waited for it").clone()
     }
 
-    /// Waits until the link is up with a line later than number `after`; fails when the client is
+    /// Waits until the link is up with a connection later than number `after`; fails when the client is
     /// closed.
-    pub(crate) async fn up(&self, after: u64) -> Result<Line, Fault> {
+    pub(crate) async fn up(&self, after: u64) -> Result<LinkConnection, RegistrarFailure> {
         let mut states = self.state.subscribe();
         let is_over = |it: &LinkState| match it {
-            LinkState::Up(line) => line.number > after,
+            LinkState::Up(connection) => connection.number > after,
             LinkState::Down(error) => matches!(**error, LinkError::ClientClosed),
             _ => false,
         };
         let state = states.wait_for(is_over).await.expect("the link owns the sender");
         match &*state {
-            LinkState::Up(line) => Ok(line.clone()),
-            LinkState::Down(error) => Err(self.fault(error.clone())),
+            LinkState::Up(connection) => Ok(connection.clone()),
+            LinkState::Down(error) => Err(self.failure(error.clone())),
             _ => unreachable!("it was waited for one of these"),
         }
     }
@@ -262,14 +265,14 @@ impl LinkState {
     }
 }
 
-impl Line {
+impl LinkConnection {
     /// Returns until when the registrar does not know all yet, if it does not now.
     pub(crate) fn settles_at(&self) -> Option<Instant> {
         self.settles_at.filter(|it| *it > Instant::now())
     }
 
     /// Calls a method with a body that is encoded already. When no answer comes within `limit`,
-    /// the line is given up.
+    /// the connection is given up.
     pub(crate) async fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -280,7 +283,7 @@ impl Line {
         wire::decode_body(&body).map_err(LinkError::Unreadable)
     }
 
-    /// Waits for an answer within `limit`; when none comes, the line is given up.
+    /// Waits for an answer within `limit`; when none comes, the connection is given up.
     pub(crate) async fn within<T>(
         &self,
         limit: Duration,

@@ -13,11 +13,11 @@ use wire::{
 };
 
 use crate::{
-    Change, Client, Fault, Faults, LinkError, Trust,
+    Change, Client, LinkError, RegistrarFailure, RegistrarFailures, Trust,
+    connector::SETTLING_MAX,
     dial::{Ticket, Tickets},
-    keeper::SETTLING_MAX,
     link::{Link, Said},
-    merge::{Sighting, merge},
+    merge::{MergedRecord, merge},
 };
 
 impl Client {
@@ -65,7 +65,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn query_ready(&self, name: &str) -> Result<Found, LookupError> {
+    pub async fn query_ready(&self, name: &str) -> Result<LookupResult, LookupError> {
         Ok(self.query(name, Scope::Ready).await?.into())
     }
 
@@ -90,7 +90,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn query_all(&self, name: &str) -> Result<Found, LookupError> {
+    pub async fn query_all(&self, name: &str) -> Result<LookupResult, LookupError> {
         Ok(self.query(name, Scope::All).await?.into())
     }
 
@@ -115,26 +115,30 @@ impl Client {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn list(&self, pattern: &str) -> Result<Found, LookupError> {
+    pub async fn list(&self, pattern: &str) -> Result<LookupResult, LookupError> {
         let pattern = NamePattern::new(pattern)?;
         let lists = self.gather(|index| self.list_of(index, &pattern)).await;
-        let mut found = Found::from(self.sightings(lists)?);
+        let mut found = LookupResult::from(self.records(lists)?);
         // A stable sort, which keeps the order within a name.
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
 
-    pub(crate) async fn query(&self, name: &str, scope: Scope) -> Result<Sightings, LookupError> {
+    pub(crate) async fn query(
+        &self,
+        name: &str,
+        scope: Scope,
+    ) -> Result<MergedRecords, LookupError> {
         // A registrar would find no such name either, and not say why.
         Name::new(name)?;
         let query = encode_body(&Query { all: scope == Scope::All, ..Query::of(name) });
         self.until_known(name, (scope, None), || self.query_now(&query), |it| it).await
     }
 
-    async fn query_now(&self, query: &[u8]) -> Result<Sightings, LookupError> {
+    async fn query_now(&self, query: &[u8]) -> Result<MergedRecords, LookupError> {
         let answers = self.ask_for_names(registrar::QUERY, query).await;
         let part = |said: Said<Answer>| Part::of(said.value, said.settles_at);
-        self.sightings(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
+        self.records(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
     }
 
     /// Looks up the instances of a name, and how each is to prove who it is.
@@ -143,14 +147,14 @@ impl Client {
         name: &Name,
         all: bool,
         owner: Option<&Owner>,
-    ) -> Result<(Sightings, Tickets), LookupError> {
+    ) -> Result<(MergedRecords, Tickets), LookupError> {
         let query = encode_body(&Query { name: name.as_str(), all, owner: owner.cloned() });
         let scope = if all { Scope::All } else { Scope::Ready };
         let ask = || self.locate_now(&query);
         self.until_known(name.as_str(), (scope, owner), ask, |(found, _)| found).await
     }
 
-    async fn locate_now(&self, query: &[u8]) -> Result<(Sightings, Tickets), LookupError> {
+    async fn locate_now(&self, query: &[u8]) -> Result<(MergedRecords, Tickets), LookupError> {
         let answers = self.ask_for_names(registrar::FIND, query).await;
         let mut tickets = Tickets::default();
         let mut part = |Said { value, settles_at }: Said<Located>| {
@@ -163,8 +167,8 @@ impl Client {
             Part::of(answer, settles_at)
         };
         let answers = answers.into_iter().map(|answer| answer.map(|it| it.map(&mut part)));
-        let sightings = self.sightings(answers)?;
-        Ok((sightings, tickets))
+        let records = self.records(answers)?;
+        Ok((records, tickets))
     }
 
     /// Asks for names, and asks again as long as there is nothing and the registrars that answer
@@ -174,7 +178,7 @@ impl Client {
         name: &str,
         (scope, owner): (Scope, Option<&Owner>),
         ask: impl Fn() -> A,
-        found: impl Fn(&T) -> &Sightings,
+        found: impl Fn(&T) -> &MergedRecords,
     ) -> Result<T, LookupError>
     where
         A: Future<Output = Result<T, LookupError>>,
@@ -183,8 +187,8 @@ impl Client {
         let deadline = Instant::now() + patience;
         loop {
             let answer = ask().await?;
-            let sightings = found(&answer);
-            let settles_at = sightings.settles_at.filter(|_| sightings.instances.is_empty());
+            let records = found(&answer);
+            let settles_at = records.settles_at.filter(|_| records.instances.is_empty());
             match settles_at {
                 Some(at) if Instant::now() < deadline => {
                     let appeared = self.appears(name, scope, owner);
@@ -228,9 +232,9 @@ impl Client {
     /// when another has.
     pub(crate) async fn gather<T, F>(&self, ask: impl Fn(usize) -> F) -> Answers<T>
     where
-        F: Future<Output = Option<Result<T, Fault>>>,
+        F: Future<Output = Option<Result<T, RegistrarFailure>>>,
     {
-        let is_answer = |it: &Option<Result<T, Fault>>| matches!(it, Some(Ok(_)));
+        let is_answer = |it: &Option<Result<T, RegistrarFailure>>| matches!(it, Some(Ok(_)));
         self.with_patience(ask, is_answer, |late| Some(Err(late))).await
     }
 
@@ -240,7 +244,7 @@ impl Client {
         &self,
         ask: impl Fn(usize) -> F,
         is_answer: impl Fn(&T) -> bool,
-        late: impl Fn(Fault) -> T,
+        late: impl Fn(RegistrarFailure) -> T,
     ) -> Vec<T> {
         let links = &self.hub().links;
         let ask = |index| ask(index).map(move |answer| (index, answer));
@@ -259,23 +263,23 @@ impl Client {
             }
             answers[index] = Some(answer);
         }
-        let late = |link: &Link| late(link.fault(Arc::new(LinkError::NotYet)));
+        let late = |link: &Link| late(link.failure(Arc::new(LinkError::NotYet)));
         let or_late = |(link, answer): (&Link, Option<T>)| answer.unwrap_or_else(|| late(link));
         links.iter().zip(answers).map(or_late).collect()
     }
 
-    fn sightings(
+    fn records(
         &self,
-        answers: impl IntoIterator<Item = Option<Result<Part, Fault>>>,
-    ) -> Result<Sightings, LookupError> {
-        Sightings::of(answers, self.hub().options.trust)
+        answers: impl IntoIterator<Item = Option<Result<Part, RegistrarFailure>>>,
+    ) -> Result<MergedRecords, LookupError> {
+        MergedRecords::of(answers, self.hub().options.trust)
     }
 
     pub(crate) async fn list_of(
         &self,
         index: usize,
         pattern: &NamePattern,
-    ) -> Option<Result<Part, Fault>> {
+    ) -> Option<Result<Part, RegistrarFailure>> {
         let mut list = List { pattern: pattern.clone(), after: 0 };
         let mut part = Part::default();
         loop {
@@ -285,7 +289,7 @@ impl Client {
                     part.settles_at = settles_at;
                     value
                 }
-                Err(fault) => return Some(Err(fault)),
+                Err(failure) => return Some(Err(failure)),
             };
             part.now_ms = page.now_ms;
             part.total += page.records.len() as u64;
@@ -300,7 +304,7 @@ impl Client {
 }
 
 /// What each registrar answered, by its link; `None` from one that another link is up with.
-type Answers<T> = Vec<Option<Result<T, Fault>>>;
+type Answers<T> = Vec<Option<Result<T, RegistrarFailure>>>;
 
 /// Which instances of a name are asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -331,7 +335,7 @@ pub(crate) enum Scope {
 /// # }
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct LookupResult {
     /// The instances, each once.
     pub records: Vec<Record>,
     /// How many there are in all, in whatever state, at the least: a registrar answers with the
@@ -340,7 +344,7 @@ pub struct Found {
     /// The registrars' clock, in milliseconds since 1970; the latest of several.
     pub now_ms: u64,
     /// The registrars that did not answer. What only they know is not in this answer.
-    pub unanswered: Vec<Fault>,
+    pub unanswered: Vec<RegistrarFailure>,
     /// How old the answer is, if no registrar could be reached and one of earlier was allowed;
     /// `None` if it is one of now.
     pub age: Option<Duration>,
@@ -349,15 +353,15 @@ pub struct Found {
     pub settling: Option<Duration>,
 }
 
-impl From<Sightings> for Found {
-    fn from(sightings: Sightings) -> Self {
+impl From<MergedRecords> for LookupResult {
+    fn from(records: MergedRecords) -> Self {
         Self {
-            records: sightings.instances.into_iter().map(|it| it.record).collect(),
-            total: sightings.total,
-            now_ms: sightings.now_ms,
-            unanswered: sightings.unanswered,
+            records: records.instances.into_iter().map(|it| it.record).collect(),
+            total: records.total,
+            now_ms: records.now_ms,
+            unanswered: records.unanswered,
             age: None,
-            settling: sightings.settles_at.map(|it| it.duration_since(Instant::now())),
+            settling: records.settles_at.map(|it| it.duration_since(Instant::now())),
         }
     }
 }
@@ -381,18 +385,18 @@ impl Part {
 
 /// What the registrars that answered know, and which of them knows it.
 #[derive(Clone, Debug)]
-pub(crate) struct Sightings {
-    pub(crate) instances: Vec<Sighting>,
+pub(crate) struct MergedRecords {
+    pub(crate) instances: Vec<MergedRecord>,
     total: u64,
     now_ms: u64,
-    unanswered: Vec<Fault>,
+    unanswered: Vec<RegistrarFailure>,
     /// Until when none of them knows all yet: what one knows that has served for longer is final.
     settles_at: Option<Instant>,
 }
 
-impl Sightings {
+impl MergedRecords {
     fn of(
-        answers: impl IntoIterator<Item = Option<Result<Part, Fault>>>,
+        answers: impl IntoIterator<Item = Option<Result<Part, RegistrarFailure>>>,
         trust: Trust,
     ) -> Result<Self, LookupError> {
         let (mut parts, mut unanswered) = (Vec::new(), Vec::new());
@@ -406,12 +410,12 @@ impl Sightings {
                     settling.push(part.settles_at);
                     parts.push((link, part.records));
                 }
-                Some(Err(fault)) => unanswered.push(fault),
+                Some(Err(failure)) => unanswered.push(failure),
                 None => {}
             }
         }
         if parts.is_empty() {
-            return Err(Faults(unanswered).into());
+            return Err(RegistrarFailures(unanswered).into());
         }
         if trust == Trust::Usual && parts.len() > 1 {
             leave_names_to_the_first(&mut parts);
@@ -423,16 +427,16 @@ impl Sightings {
     }
 
     /// Returns the registrars that did not answer.
-    pub(crate) fn unanswered(self) -> Faults {
-        Faults(self.unanswered)
+    pub(crate) fn unanswered(self) -> RegistrarFailures {
+        RegistrarFailures(self.unanswered)
     }
 
-    pub(crate) fn set_unanswered(&mut self, faults: Faults) {
-        self.unanswered = faults.0;
+    pub(crate) fn set_unanswered(&mut self, failures: RegistrarFailures) {
+        self.unanswered = failures.0;
     }
 
     #[cfg(test)]
-    pub(crate) fn from_instances(instances: Vec<Sighting>) -> Self {
+    pub(crate) fn from_instances(instances: Vec<MergedRecord>) -> Self {
         let total = instances.len() as u64;
         Self { instances, total, now_ms: 0, unanswered: Vec::new(), settles_at: None }
     }
@@ -475,14 +479,14 @@ pub enum LookupError {
     Name(#[from] NameError),
     /// No registrar can be reached: whether the name is there is not known.
     #[error("no registrar can be reached:\n{0}")]
-    Unreachable(Faults),
+    Unreachable(RegistrarFailures),
     /// A registrar refused to answer, and none answered.
     #[error("no registrar answers:\n{0}")]
-    Refused(Faults),
+    Refused(RegistrarFailures),
 }
 
-impl From<Faults> for LookupError {
-    fn from(faults: Faults) -> Self {
-        if faults.have_refusal() { Self::Refused(faults) } else { Self::Unreachable(faults) }
+impl From<RegistrarFailures> for LookupError {
+    fn from(failures: RegistrarFailures) -> Self {
+        if failures.have_refusal() { Self::Refused(failures) } else { Self::Unreachable(failures) }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use endpoints::{Endpoint, Plain};
 use serde::{Deserialize, Serialize};
-use wire::registrant::LostCause;
+use wire::callbacks::LostCause;
 
 /// How an actor has lost its entry in a registry, or an endpoint of it, and not by its own doing.
 ///
@@ -39,8 +39,8 @@ pub struct Lost {
 
 impl Lost {
     /// Takes what a registrar has said.
-    pub fn told_by(registrar: Endpoint, said: wire::registrant::Lost) -> Self {
-        let wire::registrant::Lost { cause, endpoint, by, .. } = said;
+    pub fn told_by(registrar: Endpoint, said: wire::callbacks::Lost) -> Self {
+        let wire::callbacks::Lost { cause, endpoint, by, .. } = said;
         Self { registrar, cause, endpoint, by }
     }
 

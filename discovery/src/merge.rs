@@ -3,11 +3,11 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use uuid::Uuid;
-use wire::{Epoch, Kept, Record};
+use wire::{Epoch, Lifetime, Record};
 
 /// An instance, as one or several registrars know it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Sighting {
+pub(crate) struct MergedRecord {
     /// The newest record of it.
     pub(crate) record: Record,
     /// Which links know it, and by which epoch: each registrar counts for itself.
@@ -16,34 +16,34 @@ pub(crate) struct Sighting {
 
 /// Merges what links answered: each instance once, live ones before declared ones, the newest
 /// first.
-pub(crate) fn merge(answers: impl IntoIterator<Item = (usize, Vec<Record>)>) -> Vec<Sighting> {
-    let mut sightings: Vec<Sighting> = Vec::new();
+pub(crate) fn merge(answers: impl IntoIterator<Item = (usize, Vec<Record>)>) -> Vec<MergedRecord> {
+    let mut merged: Vec<MergedRecord> = Vec::new();
     let mut places: HashMap<Uuid, usize> = HashMap::new();
     for (link, records) in answers {
         for record in records {
             let seen = (link, record.epoch);
             match places.get(&record.uuid) {
                 Some(&place) => {
-                    let sighting = &mut sightings[place];
-                    sighting.epochs.push(seen);
-                    if newest_first(&record) < newest_first(&sighting.record) {
-                        sighting.record = record;
+                    let known = &mut merged[place];
+                    known.epochs.push(seen);
+                    if newest_first(&record) < newest_first(&known.record) {
+                        known.record = record;
                     }
                 }
                 None => {
-                    places.insert(record.uuid, sightings.len());
-                    sightings.push(Sighting { record, epochs: vec![seen] });
+                    places.insert(record.uuid, merged.len());
+                    merged.push(MergedRecord { record, epochs: vec![seen] });
                 }
             }
         }
     }
-    sightings.sort_by_key(|it| newest_first(&it.record));
-    sightings
+    merged.sort_by_key(|it| newest_first(&it.record));
+    merged
 }
 
 /// By what records are sorted: live ones before declared ones, the newest first.
 pub(crate) fn newest_first(record: &Record) -> impl Ord + use<> {
-    let is_declared = record.kept == Kept::Declared;
+    let is_declared = record.lifetime == Lifetime::Declared;
     (is_declared, Reverse(record.since_ms), Reverse(record.epoch), record.uuid)
 }
 
@@ -54,11 +54,11 @@ mod tests {
 
     #[test]
     fn instances_are_merged_by_uuid_and_sorted() {
-        let with = |uuid: u128, since_ms: u64, epoch: Epoch, kept: Kept| Record {
+        let with = |uuid: u128, since_ms: u64, epoch: Epoch, lifetime: Lifetime| Record {
             uuid: Uuid::from_u128(uuid),
             since_ms,
             epoch,
-            kept,
+            lifetime,
             ..record("feed")
         };
         type Seen<'a> = (u128, u64, &'a [(usize, Epoch)]);
@@ -71,7 +71,7 @@ mod tests {
                 .collect();
             assert_eq!(seen, expected);
         };
-        let session = Kept::Session;
+        let session = Lifetime::Session;
         check(&[], &[]);
         check(&[&[], &[with(1, 10, 5, session)]], &[(1, 10, &[(1, 5)])]);
         // The same instance at two registrars, of which one has heard of it later.
@@ -81,8 +81,8 @@ mod tests {
         );
         check(
             &[
-                &[with(1, 10, 1, session), with(2, 30, 2, Kept::Declared)],
-                &[with(3, 20, 9, Kept::Lease { ttl_ms: 1000 }), with(4, 10, 2, session)],
+                &[with(1, 10, 1, session), with(2, 30, 2, Lifetime::Declared)],
+                &[with(3, 20, 9, Lifetime::Lease { ttl_ms: 1000 }), with(4, 10, 2, session)],
             ],
             &[(3, 20, &[(1, 9)]), (4, 10, &[(1, 2)]), (1, 10, &[(0, 1)]), (2, 30, &[(0, 2)])],
         );

@@ -8,7 +8,7 @@ use wire::{
     registrar::{self, List, NamesPage},
 };
 
-use crate::{Client, Fault, Faults, LinkError, LookupError, link::Said};
+use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures, link::Said};
 
 impl Client {
     /// Lists the names that match a pattern, each once, in order. It takes a small part of the time
@@ -37,20 +37,20 @@ impl Client {
     /// ```
     pub async fn names(&self, pattern: &str) -> Result<Vec<Name>, LookupError> {
         let pattern = NamePattern::new(pattern)?;
-        let (mut names, mut faults, mut is_answered) = (BTreeSet::new(), Vec::new(), false);
+        let (mut names, mut failures, mut is_answered) = (BTreeSet::new(), Vec::new(), false);
         for listed in self.gather(|index| self.names_of(index, &pattern)).await {
             match listed {
                 Some(Ok(listed)) => {
                     is_answered = true;
                     names.extend(listed);
                 }
-                Some(Err(fault)) => faults.push(fault),
+                Some(Err(failure)) => failures.push(failure),
                 None => {}
             }
         }
         match is_answered {
             true => Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect()),
-            false => Err(Faults(faults).into()),
+            false => Err(RegistrarFailures(failures).into()),
         }
     }
 
@@ -58,20 +58,20 @@ impl Client {
         &self,
         index: usize,
         pattern: &NamePattern,
-    ) -> Option<Result<Vec<String>, Fault>> {
+    ) -> Option<Result<Vec<String>, RegistrarFailure>> {
         let mut list = List { pattern: pattern.clone(), after: 0 };
         let mut names = Vec::new();
         loop {
             let args = encode_body(&list);
             let page: NamesPage = match self.hub().ask(index, registrar::NAMES, &args).await? {
                 Ok(Said { value, .. }) => value,
-                Err(fault) if is_too_old(&fault) => {
+                Err(failure) if is_too_old(&failure) => {
                     let names =
                         |it: Vec<wire::Record>| it.iter().map(|it| it.name.to_string()).collect();
                     let listed = self.list_of(index, pattern).await?;
                     return Some(listed.map(|part| names(part.records)));
                 }
-                Err(fault) => return Some(Err(fault)),
+                Err(failure) => return Some(Err(failure)),
             };
             names.extend(page.names);
             match page.next {
@@ -84,6 +84,6 @@ impl Client {
 }
 
 /// Tells whether a registrar does not know a call that came with a later version.
-fn is_too_old(fault: &Fault) -> bool {
-    matches!(&*fault.error, LinkError::Refused(error) if error.kind == ErrorKind::NoSuchMethod)
+fn is_too_old(failure: &RegistrarFailure) -> bool {
+    matches!(&*failure.error, LinkError::Refused(error) if error.kind == ErrorKind::NoSuchMethod)
 }

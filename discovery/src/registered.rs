@@ -9,8 +9,9 @@ use thiserror::Error;
 use wire::State;
 
 use crate::{
-    Client, Fault, Faults, LinkError, Losses, Lost, Registration, RegistrationError,
-    board::{Entry, FIRST_VERSION, Progress},
+    Client, LinkError, Losses, Lost, RegistrarFailure, RegistrarFailures, Registration,
+    RegistrationError,
+    desired::{Entry, FIRST_VERSION, Progress},
     link::LinkState,
     registration::{check_endpoints, check_metadata},
 };
@@ -76,7 +77,7 @@ impl Client {
     ) -> Result<Registered, RegisterError> {
         let registered = self.put(registration)?;
         match registered.accepted_as(FIRST_VERSION).await {
-            Err(RegisterError::Unreachable(faults)) if faults.may_pass() => {
+            Err(RegisterError::Unreachable(failures)) if failures.may_pass() => {
                 tracing::info!(
                     target: "callsign", actor = %registered.instance,
                     "no registrar can be reached; it is registered when one is"
@@ -87,11 +88,11 @@ impl Client {
         }
     }
 
-    /// Puts a registration on the board.
+    /// Puts a registration on the desired.
     fn put(&self, registration: Registration) -> Result<Registered, RegisterError> {
         let (wanted, followed) = registration.into_register()?;
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
-        let entry = self.hub().board.put(wanted, followed);
+        let entry = self.hub().desired.put(wanted, followed);
         let kept = Arc::new(Kept { client: self.clone(), entry: entry.clone() });
         let registered = Registered { client: self.clone(), instance, entry, _kept: kept };
         for doubt in registered.doubts() {
@@ -137,7 +138,7 @@ pub struct Registered {
     _kept: Arc<Kept>,
 }
 
-/// What all clones share: the place on the board, which the last of them gives up.
+/// What all clones share: the place on the desired, which the last of them gives up.
 struct Kept {
     client: Client,
     entry: Arc<Entry>,
@@ -184,24 +185,24 @@ impl Registered {
     /// ```
     /// # use callsign_discovery as callsign;
     /// # async fn example(kept: callsign::Registered) {
-    /// for fault in kept.missing() {
-    ///     println!("{fault}");
+    /// for failure in kept.missing() {
+    ///     println!("{failure}");
     /// }
     /// # }
     /// ```
-    pub fn missing(&self) -> Vec<Fault> {
+    pub fn missing(&self) -> Vec<RegistrarFailure> {
         let version = self.entry.version();
         let progress = self.entry.progress().borrow().clone();
         let links = self.client.hub().links.iter().zip(&progress);
         if let Some(lost) = self.entry.final_loss() {
             let error = Arc::new(LinkError::Lost(Box::new(lost)));
-            return links.map(|(link, _)| link.fault(error.clone())).collect();
+            return links.map(|(link, _)| link.failure(error.clone())).collect();
         }
-        let fault = |(link, progress): (&crate::link::Link, &Progress)| {
+        let failure = |(link, progress): (&crate::link::Link, &Progress)| {
             let state = link.state();
             // What it has, it tells nobody.
             if let Some(error) = state.silence() {
-                return Some(link.fault(error.clone()));
+                return Some(link.failure(error.clone()));
             }
             let error = match (progress, state) {
                 (Progress::Here(theirs), _) if *theirs == version => return None,
@@ -210,9 +211,9 @@ impl Registered {
                 (_, LinkState::Down(error)) => error,
                 (_, LinkState::Up(_) | LinkState::Dialing) => Arc::new(LinkError::NotYet),
             };
-            Some(link.fault(error))
+            Some(link.failure(error))
         };
-        links.filter_map(fault).collect()
+        links.filter_map(failure).collect()
     }
 
     /// Waits until every registrar has taken note of the registration as it is now, or is known not
@@ -230,7 +231,7 @@ impl Registered {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn settled(&self) -> Vec<Fault> {
+    pub async fn settled(&self) -> Vec<RegistrarFailure> {
         let version = self.entry.version();
         let links = 0..self.client.hub().links.len();
         let answers = join_all(links.map(|index| self.accepted_by(index, version)));
@@ -273,7 +274,7 @@ impl Registered {
                 match progress {
                     Progress::Here(theirs) if *theirs >= version => return Ok(()),
                     Progress::Refused(theirs, error) if *theirs >= version => {
-                        refusals.push(link.fault(error.clone()));
+                        refusals.push(link.failure(error.clone()));
                     }
                     _ => {}
                 }
@@ -282,7 +283,7 @@ impl Registered {
                 return Err(RegisterError::Lost(Box::new(lost)));
             }
             if !refusals.is_empty() {
-                return Err(RegisterError::Refused(Faults(refusals)));
+                return Err(RegisterError::Refused(RegistrarFailures(refusals)));
             }
             // The entry owns the sender, so that this cannot fail.
             drop(progress.changed().await);
@@ -311,7 +312,7 @@ impl Registered {
     ///
     /// Dropping the future stops the waiting, not the change.
     pub async fn set_state(&self, state: State) -> Result<(), RegisterError> {
-        let version = self.client.hub().board.change(&self.entry, |it| it.state = state);
+        let version = self.client.hub().desired.change(&self.entry, |it| it.state = state);
         self.accepted_as(version).await
     }
 
@@ -336,9 +337,9 @@ impl Registered {
     ///
     /// Cancel safe.
     pub async fn drained(&self) {
-        let mut changes = self.client.hub().board.subscribe();
+        let mut changes = self.client.hub().desired.subscribe();
         while self.state() != State::Draining {
-            changes.changed().await.expect("the client has the board");
+            changes.changed().await.expect("the client has the desired");
         }
     }
 
@@ -390,7 +391,7 @@ impl Registered {
     /// As [`set_state`](Self::set_state).
     pub async fn update_endpoints(&self, endpoints: Vec<Stamped>) -> Result<(), RegisterError> {
         let endpoints = check_endpoints(endpoints)?;
-        let version = self.client.hub().board.change(&self.entry, |it| it.endpoints = endpoints);
+        let version = self.client.hub().desired.change(&self.entry, |it| it.endpoints = endpoints);
         self.accepted_as(version).await
     }
 
@@ -416,7 +417,7 @@ impl Registered {
         metadata: BTreeMap<String, String>,
     ) -> Result<(), RegisterError> {
         check_metadata(&metadata)?;
-        let version = self.client.hub().board.change(&self.entry, |it| it.metadata = metadata);
+        let version = self.client.hub().desired.change(&self.entry, |it| it.metadata = metadata);
         self.accepted_as(version).await
     }
 
@@ -427,7 +428,7 @@ impl Registered {
     ///
     /// Dropping the future stops the waiting; the actor is taken out all the same.
     pub async fn unregister(self) {
-        self.client.hub().board.take_off(&self.entry);
+        self.client.hub().desired.take_off(&self.entry);
         let mut progress = self.entry.progress();
         let is_gone = |it: &Progress| matches!(it, Progress::Absent | Progress::Refused(..));
         let gone = progress.wait_for(|it| it.iter().all(is_gone)).await;
@@ -457,9 +458,9 @@ impl Registered {
     /// As [`unregister`](Self::unregister).
     pub async fn unregister_all(leaving: Vec<Self>) {
         let Some(first) = leaving.first() else { return };
-        first.client.hub().board.take_all_off(leaving.iter().map(|it| &it.entry));
+        first.client.hub().desired.take_all_off(leaving.iter().map(|it| &it.entry));
         for registered in leaving {
-            // Off the board it is already, unless it is another client's.
+            // Off the desired it is already, unless it is another client's.
             registered.unregister().await;
         }
     }
@@ -491,35 +492,39 @@ impl Registered {
             lost = self.entry.lost_for_good() => return Err(RegisterError::Lost(Box::new(lost))),
             accepted = self.client.hub().first_success(|it| self.accepted_by(it, version)) => accepted,
         };
-        accepted.map_err(|faults| {
-            let faults = Faults(faults.into_iter().flatten().collect());
-            if faults.have_refusal() {
-                RegisterError::Refused(faults)
+        accepted.map_err(|failures| {
+            let failures = RegistrarFailures(failures.into_iter().flatten().collect());
+            if failures.have_refusal() {
+                RegisterError::Refused(failures)
             } else {
-                RegisterError::Unreachable(faults)
+                RegisterError::Unreachable(failures)
             }
         })
     }
 
     /// Waits until one registrar has accepted a version. One that another link is up with is
-    /// neither a success nor at fault.
-    async fn accepted_by(&self, index: usize, version: u64) -> Result<(), Option<Fault>> {
+    /// neither a success nor at failure.
+    async fn accepted_by(
+        &self,
+        index: usize,
+        version: u64,
+    ) -> Result<(), Option<RegistrarFailure>> {
         let hub = self.client.hub();
         let link = &hub.links[index];
         let (mut progress, mut states) = (self.entry.progress(), link.subscribe());
         if let LinkState::Dialing = link.settled(hub.options.ask_timeout).await {
-            return Err(Some(link.fault(Arc::new(LinkError::NotYet))));
+            return Err(Some(link.failure(Arc::new(LinkError::NotYet))));
         }
         loop {
             match &progress.borrow_and_update()[index] {
                 Progress::Here(theirs) if *theirs >= version => return Ok(()),
                 Progress::Refused(theirs, error) if *theirs >= version => {
-                    return Err(Some(link.fault(error.clone())));
+                    return Err(Some(link.failure(error.clone())));
                 }
                 _ => {}
             }
             match &*states.borrow_and_update() {
-                LinkState::Down(error) => return Err(Some(link.fault(error.clone()))),
+                LinkState::Down(error) => return Err(Some(link.failure(error.clone()))),
                 LinkState::Standby { .. } => return Err(None),
                 LinkState::Up(_) | LinkState::Dialing => {}
             }
@@ -541,7 +546,7 @@ impl fmt::Debug for Registered {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.client.hub().board.take_off(&self.entry);
+        self.client.hub().desired.take_off(&self.entry);
     }
 }
 
@@ -573,10 +578,10 @@ pub enum RegisterError {
     Invalid(#[from] RegistrationError),
     /// A registrar refused it, and none accepted it.
     #[error("no registrar accepts it:\n{0}")]
-    Refused(Faults),
+    Refused(RegistrarFailures),
     /// No registrar can be reached.
     #[error("no registrar can be reached:\n{0}")]
-    Unreachable(Faults),
+    Unreachable(RegistrarFailures),
     /// The actor is not kept registered any more: somebody else has taken it out.
     #[error("it is not registered any more: {0}")]
     Lost(Box<Lost>),

@@ -9,7 +9,7 @@ use endpoints::Name;
 use tokio::time::Instant;
 use wire::Owner;
 
-use crate::{Client, Found, LookupError, dial::Tickets, lookup::Sightings};
+use crate::{Client, LookupError, LookupResult, dial::Tickets, lookup::MergedRecords};
 
 /// How a name is looked up.
 ///
@@ -54,7 +54,7 @@ pub struct LookupOptions {
 
 impl Client {
     /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, with options.
-    /// [`Found::age`] tells whether the answer is one of now.
+    /// [`LookupResult::age`] tells whether the answer is one of now.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -85,9 +85,9 @@ impl Client {
         &self,
         name: &str,
         options: LookupOptions,
-    ) -> Result<Found, LookupError> {
+    ) -> Result<LookupResult, LookupError> {
         let Answer { found, age, .. } = self.answer(name, options).await?;
-        Ok(Found { age, ..found.into() })
+        Ok(LookupResult { age, ..found.into() })
     }
 
     pub(crate) async fn answer(
@@ -110,16 +110,16 @@ impl Client {
                 self.hub().memory().keep(key, answer.clone(), Instant::now());
                 Ok(answer)
             }
-            (Err(LookupError::Unreachable(faults)), Some(max_age)) => {
+            (Err(LookupError::Unreachable(failures)), Some(max_age)) => {
                 let recalled = self.hub().memory().recall(&key, max_age, Instant::now());
                 let Some(mut answer) = recalled else {
-                    return Err(LookupError::Unreachable(faults));
+                    return Err(LookupError::Unreachable(failures));
                 };
                 tracing::warn!(
                     target: "callsign", name = %key.0, age = ?answer.age.unwrap_or_default(),
                     "no registrar can be reached; the last good answer is used"
                 );
-                answer.found.set_unanswered(faults);
+                answer.found.set_unanswered(failures);
                 Ok(answer)
             }
             (Err(error), _) => Err(error),
@@ -130,7 +130,7 @@ impl Client {
 /// An answer, and how old it is, unless it is one of now.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    pub(crate) found: Sightings,
+    pub(crate) found: MergedRecords,
     pub(crate) tickets: Tickets,
     pub(crate) age: Option<Duration>,
 }
@@ -141,13 +141,13 @@ type Asked = (Name, bool, Option<Owner>);
 /// The last good answers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    answers: HashMap<Asked, Kept>,
+    answers: HashMap<Asked, Lifetime>,
     /// How many records they have, and one for each answer.
     size: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Lifetime {
     answer: Answer,
     since: Instant,
 }
@@ -157,7 +157,7 @@ impl Memory {
     /// many.
     fn keep(&mut self, key: Asked, answer: Answer, now: Instant) {
         self.size += size(&answer);
-        if let Some(earlier) = self.answers.insert(key, Kept { answer, since: now }) {
+        if let Some(earlier) = self.answers.insert(key, Lifetime { answer, since: now }) {
             self.size -= size(&earlier.answer);
         }
         while self.size > SIZE_MAX && self.answers.len() > 1 {
@@ -170,7 +170,7 @@ impl Memory {
 
     /// Returns an answer, if it is no older than that.
     fn recall(&self, key: &Asked, max_age: Duration, now: Instant) -> Option<Answer> {
-        let Kept { answer, since } = self.answers.get(key)?;
+        let Lifetime { answer, since } = self.answers.get(key)?;
         let age = now.saturating_duration_since(*since);
         (age <= max_age).then(|| Answer { age: Some(age), ..answer.clone() })
     }
@@ -197,7 +197,7 @@ mod tests {
         let answer = |records: usize| {
             let records = (0..records as u128)
                 .map(|it| wire::Record { uuid: uuid::Uuid::from_u128(it), ..record("feed") });
-            let found = Sightings::from_instances(merge([(0, records.collect())]));
+            let found = MergedRecords::from_instances(merge([(0, records.collect())]));
             Answer { found, tickets: Tickets::default(), age: None }
         };
         let mut memory = Memory::default();

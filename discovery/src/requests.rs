@@ -12,7 +12,7 @@ use wire::{
 };
 
 use crate::{
-    Client, Fault, Faults, LinkError,
+    Client, LinkError, RegistrarFailure, RegistrarFailures,
     link::{LinkState, Said},
 };
 
@@ -113,9 +113,9 @@ impl Client {
     /// As [`unregister`](Self::unregister).
     pub async fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RequestError> {
         // A registrar does not tell a client what it has said itself.
-        let board = &self.hub().board;
-        if let Some(own) = board.find(uuid) {
-            board.change(&own, |it| it.state = state);
+        let desired = &self.hub().desired;
+        if let Some(own) = desired.find(uuid) {
+            desired.change(&own, |it| it.state = state);
         }
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
         self.request(registrar::UPDATE, &encode_body(&update)).await
@@ -187,7 +187,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn owners(&self) -> Vec<Option<Result<Owners, Fault>>> {
+    pub async fn owners(&self) -> Vec<Option<Result<Owners, RegistrarFailure>>> {
         let body = encode_body(&());
         let answers = self.gather(|index| self.hub().ask(index, registrar::OWNERS, &body)).await;
         let owners = |Said { value, .. }: Said<Owners>| value;
@@ -203,7 +203,7 @@ impl Client {
     /// for (registrar, answer) in client.whoami().await {
     ///     match answer {
     ///         Ok(whoami) => println!("{registrar} sees {whoami:?}"),
-    ///         Err(fault) => println!("{fault}"),
+    ///         Err(failure) => println!("{failure}"),
     ///     }
     /// }
     /// # }
@@ -212,19 +212,20 @@ impl Client {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn whoami(&self) -> Vec<(Endpoint, Result<Whoami, Fault>)> {
+    pub async fn whoami(&self) -> Vec<(Endpoint, Result<Whoami, RegistrarFailure>)> {
         let body = encode_body(&());
         let answers = self.gather(|index| self.hub().ask(index, registrar::WHOAMI, &body)).await;
-        let answer = |(endpoint, answer): (&Endpoint, Option<Result<Said<Whoami>, Fault>>)| {
-            Some((endpoint.clone(), answer?.map(|said| said.value)))
-        };
+        let answer =
+            |(endpoint, answer): (&Endpoint, Option<Result<Said<Whoami>, RegistrarFailure>>)| {
+                Some((endpoint.clone(), answer?.map(|said| said.value)))
+            };
         self.registrars().zip(answers).filter_map(answer).collect()
     }
 
     /// Reports to one registrar, if it is within reach.
     pub(crate) fn report_to(&self, index: usize, report: &Report) {
-        if let Some(line) = self.hub().links[index].line()
-            && let Err(error) = line.portal.send(registrar::REPORT, report)
+        if let Some(connection) = self.hub().links[index].connection()
+            && let Err(error) = connection.portal.send(registrar::REPORT, report)
         {
             tracing::debug!(target: "callsign", %error, "evidence is not reported");
         }
@@ -236,7 +237,7 @@ impl Client {
             Some(Ok(Said { value, .. })) => {
                 Standing::Up { status: Box::new(value), took: asked.elapsed() }
             }
-            Some(Err(fault)) => Standing::Down(fault),
+            Some(Err(failure)) => Standing::Down(failure),
             None => {
                 let links = &self.hub().links;
                 let holder = match links[index].state() {
@@ -250,11 +251,11 @@ impl Client {
     }
 
     async fn request(&self, method: &str, body: &[u8]) -> Result<(), RequestError> {
-        let (mut faults, mut is_done, mut is_answered) = (Vec::new(), false, false);
-        let is_answer = |it: &Option<Result<_, Fault>>| match it {
+        let (mut failures, mut is_done, mut is_answered) = (Vec::new(), false, false);
+        let is_answer = |it: &Option<Result<_, RegistrarFailure>>| match it {
             Some(Ok(_)) => true,
-            Some(Err(fault)) => {
-                matches!(*fault.error, LinkError::Refused(_) | LinkError::QuotaExceeded { .. })
+            Some(Err(failure)) => {
+                matches!(*failure.error, LinkError::Refused(_) | LinkError::QuotaExceeded { .. })
             }
             None => false,
         };
@@ -262,21 +263,21 @@ impl Client {
         for answer in self.with_patience(ask, is_answer, |late| Some(Err(late))).await {
             match answer {
                 Some(Ok(_)) => is_done = true,
-                Some(Err(fault)) => match &*fault.error {
+                Some(Err(failure)) => match &*failure.error {
                     LinkError::Refused(error) if error.kind == ErrorKind::NotFound => {
                         is_answered = true;
                     }
-                    _ => faults.push(fault),
+                    _ => failures.push(failure),
                 },
                 None => {}
             }
         }
-        let faults = Faults(faults);
+        let failures = RegistrarFailures(failures);
         match () {
             () if is_done => Ok(()),
-            () if faults.have_refusal() => Err(RequestError::Refused(faults)),
+            () if failures.have_refusal() => Err(RequestError::Refused(failures)),
             () if is_answered => Err(RequestError::NotFound),
-            () => Err(RequestError::Unreachable(faults)),
+            () => Err(RequestError::Unreachable(failures)),
         }
     }
 }
@@ -333,7 +334,7 @@ pub enum Standing {
     /// It is one that another address leads to as well, and is used over that.
     SameAs(Endpoint),
     /// It does not answer.
-    Down(Fault),
+    Down(RegistrarFailure),
 }
 
 /// Why no registrar did what it was asked to do.
@@ -364,8 +365,8 @@ pub enum RequestError {
     NotFound,
     /// A registrar refused, and none did it.
     #[error("no registrar does it:\n{0}")]
-    Refused(Faults),
+    Refused(RegistrarFailures),
     /// No registrar can be reached.
     #[error("no registrar can be reached:\n{0}")]
-    Unreachable(Faults),
+    Unreachable(RegistrarFailures),
 }

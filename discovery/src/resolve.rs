@@ -9,7 +9,7 @@ use std::{
 use endpoints::{EndpointTable, Name, Stamped};
 use thiserror::Error;
 use uuid::Uuid;
-use wire::{Kept, Record, State};
+use wire::{Lifetime, Record, State};
 
 use crate::{Client, LookupError};
 
@@ -92,7 +92,7 @@ impl Resolve for TableSource {
             endpoints: endpoints.iter().map(stamped).collect(),
             metadata: BTreeMap::new(),
             state: State::Ready,
-            kept: Kept::Declared,
+            lifetime: Lifetime::Declared,
             since_ms: 0,
             suspicion: None,
             proves: false,

@@ -1,6 +1,6 @@
 //! What a link keeps registered while it is up.
 //!
-//! The session compares the board with what its registrar has, and calls for the difference. No
+//! The session compares the desired with what its registrar has, and calls for the difference. No
 //! more than one call is under way for an instance, so that they cannot overtake each other.
 
 use std::{
@@ -25,9 +25,9 @@ use wire::{
 
 use crate::{
     LinkError, Lost,
-    board::{Entry, Progress},
-    link::{Hub, Line},
-    registrant::Registrant,
+    callbacks::Registrant,
+    desired::{Entry, Progress},
+    link::{Hub, LinkConnection},
 };
 
 /// What a link keeps registered while it is up.
@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct Session<'a> {
     hub: &'a Hub,
     link: usize,
-    line: Line,
+    connection: LinkConnection,
     board_changes: watch::Receiver<()>,
     /// What the registrar has, or is asked to have.
     kept: BTreeMap<Uuid, Kept>,
@@ -87,13 +87,13 @@ struct Done {
 type Departed = (Vec<Uuid>, Result<(), LinkError>);
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(hub: &'a Hub, link: usize, line: Line) -> Self {
-        let mut board_changes = hub.board.subscribe();
+    pub(crate) fn new(hub: &'a Hub, link: usize, connection: LinkConnection) -> Self {
+        let mut board_changes = hub.desired.subscribe();
         board_changes.mark_changed();
         Self {
             hub,
             link,
-            line,
+            connection,
             board_changes,
             kept: BTreeMap::new(),
             calls: FuturesUnordered::new(),
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 () = self.hub.closing.cancelled() => return LinkError::ClientClosed,
-                () = self.line.overdue.cancelled() => {
+                () = self.connection.overdue.cancelled() => {
                     return LinkError::NoAnswer(self.hub.options.ask_timeout);
                 }
                 closed = &mut *driver => return LinkError::Closed(closed),
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
                     self.settle_departure(uuids, result);
                 }
                 changed = self.board_changes.changed() => {
-                    changed.expect("the hub owns the board");
+                    changed.expect("the hub owns the desired");
                     self.survey();
                 }
                 () = alarm => self.survey(),
@@ -134,11 +134,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Compares all of the board with all that the registrar has.
+    /// Compares all of the desired with all that the registrar has.
     fn survey(&mut self) {
         (self.wake, self.is_behind) = (None, false);
         let mut uuids: BTreeSet<_> = self.kept.keys().copied().collect();
-        self.hub.board.with(|entries| uuids.extend(entries.keys()));
+        self.hub.desired.with(|entries| uuids.extend(entries.keys()));
         self.unregister_all(&uuids);
         for uuid in uuids {
             if self.calls.len() >= CALLS_MAX {
@@ -156,7 +156,7 @@ impl<'a> Session<'a> {
         }
         let now = Instant::now();
         let (hub, kept) = (self.hub, &mut self.kept);
-        let leaving = hub.board.with(|entries| {
+        let leaving = hub.desired.with(|entries| {
             let leaves =
                 |uuid: &&Uuid| step(entries.get(uuid), kept.get(uuid), now) == Step::Unregister;
             let leaving: Vec<Uuid> = uuids.iter().filter(leaves).copied().collect();
@@ -171,9 +171,10 @@ impl<'a> Session<'a> {
         for part in leaving.chunks(UNREGISTER_MAX) {
             let part = part.to_vec();
             let args = encode_body(&UnregisterAll { uuids: part.clone() });
-            let (line, limit) = (self.line.clone(), hub.options.ask_timeout);
+            let (connection, limit) = (self.connection.clone(), hub.options.ask_timeout);
             let departure = async move {
-                let result = line.call::<Changed>(registrar::UNREGISTER_ALL, &args, limit).await;
+                let result =
+                    connection.call::<Changed>(registrar::UNREGISTER_ALL, &args, limit).await;
                 (part, result.map(drop))
             };
             self.departures.push(departure.boxed());
@@ -211,9 +212,9 @@ impl<'a> Session<'a> {
     fn advance(&mut self, uuid: Uuid) {
         let now = Instant::now();
         let hub = self.hub;
-        // The board is held until the progress is noted, so that whoever takes an entry off it
+        // The desired is held until the progress is noted, so that whoever takes an entry off it
         // knows whether a call is under way.
-        hub.board.with(|entries| {
+        hub.desired.with(|entries| {
             let wanted = entries.get(&uuid);
             let step = step(wanted, self.kept.get(&uuid), now);
             match step {
@@ -240,7 +241,7 @@ impl<'a> Session<'a> {
                     }
                     entry.set_progress(self.link, Progress::UnderWay);
                     let (version, mut register) = entry.wanted();
-                    let registrar = self.line.registrar;
+                    let registrar = self.connection.registrar;
                     register.again = entry.latest_epoch(registrar);
                     let place = &hub.links[self.link].registrar;
                     let note = move |it: Registered| {
@@ -296,10 +297,10 @@ impl<'a> Session<'a> {
         args: &impl Serialize,
         note: impl FnOnce(R) -> Result<(), LinkError> + Send + 'a,
     ) {
-        let (line, args) = (self.line.clone(), encode_body(args));
+        let (connection, args) = (self.connection.clone(), encode_body(args));
         let limit = self.hub.options.ask_timeout;
         let call = async move {
-            let result = line.call(method, &args, limit).await.and_then(note);
+            let result = connection.call(method, &args, limit).await.and_then(note);
             Done { uuid, step, version, result }
         };
         self.calls.push(call.boxed());
@@ -328,7 +329,7 @@ impl<'a> Session<'a> {
                 kept.version = None;
                 let name = &kept.entry.name;
                 tracing::info!(target: "callsign", %name, %uuid, %lost, "it has lost an entry");
-                self.hub.board.lose(&kept.entry, *lost);
+                self.hub.desired.lose(&kept.entry, *lost);
             }
             // The registrar has removed it meanwhile, so that it is to be registered again.
             Err(_) if is_gone => kept.version = None,
@@ -372,9 +373,13 @@ impl Drop for Session<'_> {
     }
 }
 
-/// Says goodbye on a line that is not needed any more.
-pub(crate) async fn part(line: &Line, driver: &mut Driver<Stream, Registrant>, reason: &str) {
-    line.portal.close(reason);
+/// Says goodbye on a connection that is not needed any more.
+pub(crate) async fn part(
+    connection: &LinkConnection,
+    driver: &mut Driver<Stream, Registrant>,
+    reason: &str,
+) {
+    connection.portal.close(reason);
     said(driver).await;
 }
 

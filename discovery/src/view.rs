@@ -13,18 +13,18 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 use wire::{
-    Gone, Record,
+    Record, RemovalReason,
     registrar::{self, Seen},
 };
 
-use crate::{Change, Fault, Faults, merge::newest_first};
+use crate::{Change, RegistrarFailure, RegistrarFailures, merge::newest_first};
 
 /// What all registrars together tell.
 #[derive(Debug)]
 pub(crate) struct View {
     feeds: Vec<Feed>,
     instances: BTreeMap<Uuid, Instance>,
-    /// How many sights are of former registrars.
+    /// How many reported are of former registrars.
     former: usize,
     /// What is to be told. It holds a few changes for each instance at most.
     untold: VecDeque<Change>,
@@ -61,22 +61,22 @@ enum FeedState {
     Syncing,
     /// All that its registrar has is known.
     Current,
-    /// Its registrar is away. What it told is kept until then.
-    Lost { fault: Fault, until: Instant },
-    /// Its registrar has been away for long. What it told is kept only if nobody knows better.
-    Away { fault: Fault },
+    /// Its registrar is away. What it told is lifetime until then.
+    Lost { failure: RegistrarFailure, until: Instant },
+    /// Its registrar has been away for long. What it told is lifetime only if nobody knows better.
+    Away { failure: RegistrarFailure },
 }
 
 /// An instance, as those that tell of it know it.
 #[derive(Debug)]
 struct Instance {
     /// The newest first.
-    sights: Vec<Sight>,
+    reported: Vec<FeedRecord>,
 }
 
 /// What one feed tells of an instance.
 #[derive(Debug)]
-struct Sight {
+struct FeedRecord {
     feed: usize,
     record: Record,
     /// Whether it is what a former registrar told, and the one that has begun since has not heard
@@ -127,12 +127,12 @@ impl View {
     }
 
     /// A feed is lost.
-    pub(crate) fn lost(&mut self, feed: usize, fault: Fault, now: Instant) {
+    pub(crate) fn lost(&mut self, feed: usize, failure: RegistrarFailure, now: Instant) {
         self.feeds[feed].state = match self.feeds[feed].state {
-            FeedState::Lost { until, .. } => FeedState::Lost { fault, until },
-            FeedState::Away { .. } => FeedState::Away { fault },
-            _ if self.feeds[feed].registrar.is_none() => FeedState::Away { fault },
-            _ => FeedState::Lost { fault, until: now + GRACE },
+            FeedState::Lost { until, .. } => FeedState::Lost { failure, until },
+            FeedState::Away { .. } => FeedState::Away { failure },
+            _ if self.feeds[feed].registrar.is_none() => FeedState::Away { failure },
+            _ => FeedState::Lost { failure, until: now + GRACE },
         };
         self.conclude();
     }
@@ -152,10 +152,10 @@ impl View {
     pub(crate) fn tick(&mut self, now: Instant) {
         for at in 0..self.feeds.len() {
             let feed = &mut self.feeds[at];
-            if let FeedState::Lost { fault, until } = &feed.state
+            if let FeedState::Lost { failure, until } = &feed.state
                 && *until <= now
             {
-                feed.state = FeedState::Away { fault: fault.clone() };
+                feed.state = FeedState::Away { failure: failure.clone() };
             }
             if feed.settles_at.is_some_and(|it| it <= now) {
                 feed.settles_at = None;
@@ -181,8 +181,8 @@ impl View {
                 self.put(feed, record);
                 revision
             }
-            registrar::Change::Remove { instance, gone, revision, .. } => {
-                self.take(feed, instance.uuid, Some(gone));
+            registrar::Change::Remove { instance, reason, revision, .. } => {
+                self.take(feed, instance.uuid, Some(reason));
                 revision
             }
         };
@@ -201,9 +201,9 @@ impl View {
         *seen = None;
         let is_another = former.is_some_and(|it| it != registrar);
         if is_another && settles_at.is_some() {
-            let sights = self.instances.values_mut().flat_map(|it| &mut it.sights);
-            for sight in sights.filter(|it| it.feed == feed && !it.is_former) {
-                sight.is_former = true;
+            let reported = self.instances.values_mut().flat_map(|it| &mut it.reported);
+            for reported in reported.filter(|it| it.feed == feed && !it.is_former) {
+                reported.is_former = true;
                 self.former += 1;
             }
             return;
@@ -213,7 +213,7 @@ impl View {
         }
         self.instances.retain(|_, instance| {
             self.former -= instance.forget(feed);
-            !instance.sights.is_empty()
+            !instance.reported.is_empty()
         });
         // Whatever was not told yet is part of what is told anew.
         self.untold.clear();
@@ -227,7 +227,7 @@ impl View {
     fn synced(&mut self, feed: usize, seen: Seen) {
         for other in &mut self.feeds {
             // What another feed told of this registrar, before it was lost, is known better now.
-            if other.registrar == Some(seen.registrar) && other.fault().is_some() {
+            if other.registrar == Some(seen.registrar) && other.failure().is_some() {
                 other.state = FeedState::Standby;
             }
         }
@@ -244,16 +244,16 @@ impl View {
         let uuid = record.uuid;
         let Some(instance) = self.instances.get_mut(&uuid) else {
             self.untold.push_back(Change::Add { record: record.clone() });
-            let sight = Sight { feed, record, is_former: false };
-            self.instances.insert(uuid, Instance { sights: vec![sight] });
+            let reported = FeedRecord { feed, record, is_former: false };
+            self.instances.insert(uuid, Instance { reported: vec![reported] });
             return;
         };
-        let (teller, before) = (instance.sights[0].feed, instance.newest().clone());
+        let (teller, before) = (instance.reported[0].feed, instance.newest().clone());
         let former = instance.forget(feed);
-        instance.sights.push(Sight { feed, record, is_former: false });
-        instance.sights.sort_by_key(|it| newest_first(&it.record));
+        instance.reported.push(FeedRecord { feed, record, is_former: false });
+        instance.reported.sort_by_key(|it| newest_first(&it.record));
         let after = instance.newest();
-        let is_news = match instance.sights[0].feed == teller {
+        let is_news = match instance.reported[0].feed == teller {
             true => *after != before,
             false => !is_same(after, &before),
         };
@@ -266,16 +266,16 @@ impl View {
         }
     }
 
-    fn take(&mut self, feed: usize, uuid: Uuid, gone: Option<Gone>) {
+    fn take(&mut self, feed: usize, uuid: Uuid, reason: Option<RemovalReason>) {
         let Some(instance) = self.instances.get_mut(&uuid) else { return };
         let before = instance.newest().clone();
         self.former -= instance.forget(feed);
-        match instance.sights.first() {
+        match instance.reported.first() {
             None => {
                 self.instances.remove(&uuid);
-                self.untold.push_back(Change::Remove { instance: before.instance(), gone });
+                self.untold.push_back(Change::Remove { instance: before.instance(), reason });
             }
-            Some(Sight { record: after, .. }) if !is_same(after, &before) => {
+            Some(FeedRecord { record: after, .. }) if !is_same(after, &before) => {
                 self.untold.push_back(Change::Update { record: after.clone() });
             }
             Some(_) => {}
@@ -298,11 +298,11 @@ impl View {
                 self.untold.push_back(Change::Synced);
             }
         } else if !is_current && !is_pending && self.told != Told::Stale {
-            let faults = self.feeds.iter().filter_map(Feed::fault).cloned().collect::<Vec<_>>();
+            let failures = self.feeds.iter().filter_map(Feed::failure).cloned().collect::<Vec<_>>();
             // Of those on standby, one is about to take over.
-            if !faults.is_empty() {
+            if !failures.is_empty() {
                 self.told = Told::Stale;
-                self.untold.push_back(Change::Stale { faults: Faults(faults) });
+                self.untold.push_back(Change::Stale { failures: RegistrarFailures(failures) });
             }
         }
     }
@@ -327,27 +327,27 @@ impl View {
         if self.former == 0 || !matches!(self.feeds[feed].state, FeedState::Current) {
             return;
         }
-        let is_former = |it: &Sight| it.feed == feed && it.is_former;
-        let held = self.instances.iter().filter(|(_, it)| it.sights.iter().any(is_former));
+        let is_former = |it: &FeedRecord| it.feed == feed && it.is_former;
+        let held = self.instances.iter().filter(|(_, it)| it.reported.iter().any(is_former));
         for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {
-            self.take(feed, uuid, Some(Gone::Missed));
+            self.take(feed, uuid, Some(RemovalReason::Missed));
         }
     }
 
     /// Tells whether there are instances that no registrar within reach knows, or not yet.
     fn has_unconfirmed(&self) -> bool {
-        let is_confirmed = |it: &Sight| {
+        let is_confirmed = |it: &FeedRecord| {
             !it.is_former
                 && matches!(self.feeds[it.feed].state, FeedState::Current | FeedState::Syncing)
         };
-        !self.instances.values().all(|it| it.sights.iter().any(is_confirmed))
+        !self.instances.values().all(|it| it.reported.iter().any(is_confirmed))
     }
 }
 
 impl Feed {
-    fn fault(&self) -> Option<&Fault> {
+    fn failure(&self) -> Option<&RegistrarFailure> {
         match &self.state {
-            FeedState::Lost { fault, .. } | FeedState::Away { fault } => Some(fault),
+            FeedState::Lost { failure, .. } | FeedState::Away { failure } => Some(failure),
             _ => None,
         }
     }
@@ -355,32 +355,32 @@ impl Feed {
 
 impl Instance {
     fn newest(&self) -> &Record {
-        &self.sights.first().expect("an instance is known by a record").record
+        &self.reported.first().expect("an instance is known by a record").record
     }
 
     fn is_told_by(&self, feed: usize) -> bool {
-        self.sights.iter().any(|it| it.feed == feed)
+        self.reported.iter().any(|it| it.feed == feed)
     }
 
     /// Forgets what a feed tells of it, and returns how much of that was of a former registrar.
     fn forget(&mut self, feed: usize) -> usize {
-        let before = self.sights.iter().filter(|it| it.is_former).count();
-        self.sights.retain(|it| it.feed != feed);
-        before - self.sights.iter().filter(|it| it.is_former).count()
+        let before = self.reported.iter().filter(|it| it.is_former).count();
+        self.reported.retain(|it| it.feed != feed);
+        before - self.reported.iter().filter(|it| it.is_former).count()
     }
 }
 
 /// Tells whether two records of an instance say the same, whichever registrar has them.
 fn is_same(one: &Record, other: &Record) -> bool {
-    let Record { name, uuid, endpoints, metadata, state, kept, suspicion, proves, .. } = one;
-    (name, uuid, endpoints, metadata, state, kept, suspicion, proves)
+    let Record { name, uuid, endpoints, metadata, state, lifetime, suspicion, proves, .. } = one;
+    (name, uuid, endpoints, metadata, state, lifetime, suspicion, proves)
         == (
             &other.name,
             &other.uuid,
             &other.endpoints,
             &other.metadata,
             &other.state,
-            &other.kept,
+            &other.lifetime,
             &other.suspicion,
             &other.proves,
         )

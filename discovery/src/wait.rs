@@ -7,11 +7,14 @@ use portal::CallError;
 use tokio::time::timeout;
 use uuid::Uuid;
 use wire::{
-    ErrorKind, Kept, Record, State, WireError, encode_body,
+    ErrorKind, Lifetime, Record, State, WireError, encode_body,
     registrar::{self, Answer, Wait},
 };
 
-use crate::{Change, Client, Fault, Faults, LinkError, LookupError, merge::newest_first};
+use crate::{
+    Change, Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
+    merge::newest_first,
+};
 
 impl Client {
     /// Waits until an instance of a name is ready, and returns the newest. One that is merely
@@ -42,7 +45,7 @@ impl Client {
     pub async fn wait_for_actor(&self, name: &str) -> Result<Record, LookupError> {
         let body = encode_body(&Wait { name: Name::new(name)? });
         let record = self.hub().first_success(|index| self.wait_on(index, &body)).await;
-        record.map_err(|faults| Faults(faults).into())
+        record.map_err(|failures| RegistrarFailures(failures).into())
     }
 
     /// Waits until an instance of a name is ready, and one of its endpoints can be reached from
@@ -106,7 +109,7 @@ impl Client {
                 match change {
                     Some(Change::Add { record } | Change::Update { record }) => {
                         forget(&mut ready, record.uuid);
-                        if record.state == State::Ready && record.kept != Kept::Declared {
+                        if record.state == State::Ready && record.lifetime != Lifetime::Declared {
                             ready.push(record);
                             ready.sort_by_key(newest_first);
                         }
@@ -124,36 +127,36 @@ impl Client {
     }
 
     /// Says of each registrar that this side has closed its client.
-    fn closed(&self) -> Faults {
+    fn closed(&self) -> RegistrarFailures {
         let links = self.hub().links.iter();
-        Faults(links.map(|it| it.fault(Arc::new(LinkError::ClientClosed))).collect())
+        RegistrarFailures(links.map(|it| it.failure(Arc::new(LinkError::ClientClosed))).collect())
     }
 
     /// Waits on one registrar, over as many connections as it takes.
-    async fn wait_on(&self, index: usize, body: &[u8]) -> Result<Record, Fault> {
+    async fn wait_on(&self, index: usize, body: &[u8]) -> Result<Record, RegistrarFailure> {
         let link = &self.hub().links[index];
         let room = link.waits.try_acquire();
-        let _room = room.map_err(|_| link.fault(Arc::new(LinkError::TooManyWaits)))?;
+        let _room = room.map_err(|_| link.failure(Arc::new(LinkError::TooManyWaits)))?;
         let mut after = 0;
         loop {
-            let line = link.up(after).await?;
-            after = line.number;
-            let answer = match line.portal.call_encoded(registrar::WAIT, body).await {
+            let connection = link.up(after).await?;
+            after = connection.number;
+            let answer = match connection.portal.call_encoded(registrar::WAIT, body).await {
                 Ok(body) => wire::decode_body::<Answer>(&body).map_err(LinkError::Unreadable),
                 // Whoever answers on the next connection knows more.
                 Err(CallError::Closed(_)) => continue,
                 Err(CallError::Remote(error)) if error.kind == ErrorKind::ShuttingDown => continue,
                 Err(error) => Err(LinkError::from(error)),
             };
-            let is_live = |it: &Record| it.kept != Kept::Declared;
+            let is_live = |it: &Record| it.lifetime != Lifetime::Declared;
             return match answer.map(|it| it.records.into_iter().find(is_live)) {
                 Ok(Some(record)) => Ok(record),
                 Ok(None) => {
                     let why = "an answer to a wait without an instance".to_owned();
                     let error = LinkError::Unreadable(WireError::Malformed(why));
-                    Err(link.fault(Arc::new(error)))
+                    Err(link.failure(Arc::new(error)))
                 }
-                Err(error) => Err(link.fault(Arc::new(error))),
+                Err(error) => Err(link.failure(Arc::new(error))),
             };
         }
     }

@@ -132,20 +132,20 @@ impl Watch {
     fn take(&mut self, index: usize, step: Step) {
         let client = self.client.clone();
         match step {
-            Step::Up(line) => {
+            Step::Up(connection) => {
                 let (pattern, seen) = (self.pattern.clone(), self.view.seen(index));
-                self.follow(index, feed::begin(client, index, line, pattern, seen));
+                self.follow(index, feed::begin(client, index, connection, pattern, seen));
             }
-            Step::Begun { line, is_resumed, items } => {
-                self.view.begun(index, is_resumed, line.settles_at);
-                self.follow(index, feed::next(client, index, line, items));
+            Step::Begun { connection, is_resumed, items } => {
+                self.view.begun(index, is_resumed, connection.settles_at);
+                self.follow(index, feed::next(client, index, connection, items));
             }
-            Step::Item { line, change, items } => {
-                self.view.change(index, line.registrar, change);
-                self.follow(index, feed::next(client, index, line, items));
+            Step::Item { connection, change, items } => {
+                self.view.change(index, connection.registrar, change);
+                self.follow(index, feed::next(client, index, connection, items));
             }
-            Step::Lost { after, fault, pause } => {
-                self.view.lost(index, fault, Instant::now());
+            Step::Lost { after, failure, pause } => {
+                self.view.lost(index, failure, Instant::now());
                 self.follow(index, feed::until_up(client, index, after, pause));
             }
             Step::Standby => {

@@ -13,7 +13,7 @@ pub(crate) async fn follow_whereabouts(hub: Arc<Hub>) {
         tokio::select! {
             biased;
             () = hub.closing.cancelled() => return,
-            () = changes.next() => hub.board.follow_whereabouts(),
+            () = changes.next() => hub.desired.follow_whereabouts(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses as data: where an actor listens, what it is called, and how near it is from here.
 //!
-//! This is the ground floor. Nothing in it does I/O, waits, or reads a clock; every function is
+//! This is the lowest layer. Nothing in it does I/O, waits, or reads a clock; every function is
 //! pure, and every text it takes may come from a stranger. It does not know how bytes travel
 //! (that is `transport`), nor who keeps the names (that is `registrar`).
 //!

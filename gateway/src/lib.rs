@@ -1,21 +1,21 @@
-//! Doors for programs that speak other protocols, so that they find callsign's actors and are
+//! Adapters for programs that speak other protocols, so that they find callsign's actors and are
 //! found like them.
 //!
-//! - [`tractor`] is the door for programs of the Python project tractor, and the way to theirs.
+//! - [`tractor`] is the adapter for programs of the Python project tractor, and the way to theirs.
 //!
-//! A door translates; it keeps no names itself (that is `registrar`, whose node it is opened on),
+//! An adapter translates; it keeps no names itself (that is `registrar`, whose node it is opened on),
 //! and chooses no nearest endpoint (that is `discovery`, or the foreign program).
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use callsign_gateway::tractor::{Scope, TractorDoor};
+//! use callsign_gateway::tractor::{Scope, TractorAdapter};
 //! use registrar::{Node, NodeOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let doors: Vec<Arc<dyn registrar::Door>> = vec![Arc::new(TractorDoor::new(Scope::Local))];
-//! let options = NodeOptions { doors, ..NodeOptions::default() };
+//! let adapters: Vec<Arc<dyn registrar::ProtocolAdapter>> = vec![Arc::new(TractorAdapter::new(Scope::Local))];
+//! let options = NodeOptions { adapters, ..NodeOptions::default() };
 //! let node = Node::bind(&["/ip4/127.0.0.1/tcp/0".parse()?], options).await?;
 //! println!("tractor programs register at {}", node.endpoints()[0]);
 //! # Ok(())

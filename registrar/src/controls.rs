@@ -11,7 +11,7 @@ use tracing::warn;
 use transport::{Access, Listener};
 
 use crate::{
-    Clerk, NodeError, NodeOptions,
+    NodeError, NodeOptions, RegistryHandle,
     places::{NoPlace, Place, Places},
     registry::{Account, NameRules},
 };
@@ -38,7 +38,7 @@ pub struct Controls(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    clerk: Clerk,
+    registry: RegistryHandle,
     tuning: Mutex<Tuning>,
     places: Places,
     /// Where the node listens still.
@@ -57,12 +57,16 @@ pub(crate) struct Tuning {
 }
 
 impl Controls {
-    pub(crate) fn new(clerk: Clerk, listeners: &[Arc<Listener>], options: &NodeOptions) -> Self {
+    pub(crate) fn new(
+        registry: RegistryHandle,
+        listeners: &[Arc<Listener>],
+        options: &NodeOptions,
+    ) -> Self {
         let tuning = Mutex::new(Tuning::of(options));
         let listeners = listeners.iter().map(Arc::downgrade).collect();
         let access = Mutex::new(options.access);
-        let places = Places::new(clerk.accounts().clone());
-        Self(Arc::new(Shared { clerk, tuning, places, listeners, access }))
+        let places = Places::new(registry.accounts().clone());
+        Self(Arc::new(Shared { registry, tuning, places, listeners, access }))
     }
 
     /// Takes over, for connections from now on, how long a handshake and the end may take, how
@@ -84,7 +88,7 @@ impl Controls {
     /// # }
     /// ```
     pub fn tune(&self, options: &NodeOptions) {
-        self.0.clerk.accounts().set(options.quotas.clone(), options.sessions_max);
+        self.0.registry.accounts().set(options.quotas.clone(), options.sessions_max);
         *self.tuning() = Tuning::of(options);
     }
 
@@ -102,12 +106,12 @@ impl Controls {
     /// let mut declared = EndpointTable::default();
     /// declared.insert("db".parse()?, vec!["/ip4/192.0.2.7/tcp/5432".parse()?]);
     /// node.controls().declare(&declared);
-    /// assert_eq!(node.clerk().instances(&"db".parse()?).len(), 1);
+    /// assert_eq!(node.registry().instances(&"db".parse()?).len(), 1);
     /// # Ok(())
     /// # }
     /// ```
     pub fn declare(&self, declared: &EndpointTable) {
-        self.0.clerk.declare(declared);
+        self.0.registry.declare(declared);
     }
 
     /// Takes these rules of names in the place of those before. What is registered stays.
@@ -126,7 +130,7 @@ impl Controls {
     /// # }
     /// ```
     pub fn set_rules(&self, rules: NameRules) {
-        self.0.clerk.set_rules(rules);
+        self.0.registry.set_rules(rules);
     }
 
     /// Changes who may connect to the socket files that the node has made: at once, and whenever one

@@ -24,9 +24,9 @@ use transport::{
 use wire::{Frame, Hello, preface};
 
 use crate::{
-    Accounts, Clerk, Controls, Door, NodeError, NodeOptions, Session, Visit, Visitor,
-    caller::caller, door, errands::Errand, places::NoPlace, registry::Caller, shares::Share,
-    verify::run_errands,
+    Accepted, Accounts, Controls, ForeignSession, NodeError, NodeOptions, ProtocolAdapter,
+    RegistryHandle, Session, adapter, caller::caller, jobs::Job, places::NoPlace, registry::Caller,
+    shares::Share, verify::run_jobs,
 };
 
 /// A registrar that can be reached.
@@ -41,19 +41,19 @@ use crate::{
 /// let endpoint = &node.endpoints()[0];
 /// println!("a registrar listens at {endpoint}");
 /// assert!(node.takes_in(endpoint));
-/// assert_eq!(node.clerk().status().endpoints, node.endpoints());
+/// assert_eq!(node.registry().status().endpoints, node.endpoints());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Node {
-    clerk: Clerk,
+    registry: RegistryHandle,
     controls: Controls,
-    doors: Vec<Arc<dyn Door>>,
+    adapters: Vec<Arc<dyn ProtocolAdapter>>,
     listeners: Vec<Arc<Listener>>,
     /// When they may be found elsewhere.
     changes: Changes,
-    errands: mpsc::Receiver<(Errand, Share)>,
+    jobs: mpsc::Receiver<(Job, Share)>,
 }
 
 impl Node {
@@ -118,15 +118,19 @@ impl Node {
         let changes = Changes::of(&listeners);
         let user = rustix::process::geteuid().as_raw();
         let accounts = Accounts::new(options.quotas.clone(), options.sessions_max, user);
-        let (clerk, errands) =
-            Clerk::new(options.agent.clone(), options.limits, accounts, options.settle_time);
-        clerk.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
-        clerk.enter_own(listeners.iter().flat_map(Listener::published).collect());
-        clerk.set_rules(options.rules.clone());
-        clerk.declare(&options.declared);
+        let (registry, jobs) = RegistryHandle::new(
+            options.agent.clone(),
+            options.limits,
+            accounts,
+            options.settle_time,
+        );
+        registry.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
+        registry.enter_own(listeners.iter().flat_map(Listener::published).collect());
+        registry.set_rules(options.rules.clone());
+        registry.declare(&options.declared);
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
-        let controls = Controls::new(clerk.clone(), &listeners, &options);
-        Ok(Self { clerk, controls, doors: options.doors, listeners, changes, errands })
+        let controls = Controls::new(registry.clone(), &listeners, &options);
+        Ok(Self { registry, controls, adapters: options.adapters, listeners, changes, jobs })
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
@@ -185,8 +189,8 @@ impl Node {
     }
 
     /// Returns the handle of the registry.
-    pub fn clerk(&self) -> &Clerk {
-        &self.clerk
+    pub fn registry(&self) -> &RegistryHandle {
+        &self.registry
     }
 
     /// Returns what changes the node while it serves.
@@ -228,37 +232,37 @@ impl Node {
     ///
     /// Dropping the future stops the node at once, without a word to anybody.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { clerk, controls, doors, listeners, changes, errands } = self;
-        // The sessions hear of it when the clerk knows, so that none ends before.
+        let Self { registry, controls, adapters, listeners, changes, jobs } = self;
+        // The sessions hear of it when the registry knows, so that none ends before.
         let ending = CancellationToken::new();
         let context = Context {
-            clerk: clerk.clone(),
+            registry: registry.clone(),
             controls: controls.clone(),
             node_stop: ending.clone(),
             stop: ending.clone(),
         };
         let own = Arc::new(Own {
-            clerk: clerk.clone(),
+            registry: registry.clone(),
             listeners: listeners.iter().map(Arc::downgrade).collect(),
         });
         let mut helpers = JoinSet::new();
-        // What a door knows already is there before anybody asks.
-        for door in &doors {
-            helpers.spawn(door.attend(clerk.clone()));
+        // What an adapter knows already is there before anybody asks.
+        for adapter in &adapters {
+            helpers.spawn(adapter.run(registry.clone()));
         }
         let mut acceptors = JoinSet::new();
         for listener in listeners {
-            let served = doors.iter().filter(|it| it.serves(listener.bound()));
+            let served = adapters.iter().filter(|it| it.serves(listener.bound()));
             let served: Arc<[_]> = served.cloned().collect();
             let context = Context { stop: ending.child_token(), ..context.clone() };
             acceptors.spawn(serve_listener(listener, served, own.clone(), context));
         }
         helpers.spawn(async move { own.follow(changes).await });
-        helpers.spawn(run_errands(clerk.clone(), errands));
-        let time_keeper = clerk.clone();
+        helpers.spawn(run_jobs(registry.clone(), jobs));
+        let time_keeper = registry.clone();
         helpers.spawn(async move { time_keeper.keep_time().await });
-        let housekeeper = clerk.clone();
-        helpers.spawn(async move { housekeeper.do_chores().await });
+        let housekeeper = registry.clone();
+        helpers.spawn(async move { housekeeper.do_deferred().await });
 
         loop {
             tokio::select! {
@@ -272,7 +276,7 @@ impl Node {
             }
         }
         info!("the registrar is stopping");
-        clerk.stop();
+        registry.stop();
         ending.cancel();
         let drain_timeout = controls.now().drain_timeout;
         let drained = async { while acceptors.join_next().await.is_some() {} };
@@ -293,7 +297,7 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 /// What every connection needs.
 #[derive(Clone)]
 struct Context {
-    clerk: Clerk,
+    registry: RegistryHandle,
     controls: Controls,
     /// Stops the node.
     node_stop: CancellationToken,
@@ -313,7 +317,7 @@ impl Context {
 
 /// The registrar's own entry. It tells where the listeners are found that there are still.
 struct Own {
-    clerk: Clerk,
+    registry: RegistryHandle,
     listeners: Vec<Weak<Listener>>,
 }
 
@@ -328,14 +332,14 @@ impl Own {
     fn tell(&self) {
         let there = self.listeners.iter().filter_map(Weak::upgrade);
         let published = there.filter(|it| !it.is_displaced()).flat_map(|it| it.published());
-        self.clerk.move_own(published.collect());
+        self.registry.move_own(published.collect());
     }
 }
 
 /// Takes connections until it is told to stop, then waits for those it took.
 async fn serve_listener(
     listener: Arc<Listener>,
-    doors: Arc<[Arc<dyn Door>]>,
+    adapters: Arc<[Arc<dyn ProtocolAdapter>]>,
     own: Arc<Own>,
     context: Context,
 ) {
@@ -351,9 +355,9 @@ async fn serve_listener(
                     let caller = caller(&stream);
                     match context.controls.place(caller.owner.account()) {
                         Ok(place) => {
-                            let (doors, context) = (doors.clone(), context.clone());
+                            let (adapters, context) = (adapters.clone(), context.clone());
                             connections.spawn(async move {
-                                receive(stream, caller, &doors, context).await;
+                                receive(stream, caller, &adapters, context).await;
                                 drop(place);
                             })
                         }
@@ -363,7 +367,7 @@ async fn serve_listener(
                 Err(error) => {
                     let endpoint = incoming.listener().bound();
                     warn!(%endpoint, %error, "given up; whoever came by it is to dial again");
-                    context.clerk.remove_endpoint(endpoint);
+                    context.registry.remove_endpoint(endpoint);
                     own.tell();
                     context.stop.cancel();
                 }
@@ -375,22 +379,27 @@ async fn serve_listener(
     while connections.join_next().await.is_some() {}
 }
 
-/// Leads a peer to the door for the protocol that it speaks.
-async fn receive(mut stream: Stream, caller: Caller, doors: &[Arc<dyn Door>], context: Context) {
-    if doors.is_empty() {
+/// Leads a peer to the adapter for the protocol that it speaks.
+async fn receive(
+    mut stream: Stream,
+    caller: Caller,
+    adapters: &[Arc<dyn ProtocolAdapter>],
+    context: Context,
+) {
+    if adapters.is_empty() {
         return serve(stream, caller, context).await;
     }
     let peer = *stream.peer();
     let limit = context.controls.now().handshake_timeout;
     let chosen = tokio::select! {
         () = context.stop.cancelled() => return,
-        chosen = timeout(limit, door::choose(&mut stream, doors)) => chosen,
+        chosen = timeout(limit, adapter::choose(&mut stream, adapters)) => chosen,
     };
     match chosen {
         Ok(Ok(None)) => serve(stream, caller, context).await,
-        Ok(Ok(Some(door))) => {
-            let visitor = Visitor::new(context.clerk, caller);
-            door.serve(Visit { stream, visitor, stop: context.stop }).await;
+        Ok(Ok(Some(adapter))) => {
+            let session = ForeignSession::new(context.registry, caller);
+            adapter.serve(Accepted { stream, session, stop: context.stop }).await;
         }
         Ok(Err(error)) => info!(%peer, %error, "turned away"),
         Err(_) => info!(%peer, "turned away: it did not say a word within {limit:?}"),
@@ -400,7 +409,7 @@ async fn receive(mut stream: Stream, caller: Caller, doors: &[Arc<dyn Door>], co
 /// Talks with one peer until either side has enough.
 async fn serve(stream: Stream, caller: Caller, context: Context) {
     let peer = *stream.peer();
-    let Context { clerk, controls, stop, .. } = context.clone();
+    let Context { registry, controls, stop, .. } = context.clone();
     let tuning = controls.now();
     let on_silence = match peer {
         // The kernel tells of a death: a peer that is merely silent may be stopped for a while.
@@ -410,9 +419,9 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         Peer::Memory => None,
     };
     let hello = Hello {
-        agent: clerk.agent().to_owned(),
-        registrar: Some(clerk.registrar()),
-        settling_ms: clerk.settling().map(|it| it.as_millis().max(1) as u64),
+        agent: registry.agent().to_owned(),
+        registrar: Some(registry.registrar()),
+        settling_ms: registry.settling().map(|it| it.as_millis().max(1) as u64),
         ..Hello::default()
     };
     let portal_options = Options {
@@ -423,7 +432,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         frame_bytes_max: FRAME_BYTES_MAX,
         frame_timeout: Some(FRAME_TIMEOUT),
     };
-    let session = Session::open(clerk.clone(), caller);
+    let session = Session::open(registry.clone(), caller);
     let session_id = session.id();
     let process = stream.peer_process().ok();
     let connected = tokio::select! {
@@ -437,9 +446,9 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
             return;
         }
     };
-    clerk.introduce(session_id, connected.portal.clone());
+    registry.introduce(session_id, connected.portal.clone());
     let mut driver = std::pin::pin!(connected.driver);
-    let cut = Cut(&clerk);
+    let cut = Cut(&registry);
     let closed = tokio::select! {
         closed = driver.as_mut() => closed,
         () = ended(process.as_ref()) => match timeout(LAST_WORDS, driver).await {
@@ -451,7 +460,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         },
         () = stop.cancelled() => {
             if !context.node_stop.is_cancelled() {
-                clerk.dismiss(session_id);
+                registry.dismiss(session_id);
             }
             connected.portal.close(context.reason());
             driver.await
@@ -459,15 +468,15 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     };
     cut.disarm();
     if matches!(closed, Closed::Dismissed(_)) {
-        clerk.dismiss(session_id);
+        registry.dismiss(session_id);
     }
     let is_to_return = match closed {
         Closed::ForNow(_) => true,
         Closed::Goodbye(_) => false,
-        _ => clerk.was_away(),
+        _ => registry.was_away(),
     };
     if is_to_return && !has_ended(process.as_ref()).await {
-        clerk.dismiss(session_id);
+        registry.dismiss(session_id);
     }
     match &closed {
         Closed::ByPeer | Closed::Here | Closed::Goodbye(_) | Closed::ForNow(_) => {
@@ -479,7 +488,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
 
 /// Stands for a session that is under way. The end of one comes from its connection; if it is
 /// dropped instead, the node is, or all of the runtime, and what the sessions keep is not gone.
-struct Cut<'a>(&'a Clerk);
+struct Cut<'a>(&'a RegistryHandle);
 
 impl Cut<'_> {
     /// Takes note that the session has come to an end of its own.

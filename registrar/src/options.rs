@@ -7,7 +7,7 @@ use portal::{HANDSHAKE_TIMEOUT, Heartbeat};
 use transport::Access;
 
 use crate::{
-    Door, QuotaRules,
+    ProtocolAdapter, QuotaRules,
     registry::{Limits, NameRules},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// use callsign::NodeOptions;
 ///
 /// let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
-/// assert!(options.doors.is_empty() && options.sessions_max > 0);
+/// assert!(options.adapters.is_empty() && options.sessions_max > 0);
 /// ```
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -51,7 +51,7 @@ pub struct NodeOptions {
     /// The actors that never register themselves.
     pub declared: EndpointTable,
     /// The other protocols that are spoken, in the order in which they are recognised.
-    pub doors: Vec<Arc<dyn Door>>,
+    pub adapters: Vec<Arc<dyn ProtocolAdapter>>,
 }
 
 impl Default for NodeOptions {
@@ -68,7 +68,7 @@ impl Default for NodeOptions {
             quotas: QuotaRules::default(),
             rules: NameRules::default(),
             declared: EndpointTable::default(),
-            doors: Vec::new(),
+            adapters: Vec::new(),
         }
     }
 }

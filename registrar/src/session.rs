@@ -16,11 +16,11 @@ use wire::{
 };
 
 use crate::{
-    Clerk,
+    RegistryHandle,
     accounts::Holding,
-    errands::Errand,
-    mailbox::Mailbox,
+    jobs::Job,
     registry::{Caller, Event, SessionId},
+    session_handle::SessionHandle,
 };
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was
@@ -28,20 +28,20 @@ use crate::{
 ///
 /// ```
 /// # use callsign_registrar as callsign;
-/// use callsign::{Clerk, Session, registry::{Limits, Owner}};
+/// use callsign::{RegistryHandle, Session, registry::{Limits, Owner}};
 ///
-/// let clerk = Clerk::unattended(Limits::default());
-/// let session = Session::open(clerk.clone(), Owner::User(1000));
-/// assert_eq!(clerk.status().sessions, 1);
+/// let registry = RegistryHandle::unattended(Limits::default());
+/// let session = Session::open(registry.clone(), Owner::User(1000));
+/// assert_eq!(registry.status().sessions, 1);
 /// drop(session);
-/// assert_eq!(clerk.status().sessions, 0);
+/// assert_eq!(registry.status().sessions, 0);
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    clerk: Clerk,
+    registry: RegistryHandle,
     id: SessionId,
     caller: Caller,
-    mailbox: Arc<Mailbox>,
+    handle: Arc<SessionHandle>,
     /// What waits in its buffers beside what every connection is charged for.
     holding: Holding,
     /// Whether a watch has more to say than the last pump could send.
@@ -52,11 +52,11 @@ pub struct Session {
 
 impl Session {
     /// Opens a session for a peer.
-    pub fn open(clerk: Clerk, caller: impl Into<Caller>) -> Self {
-        let (mailbox, caller) = (Arc::new(Mailbox::default()), caller.into());
-        let id = clerk.open_session(mailbox.clone(), caller.owner.account());
-        let holding = Holding::new(clerk.accounts().clone(), caller.owner.account());
-        Self { clerk, id, caller, mailbox, holding, has_more: false, now_ms: None }
+    pub fn open(registry: RegistryHandle, caller: impl Into<Caller>) -> Self {
+        let (handle, caller) = (Arc::new(SessionHandle::default()), caller.into());
+        let id = registry.open_session(handle.clone(), caller.owner.account());
+        let holding = Holding::new(registry.accounts().clone(), caller.owner.account());
+        Self { registry, id, caller, handle, holding, has_more: false, now_ms: None }
     }
 
     /// Returns which session of the registry it is.
@@ -66,10 +66,10 @@ impl Session {
 
     fn query(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
-        let now_ms = *self.now_ms.get_or_insert_with(|| self.clerk.now_ms());
+        let now_ms = *self.now_ms.get_or_insert_with(|| self.registry.now_ms());
         let mut steps = 0;
         replies.finish_with(call.id, |bytes| {
-            steps = self.clerk.answer(&query, &self.caller, now_ms, bytes);
+            steps = self.registry.answer(&query, &self.caller, now_ms, bytes);
         });
         replies.spend(steps);
         Ok(())
@@ -79,7 +79,7 @@ impl Session {
         let query = Query::decode(call.body).map_err(|it| call.unreadable(&it))?;
         let mut steps = 0;
         replies.finish_with(call.id, |bytes| {
-            steps = self.clerk.locate(&query, &self.caller, bytes);
+            steps = self.registry.locate(&query, &self.caller, bytes);
         });
         replies.spend(steps);
         Ok(())
@@ -87,9 +87,9 @@ impl Session {
 
     fn wait(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let Wait { name } = call.args()?;
-        let now_ms = self.clerk.now_ms();
+        let now_ms = self.registry.now_ms();
         let mut answer = BytesMut::new();
-        let (is_there, steps) = self.clerk.with(|registry| {
+        let (is_there, steps) = self.registry.with(|registry| {
             registry.wait((self.id, call.id), name, &self.caller, now_ms, &mut answer)
         })?;
         if is_there {
@@ -101,17 +101,17 @@ impl Session {
 
     /// Answers the calls that have waited, as far as there is room and time for answers.
     fn answer_waits(&self, replies: &mut Replies) {
-        while let Some(name) = self.mailbox.present()
+        while let Some(name) = self.handle.present()
             && !replies.is_full()
             && !replies.is_spent()
         {
             let mut answer = BytesMut::new();
-            match self.clerk.answer_wait(self.id, &name, &self.caller, &mut answer) {
+            match self.registry.answer_wait(self.id, &name, &self.caller, &mut answer) {
                 Some(call) => {
                     replies.finish_with(call, |bytes| bytes.extend_from_slice(&answer));
                     replies.spend(WAIT_STEPS + answer.len() / ANSWER_BYTES_A_STEP);
                 }
-                None => drop(self.mailbox.take_present()),
+                None => drop(self.handle.take_present()),
             }
         }
     }
@@ -119,11 +119,12 @@ impl Session {
     fn list(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let list: List = call.args()?;
         if list.after == 0 {
-            self.clerk.refresh_all_declared();
+            self.registry.refresh_all_declared();
         }
-        let (now_ms, mut steps) = (self.clerk.now_ms(), 0);
+        let (now_ms, mut steps) = (self.registry.now_ms(), 0);
         replies.finish_with(call.id, |bytes| {
-            steps = self.clerk.read(|registry| registry.page(&list, &self.caller, now_ms, bytes));
+            steps =
+                self.registry.read(|registry| registry.page(&list, &self.caller, now_ms, bytes));
         });
         replies.spend(steps);
         Ok(())
@@ -132,16 +133,16 @@ impl Session {
     fn names(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let list: List = call.args()?;
         if list.after == 0 {
-            self.clerk.refresh_all_declared();
+            self.registry.refresh_all_declared();
         }
-        let (page, steps) = self.clerk.read(|registry| registry.names(&list, &self.caller));
+        let (page, steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
         replies.finish(call.id, &page);
         replies.spend(steps + page.names.len());
         Ok(())
     }
 
     fn register(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
-        let (registered, steps) = self.clerk.register(call.args()?, &self.caller, self.id);
+        let (registered, steps) = self.registry.register(call.args()?, &self.caller, self.id);
         replies.spend(steps);
         replies.finish(call.id, &registered?);
         Ok(())
@@ -149,8 +150,8 @@ impl Session {
 
     fn watch(&mut self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
         let Watch { pattern, seen } = call.args()?;
-        let now_ms = self.clerk.now_ms();
-        let watching = self.clerk.with(|registry| {
+        let now_ms = self.registry.now_ms();
+        let watching = self.registry.with(|registry| {
             let resumed = registry.watch(self.id, call.id, pattern, seen)?;
             Ok::<_, RemoteError>(Watching { revision: registry.revision(), now_ms, resumed })
         })?;
@@ -164,20 +165,20 @@ impl Session {
             target: "callsign", %uuid, epoch, %endpoint, ?evidence, session = self.id,
             "an endpoint is said not to answer"
         );
-        self.clerk.report(uuid, epoch, &endpoint, evidence, self.caller.owner);
+        self.registry.report(uuid, epoch, &endpoint, evidence, self.caller.owner);
         Ok(self.changed())
     }
 
     fn update(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
         let update: Update = call.args()?;
         let set = update.state.map(|_| update.uuid);
-        let changed = self.clerk.update(update, self.caller.owner, self.id)?;
+        let changed = self.registry.update(update, self.caller.owner, self.id)?;
         if let Some(uuid) = set
-            && self.clerk.read(|registry| registry.registrant(uuid)) != Some(self.id)
+            && self.registry.read(|registry| registry.registrant(uuid)) != Some(self.id)
         {
             // Who keeps it registered is to keep it so, with other registrars too, and with this
             // one when it has started again.
-            self.clerk.send(Errand::TellState(uuid), self.caller.owner);
+            self.registry.send(Job::TellState(uuid), self.caller.owner);
         }
         Ok(changed)
     }
@@ -190,26 +191,26 @@ impl Session {
         }
         let by = self.caller.owner;
         let event = Event::UnregisterAll { uuids: uuids.clone(), by };
-        self.clerk.unregister(event, &uuids, by, self.id)
+        self.registry.unregister(event, &uuids, by, self.id)
     }
 
     fn unregister(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
         let Unregister { uuid } = call.args()?;
         let by = self.caller.owner;
-        self.clerk.unregister(Event::Unregister { uuid, by }, &[uuid], by, self.id)
+        self.registry.unregister(Event::Unregister { uuid, by }, &[uuid], by, self.id)
     }
 
     fn renew(&self, call: Call<'_>) -> Result<Changed, RemoteError> {
         let Renew { uuid } = call.args()?;
         let event = Event::Renew { uuid, by: self.caller.owner };
-        self.clerk.change(|registry, now_ms| {
+        self.registry.change(|registry, now_ms| {
             let outcome = registry.apply(event, now_ms)?;
             Ok((Changed { revision: registry.revision() }, outcome))
         })
     }
 
     fn changed(&self) -> Changed {
-        Changed { revision: self.clerk.read(|registry| registry.revision()) }
+        Changed { revision: self.registry.read(|registry| registry.revision()) }
     }
 }
 
@@ -230,17 +231,17 @@ impl Service for Session {
             RENEW => self.renew(call).map(|it| replies.finish(call.id, &it)),
             REPORT => self.report(call).map(|it| replies.finish(call.id, &it)),
             STATUS => {
-                replies.finish(call.id, &self.clerk.status());
+                replies.finish(call.id, &self.registry.status());
                 Ok(())
             }
             OWNERS => {
-                let owners = self.clerk.accounts().owners(self.caller.owner.account());
+                let owners = self.registry.accounts().owners(self.caller.owner.account());
                 replies.spend(owners.total as usize * OWNER_STEPS);
                 replies.finish(call.id, &owners);
                 Ok(())
             }
             WHOAMI => {
-                let whoami = self.clerk.read(|registry| registry.whoami(&self.caller));
+                let whoami = self.registry.read(|registry| registry.whoami(&self.caller));
                 replies.spend(whoami.rules.len() + whoami.groups.len());
                 replies.finish(call.id, &whoami);
                 Ok(())
@@ -256,22 +257,22 @@ impl Service for Session {
     }
 
     fn credit(&mut self, id: CallId, items: u32, _: &mut Replies) {
-        self.clerk.with(|registry| registry.credit(self.id, id, items));
+        self.registry.with(|registry| registry.credit(self.id, id, items));
         self.has_more = true;
     }
 
     fn cancel(&mut self, id: CallId, _: &mut Replies) {
-        self.clerk.with(|registry| registry.cancel(self.id, id));
+        self.registry.with(|registry| registry.cancel(self.id, id));
     }
 
     fn fell_silent(&mut self, silence: Duration) {
         info!(target: "callsign", session = self.id, ?silence, "a session gives no sign of life");
-        self.clerk.note(Event::SessionSilent(self.id));
+        self.registry.note(Event::SessionSilent(self.id));
     }
 
     fn heard_again(&mut self) {
         info!(target: "callsign", session = self.id, "a session is heard again");
-        self.clerk.note(Event::SessionHeard(self.id));
+        self.registry.note(Event::SessionHeard(self.id));
     }
 
     fn holds(&mut self, bytes: usize) -> Result<(), String> {
@@ -280,12 +281,12 @@ impl Service for Session {
 
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         self.now_ms = None;
-        self.has_more |= self.mailbox.take_has_changes(cx);
+        self.has_more |= self.handle.take_has_changes(cx);
         self.answer_waits(replies);
         if !self.has_more || replies.is_full() {
             return;
         }
-        let (has_more, steps) = self.clerk.with(|registry| {
+        let (has_more, steps) = self.registry.with(|registry| {
             registry.read_watches(self.id, &self.caller, &mut |call, change| {
                 replies.item_encoded(call, change);
                 !replies.is_full()
@@ -313,6 +314,6 @@ const CHANGE_BYTES_A_STEP: usize = 4;
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.clerk.close_session(self.id);
+        self.registry.close_session(self.id);
     }
 }

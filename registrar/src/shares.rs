@@ -1,5 +1,5 @@
 //! Who may have how much done beside the answers: each owner has a share of what may wait, and a
-//! rate, so that no owner keeps the errands of others from being run.
+//! rate, so that no owner keeps the jobs of others from being run.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ struct Rate {
     at_ms: u64,
 }
 
-/// An errand that is counted to an account until this is dropped.
+/// A job that is counted to an account until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     shares: Shares,
@@ -37,7 +37,7 @@ impl Shares {
         Self { accounts, rates: Arc::default() }
     }
 
-    /// Counts one more errand to an account, if it may have one.
+    /// Counts one more job to an account, if it may have one.
     pub(crate) fn take(&self, account: Account, now_ms: u64) -> Option<Share> {
         let mut rates = self.rates();
         if rates.len() >= ACCOUNTS_KEPT {
@@ -61,7 +61,7 @@ impl Shares {
 impl Rate {
     fn allowed_at(&self, now_ms: u64) -> u64 {
         let passed_ms = now_ms.saturating_sub(self.at_ms);
-        BURST.min(self.allowed.saturating_add(passed_ms.saturating_mul(ERRANDS_A_SECOND)))
+        BURST.min(self.allowed.saturating_add(passed_ms.saturating_mul(JOBS_A_SECOND)))
     }
 }
 
@@ -75,9 +75,9 @@ impl Drop for Share {
 /// some hundred actors with it, which are reported again and again; whoever goes on at this rate
 /// takes a hundredth of a processor.
 const BURST: u64 = 128 * ERRAND;
-const ERRANDS_A_SECOND: u64 = 32;
+const JOBS_A_SECOND: u64 = 32;
 
-/// One errand, in the thousandths in which the time in milliseconds gives more.
+/// One job, in the thousandths in which the time in milliseconds gives more.
 const ERRAND: u64 = 1000;
 
 /// For how many accounts it is remembered what they have used, unless they use it now.

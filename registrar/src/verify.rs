@@ -25,10 +25,10 @@ use transport::{
 use wire::registrar::Evidence;
 
 use crate::{
-    Clerk,
-    clerk::Ticket,
-    errands::{Doubt, Errand, Why},
-    registrant::{Answer, confirm, tell_lost, tell_state},
+    RegistryHandle,
+    callbacks::{Answer, confirm, tell_lost, tell_state},
+    handle::Ticket,
+    jobs::{Check, Job, Why},
     registry::{Claimant, Contested, Event, Owner},
     rights::may_connect,
     shares::Share,
@@ -36,7 +36,7 @@ use crate::{
 
 /// What was seen of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Sight {
+enum CheckResult {
     /// Nobody is there any more.
     Dead,
     /// Somebody is there, and it can be nobody else.
@@ -47,61 +47,61 @@ enum Sight {
     Unclear,
 }
 
-/// Runs errands, until nobody can ask for one any more.
-pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<(Errand, Share)>) {
+/// Runs jobs, until nobody can ask for one any more.
+pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<(Job, Share)>) {
     let mut under_way = JoinSet::new();
     let one_at_a_time = Arc::new(Semaphore::new(1));
     // What is looked into, and why it is to be looked into again: however many report it
     // meanwhile, one more look tells.
-    let mut in_doubt: HashMap<Claimant, Option<(Why, Owner)>> = HashMap::new();
+    let mut under_check: HashMap<Claimant, Option<(Why, Owner)>> = HashMap::new();
     loop {
-        let errand = tokio::select! {
+        let job = tokio::select! {
             Some(done) = under_way.join_next() => {
                 let claimant: Option<Claimant> =
-                    done.expect("an errand does not panic, and is not aborted");
-                let again = claimant.and_then(|it| in_doubt.remove_entry(&it));
+                    done.expect("a job does not panic, and is not aborted");
+                let again = claimant.and_then(|it| under_check.remove_entry(&it));
                 let Some((claimant, Some((why, by)))) = again else { continue };
-                (Errand::LookInto(Doubt { claimant, why, by }), None)
+                (Job::LookInto(Check { claimant, why, by }), None)
             }
-            errand = errands.recv(), if under_way.len() < ERRANDS_MAX => match errand {
-                Some((errand, share)) => (errand, Some(share)),
+            job = jobs.recv(), if under_way.len() < JOBS_MAX => match job {
+                Some((job, share)) => (job, Some(share)),
                 None => break,
             },
         };
-        let (errand, share) = errand;
-        let clerk = clerk.clone();
-        let Doubt { claimant, why, by } = match errand {
-            Errand::LookInto(doubt) => doubt,
-            Errand::Contested(Contested { uuid, epoch, endpoint, by }) => {
-                let claimant = clerk.read(|registry| registry.claimant(uuid, epoch, &endpoint));
+        let (job, share) = job;
+        let registry = registry.clone();
+        let Check { claimant, why, by } = match job {
+            Job::LookInto(check) => check,
+            Job::Contested(Contested { uuid, epoch, endpoint, by }) => {
+                let claimant = registry.read(|registry| registry.claimant(uuid, epoch, &endpoint));
                 let Some(claimant) = claimant else { continue };
-                Doubt { claimant, why: Why::Contested, by }
+                Check { claimant, why: Why::Contested, by }
             }
-            Errand::TellState(uuid) => {
+            Job::TellState(uuid) => {
                 under_way.spawn(async move {
-                    tell_state(&clerk, uuid).await;
+                    tell_state(&registry, uuid).await;
                     drop(share);
                     None
                 });
                 continue;
             }
-            Errand::TellLost(session, losses) => {
+            Job::TellLost(session, losses) => {
                 under_way.spawn(async move {
-                    tell_lost(&clerk, session, losses).await;
+                    tell_lost(&registry, session, losses).await;
                     drop(share);
                     None
                 });
                 continue;
             }
         };
-        match in_doubt.entry(claimant) {
+        match under_check.entry(claimant) {
             Entry::Occupied(mut again) => drop(again.insert(Some((why, by)))),
             Entry::Vacant(entry) => {
-                let doubt = Doubt { claimant: entry.key().clone(), why, by };
+                let check = Check { claimant: entry.key().clone(), why, by };
                 entry.insert(None);
                 let one_at_a_time = one_at_a_time.clone();
                 under_way.spawn(async move {
-                    let claimant = look_into(&clerk, doubt, &one_at_a_time).await;
+                    let claimant = look_into(&registry, check, &one_at_a_time).await;
                     drop(share);
                     Some(claimant)
                 });
@@ -110,48 +110,48 @@ pub(crate) async fn run_errands(clerk: Clerk, mut errands: mpsc::Receiver<(Erran
     }
 }
 
-/// Looks into a claim, and asks its registrant where that leaves a doubt.
+/// Looks into a claim, and asks its registrant where that leaves a check.
 async fn look_into(
-    clerk: &Clerk,
-    Doubt { claimant, why, by }: Doubt,
+    registry: &RegistryHandle,
+    Check { claimant, why, by }: Check,
     one_at_a_time: &Semaphore,
 ) -> Claimant {
     let Claimant { uuid, epoch, stamped } = &claimant;
-    let registrant = clerk.owner(*uuid).unwrap_or(by);
-    let ticket = clerk.ticket(*uuid);
+    let registrant = registry.owner(*uuid).unwrap_or(by);
+    let ticket = registry.ticket(*uuid);
     let seen = {
         // To ask the kernel takes its time, and waits for nothing: others run in between.
         let _turn = one_at_a_time.acquire().await;
         yield_now().await;
         look_from_here(stamped, ticket.is_some(), [registrant, by])
     };
-    let sight = match seen {
-        Some(sight) => sight,
+    let result = match seen {
+        Some(result) => result,
         None => connect_to(stamped, ticket).await,
     };
     let endpoint = &stamped.endpoint;
-    info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?sight, "looked into");
+    info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?result, "looked into");
     let said = claimant.clone();
-    let event = match (sight, why) {
-        (Sight::Dead, Why::Contested) => Event::FoundDead(said),
-        (Sight::Dead, Why::Reported(_)) => Event::FoundSilent(said),
-        (Sight::Alive, _) => Event::FoundAlive(said),
+    let event = match (result, why) {
+        (CheckResult::Dead, Why::Contested) => Event::FoundDead(said),
+        (CheckResult::Dead, Why::Reported(_)) => Event::FoundSilent(said),
+        (CheckResult::Alive, _) => Event::FoundAlive(said),
         // Of two who claim it, it may be either; and that somebody is there says nothing of who.
-        (Sight::Answered, Why::Contested | Why::Reported(Evidence::OtherIdentity)) => {
+        (CheckResult::Answered, Why::Contested | Why::Reported(Evidence::OtherIdentity)) => {
             Event::Suspect(said)
         }
         // That it answers refutes who says that it does not.
-        (Sight::Answered, Why::Reported(_)) => Event::FoundAlive(said),
-        (Sight::Unclear, _) => Event::Suspect(said),
+        (CheckResult::Answered, Why::Reported(_)) => Event::FoundAlive(said),
+        (CheckResult::Unclear, _) => Event::Suspect(said),
     };
     let is_in_doubt = matches!(event, Event::Suspect(_) | Event::FoundSilent(_));
-    clerk.note(event);
+    registry.note(event);
     if is_in_doubt {
-        match confirm(clerk, &claimant).await {
-            Answer::Confirmed if sight != Sight::Dead => {
-                clerk.note(Event::FoundAlive(claimant.clone()));
+        match confirm(registry, &claimant).await {
+            Answer::Confirmed if result != CheckResult::Dead => {
+                registry.note(Event::FoundAlive(claimant.clone()));
             }
-            Answer::Disowned => clerk.note(Event::Disowned(claimant.clone())),
+            Answer::Disowned => registry.note(Event::Disowned(claimant.clone())),
             // What the registrar has seen to be silent is suspect until it answers.
             Answer::Confirmed | Answer::Nothing => {}
         }
@@ -161,18 +161,22 @@ async fn look_into(
 
 /// Looks whether anybody is at an endpoint, without connecting to it. `None` stands for what only a
 /// connection can tell, and where one may be made.
-fn look_from_here(stamped: &Stamped, proves: bool, [registrant, by]: [Owner; 2]) -> Option<Sight> {
+fn look_from_here(
+    stamped: &Stamped,
+    proves: bool,
+    [registrant, by]: [Owner; 2],
+) -> Option<CheckResult> {
     let here = here();
     match locate(stamped, &here, &look) {
         Ok(_) => {}
         Err(Unreachable::Missing | Unreachable::NotASocket | Unreachable::OtherSocket) => {
             return Some(not_there(stamped));
         }
-        Err(_) => return Some(Sight::Unclear),
+        Err(_) => return Some(CheckResult::Unclear),
     }
     // An address that has gone from this host may be another machine's by now.
     if is_there(stamped) == Some(false) {
-        return Some(Sight::Dead);
+        return Some(CheckResult::Dead);
     }
     // A program that speaks another protocol is not to lose a connection over it: the kernel
     // tells who listens, but for what it does not show from here.
@@ -184,50 +188,50 @@ fn look_from_here(stamped: &Stamped, proves: bool, [registrant, by]: [Owner; 2])
     let seen = match &listening {
         Listening::Sockets(sockets) if is_path(stamped) => {
             if sockets.iter().any(is_meant) {
-                Sight::Alive
+                CheckResult::Alive
             } else {
                 not_there(stamped)
             }
         }
         // Another program may have taken a port since.
-        Listening::Sockets(_) => Sight::Answered,
-        Listening::Nobody(Silence::NotListening) => return Some(Sight::Dead),
+        Listening::Sockets(_) => CheckResult::Answered,
+        Listening::Nobody(Silence::NotListening) => return Some(CheckResult::Dead),
         Listening::Nobody(_) if is_path(stamped) => return Some(not_there(stamped)),
-        Listening::Nobody(_) => return Some(Sight::Dead),
-        Listening::Unknown => Sight::Unclear,
+        Listening::Nobody(_) => return Some(CheckResult::Dead),
+        Listening::Unknown => CheckResult::Unclear,
     };
-    let is_enough = !proves && seen != Sight::Unclear;
+    let is_enough = !proves && seen != CheckResult::Unclear;
     let may = may_connect(&stamped.endpoint, &listening, &here, registrant, by);
     (is_enough || !may).then_some(seen)
 }
 
 /// Connects to an endpoint, and if its actor can prove who it is, sees whether it is that one.
-async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> Sight {
+async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
     let is_the_very_place = is_the_very_place(stamped, &here());
     let is_path = is_path(stamped);
     match (dial_stamped(stamped, LOOK_TIMEOUT).await, ticket) {
         (Ok(stream), Some(ticket)) => match prove(stream, ticket).await {
-            Ok(()) => Sight::Alive,
-            Err(error) if error.is_other_identity() && is_the_very_place => Sight::Dead,
+            Ok(()) => CheckResult::Alive,
+            Err(error) if error.is_other_identity() && is_the_very_place => CheckResult::Dead,
             // It may be hung, or busy.
-            Err(_) => Sight::Unclear,
+            Err(_) => CheckResult::Unclear,
         },
         // Another program may have taken a port since; a socket file's inode tells them apart.
-        (Ok(_), None) if is_path => Sight::Alive,
-        (Ok(_), None) => Sight::Answered,
-        (Err(DialError::Busy), _) => Sight::Answered,
-        (Err(DialError::Refused), _) if is_the_very_place => Sight::Dead,
+        (Ok(_), None) if is_path => CheckResult::Alive,
+        (Ok(_), None) => CheckResult::Answered,
+        (Err(DialError::Busy), _) => CheckResult::Answered,
+        (Err(DialError::Refused), _) if is_the_very_place => CheckResult::Dead,
         (Err(error), _) if is_path && error.is_evidence() => not_there(stamped),
-        (Err(_), _) => Sight::Unclear,
+        (Err(_), _) => CheckResult::Unclear,
     }
 }
 
 /// Says what it means that nobody is at a path: whoever stands elsewhere sees another socket there,
 /// or none, though it lives.
-fn not_there(stamped: &Stamped) -> Sight {
+fn not_there(stamped: &Stamped) -> CheckResult {
     match stamped.stamp.root.is_some() && stamped.stamp.root == root() {
-        true => Sight::Dead,
-        false => Sight::Unclear,
+        true => CheckResult::Dead,
+        false => CheckResult::Unclear,
     }
 }
 
@@ -256,5 +260,5 @@ async fn prove(stream: Stream, Ticket { wanted, proof }: Ticket) -> Result<(), P
 /// How long one look may take: many times what any host on a network needs to answer.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many errands are under way at once: a look costs a connection.
-const ERRANDS_MAX: usize = 64;
+/// How many jobs are under way at once: a look costs a connection.
+const JOBS_MAX: usize = 64;

@@ -95,7 +95,7 @@ fn what_differs_is_masked_and_nothing_else() {
     check("feed[b9e83998-70ff-49f7-8d50-186709cc8197]", "feed[UUID]");
     check("feed  b9e83998  ready  lease  12ms", "feed  INSTANCE  ready  lease  AGE");
     check("  age       0s", "  age       AGE");
-    check("  kept by   lease of 30s", "  kept by   lease of 30s");
+    check("  lifetime  lease of 30s", "  lifetime  lease of 30s");
     check("  owner     alice", "  owner     OWNER");
     check("--------", "--------");
 }

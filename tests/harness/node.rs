@@ -131,7 +131,7 @@ impl<'room> Node<'room> {
         }
     }
 
-    /// Returns how much memory it has resident, in KiB.
+    /// Returns how much memory it has local_client, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.running.pid());
         let status = fs::read_to_string(path).unwrap();

@@ -50,7 +50,9 @@ pub(crate) fn be_served(
             while let Ok(change) = timeout(Duration::ZERO, watch.next()).await {
                 match change.expect("a watch goes on") {
                     Change::Add { record } | Change::Update { record } => is_well(&[record], uuid),
-                    Change::Remove { instance, gone, .. } => panic!("{instance} is gone: {gone:?}"),
+                    Change::Remove { instance, reason, .. } => {
+                        panic!("{instance} is gone: {reason:?}")
+                    }
                     _ => {}
                 }
             }

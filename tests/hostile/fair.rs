@@ -12,7 +12,7 @@ use std::{
 
 use bytes::BytesMut;
 use endpoints::{Endpoint, NamePattern};
-use registrar::{Clerk, Node, NodeOptions};
+use registrar::{Node, NodeOptions, RegistryHandle};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -103,7 +103,7 @@ impl Hostile {
 /// The node, and how often a calm client has been answered.
 struct Stage {
     endpoint: Endpoint,
-    clerk: Clerk,
+    registry: RegistryHandle,
     answered: Cell<usize>,
 }
 
@@ -139,8 +139,8 @@ fn play(hostile: impl AsyncFnOnce(&Stage)) {
         let place = format!("/unix{}/registrar.sock", folder.path().display()).parse().unwrap();
         let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
         let node = Node::bind(&[place], options).await.unwrap();
-        let (endpoint, clerk) = (node.endpoints().remove(0), node.clerk().clone());
-        let stage = Stage { endpoint, clerk, answered: Cell::new(0) };
+        let (endpoint, registry) = (node.endpoints().remove(0), node.registry().clone());
+        let stage = Stage { endpoint, registry, answered: Cell::new(0) };
         tokio::select! {
             () = node.serve(CancellationToken::new()) => panic!("the node has ended"),
             () = stage.be_calm() => panic!("the calm client has ended"),
@@ -253,7 +253,7 @@ fn many_waits_are_answered_in_turns_and_each_once() {
             hostile.send().await;
             sessions.push(hostile);
         }
-        while stage.clerk.status().waiters < 20 * 1024 {
+        while stage.registry.status().waiters < 20 * 1024 {
             yield_now().await;
         }
         let mut registrant = stage.hostile().await;
@@ -273,7 +273,7 @@ fn many_waits_are_answered_in_turns_and_each_once() {
                 }
             })
             .await;
-        assert_eq!(stage.clerk.status().waiters, 0);
+        assert_eq!(stage.registry.status().waiters, 0);
     });
 }
 
@@ -293,7 +293,7 @@ fn the_end_of_a_session_that_kept_much_keeps_nobody_waiting() {
         drop(hostile);
         stage
             .is_shared(20, async {
-                while stage.clerk.status().instances > 0 {
+                while stage.registry.status().instances > 0 {
                     yield_now().await;
                 }
                 let mut asked = stage.hostile().await;

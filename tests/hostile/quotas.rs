@@ -33,7 +33,7 @@ fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
     // All that was sent has been taken in when somebody who comes now has had a turn.
     sync(&place);
     let during_kib = node.resident_kib();
-    assert!(during_kib < RESIDENT_KIB_MAX, "{during_kib} KiB are resident");
+    assert!(during_kib < RESIDENT_KIB_MAX, "{during_kib} KiB are local_client");
 
     drop(peers);
     sync(&place);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use endpoints::{Endpoint, Stamped};
-use registrar::{Clerk, Node, NodeOptions, Resident, registry::Owner};
+use registrar::{LocalClient, Node, NodeOptions, RegistryHandle, registry::Owner};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 use tokio::{runtime::Builder, task::yield_now, time::timeout};
@@ -19,25 +19,25 @@ const STRANGER: Owner = Owner::User(54_321);
 const OTHER: Owner = Owner::User(54_322);
 
 /// Lets owners register and report at a node of this process.
-fn play(story: impl AsyncFnOnce(&Clerk, &TempDir)) {
+fn play(story: impl AsyncFnOnce(&RegistryHandle, &TempDir)) {
     let folder = TempDir::new().unwrap();
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
         let place = format!("/unix{}/registrar.sock", folder.path().display()).parse().unwrap();
         let node = Node::bind(&[place], options).await.unwrap();
-        let clerk = node.clerk().clone();
+        let registry = node.registry().clone();
         tokio::select! {
             () = node.serve(CancellationToken::new()) => panic!("the node has ended"),
-            told = timeout(LIMIT, story(&clerk, &folder)) => told.expect("what is awaited comes"),
+            told = timeout(LIMIT, story(&registry, &folder)) => told.expect("what is awaited comes"),
         }
     });
 }
 
 /// Registers an instance, and returns which and which registration.
-fn put(resident: &Resident, endpoints: Vec<Stamped>, proves: bool) -> (Uuid, u64) {
+fn put(local_client: &LocalClient, endpoints: Vec<Stamped>, proves: bool) -> (Uuid, u64) {
     let register = Register { proves, ..registration("feed", endpoints) };
     let uuid = register.uuid;
-    (uuid, resident.register(register).unwrap().epoch)
+    (uuid, local_client.register(register).unwrap().epoch)
 }
 
 async fn is_connected_to(listener: &Listener) -> bool {
@@ -47,24 +47,24 @@ async fn is_connected_to(listener: &Listener) -> bool {
 /// Whatever the registrar could open, nobody has it connect for him to what belongs to another.
 #[test]
 fn nothing_is_connected_to_that_belongs_to_another() {
-    play(async |clerk, folder| {
+    play(async |registry, folder| {
         let path = format!("/unix{}/other.sock", folder.path().display());
         let name = folder.path().file_name().unwrap().to_str().unwrap();
         let places = ["/ip4/127.0.0.1/tcp/0", &path, &format!("/unix/@{name}")];
-        let strange = Resident::open(clerk.clone(), STRANGER);
-        let own = Resident::open(clerk.clone(), Owner::User(geteuid().as_raw()));
+        let strange = LocalClient::open(registry.clone(), STRANGER);
+        let own = LocalClient::open(registry.clone(), Owner::User(geteuid().as_raw()));
         for place in places {
             let listener = Listener::bind(&place.parse().unwrap()).await.unwrap();
             let stamped = listener.published();
             let endpoint = stamped[0].endpoint.clone();
             for evidence in [Evidence::Refused, Evidence::OtherIdentity, Evidence::TimedOut] {
                 let (uuid, epoch) = put(&strange, stamped.clone(), true);
-                clerk.report(uuid, epoch, &endpoint, evidence, STRANGER);
-                clerk.report(uuid, epoch, &endpoint, evidence, OTHER);
+                registry.report(uuid, epoch, &endpoint, evidence, STRANGER);
+                registry.report(uuid, epoch, &endpoint, evidence, OTHER);
             }
             // The user who listens there may have it looked at, and is looked at last.
             let (uuid, epoch) = put(&own, stamped.clone(), true);
-            clerk.report(uuid, epoch, &endpoint, Evidence::Refused, OTHER);
+            registry.report(uuid, epoch, &endpoint, Evidence::Refused, OTHER);
             let mut connections = 0;
             listener.accept().await.unwrap();
             connections += 1;
@@ -83,8 +83,8 @@ fn nothing_is_connected_to_that_belongs_to_another() {
 /// One who reports without end is looked after at a rate, and others are not kept waiting.
 #[test]
 fn who_reports_much_takes_nothing_from_others() {
-    play(async |clerk, folder| {
-        let hostile = Resident::open(clerk.clone(), STRANGER);
+    play(async |registry, folder| {
+        let hostile = LocalClient::open(registry.clone(), STRANGER);
         let elsewhere = |it: usize| {
             Stamped::bare(format!("/ip4/192.0.2.1/tcp/{}", it + 1).parse::<Endpoint>().unwrap())
         };
@@ -92,24 +92,25 @@ fn who_reports_much_takes_nothing_from_others() {
             .map(|it| (put(&hostile, vec![elsewhere(it)], false), elsewhere(it)))
             .collect();
         for ((uuid, epoch), stamped) in &reported {
-            clerk.report(*uuid, *epoch, &stamped.endpoint, Evidence::Refused, STRANGER);
+            registry.report(*uuid, *epoch, &stamped.endpoint, Evidence::Refused, STRANGER);
         }
         let place = format!("/unix{}/dead.sock", folder.path().display()).parse().unwrap();
         let listener = Listener::bind(&place).await.unwrap();
         let stamped = listener.published();
-        let other = Resident::open(clerk.clone(), OTHER);
+        let other = LocalClient::open(registry.clone(), OTHER);
         let (uuid, epoch) = put(&other, stamped, false);
         drop(listener);
-        clerk.report(uuid, epoch, &place, Evidence::Refused, OTHER);
-        while clerk
+        registry.report(uuid, epoch, &place, Evidence::Refused, OTHER);
+        while registry
             .record(uuid)
             .is_some_and(|it| !it.endpoints.is_empty() && it.suspicion.is_none())
         {
             yield_now().await;
         }
         // Of the many, some were looked into before; nobody waits for the rest.
-        let looked_into =
-            |(uuid, _): &(Uuid, u64)| clerk.record(*uuid).is_some_and(|it| it.suspicion.is_some());
+        let looked_into = |(uuid, _): &(Uuid, u64)| {
+            registry.record(*uuid).is_some_and(|it| it.suspicion.is_some())
+        };
         let looks = reported.iter().filter(|(it, _)| looked_into(it)).count();
         assert!(looks < 256, "{looks} looks for one owner");
     });

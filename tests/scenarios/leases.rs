@@ -16,7 +16,7 @@ fn a_lease_runs_out_and_watchers_hear_of_it() {
     let registered = node.callsign(&["register", "clock", "/unix/@clock", "--ttl", "200ms"]);
     registered.succeeds().prints(&["registered clock[", "for 200ms"]);
     let added = watch.json("an instance that is there", |it| it["change"] == "add");
-    assert_eq!((&added["kept"], &added["ttl_ms"]), (&"lease".into(), &200.into()));
+    assert_eq!((&added["lifetime"], &added["ttl_ms"]), (&"lease".into(), &200.into()));
     let removed = watch.json("an instance that is gone", |it| it["change"] == "remove");
     assert_eq!(removed["reason"], "lease-expired");
     node.callsign(&["find", "clock"]).ends_with(1);
@@ -66,7 +66,7 @@ fn a_lease_whose_actor_is_dead_goes_when_somebody_tries_to_connect() {
         "INFO an endpoint is said not to answer uuid=",
         "evidence=Refused",
         "INFO looked into uuid=",
-        "sight=Dead",
+        "result=Dead",
         "INFO an endpoint is evicted uuid=",
     ]);
 }
@@ -97,7 +97,7 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     let plain = plain.outcome().succeeds();
     assert!(!plain.stderr.contains("nothing is at"), "{registered}\n{plain}");
     let said = json.json("the registration", |_| true);
-    assert_eq!((&said["kept"], &said["ttl_ms"]), (&"lease".into(), &600_000.into()));
+    assert_eq!((&said["lifetime"], &said["ttl_ms"]), (&"lease".into(), &600_000.into()));
     json.outcome().succeeds();
     node.callsign(&["find", "clock"]).succeeds();
     // What is there is found: one of them has renewed the lease of the other, or both stand.

@@ -84,8 +84,8 @@ fn lists_are_sorted_and_filtered() {
     check(&["--filter", "desk=rates"], &["web"]);
     check(&["--filter", "meta.desk=r*", "--all"], &["feed.us", "web"]);
     check(&["--filter", "state=draining"], &["feed.us"]);
-    check(&["--filter", "name=feed*", "--filter", "kept=lease"], &["feed.eu"]);
-    check(&["--filter", "kept=session"], &[]);
+    check(&["--filter", "name=feed*", "--filter", "lifetime=lease"], &["feed.eu"]);
+    check(&["--filter", "lifetime=session"], &[]);
     node.callsign(&["ls", "--filter", "stat=ready"]).succeeds().says(&["metadata `stat`", "state"]);
     node.callsign(&["ls", "--filter", "ready"]).ends_with(2).says(&["no `=`", "state=ready"]);
     // A socket's path is spelled for libraries that read one segment.

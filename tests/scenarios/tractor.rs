@@ -46,7 +46,7 @@ fn live(transport: &str) {
     assert_eq!(root.ask("find child"), there);
 
     let listed = node.callsign(&["ls", "--json"]).json();
-    let kept: Vec<_> = listed.as_array().unwrap().iter().map(|it| &it["kept"]).collect();
+    let kept: Vec<_> = listed.as_array().unwrap().iter().map(|it| &it["lifetime"]).collect();
     assert_eq!(kept, ["foreign", "foreign"]);
     node.callsign(&["find", "child"]).succeeds().prints(&["foreign", "protocol = tractor"]);
     // Both are found by the node's own way of asking tractor's registrars, too.

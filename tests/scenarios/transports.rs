@@ -63,7 +63,7 @@ fn check(room: &Room, registrar: &str, endpoint: &str, locality: &str) {
     let found = node.callsign(&["find", "echo", "--json"]).succeeds().json();
     assert_eq!(found["nearest"], endpoint[..]);
     assert_eq!(found["locality"], *locality);
-    assert_eq!(found["kept"], "session");
+    assert_eq!(found["lifetime"], "session");
 
     let said = node.run(&["connect", "echo"]).write("one\ntwo").outcome().succeeds();
     assert_eq!(said.stdout, "echo: one\ntwo", "{said}");

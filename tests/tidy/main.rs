@@ -1,4 +1,4 @@
-//! The rules of the house that neither the compiler nor clippy keeps.
+//! The rules of the workspace that neither the compiler nor clippy keeps.
 //!
 //! A rule that is broken names every place as `file:line`, says what is wrong there and what to
 //! do. How the sources are found and read is in [`sources`] and [`text`].
@@ -15,8 +15,8 @@ use self::{
     text::{code, is_word, links, modules, modules_in_table, opens_unsafe, says_why_sound},
 };
 
-/// The floors, from the ground up. A crate may depend only on crates of a floor below its own.
-const FLOORS: &[&[&str]] = &[
+/// The layers, from the ground up. A crate may depend only on crates of a layer below its own.
+const LAYERS: &[&[&str]] = &[
     &["endpoints"],
     &["config", "wire", "transport"],
     &["portal", "process"],
@@ -64,21 +64,21 @@ const CRATES_IO: &str = "\"registry+https://github.com/rust-lang/crates.io-index
 fn dependencies_point_down() {
     let mut faults = Faults::default();
     for package in packages() {
-        let Some(own) = floor(&package.folder) else {
-            let fault = "is on no floor; give it one in FLOORS of tests/tidy/main.rs and in \
+        let Some(own) = layer(&package.folder) else {
+            let fault = "is on no layer; give it one in LAYERS of tests/tidy/main.rs and in \
                          ARCHITECTURE.md";
             faults.add(&package.manifest, 1, fault);
             continue;
         };
         let manifest = read(&package.manifest);
         for below in &package.dependencies {
-            if floor(below).is_some_and(|theirs| theirs < own) {
+            if layer(below).is_some_and(|theirs| theirs < own) {
                 continue;
             }
             let key = below.rsplit('/').next().unwrap_or(below);
             let line = manifest.lines().position(|line| line.starts_with(key));
             let fault = format!(
-                "`{}` must not depend on `{below}`, which is not on a floor below; move what both \
+                "`{}` must not depend on `{below}`, which is not on a layer below; move what both \
                  need down, or take it as an argument",
                 package.folder
             );
@@ -191,9 +191,9 @@ fn the_top_folder_has_known_rooms() {
     let folders: BTreeSet<_> =
         files.iter().filter_map(|path| Some(path.split_once('/')?.0)).collect();
     for folder in folders {
-        if !FOLDERS.contains(&folder) && floor(folder).is_none() {
+        if !FOLDERS.contains(&folder) && layer(folder).is_none() {
             let fault = "is no known folder; put its files into one that exists, or add it to \
-                         FOLDERS or FLOORS of tests/tidy/main.rs and to ARCHITECTURE.md";
+                         FOLDERS or LAYERS of tests/tidy/main.rs and to ARCHITECTURE.md";
             faults.add(folder, 0, fault);
         }
     }
@@ -318,12 +318,12 @@ impl Faults {
 
     /// Fails the test if there is a fault.
     fn none(self) {
-        assert!(self.0.is_empty(), "a rule of the house is broken:\n\n{}\n", self.0.join("\n"));
+        assert!(self.0.is_empty(), "a rule of the workspace is broken:\n\n{}\n", self.0.join("\n"));
     }
 }
 
-fn floor(folder: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&folder))
+fn layer(folder: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&folder))
 }
 
 fn is_test(path: &str) -> bool {

@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use config::{Faults, NamedBy, Settings, SettingsFile, default_registrars};
+use config::{Diagnostics, NamedBy, Settings, SettingsFile, default_registrars};
 use endpoints::Endpoint;
 use thiserror::Error;
 
@@ -197,7 +197,7 @@ pub enum SettingsError {
     },
     /// What stands in the file is wrong.
     #[error(transparent)]
-    Faults(#[from] Faults),
+    Diagnostics(#[from] Diagnostics),
     /// The flag is the last argument, or names nothing.
     #[error("{0} is to be followed by a settings file")]
     NoFile(String),

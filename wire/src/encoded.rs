@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Challenge, Kept, ProofKey, ProofSecret, Record, State,
+        Challenge, Lifetime, ProofKey, ProofSecret, Record, State,
         registrar::{Answer, Change, Located, Page},
     };
 
@@ -129,7 +129,7 @@ mod tests {
             endpoints: vec![Stamped::bare("/unix/run/feed.sock".parse().unwrap())],
             metadata: BTreeMap::from([("zone".to_owned(), "eu".to_owned())]),
             state: State::Ready,
-            kept: Kept::Lease { ttl_ms: 30_000 },
+            lifetime: Lifetime::Lease { ttl_ms: 30_000 },
             since_ms: 1_795_000_000_000,
             suspicion: None,
             proves: false,

@@ -21,7 +21,7 @@
 //! | `quota` | how much of a registrar one owner may use |
 //! | `readable`, `encoded` | what a later version may have written; messages of records that are encoded |
 //! | `whoami` | how a registrar sees whoever asks |
-//! | [`registrar`], [`registrant`] | the calls that each of them answers |
+//! | [`registrar`], [`callbacks`] | the calls that each of them answers |
 //! | `proof` | how an actor proves who it is |
 //!
 //! ```
@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod callbacks;
 mod encoded;
 mod error;
 mod frame;
@@ -51,7 +52,6 @@ mod quota;
 mod readable;
 mod reader;
 mod record;
-pub mod registrant;
 pub mod registrar;
 mod whoami;
 
@@ -66,5 +66,7 @@ pub use owner::Owner;
 pub use proof::{Challenge, Proof, ProofKey, ProofSecret, Wanted};
 pub use quota::{OwnerUse, Quota, QuotaExceeded, Use};
 pub use reader::FrameReader;
-pub use record::{Epoch, Gone, Kept, METADATA_BYTES_MAX, Record, Revision, State, Suspicion};
+pub use record::{
+    Epoch, Lifetime, METADATA_BYTES_MAX, Record, RemovalReason, Revision, State, Suspicion,
+};
 pub use whoami::{NameRight, Whoami};

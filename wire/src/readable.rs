@@ -10,7 +10,7 @@ use endpoints::{Endpoint, Name, NameError, Stamp, Stamped};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use uuid::Uuid;
 
-use crate::{Epoch, Kept, Owner, Record, State, Suspicion};
+use crate::{Epoch, Lifetime, Owner, Record, State, Suspicion};
 
 /// Reads stamped endpoints, and leaves out those of an unknown kind.
 pub(crate) fn stamped<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Stamped>, D::Error> {
@@ -64,7 +64,7 @@ pub(crate) struct WrittenRecord {
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     state: State,
-    kept: Kept,
+    lifetime: Lifetime,
     since_ms: u64,
     #[serde(default)]
     suspicion: Option<Suspicion>,
@@ -95,7 +95,7 @@ impl TryFrom<WrittenRecord> for Record {
             endpoints: it.endpoints,
             metadata: it.metadata,
             state: it.state,
-            kept: it.kept,
+            lifetime: it.lifetime,
             since_ms: it.since_ms,
             suspicion: it.suspicion,
             proves: it.proves,
@@ -126,7 +126,7 @@ mod tests {
             .collect();
         json!({
             "name": name, "uuid": "UUID", "epoch": 1, "endpoints": endpoints, "state": state,
-            "kept": { "replica": { "of": [1] } }, "since_ms": 5, "later": { "a": [null] },
+            "lifetime": { "replica": { "of": [1] } }, "since_ms": 5, "later": { "a": [null] },
         })
     }
 
@@ -160,7 +160,7 @@ mod tests {
     fn seen(records: &[Record]) -> Vec<String> {
         let line = |it: &Record| {
             let endpoints: Vec<_> = it.endpoints.iter().map(|it| it.endpoint.to_string()).collect();
-            format!("{} {} {} {}", it.name, it.state, it.kept, endpoints.join(" "))
+            format!("{} {} {} {}", it.name, it.state, it.lifetime, endpoints.join(" "))
         };
         records.iter().map(line).collect()
     }

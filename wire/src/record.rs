@@ -55,7 +55,7 @@ pub struct Record {
     /// How far it is in its life.
     pub state: State,
     /// What keeps it in the registry.
-    pub kept: Kept,
+    pub lifetime: Lifetime,
     /// When it was registered by the registrar's clock, in milliseconds since 1970.
     pub since_ms: u64,
     /// What speaks against it, while the registrar could not settle it.
@@ -124,7 +124,7 @@ impl Serialize for Record {
             endpoints: &self.endpoints,
             metadata: &self.metadata,
             state: self.state,
-            kept: self.kept,
+            lifetime: self.lifetime,
             since_ms: self.since_ms,
             suspicion: self.suspicion,
             proves: self.proves,
@@ -147,7 +147,7 @@ struct RecordToWrite<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: &'a BTreeMap<String, String>,
     state: State,
-    kept: Kept,
+    lifetime: Lifetime,
     since_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     suspicion: Option<Suspicion>,
@@ -198,14 +198,14 @@ impl fmt::Display for State {
 ///
 /// ```
 /// # use callsign_wire as callsign;
-/// use callsign::Kept;
+/// use callsign::Lifetime;
 ///
-/// assert_eq!(Kept::Lease { ttl_ms: 30_000 }.ttl_ms(), Some(30_000));
-/// assert_eq!(Kept::Session.ttl_ms(), None);
+/// assert_eq!(Lifetime::Lease { ttl_ms: 30_000 }.ttl_ms(), Some(30_000));
+/// assert_eq!(Lifetime::Session.ttl_ms(), None);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kept {
+pub enum Lifetime {
     /// The connection over which it was registered.
     Session,
     /// A time to live that is renewed.
@@ -222,7 +222,7 @@ pub enum Kept {
     Unknown,
 }
 
-impl Kept {
+impl Lifetime {
     /// Returns for how long each renewal of a lease lasts; `None` for what is no lease.
     pub fn ttl_ms(self) -> Option<u64> {
         match self {
@@ -234,37 +234,37 @@ impl Kept {
 
 /// Reads what the derived `Serialize` writes, and whatever a later version may write: a word, or a
 /// map from a word to what there is to say of it. `#[serde(other)]` would read the words alone.
-impl<'de> Deserialize<'de> for Kept {
+impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeptVisitor;
 
         impl<'de> Visitor<'de> for KeptVisitor {
-            type Value = Kept;
+            type Value = Lifetime;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("what keeps a record")
             }
 
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<Kept, E> {
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Lifetime, E> {
                 Ok(match word {
-                    "session" => Kept::Session,
-                    "declared" => Kept::Declared,
-                    "foreign" => Kept::Foreign,
-                    _ => Kept::Unknown,
+                    "session" => Lifetime::Session,
+                    "declared" => Lifetime::Declared,
+                    "foreign" => Lifetime::Foreign,
+                    _ => Lifetime::Unknown,
                 })
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kept, A::Error> {
-                let mut kept = Kept::Unknown;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lifetime, A::Error> {
+                let mut lifetime = Lifetime::Unknown;
                 while let Some(word) = map.next_key::<String>()? {
                     if word == "lease" {
                         let Lease { ttl_ms } = map.next_value()?;
-                        kept = Kept::Lease { ttl_ms };
+                        lifetime = Lifetime::Lease { ttl_ms };
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
                 }
-                Ok(kept)
+                Ok(lifetime)
             }
         }
 
@@ -277,7 +277,7 @@ impl<'de> Deserialize<'de> for Kept {
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for Lifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Session => "session",
@@ -314,13 +314,13 @@ pub struct Suspicion {
 ///
 /// ```
 /// # use callsign_wire as callsign;
-/// use callsign::Gone;
+/// use callsign::RemovalReason;
 ///
-/// assert_eq!(Gone::SessionEnded.to_string(), "its session ended");
+/// assert_eq!(RemovalReason::SessionEnded.to_string(), "its session ended");
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Gone {
+pub enum RemovalReason {
     /// Its registrant took it out.
     Unregistered,
     /// The connection that kept it ended.
@@ -339,7 +339,7 @@ pub enum Gone {
     Unknown,
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for RemovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Unregistered => "unregistered",
@@ -360,15 +360,20 @@ mod tests {
 
     #[test]
     fn what_keeps_a_record_is_read_from_later_versions_too() {
-        let read = |body: Vec<u8>| decode_body::<Kept>(&body).ok();
-        for kept in [Kept::Session, Kept::Lease { ttl_ms: 3000 }, Kept::Declared, Kept::Foreign] {
-            assert_eq!(read(encode_body(&kept)), Some(kept));
+        let read = |body: Vec<u8>| decode_body::<Lifetime>(&body).ok();
+        for lifetime in [
+            Lifetime::Session,
+            Lifetime::Lease { ttl_ms: 3000 },
+            Lifetime::Declared,
+            Lifetime::Foreign,
+        ] {
+            assert_eq!(read(encode_body(&lifetime)), Some(lifetime));
         }
         let more = BTreeMap::from([("lease", BTreeMap::from([("by", 7), ("ttl_ms", 5)]))]);
-        assert_eq!(read(encode_body(&more)), Some(Kept::Lease { ttl_ms: 5 }));
-        assert_eq!(read(encode_body(&"replica")), Some(Kept::Unknown));
+        assert_eq!(read(encode_body(&more)), Some(Lifetime::Lease { ttl_ms: 5 }));
+        assert_eq!(read(encode_body(&"replica")), Some(Lifetime::Unknown));
         let replica = BTreeMap::from([("replica", BTreeMap::from([("of", ["a", "b"])]))]);
-        assert_eq!(read(encode_body(&replica)), Some(Kept::Unknown));
+        assert_eq!(read(encode_body(&replica)), Some(Lifetime::Unknown));
 
         let endless = BTreeMap::from([("lease", BTreeMap::from([("by", 7)]))]);
         for bad in [encode_body(&7), encode_body(&["session"]), encode_body(&endless)] {

@@ -26,10 +26,10 @@ use uuid::Uuid;
 use crate::{
     Owner, OwnerUse, Proof, ProofKey, WireError,
     body::short_str,
+    callbacks::Lost,
     decode_body,
     readable::{self, WrittenRecord},
-    record::{Epoch, Gone, Record, Revision, State, is_false},
-    registrant::Lost,
+    record::{Epoch, Record, RemovalReason, Revision, State, is_false},
 };
 
 /// Registers an instance, with all of its endpoints in one step.
@@ -391,7 +391,7 @@ pub enum Change {
         /// Its last epoch.
         epoch: Epoch,
         /// Why.
-        gone: Gone,
+        reason: RemovalReason,
         /// The change.
         revision: Revision,
     },

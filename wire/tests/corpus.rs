@@ -10,10 +10,10 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    Challenge, ErrorKind, Frame, Gone, Hello, Kept, NameRight, Owner, Proof, ProofKey, ProofSecret,
-    Quota, QuotaExceeded, Record, RemoteError, State, Suspicion, Wanted, Whoami, decode_body,
-    encode_body,
-    registrant::{Confirm, Confirmed, Lost, LostCause, SetState},
+    Challenge, ErrorKind, Frame, Hello, Lifetime, NameRight, Owner, Proof, ProofKey, ProofSecret,
+    Quota, QuotaExceeded, Record, RemoteError, RemovalReason, State, Suspicion, Wanted, Whoami,
+    callbacks::{Confirm, Confirmed, Lost, LostCause, SetState},
+    decode_body, encode_body,
     registrar::{
         Answer, Change, Changed, Evidence, List, Located, NamesPage, Page, Query, Register,
         Registered, Renew, Report, Seen, Status, Unregister, UnregisterAll, Update, Wait, Watch,
@@ -135,10 +135,11 @@ fn recorded_calls_and_answers_are_read() {
     check("unregister", &Unregister { uuid: uuid(1) });
     check("unregister-all", &UnregisterAll { uuids: vec![uuid(1), uuid(2)] });
     check("renew", &Renew { uuid: uuid(1) });
-    let records = vec![record(Kept::Session), record(Kept::Declared)];
+    let records = vec![record(Lifetime::Session), record(Lifetime::Declared)];
     check("answer", &Answer { revision: 57, now_ms: NOW_MS, total: 2, records });
-    let proving = Record { proves: true, owner: Some(Owner::User(1000)), ..record(Kept::Session) };
-    let records = vec![proving, record(Kept::Declared)];
+    let proving =
+        Record { proves: true, owner: Some(Owner::User(1000)), ..record(Lifetime::Session) };
+    let records = vec![proving, record(Lifetime::Declared)];
     let answer = Answer { revision: 57, now_ms: NOW_MS, total: 2, records };
     check(
         "located",
@@ -147,7 +148,7 @@ fn recorded_calls_and_answers_are_read() {
     check("suspicion-silent", &Suspicion { reports: 0, since_ms: NOW_MS, silent: true });
     check("wait", &Wait { name: name("feed") });
     check("list", &List { pattern: pattern("feed*"), after: 41 });
-    let foreign = Record { owner: Some(Owner::User(1000)), ..record(Kept::Foreign) };
+    let foreign = Record { owner: Some(Owner::User(1000)), ..record(Lifetime::Foreign) };
     let answer = Answer { revision: 57, now_ms: NOW_MS, total: 1, records: vec![foreign] };
     check("answer-foreign", &answer);
     let owners = [
@@ -157,10 +158,10 @@ fn recorded_calls_and_answers_are_read() {
         Owner::Other("certificate:spiffe://market/feed".to_owned()),
     ];
     let owned =
-        |owner: Owner| Record { owner: Some(owner), token: Some(40), ..record(Kept::Session) };
+        |owner: Owner| Record { owner: Some(owner), token: Some(40), ..record(Lifetime::Session) };
     let records = owners.map(owned).into();
     check("answer-owners", &Answer { revision: 57, now_ms: NOW_MS, total: 4, records });
-    let records = vec![record(Kept::Lease { ttl_ms: 30_000 })];
+    let records = vec![record(Lifetime::Lease { ttl_ms: 30_000 })];
     check("page", &Page { revision: 57, now_ms: NOW_MS, next: Some(41), records });
     let names = vec!["feed.eu".to_owned(), "feed.us".to_owned()];
     check("names", &NamesPage { next: Some(41), names });
@@ -248,19 +249,19 @@ fn recorded_calls_and_answers_are_read() {
 fn recorded_changes_are_read() {
     check("change-reset", &Change::Reset);
     check("change-synced", &Change::Synced { revision: 57 });
-    let draining = Record { state: State::Draining, ..record(Kept::Session) };
-    check("change-add", &Change::Add { record: record(Kept::Session), revision: 57 });
+    let draining = Record { state: State::Draining, ..record(Lifetime::Session) };
+    check("change-add", &Change::Add { record: record(Lifetime::Session), revision: 57 });
     check("change-update", &Change::Update { record: draining, revision: 58 });
-    for gone in [
-        Gone::Unregistered,
-        Gone::SessionEnded,
-        Gone::LeaseExpired,
-        Gone::FoundDead,
-        Gone::ProcessEnded,
+    for reason in [
+        RemovalReason::Unregistered,
+        RemovalReason::SessionEnded,
+        RemovalReason::LeaseExpired,
+        RemovalReason::FoundDead,
+        RemovalReason::ProcessEnded,
     ] {
         let instance = InstanceId { name: name("feed"), uuid: uuid(1) };
-        let change = Change::Remove { instance, epoch: 41, gone, revision: 59 };
-        check(&format!("change-remove-{}", kebab(gone)), &change);
+        let change = Change::Remove { instance, epoch: 41, reason, revision: 59 };
+        check(&format!("change-remove-{}", kebab(reason)), &change);
     }
 }
 
@@ -308,8 +309,8 @@ fn other_versions_are_read() {
         let read = recorded(name, &written);
         assert_eq!(Query::decode(&read), Ok(Query::of("feed")), "{name}");
     }
-    let gone = encode_body("swallowed-by-a-whale");
-    assert_eq!(decode_body(&recorded("gone-unknown", &gone)), Ok(Gone::Unknown));
+    let reason = encode_body("swallowed-by-a-whale");
+    assert_eq!(decode_body(&recorded("reason-unknown", &reason)), Ok(RemovalReason::Unknown));
     let cause = encode_body("mislaid");
     assert_eq!(decode_body(&recorded("lost-cause-unknown", &cause)), Ok(LostCause::Unknown));
     let evidence = encode_body("heard-a-rumour");
@@ -354,7 +355,7 @@ fn proof() -> Proof {
 }
 
 fn register() -> Register {
-    let record = record(Kept::Session);
+    let record = record(Lifetime::Session);
     Register {
         name: record.name,
         uuid: record.uuid,
@@ -375,7 +376,7 @@ fn with_roots(mut register: Register) -> Register {
     register
 }
 
-fn record(kept: Kept) -> Record {
+fn record(lifetime: Lifetime) -> Record {
     let stamp = Stamp {
         kernel: Some(KernelId(0x0123_4567_89ab_cdef)),
         netns: Some(NetnsId(1)),
@@ -395,9 +396,9 @@ fn record(kept: Kept) -> Record {
         ],
         metadata: BTreeMap::from([("pair".to_owned(), "EURUSD".to_owned())]),
         state: State::Ready,
-        kept,
+        lifetime,
         since_ms: NOW_MS,
-        suspicion: (kept == Kept::Declared).then_some(Suspicion {
+        suspicion: (lifetime == Lifetime::Declared).then_some(Suspicion {
             reports: 2,
             since_ms: NOW_MS,
             silent: false,

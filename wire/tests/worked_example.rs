@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use bytes::{BufMut, BytesMut};
 use callsign_wire::{
-    Frame, FrameReader, Hello, Kept, Record, State, encode_body,
+    Frame, FrameReader, Hello, Lifetime, Record, State, encode_body,
     preface::{self, PREFACE_BYTES},
     registrar::{Answer, QUERY, Query},
 };
@@ -75,7 +75,7 @@ fn answer() -> BytesMut {
         endpoints: vec![Stamped { endpoint: "/unix/@feed".parse().unwrap(), stamp }],
         metadata: BTreeMap::new(),
         state: State::Ready,
-        kept: Kept::Session,
+        lifetime: Lifetime::Session,
         since_ms: 1_795_000_000_500,
         suspicion: None,
         proves: false,

@@ -1,4 +1,4 @@
-//! The project's own chores, run as `cargo xtask <chore>`.
+//! The project's own tasks, run as `cargo xtask <task>`.
 //!
 //! Continuous integration runs `cargo xtask ci` and nothing else, so a person can run the very
 //! same thing. This is not a build system: it calls cargo, and says what it called. It depends on
@@ -14,7 +14,7 @@
 //! - [`step::Step`] is one command line, which all of these are made of.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "chores talk to a person")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "tasks talk to a person")]
 
 mod ci;
 mod docs;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         }
         _ => {
             let line = args.join(" ");
-            eprintln!("xtask: there is no chore `{line}`; `cargo xtask help` lists them");
+            eprintln!("xtask: there is no task `{line}`; `cargo xtask help` lists them");
             return ExitCode::from(2);
         }
     };
@@ -71,7 +71,7 @@ fn root() -> &'static Path {
 }
 
 const HELP: &str = "\
-The chores of this project.
+The tasks of this project.
 
 Usage: cargo xtask <CHORE>
 

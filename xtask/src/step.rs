@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// One command line of a chore. It prints as a person would type it.
+/// One command line of a task. It prints as a person would type it.
 pub(crate) struct Step {
     name: &'static str,
     variables: Vec<(&'static str, String)>,

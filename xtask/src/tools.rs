@@ -50,7 +50,7 @@ const TOOLS: &[Tool] = &[
     Tool {
         program: "git",
         package: "git",
-        without: "the house rules (tests/tidy) fail, for it lists the files that they read",
+        without: "the rules of the workspace (tests/tidy) fail, for it lists the files that they read",
     },
     Tool {
         program: "python3",

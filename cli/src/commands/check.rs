@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Fault, Severity};
+use config::{Diagnostic, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::registrar::{group, quotas, rules};
 use crate::{
     context::Context,
     failure::{Exit, Failure, without_number},
-    output::faults::{self, FaultJson},
+    output::diagnostics::{self, DiagnosticJson},
 };
 
 /// Check settings files, and show all that is wrong with them
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let name = file.display().to_string();
         match read(file) {
             Ok(text) => {
-                let faults = match config::read(&text, &name) {
+                let diagnostics = match config::read(&text, &name) {
                     Ok((settings, mut warnings)) => {
                         // What is written is right, and a registrar here would refuse it.
                         warnings.0.extend(
@@ -50,14 +50,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                         warnings.0.extend(unknown.into_iter().flat_map(|it| it.0));
                         warnings.0
                     }
-                    Err(faults) => faults.0,
+                    Err(diagnostics) => diagnostics.0,
                 };
-                tally.add(&faults);
+                tally.add(&diagnostics);
                 if context.json {
-                    all.extend(faults.iter().map(|it| json!(FaultJson::from(it))));
+                    all.extend(diagnostics.iter().map(|it| json!(DiagnosticJson::from(it))));
                 } else {
-                    for fault in &faults {
-                        context.print_line(faults::draw(fault, context.width()))?;
+                    for diagnostic in &diagnostics {
+                        context.print_line(diagnostics::draw(diagnostic, context.width()))?;
                     }
                 }
             }
@@ -102,11 +102,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, faults: &[Fault]) {
-        let errors = faults.iter().filter(|it| it.severity == Severity::Error).count();
+    fn add(&mut self, diagnostics: &[Diagnostic]) {
+        let errors = diagnostics.iter().filter(|it| it.severity == Severity::Error).count();
         self.files += 1;
         self.errors += errors;
-        self.warnings += faults.len() - errors;
+        self.warnings += diagnostics.len() - errors;
     }
 
     /// Says it in a line.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde::Serialize;
 use uuid::Uuid;
-use wire::{Kept, Record};
+use wire::{Lifetime, Record};
 
 use crate::{
     context::Context,
@@ -33,12 +33,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
     let (leases, others): (Vec<_>, Vec<_>) =
-        target.look_up(&client).await?.into_iter().partition(|it| it.kept.ttl_ms().is_some());
+        target.look_up(&client).await?.into_iter().partition(|it| it.lifetime.ttl_ms().is_some());
     if leases.is_empty() {
         return Err(no_lease(&others));
     }
     let record = only_one(leases, "renew")?;
-    let ttl_ms = record.kept.ttl_ms().expect("it was chosen for its lease");
+    let ttl_ms = record.lifetime.ttl_ms().expect("it was chosen for its lease");
     client.renew(record.uuid).await?;
     if context.json {
         let renewed = RenewedJson { name: record.name.as_str(), uuid: record.uuid, ttl_ms };
@@ -53,11 +53,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 fn no_lease(records: &[Record]) -> Failure {
     let record = records.first().expect("a look-up that finds nothing fails");
-    let why = match record.kept {
-        Kept::Declared => "it is declared in the registrar's settings, for as long as that runs",
-        Kept::Foreign => "it is a foreign program's, and the registrar watches that itself",
-        Kept::Unknown => "the registrar keeps it in a way that this version does not know",
-        Kept::Session | Kept::Lease { .. } => "its registrant keeps it by a session",
+    let why = match record.lifetime {
+        Lifetime::Declared => {
+            "it is declared in the registrar's settings, for as long as that runs"
+        }
+        Lifetime::Foreign => "it is a foreign program's, and the registrar watches that itself",
+        Lifetime::Unknown => "the registrar keeps it in a way that this version does not know",
+        Lifetime::Session | Lifetime::Lease { .. } => "its registrant keeps it by a session",
     };
     Failure::not_found(anyhow!("{} has no lease to renew: {why}", record.instance()))
 }

@@ -19,7 +19,7 @@ use crate::{
     notice::{note, warn_unanswered, with_causes},
     output::{Table, brief, fits, fitted},
     owners::{Demanded, owner_of},
-    seen::{KeptJson, LeftOutJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
+    seen::{LeftOutJson, LifetimeJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
 };
 
 /// Show which endpoints would be dialed, and in which order
@@ -228,7 +228,7 @@ impl Row<'_> {
             uuid: self.instance.map(|(uuid, _)| uuid),
             epoch: self.instance.map(|(_, epoch)| epoch),
             state: self.record.state,
-            kept: KeptJson::of(self.record.kept),
+            lifetime: LifetimeJson::of(self.record.lifetime),
             suspicion: self.record.suspicion.map(SuspicionJson::of),
             proves: self.record.proves,
             owner: self.record.owner.as_ref(),
@@ -302,7 +302,7 @@ struct CandidateJson<'a> {
     epoch: Option<Epoch>,
     state: State,
     suspicion: Option<SuspicionJson>,
-    kept: KeptJson,
+    lifetime: LifetimeJson,
     proves: bool,
     owner: Option<&'a Owner>,
     dial: Option<DialJson>,

@@ -12,7 +12,7 @@ Examples:
   callsign schema > callsign.schema.json
 
 With `#:schema callsign.schema.json` in the first line of a settings file, many
-editors complete its keys and show faults while you write.")]
+editors complete its keys and show diagnostics while you write.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure> {

@@ -5,7 +5,7 @@ mod owners;
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{Client, Fault, Registrar, Standing};
+use discovery::{Client, Registrar, RegistrarFailure, Standing};
 use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use wire::{
@@ -68,8 +68,8 @@ fn picture(registrar: &Registrar) -> String {
         Standing::SameAs(other) => {
             return format!("{endpoint}  up\n  the same registrar as {other}\n");
         }
-        Standing::Down(fault) => {
-            return format!("{endpoint}  down\n  {}\n", Plain(&cause(fault)));
+        Standing::Down(failure) => {
+            return format!("{endpoint}  down\n  {}\n", Plain(&cause(failure)));
         }
     };
     let mut lines = vec![
@@ -104,16 +104,16 @@ fn fitted_picture(picture: &str, width: Option<u16>) -> String {
 }
 
 fn none_is_up(registrars: &[Registrar]) -> Failure {
-    let fault = |it: &Registrar| match &it.standing {
-        Standing::Down(fault) => Some(fault.clone()),
+    let failure = |it: &Registrar| match &it.standing {
+        Standing::Down(failure) => Some(failure.clone()),
         _ => None,
     };
-    let faults: Vec<_> = registrars.iter().filter_map(fault).collect();
+    let failures: Vec<_> = registrars.iter().filter_map(failure).collect();
     let registrars = match registrars.len() {
         1 => "the registrar does not answer".to_owned(),
         count => format!("none of {count} registrars answers"),
     };
-    Failure::unreachable(anyhow!(registrars), &faults)
+    Failure::unreachable(anyhow!(registrars), &failures)
 }
 
 /// A registrar for programs, as `docs/json.md` describes it.
@@ -144,7 +144,7 @@ struct StatusJson<'a> {
 }
 
 impl<'a> RegistrarJson<'a> {
-    fn of(registrar: &'a Registrar, owners: &'a Option<Result<Owners, Fault>>) -> Self {
+    fn of(registrar: &'a Registrar, owners: &'a Option<Result<Owners, RegistrarFailure>>) -> Self {
         let owners = owners.as_ref().and_then(|it| it.as_ref().ok());
         let is = |standing| Self {
             endpoint: &registrar.endpoint,
@@ -173,12 +173,12 @@ impl<'a> RegistrarJson<'a> {
                 let same_as_encoded = Some(other.to_encoded());
                 Self { same_as: Some(other), same_as_encoded, ..is("same-as") }
             }
-            Standing::Down(fault) => Self { error: Some(cause(fault)), ..is("down") },
+            Standing::Down(failure) => Self { error: Some(cause(failure)), ..is("down") },
         }
     }
 }
 
 /// Writes why a registrar does not answer, without saying again which one it is.
-fn cause(fault: &Fault) -> String {
-    with_causes(&*fault.error)
+fn cause(failure: &RegistrarFailure) -> String {
+    with_causes(&*failure.error)
 }

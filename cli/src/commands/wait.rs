@@ -4,11 +4,12 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{
-    Client, ConnectError, Fault, Faults, Found, LinkError, LookupError, LookupOptions,
+    Client, ConnectError, LinkError, LookupError, LookupOptions, LookupResult, RegistrarFailure,
+    RegistrarFailures,
 };
 use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
-use wire::{Kept, Owner, Record, State};
+use wire::{Lifetime, Owner, Record, State};
 
 use super::find;
 use crate::{
@@ -72,7 +73,7 @@ async fn until_there(
     name: &Name,
     anywhere: bool,
     owner: Option<&Owner>,
-) -> Result<(Record, Found), Failure> {
+) -> Result<(Record, LookupResult), Failure> {
     let is_wanted =
         |it: &Record| is_of(it, owner) && (anywhere || Seen::from_here(it).nearest().is_some());
     let mut waiting = pin!(client.wait_for_one(name.as_str(), is_wanted));
@@ -81,8 +82,8 @@ async fn until_there(
         biased;
         waited = &mut waiting => waited,
         connected = client.connected() => match connected {
-            Err(faults) if !faults.may_pass() => {
-                return Err(ConnectError::Unreachable(faults).into());
+            Err(failures) if !failures.may_pass() => {
+                return Err(ConnectError::Unreachable(failures).into());
             }
             _ => waiting.await,
         },
@@ -143,7 +144,7 @@ async fn too_late(
     anywhere: bool,
     owner: Option<&Owner>,
     limit: Duration,
-) -> Result<(Record, Found), Failure> {
+) -> Result<(Record, LookupResult), Failure> {
     let limit = humantime::format_duration(limit);
     // What a registrar does not know now is not waited for; nor is one that does not answer now.
     let last_look = timeout(LAST_LOOK, client.list(name.as_str()));
@@ -153,9 +154,10 @@ async fn too_late(
         Ok(Err(error)) => return Err(without_answer(name, error, &limit.to_string())),
         Err(_) => {
             let error = Arc::new(LinkError::NotYet);
-            let fault = |it: &Endpoint| Fault { registrar: it.clone(), error: error.clone() };
-            let faults = Faults(client.registrars().map(fault).collect());
-            return Err(without_answer(name, faults.into(), &limit.to_string()));
+            let failure =
+                |it: &Endpoint| RegistrarFailure { registrar: it.clone(), error: error.clone() };
+            let failures = RegistrarFailures(client.registrars().map(failure).collect());
+            return Err(without_answer(name, failures.into(), &limit.to_string()));
         }
     };
     let found = match owner {
@@ -191,7 +193,7 @@ fn without_answer(name: &Name, error: LookupError, limit: &str) -> Failure {
 }
 
 /// Says in a few words what is there instead of what is waited for.
-fn why(found: &Found) -> String {
+fn why(found: &LookupResult) -> String {
     if found.records.is_empty() {
         return "no such actor is registered".to_owned();
     }
@@ -208,7 +210,7 @@ fn why(found: &Found) -> String {
 
 /// Tells whether a wait ends with such an instance, if that can be reached.
 fn is_awaited(record: &Record) -> bool {
-    record.state == State::Ready && record.kept != Kept::Declared
+    record.state == State::Ready && record.lifetime != Lifetime::Declared
 }
 
 /// Shows an instance. What stands alone on the first line is an endpoint, within reach or not.
@@ -233,29 +235,29 @@ mod tests {
 
     #[test]
     fn a_wait_in_vain_says_what_is_there_instead() {
-        let check = |records: &[(State, Kept)], expected: &str| {
-            let record = |(state, kept): &(State, Kept)| Record {
+        let check = |records: &[(State, Lifetime)], expected: &str| {
+            let record = |(state, lifetime): &(State, Lifetime)| Record {
                 state: *state,
-                kept: *kept,
+                lifetime: *lifetime,
                 ..record("feed", 1, &[("/memory/7", 0)])
             };
             let records = records.iter().map(record).collect();
-            assert_eq!(why(&Found { records, ..Found::default() }), expected);
+            assert_eq!(why(&LookupResult { records, ..LookupResult::default() }), expected);
         };
         check(&[], "no such actor is registered");
-        check(&[(State::Ready, Kept::Declared)], "it is declared, and has not registered");
-        check(&[(State::Starting, Kept::Session)], "1 starting and none ready");
+        check(&[(State::Ready, Lifetime::Declared)], "it is declared, and has not registered");
+        check(&[(State::Starting, Lifetime::Session)], "1 starting and none ready");
         check(
             &[
-                (State::Starting, Kept::Session),
-                (State::Draining, Kept::Session),
-                (State::Draining, Kept::Session),
-                (State::Ready, Kept::Declared),
+                (State::Starting, Lifetime::Session),
+                (State::Draining, Lifetime::Session),
+                (State::Draining, Lifetime::Session),
+                (State::Ready, Lifetime::Declared),
             ],
             "1 starting, 2 draining and none ready",
         );
         check(
-            &[(State::Ready, Kept::Session), (State::Starting, Kept::Session)],
+            &[(State::Ready, Lifetime::Session), (State::Starting, Lifetime::Session)],
             "registered, and cannot be reached from here:\n  /memory/7: its registrant did not \
              say where it is",
         );

@@ -36,7 +36,7 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
     } else {
         let pictures = answers.iter().map(|(at, answer)| match answer {
             Ok(whoami) => picture(at, whoami),
-            Err(fault) => format!("{at}\n  {}\n", Plain(&with_causes(&*fault.error))),
+            Err(failure) => format!("{at}\n  {}\n", Plain(&with_causes(&*failure.error))),
         });
         let width = context.width();
         let fit = |it: String| -> String {
@@ -48,8 +48,8 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
     if answers.iter().any(|(_, it)| it.is_ok()) {
         return Ok(Exit::Done);
     }
-    let faults: Vec<_> = answers.into_iter().filter_map(|(_, it)| it.err()).collect();
-    Err(Failure::unreachable(anyhow!("no registrar says who you are"), &faults))
+    let failures: Vec<_> = answers.into_iter().filter_map(|(_, it)| it.err()).collect();
+    Err(Failure::unreachable(anyhow!("no registrar says who you are"), &failures))
 }
 
 /// Writes how a registrar sees somebody as lines.
@@ -102,7 +102,7 @@ struct AnswerJson<'a> {
 }
 
 impl<'a> AnswerJson<'a> {
-    fn of(endpoint: &'a Endpoint, answer: &'a Result<Whoami, discovery::Fault>) -> Self {
+    fn of(endpoint: &'a Endpoint, answer: &'a Result<Whoami, discovery::RegistrarFailure>) -> Self {
         let error = answer.as_ref().err().map(|it| with_causes(&*it.error));
         Self { endpoint, encoded: endpoint.to_encoded(), error, whoami: answer.as_ref().ok() }
     }

@@ -1,6 +1,6 @@
 //! How a command fails when the library does.
 
-use config::Faults;
+use config::Diagnostics;
 use discovery::{
     ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
 };
@@ -11,8 +11,8 @@ use super::{Exit, Failure};
 
 impl Failure {
     /// No registrar does what it is asked for.
-    fn refused(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
-        let is_denial = |it: &discovery::Fault| match &*it.error {
+    fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
+        let is_denial = |it: &discovery::RegistrarFailure| match &*it.error {
             LinkError::Refused(error) => {
                 matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
             }
@@ -25,9 +25,10 @@ impl Failure {
     }
 
     /// No registrar can be reached, which may be because this user may not.
-    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::Faults) -> Self {
-        let is_denial =
-            |it: &discovery::Fault| matches!(&*it.error, LinkError::Dial(DialError::NoPermission));
+    fn unreached(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
+        let is_denial = |it: &discovery::RegistrarFailure| {
+            matches!(&*it.error, LinkError::Dial(DialError::NoPermission))
+        };
         let failure = Self::unreachable(error, &why.0);
         match !why.0.is_empty() && why.0.iter().all(is_denial) {
             true => Self { exit: Exit::Denied, ..failure },
@@ -36,9 +37,9 @@ impl Failure {
     }
 }
 
-impl From<Faults> for Failure {
-    fn from(faults: Faults) -> Self {
-        Self::usage(faults)
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::usage(diagnostics)
     }
 }
 

@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub(crate) mod diagnostics;
 mod duration;
-pub(crate) mod faults;
 mod lines;
 mod pager;
 mod reader;

@@ -13,7 +13,7 @@ impl<'a> Scan<'a> {
         if document.strip_prefix('{').is_some_and(|it| it.trim_start().starts_with(['"', '}'])) {
             let start = self.text.len() - document.len();
             let help = "a table is written `[network]`, and what is in it `feed = \"/unix/@feed\"`";
-            self.fault(start..start + 1, "this is not TOML, but may be JSON", help);
+            self.diagnostic(start..start + 1, "this is not TOML, but may be JSON", help);
             self.remove(self.at..self.text.len());
             return;
         }
@@ -68,17 +68,17 @@ impl<'a> Scan<'a> {
                 let close = "]".repeat(opened);
                 let help = format!("close it with `{close}`");
                 let span = start..start + opened;
-                self.fault(span, "the header that begins here is not closed", help);
+                self.diagnostic(span, "the header that begins here is not closed", help);
                 self.insert(end, close);
             }
             _ if closed < opened => {
                 let help = "write the header in single brackets";
-                self.fault(start..start + 2, "two brackets open here, and one closes", help);
+                self.diagnostic(start..start + 2, "two brackets open here, and one closes", help);
                 self.remove(start..start + 1);
             }
             _ if closed > opened => {
                 let stray = brackets + opened..brackets + closed;
-                self.fault(stray.clone(), "more brackets close than open", "leave it out");
+                self.diagnostic(stray.clone(), "more brackets close than open", "leave it out");
                 self.remove(stray);
             }
             _ => {}
@@ -124,7 +124,7 @@ impl<'a> Scan<'a> {
             ',' => "a line cannot begin with `,`".to_owned(),
             _ => format!("`{found}` closes nothing"),
         };
-        self.fault(start..start + 1, message, "leave it out");
+        self.diagnostic(start..start + 1, message, "leave it out");
         self.remove(start..self.at);
     }
 
@@ -132,7 +132,11 @@ impl<'a> Scan<'a> {
     fn entry(&mut self) {
         let start = self.at;
         if self.peek() == Some('=') {
-            self.fault(start..start, "a key is missing before `=`", "write it as `key = value`");
+            self.diagnostic(
+                start..start,
+                "a key is missing before `=`",
+                "write it as `key = value`",
+            );
             self.insert(start, format!("_{start} "));
             self.at += 1;
             self.doubtful.add(start..start);
@@ -153,7 +157,7 @@ impl<'a> Scan<'a> {
             "" if self.rest_of_line().trim_start_matches(']').is_empty()
                 && self.peek() == Some(']') =>
             {
-                self.fault(
+                self.diagnostic(
                     start..start,
                     "a `[` is missing before the header",
                     "write it as `[name]`",
@@ -164,12 +168,16 @@ impl<'a> Scan<'a> {
             }
             "" if begins_value(self.rest()) && separated > end && key != "-" => {
                 let written = format!("write {key} = {}", self.rest_of_line());
-                self.fault(end..end, format!("a `=` is missing after {}", Quoted(key)), written);
+                self.diagnostic(
+                    end..end,
+                    format!("a `=` is missing after {}", Quoted(key)),
+                    written,
+                );
                 self.insert(end, " = ");
             }
             ":" if is_alone => {
                 let table = format!("a table is written `[{key}]`, and a value `{key} = …`");
-                self.fault(self.at..self.at + 1, "`:` stands where `=` is expected", table);
+                self.diagnostic(self.at..self.at + 1, "`:` stands where `=` is expected", table);
                 return self.leave_out(start);
             }
             "" => {
@@ -187,7 +195,7 @@ impl<'a> Scan<'a> {
             _ => {
                 let span = self.at..self.at + length;
                 let message = format!("`{sign}` stands where `=` is expected");
-                self.fault(span.clone(), message, format!("write `{key} = …`"));
+                self.diagnostic(span.clone(), message, format!("write `{key} = …`"));
                 let pad = if is_assigned { "" } else { " " };
                 self.replace(span.clone(), format!("{pad}= "));
                 self.at = span.end;
@@ -234,7 +242,7 @@ impl<'a> Scan<'a> {
             Some(quoted) => format!("write {quoted} = …"),
             None => format!("a key {BARE}"),
         };
-        self.fault(span.clone(), format!("{} cannot be a key", Quoted(written)), help);
+        self.diagnostic(span.clone(), format!("{} cannot be a key", Quoted(written)), help);
         self.doubtful.add(span.clone());
         self.replace(span.clone(), quoted.unwrap_or_else(|| format!("_{start}")));
         Some((span.end, start + sign))
@@ -248,7 +256,7 @@ impl<'a> Scan<'a> {
         let inside = &inside[..quoted_end(inside, quote).unwrap_or(inside.len())];
         let sign = inside.rfind('=').filter(|it| inside[it + 1..].trim().is_empty())?;
         let end = start + 1 + inside[..sign].trim_end().len();
-        self.fault(
+        self.diagnostic(
             start..start + 1,
             "the key that begins here is not closed",
             format!("close it with `{quote}`"),
@@ -274,7 +282,7 @@ impl<'a> Scan<'a> {
             self.at += junk.len() - value.len();
             if !value.is_empty() {
                 let message = format!("{} is too much", Quoted(self.text[at..self.at].trim_end()));
-                self.fault(at..self.at, message, "leave it out");
+                self.diagnostic(at..self.at, message, "leave it out");
             }
             self.remove(at..self.at);
         }
@@ -285,17 +293,21 @@ impl<'a> Scan<'a> {
                     let written = first_line(&self.text[below..]);
                     self.replace(at..below, " ");
                     if written.ends_with(',') {
-                        self.fault(at..at, "a `[` is missing before the list", "write it here");
+                        self.diagnostic(
+                            at..at,
+                            "a `[` is missing before the list",
+                            "write it here",
+                        );
                         self.insert(below, "[");
                         opened = Some(below);
                     } else {
                         let help = format!("write {key} = {written}");
-                        self.fault(at..at, "the value begins on another line", help);
+                        self.diagnostic(at..at, "the value begins on another line", help);
                     }
                     self.at = below;
                 }
                 None => {
-                    self.fault(at..at, "a value is missing", format!("write {key} = …"));
+                    self.diagnostic(at..at, "a value is missing", format!("write {key} = …"));
                     self.doubtful.add(at..at);
                     self.insert(at, " \"\"");
                     return self.line_rest(key);
@@ -336,7 +348,7 @@ impl<'a> Scan<'a> {
             if begins_entry(self.text, next) || begins_header(self.text, next) {
                 let what = if self.text[next..].starts_with('[') { "table" } else { "key" };
                 let message = format!("another {what} begins on the same line");
-                self.fault(next..next, message, "begin a new line for it");
+                self.diagnostic(next..next, message, "begin a new line for it");
                 self.replace(start..next, "\n");
                 self.at = next;
                 return;
@@ -347,7 +359,7 @@ impl<'a> Scan<'a> {
                     ',' | ';' => format!("a line does not end in `{found}`"),
                     _ => format!("`{found}` closes nothing"),
                 };
-                self.fault(start..start + 1, message, "leave it out");
+                self.diagnostic(start..start + 1, message, "leave it out");
                 self.remove(start..start + 1);
                 self.at += 1;
                 continue;

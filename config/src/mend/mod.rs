@@ -15,14 +15,14 @@ mod value;
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use crate::fault::{Fault, Place, Source};
+use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// A text whose structure is right, and what was wrong with it.
 pub(crate) struct Mended {
     /// What is to be read.
     pub(crate) source: Arc<Source>,
     /// What was wrong, at its place in the original.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     original: Arc<Source>,
     edits: Vec<Applied>,
     /// The texts, numbers and words of the original, in their order; none if nothing is broken.
@@ -36,7 +36,7 @@ impl Mended {
     pub(crate) fn whole(original: &Arc<Source>) -> Self {
         Self {
             source: Arc::clone(original),
-            faults: Vec::new(),
+            diagnostics: Vec::new(),
             original: Arc::clone(original),
             edits: Vec::new(),
             tokens: Vec::new(),
@@ -48,7 +48,7 @@ impl Mended {
     pub(crate) fn broken(original: &Arc<Source>) -> Self {
         let mut scan = Scan::new(original);
         scan.lines();
-        let Scan { mut edits, faults, tokens, doubtful, .. } = scan;
+        let Scan { mut edits, diagnostics, tokens, doubtful, .. } = scan;
         edits.sort_by_key(|it| it.span.start);
         let mut text = String::with_capacity(original.text.len());
         let mut applied = Vec::with_capacity(edits.len());
@@ -63,7 +63,7 @@ impl Mended {
         text.push_str(original.text.get(copied..).unwrap_or_default());
         let source = Source::new(&original.name, &text);
         let original = Arc::clone(original);
-        Self { source, faults, original, edits: applied, tokens, doubtful }
+        Self { source, diagnostics, original, edits: applied, tokens, doubtful }
     }
 
     /// Notes that something was misread at a place of the mended text. Returns its place in the
@@ -81,14 +81,14 @@ impl Mended {
 
     /// Moves faults of the mended text to where they stand in the original, and leaves out those
     /// of what is not what was meant.
-    pub(crate) fn restore(&self, faults: &mut Vec<Fault>) {
+    pub(crate) fn restore(&self, diagnostics: &mut Vec<Diagnostic>) {
         if !self.edits.is_empty() {
-            for fault in faults.iter_mut() {
-                self.move_back(&mut fault.place);
-                fault.related.iter_mut().for_each(|it| self.move_back(&mut it.place));
+            for diagnostic in diagnostics.iter_mut() {
+                self.move_back(&mut diagnostic.place);
+                diagnostic.related.iter_mut().for_each(|it| self.move_back(&mut it.place));
             }
         }
-        faults.retain(|it| !self.doubtful.touch(&it.place.span));
+        diagnostics.retain(|it| !self.doubtful.touch(&it.place.span));
     }
 
     fn move_back(&self, place: &mut Place) {
@@ -154,7 +154,7 @@ struct Scan<'a> {
     text: &'a str,
     at: usize,
     edits: Vec<Edit>,
-    faults: Vec<Fault>,
+    diagnostics: Vec<Diagnostic>,
     tokens: Vec<Range<usize>>,
     doubtful: Spans,
     /// The starts of lines that have a fault, and whether nothing else on them can be believed.
@@ -169,7 +169,7 @@ impl<'a> Scan<'a> {
             // Editors of another system put a mark there, which the parser takes.
             at: if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
             edits: Vec::new(),
-            faults: Vec::new(),
+            diagnostics: Vec::new(),
             tokens: Vec::new(),
             doubtful: Spans::default(),
             lines_at_fault: HashMap::new(),
@@ -204,12 +204,17 @@ impl<'a> Scan<'a> {
     }
 
     /// Tells of a fault whose mending is certain, so that all else can be believed.
-    fn fault(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    fn diagnostic(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let line = self.line_start(span.start);
         let is_garbled = self.lines_at_fault.entry(line).or_insert(false);
         if !*is_garbled {
             let place = Place { source: Arc::clone(self.source), span };
-            self.faults.push(Fault::error(message, place).help(Some(help.into())));
+            self.diagnostics.push(Diagnostic::error(message, place).help(Some(help.into())));
         }
     }
 
@@ -219,7 +224,7 @@ impl<'a> Scan<'a> {
         let line = self.line_start(span.start);
         self.doubtful.add(span.start..self.line_end().max(span.end));
         if !self.lines_at_fault.contains_key(&line) {
-            self.fault(span, message, help);
+            self.diagnostic(span, message, help);
         }
         self.lines_at_fault.insert(line, true);
     }

@@ -67,7 +67,11 @@ impl Scan<'_> {
         let what = if outermost.close == ']' { "list" } else { "table" };
         let close: String = open.iter().rev().map(|it| it.close).collect();
         let message = format!("the {what} that begins here is not closed");
-        self.fault(outermost.at..outermost.at + 1, message, format!("close it with a `{close}`"));
+        self.diagnostic(
+            outermost.at..outermost.at + 1,
+            message,
+            format!("close it with a `{close}`"),
+        );
         for open in &open {
             self.doubt(open);
         }
@@ -114,7 +118,7 @@ impl Scan<'_> {
         let Some(innermost) = innermost else { return };
         if innermost.expected == Expected::Sign {
             innermost.expected = Expected::Value;
-            self.fault(end..end, "a `=` is missing before the value", "write { key = value }");
+            self.diagnostic(end..end, "a `=` is missing before the value", "write { key = value }");
             return self.insert(end, " = ");
         }
         if innermost.expected != Expected::Comma {
@@ -126,7 +130,11 @@ impl Scan<'_> {
         if is_word && innermost.close == ']' {
             return self.insert(end, ",");
         }
-        self.fault(self.at..self.at, "a `,` is missing before this", "put one between the two");
+        self.diagnostic(
+            self.at..self.at,
+            "a `,` is missing before this",
+            "put one between the two",
+        );
         self.insert(end, ",");
     }
 
@@ -141,19 +149,19 @@ impl Scan<'_> {
                 innermost.expected = Expected::Value;
                 if found != '=' {
                     let message = format!("`{found}` stands where `=` is expected");
-                    self.fault(span.clone(), message, "write { key = value }");
+                    self.diagnostic(span.clone(), message, "write { key = value }");
                     self.replace(span, " = ");
                 }
             }
             Expected::Comma if innermost.close == ']' => {
                 let message = format!("`{found}` cannot stand in a list");
-                self.fault(span.clone(), message, "a list is written [\"…\", \"…\"]");
+                self.diagnostic(span.clone(), message, "a list is written [\"…\", \"…\"]");
                 self.doubtful.add(self.tokens.last().map_or(span.start, |it| it.start)..span.end);
                 self.replace(span, ",");
                 innermost.expected = Expected::Value;
             }
             _ => {
-                self.fault(span.clone(), format!("`{found}` is too much"), "leave it out");
+                self.diagnostic(span.clone(), format!("`{found}` is too much"), "leave it out");
                 self.remove(span);
             }
         }
@@ -167,7 +175,11 @@ impl Scan<'_> {
             Expected::Comma if innermost.close == ']' => innermost.expected = Expected::Value,
             Expected::Comma => innermost.expected = Expected::Key,
             Expected::Value if innermost.close == '}' => {
-                self.fault(span.start..span.start, "a value is missing", "write it before the `,`");
+                self.diagnostic(
+                    span.start..span.start,
+                    "a value is missing",
+                    "write it before the `,`",
+                );
                 self.doubtful.add(span.start..span.start);
                 self.insert(span.start, " \"\"");
                 innermost.expected = Expected::Key;
@@ -180,7 +192,7 @@ impl Scan<'_> {
                 innermost.expected = Expected::Key;
             }
             _ => {
-                self.fault(span.clone(), "nothing stands before this `,`", "leave it out");
+                self.diagnostic(span.clone(), "nothing stands before this `,`", "leave it out");
                 self.remove(span);
             }
         }
@@ -198,18 +210,18 @@ impl Scan<'_> {
             let next = self.text[after_blanks(self.text, span.end)..].chars().next();
             if open.last().is_some_and(|it| it.close == found) {
                 let help = format!("close it with a `{right}`");
-                self.fault(innermost.at..innermost.at + 1, message, help);
+                self.diagnostic(innermost.at..innermost.at + 1, message, help);
                 self.insert(span.start, right);
                 self.doubt(&innermost);
                 open.pop();
             } else if next == Some(right) || innermost.expected != Expected::Comma {
-                self.fault(span.clone(), format!("`{found}` closes nothing"), "leave it out");
+                self.diagnostic(span.clone(), format!("`{found}` closes nothing"), "leave it out");
                 self.remove(span);
                 open.push(innermost);
                 return;
             } else {
                 let message = format!("`{found}` cannot close the {what}");
-                self.fault(span.clone(), message, format!("close it with a `{right}`"));
+                self.diagnostic(span.clone(), message, format!("close it with a `{right}`"));
                 self.replace(span, right);
             }
         }
@@ -309,7 +321,7 @@ impl Scan<'_> {
         if !is_key && content.len() > 1 && content.ends_with(other) {
             let span = end - 1..end;
             let message = format!("`{other}` does not close what `{quote}` began");
-            self.fault(span.clone(), message, format!("close it with a `{quote}`"));
+            self.diagnostic(span.clone(), message, format!("close it with a `{quote}`"));
             self.replace(span, quote);
             self.doubtful.add(start..end);
             self.at = end;
@@ -383,7 +395,7 @@ impl Scan<'_> {
         let message = "the text that begins here is not closed";
         match self.lines_at_fault.contains_key(&self.line_start(quotes.start)) {
             true => self.garbled(quotes.clone(), message, help),
-            false => self.fault(quotes.clone(), message, help),
+            false => self.diagnostic(quotes.clone(), message, help),
         }
         self.doubtful.add(quotes.start..end.end);
         self.at = end.end;

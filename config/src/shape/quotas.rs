@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use super::{Shape, article, list, suggestion};
 use crate::{
-    fault::Fault,
+    diagnostic::Diagnostic,
     quotas::{COUNTS, QUOTA_KEYS, TRUSTED},
     syntax::{Key, Value},
     written::{WrittenQuota, WrittenQuotas},
@@ -40,7 +40,8 @@ impl Shape<'_> {
                 other => {
                     let message = format!("found {} where a size is expected", article(other));
                     let help = "write the unit: bytes = \"64MiB\"".to_owned();
-                    self.faults.push(Fault::error(message, self.place(value.span())).help(help));
+                    self.diagnostics
+                        .push(Diagnostic::error(message, self.place(value.span())).help(help));
                     None
                 }
             };
@@ -53,7 +54,7 @@ impl Shape<'_> {
                 None => format!("its keys are {}", list(QUOTA_KEYS)),
             };
             let place = self.key(key).place;
-            self.faults.push(Fault::error(message, place).help(help));
+            self.diagnostics.push(Diagnostic::error(message, place).help(help));
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Candidate, Connection, Explanation, NoneAnswered, Tickets, dial, explain, here_for,
     race::{self, Raced},
 };
-use crate::{Client, LookupError, merge::Sighting};
+use crate::{Client, LookupError, merge::MergedRecord};
 
 impl Client {
     /// Looks up the ready instances of a name, each to be [connected to](Located::connect) later;
@@ -42,13 +42,13 @@ impl Client {
         self.report_evidence(&found.instances, &explanation.candidates);
 
         let tickets = Arc::new(tickets);
-        let locate = |sighting| {
+        let locate = |merged| {
             let (client, tickets) = (self.clone(), tickets.clone());
-            Located { client, sighting, tickets, rank: usize::MAX, candidates: Vec::new() }
+            Located { client, merged, tickets, rank: usize::MAX, candidates: Vec::new() }
         };
         let mut located: Vec<_> = found.instances.into_iter().map(locate).collect();
         for (rank, candidate) in explanation.candidates.into_iter().enumerate() {
-            let is_its = |it: &&mut Located| it.sighting.record.uuid == candidate.instance.uuid;
+            let is_its = |it: &&mut Located| it.merged.record.uuid == candidate.instance.uuid;
             let its = located.iter_mut().find(is_its).expect("every candidate is one of a record");
             its.rank = its.rank.min(rank);
             its.candidates.push(candidate);
@@ -89,7 +89,7 @@ impl Client {
 #[must_use = "nobody is connected to yet"]
 pub struct Located {
     client: Client,
-    sighting: Sighting,
+    merged: MergedRecord,
     tickets: Arc<Tickets>,
     /// The place of its nearest endpoint among those of all instances.
     rank: usize,
@@ -99,7 +99,7 @@ pub struct Located {
 impl Located {
     /// Returns what the registrars know of it.
     pub fn record(&self) -> &Record {
-        &self.sighting.record
+        &self.merged.record
     }
 
     /// Connects to it, and reports what does not answer, as
@@ -113,8 +113,8 @@ impl Located {
     ///
     /// Cancel safe: dropping the future drops all dials in progress.
     pub async fn connect(self) -> Result<Connection, NoneAnswered> {
-        let Self { client, sighting, tickets, candidates, .. } = self;
-        let (explanation, records) = (Explanation { candidates }, [sighting.record.clone()]);
+        let Self { client, merged, tickets, candidates, .. } = self;
+        let (explanation, records) = (Explanation { candidates }, [merged.record.clone()]);
         let connected = dial(explanation, &records, &tickets, &client.hub().options.dial).await;
         let Explanation { candidates } = match &connected {
             Ok(connection) => &connection.explanation,
@@ -122,7 +122,7 @@ impl Located {
         };
         // What was left out is reported already.
         let dialed = candidates.iter().filter(|it| it.verdict.is_ok());
-        client.report_evidence(&[sighting], dialed);
+        client.report_evidence(&[merged], dialed);
         connected
     }
 

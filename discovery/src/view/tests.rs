@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wire::{Kept, State, registrar::Change as Told};
+use wire::{Lifetime, State, registrar::Change as Told};
 
 use super::*;
 use crate::{LinkError, tests::record};
@@ -26,7 +26,7 @@ fn with(uuid: u128, since_ms: u64) -> Record {
         uuid: Uuid::from_u128(uuid),
         since_ms,
         epoch: since_ms,
-        kept: Kept::Session,
+        lifetime: Lifetime::Session,
         ..record("feed")
     }
 }
@@ -42,7 +42,7 @@ fn drain(uuid: u128, since_ms: u64) -> Told {
 
 fn remove(uuid: u128) -> Told {
     let instance = with(uuid, 0).instance();
-    Told::Remove { instance, epoch: 1, gone: Gone::SessionEnded, revision: 99 }
+    Told::Remove { instance, epoch: 1, reason: RemovalReason::SessionEnded, revision: 99 }
 }
 
 fn synced() -> Told {
@@ -55,9 +55,9 @@ fn text(change: Change) -> String {
         Change::Synced => "synced".to_owned(),
         Change::Add { record } => format!("+{}@{}", record.uuid.as_u128(), record.since_ms),
         Change::Update { record } => format!("~{}@{}", record.uuid.as_u128(), record.since_ms),
-        Change::Remove { instance, gone: Some(_) } => format!("-{}", instance.uuid.as_u128()),
-        Change::Remove { instance, gone: None } => format!("?{}", instance.uuid.as_u128()),
-        Change::Stale { faults } => format!("stale {}", faults.0.len()),
+        Change::Remove { instance, reason: Some(_) } => format!("-{}", instance.uuid.as_u128()),
+        Change::Remove { instance, reason: None } => format!("?{}", instance.uuid.as_u128()),
+        Change::Stale { failures } => format!("stale {}", failures.0.len()),
     }
 }
 
@@ -80,7 +80,7 @@ fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
             Lost(feed) => {
                 let registrar = endpoints::Endpoint::Memory(feed as u64);
                 let error = Arc::new(LinkError::NotYet);
-                view.lost(feed, Fault { registrar, error }, now);
+                view.lost(feed, RegistrarFailure { registrar, error }, now);
             }
             Standby(feed) => view.standby(feed),
             Passes(seconds) => {

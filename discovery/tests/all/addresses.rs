@@ -42,7 +42,7 @@ async fn in_a_network_of_its_own() {
     let one = soon(client.register(named)).await.unwrap();
 
     let published = |uuid| {
-        let record = registrar.clerk.record(uuid).unwrap();
+        let record = registrar.registry.record(uuid).unwrap();
         let host = |it: &Endpoint| it.to_string().split('/').nth(2).unwrap().to_owned();
         record.endpoints.iter().map(|it| host(&it.endpoint)).collect::<Vec<_>>()
     };
@@ -74,7 +74,7 @@ async fn follows_its_own_addresses() {
         let Some(record) = client.query_actor("registrar").await.unwrap() else { return false };
         let has = |it: &Endpoint| it.to_string().starts_with(&format!("{host}/tcp/"));
         let is_told = record.endpoints.iter().any(|it| has(&it.endpoint));
-        assert!(registrar.clerk.status().published.iter().any(has) || !is_told);
+        assert!(registrar.registry.status().published.iter().any(has) || !is_told);
         is_told
     };
     let until_it_tells = async |host: &str, expected: bool| {

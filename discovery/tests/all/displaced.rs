@@ -54,7 +54,7 @@ async fn a_registrar_whose_socket_vanished_is_there_again() {
     until(|| sockets.path("registrar.sock").exists()).await;
     let late = connect([&endpoint]).await;
     assert!(soon(late.query_actor("feed")).await.unwrap().is_some());
-    assert_eq!(registrar.clerk.status().endpoints, [endpoint]);
+    assert_eq!(registrar.registry.status().endpoints, [endpoint]);
 }
 
 /// Whoever came by the place that another registrar has taken goes there; whoever came by another
@@ -75,9 +75,9 @@ async fn who_is_left_with_a_displaced_registrar_goes_where_others_look() {
     taker.until(|it| it.instances == 1).await;
     let late = connect([&place]).await;
     assert!(soon(late.query_actor("feed")).await.unwrap().is_some());
-    assert_eq!(displaced.clerk.status().endpoints, [aside]);
+    assert_eq!(displaced.registry.status().endpoints, [aside]);
     assert!(soon(there.query_actor("desk")).await.unwrap().is_some());
-    let places: Vec<Endpoint> = taker.clerk.status().endpoints;
+    let places: Vec<Endpoint> = taker.registry.status().endpoints;
     assert_eq!(places, [place]);
 }
 

@@ -176,9 +176,9 @@ async fn a_registrar_that_does_not_answer_counts_as_down_and_is_dialed_anew() {
     let began = tokio::time::Instant::now();
     let found = client.query_ready("feed").await.unwrap();
     assert_eq!(began.elapsed(), Duration::from_secs(2));
-    let [fault] = &*found.unanswered else { panic!("{:?}", found.unanswered) };
-    assert!(matches!(*fault.error, LinkError::NoAnswer(_)), "{fault}");
-    assert_eq!(fault.to_string(), format!("{mute}: no answer within 2s"));
+    let [failure] = &*found.unanswered else { panic!("{:?}", found.unanswered) };
+    assert!(matches!(*failure.error, LinkError::NoAnswer(_)), "{failure}");
+    assert_eq!(failure.to_string(), format!("{mute}: no answer within 2s"));
 
     drop(client);
     let client = Client::connect_with([&mute], options()).await.unwrap();

@@ -6,7 +6,7 @@ use callsign_discovery::{RegisterError, Registration};
 use endpoints::Stamped;
 use registrar::registry::{Claimant, Event};
 use uuid::Uuid;
-use wire::{State, registrant::LostCause};
+use wire::{State, callbacks::LostCause};
 
 use crate::support::{Running, Sockets, Way, connect, nowhere, soon, two_registrars, until};
 
@@ -34,14 +34,14 @@ async fn what_another_takes_out_is_registered_nowhere() {
     assert_eq!((feed.missing().len(), soon(feed.settled()).await.len()), (2, 2));
     let one = Running::at(&[one.stop().await]).await;
     one.until(|it| it.instances == 1).await;
-    assert!(one.clerk.record(stays.instance().uuid).is_some());
+    assert!(one.registry.record(stays.instance().uuid).is_some());
     let again = soon(client.register(nowhere("feed", 1))).await.unwrap();
     one.until(|it| it.instances == 2).await;
 
     // The old handle has no hand in it any more.
     drop(feed);
     soon(again.set_state(State::Draining)).await.unwrap();
-    assert!(one.clerk.record(again.instance().uuid).is_some());
+    assert!(one.registry.record(again.instance().uuid).is_some());
 }
 
 #[tokio::test]
@@ -56,10 +56,10 @@ async fn what_another_registers_is_left_to_it() {
 
     let lost = soon(old.lost()).await;
     assert_eq!(lost.cause, LostCause::Replaced, "{lost}");
-    let epoch = registrar.clerk.record(uuid).unwrap().epoch;
+    let epoch = registrar.registry.record(uuid).unwrap().epoch;
     soon(old.unregister()).await;
     soon(new.set_state(State::Draining)).await.unwrap();
-    assert_eq!(registrar.clerk.record(uuid).map(|it| it.epoch), Some(epoch));
+    assert_eq!(registrar.registry.record(uuid).map(|it| it.epoch), Some(epoch));
     assert!(new.missing().is_empty());
 }
 
@@ -70,20 +70,20 @@ async fn what_was_found_dead_comes_back_with_its_next_endpoints() {
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     let mut losses = feed.losses();
     let uuid = feed.instance().uuid;
-    let record = registrar.clerk.record(uuid).unwrap();
+    let record = registrar.registry.record(uuid).unwrap();
     let stamped = record.endpoints[0].clone();
     let claimant = Claimant { uuid, epoch: record.epoch, stamped: stamped.clone() };
-    registrar.clerk.note(Event::Disowned(claimant));
+    registrar.registry.note(Event::Disowned(claimant));
 
     let lost = soon(losses.next()).await;
     assert!(!lost.is_final() && lost.cause == LostCause::FoundDead, "{lost:?}");
     assert_eq!(lost.endpoint.as_ref(), Some(&stamped.endpoint));
-    assert!(registrar.clerk.record(uuid).is_none());
+    assert!(registrar.registry.record(uuid).is_none());
 
     let next = "/unix/@next".parse().unwrap();
     let next = vec![Stamped { stamp: transport::stamp(&next), endpoint: next }];
     soon(feed.update_endpoints(next)).await.unwrap();
-    until(|| registrar.clerk.record(uuid).is_some()).await;
+    until(|| registrar.registry.record(uuid).is_some()).await;
     soon(feed.set_state(State::Ready)).await.unwrap();
 }
 
@@ -118,16 +118,18 @@ async fn what_is_taken_out_while_its_client_is_away_stays_out() {
     let lost = soon(feed.lost()).await;
     assert!(lost.is_final() && lost.cause == LostCause::Unregistered, "{lost:?}");
     assert!(lost.by.is_some(), "{lost}");
-    assert!(registrar.clerk.record(uuid).is_none() && registrar.clerk.status().instances == 1);
+    assert!(
+        registrar.registry.record(uuid).is_none() && registrar.registry.status().instances == 1
+    );
 
     // Whoever means it registers it anew, under the same number too, and that comes back.
     let anew = soon(client.register(leased("feed", 1).uuid(uuid))).await.unwrap();
     assert_eq!(anew.instance(), &old);
     drop(feed);
     for _ in 0..2 {
-        let before = registrar.clerk.record(uuid).unwrap().epoch;
+        let before = registrar.registry.record(uuid).unwrap().epoch;
         way.cut().await;
         way.mend().await;
-        until(|| registrar.clerk.record(uuid).is_some_and(|it| it.epoch > before)).await;
+        until(|| registrar.registry.record(uuid).is_some_and(|it| it.epoch > before)).await;
     }
 }

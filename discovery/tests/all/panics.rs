@@ -94,6 +94,6 @@ async fn check(client: &Client, registrar: &Running) {
         }
     });
     let registered = registered.await;
-    until(|| registrar.clerk.status().instances > 0).await;
+    until(|| registrar.registry.status().instances > 0).await;
     registered.unregister().await;
 }

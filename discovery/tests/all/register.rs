@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use transport::Listener;
 use uuid::Uuid;
 use wire::{
-    ErrorKind, Hello, Kept, RemoteError, State,
+    ErrorKind, Hello, Lifetime, RemoteError, State,
     registrar::{Changed, REGISTER, RENEW, Registered},
 };
 
@@ -33,7 +33,7 @@ async fn a_registration_lives_as_long_as_its_guard() {
     registrar.until(|it| it.instances == 0).await;
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     soon(feed.unregister()).await;
-    assert_eq!(registrar.clerk.status().instances, 0, "it was waited for");
+    assert_eq!(registrar.registry.status().instances, 0, "it was waited for");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_registration_lives_as_long_as_the_last_of_its_clones() {
 
     drop(feed);
     soon(clone.set_state(State::Draining)).await.unwrap();
-    assert_eq!(registrar.clerk.status().instances, 1);
+    assert_eq!(registrar.registry.status().instances, 1);
     assert_eq!(format!("{clone:?}"), format!("Registered({instance}, draining)"));
     drop(clone);
     registrar.until(|it| it.instances == 0).await;
@@ -56,7 +56,7 @@ async fn a_registration_lives_as_long_as_the_last_of_its_clones() {
     let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
     let clone = feed.clone();
     soon(feed.unregister()).await;
-    assert_eq!(registrar.clerk.status().instances, 0);
+    assert_eq!(registrar.registry.status().instances, 0);
     drop(clone);
 }
 
@@ -69,9 +69,9 @@ async fn several_leave_in_one_change() {
         leaving.push(soon(client.register(nowhere("feed", number))).await.unwrap());
     }
     let stays = soon(client.register(nowhere("pricer", 6))).await.unwrap();
-    let before = registrar.clerk.status().revision;
+    let before = registrar.registry.status().revision;
     soon(callsign_discovery::Registered::unregister_all(leaving)).await;
-    let status = registrar.clerk.status();
+    let status = registrar.registry.status();
     assert_eq!((status.revision, status.instances), (before + 1, 1));
     drop(stays);
 }
@@ -251,7 +251,7 @@ async fn it_is_told_when_all_registrars_have_taken_note() {
     let missing = soon(feed.settled()).await;
     let missing: Vec<_> = missing.iter().map(|it| &it.registrar).collect();
     assert_eq!(missing, [&nobody]);
-    assert_eq!((one.clerk.status().instances, other.clerk.status().instances), (1, 1));
+    assert_eq!((one.registry.status().instances, other.registry.status().instances), (1, 1));
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn a_program_may_start_before_its_registrar() {
 
     let registrar = Running::at(&[endpoint]).await;
     registrar.until(|it| it.sessions == 1).await;
-    assert_eq!(registrar.clerk.status().instances, 0, "what failed is not kept");
+    assert_eq!(registrar.registry.status().instances, 0, "what failed is not kept");
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn what_begins_before_the_registrar_is_registered_when_there_is_one() {
     assert!(feed.missing().is_empty());
     let found = soon(client.query_all("feed")).await.unwrap();
     assert_eq!(found.records[0].state, State::Draining);
-    assert_eq!(registrar.clerk.status().instances, 1);
+    assert_eq!(registrar.registry.status().instances, 1);
     // As with any other, its end is the end of the registration.
     drop(feed);
     registrar.until(|it| it.instances == 0).await;
@@ -314,8 +314,10 @@ async fn patience_is_for_what_passes() {
     let refused = soon(second.register_patiently(nowhere("feed", 3).uuid(uuid))).await.unwrap();
     let node = registrar::NodeOptions { settle_time: Duration::ZERO, ..Default::default() };
     let node = registrar::Node::bind(&[endpoint], node).await.unwrap();
-    let resident =
-        registrar::Resident::open(node.clerk().clone(), registrar::registry::Owner::Registrar);
+    let local_client = registrar::LocalClient::open(
+        node.registry().clone(),
+        registrar::registry::Owner::Registrar,
+    );
     let taken = wire::registrar::Register {
         name: "broker".parse().unwrap(),
         uuid,
@@ -326,7 +328,7 @@ async fn patience_is_for_what_passes() {
         proves: false,
         again: None,
     };
-    resident.register(taken).unwrap();
+    local_client.register(taken).unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
     let error = soon(refused.accepted()).await.unwrap_err();
@@ -386,17 +388,17 @@ async fn leases_are_renewed_while_their_guard_lives() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     soon(client.renew(left.uuid)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(registrar.clerk.status().instances, 2, "the one left was renewed by hand");
+    assert_eq!(registrar.registry.status().instances, 2, "the one left was renewed by hand");
 
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(soon(client.query_actor("left")).await.unwrap().is_none());
     let record = soon(client.query_actor("kept")).await.unwrap().unwrap();
-    assert_eq!(record.kept, Kept::Lease { ttl_ms: 3000 });
+    assert_eq!(record.lifetime, Lifetime::Lease { ttl_ms: 3000 });
 
     // One that is lost all the same is registered again.
     soon(client.unregister(kept.instance().uuid)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(registrar.clerk.status().instances, 1);
+    assert_eq!(registrar.registry.status().instances, 1);
     drop(kept);
     registrar.until(|it| it.instances == 0).await;
 }

@@ -4,7 +4,7 @@ use std::{future::Future, path::PathBuf, time::Duration};
 
 use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};
 use endpoints::{Endpoint, Stamped};
-use registrar::{Clerk, Node, NodeOptions};
+use registrar::{Node, NodeOptions, RegistryHandle};
 use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
@@ -28,7 +28,7 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
 /// A registrar that runs until it is stopped or dropped.
 pub(crate) struct Running {
     pub(crate) endpoint: Endpoint,
-    pub(crate) clerk: Clerk,
+    pub(crate) registry: RegistryHandle,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -45,11 +45,11 @@ impl Running {
         let drain_timeout = Duration::from_millis(100);
         let options = NodeOptions { settle_time, drain_timeout, ..Default::default() };
         let node = Node::bind(endpoints, options).await.unwrap();
-        let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
+        let (registry, stop) = (node.registry().clone(), CancellationToken::new());
         let endpoint = node.endpoints()[0].clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(node.serve(stop.clone()));
-        Self { endpoint, clerk, stop, tasks }
+        Self { endpoint, registry, stop, tasks }
     }
 
     /// Starts a registrar in memory.
@@ -71,7 +71,7 @@ impl Running {
 
     /// Waits until what it says of itself is as wanted.
     pub(crate) async fn until(&self, wanted: impl Fn(&Status) -> bool) {
-        until(|| wanted(&self.clerk.status())).await;
+        until(|| wanted(&self.registry.status())).await;
     }
 }
 

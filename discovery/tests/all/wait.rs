@@ -18,7 +18,7 @@ async fn a_wait_ends_when_the_actor_is_ready() {
 
     let feed = nowhere("feed", 1).state(State::Starting);
     let feed = soon(client.register(feed)).await.unwrap();
-    assert_eq!(registrar.clerk.status().waiters, 1, "it is not ready yet");
+    assert_eq!(registrar.registry.status().waiters, 1, "it is not ready yet");
     soon(feed.set_state(State::Ready)).await.unwrap();
     let found = soon(waiting.join_next()).await.unwrap().unwrap().unwrap();
     assert_eq!(found.instance(), *feed.instance());

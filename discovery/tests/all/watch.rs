@@ -5,7 +5,7 @@ use std::pin::Pin;
 use crate::support::{Running, Sockets, Way, connect, nowhere, soon};
 use callsign_discovery::{Change, Watch};
 use futures_util::Stream;
-use wire::{Gone, State};
+use wire::{RemovalReason, State};
 
 /// Waits for the next changes, as many as are expected, and compares them.
 async fn told(watch: &mut Watch, expected: &[&str]) {
@@ -16,11 +16,11 @@ async fn told(watch: &mut Watch, expected: &[&str]) {
             Change::Synced => "synced".to_owned(),
             Change::Add { record } => format!("add {}", record.name),
             Change::Update { record } => format!("update {} {}", record.name, record.state),
-            Change::Remove { instance, gone } => match gone {
-                Some(Gone::Unregistered) => format!("remove {}", instance.name),
-                gone => format!("remove {} {gone:?}", instance.name),
+            Change::Remove { instance, reason } => match reason {
+                Some(RemovalReason::Unregistered) => format!("remove {}", instance.name),
+                reason => format!("remove {} {reason:?}", instance.name),
             },
-            Change::Stale { faults } => format!("stale {}", faults.0.len()),
+            Change::Stale { failures } => format!("stale {}", failures.0.len()),
             other => panic!("{other:?}"),
         };
         assert_eq!(text, *expected, "the change number {at}");
@@ -43,7 +43,7 @@ async fn a_watch_tells_what_is_there_and_then_what_changes() {
     let expected = ["add feed.us", "update feed.eu draining", "remove feed.us", "remove feed.eu"];
     told(&mut watch, &expected).await;
 
-    assert_eq!(registrar.clerk.status().watchers, 1);
+    assert_eq!(registrar.registry.status().watchers, 1);
     drop(watch);
     registrar.until(|it| it.watchers == 0).await;
     assert!(client.watch("feed eu").is_err());

@@ -35,7 +35,7 @@ async fn told(watch: &mut Watch, last: &str) -> Vec<String> {
             Change::Synced => "synced".to_owned(),
             Change::Add { record } => format!("+{}", record.name),
             Change::Update { record } => format!("~{}", record.name),
-            Change::Remove { instance, gone } => format!("-{} {gone:?}", instance.name),
+            Change::Remove { instance, reason } => format!("-{} {reason:?}", instance.name),
             Change::Stale { .. } => "stale".to_owned(),
             other => format!("{other:?}"),
         });
@@ -82,7 +82,7 @@ async fn a_no_is_final_once_all_should_be_back() {
     let registrar = young(SHORT).await;
     let client = connect([&registrar.endpoint]).await;
     assert!(soon(client.query_actor("feed")).await.unwrap().is_none());
-    assert!(registrar.clerk.settling().is_none());
+    assert!(registrar.registry.settling().is_none());
     let list = client.list("*").await.unwrap();
     assert!(list.settling.is_none() && client.settling().is_none());
 }

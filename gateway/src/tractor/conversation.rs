@@ -5,7 +5,7 @@ mod calls;
 use std::{collections::HashMap, fs, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 
 use endpoints::{Endpoint, Stamped};
-use registrar::{Visit, Visitor};
+use registrar::{Accepted, ForeignSession};
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
@@ -21,7 +21,7 @@ use super::{
     Uid,
     address::Written,
     channel::{Channel, ChannelError},
-    keeper::Process,
+    liveness::Process,
     message::{Failed, Message, Plain},
     received::Received,
     refused::Refused,
@@ -30,12 +30,12 @@ use super::{
 };
 
 /// Talks with one program until either side has enough.
-pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
-    let Visit { stream, visitor, stop } = visit;
+pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+    let Accepted { stream, session, stop } = accepted;
     let peer = *stream.peer();
     let greeted = tokio::select! {
         () = stop.cancelled() => return,
-        greeted = Channel::greet(stream, shared.own(visitor.clerk()), GREET_TIMEOUT) => greeted,
+        greeted = Channel::greet(stream, shared.own(session.registry()), GREET_TIMEOUT) => greeted,
     };
     let (mut channel, aid) = match greeted {
         Ok(greeted) => greeted,
@@ -45,14 +45,14 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
         return channel.close().await;
     }
     channel.set_frame_bytes_max(MESSAGE_BYTES_MAX);
-    channel.set_holding(visitor.holding());
+    channel.set_holding(session.holding());
     // Programs keep a connection open for as long as they talk with whom they found.
     if let Err(error) = channel.stream().keep_alive() {
         debug!(%peer, %error, "a host that vanishes will not be noticed");
     }
     let mut conversation = Conversation {
         channel,
-        visitor,
+        session,
         shared,
         peer,
         uid: aid.uid(),
@@ -78,7 +78,7 @@ pub(super) async fn serve(visit: Visit, shared: Arc<Shared>) {
 #[derive(Debug)]
 struct Conversation {
     channel: Channel,
-    visitor: Visitor,
+    session: ForeignSession,
     shared: Arc<Shared>,
     peer: Peer,
     /// Who the peer said that it is.
@@ -106,7 +106,7 @@ impl Conversation {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                answers = self.visitor.answers() => {
+                answers = self.session.answers() => {
                     for (call, records) in answers {
                         self.answer_wait(call, records).await?;
                     }
@@ -172,7 +172,7 @@ impl Conversation {
 
     /// Says that a call has failed, or that the connection has.
     async fn fails(&mut self, cid: Option<&str>, refused: &Refused) -> Result<(), ChannelError> {
-        let own = self.shared.own(self.visitor.clerk()).uid();
+        let own = self.shared.own(self.session.registry()).uid();
         let failed = Failed {
             src_uid: &own,
             src_type_str: refused.kind,
@@ -198,13 +198,14 @@ impl Conversation {
     fn settle(&mut self) {
         self.settles_at = None;
         for uuid in self.unsettled.drain(..) {
-            self.visitor.settle(uuid);
+            self.session.settle(uuid);
         }
     }
 
     /// Returns the form in which the peer writes addresses.
     fn form(&self) -> Form {
-        let record = self.uid.instance().ok().and_then(|(_, it)| self.visitor.clerk().record(it));
+        let record =
+            self.uid.instance().ok().and_then(|(_, it)| self.session.registry().record(it));
         record.as_ref().map(Form::of).unwrap_or_default()
     }
 

@@ -13,7 +13,7 @@ use super::{
 
 /// What was seen of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Sight {
+pub(super) enum ProbeResult {
     /// The actor is there.
     Alive,
     /// It is not: nobody is, or another.
@@ -26,30 +26,30 @@ pub(super) enum Sight {
 
 /// Looks whether an actor is at an endpoint, by the word with which tractor programs ask the
 /// same: a greeting that says it is a probe.
-pub(super) async fn look_at(stamped: &Stamped, uid: &Uid, own: &Aid) -> Sight {
+pub(super) async fn look_at(stamped: &Stamped, uid: &Uid, own: &Aid) -> ProbeResult {
     let is_local = match locate(stamped, &here_for([&stamped.endpoint]), &transport::look) {
         Ok(locality) => locality.is_within_host(),
         Err(Unreachable::Missing | Unreachable::NotASocket | Unreachable::OtherSocket) => {
-            return Sight::Dead;
+            return ProbeResult::Dead;
         }
-        Err(_) => return Sight::Unclear,
+        Err(_) => return ProbeResult::Unclear,
     };
     let stream = match dial_stamped(stamped, LOOK_TIMEOUT).await {
         Ok(stream) => stream,
-        Err(DialError::Busy) => return Sight::Mute,
+        Err(DialError::Busy) => return ProbeResult::Mute,
         // Beyond this host a refusal may be a firewall's.
-        Err(error) if is_local && error.is_evidence() => return Sight::Dead,
-        Err(_) => return Sight::Unclear,
+        Err(error) if is_local && error.is_evidence() => return ProbeResult::Dead,
+        Err(_) => return ProbeResult::Unclear,
     };
     let probe = Aid { is_registrar: None, is_probe: true, ..own.clone() };
     match Channel::greet(stream, &probe, LOOK_TIMEOUT).await {
-        Ok((_, aid)) if aid.uid() == *uid => Sight::Alive,
+        Ok((_, aid)) if aid.uid() == *uid => ProbeResult::Alive,
         // Another actor, or a program that speaks otherwise.
-        Ok(_) | Err(ChannelError::NoAid | ChannelError::Unreadable(_)) => Sight::Dead,
-        Err(ChannelError::TooLong(_)) => Sight::Dead,
-        Err(ChannelError::TimedOut) => Sight::Mute,
+        Ok(_) | Err(ChannelError::NoAid | ChannelError::Unreadable(_)) => ProbeResult::Dead,
+        Err(ChannelError::TooLong(_)) => ProbeResult::Dead,
+        Err(ChannelError::TimedOut) => ProbeResult::Mute,
         // It may be about to end, or too busy to answer.
-        Err(_) => Sight::Unclear,
+        Err(_) => ProbeResult::Unclear,
     }
 }
 

@@ -1,25 +1,25 @@
-//! What all connections of a door share.
+//! What all connections of a adapter share.
 
 use std::sync::{Arc, OnceLock};
 
 use endpoints::Endpoint;
-use registrar::Clerk;
+use registrar::RegistryHandle;
 use tokio::sync::mpsc;
 use wire::Record;
 
-use super::{keeper::Order, message::Aid};
+use super::{liveness::Order, message::Aid};
 
 /// Where tractor's protocol is served. It has no authentication: whoever can connect may register
 /// under any name.
 ///
 /// ```
 /// # use callsign_gateway as callsign;
-/// # use registrar::Door;
-/// use callsign::tractor::{Scope, TractorDoor};
+/// # use registrar::ProtocolAdapter;
+/// use callsign::tractor::{Scope, TractorAdapter};
 ///
 /// let elsewhere = "/ip4/10.0.0.7/tcp/1616".parse()?;
-/// assert!(!TractorDoor::new(Scope::Local).serves(&elsewhere));
-/// assert!(TractorDoor::new(Scope::Everywhere).serves(&elsewhere));
+/// assert!(!TractorAdapter::new(Scope::Local).serves(&elsewhere));
+/// assert!(TractorAdapter::new(Scope::Everywhere).serves(&elsewhere));
 /// # Ok::<(), endpoints::ParseEndpointError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,12 +54,12 @@ impl Shared {
     }
 
     /// Returns who the registrar is.
-    pub(super) fn own(&self, clerk: &Clerk) -> &Arc<Aid> {
+    pub(super) fn own(&self, registry: &RegistryHandle) -> &Arc<Aid> {
         self.own.get_or_init(|| {
-            let record = clerk.record(clerk.registrar());
+            let record = registry.record(registry.registrar());
             Arc::new(Aid {
                 name: record.map_or_else(|| "registrar".to_owned(), |it| it.name.to_string()),
-                uuid: clerk.registrar().to_string(),
+                uuid: registry.registrar().to_string(),
                 pid: Some(std::process::id().into()),
                 is_registrar: Some(true),
                 is_probe: false,
@@ -67,11 +67,11 @@ impl Shared {
         })
     }
 
-    /// Returns the record of the registrar, with the endpoints at which this door is.
-    pub(super) fn own_record(&self, clerk: &Clerk) -> Option<Record> {
-        let mut record = clerk.record(clerk.registrar())?;
+    /// Returns the record of the registrar, with the endpoints at which this adapter is.
+    pub(super) fn own_record(&self, registry: &RegistryHandle) -> Option<Record> {
+        let mut record = registry.record(registry.registrar())?;
         // What a wildcard stands for is served if the wildcard is.
-        let bound = clerk.status().endpoints;
+        let bound = registry.status().endpoints;
         record.endpoints.retain(|it| {
             let is_bound = self.scope == Scope::Everywhere || bound.contains(&it.endpoint);
             is_bound && self.scope.serves(&it.endpoint)

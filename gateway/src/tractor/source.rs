@@ -10,7 +10,7 @@ use serde::{
 };
 use tokio::time::timeout;
 use tracing::debug;
-use wire::{Kept, Record, State};
+use wire::{Lifetime, Record, State};
 
 use super::{CallError, Uid, address::Address, call, uid::Form};
 
@@ -111,7 +111,7 @@ impl TractorSource {
             endpoints: endpoints.map(stamped).collect(),
             metadata: uid.metadata(Form::Pairs),
             state: State::Ready,
-            kept: Kept::Foreign,
+            lifetime: Lifetime::Foreign,
             since_ms: 0,
             suspicion: None,
             proves: false,

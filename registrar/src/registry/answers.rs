@@ -12,7 +12,7 @@ use wire::{
 use super::{
     Caller, Entry, Key, Registry, RegistryError, STEPS_MAX, SessionId,
     instances::{Instances, Meant},
-    sight::Sees,
+    visibility::Sees,
 };
 
 impl Registry {
@@ -104,7 +104,7 @@ impl Registry {
     /// counted too that are over and have yet to be cleared away.
     fn total(&self, instances: &Instances, meant: Meant<'_>, steps: &Cell<usize>) -> usize {
         let count = instances.count(meant.owner);
-        if !self.chores.is_clearing() && meant.sees == Sees::All {
+        if !self.deferred.is_clearing() && meant.sees == Sees::All {
             return count;
         }
         steps.set(steps.get() + count.min(STEPS_MAX));

@@ -1,7 +1,7 @@
 //! How the entries of the registry come, change and go, and who is told of it.
 
 use endpoints::{Name, Stamped};
-use wire::{Epoch, Gone, Kept, Record, registrar::Update};
+use wire::{Epoch, Lifetime, Record, RemovalReason, registrar::Update};
 
 use super::{
     Entry, Key, Outcome, Registry, RegistryError, Woken,
@@ -32,12 +32,17 @@ impl Registry {
     }
 
     /// Removes entries in one change.
-    pub(super) fn remove_all(&mut self, keys: &[Key], gone: Gone, outcome: &mut Outcome) {
+    pub(super) fn remove_all(
+        &mut self,
+        keys: &[Key],
+        reason: RemovalReason,
+        outcome: &mut Outcome,
+    ) {
         if keys.is_empty() {
             return;
         }
         self.revision += 1;
-        let change = Removal { gone, revision: self.revision, end: None };
+        let change = Removal { reason, revision: self.revision, end: None };
         for key in keys {
             self.remove(*key, change, outcome);
         }
@@ -46,16 +51,16 @@ impl Registry {
 
     /// Removes an entry, as a part of a change.
     pub(super) fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
-        let sight = self.logged_sight(key);
+        let visibility = self.logged_visibility(key);
         let epoch = self.detach(key);
         let instance = self.entries.remove(key).instance();
-        self.log.removed(Removed { instance, epoch, sight }, removal);
-        self.watchers.tell(&self.log, &mut outcome.stirred);
+        self.log.removed(Removed { instance, epoch, visibility }, removal);
+        self.watchers.tell(&self.log, &mut outcome.notified);
     }
 
     pub(super) fn renew(&mut self, key: Key, now_ms: u64) -> Result<(), RegistryError> {
         let entry = &mut self.entries[key];
-        let Kept::Lease { ttl_ms } = entry.kept else {
+        let Lifetime::Lease { ttl_ms } = entry.lifetime else {
             return Err(RegistryError::NoLease { instance: entry.instance() });
         };
         if let Some(deadline_ms) = entry.lease_until_ms.replace(now_ms + ttl_ms) {
@@ -117,10 +122,10 @@ impl Registry {
     /// Tells those who watch or wait for the name. `known` is the epoch by which watchers know
     /// the instance, if they do.
     pub(super) fn tell(&mut self, key: Key, known: Option<Epoch>, outcome: &mut Outcome) {
-        let sight = self.logged_sight(key);
+        let visibility = self.logged_visibility(key);
         let entry = &self.entries[key];
-        self.log.put(entry, known, sight, self.revision);
-        self.watchers.tell(&self.log, &mut outcome.stirred);
+        self.log.put(entry, known, visibility, self.revision);
+        self.watchers.tell(&self.log, &mut outcome.notified);
         if entry.is_present() {
             let name = entry.name.clone();
             self.wake(name, outcome);

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use endpoints::Stamped;
 use wire::{
-    Kept, METADATA_BYTES_MAX, State,
+    Lifetime, METADATA_BYTES_MAX, State,
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
 };
 
 use super::RegistryError;
 
-pub(super) fn check_lease(lease_ms: Option<u64>) -> Result<Kept, RegistryError> {
+pub(super) fn check_lease(lease_ms: Option<u64>) -> Result<Lifetime, RegistryError> {
     match lease_ms {
-        None => Ok(Kept::Session),
+        None => Ok(Lifetime::Session),
         Some(ttl_ms) if (LEASE_MS_MIN..=LEASE_MS_MAX).contains(&ttl_ms) => {
-            Ok(Kept::Lease { ttl_ms })
+            Ok(Lifetime::Lease { ttl_ms })
         }
         Some(ttl_ms) => Err(RegistryError::LeaseLength { ttl_ms }),
     }

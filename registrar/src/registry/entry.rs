@@ -8,7 +8,7 @@ use std::{
 use endpoints::{InstanceId, Name};
 use slab::Slab;
 use uuid::Uuid;
-use wire::{Epoch, Kept, Record, State, decode_body, encode_body};
+use wire::{Epoch, Lifetime, Record, State, decode_body, encode_body};
 
 use super::{Owner, SessionId, names::Ruled};
 
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) uuid: Uuid,
     pub(super) epoch: Epoch,
     pub(super) state: State,
-    pub(super) kept: Kept,
+    pub(super) lifetime: Lifetime,
     pub(super) proves: bool,
     /// How many bytes are charged to its owner's account.
     pub(super) charged: u32,
@@ -50,14 +50,14 @@ impl Entry {
     pub(super) const CLAIM_BYTES: usize = 96;
 
     pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
-        let lease_until_ms = record.kept.ttl_ms().map(|it| now_ms + it);
-        let Record { name, uuid, epoch, state, kept, proves, .. } = record;
+        let lease_until_ms = record.lifetime.ttl_ms().map(|it| now_ms + it);
+        let Record { name, uuid, epoch, state, lifetime, proves, .. } = record;
         Self {
             name: name.clone(),
             uuid: *uuid,
             epoch: *epoch,
             state: *state,
-            kept: *kept,
+            lifetime: *lifetime,
             proves: *proves,
             charged: 0,
             encoded: encode_body(record).into(),
@@ -101,24 +101,24 @@ impl Entry {
 
     /// Returns the session that keeps it; there is none for leases and declared entries.
     pub(super) fn keeper(&self) -> Option<SessionId> {
-        self.registrant.session.filter(|_| self.kept == Kept::Session)
+        self.registrant.session.filter(|_| self.lifetime == Lifetime::Session)
     }
 
     /// Returns how many steps it takes to read all of it and to change it in every index.
     pub(super) fn chore_steps(&self) -> usize {
-        CHORE_STEPS + self.encoded.len() / CHORE_BYTES_A_STEP
+        DEFERRED_STEPS + self.encoded.len() / DEFERRED_BYTES_A_STEP
     }
 
     /// Tells whether it answers those who wait: its actor is ready, and has said so itself.
     pub(super) fn is_present(&self) -> bool {
-        self.state == State::Ready && self.kept != Kept::Declared
+        self.state == State::Ready && self.lifetime != Lifetime::Declared
     }
 }
 
 /// How many steps it takes to change a short entry in every index, and how many bytes of one that is
 /// read take another.
-const CHORE_STEPS: usize = 40;
-const CHORE_BYTES_A_STEP: usize = 8;
+const DEFERRED_STEPS: usize = 40;
+const DEFERRED_BYTES_A_STEP: usize = 8;
 
 /// How many bytes an entry takes beside its texts and its claims, as measured: what the indexes take
 /// for it when they have just grown, and what the allocator adds to each piece.

@@ -39,7 +39,7 @@ pub enum RegistryError {
     NotOwner { owner: Owner, by: Owner },
     #[error("the instance {uuid} is registered under another name")]
     OtherName { uuid: Uuid },
-    #[error("the instance {uuid} is registered by its own program, and not through a door")]
+    #[error("the instance {uuid} is registered by its own program, and not through an adapter")]
     NotForeign { uuid: Uuid },
     #[error("{instance} has no lease to renew")]
     NoLease { instance: InstanceId },

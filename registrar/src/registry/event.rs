@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use endpoints::{Endpoint, Name, Stamped};
 use uuid::Uuid;
-use wire::{Epoch, Suspicion, registrant::Lost, registrar::Update};
+use wire::{Epoch, Suspicion, callbacks::Lost, registrar::Update};
 
 use super::{Owner, SessionId};
 
@@ -28,7 +28,7 @@ pub struct Limits {
     pub session_waiters_max: usize,
     /// Watches of one session.
     pub session_watchers_max: usize,
-    /// Instances that were registered through doors. Each is watched by a descriptor of its
+    /// Instances that were registered through adapters. Each is watched by a descriptor of its
     /// process or by a connection every few seconds, and a tree of such has some hundreds.
     pub foreign_instances_max: usize,
 }
@@ -163,7 +163,7 @@ pub struct Outcome {
     /// Those whose waiting has come to an end, in the order in which they asked.
     pub woken: Vec<Woken>,
     /// The sessions that have changes to read.
-    pub stirred: BTreeSet<SessionId>,
+    pub notified: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
     pub contested: Vec<Contested>,
     /// Endpoints that were taken out because nobody is there.

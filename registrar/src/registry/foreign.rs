@@ -1,16 +1,16 @@
-//! Instances of programs that speak another protocol, registered through a door.
+//! Instances of programs that speak another protocol, registered through an adapter.
 
 use std::collections::BTreeMap;
 
 use endpoints::{Name, Stamped};
 use uuid::Uuid;
-use wire::{Epoch, Kept, Record, State, registrar::Update};
+use wire::{Epoch, Lifetime, Record, State, registrar::Update};
 
 use super::{
     Caller, Entry, Outcome, Registrant, Registry, RegistryError, check_endpoints, check_metadata,
 };
 
-/// An instance that is registered through a door, with one endpoint or none.
+/// An instance that is registered through an adapter, with one endpoint or none.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -36,7 +36,7 @@ pub struct Foreign {
     pub uuid: Uuid,
     /// Where it listens, stamped by the registrar; `None` where that cannot be said.
     pub endpoint: Option<Stamped>,
-    /// What the door has to remember of it.
+    /// What the adapter has to remember of it.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -71,7 +71,7 @@ impl Registry {
                 endpoints: endpoint.into_iter().collect(),
                 metadata,
                 state: State::Starting,
-                kept: Kept::Foreign,
+                lifetime: Lifetime::Foreign,
                 since_ms: now_ms,
                 suspicion: None,
                 proves: false,
@@ -82,7 +82,7 @@ impl Registry {
             let entry = Entry::new(&record, registrant, now_ms);
             self.check_quotas(&entry, record.endpoints.len(), None)?;
             let mut outcome = self.put(None, entry, &record.endpoints);
-            outcome.stirred.extend(way.stirred);
+            outcome.notified.extend(way.notified);
             return Ok((Some(record.epoch), outcome));
         };
 
@@ -91,7 +91,7 @@ impl Registry {
         if earlier.name != name {
             return Err(RegistryError::OtherName { uuid });
         }
-        if earlier.kept != Kept::Foreign {
+        if earlier.lifetime != Lifetime::Foreign {
             return Err(RegistryError::NotForeign { uuid });
         }
         let mut endpoints = earlier.record().endpoints;

@@ -1,7 +1,7 @@
 //! Whose a name is, when somebody registers under it.
 
 use endpoints::Name;
-use wire::{Epoch, Kept, NameRight, Whoami};
+use wire::{Epoch, Lifetime, NameRight, Whoami};
 
 use super::{
     Caller, Key, Registry, RegistryError,
@@ -29,7 +29,7 @@ impl Registry {
             let entry = &self.entries[*key];
             Some(*key) != earlier
                 && Some(*key) != self.own
-                && entry.kept != Kept::Declared
+                && entry.lifetime != Lifetime::Declared
                 && !self.is_over(entry)
         };
         let Some(instances) = self.by_name.get(name) else { return Ok(rule.exclusive) };

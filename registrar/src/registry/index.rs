@@ -3,7 +3,7 @@
 use std::mem;
 
 use endpoints::Stamped;
-use wire::{Epoch, Kept};
+use wire::{Epoch, Lifetime};
 
 use super::{Contested, Entry, Key, Outcome, Registry, shards::SHARDS};
 
@@ -11,8 +11,8 @@ impl Registry {
     /// Enters an entry into every index.
     pub(super) fn attach(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
-        self.foreign += usize::from(*kept == Kept::Foreign);
+        let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;
+        self.foreign += usize::from(*lifetime == Lifetime::Foreign);
         self.by_uuid.insert(*uuid, key);
         let instances = self.by_name.get_or_insert(name.clone());
         instances.insert(key, |it| &self.entries[it]);
@@ -31,8 +31,8 @@ impl Registry {
     pub(super) fn detach(&mut self, key: Key) -> Epoch {
         self.give_back_entry(key);
         let entry = &self.entries[key];
-        let Entry { name, uuid, epoch, lease_until_ms, kept, .. } = entry;
-        self.foreign -= usize::from(*kept == Kept::Foreign);
+        let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;
+        self.foreign -= usize::from(*lifetime == Lifetime::Foreign);
         self.by_uuid.remove(uuid);
         if let Some(instances) = self.by_name.get_mut(name) {
             instances.remove(entry);
@@ -72,8 +72,8 @@ impl Registry {
         let hashes: Box<[u64]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
         for (stamped, hash) in endpoints.iter().zip(&hashes) {
             for older in self.claims.insert(*hash, epoch, key) {
-                let Entry { kept, uuid, epoch, registrant, .. } = &self.entries[older];
-                if by.may_change(registrant.owner) && *kept != Kept::Declared {
+                let Entry { lifetime, uuid, epoch, registrant, .. } = &self.entries[older];
+                if by.may_change(registrant.owner) && *lifetime != Lifetime::Declared {
                     let endpoint = stamped.endpoint.clone();
                     let (uuid, epoch) = (*uuid, *epoch);
                     outcome.contested.push(Contested { uuid, epoch, endpoint, by });
@@ -97,7 +97,7 @@ impl Registry {
     pub(super) fn shrink(&mut self) {
         // Shards are filled alike, so that one tells of all.
         if self.by_uuid.has_much_room(0) {
-            self.chores.begin_to_shrink();
+            self.deferred.begin_to_shrink();
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::{HashMap, HashMapExt as _};
 use wire::{Epoch, State, registrar::Query};
 
-use super::{Entry, Key, sight::Sees};
+use super::{Entry, Key, visibility::Sees};
 
 /// The instances of one name, so kept that whoever asks for it is answered in a time that does not
 /// grow with how many there are that are not asked for: in another state, or another owner's. A

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use endpoints::{InstanceId, Name};
-use wire::{Epoch, Gone, Revision, encode_add, encode_body, encode_update, registrar::Change};
+use wire::{
+    Epoch, RemovalReason, Revision, encode_add, encode_body, encode_update, registrar::Change,
+};
 
-use super::{Entry, sight::Sight};
+use super::{Entry, visibility::Visibility};
 
 /// A change as watchers are told it, encoded once for all of them.
 #[derive(Debug)]
@@ -19,14 +21,14 @@ pub(super) struct Logged {
     /// Of which end of a session it is a part that is told in several parts; those are counted.
     pub(super) end: Option<u64>,
     /// Who may see it, where that is not everybody.
-    pub(super) sight: Option<Sight>,
+    pub(super) visibility: Option<Visibility>,
     revision: Revision,
 }
 
 /// A change of which the removal of an entry is a part.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Removal {
-    pub(super) gone: Gone,
+    pub(super) reason: RemovalReason,
     pub(super) revision: Revision,
     /// As in [`Logged`].
     pub(super) end: Option<u64>,
@@ -38,7 +40,7 @@ pub(super) struct Removed {
     pub(super) instance: InstanceId,
     pub(super) epoch: Epoch,
     /// As in [`Logged`].
-    pub(super) sight: Option<Sight>,
+    pub(super) visibility: Option<Visibility>,
 }
 
 /// Where a change stands among all that there ever were.
@@ -72,7 +74,7 @@ impl Log {
         &mut self,
         entry: &Entry,
         known: Option<Epoch>,
-        sight: Option<Sight>,
+        visibility: Option<Visibility>,
         revision: Revision,
     ) {
         let encode = if known.is_none() { encode_add } else { encode_update };
@@ -83,19 +85,19 @@ impl Log {
             now,
             encoded: encode(entry.encoded(), revision).into(),
             end: None,
-            sight,
+            visibility,
             revision,
         });
     }
 
     pub(super) fn removed(
         &mut self,
-        Removed { instance, epoch, sight }: Removed,
-        Removal { gone, revision, end }: Removal,
+        Removed { instance, epoch, visibility }: Removed,
+        Removal { reason, revision, end }: Removal,
     ) {
         let name = instance.name.clone();
-        let encoded = encode_body(&Change::Remove { instance, epoch, gone, revision }).into();
-        self.push(Logged { name, known: epoch, now: epoch, encoded, end, sight, revision });
+        let encoded = encode_body(&Change::Remove { instance, epoch, reason, revision }).into();
+        self.push(Logged { name, known: epoch, now: epoch, encoded, end, visibility, revision });
     }
 
     /// Takes note that changes up to this one stand in no order, so that nobody resumes from one.

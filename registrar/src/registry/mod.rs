@@ -1,4 +1,4 @@
-//! The book: who is registered, and what changes. It is pure: it holds no socket, reads no clock
+//! The registry: who is registered, and what changes. It is pure: it holds no socket, reads no clock
 //! and draws no number; events go in, changes come out.
 //!
 //! `now_ms` is the registrar's clock in milliseconds since 1970; it never goes back while the
@@ -8,8 +8,8 @@ mod accounting;
 mod answers;
 mod changes;
 mod checks;
-mod chores;
 mod claims;
+mod deferred;
 mod entry;
 mod error;
 mod event;
@@ -25,9 +25,9 @@ mod owner;
 mod prefixes;
 mod sessions;
 mod shards;
-mod sight;
 mod suspicion;
 mod tombstones;
+mod visibility;
 mod waiters;
 mod watchers;
 
@@ -40,15 +40,15 @@ use endpoints::{Endpoint, Name, Stamped};
 use slab::Slab;
 use uuid::Uuid;
 use wire::{
-    CallId, Gone, Kept, Quota, Record, State,
-    registrant::{Lost, LostCause},
+    CallId, Lifetime, Quota, Record, RemovalReason, State,
+    callbacks::{Lost, LostCause},
     registrar::{Register, Registered, Seen},
 };
 
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
-use chores::Chores;
 pub use claims::Claim;
 use claims::Claims;
+use deferred::Deferred;
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
 pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, Woken};
@@ -89,7 +89,7 @@ pub struct Registry {
     waiters: Waiters,
     watchers: Watchers,
     log: Log,
-    chores: Chores,
+    deferred: Deferred,
     tombstones: Tombstones,
     /// How many instances are foreign.
     foreign: usize,
@@ -126,7 +126,7 @@ impl Registry {
             waiters: Waiters::default(),
             watchers: Watchers::default(),
             log: Log::new(first),
-            chores: Chores::default(),
+            deferred: Deferred::default(),
             tombstones: Tombstones::default(),
             foreign: 0,
             own: None,
@@ -145,8 +145,8 @@ impl Registry {
     /// Returns how many of each there are.
     pub fn counts(&self) -> Counts {
         Counts {
-            sessions: self.sessions.len() - self.chores.sessions_over(),
-            instances: self.by_epoch.len() - self.chores.instances_over(),
+            sessions: self.sessions.len() - self.deferred.sessions_over(),
+            instances: self.by_epoch.len() - self.deferred.instances_over(),
             waiters: self.waiters.len(),
             watchers: self.watchers.len(),
         }
@@ -179,7 +179,7 @@ impl Registry {
         check_endpoints(&register.endpoints)?;
         check_metadata(&register.metadata)?;
         check_state(register.state)?;
-        let kept = check_lease(register.lease_ms)?;
+        let lifetime = check_lease(register.lease_ms)?;
         let taken_out = register.again.and_then(|it| self.tombstones.of(register.uuid, it));
         if let Some(lost) = taken_out.filter(|_| self.by_uuid.get(&register.uuid).is_none()) {
             let (epoch, revision) = (lost.epoch, self.revision);
@@ -201,7 +201,7 @@ impl Registry {
                 return Err(RegistryError::NotOwner { owner: owners, by: owner });
             }
             Some(_) => {}
-            None => self.check_room(session, kept)?,
+            None => self.check_room(session, lifetime)?,
         }
         let is_exclusive = self.check_name(&register.name, &caller, earlier)?;
 
@@ -214,7 +214,7 @@ impl Registry {
             endpoints: deduplicate(register.endpoints),
             metadata: register.metadata,
             state: register.state,
-            kept,
+            lifetime,
             since_ms: now_ms,
             suspicion: None,
             proves: register.proves,
@@ -230,7 +230,7 @@ impl Registry {
         }
         lost.lost.remove(&session);
         let mut outcome = self.put(earlier, entry, &record.endpoints);
-        outcome.stirred.extend(way.stirred);
+        outcome.notified.extend(way.notified);
         outcome.lost = lost.lost;
         let revision = self.revision;
         Ok((Registered { epoch, revision, key: None, token, lost: None }, outcome))
@@ -251,7 +251,7 @@ impl Registry {
             endpoints,
             metadata: BTreeMap::new(),
             state: State::Ready,
-            kept: Kept::Declared,
+            lifetime: Lifetime::Declared,
             since_ms: now_ms,
             suspicion: None,
             proves: false,
@@ -324,7 +324,7 @@ impl Registry {
             Event::ProcessEnded { uuid, epoch } => {
                 let key = self.by_uuid.get(&uuid).copied();
                 if let Some(key) = key.filter(|it| self.entries[*it].epoch == epoch) {
-                    self.remove_all(&[key], Gone::ProcessEnded, &mut outcome);
+                    self.remove_all(&[key], RemovalReason::ProcessEnded, &mut outcome);
                 }
             }
             Event::Paused { for_ms } => self.prolong_all(for_ms),
@@ -336,13 +336,13 @@ impl Registry {
                     && expired.len() + not_back.len() < TICK_MAX
                 {
                     self.leases.pop_first();
-                    match self.entries[key].kept {
-                        Kept::Session => not_back.push(key),
+                    match self.entries[key].lifetime {
+                        Lifetime::Session => not_back.push(key),
                         _ => expired.push(key),
                     }
                 }
-                self.remove_all(&expired, Gone::LeaseExpired, &mut outcome);
-                self.remove_all(&not_back, Gone::SessionEnded, &mut outcome);
+                self.remove_all(&expired, RemovalReason::LeaseExpired, &mut outcome);
+                self.remove_all(&not_back, RemovalReason::SessionEnded, &mut outcome);
             }
         }
         Ok(outcome)
@@ -361,10 +361,10 @@ impl Registry {
         seen: Option<Seen>,
     ) -> Result<bool, RegistryError> {
         let missed = seen
-            .filter(|it| it.registrar == self.registrar && !self.chores.is_clearing())
+            .filter(|it| it.registrar == self.registrar && !self.deferred.is_clearing())
             .and_then(|it| self.log.since(it.revision));
         let resumed = missed.is_some();
-        let begun = watchers::Begun { missed, ends: self.chores.ends() };
+        let begun = watchers::Begun { missed, ends: self.deferred.ends() };
         let (limit, account) = (self.limits.session_watchers_max, self.account(session));
         let charge = |bytes| {
             let what = [(Quota::Watches, 1), (Quota::Bytes, bytes)];
@@ -401,14 +401,14 @@ impl Registry {
         let mut watchers = mem::take(&mut self.watchers);
         let is_hidden = |entry: &Entry| self.is_over(entry) || !self.shows(caller, entry);
         let shows =
-            |logged: &log::Logged| logged.sight.is_none_or(|it| it.is_of(caller, &self.rules));
+            |logged: &log::Logged| logged.visibility.is_none_or(|it| it.is_of(caller, &self.rules));
         let source = watchers::Source {
             entries: &self.entries,
             by_name: &self.by_name,
             by_epoch: &self.by_epoch,
             log: &self.log,
             revision: self.revision,
-            ends: self.chores.ends(),
+            ends: self.deferred.ends(),
             is_hidden: &is_hidden,
             shows: &shows,
         };
@@ -467,13 +467,13 @@ impl Registry {
     fn unregister_all(&mut self, keys: &[Key], by: Owner, outcome: &mut Outcome) {
         let by = by.to_string();
         for key in keys {
-            let Entry { uuid, epoch, kept, .. } = self.entries[*key];
-            if kept != Kept::Declared {
+            let Entry { uuid, epoch, lifetime, .. } = self.entries[*key];
+            if lifetime != Lifetime::Declared {
                 self.tombstones.insert(uuid, epoch, &by);
             }
             self.lose(*key, LostCause::Unregistered, None, Some(by.clone()), outcome);
         }
-        self.remove_all(keys, Gone::Unregistered, outcome);
+        self.remove_all(keys, RemovalReason::Unregistered, outcome);
     }
 
     /// Takes note of what the session has lost that registered an instance.
@@ -503,13 +503,13 @@ impl Registry {
         Ok(key)
     }
 
-    fn check_room(&self, session: SessionId, kept: Kept) -> Result<(), RegistryError> {
+    fn check_room(&self, session: SessionId, lifetime: Lifetime) -> Result<(), RegistryError> {
         let limit = self.limits.instances_max;
         if self.by_epoch.len() >= limit {
             return Err(RegistryError::TooMany { what: "instances", limit });
         }
         let limit = self.limits.session_instances_max;
-        if kept == Kept::Session && self.sessions[session].keys.len() >= limit {
+        if lifetime == Lifetime::Session && self.sessions[session].keys.len() >= limit {
             return Err(RegistryError::TooMany { what: "instances of one session", limit });
         }
         Ok(())

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use endpoints::{InstanceId, Name, Stamped};
-use wire::{Kept, Record, State, registrar::List};
+use wire::{Lifetime, Record, State, registrar::List};
 
 use super::{Entry, Owner, Registrant, Registry};
 
@@ -22,7 +22,7 @@ impl Registry {
             endpoints,
             metadata: BTreeMap::new(),
             state: State::Ready,
-            kept: Kept::Session,
+            lifetime: Lifetime::Session,
             since_ms: now_ms,
             suspicion: None,
             proves: false,

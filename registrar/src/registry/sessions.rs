@@ -36,7 +36,7 @@ impl Registry {
         if back_by_ms.is_none() && !self.is_stopping {
             return self.remove_kept(session, keys, outcome);
         }
-        self.chores.forget(session);
+        self.deferred.forget(session);
         self.sessions.remove(session);
         // A registrar that stops is not there any more when they should be back.
         let back_by_ms = back_by_ms.filter(|_| !self.is_stopping);

@@ -2,11 +2,11 @@
 //!
 //! Nothing of it removes what a session keeps: the end of the session does.
 
-use wire::{Gone, Kept, Record, Suspicion, registrant::LostCause};
+use wire::{Lifetime, Record, RemovalReason, Suspicion, callbacks::LostCause};
 
 use super::{
     Claim, Claimant, Epoch, Key, Outcome, Registry, SessionId, Suspected,
-    chores::{CHORE_STEPS_MAX, Judge},
+    deferred::{DEFERRED_STEPS_MAX, Judge},
 };
 
 impl Registry {
@@ -22,7 +22,7 @@ impl Registry {
         let rest = self.sessions[session].keys.range(after.saturating_add(1)..);
         let (mut steps, mut keys, mut up_to) = (0, Vec::new(), None);
         for (epoch, key) in rest {
-            if steps >= CHORE_STEPS_MAX {
+            if steps >= DEFERRED_STEPS_MAX {
                 up_to = keys.last().map(|(epoch, _)| *epoch);
                 break;
             }
@@ -52,12 +52,12 @@ impl Registry {
     /// Takes a dead endpoint from an instance; one that no session keeps goes with its last.
     pub(super) fn found_dead(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let Some((key, mut record)) = self.claiming(claimant) else { return };
-        if record.kept == Kept::Declared {
+        if record.lifetime == Lifetime::Declared {
             return self.suspect(claimant, now_ms, outcome);
         }
         self.evict(key, claimant, outcome);
-        if record.endpoints.len() == 1 && record.kept != Kept::Session {
-            return self.remove_all(&[key], Gone::FoundDead, outcome);
+        if record.endpoints.len() == 1 && record.lifetime != Lifetime::Session {
+            return self.remove_all(&[key], RemovalReason::FoundDead, outcome);
         }
         record.endpoints.retain(|it| *it != claimant.stamped);
         // What was said of it is settled.
@@ -93,7 +93,7 @@ impl Registry {
         match record.endpoints.len() {
             1 => {
                 self.evict(key, claimant, outcome);
-                self.remove_all(&[key], Gone::FoundDead, outcome);
+                self.remove_all(&[key], RemovalReason::FoundDead, outcome);
             }
             _ => self.found_dead(claimant, now_ms, outcome),
         }
@@ -102,9 +102,9 @@ impl Registry {
     /// Takes note that nobody answers at an endpoint: an instance that its session vouches for may
     /// be about to listen there again.
     pub(super) fn found_silent(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
-        let kept = self.record(claimant.uuid).map(|it| it.kept);
-        match kept {
-            Some(Kept::Session) => self.suspect(claimant, now_ms, outcome),
+        let lifetime = self.record(claimant.uuid).map(|it| it.lifetime);
+        match lifetime {
+            Some(Lifetime::Session) => self.suspect(claimant, now_ms, outcome),
             _ => self.found_dead(claimant, now_ms, outcome),
         }
     }

@@ -9,7 +9,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use uuid::Uuid;
 use wire::{
     Epoch,
-    registrant::{Lost, LostCause},
+    callbacks::{Lost, LostCause},
 };
 
 /// The latest instances that somebody has taken out.

@@ -198,15 +198,15 @@ impl Watchers {
     }
 
     /// Lets every watcher begin with a snapshot again, and notes their sessions.
-    pub(super) fn begin_anew(&mut self, stirred: &mut BTreeSet<SessionId>) {
+    pub(super) fn begin_anew(&mut self, notified: &mut BTreeSet<SessionId>) {
         for (_, watcher) in &mut self.watchers {
             watcher.place = Place::Reset;
-            stirred.insert(watcher.session);
+            notified.insert(watcher.session);
         }
     }
 
     /// Takes note of the latest change, and notes the sessions that it may concern.
-    pub(super) fn tell(&mut self, log: &Log, stirred: &mut BTreeSet<SessionId>) {
+    pub(super) fn tell(&mut self, log: &Log, notified: &mut BTreeSet<SessionId>) {
         let Some(Logged { name, .. }) = log.latest() else { return };
         for at in self.by_name.get(name).into_iter().flatten() {
             let Watcher { session, place, next, watched, .. } = &mut self.watchers[*at];
@@ -216,10 +216,10 @@ impl Watchers {
                 if !*has_changed {
                     (*next, *has_changed) = (log.end() - 1, true);
                 }
-                stirred.insert(*session);
+                notified.insert(*session);
             }
         }
-        stirred.extend(self.by_prefix.of(name.as_str()));
+        notified.extend(self.by_prefix.of(name.as_str()));
     }
 
     /// Hands what the watches of a session have to say to `send`, until credit or `steps` run out

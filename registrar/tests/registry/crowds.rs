@@ -79,12 +79,12 @@ fn what_is_over_is_passed_over_at_the_expense_of_who_asks() {
     drop(register(&mut registry, "feed", 1, stays));
     crowd(&mut registry, leaves, USER, State::Ready);
     drop(registry.apply(Event::SessionEnded(leaves), NOW).unwrap());
-    assert!(registry.has_chores());
+    assert!(registry.has_deferred());
     assert_eq!(answer_to(&registry, &Query::of("feed")), (1, vec![1]));
     let mut bytes = BytesMut::new();
     assert!(registry.answer(&Query::of("feed"), &USER.into(), NOW, &mut bytes) >= MANY as usize);
-    while registry.has_chores() {
-        drop(registry.do_chores());
+    while registry.has_deferred() {
+        drop(registry.do_deferred());
     }
     assert_eq!(registry.answer(&Query::of("feed"), &USER.into(), NOW, &mut bytes), 0);
     assert_eq!(answer_to(&registry, &of(USER)), (1, vec![1]));

@@ -30,14 +30,14 @@ fn crowded() -> (Registry, SessionId) {
 
 fn end(registry: &mut Registry, session: SessionId) {
     drop(registry.apply(Event::SessionEnded(session), NOW).unwrap());
-    assert!(registry.has_chores());
+    assert!(registry.has_deferred());
 }
 
 /// Does what is left, and returns in how many parts.
 fn tidy_up(registry: &mut Registry) -> usize {
     let mut parts = 0;
-    while registry.has_chores() {
-        drop(registry.do_chores());
+    while registry.has_deferred() {
+        drop(registry.do_deferred());
         parts += 1;
     }
     parts
@@ -92,7 +92,7 @@ fn what_is_registered_anew_meanwhile_stays() {
     end(&mut registry, session);
     let other = registry.open_session(ACCOUNT);
     let outcome = register(&mut registry, "n77", 77, other);
-    assert!(outcome.stirred.contains(&watching) && outcome.contested.is_empty());
+    assert!(outcome.notified.contains(&watching) && outcome.contested.is_empty());
     // Under another name as well: it was free.
     drop(register(&mut registry, "else", 78, other));
     tidy_up(&mut registry);
@@ -157,11 +157,11 @@ fn whoever_watches_is_told_of_one_change_and_of_nothing_that_he_was_never_shown(
         assert!(!registry.watch(other, 2, NamePattern::any(), Some(came_back)).unwrap());
         registry.cancel(other, 2);
         seen = Some(came_back);
-        if !registry.has_chores() {
+        if !registry.has_deferred() {
             break;
         }
-        drop(registry.do_chores());
-        if !registry.has_chores() {
+        drop(registry.do_deferred());
+        if !registry.has_deferred() {
             break;
         }
     }

@@ -10,7 +10,7 @@ use callsign_registrar::{
 use endpoints::{Name, NamePattern};
 use uuid::Uuid;
 use wire::{
-    CallId, Gone, METADATA_BYTES_MAX, State, decode_body,
+    CallId, METADATA_BYTES_MAX, RemovalReason, State, decode_body,
     registrar::{Answer, Change, ENDPOINTS_MAX, Register, Update},
 };
 
@@ -139,11 +139,11 @@ fn the_end_of_a_session_takes_all_it_kept_in_one_change_and_leaves_nothing() {
     assert_eq!(read(&mut registry, watching).len(), 5);
 
     let outcome = registry.apply(Event::SessionEnded(session), NOW).unwrap();
-    assert_eq!(outcome.stirred, [watching].into());
+    assert_eq!(outcome.notified, [watching].into());
     let revisions: Vec<_> = read(&mut registry, watching)
         .into_iter()
         .map(|it| match it {
-            Change::Remove { revision, gone: Gone::SessionEnded, .. } => revision,
+            Change::Remove { revision, reason: RemovalReason::SessionEnded, .. } => revision,
             other => panic!("{other:?}"),
         })
         .collect();

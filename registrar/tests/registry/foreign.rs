@@ -1,4 +1,4 @@
-//! Instances that are registered through a door.
+//! Instances that are registered through an adapter.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use callsign_registrar::registry::{Claimant, Event, Foreign, Limits, Owner, Woke
 use endpoints::Name;
 use uuid::Uuid;
 use wire::{
-    Kept, State, decode_body,
+    Lifetime, State, decode_body,
     registrar::{Answer, Update},
 };
 
@@ -38,7 +38,7 @@ fn a_foreign_instance_is_ready_when_all_of_it_is_there() {
     assert_eq!(registry.answer_wait(session, &name, &USER.into(), NOW, &mut bytes), Some(2));
     let Answer { records, .. } = decode_body(&bytes).unwrap();
     assert_eq!(records[0].endpoints, [at(first), at(second)]);
-    assert_eq!((records[0].kept, records[0].user()), (Kept::Foreign, Some(1000)));
+    assert_eq!((records[0].lifetime, records[0].user()), (Lifetime::Foreign, Some(1000)));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_a_program_keeps_itself_is_not_changed_through_a_door() {
         "/unix/run/snake.sock",
         USER,
         "the instance 00000000-0000-0000-0000-000000000001 is registered by its own program, \
-         and not through a door",
+         and not through an adapter",
     );
     check(
         2,

@@ -8,7 +8,7 @@ use endpoints::NamePattern;
 use proptest::prelude::*;
 use uuid::Uuid;
 use wire::{
-    Epoch, Kept, Record, State, decode_body,
+    Epoch, Lifetime, Record, State, decode_body,
     registrar::{Change, List, Page, Query, Register, Update},
 };
 
@@ -138,7 +138,7 @@ proptest! {
         }
         let epochs: Vec<Epoch> = there.values().map(|it| it.epoch).collect();
         prop_assert!(epochs.iter().all(|it| *it > NOW));
-        let leased = there.values().filter(|it| matches!(it.kept, Kept::Lease { .. }));
+        let leased = there.values().filter(|it| matches!(it.lifetime, Lifetime::Lease { .. }));
         prop_assert!(leased.clone().next().is_none() || registry.next_deadline_ms().is_some());
     }
 }

@@ -222,7 +222,7 @@ fn who_watches_and_waits_hears_of_what_rules_hide_and_show_from_then_on() {
 
     let hidden = || NameRule { find: Some(Vec::new()), ..rule("db*", None) };
     let outcome = registry.set_rules(rules([hidden()]));
-    assert!(outcome.stirred.contains(&session));
+    assert!(outcome.notified.contains(&session));
     assert_eq!(watched(&mut registry, session, other), ["reset"]);
     drop(registry.register(registration("db-main", 2), USER, session, NOW).unwrap());
     let (uuid, by) = (Uuid::from_u128(1), USER);
@@ -233,7 +233,7 @@ fn who_watches_and_waits_hears_of_what_rules_hide_and_show_from_then_on() {
     assert_eq!(registry.answer_wait(session, &name, other, NOW, &mut bytes), None);
 
     // The same rules once more are no news.
-    assert!(registry.set_rules(rules([hidden()])).stirred.is_empty());
+    assert!(registry.set_rules(rules([hidden()])).notified.is_empty());
     let outcome = registry.set_rules(rules([]));
     assert_eq!(outcome.woken.len(), 1);
     assert_eq!(registry.answer_wait(session, &name, other, NOW, &mut bytes), Some(9));

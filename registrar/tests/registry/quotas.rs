@@ -300,7 +300,7 @@ impl World {
                 *now += u64::from(ms);
                 drop(registry.apply(Event::Tick, *now).unwrap());
             }
-            Step::Chore => drop(registry.do_chores()),
+            Step::Chore => drop(registry.do_deferred()),
         }
     }
 
@@ -328,8 +328,8 @@ impl World {
         let uuids = (0..12).map(Uuid::from_u128).collect();
         let out = Event::UnregisterAll { uuids, by: Owner::User(0) };
         drop(self.registry.apply(out, self.now).unwrap());
-        while self.registry.has_chores() {
-            drop(self.registry.do_chores());
+        while self.registry.has_deferred() {
+            drop(self.registry.do_deferred());
         }
     }
 }

@@ -96,8 +96,8 @@ pub(crate) fn brief(change: &Change) -> String {
         Change::Synced { .. } => "synced".to_owned(),
         Change::Add { record, .. } => format!("add {}", record.uuid.as_u128()),
         Change::Update { record, .. } => format!("update {}", record.uuid.as_u128()),
-        Change::Remove { instance, gone, .. } => {
-            format!("remove {}: {gone}", instance.uuid.as_u128())
+        Change::Remove { instance, reason, .. } => {
+            format!("remove {}: {reason}", instance.uuid.as_u128())
         }
     }
 }

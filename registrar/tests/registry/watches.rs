@@ -18,8 +18,8 @@ fn a_watch_shows_what_is_there_and_then_what_changes() {
 
     registry.credit(watching, 2, 100);
     let mut told: Vec<_> = read(&mut registry, watching).iter().map(brief).collect();
-    assert!(register(&mut registry, "broker", 3, session).stirred.is_empty());
-    assert_eq!(register(&mut registry, "feed.us", 4, session).stirred, [watching].into());
+    assert!(register(&mut registry, "broker", 3, session).notified.is_empty());
+    assert_eq!(register(&mut registry, "feed.us", 4, session).notified, [watching].into());
     drop(registry.apply(Event::Unregister { uuid: Uuid::from_u128(1), by: USER }, NOW).unwrap());
     told.extend(read(&mut registry, watching).iter().map(brief));
     assert_eq!(told, ["reset", "add 1", "synced", "add 4", "remove 1: unregistered"]);

@@ -251,7 +251,7 @@ async fn a_swapped_socket_is_never_reached() {
     impostor.accept().unwrap();
 }
 
-/// What the floors above spawn on a runtime of many threads must be free to move between them.
+/// What the layers above spawn on a runtime of many threads must be free to move between them.
 #[test]
 fn every_future_may_move_between_threads() {
     fn check(_: impl Future + Send) {}

@@ -14,7 +14,7 @@ use std::{
 use discovery::{Client, Losses, Lost, RegisterError, Registered, Registration};
 use endpoints::Endpoint;
 use portal::{CallError, Key, Portal, WithCauses};
-use registrar::Resident;
+use registrar::LocalClient;
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
 use wire::{ErrorKind, RemoteError, registrar::Register};
@@ -124,7 +124,7 @@ pub(crate) struct TreeRegistry {
 #[derive(Debug)]
 pub(crate) enum Registry {
     /// With the registrar that it is itself.
-    Own(Resident),
+    Own(LocalClient),
     /// With those that it is a client of.
     Others(Client),
 }
@@ -143,8 +143,8 @@ impl TreeRegistry {
     /// Makes an empty registry; `place` is where the root's own registrar is found.
     pub(crate) fn new(mut registry: Registry, routes: Routes, place: Endpoint) -> Self {
         let mut courier = JoinSet::new();
-        if let Registry::Own(resident) = &mut registry
-            && let Some(mut losses) = resident.take_losses()
+        if let Registry::Own(local_client) = &mut registry
+            && let Some(mut losses) = local_client.take_losses()
         {
             let routes = routes.clone();
             courier.spawn(async move {
@@ -160,7 +160,7 @@ impl TreeRegistry {
 
     async fn register(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
         let client = match &self.registry {
-            Registry::Own(resident) => return self.register_own(resident, request),
+            Registry::Own(local_client) => return self.register_own(local_client, request),
             Registry::Others(client) => client,
         };
         let RegisterRequest { name, uuid, endpoints, metadata, state } = request.clone();
@@ -192,26 +192,26 @@ impl TreeRegistry {
 
     fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>> {
         match &self.registry {
-            Registry::Own(resident) => Some(self.register_own(resident, request)),
+            Registry::Own(local_client) => Some(self.register_own(local_client, request)),
             Registry::Others(_) => None,
         }
     }
 
     fn register_own(
         &self,
-        resident: &Resident,
+        local_client: &LocalClient,
         request: &RegisterRequest,
     ) -> Result<(), RemoteError> {
         let RegisterRequest { name, uuid, endpoints, metadata, state } = request.clone();
         if self.lock().contains_key(&uuid) {
-            return resident.set_state(uuid, state);
+            return local_client.set_state(uuid, state);
         }
         self.check_room()?;
         let (lease_ms, proves, again) = (None, true, None);
         let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves, again };
-        let registered = resident.register(register)?;
+        let registered = local_client.register(register)?;
         self.lock().insert(uuid, Entry::Own);
-        let (registrar, epoch) = (resident.registrar(), registered.epoch);
+        let (registrar, epoch) = (local_client.registrar(), registered.epoch);
         let keys = registered.key.into_iter().map(|key| Key { registrar, epoch, key }).collect();
         self.routes.deliver(Keys { uuid, keys });
         Ok(())
@@ -220,8 +220,8 @@ impl TreeRegistry {
     async fn relocate(&self, request: &RelocateRequest) -> Result<(), RemoteError> {
         let RelocateRequest { uuid, endpoints } = request.clone();
         let registered = match (&self.registry, self.lock().get(&uuid)) {
-            (Registry::Own(resident), Some(_)) => {
-                return resident.update_endpoints(uuid, endpoints);
+            (Registry::Own(local_client), Some(_)) => {
+                return local_client.update_endpoints(uuid, endpoints);
             }
             (_, Some(Entry::Others { registered, .. })) => registered.clone(),
             _ => return Ok(()),
@@ -246,8 +246,8 @@ impl TreeRegistry {
             let mut registered = self.lock();
             uuids.iter().filter_map(|uuid| registered.remove(uuid)).collect()
         };
-        if let Registry::Own(resident) = &self.registry {
-            return resident.unregister_all(uuids);
+        if let Registry::Own(local_client) = &self.registry {
+            return local_client.unregister_all(uuids);
         }
         // One that is being changed at this moment goes when the change is over.
         let registered = gone.into_iter().filter_map(|it| match it {

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, future::pending, path::Path, sync::Arc, time::D
 use discovery::{Client, ClientOptions, Registered, Registration};
 use endpoints::{Endpoint, InstanceId, Name};
 use portal::{HandshakeError, NoService, Options, WithCauses, connect};
-use registrar::{Node, NodeError, NodeOptions, Resident, registry::Owner};
+use registrar::{LocalClient, Node, NodeError, NodeOptions, registry::Owner};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -106,9 +106,10 @@ impl RootOptions {
         let stop = CancellationToken::new();
         let is_registrar = node.is_some();
         let mut serving = JoinSet::new();
-        let mut resident = None;
+        let mut local_client = None;
         if let Some(node) = node {
-            resident = owner_at(&registrars[0]).map(|it| Resident::open(node.clerk().clone(), it));
+            local_client =
+                owner_at(&registrars[0]).map(|it| LocalClient::open(node.registry().clone(), it));
             serving.spawn(node.serve(stop.clone()));
         }
         let client = Client::connect_with(&registrars, ClientOptions::default())
@@ -141,7 +142,7 @@ impl RootOptions {
         let place = registrars[0].clone();
         let context = ProcessContext::new(registrars, table, dumps);
         context.lend(client.clone());
-        let registry = resident.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
+        let registry = local_client.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
         let core = Core::new(
             path,
             InstanceId { name, uuid },

@@ -54,12 +54,12 @@ pub(crate) fn play(kind: Kind, registrar: RegistrarOf, case: Case) -> Result<(),
             RegistrarOf::Itself => set.play().await,
             RegistrarOf::Another => {
                 let node = Node::bind(&[set.place().parse()?], options).await?;
-                let (clerk, stop) = (node.clerk().clone(), CancellationToken::new());
+                let (registry, stop) = (node.registry().clone(), CancellationToken::new());
                 let playing = async {
                     let played = set.play().await;
                     stop.cancel();
                     played?;
-                    match clerk.status().instances {
+                    match registry.status().instances {
                         0 => Ok(()),
                         left => Err(format!("the registry still has {left}").into()),
                     }

@@ -27,12 +27,12 @@ Examples:
   callsign ls 'feed*'      names that begin with `feed`
   callsign ls --all        every endpoint, a row each, also of what is draining
   callsign ls --sort age --filter state=suspect --filter desk=rates
-  callsign ls --json | jq -r '.[] | select(.kept == \"lease\") | .name'
+  callsign ls --json | jq -r '.[] | select(.lifetime == \"lease\") | .name'
 
 NEAREST is the endpoint that `callsign connect` would try first, and LOCALITY how near that is \
 from here; `+2` says that there are two more. Where none is within reach, it says why.
 
-KEPT is what keeps the entry: a session, a lease, the registrar's own settings (declared: \
+LIFETIME is what keeps the entry: a session, a lease, the registrar's own settings (declared: \
 nobody has said that it runs), or the registrar's own eyes (foreign: the actor speaks another \
 protocol). USER is there when several users have registered, and has the address of who came over a network. A narrow screen has the columns that \
 it has room for; `--all` and `--json` tell all. On a terminal, what is longer than the screen goes \
@@ -132,7 +132,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
     let mut rows = vec![HEADER.map(str::to_owned)];
     for seen in seen {
-        let [name, instance, state, kept, age] = what_it_is(seen.record, now_ms);
+        let [name, instance, state, lifetime, age] = what_it_is(seen.record, now_ms);
         let (nearest, locality) = match (seen.nearest(), seen.candidates.len()) {
             (None, _) => (format!("{NONE}{}", seen.why_none()), "-".to_owned()),
             (Some((endpoint, locality)), 1) => (endpoint.to_string(), locality.to_string()),
@@ -140,7 +140,7 @@ fn nearest(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Table {
                 (format!("{endpoint} +{}", count - 1), locality.to_string())
             }
         };
-        rows.push([name, instance, state, nearest, locality, kept, age, owner_of(seen.record)]);
+        rows.push([name, instance, state, nearest, locality, lifetime, age, owner_of(seen.record)]);
     }
     let mut shown: Vec<usize> = (0..HEADER.len()).collect();
     if !have_several_owners(seen) {
@@ -183,8 +183,8 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
         for row in rows.iter_mut() {
             // A reason without its middle is none.
             let is_reason = row[column].starts_with(NONE) && row[column].width() > room;
-            let kept = if is_reason { "none" } else { &row[column] };
-            row[column] = shortened(kept, room);
+            let shown = if is_reason { "none" } else { &row[column] };
+            row[column] = shortened(shown, room);
         }
     }
 }
@@ -224,15 +224,15 @@ fn are_of_others(seen: &[Seen<'_>]) -> bool {
 /// Draws a row for each endpoint.
 fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
     let names_owners = are_of_others(seen);
-    let header = ["NAME", "INSTANCE", "STATE", "KEPT", "AGE", "USER", "LOCALITY", "ENDPOINT"];
+    let header = ["NAME", "INSTANCE", "STATE", "LIFETIME", "AGE", "USER", "LOCALITY", "ENDPOINT"];
     let shown = |it: &usize| names_owners || header[*it] != "USER";
     let shown: Vec<_> = (0..header.len()).filter(shown).collect();
     let mut table = Table::new(shown.iter().map(|it| header[*it]));
     for seen in seen {
         let row = |locality: &str, endpoint: String| {
-            let [name, instance, state, kept, age] = what_it_is(seen.record, now_ms);
+            let [name, instance, state, lifetime, age] = what_it_is(seen.record, now_ms);
             let owner = owner_of(seen.record);
-            let row = [name, instance, state, kept, age, owner, locality.to_owned(), endpoint];
+            let row = [name, instance, state, lifetime, age, owner, locality.to_owned(), endpoint];
             shown.iter().map(|it| row[*it].clone()).collect::<Vec<_>>()
         };
         if seen.candidates.is_empty() {
@@ -252,13 +252,13 @@ fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
 /// Returns what a row says of an instance apart from its endpoints: name, instance, state, what
 /// keeps it, age.
 fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
-    let Record { name, uuid, kept, .. } = record;
+    let Record { name, uuid, lifetime, .. } = record;
     let age = age_in_words(record, now_ms).unwrap_or_else(|| "-".to_owned());
-    [name.to_string(), short_uuid(uuid), state_in_words(record), kept.to_string(), age]
+    [name.to_string(), short_uuid(uuid), state_in_words(record), lifetime.to_string(), age]
 }
 
 const HEADER: [&str; 8] =
-    ["NAME", "INSTANCE", "STATE", "NEAREST", "LOCALITY", "KEPT", "AGE", "USER"];
+    ["NAME", "INSTANCE", "STATE", "NEAREST", "LOCALITY", "LIFETIME", "AGE", "USER"];
 const NAME: usize = 0;
 const STATE: usize = 2;
 const NEAREST: usize = 3;
@@ -268,7 +268,7 @@ const NONE: &str = "none: ";
 const USER: usize = 7;
 
 /// The columns that are left out where there is no room for all, the first of them first: INSTANCE
-/// and KEPT matter when several of a name are told apart, which `find --all` does too.
+/// and LIFETIME matter when several of a name are told apart, which `find --all` does too.
 const DISPENSABLE: &[usize] = &[5, 1, 6, 4, USER];
 
 /// The least room that a name gets: enough to tell it from most.
@@ -282,7 +282,7 @@ const NEAREST_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use wire::{Kept, Suspicion};
+    use wire::{Lifetime, Suspicion};
 
     use super::*;
     use crate::seen::sample::{record, seen};
@@ -291,7 +291,7 @@ mod tests {
     fn a_row_says_what_is_nearest_or_why_nothing_is() {
         let feed = record("feed", 3, &[("/ip4/10.0.0.9/tcp/7", 2), ("/unix/run/feed.sock", 1)]);
         let mut clock = record("clock", 4, &[("/unix/gone", 1)]);
-        clock.kept = Kept::Lease { ttl_ms: 30_000 };
+        clock.lifetime = Lifetime::Lease { ttl_ms: 30_000 };
         clock.suspicion = Some(Suspicion { reports: 2, since_ms: 0, silent: false });
         let mut job = record("job", 5, &[]);
         job.state = State::Starting;
@@ -301,30 +301,30 @@ mod tests {
             assert_eq!(nearest(&records, 4000, width).render(), expected, "{width:?}");
         };
         let in_full = "\
-NAME   INSTANCE  STATE           NEAREST                 LOCALITY     KEPT     AGE
-feed   33333333  ready           /unix/run/feed.sock +1  unix socket  session  3s
-clock  44444444  ready, suspect  none: no such socket    -            lease    3s
-job    55555555  starting        none: no endpoints      -            session  3s
+NAME   INSTANCE  STATE           NEAREST                 LOCALITY     LIFETIME  AGE
+feed   33333333  ready           /unix/run/feed.sock +1  unix socket  session   3s
+clock  44444444  ready, suspect  none: no such socket    -            lease     3s
+job    55555555  starting        none: no endpoints      -            session   3s
 ";
         check(None, in_full);
-        check(Some(82), in_full);
+        check(Some(83), in_full);
         check(
             Some(80),
             "\
-NAME   INSTANCE  STATE           NEAREST               LOCALITY     KEPT     AGE
-feed   33333333  ready           /unix/…/feed.sock +1  unix socket  session  3s
-clock  44444444  ready, suspect  none: no such socket  -            lease    3s
-job    55555555  starting        none: no endpoints    -            session  3s
+NAME   INSTANCE  STATE           NEAREST               LOCALITY     LIFETIME  AGE
+feed   33333333  ready           /unix/…/feed.sock +1  unix socket  session   3s
+clock  44444444  ready, suspect  none: no such socket  -            lease     3s
+job    55555555  starting        none: no endpoints    -            session   3s
 ",
         );
         assert_eq!(
             every_endpoint(&records, 4000).render(),
             "\
-NAME   INSTANCE  STATE           KEPT     AGE  LOCALITY        ENDPOINT
-feed   33333333  ready           session  3s   unix socket     /unix/run/feed.sock
-feed   33333333  ready           session  3s   same subnet     /ip4/10.0.0.9/tcp/7
-clock  44444444  ready, suspect  lease    3s   no such socket  /unix/gone
-job    55555555  starting        session  3s   -               none
+NAME   INSTANCE  STATE           LIFETIME  AGE  LOCALITY        ENDPOINT
+feed   33333333  ready           session   3s   unix socket     /unix/run/feed.sock
+feed   33333333  ready           session   3s   same subnet     /ip4/10.0.0.9/tcp/7
+clock  44444444  ready, suspect  lease     3s   no such socket  /unix/gone
+job    55555555  starting        session   3s   -               none
 "
         );
     }

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use clap::ValueEnum;
 use endpoints::{Quoted, is_match};
-use wire::{Kept, Record};
+use wire::{Lifetime, Record};
 
 use crate::{failure::Failure, owners, seen::Seen};
 
@@ -16,7 +16,7 @@ pub(super) enum SortKey {
     State,
     /// The nearest first, and last what is out of reach.
     Locality,
-    Kept,
+    Lifetime,
     User,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn sort(seen: &mut [Seen<'_>], key: SortKey) {
             let locality = it.nearest().map(|(_, locality)| locality);
             (locality.is_none(), locality)
         }),
-        SortKey::Kept => seen.sort_by_key(|it| it.record.kept.to_string()),
+        SortKey::Lifetime => seen.sort_by_key(|it| it.record.lifetime.to_string()),
         SortKey::User => seen.sort_by_key(|it| it.record.owner.clone()),
     }
 }
@@ -74,7 +74,7 @@ impl Filter {
         match &*self.key {
             "name" => is(record.name.as_str()),
             "state" => is(&record.state.to_string()) || record.suspicion.is_some() && is("suspect"),
-            "kept" => is(&record.kept.to_string()),
+            "lifetime" => is(&record.lifetime.to_string()),
             "user" | "owner" => {
                 let text = record.owner.as_ref().map(ToString::to_string).unwrap_or_default();
                 is(&owner_of(record))
@@ -97,12 +97,12 @@ impl Filter {
 }
 
 /// What a filter can ask for beside metadata.
-pub(super) const KEYS: &[&str] = &["name", "state", "kept", "user", "owner", "locality"];
+pub(super) const KEYS: &[&str] = &["name", "state", "lifetime", "user", "owner", "locality"];
 
 /// Tells whether actors were registered by several owners. Those that are declared were registered
 /// by nobody.
 pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
-    let registered = seen.iter().filter(|it| it.record.kept != Kept::Declared);
+    let registered = seen.iter().filter(|it| it.record.lifetime != Lifetime::Declared);
     let mut owners = registered.map(|it| &it.record.owner);
     let first = owners.next();
     owners.any(|owner| Some(owner) != first)
@@ -110,6 +110,6 @@ pub(super) fn have_several_owners(seen: &[Seen<'_>]) -> bool {
 
 /// Returns what a record's owner is called.
 pub(super) fn owner_of(record: &Record) -> String {
-    let registered = Some(record).filter(|it| it.kept != Kept::Declared);
+    let registered = Some(record).filter(|it| it.lifetime != Lifetime::Declared);
     registered.and_then(owners::owner_of).unwrap_or_else(|| "-".to_owned())
 }

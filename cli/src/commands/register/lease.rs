@@ -6,11 +6,11 @@ use std::{
 };
 
 use discovery::{
-    Client, Faults, LinkError, LookupError, RegisterError, Registration, RequestError,
+    Client, LinkError, LookupError, RegisterError, RegistrarFailures, Registration, RequestError,
 };
 use endpoints::{Endpoint, InstanceId};
 use tokio::time::{sleep, timeout};
-use wire::{ErrorKind, Kept, Record};
+use wire::{ErrorKind, Lifetime, Record};
 
 use super::{
     Plan,
@@ -43,15 +43,15 @@ pub(super) async fn run(
         };
         match entered {
             Ok(entered) => break entered,
-            Err(Unentered::Unreachable(faults)) if faults.may_pass() => {
+            Err(Unentered::Unreachable(failures)) if failures.may_pass() => {
                 if !is_warned {
-                    warn_of_nobody(&plan.name, &faults, context);
+                    warn_of_nobody(&plan.name, &failures, context);
                     note(context, "it is registered when one answers; Ctrl-C ends this");
                     is_warned = true;
                 }
             }
-            Err(Unentered::Unreachable(faults)) => {
-                return Err(RegisterError::Unreachable(faults).into());
+            Err(Unentered::Unreachable(failures)) => {
+                return Err(RegisterError::Unreachable(failures).into());
             }
             Err(Unentered::Failed(failure)) => return Err(failure),
         }
@@ -86,14 +86,14 @@ pub(super) async fn run(
 /// Why an actor is not registered.
 enum Unentered {
     /// No registrar can be reached.
-    Unreachable(Faults),
+    Unreachable(RegistrarFailures),
     Failed(Failure),
 }
 
 impl From<LookupError> for Unentered {
     fn from(error: LookupError) -> Self {
         match error {
-            LookupError::Unreachable(faults) => Self::Unreachable(faults),
+            LookupError::Unreachable(failures) => Self::Unreachable(failures),
             error => Self::Failed(error.into()),
         }
     }
@@ -102,7 +102,7 @@ impl From<LookupError> for Unentered {
 impl From<RequestError> for Unentered {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::Unreachable(faults) => Self::Unreachable(faults),
+            RequestError::Unreachable(failures) => Self::Unreachable(failures),
             error => Self::Failed(error.into()),
         }
     }
@@ -111,7 +111,7 @@ impl From<RequestError> for Unentered {
 impl From<RegisterError> for Unentered {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Unreachable(faults) => Self::Unreachable(faults),
+            RegisterError::Unreachable(failures) => Self::Unreachable(failures),
             error => Self::Failed(error.into()),
         }
     }
@@ -143,13 +143,13 @@ async fn renew(
                 Ok(()) => return Ok(Some(record.instance())),
                 // It has run out since, or belongs to somebody else.
                 Err(RequestError::NotFound) => continue,
-                Err(RequestError::Refused(faults)) if is_denied(&faults) => continue,
+                Err(RequestError::Refused(failures)) if is_denied(&failures) => continue,
                 Err(error) => return Err(error.into()),
             }
         }
         match enter(plan.registration().uuid(record.uuid), client, context).await {
             Ok(instance) => return Ok(Some(instance)),
-            Err(RegisterError::Refused(faults)) if is_denied(&faults) => {}
+            Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -172,8 +172,8 @@ async fn enter(
         None => registered.settled().await,
     };
     if !missing.is_empty() && names_registrars(context) {
-        let faults = Faults(missing);
-        warn(context, format_args!("not every registrar knows it:\n{faults}"));
+        let failures = RegistrarFailures(missing);
+        warn(context, format_args!("not every registrar knows it:\n{failures}"));
     }
     Ok(registered.leave())
 }
@@ -182,22 +182,22 @@ async fn enter(
 fn is_meant(plan: &Plan, record: &Record) -> bool {
     let theirs: HashSet<_> = record.endpoints.iter().map(|it| &it.endpoint).collect();
     let ours: HashSet<&Endpoint> = plan.stamped.iter().map(|it| &it.endpoint).collect();
-    matches!(record.kept, Kept::Lease { .. }) && theirs == ours
+    matches!(record.lifetime, Lifetime::Lease { .. }) && theirs == ours
 }
 
 /// Tells whether a record says all that is to be said, so that only its time is to begin anew.
 fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
     let ttl_ms = plan.ttl.map(|it| it.as_millis());
-    let theirs_ms = record.kept.ttl_ms().map(u128::from);
+    let theirs_ms = record.lifetime.ttl_ms().map(u128::from);
     ttl_ms == theirs_ms
         && metadata == record.metadata
         && plan.state == record.state
         && plan.stamped.iter().all(|it| record.endpoints.contains(it))
 }
 
-fn is_denied(faults: &Faults) -> bool {
-    faults.0.iter().any(
+fn is_denied(failures: &RegistrarFailures) -> bool {
+    failures.0.iter().any(
         |it| matches!(&*it.error, LinkError::Refused(error) if error.kind == ErrorKind::Denied),
     )
 }

@@ -13,7 +13,7 @@ mod told;
 use std::{cell::Cell, ffi::OsString, pin::pin, time::Duration};
 
 use clap::ValueEnum;
-use discovery::{Client, Faults, Registered};
+use discovery::{Client, Registered, RegistrarFailures};
 use endpoints::{Endpoint, UnixPath};
 use tokio::time::timeout;
 use transport::{Handed, clear_dead_socket};
@@ -139,7 +139,7 @@ async fn enter(
     if missing.len() < client.registrars().count() {
         return Ok((registered, Known::Everywhere));
     }
-    warn_of_nobody(&plan.name, &Faults(missing), context);
+    warn_of_nobody(&plan.name, &RegistrarFailures(missing), context);
     Ok((registered, Known::NotYet))
 }
 

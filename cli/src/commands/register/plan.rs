@@ -3,7 +3,7 @@
 use std::{ffi::OsString, time::Duration};
 
 use anyhow::anyhow;
-use config::Faults;
+use config::Diagnostics;
 use discovery::Registration;
 use endpoints::{Endpoint, Name, Stamped, UnixAddress, UnixPath};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use super::{
     Args, address,
     sight::{Sight, Verdict},
 };
-use crate::{context::Context, failure::Failure, found, meant, output::faults};
+use crate::{context::Context, failure::Failure, found, meant, output::diagnostics};
 
 /// What is to be registered.
 #[derive(Debug)]
@@ -138,10 +138,10 @@ fn read(texts: &[String]) -> Result<Vec<Endpoint>, Failure> {
     for text in texts {
         match text.parse() {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(error) => wrong.push(faults::of_argument("ENDPOINT", &error)),
+            Err(error) => wrong.push(diagnostics::of_argument("ENDPOINT", &error)),
         }
     }
-    if wrong.is_empty() { Ok(endpoints) } else { Err(Faults(wrong).into()) }
+    if wrong.is_empty() { Ok(endpoints) } else { Err(Diagnostics(wrong).into()) }
 }
 
 /// Takes the endpoints that the settings file gives an actor.

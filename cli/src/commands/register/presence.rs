@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, convert::Infallible, fmt::Write as _, time::Duration};
 
-use discovery::{Client, Fault, Faults, LinkError, Lost, RegisterError, Registered};
+use discovery::{
+    Client, LinkError, Lost, RegisterError, Registered, RegistrarFailure, RegistrarFailures,
+};
 use endpoints::{Endpoint, Name, Stamped, UnixAddress};
 use tokio::{
     task::JoinSet,
@@ -204,7 +206,7 @@ fn tell_who_knows(
     context: &Context,
 ) -> Known {
     let name = &registered.instance().name;
-    let is_lost = |it: &Fault| !matches!(*it.error, LinkError::NotYet);
+    let is_lost = |it: &RegistrarFailure| !matches!(*it.error, LinkError::NotYet);
     let lost: Vec<_> = registered.missing().into_iter().filter(is_lost).collect();
     let known = match lost.len() {
         0 => Known::Everywhere,
@@ -212,13 +214,13 @@ fn tell_who_knows(
         _ if !names_registrars(context) => Known::Everywhere,
         _ => Known::NotEverywhere,
     };
-    let faults = Faults(lost);
+    let failures = RegistrarFailures(lost);
     match (before, known) {
         _ if before == known => {}
-        (_, Known::Nowhere) => warn_of_nobody(name, &faults, context),
+        (_, Known::Nowhere) => warn_of_nobody(name, &failures, context),
         (Known::Nowhere, _) => note(context, format_args!("`{name}` is registered again")),
         (_, Known::NotEverywhere) => {
-            warn(context, format_args!("not every registrar knows `{name}`:\n{faults}"));
+            warn(context, format_args!("not every registrar knows `{name}`:\n{failures}"));
         }
         _ => note(context, format_args!("every registrar knows `{name}`")),
     }
@@ -233,8 +235,8 @@ fn tell_whether_known(
     client: &Client,
     context: &Context,
 ) -> Known {
-    let faults = Faults(registered.missing());
-    if faults.0.len() < client.registrars().count() {
+    let failures = RegistrarFailures(registered.missing());
+    if failures.0.len() < client.registrars().count() {
         match plan.is_announced {
             // Whoever does not read that may know it by other ways.
             true => drop(tell(context, plan, registered.instance(), false)),
@@ -242,20 +244,20 @@ fn tell_whether_known(
         }
         return Known::Everywhere;
     }
-    if faults.have_refusal() {
-        warn_of_nobody(&plan.name, &faults, context);
+    if failures.have_refusal() {
+        warn_of_nobody(&plan.name, &failures, context);
         return Known::Nowhere;
     }
     Known::NotYet
 }
 
 /// Says that no registrar has an actor.
-pub(super) fn warn_of_nobody(name: &Name, faults: &Faults, context: &Context) {
-    let what = match faults.have_refusal() {
+pub(super) fn warn_of_nobody(name: &Name, failures: &RegistrarFailures, context: &Context) {
+    let what = match failures.have_refusal() {
         true => format!("no registrar accepts `{name}`; it"),
         false => format!("no registrar answers; `{name}`"),
     };
-    warn(context, format_args!("{what} cannot be found:\n{faults}"));
+    warn(context, format_args!("{what} cannot be found:\n{failures}"));
 }
 
 /// Registrars that are away catch up by themselves.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wire::State;
 
 use super::Plan;
-use crate::{context::Context, failure::Failure, notice::warn, output::fitted, seen::KeptJson};
+use crate::{context::Context, failure::Failure, notice::warn, output::fitted, seen::LifetimeJson};
 
 /// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
@@ -38,7 +38,7 @@ pub(super) fn tell(
             name: instance.name.as_str(),
             uuid: instance.uuid,
             renewed: is_renewed,
-            kept: if plan.ttl.is_some() { KeptJson::Lease } else { KeptJson::Session },
+            lifetime: if plan.ttl.is_some() { LifetimeJson::Lease } else { LifetimeJson::Session },
             ttl_ms: plan.ttl.map(|it| it.as_millis() as u64),
             state: plan.state,
             endpoints: &plan.said,
@@ -69,7 +69,7 @@ struct RegisteredJson<'a> {
     name: &'a str,
     uuid: Uuid,
     renewed: bool,
-    kept: KeptJson,
+    lifetime: LifetimeJson,
     ttl_ms: Option<u64>,
     state: State,
     endpoints: &'a [Endpoint],

@@ -17,9 +17,9 @@ use std::{
 use anyhow::anyhow;
 use config::{Layer, Overrides, RegistrarSettings, Settings, Tractor};
 use endpoints::{Doubt, Endpoint};
-use gateway::tractor::{Scope, TractorDoor};
+use gateway::tractor::{Scope, TractorAdapter};
 use portal::Heartbeat;
-use registrar::{Door, Node, NodeError, NodeOptions};
+use registrar::{Node, NodeError, NodeOptions, ProtocolAdapter};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -148,11 +148,11 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let places = Places::of(&endpoints, &listeners, context);
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
-    let door = tractor_door(settings.registrar.tractor, context.tractor_ledger(&all));
+    let adapter = tractor_door(settings.registrar.tractor, context.tractor_ledger(&all));
     let options = NodeOptions {
         access: Some(places.access(&settings.registrar, group)),
         quotas,
-        doors: door.into_iter().collect(),
+        adapters: adapter.into_iter().collect(),
         rules,
         ..options(&settings)
     };
@@ -211,7 +211,7 @@ async fn serve(
     mut signals: Signals,
     context: &Context,
 ) -> Exit {
-    let clerk = node.clerk().clone();
+    let registry = node.registry().clone();
     let stop = CancellationToken::new();
     let had_terminal = has_terminal();
     let mut watchdog = Watchdog::new();
@@ -247,7 +247,7 @@ async fn serve(
         () = sleep(Duration::from_millis(300)) => {}
     }
     if output::width(&io::stderr()).is_some() {
-        let sessions = clerk.status().sessions;
+        let sessions = registry.status().sessions;
         let patience = humantime::format_duration(reload.settings().registrar.drain_timeout);
         note(
             context,
@@ -290,16 +290,16 @@ fn options(settings: &Settings) -> NodeOptions {
     }
 }
 
-fn tractor_door(tractor: Tractor, ledger: Option<PathBuf>) -> Option<Arc<dyn Door>> {
+fn tractor_door(tractor: Tractor, ledger: Option<PathBuf>) -> Option<Arc<dyn ProtocolAdapter>> {
     let scope = match tractor {
         Tractor::Local => Scope::Local,
         Tractor::Everywhere => Scope::Everywhere,
         Tractor::Nowhere => return None,
     };
-    let door = TractorDoor::new(scope);
+    let adapter = TractorAdapter::new(scope);
     Some(match ledger {
-        Some(file) => Arc::new(door.remembering(file)),
-        None => Arc::new(door),
+        Some(file) => Arc::new(adapter.remembering(file)),
+        None => Arc::new(adapter),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Where a registrar listens, who may connect there, and what to do where it cannot.
 
-use config::{Faults, RegistrarSettings};
+use config::{Diagnostics, RegistrarSettings};
 use endpoints::{Endpoint, UnixAddress};
 use registrar::NodeError;
 use transport::{Access, AdoptError, Listener};
@@ -96,11 +96,11 @@ pub(super) fn listeners(handed: AllHanded) -> Result<Vec<Listener>, Failure> {
 }
 
 /// Returns the number of the group that the socket files are given.
-pub(crate) fn group(settings: &RegistrarSettings) -> Result<Option<u32>, Faults> {
+pub(crate) fn group(settings: &RegistrarSettings) -> Result<Option<u32>, Diagnostics> {
     let Some(group) = &settings.socket_group else { return Ok(None) };
     match transport::group_id(&group.name) {
         Some(number) => Ok(Some(number)),
-        None => Err(Faults(vec![group.unknown()])),
+        None => Err(Diagnostics(vec![group.unknown()])),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How much each owner may use of a registrar, with users as this machine knows them.
 
-use config::{Faults, Quota, QuotaOwner, Settings};
+use config::{Diagnostics, Quota, QuotaOwner, Settings};
 use registrar::{
     QuotaRules, Quotas,
     registry::{Account, Owner},
@@ -13,12 +13,12 @@ use crate::users::user_number;
 ///
 /// # Errors
 ///
-/// [`Faults`] has every user that is not there.
-pub(crate) fn quotas(settings: &Settings) -> Result<QuotaRules, Faults> {
+/// [`Diagnostics`] has every user that is not there.
+pub(crate) fn quotas(settings: &Settings) -> Result<QuotaRules, Diagnostics> {
     let said = &settings.quotas;
     let trusted = with(Quotas::TRUSTED, &said.trusted);
     let others = with(Quotas::default(), &said.others);
-    let (mut rules, mut faults) =
+    let (mut rules, mut diagnostics) =
         (QuotaRules { trusted, others, ..QuotaRules::default() }, Vec::new());
     for (owner, quota) in &said.named {
         let account = match owner {
@@ -27,7 +27,7 @@ pub(crate) fn quotas(settings: &Settings) -> Result<QuotaRules, Faults> {
                 match user_number(&user.name).or_else(|| user.name.parse().ok()) {
                     Some(number) => Account::User(number),
                     None => {
-                        faults.push(user.unknown());
+                        diagnostics.push(user.unknown());
                         continue;
                     }
                 }
@@ -38,7 +38,7 @@ pub(crate) fn quotas(settings: &Settings) -> Result<QuotaRules, Faults> {
         let otherwise = if is_trusted { trusted } else { others };
         rules.named.insert(account, with(otherwise, quota));
     }
-    if faults.is_empty() { Ok(rules) } else { Err(Faults(faults)) }
+    if diagnostics.is_empty() { Ok(rules) } else { Err(Diagnostics(diagnostics)) }
 }
 
 fn with(otherwise: Quotas, said: &Quota) -> Quotas {

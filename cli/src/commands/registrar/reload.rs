@@ -11,7 +11,7 @@
 use std::{io, mem, thread, time::Duration};
 
 use anyhow::anyhow;
-use config::{Faults, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
+use config::{Diagnostics, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
 use registrar::{Controls, NodeOptions, QuotaRules, registry::NameRules};
 use sd_notify::NotifyState;
 use tokio::{
@@ -36,7 +36,7 @@ use crate::{
 pub(super) struct Read {
     pub(super) settings: Settings,
     /// What deserves a warning.
-    pub(super) warnings: Faults,
+    pub(super) warnings: Diagnostics,
     /// The number of the group of the socket files.
     pub(super) group: Option<u32>,
     /// Whose names are.

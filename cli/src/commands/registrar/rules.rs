@@ -1,6 +1,6 @@
 //! Whose names are, with users and groups as this machine knows them.
 
-use config::{Faults, Settings};
+use config::{Diagnostics, Settings};
 use registrar::registry::{Grantee, NameRule, NameRules, Names};
 
 use crate::users::user_number;
@@ -9,21 +9,21 @@ use crate::users::user_number;
 ///
 /// # Errors
 ///
-/// [`Faults`] has every user and group that is not there.
-pub(crate) fn rules(settings: &Settings) -> Result<NameRules, Faults> {
-    let mut faults = Vec::new();
+/// [`Diagnostics`] has every user and group that is not there.
+pub(crate) fn rules(settings: &Settings) -> Result<NameRules, Diagnostics> {
+    let mut diagnostics = Vec::new();
     let mut grantees = |written: &Option<Vec<config::Grantee>>| {
         let read = |it: &config::Grantee| match it {
             config::Grantee::Any => Some(Grantee::Any),
             config::Grantee::Address(address, bits) => Some(Grantee::Address(*address, *bits)),
             config::Grantee::User(user) => {
                 let number = user_number(&user.name).or_else(|| user.name.parse().ok());
-                faults.extend(number.is_none().then(|| user.unknown_user()));
+                diagnostics.extend(number.is_none().then(|| user.unknown_user()));
                 number.map(Grantee::User)
             }
             config::Grantee::Group(group) => {
                 let number = transport::group_id(&group.name);
-                faults.extend(number.is_none().then(|| group.unknown_group()));
+                diagnostics.extend(number.is_none().then(|| group.unknown_group()));
                 number.map(Grantee::Group)
             }
         };
@@ -38,8 +38,8 @@ pub(crate) fn rules(settings: &Settings) -> Result<NameRules, Faults> {
         place: it.place(),
     };
     let rules = settings.names.iter().map(rule).collect();
-    if !faults.is_empty() {
-        return Err(Faults(faults));
+    if !diagnostics.is_empty() {
+        return Err(Diagnostics(diagnostics));
     }
     let otherwise = match settings.registrar.names {
         config::Names::SameUser => Names::SameUser,

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use discovery::Fault;
+use discovery::RegistrarFailure;
 use endpoints::{Endpoint, Plain};
 use wire::{OwnerUse, Quota, registrar::Owners};
 
@@ -15,13 +15,13 @@ use crate::{
 /// Writes what each owner uses against its quotas: of what it uses none there is no line.
 pub(super) fn picture(
     endpoint: &Endpoint,
-    owners: &Result<Owners, Fault>,
+    owners: &Result<Owners, RegistrarFailure>,
     width: Option<u16>,
 ) -> String {
     let owners = match owners {
         Ok(owners) => owners,
-        Err(fault) => {
-            let text = format!("{endpoint}\n  {}\n", Plain(&cause(fault)));
+        Err(failure) => {
+            let text = format!("{endpoint}\n  {}\n", Plain(&cause(failure)));
             return text.lines().map(|it| fitted(it, width, 0, 2) + "\n").collect();
         }
     };

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use discovery::{Change, ConnectError, Fault};
+use discovery::{Change, ConnectError, RegistrarFailure};
 use endpoints::{Endpoint, Plain};
 use serde::Serialize;
 use uuid::Uuid;
@@ -63,11 +63,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         };
         let Some(change) = change else { return Ok(Exit::Done) };
         let is_snapshot = view.is_empty_handed();
-        if let Change::Stale { faults } = &change
+        if let Change::Stale { failures } = &change
             && is_snapshot
-            && !faults.may_pass()
+            && !failures.may_pass()
         {
-            return Err(ConnectError::Unreachable(faults.clone()).into());
+            return Err(ConnectError::Unreachable(failures.clone()).into());
         }
         for event in view.apply(change) {
             if is_snapshot && args.no_snapshot && matches!(event, Event::Add(_)) {
@@ -101,10 +101,10 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
             note(context, "the registrar is there");
             return Ok(None);
         }
-        Event::Lost(faults) => {
+        Event::Lost(failures) => {
             warn(
                 context,
-                format_args!("no registrar answers; what comes and goes is not seen:\n{faults}"),
+                format_args!("no registrar answers; what comes and goes is not seen:\n{failures}"),
             );
             return Ok(None);
         }
@@ -131,7 +131,7 @@ fn in_line(seen: &Seen<'_>) -> String {
         (Some((endpoint, _)), count) => format!("{endpoint} +{}", count - 1),
     };
     let (name, state) = (&record.name, state_in_words(record));
-    format!("{name} {} {state} {nearest} {}", short_uuid(&record.uuid), record.kept)
+    format!("{name} {} {state} {nearest} {}", short_uuid(&record.uuid), record.lifetime)
 }
 
 fn json_of(event: &Event, time: Option<String>) -> Result<String, Failure> {
@@ -146,8 +146,8 @@ fn json_of(event: &Event, time: Option<String>) -> Result<String, Failure> {
             ChangeJson::Remove { name: record.name.as_str(), uuid: record.uuid, reason: *reason }
         }
         Event::Synced { .. } | Event::Back => ChangeJson::Synced,
-        Event::Lost(faults) => {
-            ChangeJson::Stale { registrars: faults.0.iter().map(LostJson::of).collect() }
+        Event::Lost(failures) => {
+            ChangeJson::Stale { registrars: failures.0.iter().map(LostJson::of).collect() }
         }
     };
     serde_json::to_string(&LineJson { time, change }).map_err(|error| Failure::output(error.into()))
@@ -192,9 +192,9 @@ struct LostJson<'a> {
 }
 
 impl<'a> LostJson<'a> {
-    fn of(fault: &'a Fault) -> Self {
-        let registrar = &fault.registrar;
-        let error = with_causes(&*fault.error);
+    fn of(failure: &'a RegistrarFailure) -> Self {
+        let registrar = &failure.registrar;
+        let error = with_causes(&*failure.error);
         Self { registrar, encoded: registrar.to_encoded(), error }
     }
 }

@@ -5,10 +5,10 @@
 
 use std::{collections::BTreeMap, fmt, mem};
 
-use discovery::{Change, Faults};
+use discovery::{Change, RegistrarFailures};
 use endpoints::InstanceId;
 use serde::Serialize;
-use wire::{Gone, Record};
+use wire::{Record, RemovalReason};
 
 /// What a watcher knows.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) enum Event {
     /// The first snapshot has been told; there may have been no registrar before.
     Synced { was_stale: bool },
     /// No registrar is within reach.
-    Lost(Faults),
+    Lost(RegistrarFailures),
     /// A registrar is within reach again, and what it knows has been told.
     Back,
 }
@@ -68,11 +68,11 @@ impl View {
                 Vec::new()
             }
             Change::Add { record } | Change::Update { record } => self.put(record),
-            Change::Remove { instance, gone } => self.remove(&instance, gone),
+            Change::Remove { instance, reason } => self.remove(&instance, reason),
             Change::Synced => self.synced(),
-            Change::Stale { faults } => {
+            Change::Stale { failures } => {
                 let was_stale = mem::replace(&mut self.is_stale, true);
-                if was_stale { Vec::new() } else { vec![Event::Lost(faults)] }
+                if was_stale { Vec::new() } else { vec![Event::Lost(failures)] }
             }
             _ => Vec::new(),
         }
@@ -90,13 +90,13 @@ impl View {
         }
     }
 
-    fn remove(&mut self, instance: &InstanceId, gone: Option<Gone>) -> Vec<Event> {
+    fn remove(&mut self, instance: &InstanceId, reason: Option<RemovalReason>) -> Vec<Event> {
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.remove(instance);
             return Vec::new();
         }
         let removed = self.known.remove(instance);
-        removed.map(|record| Event::Remove { record, reason: gone.into() }).into_iter().collect()
+        removed.map(|record| Event::Remove { record, reason: reason.into() }).into_iter().collect()
     }
 
     /// Compares a snapshot that is complete with what was known before.
@@ -128,16 +128,16 @@ impl View {
     }
 }
 
-impl From<Option<Gone>> for Reason {
-    fn from(gone: Option<Gone>) -> Self {
-        match gone {
-            Some(Gone::Unregistered) => Self::Unregistered,
-            Some(Gone::SessionEnded) => Self::SessionEnded,
-            Some(Gone::LeaseExpired) => Self::LeaseExpired,
-            Some(Gone::FoundDead) => Self::FoundDead,
-            Some(Gone::ProcessEnded) => Self::ProcessEnded,
-            Some(Gone::Missed) => Self::Missed,
-            Some(Gone::Unknown) => Self::Unknown,
+impl From<Option<RemovalReason>> for Reason {
+    fn from(reason: Option<RemovalReason>) -> Self {
+        match reason {
+            Some(RemovalReason::Unregistered) => Self::Unregistered,
+            Some(RemovalReason::SessionEnded) => Self::SessionEnded,
+            Some(RemovalReason::LeaseExpired) => Self::LeaseExpired,
+            Some(RemovalReason::FoundDead) => Self::FoundDead,
+            Some(RemovalReason::ProcessEnded) => Self::ProcessEnded,
+            Some(RemovalReason::Missed) => Self::Missed,
+            Some(RemovalReason::Unknown) => Self::Unknown,
             None => Self::OutOfReach,
         }
     }
@@ -146,14 +146,14 @@ impl From<Option<Gone>> for Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unregistered => Gone::Unregistered.fmt(f),
-            Self::SessionEnded => Gone::SessionEnded.fmt(f),
-            Self::LeaseExpired => Gone::LeaseExpired.fmt(f),
-            Self::FoundDead => Gone::FoundDead.fmt(f),
-            Self::ProcessEnded => Gone::ProcessEnded.fmt(f),
-            Self::Unknown => Gone::Unknown.fmt(f),
+            Self::Unregistered => RemovalReason::Unregistered.fmt(f),
+            Self::SessionEnded => RemovalReason::SessionEnded.fmt(f),
+            Self::LeaseExpired => RemovalReason::LeaseExpired.fmt(f),
+            Self::FoundDead => RemovalReason::FoundDead.fmt(f),
+            Self::ProcessEnded => RemovalReason::ProcessEnded.fmt(f),
+            Self::Unknown => RemovalReason::Unknown.fmt(f),
             Self::OutOfReach => f.pad("its registrar is out of reach"),
-            Self::Missed => Gone::Missed.fmt(f),
+            Self::Missed => RemovalReason::Missed.fmt(f),
         }
     }
 }
@@ -175,12 +175,13 @@ mod tests {
         match text.split_at(1) {
             ("+", name) => Change::Add { record: read(name) },
             ("~", name) => Change::Update { record: read(name) },
-            ("-", name) => {
-                Change::Remove { instance: read(name).instance(), gone: Some(Gone::Unregistered) }
-            }
+            ("-", name) => Change::Remove {
+                instance: read(name).instance(),
+                reason: Some(RemovalReason::Unregistered),
+            },
             _ if text == "RESET" => Change::Reset,
             _ if text == "SYNCED" => Change::Synced,
-            _ => Change::Stale { faults: Faults::default() },
+            _ => Change::Stale { failures: RegistrarFailures::default() },
         }
     }
 

@@ -10,14 +10,14 @@ use registrar::registry::Foreign;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Level, enabled, info};
 use transport::PeerProcess;
-use wire::{CallId, Kept, Record, State, registrar::Evidence};
+use wire::{CallId, Lifetime, Record, State, registrar::Evidence};
 
 use super::{
     super::{
         Uid,
         address::{Address, AddressError, Written},
         channel::ChannelError,
-        keeper::Order,
+        liveness::Order,
         message::Plain,
         received::{Request, Start},
         refused::Refused,
@@ -118,7 +118,7 @@ impl Conversation {
         let stamped = endpoint.clone().map(|it| self.stamped(it));
         let foreign = Foreign { name, uuid, endpoint: stamped, metadata: uid.metadata(form) };
         // Whoever says again what is there has nothing to do with it.
-        let Some(epoch) = self.visitor.register(foreign)? else { return Ok(()) };
+        let Some(epoch) = self.session.register(foreign)? else { return Ok(()) };
         if !self.unsettled.contains(&uuid) {
             self.unsettled.push(uuid);
         }
@@ -130,9 +130,9 @@ impl Conversation {
     async fn unregister_actor(&mut self, uid: &Uid) -> Called {
         // Who has such a name or number is not registered.
         let Ok((_, uuid)) = uid.instance() else { return Ok(()) };
-        let record = self.visitor.record(uuid);
-        if let Some(record) = record.filter(|it| it.kept == Kept::Foreign) {
-            self.visitor.unregister(uuid)?;
+        let record = self.session.record(uuid);
+        if let Some(record) = record.filter(|it| it.lifetime == Lifetime::Foreign) {
+            self.session.unregister(uuid)?;
             self.order(Order::Forget { uuid, epoch: record.epoch }).await;
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Conversation {
     /// may yet come back to it.
     async fn find_once_known(&mut self, cid: String, name: String) -> Result<Called, ChannelError> {
         let found = self.find_actor(&name);
-        let settling = self.visitor.clerk().settling().filter(|_| found.is_none());
+        let settling = self.session.registry().settling().filter(|_| found.is_none());
         let Some(settling) = settling else { return self.answer(&cid, Ok(found)).await };
         // Under whichever of its names it comes; who has none of ours cannot come.
         let names: HashSet<_> = names_of(&name).collect();
@@ -151,7 +151,7 @@ impl Conversation {
         }
         for wanted in names {
             self.next_call += 1;
-            if let Err(error) = self.visitor.wait(self.next_call, wanted) {
+            if let Err(error) = self.session.wait(self.next_call, wanted) {
                 return Ok(Err(error.into()));
             }
             let waiting = Waiting { cid: cid.clone(), find: Some(name.clone()) };
@@ -180,11 +180,11 @@ impl Conversation {
 
     /// Ends what waits for a call.
     fn forget_waits(&mut self, cid: &str) {
-        let visitor = &self.visitor;
+        let session = &self.session;
         self.waits.retain(|call, waiting| {
             let is_kept = waiting.cid != cid;
             if !is_kept {
-                visitor.cancel(*call);
+                session.cancel(*call);
             }
             is_kept
         });
@@ -194,10 +194,11 @@ impl Conversation {
     fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
         // One that is about to be ready may be found already: it said so to the registrar.
         let is_there = |it: &Record| {
-            it.state == State::Ready || it.kept == Kept::Foreign && it.state == State::Starting
+            it.state == State::Ready
+                || it.lifetime == Lifetime::Foreign && it.state == State::Starting
         };
         let names: HashSet<_> = names_of(name).collect();
-        let instances = |it| self.visitor.instances(it);
+        let instances = |it| self.session.instances(it);
         let mut records: Vec<_> = names.iter().flat_map(instances).collect();
         records.retain(|it| is_there(it) && Uid::from(it).0 == name);
         if records.is_empty() {
@@ -211,7 +212,7 @@ impl Conversation {
         if !enabled!(Level::INFO) {
             return;
         }
-        let names = self.visitor.names();
+        let names = self.session.names();
         let meant = names_like(name, names.iter().map(String::as_str));
         if !meant.is_empty() {
             info!(name = %Shown(name), ?meant, "a tractor program asks for what nobody is called");
@@ -221,11 +222,11 @@ impl Conversation {
     /// Tells where an actor is: the registrar itself, if it is asked for, and else the newest that
     /// the peer can reach. What is suspect comes last, for who dials it may wait for ever.
     fn tell_preferred(&mut self, mut records: Vec<Record>) -> Option<Vec<Written>> {
-        let own = self.visitor.clerk().registrar();
+        let own = self.session.registry().registrar();
         records.sort_by_key(|it| (it.uuid != own, it.suspicion.is_some()));
         records.into_iter().find_map(|mut record| {
             if record.uuid == own {
-                record = self.shared.own_record(self.visitor.clerk())?;
+                record = self.shared.own_record(self.session.registry())?;
             }
             Some(self.tell(&record)).filter(|it| !it.is_empty())
         })
@@ -241,7 +242,7 @@ impl Conversation {
         }
         self.next_call += 1;
         let call = self.next_call;
-        if let Err(error) = self.visitor.wait(call, name) {
+        if let Err(error) = self.session.wait(call, name) {
             return Ok(Err(error.into()));
         }
         self.acknowledges(&cid).await?;
@@ -288,7 +289,7 @@ impl Conversation {
         }
         // Of an actor of callsign's own, the registrar finds out in its own time.
         for (told, uuid, epoch) in self.told.iter().filter(|(told, ..)| *told == endpoint) {
-            self.visitor.report(*uuid, *epoch, told, Evidence::Other);
+            self.session.report(*uuid, *epoch, told, Evidence::Other);
         }
         self.acknowledges(&cid).await?;
         let (answer, found) = oneshot::channel();
@@ -302,9 +303,9 @@ impl Conversation {
         let form = self.form();
         let mut registry = BTreeMap::new();
         let mut after = 0;
-        let mut own = self.shared.own_record(self.visitor.clerk());
+        let mut own = self.shared.own_record(self.session.registry());
         loop {
-            let page = self.visitor.page(after);
+            let page = self.session.page(after);
             for record in page.records.iter().chain(own.take().as_ref()) {
                 let Uid(name, uuid) = record.into();
                 let written = record.endpoints.iter();
@@ -340,7 +341,7 @@ impl Conversation {
     }
 
     async fn order(&self, order: Order) {
-        // There is no keeper any more when the node stops.
+        // There is no liveness any more when the node stops.
         drop(self.shared.orders.send(order).await);
     }
 }

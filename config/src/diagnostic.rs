@@ -1,0 +1,201 @@
+//! What is wrong with a setting, where it stands, and what to write instead.
+//!
+//! A fault is data. To draw it with the lines of its source is the work of whoever shows it.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use thiserror::Error;
+
+/// All faults of one reading, in the order in which they stand in their sources.
+///
+/// ```
+/// let diagnostics = config::read("[registrar]\nlisten = 7\nheartbeat = 8", "market.toml").unwrap_err();
+/// assert!(diagnostics.has_errors());
+/// assert_eq!(diagnostics.0.len(), 2, "both are told at once");
+/// ```
+#[derive(Clone, Debug, Default, Eq, Error, PartialEq)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Tells whether anything is worse than a warning.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|it| it.severity == Severity::Error)
+    }
+
+    /// Returns the faults as an error if any is one, else beside `outcome`.
+    pub(crate) fn or<T>(self, outcome: T) -> Result<(T, Self), Self> {
+        if self.has_errors() { Err(self) } else { Ok((outcome, self)) }
+    }
+}
+
+/// Writes a line for each fault, without the lines of its source.
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, diagnostic) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong.
+///
+/// ```
+/// let diagnostics = config::read("[registrar]\nheartbeet = \"1s\"", "market.toml").unwrap_err();
+/// let diagnostic = &diagnostics.0[0];
+/// assert_eq!(diagnostic.place.line_column(), (2, 1));
+/// println!("{diagnostic}");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// The place at fault. Its span may be empty, where something is missing.
+    pub place: Place,
+    /// What to write beside the place; empty if the message says it all.
+    pub label: String,
+    /// Other places that have to do with it.
+    pub related: Vec<Related>,
+    /// What to write instead, where that can be guessed.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub(crate) fn error(message: impl Into<String>, place: Place) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            place,
+            label: String::new(),
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    pub(crate) fn warning(message: impl Into<String>, place: Place) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message, place) }
+    }
+
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(crate) fn related(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related.push(Related { place, label: label.into() });
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<Option<String>>) -> Self {
+        self.help = help.into();
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.place.line_column();
+        write!(
+            f,
+            "{}:{line}:{column}: {}: {}",
+            self.place.source.name, self.severity, self.message
+        )?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How bad a fault is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// The settings cannot be used.
+    Error,
+    /// The settings can be used, and probably do not say what was meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// A place that has to do with a diagnostic.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Related {
+    /// Where it is.
+    pub place: Place,
+    /// What it has to do with the diagnostic.
+    pub label: String,
+}
+
+/// Some bytes of a source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The source.
+    pub source: Arc<Source>,
+    /// Which bytes of it.
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// Returns the line and the column where the place begins, each from 1.
+    pub fn line_column(&self) -> (usize, usize) {
+        line_column(&self.source.text, self.span.start)
+    }
+}
+
+/// A text that settings were read from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// Which text: the name of a file, a variable of the environment, or a flag.
+    pub name: String,
+    /// All of it.
+    pub text: String,
+}
+
+impl Source {
+    pub(crate) fn new(name: &str, text: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), text: text.to_owned() })
+    }
+}
+
+/// Returns the line and the column of a byte of `text`, each from 1. Columns count characters.
+pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|it| **it == b'\n').count() + 1;
+    let line_start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+    // All but the first byte of a character begin with the bits 10.
+    let characters = before[line_start..].iter().filter(|it| **it & 0xc0 != 0x80).count();
+    (line, characters + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one() {
+        let check = |text: &str, offset: usize, expected: (usize, usize)| {
+            assert_eq!(line_column(text, offset), expected, "{text:?} at {offset}");
+        };
+        check("", 0, (1, 1));
+        check("ab", 1, (1, 2));
+        check("a\nb", 1, (1, 2));
+        check("a\nb", 2, (2, 1));
+        check("a\n", 2, (2, 1));
+        check("öä", 2, (1, 2));
+        check("öä", 4, (1, 3));
+        check("a", 99, (1, 2));
+    }
+}

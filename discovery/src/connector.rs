@@ -1,0 +1,195 @@
+//! What keeps a link up: dial, serve until the connection ends, back off, again.
+
+use std::{sync::Arc, time::Duration};
+
+use endpoints::Endpoint;
+use portal::{Connected, Driver, OnSilence, Options, WithCauses};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use transport::{Peer, Stream, TcpEnds, Who};
+use wire::Hello;
+
+use crate::{
+    LinkError, Trust,
+    backoff::{Backoff, random},
+    callbacks::Registrant,
+    link::{Hub, LinkConnection, LinkState},
+    session::{Session, part, said},
+};
+
+/// What keeps one link of a hub up.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) index: usize,
+}
+
+/// A registrar that has been greeted, and what runs the connection.
+type Reached = (LinkConnection, Driver<Stream, Registrant>);
+
+impl Connector {
+    /// Runs until the client is closed. What panics within is begun again: without a connector, the
+    /// link would be down for ever, and nobody would know.
+    pub(crate) async fn run(self) {
+        let mut backoff = Backoff::new(self.hub.options.backoff);
+        loop {
+            let mut work = JoinSet::new();
+            work.spawn(self.clone().keep_up());
+            match work.join_next().await {
+                Some(Err(error)) if error.is_panic() => {
+                    self.hub.forget(self.index, Arc::new(LinkError::Panicked));
+                }
+                _ => return,
+            }
+            sleep(backoff.next(random())).await;
+        }
+    }
+
+    /// Keeps the link up until the client is closed.
+    async fn keep_up(self) {
+        let closing = self.hub.closing.clone();
+        let mut backoff = Backoff::new(self.hub.options.backoff);
+        while !closing.is_cancelled() {
+            let number = self.hub.links[self.index].next_number();
+            let reached = tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                reached = self.reach(number) => reached,
+            };
+            let began = Instant::now();
+            match reached {
+                Ok((connection, driver)) => self.serve(connection, driver).await,
+                Err(error) => self.down(error),
+            }
+            if began.elapsed() >= STEADY {
+                backoff.reset();
+            }
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                () = sleep(backoff.next(random())) => {}
+            }
+        }
+        self.hub.links[self.index].set(LinkState::Down(Arc::new(LinkError::ClientClosed)));
+    }
+
+    /// Dials the registrar and greets it.
+    async fn reach(&self, number: u64) -> Result<Reached, LinkError> {
+        let Hub { options, links, .. } = &*self.hub;
+        let registrar = &links[self.index].registrar;
+        let stream = transport::dial_within(registrar, options.dial_timeout).await?;
+        let pid = match stream.peer() {
+            Peer::Unix { pid, .. } => *pid,
+            Peer::Tcp(_) | Peer::Memory => None,
+        };
+        let is_tcp = matches!(registrar, Endpoint::Tcp(_));
+        // Within a host, what has not answered by then hangs.
+        let is_far = matches!(registrar, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
+        let handshake_timeout = match is_far {
+            true => options.handshake_timeout,
+            false => options.handshake_timeout.min(options.ask_timeout),
+        };
+        let conversation = Options {
+            hello: Hello { agent: options.agent.clone(), ..Hello::default() },
+            handshake_timeout,
+            heartbeat: options.heartbeat.filter(|_| !matches!(registrar, Endpoint::Memory(_))),
+            // Within a host the kernel tells of a death: what is merely silent is stopped.
+            on_silence: if is_tcp { OnSilence::GiveUp } else { OnSilence::Tell },
+            ..Options::default()
+        };
+        let service = Registrant::new(self.hub.clone(), self.index);
+        let ends = stream.tcp_ends().filter(|_| options.trust == Trust::Usual);
+        let Connected { portal, driver } = portal::connect(stream, conversation, service).await?;
+        // It has answered, so the kernel knows by now who took the connection.
+        if let Some(user) = ends.and_then(others) {
+            return Err(LinkError::OthersPort { user });
+        }
+        let peer = portal.peer();
+        let Some(registrar) = peer.registrar else {
+            return Err(LinkError::NotARegistrar { agent: peer.agent.clone() });
+        };
+        let settling = peer.settling_ms.map(Duration::from_millis);
+        let settles_at = settling.map(|it| Instant::now() + it.min(SETTLING_MAX));
+        let overdue = CancellationToken::new();
+        let connection = LinkConnection { number, registrar, pid, portal, settles_at, overdue };
+        Ok((connection, driver))
+    }
+
+    /// Serves a connection until it ends; or, if another link has the same registrar already,
+    /// waits until that one has lost it.
+    async fn serve(&self, connection: LinkConnection, mut driver: Driver<Stream, Registrant>) {
+        let hub = &*self.hub;
+        // Where two addresses lead to one registrar, the one that was named first is used.
+        for earlier in &hub.links[..self.index] {
+            drop(earlier.settled(EARLIER_PAUSE).await);
+        }
+        if let Err(holder) = hub.claim(self.index, connection.clone()) {
+            part(&connection, &mut driver, "it is connected by another address").await;
+            drop(driver);
+            self.stand_by(holder, &connection).await;
+            return;
+        }
+
+        let registrar = &hub.links[self.index].registrar;
+        tracing::info!(target: "callsign", %registrar, uuid = %connection.registrar, "connected");
+        let error = Session::new(hub, self.index, connection.clone()).run(&mut driver).await;
+        let (is_over, is_given_up) = match error {
+            LinkError::ClientClosed => (true, false),
+            LinkError::NoAnswer(_) => (false, true),
+            _ => (false, false),
+        };
+        if is_over {
+            part(&connection, &mut driver, "the client is done").await;
+        } else {
+            tracing::info!(target: "callsign", %registrar, error = %WithCauses(&error), "lost");
+        }
+        hub.release(self.index, connection.registrar, Arc::new(error));
+        if is_given_up {
+            connection.portal.close_for_now("no answer in time");
+            said(&mut driver).await;
+        }
+    }
+
+    async fn stand_by(&self, holder: usize, connection: &LinkConnection) {
+        let mut states = self.hub.links[holder].subscribe();
+        let is_free = |it: &LinkState| !matches!(it, LinkState::Up(it) if it.registrar == connection.registrar);
+        tokio::select! {
+            biased;
+            () = self.hub.closing.cancelled() => {}
+            freed = states.wait_for(is_free) => {
+                drop(freed);
+            }
+        }
+    }
+
+    fn down(&self, error: LinkError) {
+        let link = &self.hub.links[self.index];
+        tracing::debug!(
+            target: "callsign", registrar = %link.registrar, error = %WithCauses(&error), "not reached"
+        );
+        link.set(LinkState::Down(Arc::new(error)));
+    }
+}
+
+/// Returns whose a registrar is, if it is neither this user's nor root's.
+fn others(ends: TcpEnds) -> Option<Option<u32>> {
+    match ends.who() {
+        who if who.is_own_or_root() => None,
+        Who::User { uid, .. } => Some(Some(uid)),
+        _ => Some(None),
+    }
+}
+
+/// After how long a connection counts as a good one: longer than any wait before it.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// For how long a registrar is believed to the most that it does not know all yet: a minute is
+/// many times what it takes clients to come back.
+pub(crate) const SETTLING_MAX: Duration = Duration::from_secs(60);
+
+/// How long a link waits for those that were named before it: what is on this host has answered
+/// by then.
+const EARLIER_PAUSE: Duration = Duration::from_millis(50);

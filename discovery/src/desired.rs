@@ -1,0 +1,281 @@
+//! What is to be kept registered, and how far each link is with it.
+//!
+//! ```text
+//!   Registered ──wants──▶ DesiredState ──changed──▶ Session of each link ──calls──▶ registrar
+//!   Registered ◀──progress of each link── Entry ◀──────┘
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use endpoints::{InstanceId, Name};
+use portal::Identity;
+use tokio::sync::watch;
+use transport::Whereabouts;
+use uuid::Uuid;
+use wire::{
+    Epoch,
+    callbacks::LostCause,
+    registrar::{Register, Update},
+};
+
+use crate::{LinkError, Lost};
+
+/// What is to be kept registered, whichever link is up.
+#[derive(Debug)]
+pub(crate) struct DesiredState {
+    entries: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
+    changed: watch::Sender<()>,
+    links: usize,
+}
+
+impl DesiredState {
+    pub(crate) fn new(links: usize) -> Self {
+        Self { entries: Mutex::default(), changed: watch::Sender::new(()), links }
+    }
+
+    /// Puts a registration on the desired; it takes the place of one of the same instance.
+    pub(crate) fn put(&self, wanted: Register, followed: Whereabouts) -> Arc<Entry> {
+        let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
+        let entry = Arc::new(Entry {
+            name: wanted.name.clone(),
+            uuid: wanted.uuid,
+            identity: Identity::new(instance),
+            lease: wanted.lease_ms.map(Duration::from_millis),
+            wanted: Mutex::new(Wanted {
+                version: FIRST_VERSION,
+                state_version: FIRST_VERSION,
+                whereabouts: Whereabouts::of(&wanted.endpoints).and(followed),
+                register: wanted,
+            }),
+            progress: watch::Sender::new(vec![Progress::Absent; self.links]),
+            is_left: AtomicBool::new(false),
+            lost: watch::Sender::new(None),
+            told: watch::Sender::new(None),
+        });
+        self.lock().insert(entry.uuid, entry.clone());
+        self.changed.send_replace(());
+        entry
+    }
+
+    /// Takes a registration off the desired, unless another has taken its place.
+    pub(crate) fn take_off(&self, entry: &Arc<Entry>) {
+        let mut entries = self.lock();
+        if entries.get(&entry.uuid).is_some_and(|it| Arc::ptr_eq(it, entry)) {
+            entries.remove(&entry.uuid);
+        }
+        drop(entries);
+        self.changed.send_replace(());
+    }
+
+    /// Takes registrations off the desired as [`take_off`](Self::take_off) does, all at once.
+    pub(crate) fn take_all_off<'a>(&self, leaving: impl IntoIterator<Item = &'a Arc<Entry>>) {
+        let mut entries = self.lock();
+        for entry in leaving {
+            if entries.get(&entry.uuid).is_some_and(|it| Arc::ptr_eq(it, entry)) {
+                entries.remove(&entry.uuid);
+            }
+        }
+        drop(entries);
+        self.changed.send_replace(());
+    }
+
+    /// Takes note of what a registration has lost. What somebody has meant to be so is left at
+    /// that, with all registrars.
+    pub(crate) fn lose(&self, entry: &Arc<Entry>, lost: Lost) {
+        let cause = lost.cause;
+        entry.lost.send_replace(Some(lost.clone()));
+        entry.told.send_replace(Some(lost));
+        if cause == LostCause::Replaced {
+            // It is there, and another's.
+            entry.leave();
+        }
+        if cause.is_final() {
+            self.take_off(entry);
+        }
+    }
+
+    /// Changes what is wanted, and returns the version that it has now.
+    pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Register)) -> u64 {
+        let version = {
+            let mut wanted = entry.lock();
+            let (state, endpoints) = (wanted.register.state, wanted.register.endpoints.clone());
+            change(&mut wanted.register);
+            wanted.version += 1;
+            if wanted.register.endpoints != endpoints {
+                wanted.whereabouts = Whereabouts::of(&wanted.register.endpoints);
+            }
+            if wanted.register.state != state {
+                wanted.state_version = wanted.version;
+            }
+            wanted.version
+        };
+        self.changed.send_replace(());
+        version
+    }
+
+    /// Publishes where this process's own listeners are found now, wherever that is another place.
+    pub(crate) fn follow_whereabouts(&self) {
+        let entries: Vec<_> = self.lock().values().cloned().collect();
+        let mut have_changed = false;
+        for entry in entries {
+            let mut wanted = entry.lock();
+            let Wanted { register, whereabouts, version, .. } = &mut *wanted;
+            if whereabouts.follow(&mut register.endpoints) {
+                *version += 1;
+                have_changed = true;
+            }
+        }
+        if have_changed {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Returns the registration of an instance, if it is wanted.
+    pub(crate) fn find(&self, uuid: Uuid) -> Option<Arc<Entry>> {
+        self.lock().get(&uuid).cloned()
+    }
+
+    /// Lets `see` go through the desired, while nobody can change it.
+    pub(crate) fn with<T>(&self, see: impl FnOnce(&BTreeMap<Uuid, Arc<Entry>>) -> T) -> T {
+        see(&self.lock())
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Entry>>> {
+        self.entries.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// One registration.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: Name,
+    pub(crate) uuid: Uuid,
+    pub(crate) identity: Identity,
+    /// For how long a renewal lasts, if it is kept by a lease.
+    pub(crate) lease: Option<Duration>,
+    wanted: Mutex<Wanted>,
+    /// How far each link is.
+    progress: watch::Sender<Vec<Progress>>,
+    /// Whether it is to stay when it is off the desired.
+    is_left: AtomicBool,
+    /// What was lost of it last, and is lost still.
+    lost: watch::Sender<Option<Lost>>,
+    /// What was lost last, also where it has been made good since: it is told all the same.
+    told: watch::Sender<Option<Lost>>,
+}
+
+/// What is wanted of a registration.
+#[derive(Debug)]
+struct Wanted {
+    /// Counts the changes.
+    version: u64,
+    /// Which version brought the state.
+    state_version: u64,
+    register: Register,
+    /// Which of the endpoints are those of this process's own listeners.
+    whereabouts: Whereabouts,
+}
+
+/// How far a link is with a registration.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    /// The registrar does not have it, or cannot be reached.
+    Absent,
+    /// The registrar is asked.
+    UnderWay,
+    /// The registrar has it in this version.
+    Here(u64),
+    /// The registrar refuses this version.
+    Refused(u64, Arc<LinkError>),
+}
+
+impl Entry {
+    /// Returns the number of the latest registration with a registrar, if that has told it.
+    pub(crate) fn latest_epoch(&self, registrar: Uuid) -> Option<Epoch> {
+        let keys = self.identity.keys();
+        keys.borrow().iter().rfind(|it| it.registrar == registrar).map(|it| it.epoch)
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    pub(crate) fn wanted(&self) -> (u64, Register) {
+        let wanted = self.lock();
+        (wanted.version, wanted.register.clone())
+    }
+
+    /// Returns what changes an earlier version to the wanted one.
+    pub(crate) fn update(&self, earlier: u64) -> (u64, Update) {
+        let wanted = self.lock();
+        let register = wanted.register.clone();
+        let update = Update {
+            uuid: self.uuid,
+            endpoints: Some(register.endpoints),
+            metadata: Some(register.metadata),
+            // What somebody else has made of the state, and this side has not heard of yet, stays.
+            state: (earlier < wanted.state_version).then_some(register.state),
+        };
+        (wanted.version, update)
+    }
+
+    /// Lets the registration stay when it is taken off the desired.
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn losses(&self) -> watch::Receiver<Option<Lost>> {
+        let mut told = self.told.subscribe();
+        if self.lost.borrow().is_some() {
+            told.mark_changed();
+        }
+        told
+    }
+
+    /// Returns what the registration has lost for good.
+    pub(crate) fn final_loss(&self) -> Option<Lost> {
+        self.lost.borrow().clone().filter(Lost::is_final)
+    }
+
+    /// Waits until the registration is lost for good.
+    pub(crate) async fn lost_for_good(&self) -> Lost {
+        let mut losses = self.lost.subscribe();
+        let is_final = |it: &Option<Lost>| it.as_ref().is_some_and(Lost::is_final);
+        let lost = losses.wait_for(is_final).await.expect("the entry owns the sender");
+        lost.clone().expect("it was waited for")
+    }
+
+    /// Takes note that a registrar has the registration as it is now.
+    pub(crate) fn recover(&self) {
+        self.lost.send_if_modified(|lost| lost.take_if(|it| !it.is_final()).is_some());
+    }
+
+    pub(crate) fn set_progress(&self, link: usize, progress: Progress) {
+        self.progress.send_modify(|it| it[link] = progress);
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<Vec<Progress>> {
+        self.progress.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+pub(crate) const FIRST_VERSION: u64 = 1;

@@ -1,0 +1,355 @@
+//! Which registrar did not answer, and why.
+
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+
+use endpoints::{Endpoint, ParseEndpointError, Plain};
+use portal::{Closed, HandshakeError, WithCauses};
+use thiserror::Error;
+use transport::{DialError, HostKnown};
+use wire::{QuotaExceeded, RemoteError, WireError};
+
+use crate::Lost;
+
+/// A registrar that gave no answer, and why.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use callsign::{RegistrarFailure, LinkError};
+///
+/// let failure = RegistrarFailure { registrar: "/unix/@market".parse()?, error: Arc::new(LinkError::NotYet) };
+/// assert_eq!(failure.to_string(), "/unix/@market: it has not answered yet");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RegistrarFailure {
+    /// Where the registrar was looked for.
+    pub registrar: Endpoint,
+    /// What happened.
+    pub error: Arc<LinkError>,
+}
+
+impl fmt::Display for RegistrarFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What a peer says is a stranger's text: it has to stay on its line, and do no harm there.
+        write!(f, "{}: {}", self.registrar, Plain(&WithCauses(&*self.error).to_string()))
+    }
+}
+
+/// The registrars that gave no answer. It prints one a line, each indented by two spaces.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Client, ConnectError};
+///
+/// let connected = Client::connect(["/unix/run/no/registrar.sock"]).await;
+/// let Err(ConnectError::Unreachable(failures)) = connected else { panic!("nobody is there") };
+/// assert_eq!(failures.0.len(), 1);
+/// assert!(!failures.have_refusal());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RegistrarFailures(pub Vec<RegistrarFailure>);
+
+impl RegistrarFailures {
+    /// Tells whether a registrar was reached, and refused.
+    pub fn have_refusal(&self) -> bool {
+        let is_refusal = |it: &RegistrarFailure| {
+            matches!(
+                *it.error,
+                LinkError::Refused(_) | LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits
+            )
+        };
+        self.0.iter().any(is_refusal)
+    }
+
+    /// Tells whether one of them may pass by itself, as [`LinkError::may_pass`] does.
+    ///
+    /// ```
+    /// use callsign_discovery::RegistrarFailures;
+    ///
+    /// // Where nothing is wrong, nothing passes.
+    /// assert!(!RegistrarFailures::default().may_pass());
+    /// ```
+    pub fn may_pass(&self) -> bool {
+        self.0.iter().any(|it| it.error.may_pass())
+    }
+}
+
+impl fmt::Display for RegistrarFailures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, failure) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "  " } else { "\n  " })?;
+            failure.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a registrar gave no answer.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{RegistrarFailure, LinkError};
+///
+/// fn is_busy(failure: &RegistrarFailure) -> bool {
+///     matches!(&*failure.error, LinkError::NoAnswer(_) | LinkError::NotYet)
+/// }
+/// # let _ = is_busy;
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// It could not be dialed.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The conversation did not begin.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// Something else listens there.
+    #[error("something else than a registrar listens there{}", said_by(.agent))]
+    NotARegistrar {
+        /// What it says of its software.
+        agent: String,
+    },
+    /// It listens at a port where anybody may, and is neither this user's nor root's.
+    #[error("{} listens there, and nobody has named it", whose(.user))]
+    OthersPort {
+        /// Whose it is, where the kernel says.
+        user: Option<u32>,
+    },
+    /// It did not answer in time.
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    /// It gives no sign of life, though its connection lasts: it is stopped, or hangs.
+    #[error("it has given no sign of life for {0:.1?}")]
+    Silent(Duration),
+    /// The connection ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// It stopped telling of changes, without a reason.
+    #[error("it ended the watch")]
+    Ended,
+    /// It answered with an error.
+    #[error("it refused: {0}")]
+    Refused(RemoteError),
+    /// It refused what would have taken this user beyond a quota. That may pass, once the user uses
+    /// less of it; it does not by itself.
+    #[error("it refused: {message}")]
+    QuotaExceeded {
+        /// Which quota, whose, and how much it is.
+        exceeded: QuotaExceeded,
+        /// The same for people, with what to do about it.
+        message: String,
+    },
+    /// So many names are waited for at once that it is not asked to wait for another.
+    #[error("too many names are waited for at once: at most {WAITS_MAX}")]
+    TooManyWaits,
+    /// What it was asked is too long to be sent.
+    #[error("what it is asked is too long to be sent")]
+    TooLong(#[source] WireError),
+    /// Its answer is not what was expected.
+    #[error("its answer cannot be read")]
+    Unreadable(#[source] WireError),
+    /// No attempt to reach it has come to an end yet.
+    #[error("it has not answered yet")]
+    NotYet,
+    /// This side has closed its client.
+    #[error("this client is closed")]
+    ClientClosed,
+    /// What it is asked about is not kept registered any more: somebody else has taken it out.
+    #[error("{0}")]
+    Lost(Box<Lost>),
+    /// What kept the connection has panicked, and begins again.
+    #[error("what kept the connection has panicked, and begins again")]
+    Panicked,
+}
+
+impl LinkError {
+    /// Tells whether it may pass by itself: a registrar may start, come within reach, or go on.
+    /// What it refuses, and what stands in its place or in its way, is for somebody to mend.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # use transport::DialError;
+    /// use callsign::LinkError;
+    ///
+    /// assert!(LinkError::Dial(DialError::Refused).may_pass(), "it may start yet");
+    /// assert!(!LinkError::Dial(DialError::NoPermission).may_pass());
+    /// ```
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Dial(error) => !matches!(
+                error,
+                DialError::NoPermission
+                    | DialError::NotASocket { .. }
+                    | DialError::BindOnly
+                    | DialError::TlsUnsupported
+            ),
+            Self::Handshake(error) => matches!(
+                error,
+                HandshakeError::TimedOut(_)
+                    | HandshakeError::Closed
+                    | HandshakeError::Refused(_)
+                    | HandshakeError::Broken(_)
+            ),
+            Self::NoAnswer(_)
+            | Self::Silent(_)
+            | Self::Closed(_)
+            | Self::Ended
+            | Self::NotYet
+            | Self::OthersPort { .. }
+            | Self::Panicked => true,
+            Self::NotARegistrar { .. }
+            | Self::Refused(_)
+            | Self::QuotaExceeded { .. }
+            | Self::TooManyWaits
+            | Self::TooLong(_)
+            | Self::Unreadable(_)
+            | Self::Lost(_)
+            | Self::ClientClosed => false,
+        }
+    }
+}
+
+/// Why a client could not connect.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Client, ConnectError};
+///
+/// let nobody: [&str; 0] = [];
+/// assert!(matches!(Client::connect(nobody).await, Err(ConnectError::NoRegistrar)));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A registrar's address is none.
+    #[error(transparent)]
+    Endpoint(#[from] ParseEndpointError),
+    /// What the environment says cannot be followed.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// No registrar was named.
+    #[error("no registrar is named")]
+    NoRegistrar,
+    /// No registrar can be reached.
+    #[error("no registrar can be reached:\n{0}")]
+    Unreachable(RegistrarFailures),
+}
+
+/// Why the environment names no registrar.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::{ConnectError, EnvironmentError};
+///
+/// fn is_without_file(error: &ConnectError) -> bool {
+///     matches!(error, ConnectError::Environment(EnvironmentError::File { .. }))
+/// }
+/// # let _ = is_without_file;
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The settings file cannot be read.
+    #[error("cannot read the settings file `{}`, which {CONFIG_VARIABLE} names", .path.display())]
+    File {
+        /// Where it is looked for.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The variable or the settings file has faults.
+    #[error("{0}")]
+    Settings(config::Diagnostics),
+    /// The process has gone by another host id already than that of the settings file.
+    #[error(transparent)]
+    Host(#[from] HostKnown),
+}
+
+/// The variable of the environment that names the settings file.
+pub(crate) const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
+
+/// How many names a client waits for at once, at each registrar: half the calls that a connection
+/// carries, so that there is always room for others.
+pub(crate) const WAITS_MAX: usize = 512;
+
+fn whose(user: &Option<u32>) -> String {
+    match user {
+        Some(user) => format!("a registrar of user {user}"),
+        None => "a registrar of a user whom the kernel does not tell".to_owned(),
+    }
+}
+
+fn said_by(agent: &str) -> String {
+    if agent.is_empty() { String::new() } else { format!(": {}", agent.escape_debug()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_line_whatever_the_peer_says() {
+        let check = |error: LinkError, expected: &str| {
+            let registrar = Endpoint::Memory(7);
+            let failure = RegistrarFailure { registrar, error: Arc::new(error) };
+            assert_eq!(failure.to_string(), format!("/memory/7: {expected}"));
+        };
+        check(DialError::Refused.into(), "connection refused: nobody listens there");
+        check(LinkError::NoAnswer(Duration::from_secs(2)), "no answer within 2s");
+        check(
+            LinkError::NotARegistrar { agent: String::new() },
+            "something else than a registrar listens there",
+        );
+        check(
+            HandshakeError::Refused("go\n\x1b[31maway".to_owned()).into(),
+            "the peer refused the connection: go\\n\\u{1b}[31maway",
+        );
+        check(
+            LinkError::OthersPort { user: Some(1001) },
+            "a registrar of user 1001 listens there, and nobody has named it",
+        );
+        let malformed = WireError::Malformed("not a map".to_owned());
+        check(
+            LinkError::Unreadable(malformed),
+            "its answer cannot be read: malformed message: not a map",
+        );
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_is_to_be_mended() {
+        let check = |error: LinkError, expected: bool| {
+            assert_eq!(error.may_pass(), expected, "{error}");
+            let of =
+                |error| RegistrarFailure { registrar: Endpoint::Memory(7), error: Arc::new(error) };
+            // One that may pass is worth the wait, whatever the others are.
+            let failures = RegistrarFailures(vec![of(DialError::NoPermission.into()), of(error)]);
+            assert_eq!(failures.may_pass(), expected);
+        };
+        check(DialError::Missing.into(), true);
+        check(DialError::Refused.into(), true);
+        check(DialError::Unreachable.into(), true);
+        check(HandshakeError::TimedOut(Duration::from_secs(2)).into(), true);
+        check(HandshakeError::Refused("too many sessions".to_owned()).into(), true);
+        check(LinkError::Silent(Duration::from_secs(3)), true);
+        check(DialError::NoPermission.into(), false);
+        check(DialError::NotASocket { found: "a file" }.into(), false);
+        check(DialError::TlsUnsupported.into(), false);
+        check(LinkError::NotARegistrar { agent: String::new() }, false);
+        let denied = RemoteError::new(wire::ErrorKind::Denied, "no");
+        check(LinkError::Refused(denied), false);
+        assert!(!RegistrarFailures::default().may_pass());
+    }
+}

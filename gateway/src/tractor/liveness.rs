@@ -1,0 +1,316 @@
+//! Whether the programs that registered live.
+//!
+//! They hold no connection, so somebody has to look. Over a Unix socket the kernel tells when the
+//! process ends. Otherwise each of its endpoints is asked from time to time, as it is at once when
+//! somebody says that it does not answer.
+//!
+//! ```text
+//!   conversation ──▶ orders ──▶ liveness ──▶ process ended? ──┐
+//!                                 │                         ├──▶ registry
+//!                                 └──────▶ looks ───────────┘
+//! ```
+
+mod looks;
+mod remembered;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
+
+use endpoints::Endpoint;
+use registrar::{RegistryHandle, registry::Event};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
+use transport::{PeerProcess, ProcessMark};
+use uuid::Uuid;
+use wire::{Epoch, Lifetime, Record};
+
+use self::looks::{INTERVAL_FIRST, LOOKS_MAX, Looked};
+use super::{Uid, ledger::Ledger, message::Aid};
+
+/// What the liveness is told. Connections tell it each for itself, so what an order is about may
+/// have another registration by then: a later one stays.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// An instance is registered, or an endpoint of it.
+    Watch { uuid: Uuid, epoch: Epoch, endpoint: Option<Endpoint>, process: Process },
+    /// An instance is not registered any more.
+    Forget { uuid: Uuid, epoch: Epoch },
+    /// An endpoint is said not to answer. The answer says who was found dead there, if anybody.
+    Doubt { endpoint: Endpoint, answer: oneshot::Sender<Option<Uid>> },
+}
+
+/// The process that registered an instance.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    /// It is held, where the kernel can tell when it ends.
+    pub(super) held: Option<PeerProcess>,
+    /// Which it is, where that is known: by the kernel's word, or by its own.
+    pub(super) mark: Option<ProcessMark>,
+}
+
+/// Watches what is registered through one adapter.
+#[derive(Debug)]
+pub(super) struct LivenessMonitor {
+    registry: RegistryHandle,
+    own: Arc<Aid>,
+    orders: mpsc::Receiver<Order>,
+    watched: HashMap<Uuid, Watched>,
+    by_endpoint: HashMap<Endpoint, HashSet<Uuid>>,
+    due: BTreeSet<(Instant, Uuid)>,
+    ends: JoinSet<(Uuid, Epoch)>,
+    looks: JoinSet<Looked>,
+    /// Those that say nothing. A look at one takes seconds.
+    mute: HashSet<Uuid>,
+    ledger: Option<Ledger>,
+    /// When what has changed is written down.
+    write_at: Option<Instant>,
+    /// Before when nothing is written again.
+    write_after: Instant,
+}
+
+/// An instance that is watched.
+#[derive(Debug)]
+struct Watched {
+    epoch: Epoch,
+    endpoints: HashSet<Endpoint>,
+    /// Waits for the end of its process.
+    process: Option<AbortHandle>,
+    mark: Option<ProcessMark>,
+    /// When it is looked at next; `None` while that is done.
+    due: Option<Instant>,
+    interval: Duration,
+    /// Since when nothing was seen of it that lives.
+    silent_since: Option<Instant>,
+    /// Whether its endpoints are to be looked at though the process lives.
+    is_doubted: bool,
+    asked: Vec<Asked>,
+}
+
+/// Who said that an endpoint does not answer, and waits to hear who was found dead there.
+type Asked = (Endpoint, oneshot::Sender<Option<Uid>>);
+
+impl LivenessMonitor {
+    pub(super) fn new(
+        registry: RegistryHandle,
+        own: Arc<Aid>,
+        orders: mpsc::Receiver<Order>,
+        ledger: Option<Ledger>,
+    ) -> Self {
+        Self {
+            registry,
+            own,
+            orders,
+            watched: HashMap::new(),
+            by_endpoint: HashMap::new(),
+            due: BTreeSet::new(),
+            ends: JoinSet::new(),
+            looks: JoinSet::new(),
+            mute: HashSet::new(),
+            ledger,
+            write_at: None,
+            write_after: Instant::now(),
+        }
+    }
+
+    /// Watches until nobody can give orders any more.
+    pub(super) async fn run(mut self) {
+        loop {
+            let next = self.due.first().map(|(at, _)| *at).filter(|_| self.looks.len() < LOOKS_MAX);
+            let next_due = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            let write_at = self.write_at;
+            let writing = async {
+                match write_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = writing => self.write(),
+                Some(ended) = self.ends.join_next() => self.ended(ended),
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                Some(looked) = self.looks.join_next() => {
+                    self.note(looked.expect("to look does not panic, and is not aborted"));
+                }
+                () = next_due => self.look(),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Watch { uuid, epoch, endpoint, process } => {
+                self.watch(uuid, epoch, endpoint, process);
+            }
+            Order::Forget { uuid, epoch } => {
+                if self.watched.get(&uuid).is_some_and(|it| it.epoch <= epoch) {
+                    self.forget(uuid);
+                }
+            }
+            Order::Doubt { endpoint, answer } => {
+                // Of several that claim it, the first that is dead is told; one is usual.
+                let uuids = self.by_endpoint.get(&endpoint).cloned().unwrap_or_default();
+                let mut answer = Some(answer);
+                for uuid in uuids {
+                    let Some(watched) = self.watched.get_mut(&uuid) else { continue };
+                    if let Some(answer) = answer.take()
+                        && watched.asked.len() < ASKED_MAX
+                    {
+                        watched.asked.push((endpoint.clone(), answer));
+                    }
+                    self.doubt(uuid);
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, uuid: Uuid, epoch: Epoch, endpoint: Option<Endpoint>, process: Process) {
+        match self.watched.get(&uuid).map(|it| it.epoch) {
+            Some(later) if later > epoch => return,
+            Some(earlier) if earlier < epoch => self.forget(uuid),
+            _ => {}
+        }
+        self.is_to_write();
+        // Who claims what another claimed says that the other is gone.
+        let mut rivals = Vec::new();
+        if let Some(endpoint) = &endpoint {
+            let others = self.by_endpoint.entry(endpoint.clone()).or_default();
+            rivals.extend(others.iter().copied().filter(|it| *it != uuid));
+            others.insert(uuid);
+        }
+
+        let first_due = Instant::now() + INTERVAL_FIRST;
+        let due = &mut self.due;
+        let watched = self.watched.entry(uuid).or_insert_with(|| {
+            due.insert((first_due, uuid));
+            Watched {
+                epoch,
+                endpoints: HashSet::new(),
+                process: None,
+                mark: None,
+                due: Some(first_due),
+                interval: INTERVAL_FIRST,
+                silent_since: None,
+                is_doubted: false,
+                asked: Vec::new(),
+            }
+        });
+        watched.endpoints.extend(endpoint);
+        // The first is the actor's own. Another program of its user may add an endpoint, and end.
+        watched.mark = watched.mark.or(process.mark);
+        if let Some(process) = process.held.filter(|_| watched.process.is_none()) {
+            watched.process = Some(self.ends.spawn(async move {
+                match process.ended().await {
+                    Ok(()) => (uuid, epoch),
+                    // The runtime shuts down.
+                    Err(_) => pending().await,
+                }
+            }));
+        }
+        rivals.into_iter().for_each(|it| self.doubt(it));
+    }
+
+    fn forget(&mut self, uuid: Uuid) {
+        let Some(watched) = self.watched.remove(&uuid) else { return };
+        self.mute.remove(&uuid);
+        self.is_to_write();
+        if let Some(due) = watched.due {
+            self.due.remove(&(due, uuid));
+        }
+        if let Some(process) = watched.process {
+            process.abort();
+        }
+        for endpoint in &watched.endpoints {
+            unlist(&mut self.by_endpoint, endpoint, uuid);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Uuid, Epoch), JoinError>) {
+        // One that was aborted is not waited for any more.
+        let Ok((uuid, epoch)) = ended else { return };
+        debug!(%uuid, "the process has ended");
+        self.registry.note(Event::ProcessEnded { uuid, epoch });
+        if self.watched.get(&uuid).is_some_and(|it| it.epoch == epoch) {
+            self.forget(uuid);
+        }
+    }
+}
+
+fn unlist(listed: &mut HashMap<Endpoint, HashSet<Uuid>>, endpoint: &Endpoint, uuid: Uuid) {
+    if let Some(uuids) = listed.get_mut(endpoint) {
+        uuids.remove(&uuid);
+        if uuids.is_empty() {
+            listed.remove(endpoint);
+        }
+    }
+}
+
+impl Watched {
+    /// Tells whether this is what a record is about: it is the same registration.
+    fn is_about(&self, record: &Record) -> bool {
+        record.epoch == self.epoch && record.lifetime == Lifetime::Foreign
+    }
+}
+
+/// How many may wait for one look; others hear at once that nobody was found dead.
+const ASKED_MAX: usize = 64;
+
+/// How many orders may wait: the liveness never waits itself, and takes each in microseconds.
+pub(super) const ORDERS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use registrar::{Node, NodeOptions};
+
+    use super::*;
+
+    /// Two connections of one program: one takes it out, and the other has registered it anew.
+    #[tokio::test]
+    async fn an_order_that_comes_late_leaves_a_later_registration_watched() {
+        let node = Node::bind(&["/memory/0".parse().unwrap()], NodeOptions::default()).await;
+        let own = Aid {
+            name: "registrar".to_owned(),
+            uuid: "u".to_owned(),
+            pid: None,
+            is_registrar: Some(true),
+            is_probe: false,
+        };
+        let (_orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let mut liveness =
+            LivenessMonitor::new(node.unwrap().registry().clone(), Arc::new(own), inbox, None);
+        let uuid = Uuid::from_u128(7);
+        let watch = |epoch| Order::Watch {
+            uuid,
+            epoch,
+            endpoint: "/ip4/127.0.0.1/tcp/7".parse().ok(),
+            process: Process::default(),
+        };
+        let watched = |it: &LivenessMonitor| it.watched.get(&uuid).map(|it| it.epoch);
+        liveness.obey(watch(2));
+        liveness.obey(Order::Forget { uuid, epoch: 1 });
+        assert_eq!(watched(&liveness), Some(2));
+        liveness.obey(watch(1));
+        assert_eq!(watched(&liveness), Some(2));
+        liveness.obey(watch(3));
+        assert_eq!(watched(&liveness), Some(3));
+        liveness.obey(Order::Forget { uuid, epoch: 3 });
+        assert_eq!(watched(&liveness), None);
+        assert!(liveness.due.is_empty() && liveness.by_endpoint.is_empty());
+    }
+}

@@ -1,0 +1,13 @@
+//! The adapter for tractor programs, entered by hand: a client that knows MessagePack and nothing of
+//! the code under test, over real sockets.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+#![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
+
+mod calling;
+mod hostile;
+mod life;
+mod liveness;
+mod names;
+mod support;

@@ -1,0 +1,101 @@
+//! What the registrar asks of a registrant, and tells it, over the session that it registered by.
+
+use std::time::Duration;
+
+use endpoints::Endpoint;
+use portal::while_awake;
+use tracing::{debug, info};
+use transport::is_there;
+use uuid::Uuid;
+use wire::callbacks::{CONFIRM, Confirm, Confirmed, LOST, Lost, SET_STATE, SetState};
+
+use crate::{
+    RegistryHandle,
+    registry::{Claimant, Epoch, SessionId},
+};
+
+/// What a registrant says of an endpoint that is in doubt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// The instance is there.
+    Confirmed,
+    /// It is not there.
+    Disowned,
+    /// Nothing in time, or nothing that helps: it may be hung, or know no such question.
+    Nothing,
+}
+
+/// Asks who registered an instance whether it is there.
+pub(crate) async fn confirm(registry: &RegistryHandle, claimant: &Claimant) -> Answer {
+    let Claimant { uuid, epoch, stamped } = claimant;
+    let Some(registrant) = registry.registrant(*uuid) else { return Answer::Nothing };
+    if registrant.as_local().is_some() {
+        return vouch(claimant);
+    }
+    let Some(portal) = registrant.portal() else { return Answer::Nothing };
+    let endpoint: &Endpoint = &stamped.endpoint;
+    let asked = Confirm { uuid: *uuid, epoch: *epoch, endpoint: endpoint.clone() };
+    let asking = portal.call::<Confirmed>(CONFIRM, &asked);
+    let answer = match while_awake(ANSWER_TIMEOUT, asking).await {
+        Some(Ok(confirmed)) if confirmed.is_yes() => Answer::Confirmed,
+        Some(Ok(_)) => Answer::Disowned,
+        Some(Err(error)) => {
+            debug!(target: "callsign", %uuid, %error, "the registrant does not say");
+            Answer::Nothing
+        }
+        None => Answer::Nothing,
+    };
+    info!(target: "callsign", %uuid, epoch, %endpoint, ?answer, "the registrant was asked");
+    answer
+}
+
+/// Says for a local_client whether an instance is there: it is, unless its socket is not in its place,
+/// or this host has not its address any more.
+pub(crate) fn vouch(claimant: &Claimant) -> Answer {
+    match is_there(&claimant.stamped) {
+        Some(false) => Answer::Disowned,
+        _ => Answer::Confirmed,
+    }
+}
+
+/// Tells who registered an instance how far that is in its life, because somebody else said so.
+pub(crate) async fn tell_state(registry: &RegistryHandle, uuid: Uuid) {
+    let Some(record) = registry.read(|registry| registry.record(uuid)) else { return };
+    let Some(portal) = registry.registrant(uuid).and_then(|it| it.portal()) else { return };
+    let (epoch, state): (Epoch, _) = (record.epoch, record.state);
+    let told = SetState { uuid, epoch, state };
+    match while_awake(ANSWER_TIMEOUT, portal.call::<()>(SET_STATE, &told)).await {
+        Some(Ok(())) => debug!(target: "callsign", %uuid, epoch, %state, "the registrant is told"),
+        Some(Err(error)) => {
+            debug!(target: "callsign", %uuid, %state, %error, "the registrant does not take it");
+        }
+        None => debug!(target: "callsign", %uuid, %state, "the registrant does not answer"),
+    }
+}
+
+/// Tells a session what it has lost of that which it has registered, by the doing of others.
+pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, losses: Vec<Lost>) {
+    let Some(handle) = registry.handle(session) else { return };
+    for lost in losses {
+        let uuid = lost.uuid;
+        if let Some(local_client) = handle.as_local() {
+            drop(local_client.try_send(lost));
+            continue;
+        }
+        let Some(portal) = handle.portal() else { return };
+        match while_awake(ANSWER_TIMEOUT, portal.call::<()>(LOST, &lost)).await {
+            Some(Ok(())) => debug!(target: "callsign", %uuid, "the registrant is told of its loss"),
+            Some(Err(error)) => {
+                debug!(target: "callsign", %uuid, %error, "the registrant takes no note of it");
+            }
+            None => {
+                debug!(target: "callsign", %uuid, "the registrant does not answer");
+                return;
+            }
+        }
+    }
+}
+
+/// How long a registrant has to answer: a thousand times what it takes one that is well, and no
+/// longer than its client waits for a registrar.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,385 @@
+//! What the peer of an adapter may do at the registry.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use endpoints::{Endpoint, Name, NamePattern};
+use uuid::Uuid;
+use wire::{
+    CallId, Epoch, Record, RemoteError,
+    registrar::{Evidence, List, Page, Query},
+};
+
+use crate::{
+    RegistryHandle,
+    accounts::Holding,
+    registry::{Caller, Event, Foreign, Registry, SessionId},
+    session_handle::SessionHandle,
+};
+
+/// What the peer of an adapter may do at the registry. It counts as a session, and what it waits for
+/// is forgotten when it is dropped; what it registered stays, and is the adapter's to watch.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::Accepted;
+///
+/// /// Takes from a connection what its peer may do, as an adapter does that answers for it.
+/// fn rights(accepted: Accepted) -> callsign::ForeignSession {
+///     accepted.session
+/// }
+/// # let _ = rights;
+/// ```
+#[derive(Debug)]
+pub struct ForeignSession {
+    registry: RegistryHandle,
+    id: SessionId,
+    caller: Caller,
+    handle: Arc<SessionHandle>,
+}
+
+impl ForeignSession {
+    pub(crate) fn new(registry: RegistryHandle, caller: Caller) -> Self {
+        let handle = Arc::new(SessionHandle::default());
+        let id = registry.open_session(handle.clone(), caller.owner.account());
+        Self { registry, id, caller, handle }
+    }
+
+    /// Returns the handle of the registry.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Answers a foreign "how are you?".
+    /// fn how(session: &ForeignSession) -> String {
+    ///     format!("{} actors are here", session.registry().status().instances)
+    /// }
+    /// # let _ = how;
+    /// ```
+    pub fn registry(&self) -> &RegistryHandle {
+        &self.registry
+    }
+
+    /// Returns what says how much waits in the buffers of its connection.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Tells whether the peer may leave so many bytes unread.
+    /// fn may_leave(session: &ForeignSession, bytes: usize) -> bool {
+    ///     let mut holding = session.holding();
+    ///     holding.set(bytes).is_ok()
+    /// }
+    /// # let _ = may_leave;
+    /// ```
+    pub fn holding(&self) -> Holding {
+        Holding::new(self.registry.accounts().clone(), self.caller.owner.account())
+    }
+
+    /// Registers an endpoint of a foreign instance, and returns which registration that is of;
+    /// `None` if it was there already. The instance is starting until it is
+    /// [settled](Self::settle), so that nobody who waits sees it with some of its endpoints alone.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use uuid::Uuid;
+    /// # use wire::RemoteError;
+    /// use callsign::{ForeignSession, registry::Foreign};
+    ///
+    /// /// Registers an actor that listens at nothing callsign knows.
+    /// fn register(session: &ForeignSession, name: endpoints::Name) -> Result<Uuid, RemoteError> {
+    ///     let uuid = Uuid::new_v4();
+    ///     let metadata = [("protocol".to_owned(), "chat".to_owned())].into();
+    ///     session.register(Foreign { name, uuid, endpoint: None, metadata })?;
+    ///     session.settle(uuid);
+    ///     Ok(uuid)
+    /// }
+    /// # let _ = register;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
+        self.registry.register_foreign(foreign, &self.caller, Some(self.id))
+    }
+
+    /// Says that all endpoints of an instance are registered.
+    pub fn settle(&self, uuid: Uuid) {
+        self.registry.settle(uuid, self.caller.owner);
+    }
+
+    /// Takes an instance out of the registry.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::RemoteError;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Takes out all of a name that the peer may.
+    /// fn unregister_all(session: &ForeignSession, name: &endpoints::Name) -> Result<(), RemoteError> {
+    ///     let instances = session.instances(name);
+    ///     instances.iter().try_for_each(|record| session.unregister(record.uuid))
+    /// }
+    /// # let _ = unregister_all;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
+        let by = self.caller.owner;
+        let event = Event::Unregister { uuid, by };
+        self.registry.unregister(event, &[uuid], by, self.id).map(|_| ())
+    }
+
+    /// Takes note that an endpoint of an instance is said not to answer, as
+    /// [`RegistryHandle::report`] does.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Record, registrar::Evidence};
+    /// use callsign::ForeignSession;
+    ///
+    /// fn refused(session: &ForeignSession, record: &Record) {
+    ///     for stamped in &record.endpoints {
+    ///         session.report(record.uuid, record.epoch, &stamped.endpoint, Evidence::Refused);
+    ///     }
+    /// }
+    /// # let _ = refused;
+    /// ```
+    pub fn report(&self, uuid: Uuid, epoch: Epoch, endpoint: &Endpoint, evidence: Evidence) {
+        self.registry.report(uuid, epoch, endpoint, evidence, self.caller.owner);
+    }
+
+    /// Waits for a ready instance of a name, that is not merely declared. The answer is among
+    /// [`answers`](Self::answers), at once if there is one.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Record, RemoteError};
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Returns the instances of a name, once there is one.
+    /// async fn wait(session: &ForeignSession, name: endpoints::Name) -> Result<Vec<Record>, RemoteError> {
+    ///     session.wait(1, name)?;
+    ///     let answers = session.answers().await;
+    ///     Ok(answers.into_iter().flat_map(|(_call, records)| records).collect())
+    /// }
+    /// # let _ = wait;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry, when too many calls wait already.
+    pub fn wait(&self, call: CallId, name: Name) -> Result<(), RemoteError> {
+        let begin_wait =
+            |registry: &mut Registry| registry.begin_wait(self.id, call, &name, &self.caller);
+        if self.registry.with(begin_wait)? {
+            self.handle.tell_present(name);
+        }
+        Ok(())
+    }
+
+    /// Returns the first 256 instances of a name that the peer may find, in whatever state: live
+    /// ones first, then declared ones, each newest first.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use endpoints::{Endpoint, Name};
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Returns where the newest live instance of a name listens.
+    /// fn place(session: &ForeignSession, name: &Name) -> Option<Endpoint> {
+    ///     let instances = session.instances(name);
+    ///     Some(instances.first()?.endpoints.first()?.endpoint.clone())
+    /// }
+    /// # let _ = place;
+    /// ```
+    pub fn instances(&self, name: &Name) -> Vec<Record> {
+        self.registry.instances_for(name, &self.caller)
+    }
+
+    /// Returns the record of an instance, if the peer may find it.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use uuid::Uuid;
+    /// use callsign::ForeignSession;
+    ///
+    /// fn name(session: &ForeignSession, uuid: Uuid) -> Option<String> {
+    ///     session.record(uuid).map(|record| record.name.to_string())
+    /// }
+    /// # let _ = name;
+    /// ```
+    pub fn record(&self, uuid: Uuid) -> Option<Record> {
+        self.registry.read(|registry| registry.record_for(uuid, &self.caller))
+    }
+
+    /// Returns names that are registered and that the peer may find: all of them, unless there are
+    /// some thousands.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Answers a foreign "who is here?".
+    /// fn who(session: &ForeignSession) -> String {
+    ///     session.names().join(", ")
+    /// }
+    /// # let _ = who;
+    /// ```
+    pub fn names(&self) -> Vec<String> {
+        self.registry.refresh_all_declared();
+        let list = List { pattern: NamePattern::any(), after: 0 };
+        let (page, _steps) = self.registry.read(|registry| registry.names(&list, &self.caller));
+        page.names
+    }
+
+    /// Returns a page of all instances that the peer may find, oldest first: those after an epoch.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::Record;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Returns all that the peer may find, page by page.
+    /// fn all(session: &ForeignSession) -> Vec<Record> {
+    ///     let (mut records, mut after) = (Vec::new(), Some(0));
+    ///     while let Some(epoch) = after {
+    ///         let page = session.page(epoch);
+    ///         records.extend(page.records);
+    ///         after = page.next;
+    ///     }
+    ///     records
+    /// }
+    /// # let _ = all;
+    /// ```
+    pub fn page(&self, after: Epoch) -> Page {
+        if after == 0 {
+            self.registry.refresh_all_declared();
+        }
+        let list = List { pattern: NamePattern::any(), after };
+        let now_ms = self.registry.now_ms();
+        self.registry.read(|registry| {
+            let (records, next) = registry.page_of_records(&list, &self.caller);
+            Page { revision: registry.revision(), now_ms, next, records }
+        })
+    }
+
+    /// Ends a call that waits.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::time::Duration;
+    /// # use wire::RemoteError;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Waits for a name, but not for ever.
+    /// async fn wait(session: &ForeignSession, name: endpoints::Name) -> Result<bool, RemoteError> {
+    ///     session.wait(1, name)?;
+    ///     let answered = tokio::time::timeout(Duration::from_secs(5), session.answers()).await;
+    ///     if answered.is_err() {
+    ///         session.cancel(1);
+    ///     }
+    ///     Ok(answered.is_ok())
+    /// }
+    /// # let _ = wait;
+    /// ```
+    pub fn cancel(&self, call: CallId) {
+        self.registry.with(|registry| registry.cancel(self.id, call));
+    }
+
+    /// Waits until there are answers to calls that waited, and returns each with the instances,
+    /// the preferred first.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Says of each call that has waited how many are there now.
+    /// async fn answer(session: &ForeignSession) {
+    ///     for (call, records) in session.answers().await {
+    ///         println!("call {call}: {} instances", records.len());
+    ///     }
+    /// }
+    /// # let _ = answer;
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is taken before it is returned.
+    pub async fn answers(&self) -> Vec<(CallId, Vec<Record>)> {
+        poll_fn(|cx| {
+            // Watches are not a session's: there is no word of changes.
+            self.handle.take_has_changes(cx);
+            let mut answers = Vec::new();
+            while let Some(name) = self.handle.present() {
+                let answered = self.registry.with(|registry| {
+                    let call = registry.take_wait(self.id, &name, &self.caller)?;
+                    Some((call, registry.records(&Query::of(name.as_str()), &self.caller)))
+                });
+                match answered {
+                    Some(answer) => answers.push(answer),
+                    None => drop(self.handle.take_present()),
+                }
+            }
+            if answers.is_empty() { Poll::Pending } else { Poll::Ready(answers) }
+        })
+        .await
+    }
+}
+
+impl Drop for ForeignSession {
+    fn drop(&mut self) {
+        self.registry.close_session(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, future::Future, pin::pin, task::Context};
+
+    use wire::{State, registrar::Register};
+
+    use super::*;
+    use crate::registry::{Grantee, Limits, NameRule, NameRules, Names, Owner};
+
+    #[test]
+    fn a_door_tells_nobody_what_a_rule_hides_from_him() {
+        let registry = RegistryHandle::unattended(Limits::default());
+        let hidden = NameRule {
+            pattern: "db*".parse().unwrap(),
+            register: None,
+            find: Some(vec![Grantee::User(7)]),
+            exclusive: false,
+            instances_max: None,
+            place: String::new(),
+        };
+        registry.set_rules(NameRules::new(Names::SameUser, String::new(), vec![hidden]));
+        let (name, uuid): (Name, _) = ("db-main".parse().unwrap(), Uuid::from_u128(1));
+        let session = registry.open_session(Arc::default(), Owner::User(0).account());
+        let (metadata, endpoints) = (BTreeMap::new(), Vec::new());
+        let (state, lease_ms, proves) = (State::Ready, None, false);
+        let of = name.clone();
+        let again = None;
+        let register =
+            Register { name: of, uuid, endpoints, metadata, state, lease_ms, proves, again };
+        registry.register(register, &Owner::User(0).into(), session).0.unwrap();
+
+        for (owner, expected) in [(7, true), (8, false), (0, true)] {
+            let session = ForeignSession::new(registry.clone(), Owner::User(owner).into());
+            session.wait(3, name.clone()).unwrap();
+            let waited =
+                pin!(session.answers()).poll(&mut Context::from_waker(std::task::Waker::noop()));
+            let told = [
+                !session.instances(&name).is_empty(),
+                session.record(uuid).is_some(),
+                !session.page(0).records.is_empty(),
+                waited.is_ready(),
+            ];
+            assert_eq!(told, [expected; 4], "{owner}");
+        }
+    }
+}

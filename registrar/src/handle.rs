@@ -1,0 +1,584 @@
+//! The handle of the registry: one lock, and those who are to be woken.
+
+mod acts;
+mod adapters;
+mod attendance;
+mod declared;
+mod own;
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::BytesMut;
+use endpoints::{Endpoint, InstanceId, Name};
+use portal::Portal;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::yield_now,
+    time::{Instant, sleep},
+};
+use tracing::{debug, info};
+use uuid::Uuid;
+use wire::{
+    CallId, Challenge, Epoch, Proof, ProofKey, ProofSecret, Record, RemoteError, Suspicion, Wanted,
+    encode_located,
+    registrar::{Evidence, Query},
+};
+
+use self::attendance::{ATTENDANCE_INTERVAL, Attendance};
+use crate::{
+    accounts::Accounts,
+    jobs::{Check, Job, Why},
+    registry::{
+        Account, Caller, Claimant, Contested, Event, Limits, NameRules, Outcome, Owner, Registry,
+        RegistryError, SessionId, Suspected,
+    },
+    session_handle::SessionHandle,
+    shares::{Share, Shares},
+};
+
+/// A handle of a registry. Clones are handles of the same one.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Node, NodeOptions};
+///
+/// let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// let status = node.registry().status();
+/// assert_eq!((status.instances, status.sessions), (0, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RegistryHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    registrar: Uuid,
+    /// What the keys of all registrations are derived from.
+    secret: ProofSecret,
+    agent: String,
+    clock: Clock,
+    /// How long clients may take to come back.
+    settle_time: Duration,
+    attendance: Attendance,
+    state: Mutex<RegistryState>,
+    /// Rung when the next lease may end earlier than was thought.
+    deadlines: Notify,
+    /// Rung when there is something to be done in parts.
+    deferred: Notify,
+    /// Whether there is somebody to do it.
+    is_attended: AtomicBool,
+    jobs: mpsc::Sender<(Job, Share)>,
+    accounts: Accounts,
+    shares: Shares,
+    endpoints: Mutex<Vec<Endpoint>>,
+}
+
+/// The registry, and who is to be woken.
+#[derive(Debug)]
+struct RegistryState {
+    registry: Registry,
+    sessions: HashMap<SessionId, Arc<SessionHandle>>,
+    /// Declared instances with a socket file, whose stamps follow the file.
+    declared: HashMap<Name, Uuid>,
+    /// All that the settings declare.
+    declared_uuids: Vec<Uuid>,
+}
+
+/// What an instance is asked, and the proof that it owes.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) wanted: Wanted,
+    pub(crate) proof: Proof,
+}
+
+/// Milliseconds since 1970 that never go back.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    start_ms: u64,
+}
+
+impl RegistryHandle {
+    /// Makes an empty registry with its handle, and what is to be done beside its answers.
+    pub(crate) fn new(
+        agent: String,
+        limits: Limits,
+        accounts: Accounts,
+        settle_time: Duration,
+    ) -> (Self, mpsc::Receiver<(Job, Share)>) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
+        let registrar = Uuid::new_v4();
+        let (jobs, to_run) = mpsc::channel(JOBS_WAITING_MAX);
+        let state = RegistryState {
+            registry: Registry::new(registrar, limits, accounts.clone(), clock.start_ms),
+            sessions: HashMap::new(),
+            declared: HashMap::new(),
+            declared_uuids: Vec::new(),
+        };
+        let shared = Shared {
+            registrar,
+            secret: ProofSecret::new(random()),
+            agent,
+            clock,
+            settle_time,
+            attendance: Attendance::default(),
+            state: Mutex::new(state),
+            deadlines: Notify::new(),
+            deferred: Notify::new(),
+            is_attended: AtomicBool::new(false),
+            jobs,
+            shares: Shares::new(accounts.clone()),
+            accounts,
+            endpoints: Mutex::default(),
+        };
+        (Self(Arc::new(shared)), to_run)
+    }
+
+    /// Makes an empty registry that no node serves: sessions are opened by hand, leases do not end, and
+    /// contested endpoints are not looked into; and nobody has a quota. It is for programs that
+    /// measure a registry.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::{RegistryHandle, registry::Limits};
+    ///
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.status().instances, 0);
+    /// ```
+    pub fn unattended(limits: Limits) -> Self {
+        Self::new(String::new(), limits, Accounts::unlimited(), Duration::ZERO).0
+    }
+
+    /// Returns which registrar this is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.registrar(), registry.status().registrar);
+    /// ```
+    pub fn registrar(&self) -> Uuid {
+        self.0.registrar
+    }
+
+    /// Returns for how long those may still come back that a former registrar knew; `None` once
+    /// all should be. Until then, that a name is not there is no knowledge.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use callsign::{Node, NodeOptions};
+    ///
+    /// let settle_time = Duration::from_secs(60);
+    /// let options = NodeOptions { settle_time, ..NodeOptions::default() };
+    /// let node = Node::bind(&["/memory/0".parse()?], options).await?;
+    /// assert!(node.registry().settling().is_some_and(|left| left <= settle_time));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn settling(&self) -> Option<Duration> {
+        let uptime = Duration::from_millis(self.0.clock.uptime_ms());
+        self.0.settle_time.checked_sub(uptime).filter(|it| !it.is_zero())
+    }
+
+    /// Takes note that the node stops: from here on, no end of a session is told as the end of
+    /// what it kept.
+    pub(crate) fn stop(&self) {
+        self.note(Event::Stopping);
+    }
+
+    /// Takes note that a session is ended by the registrar itself: what it kept stays for as long
+    /// as its peer may take to come back.
+    pub(crate) fn dismiss(&self, session: SessionId) {
+        let back_by_ms = self.now_ms() + self.0.settle_time.as_millis() as u64;
+        self.note(Event::SessionDismissed { session, back_by_ms });
+    }
+
+    /// Tells whether the node was stopped for so long lately that its peers have given it up: they
+    /// ended their sessions then because of that, and will be back.
+    pub(crate) fn was_away(&self) -> bool {
+        let uptime_ms = self.0.clock.uptime_ms();
+        if let Some(for_ms) = self.0.attendance.note(uptime_ms, self.0.settle_time) {
+            info!(target: "callsign", for_ms, "this process was stopped");
+            self.note(Event::Paused { for_ms });
+        }
+        self.0.attendance.has_some_to_come(uptime_ms)
+    }
+
+    pub(crate) fn agent(&self) -> &str {
+        &self.0.agent
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
+    pub(crate) fn open_session(&self, handle: Arc<SessionHandle>, account: Account) -> SessionId {
+        let mut state = self.state();
+        let session = state.registry.open_session(account);
+        state.sessions.insert(session, handle);
+        session
+    }
+
+    pub(crate) fn close_session(&self, session: SessionId) {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        state.sessions.remove(&session);
+        let next_deadline_ms = state.registry.next_deadline_ms();
+        let ended = state.registry.apply(Event::SessionEnded(session), now_ms);
+        if state.registry.next_deadline_ms() != next_deadline_ms {
+            self.0.deadlines.notify_one();
+        }
+        self.deliver(&state, ended.expect("a session may always end"));
+        self.after(state);
+    }
+
+    /// Sees to what a change has left to be done.
+    fn after(&self, mut state: MutexGuard<'_, RegistryState>) {
+        if state.registry.has_deferred() {
+            self.0.deferred.notify_one();
+            // Where nobody attends to it, nobody is kept waiting either.
+            while !self.0.is_attended.load(Ordering::Relaxed) && state.registry.has_deferred() {
+                let outcome = state.registry.do_deferred();
+                self.deliver(&state, outcome);
+            }
+        }
+        if state.registry.take_has_shrunk() {
+            drop(state);
+            transport::release_memory();
+        }
+    }
+
+    /// Does what is too much to be done at once, part by part, for as long as it is polled.
+    pub(crate) async fn do_deferred(&self) {
+        self.0.is_attended.store(true, Ordering::Relaxed);
+        let _leaves = Attendant(self);
+        loop {
+            self.0.deferred.notified().await;
+            while self.do_some_deferred() {
+                yield_now().await;
+            }
+        }
+    }
+
+    fn do_some_deferred(&self) -> bool {
+        let mut state = self.state();
+        let outcome = state.registry.do_deferred();
+        self.deliver(&state, outcome);
+        let has_more = state.registry.has_deferred();
+        self.after(state);
+        has_more
+    }
+
+    /// Reads the registry.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        read(&self.state().registry)
+    }
+
+    /// Changes what is no news to others: who waits, who watches, how far each has read.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.state().registry)
+    }
+
+    /// Changes the registry, and tells those who are concerned.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Registry, u64) -> Result<(T, Outcome), RegistryError>,
+    ) -> Result<T, RemoteError> {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let next_deadline_ms = state.registry.next_deadline_ms();
+        let (result, outcome) = change(&mut state.registry, now_ms)?;
+        if state.registry.next_deadline_ms() != next_deadline_ms {
+            self.0.deadlines.notify_one();
+        }
+        self.deliver(&state, outcome);
+        self.after(state);
+        Ok(result)
+    }
+
+    /// Takes these rules of names in the place of those before. What is registered stays.
+    pub(crate) fn set_rules(&self, rules: NameRules) {
+        let mut state = self.state();
+        let outcome = state.registry.set_rules(rules);
+        self.deliver(&state, outcome);
+    }
+
+    /// Applies an event that is nobody's call.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// use callsign::registry::Event;
+    ///
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// // What the clock does at a node: leases that have run out end.
+    /// registry.note(Event::Tick);
+    /// ```
+    pub fn note(&self, event: Event) {
+        let applied = self
+            .change(|registry, now_ms| registry.apply(event, now_ms).map(|outcome| ((), outcome)));
+        if let Err(error) = applied {
+            debug!(%error, "an event came too late");
+        }
+    }
+
+    /// Takes note that an endpoint of an instance is said not to answer. It deletes nothing: the
+    /// registrar looks for itself, where it may, on the account of who says so.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::{Record, registrar::Evidence};
+    /// use callsign::{RegistryHandle, registry::Owner};
+    ///
+    /// /// Says that the first endpoint of an instance refused.
+    /// fn refused(registry: &RegistryHandle, record: &Record) {
+    ///     if let Some(first) = record.endpoints.first() {
+    ///         let by = Owner::Registrar;
+    ///         registry.report(record.uuid, record.epoch, &first.endpoint, Evidence::Refused, by);
+    ///     }
+    /// }
+    /// # let _ = refused;
+    /// ```
+    pub fn report(
+        &self,
+        uuid: Uuid,
+        epoch: Epoch,
+        endpoint: &Endpoint,
+        evidence: Evidence,
+        by: Owner,
+    ) {
+        let claimant = self.read(|registry| registry.claimant(uuid, epoch, endpoint));
+        if let Some(claimant) = claimant {
+            let check = Check { claimant, why: Why::Reported(evidence), by };
+            if !self.send(Job::LookInto(check), by) {
+                debug!(%endpoint, %by, "too much to look into; it may be reported again");
+            }
+        }
+    }
+
+    /// Puts a job on the list, on somebody's account. Tells whether there was room for it.
+    pub(crate) fn send(&self, job: Job, by: Owner) -> bool {
+        let share = self.0.shares.take(by.account(), self.now_ms());
+        share.is_some_and(|share| self.0.jobs.try_send((job, share)).is_ok())
+    }
+
+    /// Lets the peer of a session be called.
+    pub(crate) fn introduce(&self, session: SessionId, portal: Portal) {
+        if let Some(handle) = self.state().sessions.get(&session) {
+            handle.introduce(portal);
+        }
+    }
+
+    /// Returns the handle of who registered an instance, if that is there and gives signs of life.
+    pub(crate) fn registrant(&self, uuid: Uuid) -> Option<Arc<SessionHandle>> {
+        let state = self.state();
+        let is_silent = state.registry.record(uuid)?.suspicion.is_some_and(|it| it.silent);
+        let session = state.registry.registrant(uuid).filter(|_| !is_silent)?;
+        state.sessions.get(&session).cloned()
+    }
+
+    /// Appends the answer to a call of a session that waited for a name, and returns which, if
+    /// there is such a call and somebody of that name.
+    pub(crate) fn answer_wait(
+        &self,
+        session: SessionId,
+        name: &Name,
+        by: &Caller,
+        bytes: &mut BytesMut,
+    ) -> Option<CallId> {
+        let now_ms = self.now_ms();
+        self.with(|registry| registry.answer_wait(session, name, by, now_ms, bytes))
+    }
+
+    /// Returns the handle of a session.
+    pub(crate) fn handle(&self, session: SessionId) -> Option<Arc<SessionHandle>> {
+        self.state().sessions.get(&session).cloned()
+    }
+
+    /// Appends the answer to somebody's query, and returns how many steps that took beside writing
+    /// it.
+    pub(crate) fn answer(
+        &self,
+        query: &Query<'_>,
+        by: &Caller,
+        now_ms: u64,
+        bytes: &mut BytesMut,
+    ) -> usize {
+        let mut state = self.state();
+        self.refresh_declared(&mut state, query.name);
+        state.registry.answer(query, by, now_ms, bytes)
+    }
+
+    /// Returns the records with which somebody's query is answered.
+    pub(crate) fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
+        let mut state = self.state();
+        self.refresh_declared(&mut state, query.name);
+        state.registry.records(query, by)
+    }
+
+    /// Appends the answer to a query by somebody who is about to dial, with a challenge for each
+    /// instance. Returns how many steps that took beside writing it.
+    pub(crate) fn locate(&self, query: &Query<'_>, by: &Caller, bytes: &mut BytesMut) -> usize {
+        let (nonce, now_ms) = (Uuid::new_v4(), self.now_ms());
+        let mut state = self.state();
+        self.refresh_declared(&mut state, query.name);
+        let mut taken = 0;
+        encode_located(bytes, self.0.registrar, nonce, |bytes| {
+            let prove = |instance: &InstanceId, epoch| {
+                let challenge = Challenge { registrar: self.0.registrar, epoch, nonce };
+                self.proof_key(instance.uuid, epoch).prove(instance, &challenge)
+            };
+            let (proofs, steps) = state.registry.locate(query, by, now_ms, bytes, prove);
+            taken = steps;
+            proofs
+        });
+        taken
+    }
+
+    /// Returns with what an instance proves that a registration is its own.
+    pub(crate) fn proof_key(&self, uuid: Uuid, epoch: Epoch) -> ProofKey {
+        ProofKey::derive(&self.0.secret, uuid, epoch)
+    }
+
+    /// Returns what an instance is to be asked by the registrar itself, if it proves who it is.
+    pub(crate) fn ticket(&self, uuid: Uuid) -> Option<Ticket> {
+        let record = self.read(|registry| registry.record(uuid)).filter(|it| it.proves)?;
+        let (instance, epoch) = (record.instance(), record.epoch);
+        let challenge = Challenge { registrar: self.0.registrar, epoch, nonce: Uuid::new_v4() };
+        let proof = self.proof_key(uuid, epoch).prove(&instance, &challenge);
+        Some(Ticket { wanted: Wanted { instance, challenge: Some(challenge) }, proof })
+    }
+
+    /// Ends leases when they run out, and takes note of the time that passes, for as long as it is
+    /// polled.
+    pub(crate) async fn keep_time(&self) {
+        let mut is_due = false;
+        loop {
+            if self.0.accounts.take_has_shrunk() {
+                let mut state = self.state();
+                state.registry.forget_the_gone();
+                state.sessions.shrink_to_fit();
+                let shrinks_on = state.registry.has_deferred();
+                self.after(state);
+                if !shrinks_on {
+                    transport::release_memory();
+                }
+            }
+            // What was due while this process was stopped is not due yet.
+            let _away = self.was_away();
+            if mem::take(&mut is_due) {
+                self.note(Event::Tick);
+                yield_now().await;
+            }
+            let next_ms = self.read(Registry::next_deadline_ms);
+            let next_end = async {
+                match next_ms {
+                    Some(it) => {
+                        sleep(Duration::from_millis(it.saturating_sub(self.now_ms()))).await
+                    }
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.0.deadlines.notified() => {}
+                () = next_end => is_due = true,
+                () = sleep(ATTENDANCE_INTERVAL) => {}
+            }
+        }
+    }
+
+    fn deliver(&self, state: &RegistryState, outcome: Outcome) {
+        for Claimant { uuid, epoch, stamped } in outcome.evicted {
+            let endpoint = stamped.endpoint;
+            info!(target: "callsign", %uuid, epoch, %endpoint, "an endpoint is evicted");
+        }
+        for Suspected { uuid, epoch, suspicion } in outcome.suspected {
+            match suspicion {
+                Some(Suspicion { reports, since_ms, silent }) => {
+                    info!(
+                        target: "callsign", %uuid, epoch, reports, silent, since_ms,
+                        "an instance is suspect"
+                    );
+                }
+                None => info!(target: "callsign", %uuid, epoch, "an instance is cleared"),
+            }
+        }
+        for (session, (owner, losses)) in outcome.lost {
+            // But for user 0, nobody takes out what is another's.
+            self.send(Job::TellLost(session, losses), owner);
+        }
+        for woken in outcome.woken {
+            if let Some(handle) = state.sessions.get(&woken.session) {
+                handle.tell_present(woken.name);
+            }
+        }
+        for session in outcome.notified {
+            if let Some(handle) = state.sessions.get(&session) {
+                handle.notify();
+            }
+        }
+        for contested in outcome.contested {
+            let Contested { uuid, endpoint, by, .. } = &contested;
+            let by = *by;
+            info!(target: "callsign", %endpoint, older = %uuid, "a newer instance claims the same endpoint");
+            if !self.send(Job::Contested(contested), by) {
+                debug!("too much to look into; both claims stand");
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, RegistryState> {
+        self.0.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// Stands for whoever does the deferred.
+struct Attendant<'a>(&'a RegistryHandle);
+
+impl Drop for Attendant<'_> {
+    fn drop(&mut self) {
+        self.0.0.is_attended.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Clock {
+    fn now_ms(&self) -> u64 {
+        self.start_ms + self.uptime_ms()
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+}
+
+/// Draws 244 random bits.
+fn random() -> [u8; 32] {
+    let mut drawn = [0; 32];
+    let (one, other) = drawn.split_at_mut(16);
+    one.copy_from_slice(Uuid::new_v4().as_bytes());
+    other.copy_from_slice(Uuid::new_v4().as_bytes());
+    drawn
+}
+
+/// What a registrar is called: what the registrars of other systems call themselves too.
+const OWN_NAME: &str = "registrar";
+
+/// How many jobs may wait. An endpoint whose look does not fit is reported again, or stays.
+const JOBS_WAITING_MAX: usize = 1024;

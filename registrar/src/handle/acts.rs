@@ -1,0 +1,162 @@
+//! What somebody changes of the registry by his own will, each with a word in the audit log: who
+//! has done what to whom, once it is done, and who was denied what.
+
+use endpoints::Name;
+use tracing::{enabled, info};
+use uuid::Uuid;
+use wire::{
+    Epoch, ErrorKind, RemoteError,
+    registrar::{Changed, Register, Registered, Update},
+};
+
+use super::RegistryHandle;
+use crate::registry::{Caller, Event, Foreign, Owner, RegistryError, SessionId};
+
+impl RegistryHandle {
+    /// Registers an instance for a session. Returns also how many steps it took to hold its name
+    /// against the rules.
+    pub(crate) fn register(
+        &self,
+        register: Register,
+        caller: &Caller,
+        session: SessionId,
+    ) -> (Result<Registered, RemoteError>, usize) {
+        let (name, uuid, by) = (register.name.clone(), register.uuid, caller.owner);
+        let mut steps = 0;
+        let done = self.change(|registry, now_ms| {
+            steps = registry.rules().steps(name.as_str());
+            let replaced = registry.owner(uuid);
+            let (registered, outcome) =
+                registry.register(register, caller.clone(), session, now_ms)?;
+            Ok(((registered, replaced), outcome))
+        });
+        let (mut registered, replaced) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                if is_denial(&error) {
+                    info!(target: AUDIT, %by, session, %name, %uuid, %error, "denied to register");
+                }
+                return (Err(error), steps);
+            }
+        };
+        if registered.lost.is_some() {
+            info!(target: AUDIT, %by, session, %name, %uuid, "kept out: it was removed while away");
+            return (Ok(registered), steps);
+        }
+        registered.key = Some(self.proof_key(uuid, registered.epoch));
+        let Registered { epoch, token, .. } = registered;
+        match replaced {
+            None => info!(target: AUDIT, %by, session, %name, %uuid, epoch, token, "registered"),
+            Some(of) => {
+                info!(target: AUDIT, %by, session, %name, %uuid, epoch, token, %of, "replaced");
+            }
+        }
+        (Ok(registered), steps)
+    }
+
+    /// Registers an endpoint of a foreign instance, and returns which registration that is of;
+    /// `None` if it was there already.
+    pub(crate) fn register_foreign(
+        &self,
+        foreign: Foreign,
+        caller: &Caller,
+        session: Option<SessionId>,
+    ) -> Result<Option<Epoch>, RemoteError> {
+        let (name, uuid, by) = (foreign.name.clone(), foreign.uuid, caller.owner);
+        let done = self
+            .change(|registry, now_ms| registry.register_foreign(foreign, caller.clone(), now_ms));
+        match &done {
+            Ok(Some(epoch)) => {
+                info!(target: AUDIT, %by, session, %name, %uuid, epoch, "registered");
+            }
+            Err(error) if is_denial(error) => {
+                info!(target: AUDIT, %by, session, %name, %uuid, %error, "denied to register");
+            }
+            _ => {}
+        }
+        done
+    }
+
+    /// Changes what is registered of an instance.
+    pub(crate) fn update(
+        &self,
+        update: Update,
+        by: Owner,
+        session: SessionId,
+    ) -> Result<Changed, RemoteError> {
+        let (uuid, state) = (update.uuid, update.state);
+        let what = state.map_or_else(|| "its places".to_owned(), |it| it.to_string());
+        let event = Event::Update { update, by };
+        let (changed, _) = self.act(event, &[uuid], session).inspect_err(|error| {
+            if is_denial(error) {
+                info!(target: AUDIT, %by, session, %uuid, what, %error, "denied to change");
+            }
+        })?;
+        // Where its program listens is its own affair, and said anew as that moves.
+        if state.is_some() {
+            info!(target: AUDIT, %by, session, %uuid, what, "changed");
+        }
+        Ok(changed)
+    }
+
+    /// Takes instances out of the registry by an event that does, in one change.
+    pub(crate) fn unregister(
+        &self,
+        event: Event,
+        uuids: &[Uuid],
+        by: Owner,
+        session: SessionId,
+    ) -> Result<Changed, RemoteError> {
+        let (changed, known) = self.act(event, uuids, session).inspect_err(|error| {
+            if is_denial(error) {
+                let uuids = uuids.iter().take(DENIED_SAID).map(Uuid::to_string);
+                let uuids = uuids.collect::<Vec<_>>().join(" ");
+                info!(target: AUDIT, %by, session, uuids, %error, "denied to remove");
+            }
+        })?;
+        for Known { name, uuid, owner: of } in known {
+            info!(target: AUDIT, %by, session, %name, %uuid, %of, "removed");
+        }
+        Ok(changed)
+    }
+
+    /// Applies an event that a session asks for. Returns also what was known before of the
+    /// instances that it concerns, if that is to be logged.
+    fn act(
+        &self,
+        event: Event,
+        uuids: &[Uuid],
+        session: SessionId,
+    ) -> Result<(Changed, Vec<Known>), RemoteError> {
+        let is_logged = enabled!(target: AUDIT, tracing::Level::INFO);
+        self.change(|registry, now_ms| {
+            let known = |uuid: &Uuid| {
+                let (name, owner) = (registry.name(*uuid)?.clone(), registry.owner(*uuid)?);
+                Some(Known { name, uuid: *uuid, owner })
+            };
+            let known = uuids.iter().filter(|_| is_logged).filter_map(known).collect();
+            let mut outcome = registry.apply(event, now_ms)?;
+            // Who asks for it need not be told.
+            registry.forgive(outcome.lost.remove(&session));
+            Ok::<_, RegistryError>(((Changed { revision: registry.revision() }, known), outcome))
+        })
+    }
+}
+
+/// What was known of an instance.
+struct Known {
+    name: Name,
+    uuid: Uuid,
+    owner: Owner,
+}
+
+/// Tells whether somebody was denied what he may not have, or not so much of.
+fn is_denial(error: &RemoteError) -> bool {
+    matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached | ErrorKind::QuotaExceeded)
+}
+
+/// The target of these events.
+const AUDIT: &str = "callsign::audit";
+
+/// How many instances are named of those that somebody may not remove.
+const DENIED_SAID: usize = 8;

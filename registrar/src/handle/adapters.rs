@@ -1,0 +1,126 @@
+//! What adapters ask of the registry, whoever is at them.
+
+use endpoints::Name;
+use uuid::Uuid;
+use wire::{
+    Epoch, Record, RemoteError, State,
+    registrar::{Query, Update},
+};
+
+use super::RegistryHandle;
+use crate::registry::{Caller, Event, Foreign, Owner};
+
+impl RegistryHandle {
+    /// Returns the first 256 instances of a name in whatever state: live ones first, then declared
+    /// ones, each newest first.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # use endpoints::Name;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// assert!(registry.instances(&Name::new("feed")?).is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn instances(&self, name: &Name) -> Vec<Record> {
+        self.instances_for(name, &Owner::Registrar.into())
+    }
+
+    pub(crate) fn instances_for(&self, name: &Name, caller: &Caller) -> Vec<Record> {
+        self.records(&Query { all: true, ..Query::of(name.as_str()) }, caller)
+    }
+
+    /// Registers a foreign instance again for somebody who is not at the adapter, as
+    /// [`Visitor::register`] did when he was: rules of names let him then.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// assert!(registry.remember_foreign(written.clone(), Owner::User(1000))?.is_some());
+    /// assert!(registry.remember_foreign(written, Owner::User(1000))?.is_none(), "it is there");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn remember_foreign(
+        &self,
+        foreign: Foreign,
+        owner: Owner,
+    ) -> Result<Option<Epoch>, RemoteError> {
+        self.register_foreign(foreign, &Caller { is_trusted: true, ..owner.into() }, None)
+    }
+
+    /// Says that all endpoints of an instance are registered.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// # use wire::State;
+    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// registry.remember_foreign(written, Owner::User(1000))?;
+    /// assert_eq!(registry.record(uuid).map(|it| it.state), Some(State::Starting));
+    /// registry.settle(uuid, Owner::User(1000));
+    /// assert_eq!(registry.record(uuid).map(|it| it.state), Some(State::Ready));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn settle(&self, uuid: Uuid, by: Owner) {
+        let ready = Some(State::Ready);
+        let update = Update { uuid, endpoints: None, metadata: None, state: ready };
+        self.note(Event::Update { update, by });
+    }
+
+    /// Returns who may change an instance.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use endpoints::Name;
+    /// # use uuid::Uuid;
+    /// use callsign::{RegistryHandle, registry::{Foreign, Limits, Owner}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = RegistryHandle::unattended(Limits::default());
+    /// let (name, uuid) = (Name::new("chat")?, Uuid::new_v4());
+    /// # let written = Foreign { name, uuid, endpoint: None, metadata: BTreeMap::new() };
+    /// registry.remember_foreign(written, Owner::User(1000))?;
+    /// assert_eq!(registry.owner(uuid), Some(Owner::User(1000)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
+        self.read(|registry| registry.owner(uuid))
+    }
+
+    /// Returns the record of an instance.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// assert_eq!(registry.record(uuid::Uuid::new_v4()), None, "nobody has registered it");
+    /// ```
+    pub fn record(&self, uuid: Uuid) -> Option<Record> {
+        self.read(|registry| registry.record(uuid))
+    }
+}

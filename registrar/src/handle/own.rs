@@ -1,0 +1,79 @@
+//! What the registrar knows of itself: how it is, and where it is found.
+
+use std::sync::MutexGuard;
+
+use endpoints::{Endpoint, Name, Stamped};
+use wire::registrar::Status;
+
+use super::{OWN_NAME, RegistryHandle};
+use crate::{accounts::Accounts, registry::Counts};
+
+impl RegistryHandle {
+    /// Returns how the registrar is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// let status = registry.status();
+    /// println!("{} instances, {} callers wait", status.instances, status.waiters);
+    /// ```
+    pub fn status(&self) -> Status {
+        let (revision, counts, own) = self
+            .read(|registry| (registry.revision(), registry.counts(), registry.own_endpoints()));
+        let Counts { sessions, instances, waiters, watchers } = counts;
+        Status {
+            registrar: self.0.registrar,
+            agent: self.0.agent.clone(),
+            revision,
+            uptime_ms: self.0.clock.uptime_ms(),
+            sessions: sessions as u64,
+            instances: instances as u64,
+            waiters: waiters as u64,
+            watchers: watchers as u64,
+            endpoints: self.endpoints().clone(),
+            published: own.into_iter().map(|it| it.endpoint).collect(),
+        }
+    }
+
+    /// Returns what each owner uses.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # use wire::Quota;
+    /// use callsign::registry::Account;
+    ///
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// let room = registry.accounts().room(Account::User(1000), Quota::Instances);
+    /// assert!(room > 0, "nobody has used it up");
+    /// ```
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    pub(crate) fn set_endpoints(&self, endpoints: Vec<Endpoint>) {
+        *self.endpoints() = endpoints;
+    }
+
+    /// Takes note that the node does not listen at an endpoint any more.
+    pub(crate) fn remove_endpoint(&self, endpoint: &Endpoint) {
+        self.endpoints().retain(|it| it != endpoint);
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, Vec<Endpoint>> {
+        self.0.endpoints.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Lets the registrar itself be found by its name, where it listens.
+    pub(crate) fn enter_own(&self, endpoints: Vec<Stamped>) {
+        let name = Name::new(OWN_NAME).expect("it is written as names are");
+        let (user, now_ms) = (rustix::process::geteuid().as_raw(), self.now_ms());
+        self.with(|registry| registry.enter_own(name, endpoints, user, now_ms));
+    }
+
+    /// Says where the registrar itself is found by now.
+    pub(crate) fn move_own(&self, endpoints: Vec<Stamped>) {
+        self.with(|registry| registry.move_own(endpoints));
+    }
+}

@@ -1,0 +1,37 @@
+//! What the registrar has yet to do beside its answers.
+
+use uuid::Uuid;
+use wire::{callbacks::Lost, registrar::Evidence};
+
+use crate::registry::{Claimant, Contested, Owner, SessionId};
+
+/// Something to be done beside the answers.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// To look into a claim.
+    LookInto(Check),
+    /// To look into an older claim to what another claims, if it is still made.
+    Contested(Contested),
+    /// To tell a registrant how far its instance is in its life.
+    TellState(Uuid),
+    /// To tell a session what it has lost.
+    TellLost(SessionId, Vec<Lost>),
+}
+
+/// A claim to be looked into, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) claimant: Claimant,
+    pub(crate) why: Why,
+    /// Who has raised it.
+    pub(crate) by: Owner,
+}
+
+/// Why a claim is looked into.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Why {
+    /// A newer instance claims the same endpoint.
+    Contested,
+    /// Somebody says that it does not answer.
+    Reported(Evidence),
+}

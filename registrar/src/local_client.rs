@@ -1,0 +1,364 @@
+//! What the registrar's own process registers, without a connection.
+
+use std::sync::Arc;
+
+use endpoints::Stamped;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+use wire::{
+    RemoteError, State,
+    callbacks::Lost,
+    registrar::{Register, Registered, Update},
+};
+
+use crate::{
+    RegistryHandle,
+    registry::{Caller, Event, Owner, SessionId},
+    session_handle::SessionHandle,
+};
+
+/// What the registrar's own process registers, without a connection. It counts as a session of
+/// that process: when it is dropped, what it registered is gone.
+///
+/// Nothing of it waits. When a method returns, the change is made, and whoever looks finds it so.
+///
+/// The registrar asks it nothing. What is registered here is wanted, for whoever does not want it
+/// any more has taken it out.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use std::collections::BTreeMap;
+/// # use uuid::Uuid;
+/// use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
+/// use wire::{State, registrar::Register};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = RegistryHandle::unattended(Limits::default());
+/// let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+/// local_client.register(Register {
+///     name: "feed".parse()?,
+///     uuid: Uuid::new_v4(),
+///     endpoints: Vec::new(),
+///     metadata: BTreeMap::new(),
+///     state: State::Ready,
+///     lease_ms: None,
+///     proves: true,
+///     again: None,
+/// })?;
+/// assert_eq!(registry.status().instances, 1);
+/// drop(local_client);
+/// assert_eq!(registry.status().instances, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LocalClient {
+    registry: RegistryHandle,
+    id: SessionId,
+    owner: Owner,
+    losses: Option<mpsc::Receiver<Lost>>,
+}
+
+impl LocalClient {
+    /// Opens a session. What it registers may be changed by whoever may change what `owner` has.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// use callsign::{LocalClient, registry::Owner};
+    ///
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// let local_client = LocalClient::open(registry.clone(), Owner::User(1000));
+    /// assert_eq!(local_client.registrar(), registry.registrar());
+    /// assert_eq!(registry.status().sessions, 1);
+    /// ```
+    pub fn open(registry: RegistryHandle, owner: Owner) -> Self {
+        let (handle, losses) = SessionHandle::local_client();
+        let id = registry.open_session(Arc::new(handle), owner.account());
+        Self { registry, id, owner, losses: Some(losses) }
+    }
+
+    /// Hands out, once, what this session loses of that which it has registered, by the doing of
+    /// others.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// # let mut local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// let mut losses = local_client.take_losses().expect("nobody has taken them");
+    /// # drop(register);
+    /// // Somewhere: `while let Some(lost) = losses.recv().await { … }`
+    /// assert!(losses.try_recv().is_err(), "nothing is lost");
+    /// assert!(local_client.take_losses().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn take_losses(&mut self) -> Option<mpsc::Receiver<Lost>> {
+        self.losses.take()
+    }
+
+    /// Returns which registrar it is.
+    pub fn registrar(&self) -> Uuid {
+        self.registry.registrar()
+    }
+
+    /// Registers an instance, and returns with what it proves who it is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// let registered = local_client.register(register)?;
+    /// assert_eq!(registry.record(uuid).map(|it| it.epoch), Some(registered.epoch));
+    /// assert!(registered.key.is_some(), "with it the actor proves who it is");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn register(&self, register: Register) -> Result<Registered, RemoteError> {
+        let caller = Caller { is_trusted: true, ..self.owner.into() };
+        self.registry.register(register, &caller, self.id).0
+    }
+
+    /// Says how far an instance is in its life.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// # local_client.register(register)?;
+    /// local_client.set_state(uuid, State::Ready)?;
+    /// assert_eq!(registry.record(uuid).map(|it| it.state), Some(State::Ready));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RemoteError> {
+        let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
+        self.registry.update(update, self.owner, self.id).map(|_| ())
+    }
+
+    /// Replaces where an instance listens.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// # use endpoints::Stamped;
+    /// # local_client.register(register)?;
+    /// let elsewhere = Stamped::bare("/ip4/192.0.2.7/tcp/5555".parse()?);
+    /// local_client.update_endpoints(uuid, vec![elsewhere.clone()])?;
+    /// assert_eq!(registry.record(uuid).map(|it| it.endpoints), Some(vec![elsewhere]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn update_endpoints(&self, uuid: Uuid, endpoints: Vec<Stamped>) -> Result<(), RemoteError> {
+        let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
+        self.registry.update(update, self.owner, self.id).map(|_| ())
+    }
+
+    /// Takes instances out of the registry, those that are in it, in one change.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use std::collections::BTreeMap;
+    /// # use callsign::{RegistryHandle, LocalClient, registry::{Limits, Owner}};
+    /// # use uuid::Uuid;
+    /// # use wire::{State, registrar::Register};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+    /// # let uuid = Uuid::new_v4();
+    /// # let register = Register {
+    /// #     name: "feed".parse()?,
+    /// #     uuid,
+    /// #     endpoints: Vec::new(),
+    /// #     metadata: BTreeMap::new(),
+    /// #     state: State::Starting,
+    /// #     lease_ms: None,
+    /// #     proves: true,
+    /// #     again: None,
+    /// # };
+    /// # local_client.register(register)?;
+    /// local_client.unregister_all(vec![uuid, Uuid::new_v4()])?;
+    /// assert_eq!(registry.record(uuid), None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the registry; nothing is changed then.
+    pub fn unregister_all(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
+        let event = Event::UnregisterAll { uuids: uuids.clone(), by: self.owner };
+        self.registry.unregister(event, &uuids, self.owner, self.id).map(|_| ())
+    }
+}
+
+impl Drop for LocalClient {
+    fn drop(&mut self) {
+        self.registry.close_session(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use endpoints::{Endpoint, Name};
+    use tokio::{
+        task::JoinSet,
+        time::{sleep, timeout},
+    };
+    use tokio_util::sync::CancellationToken;
+    use transport::{Listener, root};
+    use wire::registrar::Evidence;
+
+    use super::*;
+    use crate::{
+        Node, NodeOptions,
+        callbacks::{Answer, vouch},
+        registry::{Claimant, Limits},
+    };
+
+    fn register(uuid: Uuid, endpoints: Vec<Stamped>) -> Register {
+        Register {
+            name: Name::new("feed").unwrap(),
+            uuid,
+            endpoints,
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+            lease_ms: None,
+            proves: true,
+            again: None,
+        }
+    }
+
+    #[test]
+    fn what_a_local_client_registers_is_there_at_once_and_goes_with_it() {
+        let registry = RegistryHandle::unattended(Limits::default());
+        let local_client = LocalClient::open(registry.clone(), Owner::User(7));
+        let [one, other, third] = [1, 2, 3].map(Uuid::from_u128);
+        for uuid in [one, other, third] {
+            let registered = local_client.register(register(uuid, Vec::new())).unwrap();
+            assert_eq!(registered.key, Some(registry.proof_key(uuid, registered.epoch)));
+        }
+        assert_eq!(registry.record(one).unwrap().user(), Some(7));
+        local_client.set_state(one, State::Draining).unwrap();
+        assert_eq!(registry.record(one).unwrap().state, State::Draining);
+
+        let before = registry.status().revision;
+        local_client.unregister_all(vec![one, other]).unwrap();
+        assert_eq!(registry.status().revision, before + 1, "in one change");
+        assert_eq!(registry.status().instances, 1);
+        drop(local_client);
+        assert_eq!((registry.status().instances, registry.status().sessions), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_reported_is_judged_without_asking_anybody() {
+        let node = Node::bind(&[Endpoint::Memory(0)], NodeOptions::default()).await.unwrap();
+        let (registry, stop) = (node.registry().clone(), CancellationToken::new());
+        let mut serving = JoinSet::new();
+        serving.spawn(node.serve(stop.clone()));
+        let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
+
+        let folder = tempfile::tempdir().unwrap();
+        let place = format!("/unix{}/feed.sock", folder.path().display()).parse().unwrap();
+        let listener = Listener::bind(&place).await.unwrap();
+        let mut stamped = listener.published().remove(0);
+        assert_eq!(stamped.stamp.root, root());
+        // As if it could not be told whether the path means the same file to both.
+        stamped.stamp.root = None;
+        let uuid = Uuid::from_u128(1);
+        let registered = local_client.register(register(uuid, vec![stamped.clone()])).unwrap();
+        let claimant = Claimant { uuid, epoch: registered.epoch, stamped };
+        assert_eq!(vouch(&claimant), Answer::Confirmed);
+
+        drop(listener);
+        assert_eq!(vouch(&claimant), Answer::Disowned);
+        registry.report(uuid, registered.epoch, &place, Evidence::Refused, Owner::Registrar);
+        let gone = async {
+            while registry.record(uuid).is_some_and(|it| !it.endpoints.is_empty()) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.unwrap();
+        stop.cancel();
+        serving.join_all().await;
+    }
+}

@@ -1,0 +1,183 @@
+//! What is too much to be done at once: it is done in parts, and others get their turn in between.
+//!
+//! The end of a session takes all that it kept, in one change: from then on nobody is answered with
+//! any of it. That it also leaves the indexes, and that those who watch are told, takes its time
+//! where it is much. All of it bears the revision of the one change, so that the log is in no order
+//! meanwhile: whoever comes back to a watch then begins again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use uuid::Uuid;
+use wire::{Epoch, RemovalReason, Suspicion};
+
+use super::{Entry, Key, Outcome, Registry, SessionId, log::Removal, sessions};
+
+/// What is yet to be done, in order.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    ends: VecDeque<End>,
+    verdicts: VecDeque<Verdict>,
+    /// From where on the room of a crowd that has left is yet to be given back.
+    shrinking: Option<usize>,
+    /// How many ends there were that took several parts.
+    counted: u64,
+}
+
+/// The end of a session that kept much.
+#[derive(Debug)]
+struct End {
+    session: SessionId,
+    left: BTreeMap<Epoch, Key>,
+    removal: Removal,
+}
+
+/// What speaks against what a session keeps, from a time on.
+#[derive(Debug)]
+struct Verdict {
+    session: SessionId,
+    verdict: (Judge, u64),
+    after: Epoch,
+}
+
+/// What speaks against an instance, by what spoke against it before.
+pub(super) type Judge = fn(Option<Suspicion>, u64) -> Option<Suspicion>;
+
+impl Deferred {
+    pub(super) fn is_clearing(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    pub(super) fn ends(&self) -> u64 {
+        self.counted
+    }
+
+    pub(super) fn sessions_over(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn instances_over(&self) -> usize {
+        self.ends.iter().map(|it| it.left.len()).sum()
+    }
+
+    pub(super) fn begin_to_shrink(&mut self) {
+        self.shrinking = Some(0);
+    }
+
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.verdicts.retain(|it| it.session != session);
+    }
+}
+
+impl Registry {
+    /// Tells whether there is something left to be [done](Self::do_deferred).
+    pub fn has_deferred(&self) -> bool {
+        let Deferred { ends, verdicts, shrinking, .. } = &self.deferred;
+        !ends.is_empty() || !verdicts.is_empty() || shrinking.is_some()
+    }
+
+    /// Does a part of what was too much to be done at once.
+    pub fn do_deferred(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Some(Verdict { session, verdict, after }) = self.deferred.verdicts.pop_front() {
+            if let Some(after) = self.suspect_some(session, verdict, after, &mut outcome) {
+                self.deferred.verdicts.push_front(Verdict { session, verdict, after });
+            }
+        } else if let Some(mut end) = self.deferred.ends.pop_front() {
+            self.remove_some(&mut end, &mut outcome);
+            if !end.left.is_empty() {
+                self.deferred.ends.push_front(end);
+                return outcome;
+            }
+            self.sessions.remove(end.session);
+            // What was told of it stands between other changes, some of which are later.
+            self.revision += 1;
+            self.log.begin_after(self.revision);
+            self.shrink();
+        } else if let Some(at) = self.deferred.shrinking {
+            self.deferred.shrinking = self.shrink_some(at);
+        }
+        outcome
+    }
+
+    /// Removes all that a session kept, in one change. The first part is done at once, which is
+    /// all of it for nearly everybody.
+    pub(super) fn remove_kept(
+        &mut self,
+        session: SessionId,
+        left: BTreeMap<Epoch, Key>,
+        outcome: &mut Outcome,
+    ) {
+        self.deferred.forget(session);
+        if left.is_empty() {
+            self.sessions.remove(session);
+            return;
+        }
+        self.revision += 1;
+        let removal =
+            Removal { reason: RemovalReason::SessionEnded, revision: self.revision, end: None };
+        let mut end = End { session, left, removal };
+        let steps: usize =
+            end.left.values().take(FEW).map(|it| self.entries[*it].chore_steps()).sum();
+        if end.left.len() <= FEW && steps <= DEFERRED_STEPS_MAX {
+            self.remove_some(&mut end, outcome);
+            self.sessions.remove(session);
+            return self.shrink();
+        }
+        self.deferred.counted += 1;
+        end.removal.end = Some(self.deferred.counted);
+        self.sessions[session].is_over = true;
+        self.deferred.ends.push_back(end);
+    }
+
+    /// Judges all that a session keeps, the first part at once.
+    pub(super) fn judge_session(
+        &mut self,
+        session: SessionId,
+        verdict: (Judge, u64),
+        outcome: &mut Outcome,
+    ) {
+        let is_next = self.deferred.verdicts.iter().all(|it| it.session != session);
+        let after = match is_next {
+            true => self.suspect_some(session, verdict, 0, outcome),
+            false => Some(0),
+        };
+        if let Some(after) = after {
+            self.deferred.verdicts.push_back(Verdict { session, verdict, after });
+        }
+    }
+
+    /// Tells whether the session is over that kept an entry.
+    pub(super) fn is_over(&self, entry: &Entry) -> bool {
+        self.deferred.is_clearing() && sessions::is_over(&self.sessions, entry)
+    }
+
+    /// Removes an instance that a session kept which is over, before it is registered anew.
+    pub(super) fn make_way(&mut self, uuid: Uuid) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.deferred.is_clearing()
+            && let Some(key) = self.by_uuid.get(&uuid).copied()
+        {
+            let epoch = self.entries[key].epoch;
+            let mut ends = self.deferred.ends.iter_mut();
+            let end = ends.find_map(|it| it.left.remove(&epoch).map(|_| it.removal));
+            end.inspect(|removal| self.remove(key, *removal, &mut outcome));
+        }
+        outcome
+    }
+
+    fn remove_some(&mut self, end: &mut End, outcome: &mut Outcome) {
+        let mut steps = 0;
+        while steps < DEFERRED_STEPS_MAX
+            && let Some((_, key)) = end.left.pop_first()
+        {
+            steps += self.entries[key].chore_steps();
+            self.remove(key, end.removal, outcome);
+        }
+    }
+}
+
+/// How much is done in one part: some tenths of a millisecond.
+pub(super) const DEFERRED_STEPS_MAX: usize = 16 * 1024;
+
+/// How many entries are few enough that they may be removed at once.
+const FEW: usize = 512;

@@ -1,0 +1,106 @@
+//! Who may see what: those whom the rule of its name lets find it, and whoever registered it.
+//!
+//! A name is held against the rules once, and an entry remembers which of them it was: so a look-up
+//! costs no more where there are many.
+
+use super::{
+    Caller, Entry, Key, Outcome, Owner, Registry,
+    names::{NO_RULE, NameRules, RuleNumber, Ruled},
+};
+
+/// What of a name somebody may see.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sees {
+    All,
+    /// What he has registered himself.
+    Own(Owner),
+}
+
+/// What tells who may see an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visibility {
+    rule: RuleNumber,
+    owner: Owner,
+}
+
+impl Registry {
+    /// Takes these rules in the place of those before. What is registered stays.
+    pub fn set_rules(&mut self, rules: NameRules) -> Outcome {
+        let mut outcome = Outcome::default();
+        if rules.says_as(&self.rules) {
+            return outcome;
+        }
+        let hidden = self.rules.hides() || rules.hides();
+        self.rules = rules;
+        self.rules_set = self.rules_set.wrapping_add(1).max(1);
+        if hidden {
+            // All that anybody was told may be other than he may see now.
+            self.log.begin_after(self.revision);
+            self.watchers.begin_anew(&mut outcome.notified);
+            for name in self.waiters.names() {
+                if self.by_name.get(&name).is_some() {
+                    self.wake(name, &mut outcome);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Returns the rules of names.
+    pub fn rules(&self) -> &NameRules {
+        &self.rules
+    }
+
+    /// Returns what somebody may see of the name of an entry.
+    pub(super) fn sees(&self, caller: &Caller, entry: &Entry) -> Sees {
+        let hides = self.rules.hides_from(caller);
+        match hides && !self.rules.lets_find(caller, self.rule_of(entry)) {
+            true => Sees::Own(caller.owner),
+            false => Sees::All,
+        }
+    }
+
+    /// Tells whether somebody may see an entry.
+    pub(super) fn shows(&self, caller: &Caller, entry: &Entry) -> bool {
+        self.sees(caller, entry).shows(entry)
+    }
+
+    /// Returns what tells who may see an entry; `None` if everybody may.
+    pub(super) fn logged_visibility(&self, key: Key) -> Option<Visibility> {
+        let entry = &self.entries[key];
+        let visibility = || Visibility { rule: self.rule_of(entry), owner: entry.registrant.owner };
+        self.rules.hides().then(visibility)
+    }
+
+    /// Returns the number of the rule that says who may find an entry. The registrar's own name is
+    /// hidden from nobody.
+    fn rule_of(&self, entry: &Entry) -> RuleNumber {
+        let known = entry.ruled.get();
+        if known.times_set == self.rules_set {
+            return known.rule;
+        }
+        let is_own = self.own.is_some_and(|it| self.entries[it].name == entry.name);
+        let rule = if is_own { NO_RULE } else { self.rules.number_of(entry.name.as_str()) };
+        entry.ruled.set(Ruled { times_set: self.rules_set, rule });
+        rule
+    }
+}
+
+impl Sees {
+    /// Tells whether it has an entry of the name: whatever the rules are, everybody sees his own.
+    pub(super) fn shows(self, entry: &Entry) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own(owner) => entry.registrant.owner == owner,
+        }
+    }
+}
+
+impl Visibility {
+    /// Tells whether somebody may see the entry.
+    pub(super) fn is_of(self, caller: &Caller, rules: &NameRules) -> bool {
+        self.owner == caller.owner
+            || !rules.hides_from(caller)
+            || rules.lets_find(caller, self.rule)
+    }
+}

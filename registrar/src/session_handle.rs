@@ -1,0 +1,106 @@
+//! What others leave for a session to send.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Mutex, MutexGuard, OnceLock},
+    task::{Context, Waker},
+};
+
+use endpoints::Name;
+use portal::Portal;
+use tokio::sync::mpsc;
+use wire::callbacks::Lost;
+
+/// What others leave for a session to send: names that it waits for and that are there now, and
+/// word that there are changes to read. It holds each name at most once for each time that the
+/// session waited for it, and nothing of what is to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct SessionHandle {
+    state: Mutex<State>,
+    /// The way to the peer, once it has said who it is.
+    portal: OnceLock<Portal>,
+    /// Where the losses of a session go that has no peer.
+    local_client: Option<mpsc::Sender<Lost>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    present: VecDeque<Name>,
+    has_changes: bool,
+    reader: Option<Waker>,
+}
+
+impl SessionHandle {
+    /// Makes the handle of a session that has no peer: it is this process's own. What it loses is
+    /// to be read beside it.
+    pub(crate) fn local_client() -> (Self, mpsc::Receiver<Lost>) {
+        let (local_client, losses) = mpsc::channel(LOSSES_MAX);
+        (Self { local_client: Some(local_client), ..Self::default() }, losses)
+    }
+
+    /// Returns where the losses of a session go that has no peer.
+    pub(crate) fn as_local(&self) -> Option<&mpsc::Sender<Lost>> {
+        self.local_client.as_ref()
+    }
+
+    /// Leaves word that somebody is there for whom it waits.
+    pub(crate) fn tell_present(&self, name: Name) {
+        let mut state = self.lock();
+        state.present.push_back(name);
+        state.wake();
+    }
+
+    /// Leaves word that there are changes to read.
+    pub(crate) fn notify(&self) {
+        let mut state = self.lock();
+        state.has_changes = true;
+        state.wake();
+    }
+
+    /// Lets the peer be called.
+    pub(crate) fn introduce(&self, portal: Portal) {
+        self.portal.get_or_init(|| portal);
+    }
+
+    /// Returns the way to the peer, if it can be called.
+    pub(crate) fn portal(&self) -> Option<Portal> {
+        self.portal.get().cloned()
+    }
+
+    /// Takes the word that there are changes, and wakes the task of `cx` when there is more of
+    /// anything.
+    pub(crate) fn take_has_changes(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        if !state.reader.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            state.reader = Some(cx.waker().clone());
+        }
+        mem::take(&mut state.has_changes)
+    }
+
+    /// Returns a name that is there now.
+    pub(crate) fn present(&self) -> Option<Name> {
+        self.lock().present.front().cloned()
+    }
+
+    /// Takes out the name that [`present`](Self::present) returns.
+    pub(crate) fn take_present(&self) -> Option<Name> {
+        self.lock().present.pop_front()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// How many losses a session without a peer may have yet to hear of: whoever takes out more at once
+/// means the whole tree, and says so to its root.
+const LOSSES_MAX: usize = 1024;
