@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use endpoints::{Candidate, Plain};
+use endpoints::{Plain, Ranked, Stamped};
 use wire::Lifetime;
 
 use crate::{
@@ -41,7 +41,7 @@ fn draw(
     seen: &Seen<'_>,
     head: &str,
     locality: Option<String>,
-    further: &[Candidate<'_>],
+    further: &[Ranked<&Stamped>],
     now_ms: u64,
     width: Option<u16>,
 ) -> String {

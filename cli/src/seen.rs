@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use endpoints::{Candidate, Endpoint, Here, Locality, Look, Stamp, Unreachable, rank};
+use endpoints::{Endpoint, Here, Locality, Look, Ranked, Stamp, Stamped, Unreachable, rank};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::output::age;
 pub(crate) struct Seen<'a> {
     pub(crate) record: &'a Record,
     /// Its endpoints, nearest first; those that are out of reach come last.
-    pub(crate) candidates: Vec<Candidate<'a>>,
+    pub(crate) candidates: Vec<Ranked<&'a Stamped>>,
 }
 
 impl<'a> Seen<'a> {
@@ -38,6 +38,14 @@ impl<'a> Seen<'a> {
     pub(crate) fn nearest(&self) -> Option<(&'a Endpoint, Locality)> {
         let nearest = self.candidates.first()?;
         Some((&nearest.stamped.endpoint, nearest.verdict.clone().ok()?))
+    }
+
+    /// Returns the one that is dialed first, if any is within reach: the nearest, the first of
+    /// equals, and what is suspect after all others.
+    pub(crate) fn first_dialed(seen: &[Self]) -> Option<&Self> {
+        let within_reach = seen.iter().filter_map(|it| Some((it.nearest()?.1, it)));
+        let rank = |(locality, it): &(Locality, &Self)| (it.record.suspicion.is_some(), *locality);
+        within_reach.min_by_key(rank).map(|(_, it)| it)
     }
 
     /// Says in a few words why no endpoint is within reach: each reason once.
@@ -226,7 +234,7 @@ struct EndpointJson<'a> {
 }
 
 impl<'a> EndpointJson<'a> {
-    fn of(candidate: &Candidate<'a>) -> Self {
+    fn of(candidate: &Ranked<&'a Stamped>) -> Self {
         Self {
             endpoint: &candidate.stamped.endpoint,
             encoded: candidate.stamped.endpoint.to_encoded(),
@@ -351,6 +359,35 @@ mod tests {
             &[("/unix/run/x", 2), ("/ip4/127.0.0.1/tcp/7", 2), ("/unix/gone", 1)],
             "on another host, no such socket",
         );
+    }
+
+    #[test]
+    fn the_first_is_the_one_that_would_be_dialed_first() {
+        let check = |instances: &[(&[(&str, u64)], bool)], expected: Option<usize>| {
+            let record = |(digit, (endpoints, is_suspect)): (u8, &(&[_], bool))| Record {
+                suspicion: is_suspect.then_some(Suspicion {
+                    reports: 1,
+                    since_ms: 7,
+                    silent: true,
+                }),
+                ..record("feed", digit, endpoints)
+            };
+            let records: Vec<_> = (1..).zip(instances).map(record).collect();
+            let seen: Vec<_> = records.iter().map(seen).collect();
+            let first = Seen::first_dialed(&seen).map(|it| it.record);
+            assert_eq!(first, expected.map(|it| &records[it]));
+            let explanation = discovery::explain(&records, &here(), &look);
+            let dialed = explanation.candidates.first().filter(|it| it.verdict.is_ok());
+            assert_eq!(first.map(|it| it.uuid), dialed.map(|it| it.instance.uuid));
+        };
+        let near: &[_] = &[("/unix/gone", 1), ("/unix/run/x", 1)];
+        let far: &[_] = &[("/ip4/10.0.0.7/tcp/7", 2)];
+        let out: &[_] = &[("/unix/run/x", 2)];
+        check(&[], None);
+        check(&[(out, false), (&[], false)], None);
+        check(&[(far, false), (near, false), (near, false)], Some(1));
+        check(&[(out, false), (near, true), (far, false)], Some(2));
+        check(&[(far, true), (near, true), (out, false)], Some(1));
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub use endpoint::Endpoint;
 pub use error::{ParseEndpointError, ParseEndpointErrorKind, Quoted};
 pub use host_id::{HostId, HostIdError};
 pub use locality::{
-    Candidate, Here, Interface, Locality, Look, Unreachable, locate, prefer_addr, rank,
+    Here, Interface, Locality, Look, Ranked, Unreachable, locate, prefer_addr, rank,
 };
 pub use matcher::Matcher;
 pub use name::{InstanceId, Name, NameError, NamePattern, is_match};

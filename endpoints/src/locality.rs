@@ -233,9 +233,9 @@ pub enum Unreachable {
 
 /// An endpoint with its verdict.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Candidate<'a> {
-    /// The endpoint, as its registrant stamped it.
-    pub stamped: &'a Stamped,
+pub struct Ranked<T> {
+    /// The endpoint, as its registrant stamped it, or what has it.
+    pub stamped: T,
     /// How near it is, or why it is left out.
     pub verdict: Result<Locality, Unreachable>,
 }
@@ -254,12 +254,15 @@ pub struct Candidate<'a> {
 /// # Ok(())
 /// # }
 /// ```
-pub fn rank<'a>(
-    endpoints: impl IntoIterator<Item = &'a Stamped>,
+pub fn rank<T: AsRef<Stamped>>(
+    endpoints: impl IntoIterator<Item = T>,
     here: &Here,
     look: &Look<'_>,
-) -> Vec<Candidate<'a>> {
-    let judge = |stamped: &'a Stamped| Candidate { stamped, verdict: locate(stamped, here, look) };
+) -> Vec<Ranked<T>> {
+    let judge = |stamped: T| {
+        let verdict = locate(stamped.as_ref(), here, look);
+        Ranked { stamped, verdict }
+    };
     let mut candidates: Vec<_> = endpoints.into_iter().map(judge).collect();
     candidates.sort_by_key(|it| it.verdict.as_ref().map_or((true, None), |it| (false, Some(*it))));
     candidates

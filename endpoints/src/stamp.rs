@@ -72,6 +72,13 @@ impl Stamped {
     }
 }
 
+/// For what has an endpoint, and is ranked by it.
+impl AsRef<Self> for Stamped {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// The identity of a socket file. An inode number alone is soon given out again, so the time of
 /// birth stands beside it.
 ///

@@ -1,8 +1,5 @@
 //! `callsign find`: where an actor is.
 
-use discovery::explain;
-use wire::Record;
-
 use crate::{
     asked::Asked,
     context::Context,
@@ -44,31 +41,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if found.records.is_empty() {
         return Err(asked.not_ready(&name, &found).await);
     }
+    let seen = Seen::all_from_here(&found.records);
     if args.all {
-        return show_all(context, &Seen::all_from_here(&found.records), found.now_ms);
+        return show_all(context, &seen, found.now_ms);
     }
-    match nearest(&found.records) {
-        Some(record) => show(context, record, found.now_ms),
-        None => Err(out_of_reach(&name, &Seen::all_from_here(&found.records))),
+    match Seen::first_dialed(&seen) {
+        Some(first) => show(context, first, found.now_ms),
+        None => Err(out_of_reach(&name, &seen)),
     }
 }
 
 /// Shows one record. `now_ms` is the registrar's clock.
-fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure> {
-    let seen = Seen::from_here(record);
+fn show(context: &Context, seen: &Seen<'_>, now_ms: u64) -> Result<Exit, Failure> {
     if context.json {
         context.print_json(&seen.to_json(Some(now_ms)))?;
     } else {
-        context.print(portrait(&seen, now_ms, context.width()))?;
+        context.print(portrait(seen, now_ms, context.width()))?;
     }
     Ok(Exit::Done)
-}
-
-/// Returns the record that has the nearest endpoint, the preferred one of equals.
-pub(super) fn nearest(records: &[Record]) -> Option<&Record> {
-    let explanation = explain(records, &transport::here(), &transport::look);
-    let nearest = explanation.candidates.first().filter(|it| it.verdict.is_ok())?;
-    records.iter().find(|it| it.uuid == nearest.instance.uuid)
 }
 
 fn show_all(context: &Context, seen: &[Seen<'_>], now_ms: u64) -> Result<Exit, Failure> {

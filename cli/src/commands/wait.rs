@@ -11,7 +11,6 @@ use endpoints::{Endpoint, Name};
 use tokio::time::timeout;
 use wire::{Lifetime, Owner, Record, State};
 
-use super::find;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
@@ -92,8 +91,13 @@ async fn until_there(
     // An older instance may be nearer.
     let options = LookupOptions { owner: owner.cloned(), ..LookupOptions::default() };
     let found = client.query_with(name.as_str(), options).await?;
-    let nearest = find::nearest(&found.records).cloned();
+    let nearest = nearest(&found.records).cloned();
     Ok((nearest.unwrap_or(record), found))
+}
+
+/// Returns the record that is dialed first, if any is within reach.
+fn nearest(records: &[Record]) -> Option<&Record> {
+    Seen::first_dialed(&Seen::all_from_here(records)).map(|it| it.record)
 }
 
 /// Tells whether an instance is of the owner who is demanded.
@@ -166,8 +170,8 @@ async fn too_late(
     };
     let ready: Vec<_> = found.records.iter().filter(|it| is_awaited(it)).cloned().collect();
     let nearest = match anywhere {
-        true => find::nearest(&ready).or(ready.first()),
-        false => find::nearest(&ready),
+        true => nearest(&ready).or(ready.first()),
+        false => nearest(&ready),
     };
     if let Some(nearest) = nearest {
         return Ok((nearest.clone(), found));

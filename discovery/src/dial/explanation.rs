@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use endpoints::{Here, InstanceId, Locality, Look, Stamped, Unreachable, locate};
+use endpoints::{Here, InstanceId, Locality, Look, Ranked, Stamped, Unreachable, rank};
 use portal::WithCauses;
 use thiserror::Error;
 use wire::{Epoch, Record};
@@ -25,25 +25,28 @@ use super::{Assurance, ReachError};
 pub fn explain(records: &[Record], here: &Here, look: &Look<'_>) -> Explanation {
     let (suspects, others): (Vec<_>, Vec<_>) =
         records.iter().partition(|it| it.suspicion.is_some());
-    let mut candidates = Vec::new();
-    for records in [others, suspects] {
-        let from = candidates.len();
-        for record in records {
-            candidates.extend(record.endpoints.iter().map(|stamped| Candidate {
-                instance: record.instance(),
-                epoch: record.epoch,
-                stamped: stamped.clone(),
-                proves: record.proves,
-                user: record.user(),
-                verdict: locate(stamped, here, look),
-                outcome: Outcome::NotDialed,
-            }));
-        }
-        // Stable sorts, which keep the order of the records.
-        candidates[from..].sort_by_key(|it| it.verdict.clone().ok());
-    }
+    let ranked = [others, suspects].into_iter().flat_map(|records| {
+        let claims = records.into_iter().flat_map(|record| {
+            record.endpoints.iter().map(move |stamped| Claim { record, stamped })
+        });
+        rank(claims, here, look)
+    });
+    let mut candidates: Vec<_> = ranked.map(Candidate::new).collect();
+    // A stable sort, which keeps the order of those within reach.
     candidates.sort_by_key(|it| it.verdict.is_err());
     Explanation { candidates }
+}
+
+/// An endpoint of a record.
+struct Claim<'a> {
+    record: &'a Record,
+    stamped: &'a Stamped,
+}
+
+impl AsRef<Stamped> for Claim<'_> {
+    fn as_ref(&self) -> &Stamped {
+        self.stamped
+    }
 }
 
 /// Every candidate, in the order in which they are dialed, and what became of it. It prints one
@@ -147,6 +150,21 @@ pub struct Candidate {
     pub verdict: Result<Locality, Unreachable>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Candidate {
+    fn new(ranked: Ranked<Claim<'_>>) -> Self {
+        let Ranked { stamped: Claim { record, stamped }, verdict } = ranked;
+        Self {
+            instance: record.instance(),
+            epoch: record.epoch,
+            stamped: stamped.clone(),
+            proves: record.proves,
+            user: record.user(),
+            verdict,
+            outcome: Outcome::NotDialed,
+        }
+    }
 }
 
 impl fmt::Display for Candidate {

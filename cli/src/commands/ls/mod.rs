@@ -2,7 +2,7 @@
 
 mod selection;
 
-use endpoints::{Candidate, Plain};
+use endpoints::{Plain, Ranked};
 use rustix::process::geteuid;
 use unicode_width::UnicodeWidthStr;
 use wire::{Record, State};
@@ -202,7 +202,7 @@ fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Strin
         if seen.candidates.is_empty() {
             text += "  none\n";
         }
-        for Candidate { stamped, verdict } in &seen.candidates {
+        for Ranked { stamped, verdict } in &seen.candidates {
             let locality = match verdict {
                 Ok(locality) => locality.as_str(),
                 Err(reason) => in_short(reason),
@@ -238,7 +238,7 @@ fn every_endpoint(seen: &[Seen<'_>], now_ms: u64) -> Table {
         if seen.candidates.is_empty() {
             table.row(row("-", "none".to_owned()));
         }
-        for Candidate { stamped, verdict } in &seen.candidates {
+        for Ranked { stamped, verdict } in &seen.candidates {
             let locality = match verdict {
                 Ok(locality) => locality.as_str(),
                 Err(reason) => in_short(reason),
