@@ -4,10 +4,13 @@
 //! text, so a suggestion is one that can be read. Nothing is returned where several things may
 //! have been meant: no suggestion is better than a wrong one.
 
+mod scheme;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 
+use self::scheme::Scheme;
 use crate::{
     endpoint::Endpoint,
     parse::{self, PROTOCOLS},
@@ -35,6 +38,12 @@ impl Meant {
 
 /// Reads a text as loosely as can be. `port` is the port that stood beside it in a pair.
 pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
+    let meant = any_endpoint(text, port)?;
+    // A path beside a port says two things.
+    (port.is_none() || matches!(meant.endpoint, Endpoint::Tcp(_))).then_some(meant)
+}
+
+fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
     // No address is longer than a path, and a text of a stranger may be.
     if text.len() > TEXT_BYTES_MAX {
         return None;
@@ -44,8 +53,8 @@ pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
     if let Some(name) = text.strip_prefix(['@', '\0']) {
         return abstract_name(name);
     }
-    if let Some((scheme, rest)) = scheme(text) {
-        return scheme.read(rest, parts);
+    if let Some((scheme, rest)) = Scheme::of(text) {
+        return scheme.read(rest, port);
     }
     let (first, _) = text.split_once('/').unwrap_or((text, ""));
     if first.is_empty() || PROTOCOLS.iter().any(|(it, _)| first.eq_ignore_ascii_case(it)) {
@@ -62,7 +71,12 @@ pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
 /// Tells whether `text` is a path that does not begin at the root.
 pub(crate) fn is_relative_path(text: &str) -> bool {
     let text = text.trim_matches(is_noise);
-    !text.starts_with('/') && !text.contains(':') && (text.contains('/') || is_socket(text))
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    // `10.0.0.1/80`, `80/tcp`, `10.0.0.0/24`.
+    let is_place = authority(first)
+        .is_some_and(|(host, port)| host.ip().is_some() || port.is_some())
+        || !rest.is_empty() && rest.bytes().all(|it| it.is_ascii_digit());
+    !is_place && !first.is_empty() && !text.contains(':') && (text.contains('/') || is_socket(text))
 }
 
 /// What has been understood so far.
@@ -326,6 +340,8 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
         Some((before, number)) => match (text.parse::<Ipv6Addr>(), before.parse::<Ipv6Addr>()) {
             (Ok(_), Ok(ip)) if ip.is_loopback() => (before, Some(number)),
             (Ok(_), _) => (text, None),
+            // `80:::1` has its port before its host.
+            (Err(_), Ok(ip)) if before.ends_with("::") && !ip.is_unspecified() => return None,
             _ => (before, Some(number)),
         },
         None => (text, None),
@@ -361,74 +377,6 @@ fn zone(text: &str) -> Option<Box<str>> {
 fn port(text: &str) -> Option<u16> {
     let text = text.trim();
     text.bytes().all(|it| it.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-/// How URLs and the settings of other programs begin.
-enum Scheme {
-    Unix,
-    Abstract,
-    Tcp { port: Option<u16>, tls: bool },
-    Foreign,
-}
-
-impl Scheme {
-    /// Reads what follows the scheme and its colon.
-    fn read(self, rest: &str, parts: Parts) -> Option<Meant> {
-        match self {
-            Self::Foreign => None,
-            Self::Abstract => abstract_name(rest.trim_start_matches('/')),
-            Self::Unix => {
-                // As the D-Bus has it: `unix:path=/run/bus,guid=…`.
-                let (value, _) = rest.split_once(',').unwrap_or((rest, ""));
-                if let Some(name) = value.strip_prefix("abstract=") {
-                    return abstract_name(name);
-                }
-                let value = value.strip_prefix("path=").unwrap_or(rest);
-                let bare = value.trim_start_matches('/');
-                match bare.strip_prefix('@') {
-                    Some(name) => abstract_name(name),
-                    // With two slashes, the third has often been forgotten.
-                    None if value.starts_with("//") && bare.contains('/') => path(bare),
-                    None if value.starts_with('/') && !value.starts_with("//") => path(bare),
-                    None if value.starts_with("///") => path(bare),
-                    None => None,
-                }
-            }
-            Self::Tcp { port, tls } => {
-                let rest = rest.trim_start_matches('/');
-                let (place, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-                let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-                let (host, written) = authority(place)?;
-                let written = written.or(port.filter(|_| parts.port.is_none()));
-                Parts { tls, ..parts }.with_host(host)?.with_port(written)?.finish()
-            }
-        }
-    }
-}
-
-/// Takes the scheme from the beginning of a text, if there is one.
-fn scheme(text: &str) -> Option<(Scheme, &str)> {
-    let (name, rest) = text.split_once(':')?;
-    let is_name = |it: u8| it.is_ascii_alphanumeric() || b"+.-".contains(&it);
-    if name.is_empty() || !name.bytes().all(is_name) {
-        return None;
-    }
-    let tcp = |port, tls| Scheme::Tcp { port, tls };
-    let is_url = rest.starts_with("//");
-    let scheme = match &*name.to_ascii_lowercase() {
-        "unix" | "uds" | "ipc" | "file" | "local" => Scheme::Unix,
-        "unix-abstract" | "abstract" => Scheme::Abstract,
-        "tcp" | "tcp4" | "tcp6" | "dns" | "ipv4" | "ipv6" => tcp(None, false),
-        "udp" | "udp4" | "udp6" => Scheme::Foreign,
-        // Without the slashes this is a host of that name.
-        _ if !is_url => return None,
-        "tls" | "ssl" | "tcps" | "tcp+tls" | "grpcs" | "rediss" => tcp(None, true),
-        "http" | "ws" => tcp(Some(80), false),
-        "https" | "wss" => tcp(Some(443), true),
-        "quic" | "vsock" | "inproc" | "npipe" | "unixgram" => Scheme::Foreign,
-        _ => tcp(None, false),
-    };
-    Some((scheme, rest))
 }
 
 impl From<Endpoint> for Meant {

@@ -84,10 +84,12 @@ impl Written {
             Self::Pair(host, port) => vec![WrittenEndpoint::Pair(host, port)],
             Self::Many(mut endpoints) => match endpoints.as_mut_slice() {
                 // A pair whose port is a text looks like a list of two multiaddrs.
-                [WrittenEndpoint::Text(host), WrittenEndpoint::Text(port)]
-                    if !host.starts_with('/') && is_number(port) =>
+                [WrittenEndpoint::Text(first), WrittenEndpoint::Text(second)]
+                    if !first.starts_with('/')
+                        && !second.starts_with('/')
+                        && (is_number(first) || is_number(second)) =>
                 {
-                    vec![WrittenEndpoint::TextPair(mem::take(host), mem::take(port))]
+                    vec![WrittenEndpoint::TextPair(mem::take(first), mem::take(second))]
                 }
                 _ => endpoints,
             },
@@ -294,12 +296,9 @@ impl TableFault {
         match self {
             Self::Name(error) => Some(error.help().to_owned()),
             Self::Endpoint(error) => error.help(),
-            Self::NumericString { host, port } => {
-                let port = port.parse::<u16>().ok()?;
-                match Endpoint::from_host_port(host, port) {
-                    Ok(_) => Some(format!("write it without quotes: [{host:?}, {port}]")),
-                    Err(error) => error.help(),
-                }
+            Self::NumericString { host, port } => as_pair(host, port, "write it without quotes"),
+            Self::TwoTexts { first, second } if is_number(first) && !second.starts_with('/') => {
+                as_pair(second, first, "the host stands first, and the port without quotes")
             }
             Self::TwoTexts { first, .. } if Endpoint::from_host_port(first, 0).is_ok() => {
                 Some("the port is a number, without quotes".to_owned())
@@ -309,6 +308,15 @@ impl TableFault {
             }
             Self::Port(_) | Self::DuplicateName => None,
         }
+    }
+}
+
+/// Says how a host and a port are written.
+fn as_pair(host: &str, port: &str, how: &str) -> Option<String> {
+    let port = port.parse::<u16>().ok()?;
+    match Endpoint::from_host_port(host, port) {
+        Ok(_) => Some(format!("{how}: [{host:?}, {port}]")),
+        Err(error) => error.help(),
     }
 }
 
@@ -400,6 +408,8 @@ mod tests {
         let texts = |a: &str, b: &str| WrittenEndpoint::TextPair(a.to_owned(), b.to_owned());
         check(texts("h", "80"), Some("write it without quotes: [\"h\", 80]"));
         check(texts("h", "99999"), None);
+        let turned = "the host stands first, and the port without quotes: [\"h\", 80]";
+        check(texts("80", "h"), Some(turned));
         check(
             texts("/run", "x"),
             Some("a Unix socket is written as a multiaddr: \"/unix/<path>\""),

@@ -67,7 +67,7 @@ fn urls() {
     meant("https://user:word@host/a", "/dns/host/tcp/443/tls");
     meant("wss://host:8443/feed", "/dns/host/tcp/8443/tls");
     meant("postgres://u:p@db:5432/market", "/dns/db/tcp/5432");
-    meant("redis://cache", "/dns/cache/tcp/5555");
+    meant("redis://cache", "/dns/cache/tcp/6379");
     meant("dns:///db:5432", "/dns/db/tcp/5432");
     meant("ipv4:10.0.0.1:80", "/ip4/10.0.0.1/tcp/80");
     meant("unix:/run/feed.sock", "/unix/run/feed.sock");
@@ -266,7 +266,7 @@ fn pairs_keep_their_port() {
     check("localhost:81", "");
     check("http://host", "/dns/host/tcp/80");
     check("/ip4/10.0.0.1", "/ip4/10.0.0.1/tcp/80");
-    check("/run/x.sock", "/unix/run/x.sock");
+    check("/run/x.sock", "");
     check("*", "/ip4/0.0.0.0/tcp/80");
     check(" 10.0.0.1", "/ip4/10.0.0.1/tcp/80");
     check("10.0.0.300", "");

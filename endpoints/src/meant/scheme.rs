@@ -1,0 +1,290 @@
+//! Schemes: how URLs and the settings of other programs begin.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use percent_encoding::percent_decode_str;
+
+use super::{Meant, Parts, ROOTS, abstract_name, authority, is_socket, path};
+use crate::tcp::{DnsFamily, Host};
+
+/// What a scheme says of what follows it.
+#[derive(Clone, Copy)]
+pub(super) enum Scheme {
+    Unix,
+    Abstract,
+    /// With the port that the service is known by, if it has one.
+    Tcp {
+        family: DnsFamily,
+        port: Option<u16>,
+        tls: bool,
+    },
+    /// One that nobody here knows: what is said in full can be read for all that.
+    Unknown,
+    /// One of no endpoint.
+    Foreign,
+}
+
+impl Scheme {
+    /// Takes the scheme from the beginning of a text, if there is one.
+    pub(super) fn of(text: &str) -> Option<(Self, &str)> {
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return None;
+        }
+        // HAProxy writes `ipv4@10.0.0.1:80`.
+        let at = text.split_once('@').and_then(|(name, rest)| Some((Self::before_at(name)?, rest)));
+        if at.is_some() {
+            return at;
+        }
+        let (name, rest) = text.split_once(':')?;
+        let is_name = |it: u8| it.is_ascii_alphanumeric() || b"+.-".contains(&it);
+        if name.is_empty() || !name.bytes().all(is_name) {
+            return None;
+        }
+        let lower = name.to_ascii_lowercase();
+        let scheme = match rest.starts_with("//") {
+            true => Self::of_url(&lower),
+            // Others without the slashes are hosts of that name, such as `redis:6379`.
+            false => Self::always(&lower)?,
+        };
+        Some((scheme, rest))
+    }
+
+    fn before_at(name: &str) -> Option<Self> {
+        match name {
+            "unix" => Some(Self::Unix),
+            "abns" => Some(Self::Abstract),
+            "ipv4" | "ipv6" | "tcp" | "tcp4" | "tcp6" | "fd" => Self::always(name),
+            _ => None,
+        }
+    }
+
+    /// Returns what is a scheme also where no slashes follow it.
+    fn always(name: &str) -> Option<Self> {
+        let tcp = |family| Self::Tcp { family, port: None, tls: false };
+        Some(match name {
+            "unix" | "uds" | "ipc" | "file" | "local" | "unix-connect" | "unix-client" => {
+                Self::Unix
+            }
+            "unix-abstract" | "abstract" | "abstract-connect" | "abstract-client" => Self::Abstract,
+            "tcp" | "dns" | "tcp-connect" => tcp(DnsFamily::Any),
+            "tcp4" | "ipv4" | "tcp4-connect" => tcp(DnsFamily::V4),
+            "tcp6" | "ipv6" | "tcp6-connect" => tcp(DnsFamily::V6),
+            _ if FOREIGN.contains(&name) => Self::Foreign,
+            _ => return None,
+        })
+    }
+
+    /// Reads the scheme of a URL. It may say several things: `postgresql+psycopg`, `tls+tcp`.
+    fn of_url(name: &str) -> Self {
+        let parts = || name.split('+');
+        let is_any = |known: fn(&str) -> bool| parts().any(known);
+        if is_any(|it| FOREIGN.contains(&it)) {
+            return Self::Foreign;
+        }
+        if is_any(|it| matches!(Self::always(it), Some(Self::Unix)) || it == "socket") {
+            return Self::Unix;
+        }
+        let tls = is_any(|it| is_tls(it) || SERVICES.iter().any(|(of, _, tls)| *of == it && *tls));
+        let service = parts().find_map(|it| SERVICES.iter().find(|(of, ..)| *of == it));
+        let known = parts().find_map(Self::always);
+        match (known, service) {
+            (Some(Self::Tcp { family, .. }), service) => {
+                Self::Tcp { family, port: service.map(|it| it.1), tls }
+            }
+            (Some(known), _) => known,
+            (None, Some((_, port, _))) => {
+                Self::Tcp { family: DnsFamily::Any, port: Some(*port), tls }
+            }
+            (None, None) if tls => Self::Tcp { family: DnsFamily::Any, port: None, tls },
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    /// Reads what follows the scheme. `port` is the port that stood beside it in a pair.
+    pub(super) fn read(self, rest: &str, port: Option<u16>) -> Option<Meant> {
+        match self {
+            Self::Foreign => None,
+            Self::Abstract => {
+                let (name, _) = rest.split_once(',').unwrap_or((rest, ""));
+                abstract_name(name.trim_start_matches('/'))
+            }
+            Self::Unix => unix(rest),
+            Self::Tcp { .. } | Self::Unknown => {
+                let is_url = rest.starts_with("//");
+                let place = rest.strip_prefix("//").unwrap_or(rest);
+                let Some(alone) = place.strip_prefix('/') else {
+                    return self.tcp(place, is_url, port);
+                };
+                // No host stands before it.
+                let first = alone.split('/').next().unwrap_or_default();
+                match ROOTS.contains(&first) {
+                    true => path(alone),
+                    false => self.tcp(alone, true, port).filter(|it| !it.has_example_port),
+                }
+            }
+        }
+    }
+
+    /// Reads a host and a port, with what may stand around them.
+    fn tcp(self, text: &str, is_url: bool, port: Option<u16>) -> Option<Meant> {
+        let (family, usual, tls) = match self {
+            Self::Tcp { family, port, tls } => (family, port, tls),
+            Self::Unknown => (DnsFamily::Any, None, false),
+            _ => return None,
+        };
+        let place = &text[..text.find(['/', '?', '#']).unwrap_or(text.len())];
+        let place = match place.rsplit_once('@') {
+            Some(("", _)) => return None,
+            Some((_, place)) => place,
+            None => place,
+        };
+        // In a URL that would be a host.
+        if is_url && place.bytes().all(|it| it.is_ascii_digit()) {
+            return None;
+        }
+        let (host, written) = authority(place)?;
+        // Without a port, `//run/x.sock` may be a path whose third slash has been forgotten.
+        if written.is_none() && (matches!(self, Self::Unknown) || is_socket(text)) {
+            return None;
+        }
+        let names_no_address = place.starts_with([':', '*']) || !place.contains([':', '.']);
+        let host = match (family, host) {
+            (DnsFamily::Any, host) => host,
+            (family, Host::Dns(name, _)) => Host::Dns(name, family),
+            (DnsFamily::V4, host @ Host::Ip4(_)) => host,
+            (DnsFamily::V6, host @ (Host::Ip6(_) | Host::Ip6Zone { .. })) => host,
+            (DnsFamily::V6, Host::Ip4(ip)) if names_no_address => Host::Ip6(match ip {
+                Ipv4Addr::UNSPECIFIED => Ipv6Addr::UNSPECIFIED,
+                _ => Ipv6Addr::LOCALHOST,
+            }),
+            _ => return None,
+        };
+        let written = written.or(usual.filter(|_| port.is_none()));
+        let parts = Parts { port, tls, ..Parts::default() };
+        parts.with_host(host)?.with_port(written)?.finish()
+    }
+}
+
+fn is_tls(part: &str) -> bool {
+    matches!(part, "tls" | "ssl" | "tcps" | "grpcs")
+}
+
+/// Reads a path, or an abstract name.
+fn unix(rest: &str) -> Option<Meant> {
+    // As the D-Bus has it: `unix:path=/run/bus,guid=…`.
+    let (value, _) = rest.split_once(',').unwrap_or((rest, ""));
+    if let Some(name) = value.strip_prefix("abstract=") {
+        return abstract_name(name);
+    }
+    if let Some(value) = value.strip_prefix("path=") {
+        return value.strip_prefix('/').and_then(path);
+    }
+    // What is asked for there, or is said of it, is no part of it.
+    let ends = [".sock:", ".socket:", ".sock,", ".socket,"];
+    let end = ends.iter().find_map(|it| Some(rest.find(it)? + it.len() - 1));
+    let rest = &rest[..end.unwrap_or(rest.len())];
+    let Some(url) = rest.strip_prefix("//") else {
+        return match rest.strip_prefix('@') {
+            Some(name) => abstract_name(name),
+            None => rest.strip_prefix('/').and_then(path),
+        };
+    };
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    if let Some(name) = url.strip_prefix('@') {
+        // Nobody's `@/run/x.sock`, or a name that begins so.
+        return if name.starts_with('/') { None } else { abstract_name(name) };
+    }
+    let (first, after) = url.split_at(url.find('/').unwrap_or(url.len()));
+    let decoded = percent_decode_str(url).decode_utf8().ok()?;
+    match first {
+        // A host of this name is no other.
+        "" | "localhost" => path(&percent_decode_str(after).decode_utf8().ok()?),
+        // `unix://user:word@/run/x.sock`.
+        _ if first.ends_with('@') => path(&percent_decode_str(after).decode_utf8().ok()?),
+        // `http+unix://%2Frun%2Fx.sock/what/is/asked/for`.
+        _ if first.get(..3).is_some_and(|it| it.eq_ignore_ascii_case("%2f")) => {
+            path(&percent_decode_str(first).decode_utf8().ok()?)
+        }
+        // The third slash has often been forgotten.
+        _ if ROOTS.contains(&first) && !after.is_empty() => path(&decoded),
+        _ => None,
+    }
+}
+
+/// What is no endpoint, or none over TCP or a Unix socket; and what says that any address is meant.
+const FOREIGN: &[&str] = &[
+    "udp",
+    "udp4",
+    "udp6",
+    "quic",
+    "h3",
+    "sctp",
+    "dccp",
+    "icmp",
+    "vsock",
+    "hvsock",
+    "tipc",
+    "pgm",
+    "epgm",
+    "norm",
+    "inproc",
+    "npipe",
+    "pipe",
+    "unixgram",
+    "unixpacket",
+    "unix-dgram",
+    "unix-stream",
+    "fd",
+    "fds",
+    "sd",
+    "systemd",
+    "launchd",
+    "stdio",
+    "std",
+    "exec",
+    "memory",
+    "mem",
+    "data",
+    "coap",
+    "coaps",
+    "dtls",
+    "xds",
+    "passthrough",
+    "srv",
+    "dns+srv",
+    "s3",
+    "gs",
+    "tcp-listen",
+    "tcp4-listen",
+    "tcp6-listen",
+    "unix-listen",
+    "abstract-listen",
+    "mailto",
+    "urn",
+];
+
+/// Where what is spoken is to be found, as IANA has it, and whether it is spoken over TLS.
+const SERVICES: &[(&str, u16, bool)] = &[
+    ("http", 80, false),
+    ("ws", 80, false),
+    ("https", 443, true),
+    ("wss", 443, true),
+    ("redis", 6379, false),
+    ("rediss", 6379, true),
+    ("postgres", 5432, false),
+    ("postgresql", 5432, false),
+    ("mysql", 3306, false),
+    ("mongodb", 27017, false),
+    ("amqp", 5672, false),
+    ("amqps", 5671, true),
+    ("mqtt", 1883, false),
+    ("mqtts", 8883, true),
+    ("nats", 4222, false),
+    ("ldap", 389, false),
+    ("ldaps", 636, true),
+    ("ftp", 21, false),
+    ("ftps", 990, true),
+    ("ssh", 22, false),
+    ("sftp", 22, false),
+    ("smtp", 25, false),
+];
