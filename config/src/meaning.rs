@@ -169,11 +169,7 @@ impl<'a> Meaning<'a> {
         actor: &'a str,
         written: &WrittenEndpoint,
     ) -> Option<Endpoint> {
-        let place = match table {
-            "registrar" => Use::Registrar,
-            "declared" => Use::Declared,
-            _ => Use::Actor,
-        };
+        let place = Use::of_table(table);
         let endpoint = values::endpoint(written, place, &mut self.diagnostics)?;
         if table == "declared"
             && let Some((message, help)) = undeclarable(&endpoint)

@@ -3,7 +3,7 @@
 //! What is written here is read again before it is shown, so that nobody is told to write what
 //! is refused next.
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, ParseEndpointError};
 use humantime::parse_duration;
 use toml::de::{DeTable, DeValue};
 
@@ -11,21 +11,77 @@ use crate::{
     quotas::COUNTS,
     settings::{SOCKET_GROUP, SOCKET_MODE},
     shape::{DURATION_KEYS, NUMBER_KEYS},
-    values,
+    values::{self, Use},
 };
 
 /// Writes a value that is no endpoint, and holds one, as TOML.
-pub(crate) fn endpoint(value: &DeValue<'_>) -> Option<String> {
+pub(crate) fn endpoint(value: &DeValue<'_>, place: Use) -> Option<String> {
     match value {
-        DeValue::Table(table) => of_table(table),
+        DeValue::Table(table) => of_table(table, place),
         // A port alone is one of this host's.
-        DeValue::Integer(_) => pair("127.0.0.1", port(value).filter(|it| *it != 0)?),
+        DeValue::Integer(_) => pair("127.0.0.1", port(value)?, place),
         _ => None,
     }
 }
 
+/// Writes a pair whose port stands first. Nothing is written for other pairs.
+pub(crate) fn turned(first: &DeValue<'_>, second: &DeValue<'_>, place: Use) -> Option<String> {
+    pair(second.as_str()?, port(first)?, place)
+}
+
+/// Writes a list in which hosts and ports stand side by side, as a list of pairs: each host with
+/// the ports behind it, or all with the port before it.
+pub(crate) fn pairs(list: &[DeValue<'_>], place: Use) -> Option<String> {
+    let parts: Vec<_> = list.iter().map(Part::of).collect::<Option<_>>()?;
+    let host_at = |at: usize| match parts.get(at) {
+        Some(Part::Host(host)) => Some(*host),
+        _ => None,
+    };
+    let port_at = |at: usize| match parts.get(at) {
+        Some(Part::Port(port)) => Some(*port),
+        _ => None,
+    };
+    let hosts = (0..parts.len()).filter_map(host_at).count();
+    let pairs: Vec<_> = if hosts == 1 {
+        let host = (0..parts.len()).find_map(host_at)?;
+        (0..parts.len()).filter_map(port_at).map(|port| (host, port)).collect()
+    } else if hosts * 2 == parts.len() {
+        let host_is_first = host_at(0).is_some();
+        let pair = |at: usize| match host_is_first {
+            true => Some((host_at(at)?, port_at(at + 1)?)),
+            false => Some((host_at(at + 1)?, port_at(at)?)),
+        };
+        (0..parts.len()).step_by(2).map(pair).collect::<Option<_>>()?
+    } else {
+        return None;
+    };
+    let written: Vec<_> =
+        pairs.iter().map(|(host, port)| pair(host, *port, place)).collect::<Option<_>>()?;
+    match &written[..] {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => Some(format!("[{}]", written.join(", "))),
+    }
+}
+
+/// What stands in a list of hosts and ports.
+enum Part<'a> {
+    Host(&'a str),
+    Port(u16),
+}
+
+impl<'a> Part<'a> {
+    fn of(value: &'a DeValue<'_>) -> Option<Self> {
+        match (port(value), value) {
+            (Some(port), _) => Some(Self::Port(port)),
+            (None, DeValue::String(host)) => Some(Self::Host(host)),
+            _ => None,
+        }
+    }
+}
+
 /// Writes what stands without quotes as it should stand after `key`.
-pub(crate) fn unquoted(key: &str, found: &str) -> Option<String> {
+pub(crate) fn unquoted(key: &str, found: &str, place: Use) -> Option<String> {
     let quoted = |text: &str| {
         let is_plain = !text.contains(['"', '\\']) && !text.contains(char::is_control);
         is_plain.then(|| format!("\"{text}\""))
@@ -42,7 +98,7 @@ pub(crate) fn unquoted(key: &str, found: &str) -> Option<String> {
         "id" | SOCKET_GROUP => quoted(found),
         "bytes" if found.ends_with("iB") => quoted(found),
         SOCKET_MODE => mode(found).map(|it| format!("\"{it}\"")),
-        _ => multiaddr(found),
+        _ => multiaddr(found, place),
     }
 }
 
@@ -52,42 +108,81 @@ pub(crate) fn mode(found: &str) -> Option<String> {
     values::read_mode(written).map(|it| format!("{it:04o}"))
 }
 
-/// Takes the parts of an endpoint that stand under names of their own.
-fn of_table(table: &DeTable<'_>) -> Option<String> {
-    let text_of = |names: &[&str]| {
-        let is_named = |name: &str| names.iter().any(|it| name.eq_ignore_ascii_case(it));
-        let (_, value) = table.iter().find(|(key, _)| is_named(key.get_ref()))?;
-        value.get_ref().as_str()
-    };
-    let host = text_of(&["host", "hostname", "ip", "address", "addr", "bind"]);
-    let written = table.iter().find(|(key, _)| key.get_ref().eq_ignore_ascii_case("port"));
-    if let Some((_, port)) = written {
-        return pair(host.unwrap_or("127.0.0.1"), self::port(port.get_ref())?);
+/// Takes the parts of an endpoint that stand under names of their own. Where one of them is not
+/// understood, something else may be meant.
+fn of_table(table: &DeTable<'_>, place: Use) -> Option<String> {
+    let (mut host, mut number, mut path, mut whole) = (None, None, None, None);
+    for (key, value) in table {
+        let value = value.get_ref();
+        let taken = match &*key.get_ref().to_ascii_lowercase() {
+            "host" | "hostname" | "ip" | "address" | "addr" | "bind" => {
+                host.replace(value.as_str()?).is_none()
+            }
+            "port" => number.replace(port(value)?).is_none(),
+            "path" | "unix" | "uds" | "socket" | "sock" => path.replace(value.as_str()?).is_none(),
+            "endpoint" | "multiaddr" | "url" | "uri" | "listen" => {
+                whole.replace(value.as_str()?).is_none()
+            }
+            "tcp" => match port(value) {
+                Some(port) => number.replace(port).is_none(),
+                None => whole.replace(value.as_str()?).is_none(),
+            },
+            "protocol" | "proto" | "transport" | "type" => {
+                matches!(value.as_str()?, "tcp" | "unix" | "uds")
+            }
+            _ => false,
+        };
+        if !taken {
+            return None;
+        }
     }
-    if let Some(path) = text_of(&["path", "unix", "uds", "socket", "sock"]) {
-        return multiaddr(path);
+    match (host, number, path, whole) {
+        (host, Some(port), None, None) => pair(host.unwrap_or("127.0.0.1"), port, place),
+        (None, None, Some(text), None) => {
+            multiaddr(text, place).filter(|it| it.starts_with("\"/unix/"))
+        }
+        (Some(text), None, None, None) | (None, None, None, Some(text)) => multiaddr(text, place),
+        _ => None,
     }
-    multiaddr(host.or(text_of(&["endpoint", "multiaddr", "url", "uri"]))?)
 }
 
 fn port(value: &DeValue<'_>) -> Option<u16> {
     match value {
         DeValue::Integer(number) => u16::from_str_radix(number.as_str(), number.radix()).ok(),
-        DeValue::String(text) => text.parse().ok(),
+        DeValue::String(text) if text.bytes().all(|it| it.is_ascii_digit()) => text.parse().ok(),
         _ => None,
     }
+    // Whoever means any port has written the host.
+    .filter(|it| *it != 0)
 }
 
-fn pair(host: &str, port: u16) -> Option<String> {
+fn pair(host: &str, port: u16, place: Use) -> Option<String> {
     match Endpoint::from_host_port(host, port) {
-        Ok(_) => Some(format!("[{host:?}, {port}]")),
-        Err(error) => error.suggestion().and_then(|it| toml_text(&it)),
+        Ok(endpoint) => place.takes(&endpoint).then(|| format!("[{host:?}, {port}]")),
+        Err(error) => toml_text(&meant(&error, place)?),
     }
 }
 
-fn multiaddr(text: &str) -> Option<String> {
-    let read = text.parse::<Endpoint>();
-    toml_text(&read.or_else(|error| error.suggestion().ok_or(())).ok()?)
+fn multiaddr(text: &str, place: Use) -> Option<String> {
+    let endpoint = match text.parse::<Endpoint>() {
+        Ok(endpoint) => Some(endpoint).filter(|it| place.takes(it)),
+        Err(error) => meant(&error, place),
+    };
+    toml_text(&endpoint?)
+}
+
+/// Returns what was meant, if all of it was written: no port is made up.
+fn meant(error: &ParseEndpointError, place: Use) -> Option<Endpoint> {
+    let with_example = |port| {
+        let mut meant = None;
+        error.help_for(port, |it| {
+            meant = Some(it);
+            None
+        });
+        meant
+    };
+    let meant = with_example(1)?;
+    (with_example(2).as_ref() == Some(&meant) && place.takes(&meant)).then_some(meant)
 }
 
 /// Writes an endpoint between quotes, which it must not hold itself.

@@ -8,7 +8,7 @@ use endpoints::Quoted;
 use humantime::format_duration;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeArray, DeTable, DeValue},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     syntax::{Key, Value},
     text::{Number, Text},
-    values,
+    values::{self, Use},
     written::{
         Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar,
         WrittenRule,
@@ -55,7 +55,7 @@ impl Shape<'_> {
         let mut registrar = WrittenRegistrar::default();
         for (key, value) in self.table("registrar", value) {
             match key.get_ref().as_ref() {
-                "listen" => registrar.listen = self.endpoints(key, value),
+                "listen" => registrar.listen = self.endpoints(key, value, Use::Registrar),
                 SOCKET_MODE => registrar.socket_mode = self.word(SOCKET_MODE, "0660", value),
                 SOCKET_GROUP => registrar.socket_group = self.word(SOCKET_GROUP, "callsign", value),
                 "handshake_timeout" => {
@@ -178,7 +178,7 @@ impl Shape<'_> {
     fn actors(&mut self, table: &str, value: &Value<'_>) -> Vec<Actor> {
         let mut actors = Vec::new();
         for (key, value) in self.table(table, value) {
-            let endpoints = self.endpoints(key, value).unwrap_or_default();
+            let endpoints = self.endpoints(key, value, Use::of_table(table)).unwrap_or_default();
             actors.push(Actor { name: self.key(key), endpoints });
         }
         actors
@@ -203,22 +203,20 @@ impl Shape<'_> {
         table.into_iter().flat_map(|it| it.iter())
     }
 
-    fn endpoints(&mut self, key: &Key<'_>, value: &Value<'_>) -> Option<Endpoints> {
-        let place = self.place(value.span());
+    fn endpoints(&mut self, key: &Key<'_>, value: &Value<'_>, place: Use) -> Option<Endpoints> {
         let list = match value.get_ref() {
             DeValue::String(text) => vec![WrittenEndpoint::Text(self.text(value, text))],
             DeValue::Array(items) => {
                 match items.iter().map(Spanned::get_ref).collect::<Vec<_>>()[..] {
                     // A lone pair, and not a list of two endpoints.
-                    [DeValue::String(_), DeValue::Integer(_)] => {
-                        self.endpoint(value).into_iter().collect()
+                    [first, second] if is_pair(first, second) || is_pair(second, first) => {
+                        self.endpoint(value, place).into_iter().collect()
                     }
-                    [DeValue::String(host), DeValue::String(port)]
-                        if !host.starts_with('/') && port.bytes().all(|it| it.is_ascii_digit()) =>
-                    {
-                        self.endpoint(value).into_iter().collect()
+                    _ if are_hosts_and_ports(items) => {
+                        self.scattered(value.span(), items, place);
+                        return None;
                     }
-                    _ => items.iter().filter_map(|it| self.endpoint(it)).collect(),
+                    _ => self.each(items, place),
                 }
             }
             other => {
@@ -230,25 +228,64 @@ impl Shape<'_> {
                         format!("quote a name that has a dot in it: \"{}\"", dotted(&name, table))
                     }
                     _ => {
-                        let written = rewritten::endpoint(other);
-                        let written = written.as_deref().unwrap_or("[\"/unix/<path>\"]");
+                        let written = rewritten::endpoint(other, place);
+                        let written = written.as_deref().unwrap_or("[\"<multiaddr>\"]");
                         format!("write {} = {written}", self.literal(key.span()))
                     }
                 };
-                self.diagnostics.push(Diagnostic::error(message, place).help(help));
+                self.diagnostics
+                    .push(Diagnostic::error(message, self.place(value.span())).help(help));
                 return None;
             }
         };
-        Some(Endpoints { list, place: Some(place) })
+        // What is wrong with all of them has been told.
+        let is_left_empty =
+            list.is_empty() && value.get_ref().as_array().is_some_and(|it| !it.is_empty());
+        (!is_left_empty).then(|| Endpoints { list, place: Some(self.place(value.span())) })
     }
 
-    fn endpoint(&mut self, value: &Value<'_>) -> Option<WrittenEndpoint> {
+    /// Reads a list of endpoints, one by one. A port that stands alone among hosts is not one of
+    /// this host's.
+    fn each(&mut self, items: &DeArray<'_>, place: Use) -> Vec<WrittenEndpoint> {
+        let is_port = |it: &Spanned<DeValue<'_>>| it.get_ref().is_integer();
+        let has_others = !items.iter().all(is_port);
+        let mut list = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            if has_others && is_port(item) {
+                let message = "found a number where an endpoint is expected".to_owned();
+                self.wrong_endpoint(message, item.span());
+            } else {
+                list.extend(self.endpoint(item, place));
+            }
+        }
+        list
+    }
+
+    /// Tells of a list in which hosts and ports stand side by side.
+    fn scattered(&mut self, span: Range<usize>, items: &DeArray<'_>, place: Use) {
+        let message = "hosts and ports stand side by side, and not in pairs";
+        let flat = items.iter().flat_map(|it| match it.get_ref() {
+            DeValue::Array(ports) if ports.iter().all(|it| it.get_ref().is_integer()) => {
+                ports.iter().map(|it| it.get_ref().clone()).collect()
+            }
+            other => vec![other.clone()],
+        });
+        match rewritten::pairs(&flat.collect::<Vec<_>>(), place) {
+            Some(written) => {
+                let fault = Diagnostic::error(message, self.place(span));
+                self.diagnostics.push(fault.help(format!("write {written}")));
+            }
+            None => self.wrong_endpoint(message.to_owned(), span),
+        }
+    }
+
+    fn endpoint(&mut self, value: &Value<'_>, place: Use) -> Option<WrittenEndpoint> {
         let items = match value.get_ref() {
             DeValue::String(text) => return Some(WrittenEndpoint::Text(self.text(value, text))),
             DeValue::Array(items) => items,
             other => {
                 let message = format!("found {} where an endpoint is expected", article(other));
-                match rewritten::endpoint(other) {
+                match rewritten::endpoint(other, place) {
                     Some(written) => {
                         let diagnostic = Diagnostic::error(message, self.place(value.span()));
                         self.diagnostics.push(diagnostic.help(format!("write {written}")));
@@ -259,11 +296,26 @@ impl Shape<'_> {
             }
         };
         let [first, second] = items.iter().collect::<Vec<_>>()[..] else {
+            if are_hosts_and_ports(items) {
+                self.scattered(value.span(), items, place);
+                return None;
+            }
             let found = format!("a list of {}", items.len());
             let message = format!("found {found} where a [host, port] pair is expected");
             self.wrong_endpoint(message, value.span());
             return None;
         };
+        if is_pair(second.get_ref(), first.get_ref()) {
+            let message = "the port stands before the host";
+            match rewritten::turned(first.get_ref(), second.get_ref(), place) {
+                Some(written) => {
+                    let fault = Diagnostic::error(message, self.place(value.span()));
+                    self.diagnostics.push(fault.help(format!("write {written}")));
+                }
+                None => self.wrong_endpoint(message.to_owned(), value.span()),
+            }
+            return None;
+        }
         let DeValue::String(host) = first.get_ref() else {
             let message = format!("found {} where a host is expected", article(first.get_ref()));
             self.wrong_endpoint(message, first.span());
@@ -424,6 +476,28 @@ impl Shape<'_> {
     fn place(&self, span: Range<usize>) -> Place {
         Place { source: Arc::clone(self.source), span }
     }
+}
+
+/// Tells whether two values are a host and a port, however the port is written.
+fn is_pair(host: &DeValue<'_>, port: &DeValue<'_>) -> bool {
+    let Some(host) = host.as_str().filter(|it| !it.starts_with('/')) else { return false };
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+    match port {
+        DeValue::String(text) => is_number(text) && !is_number(host),
+        DeValue::Integer(_) => true,
+        other => other.is_float() || other.is_bool(),
+    }
+}
+
+/// Tells whether names or addresses without a port stand beside numbers in a list.
+fn are_hosts_and_ports(items: &DeArray<'_>) -> bool {
+    let is_host = |it: &DeValue<'_>| it.as_str().is_some_and(|it| !it.contains(['/', '@']));
+    let is_port = |it: &DeValue<'_>| {
+        let of_ports = |it: &DeArray<'_>| it.iter().all(|it| it.get_ref().is_integer());
+        it.is_integer() || it.is_float() || it.as_array().is_some_and(of_ports)
+    };
+    let values = || items.iter().map(Spanned::get_ref);
+    values().any(is_host) && values().any(is_port) && values().all(|it| is_host(it) || is_port(it))
 }
 
 /// Puts the parts of a dotted key together again.

@@ -13,6 +13,7 @@ use crate::{
     mend::Mended,
     rewritten,
     settings::SOCKET_MODE,
+    values::Use,
 };
 
 pub(crate) type Key<'a> = Spanned<Cow<'a, str>>;
@@ -61,7 +62,9 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagno
         true if found.is_empty() => Diagnostic::error("a value is missing", place),
         true => {
             let message = format!("{} stands without quotes", Quoted(found));
-            let written = rewritten::unquoted(key_before(&source.text, place.span.start), found);
+            let at = place.span.start;
+            let use_of = Use::of_table(table_before(&source.text, at));
+            let written = rewritten::unquoted(key_before(&source.text, at), found, use_of);
             Diagnostic::error(message, place).help(written.map(|it| format!("write {it}")))
         }
         false if message.starts_with("unexpected leading zero") => {
@@ -84,6 +87,13 @@ fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagno
 fn key_before(text: &str, at: usize) -> &str {
     let line = text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
     line.split_once('=').map_or("", |(key, _)| key.trim())
+}
+
+/// Returns the table in which the line at `at` stands.
+pub(crate) fn table_before(text: &str, at: usize) -> &str {
+    let lines = text.get(..at).unwrap_or_default().lines().rev();
+    let mut headers = lines.filter_map(|it| it.trim_start().strip_prefix('[')?.split_once(']'));
+    headers.next().map_or("", |(table, _)| table.trim())
 }
 
 fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Diagnostic {

@@ -1,5 +1,5 @@
 //! Single values: from text to an endpoint, a duration, a number. What is wrong with a value goes
-//! into `faults`.
+//! into `diagnostics`.
 
 use std::{fmt::Display, ops::Range, time::Duration};
 
@@ -28,7 +28,16 @@ pub(crate) enum Use {
 }
 
 impl Use {
-    fn takes(self, endpoint: &Endpoint) -> bool {
+    /// Returns which endpoints a table takes.
+    pub(crate) fn of_table(table: &str) -> Self {
+        match table {
+            "registrar" => Self::Registrar,
+            "declared" => Self::Declared,
+            _ => Self::Actor,
+        }
+    }
+
+    pub(crate) fn takes(self, endpoint: &Endpoint) -> bool {
         match self {
             Self::Actor => true,
             Self::Registrar => !matches!(endpoint, Endpoint::Memory(_)),
@@ -85,9 +94,14 @@ pub(crate) fn endpoint(
                         TableFault::NumericString { .. } => second.place.clone(),
                         _ => written.place(),
                     };
-                    let port = second.value.parse().ok();
-                    let read = port.and_then(|it| Endpoint::from_host_port(&first.value, it).ok());
-                    let help = diagnostic.help().filter(|_| read.is_none_or(|it| place.takes(&it)));
+                    let read = |host: &Text, port: &Text| {
+                        Some(Endpoint::from_host_port(&host.value, port.value.parse().ok()?))
+                    };
+                    let help = match read(first, second).or_else(|| read(second, first)) {
+                        Some(Ok(endpoint)) => diagnostic.help().filter(|_| place.takes(&endpoint)),
+                        Some(Err(error)) => place.help(&error),
+                        None => diagnostic.help(),
+                    };
                     Diagnostic::error(diagnostic.to_string(), at).help(help)
                 }
             }

@@ -17,7 +17,8 @@ fn proposed(help: &str, key: &str) -> Vec<String> {
     }
     let ways = ["write it without quotes: ", "write the unit: ", "write "];
     let written = ways.iter().find_map(|way| help.strip_prefix(way));
-    if let Some(written) = written.filter(|it| !it.starts_with('`')) {
+    let is_value = |it: &&str| !it.starts_with('`') && !it.starts_with("the ");
+    if let Some(written) = written.filter(is_value) {
         let value = written.strip_prefix(&format!("{key} = ")).unwrap_or(written);
         return Some(value.to_owned()).into_iter().filter(|it| !template(it)).collect();
     }
@@ -69,6 +70,108 @@ fn endpoints_in_every_shape() {
     check("/run/feed.sock", &["\"/unix/run/feed.sock\""]);
     check("localhost:80", &["\"/dns/localhost/tcp/80\""]);
     check("web", &[]);
+}
+
+#[test]
+fn hosts_keep_their_ports_in_every_order() {
+    let check = |value: &str, expected: &[&str]| check("network", "a", value, expected);
+    check("[80, \"10.0.0.1\"]", &["[\"10.0.0.1\", 80]"]);
+    check("[\"80\", \"db\"]", &["[\"db\", 80]"]);
+    check("[[80, \"::1\"]]", &["[\"::1\", 80]"]);
+    check("[[80, \"[::1]\"]]", &["\"/ip6/::1/tcp/80\""]);
+    check("[\"10.0.0.1\", 80, 81]", &["[[\"10.0.0.1\", 80], [\"10.0.0.1\", 81]]"]);
+    check("[\"db\", [80, 81]]", &["[[\"db\", 80], [\"db\", 81]]"]);
+    check("[\"a\", 80, \"b\", 81]", &["[[\"a\", 80], [\"b\", 81]]"]);
+    check("[80, \"a\", 81, \"b\"]", &["[[\"a\", 80], [\"b\", 81]]"]);
+    // Nobody knows whose port it is.
+    check("[\"tcp\", \"10.0.0.1\", 80]", &[]);
+    check("[[\"10.0.0.1\", 80], 81]", &[]);
+    check("[80, \"/ip4/10.0.0.1/tcp/80\"]", &[]);
+    check("[80, \"a b\"]", &[]);
+    check("[\"10.0.0.1\", 80.5]", &[]);
+    check("{ path = \"/run/x.sock\", port = 80 }", &[]);
+    check("{ host = \"db\", ports = [80] }", &[]);
+    check("{ host = \"db\", port = 80, proto = \"udp\" }", &[]);
+    check("{ host = \"10.0.0.1\" }", &[]);
+    check("{ tcp = \"db:80\" }", &["\"/dns/db/tcp/80\""]);
+    check("{ tcp = 80 }", &["[\"127.0.0.1\", 80]"]);
+}
+
+#[test]
+fn what_is_proposed_keeps_what_was_written() {
+    let hosts = ["10.0.0.1", "db", "localhost", "::1", "[::1]", "fe80::1%eth0", "0.0.0.0", "*"];
+    let shapes = [
+        "[\"{h}\", 80]",
+        "[80, \"{h}\"]",
+        "[\"80\", \"{h}\"]",
+        "[\"{h}\", \"80\"]",
+        "[[\"{h}\", 80]]",
+        "[[80, \"{h}\"]]",
+        "[[\"80\", \"{h}\"]]",
+        "\"{h}:80\"",
+        "[\"{h}:80\"]",
+        "\"80:{h}\"",
+        "\"{h} 80\"",
+        "\"{h}/80\"",
+        "[\"{h}\", [80]]",
+        "[\"{h}\", 80, 81]",
+        "[80, 81, \"{h}\"]",
+        "[\"tcp\", \"{h}\", 80]",
+        "[[\"{h}\", 80], 81]",
+        "{ \"{h}\" = 80 }",
+        "[\"{h}\", \"http\"]",
+        "{ host = \"{h}\", port = 80 }",
+        "{ port = \"80\", ip = \"{h}\" }",
+        "[\"{h}\", 80.0]",
+        "{ host = \"{h}\", ports = [80] }",
+        "{ tcp = \"{h}:80\" }",
+        "{ url = \"tcp://{h}:80\" }",
+        "[\"{h}\", 80, \"{h}\", 81]",
+        "\"tcp://{h}:80\"",
+        "\"http://{h}:80/\"",
+        "\"redis://{h}:80/0\"",
+        "\"fd://80\"",
+        "\"udp://{h}:80\"",
+        "\"ws://{h}:80\"",
+        "\"inproc://{h}\"",
+        "{h}:80",
+        "tcp://{h}:80",
+        "[\"{h}\", true]",
+        "[\"{h}\", 0]",
+        "{ host = \"{h}\", port = 0 }",
+        "80",
+        "[80]",
+        "[80, 81]",
+    ];
+    let tables = [("network", "a"), ("declared", "a"), ("registrar", "listen")];
+    for ((table, key), shape) in tables.iter().flat_map(|it| shapes.map(|shape| (*it, shape))) {
+        for host in hosts {
+            let value = shape.replace("{h}", host);
+            // That is an address.
+            if value.starts_with("\"80:fe80::1") {
+                continue;
+            }
+            let found = diagnostics(&format!("[{table}]\n{key} = {value}\n"));
+            for diagnostic in &found {
+                let help = diagnostic.help.clone().unwrap_or_default();
+                for proposed in proposed(&help, key) {
+                    let again = format!("[{table}]\n{key} = {proposed}\n");
+                    assert_eq!(diagnostics(&again), [], "{value}: {help}");
+                    let bare = host.trim_matches(['[', ']']);
+                    let is_kept = match (shape.contains("{h}"), host) {
+                        (true, "*") => proposed.contains("0.0.0.0"),
+                        (true, "fe80::1%eth0") => proposed.contains("eth0/ip6/fe80::1/"),
+                        (true, _) => proposed.contains(bare),
+                        (false, _) => proposed.contains("127.0.0.1"),
+                    };
+                    assert!(is_kept && !proposed.contains("udp"), "{value}: {help}");
+                    // An example stands only where no port was written.
+                    let has_port = ["80", "81", ":0"].iter().any(|it| proposed.contains(it));
+                    assert!(has_port || !value.contains("80"), "{value}: {help}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Lines: headers of tables, and keys with their values.
 
+use std::net::Ipv6Addr;
+
 use endpoints::{Name, Quoted};
 
-use crate::shape::TABLES;
+use crate::{rewritten, shape::TABLES, syntax::table_before, values::Use};
 
 use super::{Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end};
 
@@ -314,8 +316,27 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        self.value(opened);
+        match bracketed_address(self.rest_of_line()) {
+            Some(length) if opened.is_none() => self.bare_address(key, length),
+            _ => self.value(opened),
+        }
         self.line_rest(key);
+    }
+
+    /// Goes over an address without quotes whose brackets look like those of a list.
+    fn bare_address(&mut self, key: &str, length: usize) {
+        let span = self.at..self.at + length;
+        let found = &self.text[span.clone()];
+        let place = Use::of_table(table_before(self.text, span.start));
+        let help = match rewritten::unquoted(key, found, place) {
+            Some(written) => format!("write {written}"),
+            None => format!("write \"{found}\""),
+        };
+        self.diagnostic(span.clone(), format!("{} stands without quotes", Quoted(found)), help);
+        self.doubtful.add(span.clone());
+        self.at = span.end;
+        self.tokens.push(span.clone());
+        self.replace(span, "\"\"");
     }
 
     /// Finds a value that begins on one of the next lines.
@@ -406,6 +427,15 @@ const QUOTES: [char; 2] = ['"', '\''];
 fn begins_value(text: &str) -> bool {
     text.starts_with(['"', '\'', '[', '{', '/', '+', '-'])
         || text.starts_with(|it: char| it.is_ascii_digit())
+}
+
+/// Returns how long the text is with which a line begins, if that is `[::1]:80` or the like.
+fn bracketed_address(line: &str) -> Option<usize> {
+    let (inside, after) = line.strip_prefix('[')?.split_once(']')?;
+    let address = inside.split('%').next().unwrap_or_default();
+    let port =
+        after.len() - after.trim_start_matches(|it: char| it == ':' || it.is_ascii_digit()).len();
+    address.parse::<Ipv6Addr>().ok().map(|_| inside.len() + 2 + port)
 }
 
 /// Returns where the first `=` of a line stands that is in no quotes, and in no comment.

@@ -241,7 +241,7 @@ fn what_has_the_wrong_type() {
     check(
         "[network]\nfeed = [\n7,\n[],\n[\"h\"],\n[\"h\", 1.5],\n[1, 2],\n{},\n]",
         &[
-            "«7» 3:1 found a number where an endpoint is expected | write [\"127.0.0.1\", 7]",
+            &format!("«7» 3:1 found a number where an endpoint is expected | {endpoint}"),
             &format!(
                 "«[]» 4:1 found a list of 0 where a [host, port] pair is expected | {endpoint}"
             ),
@@ -259,7 +259,7 @@ fn what_has_the_wrong_type() {
             "«feed» 2:1 found a table where endpoints are expected \
              | quote a name that has a dot in it: \"feed.eu\"",
             "«[network.chart]» 3:1 found a table where endpoints are expected \
-             | write chart = [\"/unix/<path>\"]",
+             | write chart = [\"<multiaddr>\"]",
         ],
     );
 }
