@@ -38,9 +38,9 @@ fn main() -> ExitCode {
     if let Some(code) = tree::process::guard_if_asked() {
         return ExitCode::from(code);
     }
+    let environment = Environment::of_process();
     // While there is one thread, so that what is started hears nothing of it.
     let handed = Handed::take();
-    let environment = Environment::of_process();
     let Cli { global, command } = match args::parse() {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),

@@ -127,6 +127,36 @@ fn what_is_handed_to_another_process_is_left_alone() {
 }
 
 #[test]
+fn a_socket_that_is_kept_from_it_is_not_anothers() {
+    let room = Room::new();
+    let check = |name: &str, variable: (&str, &str), expected: &[&str]| {
+        let socket = format!("unix:{}", room.file(name).display());
+        let args = ["registrar", "--listen", &room.unix(name)];
+        let (ended, manager) = run_once(manager(&room, &[&socket], &args), &[variable]);
+        assert_eq!(ended, "ended 5", "{manager}");
+        let outcome = manager.outcome().says(&["was started with a socket there"]).says(expected);
+        assert!(!outcome.stderr.contains("it serves you too"), "{outcome}");
+        assert!(!outcome.stderr.contains("warning"), "{outcome}");
+    };
+    check("other", ("LISTEN_PID", "1"), &["LISTEN_PID is 1, and has to be", "`exec`"]);
+    check("nobody", ("LISTEN_PID", ""), &["LISTEN_PID is not set"]);
+    check("not-said", ("LISTEN_FDS", ""), &["set LISTEN_FDS and LISTEN_PID"]);
+    check("not-counted", ("LISTEN_FDS", "0"), &["LISTEN_FDS is 0, and does not count it"]);
+}
+
+#[test]
+fn a_socket_that_nobody_serves_is_told_of() {
+    let room = Room::new();
+    let socket = format!("unix:{}", room.file("handed.sock").display());
+    let place = room.unix("r.sock");
+    let mut command = manager(&room, &[&socket], &["registrar", "--listen", &place]);
+    command.env("LISTEN_PID", "1");
+    let mut manager = Running::start(command).write("start\n");
+    manager.says(&format!("nobody serves {}", room.unix("handed.sock")));
+    manager.line_with(&format!("listening on {place}"));
+}
+
+#[test]
 fn a_path_of_the_service_manager_is_not_made_again() {
     let room = Room::new();
     let socket = format!("unix:{}", room.file("r.sock").display());

@@ -64,7 +64,9 @@ impl Handed {
         if IS_TAKEN.swap(true, Ordering::Relaxed) {
             return Ok(Vec::new());
         }
-        let [pid, count, names] = VARIABLES.map(env::var_os);
+        let set = |variable| env::var_os(variable).filter(|it| !it.is_empty());
+        let [pid, count] = [PID, COUNT].map(set);
+        let names = env::var_os(NAMES);
         forget_variables();
         let Some(count) = meant_for_this(pid.as_deref(), count.as_deref())? else {
             return Ok(Vec::new());
@@ -193,7 +195,8 @@ const FIRST: RawFd = 3;
 
 const PID: &str = "LISTEN_PID";
 const COUNT: &str = "LISTEN_FDS";
-const VARIABLES: [&str; 3] = [PID, COUNT, "LISTEN_FDNAMES"];
+const NAMES: &str = "LISTEN_FDNAMES";
+const VARIABLES: [&str; 3] = [PID, COUNT, NAMES];
 
 /// Names the process in a second way, which is of no use here.
 const PIDFD: &str = "LISTEN_PIDFDID";

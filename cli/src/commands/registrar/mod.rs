@@ -28,7 +28,7 @@ use transport::{BindError, Listener};
 
 pub(crate) use self::{places::group, quotas::quotas, rules::rules};
 use self::{
-    places::{Places, explain, listeners},
+    places::{Places, explain, listeners, warn_of_idle},
     reload::{Read, Reload, read},
 };
 use super::AllHanded;
@@ -62,7 +62,7 @@ Examples:
   callsign registrar
   callsign registrar --config examples/market.toml
   callsign registrar --tractor-defaults
-  callsign registrar --listen /unix/run/market.sock --listen /ip4/0.0.0.0/tcp/0")]
+  callsign registrar --listen /unix/run/a.sock --listen /ip4/0.0.0.0/tcp/0")]
 pub(crate) struct Args {
     /// Listen here instead; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
@@ -145,6 +145,9 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
     endpoints.retain(|endpoint| !listeners.iter().any(|it| it.takes_in(endpoint)));
+    if listeners.is_empty() {
+        warn_of_idle(&endpoints, context);
+    }
     let places = Places::of(&endpoints, &listeners, context);
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
@@ -189,7 +192,7 @@ async fn bind(
         )
     };
     let Some(at) = usual_port.filter(|it| endpoints.len() > 1 && is_taken(&endpoints[*it])) else {
-        return Err(explain(error, &[&handed[..], endpoints].concat()));
+        return Err(explain(error, &[&handed[..], endpoints].concat(), context));
     };
     let port = endpoints.remove(at);
     let holder = match &error {
@@ -197,7 +200,7 @@ async fn bind(
         _ => String::new(),
     };
     warn(context, format_args!("not listening at {port}, the usual port: {holder}"));
-    Node::bind(endpoints, options).await.map_err(|error| explain(error, endpoints))
+    Node::bind(endpoints, options).await.map_err(|error| explain(error, endpoints, context))
 }
 
 fn is_port(endpoint: &Endpoint) -> bool {

@@ -3,7 +3,7 @@
 use config::{Diagnostics, RegistrarSettings};
 use endpoints::{Endpoint, UnixAddress};
 use registrar::NodeError;
-use transport::{Access, AdoptError, Listener};
+use transport::{Access, AdoptError, BindError, Listener, Process};
 
 use super::super::AllHanded;
 use crate::{
@@ -104,17 +104,60 @@ pub(crate) fn group(settings: &RegistrarSettings) -> Result<Option<u32>, Diagnos
     }
 }
 
+/// Warns of sockets that this process was started with, and that the service manager's variables
+/// keep it from: whoever connects there waits. What is to be bound besides shows it by itself.
+pub(super) fn warn_of_idle(endpoints: &[Endpoint], context: &Context) {
+    if context.environment.text(COUNT).is_none() {
+        return;
+    }
+    let mut idle = own_endpoints();
+    idle.retain(|own| !endpoints.iter().any(|it| it == own || it.conflicts_in_list_with(own)));
+    if !idle.is_empty() {
+        let places: Vec<_> = idle.iter().map(ToString::to_string).collect();
+        warn(context, format_args!("nobody serves {}: {}", places.join(", "), why_idle(context)));
+    }
+}
+
 /// Says what to do about an endpoint that cannot be bound.
-pub(super) fn explain(error: NodeError, list: &[Endpoint]) -> Failure {
-    let (exit, hints) = match &error {
-        NodeError::Bind { endpoint, source } => {
-            let hints = hints::unbound(endpoint, list, source);
-            (Exit::of_bind(source), hints.into_iter().map(Into::into).collect())
-        }
-        _ => (Exit::Usage, Vec::new()),
+pub(super) fn explain(error: NodeError, list: &[Endpoint], context: &Context) -> Failure {
+    let NodeError::Bind { endpoint, source } = &error else { return Failure::usage(error) };
+    let is_same = |it: &Endpoint| it == endpoint || it.conflicts_in_list_with(endpoint);
+    let is_in_list = || list.iter().any(|it| it != endpoint && is_same(it));
+    let is_own = matches!(source, BindError::InUse { .. })
+        && !is_in_list()
+        && own_endpoints().iter().any(is_same);
+    let hints = match is_own {
+        true => vec![why_idle(context)],
+        false => hints::unbound(endpoint, list, source),
     };
+    let exit = Exit::of_bind(source);
+    let hints = hints.into_iter().map(Into::into).collect();
     Failure { exit, hints, ..Failure::usage(error) }
 }
+
+/// Returns where this process listens: at what it has opened, and what it was started with.
+fn own_endpoints() -> Vec<Endpoint> {
+    Process::own().map(|it| transport::endpoints_of(&[it])).unwrap_or_default()
+}
+
+/// Says why a socket that this process was started with is not its own.
+fn why_idle(context: &Context) -> String {
+    let own = std::process::id();
+    let why = match (context.environment.text(COUNT), context.environment.text(PID)) {
+        (None, _) => "it is not handed over: set LISTEN_FDS and LISTEN_PID, or close it".to_owned(),
+        (Some(_), None) => format!("LISTEN_PID is not set: it has to be {own}"),
+        (Some(count), Some(pid)) if pid == own.to_string() => {
+            format!("LISTEN_FDS is {count}, and does not count it")
+        }
+        (Some(_), Some(pid)) => {
+            format!("LISTEN_PID is {pid}, and has to be {own}: let a shell between them `exec`")
+        }
+    };
+    format!("this process was started with a socket there; {why}")
+}
+
+const COUNT: &str = "LISTEN_FDS";
+const PID: &str = "LISTEN_PID";
 
 /// The modes that are usual: for the registrar's user, for a group beside it, for everybody.
 const FOR_USER: u32 = 0o600;

@@ -12,6 +12,7 @@ use std::{io, mem, thread, time::Duration};
 
 use anyhow::anyhow;
 use config::{Diagnostics, Overrides, RegistrarSettings, Settings, SettingsFile, overlay};
+use endpoints::Quoted;
 use registrar::{Controls, NodeOptions, QuotaRules, registry::NameRules};
 use sd_notify::NotifyState;
 use tokio::{
@@ -182,7 +183,8 @@ impl<'a> Reload<'a> {
         self.controls.set_rules(rules);
         self.controls.declare(&now.declared);
         if let Some(file) = context.settings_file() {
-            note(context, format_args!("{file} has been read again"));
+            let path = file.path.to_string_lossy();
+            note(context, format_args!("the settings file {} has been read again", Quoted(&path)));
         }
         for key in needing_a_restart(was, &now) {
             warn(context, format_args!("`{key}` has changed: that takes a restart"));
