@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, builder::Styles};
 use clap_complete::CompleteEnv;
@@ -8,7 +8,7 @@ use clap_complete::CompleteEnv;
 use crate::{
     commands::Command,
     complete,
-    failure::{Exit, report_usage},
+    failure::{Exit, report_usage, tips},
     global::{Global, PROGRAM},
     output::{fitted, width},
 };
@@ -30,20 +30,28 @@ pub(crate) fn parse() -> Result<Cli, Exit> {
         Ok(true) => return Err(Exit::Done),
         Err(error) => return Err(report_usage(error, &args)),
     }
-    described()
-        .try_get_matches_from(&args)
+    let columns = columns();
+    tips::read(&|| described_within(columns), &args)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
         .map_err(|error| report_usage(error, &args))
 }
 
-/// Returns the description of the command line.
-pub(crate) fn described() -> clap::Command {
-    let command = Cli::command();
-    let template = template(&command);
-    let width = width(&std::io::stdout());
+/// Returns how wide a help may be: as the terminal is, though it be shown by a pager; else as
+/// COLUMNS says.
+fn columns() -> usize {
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|it| *it > 0);
+    let columns = width(&io::stdout()).or_else(said).or_else(|| width(&io::stderr()));
+    columns.map_or(COLUMNS_MAX, usize::from).min(COLUMNS_MAX)
+}
+
+/// Returns the description of the command line, for a help of so many columns.
+fn described_within(columns: usize) -> clap::Command {
+    let command = Cli::command().term_width(columns);
+    let template = template(&command, columns);
     let mut command = command.help_template(template);
     // clap breaks what is said of an argument, and never a usage.
-    if width.is_some_and(|it| it < USAGE_COLUMNS) {
+    if columns < COLUMNS_MAX {
+        let width = u16::try_from(columns).ok();
         command.build();
         let names: Vec<_> = command.get_subcommands().map(|it| it.get_name().to_owned()).collect();
         for name in names {
@@ -58,11 +66,16 @@ pub(crate) fn described() -> clap::Command {
     command
 }
 
+/// Returns the description of the command line.
+pub(crate) fn described() -> clap::Command {
+    described_within(COLUMNS_MAX)
+}
+
 /// Writes the help of the program: its commands in groups, in the order in which they are met.
-fn template(command: &clap::Command) -> String {
+fn template(command: &clap::Command, columns: usize) -> String {
     let header = STYLES.get_header();
     let literal = STYLES.get_literal();
-    let width = width(&std::io::stdout());
+    let width = u16::try_from(columns).ok();
     let mut text = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
     for (title, names) in GROUPS {
         text += &format!("\n{header}{title}:{header:#}\n");
@@ -81,7 +94,7 @@ fn template(command: &clap::Command) -> String {
 /// Finds actors by name and connects to them over the nearest transport that provably reaches
 /// them.
 #[derive(Debug, Parser)]
-#[command(name = PROGRAM, version, styles = STYLES, max_term_width = 80)]
+#[command(name = PROGRAM, version, styles = STYLES)]
 #[command(propagate_version = true, infer_long_args = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -90,8 +103,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// How wide the usage of every command fits.
-const USAGE_COLUMNS: u16 = 80;
+/// How wide every help fits, and is at most.
+const COLUMNS_MAX: usize = 80;
 
 /// Where what is said of a command stands in the help.
 const COMMANDS_COLUMN: usize = 15;
@@ -104,7 +117,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),
 ];
 
-const STYLES: Styles = Styles::styled();
+pub(crate) const STYLES: Styles = Styles::styled();
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 not found or timed out, 2 usage or configuration error,

@@ -2,6 +2,7 @@
 
 mod causes;
 mod exit;
+pub(crate) mod tips;
 mod usage;
 
 use std::{fmt, io};

@@ -68,6 +68,13 @@ fn manual_pages_are_sound() {
         let said = String::from_utf8_lossy(&output.stdout);
         let faults: Vec<_> = said.lines().filter(|it| !it.contains("missing date")).collect();
         assert_eq!(faults, [""; 0]);
+        let mut wide = room.other_command("mandoc");
+        let wide = wide.args(["-T", "utf8", "-O", "width=80"]).arg(&page).output().unwrap();
+        for line in String::from_utf8_lossy(&wide.stdout).lines() {
+            // What is bold is written over itself.
+            let columns = line.chars().count() - 2 * line.matches('\u{8}').count();
+            assert!(columns <= 80, "{columns} columns in {}: {line}", page.display());
+        }
         let mut shown = room.other_command("mandoc");
         let shown = shown.args(["-T", "ascii", "-O", "width=78"]).arg(&page).output().unwrap();
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
@@ -193,6 +200,12 @@ fn failures() {
     transcript.run(&["wait", "nobody", "--timeout", "10ms"]);
     transcript.run(&["find", "two words"]);
     transcript.run(&["fnid", "web"]);
+    transcript.run(&["watch", "--patern", "f*"]);
+    transcript.run(&["ls", "--jsn"]);
+    transcript.run(&["find", "-x"]);
+    transcript.run(&["register", "web", "/unix/@web", "--grace", "-1s"]);
+    transcript.run(&["register", "web", "/unix/@web", "--grace", "-x"]);
+    transcript.run(&["find", "web", "--nmae", "--json"]);
     transcript.run(&["register", "web"]);
     transcript.run(&["register", "web", "localhost:80", "/ip4/127.0.0.1/udp/9999"]);
     transcript.run(&["register", "web", "/ip4/127.0.0.1/tcp/0"]);

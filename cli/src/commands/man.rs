@@ -103,7 +103,8 @@ fn laid_out(extra: &str) -> String {
         }
         let example = line.starts_with("  ");
         if example != is_example {
-            text += if example { ".nf\n" } else { ".fi\n.SH NOTES\n" };
+            text += if example { EXAMPLE } else { EXAMPLE_END };
+            text += if example { "" } else { ".SH NOTES\n" };
         } else if is_new && !text.ends_with("NOTES\n") && !text.ends_with("EXAMPLES\n") {
             text += ".PP\n";
         }
@@ -111,8 +112,12 @@ fn laid_out(extra: &str) -> String {
         text += if example { &line[2..] } else { line };
         text += "\n";
     }
-    text + if is_example { ".fi\n" } else { "" }
+    text + if is_example { EXAMPLE_END } else { "" }
 }
+
+/// An example stands nearer to the margin than what is said, since none of its lines is broken.
+const EXAMPLE: &str = ".in 4n\n.nf\n";
+const EXAMPLE_END: &str = ".fi\n.in\n";
 
 /// What holds for every command.
 const ENDING: &str = r#".SH ENVIRONMENT

@@ -26,7 +26,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign resolve web                     what is within reach, nearest first
+  callsign resolve web                     within reach, nearest first
   callsign resolve web --explain           also what is left out, and why
   callsign resolve web --explain --probe   and how fast each answers
   callsign resolve web --config market.toml

@@ -27,7 +27,7 @@ Examples:
   callsign status
   callsign status --registrar /ip4/10.0.0.7/tcp/1616
   callsign status --owners
-  callsign status --json | jq '.[] | select(.standing == \"up\").status.instances'
+  callsign status --json | jq '.[].status.instances'
 
 It ends with 3 if no registrar answers.")]
 pub(crate) struct Args {

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
 };
 
+use anstream::{AutoStream, ColorChoice};
 use clap::{builder::StyledStr, error::ContextValue};
 use endpoints::Plain;
 
@@ -14,37 +15,51 @@ use crate::output;
 /// Reports what is wrong with a command line, or prints the help that it asks for.
 pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
     let error = plain(error);
-    let is_error = error.use_stderr();
-    let is_json = args.iter().take_while(|it| *it != "--").any(|it| it == "--json");
-    if is_error && is_json {
-        let rendered = error.render().to_string();
-        let mut parts = rendered.trim_start_matches("error: ").split("\n\n").map(str::trim);
-        let message = parts.next().unwrap_or_default();
-        let hints = parts.filter_map(|it| it.strip_prefix("tip: ")).map(str::to_owned);
-        let object = error_object(Exit::Usage, message, &[], &hints.collect::<Vec<_>>(), &[]);
-        let _unsaid = std::io::stderr().write_all(object.as_bytes());
+    let own = || args.iter().take_while(|it| *it != "--");
+    let rendered = error.render();
+    if !error.use_stderr() {
+        let color = color_asked_for(own());
+        let printed = write!(AutoStream::new(io::stdout(), color), "{}", rendered.ansi());
+        // A help or a version that cannot be printed is a failure like any other.
+        let Err(unsaid) = printed.and_then(|()| io::stdout().flush()) else { return Exit::Done };
+        let failure = Failure::output(unsaid);
+        if failure.exit != Exit::READER_GONE {
+            say(&failure.to_text(&[], output::width(&io::stderr())), color);
+        }
+        return failure.exit;
+    }
+    let text = rendered.to_string();
+    if own().any(|it| it == "--json") {
+        let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+        let tips = text.lines().filter_map(|it| it.trim_start().strip_prefix("tip: "));
+        let tips: Vec<_> = tips.map(str::to_owned).collect();
+        say(&error_object(Exit::Usage, message, &[], &tips, &[]), ColorChoice::Never);
         return Exit::Usage;
     }
     let width = output::width(&io::stderr());
-    let rendered = error.render().to_string();
-    if is_error && !output::fits(&rendered, width) {
+    match output::fits(&text, width) {
+        true => say(&rendered.ansi().to_string(), color_asked_for(own())),
         // clap breaks no line of an error.
-        let text = output::fitted_lines(&rendered, width);
-        let _unsaid = std::io::stderr().write_all(text.as_bytes());
-    } else {
-        // A help or a version that cannot be printed is a failure like any other; where an error
-        // cannot be told, the exit code has to do.
-        if let Err(unsaid) = error.print()
-            && !is_error
-        {
-            let failure = Failure::output(unsaid);
-            if failure.exit != Exit::READER_GONE {
-                let _unsaid = std::io::stderr().write_all(failure.to_text(&[], None).as_bytes());
-            }
-            return failure.exit;
-        }
+        false => say(&output::fitted_lines(&text, width), ColorChoice::Never),
     }
-    if is_error { Exit::Usage } else { Exit::Done }
+    Exit::Usage
+}
+
+/// Says something on standard error. Where that cannot be, the exit code has to do.
+fn say(text: &str, color: ColorChoice) {
+    let _unsaid = AutoStream::new(io::stderr(), color).write_all(text.as_bytes());
+}
+
+/// Returns what a line that cannot be followed says of colours.
+fn color_asked_for<'a>(words: impl Iterator<Item = &'a OsString>) -> ColorChoice {
+    let words: Vec<_> = words.filter_map(|it| it.to_str()).collect();
+    let behind = words.windows(2).filter(|it| it[0] == "--color").map(|it| it[1]);
+    let joined = words.iter().filter_map(|it| it.strip_prefix("--color="));
+    match behind.chain(joined).last() {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
 }
 
 /// Escapes what was typed: it may hold what nobody sees, or what moves the cursor.

@@ -25,7 +25,7 @@ use crate::{
 Examples:
   callsign ls              everything that is registered
   callsign ls 'feed*'      names that begin with `feed`
-  callsign ls --all        every endpoint, a row each, also of what is draining
+  callsign ls --all        every endpoint, a row each, also what is draining
   callsign ls --sort age --filter state=suspect --filter desk=rates
   callsign ls --json | jq -r '.[] | select(.lifetime == \"lease\") | .name'
 

@@ -37,8 +37,8 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign register web /ip4/127.0.0.1/tcp/0 -- python3 -m http.server {port}
-  callsign register feed /unix/run/feed.sock --meta desk=rates -- ./feed {path}
+  callsign register web /ip4/127.0.0.1/tcp/0 -- ./server --port {port}
+  callsign register feed /unix/run/feed.sock --meta a=b -- ./feed {path}
   callsign register clock /unix/run/clock.sock --ttl 30s
   callsign register feed --config market.toml -- ./feed
 

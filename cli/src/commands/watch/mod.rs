@@ -27,9 +27,9 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign watch                        everything
-  callsign watch 'feed*' --timestamps   names that begin with `feed`, and when
-  callsign watch web --no-snapshot      only what changes from now on
+  callsign watch                       everything
+  callsign watch 'feed*' --timestamps  begins with `feed`, and when
+  callsign watch web --no-snapshot     only what changes from now on
   callsign watch --json | jq -r 'select(.change == \"remove\").name'
 
 It begins with what is there. `+` is an instance that is there, `~` one that has changed, `-` one \
