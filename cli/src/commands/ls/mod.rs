@@ -311,10 +311,10 @@ job    55555555  starting        none: no endpoints      -            session   
         check(
             Some(80),
             "\
-NAME   INSTANCE  STATE           NEAREST               LOCALITY     LIFETIME  AGE
-feed   33333333  ready           /unix/…/feed.sock +1  unix socket  session   3s
-clock  44444444  ready, suspect  none: no such socket  -            lease     3s
-job    55555555  starting        none: no endpoints    -            session   3s
+NAME   INSTANCE  STATE           NEAREST              LOCALITY     LIFETIME  AGE
+feed   33333333  ready           /unix/…feed.sock +1  unix socket  session   3s
+clock  44444444  ready, suspect  none                 -            lease     3s
+job    55555555  starting        none: no endpoints   -            session   3s
 ",
         );
         assert_eq!(
