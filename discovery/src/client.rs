@@ -1,8 +1,24 @@
 //! The handle, and the tasks it owns.
 
+mod environment;
+mod feed;
+mod find;
+pub(crate) mod located;
+pub(crate) mod lookup;
+pub(crate) mod losses;
+mod merge;
+mod names;
+pub(crate) mod registered;
+pub(crate) mod registration;
+mod remembered;
+pub(crate) mod requests;
+mod view;
+mod wait;
+pub(crate) mod watch;
+
 use std::{
     mem,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,11 +26,10 @@ use endpoints::{Doubt, Endpoint, Stamped, UnixAddress};
 use tokio::{task::JoinSet, time::Instant};
 use transport::{Listening, here, holders, listening, shares_folder};
 
+use self::remembered::Memory;
 use crate::{
     ClientOptions, ConnectError, IntoEndpoint, RegistrarFailure, RegistrarFailures,
-    connector::Connector,
-    link::{Hub, Link, LinkState},
-    whereabouts::follow_whereabouts,
+    link::{Hub, Link, LinkState, connector::Connector, whereabouts::follow_whereabouts},
 };
 
 /// A handle to the registrars. Clones are handles to the same links. The links end when the last
@@ -48,6 +63,8 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     hub: Arc<Hub>,
+    /// The last good answers.
+    memory: Mutex<Memory>,
     /// One connector for each link, and what keeps stamps up to date. They are aborted when this is
     /// dropped.
     keepers: Mutex<JoinSet<()>>,
@@ -141,7 +158,9 @@ impl Client {
             keepers.spawn(Connector { hub: hub.clone(), index }.run());
         }
         keepers.spawn(follow_whereabouts(hub.clone()));
-        Ok(Self { inner: Arc::new(Inner { hub, keepers: Mutex::new(keepers) }) })
+        Ok(Self {
+            inner: Arc::new(Inner { hub, memory: Mutex::default(), keepers: Mutex::new(keepers) }),
+        })
     }
 
     /// Waits until a registrar answers, or all have been tried in vain.
@@ -258,6 +277,10 @@ impl Client {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.inner.hub
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.inner.memory.lock().expect("nothing panics while it holds the lock")
     }
 }
 

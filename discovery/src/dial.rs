@@ -5,11 +5,10 @@
 
 mod connection;
 mod explanation;
-mod located;
-mod race;
+pub(crate) mod race;
 mod reach;
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use endpoints::{Here, Name, Unreachable};
 use thiserror::Error;
@@ -21,10 +20,9 @@ use self::reach::{Reached, Target};
 pub use self::{
     connection::Connection,
     explanation::{Candidate, Explanation, NoneAnswered, Outcome, explain},
-    located::{Located, connect_first},
     reach::{Assurance, ReachError},
 };
-use crate::{Resolve, ResolveError};
+use crate::{DialOptions, Resolve, ResolveError};
 
 /// Connects to the nearest instance of a name that a source knows; `None` when it knows none.
 /// What does not answer is reported to nobody: see [`Client::find_actor`](crate::Client::find_actor).
@@ -105,7 +103,7 @@ pub(crate) async fn connect(
 }
 
 /// Dials the candidates of an explanation, which are those of `records`.
-async fn dial(
+pub(crate) async fn dial(
     mut explanation: Explanation,
     records: &[Record],
     tickets: &Tickets,
@@ -158,7 +156,7 @@ pub(crate) async fn probe_with(
     explanation
 }
 
-fn here_for(records: &[Record]) -> Here {
+pub(crate) fn here_for(records: &[Record]) -> Here {
     let endpoints = records.iter().flat_map(|it| &it.endpoints).map(|it| &it.endpoint);
     transport::here_for(endpoints)
 }
@@ -175,42 +173,6 @@ fn target(candidate: &Candidate, tickets: &Tickets) -> Target {
 
 /// What each registration owes to a registrar's challenge.
 pub(crate) type Tickets = HashMap<(Uuid, Epoch), Ticket>;
-
-/// How actors are dialed.
-///
-/// ```
-/// # use callsign_discovery as callsign;
-/// use std::time::Duration;
-///
-/// use callsign::DialOptions;
-///
-/// let options = DialOptions { timeout: Duration::from_secs(1), ..DialOptions::default() };
-/// assert!(options.stagger_within_host < options.stagger_beyond);
-/// ```
-#[derive(Clone, Debug)]
-pub struct DialOptions {
-    /// What this side says of its software, for people.
-    pub agent: String,
-    /// How long one dial may take, with the proof of who is there.
-    pub timeout: Duration,
-    /// After how long the next candidate is dialed too, when the last one is on this host.
-    pub stagger_within_host: Duration,
-    /// After how long the next candidate is dialed too, when the last one is beyond this host.
-    pub stagger_beyond: Duration,
-}
-
-impl Default for DialOptions {
-    /// 5 s a dial. The next begins after 10 ms within the host, where a dial takes some 0.1 ms,
-    /// and after 250 ms beyond, as RFC 8305 recommends.
-    fn default() -> Self {
-        Self {
-            agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
-            timeout: Duration::from_secs(5),
-            stagger_within_host: Duration::from_millis(10),
-            stagger_beyond: Duration::from_millis(250),
-        }
-    }
-}
 
 impl Candidate {
     /// Returns what this candidate tells against its instance, if it does: for a registrar to

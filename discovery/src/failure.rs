@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
-use endpoints::{Endpoint, ParseEndpointError, Plain};
+use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::{DialError, HostKnown};
@@ -294,6 +294,46 @@ fn whose(user: &Option<u32>) -> String {
 
 fn said_by(agent: &str) -> String {
     if agent.is_empty() { String::new() } else { format!(": {}", agent.escape_debug()) }
+}
+
+/// Why a lookup has no answer.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use callsign::{Client, LookupError};
+///
+/// let client = Client::connect(&registrars).await?;
+/// let error = client.query_actor("two words").await.unwrap_err();
+/// assert!(matches!(error, LookupError::Name(_)));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// What was asked for is not a name or a pattern.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No registrar can be reached: whether the name is there is not known.
+    #[error("no registrar can be reached:\n{0}")]
+    Unreachable(RegistrarFailures),
+    /// A registrar refused to answer, and none answered.
+    #[error("no registrar answers:\n{0}")]
+    Refused(RegistrarFailures),
+}
+
+impl From<RegistrarFailures> for LookupError {
+    fn from(failures: RegistrarFailures) -> Self {
+        if failures.have_refusal() { Self::Refused(failures) } else { Self::Unreachable(failures) }
+    }
 }
 
 #[cfg(test)]

@@ -16,27 +16,30 @@
 //! | module | its one idea |
 //! |---|---|
 //! | `client` | the handle, and the tasks it owns |
-//! | `options` | how a client behaves |
-//! | `environment` | the registrars that the environment names |
+//! | `client::environment` | the registrars that the environment names |
+//! | `client::lookup` | asking all registrars |
+//! | `client::merge`, `client::names` | one answer out of many; names alone |
+//! | `client::remembered` | the last good answers, for when no registrar can be reached |
+//! | `client::find` | looked up, dialed, and reported if it does not answer |
+//! | `client::located` | the same in two steps |
+//! | `client::wait` | waiting for a name |
+//! | `client::watch` | following a pattern |
+//! | `client::feed`, `client::view` | one registrar's part of a watch; the merged whole |
+//! | `client::registration`, `client::registered` | what an actor says of itself; what keeps it |
+//! | `client::losses` | what a registration has lost, one after the other |
+//! | `client::requests` | what is asked of registrars about an instance or themselves |
 //! | `link` | one registrar, as the handles see it |
-//! | `connector` | what keeps a link up: dial, serve until the connection ends, back off, again |
-//! | `session` | what a link keeps registered while it is up |
-//! | `callbacks` | what a registrar may ask of this side, and tell it |
-//! | `lost`, `losses` | what a registration has lost, and not by its own doing; one after the other |
-//! | `whereabouts` | where this process's own listeners are found by now |
-//! | `desired` | what is to be kept registered, and how far each link is with it |
-//! | `backoff` | how long to wait before trying again |
-//! | `failure` | which registrar did not answer, and why |
-//! | `registration`, `registered` | what an actor says of itself; what keeps it |
-//! | `lookup`, `merge`, `names` | asking all registrars; one answer out of many; names alone |
-//! | `remembered` | the last good answers, for when no registrar can be reached |
-//! | `wait` | waiting for a name |
-//! | `watch`, `feed`, `view` | following a pattern; one registrar's part of it; the merged whole |
-//! | `change` | what a watcher is told |
-//! | `requests` | what is asked of registrars about an instance or themselves |
-//! | `resolve` | sources of records |
+//! | `link::connector` | keeps a link up: dial, serve until the connection ends, back off, again |
+//! | `link::session` | what a link keeps registered while it is up |
+//! | `link::desired` | what is to be kept registered, and how far each link is with it |
+//! | `link::callbacks` | what a registrar may ask of this side, and tell it |
+//! | `link::backoff` | how long to wait before trying again |
+//! | `link::whereabouts` | where this process's own listeners are found by now |
 //! | `dial` | ranking, explaining and racing candidates |
-//! | `find` | from a name to a connection: looked up, dialed, and reported if it does not answer |
+//! | `resolve` | sources of records |
+//! | `options` | how a client looks up, dials and keeps its links |
+//! | `failure` | which registrar did not answer, and why |
+//! | `change`, `lost` | what a watcher is told; what a registration has lost |
 //!
 //! ```no_run
 //! use callsign_discovery::{Client, Registration};
@@ -57,53 +60,37 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
-mod callbacks;
 mod change;
 mod client;
-mod connector;
-mod desired;
 pub mod dial;
-mod environment;
 mod failure;
-mod feed;
-mod find;
 mod link;
-mod lookup;
-mod losses;
 mod lost;
-mod merge;
-mod names;
 mod options;
-mod registered;
-mod registration;
-mod remembered;
-mod requests;
 mod resolve;
-mod session;
-mod view;
-mod wait;
-mod watch;
-mod whereabouts;
 
 pub use change::Change;
-pub use client::Client;
+pub use client::{
+    Client,
+    located::{Located, connect_first},
+    lookup::LookupResult,
+    losses::Losses,
+    registered::{RegisterError, Registered},
+    registration::{Registration, RegistrationError},
+    requests::{Registrar, RequestError, Standing},
+    watch::Watch,
+};
 #[doc(inline)]
 pub use dial::{
-    Assurance, Candidate, Connection, DialOptions, Explanation, FindError, Located, NoneAnswered,
-    Outcome, ReachError, connect_first, connect_nearest, explain, probe,
+    Assurance, Candidate, Connection, Explanation, FindError, NoneAnswered, Outcome, ReachError,
+    connect_nearest, explain, probe,
 };
-pub use failure::{ConnectError, EnvironmentError, LinkError, RegistrarFailure, RegistrarFailures};
-pub use lookup::{LookupError, LookupResult};
-pub use losses::Losses;
+pub use failure::{
+    ConnectError, EnvironmentError, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
+};
 pub use lost::Lost;
-pub use options::{BackoffOptions, ClientOptions, IntoEndpoint, Trust};
-pub use registered::{RegisterError, Registered};
-pub use registration::{Registration, RegistrationError};
-pub use remembered::LookupOptions;
-pub use requests::{Registrar, RequestError, Standing};
+pub use options::{BackoffOptions, ClientOptions, DialOptions, IntoEndpoint, LookupOptions, Trust};
 pub use resolve::{MemorySource, Resolve, ResolveError, TableSource};
-pub use watch::Watch;
 
 #[cfg(test)]
 mod tests {

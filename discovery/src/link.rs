@@ -1,5 +1,12 @@
 //! One registrar, as the handles see it.
 
+mod backoff;
+mod callbacks;
+pub(crate) mod connector;
+pub(crate) mod desired;
+mod session;
+pub(crate) mod whereabouts;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -20,10 +27,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    ClientOptions, LinkError, RegistrarFailure, desired::DesiredState, failure::WAITS_MAX,
-    remembered::Memory,
-};
+use self::desired::DesiredState;
+use crate::{ClientOptions, LinkError, RegistrarFailure, failure::WAITS_MAX};
 
 /// What the handles of a client share with its links.
 #[derive(Debug)]
@@ -34,7 +39,6 @@ pub(crate) struct Hub {
     pub(crate) closing: CancellationToken,
     /// Which link is up with which registrar, where two addresses may lead to the same one.
     claims: Mutex<BTreeMap<Uuid, usize>>,
-    memory: Mutex<Memory>,
 }
 
 impl Hub {
@@ -51,7 +55,6 @@ impl Hub {
             options,
             closing: CancellationToken::new(),
             claims: Mutex::default(),
-            memory: Mutex::default(),
         }
     }
 
@@ -128,11 +131,6 @@ impl Hub {
         }
         errors.sort_by_key(|(index, _)| *index);
         Err(errors.into_iter().map(|(_, error)| error).collect())
-    }
-
-    /// Returns the last good answers.
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().expect("nothing panics while it holds the lock")
     }
 
     fn claims(&self) -> MutexGuard<'_, BTreeMap<Uuid, usize>> {
@@ -315,3 +313,7 @@ impl From<CallError> for LinkError {
         }
     }
 }
+
+/// For how long a registrar is believed to the most that it does not know all yet: a minute is
+/// many times what it takes clients to come back.
+pub(crate) const SETTLING_MAX: Duration = Duration::from_secs(60);

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use endpoints::{Endpoint, ParseEndpointError};
 use portal::Heartbeat;
-
-use crate::DialOptions;
+use wire::Owner;
 
 /// How a client behaves. The defaults suit a program on the host of its registrar.
 ///
@@ -80,6 +79,83 @@ pub enum Trust {
     /// of this process, or of root. And where one of them knows a name, those after it in the list
     /// are not asked what they know of it.
     Usual,
+}
+
+/// How a name is looked up.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use registrar::{Node, NodeOptions};
+/// # let options = NodeOptions { settle_time: std::time::Duration::ZERO, ..Default::default() };
+/// # let node = Node::bind(&["/memory/0".parse()?], options).await?;
+/// # let registrars = node.endpoints();
+/// # let mut tasks = tokio::task::JoinSet::new();
+/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
+///
+/// use std::time::Duration;
+///
+/// use callsign::{Client, LookupOptions};
+///
+/// let client = Client::connect(&registrars).await?;
+/// // When no registrar can be reached, what was known a minute ago will do.
+/// let options = LookupOptions { max_age: Some(Duration::from_secs(60)), ..Default::default() };
+/// assert!(client.query_with("feed", options).await?.records.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LookupOptions {
+    /// Whether instances that are starting or draining are wanted too.
+    pub all: bool,
+    /// How old an answer may be when no registrar can be reached: then the last good one to a
+    /// look-up of the same name is given, if that one was made with a `max_age` too. `None` wants
+    /// no answer but one of now.
+    ///
+    /// It is for clients that live for long: what a program has never asked, it cannot remember.
+    /// The answers to the latest names are kept, with 4096 records in all.
+    pub max_age: Option<Duration>,
+    /// Whose an instance has to be, by the word of the kernel of the registrar that knows it; of
+    /// others nothing is returned, none is dialed, and however many there are, they hide none of
+    /// those that are meant.
+    pub owner: Option<Owner>,
+}
+
+/// How actors are dialed.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use std::time::Duration;
+///
+/// use callsign::DialOptions;
+///
+/// let options = DialOptions { timeout: Duration::from_secs(1), ..DialOptions::default() };
+/// assert!(options.stagger_within_host < options.stagger_beyond);
+/// ```
+#[derive(Clone, Debug)]
+pub struct DialOptions {
+    /// What this side says of its software, for people.
+    pub agent: String,
+    /// How long one dial may take, with the proof of who is there.
+    pub timeout: Duration,
+    /// After how long the next candidate is dialed too, when the last one is on this host.
+    pub stagger_within_host: Duration,
+    /// After how long the next candidate is dialed too, when the last one is beyond this host.
+    pub stagger_beyond: Duration,
+}
+
+impl Default for DialOptions {
+    /// 5 s a dial. The next begins after 10 ms within the host, where a dial takes some 0.1 ms,
+    /// and after 250 ms beyond, as RFC 8305 recommends.
+    fn default() -> Self {
+        Self {
+            agent: concat!("callsign/", env!("CARGO_PKG_VERSION")).to_owned(),
+            timeout: Duration::from_secs(5),
+            stagger_within_host: Duration::from_millis(10),
+            stagger_beyond: Duration::from_millis(250),
+        }
+    }
 }
 
 /// How long to wait before a registrar is tried again: a random time up to a bound, which begins

@@ -11,7 +11,7 @@ use thiserror::Error;
 use uuid::Uuid;
 use wire::{Lifetime, Record, State};
 
-use crate::{Client, LookupError};
+use crate::LookupError;
 
 /// A source of records: what knows where the instances of a name listen.
 ///
@@ -39,12 +39,6 @@ pub trait Resolve {
         &self,
         name: &Name,
     ) -> impl Future<Output = Result<Vec<Record>, ResolveError>> + Send;
-}
-
-impl Resolve for Client {
-    async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
-        Ok(self.query_ready(name.as_str()).await?.records)
-    }
 }
 
 /// An endpoint table, for actors that register nowhere. Its records are declared ones, stamped

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Assurance, Candidate, DialOptions, Outcome, ReachError, Reached};
+use super::{Assurance, Candidate, Outcome, ReachError, Reached};
+use crate::DialOptions;
 
 /// Dials candidates in their order, and returns the first that answers. The next is dialed when
 /// one has failed, or has taken a while. What became of each is noted.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use transport::{DialError, Peer, Stream, dial_stamped, user_ids_are_global};
 use wire::{Challenge, Hello, Proof, Wanted, registrar::Evidence};
 
-use super::DialOptions;
+use crate::DialOptions;
 
 /// How sure it is that the instance that was meant is the one that answers.
 ///

@@ -11,10 +11,8 @@ use wire::{
     registrar::{self, Answer, Wait},
 };
 
-use crate::{
-    Change, Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
-    merge::newest_first,
-};
+use super::merge::newest_first;
+use crate::{Change, Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures};
 
 impl Client {
     /// Waits until an instance of a name is ready, and returns the newest. One that is merely

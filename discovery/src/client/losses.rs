@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{Lost, desired::Entry};
+use crate::{Lost, link::desired::Entry};
 
 /// The losses of one registration, as they come.
 ///

@@ -2,12 +2,11 @@
 
 use wire::{Record, registrar::Report};
 
+use super::{merge::MergedRecord, remembered::Answer};
 use crate::{
     Candidate, Client, Connection, Explanation, FindError, LookupError, LookupOptions,
     NoneAnswered, ResolveError,
     dial::{self, Tickets},
-    merge::MergedRecord,
-    remembered::Answer,
 };
 
 impl Client {

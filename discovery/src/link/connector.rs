@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use transport::{Peer, Stream, TcpEnds, Who};
 use wire::Hello;
 
-use crate::{
-    LinkError, Trust,
+use super::{
+    Hub, LinkConnection, LinkState, SETTLING_MAX,
     backoff::{Backoff, random},
     callbacks::Registrant,
-    link::{Hub, LinkConnection, LinkState},
     session::{Session, part, said},
 };
+use crate::{LinkError, Trust};
 
 /// What keeps one link of a hub up.
 #[derive(Clone, Debug)]
@@ -185,10 +185,6 @@ fn others(ends: TcpEnds) -> Option<Option<u32>> {
 
 /// After how long a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);
-
-/// For how long a registrar is believed to the most that it does not know all yet: a minute is
-/// many times what it takes clients to come back.
-pub(crate) const SETTLING_MAX: Duration = Duration::from_secs(60);
 
 /// How long a link waits for those that were named before it: what is on this host has answered
 /// by then.

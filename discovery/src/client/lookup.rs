@@ -1,23 +1,24 @@
 //! Asking all registrars at once.
 
-use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use endpoints::{Name, NameError, NamePattern};
+use endpoints::{Name, NamePattern};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use wire::{
     Challenge, Owner, Record, State, encode_body,
-    registrar::{self, Answer, List, Located, Page, Query},
+    registrar::{self, List, Located, Page, Query},
 };
 
+use super::{
+    merge::{MergedRecords, Part},
+    remembered::Answer,
+};
 use crate::{
-    Change, Client, LinkError, RegistrarFailure, RegistrarFailures, Trust,
-    connector::SETTLING_MAX,
+    Change, Client, LinkError, LookupError, LookupOptions, RegistrarFailure, Resolve, ResolveError,
     dial::{Ticket, Tickets},
-    link::{Link, Said},
-    merge::{MergedRecord, merge},
+    link::{Link, SETTLING_MAX, Said},
 };
 
 impl Client {
@@ -94,6 +95,43 @@ impl Client {
         Ok(self.query(name, Scope::All).await?.into())
     }
 
+    /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, with options.
+    /// [`LookupResult::age`] tells whether the answer is one of now.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use callsign::LookupOptions;
+    ///
+    /// // An answer of the last hour will do when no registrar answers.
+    /// let max_age = Some(Duration::from_secs(3600));
+    /// let options = LookupOptions { max_age, ..LookupOptions::default() };
+    /// let found = client.query_with("feed", options).await?;
+    /// if let Some(age) = found.age {
+    ///     println!("so it was {age:?} ago");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError`]; a name that is not there brings no records.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn query_with(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<LookupResult, LookupError> {
+        let Answer { found, age, .. } = self.answer(name, options).await?;
+        Ok(LookupResult { age, ..found.into() })
+    }
+
     /// Lists the instances of all names that match a pattern (`*` stands for any run of
     /// characters, `?` for any one), by name, and within a name in the order of
     /// [`query_ready`](Self::query_ready).
@@ -137,8 +175,43 @@ impl Client {
 
     async fn query_now(&self, query: &[u8]) -> Result<MergedRecords, LookupError> {
         let answers = self.ask_for_names(registrar::QUERY, query).await;
-        let part = |said: Said<Answer>| Part::of(said.value, said.settles_at);
+        let part = |said: Said<registrar::Answer>| Part::of(said.value, said.settles_at);
         self.records(answers.into_iter().map(|answer| answer.map(|it| it.map(part))))
+    }
+
+    /// Looks up a name; where no registrar can be reached, the last good answer will do if it is
+    /// not too old.
+    pub(crate) async fn answer(
+        &self,
+        name: &str,
+        options: LookupOptions,
+    ) -> Result<Answer, LookupError> {
+        let LookupOptions { all, max_age, owner } = options;
+        let asked = (Name::new(name)?, all, owner);
+        let owner = asked.2.as_ref();
+        let mut located = self.locate(&asked.0, all, owner).await;
+        if let (Ok((found, _)), Some(owner)) = (&mut located, owner) {
+            // An earlier registrar does not know that it matters.
+            found.instances.retain(|it| it.record.owner.as_ref() == Some(owner));
+        }
+        let answer = match located {
+            Ok((found, tickets)) => Answer { found, tickets, age: None },
+            Err(LookupError::Unreachable(failures)) => {
+                let last = max_age.and_then(|it| self.memory().recall(&asked, it, Instant::now()));
+                let Some(mut last) = last else { return Err(LookupError::Unreachable(failures)) };
+                tracing::warn!(
+                    target: "callsign", name = %asked.0, age = ?last.age.unwrap_or_default(),
+                    "no registrar can be reached; the last good answer is used"
+                );
+                last.found.set_unanswered(failures);
+                return Ok(last);
+            }
+            Err(error) => return Err(error),
+        };
+        if max_age.is_some() {
+            self.memory().keep(asked, answer.clone(), Instant::now());
+        }
+        Ok(answer)
     }
 
     /// Looks up the instances of a name, and how each is to prove who it is.
@@ -303,6 +376,12 @@ impl Client {
     }
 }
 
+impl Resolve for Client {
+    async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
+        Ok(self.query_ready(name.as_str()).await?.records)
+    }
+}
+
 /// What each registrar answered, by its link; `None` from one that another link is up with.
 type Answers<T> = Vec<Option<Result<T, RegistrarFailure>>>;
 
@@ -363,130 +442,5 @@ impl From<MergedRecords> for LookupResult {
             age: None,
             settling: records.settles_at.map(|it| it.duration_since(Instant::now())),
         }
-    }
-}
-
-/// What one registrar answered.
-#[derive(Debug, Default)]
-pub(crate) struct Part {
-    /// Until when the registrar does not know all yet.
-    settles_at: Option<Instant>,
-    now_ms: u64,
-    total: u64,
-    pub(crate) records: Vec<Record>,
-}
-
-impl Part {
-    fn of(answer: Answer, settles_at: Option<Instant>) -> Self {
-        let Answer { now_ms, total, records, .. } = answer;
-        Self { settles_at, now_ms, total, records }
-    }
-}
-
-/// What the registrars that answered know, and which of them knows it.
-#[derive(Clone, Debug)]
-pub(crate) struct MergedRecords {
-    pub(crate) instances: Vec<MergedRecord>,
-    total: u64,
-    now_ms: u64,
-    unanswered: Vec<RegistrarFailure>,
-    /// Until when none of them knows all yet: what one knows that has served for longer is final.
-    settles_at: Option<Instant>,
-}
-
-impl MergedRecords {
-    fn of(
-        answers: impl IntoIterator<Item = Option<Result<Part, RegistrarFailure>>>,
-        trust: Trust,
-    ) -> Result<Self, LookupError> {
-        let (mut parts, mut unanswered) = (Vec::new(), Vec::new());
-        let (mut total, mut now_ms) = (0, 0);
-        let mut settling = Vec::new();
-        for (link, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Some(Ok(part)) => {
-                    total = part.total.max(total);
-                    now_ms = part.now_ms.max(now_ms);
-                    settling.push(part.settles_at);
-                    parts.push((link, part.records));
-                }
-                Some(Err(failure)) => unanswered.push(failure),
-                None => {}
-            }
-        }
-        if parts.is_empty() {
-            return Err(RegistrarFailures(unanswered).into());
-        }
-        if trust == Trust::Usual && parts.len() > 1 {
-            leave_names_to_the_first(&mut parts);
-        }
-        let instances = merge(parts);
-        let total = total.max(instances.len() as u64);
-        let settles_at = settling.into_iter().min().flatten();
-        Ok(Self { instances, total, now_ms, unanswered, settles_at })
-    }
-
-    /// Returns the registrars that did not answer.
-    pub(crate) fn unanswered(self) -> RegistrarFailures {
-        RegistrarFailures(self.unanswered)
-    }
-
-    pub(crate) fn set_unanswered(&mut self, failures: RegistrarFailures) {
-        self.unanswered = failures.0;
-    }
-
-    #[cfg(test)]
-    pub(crate) fn from_instances(instances: Vec<MergedRecord>) -> Self {
-        let total = instances.len() as u64;
-        Self { instances, total, now_ms: 0, unanswered: Vec::new(), settles_at: None }
-    }
-}
-
-/// Leaves the instances of a name to the first registrar that knows some.
-fn leave_names_to_the_first(parts: &mut [(usize, Vec<Record>)]) {
-    let mut known: HashSet<Name> = HashSet::new();
-    for (_, records) in parts {
-        records.retain(|it| !known.contains(&it.name));
-        known.extend(records.iter().map(|it| it.name.clone()));
-    }
-}
-
-/// Why a lookup has no answer.
-///
-/// ```
-/// # use callsign_discovery as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
-/// # let registrars = node.endpoints();
-/// # let mut tasks = tokio::task::JoinSet::new();
-/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
-///
-/// use callsign::{Client, LookupError};
-///
-/// let client = Client::connect(&registrars).await?;
-/// let error = client.query_actor("two words").await.unwrap_err();
-/// assert!(matches!(error, LookupError::Name(_)));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum LookupError {
-    /// What was asked for is not a name or a pattern.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// No registrar can be reached: whether the name is there is not known.
-    #[error("no registrar can be reached:\n{0}")]
-    Unreachable(RegistrarFailures),
-    /// A registrar refused to answer, and none answered.
-    #[error("no registrar answers:\n{0}")]
-    Refused(RegistrarFailures),
-}
-
-impl From<RegistrarFailures> for LookupError {
-    fn from(failures: RegistrarFailures) -> Self {
-        if failures.have_refusal() { Self::Refused(failures) } else { Self::Unreachable(failures) }
     }
 }

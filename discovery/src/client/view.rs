@@ -17,7 +17,8 @@ use wire::{
     registrar::{self, Seen},
 };
 
-use crate::{Change, RegistrarFailure, RegistrarFailures, merge::newest_first};
+use super::merge::newest_first;
+use crate::{Change, RegistrarFailure, RegistrarFailures};
 
 /// What all registrars together tell.
 #[derive(Debug)]

@@ -6,11 +6,15 @@ use std::{sync::Arc, time::Duration};
 use endpoints::Name;
 use wire::Record;
 
-use super::{
-    Candidate, Connection, Explanation, NoneAnswered, Tickets, dial, explain, here_for,
-    race::{self, Raced},
+use super::merge::MergedRecord;
+use crate::{
+    Candidate, Client, Connection, Explanation, LookupError, NoneAnswered,
+    dial::{
+        Tickets, dial, here_for,
+        race::{self, Raced},
+    },
+    explain,
 };
-use crate::{Client, LookupError, merge::MergedRecord};
 
 impl Client {
     /// Looks up the ready instances of a name, each to be [connected to](Located::connect) later;

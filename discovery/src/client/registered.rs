@@ -8,12 +8,14 @@ use portal::Identity;
 use thiserror::Error;
 use wire::State;
 
+use super::registration::{check_endpoints, check_metadata};
 use crate::{
     Client, LinkError, Losses, Lost, RegistrarFailure, RegistrarFailures, Registration,
     RegistrationError,
-    desired::{Entry, FIRST_VERSION, Progress},
-    link::LinkState,
-    registration::{check_endpoints, check_metadata},
+    link::{
+        LinkState,
+        desired::{Entry, FIRST_VERSION, Progress},
+    },
 };
 
 impl Client {

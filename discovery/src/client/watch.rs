@@ -12,11 +12,11 @@ use endpoints::{NameError, NamePattern};
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{
-    Change, Client,
+use super::{
     feed::{self, Step},
     view::View,
 };
+use crate::{Change, Client};
 
 impl Client {
     /// Follows the instances of a name or a pattern, as all registrars together know them.

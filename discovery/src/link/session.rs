@@ -23,12 +23,12 @@ use wire::{
     registrar::{self, Changed, Registered, Renew, UNREGISTER_MAX, Unregister, UnregisterAll},
 };
 
-use crate::{
-    LinkError, Lost,
+use super::{
+    Hub, LinkConnection,
     callbacks::Registrant,
     desired::{Entry, Progress},
-    link::{Hub, LinkConnection},
 };
+use crate::{LinkError, Lost};
 
 /// What a link keeps registered while it is up.
 #[derive(Debug)]

@@ -9,10 +9,8 @@ use wire::{
     callbacks::{CONFIRM, Confirm, Confirmed, LOST, SET_STATE, SetState},
 };
 
-use crate::{
-    LinkError, Lost,
-    link::{Hub, LinkState},
-};
+use super::{Hub, LinkState};
+use crate::{LinkError, Lost};
 
 /// Answers a registrar by what is on the desired.
 #[derive(Debug)]

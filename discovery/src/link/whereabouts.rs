@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use transport::Changes;
 
-use crate::link::Hub;
+use super::Hub;
 
 /// Keeps what is published of this process's listeners up to date, until the client is closed.
 pub(crate) async fn follow_whereabouts(hub: Arc<Hub>) {
