@@ -92,8 +92,8 @@ pub const GRACE: Duration = Duration::from_secs(2);
 pub enum LaunchError {
     /// [`init`](super::init) was not called.
     #[error(
-        "this program has not made itself ready for children: let `init` be the first statement of \
-         its `main`, or put `#[callsign::main]` on that, for a child is this program begun anew"
+        "call `callsign::init()` first in `main`, or put `#[callsign::main]` on it: child processes \
+         re-run this program"
     )]
     NotInitialised,
     /// There is no forkserver to fork the child from.

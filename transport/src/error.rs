@@ -39,7 +39,7 @@ pub enum BindError {
     #[error("whoever has made the socket has to make it again")]
     NotOurs,
     /// Something else is in the way, and is left as it is.
-    #[error("there is {found} in its place, which is left alone")]
+    #[error("{found} already exists at that path; it was not touched")]
     NotASocket {
         /// What is there, in words.
         found: &'static str,

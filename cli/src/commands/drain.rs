@@ -14,7 +14,7 @@ use crate::{
     pick::Target,
 };
 
-/// Let an actor finish what it has; it is found no more
+/// Drain an actor: it finishes its work, and new look-ups skip it
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

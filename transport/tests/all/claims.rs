@@ -175,9 +175,9 @@ async fn what_is_no_socket_is_left_alone() {
     fs::create_dir(folder.path().join("folder")).unwrap();
     std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
 
-    check("file", "there is a regular file in its place, which is left alone").await;
-    check("folder", "there is a folder in its place, which is left alone").await;
-    check("link", "there is a symbolic link in its place, which is left alone").await;
+    check("file", "a regular file already exists at that path; it was not touched").await;
+    check("folder", "a folder already exists at that path; it was not touched").await;
+    check("link", "a symbolic link already exists at that path; it was not touched").await;
     check("nothing/feed.sock", "there is no folder `F/nothing`").await;
     check("file/feed.sock", "`F/file` is no folder, and nothing can stand below it").await;
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"precious");

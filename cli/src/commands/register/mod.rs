@@ -83,7 +83,7 @@ pub(crate) struct Args {
     /// Keep it for so long, as in `30s`, and again after each renewal
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
-    /// Say something else of it; may be given several times
+    /// Attach metadata (repeatable)
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = plan::key_value)]
     metadata: Vec<(String, String)>,
     /// Say that it is in this state, and do not find out whether it answers

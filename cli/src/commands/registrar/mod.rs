@@ -42,7 +42,7 @@ use crate::{
     signals::{HANGUP, Signals, has_terminal},
 };
 
-/// Run a registrar: it keeps names, and where they lead
+/// Run a registrar: the server that maps actor names to endpoints
 ///
 /// It serves until SIGINT or SIGTERM, lets its sessions end, leaves no socket file behind, and ends
 /// by that signal. A second signal ends it at once. At SIGHUP it reads the settings file again. When
@@ -54,8 +54,8 @@ use crate::{
 /// How much of it one user or address may use is set in the table [quotas] of the settings file, and
 /// shown by `callsign status --owners`.
 ///
-/// A flag goes over the environment (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), and that over the
-/// [registrar] table of the settings file.
+/// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
+/// the [registrar] table of the settings file.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -23,7 +23,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Watch actors come, change and go, a line each
+/// Print a line whenever an actor appears, changes or disappears
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
