@@ -27,6 +27,7 @@
 //! | `values` | single values: from text to an endpoint, a duration, a number |
 //! | `meaning`, `settings` | from what is written to what is meant |
 //! | `names` | whose names are |
+//! | `keys` | the keys of the settings, and between what their values may be |
 //! | `quotas` | how much of a registrar one owner may use |
 //! | `claims` | who claims which place, and who claims another's |
 //! | `registrars` | which registrars a client asks |
@@ -53,7 +54,7 @@
 //! assert_eq!(settings.registrar.heartbeat.as_millis(), 500);
 //! assert_eq!(settings.network.get("feed").map(<[_]>::len), Some(2));
 //! assert!(warnings.0.is_empty());
-//! # Ok::<(), config::Faults>(())
+//! # Ok::<(), config::Diagnostics>(())
 //! ```
 
 #![forbid(unsafe_code)]
@@ -61,6 +62,7 @@
 mod claims;
 mod diagnostic;
 mod file;
+mod keys;
 mod meaning;
 mod mend;
 mod names;
@@ -83,8 +85,9 @@ pub use names::{Account, Grantee, NameRule, Names};
 pub use overrides::{Layer, Overrides, overlay};
 pub use quotas::{Quota, QuotaOwner, QuotaSettings, QuotaUser};
 pub use registrars::{
-    DEFAULT_PORT, REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar,
-    registrars, seen_from_here, system_dir, system_registrar,
+    REGISTRARS_VARIABLE, SYSTEM_DIR_VARIABLE, default_registrars, loopback_registrar, registrars,
+    system_dir, system_registrar,
 };
 pub use schema::schema;
-pub use settings::{RegistrarSettings, Settings, SocketGroup, Tractor};
+pub use settings::{RegistrarSettings, Settings, Tractor};
+pub use values::{DEFAULT_PORT, SocketGroup, seen_from_here};

@@ -7,11 +7,11 @@ use endpoints::{Endpoint, EndpointTable, HostId, InstanceId, Name, Quoted};
 use crate::{
     claims::{self, Claim, REGISTRAR},
     diagnostic::{Diagnostic, Diagnostics, Related, Source},
-    names, quotas,
-    settings::{
-        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, RegistrarSettings,
-        SESSIONS_MAX, SETTLE_TIME, Settings, Tractor,
+    keys::{
+        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
+    names, quotas,
+    settings::{RegistrarSettings, Settings, Tractor},
     shape, syntax,
     values::{self, Use},
     written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},

@@ -7,10 +7,11 @@ use endpoints::{Endpoint, EndpointTable};
 use crate::{
     claims::{self, Clash, REGISTRAR},
     diagnostic::{Diagnostic, Diagnostics, Source},
-    settings::{
+    keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
-        SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE, Settings,
+        SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE,
     },
+    settings::Settings,
     text::{Number, Text},
     values::{self, Use},
 };

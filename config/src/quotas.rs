@@ -6,7 +6,7 @@ use endpoints::Quoted;
 
 use crate::{
     diagnostic::{Diagnostic, Place},
-    settings::Limits,
+    keys::{COUNTS, TRUSTED},
     text::Text,
     values,
     written::{WrittenQuota, WrittenQuotas},
@@ -148,19 +148,3 @@ const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1
 /// Less is used up by a few answers, and more has no machine.
 const BYTES_MIN: usize = 1 << 20;
 const BYTES_MAX: usize = 1 << 40;
-
-/// The name of the table for user 0 and the registrar's own user.
-pub(crate) const TRUSTED: &str = "trusted";
-
-/// Between what each of the counted quotas may be. Nobody can do without a session; and no more
-/// looks wait in all than a thousand.
-pub(crate) const COUNTS: [Limits<usize>; 5] = [
-    Limits { key: "sessions", min: 1, default: 2048, max: 1_000_000 },
-    Limits { key: "instances", min: 0, default: 100_000, max: 4_000_000 },
-    Limits { key: "waits", min: 0, default: 20_000, max: 10_000_000 },
-    Limits { key: "watches", min: 0, default: 5000, max: 10_000_000 },
-    Limits { key: "looks", min: 0, default: 256, max: 1024 },
-];
-
-pub(crate) const QUOTA_KEYS: &[&str] =
-    &["sessions", "instances", "waits", "watches", "looks", "bytes"];

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
@@ -12,15 +12,12 @@ use crate::{
     diagnostic::{Diagnostic, Diagnostics, Source},
     overrides::items,
     text::Text,
-    values::{self, Use},
+    values::{self, DEFAULT_PORT, Use, seen_from_here},
 };
 
 /// The variable of the environment that names the registrars to ask, with commas or spaces
 /// between them.
 pub const REGISTRARS_VARIABLE: &str = "CALLSIGN_REGISTRAR";
-
-/// The port of a registrar, where nothing else is said.
-pub const DEFAULT_PORT: u16 = 1616;
 
 /// Returns the registrars to ask: those of the flags; else those of the variable
 /// [`REGISTRARS_VARIABLE`]; else where the settings file lets the registrar `listen`; else the
@@ -124,21 +121,4 @@ fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Diagnostics> {
         }
     }
     Diagnostics(diagnostics).or(registrars).map(|(registrars, _)| registrars)
-}
-
-/// Returns where what is bound on this host can be dialed, if that can be known.
-pub fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
-    match bound {
-        Endpoint::Tcp(tcp) if tcp.port == 0 => None,
-        Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {
-            let host = match tcp.host {
-                Host::Ip4(_) => Host::Ip4(Ipv4Addr::LOCALHOST),
-                _ => Host::Ip6(Ipv6Addr::LOCALHOST),
-            };
-            Some(Endpoint::Tcp(TcpAddress { host, ..tcp.clone() }))
-        }
-        // A number is known only within the process that bound it.
-        Endpoint::Memory(_) => None,
-        other => Some(other.clone()),
-    }
 }

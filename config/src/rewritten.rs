@@ -8,9 +8,7 @@ use humantime::parse_duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    quotas::COUNTS,
-    settings::{SOCKET_GROUP, SOCKET_MODE},
-    shape::{DURATION_KEYS, NUMBER_KEYS},
+    keys::{COUNTS, DURATION_KEYS, NUMBER_KEYS, SOCKET_GROUP, SOCKET_MODE},
     values::{self, Use},
 };
 

@@ -1,13 +1,17 @@
-//! The settings as they are meant, and within what limits.
+//! The settings as they are meant.
 
 use std::time::Duration;
 
-use endpoints::{Endpoint, EndpointTable, HostId, Quoted};
+use endpoints::{Endpoint, EndpointTable, HostId};
 
 use crate::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::Place,
+    keys::{
+        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
+    },
     names::{NameRule, Names},
     quotas::QuotaSettings,
+    values::SocketGroup,
 };
 
 /// What a settings file says, with what it leaves out filled in.
@@ -59,25 +63,6 @@ pub struct RegistrarSettings {
     pub names_place: Option<String>,
 }
 
-/// A group of users, as somebody has named it. Whether there is such a one is known only where the
-/// settings are used.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SocketGroup {
-    /// Its name, or its number.
-    pub name: String,
-    pub(crate) place: Place,
-}
-
-impl SocketGroup {
-    /// Returns the fault that there is no such group.
-    pub fn unknown(&self) -> Diagnostic {
-        let name = Quoted(&self.name);
-        let help = "name one that is there (`getent group`), or make it (`groupadd`)";
-        Diagnostic::error(format!("there is no group {name}"), self.place.clone())
-            .help(help.to_owned())
-    }
-}
-
 /// Where programs of the Python project tractor may use a registrar as theirs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Tractor {
@@ -109,66 +94,3 @@ impl Default for RegistrarSettings {
         }
     }
 }
-
-/// The keys of the settings that say who may connect to socket files.
-pub(crate) const SOCKET_MODE: &str = "socket_mode";
-pub(crate) const SOCKET_GROUP: &str = "socket_group";
-
-/// What a setting may be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Limits<T> {
-    /// The key of the setting in `[registrar]`.
-    pub(crate) key: &'static str,
-    /// The least that it may be.
-    pub(crate) min: T,
-    /// What it is where nothing is said.
-    pub(crate) default: T,
-    /// The most that it may be.
-    pub(crate) max: T,
-}
-
-/// A handshake is two small messages. Five seconds outlast a lost packet or two; five minutes
-/// would let strangers hold sessions open for nothing.
-pub(crate) const HANDSHAKE_TIMEOUT: Limits<Duration> = Limits {
-    key: "handshake_timeout",
-    min: Duration::from_millis(10),
-    default: Duration::from_secs(5),
-    max: Duration::from_secs(5 * 60),
-};
-
-/// A silent peer is missed after three heartbeats, and so its watchers hear of it within three
-/// seconds. Below ten
-/// milliseconds a busy host misses beats of its own; beyond an hour nobody waits for one.
-pub(crate) const HEARTBEAT: Limits<Duration> = Limits {
-    key: "heartbeat",
-    min: Duration::from_millis(10),
-    default: Duration::from_millis(900),
-    max: Duration::from_secs(60 * 60),
-};
-
-/// One lost beat may be chance; a hundred are not.
-pub(crate) const HEARTBEAT_MISSES: Limits<u32> =
-    Limits { key: "heartbeat_misses", min: 1, default: 3, max: 100 };
-
-/// Each session costs a descriptor and some tens of kilobytes of buffers. 4096 of them fit a small
-/// machine; a million is more than one process may have files open on most.
-pub(crate) const SESSIONS_MAX: Limits<usize> =
-    Limits { key: "sessions_max", min: 1, default: 4096, max: 1_000_000 };
-
-/// Clients try again after two seconds at most, and some lose another second or two to a connection
-/// that was half made. Nobody believes a registrar that it does not know all yet after a minute.
-pub(crate) const SETTLE_TIME: Limits<Duration> = Limits {
-    key: "settle_time",
-    min: Duration::ZERO,
-    default: Duration::from_secs(5),
-    max: Duration::from_secs(60),
-};
-
-/// Clients need a moment to hear that the node stops. Service managers kill what takes longer
-/// than 90 seconds, and an hour is beyond all of them.
-pub(crate) const DRAIN_TIMEOUT: Limits<Duration> = Limits {
-    key: "drain_timeout",
-    min: Duration::ZERO,
-    default: Duration::from_secs(5),
-    max: Duration::from_secs(60 * 60),
-};

@@ -13,11 +13,11 @@ use toml::{
 
 use crate::{
     diagnostic::{Diagnostic, Place, Source},
-    rewritten,
-    settings::{
-        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, SESSIONS_MAX,
-        SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE,
+    keys::{
+        DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, Limits, REGISTRAR_KEYS,
+        SESSIONS_MAX, SETTLE_TIME, SOCKET_GROUP, SOCKET_MODE, TABLES,
     },
+    rewritten,
     syntax::{Key, Value},
     text::{Number, Text},
     values::{self, Use},
@@ -536,35 +536,11 @@ fn suggestion(
         .map(|(_, it)| it)
 }
 
-/// The tables of the file.
-pub(crate) const TABLES: &[&str] = &["host", "registrar", "network", "declared", "names", "quotas"];
-
-pub(crate) const REGISTRAR_KEYS: &[&str] = &[
-    "listen",
-    SOCKET_MODE,
-    SOCKET_GROUP,
-    "handshake_timeout",
-    "heartbeat",
-    "heartbeat_misses",
-    "sessions_max",
-    "settle_time",
-    "drain_timeout",
-    "tractor",
-    "names",
-];
-
 const RULE_KEYS: &[&str] = &["register", "find", "exclusive", "max_instances"];
 
 /// For what a number is told of that is none.
 const INSTANCES_MAX: Limits<u32> =
     Limits { key: "max_instances", min: 1, default: 1, max: u32::MAX };
-
-/// The keys of `[registrar]` whose values are durations.
-pub(crate) const DURATION_KEYS: &[&str] =
-    &[HANDSHAKE_TIMEOUT.key, HEARTBEAT.key, SETTLE_TIME.key, DRAIN_TIMEOUT.key];
-
-/// The keys of `[registrar]` whose values are numbers.
-pub(crate) const NUMBER_KEYS: &[&str] = &[HEARTBEAT_MISSES.key, SESSIONS_MAX.key];
 
 const REGISTRAR_ALIASES: &[(&str, &str)] = &[
     ("address", "listen"),

@@ -10,9 +10,9 @@ use toml::{
 
 use crate::{
     diagnostic::{Diagnostic, Place, Source},
+    keys::SOCKET_MODE,
     mend::Mended,
     rewritten,
-    settings::SOCKET_MODE,
     values::Use,
 };
 

@@ -1,15 +1,19 @@
 //! Single values: from text to an endpoint, a duration, a number. What is wrong with a value goes
 //! into `diagnostics`.
 
-use std::{fmt::Display, ops::Range, time::Duration};
+use std::{
+    fmt::Display,
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Range,
+    time::Duration,
+};
 
-use endpoints::{Endpoint, ParseEndpointError, Quoted, TableFault};
+use endpoints::{Endpoint, Host, ParseEndpointError, Quoted, TableFault, TcpAddress};
 use humantime::{DurationError, format_duration, parse_duration};
 
 use crate::{
-    diagnostic::Diagnostic,
-    registrars::{DEFAULT_PORT, seen_from_here},
-    settings::{Limits, SocketGroup},
+    diagnostic::{Diagnostic, Place},
+    keys::Limits,
     text::{Number, Text},
     written::WrittenEndpoint,
 };
@@ -62,6 +66,26 @@ impl Use {
 
 /// A port for examples, beyond those that a service is known for.
 const EXAMPLE_PORT: u16 = 5555;
+
+/// The port of a registrar, where nothing else is said.
+pub const DEFAULT_PORT: u16 = 1616;
+
+/// Returns where what is bound on this host can be dialed, if that can be known.
+pub fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
+    match bound {
+        Endpoint::Tcp(tcp) if tcp.port == 0 => None,
+        Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {
+            let host = match tcp.host {
+                Host::Ip4(_) => Host::Ip4(Ipv4Addr::LOCALHOST),
+                _ => Host::Ip6(Ipv6Addr::LOCALHOST),
+            };
+            Some(Endpoint::Tcp(TcpAddress { host, ..tcp.clone() }))
+        }
+        // A number is known only within the process that bound it.
+        Endpoint::Memory(_) => None,
+        other => Some(other.clone()),
+    }
+}
 
 /// Reads an endpoint in any of its spellings.
 pub(crate) fn endpoint(
@@ -288,6 +312,25 @@ fn is_octal(text: &str) -> bool {
         _ => text,
     };
     digits.len() == 3 && digits.bytes().all(|it| (b'0'..=b'7').contains(&it))
+}
+
+/// A group of users, as somebody has named it. Whether there is such a one is known only where the
+/// settings are used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SocketGroup {
+    /// Its name, or its number.
+    pub name: String,
+    pub(crate) place: Place,
+}
+
+impl SocketGroup {
+    /// Returns the fault that there is no such group.
+    pub fn unknown(&self) -> Diagnostic {
+        let name = Quoted(&self.name);
+        let help = "name one that is there (`getent group`), or make it (`groupadd`)";
+        Diagnostic::error(format!("there is no group {name}"), self.place.clone())
+            .help(help.to_owned())
+    }
 }
 
 /// Reads which group a socket file is given.

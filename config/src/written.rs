@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 
 use crate::{
     diagnostic::Place,
-    quotas::COUNTS,
-    schema::{
+    keys::COUNTS,
+    schema::types::{
         Actors, Duration, HeartbeatMisses, HostIdText, NamesWord, OneOrMoreEndpoints, QuotaTable,
         SessionsMax, SocketGroupText, SocketMode,
     },

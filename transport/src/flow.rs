@@ -7,20 +7,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{Stream, linux};
-
-/// How far what was written to a TCP connection has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Flow {
-    /// How many bytes the kernel at the other end has acknowledged since the beginning. Its
-    /// program need not have read them.
-    pub acknowledged: u64,
-    /// How many bytes are not acknowledged, whether they were sent or not.
-    pub outstanding: u64,
-    /// Whether some of them were sent, and are neither acknowledged nor lost for certain. It does
-    /// not count what a peer has no room for.
-    pub is_in_flight: bool,
-}
+use crate::{Flow, Stream, linux};
 
 /// A connection of which the kernel may say how far what was written has come.
 pub trait Flows {

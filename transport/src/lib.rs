@@ -101,7 +101,7 @@ pub use adopt::AdoptError;
 pub use dead::{clear_dead_socket, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_within};
 pub use error::{BindError, DialError, ResolveError};
-pub use flow::{Flow, Flows};
+pub use flow::Flows;
 pub use folder::{RuntimeDirError, closed_folder, private_folder, runtime_dir, runtime_dir_path};
 pub use handed::{Handed, HandedError};
 pub use here::{
@@ -110,7 +110,7 @@ pub use here::{
 pub use holders::{Holder, Process, Whose, endpoints_of, holders, whose};
 pub use incoming::Incoming;
 pub use linux::{
-    PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
+    Flow, PeerProcess, ProcessMark, die_with_parent, raise_descriptor_limit, release_memory,
     return_large_memory, user_ids_are_global,
 };
 pub use listen::{BindOptions, Listener};

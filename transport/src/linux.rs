@@ -30,8 +30,6 @@ pub(crate) use self::{
     process::{await_readable, process_started},
 };
 
-use crate::Flow;
-
 /// Lets the program that `command` starts die with the process that starts it: when the parent
 /// is gone, however it went, the child gets SIGTERM.
 ///
@@ -187,6 +185,19 @@ fn socket_option<const N: usize>(
         return Err(io::ErrorKind::InvalidData.into());
     }
     Ok(value)
+}
+
+/// How far what was written to a TCP connection has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flow {
+    /// How many bytes the kernel at the other end has acknowledged since the beginning. Its
+    /// program need not have read them.
+    pub acknowledged: u64,
+    /// How many bytes are not acknowledged, whether they were sent or not.
+    pub outstanding: u64,
+    /// Whether some of them were sent, and are neither acknowledged nor lost for certain. It does
+    /// not count what a peer has no room for.
+    pub is_in_flight: bool,
 }
 
 /// Asks how far what was written to a TCP socket has come.

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use endpoints::{Name, Quoted};
 
-use crate::{rewritten, shape::TABLES, syntax::table_before, values::Use};
+use crate::{keys::TABLES, rewritten, syntax::table_before, values::Use};
 
 use super::{Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end};
 

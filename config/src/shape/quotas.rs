@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use super::{Shape, article, list, suggestion};
 use crate::{
     diagnostic::Diagnostic,
-    quotas::{COUNTS, QUOTA_KEYS, TRUSTED},
+    keys::{COUNTS, QUOTA_KEYS, TRUSTED},
     syntax::{Key, Value},
     written::{WrittenQuota, WrittenQuotas},
 };
