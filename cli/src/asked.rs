@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     found::{not_ready, owned, query},
     meant,
-    notice::{note_settling, warn, warn_unanswered},
+    notice::{note_settling, warn},
 };
 
 /// Who is asked for names.
@@ -114,9 +114,6 @@ impl<'a> Asked<'a> {
         found: Option<LookupResult>,
         is_meant: impl Fn(&Record) -> bool,
     ) -> Result<LookupResult, Failure> {
-        if let Some(found) = &found {
-            warn_unanswered(self.context, &found.unanswered);
-        }
         let mut is_answered = found.is_some();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = since_1970.as_millis() as u64;

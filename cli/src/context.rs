@@ -146,10 +146,15 @@ impl Context {
 
     /// Tells whether somebody has named the registrars that are asked.
     fn trust(&self) -> Trust {
-        let is_named = !self.global.registrar.is_empty()
-            || self.environment.text(REGISTRARS_VARIABLE).is_some_and(|it| !it.trim().is_empty())
-            || self.settings().is_ok_and(|it| !it.registrar.listen.is_empty());
-        if is_named { Trust::Named } else { Trust::Usual }
+        let variable = self.environment.text(REGISTRARS_VARIABLE);
+        match () {
+            () if !self.global.registrar.is_empty() => Trust::Named,
+            () if variable.is_some_and(|it| !it.trim().is_empty()) => Trust::Named,
+            () if self.settings().is_ok_and(|it| !it.registrar.listen.is_empty()) => {
+                Trust::Addresses
+            }
+            () => Trust::Usual,
+        }
     }
 
     /// Returns which registrars to ask, in this order.

@@ -16,6 +16,7 @@ pub(crate) use self::{exit::Exit, usage::report_usage};
 use crate::{
     context::Context,
     hints::{self, Hint},
+    notice,
     output::{
         self,
         diagnostics::{self, DiagnosticJson},
@@ -31,14 +32,14 @@ pub(crate) struct Failure {
     pub(crate) error: anyhow::Error,
     /// What to do about it, each in one line.
     pub(crate) hints: Vec<Hint>,
-    /// The registrars that did not answer, if that is why.
-    pub(crate) unanswered: Vec<discovery::RegistrarFailure>,
+    /// The registrars that did not answer, if none did.
+    pub(crate) unanswered: Option<Vec<discovery::RegistrarFailure>>,
 }
 
 impl Failure {
     /// The command line or the settings are wrong, or cannot be followed here.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into(), hints: Vec::new(), unanswered: Vec::new() }
+        Self { exit: Exit::Usage, error: error.into(), hints: Vec::new(), unanswered: None }
     }
 
     /// What was asked for is not there, or did not come in time.
@@ -51,7 +52,7 @@ impl Failure {
         error: impl Into<anyhow::Error>,
         unanswered: &[discovery::RegistrarFailure],
     ) -> Self {
-        let unanswered = unanswered.to_vec();
+        let unanswered = Some(unanswered.to_vec());
         Self { exit: Exit::Unreachable, unanswered, ..Self::usage(error) }
     }
 
@@ -95,6 +96,30 @@ impl Failure {
         self.hint(Hint::Command { does: does.to_owned(), words })
     }
 
+    /// Says that it is not known of all registrars, by the exit code. It stays as it is if all have
+    /// answered.
+    pub(crate) fn open(self, unanswered: &[discovery::RegistrarFailure]) -> Self {
+        match unanswered {
+            [] => self,
+            _ if discovery::RegistrarFailures(unanswered.to_vec()).are_denials() => {
+                Self { exit: Exit::Denied, ..self }
+            }
+            _ => Self { exit: Exit::Unreachable, ..self },
+        }
+    }
+
+    /// Says who did not answer, and may know what those do not who did. It stays as it is if all
+    /// have answered.
+    pub(crate) fn unless_known_to(self, unanswered: &[discovery::RegistrarFailure]) -> Self {
+        if unanswered.is_empty() {
+            return self;
+        }
+        let silent = notice::who_is_silent(unanswered);
+        let stop = if self.error.to_string().contains('\n') { "\n" } else { "; " };
+        let error = anyhow::anyhow!("{}{stop}{silent}", self.error);
+        Self { error, ..self }.open(unanswered)
+    }
+
     /// Says what was being done.
     pub(crate) fn context(mut self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
         self.error = self.error.context(context);
@@ -108,8 +133,8 @@ impl Failure {
             return self.exit;
         }
         let mut hints: Vec<_> = self.hints.iter().map(|it| it.line(context)).collect();
-        if !self.unanswered.is_empty() || self.exit == Exit::Unreachable {
-            hints.extend(hints::unreached(&self.unanswered, context));
+        if let Some(unanswered) = &self.unanswered {
+            hints.extend(hints::unreached(unanswered, context));
         }
         let text = match context.json {
             true => self.to_json(&hints),

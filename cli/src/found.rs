@@ -83,11 +83,13 @@ pub(crate) async fn not_ready(
     if unready.is_empty() {
         let asked = asked(client.registrars(), &found.unanswered);
         let failure = Failure::not_found(anyhow!("no actor `{name}` is registered at{asked}"));
+        let failure = failure.unless_known_to(&found.unanswered);
         let names = names.iter().map(String::as_str);
         let names = names.chain(others_known.iter().map(Name::as_str));
         return meant::hint(failure, name.as_str(), names);
     }
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
+        .unless_known_to(&found.unanswered)
         .hint_command("show what is there", ["find", name.as_str(), "--all"])
         .hint_command("wait for it", ["wait", name.as_str()])
 }
@@ -110,12 +112,18 @@ pub(crate) fn owned(
         _ = write!(error, ": {other} registered what is there");
     }
     Err(Failure::not_found(anyhow!(error))
+        .unless_known_to(&found.unanswered)
         .hint_command("show what is there", ["find", name.as_str(), "--all"]))
 }
 
 /// Makes the failure of a name of which no endpoint is within reach.
-pub(crate) fn out_of_reach(name: &Name, seen: &[Seen<'_>]) -> Failure {
+pub(crate) fn out_of_reach(
+    name: &Name,
+    seen: &[Seen<'_>],
+    unanswered: &[RegistrarFailure],
+) -> Failure {
     Failure::not_found(anyhow!("`{name}` is {}", why_out_of_reach(seen)))
+        .unless_known_to(unanswered)
 }
 
 /// Says of each endpoint why it is out of reach, as the end of a sentence.

@@ -17,6 +17,7 @@ mod notice;
 mod outlet;
 mod output;
 mod owners;
+mod partly;
 mod pick;
 mod portrait;
 mod seen;

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
+use anyhow::anyhow;
 use config::REGISTRARS_VARIABLE;
 use discovery::{Client, LookupResult, RegistrarFailure, RegistrarFailures};
 use endpoints::{Name, PlainLines};
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     context::Context,
-    failure::paragraph,
+    failure::{Exit, Failure, paragraph},
     output::{self, brief},
 };
 
@@ -30,19 +31,40 @@ pub(crate) fn warn(context: &Context, text: impl Display) {
     say(context, &if context.json { object("warning", &text) } else { plain() });
 }
 
-/// Says which registrars did not answer, though another did. Of the usual ones, one is enough:
-/// nobody has said that the others exist.
+/// Says which registrars did not answer, though another did.
 pub(crate) fn warn_unanswered(context: &Context, unanswered: &[RegistrarFailure]) {
-    if !names_registrars(context) {
-        return;
+    if !unanswered.is_empty() {
+        warn(context, who_is_silent(unanswered));
     }
+}
+
+/// Says which registrars did not answer, and what that means.
+pub(crate) fn who_is_silent(unanswered: &[RegistrarFailure]) -> String {
     let silent = match unanswered.len() {
-        0 => return,
         1 => "a registrar".to_owned(),
         count => format!("{count} registrars"),
     };
     let failures = RegistrarFailures(unanswered.to_vec());
-    warn(context, format_args!("{silent} did not answer, and may know more:\n{failures}"));
+    format!("{silent} did not answer, and may know more:\n{failures}")
+}
+
+/// Says that there is nothing to show; programs see that.
+///
+/// # Errors
+///
+/// A failure if a registrar did not answer, which may know of something.
+pub(crate) fn nothing_is_there(
+    context: &Context,
+    nothing: &str,
+    unanswered: &[RegistrarFailure],
+) -> Result<Exit, Failure> {
+    if !unanswered.is_empty() {
+        return Err(Failure::not_found(anyhow!("{nothing}")).unless_known_to(unanswered));
+    }
+    if !context.json {
+        note(context, nothing);
+    }
+    Ok(Exit::Done)
 }
 
 /// Waits for the answer to a look-up, and says why it takes so long if that is because the

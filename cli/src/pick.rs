@@ -1,7 +1,7 @@
 //! From what was typed to the instances that are meant: by name, or by some digits of a UUID.
 
 use anyhow::anyhow;
-use discovery::Client;
+use discovery::{Client, LookupResult};
 use endpoints::{Name, Quoted};
 use uuid::Uuid;
 use wire::Record;
@@ -38,16 +38,18 @@ impl Target {
         };
         match self {
             Self::Instance(name, digits) => {
-                let mut records = client.query_all(name.as_str()).await?.records;
+                let LookupResult { mut records, unanswered, .. } =
+                    client.query_all(name.as_str()).await?;
                 records.retain(begins_with(digits));
                 if records.is_empty() {
-                    return Err(Failure::not_found(anyhow!(
-                        "no instance of `{name}` has a UUID that begins with {digits}"
-                    )));
+                    let none =
+                        anyhow!("no instance of `{name}` has a UUID that begins with {digits}");
+                    return Err(Failure::not_found(none).unless_known_to(&unanswered));
                 }
                 Ok(records)
             }
             Self::NameOrDigits(name, digits) => {
+                let mut unanswered = Vec::new();
                 let mut records = client.list(name.as_str()).await?.records;
                 let mut near = Vec::new();
                 if records.is_empty()
@@ -60,7 +62,7 @@ impl Target {
                     // It may yet come back to a registrar that has just begun.
                     let asked = client.query_all(name.as_str());
                     let (found, names) = meant::with_names(client, asked).await;
-                    records = found?.records;
+                    (records, unanswered) = found.map(|it| (it.records, it.unanswered))?;
                     near = names;
                 }
                 if records.is_empty() {
@@ -68,7 +70,8 @@ impl Target {
                     let quoted = Quoted(name.as_str());
                     let error = anyhow!("no actor{or_instance} {quoted} is registered");
                     let near = near.iter().map(String::as_str);
-                    let failure = meant::hint(Failure::not_found(error), name.as_str(), near);
+                    let failure = Failure::not_found(error).unless_known_to(&unanswered);
+                    let failure = meant::hint(failure, name.as_str(), near);
                     return Err(failure.hint_command("show what is registered", ["ls"]));
                 }
                 Ok(records)

@@ -57,4 +57,11 @@ pub enum Change {
         #[serde(skip)]
         failures: RegistrarFailures,
     },
+    /// Some registrars are out of reach, and others are not: what only those know is not seen. It
+    /// comes whenever these are others than before; there are none when all are within reach again.
+    Partial {
+        /// Each registrar that is out of reach, with its reason.
+        #[serde(skip)]
+        failures: RegistrarFailures,
+    },
 }

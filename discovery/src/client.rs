@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Returns for how long others may still come back to the registrars that are within reach, if
-    /// all of them have begun only a short while ago.
+    /// one of them has begun only a short while ago.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -209,7 +209,7 @@ impl Client {
     /// ```
     pub fn settling(&self) -> Option<Duration> {
         let connections = self.hub().links.iter().filter_map(Link::connection);
-        let settles_at = connections.map(|it| it.settles_at()).min().flatten();
+        let settles_at = connections.filter_map(|it| it.settles_at()).max();
         settles_at.map(|it| it.duration_since(Instant::now()))
     }
 

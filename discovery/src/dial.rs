@@ -120,7 +120,18 @@ pub(crate) async fn dial(
     let endpoint = winner.stamped.endpoint.clone();
     let locality = *winner.verdict.as_ref().expect("only what is within reach is dialed");
     let Reached { stream, peer, assurance } = reached;
-    Ok(Connection { stream, peer, record, endpoint, locality, assurance, explanation, age: None })
+    let (age, unanswered) = (None, Vec::new());
+    Ok(Connection {
+        stream,
+        peer,
+        record,
+        endpoint,
+        locality,
+        assurance,
+        explanation,
+        age,
+        unanswered,
+    })
 }
 
 /// Dials every candidate within reach, some at a time, and closes what it has connected: to tell

@@ -6,7 +6,7 @@ use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::{DialError, HostKnown};
-use wire::{QuotaExceeded, RemoteError, WireError};
+use wire::{ErrorKind, QuotaExceeded, RemoteError, WireError};
 
 use crate::Lost;
 
@@ -67,6 +67,17 @@ impl RegistrarFailures {
             )
         };
         self.0.iter().any(is_refusal)
+    }
+
+    /// Tells whether all of them are refusals: it is known that none did what was asked.
+    ///
+    /// ```
+    /// use callsign_discovery::RegistrarFailures;
+    ///
+    /// assert!(!RegistrarFailures::default().are_denials(), "nobody has refused");
+    /// ```
+    pub fn are_denials(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|it| it.error.is_denial())
     }
 
     /// Tells whether one of them may pass by itself, as [`LinkError::may_pass`] does.
@@ -172,6 +183,28 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Tells whether it is the word of a registrar, or of the system, that this user may not, or not
+    /// now.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # use transport::DialError;
+    /// use callsign::LinkError;
+    ///
+    /// assert!(LinkError::Dial(DialError::NoPermission).is_denial());
+    /// assert!(!LinkError::NotYet.is_denial());
+    /// ```
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::Dial(error) => matches!(error, DialError::NoPermission),
+            Self::Refused(error) => {
+                matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
+            }
+            Self::QuotaExceeded { .. } | Self::TooManyWaits => true,
+            _ => false,
+        }
+    }
+
     /// Tells whether it may pass by itself: a registrar may start, come within reach, or go on.
     /// What it refuses, and what stands in its place or in its way, is for somebody to mend.
     ///
@@ -328,6 +361,10 @@ pub enum LookupError {
     /// A registrar refused to answer, and none answered.
     #[error("no registrar answers:\n{0}")]
     Refused(RegistrarFailures),
+    /// The registrars that answered know nothing of it, and others did not answer: whether it is
+    /// there is not known.
+    #[error("it may be known to a registrar that did not answer:\n{0}")]
+    Incomplete(RegistrarFailures),
 }
 
 impl From<RegistrarFailures> for LookupError {

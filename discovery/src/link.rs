@@ -108,7 +108,7 @@ impl Hub {
                 Err(error) => Arc::new(error),
             },
             LinkState::Down(error) => error,
-            LinkState::Dialing => Arc::new(LinkError::NotYet),
+            LinkState::Dialing => Arc::new(LinkError::NoAnswer(limit)),
             LinkState::Standby { .. } => return None,
         };
         Some(Err(link.failure(error)))

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use endpoints::{Endpoint, ParseEndpointError};
 use portal::Heartbeat;
+use transport::DialError;
 use wire::Owner;
+
+use crate::{LinkError, RegistrarFailure};
 
 /// How a client behaves. The defaults suit a program on the host of its registrar.
 ///
@@ -74,11 +77,38 @@ pub enum Trust {
     /// All of them, and all alike: somebody has named them.
     #[default]
     Named,
+    /// They are the addresses of one registrar, which somebody has named. That it answers at one of
+    /// them is enough, and nobody is missed at the others.
+    Addresses,
     /// They are the usual ones, which nobody has named, and whoever comes first may listen at the
     /// port. So what answers at a port is believed only if the kernel says that it is of the user
     /// of this process, or of root. And where one of them knows a name, those after it in the list
-    /// are not asked what they know of it.
+    /// are not asked what they know of it. Where nobody answers there need be nobody; whoever is
+    /// there and silent is missed.
     Usual,
+}
+
+impl Trust {
+    /// Tells whether somebody is missed who did not answer while another did: a name that the
+    /// other does not know may be known there.
+    pub(crate) fn misses(self, failure: &RegistrarFailure) -> bool {
+        match self {
+            Self::Named => true,
+            Self::Addresses => false,
+            // What is at a port that anybody may have is no registrar before it has said so.
+            Self::Usual => match &*failure.error {
+                LinkError::Dial(DialError::Busy | DialError::TimedOut)
+                | LinkError::Handshake(_) => {
+                    matches!(failure.registrar, Endpoint::Unix(_))
+                }
+                LinkError::Dial(_)
+                | LinkError::NotARegistrar { .. }
+                | LinkError::OthersPort { .. }
+                | LinkError::NotYet => false,
+                _ => true,
+            },
+        }
+    }
 }
 
 /// How a name is looked up.

@@ -1,8 +1,12 @@
 //! Several registrars, and several instances of one name.
 
-use std::{net::TcpListener, os::unix::net::UnixListener};
+use std::{
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::Path,
+};
 
-use crate::harness::{Node, Room};
+use crate::harness::{Node, Room, Running};
 
 #[test]
 fn one_registrar_of_two_is_enough() {
@@ -24,7 +28,8 @@ fn one_registrar_of_two_is_enough() {
     second.kill();
     both(&["find", "clock"]).succeeds().says(&["warning: ", &two]);
     both(&["ls"]).succeeds().prints(&["clock"]);
-    both(&["find", "nobody"]).ends_with(1).says(&["nobody"]);
+    both(&["find", "nobody"]).ends_with(3).says(&["nobody", "may know more", &two]);
+    both(&["renew", "clock"]).ends_with(3).prints(&["renewed"]).says(&["may not be renewed", &two]);
     both(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
     both(&["status"]).succeeds().prints(&["up", "down"]);
 
@@ -60,13 +65,51 @@ fn nobody_waits_for_longer_than_he_has_patience() {
             hasty(command).succeeds().says(&[&mute, "it has not answered yet"]);
         }
         hasty(&["wait", "clock"]).succeeds();
-        hasty(&["renew", "clock"]).succeeds();
-        hasty(&["find", "nobody"]).ends_with(1);
+        // What the other would have said is not known.
+        hasty(&["renew", "clock"]).ends_with(3).prints(&["renewed clock["]).says(&[&mute]);
+        hasty(&["find", "nobody"]).ends_with(3).says(&[&mute, "it has not answered yet"]);
         hasty(&["status"]).succeeds().prints(&["up", "down", "it has not answered yet"]);
         let patient = patient(&["find", "clock"]).succeeds().says(&[&mute]);
         assert!(patient.stderr.contains("2s") || patient.stderr.contains("yet"), "{patient}");
-        hasty(&["unregister", "clock"]).succeeds();
+        hasty(&["unregister", "clock"]).ends_with(3).prints(&["unregistered"]).says(&[&mute]);
     }
+}
+
+/// Of the usual places, and of those of the settings file, one is enough; but one that is there and
+/// silent is missed.
+#[test]
+fn where_no_registrar_is_named_only_those_are_missed_who_are_there() {
+    let room = Room::new();
+    std::fs::create_dir(room.file("system")).unwrap();
+    let well = Node::listen(&room, &[&room.unix("system/registrar.sock")]);
+    let asked = |args: &[&str]| {
+        let mut command = room.other_command(env!("CARGO_BIN_EXE_callsign"));
+        command.args(args).env("XDG_RUNTIME_DIR", room.file("run"));
+        command.env("CALLSIGN_SYSTEM_DIR", room.file("system")).env_remove("CALLSIGN_REGISTRAR");
+        Running::start(command).outcome()
+    };
+    std::fs::create_dir(room.file("run")).unwrap();
+    set_mode(&room.file("run"), 0o700);
+    asked(&["find", "nobody"]).ends_with(1);
+    asked(&["register", "clock", "/unix/@clock-of-usual", "--ttl", "10m"]).succeeds();
+    asked(&["renew", "clock"]).succeeds();
+
+    // The folder is there since somebody has asked.
+    let mute = UnixListener::bind(room.file("run/callsign/registrar.sock")).unwrap();
+    asked(&["find", "clock"]).succeeds().says(&["may know more", "run/callsign/registrar.sock"]);
+    asked(&["find", "nobody"]).ends_with(3).says(&["run/callsign/registrar.sock"]);
+    asked(&["unregister", "clock"]).ends_with(3).prints(&["unregistered"]).says(&["may still"]);
+    drop(mute);
+
+    let one = well.endpoint();
+    let settings = format!("[registrar]\nlisten = [\"{one}\", \"/ip4/127.0.0.1/tcp/9\"]\n");
+    room.write("market.toml", &settings);
+    let found = room.callsign(&["find", "nobody", "--config", "market.toml"]).ends_with(1);
+    assert!(!found.stderr.contains("may know more"), "{found}");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
     failure::{Exit, Failure},
     notice::note,
     output::fitted,
+    partly::Partly,
     pick::Target,
 };
 
@@ -24,7 +25,7 @@ Examples:
 
 A draining actor is shown by `find --all` and `ls --all` alone, and nobody is connected to it. What \
 is connected stays so, and the actor goes on running. Its program is told; it stays draining when \
-its registrar starts again, for as long as the program keeps itself registered.")]
+its registrar starts again, for as long as the program keeps itself registered. It ends with 3 if a registrar did not answer, which may still name it.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
@@ -51,8 +52,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         }
     }
     let (mut changed, mut refused) = (Vec::new(), Vec::new());
+    let mut partly = Partly::new(if args.undo { "still draining" } else { "still ready" });
     for record in &records {
-        match client.set_state(record.uuid, state).await {
+        let done = client.set_state(record.uuid, state).await;
+        match partly.take(record.instance(), done) {
             Ok(()) => changed.push(record),
             // It has gone meanwhile.
             Err(RequestError::NotFound) if records.len() > 1 => {}
@@ -80,7 +83,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             context.print_line(fitted(&line, context.width(), 0, 2))?;
         }
     }
-    Ok(Exit::Done)
+    partly.failure().map_or(Ok(Exit::Done), Err)
 }
 
 #[derive(Debug, Serialize)]

@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::{self, out_of_reach},
+    notice::warn_unanswered,
     owners::Demanded,
     portrait::portrait,
     seen::Seen,
@@ -22,7 +23,8 @@ Examples:
   callsign find web --registrar tractor+/ip4/127.0.0.1/tcp/1616
                                   ask one of the Python project tractor
 
-It ends with 1 if there is no such actor, or none of its endpoints can be reached from here.")]
+It ends with 1 if there is no such actor, or none of its endpoints can be reached from here; with 3 \
+if a registrar that may know it did not answer.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
@@ -42,12 +44,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         return Err(asked.not_ready(&name, &found).await);
     }
     let seen = Seen::all_from_here(&found.records);
-    if args.all {
-        return show_all(context, &seen, found.now_ms);
+    let first = Seen::first_dialed(&seen);
+    if first.is_none() && !args.all {
+        return Err(out_of_reach(&name, &seen, &found.unanswered));
     }
-    match Seen::first_dialed(&seen) {
+    warn_unanswered(context, &found.unanswered);
+    match first.filter(|_| !args.all) {
         Some(first) => show(context, first, found.now_ms),
-        None => Err(out_of_reach(&name, &seen)),
+        None => show_all(context, &seen, found.now_ms),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::fitted,
+    partly::Partly,
     pick::{Target, only_one},
 };
 
@@ -22,7 +23,8 @@ Examples:
   callsign renew 3f2a91c0    the instance whose UUID begins so
 
 The lease lasts from now on for as long again as was said when it was registered. To change how \
-long, register again with another `--ttl`.")]
+long, register again with another `--ttl`. It ends with 3 if a registrar did not answer, at which it may run \
+out.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
@@ -39,7 +41,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let record = only_one(leases, "renew")?;
     let ttl_ms = record.lifetime.ttl_ms().expect("it was chosen for its lease");
-    client.renew(record.uuid).await?;
+    let mut partly = Partly::new("not renewed");
+    partly.take(record.instance(), client.renew(record.uuid).await)?;
     if context.json {
         let renewed = RenewedJson { name: record.name.as_str(), uuid: record.uuid, ttl_ms };
         context.print_json(&renewed)?;
@@ -48,7 +51,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let line = format!("renewed {} for {ttl}", record.instance());
         context.print_line(fitted(&line, context.width(), 0, 2))?;
     }
-    Ok(Exit::Done)
+    partly.failure().map_or(Ok(Exit::Done), Err)
 }
 
 fn no_lease(records: &[Record]) -> Failure {

@@ -4,7 +4,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::anyhow;
 use discovery::{
-    Candidate, Explanation, LookupOptions, Outcome, Resolve, TableSource, explain, probe,
+    Candidate, Explanation, LookupOptions, LookupResult, Outcome, Resolve, TableSource, explain,
+    probe,
 };
 use endpoints::{Endpoint, EndpointTable, Locality, Name, Plain};
 use serde::Serialize;
@@ -34,7 +35,8 @@ Examples:
 Nothing is dialed without `--probe`, which connects to each endpoint within reach and closes at \
 once. Where no registrar answers, the tables of the settings file are asked.
 
-It ends with 1 if nothing is within reach or, with `--probe`, nothing answers.")]
+It ends with 1 if nothing is within reach or, with `--probe`, nothing answers; with 3 then if a \
+registrar that may know it did not answer.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
@@ -51,7 +53,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = found::name(&args.name)?;
     let owner = args.demanded.read()?;
-    let (source, records, now_ms) = records(context, &name, args.explain, owner.as_ref()).await?;
+    let (source, found) = records(context, &name, args.explain, owner.as_ref()).await?;
+    let LookupResult { records, now_ms, unanswered, .. } = found;
     // What is starting or draining is not dialed, only shown.
     let (mut ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
@@ -70,15 +73,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         |it: &Candidate| it.verdict.is_ok() && !matches!(it.outcome, Outcome::Failed { .. });
     let exit = match explanation.candidates.iter().any(is_of_use) {
         true => Exit::Done,
-        false => Exit::NotFound,
+        false if unanswered.is_empty() => Exit::NotFound,
+        false => Exit::Unreachable,
     };
     let mut rows = rows(source, &explanation, &ready, &others);
     if !args.explain {
         rows.retain(|it| it.rank.is_some());
         if rows.is_empty() {
-            return Err(out_of_reach(&name, &Seen::all_from_here(&ready)));
+            return Err(out_of_reach(&name, &Seen::all_from_here(&ready), &unanswered));
         }
     }
+    warn_unanswered(context, &unanswered);
     if context.json {
         let candidates = rows.iter().map(Row::to_json).collect();
         context.print_json(&ResolvedJson { name: name.as_str(), source, candidates })?;
@@ -92,13 +97,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 }
 
 /// Looks up the records of a name: at the registrars, or where none answers in the settings file.
-/// They are one at least. The registrars' clock comes with them.
+/// They are one at least.
 async fn records(
     context: &Context,
     name: &Name,
     all: bool,
     owner: Option<&Owner>,
-) -> Result<(Source, Vec<Record>, u64), Failure> {
+) -> Result<(Source, LookupResult), Failure> {
     let client = match context.client().await {
         Ok(client) => client,
         Err(failure) if failure.exit == Exit::Unreachable => {
@@ -110,16 +115,15 @@ async fn records(
                 let names = table.iter().map(|(name, _)| name.as_str());
                 return Err(meant::hint(Failure::not_found(error), name.as_str(), names));
             }
-            return Ok((Source::Table, records, 0));
+            return Ok((Source::Table, LookupResult { records, ..LookupResult::default() }));
         }
         Err(failure) => return Err(failure),
     };
     let found = found::query_owned(context, &client, name, all, owner).await?;
-    warn_unanswered(context, &found.unanswered);
     if found.records.is_empty() {
         return Err(not_ready(&client, name, &found, Vec::new()).await);
     }
-    Ok((Source::Registrar, found.records, found.now_ms))
+    Ok((Source::Registrar, found))
 }
 
 /// Returns all that a settings file says of where actors are, if there is one. What they bind at

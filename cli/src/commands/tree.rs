@@ -12,7 +12,7 @@ use wire::{Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, note_settling, warn_unanswered},
+    notice::{note_settling, nothing_is_there, warn_unanswered},
     output::{Table, age, fits, fitted},
     seen::state_in_words,
 };
@@ -32,18 +32,19 @@ pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure>
     let client = context.client().await?;
     let found = client.list("*").await?;
     note_settling(context, &found);
-    warn_unanswered(context, &found.unanswered);
     let forest = forest(&found.records);
     if context.json {
         let trees: Vec<_> = forest.iter().map(|it| it.to_json(found.now_ms)).collect();
         context.print_json(&trees)?;
-        return Ok(Exit::Done);
     }
     if forest.is_empty() {
-        note(context, "no tree of actors is registered");
-        return Ok(Exit::Done);
+        let nothing = "no tree of actors is registered";
+        return nothing_is_there(context, nothing, &found.unanswered);
     }
-    context.print(draw(&forest, found.now_ms, context.width()))?;
+    warn_unanswered(context, &found.unanswered);
+    if !context.json {
+        context.print(draw(&forest, found.now_ms, context.width()))?;
+    }
     Ok(Exit::Done)
 }
 

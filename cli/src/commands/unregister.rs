@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     output::fitted,
+    partly::Partly,
     pick::{Target, only_one},
 };
 
@@ -21,7 +22,8 @@ Examples:
 
 What keeps it registered is told so, and lets it be; a program of an earlier version may register it \
 again. What a registrar's settings declare comes back when that starts again. With --all, what may \
-not be taken out stays, and the exit code is 4.")]
+not be taken out stays, and the exit code is 4. Where a registrar did not answer, it says which, and \
+ends with 3: what is gone elsewhere may still be known there.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
@@ -41,8 +43,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let mut gone = Vec::with_capacity(records.len());
     let mut left = Vec::new();
+    let mut partly = Partly::new("still known");
     for record in &records {
-        match client.unregister(record.uuid).await {
+        let done = client.unregister(record.uuid).await;
+        match partly.take(record.instance(), done) {
             // It has gone by itself meanwhile.
             Err(RequestError::NotFound) if args.all => continue,
             Err(error) if args.all => {
@@ -60,6 +64,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if context.json {
         context.print_json(&gone)?;
     }
+    left.extend(partly.failure());
     // One is told last, by which the program ends: that something was denied is what matters most.
     left.sort_by_key(|it| it.exit == Exit::Denied);
     let Some(last) = left.pop() else { return Ok(Exit::Done) };

@@ -1,13 +1,10 @@
 //! `callsign wait`: until an actor is there.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{
-    Client, ConnectError, LinkError, LookupError, LookupOptions, LookupResult, RegistrarFailure,
-    RegistrarFailures,
-};
-use endpoints::{Endpoint, Name};
+use discovery::{Client, ConnectError, LookupError, LookupOptions, LookupResult};
+use endpoints::Name;
 use tokio::time::timeout;
 use wire::{Lifetime, Owner, Record, State};
 
@@ -16,7 +13,7 @@ use crate::{
     failure::{Exit, Failure},
     found::{self, is_merely_declared, why_out_of_reach},
     meant,
-    notice::{UNSAID_MAX, note, warn_unanswered},
+    notice::{UNSAID_MAX, note, warn_unanswered, who_is_silent},
     owners::Demanded,
     portrait::{portrait, portrait_of_unreachable},
     seen::Seen,
@@ -31,8 +28,8 @@ Examples:
   callsign wait db --timeout 1m && ./migrate
   endpoint=$(callsign wait db | head -n1)
 
-It waits for the registrar too, and for an endpoint that can be reached from here. If no registrar \
-answers by the end of the time, it ends with 3.
+It waits for the registrar too, and for an endpoint that can be reached from here. If a registrar \
+does not answer by the end of the time, and no other knows it, it ends with 3.
 
 An actor that is merely declared in the registrar's settings does not count: nobody has said that \
 it runs.")]
@@ -119,6 +116,9 @@ async fn say_what_is_awaited<T>(
     let saying = async {
         let (found, names) = meant::with_names(client, client.list(name.as_str())).await;
         let (text, meant) = match found {
+            Ok(found) if !found.unanswered.is_empty() => {
+                (format!("{}; {}", why(&found), who_is_silent(&found.unanswered)), None)
+            }
             Ok(found) if found.records.is_empty() => {
                 let names = names.iter().map(String::as_str);
                 (why(&found), meant::did_you_mean(name.as_str(), names))
@@ -151,19 +151,9 @@ async fn too_late(
 ) -> Result<(Record, LookupResult), Failure> {
     let limit = humantime::format_duration(limit);
     // What a registrar does not know now is not waited for; nor is one that does not answer now.
-    let last_look = timeout(LAST_LOOK, client.list(name.as_str()));
+    let last_look = client.list_within(name.as_str(), LAST_LOOK);
     let (found, names) = meant::with_names(client, last_look).await;
-    let found = match found {
-        Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Err(without_answer(name, error, &limit.to_string())),
-        Err(_) => {
-            let error = Arc::new(LinkError::NotYet);
-            let failure =
-                |it: &Endpoint| RegistrarFailure { registrar: it.clone(), error: error.clone() };
-            let failures = RegistrarFailures(client.registrars().map(failure).collect());
-            return Err(without_answer(name, failures.into(), &limit.to_string()));
-        }
-    };
+    let found = found.map_err(|error| without_answer(name, error, &limit.to_string()))?;
     let found = match owner {
         Some(owner) => found::owned(name, found, owner)?,
         None => found,
@@ -181,7 +171,7 @@ async fn too_late(
         true => format!("`{name}` was not ready within {limit}: {why}"),
         false => format!("`{name}` was not within reach after {limit}: it is {why}"),
     };
-    let failure = Failure::not_found(anyhow!(text));
+    let failure = Failure::not_found(anyhow!(text)).unless_known_to(&found.unanswered);
     Err(match is_merely_declared(&found.records) {
         true => failure.hint_command("use it as it is declared", ["connect", name.as_str()]),
         false if found.records.is_empty() => {

@@ -5,20 +5,13 @@ use discovery::{
     ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
 };
 use transport::DialError;
-use wire::ErrorKind;
 
 use super::{Exit, Failure};
 
 impl Failure {
     /// No registrar does what it is asked for.
     fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
-        let is_denial = |it: &discovery::RegistrarFailure| match &*it.error {
-            LinkError::Refused(error) => {
-                matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached)
-            }
-            error => matches!(error, LinkError::QuotaExceeded { .. } | LinkError::TooManyWaits),
-        };
-        match why.0.iter().any(is_denial) {
+        match why.0.iter().any(|it| it.error.is_denial()) {
             true => Self::denied(error),
             false => Self::usage(error),
         }
@@ -65,6 +58,10 @@ impl From<LookupError> for Failure {
             LookupError::Refused(ref why) => {
                 let why = why.clone();
                 Self::refused(error, &why)
+            }
+            LookupError::Incomplete(ref why) => {
+                let why = why.clone();
+                Self::not_found(error).open(&why.0)
             }
             _ => Self::usage(error),
         }
@@ -116,6 +113,10 @@ impl From<RequestError> for Failure {
             RequestError::Refused(ref why) => {
                 let why = why.clone();
                 Self::refused(error, &why)
+            }
+            RequestError::Incomplete(ref why) | RequestError::Partly(ref why) => {
+                let why = why.clone();
+                Self::not_found(error).open(&why.0)
             }
             _ => Self::usage(error),
         }

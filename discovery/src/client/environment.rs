@@ -142,7 +142,12 @@ fn registrars(
         // After the user's own, before the port, which anybody may have.
         registrars.insert(registrars.len() - 1, system);
     }
-    Ok((registrars, if is_usual { Trust::Usual } else { Trust::Named }))
+    let trust = match named {
+        Some(_) => Trust::Named,
+        None if is_usual => Trust::Usual,
+        None => Trust::Addresses,
+    };
+    Ok((registrars, trust))
 }
 
 #[cfg(test)]

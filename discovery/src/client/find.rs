@@ -5,12 +5,13 @@ use wire::{Record, registrar::Report};
 use super::{merge::MergedRecord, remembered::Answer};
 use crate::{
     Candidate, Client, Connection, Explanation, FindError, LookupError, LookupOptions,
-    NoneAnswered, ResolveError,
+    NoneAnswered, RegistrarFailures, ResolveError,
     dial::{self, Tickets},
 };
 
 impl Client {
-    /// Connects to the nearest ready instance of a name; `None` when there is none.
+    /// Connects to the nearest ready instance of a name; `None` when there is none, and every
+    /// registrar says so.
     ///
     /// One that speaks the protocol has to prove who it is before a byte of the application's is
     /// sent; one that does not is [marked](Connection::assurance) as unproved.
@@ -77,13 +78,17 @@ impl Client {
             self.answer(name, options).await.map_err(ResolveError::Lookup)?;
         if found.instances.is_empty() {
             return match age {
-                None => Ok(None),
+                None => {
+                    found.complete().map(|_| None).map_err(|it| ResolveError::Lookup(it).into())
+                }
                 // That it was not there then says nothing of now.
-                Some(_) => Err(ResolveError::Lookup(found.unanswered().into()).into()),
+                Some(_) => {
+                    Err(ResolveError::Lookup(RegistrarFailures(found.unanswered).into()).into())
+                }
             };
         }
         let connection = self.connect_to(&found.instances, &tickets).await?;
-        Ok(Some(Connection { age, ..connection }))
+        Ok(Some(Connection { age, unanswered: found.unanswered, ..connection }))
     }
 
     /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
@@ -133,6 +138,7 @@ impl Client {
         options: LookupOptions,
     ) -> Result<(Vec<Record>, Explanation), LookupError> {
         let Answer { found, tickets, .. } = self.answer(name, options).await?;
+        let found = found.complete()?;
         let records: Vec<_> = found.instances.into_iter().map(|it| it.record).collect();
         let explanation = dial::probe_with(&records, &tickets, &self.hub().options.dial).await;
         Ok((records, explanation))

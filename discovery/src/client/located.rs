@@ -18,7 +18,7 @@ use crate::{
 
 impl Client {
     /// Looks up the ready instances of a name, each to be [connected to](Located::connect) later;
-    /// the nearest first, and none if there is no such name.
+    /// the nearest first, and none if there is no such name, and every registrar says so.
     ///
     /// What a look at an endpoint tells against its instance is reported to the registrars.
     ///
@@ -41,6 +41,7 @@ impl Client {
     /// Cancel safe.
     pub async fn locate_actor(&self, name: &str) -> Result<Vec<Located>, LookupError> {
         let (found, tickets) = self.locate(&Name::new(name)?, false, None).await?;
+        let found = found.complete()?;
         let records: Vec<_> = found.instances.iter().map(|it| it.record.clone()).collect();
         let explanation = explain(&records, &here_for(&records), &transport::look);
         self.report_evidence(&found.instances, &explanation.candidates);

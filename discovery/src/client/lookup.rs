@@ -16,7 +16,8 @@ use super::{
     remembered::Answer,
 };
 use crate::{
-    Change, Client, LinkError, LookupError, LookupOptions, RegistrarFailure, Resolve, ResolveError,
+    Change, Client, LinkError, LookupError, LookupOptions, RegistrarFailure, RegistrarFailures,
+    Resolve, ResolveError,
     dial::{Ticket, Tickets},
     link::{Link, SETTLING_MAX, Said},
 };
@@ -38,13 +39,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]; a name that is not there is `None`.
+    /// [`LookupError`]; a name that is not there is `None`, if every registrar says so.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn query_actor(&self, name: &str) -> Result<Option<Record>, LookupError> {
-        Ok(self.query_ready(name).await?.records.into_iter().next())
+        Ok(self.query_ready(name).await?.complete()?.records.into_iter().next())
     }
 
     /// Looks up the ready instances of a name: live ones first, then declared ones, each newest
@@ -61,7 +62,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]; a name that is not there brings no records.
+    /// [`LookupError`]; a name that is not there brings no records. Who did not answer may know
+    /// it: see [`LookupResult::unanswered`].
     ///
     /// # Cancel safety
     ///
@@ -155,8 +157,43 @@ impl Client {
     /// Cancel safe.
     pub async fn list(&self, pattern: &str) -> Result<LookupResult, LookupError> {
         let pattern = NamePattern::new(pattern)?;
-        let lists = self.gather(|index| self.list_of(index, &pattern)).await;
-        let mut found = LookupResult::from(self.records(lists)?);
+        let answers = self.gather(|index| self.list_of(index, &pattern)).await;
+        self.listed(answers)
+    }
+
+    /// Lists as [`list`](Self::list) does what the registrars answer that do so within `limit`.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let found = client.list_within("feed.*", Duration::from_millis(100)).await?;
+    /// println!("{} are known, and {} do not say", found.records.len(), found.unanswered.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list); whoever is late has not answered yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn list_within(
+        &self,
+        pattern: &str,
+        limit: Duration,
+    ) -> Result<LookupResult, LookupError> {
+        let pattern = NamePattern::new(pattern)?;
+        let (ask, late) = (|index| self.list_of(index, &pattern), |failure| Some(Err(failure)));
+        let answers = self.answers(ask, |_| false, late, Some(Instant::now() + limit)).await;
+        self.listed(answers)
+    }
+
+    fn listed(&self, answers: Answers<Part>) -> Result<LookupResult, LookupError> {
+        let mut found = LookupResult::from(self.records(answers)?);
         // A stable sort, which keeps the order within a name.
         found.records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
@@ -194,20 +231,26 @@ impl Client {
             // An earlier registrar does not know that it matters.
             found.instances.retain(|it| it.record.owner.as_ref() == Some(owner));
         }
+        let last = |unanswered: &[RegistrarFailure]| {
+            let mut last = self.memory().recall(&asked, max_age?, Instant::now())?;
+            tracing::warn!(
+                target: "callsign", name = %asked.0, age = ?last.age.unwrap_or_default(),
+                "no registrar answers that may know it; the last good answer is used"
+            );
+            last.found.unanswered = unanswered.to_vec();
+            Some(last)
+        };
         let answer = match located {
             Ok((found, tickets)) => Answer { found, tickets, age: None },
             Err(LookupError::Unreachable(failures)) => {
-                let last = max_age.and_then(|it| self.memory().recall(&asked, it, Instant::now()));
-                let Some(mut last) = last else { return Err(LookupError::Unreachable(failures)) };
-                tracing::warn!(
-                    target: "callsign", name = %asked.0, age = ?last.age.unwrap_or_default(),
-                    "no registrar can be reached; the last good answer is used"
-                );
-                last.found.set_unanswered(failures);
-                return Ok(last);
+                return last(&failures.0).ok_or(LookupError::Unreachable(failures));
             }
             Err(error) => return Err(error),
         };
+        // A no that only some gave does not take the place of what was known.
+        if answer.found.is_incomplete() {
+            return Ok(last(&answer.found.unanswered).unwrap_or(answer));
+        }
         if max_age.is_some() {
             self.memory().keep(asked, answer.clone(), Instant::now());
         }
@@ -319,11 +362,22 @@ impl Client {
         is_answer: impl Fn(&T) -> bool,
         late: impl Fn(RegistrarFailure) -> T,
     ) -> Vec<T> {
+        self.answers(ask, is_answer, late, None).await
+    }
+
+    /// Asks as [`with_patience`](Self::with_patience) does, and waits for nobody any longer than
+    /// that.
+    async fn answers<T, F: Future<Output = T>>(
+        &self,
+        ask: impl Fn(usize) -> F,
+        is_answer: impl Fn(&T) -> bool,
+        late: impl Fn(RegistrarFailure) -> T,
+        mut deadline: Option<Instant>,
+    ) -> Vec<T> {
         let links = &self.hub().links;
         let ask = |index| ask(index).map(move |answer| (index, answer));
         let mut calls: FuturesUnordered<_> = (0..links.len()).map(ask).collect();
         let mut answers: Vec<_> = links.iter().map(|_| None).collect();
-        let mut deadline = None;
         loop {
             let next = match deadline {
                 Some(at) => timeout_at(at, calls.next()).await,
@@ -378,7 +432,7 @@ impl Client {
 
 impl Resolve for Client {
     async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
-        Ok(self.query_ready(name.as_str()).await?.records)
+        Ok(self.query_ready(name.as_str()).await?.complete()?.records)
     }
 }
 
@@ -422,14 +476,40 @@ pub struct LookupResult {
     pub total: u64,
     /// The registrars' clock, in milliseconds since 1970; the latest of several.
     pub now_ms: u64,
-    /// The registrars that did not answer. What only they know is not in this answer.
+    /// The registrars that did not answer, and are missed. What only they know is not in this answer:
+    /// that it is empty is no proof that there is nothing.
     pub unanswered: Vec<RegistrarFailure>,
     /// How old the answer is, if no registrar could be reached and one of earlier was allowed;
     /// `None` if it is one of now.
     pub age: Option<Duration>,
-    /// For how long others may still come back that are not in this answer, if every registrar
-    /// that answered has begun only a short while ago.
+    /// For how long others may still come back that are not in this answer, if a registrar that
+    /// answered has begun only a short while ago.
     pub settling: Option<Duration>,
+}
+
+impl LookupResult {
+    /// Returns it, unless it is a no that only some registrars gave.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// use callsign::{Client, LookupError};
+    ///
+    /// /// Tells whether a name is free, as far as all registrars know.
+    /// async fn is_free(callsign: &Client, name: &str) -> Result<bool, LookupError> {
+    ///     Ok(callsign.query_all(name).await?.complete()?.records.is_empty())
+    /// }
+    /// # let _ = is_free;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LookupError::Incomplete`] when nothing was found, and a registrar did not answer.
+    pub fn complete(self) -> Result<Self, LookupError> {
+        match self.records.is_empty() && !self.unanswered.is_empty() {
+            true => Err(LookupError::Incomplete(RegistrarFailures(self.unanswered))),
+            false => Ok(self),
+        }
+    }
 }
 
 impl From<MergedRecords> for LookupResult {

@@ -45,7 +45,7 @@ pub(crate) struct MergedRecords {
     pub(super) total: u64,
     pub(super) now_ms: u64,
     pub(super) unanswered: Vec<RegistrarFailure>,
-    /// Until when none of them knows all yet: what one knows that has served for longer is final.
+    /// Until when one of them does not know all yet.
     pub(super) settles_at: Option<Instant>,
 }
 
@@ -72,22 +72,27 @@ impl MergedRecords {
         if parts.is_empty() {
             return Err(RegistrarFailures(unanswered).into());
         }
+        unanswered.retain(|it| trust.misses(it));
         if trust == Trust::Usual && parts.len() > 1 {
             leave_names_to_the_first(&mut parts);
         }
         let instances = merge(parts);
         let total = total.max(instances.len() as u64);
-        let settles_at = settling.into_iter().min().flatten();
+        let settles_at = settling.into_iter().flatten().max();
         Ok(Self { instances, total, now_ms, unanswered, settles_at })
     }
 
-    /// Returns the registrars that did not answer.
-    pub(crate) fn unanswered(self) -> RegistrarFailures {
-        RegistrarFailures(self.unanswered)
+    /// Fails as [`LookupResult::complete`](crate::LookupResult::complete) does.
+    pub(crate) fn complete(self) -> Result<Self, LookupError> {
+        match self.is_incomplete() {
+            true => Err(LookupError::Incomplete(RegistrarFailures(self.unanswered))),
+            false => Ok(self),
+        }
     }
 
-    pub(crate) fn set_unanswered(&mut self, failures: RegistrarFailures) {
-        self.unanswered = failures.0;
+    /// Tells whether it is a no that only some registrars gave.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.instances.is_empty() && !self.unanswered.is_empty()
     }
 
     #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
 
 impl Client {
     /// Lists the names that match a pattern, each once, in order. It takes a small part of the time
-    /// of a [`list`](Self::list), for what instances they have is not told.
+    /// of a [`list`](Self::list), for what instances they have is not told; nor is which registrars
+    /// did not answer, as long as there are names.
     ///
     /// # Errors
     ///
@@ -49,7 +50,13 @@ impl Client {
             }
         }
         match is_answered {
-            true => Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect()),
+            true => {
+                failures.retain(|it| self.hub().options.trust.misses(it));
+                match names.is_empty() && !failures.is_empty() {
+                    true => Err(LookupError::Incomplete(RegistrarFailures(failures))),
+                    false => Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect()),
+                }
+            }
             false => Err(RegistrarFailures(failures).into()),
         }
     }

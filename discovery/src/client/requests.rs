@@ -31,7 +31,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when no registrar did so.
+    /// [`RequestError`] when not every registrar did so that has it.
     ///
     /// # Cancel safety
     ///
@@ -56,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when no registrar did so.
+    /// [`RequestError`] when not every registrar did so that has it.
     ///
     /// # Cancel safety
     ///
@@ -79,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when no registrar did so.
+    /// [`RequestError`] when not every registrar did so that has it.
     ///
     /// # Cancel safety
     ///
@@ -106,7 +106,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when no registrar did so.
+    /// [`RequestError`] when not every registrar did so that has it.
     ///
     /// # Cancel safety
     ///
@@ -114,11 +114,18 @@ impl Client {
     pub async fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RequestError> {
         // A registrar does not tell a client what it has said itself.
         let desired = &self.hub().desired;
-        if let Some(own) = desired.find(uuid) {
-            desired.change(&own, |it| it.state = state);
+        let own = desired.find(uuid);
+        if let Some(own) = &own {
+            desired.change(own, |it| it.state = state);
         }
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
-        self.request(registrar::UPDATE, &encode_body(&update)).await
+        match self.request(registrar::UPDATE, &encode_body(&update)).await {
+            // Of what this client keeps, the others hear when they answer again.
+            Err(RequestError::Partly(failures)) if own.is_some() && !failures.have_refusal() => {
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Reports to the registrars within reach that an endpoint did not answer, and does not wait.
@@ -272,11 +279,16 @@ impl Client {
                 None => {}
             }
         }
+        if is_done || is_answered {
+            failures.retain(|it| self.hub().options.trust.misses(it));
+        }
         let failures = RegistrarFailures(failures);
         match () {
-            () if is_done => Ok(()),
+            () if is_done && failures.0.is_empty() => Ok(()),
+            () if is_done => Err(RequestError::Partly(failures)),
             () if failures.have_refusal() => Err(RequestError::Refused(failures)),
-            () if is_answered => Err(RequestError::NotFound),
+            () if is_answered && failures.0.is_empty() => Err(RequestError::NotFound),
+            () if is_answered => Err(RequestError::Incomplete(failures)),
             () => Err(RequestError::Unreachable(failures)),
         }
     }
@@ -337,7 +349,7 @@ pub enum Standing {
     Down(RegistrarFailure),
 }
 
-/// Why no registrar did what it was asked to do.
+/// Why not every registrar did what it was asked to do.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -360,9 +372,16 @@ pub enum Standing {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// No registrar that answered has such an instance.
+    /// No registrar has such an instance, and all have said so.
     #[error("no registrar has such an instance")]
     NotFound,
+    /// A registrar did it, and these did not: whoever asks them sees no change.
+    #[error("not every registrar does it:\n{0}")]
+    Partly(RegistrarFailures),
+    /// The registrars that answered have no such instance, and these did not answer: they may have
+    /// it.
+    #[error("it may be known to a registrar that did not answer:\n{0}")]
+    Incomplete(RegistrarFailures),
     /// A registrar refused, and none did it.
     #[error("no registrar does it:\n{0}")]
     Refused(RegistrarFailures),

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use endpoints::Endpoint;
 use tokio::time::Instant;
 use uuid::Uuid;
 use wire::{
@@ -18,7 +19,7 @@ use wire::{
 };
 
 use super::merge::newest_first;
-use crate::{Change, RegistrarFailure, RegistrarFailures};
+use crate::{Change, RegistrarFailure, RegistrarFailures, Trust};
 
 /// What all registrars together tell.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub(crate) struct View {
     untold: VecDeque<Change>,
     /// What was told last of the whole.
     told: Told,
+    /// Which registrars are said to be out of reach, while others are not.
+    missed: Vec<Endpoint>,
+    /// Which are missed where another answers.
+    trust: Trust,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,7 +91,7 @@ struct FeedRecord {
 }
 
 impl View {
-    pub(crate) fn new(feeds: usize) -> Self {
+    pub(crate) fn new(feeds: usize, trust: Trust) -> Self {
         let feed =
             || Feed { state: FeedState::Unknown, seen: None, registrar: None, settles_at: None };
         Self {
@@ -95,6 +100,8 @@ impl View {
             former: 0,
             untold: VecDeque::from([Change::Reset]),
             told: Told::Reset,
+            missed: Vec::new(),
+            trust,
         }
     }
 
@@ -294,17 +301,31 @@ impl View {
             if is_settled {
                 self.drop_those_away();
             }
-            if self.told != Told::Synced && (is_settled || !self.has_unconfirmed()) {
+            let is_synced = self.told == Told::Synced;
+            if is_synced || is_settled || !self.has_unconfirmed() {
+                self.tell_of_the_missed();
                 self.told = Told::Synced;
-                self.untold.push_back(Change::Synced);
+                self.untold.extend((!is_synced).then_some(Change::Synced));
             }
         } else if !is_current && !is_pending && self.told != Told::Stale {
             let failures = self.feeds.iter().filter_map(Feed::failure).cloned().collect::<Vec<_>>();
             // Of those on standby, one is about to take over.
             if !failures.is_empty() {
+                self.missed.clear();
                 self.told = Told::Stale;
                 self.untold.push_back(Change::Stale { failures: RegistrarFailures(failures) });
             }
+        }
+    }
+
+    /// Tells which registrars are out of reach while others are not, if these are others than before.
+    fn tell_of_the_missed(&mut self) {
+        let failures = self.feeds.iter().filter_map(Feed::failure);
+        let failures: Vec<_> = failures.filter(|it| self.trust.misses(it)).cloned().collect();
+        let missed: Vec<_> = failures.iter().map(|it| it.registrar.clone()).collect();
+        if missed != self.missed {
+            self.missed = missed;
+            self.untold.push_back(Change::Partial { failures: RegistrarFailures(failures) });
         }
     }
 

@@ -114,7 +114,7 @@ impl Client {
                     }
                     Some(Change::Remove { instance, .. }) => forget(&mut ready, instance.uuid),
                     Some(Change::Reset) => ready.clear(),
-                    Some(Change::Synced | Change::Stale { .. }) => {}
+                    Some(Change::Synced | Change::Stale { .. } | Change::Partial { .. }) => {}
                     None => return Err(self.closed().into()),
                 }
             }

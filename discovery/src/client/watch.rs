@@ -42,7 +42,8 @@ impl Client {
     pub fn watch(&self, pattern: &str) -> Result<Watch, NameError> {
         let pattern = NamePattern::new(pattern)?;
         let links = self.hub().links.len();
-        let (client, feeds, view) = (self.clone(), Mutex::default(), View::new(links));
+        let (client, feeds, view) =
+            (self.clone(), Mutex::default(), View::new(links, self.hub().options.trust));
         let mut watch = Watch { client, pattern, feeds, view, alarm: None, is_closed: false };
         for index in 0..links {
             watch.follow(index, feed::first(self.clone(), index));

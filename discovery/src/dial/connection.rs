@@ -13,6 +13,7 @@ use transport::Stream;
 use wire::{Hello, Record};
 
 use super::{Assurance, Explanation};
+use crate::RegistrarFailure;
 
 /// A connection to an actor. It reads and writes as its stream does.
 ///
@@ -45,6 +46,9 @@ pub struct Connection {
     /// How old the answer is that led here, if no registrar could be reached and one of earlier
     /// was allowed; `None` if it is one of now.
     pub age: Option<Duration>,
+    /// The registrars that did not answer as it was looked up, and are missed: they may know a
+    /// nearer instance, or a newer one.
+    pub unanswered: Vec<RegistrarFailure>,
 }
 
 impl Connection {

@@ -12,6 +12,7 @@ mod last_good;
 mod lookup;
 mod lost;
 mod panics;
+mod partial;
 mod proof;
 mod register;
 mod support;

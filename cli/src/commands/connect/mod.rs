@@ -3,14 +3,14 @@
 mod relay;
 
 use anyhow::anyhow;
-use discovery::LookupOptions;
+use discovery::{FindError, LookupError, LookupOptions, ResolveError};
 
 use self::relay::{Broken, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::{self, not_ready, query_owned},
-    notice::{note, patiently},
+    notice::{note, patiently, warn_unanswered},
     owners::Demanded,
 };
 
@@ -26,7 +26,8 @@ Examples:
 The end of the input is passed on, and what the actor still sends is still printed; it ends when \
 the actor closes. Where the nearest endpoint does not answer, the next is tried.
 
-It ends with 1 if there is no such actor, or none answers.")]
+It ends with 1 if there is no such actor, or none answers; with 3 if a registrar that may know it did \
+not answer.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
@@ -41,7 +42,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let options = LookupOptions { owner: owner.clone(), ..LookupOptions::default() };
     let finding = client.find_actor_with(name.as_str(), options);
     let connected = patiently(context, &client, &name, finding).await;
-    if let Ok(None) = connected {
+    let is_unknown = |error: &FindError| {
+        matches!(error, FindError::Resolve(ResolveError::Lookup(LookupError::Incomplete(_))))
+    };
+    if connected.as_ref().map_or_else(is_unknown, Option::is_none) {
         let found = query_owned(context, &client, &name, false, owner.as_ref()).await?;
         return Err(not_ready(&client, &name, &found, Vec::new()).await);
     }
@@ -49,6 +53,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     // the registrar has nothing more to do with it.
     client.close().await;
     let connection = connected?.expect("that there is none was told above");
+    warn_unanswered(context, &connection.unanswered);
     if context.global.verbose > 0 {
         let instance = connection.record.instance();
         note(context, format_args!("connected to {instance}:\n{}", connection.explanation));

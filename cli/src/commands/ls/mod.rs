@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     found::pattern,
-    notice::note,
+    notice::{note, nothing_is_there, warn_unanswered},
     output::{Table, fits, fitted, shortened},
     seen::{Seen, age_in_words, in_short, short_uuid, state_in_words},
 };
@@ -95,20 +95,22 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if context.json {
         let records: Vec<_> = seen.iter().map(|it| it.to_json(Some(found.now_ms))).collect();
         context.print_json(&records)?;
-        return Ok(Exit::Done);
     }
     if seen.is_empty() {
-        match pattern.as_str() {
+        let nothing = match pattern.as_str() {
+            _ if hidden > 0 => "nothing else is registered".to_owned(),
+            _ if !filters.is_empty() => "nothing that is registered passes the filter".to_owned(),
+            "*" => "nothing is registered".to_owned(),
+            pattern => format!("nothing is registered that matches `{pattern}`"),
+        };
+        return match hidden > 0 && found.unanswered.is_empty() {
             // That there is something has been said.
-            _ if hidden > 0 => {}
-            _ if !filters.is_empty() => {
-                note(context, "nothing that is registered passes the filter")
-            }
-            "*" => note(context, "nothing is registered"),
-            pattern => {
-                note(context, format_args!("nothing is registered that matches `{pattern}`"))
-            }
-        }
+            true => Ok(Exit::Done),
+            false => nothing_is_there(context, &nothing, &found.unanswered),
+        };
+    }
+    warn_unanswered(context, &found.unanswered);
+    if context.json {
         return Ok(Exit::Done);
     }
     let table = match args.all {

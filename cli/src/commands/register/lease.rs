@@ -141,6 +141,8 @@ async fn renew(
         if says_the_same(plan, record) {
             match client.renew(record.uuid).await {
                 Ok(()) => return Ok(Some(record.instance())),
+                // Those who did not are told of it anew.
+                Err(RequestError::Partly(_) | RequestError::Incomplete(_)) => {}
                 // It has run out since, or belongs to somebody else.
                 Err(RequestError::NotFound) => continue,
                 Err(RequestError::Refused(failures)) if is_denied(&failures) => continue,

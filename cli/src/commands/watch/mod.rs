@@ -112,6 +112,15 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
             note(context, "the registrar is back");
             return Ok(None);
         }
+        Event::Missed(failures) => {
+            let text = "not every registrar answers; what comes and goes there alone is not seen";
+            warn(context, format_args!("{text}:\n{failures}"));
+            return Ok(None);
+        }
+        Event::AllThere => {
+            note(context, "every registrar is there");
+            return Ok(None);
+        }
     };
     let line = Plain(&line);
     let line = match time {
@@ -149,6 +158,10 @@ fn json_of(event: &Event, time: Option<String>) -> Result<String, Failure> {
         Event::Lost(failures) => {
             ChangeJson::Stale { registrars: failures.0.iter().map(LostJson::of).collect() }
         }
+        Event::Missed(failures) => {
+            ChangeJson::Partial { registrars: failures.0.iter().map(LostJson::of).collect() }
+        }
+        Event::AllThere => ChangeJson::Partial { registrars: Vec::new() },
     };
     serde_json::to_string(&LineJson { time, change }).map_err(|error| Failure::output(error.into()))
 }
@@ -180,6 +193,9 @@ enum ChangeJson<'a> {
     },
     Synced,
     Stale {
+        registrars: Vec<LostJson<'a>>,
+    },
+    Partial {
         registrars: Vec<LostJson<'a>>,
     },
 }

@@ -36,6 +36,10 @@ pub(super) enum Event {
     Lost(RegistrarFailures),
     /// A registrar is within reach again, and what it knows has been told.
     Back,
+    /// These registrars are out of reach, and others are not.
+    Missed(RegistrarFailures),
+    /// All registrars are within reach.
+    AllThere,
 }
 
 /// Why an instance is gone.
@@ -74,6 +78,8 @@ impl View {
                 let was_stale = mem::replace(&mut self.is_stale, true);
                 if was_stale { Vec::new() } else { vec![Event::Lost(failures)] }
             }
+            Change::Partial { failures } if failures.0.is_empty() => vec![Event::AllThere],
+            Change::Partial { failures } => vec![Event::Missed(failures)],
             _ => Vec::new(),
         }
     }
@@ -160,6 +166,11 @@ impl fmt::Display for Reason {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use discovery::{LinkError, RegistrarFailure};
+    use endpoints::Endpoint;
+
     use super::*;
     use crate::seen::sample::record;
 
@@ -181,8 +192,16 @@ mod tests {
             },
             _ if text == "RESET" => Change::Reset,
             _ if text == "SYNCED" => Change::Synced,
+            _ if text == "PARTIAL" => {
+                Change::Partial { failures: RegistrarFailures(vec![failure()]) }
+            }
+            _ if text == "WHOLE" => Change::Partial { failures: RegistrarFailures::default() },
             _ => Change::Stale { failures: RegistrarFailures::default() },
         }
+    }
+
+    fn failure() -> RegistrarFailure {
+        RegistrarFailure { registrar: Endpoint::Memory(7), error: Arc::new(LinkError::NotYet) }
     }
 
     fn told(event: &Event) -> String {
@@ -194,6 +213,8 @@ mod tests {
             Event::Synced { was_stale: true } => "there".to_owned(),
             Event::Lost(_) => "lost".to_owned(),
             Event::Back => "back".to_owned(),
+            Event::Missed(_) => "missed".to_owned(),
+            Event::AllThere => "all-there".to_owned(),
         }
     }
 
@@ -212,6 +233,9 @@ mod tests {
             "+feed synced +risk ~feed1 -risk (unregistered)",
         );
         check("RESET SYNCED -feed", "synced");
+        // One of several is away, from the beginning or later.
+        check("RESET +feed PARTIAL SYNCED WHOLE", "missed +feed synced all-there");
+        check("RESET +feed SYNCED PARTIAL +risk WHOLE", "+feed synced missed +risk all-there");
         // A snapshot that comes again tells what has changed since the last.
         check("RESET +a +b SYNCED RESET +a +b SYNCED", "+a +b synced");
         check(

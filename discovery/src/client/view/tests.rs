@@ -58,12 +58,13 @@ fn text(change: Change) -> String {
         Change::Remove { instance, reason: Some(_) } => format!("-{}", instance.uuid.as_u128()),
         Change::Remove { instance, reason: None } => format!("?{}", instance.uuid.as_u128()),
         Change::Stale { failures } => format!("stale {}", failures.0.len()),
+        Change::Partial { failures } => format!("partial {}", failures.0.len()),
     }
 }
 
 /// Lets things happen to a view of so many feeds, and compares what is told after each.
 fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
-    let mut view = View::new(feeds);
+    let mut view = View::new(feeds, Trust::Named);
     let mut now = Instant::now();
     // The registrar of a feed is its number, and each that follows it is another.
     let mut registrars: Vec<_> = (0..feeds).map(|it| Uuid::from_u128(it as u128)).collect();
@@ -189,7 +190,7 @@ fn what_only_a_lost_feed_told_is_kept_for_a_while() {
             (Tells(1, add(2, 12)), ""),
             (Tells(0, synced()), ""),
             (Tells(1, synced()), "synced"),
-            (Lost(0), ""),
+            (Lost(0), "partial 1"),
             (Passes(4), ""),
             (Passes(1), "?1"),
             (Lost(1), "stale 2"),
@@ -198,7 +199,7 @@ fn what_only_a_lost_feed_told_is_kept_for_a_while() {
             (Tells(0, Told::Reset), ""),
             (Tells(0, add(1, 30)), "+1@30"),
             // The last to know of the other one is away for long.
-            (Tells(0, synced()), "?2 synced"),
+            (Tells(0, synced()), "?2 partial 1 synced"),
         ],
     );
     assert_eq!(view.seen(1), None, "what was removed cannot be gone on with");
@@ -294,10 +295,10 @@ fn a_registrar_that_begins_beside_another_takes_nothing_away_either() {
             (Tells(1, add(2, 12)), ""),
             (Tells(0, synced()), ""),
             (Tells(1, synced()), "synced"),
-            (Lost(0), ""),
+            (Lost(0), "partial 1"),
             (Passes(4), ""),
             (Restarts(0, 5), ""),
-            (Tells(0, synced()), ""),
+            (Tells(0, synced()), "partial 0"),
             (Passes(4), ""),
             // It is the other who says so.
             (Tells(1, remove(2)), ""),
@@ -320,7 +321,7 @@ fn what_another_address_told_is_kept_as_well() {
             (Restarts(1, 5), ""),
             (Tells(1, synced()), ""),
             (Passes(4), ""),
-            (Passes(1), "?1 synced"),
+            (Passes(1), "?1 partial 1 synced"),
         ],
     );
 }
