@@ -93,14 +93,15 @@ pub(crate) const DRAIN_TIMEOUT: Limits<Duration> = Limits {
 pub(crate) const TRUSTED: &str = "trusted";
 
 /// Between what each of the counted quotas may be. Nobody can do without a session; and no more
-/// looks wait in all than a thousand.
-pub(crate) const COUNTS: [Limits<usize>; 5] = [
+/// looks wait in all than a thousand; and all is served on one processor.
+pub(crate) const COUNTS: [Limits<usize>; 6] = [
     Limits { key: "sessions", min: 1, default: 2048, max: 1_000_000 },
     Limits { key: "instances", min: 0, default: 100_000, max: 4_000_000 },
     Limits { key: "waits", min: 0, default: 20_000, max: 10_000_000 },
     Limits { key: "watches", min: 0, default: 5000, max: 10_000_000 },
     Limits { key: "looks", min: 0, default: 256, max: 1024 },
+    Limits { key: "cpu", min: 1, default: 100, max: 100 },
 ];
 
 pub(crate) const QUOTA_KEYS: &[&str] =
-    &["sessions", "instances", "waits", "watches", "looks", "bytes"];
+    &["sessions", "instances", "waits", "watches", "looks", "cpu", "bytes"];

@@ -36,6 +36,8 @@ pub struct Quota {
     pub watches: Option<usize>,
     /// Looks at endpoints that wait or are under way.
     pub looks: Option<usize>,
+    /// Time of a processor, in percent of one.
+    pub cpu: Option<usize>,
     /// Bytes of memory.
     pub bytes: Option<usize>,
 }
@@ -87,8 +89,8 @@ fn quota(written: &WrittenQuota, diagnostics: &mut Vec<Diagnostic>) -> Quota {
         *count = number.as_ref().and_then(|it| values::number(it, limits, diagnostics));
     }
     let bytes = written.bytes.as_ref().and_then(|it| size(it, diagnostics));
-    let [sessions, instances, waits, watches, looks] = counts;
-    Quota { sessions, instances, waits, watches, looks, bytes }
+    let [sessions, instances, waits, watches, looks, cpu] = counts;
+    Quota { sessions, instances, waits, watches, looks, cpu, bytes }
 }
 
 fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {

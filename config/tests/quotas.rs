@@ -18,6 +18,7 @@ fn everybody_has_quotas_and_some_have_their_own() {
         [quotas."address:10.0.0.7"]
         watches = 7
         looks = 16
+        cpu = 25
     "#;
     let quotas = read(source, "test.toml").unwrap().0.quotas;
     let others = Quota { instances: Some(1000), bytes: Some(32 << 20), ..Quota::default() };
@@ -30,7 +31,10 @@ fn everybody_has_quotas_and_some_have_their_own() {
     assert_eq!(user.name, "feed");
     assert_eq!(*own, Quota { sessions: Some(100), waits: Some(0), ..Quota::default() });
     assert_eq!(address.to_string(), "10.0.0.7");
-    assert_eq!(*its, Quota { watches: Some(7), looks: Some(16), ..Quota::default() });
+    assert_eq!(
+        *its,
+        Quota { watches: Some(7), looks: Some(16), cpu: Some(25), ..Quota::default() }
+    );
     assert_eq!(user.unknown().to_string().lines().count(), 1);
 }
 
@@ -59,7 +63,7 @@ fn what_is_no_quota() {
             "4:9 `1025` is out of range for `looks` | it may be from 0 to 1024",
             "5:12 `0` is out of range for `sessions` | it may be from 1 to 1000000",
             "6:1 unknown key `moons` in `[quotas]` | its keys are `sessions`, `instances`, \
-             `waits`, `watches`, `looks`, `bytes`",
+             `waits`, `watches`, `looks`, `cpu`, `bytes`",
         ],
     );
     check(

@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -14,115 +15,11 @@ use wire::{
     registrar::{OWNERS_MAX, Owners},
 };
 
-use crate::registry::Account;
-
-/// How much one owner may use.
-///
-/// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{QuotaRules, Quotas};
-///
-/// let few = Quotas { instances: 100, ..Quotas::default() };
-/// let rules = QuotaRules { others: few, ..QuotaRules::default() };
-/// assert!(rules.trusted.instances > rules.others.instances);
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Quotas {
-    /// Connections.
-    pub sessions: usize,
-    /// Registered instances.
-    pub instances: usize,
-    /// Calls that wait for a name.
-    pub waits: usize,
-    /// Watches.
-    pub watches: usize,
-    /// Bytes of memory.
-    pub bytes: usize,
-    /// Looks at endpoints that wait or are under way.
-    pub looks: usize,
-}
-
-impl Quotas {
-    /// As much as the node has.
-    pub const UNLIMITED: Self = Self {
-        sessions: usize::MAX,
-        instances: usize::MAX,
-        waits: usize::MAX,
-        watches: usize::MAX,
-        bytes: usize::MAX,
-        looks: usize::MAX,
-    };
-
-    /// What those may use who may end the node anyway: user 0, and the user of the node. All but
-    /// memory: that is used up by mistake as well.
-    pub const TRUSTED: Self = Self { bytes: 96 * 1024 * 1024, looks: LOOKS, ..Self::UNLIMITED };
-
-    /// Returns how much of something it is.
-    ///
-    /// ```
-    /// # use callsign_registrar as callsign;
-    /// # use wire::Quota;
-    /// use callsign::Quotas;
-    ///
-    /// let few = Quotas { watches: 10, ..Quotas::default() };
-    /// assert_eq!(few.of(Quota::Watches), 10);
-    /// ```
-    pub fn of(&self, quota: Quota) -> usize {
-        match quota {
-            Quota::Sessions => self.sessions,
-            Quota::Instances => self.instances,
-            Quota::Waits => self.waits,
-            Quota::Watches => self.watches,
-            Quota::Bytes => self.bytes,
-            Quota::Looks => self.looks,
-            _ => usize::MAX,
-        }
-    }
-}
-
-impl Default for Quotas {
-    /// What everybody else may use. The sessions are half of the node's, whatever is said here.
-    fn default() -> Self {
-        Self {
-            sessions: usize::MAX,
-            instances: 100_000,
-            waits: 20_000,
-            watches: 5_000,
-            bytes: 64 * 1024 * 1024,
-            looks: LOOKS,
-        }
-    }
-}
-
-/// A quarter of all that may wait.
-const LOOKS: usize = 256;
-
-/// Which quotas an owner has.
-///
-/// ```
-/// # use callsign_registrar as callsign;
-/// use callsign::{QuotaRules, Quotas, registry::Account};
-///
-/// let backup = Quotas { watches: 50_000, ..Quotas::default() };
-/// let named = [(Account::User(34), backup)].into();
-/// let rules = QuotaRules { named, ..QuotaRules::default() };
-/// assert_eq!(rules.others, Quotas::default());
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct QuotaRules {
-    /// Those of user 0, and of the user as whom the node runs.
-    pub trusted: Quotas,
-    /// Those of everybody else.
-    pub others: Quotas,
-    /// Those of some, whoever they are.
-    pub named: HashMap<Account, Quotas>,
-}
-
-impl Default for QuotaRules {
-    fn default() -> Self {
-        Self { trusted: Quotas::TRUSTED, others: Quotas::default(), named: HashMap::new() }
-    }
-}
+use crate::{
+    meter::{Meter, Reading},
+    quotas::{QuotaRules, Quotas},
+    registry::Account,
+};
 
 /// What each account uses of the node. Clones are handles of the same.
 ///
@@ -149,6 +46,8 @@ struct Book {
     /// As whom the node runs.
     user: u32,
     used: HashMap<Account, Used>,
+    /// How long each has run.
+    ran: HashMap<Account, Reading>,
     /// How many bytes all of them use, and the most that they used since memory was released.
     bytes: usize,
     bytes_peak: usize,
@@ -238,6 +137,7 @@ impl Accounts {
             sessions_max,
             user,
             used: HashMap::new(),
+            ran: HashMap::new(),
             bytes: 0,
             bytes_peak: 0,
             bytes_seen: 0,
@@ -343,6 +243,25 @@ impl Accounts {
     pub fn room(&self, account: Account, quota: Quota) -> usize {
         let book = self.book();
         book.limit(account, quota).saturating_sub(book.used(account, quota))
+    }
+
+    /// Returns how much an account may use of something.
+    pub(crate) fn limit(&self, account: Account, quota: Quota) -> usize {
+        self.book().limit(account, quota)
+    }
+
+    /// Returns what counts how long the connections of an account run.
+    pub(crate) fn meter(&self, account: Account) -> Meter {
+        self.book().ran.entry(account).or_default().meter.clone()
+    }
+
+    /// Takes note of how much each has run since this was called last, so long ago.
+    pub(crate) fn read_meters(&self, passed: Duration) {
+        let Book { ran, used, .. } = &mut *self.book();
+        ran.retain(|account, reading| {
+            reading.take(passed);
+            reading.meter.is_shared() || used.contains_key(account)
+        });
     }
 
     /// Tells whether an account is of those who may end the node anyway: to keep anything from them
@@ -456,6 +375,7 @@ impl Book {
             let quota_shown = (limit != usize::MAX).then_some(limit as u64);
             Use { used: self.used(account, quota) as u64, quota: quota_shown }
         };
+        let ran = self.ran.get(&account);
         OwnerUse {
             owner: account.into(),
             sessions: of(Quota::Sessions),
@@ -464,6 +384,8 @@ impl Book {
             watches: of(Quota::Watches),
             bytes: of(Quota::Bytes),
             looks: of(Quota::Looks),
+            cpu: Use { used: ran.map_or(0, |it| it.percent), ..of(Quota::Cpu) },
+            cpu_ms: ran.map_or(0, |it| it.meter.total().as_millis() as u64),
         }
     }
 }

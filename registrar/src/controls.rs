@@ -14,6 +14,7 @@ use crate::{
     NodeError, NodeOptions, RegistryHandle,
     places::{NoPlace, Place, Places},
     registry::{Account, NameRules},
+    scheduler::Scheduler,
 };
 
 /// Changes a node while it serves. Clones change the same one.
@@ -41,6 +42,7 @@ struct Shared {
     registry: RegistryHandle,
     tuning: Mutex<Tuning>,
     places: Places,
+    scheduler: Scheduler,
     /// Where the node listens still.
     listeners: Vec<Weak<Listener>>,
     /// Who may connect to its socket files.
@@ -66,7 +68,8 @@ impl Controls {
         let listeners = listeners.iter().map(Arc::downgrade).collect();
         let access = Mutex::new(options.access);
         let places = Places::new(registry.accounts().clone());
-        Self(Arc::new(Shared { registry, tuning, places, listeners, access }))
+        let scheduler = Scheduler::new(registry.accounts().clone());
+        Self(Arc::new(Shared { registry, tuning, places, scheduler, listeners, access }))
     }
 
     /// Takes over, for connections from now on, how long a handshake and the end may take, how
@@ -89,6 +92,7 @@ impl Controls {
     /// ```
     pub fn tune(&self, options: &NodeOptions) {
         self.0.registry.accounts().set(options.quotas.clone(), options.sessions_max);
+        self.0.scheduler.quotas_have_changed();
         *self.tuning() = Tuning::of(options);
     }
 
@@ -171,6 +175,10 @@ impl Controls {
 
     pub(crate) fn now(&self) -> Tuning {
         *self.tuning()
+    }
+
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.0.scheduler
     }
 
     /// Takes a place for one more connection, if there is one.

@@ -60,6 +60,22 @@ impl ForeignSession {
         &self.registry
     }
 
+    /// Returns who the peer is.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// use callsign::ForeignSession;
+    ///
+    /// /// Answers a foreign "who am I?".
+    /// fn who(session: &ForeignSession) -> String {
+    ///     session.caller().owner.to_string()
+    /// }
+    /// # let _ = who;
+    /// ```
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Returns what says how much waits in the buffers of its connection.
     ///
     /// ```

@@ -469,8 +469,12 @@ impl RegistryHandle {
     /// Ends leases when they run out, and takes note of the time that passes, for as long as it is
     /// polled.
     pub(crate) async fn keep_time(&self) {
-        let mut is_due = false;
+        let (mut is_due, mut metered_at) = (false, Instant::now());
         loop {
+            if metered_at.elapsed() >= ATTENDANCE_INTERVAL {
+                self.0.accounts.read_meters(metered_at.elapsed());
+                metered_at = Instant::now();
+            }
             if self.0.accounts.take_has_shrunk() {
                 let mut state = self.state();
                 state.registry.forget_the_gone();

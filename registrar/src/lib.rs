@@ -37,7 +37,9 @@
 //! | `jobs` | what is yet to be done beside the answers |
 //! | `verify`, `callbacks` | looks at endpoints, and questions to those who registered them |
 //! | `rights` | where the registrar may connect to look, and for whom |
-//! | `accounts` | what each owner uses, and how much it may |
+//! | `accounts`, `quotas` | what each owner uses; how much it may |
+//! | `scheduler`, `scheduler::lanes` | whose turn it is: as much of the processor for each owner |
+//! | `meter` | how much of a processor somebody has had |
 //! | `shares` | how many jobs each owner may have |
 //! | `node`, `options`, `error`, `controls` | listeners, and what may change |
 //! | `places` | how many connections there may be, and of whom |
@@ -74,17 +76,20 @@ mod foreign_session;
 mod handle;
 mod jobs;
 mod local_client;
+mod meter;
 mod node;
 mod options;
 mod places;
+mod quotas;
 pub mod registry;
 mod rights;
+mod scheduler;
 mod session;
 mod session_handle;
 mod shares;
 mod verify;
 
-pub use accounts::{Accounts, Exceeded, Holding, QuotaRules, Quotas};
+pub use accounts::{Accounts, Exceeded, Holding};
 pub use adapter::{Accepted, ProtocolAdapter, Recognised, Serving};
 pub use controls::Controls;
 pub use error::NodeError;
@@ -93,4 +98,5 @@ pub use handle::RegistryHandle;
 pub use local_client::LocalClient;
 pub use node::Node;
 pub use options::NodeOptions;
+pub use quotas::{QuotaRules, Quotas};
 pub use session::Session;

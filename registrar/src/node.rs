@@ -263,6 +263,8 @@ impl Node {
         helpers.spawn(async move { time_keeper.keep_time().await });
         let housekeeper = registry.clone();
         helpers.spawn(async move { housekeeper.do_deferred().await });
+        let scheduler = controls.scheduler().clone();
+        helpers.spawn(async move { scheduler.run().await });
 
         loop {
             tokio::select! {
@@ -277,6 +279,7 @@ impl Node {
         }
         info!("the registrar is stopping");
         registry.stop();
+        controls.scheduler().stop();
         ending.cancel();
         let drain_timeout = controls.now().drain_timeout;
         let drained = async { while acceptors.join_next().await.is_some() {} };
@@ -356,10 +359,12 @@ async fn serve_listener(
                     match context.controls.place(caller.owner.account()) {
                         Ok(place) => {
                             let (adapters, context) = (adapters.clone(), context.clone());
-                            connections.spawn(async move {
+                            let scheduler = context.controls.scheduler().clone();
+                            let account = caller.owner.account();
+                            connections.spawn(scheduler.schedule(account, async move {
                                 receive(stream, caller, &adapters, context).await;
                                 drop(place);
-                            })
+                            }))
                         }
                         Err(why) => connections.spawn(turn_away(stream, why)),
                     };

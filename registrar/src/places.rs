@@ -79,7 +79,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::{accounts::QuotaRules, registry::Owner};
+    use crate::{quotas::QuotaRules, registry::Owner};
 
     const OWN: u32 = 1000;
     const STRANGER: Account = Account::User(12_345);

@@ -86,7 +86,7 @@ const ACCOUNTS_KEPT: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::QuotaRules;
+    use crate::quotas::QuotaRules;
 
     const ONE: Account = Account::User(1000);
     const OTHER: Account = Account::User(1001);

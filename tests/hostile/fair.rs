@@ -103,6 +103,8 @@ impl Hostile {
 /// The node, and how often a calm client has been answered.
 struct Stage {
     endpoint: Endpoint,
+    /// By which one comes as another owner: as the process itself.
+    other: Endpoint,
     registry: RegistryHandle,
     answered: Cell<usize>,
 }
@@ -114,7 +116,11 @@ impl Stage {
 
     /// Asks on and on, one question after the other.
     async fn be_calm(&self) {
-        let mut calm = Hostile::greet(&self.endpoint).await;
+        self.be_calm_at(&self.endpoint).await;
+    }
+
+    async fn be_calm_at(&self, endpoint: &Endpoint) {
+        let mut calm = Hostile::greet(endpoint).await;
         loop {
             calm.ask_all([query("calm")]).await;
             self.answered.set(self.answered.get() + 1);
@@ -133,18 +139,27 @@ impl Stage {
 
 /// Lets a hostile client play beside a calm one.
 fn play(hostile: impl AsyncFnOnce(&Stage)) {
+    enact(async |stage| {
+        tokio::select! {
+            () = stage.be_calm() => panic!("the calm client has ended"),
+            () = hostile(stage) => {}
+        }
+    });
+}
+
+fn enact(story: impl AsyncFnOnce(&Stage)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let folder = TempDir::new().unwrap();
     runtime.block_on(async {
         let place = format!("/unix{}/registrar.sock", folder.path().display()).parse().unwrap();
         let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
-        let node = Node::bind(&[place], options).await.unwrap();
-        let (endpoint, registry) = (node.endpoints().remove(0), node.registry().clone());
-        let stage = Stage { endpoint, registry, answered: Cell::new(0) };
+        let node = Node::bind(&[place, "/memory/0".parse().unwrap()], options).await.unwrap();
+        let [endpoint, other] = <[_; 2]>::try_from(node.endpoints()).unwrap();
+        let registry = node.registry().clone();
+        let stage = Stage { endpoint, other, registry, answered: Cell::new(0) };
         tokio::select! {
             () = node.serve(CancellationToken::new()) => panic!("the node has ended"),
-            () = stage.be_calm() => panic!("the calm client has ended"),
-            () = hostile(&stage) => {}
+            () = story(&stage) => {}
         }
     });
 }
@@ -320,3 +335,41 @@ fn endpoints_that_others_hold_too_keep_nobody_waiting() {
         stage.is_shared(10, hostile.ask_all(calls)).await;
     });
 }
+
+/// However many connections one has, the other has its turn after each of them.
+#[test]
+fn owners_have_their_turns_one_after_another() {
+    let flood = async |stage: &Stage, hostile: &Endpoint, calm: &Endpoint| {
+        let mut first = Hostile::greet(hostile).await;
+        register_names(&mut first, (0..200).map(long_name)).await;
+        let mut crowd = Vec::new();
+        for _ in 0..CROWD {
+            crowd.push(Hostile::greet(hostile).await);
+        }
+        let [pattern, ..] = stubborn_patterns();
+        let (method, body) = list(&pattern, 0);
+        for hostile in &mut crowd {
+            (0..CALLS).for_each(|_| _ = hostile.call(method, &body));
+            hostile.send().await;
+        }
+        let answers = async {
+            for hostile in &mut crowd {
+                for _ in 0..CALLS {
+                    hostile.answer().await.1.unwrap();
+                }
+            }
+        };
+        tokio::select! {
+            () = stage.be_calm_at(calm) => panic!("the calm client has ended"),
+            // If all connections came one after another, it would be a tenth of that.
+            () = stage.is_shared(CROWD * CALLS / 4, answers) => {}
+        }
+    };
+    enact(async |stage| {
+        flood(stage, &stage.endpoint, &stage.other).await;
+        flood(stage, &stage.other, &stage.endpoint).await;
+    });
+}
+
+const CROWD: usize = 20;
+const CALLS: usize = 15;

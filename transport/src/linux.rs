@@ -116,16 +116,21 @@ pub fn release_memory() {
     }
 }
 
-/// Lets every block of memory of 128 KiB and more go back to the system as soon as it is freed.
+/// Lets the allocator do its work at once, and not much of it later in one go.
 ///
-/// By default the GNU allocator begins to keep such blocks when it has seen one, so that a server
-/// to which somebody sent a long frame once stays as large as that. It concerns the whole process,
-/// and is for its owner to decide.
-pub fn return_large_memory() {
+/// Every block of memory of 128 KiB and more goes back to the system as soon as it is freed. By
+/// default the GNU allocator begins to keep such blocks when it has seen one, so that a server to
+/// which somebody sent a long frame once stays as large as that. And what is freed is joined to what
+/// is free beside it. By default that waits for small blocks until a large one is freed, which takes
+/// ten milliseconds then where some hundred thousand wait.
+///
+/// It concerns the whole process, and is for its owner to decide.
+pub fn free_at_once() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it sets a number of the allocator, and may be called at any time.
+    // SAFETY: it sets numbers of the allocator, and may be called at any time.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+        libc::mallopt(libc::M_MXFAST, 0);
     }
 }
 

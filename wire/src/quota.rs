@@ -31,15 +31,24 @@ pub enum Quota {
     Bytes,
     /// Looks at endpoints on its account: those that wait or are under way.
     Looks,
+    /// Time of a processor, in percent of one. Whoever uses more is not refused anything: it waits.
+    Cpu,
     /// One that this version does not know.
     #[serde(other)]
     Other,
 }
 
 impl Quota {
-    /// Those of what is held, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Sessions, Self::Instances, Self::Waits, Self::Watches, Self::Bytes, Self::Looks];
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 7] = [
+        Self::Sessions,
+        Self::Instances,
+        Self::Waits,
+        Self::Watches,
+        Self::Bytes,
+        Self::Looks,
+        Self::Cpu,
+    ];
 
     /// Returns what it is called in settings, in errors and over a connection.
     pub fn name(self) -> &'static str {
@@ -50,6 +59,7 @@ impl Quota {
             Self::Watches => "watches",
             Self::Bytes => "bytes",
             Self::Looks => "looks",
+            Self::Cpu => "cpu",
             Self::Other => "other",
         }
     }
@@ -114,6 +124,12 @@ pub struct OwnerUse {
     pub bytes: Use,
     /// Looks at endpoints that wait or are under way.
     pub looks: Use,
+    /// Time of a processor, in percent of one, of late.
+    #[serde(default)]
+    pub cpu: Use,
+    /// The same in all, in milliseconds, since its first connection of those that are there.
+    #[serde(default)]
+    pub cpu_ms: u64,
 }
 
 impl OwnerUse {
@@ -126,6 +142,7 @@ impl OwnerUse {
             Quota::Watches => Some(self.watches),
             Quota::Bytes => Some(self.bytes),
             Quota::Looks => Some(self.looks),
+            Quota::Cpu => Some(self.cpu),
             Quota::Other => None,
         }
     }

@@ -204,8 +204,7 @@ impl Conversation {
 
     /// Returns the form in which the peer writes addresses.
     fn form(&self) -> Form {
-        let record =
-            self.uid.instance().ok().and_then(|(_, it)| self.session.registry().record(it));
+        let record = self.uid.instance().ok().and_then(|(_, it)| self.session.record(it));
         record.as_ref().map(Form::of).unwrap_or_default()
     }
 

@@ -21,7 +21,10 @@ use std::{
 };
 
 use endpoints::Endpoint;
-use registrar::{RegistryHandle, registry::Event};
+use registrar::{
+    RegistryHandle,
+    registry::{Caller, Event},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinError, JoinSet},
@@ -43,8 +46,9 @@ pub(super) enum Order {
     Watch { uuid: Uuid, epoch: Epoch, endpoint: Option<Endpoint>, process: Process },
     /// An instance is not registered any more.
     Forget { uuid: Uuid, epoch: Epoch },
-    /// An endpoint is said not to answer. The answer says who was found dead there, if anybody.
-    Doubt { endpoint: Endpoint, answer: oneshot::Sender<Option<Uid>> },
+    /// An endpoint is said not to answer. The answer says who was found dead there, if anybody of
+    /// those whom `by` may find.
+    Doubt { endpoint: Endpoint, by: Caller, answer: oneshot::Sender<Option<Uid>> },
 }
 
 /// The process that registered an instance.
@@ -163,13 +167,14 @@ impl LivenessMonitor {
                     self.forget(uuid);
                 }
             }
-            Order::Doubt { endpoint, answer } => {
+            Order::Doubt { endpoint, by, answer } => {
                 // Of several that claim it, the first that is dead is told; one is usual.
                 let uuids = self.by_endpoint.get(&endpoint).cloned().unwrap_or_default();
                 let mut answer = Some(answer);
                 for uuid in uuids {
                     let Some(watched) = self.watched.get_mut(&uuid) else { continue };
-                    if let Some(answer) = answer.take()
+                    if self.registry.record_for(uuid, &by).is_some()
+                        && let Some(answer) = answer.take()
                         && watched.asked.len() < ASKED_MAX
                     {
                         watched.asked.push((endpoint.clone(), answer));
@@ -276,14 +281,21 @@ pub(super) const ORDERS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use registrar::{Node, NodeOptions};
+    use std::{collections::BTreeMap, net::TcpListener};
+
+    use endpoints::Stamped;
+    use registrar::{
+        Node, NodeOptions,
+        registry::{Foreign, Grantee, NameRule, NameRules, Names, Owner},
+    };
 
     use super::*;
 
-    /// Two connections of one program: one takes it out, and the other has registered it anew.
-    #[tokio::test]
-    async fn an_order_that_comes_late_leaves_a_later_registration_watched() {
-        let node = Node::bind(&["/memory/0".parse().unwrap()], NodeOptions::default()).await;
+    async fn node() -> Node {
+        Node::bind(&["/memory/0".parse().unwrap()], NodeOptions::default()).await.unwrap()
+    }
+
+    fn liveness(node: &Node) -> LivenessMonitor {
         let own = Aid {
             name: "registrar".to_owned(),
             uuid: "u".to_owned(),
@@ -291,9 +303,61 @@ mod tests {
             is_registrar: Some(true),
             is_probe: false,
         };
-        let (_orders, inbox) = mpsc::channel(ORDERS_MAX);
-        let mut liveness =
-            LivenessMonitor::new(node.unwrap().registry().clone(), Arc::new(own), inbox, None);
+        LivenessMonitor::new(
+            node.registry().clone(),
+            Arc::new(own),
+            mpsc::channel(ORDERS_MAX).1,
+            None,
+        )
+    }
+
+    /// It goes all the same, and who was there is told those alone who may find it.
+    #[tokio::test]
+    async fn nobody_is_told_who_was_found_dead_that_is_hidden_from_him() {
+        let node = node().await;
+        let mut liveness = liveness(&node);
+        let hidden = NameRule {
+            pattern: "db*".parse().unwrap(),
+            register: None,
+            find: Some(vec![Grantee::User(7)]),
+            exclusive: false,
+            instances_max: None,
+            place: String::new(),
+        };
+        node.controls().set_rules(NameRules::new(Names::SameUser, String::new(), vec![hidden]));
+        for (name, owner, by, is_told) in [
+            ("db-main", 9, 7, true),
+            ("db-main", 9, 8, false),
+            ("db", 9, 9, true),
+            ("db", 7, 8, false),
+            ("feed", 9, 8, true),
+        ] {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let endpoint: Endpoint = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+            let stamp = transport::stamp(&endpoint);
+            let uuid = Uuid::new_v4();
+            let place = Some(Stamped { endpoint: endpoint.clone(), stamp });
+            let name = name.parse().unwrap();
+            let written = Foreign { name, uuid, endpoint: place, metadata: BTreeMap::new() };
+            let epoch =
+                node.registry().remember_foreign(written, Owner::User(owner)).unwrap().unwrap();
+            let process = Process::default();
+            liveness.obey(Order::Watch { uuid, epoch, endpoint: Some(endpoint.clone()), process });
+            let (answer, mut found) = oneshot::channel();
+            let caller = Caller { is_trusted: false, ..Owner::User(by).into() };
+            liveness.obey(Order::Doubt { endpoint, by: caller, answer });
+            liveness.look();
+            let looked = liveness.looks.join_next().await.unwrap().unwrap();
+            liveness.note(looked);
+            assert_eq!(node.registry().record(uuid), None);
+            assert_eq!(found.try_recv().ok().flatten().is_some(), is_told, "{owner} {by}");
+        }
+    }
+
+    /// Two connections of one program: one takes it out, and the other has registered it anew.
+    #[tokio::test]
+    async fn an_order_that_comes_late_leaves_a_later_registration_watched() {
+        let mut liveness = liveness(&node().await);
         let uuid = Uuid::from_u128(7);
         let watch = |epoch| Order::Watch {
             uuid,

@@ -123,4 +123,19 @@ impl RegistryHandle {
     pub fn record(&self, uuid: Uuid) -> Option<Record> {
         self.read(|registry| registry.record(uuid))
     }
+
+    /// Returns the record of an instance, if somebody may find it.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use callsign::{RegistryHandle, registry::Limits};
+    /// # let registry = RegistryHandle::unattended(Limits::default());
+    /// use callsign::registry::Owner;
+    ///
+    /// let by = Owner::User(1000).into();
+    /// assert_eq!(registry.record_for(uuid::Uuid::new_v4(), &by), None, "nobody has registered it");
+    /// ```
+    pub fn record_for(&self, uuid: Uuid, by: &Caller) -> Option<Record> {
+        self.read(|registry| registry.record_for(uuid, by))
+    }
 }

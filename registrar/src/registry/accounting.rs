@@ -38,10 +38,13 @@ impl Registry {
         self.charge_change(account, before, bytes);
     }
 
-    /// Gives back what was charged for an entry that goes out of the registry.
+    /// Gives back what was charged for an entry that goes out of the registry, once.
     pub(super) fn give_back_entry(&mut self, key: Key) {
         let entry = &mut self.entries[key];
         let bytes = std::mem::take(&mut entry.charged) as usize;
+        if bytes == 0 {
+            return;
+        }
         let account = entry.registrant.owner.account();
         self.accounts.give_back(account, &[(Quota::Instances, 1), (Quota::Bytes, bytes)]);
     }

@@ -1,7 +1,7 @@
 //! What is too much to be done at once: it is done in parts, and others get their turn in between.
 //!
-//! The end of a session takes all that it kept, in one change: from then on nobody is answered with
-//! any of it. That it also leaves the indexes, and that those who watch are told, takes its time
+//! The end of a session takes all that it kept, in one change, and so does whoever takes out many
+//! instances by one call: from then on nobody is answered with any of it. That it also leaves the indexes, and that those who watch are told, takes its time
 //! where it is much. All of it bears the revision of the one change, so that the log is in no order
 //! meanwhile: whoever comes back to a watch then begins again.
 
@@ -17,18 +17,28 @@ use super::{Entry, Key, Outcome, Registry, SessionId, log::Removal, sessions};
 pub(super) struct Deferred {
     ends: VecDeque<End>,
     verdicts: VecDeque<Verdict>,
+    dismissals: VecDeque<Dismissal>,
     /// From where on the room of a crowd that has left is yet to be given back.
     shrinking: Option<usize>,
     /// How many ends there were that took several parts.
     counted: u64,
 }
 
-/// The end of a session that kept much.
+/// The end of much at once.
 #[derive(Debug)]
 struct End {
-    session: SessionId,
+    /// Which session kept it, if that is why.
+    session: Option<SessionId>,
     left: BTreeMap<Epoch, Key>,
     removal: Removal,
+}
+
+/// The end of a session that kept much which stays for a while.
+#[derive(Debug)]
+struct Dismissal {
+    session: SessionId,
+    left: BTreeMap<Epoch, Key>,
+    back_by_ms: u64,
 }
 
 /// What speaks against what a session keeps, from a time on.
@@ -52,7 +62,7 @@ impl Deferred {
     }
 
     pub(super) fn sessions_over(&self) -> usize {
-        self.ends.len()
+        self.ends.iter().filter(|it| it.session.is_some()).count() + self.dismissals.len()
     }
 
     pub(super) fn instances_over(&self) -> usize {
@@ -71,8 +81,9 @@ impl Deferred {
 impl Registry {
     /// Tells whether there is something left to be [done](Self::do_deferred).
     pub fn has_deferred(&self) -> bool {
-        let Deferred { ends, verdicts, shrinking, .. } = &self.deferred;
-        !ends.is_empty() || !verdicts.is_empty() || shrinking.is_some()
+        let Deferred { ends, verdicts, dismissals, shrinking, .. } = &self.deferred;
+        let is_done = ends.is_empty() && verdicts.is_empty() && dismissals.is_empty();
+        !is_done || shrinking.is_some()
     }
 
     /// Does a part of what was too much to be done at once.
@@ -82,13 +93,21 @@ impl Registry {
             if let Some(after) = self.suspect_some(session, verdict, after, &mut outcome) {
                 self.deferred.verdicts.push_front(Verdict { session, verdict, after });
             }
+        } else if let Some(mut dismissal) = self.deferred.dismissals.pop_front() {
+            self.dismiss_some(&mut dismissal);
+            match dismissal.left.is_empty() {
+                true => drop(self.sessions.remove(dismissal.session)),
+                false => self.deferred.dismissals.push_front(dismissal),
+            }
         } else if let Some(mut end) = self.deferred.ends.pop_front() {
             self.remove_some(&mut end, &mut outcome);
             if !end.left.is_empty() {
                 self.deferred.ends.push_front(end);
                 return outcome;
             }
-            self.sessions.remove(end.session);
+            if let Some(session) = end.session {
+                self.sessions.remove(session);
+            }
             // What was told of it stands between other changes, some of which are later.
             self.revision += 1;
             self.log.begin_after(self.revision);
@@ -115,7 +134,7 @@ impl Registry {
         self.revision += 1;
         let removal =
             Removal { reason: RemovalReason::SessionEnded, revision: self.revision, end: None };
-        let mut end = End { session, left, removal };
+        let mut end = End { session: Some(session), left, removal };
         let steps: usize =
             end.left.values().take(FEW).map(|it| self.entries[*it].chore_steps()).sum();
         if end.left.len() <= FEW && steps <= DEFERRED_STEPS_MAX {
@@ -127,6 +146,50 @@ impl Registry {
         end.removal.end = Some(self.deferred.counted);
         self.sessions[session].is_over = true;
         self.deferred.ends.push_back(end);
+    }
+
+    /// Removes instances in one change, and in parts where they are many.
+    pub(super) fn remove_many(
+        &mut self,
+        keys: &[Key],
+        reason: RemovalReason,
+        outcome: &mut Outcome,
+    ) {
+        let steps: usize = keys.iter().map(|it| self.entries[*it].chore_steps()).sum();
+        if steps <= DEFERRED_STEPS_MAX {
+            return self.remove_all(keys, reason, outcome);
+        }
+        self.revision += 1;
+        self.deferred.counted += 1;
+        let mut left = BTreeMap::new();
+        for key in keys {
+            // Its owner has room for others at once.
+            self.give_back_entry(*key);
+            let entry = &mut self.entries[*key];
+            entry.is_gone = true;
+            left.insert(entry.epoch, *key);
+            if let Some(own) = entry.keeper().and_then(|it| self.sessions.get_mut(it)) {
+                own.keys.remove(&entry.epoch);
+            }
+        }
+        let removal = Removal { reason, revision: self.revision, end: Some(self.deferred.counted) };
+        self.deferred.ends.push_back(End { session: None, left, removal });
+    }
+
+    /// Lets all that a session kept stay until its peer should be back.
+    pub(super) fn dismiss_kept(
+        &mut self,
+        session: SessionId,
+        left: BTreeMap<Epoch, Key>,
+        back_by_ms: u64,
+    ) {
+        self.deferred.forget(session);
+        let mut dismissal = Dismissal { session, left, back_by_ms };
+        self.dismiss_some(&mut dismissal);
+        match dismissal.left.is_empty() {
+            true => drop(self.sessions.remove(session)),
+            false => self.deferred.dismissals.push_back(dismissal),
+        }
     }
 
     /// Judges all that a session keeps, the first part at once.
@@ -146,12 +209,12 @@ impl Registry {
         }
     }
 
-    /// Tells whether the session is over that kept an entry.
+    /// Tells whether an entry is gone and has yet to be cleared away.
     pub(super) fn is_over(&self, entry: &Entry) -> bool {
-        self.deferred.is_clearing() && sessions::is_over(&self.sessions, entry)
+        self.deferred.is_clearing() && (entry.is_gone || sessions::is_over(&self.sessions, entry))
     }
 
-    /// Removes an instance that a session kept which is over, before it is registered anew.
+    /// Clears away an instance that is gone, before it is registered anew.
     pub(super) fn make_way(&mut self, uuid: Uuid) -> Outcome {
         let mut outcome = Outcome::default();
         if self.deferred.is_clearing()
@@ -163,6 +226,20 @@ impl Registry {
             end.inspect(|removal| self.remove(key, *removal, &mut outcome));
         }
         outcome
+    }
+
+    fn dismiss_some(&mut self, dismissal: &mut Dismissal) {
+        let Dismissal { session, left, back_by_ms } = dismissal;
+        for _ in 0..DEFERRED_STEPS_MAX / DISMISSAL_STEPS {
+            let Some((epoch, key)) = left.pop_first() else { return };
+            // Whoever has come back already has registered it again.
+            let entry = self.entries.get_mut(key).filter(|it| it.epoch == epoch);
+            if let Some(entry) = entry.filter(|it| it.keeper() == Some(*session)) {
+                entry.registrant.session = None;
+                entry.lease_until_ms = Some(*back_by_ms);
+                self.leases.insert((*back_by_ms, key));
+            }
+        }
     }
 
     fn remove_some(&mut self, end: &mut End, outcome: &mut Outcome) {
@@ -178,6 +255,9 @@ impl Registry {
 
 /// How much is done in one part: some tenths of a millisecond.
 pub(super) const DEFERRED_STEPS_MAX: usize = 16 * 1024;
+
+/// How many steps it takes to let an entry stay.
+const DISMISSAL_STEPS: usize = 16;
 
 /// How many entries are few enough that they may be removed at once.
 const FEW: usize = 512;

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) proves: bool,
     /// How many bytes are charged to its owner's account.
     pub(super) charged: u32,
+    /// Whether it is gone, and has yet to be cleared away.
+    pub(super) is_gone: bool,
     encoded: Box<[u8]>,
     /// By which numbers the places are kept that it claims, so that they are found again without
     /// its record.
@@ -60,6 +62,7 @@ impl Entry {
             lifetime: *lifetime,
             proves: *proves,
             charged: 0,
+            is_gone: false,
             encoded: encode_body(record).into(),
             claimed: Box::default(),
             registrant,
@@ -150,6 +153,11 @@ impl Entries {
             self.roomy.pop();
         }
         Key::try_from(place).expect("the limit of instances is far lower")
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
+        let (at, place) = places(key);
+        self.chunks.get_mut(at)?.get_mut(place)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Entry {

@@ -48,7 +48,7 @@ use wire::{
 use checks::{check_endpoints, check_lease, check_metadata, check_state, deduplicate};
 pub use claims::Claim;
 use claims::Claims;
-use deferred::Deferred;
+use deferred::{DEFERRED_STEPS_MAX, Deferred};
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
 pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, Woken};
@@ -181,7 +181,7 @@ impl Registry {
         check_state(register.state)?;
         let lifetime = check_lease(register.lease_ms)?;
         let taken_out = register.again.and_then(|it| self.tombstones.of(register.uuid, it));
-        if let Some(lost) = taken_out.filter(|_| self.by_uuid.get(&register.uuid).is_none()) {
+        if let Some(lost) = taken_out.filter(|_| self.live(register.uuid).is_none()) {
             let (epoch, revision) = (lost.epoch, self.revision);
             let lost = Some(Box::new(lost));
             let registered = Registered { epoch, revision, key: None, token: None, lost };
@@ -322,21 +322,25 @@ impl Registry {
             Event::Suspect(claimant) => self.suspect(&claimant, now_ms, &mut outcome),
             Event::FoundAlive(claimant) => self.found_alive(&claimant, &mut outcome),
             Event::ProcessEnded { uuid, epoch } => {
-                let key = self.by_uuid.get(&uuid).copied();
-                if let Some(key) = key.filter(|it| self.entries[*it].epoch == epoch) {
+                if let Some(key) = self.live(uuid).filter(|it| self.entries[*it].epoch == epoch) {
                     self.remove_all(&[key], RemovalReason::ProcessEnded, &mut outcome);
                 }
             }
             Event::Paused { for_ms } => self.prolong_all(for_ms),
             Event::Tick => {
-                let (mut expired, mut not_back) = (Vec::new(), Vec::new());
+                let (mut expired, mut not_back, mut steps) = (Vec::new(), Vec::new(), 0);
                 // However many there are: the rest is due at once, when others have had their turn.
                 while let Some((deadline_ms, key)) = self.leases.first().copied()
                     && deadline_ms <= now_ms
-                    && expired.len() + not_back.len() < TICK_MAX
+                    && steps < DEFERRED_STEPS_MAX
                 {
                     self.leases.pop_first();
-                    match self.entries[key].lifetime {
+                    let entry = &self.entries[key];
+                    steps += entry.chore_steps();
+                    if self.is_over(entry) {
+                        continue;
+                    }
+                    match entry.lifetime {
                         Lifetime::Session => not_back.push(key),
                         _ => expired.push(key),
                     }
@@ -473,7 +477,7 @@ impl Registry {
             }
             self.lose(*key, LostCause::Unregistered, None, Some(by.clone()), outcome);
         }
-        self.remove_all(keys, RemovalReason::Unregistered, outcome);
+        self.remove_many(keys, RemovalReason::Unregistered, outcome);
     }
 
     /// Takes note of what the session has lost that registered an instance.
@@ -520,9 +524,6 @@ impl Registry {
         self.next_epoch
     }
 }
-
-/// How many instances a tick takes out at most: they take half a millisecond or so.
-const TICK_MAX: usize = 256;
 
 /// How many steps one call takes before others get their turn. A step is to look at an entry, or to
 /// move a pattern on by some characters: all of them are some tenths of a millisecond.

@@ -33,18 +33,17 @@ impl Registry {
         self.end_waits_and_watches(session);
         let own = &mut self.sessions[session];
         let (keys, back_by_ms) = (mem::take(&mut own.keys), own.back_by_ms.take());
-        if back_by_ms.is_none() && !self.is_stopping {
-            return self.remove_kept(session, keys, outcome);
-        }
-        self.deferred.forget(session);
-        self.sessions.remove(session);
-        // A registrar that stops is not there any more when they should be back.
-        let back_by_ms = back_by_ms.filter(|_| !self.is_stopping);
-        for key in keys.into_values() {
-            let entry = &mut self.entries[key];
-            entry.registrant.session = None;
-            entry.lease_until_ms = back_by_ms;
-            self.leases.extend(back_by_ms.map(|it| (it, key)));
+        match back_by_ms {
+            // A registrar that stops is not there any more when they should be back.
+            _ if self.is_stopping => {
+                self.deferred.forget(session);
+                self.sessions.remove(session);
+                for key in keys.into_values() {
+                    self.entries[key].registrant.session = None;
+                }
+            }
+            Some(back_by_ms) => self.dismiss_kept(session, keys, back_by_ms),
+            None => self.remove_kept(session, keys, outcome),
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::{Event, Registry, SessionId};
+use callsign_registrar::{
+    Quotas,
+    registry::{Event, Registry, SessionId},
+};
 use endpoints::NamePattern;
 use uuid::Uuid;
 use wire::{
@@ -12,7 +15,7 @@ use wire::{
 };
 
 use crate::support::{
-    ACCOUNT, NOW, REGISTRAR, USER, answer, at, read, register, registration, registry,
+    ACCOUNT, NOW, REGISTRAR, USER, answer, at, read, register, registration, registry, with_quotas,
 };
 
 /// How many instances a session keeps here: many times what is cleared away in one part.
@@ -254,4 +257,108 @@ fn what_is_not_claimed_any_more_contests_nothing() {
     drop(registry.apply(Event::Unregister { uuid: Uuid::from_u128(4), by: USER }, NOW).unwrap());
     assert_eq!(claim(&mut registry, 5, 7).1, 0, "it was taken out");
     assert_eq!(claim(&mut registry, 6, 7).1, 1);
+}
+
+fn take_out(registry: &mut Registry, uuids: impl Iterator<Item = u128>) {
+    let uuids = uuids.map(Uuid::from_u128).collect();
+    drop(registry.apply(Event::UnregisterAll { uuids, by: USER }, NOW).unwrap());
+    assert!(registry.has_deferred());
+}
+
+#[test]
+fn what_one_call_takes_out_is_gone_at_once_and_cleared_away_in_parts() {
+    let (mut registry, session) = crowded();
+    let watching = registry.open_session(ACCOUNT);
+    registry.watch(watching, 2, NamePattern::new("n1*").unwrap(), None).unwrap();
+    registry.credit(watching, 2, u32::MAX);
+    read(&mut registry, watching);
+    let before = registry.revision();
+    take_out(&mut registry, 0..2000);
+    assert_eq!(registry.revision(), before + 1);
+    let counts = registry.counts();
+    assert_eq!((counts.instances, counts.sessions), (1000, 2));
+    assert_eq!(listed(&registry, "*"), (2000..MANY).collect::<Vec<_>>());
+    assert_eq!(answer(&registry, "n7", true), []);
+    let gone = Uuid::from_u128(7);
+    assert!(registry.apply(Event::Unregister { uuid: gone, by: USER }, NOW).is_err());
+    assert!(registry.apply(Event::Renew { uuid: gone, by: USER }, NOW).is_err());
+
+    // It comes back, and the rest goes with its session, before all of it is cleared away.
+    let other = registry.open_session(ACCOUNT);
+    drop(register(&mut registry, "n11", 11, other));
+    end(&mut registry, session);
+    assert_eq!(listed(&registry, "*"), [11]);
+    assert!(tidy_up(&mut registry) > 5);
+    assert_eq!(listed(&registry, "*"), [11]);
+    assert_eq!((registry.counts().instances, registry.counts().sessions), (1, 2));
+    let told = read(&mut registry, watching);
+    let removed = told.iter().filter(|it| matches!(it, Change::Remove { .. })).count();
+    assert!(removed >= 1111, "{removed}");
+}
+
+/// What it takes is given back with the call, and not when all is cleared away.
+#[test]
+fn whoever_takes_much_out_may_register_as_much_at_once() {
+    let few = Quotas { instances: 2000, ..Quotas::default() };
+    let (mut registry, accounts) = with_quotas(few);
+    let session = registry.open_session(ACCOUNT);
+    for uuid in 0..2000 {
+        drop(register(&mut registry, &format!("n{uuid}"), uuid, session));
+    }
+    take_out(&mut registry, 0..2000);
+    for uuid in 2000..4000 {
+        drop(register(&mut registry, &format!("n{uuid}"), uuid, session));
+    }
+    tidy_up(&mut registry);
+    assert_eq!(accounts.use_of(ACCOUNT).instances.used, 2000);
+    take_out(&mut registry, 2000..4000);
+    tidy_up(&mut registry);
+    drop(registry.apply(Event::SessionEnded(session), NOW).unwrap());
+    let left = accounts.use_of(ACCOUNT);
+    assert_eq!((left.instances.used, left.bytes.used), (0, 0));
+}
+
+#[test]
+fn leases_that_are_taken_out_run_out_no_more() {
+    let mut registry = registry();
+    let session = registry.open_session(ACCOUNT);
+    for uuid in 0..MANY {
+        let leased = Register { lease_ms: Some(1000), ..registration("clock", uuid) };
+        drop(registry.register(leased, USER, session, NOW).unwrap());
+    }
+    take_out(&mut registry, 0..2000);
+    let mut parts = 0;
+    while registry.next_deadline_ms().is_some_and(|it| it <= NOW + 1000) || registry.has_deferred()
+    {
+        drop(registry.apply(Event::Tick, NOW + 1000).unwrap());
+        drop(registry.do_deferred());
+        parts += 1;
+    }
+    assert!((5..100).contains(&parts), "{parts} parts");
+    assert_eq!(registry.counts().instances, 0);
+}
+
+/// The registrar has ended the session itself: what it kept stays until its peer should be back.
+#[test]
+fn much_that_is_to_come_back_stays_in_parts() {
+    let (mut registry, session) = crowded();
+    let back_by_ms = NOW + 5000;
+    drop(registry.apply(Event::SessionDismissed { session, back_by_ms }, NOW).unwrap());
+    end(&mut registry, session);
+    let other = registry.open_session(ACCOUNT);
+    assert_ne!(other, session, "it has yet to be cleared away");
+    for uuid in [5, 2500] {
+        drop(register(&mut registry, &format!("n{uuid}"), uuid, other));
+    }
+    let taken_out = Event::Unregister { uuid: Uuid::from_u128(2600), by: USER };
+    drop(registry.apply(taken_out, NOW).unwrap());
+    drop(register(&mut registry, "new", MANY, other));
+    tidy_up(&mut registry);
+    assert_eq!((registry.counts().instances, registry.counts().sessions), (MANY as usize, 1));
+    while registry.next_deadline_ms().is_some_and(|it| it <= back_by_ms) || registry.has_deferred()
+    {
+        drop(registry.apply(Event::Tick, back_by_ms).unwrap());
+        drop(registry.do_deferred());
+    }
+    assert_eq!(listed(&registry, "*"), [5, 2500, MANY]);
 }

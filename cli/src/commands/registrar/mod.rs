@@ -140,7 +140,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     }
 
     // Each session over a Unix socket holds two: the socket, and the process at its other end.
-    transport::return_large_memory();
+    transport::free_at_once();
     if let Err(error) = transport::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }

@@ -42,13 +42,14 @@ pub(crate) fn quotas(settings: &Settings) -> Result<QuotaRules, Diagnostics> {
 }
 
 fn with(otherwise: Quotas, said: &Quota) -> Quotas {
-    let Quota { sessions, instances, waits, watches, looks, bytes } = *said;
+    let Quota { sessions, instances, waits, watches, looks, cpu, bytes } = *said;
     Quotas {
         sessions: sessions.unwrap_or(otherwise.sessions),
         instances: instances.unwrap_or(otherwise.instances),
         waits: waits.unwrap_or(otherwise.waits),
         watches: watches.unwrap_or(otherwise.watches),
         looks: looks.unwrap_or(otherwise.looks),
+        cpu: cpu.unwrap_or(otherwise.cpu),
         bytes: bytes.unwrap_or(otherwise.bytes),
     }
 }

@@ -46,6 +46,7 @@ fn lines(owner: &OwnerUse) -> Vec<(Quota, String, String)> {
         let it = owner.of(quota).filter(|it| it.used > 0)?;
         let show = |count: u64| match quota {
             Quota::Bytes => size(count),
+            Quota::Cpu => format!("{count}%"),
             _ => count.to_string(),
         };
         Some((quota, show(it.used), it.quota.map_or("-".to_owned(), show)))
@@ -86,6 +87,8 @@ mod tests {
             watches: Use::default(),
             bytes: Use { used: used * 2000, quota: Some(64 << 20) },
             looks: Use::default(),
+            cpu: some(100),
+            cpu_ms: used,
         }
     }
 

@@ -293,7 +293,8 @@ impl Conversation {
         }
         self.acknowledges(&cid).await?;
         let (answer, found) = oneshot::channel();
-        self.order(Order::Doubt { endpoint, answer }).await;
+        let by = self.session.caller().clone();
+        self.order(Order::Doubt { endpoint, by, answer }).await;
         self.looks.spawn(async move { (cid, found.await.ok().flatten()) });
         Ok(Ok(()))
     }

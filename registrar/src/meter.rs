@@ -1,0 +1,48 @@
+//! How much of a processor somebody has had.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long the connections of one account have run, in all. Clones are handles of the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<AtomicU64>);
+
+/// What is read from a meter, from time to time.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) meter: Meter,
+    /// What it showed the last time.
+    before: Duration,
+    /// How much of a processor that was between the last two times, in percent.
+    pub(crate) percent: u64,
+}
+
+impl Meter {
+    pub(crate) fn add(&self, ran: Duration) {
+        self.0.fetch_add(ran.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Tells whether anybody else may add to it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+impl Reading {
+    /// Reads the meter again, so long after the last time.
+    pub(crate) fn take(&mut self, passed: Duration) {
+        let total = self.meter.total();
+        let ran = total.saturating_sub(self.before);
+        self.before = total;
+        self.percent = (100 * ran.as_nanos()).div_ceil(passed.as_nanos().max(1)) as u64;
+    }
+}

@@ -1,0 +1,195 @@
+//! Shares the processor between owners: each runs for as long as the others, if they have as much to
+//! do, however many connections it has.
+//!
+//! A connection runs in turns (`portal`), and a runtime lets all that have something to do run one
+//! after another. So whoever has a thousand connections would run a thousand times as often as
+//! somebody with one. Here an owner whose connections have run for a while waits until the others
+//! have had theirs: its connections are not read meanwhile. An owner with a quota of the processor
+//! waits until there is time for it again.
+//!
+//! ```text
+//!   runtime ──▶ Scheduled ──▶ has its owner time left? ──yes──▶ the connection runs
+//!                                │ no                                │ is charged
+//!                                ▼                                   ▼
+//!                             waits  ◀────── rounds ──────  the next of the owner
+//! ```
+//!
+//! Where there is one owner, nobody is asked, and the time is taken now and then.
+
+mod lanes;
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+use wire::Quota;
+
+use self::lanes::{Lanes, Next, Round, RunnerId};
+use crate::{Accounts, meter::Meter, registry::Account};
+
+/// Shares the processor between owners. Clones are handles of the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduler(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    accounts: Accounts,
+    began: Instant,
+    /// Whether anybody may have to wait.
+    is_shared: AtomicBool,
+    /// Counts the turns while nobody has to.
+    turns: AtomicU32,
+    lanes: Mutex<Lanes>,
+    /// Rung when somebody waits.
+    waits: Notify,
+}
+
+impl Scheduler {
+    pub(crate) fn new(accounts: Accounts) -> Self {
+        Self(Arc::new(Shared {
+            accounts,
+            began: Instant::now(),
+            is_shared: AtomicBool::new(false),
+            turns: AtomicU32::new(0),
+            lanes: Mutex::default(),
+            waits: Notify::new(),
+        }))
+    }
+
+    /// Lets what serves a connection run on its owner's account.
+    pub(crate) fn schedule<F: Future>(&self, account: Account, future: F) -> Scheduled<F> {
+        let shared = self.0.clone();
+        let mut lanes = shared.lanes();
+        let runner = lanes.enter(account, shared.percent(account), shared.now());
+        shared.is_shared.store(lanes.are_shared(), Ordering::Relaxed);
+        drop(lanes);
+        let meter = shared.accounts.meter(account);
+        Scheduled { future: Box::pin(future), shared, runner, meter }
+    }
+
+    /// Takes over other quotas.
+    pub(crate) fn quotas_have_changed(&self) {
+        let mut lanes = self.0.lanes();
+        lanes.set_quotas(self.0.now(), |account| self.0.percent(account));
+        self.0.is_shared.store(lanes.are_shared(), Ordering::Relaxed);
+        drop(lanes);
+        // Who waits for a time may have it earlier.
+        self.0.waits.notify_one();
+    }
+
+    /// Forgets all quotas: those who wait for their time are to end.
+    pub(crate) fn stop(&self) {
+        self.0.lanes().set_quotas(self.0.now(), |_| None);
+        self.0.waits.notify_one();
+    }
+
+    /// Lets those run who wait, round after round, for as long as it is polled.
+    pub(crate) async fn run(&self) {
+        loop {
+            self.0.waits.notified().await;
+            while let Some(next) = self.begin_round() {
+                match next {
+                    // All run who can, and the runtime looks for what has arrived for others.
+                    Next::Soon => yield_now().await,
+                    Next::At(at) => {
+                        tokio::select! {
+                            () = sleep_until(self.0.began + at) => {}
+                            () = self.0.waits.notified() => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_round(&self) -> Option<Next> {
+        let Round { wakers, next } = self.0.lanes().begin_round(self.0.now());
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        next
+    }
+}
+
+impl Shared {
+    fn percent(&self, account: Account) -> Option<u32> {
+        let limit = self.accounts.limit(account, Quota::Cpu);
+        // One processor is all that a node has that runs on one thread.
+        u32::try_from(limit).ok().filter(|it| *it < 100)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+/// What serves a connection, on its owner's account.
+#[derive(Debug)]
+pub(crate) struct Scheduled<F> {
+    future: Pin<Box<F>>,
+    shared: Arc<Shared>,
+    runner: RunnerId,
+    meter: Meter,
+}
+
+impl<F: Future> Future for Scheduled<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { future, shared, runner, meter } = self.get_mut();
+        if !shared.is_shared.load(Ordering::Relaxed) {
+            let turn = shared.turns.load(Ordering::Relaxed).wrapping_add(1);
+            shared.turns.store(turn, Ordering::Relaxed);
+            if turn % MEASURED != 0 {
+                return future.as_mut().poll(cx);
+            }
+            let began = Instant::now();
+            let polled = future.as_mut().poll(cx);
+            meter.add(MEASURED * began.elapsed().min(TURN_MAX));
+            return polled;
+        }
+
+        let began = Instant::now();
+        if !shared.lanes().has_turn(*runner, began - shared.began, cx) {
+            shared.waits.notify_one();
+            return Poll::Pending;
+        }
+        let polled = future.as_mut().poll(cx);
+        let ran = began.elapsed().min(TURN_MAX);
+        meter.add(ran);
+        let next = shared.lanes().has_run(*runner, ran);
+        if let Some(next) = next {
+            next.wake();
+        }
+        polled
+    }
+}
+
+impl<F> Drop for Scheduled<F> {
+    fn drop(&mut self) {
+        let mut lanes = self.shared.lanes();
+        lanes.leave(self.runner);
+        self.shared.is_shared.store(lanes.are_shared(), Ordering::Relaxed);
+    }
+}
+
+/// Of how many turns one is measured while there is one owner: to read the clock costs a hundredth of
+/// a look-up.
+const MEASURED: u32 = 16;
+
+/// The longest that a turn is taken to have run. It is measured by the clock of the host, which costs
+/// a tenth of what it costs to ask for the time of the thread; what is longer was interrupted.
+const TURN_MAX: Duration = Duration::from_millis(2);

@@ -1,0 +1,369 @@
+//! Whose turn it is: deficit round robin between owners. It holds no clock and wakes nobody itself.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use slab::Slab;
+
+use crate::registry::Account;
+
+/// Who runs, who waits, and how long each owner may run in this round.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: Slab<Lane>,
+    by_account: HashMap<Account, LaneId>,
+    runners: Slab<Runner>,
+    /// Those in which somebody waits.
+    crowded: Vec<LaneId>,
+    round: u64,
+}
+
+/// The connections of one owner.
+#[derive(Debug)]
+struct Lane {
+    account: Account,
+    connections: usize,
+    /// For how long they may still run in this round, in nanoseconds. Below zero they have run for
+    /// longer, and it takes them some rounds to make up for that.
+    credit: i64,
+    /// In which round that was.
+    round: u64,
+    waiting: VecDeque<RunnerId>,
+    /// Whether it is among those in which somebody waits.
+    is_crowded: bool,
+    quota: Option<Bucket>,
+}
+
+/// The time that an owner with a quota may have: it fills up as time passes.
+#[derive(Debug)]
+struct Bucket {
+    percent: u32,
+    /// How long they may run, in nanoseconds.
+    left: i64,
+    /// When that was, since the beginning.
+    at: Duration,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Runner {
+    lane: LaneId,
+    /// Set while it waits.
+    waker: Option<Waker>,
+    /// Whether it has waited, and has its turn.
+    is_next: bool,
+}
+
+type LaneId = usize;
+pub(super) type RunnerId = usize;
+
+/// What there is to do in a round.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// Those who are to run.
+    pub(super) wakers: Vec<Waker>,
+    /// When the next round is due, if somebody waits.
+    pub(super) next: Option<Next>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// When all have run who can.
+    Soon,
+    /// When an owner may run again who has used up its quota, since the beginning.
+    At(Duration),
+}
+
+impl Lanes {
+    /// Takes in a connection of an owner that may have so much of a processor, in percent.
+    pub(super) fn enter(
+        &mut self,
+        account: Account,
+        percent: Option<u32>,
+        now: Duration,
+    ) -> RunnerId {
+        let Self { lanes, by_account, round, .. } = self;
+        let lane = *by_account.entry(account).or_insert_with(|| {
+            lanes.insert(Lane {
+                account,
+                connections: 0,
+                credit: QUANTUM,
+                round: *round,
+                waiting: VecDeque::new(),
+                is_crowded: false,
+                quota: percent.map(|it| Bucket::full(it, now)),
+            })
+        });
+        self.lanes[lane].connections += 1;
+        self.runners.insert(Runner { lane, waker: None, is_next: false })
+    }
+
+    pub(super) fn leave(&mut self, runner: RunnerId) {
+        let Runner { lane: at, waker, .. } = self.runners.remove(runner);
+        let lane = &mut self.lanes[at];
+        lane.connections -= 1;
+        if waker.is_some() {
+            lane.waiting.retain(|it| *it != runner);
+        }
+        if lane.connections == 0 {
+            let lane = self.lanes.remove(at);
+            self.by_account.remove(&lane.account);
+            self.crowded.retain(|it| *it != at);
+        }
+    }
+
+    /// Takes over how much of a processor each may have.
+    pub(super) fn set_quotas(&mut self, now: Duration, percent: impl Fn(Account) -> Option<u32>) {
+        for (_, lane) in &mut self.lanes {
+            let known = lane.quota.as_ref().map(|it| it.percent);
+            let percent = percent(lane.account);
+            if known != percent {
+                lane.quota = percent.map(|it| Bucket::full(it, now));
+            }
+        }
+    }
+
+    /// Tells whether anybody may have to wait for his turn.
+    pub(super) fn are_shared(&self) -> bool {
+        self.lanes.len() > 1 || self.lanes.iter().any(|(_, it)| it.quota.is_some())
+    }
+
+    /// Tells whether a connection has its turn. If not, it is woken when it has.
+    pub(super) fn has_turn(&mut self, id: RunnerId, now: Duration, cx: &Context<'_>) -> bool {
+        let runner = &mut self.runners[id];
+        if let Some(waker) = &mut runner.waker {
+            waker.clone_from(cx.waker());
+            return false;
+        }
+        let lane = &mut self.lanes[runner.lane];
+        lane.refill(self.round, now);
+        // Whoever comes now does not overtake those who wait.
+        if lane.may_run() && (runner.is_next || lane.waiting.is_empty()) {
+            runner.is_next = false;
+            return true;
+        }
+        runner.waker = Some(cx.waker().clone());
+        if !mem::replace(&mut lane.is_crowded, true) {
+            self.crowded.push(runner.lane);
+        }
+        match runner.is_next {
+            true => lane.waiting.push_front(id),
+            false => lane.waiting.push_back(id),
+        }
+        false
+    }
+
+    /// Takes note that a connection has run for so long. Returns who of its owner's is to run next.
+    pub(super) fn has_run(&mut self, runner: RunnerId, ran: Duration) -> Option<Waker> {
+        let at = self.runners[runner].lane;
+        let lane = &mut self.lanes[at];
+        let ran = ran.as_nanos() as i64;
+        lane.credit -= ran;
+        if let Some(quota) = &mut lane.quota {
+            quota.left -= ran;
+        }
+        if lane.may_run() { self.next_of(at) } else { None }
+    }
+
+    /// Begins a round: each owner may run for a while.
+    pub(super) fn begin_round(&mut self, now: Duration) -> Round {
+        self.round += 1;
+        let mut round = Round::default();
+        for at in self.crowded.clone() {
+            let lane = &mut self.lanes[at];
+            lane.refill(self.round, now);
+            let next = match &lane.quota {
+                Some(quota) if quota.left <= 0 => Next::At(quota.full_at()),
+                _ => Next::Soon,
+            };
+            if lane.may_run() {
+                round.wakers.extend(self.next_of(at));
+            }
+            round.next = match (round.next, next) {
+                (Some(Next::At(one)), Next::At(other)) => Some(Next::At(one.min(other))),
+                (None, Next::At(one)) => Some(Next::At(one)),
+                _ => Some(Next::Soon),
+            };
+        }
+        let Self { crowded, lanes, .. } = self;
+        crowded.retain(|it| {
+            let lane = &mut lanes[*it];
+            lane.is_crowded = !lane.waiting.is_empty();
+            lane.is_crowded
+        });
+        if self.crowded.is_empty() {
+            round.next = None;
+        }
+        round
+    }
+
+    fn next_of(&mut self, lane: LaneId) -> Option<Waker> {
+        let next = self.lanes[lane].waiting.pop_front()?;
+        let runner = &mut self.runners[next];
+        runner.is_next = true;
+        runner.waker.take()
+    }
+}
+
+impl Lane {
+    fn refill(&mut self, round: u64, now: Duration) {
+        let passed = (round - self.round).min(i64::MAX as u64) as i64;
+        self.credit = self.credit.saturating_add(passed.saturating_mul(QUANTUM)).min(QUANTUM);
+        self.round = round;
+        if let Some(quota) = &mut self.quota {
+            quota.refill(now);
+        }
+    }
+
+    fn may_run(&self) -> bool {
+        self.credit > 0 && self.quota.as_ref().is_none_or(|it| it.left > 0)
+    }
+}
+
+impl Bucket {
+    fn full(percent: u32, now: Duration) -> Self {
+        Self { percent, left: Self::most(percent), at: now }
+    }
+
+    fn most(percent: u32) -> i64 {
+        BURST_NS * i64::from(percent) / 100
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let passed = now.saturating_sub(self.at).as_nanos().min(i64::MAX as u128 / 100) as i64;
+        let more = passed * i64::from(self.percent) / 100;
+        self.left = self.left.saturating_add(more).min(Self::most(self.percent));
+        self.at = now;
+    }
+
+    /// Returns when there is time again for some turns.
+    fn full_at(&self) -> Duration {
+        let missing = (QUANTUM - self.left).max(0) as u64;
+        self.at + Duration::from_nanos(missing * 100 / u64::from(self.percent.max(1)))
+    }
+}
+
+/// For how long the connections of one owner run in a round, in nanoseconds: less than a turn, so
+/// that an owner with one connection, which has one turn in a round, has as much as the others.
+const QUANTUM: i64 = 50_000;
+
+/// The time of which an owner may have its part at once.
+const BURST_NS: i64 = 100_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: Duration = Duration::from_micros(100);
+
+    /// Owners whose connections always have something to do, on one thread.
+    struct Play {
+        lanes: Lanes,
+        now: Duration,
+        /// Each with its owner and how long its turns are.
+        runners: Vec<(RunnerId, usize, Duration)>,
+        ran: Vec<Duration>,
+    }
+
+    impl Play {
+        fn new(owners: &[(usize, Duration, Option<u32>)]) -> Self {
+            let (mut lanes, now, mut runners) = (Lanes::default(), Duration::ZERO, Vec::new());
+            for (owner, (connections, turn, percent)) in owners.iter().enumerate() {
+                for _ in 0..*connections {
+                    let account = Account::User(owner as u32);
+                    runners.push((lanes.enter(account, *percent, now), owner, *turn));
+                }
+            }
+            Self { lanes, now, runners, ran: vec![Duration::ZERO; owners.len()] }
+        }
+
+        /// Lets everybody who may run do so, round after round, for so long.
+        fn run(&mut self, until: Duration) {
+            let cx = Context::from_waker(Waker::noop());
+            while self.now < until {
+                for (runner, owner, turn) in &self.runners {
+                    if self.lanes.has_turn(*runner, self.now, &cx) {
+                        self.now += *turn;
+                        self.ran[*owner] += *turn;
+                        drop(self.lanes.has_run(*runner, *turn));
+                    }
+                }
+                match self.lanes.begin_round(self.now).next {
+                    Some(Next::At(at)) => self.now = self.now.max(at),
+                    Some(Next::Soon) | None => {}
+                }
+            }
+        }
+
+        fn leave(mut self) {
+            self.runners.drain(..).for_each(|(it, ..)| self.lanes.leave(it));
+            assert!(self.lanes.lanes.is_empty() && self.lanes.by_account.is_empty());
+            assert!(self.lanes.runners.is_empty() && self.lanes.crowded.is_empty());
+        }
+    }
+
+    #[track_caller]
+    fn check(owners: &[(usize, Duration, Option<u32>)], percent: &[u128]) {
+        let mut play = Play::new(owners);
+        play.run(Duration::from_secs(2));
+        for (ran, expected) in play.ran.iter().zip(percent) {
+            let had = 100 * ran.as_nanos() / play.now.as_nanos();
+            assert!(had.abs_diff(*expected) <= 2, "{expected}: {:?} of {:?}", play.ran, play.now);
+        }
+        play.leave();
+    }
+
+    #[test]
+    fn owners_have_the_same_whatever_they_do() {
+        check(&[(1, TURN, None), (300, TURN, None)], &[50, 50]);
+        check(&[(1, TURN, None), (50, TURN, None), (7, TURN, None)], &[33, 33, 33]);
+        // Short turns, and some that are far too long.
+        let (short, long) = (TURN / 50, 20 * TURN);
+        check(&[(100, short, None), (3, long, None)], &[50, 50]);
+        check(&[(40, TURN, None)], &[100]);
+    }
+
+    #[test]
+    fn whoever_has_a_quota_has_no_more_than_that() {
+        check(&[(3, TURN, Some(10))], &[10]);
+        check(&[(1, TURN, Some(1)), (100, TURN, Some(20))], &[1, 20]);
+        check(&[(1, TURN, Some(10)), (9, TURN, None)], &[10, 90]);
+        check(&[(1, TURN, Some(90)), (9, TURN, None)], &[50, 50]);
+    }
+
+    #[test]
+    fn those_of_one_owner_run_in_turns() {
+        let mut play = Play::new(&[(5, TURN, None), (1, TURN, None)]);
+        let cx = Context::from_waker(Waker::noop());
+        let mut ran = Vec::new();
+        for _ in 0..50 {
+            // The last asks first.
+            for (runner, ..) in play.runners.iter().rev() {
+                if play.lanes.has_turn(*runner, play.now, &cx) {
+                    ran.push(*runner);
+                    drop(play.lanes.has_run(*runner, 2 * TURN));
+                }
+            }
+            drop(play.lanes.begin_round(play.now));
+        }
+        let first: Vec<_> = ran.iter().filter(|it| **it != 5).copied().take(7).collect();
+        assert_eq!(first, [4, 3, 2, 1, 0, 4, 3]);
+        play.leave();
+    }
+
+    #[test]
+    fn another_quota_holds_from_then_on() {
+        let mut play = Play::new(&[(3, TURN, Some(10))]);
+        play.run(Duration::from_secs(1));
+        let before = play.ran[0];
+        play.lanes.set_quotas(play.now, |_| None);
+        assert!(!play.lanes.are_shared());
+        play.run(play.now + Duration::from_secs(1));
+        assert!(play.ran[0] - before >= Duration::from_millis(990), "{:?}", play.ran);
+        play.leave();
+    }
+}
