@@ -12,6 +12,7 @@ pub(crate) fn masked(text: &str) -> String {
             Some(owner) => line[..line.len() - owner.trim_start().len()].to_owned() + "OWNER",
             None => line,
         };
+        let line = aged_in_row(&line);
         let is_aged = line.contains("INSTANCE ") || line.starts_with("  age ");
         let line = match line.rsplit_once(' ') {
             Some((rest, last)) if is_aged && is_duration(last) => format!("{rest} AGE"),
@@ -81,6 +82,23 @@ fn masked_words(line: &str) -> String {
     masked
 }
 
+/// Masks the age of an instance that has columns behind it, and keeps those where they are.
+fn aged_in_row(line: &str) -> String {
+    if !line.contains("INSTANCE ") {
+        return line.to_owned();
+    }
+    let mut at = 0;
+    for word in line.split(' ') {
+        let behind = &line[at + word.len()..];
+        let pad = "AGE".len().saturating_sub(word.len());
+        if is_duration(word) && behind.starts_with(&" ".repeat(pad + 2)) {
+            return format!("{}AGE{}", &line[..at], &behind[pad..]);
+        }
+        at += word.len() + 1;
+    }
+    line.to_owned()
+}
+
 fn is_duration(word: &str) -> bool {
     let number = word.trim_end_matches(char::is_alphabetic);
     let unit = &word[number.len()..];
@@ -94,6 +112,8 @@ fn what_differs_is_masked_and_nothing_else() {
     let check = |text: &str, expected: &str| assert_eq!(masked(text), format!("{expected}\n"));
     check("feed[b9e83998-70ff-49f7-8d50-186709cc8197]", "feed[UUID]");
     check("feed  b9e83998  ready  lease  12ms", "feed  INSTANCE  ready  lease  AGE");
+    check("far  b9e83998  lease  0s   no socket", "far  INSTANCE  lease  AGE  no socket");
+    check("far  b9e83998  lease  12s  no socket", "far  INSTANCE  lease  AGE  no socket");
     check("  age       0s", "  age       AGE");
     check("  lifetime  lease of 30s", "  lifetime  lease of 30s");
     check("  owner     alice", "  owner     OWNER");

@@ -115,7 +115,7 @@ fn usages_and_lists_fit_a_narrow_terminal() {
     };
     check("register --help", &["[OPTIONS] <NAME> [ENDPOINT]... [-- <COMMAND>...]"]);
     check("help unregister", &["Usage: callsign unregister"]);
-    check("regsiter", &["unrecognized subcommand 'regsiter'", "'unregister', 'register'"]);
+    check("regsiter", &["unrecognized subcommand 'regsiter'", "exists: 'register'"]);
     check("wait", &["required arguments were not provided"]);
     check("ls", &["NEAREST feed ready", " none"]);
     check("tree", &["market process"]);
@@ -123,6 +123,119 @@ fn usages_and_lists_fit_a_narrow_terminal() {
     check("resolve feed --explain", &["left out", "did not say which socket is meant"]);
     check("find feed --all", &["out of reach"]);
 }
+
+/// All that a person is shown, on terminals of a usual width and of half of that.
+#[test]
+fn every_screen_fits() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let long = room.unix(&format!("{}.sock", "a-long-name".repeat(4)));
+    node.callsign(&["register", "feed", &long, "--ttl", "10m", "--state", "ready"]).succeeds();
+    let root = ["--ttl", "10m", "--meta", "tree.path=market", "--meta", "tree.kind=process"];
+    node.callsign(&[&["register", "market", &long][..], &root].concat()).succeeds();
+    room.write("wrong.toml", WRONG);
+    let helps = HELPS.iter().map(|it| format!("{it} --help"));
+    let lines: Vec<_> = helps.chain(SCREENS.iter().map(|it| (*it).to_owned())).collect();
+    for width in [80, 40] {
+        let typed = lines
+            .iter()
+            .map(|it| format!("echo '$ {}'; $CALLSIGN {it} 2>&1", it.replace('\'', "")));
+        let typed: Vec<_> = typed.collect();
+        let script = format!("stty rows 40 cols {width}; unset COLUMNS; {}", typed.join("\n"));
+        room.write("script", &script);
+        let mut terminal = on_terminal(&room, &node, &["sh", "script"]);
+        assert_eq!(terminal.line_or_end("no such line is there"), None);
+        let outcome = terminal.outcome();
+        let mut of = "";
+        let mut wide = Vec::new();
+        for line in outcome.stdout.lines().map(|it| it.trim_end_matches('\r')) {
+            let is_wide = line.chars().count() > width;
+            match line.strip_prefix("$ ") {
+                Some(typed) => of = typed,
+                None if is_wide => wide.push(format!("{of}: {line}")),
+                None => {}
+            }
+        }
+        assert!(wide.is_empty(), "wider than {width}:\n{}", wide.join("\n"));
+        assert!(outcome.stdout.contains(lines.last().unwrap()), "{outcome}");
+    }
+}
+
+const HELPS: &[&str] = &[
+    "",
+    "check",
+    "completions",
+    "connect",
+    "demo",
+    "drain",
+    "find",
+    "ls",
+    "man",
+    "register",
+    "registrar",
+    "renew",
+    "resolve",
+    "schema",
+    "status",
+    "tree",
+    "unregister",
+    "wait",
+    "watch",
+    "whoami",
+];
+
+const SCREENS: &[&str] = &[
+    "-h",
+    "--version",
+    "regsiter",
+    "wait",
+    "ls --jsn",
+    "watch --patern f*",
+    "register web /unix/@web --grace -1s",
+    "ls",
+    "ls --all",
+    "ls nobody*",
+    "tree",
+    "status",
+    "status --owners",
+    "whoami",
+    "find feed",
+    "find feed --all",
+    "find nobody",
+    "find 'two words'",
+    "resolve feed",
+    "resolve feed --explain",
+    "connect feed",
+    "wait nobody --timeout 10ms",
+    "drain nobody",
+    "renew feed",
+    "unregister nobody",
+    "register web",
+    "register web localhost:80 /ip4/127.0.0.1/udp/9999",
+    "register web /unix/@web-on-screen --ttl 1ms",
+    "check wrong.toml",
+    "check not-there.toml",
+    "registrar --config wrong.toml --listen /unix/@never",
+    "registrar --listen /uds/run/x.sock",
+    "registrar --listen /unix/nowhere/at/all.sock",
+    "registrar --heartbeat 1",
+    "registrar --ready-fd 77",
+    "ls --registrar /unix/@nobody-on-this-screen-with-a-name-that-is-rather-long",
+    "status --registrar /unix/@nobody-on-this-screen-with-a-name-that-is-rather-long",
+    "man nothing",
+];
+
+/// Settings with lines longer than a screen.
+const WRONG: &str = r#"[registrar]
+listen = ["/unix/@market", "/unix/run/market/a-second-name.sock", "/udp/127.0.0.1"]
+heartbeat = 5
+[netwrok]
+feed = "/unix/@feed"
+[network]
+broker = ["127.0.0.1", "5555"]
+a-long-name-of-an-actor = ["/unix/run/market/feed.sock", "/ip4/0.0.0.0/tcp/70000"]
+graph = [8765, "10.0.0.1"]
+"#;
 
 #[track_caller]
 fn is_plain_text(outcome: &Outcome) {

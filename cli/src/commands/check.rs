@@ -12,7 +12,7 @@ use serde_json::json;
 use super::registrar::{group, quotas, rules};
 use crate::{
     context::Context,
-    failure::{Exit, Failure, without_number},
+    failure::{Exit, Failure, paragraph, without_number},
     output::diagnostics::{self, DiagnosticJson},
 };
 
@@ -71,7 +71,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                     all.push(json!({ "file": name, "severity": "error", "message": message }));
                 } else {
                     let headline = format!("cannot read `{name}`: {error}");
-                    context.print_line(format_args!("{} {headline}\n", "error:".red().bold()))?;
+                    let width = context.width();
+                    context.print_line(paragraph("error:".red().bold(), 7, &headline, width))?;
                 }
             }
         }

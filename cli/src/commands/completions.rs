@@ -14,7 +14,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   source <(callsign completions bash)
-  callsign completions fish > ~/.config/fish/completions/callsign.fish
+  callsign completions fish | source    # in config.fish
   callsign completions zsh > ~/.zfunc/_callsign    # a folder of your $fpath
 
 Names are completed too: the registrar is asked for them, and nothing is said where it does not \

@@ -21,7 +21,8 @@ Examples:
   callsign find web --owner www   only what the user `www` registered
   callsign find web --json | jq -r .nearest
   callsign find web --registrar tractor+/ip4/127.0.0.1/tcp/1616
-                                  ask one of the Python project tractor
+
+The last asks a registrar of the Python project tractor.
 
 It ends with 1 if there is no such actor, or none of its endpoints can be reached from here; with 3 \
 if a registrar that may know it did not answer.")]

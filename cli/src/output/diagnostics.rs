@@ -3,14 +3,28 @@
 use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use anstream::adapter::strip_str;
 use config::{Diagnostic, Place, Related, Severity, Source};
 use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
 
-use super::{fitted, wrapped};
+use super::{fitted, fitted_styled};
+use crate::output;
 
 /// Draws a fault, with colours, ending in a line break.
 pub(crate) fn draw(diagnostic: &Diagnostic, width: Option<u16>) -> String {
+    let drawn = drawn(diagnostic, &diagnostic.related, width);
+    // A line of the source that has both is shown from the one to the other.
+    let is_beside = |it: &Related| it.place.source == diagnostic.place.source;
+    if output::fits(&strip_str(&drawn).to_string(), width)
+        || !diagnostic.related.iter().any(is_beside)
+    {
+        return fitted_styled(&drawn, width);
+    }
+    fitted_styled(&self::drawn(diagnostic, &[], width), width)
+}
+
+fn drawn(diagnostic: &Diagnostic, related: &[Related], width: Option<u16>) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -19,7 +33,7 @@ pub(crate) fn draw(diagnostic: &Diagnostic, width: Option<u16>) -> String {
         AnnotationKind::Primary.span(visible(&diagnostic.place)).label(label(&diagnostic.label));
     let mut snippet = snippet(&diagnostic.place.source).annotation(primary);
     let mut elsewhere = Vec::new();
-    for Related { place, label: text } in &diagnostic.related {
+    for Related { place, label: text } in related {
         let context = AnnotationKind::Context.span(visible(place)).label(label(text));
         if place.source == diagnostic.place.source {
             snippet = snippet.annotation(context);
@@ -33,7 +47,8 @@ pub(crate) fn draw(diagnostic: &Diagnostic, width: Option<u16>) -> String {
     let mut group = level.primary_title(title).element(snippet).elements(elsewhere);
     let width = width.map_or(WIDTH, usize::from).max(WIDTH_MIN);
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(wrapped(help, width - HELP_INDENT)));
+        let room = u16::try_from(width - HELP_INDENT).ok();
+        group = group.element(Level::HELP.message(fitted(help, room, 0, 0)));
     }
     Renderer::styled().term_width(width).render(&[group]) + "\n"
 }

@@ -1,5 +1,6 @@
 //! Lines that fit a screen.
 
+use anstream::adapter::strip_str;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Breaks a line that goes beyond `width`: between words, and within a word, such as an address,
@@ -46,6 +47,15 @@ pub(crate) fn fitted_lines(text: &str, width: Option<u16>) -> String {
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
     let lines: Vec<_> = text.split('\n').map(|it| fitted(it, width, 0, indent(it) + 2)).collect();
     lines.join("\n")
+}
+
+/// Fits lines that may be coloured: those that are broken lose their colours.
+pub(crate) fn fitted_styled(text: &str, width: Option<u16>) -> String {
+    let fitted = |line: &str| {
+        let plain = strip_str(line).to_string();
+        if super::fits(&plain, width) { line.to_owned() } else { fitted_lines(&plain, width) }
+    };
+    text.split('\n').map(fitted).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the blanks before the next word, the word, and what follows it.

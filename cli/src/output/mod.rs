@@ -12,7 +12,7 @@ mod reader;
 mod table;
 
 pub(crate) use duration::{age, brief};
-pub(crate) use lines::{fitted, fitted_lines};
+pub(crate) use lines::{fitted, fitted_lines, fitted_styled};
 pub(crate) use pager::page;
 pub(crate) use reader::reader_gone;
 pub(crate) use table::Table;
@@ -54,24 +54,4 @@ pub(crate) fn shortened(text: &str, room: usize) -> String {
         tail.push(character);
     }
     head + "…" + &tail.into_iter().rev().collect::<String>()
-}
-
-/// Breaks a text between words, so that no line has more characters than `width` if that can
-/// be.
-pub(crate) fn wrapped(text: &str, width: usize) -> String {
-    let mut wrapped = String::new();
-    let mut column = 0;
-    for word in text.split(' ') {
-        let length = word.width();
-        if column > 0 && column + 1 + length > width {
-            wrapped += "\n";
-            column = 0;
-        } else if column > 0 {
-            wrapped += " ";
-            column += 1;
-        }
-        wrapped += word;
-        column += length;
-    }
-    wrapped
 }

@@ -21,6 +21,7 @@ use self::{act::Role, stage::Stage};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    output::fitted_lines,
     signals::Signals,
 };
 
@@ -64,7 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let seen_gone_ms = seen_gone.as_secs_f64() * 1e3;
         context.print_json(&json!({ "steps": steps, "seen_gone_ms": seen_gone_ms }))?;
     } else {
-        context.print(FAREWELL)?;
+        context.print(fitted_lines(FAREWELL, context.width()))?;
     }
     Ok(Exit::Done)
 }

@@ -30,6 +30,7 @@ use crate::{
     failure::Failure,
     global::{Color, PROGRAM},
     hints::in_words,
+    output::fitted_styled,
 };
 
 /// Where the programs run, and where they are seen.
@@ -218,7 +219,10 @@ impl<'a> Stage<'a> {
 
     /// Prints what is for people alone.
     pub(super) fn print(&self, text: impl Display) -> Result<(), Failure> {
-        if self.context.json { Ok(()) } else { self.context.print(text) }
+        if self.context.json {
+            return Ok(());
+        }
+        self.context.print(fitted_styled(&text.to_string(), self.context.width()))
     }
 
     /// Shows a command as if it were typed.
