@@ -5,7 +5,6 @@ use std::time::Duration;
 use endpoints::{Endpoint, EndpointTable, HostId};
 
 use crate::{
-    diagnostic::Place,
     keys::{
         DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEARTBEAT, HEARTBEAT_MISSES, SESSIONS_MAX, SETTLE_TIME,
     },
