@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use clap::{CommandFactory, FromArgMatches, Parser, builder::Styles};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use clap_complete::CompleteEnv;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     complete,
     failure::{Exit, report_usage, tips},
     global::{Global, PROGRAM},
-    output::{fitted, width},
+    output::{STYLES, fitted, width},
 };
 
 /// Reads the command line of this process. What is wrong with it, and help that was asked for, is
@@ -116,8 +116,6 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Finding them", &["ls", "tree", "find", "wait", "watch", "resolve", "connect"]),
     ("Learning more", &["demo", "help", "man", "completions", "schema"]),
 ];
-
-pub(crate) const STYLES: Styles = Styles::styled();
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 not found or timed out, 2 usage or configuration error,

@@ -1,31 +1,28 @@
 //! What a command has at hand: the environment, the output, the registrars.
 
+mod registrars;
+
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
     fmt::{self, Display},
-    fs::DirBuilder,
-    io::{self, Stdout, Write},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    io::{Stdout, Write},
+    path::PathBuf,
 };
 
 use anstream::{AutoStream, ColorChoice};
-use anyhow::anyhow;
 use config::{Diagnostics, REGISTRARS_VARIABLE, Settings, SettingsFile};
 use discovery::{Client, ClientOptions, Trust};
-use endpoints::{Endpoint, ParseEndpointError};
 use serde::Serialize;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tracing_subscriber::EnvFilter;
-use uuid::Uuid;
 
+pub(crate) use self::registrars::TRACTOR_PREFIX;
 use crate::{
     console::Console,
     failure::Failure,
     global::{Color, Global},
-    notice::{warn, with_causes},
     output::{
         self,
         diagnostics::{self, DiagnosticJson},
@@ -157,120 +154,6 @@ impl Context {
         }
     }
 
-    /// Returns which registrars to ask, in this order.
-    pub(crate) fn registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        self.registrars_where(Path::is_dir)
-    }
-
-    /// Returns which registrars to ask; that of the whole system, if its folder is such.
-    fn registrars_where(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
-        let named = self.named();
-        if let Some(tractor) = named.tractor.first() {
-            let error = anyhow!("`{TRACTOR_PREFIX}{tractor}` is a registrar of tractor's");
-            return Err(Failure::usage(error).hint("`callsign find` and `callsign ls` ask such"));
-        }
-        if let Some(registrars) = named.own()? {
-            return Ok(registrars);
-        }
-        let listen = self.settings()?.registrar.listen;
-        if listen.is_empty() {
-            return self.default_registrars(has_system);
-        }
-        Ok(config::registrars(&[], None, &listen, Path::new("/"))?)
-    }
-
-    /// Returns which registrars to ask: callsign's, unless only others are named, and tractor's.
-    pub(crate) fn all_registrars(&self) -> Result<(Option<Vec<Endpoint>>, Vec<Endpoint>), Failure> {
-        let named = self.named();
-        if named.tractor.is_empty() {
-            return Ok((Some(self.registrars()?), Vec::new()));
-        }
-        let tractor = config::registrars(&named.tractor, None, &[], Path::new("/"))?;
-        Ok((named.own()?, tractor))
-    }
-
-    /// Returns the registrars that somebody has named: by flags, or else by the variable.
-    fn named(&self) -> Named {
-        let mut named = Named::default();
-        for flag in &self.global.registrar {
-            match flag.strip_prefix(TRACTOR_PREFIX) {
-                Some(tractor) => named.tractor.push(tractor.to_owned()),
-                None => named.flags.push(flag.clone()),
-            }
-        }
-        if !self.global.registrar.is_empty() {
-            return named;
-        }
-        named.variable = self.environment.text(REGISTRARS_VARIABLE);
-        if let Some(variable) = named.variable.take_if(|it| it.contains(TRACTOR_PREFIX)) {
-            let words = variable.split(|it: char| it == ',' || it.is_whitespace());
-            let (tractor, own): (Vec<_>, Vec<_>) =
-                words.partition(|it| it.starts_with(TRACTOR_PREFIX));
-            let bare = |it: &str| it[TRACTOR_PREFIX.len()..].to_owned();
-            named.tractor = tractor.into_iter().map(bare).collect();
-            named.variable = Some(own.join(" ")).filter(|it| !it.trim().is_empty());
-        }
-        named
-    }
-
-    /// Returns where a registrar is asked if nothing is said: the user's own, then that of the
-    /// whole system, where there is one, then a port, which anybody may have. Who only asks can do
-    /// without the first.
-    fn default_registrars(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
-        let mut registrars = match self.own_registrars() {
-            Ok(own) => own,
-            Err(failure) => {
-                let why = with_causes(failure.error.as_ref());
-                warn(self, format_args!("this user's own registrar is not asked: {why}"));
-                vec![config::loopback_registrar()]
-            }
-        };
-        if let Some(system) = self.system_dir().filter(|it| has_system(it)) {
-            let is_there = system.is_dir();
-            let system = config::system_registrar(&system).map_err(no_folder)?;
-            match self.is_for_all() && registrars.len() > 1 && is_there {
-                true => registrars[0] = system,
-                false => registrars.insert(registrars.len() - 1, system),
-            }
-        }
-        Ok(registrars)
-    }
-
-    /// Returns where a registrar listens if nothing is said, and makes the folder for its socket.
-    /// The one of root is there for the whole system.
-    pub(crate) fn default_listen(&self) -> Result<Vec<Endpoint>, Failure> {
-        let mut listen = self.own_registrars()?;
-        if let Some(system) = self.system_dir().filter(|_| self.is_for_all()) {
-            let made = DirBuilder::new().mode(0o755).create(&system);
-            if let Err(error) = made
-                && error.kind() != io::ErrorKind::AlreadyExists
-            {
-                warn(self, format_args!("`{}` cannot be made ({error})", system.display()));
-                return Ok(listen);
-            }
-            listen[0] = config::system_registrar(&system).map_err(no_folder)?;
-        }
-        Ok(listen)
-    }
-
-    fn own_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        config::default_registrars(&self.runtime_dir()?).map_err(no_folder)
-    }
-
-    /// Returns where the registrar of the whole system listens, if there is such a place.
-    pub(crate) fn system_registrar(&self) -> Option<Endpoint> {
-        config::system_registrar(&self.system_dir()?).ok()
-    }
-
-    fn system_dir(&self) -> Option<PathBuf> {
-        config::system_dir(self.environment.raw(config::SYSTEM_DIR_VARIABLE))
-    }
-
-    /// Tells whether what is started here is for the whole system: root has no session of its own.
-    fn is_for_all(&self) -> bool {
-        rustix::process::geteuid().is_root() && self.environment.text("XDG_RUNTIME_DIR").is_none()
-    }
-
     /// Returns what the settings file says, if there is one.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         Ok(self.settings_and_warnings()?.0)
@@ -315,34 +198,6 @@ impl Context {
         transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).is_ok()
     }
 
-    /// Returns where tractor programs look for a registrar if nothing is said, and makes the folder
-    /// for its socket.
-    pub(crate) fn tractor_registrars(&self) -> Result<Vec<Endpoint>, Failure> {
-        let Environment { temp_dir, .. } = &self.environment;
-        let xdg_runtime_dir = self.environment.raw("XDG_RUNTIME_DIR");
-        gateway::tractor::default_endpoints(xdg_runtime_dir, temp_dir).map_err(|error| {
-            Failure::usage(error).context("the folder of tractor's sockets cannot be used")
-        })
-    }
-
-    /// Returns where a registrar that listens at these endpoints writes down what tractor programs
-    /// have registered. There is no such place for one that is found elsewhere after a restart.
-    pub(crate) fn tractor_ledger(&self, endpoints: &[Endpoint]) -> Option<PathBuf> {
-        let is_fixed = |it: &&Endpoint| !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0);
-        let mut fixed: Vec<_> = endpoints.iter().filter(is_fixed).collect();
-        fixed.sort_by_key(|it| !matches!(it, Endpoint::Unix(_)));
-        let which = Uuid::new_v5(&LEDGERS, fixed.first()?.to_string().as_bytes());
-        let Environment { temp_dir, .. } = &self.environment;
-        let folder = transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir);
-        match folder {
-            Ok(folder) => Some(folder.join(format!("tractor-{which}"))),
-            Err(error) => {
-                tracing::warn!(%error, "a restart will forget what tractor programs register");
-                None
-            }
-        }
-    }
-
     /// Lets what happens inside be told on standard error.
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {
         let by_flag = match self.global.verbose {
@@ -369,10 +224,6 @@ pub(crate) fn settings_of(file: &SettingsFile) -> Result<(Settings, Diagnostics)
     Ok(config::read(&text, &file.path.to_string_lossy())?)
 }
 
-fn no_folder(error: ParseEndpointError) -> Failure {
-    Failure::usage(error).context("the folder for sockets cannot be used")
-}
-
 fn color(global: &Global) -> ColorChoice {
     match global.color {
         Color::Auto => ColorChoice::Auto,
@@ -386,33 +237,6 @@ impl fmt::Debug for Context {
         f.debug_struct("Context").finish_non_exhaustive()
     }
 }
-
-/// The registrars that somebody has named, as they were written.
-#[derive(Debug, Default)]
-struct Named {
-    flags: Vec<String>,
-    variable: Option<String>,
-    /// Those of tractor's, without what tells that.
-    tractor: Vec<String>,
-}
-
-impl Named {
-    /// Returns those of callsign's own, if any are named: neither the file nor the folder matters
-    /// then.
-    fn own(&self) -> Result<Option<Vec<Endpoint>>, Failure> {
-        if self.flags.is_empty() && self.variable.is_none() {
-            return Ok(None);
-        }
-        let variable = self.variable.as_deref();
-        Ok(Some(config::registrars(&self.flags, variable, &[], Path::new("/"))?))
-    }
-}
-
-/// What stands before the endpoint of a registrar of tractor's.
-pub(crate) const TRACTOR_PREFIX: &str = "tractor+";
-
-/// The name space of what a registrar writes down: drawn once, at random.
-const LEDGERS: Uuid = Uuid::from_u128(0x2f7c_91d4_0b63_4e58_8a1d_c4f7_6e02_935b);
 
 /// The environment, read once.
 #[derive(Clone, Debug, Default)]

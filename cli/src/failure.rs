@@ -2,6 +2,8 @@
 
 mod causes;
 mod exit;
+mod hint;
+mod report;
 pub(crate) mod tips;
 mod usage;
 
@@ -12,15 +14,10 @@ use endpoints::PlainLines;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
-pub(crate) use self::{exit::Exit, usage::report_usage};
-use crate::{
-    context::Context,
-    hints::{self, Hint},
-    notice,
-    output::{
-        self,
-        diagnostics::{self, DiagnosticJson},
-    },
+pub(crate) use self::{exit::Exit, hint::Hint, usage::report_usage};
+use crate::output::{
+    self,
+    diagnostics::{self, DiagnosticJson},
 };
 
 /// Why a command failed.
@@ -114,7 +111,7 @@ impl Failure {
         if unanswered.is_empty() {
             return self;
         }
-        let silent = notice::who_is_silent(unanswered);
+        let silent = who_is_silent(unanswered);
         let stop = if self.error.to_string().contains('\n') { "\n" } else { "; " };
         let error = anyhow::anyhow!("{}{stop}{silent}", self.error);
         Self { error, ..self }.open(unanswered)
@@ -124,25 +121,6 @@ impl Failure {
     pub(crate) fn context(mut self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
         self.error = self.error.context(context);
         self
-    }
-
-    /// Prints it to standard error, and returns how the program ends.
-    pub(crate) fn report(self, context: &Context) -> Exit {
-        // Nobody reads what was asked for any more, so nobody misses the rest.
-        if self.exit == Exit::READER_GONE {
-            return self.exit;
-        }
-        let mut hints: Vec<_> = self.hints.iter().map(|it| it.line(context)).collect();
-        if let Some(unanswered) = &self.unanswered {
-            hints.extend(hints::unreached(unanswered, context));
-        }
-        let text = match context.json {
-            true => self.to_json(&hints),
-            false => self.to_text(&hints, output::width(&std::io::stderr())),
-        };
-        // Where nothing can be said on standard error, the exit code has to do.
-        context.console.say(&text);
-        self.exit
     }
 
     /// Writes it for people.
@@ -181,6 +159,16 @@ impl Failure {
         };
         error_object(self.exit, &message, &causes, hints, diagnostics)
     }
+}
+
+/// Says which registrars did not answer, and what that means.
+pub(crate) fn who_is_silent(unanswered: &[discovery::RegistrarFailure]) -> String {
+    let silent = match unanswered.len() {
+        1 => "a registrar".to_owned(),
+        count => format!("{count} registrars"),
+    };
+    let failures = discovery::RegistrarFailures(unanswered.to_vec());
+    format!("{silent} did not answer, and may know more:\n{failures}")
 }
 
 /// Writes a text after its title, and under itself where it is broken. It may hold what strangers
@@ -233,6 +221,7 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+    use crate::context::Context;
 
     #[test]
     fn a_failure_says_why_and_what_to_do() {

@@ -9,21 +9,7 @@ use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, is_plain};
 use portal::HandshakeError;
 use transport::{BindError, DialError, Holder};
 
-use crate::{context::Context, notice::names_registrars};
-
-/// What to do about a failure, in one line.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Hint {
-    /// As it stands.
-    Text(String),
-    /// A command of this program, and what it is for.
-    Command {
-        /// What it does.
-        does: String,
-        /// Its words, without the program and what holds for all commands.
-        words: Vec<String>,
-    },
-}
+use crate::{context::Context, failure::Hint, notice::names_registrars};
 
 impl Hint {
     /// Writes it. A command asks the same registrars as the one that failed.
@@ -35,12 +21,6 @@ impl Hint {
                 format!("{does}: `{}`", command(&words, context))
             }
         }
-    }
-}
-
-impl<T: Into<String>> From<T> for Hint {
-    fn from(text: T) -> Self {
-        Self::Text(text.into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
 use anyhow::anyhow;
 use config::REGISTRARS_VARIABLE;
-use discovery::{Client, LookupResult, RegistrarFailure, RegistrarFailures};
+use discovery::{Client, LookupResult, RegistrarFailure};
 use endpoints::{Name, PlainLines};
 use owo_colors::OwoColorize;
 use portal::WithCauses;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     context::Context,
-    failure::{Exit, Failure, paragraph},
+    failure::{Exit, Failure, paragraph, who_is_silent},
     output::{self, brief},
 };
 
@@ -36,16 +36,6 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[RegistrarFailure]
     if !unanswered.is_empty() {
         warn(context, who_is_silent(unanswered));
     }
-}
-
-/// Says which registrars did not answer, and what that means.
-pub(crate) fn who_is_silent(unanswered: &[RegistrarFailure]) -> String {
-    let silent = match unanswered.len() {
-        1 => "a registrar".to_owned(),
-        count => format!("{count} registrars"),
-    };
-    let failures = RegistrarFailures(unanswered.to_vec());
-    format!("{silent} did not answer, and may know more:\n{failures}")
 }
 
 /// Says that there is nothing to show; programs see that.

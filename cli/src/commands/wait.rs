@@ -10,10 +10,10 @@ use wire::{Lifetime, Owner, Record, State};
 
 use crate::{
     context::Context,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, who_is_silent},
     found::{self, is_merely_declared, why_out_of_reach},
     meant,
-    notice::{UNSAID_MAX, note, warn_unanswered, who_is_silent},
+    notice::{UNSAID_MAX, note, warn_unanswered},
     owners::Demanded,
     portrait::{portrait, portrait_of_unreachable},
     seen::Seen,

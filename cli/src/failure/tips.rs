@@ -16,7 +16,7 @@ use clap::{
 };
 use endpoints::names_like;
 
-use crate::args::STYLES;
+use crate::output::STYLES;
 
 /// Reads a command line. Where it cannot be followed, the error proposes what can.
 pub(crate) fn read(

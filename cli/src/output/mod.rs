@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use clap::builder::Styles;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) mod diagnostics;
@@ -55,3 +56,6 @@ pub(crate) fn shortened(text: &str, room: usize) -> String {
     }
     head + "…" + &tail.into_iter().rev().collect::<String>()
 }
+
+/// How help and errors of the command line are coloured.
+pub(crate) const STYLES: Styles = Styles::styled();
