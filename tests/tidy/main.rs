@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod imports;
 mod sources;
 mod text;
 
 use std::{collections::BTreeSet, fs};
 
 use self::{
+    imports::Imports,
     sources::{files, folder_of, packages, read, root, rust_files},
     text::{code, is_word, links, modules, modules_in_table, opens_unsafe, says_why_sound},
 };
@@ -261,6 +263,59 @@ fn the_head_of_a_crate_names_its_modules() {
         }
     }
     faults.none();
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let mut faults = Faults::default();
+    let packages = packages();
+    let all: Vec<_> = rust_files().filter(|it| !is_test(it)).collect();
+    for package in &packages {
+        let mut imports = Imports::default();
+        let folder = format!("{}/src/", package.folder);
+        for path in &all {
+            // A crate may lie within another's folder.
+            if let Some(within) = path.strip_prefix(&folder)
+                && folder_of(path, &packages) == package.folder
+            {
+                imports.add(path, within, &code(&read(path)));
+            }
+        }
+        for circle in imports.circles() {
+            let fault = "imports files that import it; what several need belongs below them";
+            circle.iter().for_each(|path| faults.add(path, 0, fault));
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn a_circle_of_imports_is_found_through_names_that_are_passed_on() {
+    let circles = |files: &[(&str, &str)]| {
+        let mut imports = Imports::default();
+        files.iter().for_each(|(path, text)| imports.add(path, path, &code(text)));
+        let circles = imports.circles();
+        circles.iter().map(|circle| circle.join(" ")).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(circles(&[("a.rs", "use crate::b::B;"), ("b.rs", "use std::fmt;")]), none);
+    assert_eq!(
+        circles(&[("a.rs", "use crate::b::B;"), ("b.rs", "use super::a::A;")]),
+        ["a.rs b.rs"]
+    );
+    // Through the crate's root, under another name, and by a path in the code.
+    let root = "mod a; mod b; pub use b::{Inner as B, c::{self}};";
+    let files =
+        [("lib.rs", root), ("a.rs", "use crate::{x::Y, B};"), ("b.rs", "fn f() { crate::a::g() }")];
+    assert_eq!(circles(&files), ["a.rs b.rs"]);
+    // A file and its own submodules are one; what is said, or only tested, is no import.
+    assert_eq!(circles(&[("a.rs", "use self::b::B;"), ("a/b.rs", "use super::A;")]), none);
+    let tests = "// use crate::a::A;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n";
+    assert_eq!(circles(&[("a.rs", "use crate::b::B;"), ("b.rs", tests)]), none);
+    // Three in a row.
+    let files =
+        [("a.rs", "use crate::b;"), ("b/mod.rs", "use crate::c::C;"), ("c.rs", "use crate::a::*;")];
+    assert_eq!(circles(&files), ["a.rs b/mod.rs c.rs"]);
 }
 
 #[test]

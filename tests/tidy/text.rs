@@ -146,6 +146,22 @@ fn quoted(rest: &str) -> usize {
     rest.len()
 }
 
+/// Returns code without the modules for tests at its outermost level.
+pub(crate) fn without_tests(code: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), code);
+    while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
+        kept.push_str(before);
+        let head = after.split(['{', ';']).next().unwrap_or(after);
+        let is_module = head.split_whitespace().any(|it| it == "mod");
+        let is_here = after[head.len()..].starts_with('{');
+        rest = match after.split_once("\n}") {
+            Some((_, behind)) if is_module && is_here => behind,
+            _ => after,
+        };
+    }
+    kept + rest
+}
+
 /// Tells whether `char` can be part of a name in Rust.
 pub(crate) fn is_word(char: char) -> bool {
     char.is_alphanumeric() || char == '_'
