@@ -9,7 +9,7 @@ use endpoints::{Endpoint, Host, TcpAddress, UnixAddress, is_plain};
 use portal::HandshakeError;
 use transport::{BindError, DialError, Holder};
 
-use crate::{context::Context, failure::Hint, notice::names_registrars};
+use crate::{context::Context, failure::Hint, output::notices::names_registrars};
 
 impl Hint {
     /// Writes it. A command asks the same registrars as the one that failed.

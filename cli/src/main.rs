@@ -3,24 +3,18 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod asked;
 mod commands;
 mod complete;
 mod console;
 mod context;
 mod failure;
-mod found;
 mod global;
 mod hints;
-mod meant;
-mod notice;
+mod lookup;
 mod outlet;
 mod output;
 mod owners;
 mod partly;
-mod pick;
-mod portrait;
-mod seen;
 mod service;
 mod signals;
 mod users;

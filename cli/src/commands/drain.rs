@@ -9,10 +9,10 @@ use wire::State;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::note,
+    lookup::choice::Target,
     output::fitted,
+    output::notices::note,
     partly::Partly,
-    pick::Target,
 };
 
 /// Drain an actor: it finishes its work, and new look-ups skip it

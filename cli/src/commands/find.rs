@@ -1,14 +1,14 @@
 //! `callsign find`: where an actor is.
 
 use crate::{
-    asked::Asked,
     context::Context,
     failure::{Exit, Failure},
-    found::{self, out_of_reach},
-    notice::warn_unanswered,
+    lookup::query::{self, out_of_reach},
+    lookup::ranking::Seen,
+    lookup::sources::Asked,
+    output::notices::warn_unanswered,
+    output::record::portrait,
     owners::Demanded,
-    portrait::portrait,
-    seen::Seen,
 };
 
 /// Show where an actor is, and what is known of it
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let name = found::name(&args.name)?;
+    let name = query::name(&args.name)?;
     let owner = args.demanded.read()?;
     let asked = Asked::connect(context).await?;
     let found = asked.query(&name, args.all, owner.as_ref()).await?;

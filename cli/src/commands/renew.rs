@@ -10,9 +10,9 @@ use wire::{Lifetime, Record};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    lookup::choice::{Target, only_one},
     output::fitted,
     partly::Partly,
-    pick::{Target, only_one},
 };
 
 /// Renew the lease of an instance

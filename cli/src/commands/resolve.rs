@@ -15,12 +15,12 @@ use wire::{Epoch, Owner, Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready, out_of_reach},
-    meant,
-    notice::{note, warn_unanswered, with_causes},
+    lookup::query::{self, not_ready, out_of_reach},
+    lookup::ranking::{LeftOutJson, LifetimeJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
+    lookup::suggestion,
+    output::notices::{note, warn_unanswered, with_causes},
     output::{Table, brief, fits, fitted},
     owners::{Demanded, owner_of},
-    seen::{LeftOutJson, LifetimeJson, Seen, SuspicionJson, doubt_in_words, short_uuid},
 };
 
 /// Show which endpoints would be dialed, and in which order
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let name = found::name(&args.name)?;
+    let name = query::name(&args.name)?;
     let owner = args.demanded.read()?;
     let (source, found) = records(context, &name, args.explain, owner.as_ref()).await?;
     let LookupResult { records, now_ms, unanswered, .. } = found;
@@ -113,13 +113,13 @@ async fn records(
             if records.is_empty() {
                 let error = anyhow!("the settings file names no actor `{name}`");
                 let names = table.iter().map(|(name, _)| name.as_str());
-                return Err(meant::hint(Failure::not_found(error), name.as_str(), names));
+                return Err(suggestion::hint(Failure::not_found(error), name.as_str(), names));
             }
             return Ok((Source::Table, LookupResult { records, ..LookupResult::default() }));
         }
         Err(failure) => return Err(failure),
     };
-    let found = found::query_owned(context, &client, name, all, owner).await?;
+    let found = query::query_owned(context, &client, name, all, owner).await?;
     if found.records.is_empty() {
         return Err(not_ready(&client, name, &found, Vec::new()).await);
     }
@@ -324,7 +324,7 @@ mod tests {
     use wire::Suspicion;
 
     use super::*;
-    use crate::seen::sample::{here, look, record};
+    use crate::lookup::ranking::sample::{here, look, record};
 
     #[test]
     fn what_is_left_out_comes_last_and_says_why() {

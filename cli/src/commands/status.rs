@@ -16,7 +16,7 @@ use wire::{
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::with_causes,
+    output::notices::with_causes,
     output::{age, brief, fitted},
 };
 

@@ -12,9 +12,9 @@ use wire::{Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note_settling, nothing_is_there, warn_unanswered},
+    lookup::ranking::state_in_words,
+    output::notices::{note_settling, nothing_is_there, warn_unanswered},
     output::{Table, age, fits, fitted},
-    seen::state_in_words,
 };
 
 /// Show the trees of supervised actors
@@ -225,7 +225,7 @@ impl<'a> Node<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::sample::record;
+    use crate::lookup::ranking::sample::record;
 
     /// Returns a supervised actor; `parent` is the number of its parent's UUID.
     fn actor(name: &str, number: u8, parent: Option<u8>, kind: &str) -> Record {

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
+    lookup::choice::{Target, only_one},
     output::fitted,
     partly::Partly,
-    pick::{Target, only_one},
 };
 
 /// Take an instance out of the registry

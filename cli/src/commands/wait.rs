@@ -11,12 +11,12 @@ use wire::{Lifetime, Owner, Record, State};
 use crate::{
     context::Context,
     failure::{Exit, Failure, who_is_silent},
-    found::{self, is_merely_declared, why_out_of_reach},
-    meant,
-    notice::{UNSAID_MAX, note, warn_unanswered},
+    lookup::query::{self, is_merely_declared, why_out_of_reach},
+    lookup::ranking::Seen,
+    lookup::suggestion,
+    output::notices::{UNSAID_MAX, note, warn_unanswered},
+    output::record::{portrait, portrait_of_unreachable},
     owners::Demanded,
-    portrait::{portrait, portrait_of_unreachable},
-    seen::Seen,
 };
 
 /// Wait until an actor can be reached, then show where it is
@@ -47,7 +47,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let name = found::name(&args.name)?;
+    let name = query::name(&args.name)?;
     let owner = args.demanded.read()?;
     let client = context.open_client()?;
     let waiting = until_there(&client, &name, args.anywhere, owner.as_ref());
@@ -114,14 +114,14 @@ async fn say_what_is_awaited<T>(
         return waited;
     }
     let saying = async {
-        let (found, names) = meant::with_names(client, client.list(name.as_str())).await;
+        let (found, names) = suggestion::with_names(client, client.list(name.as_str())).await;
         let (text, meant) = match found {
             Ok(found) if !found.unanswered.is_empty() => {
                 (format!("{}; {}", why(&found), who_is_silent(&found.unanswered)), None)
             }
             Ok(found) if found.records.is_empty() => {
                 let names = names.iter().map(String::as_str);
-                (why(&found), meant::did_you_mean(name.as_str(), names))
+                (why(&found), suggestion::did_you_mean(name.as_str(), names))
             }
             Ok(found) => (why(&found), None),
             Err(error) => (error.to_string(), None),
@@ -152,10 +152,10 @@ async fn too_late(
     let limit = humantime::format_duration(limit);
     // What a registrar does not know now is not waited for; nor is one that does not answer now.
     let last_look = client.list_within(name.as_str(), LAST_LOOK);
-    let (found, names) = meant::with_names(client, last_look).await;
+    let (found, names) = suggestion::with_names(client, last_look).await;
     let found = found.map_err(|error| without_answer(name, error, &limit.to_string()))?;
     let found = match owner {
-        Some(owner) => found::owned(name, found, owner)?,
+        Some(owner) => query::owned(name, found, owner)?,
         None => found,
     };
     let ready: Vec<_> = found.records.iter().filter(|it| is_awaited(it)).cloned().collect();
@@ -175,7 +175,7 @@ async fn too_late(
     Err(match is_merely_declared(&found.records) {
         true => failure.hint_command("use it as it is declared", ["connect", name.as_str()]),
         false if found.records.is_empty() => {
-            meant::hint(failure, name.as_str(), names.iter().map(String::as_str))
+            suggestion::hint(failure, name.as_str(), names.iter().map(String::as_str))
         }
         false => failure,
     })
@@ -199,7 +199,7 @@ fn why(found: &LookupResult) -> String {
         return why_out_of_reach(&Seen::all_from_here(&ready));
     }
     let unready: Vec<_> = found.records.iter().filter(|it| it.state != State::Ready).collect();
-    format!("{} and none ready", found::states(&unready))
+    format!("{} and none ready", query::states(&unready))
 }
 
 /// Tells whether a wait ends with such an instance, if that can be reached.
@@ -225,7 +225,7 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::sample::record;
+    use crate::lookup::ranking::sample::record;
 
     #[test]
     fn a_wait_in_vain_says_what_is_there_instead() {

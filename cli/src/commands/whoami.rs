@@ -11,8 +11,8 @@ use wire::{NameRight, Owner, Whoami};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::with_causes,
     output::fitted,
+    output::notices::with_causes,
     owners::in_words,
 };
 

@@ -14,7 +14,7 @@ use portal::WithCauses;
 use uuid::Uuid;
 
 use super::{Context, Environment};
-use crate::{failure::Failure, notice::warn};
+use crate::{failure::Failure, output::notices::warn};
 
 impl Context {
     /// Returns which registrars to ask, in this order.

@@ -8,8 +8,10 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub(crate) mod diagnostics;
 mod duration;
 mod lines;
+pub(crate) mod notices;
 mod pager;
 mod reader;
+pub(crate) mod record;
 mod table;
 
 pub(crate) use duration::{age, brief};

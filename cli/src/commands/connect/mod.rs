@@ -9,8 +9,8 @@ use self::relay::{Broken, relay, standard_input};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::{self, not_ready, query_owned},
-    notice::{note, patiently, warn_unanswered},
+    lookup::query::{self, not_ready, query_owned},
+    output::notices::{note, patiently, warn_unanswered},
     owners::Demanded,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let name = found::name(&args.name)?;
+    let name = query::name(&args.name)?;
     let client = context.client().await?;
     let owner = args.demanded.read()?;
     let options = LookupOptions { owner: owner.clone(), ..LookupOptions::default() };

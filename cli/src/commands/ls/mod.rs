@@ -10,13 +10,13 @@ use wire::{Record, State};
 use self::selection::{Filter, KEYS, SortKey, have_several_owners, owner_of, sort};
 
 use crate::{
-    asked::Asked,
     context::Context,
     failure::{Exit, Failure},
-    found::pattern,
-    notice::{note, nothing_is_there, warn_unanswered},
+    lookup::query::pattern,
+    lookup::ranking::{Seen, age_in_words, in_short, short_uuid, state_in_words},
+    lookup::sources::Asked,
+    output::notices::{note, nothing_is_there, warn_unanswered},
     output::{Table, fits, fitted, shortened},
-    seen::{Seen, age_in_words, in_short, short_uuid, state_in_words},
 };
 
 /// List who is registered, and how near each is from here
@@ -287,7 +287,7 @@ mod tests {
     use wire::{Lifetime, Suspicion};
 
     use super::*;
-    use crate::seen::sample::{record, seen};
+    use crate::lookup::ranking::sample::{record, seen};
 
     #[test]
     fn a_row_says_what_is_nearest_or_why_nothing_is() {

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use endpoints::{Quoted, is_match};
 use wire::{Lifetime, Record};
 
-use crate::{failure::Failure, owners, seen::Seen};
+use crate::{failure::Failure, lookup::ranking::Seen, owners};
 
 /// By what a list is sorted. Equals stay sorted by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    notice::{note, warn},
+    output::notices::{note, warn},
 };
 
 /// What a program was that has ended well by itself.

@@ -21,8 +21,8 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     hints,
-    notice::{names_registrars, note, warn},
-    seen::short_uuid,
+    lookup::ranking::short_uuid,
+    output::notices::{names_registrars, note, warn},
     signals::Signals,
 };
 

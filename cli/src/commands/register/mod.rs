@@ -29,7 +29,7 @@ use super::AllHanded;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, warn, with_causes},
+    output::notices::{note, warn, with_causes},
     signals::Signals,
 };
 

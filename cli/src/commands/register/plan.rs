@@ -15,7 +15,9 @@ use super::{
     Args, address,
     sight::{Sight, Verdict},
 };
-use crate::{context::Context, failure::Failure, found, meant, output::diagnostics};
+use crate::{
+    context::Context, failure::Failure, lookup::query, lookup::suggestion, output::diagnostics,
+};
 
 /// What is to be registered.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn make(args: &Args, context: &Context) -> Result<Self, Failure> {
-        let name = found::name(&args.name)?;
+        let name = query::name(&args.name)?;
         let written = match args.endpoints[..] {
             [] => of_settings(&name, &args.command, context)?,
             _ => read(&args.endpoints)?,
@@ -168,7 +170,7 @@ fn of_settings(
         words.extend(command.iter().map(|it| &**it));
     }
     let names = settings.network.iter().map(|(name, _)| name.as_str());
-    let failure = meant::hint(Failure::usage(error), name.as_str(), names);
+    let failure = suggestion::hint(Failure::usage(error), name.as_str(), names);
     Err(failure.hint_command("say so, as in", words).hint(format!("or {remedy}")))
 }
 

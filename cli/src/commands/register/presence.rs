@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     context::Context,
-    notice::{names_registrars, note, warn, with_causes},
     output::brief,
+    output::notices::{names_registrars, note, warn, with_causes},
 };
 
 /// An actor that is kept registered.

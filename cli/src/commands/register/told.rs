@@ -7,7 +7,10 @@ use uuid::Uuid;
 use wire::State;
 
 use super::Plan;
-use crate::{context::Context, failure::Failure, notice::warn, output::fitted, seen::LifetimeJson};
+use crate::{
+    context::Context, failure::Failure, lookup::ranking::LifetimeJson, output::fitted,
+    output::notices::warn,
+};
 
 /// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {

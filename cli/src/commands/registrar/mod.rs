@@ -35,9 +35,9 @@ use super::AllHanded;
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    notice::{note, warn, with_causes},
     outlet::is_writable,
     output,
+    output::notices::{note, warn, with_causes},
     service::{Watchdog, notify},
     signals::{HANGUP, Signals, has_terminal},
 };

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     hints,
-    notice::warn,
+    output::notices::warn,
 };
 
 /// Where a registrar listens, as far as it says who may connect there.

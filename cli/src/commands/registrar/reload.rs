@@ -28,7 +28,7 @@ use super::{
 use crate::{
     context::{Context, settings_of},
     failure::Failure,
-    notice::{note, warn},
+    output::notices::{note, warn},
     service::{notify, notify_reloading},
 };
 

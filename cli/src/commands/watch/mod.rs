@@ -16,10 +16,10 @@ use self::view::{Event, Reason, View};
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    found::pattern,
-    notice::{note, warn, with_causes},
+    lookup::query::pattern,
+    lookup::ranking::{RecordJson, Seen, short_uuid, state_in_words},
+    output::notices::{note, warn, with_causes},
     output::{self, fitted},
-    seen::{RecordJson, Seen, short_uuid, state_in_words},
     signals::Signals,
 };
 
@@ -218,7 +218,7 @@ impl<'a> LostJson<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::sample::{record, seen};
+    use crate::lookup::ranking::sample::{record, seen};
 
     #[test]
     fn a_record_fits_a_line() {

@@ -172,7 +172,7 @@ mod tests {
     use endpoints::Endpoint;
 
     use super::*;
-    use crate::seen::sample::record;
+    use crate::lookup::ranking::sample::record;
 
     /// Reads a change: `+feed` and `~feed` are records, `-feed` is one that is gone, in capitals
     /// is what concerns all of them. A digit after a record makes it another.

@@ -6,7 +6,7 @@ use endpoints::{Name, Quoted};
 use uuid::Uuid;
 use wire::Record;
 
-use crate::{failure::Failure, meant, seen::short_uuid};
+use crate::{failure::Failure, lookup::ranking::short_uuid, lookup::suggestion};
 
 /// What was typed to say which instances are meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,7 +61,7 @@ impl Target {
                 if records.is_empty() {
                     // It may yet come back to a registrar that has just begun.
                     let asked = client.query_all(name.as_str());
-                    let (found, names) = meant::with_names(client, asked).await;
+                    let (found, names) = suggestion::with_names(client, asked).await;
                     (records, unanswered) = found.map(|it| (it.records, it.unanswered))?;
                     near = names;
                 }
@@ -71,7 +71,7 @@ impl Target {
                     let error = anyhow!("no actor{or_instance} {quoted} is registered");
                     let near = near.iter().map(String::as_str);
                     let failure = Failure::not_found(error).unless_known_to(&unanswered);
-                    let failure = meant::hint(failure, name.as_str(), near);
+                    let failure = suggestion::hint(failure, name.as_str(), near);
                     return Err(failure.hint_command("show what is registered", ["ls"]));
                 }
                 Ok(records)

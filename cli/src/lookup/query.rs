@@ -10,10 +10,10 @@ use wire::{Lifetime, Owner, Record, State};
 use crate::{
     context::Context,
     failure::Failure,
-    meant,
-    notice::patiently,
+    lookup::ranking::Seen,
+    lookup::suggestion,
+    output::notices::patiently,
     owners::{in_words, owner_of},
-    seen::Seen,
 };
 
 /// Checks what was typed as a name.
@@ -74,7 +74,7 @@ pub(crate) async fn not_ready(
     others_known: Vec<Name>,
 ) -> Failure {
     // Those that are starting or draining say more than that there is nothing.
-    let (others, names) = meant::with_names(client, client.query_all(name.as_str())).await;
+    let (others, names) = suggestion::with_names(client, client.query_all(name.as_str())).await;
     let others = match others {
         Ok(all) => all.records,
         Err(error) => return error.into(),
@@ -86,7 +86,7 @@ pub(crate) async fn not_ready(
         let failure = failure.unless_known_to(&found.unanswered);
         let names = names.iter().map(String::as_str);
         let names = names.chain(others_known.iter().map(Name::as_str));
-        return meant::hint(failure, name.as_str(), names);
+        return suggestion::hint(failure, name.as_str(), names);
     }
     Failure::not_found(anyhow!("no instance of `{name}` is ready: it has {}", states(&unready)))
         .unless_known_to(&found.unanswered)

@@ -13,9 +13,9 @@ use wire::{Owner, Record};
 use crate::{
     context::{Context, TRACTOR_PREFIX},
     failure::Failure,
-    found::{not_ready, owned, query},
-    meant,
-    notice::{note_settling, warn},
+    lookup::query::{not_ready, owned, query},
+    lookup::suggestion,
+    output::notices::{note_settling, warn},
 };
 
 /// Who is asked for names.
@@ -93,14 +93,14 @@ impl<'a> Asked<'a> {
             self.tractor.iter().map(|it| format!("{TRACTOR_PREFIX}{}", it.registrar())).collect();
         let error = anyhow!("no actor `{name}` is registered at {}", asked.join(", "));
         let names = others.iter().map(Name::as_str);
-        meant::hint(Failure::not_found(error), name.as_str(), names)
+        suggestion::hint(Failure::not_found(error), name.as_str(), names)
     }
 
     /// Returns the names that tractor's registrars have, as far as they say so at once.
     async fn tractor_names(&self) -> Vec<Name> {
         let mut names = Vec::new();
         for source in &self.tractor {
-            let listed = timeout(meant::GRACE_MAX, source.list()).await;
+            let listed = timeout(suggestion::GRACE_MAX, source.list()).await;
             let records = listed.ok().and_then(Result::ok).unwrap_or_default();
             names.extend(records.into_iter().map(|it| it.name));
         }

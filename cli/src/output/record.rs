@@ -6,9 +6,9 @@ use endpoints::{Plain, Ranked, Stamped};
 use wire::Lifetime;
 
 use crate::{
+    lookup::ranking::{Seen, age_in_words, doubt_in_words, in_short},
     output::fitted,
     owners::owner_of,
-    seen::{Seen, age_in_words, doubt_in_words, in_short},
 };
 
 /// Writes a record as lines: the nearest endpoint alone on the first, and whole, however wide it is;
@@ -95,7 +95,7 @@ mod tests {
     use wire::{Owner, Suspicion};
 
     use super::*;
-    use crate::seen::sample::{record, seen};
+    use crate::lookup::ranking::sample::{record, seen};
 
     #[test]
     fn the_nearest_endpoint_stands_alone_on_the_first_line() {
