@@ -78,7 +78,9 @@ fn what_was_typed_is_shown_escaped() {
     check(&["fi\u{1b}[31mnd"], r"unrecognized subcommand 'fi\u{1b}[31mnd'");
     check(&["find", "a", "b\nc\u{7}"], r"unexpected argument 'b\nc\u{7}' found");
     check(&["ls", "--\u{202e}all"], r"unexpected argument '--\u{202e}all' found");
-    check(&["find", "--\u{202e}foo"], r"use '-- --\u{202e}foo'");
+    check(&["find", "--\u{202e}foo"], r"unexpected argument '--\u{202e}foo' found");
+    check(&["check", "--\u{202e}foo"], r"write '-- --\u{202e}foo'");
+    check(&["check", "--foo=\u{1b}[2J"], r"write '-- --foo=\u{1b}[2J'");
     check(&["ls", "--color", "\u{9b}2J"], r"invalid value '\u{9b}2J' for '--color <WHEN>'");
     check(&["wait", "a", "--timeout", "5\u{200b}s"], r"invalid value '5\u{200b}s'");
 }

@@ -14,7 +14,7 @@ use clap::{
     builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use endpoints::names_like;
+use endpoints::{Plain, names_like};
 
 use crate::output::STYLES;
 
@@ -196,7 +196,8 @@ impl<'a> Line<'a> {
         let word = self.args[self.at].clone();
         let tried = self.tried(self.at..self.at + 1, &["--".into(), word]);
         self.gets_further(tried, "").then(|| {
-            let (valid, invalid, word) = (STYLES.get_valid(), STYLES.get_invalid(), self.word());
+            let (valid, invalid) = (STYLES.get_valid(), STYLES.get_invalid());
+            let word = Plain(self.word());
             styled(format_args!(
                 "to name the file '{invalid}{word}{invalid:#}', write '{valid}-- {word}{valid:#}'"
             ))
