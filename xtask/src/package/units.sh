@@ -1,0 +1,65 @@
+#!/bin/sh
+# Lets a real systemd run the units of a user, as they are packaged: a socket's activation, a reload,
+# a restart after a death, and one by the watchdog. It is the manager of a user, in namespaces of its
+# own, for it takes the machine for booted with systemd by a folder in /run.
+#
+#   unshare --mount --pid --fork --kill-child --mount-proc sh units.sh ROOT
+#
+# ROOT is the package, unpacked.
+set -eu
+root=$1
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/systemd/system /run/home/.config/systemd/user
+mkdir -m 700 /run/user
+export XDG_RUNTIME_DIR=/run/user HOME=/run/home
+# The units call the program where it is installed; nothing is installed here.
+for unit in callsign-registrar.service callsign-registrar.socket; do
+    sed "s,/usr/bin/callsign,$root/usr/bin/callsign," "$root/usr/lib/systemd/user/$unit" \
+        >"$HOME/.config/systemd/user/$unit"
+done
+
+SYSTEMD_LOG_TARGET=console /usr/lib/systemd/systemd --user >/run/log 2>&1 &
+manager=$!
+fail() { cat /run/log >&2; echo "$*" >&2; exit 1; }
+control() { timeout 60 systemctl --user "$@"; }
+# Each waits for a minute at most.
+until_true() {
+    tries=600
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+if ! until_true test -S $XDG_RUNTIME_DIR/systemd/private; then
+    kill -0 $manager 2>/dev/null && fail "systemd does not get ready"
+    echo "systemd does not run as the manager of a user here: the units are not started"
+    exit 0
+fi
+
+service=callsign-registrar.service
+callsign() { "$root/usr/bin/callsign" "$@" --registrar "/unix$XDG_RUNTIME_DIR/callsign/registrar.sock"; }
+said() { control show --property "$1" --value $service; }
+has_restarted() { [ "$(said NRestarts)" = "$1" ] && [ "$(said ActiveState)" = active ]; }
+
+control start callsign-registrar.socket || fail "the socket is not made"
+[ "$(said ActiveState)" = inactive ] || fail "it is started before anybody comes"
+callsign status >/dev/null || fail "the first who comes is not served"
+[ "$(said ActiveState)" = active ] || fail "it is not started by its socket"
+
+callsign register clock /unix/@clock --ttl 1m >/dev/null 2>&1 || fail "nothing is registered"
+control reload $service || fail "it is not reloaded"
+callsign ls --all | grep -q '^clock ' || fail "a reload loses what is registered"
+
+kill -KILL "$(said MainPID)"
+until_true has_restarted 1 || fail "it is not started again when it dies"
+callsign status >/dev/null || fail "it does not serve after a restart"
+
+# It is stopped, and so does not tell its watchdog that it is well.
+kill -STOP "$(said MainPID)"
+until_true has_restarted 2 || fail "its watchdog does not end it"
+callsign status >/dev/null || fail "it does not serve after its watchdog"
+
+control stop $service callsign-registrar.socket || fail "it does not stop"
+[ "$(said Result)" = success ] || fail "it does not end well"
