@@ -46,7 +46,10 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
     }
     // Whoever is refused has found it.
     let has_refused = |it: &RegistrarFailure| {
-        matches!(*it.error, LinkError::Handshake(HandshakeError::Refused(_)))
+        matches!(
+            *it.error,
+            LinkError::Handshake(HandshakeError::Refused(_)) | LinkError::QuotaExceeded { .. }
+        )
     };
     if failures.iter().any(has_refused) {
         return hints;

@@ -69,7 +69,7 @@ pub use discovery::{
     LookupError, LookupOptions, LookupResult, Losses, Lost, MemorySource, NoneAnswered, Outcome,
     ReachError, RegisterError, Registered, Registrar, RegistrarFailure, RegistrarFailures,
     Registration, RegistrationError, RequestError, Resolve, ResolveError, Standing, TableSource,
-    Watch, connect_first, connect_nearest, explain, probe,
+    Trust, Watch, connect_first, connect_nearest, explain, probe,
 };
 pub use endpoints::{
     Actors, Conflict, DnsFamily, DnsName, Doubt, Endpoint, EndpointTable, Here, Host, HostId,
@@ -79,7 +79,7 @@ pub use endpoints::{
     Written, WrittenEndpoint, parse_endpoints, prefer_addr,
 };
 pub use portal::{
-    Acceptor, Closed, Established, HandshakeError, Heartbeat, Identity,
+    Acceptor, Closed, Established, HandshakeError, Heartbeat, Identity, OnSilence,
     Options as HandshakeOptions, ProveError, handshake_actor,
 };
 pub use tokio_util::sync::CancellationToken;
@@ -101,6 +101,10 @@ pub use tree::{
 };
 pub use uuid::Uuid;
 pub use wire::{
-    Challenge, Epoch, ErrorKind, Hello, Lifetime, Proof, Record, RemoteError, RemovalReason, State,
-    Suspicion, Wanted, WireError, callbacks::LostCause, registrar::Evidence,
+    Challenge, Epoch, ErrorDetails, ErrorKind, ErrorPayload, Hello, Lifetime, NameRight, Owner,
+    OwnerUse, Proof, ProofKey, ProofSecret, Quota, QuotaExceeded, Record, RemoteError,
+    RemovalReason, State, Suspicion, Use, Wanted, Whoami, WireError,
+    callbacks::LostCause,
+    preface::PrefaceError,
+    registrar::{Evidence, Owners, Report},
 };

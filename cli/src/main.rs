@@ -34,12 +34,16 @@ fn main() -> ExitCode {
         return ExitCode::from(code);
     }
     let environment = Environment::of_process();
+    signals::hold_back();
     // While there is one thread, so that what is started hears nothing of it.
     let handed = Handed::take();
     let Cli { global, command } = match args::parse() {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
+    if !command.hears_signals() {
+        signals::let_through();
+    }
     let context = Context::new(global, environment);
     context.console.hear_panics();
     let exit = match run(command, handed, &context) {

@@ -114,7 +114,9 @@ impl Outlet {
             let waited = self.0.moved.wait_timeout_while(queue, STALLED, |it| it.moved == before);
             let (guard, waited) = waited.expect(UNPOISONED);
             queue = guard;
-            if waited.timed_out() || now() > deadline {
+            // On a busy machine it is the thread that takes its time, and not the reader.
+            let is_stalled = || !self.0.target.with(|fd| is_writable(fd));
+            if now() > deadline || (waited.timed_out() && is_stalled()) {
                 queue.given_up_at = Some(queue.moved);
                 return false;
             }
@@ -367,6 +369,23 @@ mod tests {
         idle(&outlet);
         outlet.put("and on\n");
         assert_eq!(next(), "and on\n");
+    }
+
+    #[test]
+    fn a_thread_that_is_slow_to_run_is_waited_for() {
+        let (mut reader, writer) = pipe().unwrap();
+        let outlet = outlet(OwnedFd::from(writer).into());
+        outlet.0.queue().has_thread = true;
+        outlet.put("one\n");
+        let shared = outlet.0.clone();
+        thread::spawn(move || {
+            thread::sleep(STALLED + STALLED / 2);
+            shared.run();
+        });
+        assert!(outlet.flush());
+        let mut read = [0; 4];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"one\n");
     }
 
     #[test]

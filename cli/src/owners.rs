@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use endpoints::Quoted;
-use wire::{Owner, Record};
+use wire::{Owner, OwnerUse, Quota, Record};
 
 use crate::{
     failure::Failure,
@@ -54,6 +54,42 @@ pub(crate) fn in_words(owner: &Owner) -> String {
     }
 }
 
+/// How much an owner uses of something, and how much it may, for people.
+pub(crate) struct Amount {
+    pub(crate) quota: Quota,
+    pub(crate) used: String,
+    /// Nothing where only the registrar's own bounds say.
+    pub(crate) limit: Option<String>,
+    pub(crate) is_used: bool,
+}
+
+/// Returns how much an owner uses of all that it may use only so much of.
+pub(crate) fn amounts(owner: &OwnerUse) -> impl Iterator<Item = Amount> {
+    Quota::ALL.into_iter().filter_map(|quota| {
+        let it = owner.of(quota)?;
+        let show = |count: u64| match quota {
+            Quota::Bytes => size(count),
+            Quota::Cpu => format!("{count}%"),
+            _ => count.to_string(),
+        };
+        Some(Amount { quota, used: show(it.used), limit: it.quota.map(show), is_used: it.used > 0 })
+    })
+}
+
+/// Writes a size of memory: as no less than it is.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..KIB => format!("{bytes}B"),
+        KIB..MIB => format!("{}KiB", bytes.div_ceil(KIB)),
+        MIB..GIB => format!("{}MiB", bytes.div_ceil(MIB)),
+        _ => format!("{}GiB", bytes.div_ceil(GIB)),
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +108,15 @@ mod tests {
         for wrong in ["nobody-of-that-name", "", "address:nowhere", "user:"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let check = |bytes, expected: &str| assert_eq!(size(bytes), expected);
+        check(0, "0B");
+        check(1024, "1KiB");
+        check(1025, "2KiB");
+        check(96 << 20, "96MiB");
+        check((1 << 30) + 1, "2GiB");
     }
 }

@@ -1,8 +1,14 @@
 //! A registrar within a program of one's own. `callsign registrar` is one that runs by itself.
 
 pub use registrar::{
-    Accepted, ForeignSession, Node, NodeError, NodeOptions, ProtocolAdapter, Recognised,
-    RegistryHandle, Serving,
-    registry::{Counts, Limits},
+    Accepted, Accounts, Controls, Exceeded, ForeignSession, Holding, Node, NodeError, NodeOptions,
+    ProtocolAdapter, QuotaRules, Quotas, Recognised, RegistryHandle, Serving,
+    registry::{
+        Account, Caller, Claimant, Counts, Event, Foreign, Grantee, Limits, NameRule, NameRules,
+        Names, Owner, SessionId,
+    },
 };
-pub use wire::registrar::Status;
+pub use wire::{
+    CallId, Revision,
+    registrar::{Page, Status},
+};

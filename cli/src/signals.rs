@@ -2,6 +2,7 @@
 
 use std::{fs, task::Poll};
 
+use nix::sys::signal::SigSet;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,6 +24,7 @@ impl Signals {
                 heard.push((number, signal));
             }
         }
+        let_through();
         Ok(Self(heard))
     }
 
@@ -43,6 +45,24 @@ impl Signals {
         });
         u8::try_from(number.await.as_raw()).expect("the numbers of signals end at 64")
     }
+}
+
+/// Lets a hangup wait that comes before anybody hears it: at once a service manager, or whoever else
+/// has just started this program, may ask it to read its settings again.
+pub(crate) fn hold_back() {
+    // Where it cannot be held back it ends the program, as it would without this.
+    _ = hangup().thread_block();
+}
+
+/// Lets a hangup come that was held back, here or by whoever started this program.
+pub(crate) fn let_through() {
+    _ = hangup().thread_unblock();
+}
+
+fn hangup() -> SigSet {
+    let mut hangup = SigSet::empty();
+    hangup.add(nix::sys::signal::Signal::SIGHUP);
+    hangup
 }
 
 /// The number of the signal that a terminal sends as it goes, and that asks a service to read its

@@ -6,7 +6,7 @@ use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
 use transport::{DialError, HostKnown};
-use wire::{ErrorKind, QuotaExceeded, RemoteError, WireError};
+use wire::{ErrorKind, Quota, QuotaExceeded, RemoteError, WireError};
 
 use crate::Lost;
 
@@ -122,7 +122,7 @@ pub enum LinkError {
     Dial(#[from] DialError),
     /// The conversation did not begin.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(HandshakeError),
     /// Something else listens there.
     #[error("something else than a registrar listens there{}", said_by(.agent))]
     NotARegistrar {
@@ -182,7 +182,24 @@ pub enum LinkError {
     Panicked,
 }
 
+impl From<HandshakeError> for LinkError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Denied(error) => Self::of_refusal(*error),
+            other => Self::Handshake(other),
+        }
+    }
+}
+
 impl LinkError {
+    /// Takes what a registrar said as it refused.
+    pub(crate) fn of_refusal(error: RemoteError) -> Self {
+        match QuotaExceeded::of(&error) {
+            Some(exceeded) => Self::QuotaExceeded { exceeded, message: error.message },
+            None => Self::Refused(error),
+        }
+    }
+
     /// Tells whether it is the word of a registrar, or of the system, that this user may not, or not
     /// now.
     ///
@@ -239,9 +256,10 @@ impl LinkError {
             | Self::NotYet
             | Self::OthersPort { .. }
             | Self::Panicked => true,
+            // A connection of the same user may end at any moment.
+            Self::QuotaExceeded { exceeded, .. } => exceeded.quota == Quota::Sessions,
             Self::NotARegistrar { .. }
             | Self::Refused(_)
-            | Self::QuotaExceeded { .. }
             | Self::TooManyWaits
             | Self::TooLong(_)
             | Self::Unreadable(_)

@@ -300,10 +300,7 @@ impl LinkConnection {
 impl From<CallError> for LinkError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Remote(error) => match wire::QuotaExceeded::of(&error) {
-                Some(exceeded) => Self::QuotaExceeded { exceeded, message: error.message },
-                None => Self::Refused(error),
-            },
+            CallError::Remote(error) => Self::of_refusal(error),
             CallError::Closed(closed) => Self::Closed(closed),
             CallError::TooLong(error) => Self::TooLong(error),
             CallError::Unreadable(error) => Self::Unreadable(error),

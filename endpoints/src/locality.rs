@@ -122,6 +122,26 @@ impl Here {
         self.interfaces.iter().any(|it| it.ip.to_canonical() == ip)
     }
 
+    /// Returns how near whoever speaks from an address is.
+    ///
+    /// ```
+    /// use endpoints::{Here, Locality};
+    ///
+    /// let here = Here::default();
+    /// assert_eq!(here.locality_of("127.0.0.1".parse()?), Locality::Loopback);
+    /// assert_eq!(here.locality_of("192.0.2.7".parse()?), Locality::Remote);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn locality_of(&self, ip: IpAddr) -> Locality {
+        let ip = ip.to_canonical();
+        match () {
+            () if ip.is_loopback() => Locality::Loopback,
+            () if self.has_address(ip) => Locality::ThisHost,
+            () if self.has_subnet_of(ip) => Locality::SameSubnet,
+            () => Locality::Remote,
+        }
+    }
+
     fn has_subnet_of(&self, ip: IpAddr) -> bool {
         self.interfaces.iter().any(|it| !it.ip.is_loopback() && it.reaches(ip))
     }

@@ -147,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             Closed::Dismissed(reason) => (reason.clone(), false),
             _ => return,
         };
-        if self.writing.push(&Frame::Goodbye { reason: &reason, returns }).is_ok() {
+        if self.writing.push(&Frame::Goodbye { reason: &reason, returns, error: None }).is_ok() {
             drop(self.writing.poll_write(io(&mut self.io), cx));
         }
     }
@@ -269,7 +269,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
                 self.own_bytes = self.writing.len() - replies;
                 if let Some((reason, returns)) = self.shared.take_closing() {
                     self.is_closing = true;
-                    let goodbye = Frame::Goodbye { reason: &reason, returns };
+                    let goodbye = Frame::Goodbye { reason: &reason, returns, error: None };
                     self.writing.push(&goodbye).expect("a reason is short");
                 }
             }
@@ -421,10 +421,12 @@ fn handle(
             }
             Ok(())
         }
-        Frame::Goodbye { reason, returns: false } => {
+        Frame::Goodbye { reason, returns: false, .. } => {
             return Err(Closed::Goodbye(reason.to_owned()));
         }
-        Frame::Goodbye { reason, returns: true } => return Err(Closed::ForNow(reason.to_owned())),
+        Frame::Goodbye { reason, returns: true, .. } => {
+            return Err(Closed::ForNow(reason.to_owned()));
+        }
         Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
     }
     .map_err(Closed::Protocol)

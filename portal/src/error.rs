@@ -103,6 +103,9 @@ pub enum HandshakeError {
     /// The other side closed the connection, and said why.
     #[error("the peer refused the connection: {0}")]
     Refused(String),
+    /// The other side closed the connection, and said why in a way that programs read.
+    #[error("the peer refused the connection: {0}")]
+    Denied(Box<RemoteError>),
     /// The other side speaks another protocol, or another version of this one.
     #[error(transparent)]
     Preface(#[from] PrefaceError),

@@ -274,6 +274,7 @@ async fn read_hello(
         };
         return match Frame::decode(&frame)? {
             Frame::Hello(hello) => Ok(*hello),
+            Frame::Goodbye { error: Some(error), .. } => Err(HandshakeError::Denied(error)),
             Frame::Goodbye { reason, .. } => Err(HandshakeError::Refused(reason.to_owned())),
             _ => Err(WireError::Malformed("the first frame is no hello".to_owned()).into()),
         };

@@ -291,7 +291,15 @@ impl Accounts {
             own: book.owner_use(own),
             owners: most.map(|it| book.owner_use(it)).collect(),
             total,
+            is_own_alone: false,
         }
+    }
+
+    /// Returns what one who asks uses, where it is not to see what others do: how much they have
+    /// would tell of names that are hidden from it.
+    pub fn own(&self, own: Account) -> Owners {
+        let own = self.use_of(own);
+        Owners { owners: vec![own.clone()], own, total: 1, is_own_alone: true }
     }
 
     /// Returns what one account uses, and how much it may.

@@ -437,7 +437,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         frame_bytes_max: FRAME_BYTES_MAX,
         frame_timeout: Some(FRAME_TIMEOUT),
     };
-    let session = Session::open(registry.clone(), caller);
+    let session = Session::open(registry.clone(), caller).of_peer(peer);
     let session_id = session.id();
     let process = stream.peer_process().ok();
     let connected = tokio::select! {
@@ -527,7 +527,11 @@ async fn ended(process: Option<&PeerProcess>) {
 async fn turn_away(mut stream: Stream, why: NoPlace) {
     let mut bytes = BytesMut::from(&preface::preface()[..]);
     let reason = why.to_string();
-    let goodbye = Frame::Goodbye { reason: &reason, returns: false };
+    let error = match &why {
+        NoPlace::Quota(exceeded) => Some(Box::new(exceeded.into())),
+        NoPlace::Full => None,
+    };
+    let goodbye = Frame::Goodbye { reason: &reason, returns: false, error };
     goodbye.encode(&mut bytes).expect("a reason is short");
     let said: Result<io::Result<()>, _> =
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;

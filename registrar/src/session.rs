@@ -3,9 +3,11 @@
 use std::{sync::Arc, task::Context, time::Duration};
 
 use bytes::BytesMut;
+use endpoints::Locality;
 use portal::{Call, Replies, Service, TURN_STEPS};
 use serde::Serialize;
 use tracing::info;
+use transport::{Peer, here};
 use wire::{
     CallId, ErrorKind, RemoteError,
     registrar::{
@@ -48,6 +50,8 @@ pub struct Session {
     has_more: bool,
     /// The time, as read for the first query of those that came together.
     now_ms: Option<u64>,
+    /// Who is at the other end, where that is a connection.
+    peer: Option<Peer>,
 }
 
 impl Session {
@@ -56,7 +60,13 @@ impl Session {
         let (handle, caller) = (Arc::new(SessionHandle::default()), caller.into());
         let id = registry.open_session(handle.clone(), caller.owner.account());
         let holding = Holding::new(registry.accounts().clone(), caller.owner.account());
-        Self { registry, id, caller, handle, holding, has_more: false, now_ms: None }
+        Self { registry, id, caller, handle, holding, has_more: false, now_ms: None, peer: None }
+    }
+
+    /// Says who is at the other end, for those who ask how they are seen.
+    pub(crate) fn of_peer(mut self, peer: Peer) -> Self {
+        self.peer = Some(peer);
+        self
     }
 
     /// Returns which session of the registry it is.
@@ -235,13 +245,20 @@ impl Service for Session {
                 Ok(())
             }
             OWNERS => {
-                let owners = self.registry.accounts().owners(self.caller.owner.account());
+                let (accounts, account) = (self.registry.accounts(), self.caller.owner.account());
+                let owners = match self.caller.is_trusted {
+                    true => accounts.owners(account),
+                    false => accounts.own(account),
+                };
                 replies.spend(owners.total as usize * OWNER_STEPS);
                 replies.finish(call.id, &owners);
                 Ok(())
             }
             WHOAMI => {
-                let whoami = self.registry.read(|registry| registry.whoami(&self.caller));
+                let mut whoami = self.registry.read(|registry| registry.whoami(&self.caller));
+                let account = self.caller.owner.account();
+                whoami.uses = Some(self.registry.accounts().use_of(account));
+                (whoami.transport, whoami.locality) = self.peer.as_ref().map(way_of).unzip();
                 replies.spend(whoami.rules.len() + whoami.groups.len());
                 replies.finish(call.id, &whoami);
                 Ok(())
@@ -297,6 +314,16 @@ impl Service for Session {
         let goes_on = has_more && !replies.is_full();
         replies.spend(if goes_on { TURN_STEPS } else { steps });
     }
+}
+
+/// Returns by what a connection has come, and how near that is from here.
+fn way_of(peer: &Peer) -> (String, String) {
+    let (transport, locality) = match peer {
+        Peer::Unix { .. } => ("unix", Locality::UnixSocket),
+        Peer::Memory => ("memory", Locality::InProcess),
+        Peer::Tcp(peer) => ("tcp", here().locality_of(peer.ip())),
+    };
+    (transport.to_owned(), locality.as_str().replace(' ', "-"))
 }
 
 /// How many steps it takes to tell what an owner uses.

@@ -243,11 +243,19 @@ fn who_asks_is_told_how_he_is_seen() {
             assert_eq!(told["owner"], format!("user:{user}"), "{told}");
             assert_eq!(told["is_trusted"], false, "{told}");
             assert_eq!(told["may_change_all"], false, "{told}");
+            let way = [&told["transport"], &told["locality"]];
+            assert_eq!(way, if at == 0 { ["unix", "unix-socket"] } else { ["tcp", "loopback"] });
+            let uses = &told["uses"];
+            assert_eq!(uses["owner"], format!("user:{user}"), "{told}");
+            assert_eq!(uses["sessions"], serde_json::json!({ "used": 1, "quota": 2048 }));
+            assert_eq!(uses["instances"]["quota"], 100_000, "{told}");
             assert_eq!(told["rules"][0]["may_register"], user == ALICE, "{told}");
             // The group is told over the Unix socket alone, and so is what it may find.
             let expected: &[&str] = if at == 0 { &["feed", "db*"] } else { &["feed"] };
             assert_eq!(patterns(told), expected, "{told}");
         }
+        let told = users.run(BOB, registrar, &["whoami"]).outcome().succeeds();
+        told.prints(&["sessions 1 of 2048", "instances 0 of 100000", "MiB"]);
         let told = users.run(0, registrar, &["whoami"]).outcome().succeeds();
         assert!(told.stdout.contains("(user 0)") && told.stdout.contains("everybody's"), "{told}");
         let mut container = users.room.other_command("setpriv");
@@ -256,6 +264,21 @@ fn who_asks_is_told_how_he_is_seen() {
         let told = Running::start(container).outcome().succeeds();
         assert!(told.stdout.contains("(user 4712)"), "{told}");
     }
+    // What others use would tell of names that are hidden.
+    let place = &node.endpoints()[0];
+    let hidden = ["register", "db1", "/unix/@db1-of-owners", "--ttl", "5m"];
+    users.run(0, place, &hidden).outcome().succeeds();
+    let owners = |user, more: &[&str]| {
+        users.run(user, place, &[&["status", "--owners"], more].concat()).outcome().succeeds()
+    };
+    let shown = owners(BOB, &["--json"]).json();
+    let of = |shown: &serde_json::Value| -> Vec<String> {
+        let owners = shown[0]["owners"].as_array().unwrap().iter();
+        owners.map(|it| it["owner"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((of(&shown), &shown[0]["owners_total"]), (vec!["user:4712".into()], &1.into()));
+    owners(BOB, &[]).prints(&["what others use is for root"]);
+    assert!(of(&owners(0, &["--json"]).json()).contains(&"user:0".to_owned()));
     let nobody = users.room.unix("nobody.sock");
     users.room.callsign(&["whoami", "--registrar", &nobody]).ends_with(3);
 }

@@ -45,6 +45,8 @@ promises! {
     what_one_of_several_does_not_say: "One of several is silent";
     what_one_of_several_does_not_know_yet: "One of several is young";
     what_is_denied: "Denied";
+    what_is_beyond_a_quota: "Beyond a quota";
+    what_is_said_where_no_session_is_left: "No session left";
     who_is_not_allowed_in: "Not allowed in";
     what_one_of_several_denies: "One of several denies";
     what_a_watch_tells: "What a watch tells";
@@ -155,7 +157,7 @@ impl Section {
 
     /// Tells whether another user types the commands.
     fn is_of_another_user(&self) -> bool {
-        matches!(&*self.title, "Denied" | "Not allowed in" | DENIES)
+        matches!(&*self.title, "Denied" | "Not allowed in" | DENIES | QUOTA | SESSIONS)
     }
 
     /// Tells whether a second registrar is asked.
@@ -180,8 +182,16 @@ impl Section {
         let place = room.unix("registrar.sock");
         let settle_time = if self.title == "Young" { "20s" } else { "0s" };
         let is_there = self.title != "Unreachable";
+        let user = format!("[quotas.\"user:{OTHER_USER}\"]\n");
+        room.write(
+            "quotas.toml",
+            &(user + if self.title == SESSIONS { "sessions = 1" } else { "instances = 1" }),
+        );
+        let quotas = matches!(&*self.title, QUOTA | SESSIONS);
         let start = |place: &str, settle_time: &str| {
-            Node::start_with(&room, &[place], &["--settle-time", settle_time])
+            let mut more = vec!["--settle-time", settle_time];
+            more.extend(if quotas { &["--config", "quotas.toml"][..] } else { &[] });
+            Node::start_with(&room, &[place], &more)
         };
         let node = is_there.then(|| start(&place, settle_time));
         let mut places = vec![place];
@@ -227,7 +237,7 @@ impl Stage<'_> {
             let place = if name == "feed" { FEED } else { &format!("/unix/@promised-{name}") };
             let register = ["register", name, place, "--ttl", "10m", "--json"];
             let words = [&register[..], &["--registrar", &self.places[0]], more].concat();
-            let registered = match title == DENIES {
+            let registered = match matches!(title, DENIES | QUOTA) {
                 true => self.by_another_user(&words).outcome(),
                 false => self.room.callsign(&words),
             };
@@ -238,7 +248,7 @@ impl Stage<'_> {
                 self.room.write("elsewhere.toml", "[host]\nid = \"elsewhere\"\n");
                 self.uuid = registered("feed", &["--config", "elsewhere.toml"]);
             }
-            "Stale" | "Stopped" | "Denied" => self.uuid = registered("feed", &[]),
+            "Stale" | "Stopped" | "Denied" | QUOTA => self.uuid = registered("feed", &[]),
             SILENT | YOUNG | DENIES => {
                 for name in ["feed", "job", "old", "gone"] {
                     registered(name, &[]);
@@ -247,9 +257,16 @@ impl Stage<'_> {
             }
             _ => {}
         }
+        let holder = (title == SESSIONS).then(|| {
+            let place = ["watch", "--json", "--registrar", &self.places[0]];
+            let mut holder = self.by_another_user(&place);
+            holder.json("the only session", |it| it["change"] == "synced");
+            holder
+        });
         if self.section.is_of_another_user() {
             thread::scope(|it| it.spawn(|| self.calls_of_another_user_hold()).join()).unwrap();
-            return self.commands_hold(BTreeMap::new());
+            self.commands_hold(BTreeMap::new());
+            return drop(holder);
         }
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
         let (client, watch) = runtime.block_on(self.connected());
@@ -545,6 +562,8 @@ fn word(value: &impl Debug) -> String {
     format!("{value:?}").split(|it: char| !it.is_alphanumeric()).next().unwrap().to_owned()
 }
 
+const QUOTA: &str = "Beyond a quota";
+const SESSIONS: &str = "No session left";
 const SILENT: &str = "One of several is silent";
 const YOUNG: &str = "One of several is young";
 const DENIES: &str = "One of several denies";

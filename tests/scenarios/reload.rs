@@ -216,3 +216,25 @@ fn a_user_who_may_not_give_the_socket_to_a_group_keeps_it() {
     room.callsign(&["ls", "--registrar", &place]).succeeds().prints(&["clock"]);
     registrar.stop().succeeds();
 }
+
+#[test]
+fn a_hangup_that_comes_before_anything_else_is_heard() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    room.write("market.toml", &format!("[registrar]\nlisten = \"{place}\"\n"));
+    // It is there before the program is, and stays so while its mask keeps it back.
+    let early = ["--block-signal=HUP", "sh", "-c", "kill -HUP $$; exec \"$@\"", "sh"];
+    for settings in [&["--config", "market.toml"][..], &["--listen", &place]] {
+        let mut command = room.other_command("env");
+        command.args(early).args([env!("CARGO_BIN_EXE_callsign"), "registrar"]).args(settings);
+        command.current_dir(room.path());
+        let mut registrar = Running::start(command);
+        registrar.line_with("listening on");
+        registrar.says(match settings {
+            ["--config", _] => "has been read again",
+            _ => "there is no settings file to read again",
+        });
+        room.callsign(&["status", "--registrar", &place]).succeeds();
+        registrar.stop();
+    }
+}

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod facade;
 mod imports;
 mod sources;
 mod text;
@@ -356,6 +357,15 @@ fn nothing_names_the_machine_it_was_written_on() {
                 faults.add(&path, at + 1, "comes from another place than crates.io; lock it again");
             }
         }
+    }
+    faults.none();
+}
+
+#[test]
+fn the_facade_has_what_its_signatures_name() {
+    let mut faults = Faults::default();
+    for (path, line, fault) in facade::missing() {
+        faults.add(&path, line, &fault);
     }
     faults.none();
 }

@@ -101,6 +101,9 @@ pub enum Frame<'a> {
         /// not gone.
         #[serde(default, skip_serializing_if = "is_false")]
         returns: bool,
+        /// What went wrong, for programs, where that is more than the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Box<RemoteError>>,
     },
 }
 

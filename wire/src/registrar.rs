@@ -487,10 +487,15 @@ pub struct Status {
 pub struct Owners {
     /// What the caller's own owner uses.
     pub own: OwnerUse,
-    /// What those use who use the most memory, the most first: at most [`OWNERS_MAX`].
+    /// What those use who use the most memory, the most first: at most [`OWNERS_MAX`]; the caller's
+    /// own alone, if it may not see the others.
     pub owners: Vec<OwnerUse>,
     /// How many owners there are in all.
     pub total: u64,
+    /// Whether the caller is shown its own use alone: what others use is for root and for the
+    /// registrar's own user.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_own_alone: bool,
 }
 
 #[cfg(test)]

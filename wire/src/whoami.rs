@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Owner;
+use crate::{Owner, OwnerUse};
 
 /// How a registrar sees whoever asks, and what he may do.
 ///
@@ -19,6 +19,13 @@ use crate::Owner;
 pub struct Whoami {
     /// Whose is what he registers. An unknown owner has it over the same connection alone.
     pub owner: Owner,
+    /// By what his connection has come: `unix`, `tcp`, `memory`, or another word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
+    /// How near that is, as the registrar sees it: `in-process`, `unix-socket`, `loopback`,
+    /// `this-host`, `same-subnet`, `remote`, or another word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
     /// The groups of users that he is in, as far as the kernel tells: over a Unix socket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<u32>,
@@ -36,6 +43,9 @@ pub struct Whoami {
     /// The rules of names that let him find what they are of, the most specific first.
     #[serde(default)]
     pub rules: Vec<NameRight>,
+    /// What his owner uses of the registrar, over all connections, and how much it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<OwnerUse>,
 }
 
 /// What a rule of names lets somebody do.

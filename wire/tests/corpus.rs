@@ -10,8 +10,9 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    Challenge, ErrorKind, Frame, Hello, Lifetime, NameRight, Owner, Proof, ProofKey, ProofSecret,
-    Quota, QuotaExceeded, Record, RemoteError, RemovalReason, State, Suspicion, Wanted, Whoami,
+    Challenge, ErrorKind, Frame, Hello, Lifetime, NameRight, Owner, OwnerUse, Proof, ProofKey,
+    ProofSecret, Quota, QuotaExceeded, Record, RemoteError, RemovalReason, State, Suspicion, Use,
+    Wanted, Whoami,
     callbacks::{Confirm, Confirmed, Lost, LostCause, SetState},
     decode_body, encode_body,
     registrar::{
@@ -81,8 +82,22 @@ fn recorded_frames_are_read() {
         ("frame-cancel", Frame::Cancel { id: 2 }),
         ("frame-ping", Frame::Ping { nonce: 7 }),
         ("frame-pong", Frame::Pong { nonce: 7 }),
-        ("frame-goodbye", Frame::Goodbye { reason: "the registrar is stopping", returns: false }),
-        ("frame-goodbye-returns", Frame::Goodbye { reason: "no answer", returns: true }),
+        (
+            "frame-goodbye",
+            Frame::Goodbye { reason: "the registrar is stopping", returns: false, error: None },
+        ),
+        (
+            "frame-goodbye-returns",
+            Frame::Goodbye { reason: "no answer", returns: true, error: None },
+        ),
+        (
+            "frame-goodbye-quota",
+            Frame::Goodbye {
+                reason: "too many",
+                returns: false,
+                error: Some(Box::new(RemoteError::new(ErrorKind::QuotaExceeded, "too many"))),
+            },
+        ),
     ];
     for (name, frame) in frames {
         let mut written = BytesMut::new();
@@ -185,8 +200,25 @@ fn recorded_calls_and_answers_are_read() {
         names: "same-user".to_owned(),
         names_place: "the default".to_owned(),
         rules: vec![right],
+        transport: None,
+        locality: None,
+        uses: None,
     };
     check("whoami", &whoami);
+    let of = |used| Use { used, quota: Some(100) };
+    let uses = OwnerUse {
+        owner: Owner::User(1000),
+        sessions: of(1),
+        instances: of(2),
+        waits: of(0),
+        watches: of(3),
+        bytes: Use { used: 4096, quota: None },
+        looks: of(0),
+        cpu: of(3),
+        cpu_ms: 250,
+    };
+    let (transport, locality) = (Some("tcp".to_owned()), Some("loopback".to_owned()));
+    check("whoami-use", &Whoami { transport, locality, uses: Some(uses), ..whoami });
     let status = Status {
         registrar: uuid(9),
         agent: "callsign/0.1.0".to_owned(),

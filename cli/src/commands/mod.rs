@@ -52,6 +52,13 @@ pub(crate) enum Command {
     Whoami(whoami::Args),
 }
 
+impl Command {
+    /// Tells whether it takes signals as soon as it runs, and those that came before.
+    pub(crate) fn hears_signals(&self) -> bool {
+        matches!(self, Self::Register(_) | Self::Registrar(_))
+    }
+}
+
 /// What a service manager has handed to this process, or why that cannot be taken.
 pub(crate) type AllHanded = Result<Vec<Handed>, HandedError>;
 

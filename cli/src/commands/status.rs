@@ -31,7 +31,8 @@ Examples:
 
 It ends with 3 if no registrar answers.")]
 pub(crate) struct Args {
-    /// Show what each owner uses of it, against its quotas
+    /// Show what each owner uses of it, against its quotas; to all but root and the registrar's own
+    /// user, what they use themselves
     #[arg(long)]
     owners: bool,
 }

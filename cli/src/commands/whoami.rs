@@ -13,7 +13,7 @@ use crate::{
     failure::{Exit, Failure},
     output::fitted,
     output::notices::with_causes,
-    owners::in_words,
+    owners::{Amount, amounts, in_words},
 };
 
 /// Show how each registrar sees whoever asks, and what he may do
@@ -24,7 +24,9 @@ Examples:
   callsign whoami --registrar /ip4/127.0.0.1/tcp/1616
   callsign whoami --json | jq '.[].whoami.owner'
 
-A rule is not shown that hides what it is of. It ends with 3 if no registrar answers.")]
+It says by what the connection has come, which rules of names hold for you, and what you use of \
+each quota, over all of your connections. A rule is not shown that hides what it is of. It ends with \
+3 if no registrar answers.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
@@ -60,6 +62,12 @@ fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
         other => in_words(other),
     };
     let mut lines = vec![("you are", owner)];
+    let way = [&whoami.transport, &whoami.locality].map(|it| it.as_deref().unwrap_or_default());
+    if let [transport, locality] = way
+        && !transport.is_empty()
+    {
+        lines.push(("over", format!("{transport}, {}", locality.replace('-', " "))));
+    }
     if !whoami.groups.is_empty() {
         let groups: Vec<_> = whoami.groups.iter().map(u32::to_string).collect();
         lines.push(("groups", groups.join(" ")));
@@ -72,6 +80,11 @@ fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
     };
     lines.push(("names", names));
     lines.extend(whoami.rules.iter().map(|it| ("rule", right(it))));
+    let uses = whoami.uses.iter().flat_map(amounts);
+    lines.extend(uses.map(|Amount { quota, used, limit, .. }| match limit {
+        Some(limit) => ("uses", format!("{quota} {used} of {limit}")),
+        None => ("uses", format!("{quota} {used}")),
+    }));
 
     let mut text = format!("{registrar}\n");
     for (label, value) in lines {

@@ -1,10 +1,7 @@
 //! How a command fails when the library does.
 
 use config::Diagnostics;
-use discovery::{
-    ConnectError, FindError, LinkError, LookupError, RegisterError, RequestError, ResolveError,
-};
-use transport::DialError;
+use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
 
 use super::{Exit, Failure};
 
@@ -19,11 +16,8 @@ impl Failure {
 
     /// No registrar can be reached, which may be because this user may not.
     fn unreached(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
-        let is_denial = |it: &discovery::RegistrarFailure| {
-            matches!(&*it.error, LinkError::Dial(DialError::NoPermission))
-        };
         let failure = Self::unreachable(error, &why.0);
-        match !why.0.is_empty() && why.0.iter().all(is_denial) {
+        match why.are_denials() {
             true => Self { exit: Exit::Denied, ..failure },
             false => failure,
         }

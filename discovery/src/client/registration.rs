@@ -189,6 +189,24 @@ impl Registration {
         self
     }
 
+    /// Checks what can be told of it without a registrar: a wrong one is refused by all.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use callsign_discovery::Registration;
+    ///
+    /// assert!(Registration::new("feed").check().is_ok());
+    /// assert!(Registration::new("feed").lease(Duration::ZERO).check().is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RegistrationError`].
+    pub fn check(&self) -> Result<(), RegistrationError> {
+        self.clone().into_register().map(drop)
+    }
+
     /// Checks the registration, and stamps what is not stamped yet.
     pub(crate) fn into_register(self) -> Result<(Register, Whereabouts), RegistrationError> {
         let name = Name::new(&self.name)?;

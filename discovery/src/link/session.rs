@@ -350,7 +350,8 @@ impl<'a> Session<'a> {
             }
             Err(error) => {
                 let registrar = &self.hub.links[self.link].registrar;
-                tracing::warn!(
+                // Whoever has registered it is told.
+                tracing::info!(
                     target: "callsign", name = %kept.entry.name, %registrar, %error,
                     "the registrar refuses a registration"
                 );

@@ -27,11 +27,15 @@ pub enum RegistryError {
     )]
     NameHeld { name: Name, holder: Owner, by: Owner, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and {holder} has it{}",
+        "`{name}` is of one instance at a time ({place}), and {holder} has it{}; wait until that \
+         has gone, or take another name",
         .uuid.map(|it| format!(": {it}")).unwrap_or_default()
     )]
     Exclusive { name: Name, holder: Owner, uuid: Option<Uuid>, place: String },
-    #[error("`{name}` has {limit} instances already, as many as its rule lets it have ({place})")]
+    #[error(
+        "`{name}` has {limit} instances already, as many as its rule lets it have ({place}); wait \
+         until one has gone, or take another name"
+    )]
     TooManyOfName { name: Name, limit: usize, place: String },
     #[error("no instance {uuid} is registered")]
     NotFound { uuid: Uuid },

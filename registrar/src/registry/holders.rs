@@ -51,7 +51,8 @@ impl Registry {
     }
 
     /// Returns how the registry sees somebody, and what its rules let him do: of those alone that let
-    /// him find what they are of, for he is not to learn of the others.
+    /// him find what they are of, for he is not to learn of the others. Of his connection and of what
+    /// he uses it knows nothing.
     pub fn whoami(&self, caller: &Caller) -> Whoami {
         let may = |grantees: &Vec<Grantee>| {
             caller.is_trusted || grantees.iter().any(|grantee| grantee.is(caller))
@@ -66,12 +67,15 @@ impl Registry {
         };
         Whoami {
             owner: caller.owner.into(),
+            transport: None,
+            locality: None,
             groups: caller.groups.to_vec(),
             is_trusted: caller.is_trusted,
             may_change_all: caller.owner.may_change_all(),
             names: self.rules.otherwise().to_string(),
             names_place: self.rules.otherwise_place().to_owned(),
             rules: rules.map(right).collect(),
+            uses: None,
         }
     }
 

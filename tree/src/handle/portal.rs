@@ -509,7 +509,9 @@ mod tests {
                 let answer = match does {
                     Does::Answer => Frame::Return { id, body: &nil },
                     Does::Refuse => Frame::Error { id, error: refusal },
-                    Does::SayGoodbye => Frame::Goodbye { reason: "it has ended", returns: false },
+                    Does::SayGoodbye => {
+                        Frame::Goodbye { reason: "it has ended", returns: false, error: None }
+                    }
                     Does::TalkNonsense => Frame::Started { id, body: &nil },
                     Does::Leave | Does::LeaveBefore => return drop(far),
                 };

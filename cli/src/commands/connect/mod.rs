@@ -37,8 +37,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let name = query::name(&args.name)?;
-    let client = context.client().await?;
     let owner = args.demanded.read()?;
+    let client = context.client().await?;
     let options = LookupOptions { owner: owner.clone(), ..LookupOptions::default() };
     let finding = client.find_actor_with(name.as_str(), options);
     let connected = patiently(context, &client, &name, finding).await;

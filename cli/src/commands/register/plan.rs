@@ -4,12 +4,12 @@ use std::{ffi::OsString, time::Duration};
 
 use anyhow::anyhow;
 use config::Diagnostics;
-use discovery::Registration;
+use discovery::{Registration, RegistrationError};
 use endpoints::{Endpoint, Name, Stamped, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::Silence;
 use tree::process::GuardedCommand;
-use wire::State;
+use wire::{State, registrar::ENDPOINTS_MAX};
 
 use super::{
     Args, address,
@@ -88,7 +88,7 @@ impl Plan {
             }
         }
         let is_vouched_for = state.is_some();
-        Ok(Self {
+        let plan = Self {
             name,
             said,
             command,
@@ -101,7 +101,13 @@ impl Plan {
             is_vouched_for,
             ttl: args.ttl,
             is_announced: context.json || !has_command,
-        })
+        };
+        if plan.said.len() > ENDPOINTS_MAX {
+            let count = plan.said.len();
+            return Err(Failure::usage(RegistrationError::TooManyEndpoints { count }));
+        }
+        plan.registration().check().map_err(Failure::usage)?;
+        Ok(plan)
     }
 
     /// Looks again where the actor listens.

@@ -4,12 +4,12 @@ use std::mem;
 
 use discovery::RegistrarFailure;
 use endpoints::{Endpoint, Plain};
-use wire::{OwnerUse, Quota, registrar::Owners};
+use wire::registrar::Owners;
 
 use super::cause;
 use crate::{
     output::{Table, fitted, shortened},
-    owners::in_words,
+    owners::{Amount, amounts, in_words},
 };
 
 /// Writes what each owner uses against its quotas: of what it uses none there is no line.
@@ -29,7 +29,8 @@ pub(super) fn picture(
     let mut table = Table::new(["OWNER", "QUOTA", "USED", "OF"]);
     for owner in &owners.owners {
         let mut name = shortened(&in_words(&owner.owner), room);
-        for (quota, used, of) in lines(owner) {
+        for Amount { quota, used, limit, .. } in amounts(owner).filter(|it| it.is_used) {
+            let of = limit.unwrap_or_else(|| "-".to_owned());
             table.row([mem::take(&mut name), quota.to_string(), used, of]);
         }
     }
@@ -37,43 +38,23 @@ pub(super) fn picture(
         0 => String::new(),
         count => format!("and {count} more, with less memory\n"),
     };
+    let more = match owners.is_own_alone {
+        true => {
+            let text = "what others use is for root and the registrar's own user to see";
+            fitted(text, width, 0, 0) + "\n"
+        }
+        false => more,
+    };
     let place = fitted(&endpoint.to_string(), width, 0, 2);
     format!("{place}\n{}{more}", table.render())
 }
-
-fn lines(owner: &OwnerUse) -> Vec<(Quota, String, String)> {
-    let line = |quota: Quota| {
-        let it = owner.of(quota).filter(|it| it.used > 0)?;
-        let show = |count: u64| match quota {
-            Quota::Bytes => size(count),
-            Quota::Cpu => format!("{count}%"),
-            _ => count.to_string(),
-        };
-        Some((quota, show(it.used), it.quota.map_or("-".to_owned(), show)))
-    };
-    Quota::ALL.into_iter().filter_map(line).collect()
-}
-
-/// Writes a size of memory: as no less than it is.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..KIB => format!("{bytes}B"),
-        KIB..MIB => format!("{}KiB", bytes.div_ceil(KIB)),
-        MIB..GIB => format!("{}MiB", bytes.div_ceil(MIB)),
-        _ => format!("{}GiB", bytes.div_ceil(GIB)),
-    }
-}
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
 /// How wide the table is beside its owners.
 const OTHERS_WIDTH: usize = 30;
 
 #[cfg(test)]
 mod tests {
-    use wire::{Owner, Use};
+    use wire::{Owner, OwnerUse, Use};
 
     use super::*;
 
@@ -97,7 +78,12 @@ mod tests {
         let longest = Owner::Network("2001:db8:1111:2222::".parse().unwrap());
         let one = owner(longest, 4_000_000);
         let own = one.clone();
-        let owners = Owners { own, owners: vec![one, owner(Owner::Registrar, 12)], total: 3 };
+        let owners = Owners {
+            own,
+            owners: vec![one, owner(Owner::Registrar, 12)],
+            total: 3,
+            is_own_alone: false,
+        };
         for width in [40, 80] {
             let text = picture(&"/unix/@a".parse().unwrap(), &Ok(owners.clone()), Some(width));
             let widest = text.lines().map(|it| it.chars().count()).max();
@@ -106,15 +92,5 @@ mod tests {
                 assert_eq!(text.contains(shown), shown != "watches", "{shown}\n{text}");
             }
         }
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        let check = |bytes, expected: &str| assert_eq!(size(bytes), expected);
-        check(0, "0B");
-        check(1024, "1KiB");
-        check(1025, "2KiB");
-        check(96 << 20, "96MiB");
-        check((1 << 30) + 1, "2GiB");
     }
 }
