@@ -45,7 +45,8 @@ struct Book {
     sessions_max: usize,
     /// As whom the node runs.
     user: u32,
-    used: HashMap<Account, Used>,
+    /// Looked up by each registration, some times.
+    used: foldhash::HashMap<Account, Used>,
     /// How long each has run.
     ran: HashMap<Account, Reading>,
     /// How many bytes all of them use, and the most that they used since memory was released.
@@ -136,7 +137,7 @@ impl Accounts {
             rules,
             sessions_max,
             user,
-            used: HashMap::new(),
+            used: foldhash::HashMap::default(),
             ran: HashMap::new(),
             bytes: 0,
             bytes_peak: 0,
@@ -237,6 +238,20 @@ impl Accounts {
     /// [`Exceeded`], if it may not.
     pub fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
         self.book().check(account, quota, asked)
+    }
+
+    /// Tells whether an account may use so much more of all of these.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`] names the first quota that has no room.
+    pub(crate) fn check_all(
+        &self,
+        account: Account,
+        what: &[(Quota, usize)],
+    ) -> Result<(), Exceeded> {
+        let book = self.book();
+        what.iter().try_for_each(|(quota, asked)| book.check(account, *quota, *asked))
     }
 
     /// Returns how much more an account may use of something.

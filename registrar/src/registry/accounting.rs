@@ -18,8 +18,8 @@ impl Registry {
         let own = earlier.filter(|it| it.registrant.owner.account() == account);
         let bytes = entry.held_bytes() + claims * Entry::CLAIM_BYTES;
         let more = bytes.saturating_sub(own.map_or(0, |it| it.charged as usize));
-        self.accounts.check(account, Quota::Instances, usize::from(own.is_none()))?;
-        Ok(self.accounts.check(account, Quota::Bytes, more)?)
+        let one = usize::from(own.is_none());
+        Ok(self.accounts.check_all(account, &[(Quota::Instances, one), (Quota::Bytes, more)])?)
     }
 
     /// Charges an entry that has come into the registry.
