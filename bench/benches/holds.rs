@@ -19,6 +19,8 @@ use wire::{
 };
 
 fn main() {
+    // As a registrar begins.
+    transport::free_at_once();
     let mut holds = Holds::default();
     let mut registry = Registry::new(Uuid::new_v4(), Limits::default(), Accounts::unlimited(), NOW);
     let session = registry.open_session(USER.account());
@@ -64,6 +66,7 @@ fn main() {
     holds.take("2,048 taken out in one call", || {
         drop(registry.apply(Event::UnregisterAll { uuids, by: USER }, NOW).unwrap());
     });
+    clear(&mut holds, &mut registry, "a part of clearing away those that were taken out");
     holds.print();
 }
 

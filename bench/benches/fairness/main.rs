@@ -90,6 +90,8 @@ fn measure(ask: &mut dyn FnMut(), flood: impl FnOnce() -> Act + Send) -> Waits {
     let (is_over, prepared) = (AtomicBool::new(false), Barrier::new(2));
     let beside = thread::scope(|scope| {
         scope.spawn(|| {
+            // It makes its calls behind the calm client, which would wait for that otherwise.
+            _ = setpriority_process(None, BEHIND);
             let mut act = flood();
             prepared.wait();
             let started = Instant::now();
@@ -171,6 +173,9 @@ const SERVER: usize = 1;
 
 /// Before other programs, and equal among themselves.
 const PRIORITY: i32 = -15;
+
+/// That of whoever floods.
+const BEHIND: i32 = 0;
 
 const ROUNDS: usize = 3;
 const ALONE: Duration = Duration::from_millis(500);
