@@ -104,6 +104,8 @@ fn register(name: String) -> Register {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     }
 }
 

@@ -192,6 +192,8 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
             lease_ms: None,
             proves: false,
             again: None,
+            wait: false,
+            token: None,
         };
         (REGISTER, encode_body(&register))
     }))

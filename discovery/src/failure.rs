@@ -162,6 +162,12 @@ pub enum LinkError {
     /// So many names are waited for at once that it is not asked to wait for another.
     #[error("too many names are waited for at once: at most {WAITS_MAX}")]
     TooManyWaits,
+    /// Another has the name that one instance has at a time, and this one waits in line for it.
+    #[error("another has the name, and this one waits in line{}", behind(*.ahead))]
+    InLine {
+        /// How many were before it when it began to wait.
+        ahead: u64,
+    },
     /// What it was asked is too long to be sent.
     #[error("what it is asked is too long to be sent")]
     TooLong(#[source] WireError),
@@ -180,6 +186,14 @@ pub enum LinkError {
     /// What kept the connection has panicked, and begins again.
     #[error("what kept the connection has panicked, and begins again")]
     Panicked,
+}
+
+fn behind(ahead: u64) -> String {
+    match ahead {
+        0 => " as the next".to_owned(),
+        1 => " behind one other".to_owned(),
+        _ => format!(" behind {ahead} others"),
+    }
 }
 
 impl From<HandshakeError> for LinkError {
@@ -255,6 +269,7 @@ impl LinkError {
             | Self::Ended
             | Self::NotYet
             | Self::OthersPort { .. }
+            | Self::InLine { .. }
             | Self::Panicked => true,
             // A connection of the same user may end at any moment.
             Self::QuotaExceeded { exceeded, .. } => exceeded.quota == Quota::Sessions,

@@ -113,6 +113,7 @@ mod tests {
             proves: false,
             owner: None,
             token: None,
+            waiting: 0,
         }
     }
 }

@@ -92,6 +92,7 @@ impl Resolve for TableSource {
             proves: false,
             owner: None,
             token: None,
+            waiting: 0,
         }])
     }
 }

@@ -380,8 +380,18 @@ mod tests {
         let (state, lease_ms, proves) = (State::Ready, None, false);
         let of = name.clone();
         let again = None;
-        let register =
-            Register { name: of, uuid, endpoints, metadata, state, lease_ms, proves, again };
+        let register = Register {
+            name: of,
+            uuid,
+            endpoints,
+            metadata,
+            state,
+            lease_ms,
+            proves,
+            again,
+            wait: false,
+            token: None,
+        };
         registry.register(register, &Owner::User(0).into(), session).0.unwrap();
 
         for (owner, expected) in [(7, true), (8, false), (0, true)] {

@@ -122,8 +122,10 @@ impl RegistryHandle {
         let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
         let registrar = Uuid::new_v4();
         let (jobs, to_run) = mpsc::channel(JOBS_WAITING_MAX);
+        let mut registry = Registry::new(registrar, limits, accounts.clone(), clock.start_ms);
+        registry.settle_until(clock.start_ms + settle_time.as_millis() as u64);
         let state = RegistryState {
-            registry: Registry::new(registrar, limits, accounts.clone(), clock.start_ms),
+            registry,
             sessions: HashMap::new(),
             declared: HashMap::new(),
             declared_uuids: Vec::new(),
@@ -245,7 +247,7 @@ impl RegistryHandle {
         if state.registry.next_deadline_ms() != next_deadline_ms {
             self.0.deadlines.notify_one();
         }
-        self.deliver(&state, ended.expect("a session may always end"));
+        self.deliver(&mut state, ended.expect("a session may always end"));
         self.after(state);
     }
 
@@ -256,7 +258,7 @@ impl RegistryHandle {
             // Where nobody attends to it, nobody is kept waiting either.
             while !self.0.is_attended.load(Ordering::Relaxed) && state.registry.has_deferred() {
                 let outcome = state.registry.do_deferred();
-                self.deliver(&state, outcome);
+                self.deliver(&mut state, outcome);
             }
         }
         if state.registry.take_has_shrunk() {
@@ -280,7 +282,7 @@ impl RegistryHandle {
     fn do_some_deferred(&self) -> bool {
         let mut state = self.state();
         let outcome = state.registry.do_deferred();
-        self.deliver(&state, outcome);
+        self.deliver(&mut state, outcome);
         let has_more = state.registry.has_deferred();
         self.after(state);
         has_more
@@ -308,7 +310,7 @@ impl RegistryHandle {
         if state.registry.next_deadline_ms() != next_deadline_ms {
             self.0.deadlines.notify_one();
         }
-        self.deliver(&state, outcome);
+        self.deliver(&mut state, outcome);
         self.after(state);
         Ok(result)
     }
@@ -317,7 +319,8 @@ impl RegistryHandle {
     pub(crate) fn set_rules(&self, rules: NameRules) {
         let mut state = self.state();
         let outcome = state.registry.set_rules(rules);
-        self.deliver(&state, outcome);
+        self.deliver(&mut state, outcome);
+        self.after(state);
     }
 
     /// Applies an event that is nobody's call.
@@ -508,7 +511,21 @@ impl RegistryHandle {
         }
     }
 
-    fn deliver(&self, state: &RegistryState, outcome: Outcome) {
+    /// Tells those who are concerned of a change, and serves those in line whose turn it may be.
+    fn deliver(&self, state: &mut RegistryState, outcome: Outcome) {
+        self.tell(state, outcome);
+        let next_deadline_ms = state.registry.next_deadline_ms();
+        let served = state.registry.serve_lines(self.now_ms());
+        if state.registry.next_deadline_ms() != next_deadline_ms {
+            self.0.deadlines.notify_one();
+        }
+        self.tell(state, served);
+    }
+
+    fn tell(&self, state: &RegistryState, outcome: Outcome) {
+        for granted in outcome.granted {
+            self.grant(state, granted);
+        }
         for Claimant { uuid, epoch, stamped } in outcome.evicted {
             let endpoint = stamped.endpoint;
             info!(target: "callsign", %uuid, epoch, %endpoint, "an endpoint is evicted");

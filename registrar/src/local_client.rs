@@ -44,6 +44,8 @@ use crate::{
 ///     lease_ms: None,
 ///     proves: true,
 ///     again: None,
+///     wait: false,
+///     token: None,
 /// })?;
 /// assert_eq!(registry.status().instances, 1);
 /// drop(local_client);
@@ -100,6 +102,8 @@ impl LocalClient {
     /// #     lease_ms: None,
     /// #     proves: true,
     /// #     again: None,
+    /// #     wait: false,
+    /// #     token: None,
     /// # };
     /// let mut losses = local_client.take_losses().expect("nobody has taken them");
     /// # drop(register);
@@ -139,6 +143,8 @@ impl LocalClient {
     /// #     lease_ms: None,
     /// #     proves: true,
     /// #     again: None,
+    /// #     wait: false,
+    /// #     token: None,
     /// # };
     /// let registered = local_client.register(register)?;
     /// assert_eq!(registry.record(uuid).map(|it| it.epoch), Some(registered.epoch));
@@ -176,6 +182,8 @@ impl LocalClient {
     /// #     lease_ms: None,
     /// #     proves: true,
     /// #     again: None,
+    /// #     wait: false,
+    /// #     token: None,
     /// # };
     /// # local_client.register(register)?;
     /// local_client.set_state(uuid, State::Ready)?;
@@ -213,6 +221,8 @@ impl LocalClient {
     /// #     lease_ms: None,
     /// #     proves: true,
     /// #     again: None,
+    /// #     wait: false,
+    /// #     token: None,
     /// # };
     /// # use endpoints::Stamped;
     /// # local_client.register(register)?;
@@ -252,6 +262,8 @@ impl LocalClient {
     /// #     lease_ms: None,
     /// #     proves: true,
     /// #     again: None,
+    /// #     wait: false,
+    /// #     token: None,
     /// # };
     /// # local_client.register(register)?;
     /// local_client.unregister_all(vec![uuid, Uuid::new_v4()])?;
@@ -305,6 +317,8 @@ mod tests {
             lease_ms: None,
             proves: true,
             again: None,
+            wait: false,
+            token: None,
         }
     }
 

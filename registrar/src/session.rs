@@ -6,14 +6,14 @@ use bytes::BytesMut;
 use endpoints::Locality;
 use portal::{Call, Replies, Service, TURN_STEPS};
 use serde::Serialize;
-use tracing::info;
+use tracing::{debug, info};
 use transport::{Peer, here};
 use wire::{
     CallId, ErrorKind, RemoteError,
     registrar::{
-        Changed, FIND, LIST, List, NAMES, OWNERS, QUERY, Query, REGISTER, RENEW, REPORT, Renew,
-        Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE, Unregister,
-        UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
+        AskLine, Changed, FIND, LINE, LIST, List, NAMES, OWNERS, QUERY, Query, REGISTER, RENEW,
+        REPORT, Renew, Report, STATUS, UNREGISTER, UNREGISTER_ALL, UNREGISTER_MAX, UPDATE,
+        Unregister, UnregisterAll, Update, WAIT, WATCH, WHOAMI, Wait, Watch, Watching,
     },
 };
 
@@ -21,8 +21,8 @@ use crate::{
     RegistryHandle,
     accounts::Holding,
     jobs::Job,
-    registry::{Caller, Event, SessionId},
-    session_handle::SessionHandle,
+    registry::{Caller, Entered, Event, SessionId},
+    session_handle::{Granted, SessionHandle},
 };
 
 /// One connection to the registrar: what its peer may call. When it is dropped, what was
@@ -152,9 +152,32 @@ impl Session {
     }
 
     fn register(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
-        let (registered, steps) = self.registry.register(call.args()?, &self.caller, self.id);
+        let at = (self.id, call.id);
+        let (entered, steps) = self.registry.register_or_wait(call.args()?, &self.caller, at);
         replies.spend(steps);
-        replies.finish(call.id, &registered?);
+        if let Entered::Registered(registered) = entered? {
+            replies.finish(call.id, &registered);
+        }
+        Ok(())
+    }
+
+    /// Answers the calls that were in line for a name.
+    fn answer_granted(&self, replies: &mut Replies) {
+        while !replies.is_full()
+            && let Some(Granted { call, result, .. }) = self.handle.take_granted()
+        {
+            match result {
+                Ok(registered) => replies.finish(call, &registered),
+                Err(error) => replies.fail(call, error),
+            }
+        }
+    }
+
+    fn line(&self, call: Call<'_>, replies: &mut Replies) -> Result<(), RemoteError> {
+        let ask: AskLine = call.args()?;
+        let (line, steps) = self.registry.read(|registry| registry.line(&ask, &self.caller));
+        replies.finish(call.id, &line);
+        replies.spend(steps + line.waiting.len());
         Ok(())
     }
 
@@ -234,6 +257,7 @@ impl Service for Session {
             LIST => self.list(call, replies),
             NAMES => self.names(call, replies),
             WATCH => self.watch(call, replies),
+            LINE => self.line(call, replies),
             REGISTER => self.register(call, replies),
             UPDATE => self.update(call).map(|it| replies.finish(call.id, &it)),
             UNREGISTER => self.unregister(call).map(|it| replies.finish(call.id, &it)),
@@ -280,6 +304,16 @@ impl Service for Session {
 
     fn cancel(&mut self, id: CallId, _: &mut Replies) {
         self.registry.with(|registry| registry.cancel(self.id, id));
+        self.registry.leave_line((self.id, id));
+        // The answer is on its way, and nobody waits for it any more.
+        if let Some(uuid) = self.handle.forget_granted(id) {
+            let by = self.caller.owner;
+            let gone =
+                self.registry.unregister(Event::Unregister { uuid, by }, &[uuid], by, self.id);
+            if let Err(error) = gone {
+                debug!(target: "callsign", %uuid, %error, "it is gone already");
+            }
+        }
     }
 
     fn fell_silent(&mut self, silence: Duration) {
@@ -299,6 +333,7 @@ impl Service for Session {
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         self.now_ms = None;
         self.has_more |= self.handle.take_has_changes(cx);
+        self.answer_granted(replies);
         self.answer_waits(replies);
         if !self.has_more || replies.is_full() {
             return;

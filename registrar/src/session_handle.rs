@@ -10,7 +10,8 @@ use std::{
 use endpoints::Name;
 use portal::Portal;
 use tokio::sync::mpsc;
-use wire::callbacks::Lost;
+use uuid::Uuid;
+use wire::{CallId, RemoteError, callbacks::Lost, registrar::Registered};
 
 /// What others leave for a session to send: names that it waits for and that are there now, and
 /// word that there are changes to read. It holds each name at most once for each time that the
@@ -27,8 +28,18 @@ pub(crate) struct SessionHandle {
 #[derive(Debug, Default)]
 struct State {
     present: VecDeque<Name>,
+    /// The answers to calls that were in line for a name: no more than there were such calls.
+    granted: VecDeque<Granted>,
     has_changes: bool,
     reader: Option<Waker>,
+}
+
+/// The answer to a call that was in line for a name.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) call: CallId,
+    pub(crate) uuid: Uuid,
+    pub(crate) result: Result<Registered, RemoteError>,
 }
 
 impl SessionHandle {
@@ -49,6 +60,26 @@ impl SessionHandle {
         let mut state = self.lock();
         state.present.push_back(name);
         state.wake();
+    }
+
+    /// Leaves the answer to a call that was in line.
+    pub(crate) fn grant(&self, granted: Granted) {
+        let mut state = self.lock();
+        state.granted.push_back(granted);
+        state.wake();
+    }
+
+    /// Takes out the next answer to a call that was in line.
+    pub(crate) fn take_granted(&self) -> Option<Granted> {
+        self.lock().granted.pop_front()
+    }
+
+    /// Takes out the answer to a call that is given up; tells which instance was registered by it.
+    pub(crate) fn forget_granted(&self, call: CallId) -> Option<Uuid> {
+        let mut state = self.lock();
+        let at = state.granted.iter().position(|it| it.call == call)?;
+        let granted = state.granted.remove(at)?;
+        granted.result.is_ok().then_some(granted.uuid)
     }
 
     /// Leaves word that there are changes to read.

@@ -266,6 +266,8 @@ pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     }
 }
 

@@ -19,6 +19,7 @@ mod host_id;
 mod inheritance;
 mod leases;
 mod lifecycle;
+mod line;
 mod meant;
 mod memory;
 mod mounts;

@@ -389,7 +389,7 @@ int getpwnam_r(const char *name, struct passwd *entry, char *text, size_t size,
 
 /// Two users beside root, who need no entry in any list.
 pub(crate) const ALICE: u32 = 4711;
-const BOB: u32 = 4712;
+pub(crate) const BOB: u32 = 4712;
 
 const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
 

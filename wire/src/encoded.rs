@@ -135,6 +135,7 @@ mod tests {
             proves: false,
             owner: None,
             token: None,
+            waiting: 0,
         };
         let records = vec![record("feed", 1), record("feed", 70_000)];
         let encoded: Vec<_> = records.iter().map(encode_body).collect();

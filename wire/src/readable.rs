@@ -76,6 +76,8 @@ pub(crate) struct WrittenRecord {
     owner: Option<Owner>,
     #[serde(default)]
     token: Option<u64>,
+    #[serde(default)]
+    waiting: u64,
 }
 
 impl<'de> Deserialize<'de> for Record {
@@ -101,6 +103,7 @@ impl TryFrom<WrittenRecord> for Record {
             proves: it.proves,
             owner: it.user.map(Owner::User).or(it.owner),
             token: it.token,
+            waiting: it.waiting,
         })
     }
 }

@@ -70,6 +70,12 @@ pub struct Record {
     /// it: what a resource that the holder uses has to remember the highest of, to refuse a former
     /// holder.
     pub token: Option<u64>,
+    /// How many wait in line for the name, where one instance has it at a time.
+    pub waiting: u64,
+}
+
+pub(crate) fn is_zero(it: &u64) -> bool {
+    *it == 0
 }
 
 pub(crate) fn is_false(it: &bool) -> bool {
@@ -131,6 +137,7 @@ impl Serialize for Record {
             user,
             owner: self.owner.as_ref().filter(|_| user.is_none()),
             token: self.token,
+            waiting: self.waiting,
         }
         .serialize(to)
     }
@@ -159,6 +166,8 @@ struct RecordToWrite<'a> {
     owner: Option<&'a Owner>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    waiting: u64,
 }
 
 /// How far an instance is in its life.

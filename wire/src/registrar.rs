@@ -2,7 +2,8 @@
 //!
 //! | method | takes | gives |
 //! |---|---|---|
-//! | [`REGISTER`] | [`Register`] | [`Registered`] |
+//! | [`REGISTER`] | [`Register`] | [`Registered`], at once or when its turn comes |
+//! | [`LINE`] | [`AskLine`] | [`Line`] |
 //! | [`UPDATE`] | [`Update`] | [`Changed`] |
 //! | [`UNREGISTER`] | [`Unregister`] | [`Changed`] |
 //! | [`RENEW`] | [`Renew`] | [`Changed`] |
@@ -29,11 +30,13 @@ use crate::{
     callbacks::Lost,
     decode_body,
     readable::{self, WrittenRecord},
-    record::{Epoch, Record, RemovalReason, Revision, State, is_false},
+    record::{Epoch, Record, RemovalReason, Revision, State, is_false, is_zero},
 };
 
 /// Registers an instance, with all of its endpoints in one step.
 pub const REGISTER: &str = "registrar.register";
+/// Asks who waits in line for a name that one instance has at a time.
+pub const LINE: &str = "registrar.line";
 /// Changes what is registered of an instance.
 pub const UPDATE: &str = "registrar.update";
 /// Takes an instance out of the registry.
@@ -113,6 +116,14 @@ pub struct Register {
     /// has taken that out meanwhile, it is not registered again, but [told](Registered::lost).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Epoch>,
+    /// Whether it waits in line if one instance has the name at a time, and another has it: the
+    /// answer comes when it has the name. Otherwise it is refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub wait: bool,
+    /// From who comes back: the [token](Record::token) by which it has the name. A registrar that
+    /// has just begun lets it go before those who wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
 }
 
 /// Says that an instance is registered.
@@ -138,6 +149,52 @@ pub struct Registered {
 pub struct Changed {
     /// The registry's revision after it.
     pub revision: Revision,
+}
+
+/// Asks who waits in line for a name that one instance has at a time.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct AskLine {
+    /// The whole name.
+    pub name: Name,
+    /// Whose place is asked for, if anybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+}
+
+/// The line for a name that one instance has at a time.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::registrar::Line;
+///
+/// fn is_next(line: &Line) -> bool {
+///     line.ahead == Some(0)
+/// }
+/// # let _ = is_next;
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Line {
+    /// How many wait in it.
+    pub total: u64,
+    /// How many of them are before the one who was asked about, if that one waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<u64>,
+    /// The first of them, in their order: at most [`LINE_MAX`].
+    pub waiting: Vec<InLine>,
+}
+
+/// The most instances that a [`Line`] names.
+pub const LINE_MAX: usize = 256;
+
+/// An instance that waits in line for its name.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct InLine {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Since when it waits, in milliseconds since 1970 by the registrar's clock.
+    pub since_ms: u64,
 }
 
 /// Changes what is registered of an instance. What is absent stays.
@@ -469,6 +526,9 @@ pub struct Status {
     pub waiters: u64,
     /// How many callers watch.
     pub watchers: u64,
+    /// How many instances wait in line for their names.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_line: u64,
     /// Where it listens.
     #[serde(deserialize_with = "readable::endpoints")]
     pub endpoints: Vec<Endpoint>,

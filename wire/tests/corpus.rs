@@ -16,9 +16,9 @@ use callsign_wire::{
     callbacks::{Confirm, Confirmed, Lost, LostCause, SetState},
     decode_body, encode_body,
     registrar::{
-        Answer, Change, Changed, Evidence, List, Located, NamesPage, Page, Query, Register,
-        Registered, Renew, Report, Seen, Status, Unregister, UnregisterAll, Update, Wait, Watch,
-        Watching,
+        Answer, AskLine, Change, Changed, Evidence, InLine, Line, List, Located, NamesPage, Page,
+        Query, Register, Registered, Renew, Report, Seen, Status, Unregister, UnregisterAll,
+        Update, Wait, Watch, Watching,
     },
 };
 use endpoints::{
@@ -147,6 +147,13 @@ fn recorded_calls_and_answers_are_read() {
     );
     let nothing = Update { uuid: uuid(1), endpoints: None, metadata: None, state: None };
     check("update-nothing", &nothing);
+    check("register-wait", &Register { wait: true, token: Some(40), ..register() });
+    check("ask-line", &AskLine { name: name("feed"), uuid: Some(uuid(1)) });
+    let standing = InLine { uuid: uuid(1), owner: Owner::User(1000), since_ms: NOW_MS };
+    check("line", &Line { total: 1, ahead: Some(0), waiting: vec![standing] });
+    let held = Record { token: Some(40), waiting: 2, ..record(Lifetime::Session) };
+    let records = vec![held];
+    check("answer-waiting", &Answer { revision: 57, now_ms: NOW_MS, total: 1, records });
     check("unregister", &Unregister { uuid: uuid(1) });
     check("unregister-all", &UnregisterAll { uuids: vec![uuid(1), uuid(2)] });
     check("renew", &Renew { uuid: uuid(1) });
@@ -228,13 +235,15 @@ fn recorded_calls_and_answers_are_read() {
         instances: 2,
         waiters: 1,
         watchers: 0,
+        in_line: 0,
         endpoints: vec![endpoint("/unix/@market"), endpoint("/ip4/127.0.0.1/tcp/7616")],
         published: Vec::new(),
     };
     check("status", &status);
     let published = vec![endpoint("/ip4/127.0.0.1/tcp/7616"), endpoint("/ip4/10.0.0.7/tcp/7616")];
     let endpoints = vec![endpoint("/ip4/0.0.0.0/tcp/7616")];
-    check("status-wildcard", &Status { endpoints, published, ..status });
+    check("status-wildcard", &Status { endpoints, published, ..status.clone() });
+    check("status-in-line", &Status { in_line: 2, ..status });
 
     let market = endpoint("/unix/@market");
     let dead: Endpoint = market.clone();
@@ -397,6 +406,8 @@ fn register() -> Register {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     }
 }
 
@@ -438,6 +449,7 @@ fn record(lifetime: Lifetime) -> Record {
         proves: false,
         owner: None,
         token: None,
+        waiting: 0,
     }
 }
 

@@ -81,6 +81,7 @@ fn answer() -> BytesMut {
         proves: false,
         owner: None,
         token: None,
+        waiting: 0,
     };
     let answer = Answer {
         revision: 1_795_000_000_000_001,

@@ -245,6 +245,8 @@ fn register(name: &str) -> Register {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     }
 }
 

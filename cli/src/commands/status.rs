@@ -83,6 +83,9 @@ fn picture(registrar: &Registrar) -> String {
         ("waiters", status.waiters.to_string()),
         ("watchers", status.watchers.to_string()),
     ];
+    if status.in_line > 0 {
+        lines.push(("in line", status.in_line.to_string()));
+    }
     lines.extend(status.endpoints.iter().map(|it| ("listens at", it.to_string())));
     // What a wildcard address means now.
     let meant = status.published.iter().filter(|it| !status.endpoints.contains(it));

@@ -74,6 +74,7 @@ impl<'a> Seen<'a> {
             proves,
             owner,
             token,
+            waiting,
             ..
         } = self.record;
         let nearest = self.nearest();
@@ -88,6 +89,7 @@ impl<'a> Seen<'a> {
             user: self.record.user(),
             owner: owner.as_ref(),
             token: *token,
+            waiting: *waiting,
             ttl_ms: lifetime.ttl_ms(),
             since_ms: *since_ms,
             age_ms: now_ms.and_then(|now_ms| age_ms(self.record, now_ms)),
@@ -113,11 +115,16 @@ pub(crate) fn age_in_words(record: &Record, now_ms: u64) -> Option<String> {
 
 /// Returns how far an instance is in its life, and whether that is doubted.
 pub(crate) fn state_in_words(record: &Record) -> String {
-    match record.suspicion {
-        Some(_) => format!("{}, suspect", record.state),
-        None => record.state.to_string(),
-    }
+    let waiting = match record.waiting {
+        0 => String::new(),
+        waiting => format!(", {waiting} {WAITING}"),
+    };
+    let suspect = if record.suspicion.is_some() { ", suspect" } else { "" };
+    format!("{}{waiting}{suspect}", record.state)
 }
+
+/// What follows the number of those who wait in line for a name.
+pub(crate) const WAITING: &str = "waiting";
 
 /// Says for how long an instance has been doubted, and why.
 pub(crate) fn doubt_in_words(suspicion: Suspicion, now_ms: u64) -> String {
@@ -177,6 +184,7 @@ pub(crate) struct RecordJson<'a> {
     user: Option<u32>,
     owner: Option<&'a Owner>,
     token: Option<u64>,
+    waiting: u64,
     ttl_ms: Option<u64>,
     since_ms: u64,
     age_ms: Option<u64>,
@@ -315,6 +323,7 @@ pub(crate) mod sample {
             proves: false,
             owner: None,
             token: None,
+            waiting: 0,
         }
     }
 

@@ -67,6 +67,9 @@ fn draw(
     ));
     lines.extend(owner_of(record).map(|owner| ("owner", owner)));
     lines.extend(record.token.map(|token| ("token", token.to_string())));
+    if record.waiting > 0 {
+        lines.push(("waiting", format!("{} in line for the name", record.waiting)));
+    }
     lines.extend(age_in_words(record, now_ms).map(|age| ("age", age)));
     for candidate in further {
         let verdict = match &candidate.verdict {
@@ -107,6 +110,7 @@ mod tests {
         feed.lifetime = Lifetime::Lease { ttl_ms: 90_000 };
         feed.owner = Some(Owner::User(0));
         feed.token = Some(17);
+        feed.waiting = 2;
         feed.suspicion = Some(Suspicion { reports: 2, since_ms: 58_000, silent: true });
         feed.metadata.insert("desk".to_owned(), "rates".to_owned());
         feed.metadata.insert("note".to_owned(), "\u{1b}[2J".to_owned());
@@ -120,6 +124,7 @@ mod tests {
   lifetime  lease of 1m 30s
   owner     root
   token     17
+  waiting   2 in line for the name
   age       1m
   also at   /ip4/10.0.0.9/tcp/7 (same subnet)
             /unix/gone (out of reach: no such socket)

@@ -29,7 +29,7 @@ pub(crate) enum Step {
     /// The registrar has begun to tell.
     Begun { connection: LinkConnection, is_resumed: bool, items: Items<Change> },
     /// The registrar tells of a change.
-    Item { connection: LinkConnection, change: Change, items: Items<Change> },
+    Item { connection: LinkConnection, change: Box<Change>, items: Items<Change> },
     /// The registrar is away, or does not want to tell.
     Lost { after: u64, failure: RegistrarFailure, pause: Duration },
     /// Another feed has the same registrar.
@@ -96,7 +96,7 @@ pub(crate) async fn next(
             }
         };
         return match next {
-            Ok(Some(change)) => Step::Item { connection, change, items },
+            Ok(Some(change)) => Step::Item { connection, change: Box::new(change), items },
             Ok(None) => lost(&client, index, &connection, LinkError::Ended),
             // A later version may tell what this one cannot read; it costs that alone.
             Err(CallError::Unreadable(error)) => {

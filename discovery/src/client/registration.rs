@@ -35,6 +35,7 @@ pub struct Registration {
     state: State,
     lease: Option<Duration>,
     proves: bool,
+    wait: bool,
 }
 
 /// An endpoint, with its stamp if it came with one.
@@ -57,6 +58,7 @@ impl Registration {
             state: State::Ready,
             lease: None,
             proves: false,
+            wait: false,
         }
     }
 
@@ -174,6 +176,29 @@ impl Registration {
         self
     }
 
+    /// Waits in line where the registrar's rules let one instance have the name at a time, and
+    /// another has it. The first to ask is the first to have it: when the other ends, is taken out,
+    /// or its lease runs out. Without this, it is refused.
+    ///
+    /// [`Client::register`](crate::Client::register) is done when it has the name; dropping that
+    /// leaves the line. [`Registered::token`](crate::Registered::token) fences off who had it before.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Registration;
+    ///
+    /// let leader = Registration::new("leader").endpoint("/unix/@leader")?.wait_in_line();
+    /// let kept = client.register(leader).await?;
+    /// println!("leads, by token {:?}", kept.token());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_in_line(mut self) -> Self {
+        self.wait = true;
+        self
+    }
+
     /// Takes the place of an earlier registration of this very instance.
     ///
     /// ```
@@ -217,9 +242,20 @@ impl Registration {
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
-        let Self { uuid, metadata, state, proves, followed, .. } = self;
-        let again = None;
-        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves, again };
+        let Self { uuid, metadata, state, proves, wait, followed, .. } = self;
+        let (again, token) = (None, None);
+        let register = Register {
+            name,
+            uuid,
+            endpoints,
+            metadata,
+            state,
+            lease_ms,
+            proves,
+            again,
+            wait,
+            token,
+        };
         Ok((register, followed))
     }
 }

@@ -394,8 +394,10 @@ impl Instance {
 
 /// Tells whether two records of an instance say the same, whichever registrar has them.
 fn is_same(one: &Record, other: &Record) -> bool {
-    let Record { name, uuid, endpoints, metadata, state, lifetime, suspicion, proves, .. } = one;
-    (name, uuid, endpoints, metadata, state, lifetime, suspicion, proves)
+    let Record {
+        name, uuid, endpoints, metadata, state, lifetime, suspicion, proves, waiting, ..
+    } = one;
+    (name, uuid, endpoints, metadata, state, lifetime, suspicion, proves, waiting)
         == (
             &other.name,
             &other.uuid,
@@ -405,6 +407,7 @@ fn is_same(one: &Record, other: &Record) -> bool {
             &other.lifetime,
             &other.suspicion,
             &other.proves,
+            &other.waiting,
         )
 }
 

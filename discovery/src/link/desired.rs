@@ -48,6 +48,7 @@ impl DesiredState {
             uuid: wanted.uuid,
             identity: Identity::new(instance),
             lease: wanted.lease_ms.map(Duration::from_millis),
+            waits: wanted.wait,
             wanted: Mutex::new(Wanted {
                 version: FIRST_VERSION,
                 state_version: FIRST_VERSION,
@@ -56,6 +57,7 @@ impl DesiredState {
             }),
             progress: watch::Sender::new(vec![Progress::Absent; self.links]),
             is_left: AtomicBool::new(false),
+            tokens: Mutex::new(vec![None; self.links]),
             lost: watch::Sender::new(None),
             told: watch::Sender::new(None),
         });
@@ -164,9 +166,13 @@ pub(crate) struct Entry {
     pub(crate) identity: Identity,
     /// For how long a renewal lasts, if it is kept by a lease.
     pub(crate) lease: Option<Duration>,
+    /// Whether it waits in line for a name that one instance has at a time.
+    pub(crate) waits: bool,
     wanted: Mutex<Wanted>,
     /// How far each link is.
     progress: watch::Sender<Vec<Progress>>,
+    /// By which token it had its name last, with the registrar of each link.
+    tokens: Mutex<Vec<Option<u64>>>,
     /// Whether it is to stay when it is off the desired.
     is_left: AtomicBool,
     /// What was lost of it last, and is lost still.
@@ -194,6 +200,8 @@ pub(crate) enum Progress {
     Absent,
     /// The registrar is asked.
     UnderWay,
+    /// It waits in line for its name, behind so many others.
+    InLine(u64),
     /// The registrar has it in this version.
     Here(u64),
     /// The registrar refuses this version.
@@ -263,6 +271,22 @@ impl Entry {
     /// Takes note that a registrar has the registration as it is now.
     pub(crate) fn recover(&self) {
         self.lost.send_if_modified(|lost| lost.take_if(|it| !it.is_final()).is_some());
+    }
+
+    /// Takes note of the token by which it has its name.
+    pub(crate) fn set_token(&self, link: usize, token: Option<u64>) {
+        self.tokens()[link] = token;
+    }
+
+    /// Returns the token by which it had its name last: with the registrar of a link, if that has
+    /// told one.
+    pub(crate) fn token(&self, link: usize) -> Option<u64> {
+        let tokens = self.tokens();
+        tokens[link].or_else(|| tokens.iter().flatten().max().copied())
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, Vec<Option<u64>>> {
+        self.tokens.lock().expect("nothing panics while it holds the lock")
     }
 
     pub(crate) fn set_progress(&self, link: usize, progress: Progress) {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -16,11 +17,15 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use transport::Stream;
 use uuid::Uuid;
 use wire::{
     ErrorKind, RemoteError, encode_body,
-    registrar::{self, Changed, Registered, Renew, UNREGISTER_MAX, Unregister, UnregisterAll},
+    registrar::{
+        self, AskLine, Changed, Register, Registered, Renew, UNREGISTER_MAX, Unregister,
+        UnregisterAll,
+    },
 };
 
 use super::{
@@ -40,6 +45,8 @@ pub(crate) struct Session<'a> {
     /// What the registrar has, or is asked to have.
     kept: BTreeMap<Uuid, Kept>,
     calls: FuturesUnordered<BoxFuture<'a, Done>>,
+    /// The registrations that may wait in connection.
+    standing: FuturesUnordered<BoxFuture<'a, Done>>,
     /// The calls that take several instances out.
     departures: FuturesUnordered<BoxFuture<'a, Departed>>,
     /// Whether the registrar does not know such calls.
@@ -56,6 +63,8 @@ struct Kept {
     /// Which version the registrar has.
     version: Option<u64>,
     is_under_way: bool,
+    /// Leaves the connection that the call under way may wait in.
+    leave: Option<CancellationToken>,
     /// Which version the registrar refused, and when it is asked again.
     refused: Option<(u64, Instant)>,
     /// When the lease is renewed next.
@@ -70,6 +79,8 @@ enum Step {
     Register,
     Update,
     Renew,
+    /// Stops waiting in connection.
+    Leave,
     Unregister,
     Forget,
 }
@@ -97,6 +108,7 @@ impl<'a> Session<'a> {
             board_changes,
             kept: BTreeMap::new(),
             calls: FuturesUnordered::new(),
+            standing: FuturesUnordered::new(),
             departures: FuturesUnordered::new(),
             is_older: false,
             is_behind: false,
@@ -111,7 +123,7 @@ impl<'a> Session<'a> {
             let alarm = async {
                 match wake {
                     Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
+                    None => pending().await,
                 }
             };
             tokio::select! {
@@ -122,6 +134,7 @@ impl<'a> Session<'a> {
                 }
                 closed = &mut *driver => return LinkError::Closed(closed),
                 Some(done) = self.calls.next() => self.settle(done),
+                Some(done) = self.standing.next() => self.settle(done),
                 Some((uuids, result)) = self.departures.next() => {
                     self.settle_departure(uuids, result);
                 }
@@ -231,6 +244,7 @@ impl<'a> Session<'a> {
                         entry: entry.clone(),
                         version: None,
                         is_under_way: true,
+                        leave: entry.waits.then(CancellationToken::new),
                         refused: None,
                         renew_at: None,
                     };
@@ -243,18 +257,26 @@ impl<'a> Session<'a> {
                     let (version, mut register) = entry.wanted();
                     let registrar = self.connection.registrar;
                     register.again = entry.latest_epoch(registrar);
-                    let place = &hub.links[self.link].registrar;
+                    register.token = entry.token(self.link);
+                    let (link, place) = (self.link, &hub.links[self.link].registrar);
+                    let registered = entry.clone();
                     let note = move |it: Registered| {
                         if let Some(lost) = it.lost {
                             let lost = Lost::told_by(place.clone(), *lost);
                             return Err(LinkError::Lost(Box::new(lost)));
                         }
                         if let Some(key) = it.key {
-                            entry.identity.insert(registrar, it.epoch, key);
+                            registered.identity.insert(registrar, it.epoch, key);
                         }
+                        registered.set_token(link, it.token);
                         Ok(())
                     };
-                    self.call(uuid, step, version, registrar::REGISTER, &register, note);
+                    match self.kept.get(&uuid).and_then(|it| it.leave.clone()) {
+                        Some(leave) => self.stand(&entry, version, &register, leave, note),
+                        None => {
+                            self.call(uuid, step, version, registrar::REGISTER, &register, note);
+                        }
+                    }
                 }
                 Step::Update => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is updated");
@@ -275,6 +297,10 @@ impl<'a> Session<'a> {
                         &Renew { uuid },
                         |_: Changed| Ok(()),
                     );
+                }
+                Step::Leave => {
+                    let kept = self.kept.get(&uuid).and_then(|it| it.leave.as_ref());
+                    kept.inspect(|it| it.cancel());
                 }
                 Step::Unregister => {
                     let kept = self.kept.get_mut(&uuid).expect("only what is kept is removed");
@@ -306,12 +332,56 @@ impl<'a> Session<'a> {
         self.calls.push(call.boxed());
     }
 
+    /// Registers an instance that waits in connection if it has to, for as long as it takes.
+    fn stand(
+        &mut self,
+        entry: &Arc<Entry>,
+        version: u64,
+        register: &Register,
+        leave: CancellationToken,
+        note: impl FnOnce(Registered) -> Result<(), LinkError> + Send + 'a,
+    ) {
+        let (hub, index, connection, entry) =
+            (self.hub, self.link, self.connection.clone(), entry.clone());
+        let (uuid, limit) = (entry.uuid, hub.options.ask_timeout);
+        let args = encode_body(register);
+        let ask = encode_body(&AskLine { name: entry.name.clone(), uuid: Some(uuid) });
+        let standing = async move {
+            let done = |step, result| Done { uuid, step, version, result };
+            let room = hub.links[index].waits.try_acquire();
+            let Ok(_room) = room else { return done(Step::Register, Err(LinkError::TooManyWaits)) };
+            let registering = async {
+                let body = connection.portal.call_encoded(registrar::REGISTER, &args).await?;
+                wire::decode_body(&body).map_err(LinkError::Unreadable).and_then(note)
+            };
+            let standing = async {
+                // A registrar of an earlier version refuses who has to wait.
+                let told = connection.call::<registrar::Line>(registrar::LINE, &ask, limit).await;
+                if let Ok(registrar::Line { ahead: Some(ahead), .. }) = told {
+                    entry.set_progress(index, Progress::InLine(ahead));
+                }
+                pending().await
+            };
+            tokio::select! {
+                biased;
+                registered = registering => return done(Step::Register, registered),
+                () = leave.cancelled() => {}
+                () = standing => {}
+            }
+            // The answer may be on its way already.
+            let args = encode_body(&Unregister { uuid });
+            let gone = connection.call::<Changed>(registrar::UNREGISTER, &args, limit).await;
+            done(Step::Unregister, gone.map(drop))
+        };
+        self.standing.push(standing.boxed());
+    }
+
     /// Takes note of a call that is over, and goes on from there.
     fn settle(&mut self, done: Done) {
         let Done { uuid, step, version, result } = done;
         let now = Instant::now();
         let kept = self.kept.get_mut(&uuid).expect("what is under way is kept");
-        kept.is_under_way = false;
+        (kept.is_under_way, kept.leave) = (false, None);
         let is_gone = matches!(
             &result,
             Err(LinkError::Refused(RemoteError { kind: ErrorKind::NotFound, .. }))
@@ -393,6 +463,11 @@ pub(crate) async fn said(driver: &mut Driver<Stream, Registrant>) {
 /// Tells what is to be done about an instance that is wanted, kept, or both.
 fn step(wanted: Option<&Arc<Entry>>, kept: Option<&Kept>, now: Instant) -> Step {
     match (wanted, kept) {
+        (wanted, Some(Kept { entry, leave: Some(_), .. }))
+            if wanted.is_none_or(|it| !Arc::ptr_eq(it, entry)) =>
+        {
+            Step::Leave
+        }
         (_, Some(kept)) if kept.is_under_way => Step::Nothing,
         (None, None) => Step::Nothing,
         (None, Some(kept)) if kept.version.is_none() || kept.entry.is_left() => Step::Forget,

@@ -154,6 +154,8 @@ async fn who_does_not_answer_stays_suspect_and_is_counted() {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     };
     let registered =
         portal.call::<wire::registrar::Registered>(wire::registrar::REGISTER, &register).await;

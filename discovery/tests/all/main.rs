@@ -9,6 +9,7 @@ mod dial;
 mod displaced;
 mod evidence;
 mod last_good;
+mod line;
 mod lookup;
 mod lost;
 mod panics;

@@ -327,6 +327,8 @@ async fn patience_is_for_what_passes() {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     };
     local_client.register(taken).unwrap();
     let mut tasks = JoinSet::new();

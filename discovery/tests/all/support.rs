@@ -4,7 +4,7 @@ use std::{future::Future, path::PathBuf, time::Duration};
 
 use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};
 use endpoints::{Endpoint, Stamped};
-use registrar::{Node, NodeOptions, RegistryHandle};
+use registrar::{Node, NodeOptions, RegistryHandle, registry::NameRules};
 use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
@@ -42,8 +42,17 @@ impl Running {
     /// Starts a registrar at endpoints, to which those that one before it knew may take so long to
     /// come back.
     pub(crate) async fn settling(endpoints: &[Endpoint], settle_time: Duration) -> Self {
+        Self::ruled(endpoints, settle_time, NameRules::default()).await
+    }
+
+    /// Starts a registrar at endpoints, with rules of names.
+    pub(crate) async fn ruled(
+        endpoints: &[Endpoint],
+        settle_time: Duration,
+        rules: NameRules,
+    ) -> Self {
         let drain_timeout = Duration::from_millis(100);
-        let options = NodeOptions { settle_time, drain_timeout, ..Default::default() };
+        let options = NodeOptions { settle_time, drain_timeout, rules, ..Default::default() };
         let node = Node::bind(endpoints, options).await.unwrap();
         let (registry, stop) = (node.registry().clone(), CancellationToken::new());
         let endpoint = node.endpoints()[0].clone();

@@ -117,6 +117,7 @@ impl TractorSource {
             proves: false,
             owner: None,
             token: None,
+            waiting: 0,
         })
     }
 

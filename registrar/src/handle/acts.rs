@@ -5,12 +5,15 @@ use endpoints::Name;
 use tracing::{enabled, info};
 use uuid::Uuid;
 use wire::{
-    Epoch, ErrorKind, RemoteError,
+    CallId, Epoch, ErrorKind, RemoteError,
     registrar::{Changed, Register, Registered, Update},
 };
 
-use super::RegistryHandle;
-use crate::registry::{Caller, Event, Foreign, Owner, RegistryError, SessionId};
+use super::{RegistryHandle, RegistryState};
+use crate::{
+    registry::{Caller, Entered, Event, Foreign, Granted, Owner, RegistryError, SessionId},
+    session_handle,
+};
 
 impl RegistryHandle {
     /// Registers an instance for a session. Returns also how many steps it took to hold its name
@@ -21,16 +24,34 @@ impl RegistryHandle {
         caller: &Caller,
         session: SessionId,
     ) -> (Result<Registered, RemoteError>, usize) {
+        let register = Register { wait: false, ..register };
+        // Who does not wait is answered at once, whichever call that is.
+        let (entered, steps) = self.register_or_wait(register, caller, (session, 0));
+        let registered = entered.and_then(|entered| match entered {
+            Entered::Registered(registered) => Ok(registered),
+            Entered::InLine => Err(RemoteError::new(ErrorKind::Internal, "it waits in line")),
+        });
+        (registered, steps)
+    }
+
+    /// Registers an instance for a session, or lets it wait in line for its name, to be answered
+    /// when it has it. Returns also how many steps it took to hold its name against the rules.
+    pub(crate) fn register_or_wait(
+        &self,
+        register: Register,
+        caller: &Caller,
+        (session, call): (SessionId, CallId),
+    ) -> (Result<Entered, RemoteError>, usize) {
         let (name, uuid, by) = (register.name.clone(), register.uuid, caller.owner);
         let mut steps = 0;
         let done = self.change(|registry, now_ms| {
             steps = registry.rules().steps(name.as_str());
             let replaced = registry.owner(uuid);
-            let (registered, outcome) =
-                registry.register(register, caller.clone(), session, now_ms)?;
-            Ok(((registered, replaced), outcome))
+            let (entered, outcome) =
+                registry.register_or_wait(register, caller, (session, call), now_ms)?;
+            Ok(((entered, replaced), outcome))
         });
-        let (mut registered, replaced) = match done {
+        let (entered, replaced) = match done {
             Ok(done) => done,
             Err(error) => {
                 if is_denial(&error) {
@@ -39,9 +60,13 @@ impl RegistryHandle {
                 return (Err(error), steps);
             }
         };
+        let Entered::Registered(mut registered) = entered else {
+            info!(target: AUDIT, %by, session, %name, %uuid, "waits in line");
+            return (Ok(entered), steps);
+        };
         if registered.lost.is_some() {
             info!(target: AUDIT, %by, session, %name, %uuid, "kept out: it was removed while away");
-            return (Ok(registered), steps);
+            return (Ok(Entered::Registered(registered)), steps);
         }
         registered.key = Some(self.proof_key(uuid, registered.epoch));
         let Registered { epoch, token, .. } = registered;
@@ -51,7 +76,37 @@ impl RegistryHandle {
                 info!(target: AUDIT, %by, session, %name, %uuid, epoch, token, %of, "replaced");
             }
         }
-        (Ok(registered), steps)
+        (Ok(Entered::Registered(registered)), steps)
+    }
+
+    /// Ends a call that waits in line for a name, if it is one.
+    pub(crate) fn leave_line(&self, (session, call): (SessionId, CallId)) {
+        let left = self.change(|registry, _| Ok(((), registry.leave_line(session, call))));
+        left.expect("whoever waits may always stop");
+    }
+
+    /// Answers somebody who was in line for a name.
+    pub(super) fn grant(&self, state: &RegistryState, granted: Granted) {
+        let Granted { session, call, uuid, name, result } = granted;
+        let result = match result {
+            Ok(mut registered) => {
+                registered.key = Some(self.proof_key(uuid, registered.epoch));
+                let Registered { epoch, token, .. } = registered;
+                let by = state.registry.owner(uuid).map(|it| it.to_string());
+                info!(
+                    target: AUDIT, by, session, %name, %uuid, epoch, token,
+                    "registered, first in line"
+                );
+                Ok(registered)
+            }
+            Err(error) => {
+                info!(target: AUDIT, session, %name, %uuid, %error, "in line no more");
+                Err(error.into())
+            }
+        };
+        if let Some(handle) = state.sessions.get(&session) {
+            handle.grant(session_handle::Granted { call, uuid, result });
+        }
     }
 
     /// Registers an endpoint of a foreign instance, and returns which registration that is of;

@@ -21,7 +21,7 @@ impl RegistryHandle {
         uuids.retain(|uuid| wanted.iter().all(|(.., it)| it != uuid));
         let gone = Event::UnregisterAll { uuids, by: Owner::Registrar };
         let removed = state.registry.apply(gone, now_ms).expect("the registrar may take out all");
-        self.deliver(&state, removed);
+        self.deliver(&mut state, removed);
         state.declared.clear();
         for (name, endpoints, uuid) in wanted {
             state.declared_uuids.push(uuid);
@@ -33,7 +33,7 @@ impl RegistryHandle {
             }
             let stamped = endpoints.iter().map(stamped).collect();
             let outcome = state.registry.declare(name.clone(), uuid, stamped, now_ms);
-            self.deliver(&state, outcome);
+            self.deliver(&mut state, outcome);
         }
     }
 

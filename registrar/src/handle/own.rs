@@ -21,7 +21,7 @@ impl RegistryHandle {
     pub fn status(&self) -> Status {
         let (revision, counts, own) = self
             .read(|registry| (registry.revision(), registry.counts(), registry.own_endpoints()));
-        let Counts { sessions, instances, waiters, watchers } = counts;
+        let Counts { sessions, instances, waiters, watchers, in_line } = counts;
         Status {
             registrar: self.0.registrar,
             agent: self.0.agent.clone(),
@@ -31,6 +31,7 @@ impl RegistryHandle {
             instances: instances as u64,
             waiters: waiters as u64,
             watchers: watchers as u64,
+            in_line: in_line as u64,
             endpoints: self.endpoints().clone(),
             published: own.into_iter().map(|it| it.endpoint).collect(),
         }

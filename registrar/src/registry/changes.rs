@@ -54,6 +54,7 @@ impl Registry {
         let visibility = self.logged_visibility(key);
         let epoch = self.detach(key);
         let instance = self.entries.remove(key).instance();
+        self.lines.freed(&instance.name);
         self.log.removed(Removed { instance, epoch, visibility }, removal);
         self.watchers.tell(&self.log, &mut outcome.notified);
     }

@@ -83,7 +83,7 @@ impl Registry {
     pub fn has_deferred(&self) -> bool {
         let Deferred { ends, verdicts, dismissals, shrinking, .. } = &self.deferred;
         let is_done = ends.is_empty() && verdicts.is_empty() && dismissals.is_empty();
-        !is_done || shrinking.is_some()
+        !is_done || shrinking.is_some() || self.lines.are_due()
     }
 
     /// Does a part of what was too much to be done at once.

@@ -27,19 +27,29 @@ pub enum RegistryError {
     )]
     NameHeld { name: Name, holder: Owner, by: Owner, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and {holder} has it{}; wait until that \
-         has gone, or take another name",
+        "`{name}` is of one instance at a time ({place}), and {holder} has it{}; wait in line for \
+         it (`--wait`), or take another name",
         .uuid.map(|it| format!(": {it}")).unwrap_or_default()
     )]
     Exclusive { name: Name, holder: Owner, uuid: Option<Uuid>, place: String },
     #[error(
-        "`{name}` has {limit} instances already, as many as its rule lets it have ({place}); wait \
-         until one has gone, or take another name"
+        "`{name}` is of one instance at a time ({place}), and {waiting} wait in line for it; wait \
+         too (`--wait`), or take another name"
+    )]
+    OthersWait { name: Name, waiting: usize, place: String },
+    #[error("it waits in line, or is registered, by another call of its own by now")]
+    StandsElsewhere,
+    #[error(
+        "`{name}` has {limit} instances already, as many as its rule lets it have ({place}); end \
+         one of them, take another name, or have its `max_instances` raised"
     )]
     TooManyOfName { name: Name, limit: usize, place: String },
     #[error("no instance {uuid} is registered")]
     NotFound { uuid: Uuid },
-    #[error("the instance was registered by {owner}, and {by} may not change it")]
+    #[error(
+        "the instance was registered by {owner}, and {by} may not change it: only its owner and \
+         user 0 may"
+    )]
     NotOwner { owner: Owner, by: Owner },
     #[error("the instance {uuid} is registered under another name")]
     OtherName { uuid: Uuid },
@@ -77,7 +87,9 @@ impl From<RegistryError> for RemoteError {
             E::NotOwner { .. }
             | E::NameDenied { .. }
             | E::NameHeld { .. }
-            | E::Exclusive { .. } => ErrorKind::Denied,
+            | E::Exclusive { .. }
+            | E::OthersWait { .. } => ErrorKind::Denied,
+            E::StandsElsewhere => ErrorKind::Cancelled,
             E::CallInUse { .. }
             | E::OtherName { .. }
             | E::NotForeign { .. }

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use endpoints::{Endpoint, Name, Stamped};
 use uuid::Uuid;
-use wire::{Epoch, Suspicion, callbacks::Lost, registrar::Update};
+use wire::{
+    CallId, Epoch, Suspicion,
+    callbacks::Lost,
+    registrar::{Registered, Update},
+};
 
-use super::{Owner, SessionId};
+use super::{Owner, RegistryError, SessionId};
 
 /// How much a registry takes in.
 ///
@@ -172,6 +176,48 @@ pub struct Outcome {
     pub suspected: Vec<Suspected>,
     /// What was lost of that which sessions have registered, and whose it was.
     pub lost: BTreeMap<SessionId, (Owner, Vec<Lost>)>,
+    /// Those who were in line for a name, and are no more.
+    pub granted: Vec<Granted>,
+}
+
+impl Outcome {
+    /// Takes what came of another event too.
+    pub(super) fn merge(&mut self, other: Self) {
+        let Self { woken, notified, contested, evicted, suspected, lost, granted } = other;
+        self.woken.extend(woken);
+        self.notified.extend(notified);
+        self.contested.extend(contested);
+        self.evicted.extend(evicted);
+        self.suspected.extend(suspected);
+        for (session, (owner, lost)) in lost {
+            self.lost.entry(session).or_insert((owner, Vec::new())).1.extend(lost);
+        }
+        self.granted.extend(granted);
+    }
+}
+
+/// What has come of a registration that may wait in line.
+#[derive(Debug)]
+pub enum Entered {
+    /// It is registered.
+    Registered(Registered),
+    /// It waits, and is [granted](Outcome::granted) the name later.
+    InLine,
+}
+
+/// Who was in line, and is no more: registered, or told why not.
+#[derive(Debug)]
+pub struct Granted {
+    /// Over which connection.
+    pub session: SessionId,
+    /// Which call is to be answered.
+    pub call: CallId,
+    /// Which instance.
+    pub uuid: Uuid,
+    /// What it is called.
+    pub name: Name,
+    /// What the answer is.
+    pub result: Result<Registered, RegistryError>,
 }
 
 /// An instance, and what speaks against it now.
@@ -216,4 +262,6 @@ pub struct Counts {
     pub waiters: usize,
     /// Watches.
     pub watchers: usize,
+    /// Instances that wait in line for their names.
+    pub in_line: usize,
 }

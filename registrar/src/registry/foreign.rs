@@ -7,7 +7,8 @@ use uuid::Uuid;
 use wire::{Epoch, Lifetime, Record, State, registrar::Update};
 
 use super::{
-    Caller, Entry, Outcome, Registrant, Registry, RegistryError, check_endpoints, check_metadata,
+    Caller, Entry, Outcome, Registrant, Registry, RegistryError, Turn, check_endpoints,
+    check_metadata,
 };
 
 /// An instance that is registered through an adapter, with one endpoint or none.
@@ -62,7 +63,7 @@ impl Registry {
         let way = self.make_way(uuid);
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
             self.check_room_for_foreign()?;
-            let is_exclusive = self.check_name(&name, &caller, None)?;
+            let is_exclusive = self.check_name(&name, &caller, None, Turn::Asks)?;
             let epoch = self.take_epoch();
             let record = Record {
                 name,
@@ -77,6 +78,7 @@ impl Registry {
                 proves: false,
                 owner: Some(owner.into()),
                 token: self.token(is_exclusive, None, epoch),
+                waiting: 0,
             };
             let registrant = Registrant { owner, session: None };
             let entry = Entry::new(&record, registrant, now_ms);

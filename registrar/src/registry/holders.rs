@@ -5,9 +5,22 @@ use wire::{Epoch, Lifetime, NameRight, Whoami};
 
 use super::{
     Caller, Key, Registry, RegistryError,
-    instances::Meant,
+    instances::{Instances, Meant},
     names::{Grantee, NameRule, Names, UNNAMED_ROOT},
 };
+
+/// Why it may be somebody's turn to have a name that one instance has at a time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Turn {
+    /// He asks, and whoever waits in line goes first.
+    Asks,
+    /// He asks, and would rather wait for who may be back than be taken for that one.
+    WaitsForOthers,
+    /// He had the name before this registrar began.
+    ComesBack,
+    /// He was the first in line.
+    Next,
+}
 
 impl Registry {
     /// Tells whether somebody may register an instance under a name, and returns whether it is
@@ -17,6 +30,7 @@ impl Registry {
         name: &Name,
         caller: &Caller,
         earlier: Option<Key>,
+        turn: Turn,
     ) -> Result<bool, RegistryError> {
         let rule = self.rules.of(name.as_str());
         if !caller.is_trusted {
@@ -25,29 +39,65 @@ impl Registry {
         let Some(rule) = rule.filter(|it| it.exclusive || it.instances_max.is_some()) else {
             return Ok(false);
         };
-        let is_another = |key: &Key| {
-            let entry = &self.entries[*key];
-            Some(*key) != earlier
-                && Some(*key) != self.own
-                && entry.lifetime != Lifetime::Declared
-                && !self.is_over(entry)
-        };
-        let Some(instances) = self.by_name.get(name) else { return Ok(rule.exclusive) };
-        let mut others = instances.newest_first(Meant::ALL).filter(is_another);
         if rule.exclusive {
-            let Some(holder) = others.next() else { return Ok(true) };
-            let holder = &self.entries[holder];
-            let uuid = self.shows(caller, holder).then_some(holder.uuid);
-            let (name, place) = (name.clone(), rule.place.clone());
-            let holder = holder.registrant.owner;
-            return Err(RegistryError::Exclusive { name, holder, uuid, place });
+            self.check_turn(name, caller, earlier, turn, rule)?;
+            return Ok(true);
         }
+        let Some(instances) = self.by_name.get(name) else { return Ok(false) };
+        let others = self.holders(instances).filter(|it| Some(*it) != earlier);
         let limit = rule.instances_max.unwrap_or(usize::MAX);
         if earlier.is_none() && instances.len() >= limit && others.take(limit).count() >= limit {
             let (name, place) = (name.clone(), rule.place.clone());
             return Err(RegistryError::TooManyOfName { name, limit, place });
         }
         Ok(false)
+    }
+
+    /// Tells whether it is somebody's turn to have a name that one instance has at a time.
+    fn check_turn(
+        &self,
+        name: &Name,
+        caller: &Caller,
+        earlier: Option<Key>,
+        turn: Turn,
+        rule: &NameRule,
+    ) -> Result<(), RegistryError> {
+        let instances = self.by_name.get(name).into_iter();
+        let mut holders = instances.flat_map(|it| self.holders(it));
+        if let Some(holder) = holders.find(|it| Some(*it) != earlier) {
+            let holder = &self.entries[holder];
+            let uuid = self.shows(caller, holder).then_some(holder.uuid);
+            let (name, place) = (name.clone(), rule.place.clone());
+            let holder = holder.registrant.owner;
+            return Err(RegistryError::Exclusive { name, holder, uuid, place });
+        }
+        let waiting = self.lines.len_of(name);
+        let is_out_of_turn = match turn {
+            Turn::Next | Turn::ComesBack => false,
+            Turn::WaitsForOthers => true,
+            Turn::Asks => waiting > 0,
+        };
+        if is_out_of_turn && earlier.is_none() {
+            let (name, place) = (name.clone(), rule.place.clone());
+            return Err(RegistryError::OthersWait { name, waiting, place });
+        }
+        Ok(())
+    }
+
+    /// Returns who keeps others from a name by the rule that one instance has it at a time.
+    pub(super) fn holder(&self, name: &Name) -> Option<Key> {
+        let instances = self.by_name.get(name)?;
+        let is_exclusive = self.rules.of(name.as_str()).is_some_and(|it| it.exclusive);
+        self.holders(instances).next().filter(|_| is_exclusive)
+    }
+
+    /// Goes through those who have a name, newest first: of the registrar itself, of what is
+    /// declared and of what is over it is free.
+    fn holders(&self, instances: &Instances) -> impl Iterator<Item = Key> {
+        instances.newest_first(Meant::ALL).filter(|key| {
+            let entry = &self.entries[*key];
+            Some(*key) != self.own && entry.lifetime != Lifetime::Declared && !self.is_over(entry)
+        })
     }
 
     /// Returns how the registry sees somebody, and what its rules let him do: of those alone that let
@@ -79,7 +129,7 @@ impl Registry {
         }
     }
 
-    fn check_whose(
+    pub(super) fn check_whose(
         &self,
         name: &Name,
         caller: &Caller,

@@ -18,6 +18,7 @@ mod holders;
 mod index;
 mod instances;
 mod keys;
+mod lines;
 mod log;
 mod names;
 mod own;
@@ -51,9 +52,13 @@ use claims::Claims;
 use deferred::{DEFERRED_STEPS_MAX, Deferred};
 use entry::{Entries, Entry, Key, Registrant};
 pub use error::RegistryError;
-pub use event::{Claimant, Contested, Counts, Event, Limits, Outcome, Suspected, Woken};
+pub use event::{
+    Claimant, Contested, Counts, Entered, Event, Granted, Limits, Outcome, Suspected, Woken,
+};
 pub use foreign::Foreign;
+use holders::Turn;
 use instances::Instances;
+use lines::Lines;
 use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
 pub use owner::{Account, Caller, Owner};
@@ -87,6 +92,12 @@ pub struct Registry {
     leases: BTreeSet<(u64, Key)>,
     sessions: Slab<sessions::Own>,
     waiters: Waiters,
+    /// Who waits for a name that one has at a time.
+    lines: Lines,
+    /// Until when those may be back who had names before another registrar took the place of this.
+    settles_at_ms: Option<u64>,
+    /// Lower than all numbers that this registrar issues.
+    first_epoch: Epoch,
     watchers: Watchers,
     log: Log,
     deferred: Deferred,
@@ -124,6 +135,9 @@ impl Registry {
             leases: BTreeSet::new(),
             sessions: Slab::new(),
             waiters: Waiters::default(),
+            lines: Lines::default(),
+            settles_at_ms: None,
+            first_epoch: first,
             watchers: Watchers::default(),
             log: Log::new(first),
             deferred: Deferred::default(),
@@ -149,12 +163,15 @@ impl Registry {
             instances: self.by_epoch.len() - self.deferred.instances_over(),
             waiters: self.waiters.len(),
             watchers: self.watchers.len(),
+            in_line: self.lines.len(),
         }
     }
 
     /// Returns when [`Event::Tick`] is due next.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.leases.first().map(|(deadline_ms, _)| *deadline_ms)
+        let lease = self.leases.first().map(|(deadline_ms, _)| *deadline_ms);
+        let settled = self.settles_at_ms.filter(|_| self.lines.len() > 0);
+        lease.into_iter().chain(settled).min()
     }
 
     /// Takes note of a new connection, on whose account it waits and watches.
@@ -174,7 +191,24 @@ impl Registry {
         session: SessionId,
         now_ms: u64,
     ) -> Result<(Registered, Outcome), RegistryError> {
-        let caller = caller.into();
+        let turn = match (register.token, register.wait) {
+            _ if !self.is_settling(now_ms) => Turn::Asks,
+            (Some(token), _) if token <= self.first_epoch => Turn::ComesBack,
+            (_, true) => Turn::WaitsForOthers,
+            (_, false) => Turn::Asks,
+        };
+        self.register_as(register, caller.into(), session, turn, now_ms)
+    }
+
+    /// Registers an instance when it may be its turn.
+    fn register_as(
+        &mut self,
+        register: Register,
+        caller: Caller,
+        session: SessionId,
+        turn: Turn,
+        now_ms: u64,
+    ) -> Result<(Registered, Outcome), RegistryError> {
         let owner = caller.owner;
         check_endpoints(&register.endpoints)?;
         check_metadata(&register.metadata)?;
@@ -203,10 +237,15 @@ impl Registry {
             Some(_) => {}
             None => self.check_room(session, lifetime)?,
         }
-        let is_exclusive = self.check_name(&register.name, &caller, earlier)?;
+        if let Some(waits) = self.lines.owner_of(register.uuid).filter(|it| !owner.may_change(*it))
+        {
+            return Err(RegistryError::NotOwner { owner: waits, by: owner });
+        }
+        let is_exclusive = self.check_name(&register.name, &caller, earlier, turn)?;
 
         self.tombstones.remove(register.uuid);
         let epoch = self.take_epoch();
+        let waiting = self.lines.others(&register.name, register.uuid);
         let record = Record {
             name: register.name,
             uuid: register.uuid,
@@ -220,18 +259,21 @@ impl Registry {
             proves: register.proves,
             owner: Some(owner.into()),
             token: self.token(is_exclusive, earlier, epoch),
+            waiting,
         };
         let (token, registrant) = (record.token, Registrant { owner, session: Some(session) });
         let entry = Entry::new(&record, registrant, now_ms);
         self.check_quotas(&entry, record.endpoints.len(), earlier)?;
         let mut lost = Outcome::default();
+        // It may wait yet by an earlier connection.
+        self.leave_line_of(record.uuid, &mut lost);
         if let Some(key) = earlier {
             self.lose(key, LostCause::Replaced, None, Some(owner.to_string()), &mut lost);
         }
         lost.lost.remove(&session);
         let mut outcome = self.put(earlier, entry, &record.endpoints);
-        outcome.notified.extend(way.notified);
-        outcome.lost = lost.lost;
+        outcome.merge(way);
+        outcome.merge(lost);
         let revision = self.revision;
         Ok((Registered { epoch, revision, key: None, token, lost: None }, outcome))
     }
@@ -257,6 +299,7 @@ impl Registry {
             proves: false,
             owner: Some(Owner::Registrar.into()),
             token: None,
+            waiting: 0,
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
         let entry = Entry::new(&record, registrant, now_ms);
@@ -347,6 +390,9 @@ impl Registry {
                 }
                 self.remove_all(&expired, RemovalReason::LeaseExpired, &mut outcome);
                 self.remove_all(&not_back, RemovalReason::SessionEnded, &mut outcome);
+                if self.settles_at_ms.take_if(|it| *it <= now_ms).is_some() {
+                    self.lines.all_freed();
+                }
             }
         }
         Ok(outcome)

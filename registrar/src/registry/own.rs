@@ -28,6 +28,7 @@ impl Registry {
             proves: false,
             owner: Some(wire::Owner::User(user)),
             token: None,
+            waiting: 0,
         };
         let registrant = Registrant { owner: Owner::User(user), session: None };
         let key = self.entries.insert(Entry::new(&record, registrant, now_ms));

@@ -33,6 +33,7 @@ impl Registry {
         let hidden = self.rules.hides() || rules.hides();
         self.rules = rules;
         self.rules_set = self.rules_set.wrapping_add(1).max(1);
+        self.lines.ruled_anew();
         if hidden {
             // All that anybody was told may be other than he may see now.
             self.log.begin_after(self.revision);

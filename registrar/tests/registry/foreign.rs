@@ -69,7 +69,11 @@ fn what_a_program_keeps_itself_is_not_changed_through_a_door() {
         let error = registry.register_foreign(other, owner, NOW).map(drop).unwrap_err();
         assert_eq!(error.to_string(), expected);
     };
-    check(Owner::User(7), "the instance was registered by user 1000, and user 7 may not change it");
+    check(
+        Owner::User(7),
+        "the instance was registered by user 1000, and user 7 may not change it: \
+         only its owner and user 0 may",
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod ends;
 mod entries;
 mod foreign;
 mod histories;
+mod lines;
 mod names;
 mod quotas;
 mod support;

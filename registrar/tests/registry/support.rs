@@ -48,6 +48,8 @@ pub(crate) fn registration(name: &str, uuid: u128) -> Register {
         lease_ms: None,
         proves: false,
         again: None,
+        wait: false,
+        token: None,
     }
 }
 

@@ -208,7 +208,18 @@ impl TreeRegistry {
         }
         self.check_room()?;
         let (lease_ms, proves, again) = (None, true, None);
-        let register = Register { name, uuid, endpoints, metadata, state, lease_ms, proves, again };
+        let register = Register {
+            name,
+            uuid,
+            endpoints,
+            metadata,
+            state,
+            lease_ms,
+            proves,
+            again,
+            wait: false,
+            token: None,
+        };
         let registered = local_client.register(register)?;
         self.lock().insert(uuid, Entry::Own);
         let (registrar, epoch) = (local_client.registrar(), registered.epoch);

@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     lookup::query::pattern,
-    lookup::ranking::{Seen, age_in_words, in_short, short_uuid, state_in_words},
+    lookup::ranking::{Seen, WAITING, age_in_words, in_short, short_uuid, state_in_words},
     lookup::sources::Asked,
     output::notices::{note, nothing_is_there, warn_unanswered},
     output::{Table, fits, fitted, shortened},
@@ -175,7 +175,8 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
     if room_for(rows, shown, NEAREST) < widest.min(NEAREST_MIN) {
         // Of `ready, suspect` the last word tells more.
         rows.iter_mut().for_each(|row| {
-            row[STATE] = row[STATE].rsplit(", ").next().unwrap_or_default().to_owned();
+            let mut words = row[STATE].rsplit(", ").filter(|it| !it.ends_with(WAITING));
+            row[STATE] = words.next().unwrap_or_default().to_owned();
         });
     }
     for (column, least) in

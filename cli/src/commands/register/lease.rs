@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    pin::pin,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use super::{
     Plan,
     presence::{lacks_socket, warn_of_nobody},
     told::{tell, warn_of_doubts},
+    turn::{said, too_late},
 };
 use crate::{
     context::Context,
@@ -35,11 +37,14 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let mut is_warned = false;
+    let name = plan.name.clone();
+    let mut too_late = pin!(too_late(&name, plan.patience));
     let (instance, is_renewed) = loop {
         let entered = tokio::select! {
             biased;
             entered = renew_or_enter(plan, &client, context) => entered,
             signal = signals.next() => return Ok(Exit::Signal(signal)),
+            failure = &mut too_late => return Err(failure),
         };
         match entered {
             Ok(entered) => break entered,
@@ -58,6 +63,7 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             signal = signals.next() => return Ok(Exit::Signal(signal)),
+            failure = &mut too_late => return Err(failure),
             () = sleep(PAUSE) => {}
         }
         // Meanwhile it may have come, or be another.
@@ -125,7 +131,7 @@ async fn renew_or_enter(
 ) -> Result<(InstanceId, bool), Unentered> {
     match renew(plan, client, context).await? {
         Some(instance) => Ok((instance, true)),
-        None => Ok((enter(plan.registration(), client, context).await?, false)),
+        None => Ok((enter(plan, plan.registration(), client, context).await?, false)),
     }
 }
 
@@ -149,7 +155,7 @@ async fn renew(
                 Err(error) => return Err(error.into()),
             }
         }
-        match enter(plan.registration().uuid(record.uuid), client, context).await {
+        match enter(plan, plan.registration().uuid(record.uuid), client, context).await {
             Ok(instance) => return Ok(Some(instance)),
             Err(RegisterError::Refused(failures)) if is_denied(&failures) => {}
             Err(error) => return Err(error.into()),
@@ -160,11 +166,12 @@ async fn renew(
 
 /// Registers an instance with every registrar, and leaves it to its lease.
 async fn enter(
+    plan: &Plan,
     registration: Registration,
     client: &Client,
     context: &Context,
 ) -> Result<InstanceId, RegisterError> {
-    let registered = client.register(registration).await?;
+    let registered = said(plan, context, client.register(registration)).await?;
     // A registrar that is slower than the first would not be told any more after the end.
     let missing = match context.global.patience {
         Some(patience) => match timeout(patience, registered.settled()).await {

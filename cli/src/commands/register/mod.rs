@@ -9,11 +9,12 @@ mod presence;
 mod program;
 mod sight;
 mod told;
+mod turn;
 
 use std::{cell::Cell, ffi::OsString, pin::pin, time::Duration};
 
 use clap::ValueEnum;
-use discovery::{Client, Registered, RegistrarFailures};
+use discovery::{Client, LinkError, Registered, RegistrarFailure, RegistrarFailures};
 use endpoints::{Endpoint, UnixPath};
 use tokio::time::timeout;
 use transport::{Handed, clear_dead_socket};
@@ -24,6 +25,7 @@ use self::{
     presence::{Kept, Known, follow, lacks_socket, warn_of_nobody},
     program::{Happening, Program},
     told::{tell, warn_of_doubts},
+    turn::{DISPLACED, await_turn, displaced},
 };
 use super::AllHanded;
 use crate::{
@@ -40,6 +42,7 @@ Examples:
   callsign register web /ip4/127.0.0.1/tcp/0 -- ./server --port {port}
   callsign register feed /unix/run/feed.sock --meta a=b -- ./feed {path}
   callsign register clock /unix/run/clock.sock --ttl 30s
+  callsign register leader /unix/run/leader.sock --wait -- ./lead {path}
   callsign register feed --config market.toml -- ./feed
 
 With a command, that is started and registered as starting; when it listens at one of its \
@@ -69,6 +72,12 @@ container's port is, is registered with `--state ready`.
 Where no registrar answers, the program is started all the same, and registered when one does; \
 without a program, this waits for one.
 
+With `--wait`, a name that one instance has at a time is waited for in line, and the program is \
+started when it has it: by the token in CALLSIGN_TOKEN, which is higher than that of all before. When \
+the name is another's later, or was taken out by somebody else, the program is ended, and this ends \
+with 125. While no registrar answers it goes on, for nobody gets the name then. With \
+`--wait=DURATION`, this ends with 1 if it has not got it by then.
+
 What somebody else takes out of the registry stays out, and this says whose doing it was: a program \
 goes on, and without one this ends.
 
@@ -83,6 +92,9 @@ pub(crate) struct Args {
     /// Keep it for so long, as in `30s`, and again after each renewal
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
+    /// Wait in line for the name, for at most so long, where one instance has it at a time
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
+    wait: Option<Option<Duration>>,
     /// Attach metadata (repeatable)
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = plan::key_value)]
     metadata: Vec<(String, String)>,
@@ -123,7 +135,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     match (&args.command[..], args.ttl) {
         ([], Some(_)) => lease::run(&mut plan, context.open_client()?, context).await,
         ([], None) => hold(&plan, context.open_client()?, context).await,
-        _ => run_program(&plan, handed, &args, context.open_client()?, context).await,
+        _ => run_program(&mut plan, handed, &args, context.open_client()?, context).await,
     }
 }
 
@@ -139,7 +151,11 @@ async fn enter(
     if missing.len() < client.registrars().count() {
         return Ok((registered, Known::Everywhere));
     }
-    warn_of_nobody(&plan.name, &RegistrarFailures(missing), context);
+    // Of one that waits in line more is said later.
+    let waits = |it: &RegistrarFailure| matches!(*it.error, LinkError::InLine { .. });
+    if !missing.iter().any(waits) {
+        warn_of_nobody(&plan.name, &RegistrarFailures(missing), context);
+    }
     Ok((registered, Known::NotYet))
 }
 
@@ -152,6 +168,11 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
         entered = entering => entered?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
+    if let Some(exit) = await_turn(plan, &registered, &mut signals, context).await? {
+        part(registered, client, context).await;
+        return Ok(exit);
+    }
+    let known = if plan.patience.is_some() { Known::Everywhere } else { known };
     if known != Known::NotYet {
         tell(context, plan, registered.instance(), false)?;
     }
@@ -180,6 +201,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
 async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure> {
     let mut losses = kept.registered.losses();
     let mut following = pin!(follow(kept));
+    let mut displaced = pin!(displaced(kept.plan, kept.registered, kept.context));
     let mut accepted = pin!(kept.registered.accepted());
     let mut is_awaited = kept.known == Known::NotYet;
     loop {
@@ -193,6 +215,7 @@ async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure>
                     return Ok(Exit::Done);
                 }
             }
+            () = &mut displaced => return Ok(DISPLACED),
             accepted = &mut accepted, if is_awaited => {
                 accepted?;
                 is_awaited = false;
@@ -204,7 +227,7 @@ async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure>
 
 /// Runs a program that is known for as long as it runs.
 async fn run_program(
-    plan: &Plan,
+    plan: &mut Plan,
     handed: Vec<Handed>,
     args: &Args,
     client: Client,
@@ -212,6 +235,18 @@ async fn run_program(
 ) -> Result<Exit, Failure> {
     // It is registered before it is started: a registration that is refused starts nothing.
     let (registered, known) = enter(plan, &client, context).await?;
+    let mut known = known;
+    if plan.patience.is_some() {
+        let mut signals = Signals::new()?;
+        if let Some(exit) = await_turn(plan, &registered, &mut signals, context).await? {
+            part(registered, client, context).await;
+            return Ok(exit);
+        }
+        known = Known::Everywhere;
+    }
+    let token = registered.token().map(|it| (TOKEN_VARIABLE.into(), it.to_string().into()));
+    plan.command.environment.extend(token);
+    let plan = &*plan;
     if plan.is_announced && known != Known::NotYet {
         tell(context, plan, registered.instance(), false)?;
     }
@@ -265,6 +300,8 @@ async fn watch_over(
     let mut losses = registered.losses();
     let mut following = pin!(follow(kept));
     let mut is_lost = false;
+    let mut displaced = pin!(displaced(plan, registered, context));
+    let mut is_displaced = false;
     let mut draining = pin!(registered.set_state(wire::State::Draining));
     let mut is_terminated = false;
     let mut is_noted = false;
@@ -293,7 +330,12 @@ async fn watch_over(
                 }
                 Happening::Terminated => is_terminated = true,
             },
-            lost = losses.next(), if !is_lost => {
+            () = &mut displaced, if !is_displaced => {
+                (is_displaced, is_terminated, own) = (true, true, Some(DISPLACED));
+                note(context, "its program is ended");
+                program.end();
+            }
+            lost = losses.next(), if !is_lost && plan.patience.is_none() => {
                 let goes_on = "its program goes on, and is not registered again by this";
                 is_lost = kept.lose(&lost, goes_on);
             }
@@ -319,6 +361,9 @@ async fn part(registered: Registered, client: Client, context: &Context) {
         warn(context, "a registrar does not answer, and may know the actor for a while yet");
     }
 }
+
+/// Tells a program the token by which it has its name, where one instance has it at a time.
+const TOKEN_VARIABLE: &str = "CALLSIGN_TOKEN";
 
 /// How it ends when a program has ended well that serves on in the background: what `timeout`,
 /// `env` and `nohup` end with when what they were to do with a program has failed.

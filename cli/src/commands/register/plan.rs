@@ -41,10 +41,16 @@ pub(super) struct Plan {
     /// Whether somebody has said in which state it is.
     pub(super) is_vouched_for: bool,
     pub(super) ttl: Option<Duration>,
+    /// For how long it waits in line for its name, if it does.
+    pub(super) patience: Option<Patience>,
     /// Whether it is told on standard output that the actor is registered: there a program has its
     /// own words.
     pub(super) is_announced: bool,
 }
+
+/// For how long an actor waits in line for its name: so long, or for as long as it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience(pub(super) Option<Duration>);
 
 impl Plan {
     pub(super) fn make(args: &Args, context: &Context) -> Result<Self, Failure> {
@@ -100,6 +106,7 @@ impl Plan {
             awaits_answer: has_command && state.is_none(),
             is_vouched_for,
             ttl: args.ttl,
+            patience: args.wait.map(Patience),
             is_announced: context.json || !has_command,
         };
         if plan.said.len() > ENDPOINTS_MAX {
@@ -123,6 +130,9 @@ impl Plan {
             Registration::new(self.name.as_str()).endpoints(self.stamped.clone()).state(self.state);
         for (key, value) in &self.metadata {
             registration = registration.metadata(key, value);
+        }
+        if self.patience.is_some() {
+            registration = registration.wait_in_line();
         }
         match self.ttl {
             Some(ttl) => registration.lease(ttl),

@@ -1,0 +1,109 @@
+//! Waiting in line for a name that one instance has at a time.
+
+use std::{future::pending, pin::pin};
+
+use anyhow::anyhow;
+use discovery::{RegisterError, Registered};
+use endpoints::Name;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    plan::{Patience, Plan},
+    told::tell_lost,
+};
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    output::notices::{UNSAID_MAX, note, warn, with_causes},
+    signals::Signals,
+};
+
+/// Waits until an actor has its name, if it is one that waits in line for it. Returns how this ends
+/// if it is asked to end before.
+pub(super) async fn await_turn(
+    plan: &Plan,
+    registered: &Registered,
+    signals: &mut Signals,
+    context: &Context,
+) -> Result<Option<Exit>, Failure> {
+    if plan.patience.is_none() {
+        return Ok(None);
+    }
+    let name = &plan.name;
+    tokio::select! {
+        biased;
+        accepted = accepted(plan, registered, context) => accepted?,
+        signal = signals.next() => return Ok(Some(Exit::Signal(signal))),
+        failure = too_late(name, plan.patience) => return Err(failure),
+    }
+    if registered.token().is_none() {
+        let error = anyhow!("no rule keeps others from having `{name}` at the same time");
+        let rule = format!("[names] of its settings: \"{name}\" = {{ exclusive = true }}");
+        return Err(Failure::usage(error)
+            .hint(format!("have the registrar let one at a time have it, in {rule}"))
+            .hint("or leave out `--wait`"));
+    }
+    Ok(None)
+}
+
+/// Waits until an actor has waited in line for as long as it may, and says that it has.
+pub(super) async fn too_late(name: &Name, patience: Option<Patience>) -> Failure {
+    let Some(Patience(Some(limit))) = patience else { return pending().await };
+    sleep(limit).await;
+    let limit = humantime::format_duration(limit);
+    let error = anyhow!("it was not the turn of this to have `{name}` within {limit}");
+    Failure::not_found(error).hint_command("see who has it", ["find", name.as_str()])
+}
+
+/// Waits for an actor to be registered, and says so if that takes long because it waits in line.
+pub(super) async fn said<T>(
+    plan: &Plan,
+    context: &Context,
+    registering: impl Future<Output = T>,
+) -> T {
+    let mut registering = pin!(registering);
+    if plan.patience.is_some() {
+        if let Ok(registered) = timeout(UNSAID_MAX, &mut registering).await {
+            return registered;
+        }
+        note(context, format_args!("this waits for `{}`", plan.name));
+    }
+    registering.await
+}
+
+async fn accepted(
+    plan: &Plan,
+    registered: &Registered,
+    context: &Context,
+) -> Result<(), RegisterError> {
+    if let Ok(accepted) = timeout(UNSAID_MAX, registered.accepted()).await {
+        return accepted;
+    }
+    let name = &plan.name;
+    let place = match registered.place_in_line().await {
+        Some(0) => " as the next",
+        Some(1) => " behind one other",
+        Some(ahead) => &format!(" behind {ahead} others"),
+        None => "",
+    };
+    note(context, format_args!("this waits in line for `{name}`{place}"));
+    registered.accepted().await?;
+    note(context, format_args!("this has `{name}` now"));
+    Ok(())
+}
+
+/// Waits until an actor that has waited for its name has it no more, and says so.
+pub(super) async fn displaced(plan: &Plan, registered: &Registered, context: &Context) {
+    if plan.patience.is_none() {
+        return pending().await;
+    }
+    let name = &plan.name;
+    match registered.displaced().await {
+        RegisterError::Lost(lost) => tell_lost(context, plan, &lost),
+        error => warn(context, format_args!("`{name}` is another's now: {}", with_causes(&error))),
+    }
+}
+
+/// What it ends with when the name is another's: what had it was not to be ended, as far as it knew
+/// itself.
+pub(super) const DISPLACED: Exit = Exit::Code(125);

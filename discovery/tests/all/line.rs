@@ -1,0 +1,131 @@
+//! Waiting in line for a name that one instance has at a time.
+
+use std::time::Duration;
+
+use callsign_discovery::{LinkError, RegisterError, Registration};
+use endpoints::Endpoint;
+use registrar::registry::{Grantee, NameRule, NameRules, Names};
+
+use crate::support::{Running, Sockets, Way, connect, nowhere, soon};
+
+/// Starts a registrar at which one instance has the name `leader` at a time.
+async fn start(endpoint: &Endpoint, settle_time: Duration) -> Running {
+    let leader = NameRule {
+        pattern: "leader".parse().unwrap(),
+        register: Some(vec![Grantee::Any]),
+        find: None,
+        exclusive: true,
+        instances_max: None,
+        place: "this test".to_owned(),
+    };
+    let rules = NameRules::new(Names::Open, "this test".to_owned(), vec![leader]);
+    Running::ruled(std::slice::from_ref(endpoint), settle_time, rules).await
+}
+
+fn leader(number: u64) -> Registration {
+    nowhere("leader", number).wait_in_line()
+}
+
+#[tokio::test]
+async fn each_has_the_name_in_its_turn_and_by_a_higher_token() {
+    let registrar = start(&Endpoint::Memory(0), Duration::ZERO).await;
+    let client = connect([&registrar.endpoint]).await;
+    let first = soon(client.register(leader(1))).await.unwrap();
+    let refused = soon(client.register(nowhere("leader", 9))).await.unwrap_err();
+    assert!(matches!(refused, RegisterError::Refused(_)), "{refused}");
+
+    let second = soon(client.register_patiently(leader(2))).await.unwrap();
+    registrar.until(|it| it.in_line == 1).await;
+    let mut third = Box::pin(client.register(leader(3)));
+    tokio::select! {
+        biased;
+        registered = &mut third => panic!("{registered:?} out of turn"),
+        () = registrar.until(|it| it.in_line == 2) => {}
+    }
+    let fourth = soon(client.register_patiently(leader(4))).await.unwrap();
+    registrar.until(|it| it.in_line == 3).await;
+    assert_eq!(soon(second.place_in_line()).await, Some(0));
+    assert_eq!(soon(fourth.place_in_line()).await, Some(2));
+    assert!(matches!(*fourth.missing()[0].error, LinkError::InLine { ahead: 2 }));
+    assert_eq!((first.place_in_line().await, second.token()), (None, None));
+    let held = soon(client.query_actor("leader")).await.unwrap().unwrap();
+    assert_eq!(held.waiting, 3);
+
+    let mut tokens = vec![first.token()];
+    soon(first.unregister()).await;
+    soon(second.accepted()).await.unwrap();
+    tokens.push(second.token());
+    // Who gives up leaves the line.
+    drop(third);
+    registrar.until(|it| it.in_line == 1).await;
+    assert_eq!(soon(fourth.place_in_line()).await, Some(0));
+    drop(second);
+    soon(fourth.accepted()).await.unwrap();
+    tokens.push(fourth.token());
+    assert!(tokens[0].is_some() && tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
+    soon(fourth.unregister()).await;
+    registrar.until(|it| it.instances == 0).await;
+}
+
+#[tokio::test]
+async fn what_changes_in_line_is_so_when_it_has_the_name() {
+    let registrar = start(&Endpoint::Memory(0), Duration::ZERO).await;
+    let [one, other] = [connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await];
+    let first = soon(one.register(leader(1))).await.unwrap();
+    let second = soon(other.register_patiently(leader(2))).await.unwrap();
+    registrar.until(|it| it.in_line == 1).await;
+    let metadata = [("zone".to_owned(), "b".to_owned())];
+    soon(second.update_metadata(metadata.clone().into())).await.unwrap();
+    // The whole of the holder's connection ends.
+    soon(one.close()).await;
+    drop(first);
+    soon(second.accepted()).await.unwrap();
+    let is_so = |it: &wire::Record| it.metadata == metadata.clone().into();
+    let waited = soon(other.wait_for_one("leader", is_so)).await.unwrap();
+    assert_eq!(waited.uuid, second.instance().uuid);
+}
+
+#[tokio::test]
+async fn when_the_registrar_starts_again_the_holder_has_its_name_and_the_others_wait() {
+    let sockets = Sockets::new();
+    let place = sockets.endpoint("registrar.sock");
+    let registrar = start(&place, Duration::ZERO).await;
+    let mut way = Way::to(&place).await;
+    let (holder, standby) = (connect([&way.endpoint]).await, connect([&place]).await);
+    let held = soon(holder.register(nowhere("leader", 1))).await.unwrap();
+    let waits = soon(standby.register_patiently(leader(2))).await.unwrap();
+    registrar.until(|it| it.in_line == 1).await;
+    let token = held.token();
+    way.cut().await;
+    registrar.stop().await;
+
+    // Those in line come back first, and wait for whoever had the name.
+    let registrar = start(&place, Duration::from_secs(600)).await;
+    registrar.until(|it| it.in_line == 1).await;
+    way.mend().await;
+    registrar.until(|it| it.instances == 1).await;
+    soon(held.accepted()).await.unwrap();
+    assert!(held.token() > token);
+    assert_eq!(soon(waits.place_in_line()).await, Some(0));
+}
+
+#[tokio::test]
+async fn who_comes_back_too_late_is_told_that_another_has_its_name() {
+    let sockets = Sockets::new();
+    let place = sockets.endpoint("registrar.sock");
+    let registrar = start(&place, Duration::ZERO).await;
+    let mut way = Way::to(&place).await;
+    let (holder, standby) = (connect([&way.endpoint]).await, connect([&place]).await);
+    let held = soon(holder.register(leader(1))).await.unwrap();
+    let waits = soon(standby.register_patiently(leader(2))).await.unwrap();
+    registrar.until(|it| it.in_line == 1).await;
+    way.cut().await;
+    soon(waits.accepted()).await.unwrap();
+    way.mend().await;
+    let displaced = soon(held.displaced()).await;
+    assert!(matches!(displaced, RegisterError::Refused(_)), "{displaced}");
+    assert!(waits.token().is_some() && held.token().is_none());
+    // It stands in line, and has it again when its turn comes.
+    drop(waits);
+    soon(held.accepted()).await.unwrap();
+}

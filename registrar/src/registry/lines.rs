@@ -1,0 +1,384 @@
+//! Who waits in line for a name that one instance has at a time.
+//!
+//! When the name is free, the first in line is registered under it, as if it had asked then. A name
+//! that may be free is noted, and looked at when the change is done that has freed it: what frees
+//! one may free many, and none of it is done within another change.
+//!
+//! A registrar that has just begun lets nobody go before those may be back who had their names
+//! before: they say so by the token that they had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use endpoints::Name;
+use foldhash::HashMap;
+use uuid::Uuid;
+use wire::{
+    CallId, Quota, encode_body,
+    registrar::{AskLine, InLine, LINE_MAX, Line, Register, Registered},
+};
+
+use super::{
+    Account, Caller, Entered, Granted, Outcome, Owner, Registry, RegistryError, SessionId,
+    holders::Turn, instances::Meant,
+};
+
+/// Who waits in line for which name.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    by_name: HashMap<Name, Queue>,
+    /// The calls of each session, and where in which line they are.
+    by_session: HashMap<SessionId, BTreeMap<CallId, Place>>,
+    by_uuid: HashMap<Uuid, Place>,
+    /// Names that may be free.
+    due: BTreeSet<Name>,
+    /// Names of which other rules hold by now.
+    ruled_anew: BTreeSet<Name>,
+    asked: u64,
+    count: usize,
+}
+
+type Place = (Name, u64);
+
+/// The line for one name, the first to ask first.
+#[derive(Debug, Default)]
+struct Queue {
+    standing: BTreeMap<u64, Standing>,
+    by_account: HashMap<Account, usize>,
+}
+
+/// Somebody in line.
+#[derive(Debug)]
+struct Standing {
+    session: SessionId,
+    call: CallId,
+    caller: Caller,
+    register: Register,
+    since_ms: u64,
+    /// How many bytes are charged for it.
+    bytes: usize,
+}
+
+impl Lines {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Returns how many wait for a name.
+    pub(super) fn len_of(&self, name: &Name) -> usize {
+        self.by_name.get(name).map_or(0, |it| it.standing.len())
+    }
+
+    /// Returns how many others wait for the name of an instance.
+    pub(super) fn others(&self, name: &Name, uuid: Uuid) -> u64 {
+        let is_own = self.by_uuid.get(&uuid).is_some_and(|it| it.0 == *name);
+        self.len_of(name) as u64 - u64::from(is_own)
+    }
+
+    /// Returns whose an instance is that waits.
+    pub(super) fn owner_of(&self, uuid: Uuid) -> Option<Owner> {
+        let (name, at) = self.by_uuid.get(&uuid)?;
+        Some(self.by_name.get(name)?.standing.get(at)?.caller.owner)
+    }
+
+    /// Tells whether a name may be free.
+    pub(super) fn are_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Takes note that a name may be free.
+    pub(super) fn freed(&mut self, name: &Name) {
+        if self.by_name.contains_key(name) {
+            self.due.insert(name.clone());
+        }
+    }
+
+    /// Takes note that any name may be free.
+    pub(super) fn all_freed(&mut self) {
+        self.due.extend(self.by_name.keys().cloned());
+    }
+
+    /// Takes note that other rules may hold of any name.
+    pub(super) fn ruled_anew(&mut self) {
+        self.all_freed();
+        self.ruled_anew.extend(self.by_name.keys().cloned());
+    }
+
+    fn next_place(&mut self, name: &Name) -> Place {
+        self.asked += 1;
+        (name.clone(), self.asked)
+    }
+
+    fn insert(&mut self, place: Place, standing: Standing) {
+        self.count += 1;
+        self.by_session.entry(standing.session).or_default().insert(standing.call, place.clone());
+        self.by_uuid.insert(standing.register.uuid, place.clone());
+        let (name, at) = place;
+        let queue = self.by_name.entry(name).or_default();
+        *queue.by_account.entry(standing.caller.owner.account()).or_default() += 1;
+        queue.standing.insert(at, standing);
+    }
+
+    fn remove(&mut self, (name, at): &Place) -> Option<Standing> {
+        let queue = self.by_name.get_mut(name)?;
+        let standing = queue.standing.remove(at)?;
+        self.count -= 1;
+        let account = standing.caller.owner.account();
+        if let Some(count) = queue.by_account.get_mut(&account) {
+            *count -= 1;
+            if *count == 0 {
+                queue.by_account.remove(&account);
+            }
+        }
+        if queue.standing.is_empty() {
+            self.by_name.remove(name);
+            self.due.remove(name);
+            self.ruled_anew.remove(name);
+        }
+        if let Some(calls) = self.by_session.get_mut(&standing.session) {
+            calls.remove(&standing.call);
+            if calls.is_empty() {
+                self.by_session.remove(&standing.session);
+            }
+        }
+        self.by_uuid.remove(&standing.register.uuid);
+        Some(standing)
+    }
+
+    fn first(&self, name: &Name) -> Option<Place> {
+        let (at, _) = self.by_name.get(name)?.standing.first_key_value()?;
+        Some((name.clone(), *at))
+    }
+}
+
+impl Registry {
+    /// Registers an instance as [`register`](Self::register) does, or lets it wait in line, if it
+    /// asks for that and its name is not free.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; nothing is changed then.
+    pub fn register_or_wait(
+        &mut self,
+        register: Register,
+        caller: &Caller,
+        at: (SessionId, CallId),
+        now_ms: u64,
+    ) -> Result<(Entered, Outcome), RegistryError> {
+        use RegistryError as E;
+
+        let waiting = register.wait.then(|| register.clone());
+        match (self.register(register, caller.clone(), at.0, now_ms), waiting) {
+            (Ok((registered, outcome)), _) => Ok((Entered::Registered(registered), outcome)),
+            (Err(E::Exclusive { .. } | E::OthersWait { .. }), Some(register)) => {
+                let outcome = self.stand_in_line(register, caller, at, now_ms)?;
+                Ok((Entered::InLine, outcome))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn stand_in_line(
+        &mut self,
+        register: Register,
+        caller: &Caller,
+        (session, call): (SessionId, CallId),
+        now_ms: u64,
+    ) -> Result<Outcome, RegistryError> {
+        let (name, account) = (register.name.clone(), caller.owner.account());
+        // Who comes back over another connection before the end of the first is noted keeps its
+        // place.
+        let earlier = self.lines.by_uuid.get(&register.uuid).cloned();
+        let calls = self.lines.by_session.get(&session);
+        if calls.is_some_and(|it| it.contains_key(&call)) {
+            return Err(RegistryError::CallInUse { call });
+        }
+        if calls.is_some_and(|it| it.len() >= self.limits.session_waiters_max) {
+            let limit = self.limits.session_waiters_max;
+            return Err(RegistryError::TooMany { what: "waiting calls of one session", limit });
+        }
+        let queue = self.lines.by_name.get(&name);
+        let of_owner = queue.and_then(|it| it.by_account.get(&account)).copied().unwrap_or(0);
+        if of_owner >= LINE_OWNER_MAX && earlier.is_none() {
+            let (what, limit) = ("instances of one owner in line for a name", LINE_OWNER_MAX);
+            return Err(RegistryError::TooMany { what, limit });
+        }
+        let bytes = HELD_BYTES + encode_body(&register).len() * HELD_A_BYTE;
+        self.accounts.charge(account, &[(Quota::Waits, 1), (Quota::Bytes, bytes)])?;
+        let mut outcome = Outcome::default();
+        if let Some(earlier) = &earlier
+            && let Some(standing) = self.leave(earlier, &mut outcome)
+        {
+            let result = Err(RegistryError::StandsElsewhere);
+            outcome.granted.push(standing.granted(result));
+        }
+        let kept = earlier.filter(|it| it.0 == name);
+        let place = kept.unwrap_or_else(|| self.lines.next_place(&name));
+        let caller = caller.clone();
+        let standing = Standing { session, call, caller, register, since_ms: now_ms, bytes };
+        self.lines.insert(place, standing);
+        // It may have been on the way of somebody else's end.
+        self.lines.freed(&name);
+        self.tell_line(&name, &mut outcome);
+        Ok(outcome)
+    }
+
+    /// Ends a call that waits in line, if it is one.
+    pub fn leave_line(&mut self, session: SessionId, call: CallId) -> Outcome {
+        let mut outcome = Outcome::default();
+        let place = self.lines.by_session.get(&session).and_then(|it| it.get(&call)).cloned();
+        if let Some(place) = place {
+            self.leave(&place, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Ends all calls of a session that wait in line.
+    pub(super) fn leave_lines(&mut self, session: SessionId, outcome: &mut Outcome) {
+        let calls = self.lines.by_session.get(&session);
+        let places: Option<Vec<_>> = calls.map(|it| it.values().cloned().collect());
+        for place in places.unwrap_or_default() {
+            self.leave(&place, outcome);
+        }
+    }
+
+    /// Lets an instance wait no more that is registered, or is to be.
+    pub(super) fn leave_line_of(&mut self, uuid: Uuid, outcome: &mut Outcome) {
+        if let Some(place) = self.lines.by_uuid.get(&uuid).cloned()
+            && let Some(standing) = self.leave(&place, outcome)
+        {
+            outcome.granted.push(standing.granted(Err(RegistryError::StandsElsewhere)));
+        }
+    }
+
+    fn leave(&mut self, place: &Place, outcome: &mut Outcome) -> Option<Standing> {
+        let standing = self.lines.remove(place)?;
+        let account = standing.caller.owner.account();
+        self.accounts.give_back(account, &[(Quota::Waits, 1), (Quota::Bytes, standing.bytes)]);
+        self.tell_line(&place.0, outcome);
+        Some(standing)
+    }
+
+    /// Registers those who are first in line for a name that may be free, in some lines: for the
+    /// others there is more to [do](Self::has_deferred).
+    pub fn serve_lines(&mut self, now_ms: u64) -> Outcome {
+        let (mut outcome, mut left) = (Outcome::default(), SERVED_MAX);
+        while left > 0
+            && let Some(name) = self.lines.due.pop_first()
+        {
+            left -= 1;
+            if self.lines.ruled_anew.remove(&name) {
+                self.turn_away(&name, &mut outcome);
+            }
+            // When that is over, all are looked at again.
+            if self.is_settling(now_ms) {
+                continue;
+            }
+            while let Some(place) = self.lines.first(&name)
+                && self.holder(&name).is_none()
+            {
+                if left == 0 {
+                    self.lines.due.insert(name);
+                    break;
+                }
+                left -= 1;
+                let Some(standing) = self.leave(&place, &mut outcome) else { break };
+                let (register, caller) = (standing.register.clone(), standing.caller.clone());
+                let entered =
+                    self.register_as(register, caller, standing.session, Turn::Next, now_ms);
+                let result = entered.map(|(registered, more)| {
+                    outcome.merge(more);
+                    registered
+                });
+                outcome.granted.push(standing.granted(result));
+            }
+        }
+        outcome
+    }
+
+    /// Turns those away who may not have the name any more.
+    fn turn_away(&mut self, name: &Name, outcome: &mut Outcome) {
+        let Some(queue) = self.lines.by_name.get(name) else { return };
+        let rule = self.rules.of(name.as_str());
+        let denied = |(at, standing): (&u64, &Standing)| {
+            let is_bound = !standing.caller.is_trusted;
+            let checked = is_bound.then(|| self.check_whose(name, &standing.caller, rule));
+            Some((*at, checked?.err()?))
+        };
+        let denied: Vec<_> = queue.standing.iter().filter_map(denied).collect();
+        for (at, error) in denied {
+            if let Some(standing) = self.leave(&(name.clone(), at), outcome) {
+                outcome.granted.push(standing.granted(Err(error)));
+            }
+        }
+    }
+
+    /// Has the record of who has a name say how many wait for it.
+    fn tell_line(&mut self, name: &Name, outcome: &mut Outcome) {
+        let Some(instances) = self.by_name.get(name) else { return };
+        let waiting = self.lines.len_of(name) as u64;
+        let newest = instances.newest_first(Meant::ALL).take(HOLDERS_LOOKED_AT);
+        let records = newest.filter(|it| !self.is_over(&self.entries[*it]));
+        let mut records = records.map(|key| (key, self.entries[key].record()));
+        let holder = records.find(|(_, it)| it.token.is_some());
+        drop(records);
+        if let Some((key, mut record)) = holder
+            && record.waiting != waiting
+        {
+            record.waiting = waiting;
+            self.store(key, &record, outcome);
+        }
+    }
+
+    /// Returns the line for a name, as far as somebody may see it, and how many steps it took.
+    pub fn line(&self, ask: &AskLine, by: &Caller) -> (Line, usize) {
+        let none = Line { total: 0, ahead: None, waiting: Vec::new() };
+        let Some(queue) = self.lines.by_name.get(&ask.name) else { return (none, 0) };
+        let sees_all = self.rules.may_find(by, ask.name.as_str());
+        let shows = |it: &&Standing| sees_all || it.caller.owner == by.owner;
+        let shown: Vec<_> = queue.standing.values().filter(shows).collect();
+        let at = shown.iter().position(|it| Some(it.register.uuid) == ask.uuid);
+        let waiting = shown.iter().take(LINE_MAX).map(|it| InLine {
+            uuid: it.register.uuid,
+            owner: it.caller.owner.into(),
+            since_ms: it.since_ms,
+        });
+        let line = Line {
+            total: shown.len() as u64,
+            ahead: at.map(|it| it as u64),
+            waiting: waiting.collect(),
+        };
+        (line, queue.standing.len())
+    }
+
+    /// Lets those who had their names before another registrar took the place of this one come back
+    /// before anybody in line, until then.
+    pub fn settle_until(&mut self, until_ms: u64) {
+        self.settles_at_ms = Some(until_ms);
+    }
+
+    pub(super) fn is_settling(&self, now_ms: u64) -> bool {
+        self.settles_at_ms.is_some_and(|it| now_ms < it)
+    }
+}
+
+impl Standing {
+    fn granted(self, result: Result<Registered, RegistryError>) -> Granted {
+        let Self { session, call, register, .. } = self;
+        Granted { session, call, uuid: register.uuid, name: register.name, result }
+    }
+}
+
+/// How many of one owner may wait in line for one name: more than anybody has use for, and so few
+/// that the line of a name has room for every owner.
+const LINE_OWNER_MAX: usize = 256;
+
+/// How many bytes an instance takes that waits in line, and how many for each byte of what is to be
+/// registered.
+const HELD_BYTES: usize = 1536;
+const HELD_A_BYTE: usize = 4;
+
+/// How many lines are looked at, and instances registered, in one turn.
+const SERVED_MAX: usize = 64;
+
+/// How many of those who have a name are looked at for the one who has it alone.
+const HOLDERS_LOOKED_AT: usize = 64;

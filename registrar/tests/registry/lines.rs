@@ -1,0 +1,439 @@
+//! Who waits in line for a name that one instance has at a time.
+
+use std::collections::VecDeque;
+
+use callsign_registrar::{
+    Accounts, QuotaRules, Quotas,
+    registry::{
+        Caller, Claimant, Entered, Event, Grantee, Limits, NameRule, NameRules, Names, Outcome,
+        Owner, Registry, RegistryError, SessionId,
+    },
+};
+use endpoints::{Name, NamePattern};
+use proptest::prelude::*;
+use uuid::Uuid;
+use wire::registrar::{AskLine, Change, Register};
+
+use crate::support::{NOW, REGISTRAR, USER, read, registration};
+
+const OTHER: Owner = Owner::User(1001);
+
+/// A registry in which one instance has the name `leader` at a time.
+struct Stage {
+    registry: Registry,
+    accounts: Accounts,
+    now_ms: u64,
+    calls: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::begun(NOW, Quotas::default())
+    }
+
+    fn begun(now_ms: u64, others: Quotas) -> Self {
+        let accounts = Accounts::new(QuotaRules { others, ..QuotaRules::default() }, 4096, 0);
+        let mut registry = Registry::new(REGISTRAR, Limits::default(), accounts.clone(), now_ms);
+        drop(registry.set_rules(rules(Some(vec![Grantee::Any]), true)));
+        Self { registry, accounts, now_ms, calls: 0 }
+    }
+
+    fn session(&mut self, owner: Owner) -> SessionId {
+        self.registry.open_session(owner.account())
+    }
+
+    /// Registers an instance that waits if it has to, and tells whether it has the name at once.
+    fn enter(&mut self, uuid: u128, session: SessionId, by: Owner) -> Result<bool, RegistryError> {
+        self.ask(Register { wait: true, ..registration("leader", uuid) }, session, by)
+    }
+
+    fn ask(
+        &mut self,
+        register: Register,
+        session: SessionId,
+        by: impl Into<Caller>,
+    ) -> Result<bool, RegistryError> {
+        self.calls += 2;
+        let at = (session, self.calls);
+        let (entered, outcome) =
+            self.registry.register_or_wait(register, &by.into(), at, self.now_ms)?;
+        assert!(outcome.granted.iter().all(|it| it.result.is_err()), "by the way");
+        Ok(matches!(entered, Entered::Registered(_)))
+    }
+
+    fn apply(&mut self, event: Event) -> Vec<u128> {
+        let outcome = self.registry.apply(event, self.now_ms).unwrap();
+        self.serve(outcome)
+    }
+
+    /// Serves those in line, and returns who was registered of them, in order.
+    fn serve(&mut self, outcome: Outcome) -> Vec<u128> {
+        let mut granted = outcome.granted;
+        while self.registry.has_deferred() {
+            drop(self.registry.do_deferred());
+            granted.extend(self.registry.serve_lines(self.now_ms).granted);
+        }
+        granted.iter().filter(|it| it.result.is_ok()).map(|it| it.uuid.as_u128()).collect()
+    }
+
+    fn unregister(&mut self, uuid: u128, by: Owner) -> Vec<u128> {
+        self.apply(Event::Unregister { uuid: Uuid::from_u128(uuid), by })
+    }
+
+    fn token(&self, uuid: u128) -> Option<u64> {
+        self.registry.record(Uuid::from_u128(uuid))?.token
+    }
+
+    /// Returns how many wait, as the record of the holder says.
+    fn waiting(&self, holder: u128) -> u64 {
+        self.registry.record(Uuid::from_u128(holder)).unwrap().waiting
+    }
+
+    fn ahead(&self, uuid: u128, by: Owner) -> Option<u64> {
+        let name = Name::new("leader").unwrap();
+        let ask = AskLine { name, uuid: Some(Uuid::from_u128(uuid)) };
+        self.registry.line(&ask, &by.into()).0.ahead
+    }
+}
+
+fn rules(register: Option<Vec<Grantee>>, exclusive: bool) -> NameRules {
+    let place = "market.toml:3".to_owned();
+    let leader = NameRule {
+        pattern: "leader".parse().unwrap(),
+        register,
+        find: None,
+        exclusive,
+        instances_max: None,
+        place,
+    };
+    NameRules::new(Names::Open, String::new(), vec![leader])
+}
+
+#[test]
+fn the_first_to_ask_is_the_first_to_have_it_whichever_way_the_holder_goes() {
+    let mut stage = Stage::new();
+    let sessions: Vec<_> = (0..4).map(|_| stage.session(USER)).collect();
+    let lease = Register { lease_ms: Some(1000), wait: true, ..registration("leader", 1) };
+    assert!(stage.ask(lease.clone(), sessions[0], USER).unwrap());
+    assert!(!stage.enter(2, sessions[1], USER).unwrap());
+    assert!(!stage.enter(3, sessions[2], OTHER).unwrap());
+    let endpoints = registration("leader", 4).endpoints;
+    let second = Register { uuid: Uuid::from_u128(4), endpoints: endpoints.clone(), ..lease };
+    assert!(!stage.ask(second, sessions[3], USER).unwrap());
+    assert!(!stage.enter(5, sessions[3], USER).unwrap());
+    assert_eq!((stage.waiting(1), stage.ahead(4, USER)), (4, Some(2)));
+    assert_eq!(stage.registry.counts().in_line, 4);
+    let mut tokens = vec![stage.token(1)];
+
+    // A lease runs out.
+    stage.now_ms += 1000;
+    assert_eq!(stage.registry.next_deadline_ms(), Some(stage.now_ms));
+    assert_eq!(stage.apply(Event::Tick), [2]);
+    tokens.push(stage.token(2));
+    // A session that is silent keeps its name, and one that ends does not.
+    assert_eq!(stage.apply(Event::SessionSilent(sessions[1])), []);
+    assert_eq!(stage.apply(Event::SessionEnded(sessions[1])), [3]);
+    tokens.push(stage.token(3));
+    // It is taken out, by whoever may.
+    assert_eq!(stage.unregister(3, Owner::User(0)), [4]);
+    tokens.push(stage.token(4));
+    // Nobody is there any more, of what no session keeps.
+    let epoch = stage.registry.record(Uuid::from_u128(4)).unwrap().epoch;
+    let stamped = endpoints[0].clone();
+    let dead = Claimant { uuid: Uuid::from_u128(4), epoch, stamped };
+    assert_eq!(stage.apply(Event::FoundDead(dead)), [5]);
+    tokens.push(stage.token(5));
+    assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
+    assert_eq!((stage.waiting(5), stage.registry.counts().in_line), (0, 0));
+}
+
+#[test]
+fn a_session_that_the_registrar_ends_itself_keeps_its_name_until_it_should_be_back() {
+    let mut stage = Stage::new();
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    stage.enter(1, one, USER).unwrap();
+    stage.enter(2, two, USER).unwrap();
+    let back_by_ms = stage.now_ms + 5000;
+    stage.apply(Event::SessionDismissed { session: one, back_by_ms });
+    assert_eq!(stage.apply(Event::SessionEnded(one)), []);
+    stage.now_ms = back_by_ms - 1;
+    assert_eq!(stage.apply(Event::Tick), []);
+    stage.now_ms += 1;
+    assert_eq!(stage.apply(Event::Tick), [2]);
+}
+
+#[test]
+fn who_goes_away_leaves_the_line_and_is_charged_no_more() {
+    let mut stage = Stage::new();
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    stage.enter(1, one, USER).unwrap();
+    let before = stage.accounts.use_of(USER.account());
+    for uuid in 2..=4 {
+        stage.enter(uuid, two, USER).unwrap();
+    }
+    let waiting = stage.accounts.use_of(USER.account());
+    assert_eq!(waiting.waits.used, 3);
+    assert!(waiting.bytes.used > before.bytes.used + 3000);
+    let outcome = stage.registry.leave_line(two, 6);
+    assert_eq!(stage.serve(outcome), []);
+    assert_eq!((stage.ahead(4, USER), stage.waiting(1)), (Some(1), 2));
+    stage.apply(Event::SessionEnded(two));
+    assert_eq!(stage.waiting(1), 0);
+    assert_eq!(stage.accounts.use_of(USER.account()).waits, before.waits);
+    stage.apply(Event::SessionEnded(one));
+    assert_eq!(stage.registry.counts().instances, 0);
+}
+
+#[test]
+fn nobody_goes_before_those_who_wait() {
+    let mut stage = Stage::new();
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    stage.enter(1, one, USER).unwrap();
+    stage.enter(2, two, OTHER).unwrap();
+    let outcome = stage.registry.apply(Event::SessionEnded(one), NOW).unwrap();
+    // It is free, and the first in line has not been served yet.
+    let refused = stage.ask(registration("leader", 3), two, USER).unwrap_err();
+    let said = "`leader` is of one instance at a time (market.toml:3), and 1 wait in line for it; \
+                wait too (`--wait`), or take another name";
+    assert_eq!(refused.to_string(), said);
+    assert_eq!(stage.serve(outcome), [2]);
+    let refused = stage.ask(registration("leader", 3), two, USER).unwrap_err();
+    let uuid = Uuid::from_u128(2);
+    let said = format!(
+        "`leader` is of one instance at a time (market.toml:3), and user 1001 has it: {uuid}; \
+         wait in line for it (`--wait`), or take another name"
+    );
+    assert_eq!(refused.to_string(), said);
+}
+
+#[test]
+fn an_owner_that_has_used_up_its_waits_keeps_nobody_else_from_the_line() {
+    let mut stage = Stage::begun(NOW, Quotas { waits: 2, ..Quotas::default() });
+    let [one, two] = [USER, OTHER].map(|it| stage.session(it));
+    stage.enter(1, one, USER).unwrap();
+    stage.enter(2, one, USER).unwrap();
+    stage.enter(3, one, USER).unwrap();
+    let refused = stage.enter(4, one, USER).unwrap_err();
+    assert!(matches!(refused, RegistryError::Quota(_)), "{refused}");
+    stage.enter(5, two, OTHER).unwrap();
+
+    // Nor does one that has no quota, and fills the line.
+    let mut stage = Stage::new();
+    let root = Owner::User(0);
+    let [one, two] = [root, OTHER].map(|it| stage.session(it));
+    let mut refused = None;
+    for uuid in 1..1000 {
+        refused = refused.or(stage.enter(uuid, one, root).err());
+    }
+    assert!(matches!(refused, Some(RegistryError::TooMany { .. })), "{refused:?}");
+    stage.enter(1001, two, OTHER).unwrap();
+}
+
+#[test]
+fn who_had_the_name_before_a_restart_goes_before_those_who_waited() {
+    let mut stage = Stage::new();
+    let session = stage.session(USER);
+    stage.enter(1, session, USER).unwrap();
+    let before = stage.token(1);
+
+    let now_ms = NOW + 10_000;
+    let mut stage = Stage::begun(now_ms, Quotas::default());
+    stage.registry.settle_until(now_ms + 5000);
+    let [one, two, three] = [0; 3].map(|_| stage.session(USER));
+    assert!(!stage.enter(2, two, USER).unwrap());
+    assert!(!stage.enter(3, three, USER).unwrap());
+    // What says that it had the name by a number of this registrar's is no proof of anything.
+    let guessed = Some(now_ms * 1000 + 5);
+    let liar = Register { wait: true, token: guessed, ..registration("leader", 9) };
+    assert!(!stage.ask(liar, two, OTHER).unwrap());
+    let back = Register { token: before, ..registration("leader", 1) };
+    assert!(stage.ask(back, one, USER).unwrap());
+    assert!(stage.token(1) > before);
+    assert_eq!((stage.waiting(1), stage.ahead(2, USER)), (3, Some(0)));
+    stage.now_ms = now_ms + 5000;
+    assert_eq!(stage.registry.next_deadline_ms(), Some(stage.now_ms));
+    assert_eq!(stage.apply(Event::Tick), []);
+    assert_eq!(stage.apply(Event::SessionEnded(one)), [2]);
+}
+
+#[test]
+fn a_name_that_nobody_comes_back_for_is_free_when_all_should_be_back() {
+    let mut stage = Stage::new();
+    stage.registry.settle_until(NOW + 5000);
+    let session = stage.session(USER);
+    assert!(!stage.enter(1, session, USER).unwrap());
+    assert!(!stage.enter(2, session, USER).unwrap());
+    stage.now_ms = NOW + 4999;
+    assert_eq!(stage.apply(Event::Tick), []);
+    stage.now_ms = NOW + 5000;
+    assert_eq!(stage.apply(Event::Tick), [1]);
+}
+
+#[test]
+fn other_rules_hold_for_those_who_wait_too() {
+    let mut stage = Stage::new();
+    let session = stage.session(USER);
+    for (uuid, by) in [(1, USER), (2, OTHER), (3, USER), (4, USER)] {
+        stage.enter(uuid, session, by).unwrap();
+    }
+    let mut outcome = stage.registry.set_rules(rules(Some(vec![Grantee::User(1000)]), true));
+    outcome.granted.extend(stage.registry.serve_lines(NOW).granted);
+    let [turned_away] = &outcome.granted[..] else { panic!("{outcome:?}") };
+    assert!(matches!(turned_away.result, Err(RegistryError::NameDenied { .. })));
+    assert_eq!((turned_away.uuid.as_u128(), stage.waiting(1)), (2, 2));
+    // Where several may have it, nobody waits.
+    let outcome = stage.registry.set_rules(rules(None, false));
+    assert_eq!(stage.serve(outcome), [3, 4]);
+    assert_eq!(stage.registry.counts().in_line, 0);
+}
+
+#[test]
+fn an_instance_that_comes_over_another_connection_keeps_its_place_and_is_nobody_elses() {
+    let mut stage = Stage::new();
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    for uuid in 1..=3 {
+        stage.enter(uuid, one, USER).unwrap();
+    }
+    let refused = stage.enter(2, two, OTHER).unwrap_err();
+    assert!(matches!(refused, RegistryError::NotOwner { .. }), "{refused}");
+    let elsewhere = registration("elsewhere", 2);
+    let refused = stage.ask(elsewhere, two, OTHER).unwrap_err();
+    assert!(matches!(refused, RegistryError::NotOwner { .. }), "{refused}");
+    stage.enter(2, two, USER).unwrap();
+    assert_eq!((stage.ahead(2, USER), stage.ahead(3, USER)), (Some(0), Some(1)));
+    assert_eq!(stage.apply(Event::SessionEnded(one)), [2]);
+    assert_eq!(stage.registry.registrant(Uuid::from_u128(2)), Some(two));
+}
+
+#[test]
+fn who_may_not_find_a_name_sees_of_its_line_himself_alone() {
+    let mut stage = Stage::new();
+    let session = stage.session(USER);
+    let hidden = NameRule {
+        pattern: "leader".parse().unwrap(),
+        register: Some(vec![Grantee::Any]),
+        find: Some(vec![Grantee::User(1000)]),
+        exclusive: true,
+        instances_max: None,
+        place: String::new(),
+    };
+    let rules = NameRules::new(Names::Open, String::new(), vec![hidden]);
+    drop(stage.registry.set_rules(rules));
+    for (uuid, by) in [(1, USER), (2, USER), (3, OTHER)] {
+        stage.enter(uuid, session, by).unwrap();
+    }
+    let line = |uuid, by: Owner| {
+        let ask = AskLine { name: Name::new("leader").unwrap(), uuid: Some(Uuid::from_u128(uuid)) };
+        let line = stage.registry.line(&ask, &by.into()).0;
+        (line.total, line.ahead)
+    };
+    assert_eq!((line(2, USER), line(3, USER)), ((2, Some(0)), (2, Some(1))));
+    assert_eq!((line(2, OTHER), line(3, OTHER)), ((1, None), (1, Some(0))));
+}
+
+#[test]
+fn who_watches_is_told_how_many_wait() {
+    let mut stage = Stage::new();
+    let session = stage.session(USER);
+    stage.enter(1, session, USER).unwrap();
+    let pattern = NamePattern::new("*").unwrap();
+    stage.registry.watch(session, 100, pattern, None).unwrap();
+    stage.registry.credit(session, 100, 100);
+    read(&mut stage.registry, session);
+    stage.enter(2, session, USER).unwrap();
+    stage.unregister(1, USER);
+    let waiting = |it: &Change| match it {
+        Change::Add { record, .. } | Change::Update { record, .. } => {
+            Some((record.uuid.as_u128(), record.waiting))
+        }
+        _ => None,
+    };
+    let told: Vec<_> = read(&mut stage.registry, session).iter().filter_map(waiting).collect();
+    assert_eq!(told, [(1, 1), (2, 0)]);
+}
+
+/// What happens in a history, by the number of an instance.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Enter(u128),
+    Leave(u128),
+    Restart(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1..8_u128).prop_map(Step::Enter),
+        3 => (1..8_u128).prop_map(Step::Leave),
+        1 => (1..20_u64).prop_map(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+proptest! {
+    /// However instances come and go, and the registrar with them: one has the name at a time, in
+    /// the order in which they asked, and each that has it has a higher token than all before.
+    #[test]
+    fn one_at_a_time_has_it_and_the_token_grows(steps in steps()) {
+        let mut stage = Stage::new();
+        let mut sessions: Vec<(u128, SessionId)> = Vec::new();
+        // The holder first, then those in line.
+        let mut expected: VecDeque<u128> = VecDeque::new();
+        let (mut latest, mut token) = (None, 0);
+        for step in steps {
+            match step {
+                Step::Enter(uuid) if !expected.contains(&uuid) => {
+                    let session = stage.session(USER);
+                    stage.enter(uuid, session, USER).unwrap();
+                    sessions.push((uuid, session));
+                    expected.push_back(uuid);
+                }
+                Step::Enter(_) => {}
+                Step::Leave(uuid) => {
+                    if let Some(at) = sessions.iter().position(|it| it.0 == uuid) {
+                        let (_, session) = sessions.remove(at);
+                        stage.apply(Event::SessionEnded(session));
+                        expected.retain(|it| *it != uuid);
+                    }
+                }
+                Step::Restart(after_ms) => {
+                    let (holder, now_ms) = (expected.front().copied(), stage.now_ms + after_ms);
+                    let had = holder.and_then(|it| stage.token(it));
+                    stage = Stage::begun(now_ms, Quotas::default());
+                    stage.registry.settle_until(now_ms + 5);
+                    // The holder comes back last of all.
+                    let back = expected.iter().skip(1).copied().chain(holder);
+                    sessions.clear();
+                    for uuid in back {
+                        let session = stage.session(USER);
+                        let token = had.filter(|_| Some(uuid) == holder);
+                        let back = Register { wait: true, token, ..registration("leader", uuid) };
+                        let is_there = stage.ask(back, session, USER).unwrap();
+                        prop_assert_eq!(is_there, Some(uuid) == holder);
+                        sessions.push((uuid, session));
+                    }
+                    stage.now_ms += 5;
+                    stage.apply(Event::Tick);
+                }
+            }
+            let holders: Vec<_> =
+                expected.iter().copied().filter(|it| stage.token(*it).is_some()).collect();
+            prop_assert_eq!(&holders[..], &expected.iter().copied().take(1).collect::<Vec<_>>()[..]);
+            if let Some(holder) = expected.front().copied() {
+                let theirs = stage.token(holder).unwrap();
+                prop_assert_eq!(stage.waiting(holder), expected.len() as u64 - 1);
+                match latest == Some(holder) {
+                    true => prop_assert!(theirs >= token),
+                    false => prop_assert!(theirs > token, "{} after {}", theirs, token),
+                }
+                (latest, token) = (Some(holder), theirs);
+            } else {
+                latest = None;
+            }
+        }
+        for (_, session) in sessions {
+            stage.apply(Event::SessionEnded(session));
+        }
+        let left = stage.accounts.use_of(USER.account());
+        prop_assert_eq!((left.waits.used, left.bytes.used, left.instances.used), (0, 0, 0));
+    }
+}

@@ -1,0 +1,217 @@
+//! Waiting in line for a name that one instance has at a time: leader and standby.
+
+use rustix::process::Signal;
+
+use crate::{
+    harness::{Node, Room, Running},
+    owners::{ALICE, BOB, Users},
+};
+
+/// Starts a node at which one instance has the name `leader` at a time, and to which those that
+/// another knew may take so long to come back.
+fn node<'room>(room: &'room Room, settle_time: &str) -> Node<'room> {
+    let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
+    let words = ["--config", &file, "--settle-time", settle_time];
+    Node::start_with(room, &[&room.unix("registrar.sock")], &words)
+}
+
+/// A program that says by which token it leads, until it is ended.
+fn program(room: &Room) -> String {
+    room.write("lead.sh", "echo \"leads by $CALLSIGN_TOKEN\"\nexec sleep 1000\n")
+}
+
+fn stand(node: &Node<'_>, place: &str, wait: &str) -> Running {
+    let program = program(node.room());
+    node.run(&["register", "leader", place, wait, "--", "sh", &program])
+}
+
+fn token(leading: &mut Running) -> u64 {
+    let line = leading.line_with("leads by ");
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Waits until so many wait in line.
+fn comes_to(node: &Node<'_>, waiting: u64) {
+    let mut watch = node.run(&["watch", "leader", "--json"]);
+    watch.json("the length of the line", |it| it["waiting"] == waiting);
+}
+
+#[test]
+fn a_program_starts_when_it_is_its_turn_and_each_has_a_higher_token() {
+    let room = Room::new();
+    let node = node(&room, "0s");
+    let mut places = ["one", "two", "three", "four"].map(|it| room.abstract_unix(it)).into_iter();
+    let mut stand = || stand(&node, &places.next().unwrap(), "--wait");
+    let mut first = stand();
+    let mut tokens = vec![token(&mut first)];
+    let mut second = stand();
+    second.says("this waits in line for `leader` as the next");
+    let mut third = stand();
+    third.says("behind one other");
+    let mut fourth = stand();
+    fourth.says("behind 2 others");
+    comes_to(&node, 3);
+    node.callsign(&["find", "leader", "--all"]).prints(&["3 in line for the name"]);
+    node.callsign(&["ls"]).prints(&["starting, 3 waiting"]);
+    node.callsign(&["status"]).prints(&["in line     3"]);
+
+    // It dies, and all of its program with it.
+    first.kill();
+    tokens.push(token(&mut second));
+    // One in line gives up, and is not started.
+    let given_up = third.stop();
+    assert!(!given_up.stdout.contains("leads by"), "{given_up}");
+    comes_to(&node, 1);
+    // It ends well.
+    second.stop();
+    tokens.push(token(&mut fourth));
+    assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
+    let found = node.callsign(&["find", "leader", "--all", "--json"]).succeeds().json();
+    assert_eq!((&found[0]["token"], &found[0]["waiting"]), (&tokens[2].into(), &0.into()));
+    fourth.stop();
+    node.callsign(&["find", "leader"]).ends_with(1);
+}
+
+#[test]
+fn when_the_name_is_taken_from_it_a_program_is_ended() {
+    let room = Room::new();
+    let node = node(&room, "0s");
+    let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
+    let mut first = stand(&node, &one, "--wait");
+    let mut second = stand(&node, &two, "--wait");
+    let before = token(&mut first);
+    second.says("this waits in line");
+    node.callsign(&["unregister", "leader"]).succeeds();
+    assert!(token(&mut second) > before);
+    first.outcome().ends_with(125).says(&["user 0 has taken it out", "its program is ended"]);
+
+    // Without `--wait` the program goes on, as ever.
+    let program = program(&room);
+    second.stop();
+    let mut plain = node.run(&["register", "leader", &one, "--", "sh", &program]);
+    token(&mut plain);
+    node.callsign(&["unregister", "leader"]).succeeds();
+    plain.says("its program goes on");
+    plain.stop();
+}
+
+#[test]
+fn who_waits_no_longer_than_so_ends_by_itself() {
+    let room = Room::new();
+    let node = node(&room, "0s");
+    let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
+    let mut first = stand(&node, &one, "--wait");
+    token(&mut first);
+    let late = stand(&node, &two, "--wait=200ms").outcome().ends_with(1);
+    assert!(!late.stdout.contains("leads by"), "{late}");
+    late.says(&["`leader`", "within 200ms", "find leader"]);
+    let lease = ["register", "leader", &two, "--ttl", "10m", "--wait=200ms"];
+    node.callsign(&lease).ends_with(1).says(&["within 200ms"]);
+    node.callsign(&["register", "leader", &two]).ends_with(4).says(&["--wait", "market.toml:2"]);
+    comes_to(&node, 0);
+    first.stop();
+
+    // Where no rule says so, several would have it.
+    let refused = node.callsign(&["register", "web", &one, "--wait", "--", "sleep", "1000"]);
+    refused.ends_with(2).says(&["no rule keeps others from having `web`", "exclusive = true"]);
+    node.callsign(&["find", "web"]).ends_with(1);
+}
+
+#[test]
+fn a_lease_is_waited_out_and_waited_for() {
+    let room = Room::new();
+    let node = node(&room, "0s");
+    let [one, two, three] = ["one", "two", "three"].map(|it| room.abstract_unix(it));
+    node.callsign(&["register", "leader", &one, "--ttl", "300ms", "--wait"]).succeeds();
+    let mut second = stand(&node, &two, "--wait");
+    token(&mut second);
+    let third = node.run(&["register", "leader", &three, "--ttl", "10m", "--wait", "--json"]);
+    comes_to(&node, 1);
+    second.stop();
+    let registered = third.outcome().succeeds().json();
+    assert_eq!(registered["lifetime"], "lease");
+    let found = node.callsign(&["find", "leader", "--all", "--json"]).json();
+    assert_eq!((&found[0]["uuid"], &found[0]["lifetime"]), (&registered["uuid"], &"lease".into()));
+}
+
+#[test]
+fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
+    let room = Room::new();
+    let node = node(&room, "1m");
+    let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
+    // Its place is another's for as long as it might be back.
+    let waits = stand(&node, &one, "--wait=1s");
+    waits.outcome().ends_with(1);
+    let mut first = node.run(&["register", "leader", &one, "--", "sh", &program(&room)]);
+    let before = token(&mut first);
+    let mut second = stand(&node, &two, "--wait");
+    second.says("this waits in line");
+    let mut third = node.run(&["register", "leader", &room.abstract_unix("three"), "--wait"]);
+    third.says("this waits in line");
+
+    // The holder hears of nothing while all others come back.
+    first.signal(Signal::STOP);
+    let node = node.restart();
+    let in_line = |node: &Node<'_>| {
+        node.callsign(&["status", "--json"]).json()[0]["status"]["in_line"].as_u64()
+    };
+    while in_line(&node) != Some(2) {}
+    assert!(!node.callsign(&["ls"]).stdout.contains("leader"));
+    first.signal(Signal::CONT);
+    comes_to(&node, 2);
+    let found = node.callsign(&["find", "leader", "--all", "--json"]).json();
+    assert!(found[0]["token"].as_u64() > Some(before), "{found}");
+    // One that is stopped has it still.
+    first.signal(Signal::STOP);
+    let mut watch = node.run(&["watch", "leader", "--json"]);
+    watch.json("word of its silence", |it| it["suspicion"]["silent"] == true);
+    assert_eq!(in_line(&node), Some(2));
+    first.signal(Signal::CONT);
+    first.stop();
+    drop((second, third));
+}
+
+#[test]
+fn two_users_stand_in_one_line_and_neither_takes_the_others_place() {
+    let Some(users) = Users::new() else { return };
+    let rules = "[registrar]\nsettle_time = \"0s\"\n[quotas]\nwaits = 3\n[names]\n\
+                 leader = { register = [\"any\"], exclusive = true }\n";
+    let file = users.room.write("market.toml", rules);
+    let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
+    let program = program(&users.room);
+    let registrars = node.endpoints().to_vec();
+    for registrar in &registrars {
+        let mut numbers = 0..;
+        let mut stand = |user| {
+            let place = users.room.abstract_unix(&format!("place-{:?}", numbers.next()));
+            let words = ["register", "leader", &place, "--wait", "--", "sh", &program];
+            users.run(user, registrar, &words)
+        };
+        let mut first = stand(ALICE);
+        let before = token(&mut first);
+        // Bob has used up his waits, and keeps nobody from the line.
+        let mut of_bob = Vec::new();
+        for place in ["as the next", "behind one other", "behind 2 others"] {
+            let mut waiting = stand(BOB);
+            waiting.says(place);
+            of_bob.push(waiting);
+        }
+        stand(BOB).outcome().ends_with(4).says(&["user 4712", "waiting calls"]);
+        let mut second = stand(ALICE);
+        second.says("behind 3 others");
+        let by_bob = |words: &[&str]| users.run(BOB, registrar, words).outcome();
+        by_bob(&["unregister", "leader"]).ends_with(4);
+        by_bob(&["drain", "leader"]).ends_with(4);
+        by_bob(&["register", "leader", "/unix/@x", "--ttl", "5m"]).ends_with(4);
+        first.kill();
+        let mut next = of_bob.remove(0);
+        let after = token(&mut next);
+        assert!(after > before);
+        for waiting in of_bob {
+            waiting.stop();
+        }
+        next.stop();
+        assert!(token(&mut second) > after);
+        second.stop();
+    }
+}
