@@ -25,6 +25,7 @@ mod memory;
 mod mounts;
 mod owners;
 mod padded;
+mod parties;
 mod processes;
 mod programs;
 mod promises;

@@ -391,6 +391,9 @@ int getpwnam_r(const char *name, struct passwd *entry, char *text, size_t size,
 pub(crate) const ALICE: u32 = 4711;
 pub(crate) const BOB: u32 = 4712;
 
+/// Who is root in a container, and somebody else than root outside.
+pub(crate) const CAROL: u32 = 4713;
+
 const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
 
 /// A room that several users may enter.
@@ -421,7 +424,7 @@ impl Users {
         open(room.path(), 0o755);
         fs::create_dir(room.file("open")).unwrap();
         open(&room.file("open"), 0o777);
-        for user in [0, ALICE, BOB] {
+        for user in [0, ALICE, BOB, CAROL] {
             let home = room.file(&format!("home-{user}"));
             fs::create_dir(&home).unwrap();
             open(&home, 0o700);
@@ -458,10 +461,24 @@ impl Users {
     /// Starts `callsign …` as a user, who asks a registrar.
     #[track_caller]
     pub(crate) fn run(&self, user: u32, registrar: &str, args: &[&str]) -> Running {
-        let mut command = self.room.other_command("setpriv");
-        command.args(SETPRIV).arg(format!("--reuid={user}")).arg(&self.program);
-        command.env("XDG_RUNTIME_DIR", self.home(user)).env("HOME", self.home(user));
+        let mut command = self.command_as(user, &self.program);
         command.args(["--registrar", registrar]).args(args);
         Running::start(command)
+    }
+
+    /// Starts `callsign …` as the root of a user namespace, who is user 4713 outside.
+    #[track_caller]
+    pub(crate) fn run_in_container(&self, registrar: &str, args: &[&str]) -> Running {
+        let mut command = self.command_as(CAROL, "unshare");
+        command.args(["-U", "-r", &self.program, "--registrar", registrar]).args(args);
+        Running::start(command)
+    }
+
+    /// Makes the command of a program that is to run as a user.
+    pub(crate) fn command_as(&self, user: u32, program: &str) -> Command {
+        let mut command = self.room.other_command("setpriv");
+        command.args(SETPRIV).arg(format!("--reuid={user}")).arg(program);
+        command.env("XDG_RUNTIME_DIR", self.home(user)).env("HOME", self.home(user));
+        command
     }
 }
