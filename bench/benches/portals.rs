@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use callsign_bench::{Client, Server, batches, transports};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use portal::{Closed, Handlers, IncomingCall, NoService, Options, Portal, accept, connect};
+use portal::{
+    Closed, Handlers, IncomingCall, NoService, Options, Portal, Request, accept, connect,
+};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -62,7 +64,7 @@ async fn call(portal: &Portal, depth: usize, rounds: u64) -> Duration {
     let start = thread_time();
     if depth == 1 {
         for _ in 0..rounds {
-            portal.call_encoded("echo", BODY).await.unwrap();
+            portal.call_encoded(Request::encoded("echo", BODY)).await.unwrap();
         }
     } else {
         let mut tasks = JoinSet::new();
@@ -70,7 +72,7 @@ async fn call(portal: &Portal, depth: usize, rounds: u64) -> Duration {
             let portal = portal.clone();
             tasks.spawn(async move {
                 for _ in 0..rounds {
-                    portal.call_encoded("echo", BODY).await.unwrap();
+                    portal.call_encoded(Request::encoded("echo", BODY)).await.unwrap();
                 }
             });
         }
@@ -95,7 +97,7 @@ fn streams(criterion: &mut Criterion) {
 
 async fn stream(portal: &Portal, items: u64) -> Duration {
     let start = thread_time();
-    let mut dialogue = portal.dialogue("flood", &items, 64).await.unwrap();
+    let mut dialogue = portal.dialogue(Request::new("flood", &items), 64).await.unwrap();
     for _ in 0..items {
         assert_eq!(dialogue.next_encoded().await.unwrap().unwrap().len(), ITEM_BYTES);
     }

@@ -18,7 +18,7 @@ use std::{
 
 use endpoints::Endpoint;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use portal::{CallError, Portal, while_awake};
+use portal::{CallError, Portal, Request, while_awake};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Semaphore, watch},
@@ -277,7 +277,8 @@ impl LinkConnection {
         args: &[u8],
         limit: Duration,
     ) -> Result<R, LinkError> {
-        let body = self.within(limit, self.portal.call_encoded(method, args)).await?;
+        let body =
+            self.within(limit, self.portal.call_encoded(Request::encoded(method, args))).await?;
         wire::decode_body(&body).map_err(LinkError::Unreadable)
     }
 

@@ -37,7 +37,7 @@ use crate::{
 /// them belong to the connection's driver: they are dropped with it.
 ///
 /// ```
-/// use callsign_portal::{IncomingCall, Handlers, NoService, Options, accept, connect};
+/// use callsign_portal::{Handlers, IncomingCall, NoService, Options, Request, accept, connect};
 /// use wire::{RemoteError, encode_body};
 ///
 /// async fn handle(mut call: IncomingCall) -> Result<bytes::Bytes, RemoteError> {
@@ -66,9 +66,9 @@ use crate::{
 /// drivers.spawn(dialed.driver);
 /// drivers.spawn(accepted.driver);
 ///
-/// assert_eq!(dialed.portal.call::<i64>("double", &21).await?, 42);
+/// assert_eq!(dialed.portal.call::<i64>(Request::new("double", &21)).await?, 42);
 ///
-/// let sum = dialed.portal.dialogue("sum", &(), 1).await?;
+/// let sum = dialed.portal.dialogue(Request::new("sum", &()), 1).await?;
 /// for number in 1..=10 {
 ///     sum.send(&number).await?;
 /// }

@@ -27,7 +27,7 @@
 //! | `handshake`, `options` | how a conversation begins, and how it is held |
 //! | `identity`, `acceptor` | an actor's proof of who it is; the accept loop |
 //! | `driver` | what runs a connection |
-//! | `portal`, `dialogue` | the handle of a conversation; a call that goes on, at its caller's |
+//! | `portal`, `request`, `dialogue` | the handle of a conversation; a call to be made; a call with items, as its caller sees it |
 //! | `service`, `handlers`, `incoming_call` | the answers to a peer's calls; async functions; a call as its handler sees it |
 //! | `handling`, `offload` | one function that handles a call; a pool for those that compute for long |
 //! | `items` | the items of a call: who may send how many |
@@ -37,7 +37,7 @@
 //! | `error` | how a conversation fails |
 //!
 //! ```
-//! use callsign_portal::{NoService, Options, Service, accept, connect};
+//! use callsign_portal::{NoService, Options, Request, Service, accept, connect};
 //! # use callsign_portal::{Call, Replies};
 //! # use wire::{ErrorKind, RemoteError};
 //!
@@ -63,7 +63,7 @@
 //! drivers.spawn(dialed.driver);
 //! drivers.spawn(accepted.driver);
 //!
-//! let answer: i64 = dialed.portal.call("double", &21).await?;
+//! let answer: i64 = dialed.portal.call(Request::new("double", &21)).await?;
 //! assert_eq!(answer, 42);
 //! # Ok(())
 //! # }
@@ -88,6 +88,7 @@ mod options;
 mod outbox;
 mod portal;
 mod queue;
+mod request;
 mod service;
 mod shared;
 mod spare;
@@ -105,4 +106,5 @@ pub use incoming_call::IncomingCall;
 pub use items::{ItemSender, SendError};
 pub use options::{HANDSHAKE_TIMEOUT, Options};
 pub use portal::{Items, Portal};
+pub use request::Request;
 pub use service::{Call, NoService, Replies, Service, TURN_STEPS};

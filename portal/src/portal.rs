@@ -1,20 +1,20 @@
 //! The handle of a conversation.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
 };
-use wire::{CallId, Hello, decode_body, encode_body};
+use wire::{CallId, Hello, decode_body};
 
 use crate::{
-    CallError, Closed, Dialogue, ItemSender,
+    CallError, Closed, Dialogue, ItemSender, Request,
     dialogue::Limit,
     items::{Flow, Inbox},
-    shared::{Pending, Request, Shared},
+    shared::{Pending, Shared},
 };
 
 /// The handle of a conversation with one peer. Clones are handles of the same one.
@@ -38,8 +38,8 @@ impl Portal {
         &self.shared.peer
     }
 
-    /// Calls a method of the other side and returns its result. At most a thousand calls are
-    /// under way at once; further ones wait for their turn.
+    /// Calls a method of the peer and returns its result. At most a thousand calls are under way at
+    /// once; further ones wait for their turn.
     ///
     /// # Errors
     ///
@@ -47,17 +47,12 @@ impl Portal {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the call. Whether it was carried out is then not known.
-    pub async fn call<R: DeserializeOwned>(
-        &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
-    ) -> Result<R, CallError> {
-        let body = self.call_encoded(method, &encode_body(args)).await?;
-        decode_body(&body).map_err(CallError::Unreadable)
+    /// Dropping the future cancels the call. It is then not known whether the peer carried it out.
+    pub async fn call<R: DeserializeOwned>(&self, request: Request<'_>) -> Result<R, CallError> {
+        decode_body(&self.call_encoded(request).await?).map_err(CallError::Unreadable)
     }
 
-    /// Calls a method with a body that is encoded already, and returns the result as it came.
+    /// Calls a method as [`call`](Self::call) does, and returns the encoded result.
     ///
     /// # Errors
     ///
@@ -66,51 +61,15 @@ impl Portal {
     /// # Cancel safety
     ///
     /// As [`call`](Self::call).
-    pub async fn call_encoded(&self, method: &str, body: &[u8]) -> Result<Bytes, CallError> {
-        self.request(Request { method, body, within_ms: None }).await
+    pub async fn call_encoded(&self, request: Request<'_>) -> Result<Bytes, CallError> {
+        let answer = self.answer(&request);
+        match request.within {
+            None => answer.await,
+            Some(limit) => timeout(limit, answer).await.unwrap_or(Err(CallError::TimedOut(limit))),
+        }
     }
 
-    /// Calls a method as [`call`](Self::call), and waits for so long at most. The other side is
-    /// told, and ends the call by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`], [`CallError::TimedOut`] among them.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`call`](Self::call).
-    pub async fn call_within<R: DeserializeOwned>(
-        &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
-        within: Duration,
-    ) -> Result<R, CallError> {
-        let body = self.call_encoded_within(method, &encode_body(args), within).await?;
-        decode_body(&body).map_err(CallError::Unreadable)
-    }
-
-    /// Calls a method as [`call_within`](Self::call_within) does, with a body that is encoded
-    /// already, and returns the result as it came.
-    ///
-    /// # Errors
-    ///
-    /// As [`call_within`](Self::call_within).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`call`](Self::call).
-    pub async fn call_encoded_within(
-        &self,
-        method: &str,
-        body: &[u8],
-        within: Duration,
-    ) -> Result<Bytes, CallError> {
-        let request = self.request(request_within(method, body, within));
-        timeout(within, request).await.unwrap_or(Err(CallError::TimedOut(within)))
-    }
-
-    async fn request(&self, request: Request<'_>) -> Result<Bytes, CallError> {
+    async fn answer(&self, request: &Request<'_>) -> Result<Bytes, CallError> {
         let permit = self.in_flight.acquire().await;
         let _permit = permit.expect("the semaphore is never closed");
         let (sender, receiver) = oneshot::channel();
@@ -121,21 +80,20 @@ impl Portal {
         result
     }
 
-    /// Sends a call whose result nobody waits for. It waits for no other: calls that are waited for
-    /// do not count, and of those that are not, a thousand may be unanswered at once.
+    /// Sends a call whose result is not wanted. It waits for no other: calls that are waited for do
+    /// not count, and a thousand of the others may be unanswered at once.
     ///
     /// # Errors
     ///
     /// [`CallError::Closed`] if the connection has ended, [`CallError::TooMany`],
     /// [`CallError::TooLong`].
-    pub fn send(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<(), CallError> {
+    pub fn send(&self, request: Request<'_>) -> Result<(), CallError> {
         let permit = self.unwatched.clone().try_acquire_owned();
         let permit = permit.map_err(|_| CallError::TooMany(UNWATCHED_MAX))?;
-        let request = Request { method, body: &encode_body(args), within_ms: None };
-        self.shared.call(request, Pending::Unwatched(permit), None).map(drop)
+        self.shared.call(&request, Pending::Unwatched(permit), None).map(drop)
     }
 
-    /// Calls a method that goes on: it gives a first value, then items until it ends. At most
+    /// Calls a method that streams: it returns a first value, then items until it ends. At most
     /// `window` items are on their way or wait to be taken.
     ///
     /// # Errors
@@ -147,97 +105,37 @@ impl Portal {
     /// Dropping the future, or the [`Items`], cancels the call.
     pub async fn stream<S: DeserializeOwned, I: DeserializeOwned>(
         &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
+        request: Request<'_>,
         window: u16,
     ) -> Result<(S, Items<I>), CallError> {
-        let dialogue = self.dialogue(method, args, window).await?;
+        let dialogue = self.dialogue(request, window).await?;
         Ok((dialogue.started()?, Items { dialogue, item: PhantomData }))
     }
 
-    /// Calls a method that goes on, with items both ways. At most `window` of the other side's
-    /// are on their way or wait to be taken.
+    /// Calls a method with items both ways. At most `window` of the peer's items are on their way
+    /// or wait to be taken.
     ///
     /// # Errors
     ///
-    /// [`CallError`].
+    /// [`CallError`]. When the request limits the time, that is [`CallError::TimedOut`] once it is
+    /// over, here as in all methods of the [`Dialogue`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future, or the [`Dialogue`], cancels the call.
-    pub async fn dialogue(
-        &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
-        window: u16,
-    ) -> Result<Dialogue, CallError> {
-        self.dialogue_encoded(method, &encode_body(args), window).await
-    }
-
-    /// Calls a method as [`dialogue`](Self::dialogue) does, with a body that is encoded already.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`dialogue`](Self::dialogue).
-    pub async fn dialogue_encoded(
-        &self,
-        method: &str,
-        body: &[u8],
-        window: u16,
-    ) -> Result<Dialogue, CallError> {
-        self.begin(Request { method, body, within_ms: None }, window, None).await
-    }
-
-    /// Calls a method as [`dialogue`](Self::dialogue) does, and lets it last for so long at most,
-    /// from now to its result. The other side is told, and ends the call by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`]. When the time is over, that is [`CallError::TimedOut`], here as in all that
-    /// is asked of the [`Dialogue`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`dialogue`](Self::dialogue).
-    pub async fn dialogue_within(
-        &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
-        window: u16,
-        within: Duration,
-    ) -> Result<Dialogue, CallError> {
-        self.dialogue_encoded_within(method, &encode_body(args), window, within).await
-    }
-
-    /// Calls a method as [`dialogue_within`](Self::dialogue_within) does, with a body that is
-    /// encoded already.
-    ///
-    /// # Errors
-    ///
-    /// As [`dialogue_within`](Self::dialogue_within).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`dialogue`](Self::dialogue).
-    pub async fn dialogue_encoded_within(
-        &self,
-        method: &str,
-        body: &[u8],
-        window: u16,
-        within: Duration,
-    ) -> Result<Dialogue, CallError> {
-        let limit = Limit::new(within);
-        let beginning = self.begin(request_within(method, body, within), window, Some(limit));
-        timeout(within, beginning).await.unwrap_or(Err(CallError::TimedOut(within)))
+    pub async fn dialogue(&self, request: Request<'_>, window: u16) -> Result<Dialogue, CallError> {
+        let beginning = self.begin(&request, window, request.within.map(Limit::new));
+        match request.within {
+            None => beginning.await,
+            Some(limit) => {
+                timeout(limit, beginning).await.unwrap_or(Err(CallError::TimedOut(limit)))
+            }
+        }
     }
 
     async fn begin(
         &self,
-        request: Request<'_>,
+        request: &Request<'_>,
         window: u16,
         limit: Option<Limit>,
     ) -> Result<Dialogue, CallError> {
@@ -276,11 +174,6 @@ impl Portal {
     pub async fn closed(&self) -> Closed {
         self.shared.closed().await
     }
-}
-
-fn request_within<'a>(method: &'a str, body: &'a [u8], within: Duration) -> Request<'a> {
-    let within_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-    Request { method, body, within_ms }
 }
 
 /// The items of a call that goes on. Dropping it cancels the call.

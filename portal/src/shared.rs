@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use wire::{CallId, Frame, Hello, RemoteError, WireError};
 
 use crate::{
-    CallError, Closed,
+    CallError, Closed, Request,
     items::{Flow, Inbox},
     outbox::Outbox,
 };
@@ -47,14 +47,6 @@ pub(crate) enum Pending {
     Unwatched(OwnedSemaphorePermit),
 }
 
-/// A call to be sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) body: &'a [u8],
-    pub(crate) within_ms: Option<u64>,
-}
-
 impl Shared {
     pub(crate) fn new(peer: Hello, first_id: CallId) -> Self {
         let state =
@@ -76,7 +68,7 @@ impl Shared {
     /// Sends a call, and returns its number.
     pub(crate) fn call(
         &self,
-        request: Request<'_>,
+        request: &Request<'_>,
         pending: Pending,
         credit: Option<u32>,
     ) -> Result<CallId, CallError> {
@@ -85,8 +77,8 @@ impl Shared {
             return Err(CallError::Closed(closed.clone()));
         }
         let id = state.next_id;
-        let Request { method, body, within_ms } = request;
-        let call = Frame::Call { id, method, body, within_ms };
+        let Request { method, body, .. } = request;
+        let call = Frame::Call { id, method, body, within_ms: request.within_ms() };
         self.outbox.push(&call).map_err(CallError::TooLong)?;
         state.next_id += 2;
         state.pending.insert(id, pending);

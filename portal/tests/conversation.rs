@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, task::Context, time::Duration};
 use bytes::BytesMut;
 use callsign_portal::{
     Call, CallError, Closed, Connected, HandshakeError, Heartbeat, NoService, OnSilence, Options,
-    Portal, Replies, Service, TURN_STEPS, accept, connect,
+    Portal, Replies, Request, Service, TURN_STEPS, accept, connect,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -96,15 +96,17 @@ async fn calls_are_answered_in_any_number() {
     let mut calls = JoinSet::new();
     for number in 0..3000_u64 {
         let portal = ends.portal.clone();
-        calls.spawn(async move { portal.call::<u64>("echo", &number).await.unwrap() == number });
+        calls.spawn(async move {
+            portal.call::<u64>(Request::new("echo", &number)).await.unwrap() == number
+        });
     }
     assert!(calls.join_all().await.into_iter().all(|it| it));
 
-    let error = ends.portal.call::<u64>("dance", &()).await.unwrap_err();
+    let error = ends.portal.call::<u64>(Request::new("dance", &())).await.unwrap_err();
     assert!(matches!(error, CallError::Remote(it) if it.kind == ErrorKind::NoSuchMethod));
-    let error = ends.portal.call::<u64>("count", &"many").await.unwrap_err();
+    let error = ends.portal.call::<u64>(Request::new("count", &"many")).await.unwrap_err();
     assert!(matches!(error, CallError::Remote(it) if it.kind == ErrorKind::Invalid));
-    let error = ends.portal.call::<u64>("echo", &"text").await.unwrap_err();
+    let error = ends.portal.call::<u64>(Request::new("echo", &"text")).await.unwrap_err();
     assert!(matches!(error, CallError::Unreadable(_)));
 }
 
@@ -113,7 +115,7 @@ async fn items_flow_by_credit_and_all_arrive() {
     let ends = begin().await;
     for window in [1, 2, 7, 64] {
         let (started, mut items) =
-            ends.portal.stream::<u64, u64>("count", &1000_u64, window).await.unwrap();
+            ends.portal.stream::<u64, u64>(Request::new("count", &1000_u64), window).await.unwrap();
         assert_eq!(started, 1000);
         for expected in 0..1000 {
             assert_eq!(items.next().await.unwrap(), Some(expected));
@@ -126,11 +128,12 @@ async fn items_flow_by_credit_and_all_arrive() {
 #[tokio::test]
 async fn what_is_dropped_is_cancelled() {
     let mut ends = begin().await;
-    let call = ends.portal.call::<()>("wait", &());
+    let call = ends.portal.call::<()>(Request::new("wait", &()));
     assert!(timeout(Duration::from_millis(1), call).await.is_err());
     assert!(ends.cancelled.recv().await.is_some());
 
-    let (_, items) = ends.portal.stream::<u64, u64>("count", &u64::MAX, 4).await.unwrap();
+    let (_, items) =
+        ends.portal.stream::<u64, u64>(Request::new("count", &u64::MAX), 4).await.unwrap();
     drop(items);
     assert!(ends.cancelled.recv().await.is_some());
 }
@@ -140,7 +143,7 @@ async fn a_goodbye_reaches_the_other_side_and_ends_what_waits() {
     let mut ends = begin().await;
     let portal = ends.portal.clone();
     let mut waiting = JoinSet::new();
-    waiting.spawn(async move { portal.call::<()>("wait", &()).await });
+    waiting.spawn(async move { portal.call::<()>(Request::new("wait", &())).await });
     tokio::task::yield_now().await;
 
     ends.portal.close("done");
@@ -153,7 +156,10 @@ async fn a_goodbye_reaches_the_other_side_and_ends_what_waits() {
         ["the connection was closed on this side", "the peer closed the connection: done"];
     assert_eq!(reasons, expected);
     assert!(matches!(waiting.join_next().await, Some(Ok(Err(CallError::Closed(_))))));
-    assert!(matches!(ends.portal.call::<()>("echo", &()).await, Err(CallError::Closed(_))));
+    assert!(matches!(
+        ends.portal.call::<()>(Request::new("echo", &())).await,
+        Err(CallError::Closed(_))
+    ));
     assert!(matches!(ends.portal.closed().await, Closed::Here));
 }
 
@@ -166,7 +172,7 @@ async fn what_a_peer_said_before_it_went_away_is_heard() {
     let Connected { portal, mut driver, .. } = dialed.unwrap();
     let mut calls = JoinSet::new();
     let calling = portal.clone();
-    calls.spawn(async move { calling.call_encoded("echo", b"").await });
+    calls.spawn(async move { calling.call_encoded(Request::encoded("echo", b"")).await });
     let (mut far, mut reader) = (far, FrameReader::default());
     let mut greeting = [0; preface::PREFACE_BYTES];
     far.read_exact(&mut greeting).await.unwrap();
@@ -185,7 +191,7 @@ async fn what_a_peer_said_before_it_went_away_is_heard() {
     Frame::Return { id, body: &body }.encode(&mut answer).unwrap();
     far.write_all(&answer).await.unwrap();
     drop(far);
-    portal.send("more", &()).unwrap();
+    portal.send(Request::new("more", &())).unwrap();
 
     assert!(matches!(driver.await, Closed::Broken(_)));
     assert!(calls.join_next().await.unwrap().unwrap().unwrap() == body);

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use callsign_portal::{
-    Call, Closed, Connected, Heartbeat, NoService, Options, Replies, Service, accept, connect,
+    Call, Closed, Connected, Heartbeat, NoService, Options, Replies, Request, Service, accept,
+    connect,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex},
@@ -112,7 +113,7 @@ async fn where_one_direction_is_lost_both_sides_know_within_three_seconds() {
             if talks {
                 chatter.spawn(async move {
                     loop {
-                        dialed.portal.send("take", &"this").ok();
+                        dialed.portal.send(Request::new("take", &"this")).ok();
                         sleep(Duration::from_millis(70)).await;
                     }
                 });
@@ -146,10 +147,13 @@ async fn a_long_frame_over_a_slow_link_is_no_silence() {
         link.set_both(Way::Slow(bytes_per_second));
 
         let taken: Vec<u8> = vec![0; BYTES];
-        let answer = dialed.portal.call_encoded("take", &taken).await.unwrap();
+        let answer = dialed.portal.call_encoded(Request::encoded("take", &taken)).await.unwrap();
         assert_eq!(wire::decode_body::<usize>(&answer).unwrap(), BYTES);
         let given = wire::encode_body(&BYTES);
-        assert_eq!(dialed.portal.call_encoded("give", &given).await.unwrap().len(), BYTES);
+        assert_eq!(
+            dialed.portal.call_encoded(Request::encoded("give", &given)).await.unwrap().len(),
+            BYTES
+        );
         // Many at once, in both directions.
         let mut calls = JoinSet::new();
         for _ in 0..10 {
@@ -157,7 +161,9 @@ async fn a_long_frame_over_a_slow_link_is_no_silence() {
                 [("take", vec![0; BYTES / 10]), ("give", wire::encode_body(&(BYTES / 10)).to_vec())]
             {
                 let portal = dialed.portal.clone();
-                calls.spawn(async move { portal.call_encoded(method, &body).await.unwrap().len() });
+                calls.spawn(async move {
+                    portal.call_encoded(Request::encoded(method, &body)).await.unwrap().len()
+                });
             }
         }
         assert_eq!(calls.join_all().await.len(), 20);
@@ -177,7 +183,9 @@ async fn a_long_frame_that_stops_midway_is_silence() {
         link.set_both(Way::Slow(100_000));
         let taken: Vec<u8> = vec![0; 4_000_000];
         let mut calls = JoinSet::new();
-        calls.spawn(async move { dialed.portal.call_encoded("take", &taken).await });
+        calls.spawn(
+            async move { dialed.portal.call_encoded(Request::encoded("take", &taken)).await },
+        );
         sleep(Duration::from_secs(20)).await;
         assert!(drivers.try_join_next().is_none());
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use endpoints::Endpoint;
-use portal::while_awake;
+use portal::{Request, while_awake};
 use tracing::{debug, info};
 use transport::is_there;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub(crate) async fn confirm(registry: &RegistryHandle, claimant: &Claimant) -> A
     let Some(portal) = registrant.portal() else { return Answer::Nothing };
     let endpoint: &Endpoint = &stamped.endpoint;
     let asked = Confirm { uuid: *uuid, epoch: *epoch, endpoint: endpoint.clone() };
-    let asking = portal.call::<Confirmed>(CONFIRM, &asked);
+    let asking = portal.call::<Confirmed>(Request::new(CONFIRM, &asked));
     let answer = match while_awake(ANSWER_TIMEOUT, asking).await {
         Some(Ok(confirmed)) if confirmed.is_yes() => Answer::Confirmed,
         Some(Ok(_)) => Answer::Disowned,
@@ -64,7 +64,7 @@ pub(crate) async fn tell_state(registry: &RegistryHandle, uuid: Uuid) {
     let Some(portal) = registry.registrant(uuid).and_then(|it| it.portal()) else { return };
     let (epoch, state): (Epoch, _) = (record.epoch, record.state);
     let told = SetState { uuid, epoch, state };
-    match while_awake(ANSWER_TIMEOUT, portal.call::<()>(SET_STATE, &told)).await {
+    match while_awake(ANSWER_TIMEOUT, portal.call::<()>(Request::new(SET_STATE, &told))).await {
         Some(Ok(())) => debug!(target: "callsign", %uuid, epoch, %state, "the registrant is told"),
         Some(Err(error)) => {
             debug!(target: "callsign", %uuid, %state, %error, "the registrant does not take it");
@@ -83,7 +83,7 @@ pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, los
             continue;
         }
         let Some(portal) = handle.portal() else { return };
-        match while_awake(ANSWER_TIMEOUT, portal.call::<()>(LOST, &lost)).await {
+        match while_awake(ANSWER_TIMEOUT, portal.call::<()>(Request::new(LOST, &lost))).await {
             Some(Ok(())) => debug!(target: "callsign", %uuid, "the registrant is told of its loss"),
             Some(Err(error)) => {
                 debug!(target: "callsign", %uuid, %error, "the registrant takes no note of it");

@@ -12,7 +12,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::NamePattern;
-use portal::{CallError, Items};
+use portal::{CallError, Items, Request};
 use tokio::time::sleep;
 use wire::registrar::{self, Change, Seen, Watching};
 
@@ -70,7 +70,9 @@ pub(crate) async fn begin(
 ) -> Step {
     let hub = client.hub();
     let watch = registrar::Watch { pattern, seen };
-    let call = connection.portal.stream::<Watching, Change>(registrar::WATCH, &watch, WINDOW);
+    let call = connection
+        .portal
+        .stream::<Watching, Change>(Request::new(registrar::WATCH, &watch), WINDOW);
     match connection.within(hub.options.ask_timeout, call).await {
         Ok((watching, items)) => Step::Begun { connection, is_resumed: watching.resumed, items },
         Err(error) => lost(&client, index, &connection, error),

@@ -232,7 +232,8 @@ impl Client {
     /// Reports to one registrar, if it is within reach.
     pub(crate) fn report_to(&self, index: usize, report: &Report) {
         if let Some(connection) = self.hub().links[index].connection()
-            && let Err(error) = connection.portal.send(registrar::REPORT, report)
+            && let Err(error) =
+                connection.portal.send(portal::Request::new(registrar::REPORT, report))
         {
             tracing::debug!(target: "callsign", %error, "evidence is not reported");
         }

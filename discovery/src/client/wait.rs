@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use endpoints::{Name, rank};
-use portal::CallError;
+use portal::{CallError, Request};
 use tokio::time::timeout;
 use uuid::Uuid;
 use wire::{
@@ -139,7 +139,11 @@ impl Client {
         loop {
             let connection = link.up(after).await?;
             after = connection.number;
-            let answer = match connection.portal.call_encoded(registrar::WAIT, body).await {
+            let answer = match connection
+                .portal
+                .call_encoded(Request::encoded(registrar::WAIT, body))
+                .await
+            {
                 Ok(body) => wire::decode_body::<Answer>(&body).map_err(LinkError::Unreadable),
                 // Whoever answers on the next connection knows more.
                 Err(CallError::Closed(_)) => continue,

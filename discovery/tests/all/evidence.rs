@@ -157,8 +157,12 @@ async fn who_does_not_answer_stays_suspect_and_is_counted() {
         wait: false,
         token: None,
     };
-    let registered =
-        portal.call::<wire::registrar::Registered>(wire::registrar::REGISTER, &register).await;
+    let registered = portal
+        .call::<wire::registrar::Registered>(portal::Request::new(
+            wire::registrar::REGISTER,
+            &register,
+        ))
+        .await;
     assert_eq!(registered.unwrap().lost, None);
 
     let caller = connect([&registrar.endpoint]).await;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use callsign_portal::{CallError, Closed, Handlers, IncomingCall, Limits, Portal};
+use callsign_portal::{CallError, Closed, Handlers, IncomingCall, Limits, Portal, Request};
 use tokio::{
     net::UnixStream,
     task::{JoinSet, yield_now},
@@ -159,18 +159,22 @@ async fn a_handler_that_panics_when_it_is_dropped_does_no_harm() {
     .await;
     for _ in 0..3 {
         for method in ["at once", "later"] {
-            assert_eq!(soon(portal.call::<u64>(method, &7)).await.unwrap(), 7, "{method}");
+            assert_eq!(
+                soon(portal.call::<u64>(Request::new(method, &7))).await.unwrap(),
+                7,
+                "{method}"
+            );
         }
-        let never = portal.call::<()>("never", &());
+        let never = portal.call::<()>(Request::new("never", &()));
         assert!(timeout(Duration::from_millis(10), never).await.is_err());
     }
-    assert_eq!(soon(portal.call::<u64>("at once", &7)).await.unwrap(), 7);
+    assert_eq!(soon(portal.call::<u64>(Request::new("at once", &7))).await.unwrap(), 7);
 
     // Nor when it is dropped with the connection.
     let mut calls = JoinSet::new();
     let other = portal.clone();
-    calls.spawn(async move { other.call::<()>("never", &()).await });
-    assert_eq!(soon(portal.call::<u64>("later", &7)).await.unwrap(), 7);
+    calls.spawn(async move { other.call::<()>(Request::new("never", &())).await });
+    assert_eq!(soon(portal.call::<u64>(Request::new("later", &7))).await.unwrap(), 7);
     portal.close("done");
     assert!(matches!(soon(calls.join_next()).await, Some(Ok(Err(CallError::Closed(_))))));
     while let Some(closed) = soon(drivers.join_next()).await {
@@ -191,11 +195,11 @@ async fn a_panic_fails_its_call_alone_whenever_it_comes() {
     })
     .await;
     for (method, expected) in [("call", "called"), ("at once", "polled"), ("later", "task")] {
-        let error = soon(portal.call::<()>(method, &())).await.unwrap_err();
+        let error = soon(portal.call::<()>(Request::new(method, &()))).await.unwrap_err();
         let CallError::Remote(error) = error else { panic!("{error}") };
         assert_eq!(error.kind, ErrorKind::Internal);
         assert!(error.message.ends_with(expected), "{error}");
-        assert_eq!(soon(portal.call::<u64>("echo", &7)).await.unwrap(), 7);
+        assert_eq!(soon(portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
     }
 }
 
@@ -218,8 +222,8 @@ async fn a_handler_that_goes_aside_computes_beside_its_connection() {
         }
     })
     .await;
-    let computing = portal.call::<u64>("compute", &7);
-    let releasing = portal.call::<u64>("release", &8);
+    let computing = portal.call::<u64>(Request::new("compute", &7));
+    let releasing = portal.call::<u64>(Request::new("release", &8));
     let (computed, released) = soon(async { tokio::join!(computing, releasing) }).await;
     assert_eq!((computed.unwrap(), released.unwrap()), (7, 8));
 }

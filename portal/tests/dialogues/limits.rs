@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use callsign_portal::{CallError, Handlers, IncomingCall, ItemSender, SendError};
+use callsign_portal::{CallError, Handlers, IncomingCall, ItemSender, Request, SendError};
 use tokio::{
     io::duplex,
     sync::{Mutex, mpsc},
@@ -20,12 +20,13 @@ async fn a_deadline_ends_a_dialogue_on_both_sides() {
     let timed_out = |error| matches!(error, CallError::TimedOut(it) if it == within);
 
     // Before it has started.
-    let begun = ends.portal.dialogue_within("stubborn", &(), 1, within).await;
+    let begun = ends.portal.dialogue(Request::new("stubborn", &()).within(within), 1).await;
     assert!(timed_out(begun.unwrap_err()));
     assert_eq!(ends.news.recv().await, Some(News::Dropped));
 
     // While its items are waited for, and ever after.
-    let mut dialogue = ends.portal.dialogue_within("tidy", &(), 1, within).await.unwrap();
+    let mut dialogue =
+        ends.portal.dialogue(Request::new("tidy", &()).within(within), 1).await.unwrap();
     let sender = dialogue.sender();
     assert!(timed_out(dialogue.next::<u64>().await.unwrap_err()));
     assert!(timed_out(dialogue.next::<u64>().await.unwrap_err()));
@@ -33,12 +34,13 @@ async fn a_deadline_ends_a_dialogue_on_both_sides() {
     assert_eq!(ends.news.recv().await, Some(News::Told));
 
     // While nobody looks: the other side ends it by itself.
-    let dialogue = ends.portal.dialogue_within("tidy", &(), 1, within).await.unwrap();
+    let dialogue = ends.portal.dialogue(Request::new("tidy", &()).within(within), 1).await.unwrap();
     assert_eq!(ends.news.recv().await, Some(News::Told));
     tokio::time::sleep(within).await;
     assert!(timed_out(dialogue.result::<u64>().await.unwrap_err()));
 
-    let echo = ends.portal.dialogue_within("double", &(), 1, Duration::MAX).await.unwrap();
+    let echo =
+        ends.portal.dialogue(Request::new("double", &()).within(Duration::MAX), 1).await.unwrap();
     echo.finish();
     assert_eq!(echo.result::<u64>().await.unwrap(), 0);
 }
@@ -48,12 +50,12 @@ async fn calls_that_nobody_waits_for_are_bounded() {
     let ends = begin().await;
     // Those that are answered count no more.
     for _ in 0..1000 {
-        ends.portal.send("echo", &7).unwrap();
-        assert_eq!(soon(ends.portal.call::<u64>("echo", &7)).await.unwrap(), 7);
+        ends.portal.send(Request::new("echo", &7)).unwrap();
+        assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
     }
     let mut sent = 0;
     let error = loop {
-        match ends.portal.send("stubborn", &()) {
+        match ends.portal.send(Request::new("stubborn", &())) {
             Ok(()) => sent += 1,
             Err(error) => break error,
         }
@@ -61,7 +63,7 @@ async fn calls_that_nobody_waits_for_are_bounded() {
     };
     assert!(matches!(error, CallError::TooMany(bound) if bound == sent), "{sent}: {error}");
     // They keep no other call waiting.
-    assert_eq!(soon(ends.portal.call::<u64>("echo", &7)).await.unwrap(), 7);
+    assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

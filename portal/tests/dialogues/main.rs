@@ -7,8 +7,8 @@ use std::{future::pending, slice, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use callsign_portal::{
-    CallError, Closed, Handlers, IncomingCall, Limits, NoService, Options, Portal, SendError,
-    Service, accept, connect,
+    CallError, Closed, Handlers, IncomingCall, Limits, NoService, Options, Portal, Request,
+    SendError, Service, accept, connect,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, duplex},
@@ -152,7 +152,7 @@ async fn items_flow_both_ways_whatever_the_windows() {
     let (near, far) = duplex(100);
     for ends in [begin().await, begin_over(near, far).await] {
         for window in [1, 2, 3, 64] {
-            let dialogue = ends.portal.dialogue("sum", &window, 1).await.unwrap();
+            let dialogue = ends.portal.dialogue(Request::new("sum", &window), 1).await.unwrap();
             assert_eq!(dialogue.started::<String>().unwrap(), "ready");
             for number in 0..1000_u64 {
                 soon(dialogue.send(&number)).await.unwrap();
@@ -161,7 +161,8 @@ async fn items_flow_both_ways_whatever_the_windows() {
             assert!(matches!(dialogue.send(&1).await, Err(SendError::Over)));
             assert_eq!(soon(dialogue.result::<u64>()).await.unwrap(), 499_500);
 
-            let mut dialogue = ends.portal.dialogue("double", &(), window).await.unwrap();
+            let mut dialogue =
+                ends.portal.dialogue(Request::new("double", &()), window).await.unwrap();
             let items = dialogue.sender();
             let sending = async {
                 for number in 0..1000_u64 {
@@ -185,11 +186,12 @@ async fn items_flow_both_ways_whatever_the_windows() {
 async fn long_items_and_bodies_arrive_whole() {
     let (near, far) = duplex(1000);
     for ends in [begin().await, begin_over(near, far).await] {
-        let mut mirror = ends.portal.dialogue("mirror", &(), 2).await.unwrap();
+        let mut mirror = ends.portal.dialogue(Request::new("mirror", &()), 2).await.unwrap();
         let items = mirror.sender();
         for length in [0, 1, 4095, 4096, 65_536, 1_000_003] {
             let body: Bytes = (0..length).map(|it| (it % 251) as u8).collect::<Vec<_>>().into();
-            let echoed = soon(ends.portal.call_encoded("echo", &body)).await.unwrap();
+            let echoed =
+                soon(ends.portal.call_encoded(Request::encoded("echo", &body))).await.unwrap();
             assert!(echoed == body, "a body of {length} bytes");
             soon(items.send_encoded(body.clone())).await.unwrap();
             let mirrored = soon(mirror.next_encoded()).await.unwrap().unwrap();
@@ -203,7 +205,7 @@ async fn long_items_and_bodies_arrive_whole() {
 #[tokio::test]
 async fn the_callee_may_end_its_items_before_the_call() {
     let ends = begin().await;
-    let mut dialogue = ends.portal.dialogue("finish early", &(), 1).await.unwrap();
+    let mut dialogue = ends.portal.dialogue(Request::new("finish early", &()), 1).await.unwrap();
     assert_eq!(soon(dialogue.next::<u64>()).await.unwrap(), None);
     dialogue.send(&9_u64).await.unwrap();
     assert_eq!(soon(dialogue.result::<u64>()).await.unwrap(), 9);
@@ -212,7 +214,7 @@ async fn the_callee_may_end_its_items_before_the_call() {
 #[tokio::test]
 async fn an_error_ends_a_dialogue_and_brings_the_callees_own_value() {
     let ends = begin().await;
-    let mut dialogue = ends.portal.dialogue("refuse", &(), 1).await.unwrap();
+    let mut dialogue = ends.portal.dialogue(Request::new("refuse", &()), 1).await.unwrap();
     let next = soon(dialogue.next::<u64>()).await;
     let (Err(CallError::Remote(first)), Err(CallError::Remote(second))) =
         (next, soon(dialogue.result::<u64>()).await)
@@ -226,18 +228,18 @@ async fn an_error_ends_a_dialogue_and_brings_the_callees_own_value() {
 #[tokio::test]
 async fn a_dropped_dialogue_tells_its_handler_at_once() {
     let mut ends = begin().await;
-    drop(ends.portal.dialogue("tidy", &(), 1).await.unwrap());
+    drop(ends.portal.dialogue(Request::new("tidy", &()), 1).await.unwrap());
     assert_eq!(soon(ends.news.recv()).await, Some(News::Told));
     // The connection goes on.
-    assert_eq!(soon(ends.portal.call::<u64>("echo", &7)).await.unwrap(), 7);
+    assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
 }
 
 #[tokio::test]
 async fn a_cancel_waits_for_no_megabytes_of_items() {
     let mut ends = begin().await;
     // There is credit for 6.5 GB, and nobody takes any of it.
-    let flood = ends.portal.dialogue("flood", &(), u16::MAX).await.unwrap();
-    assert_eq!(soon(ends.portal.call::<u64>("echo", &7)).await.unwrap(), 7);
+    let flood = ends.portal.dialogue(Request::new("flood", &()), u16::MAX).await.unwrap();
+    assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
     drop(flood);
     assert_eq!(soon(ends.news.recv()).await, Some(News::Told));
 }
@@ -246,14 +248,14 @@ async fn a_cancel_waits_for_no_megabytes_of_items() {
 async fn a_handler_that_does_not_end_is_dropped_a_grace_later() {
     let (near, far) = duplex(4096);
     let mut ends = begin_over(near, far).await;
-    let call = ends.portal.call::<()>("stubborn", &());
+    let call = ends.portal.call::<()>(Request::new("stubborn", &()));
     assert!(timeout(Duration::from_millis(1), call).await.is_err());
     assert_eq!(ends.news.recv().await, Some(News::Dropped));
 
     // So it is when the connection ends.
     let portal = ends.portal.clone();
     let mut waiting = JoinSet::new();
-    waiting.spawn(async move { portal.call::<()>("stubborn", &()).await });
+    waiting.spawn(async move { portal.call::<()>(Request::new("stubborn", &())).await });
     tokio::time::sleep(Duration::from_millis(1)).await;
     ends.portal.close("done");
     assert!(matches!(waiting.join_next().await, Some(Ok(Err(CallError::Closed(_))))));
@@ -268,10 +270,14 @@ async fn a_deadline_ends_a_call_on_both_sides() {
     let (near, far) = duplex(4096);
     let mut ends = begin_over(near, far).await;
     let within = Duration::from_millis(1500);
-    let error = ends.portal.call_within::<()>("stubborn", &(), within).await.unwrap_err();
+    let error =
+        ends.portal.call::<()>(Request::new("stubborn", &()).within(within)).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut(it) if it == within));
     assert_eq!(ends.news.recv().await, Some(News::Dropped));
-    assert_eq!(ends.portal.call_within::<u64>("echo", &7, Duration::MAX).await.unwrap(), 7);
+    assert_eq!(
+        ends.portal.call::<u64>(Request::new("echo", &7).within(Duration::MAX)).await.unwrap(),
+        7
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,11 +294,11 @@ async fn a_handler_keeps_to_the_deadline_by_itself() {
 #[tokio::test]
 async fn a_panic_fails_its_call_alone() {
     let ends = begin().await;
-    let error = soon(ends.portal.call::<()>("panic", &())).await.unwrap_err();
+    let error = soon(ends.portal.call::<()>(Request::new("panic", &()))).await.unwrap_err();
     let CallError::Remote(error) = error else { panic!("{error}") };
     assert_eq!(error.kind, ErrorKind::Internal);
     assert!(error.message.contains("the roof is on fire"), "{error}");
-    assert_eq!(soon(ends.portal.call::<u64>("echo", &7)).await.unwrap(), 7);
+    assert_eq!(soon(ends.portal.call::<u64>(Request::new("echo", &7))).await.unwrap(), 7);
 }
 
 #[tokio::test]
@@ -330,7 +336,7 @@ async fn a_callee_that_breaks_the_rules_loses_its_connection() {
         let (mut peer, portal) = Peer::answering().await;
         let mut calls = JoinSet::new();
         calls.spawn(async move {
-            let dialogue = portal.dialogue("any", &(), window).await?;
+            let dialogue = portal.dialogue(Request::new("any", &()), window).await?;
             dialogue.result::<()>().await
         });
         assert!(peer.hear().await.unwrap().starts_with("Call"));
@@ -379,7 +385,9 @@ async fn two_sides_that_both_pipeline_do_not_block_each_other() {
     for portal in [dialed.portal, accepted.portal] {
         for _ in 0..256 {
             let portal = portal.clone();
-            calls.spawn(async move { portal.call_encoded("echo", &[7; 64 * 1024]).await });
+            calls.spawn(async move {
+                portal.call_encoded(Request::encoded("echo", &[7; 64 * 1024])).await
+            });
         }
     }
     for answer in soon(calls.join_all()).await {

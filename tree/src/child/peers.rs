@@ -103,7 +103,7 @@ const CONNECTIONS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use portal::{NoService, connect};
+    use portal::{NoService, Request, connect};
     use transport::dial_within;
     use wire::Hello;
 
@@ -140,7 +140,7 @@ mod tests {
             // Whoever still ran a connection would have the list.
             assert_eq!(Arc::strong_count(&exposed), 1);
         };
-        let (told, ()) = tokio::join!(caller.portal.call::<()>(CANCEL, &asked), ends);
+        let (told, ()) = tokio::join!(caller.portal.call::<()>(Request::new(CANCEL, &asked)), ends);
         told.unwrap();
     }
 }

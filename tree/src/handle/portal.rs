@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use endpoints::{Endpoint, Stamped};
-use portal::Closed;
+use portal::{Closed, Request};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wire::ErrorKind;
@@ -127,9 +127,8 @@ impl Portal {
     ///
     /// Dropping the future ends the function at its next `await`.
     pub async fn call<T: Wire, E: Wire>(&self, call: Call<T, E>) -> Result<T, CallError<E>> {
-        let body = call.body()?;
-        let reply = self.portal.call_encoded(&method(call.export().path), &body).await;
-        let value = read(reply)?;
+        let (path, body) = (method(call.export().path), call.body()?);
+        let value = read(self.portal.call_encoded(Request::encoded(&path, &body)).await)?;
         call.decode(Ok(&value))
     }
 
@@ -169,7 +168,8 @@ impl Portal {
         within: Duration,
     ) -> Result<T, CallError<E>> {
         let (path, body) = (method(call.export().path), call.body()?);
-        let value = read(self.portal.call_encoded_within(&path, &body, within).await)?;
+        let request = Request::encoded(&path, &body).within(within);
+        let value = read(self.portal.call_encoded(request).await)?;
         call.decode(Ok(&value))
     }
 
@@ -230,7 +230,7 @@ impl Portal {
         E: Wire,
     {
         let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
-        let begun = self.portal.dialogue_encoded(&path, &arguments, WINDOW).await;
+        let begun = self.portal.dialogue(Request::encoded(&path, &arguments), WINDOW).await;
         hold(dialogue, begun, body).await
     }
 
@@ -291,8 +291,8 @@ impl Portal {
     {
         let (path, arguments) = (method(dialogue.export().path), dialogue.body()?);
         let held = async {
-            let begun = self.portal.dialogue_encoded_within(&path, &arguments, WINDOW, within);
-            hold(dialogue, begun.await, body).await
+            let request = Request::encoded(&path, &arguments).within(within);
+            hold(dialogue, self.portal.dialogue(request, WINDOW).await, body).await
         };
         let timed_out = portal::CallError::TimedOut(within);
         timeout(within, held).await.unwrap_or(Err(CallError::Transport(timed_out)))
@@ -325,7 +325,8 @@ impl Portal {
     pub async fn cancel(&self, why: &str) -> Result<(), portal::CallError> {
         let reason = CancelReason::new(self.caller.clone(), why);
         let was_there = !self.portal.is_closed();
-        match self.portal.call(CANCEL, &CancelRequest { reason, force: false }).await {
+        let request = Request::new(CANCEL, &CancelRequest { reason, force: false });
+        match self.portal.call(request).await {
             Err(portal::CallError::Closed(closed)) if was_there && is_end(&closed) => Ok(()),
             told => told,
         }

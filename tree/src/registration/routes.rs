@@ -10,7 +10,7 @@ use std::{
 };
 
 use discovery::Lost;
-use portal::{CallError, Identity, Key, Portal};
+use portal::{CallError, Identity, Key, Portal, Request};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ impl Routes {
         match child {
             Some(Way::Channel(child)) => {
                 // Whose channel has ended needs none either.
-                if let Err(error @ CallError::TooMany(_)) = child.send(KEYS, &keys) {
+                if let Err(error @ CallError::TooMany(_)) = child.send(Request::new(KEYS, &keys)) {
                     tracing::warn!(target: "callsign", %error, "an actor has no key yet");
                 }
             }
@@ -83,7 +83,7 @@ impl Routes {
         let child = self.lock().get(&loss.uuid).cloned();
         match child {
             Some(Way::Channel(child)) => {
-                if let Err(error @ CallError::TooMany(_)) = child.send(LOST, &loss) {
+                if let Err(error @ CallError::TooMany(_)) = child.send(Request::new(LOST, &loss)) {
                     tracing::warn!(target: "callsign", %error, "an actor is not told of its loss");
                 }
             }

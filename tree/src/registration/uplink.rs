@@ -13,7 +13,7 @@ use std::{
 
 use discovery::{Client, Losses, Lost, RegisterError, Registered, Registration};
 use endpoints::Endpoint;
-use portal::{CallError, Key, Portal, WithCauses};
+use portal::{CallError, Key, Portal, Request, WithCauses};
 use registrar::LocalClient;
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
@@ -61,7 +61,9 @@ impl Uplink {
     pub(crate) async fn register(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
         match self {
             Self::Root(registry) => registry.register(request).await,
-            Self::Parent(parent) => parent.call(REGISTER, request).await.map_err(relayed),
+            Self::Parent(parent) => {
+                parent.call(Request::new(REGISTER, request)).await.map_err(relayed)
+            }
             Self::Within(parent) => parent.register(request).await,
         }
     }
@@ -82,9 +84,10 @@ impl Uplink {
     pub(crate) async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         match self {
             Self::Root(registry) => registry.unregister(uuids).await,
-            Self::Parent(parent) => {
-                parent.call(UNREGISTER, &UnregisterRequest { uuids }).await.map_err(relayed)
-            }
+            Self::Parent(parent) => parent
+                .call(Request::new(UNREGISTER, &UnregisterRequest { uuids }))
+                .await
+                .map_err(relayed),
             Self::Within(parent) => parent.unregister(uuids).await,
         }
     }
@@ -93,7 +96,9 @@ impl Uplink {
     pub(crate) async fn relocate(&self, request: &RelocateRequest) -> Result<(), RemoteError> {
         match self {
             Self::Root(registry) => registry.relocate(request).await,
-            Self::Parent(parent) => parent.call(RELOCATE, request).await.map_err(relayed),
+            Self::Parent(parent) => {
+                parent.call(Request::new(RELOCATE, request)).await.map_err(relayed)
+            }
             Self::Within(parent) => parent.relocate(request).await,
         }
     }

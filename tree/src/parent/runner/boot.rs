@@ -6,7 +6,7 @@
 use std::{io, process};
 
 use endpoints::Stamped;
-use portal::{CallError, Established, Handlers, NoService, Options, connect};
+use portal::{CallError, Established, Handlers, NoService, Options, Request, connect};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use transport::Stream;
 use wire::{Hello, RemoteError, State};
@@ -152,7 +152,7 @@ impl ChildRunner {
         });
         let portal = connected.portal;
         self.service.open(Way::Channel(portal.clone()));
-        match portal.stream(RUN, &self.spawn_spec(), NOTES_WINDOW).await {
+        match portal.stream(Request::new(RUN, &self.spawn_spec()), NOTES_WINDOW).await {
             Ok((listening, notes)) => Ok((portal, Notes::Apart(notes), listening)),
             Err(CallError::Remote(error)) => Err(StopCause::Refused(error)),
             Err(_) => Err(StopCause::Gone),

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use portal::{CallError, Items};
+use portal::{CallError, Items, Request};
 use tokio::{sync::mpsc, time::timeout};
 use wire::RemoteError;
 
@@ -55,10 +55,9 @@ impl ChildChannel {
     /// Calls the function that the child is there for.
     pub(super) fn call(&mut self, main: &EntryPoint) {
         let (portal, main) = (self.portal.clone(), main.clone());
-        self.function =
-            Some(Box::pin(
-                async move { portal.call_encoded(&method(&main.path), &main.body).await },
-            ));
+        self.function = Some(Box::pin(async move {
+            portal.call_encoded(Request::encoded(&method(&main.path), &main.body)).await
+        }));
     }
 
     /// Waits until the function has ended, or the child has said its last word.

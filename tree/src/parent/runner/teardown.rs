@@ -6,6 +6,7 @@ use std::{
 };
 
 use endpoints::Stamped;
+use portal::Request;
 use process::FORCED_END_LIMIT;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -117,7 +118,7 @@ impl ChildRunner {
         if let Some(channel) = channel {
             let asked = CancelRequest { reason: reason.clone(), force };
             // A channel that is closed has told the child as much.
-            drop(channel.portal.send(CANCEL, &asked));
+            drop(channel.portal.send(Request::new(CANCEL, &asked)));
         }
     }
 
