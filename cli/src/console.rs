@@ -9,7 +9,10 @@ use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use crate::outlet::{Outlet, Target};
+use crate::{
+    log_line::LogLine,
+    outlet::{Outlet, Target},
+};
 
 /// Standard error, and standard output where nobody is waited for.
 pub(crate) struct Console {
@@ -70,8 +73,8 @@ impl Console {
             .with_env_filter(filter)
             .with_writer(move || Line(log.clone()))
             .log_internal_errors(false)
-            .with_target(false)
             .with_ansi(self.has_colors)
+            .event_format(LogLine)
             .init();
     }
 

@@ -10,6 +10,7 @@ mod context;
 mod failure;
 mod global;
 mod hints;
+mod log_line;
 mod lookup;
 mod outlet;
 mod output;

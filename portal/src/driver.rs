@@ -1,7 +1,7 @@
 //! What runs a connection.
 
 use std::{
-    mem,
+    fmt, mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,8 +15,9 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 use tokio_util::io::poll_read_buf;
+use tracing::{Span, info_span};
 use transport::Flows;
-use wire::{Frame, FrameReader, WireError};
+use wire::{Frame, FrameReader, Hello, WireError};
 
 use crate::{
     Call, Closed, Options, Replies, Service,
@@ -58,6 +59,8 @@ pub struct Driver<IO, S> {
     has_stood_back: bool,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
+    /// The span of the connection: all that happens on it is within.
+    span: Span,
 }
 
 impl<IO, S> Driver<IO, S> {
@@ -68,6 +71,8 @@ impl<IO, S> Driver<IO, S> {
         shared: Arc<Shared>,
         options: &Options,
     ) -> Self {
+        let (id, peer) = (shared.number, &shared.peer);
+        let span = info_span!(target: "callsign", "connection", id, peer = %Caller(peer));
         Self {
             io: Some(io),
             service,
@@ -85,6 +90,7 @@ impl<IO, S> Driver<IO, S> {
             answered: 0,
             has_stood_back: false,
             closed: None,
+            span,
         }
     }
 }
@@ -94,6 +100,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Closed> {
         let driver = self.get_mut();
+        let span = driver.span.clone();
+        let _entered = span.enter();
         if driver.closed.is_none() {
             if driver.stands_back() {
                 cx.waker().wake_by_ref();
@@ -378,6 +386,7 @@ fn handle(
 ) -> Result<(), Closed> {
     match Frame::decode(frame).map_err(Closed::Protocol)? {
         Frame::Call { id, method, body, within_ms } => {
+            let _entered = info_span!(target: "callsign", "call", id, method).entered();
             let within = within_ms.map(Duration::from_millis);
             service.call(Call { id, method, body, within }, replies);
             Ok(())
@@ -430,6 +439,18 @@ fn handle(
         Frame::Hello(_) => Err(WireError::Malformed("a second hello".to_owned())),
     }
     .map_err(Closed::Protocol)
+}
+
+/// Says who a peer is: which instance, or else which program.
+struct Caller<'a>(&'a Hello);
+
+impl fmt::Display for Caller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.instance {
+            Some(instance) => write!(f, "{instance}"),
+            None => write!(f, "{:?}", self.0.agent),
+        }
+    }
 }
 
 fn io<IO: Unpin>(io: &mut Option<IO>) -> Pin<&mut IO> {

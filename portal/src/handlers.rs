@@ -152,7 +152,8 @@ where
     /// Runs the function for a call: here until it waits, and then in the pool or a task.
     fn begin(&mut self, call: IncomingCall, replies: &mut Replies) {
         let (id, deadline, state) = (call.id(), call.deadline(), call.state().clone());
-        match Handling::begin(|| (self.handle)(call)) {
+        let span = call.span().clone();
+        match Handling::begin(span, || (self.handle)(call)) {
             Begun::Over(answer) => {
                 self.answer(id, answer, replies);
                 state.let_go();

@@ -13,6 +13,7 @@ use tokio::{
     select,
     time::{Instant, sleep, sleep_until},
 };
+use tracing::Span;
 use wire::{ErrorKind, RemoteError};
 
 use crate::incoming_call::CallState;
@@ -30,13 +31,16 @@ pub(crate) enum Begun<Fut> {
 
 /// A function under way. A panic of it is its answer, and a panic of what it leaves behind is
 /// nothing but what the panic hook tells of it.
-pub(crate) struct Handling<Fut>(Option<Pin<Box<Fut>>>);
+pub(crate) struct Handling<Fut> {
+    function: Option<Pin<Box<Fut>>>,
+    span: Span,
+}
 
 impl<Fut: Future<Output = Answer>> Handling<Fut> {
     /// Calls a function, and runs it until it first waits.
-    pub(crate) fn begin(handle: impl FnOnce() -> Fut) -> Begun<Fut> {
-        match catch_unwind(AssertUnwindSafe(|| Box::pin(handle()))) {
-            Ok(handling) => Self(Some(handling)).step(),
+    pub(crate) fn begin(span: Span, handle: impl FnOnce() -> Fut) -> Begun<Fut> {
+        match catch_unwind(AssertUnwindSafe(|| span.in_scope(|| Box::pin(handle())))) {
+            Ok(function) => Self { function: Some(function), span }.step(),
             Err(payload) => Begun::Over(Err(panicked(payload))),
         }
     }
@@ -85,15 +89,18 @@ impl<Fut: Future<Output = Answer>> Future for Handling<Fut> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let function = self.0.as_mut().expect("it is there until it is dropped");
-        let polled = catch_unwind(AssertUnwindSafe(|| function.as_mut().poll(cx)));
+        let Self { function, span } = &mut *self;
+        let function = function.as_mut().expect("it is there until it is dropped");
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| span.in_scope(|| function.as_mut().poll(cx))));
         polled.unwrap_or_else(|payload| Poll::Ready(Err(panicked(payload))))
     }
 }
 
 impl<Fut> Drop for Handling<Fut> {
     fn drop(&mut self) {
-        drop(catch_unwind(AssertUnwindSafe(|| drop(self.0.take()))));
+        let Self { function, span } = self;
+        drop(catch_unwind(AssertUnwindSafe(|| span.in_scope(|| drop(function.take())))));
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -19,6 +22,8 @@ use crate::{
 /// What the handles of a connection share with its driver.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The number of the connection within this process, for the log.
+    pub(crate) number: u64,
     pub(crate) peer: Hello,
     pub(crate) outbox: Arc<Outbox>,
     /// Even or odd, as all calls of this side are.
@@ -52,6 +57,7 @@ impl Shared {
         let state =
             State { next_id: first_id, pending: HashMap::new(), closing: None, closed: None };
         Self {
+            number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             peer,
             outbox: Arc::default(),
             first_id,
@@ -192,6 +198,9 @@ impl Shared {
         self.state.lock().expect("nothing panics while it holds the lock")
     }
 }
+
+/// How many connections this process has had.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 impl Pending {
     fn end(self, result: Result<Bytes, CallError>) {

@@ -20,6 +20,8 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, error_span};
+use uuid::Uuid;
 
 use crate::{
     ActorPath, CancelReason, ChildError, Kind, Never, NurseryError, Pressure,
@@ -56,8 +58,10 @@ pub(crate) struct Core {
     pub(crate) path: ActorPath,
     pub(crate) instance: InstanceId,
     pub(crate) kind: Kind,
-    /// Where it listens, as it was bound; its children listen alike.
+    /// The endpoints it listens at, as bound; its children listen alike.
     pub(crate) bound: Vec<Endpoint>,
+    /// The span of the actor: all that it does is within.
+    pub(crate) span: Span,
     /// Asks the actor to end.
     pub(crate) cancel: Cancel,
     /// Asks those who wait for its end not to wait any longer.
@@ -72,8 +76,8 @@ pub(crate) struct Core {
     left_behind: Mutex<Vec<NurseryError>>,
     /// The tasks that own the children of its scopes.
     supervisors: Mutex<JoinSet<()>>,
-    /// Held by all that is at work.
-    liveness: mpsc::WeakSender<Never>,
+    /// Held by all that is at work; `None` for an actor that has a process of its own.
+    liveness: Option<mpsc::WeakSender<Never>>,
     /// How many functions and supervisors are at work.
     busy: AtomicUsize,
     /// Told when none is.
@@ -104,6 +108,12 @@ impl Actor {
     /// # let _ = part;
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        self.run(future).instrument(self.core.span.clone())
+    }
+
+    /// Runs a future as a part of this actor, within the present span, which is the actor's or
+    /// below it.
+    pub(crate) fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self.clone(), future)
     }
 
@@ -215,34 +225,45 @@ impl Actor {
     }
 }
 
+/// What makes an actor.
+pub(crate) struct CoreParts {
+    pub(crate) path: ActorPath,
+    pub(crate) kind: Kind,
+    pub(crate) bound: Vec<Endpoint>,
+    pub(crate) span: Span,
+    pub(crate) uplink: Uplink,
+    /// With the identity of the actor.
+    pub(crate) routes: Routes,
+    pub(crate) context: Arc<ProcessContext>,
+    pub(crate) liveness: Option<LivenessGuard>,
+}
+
+/// Makes the span of an actor. It has no parent, for the path says where the actor stands; and its
+/// level is that of errors, so that it is there whatever level of events a filter lets through.
+pub(crate) fn span(path: &ActorPath, uuid: Uuid) -> Span {
+    error_span!(
+        target: "callsign", parent: None, "actor", path = %path, name = path.name(), uuid = %uuid
+    )
+}
+
 impl Core {
-    #[expect(clippy::too_many_arguments, reason = "each is a part of what an actor is")]
-    pub(crate) fn new(
-        path: ActorPath,
-        instance: InstanceId,
-        kind: Kind,
-        bound: Vec<Endpoint>,
-        cancel: Cancel,
-        force: CancellationToken,
-        uplink: Uplink,
-        routes: Routes,
-        context: Arc<ProcessContext>,
-        liveness: &LivenessGuard,
-    ) -> Self {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        let CoreParts { path, kind, bound, span, uplink, routes, context, liveness } = parts;
         Self {
             path,
-            instance,
+            instance: routes.own().instance().clone(),
             kind,
             bound,
-            cancel,
-            force,
+            span,
+            cancel: Cancel::default(),
+            force: CancellationToken::new(),
             uplink,
             routes,
             context,
             statuses: StatusTable::default(),
             left_behind: Mutex::default(),
             supervisors: Mutex::default(),
-            liveness: liveness.0.downgrade(),
+            liveness: liveness.map(|it| it.0.downgrade()),
             busy: AtomicUsize::new(0),
             idle: Notify::new(),
         }
@@ -253,16 +274,18 @@ impl Core {
         let mut supervisors = self.supervisors();
         while supervisors.try_join_next().is_some() {}
         let busy = self.enter();
-        supervisors.spawn(async move {
+        let supervising = async move {
             let _busy = busy;
             supervisor.await;
-        });
+        };
+        supervisors.spawn(supervising.instrument(self.span.clone()));
     }
 
     /// Says that the actor is at work, until what is returned is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::SeqCst);
-        Busy { core: self.clone(), _tether: self.liveness.upgrade() }
+        let liveness = self.liveness.as_ref().and_then(mpsc::WeakSender::upgrade);
+        Busy { core: self.clone(), _liveness: liveness }
     }
 
     /// Waits until no function runs, and every supervisor has ended.
@@ -340,7 +363,7 @@ impl LivenessGuard {
 pub(crate) struct Busy {
     core: Arc<Core>,
     /// Shows the parent that something is still at work.
-    _tether: Option<mpsc::Sender<Never>>,
+    _liveness: Option<mpsc::Sender<Never>>,
 }
 
 impl Drop for Busy {

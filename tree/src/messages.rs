@@ -63,7 +63,7 @@ pub(crate) struct SpawnSpec {
     pub(crate) expose: Vec<String>,
     /// The exported function that its parent alone may call: what it is there for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) main: Option<String>,
+    pub(crate) entry_point: Option<String>,
     /// Where the registrars are.
     pub(crate) registrars: Vec<Endpoint>,
     /// Where actors of the tree listen, by name.

@@ -184,7 +184,7 @@ impl StatusEntry {
         (row.phase, row.since) = (phase, Instant::now());
         let kind = row.kind;
         drop(rows);
-        tracing::debug!(target: "callsign", actor = %self.key.0, "{}", phase.said_of(kind));
+        tracing::debug!(target: "callsign", "{}", phase.said_of(kind));
     }
 
     /// Returns what the actor is at.

@@ -165,7 +165,7 @@ impl Calls {
         let deadline = call.deadline();
         let run = |ends| {
             let incoming = Incoming { body: call.body().clone(), ends };
-            self.actor.scope(CatchPanic((export.run)(incoming)))
+            self.actor.run(CatchPanic((export.run)(incoming)))
         };
         match export.kind {
             ExportKind::Unary => self.end(run(None), call.given_up(), deadline).await,

@@ -13,14 +13,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use endpoints::{InstanceId, Name};
-use portal::{Handlers, Identity, IncomingCall, Options, accept};
+use endpoints::{Endpoint, InstanceId, Name, Stamped};
+use portal::{Closed, Handlers, Identity, IncomingCall, Options, accept};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tracing::{
+    Instrument as _, Span, error_span,
+    field::{Empty, display},
+};
 use transport::{Listener, Stream, Whereabouts};
 use wire::{ErrorKind, RemoteError, encode_body};
 
@@ -28,16 +31,23 @@ pub(crate) use self::within::{LocalChild, Near};
 use self::{calls::Calls, peers::Acceptors, signals::Signals};
 use crate::{
     Actor, CalleeError, CancelReason, Exit, Phase, Pressure,
-    actor::{Core, LivenessGuard},
+    actor::{Core, CoreParts},
     messages::{Listening, Note, RUN, RelocateRequest, SpawnSpec},
-    outcome::cancel::Cancel,
     process_context::ProcessContext,
     registration::{routes::Routes, uplink::Uplink},
     sockets,
 };
 
 /// Serves the parent at the other end of `channel`, another process, until this actor has ended.
-pub(crate) async fn serve(channel: Stream, mut signals: Signals) {
+pub(crate) async fn serve(channel: Stream, signals: Signals) {
+    // Its name is told by the parent.
+    let span = error_span!(
+        target: "callsign", "actor", path = Empty, name = Empty, uuid = Empty
+    );
+    serve_within(span.clone(), channel, signals).instrument(span).await;
+}
+
+async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
     let (told, mut is_told) = mpsc::channel(1);
     let parent = FromParent { told, calls: Arc::default() };
     let answering = parent.clone();
@@ -58,24 +68,26 @@ pub(crate) async fn serve(channel: Stream, mut signals: Signals) {
         told = timeout(SPEC_WAIT, is_told.recv()) => told,
     };
     let Ok(Some(Told { spec, started, notes })) = told else { return };
+    span.record("path", display(&spec.path));
+    span.record("name", spec.path.name());
+    span.record("uuid", display(spec.uuid));
     let portal = connected.portal;
-    match begin(&spec, &portal).await {
-        Ok((actor, listeners)) => {
-            let exposed: Arc<[String]> = spec.expose.iter().cloned().collect();
-            let of_parent = exposed.iter().cloned().chain(spec.main).collect();
-            parent.open(Calls::of_parent(actor.clone(), of_parent));
-            let endpoints = listeners.iter().flat_map(Listener::published).collect();
-            drop(started.send(Ok(Listening { pid: std::process::id(), endpoints })));
-            let exit = live(portal, signals, &actor, listeners, exposed, &notes).await;
-            // The parent may be gone.
-            drop(notes.send(Note::Exit(exit)).await);
-            actor.core.context.pool.close().await;
+    match begin(spec, span, &portal).await {
+        Ok(life) => {
+            parent.open(life.calls.clone());
+            drop(
+                started
+                    .send(Ok(Listening { pid: std::process::id(), endpoints: life.published() })),
+            );
+            let context = life.actor.core.context.clone();
+            life.live(portal, signals, notes, drivers, context.pool.close()).await;
         }
-        Err(error) => drop(started.send(Err(error))),
+        Err(error) => {
+            drop(started.send(Err(error)));
+            drop(notes);
+            farewell(drivers).await;
+        }
     }
-    drop(notes);
-    // The parent says goodbye when it has read all. One that does not will see the channel's end.
-    drop(timeout(FAREWELL_WAIT, drivers.join_next()).await);
 }
 
 /// What the parent told.
@@ -131,28 +143,81 @@ impl FromParent {
 }
 
 /// Makes an actor of this process, and binds what it is to listen at.
-async fn begin(
-    spec: &SpawnSpec,
-    parent: &portal::Portal,
-) -> Result<(Actor, Vec<Listener>), RemoteError> {
+async fn begin(spec: SpawnSpec, span: Span, parent: &portal::Portal) -> Result<Life, RemoteError> {
     let name = Name::new(spec.path.name()).map_err(|error| {
         RemoteError::new(ErrorKind::Invalid, format!("`{}`: {error}", spec.path))
     })?;
     let listeners = spec.places.listen().await?;
-    let instance = InstanceId { name, uuid: spec.uuid };
-    let core = Core::new(
-        spec.path.clone(),
-        instance.clone(),
-        spec.kind,
-        listeners.iter().map(|it| it.bound().clone()).collect(),
-        Cancel::default(),
-        CancellationToken::new(),
-        Uplink::Parent(parent.clone()),
-        Routes::new(Identity::new(instance)),
-        Arc::new(ProcessContext::of(spec)),
-        &LivenessGuard::new().0,
-    );
-    Ok((Actor { core: Arc::new(core) }, listeners))
+    let parts = CoreParts {
+        context: Arc::new(ProcessContext::of(&spec)),
+        path: spec.path,
+        kind: spec.kind,
+        bound: bound(&listeners),
+        span,
+        uplink: Uplink::Parent(parent.clone()),
+        routes: Routes::new(Identity::new(InstanceId { name, uuid: spec.uuid })),
+        liveness: None,
+    };
+    Ok(Life::new(parts, listeners, &spec.expose, spec.entry_point))
+}
+
+/// The life of an actor, wherever it runs.
+struct Life {
+    actor: Actor,
+    listeners: Vec<Listener>,
+    exposed: Arc<[String]>,
+    /// Answers the calls of its parent.
+    calls: Calls,
+}
+
+impl Life {
+    fn new(
+        parts: CoreParts,
+        listeners: Vec<Listener>,
+        expose: &[String],
+        entry_point: Option<String>,
+    ) -> Self {
+        let actor = Actor { core: Arc::new(Core::new(parts)) };
+        let of_parent = expose.iter().cloned().chain(entry_point).collect();
+        let calls = Calls::of_parent(actor.clone(), of_parent);
+        Self { actor, listeners, exposed: expose.into(), calls }
+    }
+
+    fn published(&self) -> Vec<Stamped> {
+        published(&self.listeners)
+    }
+
+    /// Lives to the end, says how that came, and lets the parent read it. `clean_up` comes before
+    /// the channel closes.
+    async fn live(
+        self,
+        parent: portal::Portal,
+        signals: Signals,
+        notes: mpsc::Sender<Note>,
+        drivers: JoinSet<Closed>,
+        clean_up: impl Future<Output = ()>,
+    ) {
+        let Self { actor, listeners, exposed, .. } = self;
+        let exit = live(parent, signals, &actor, listeners, exposed, &notes).await;
+        // The parent may be gone.
+        drop(notes.send(Note::Exit(exit)).await);
+        clean_up.await;
+        drop(notes);
+        farewell(drivers).await;
+    }
+}
+
+/// Waits until the parent has read all and says goodbye. The channel of one that does not ends.
+async fn farewell(mut drivers: JoinSet<Closed>) {
+    drop(timeout(FAREWELL_WAIT, drivers.join_next()).await);
+}
+
+fn bound(listeners: &[Listener]) -> Vec<Endpoint> {
+    listeners.iter().map(|it| it.bound().clone()).collect()
+}
+
+fn published(listeners: &[Listener]) -> Vec<Stamped> {
+    listeners.iter().flat_map(Listener::published).collect()
 }
 
 /// Tells those above whenever the actor is to be found elsewhere: a socket of it was bound again,
@@ -162,7 +227,7 @@ fn follow_whereabouts(
     actor: &Actor,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (uuid, core) = (actor.core.instance.uuid, actor.core.clone());
-    let mut endpoints: Vec<_> = listeners.iter().flat_map(Listener::published).collect();
+    let mut endpoints = published(listeners);
     let mut whereabouts = Whereabouts::of_listeners(listeners);
     let mut changes = whereabouts.changes();
     async move {
@@ -170,7 +235,7 @@ fn follow_whereabouts(
             if whereabouts.follow(&mut endpoints) {
                 let request = RelocateRequest { uuid, endpoints: endpoints.clone() };
                 if let Err(error) = core.uplink.relocate(&request).await {
-                    tracing::warn!(target: "callsign", actor = %core.path, %error, "not found any more");
+                    tracing::warn!(target: "callsign", %error, "not found any more");
                 }
             }
             changes.next().await;
@@ -191,7 +256,8 @@ async fn live(
     let is_process = core.kind.is_process();
     let _listed = sockets::list(&listeners);
     let mut acceptors = Acceptors::default();
-    acceptors.accompany(follow_whereabouts(&listeners, actor));
+    let following = follow_whereabouts(&listeners, actor);
+    acceptors.accompany(following.in_current_span());
     for listener in listeners {
         acceptors.serve(listener, actor.clone(), exposed.clone());
     }

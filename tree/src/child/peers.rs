@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portal::{Acceptor, Established, Handlers, Heartbeat, Options};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use transport::{Listener, Peer, Stream};
 
 use super::calls::Calls;
@@ -20,7 +21,9 @@ pub(crate) struct Acceptors {
 impl Acceptors {
     /// Takes the connections at an endpoint.
     pub(crate) fn serve(&mut self, listener: Listener, actor: Actor, exposed: Arc<[String]>) {
-        self.tasks.spawn(serve(listener, actor, exposed, self.over.clone()));
+        let span = actor.core.span.clone();
+        let serving = serve(listener, actor, exposed, self.over.clone());
+        self.tasks.spawn(serving.instrument(span));
     }
 
     /// Does something else for as long as connections are taken.
@@ -72,7 +75,8 @@ async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>, over: C
             () = over.cancelled() => break,
             Some(_) = connections.join_next() => {}
             established = acceptor.accept(), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(converse(established, actor.clone(), exposed.clone()));
+                let conversation = converse(established, actor.clone(), exposed.clone());
+                connections.spawn(conversation.in_current_span());
             }
         }
     }

@@ -1,26 +1,26 @@
 //! The life of an actor within its parent's process: it needs no greeting, and is handed what it
 //! is rather than told.
 
-use std::sync::Arc;
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use endpoints::{InstanceId, Stamped};
-use portal::{Established, Handlers, Identity, Options};
+use portal::{Connected, Established, Handlers, Identity, Options};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 use transport::{Listener, Stream};
 use uuid::Uuid;
 use wire::{Hello, RemoteError};
 
-use super::{FAREWELL_WAIT, NOTES_MAX, calls::Calls, live, places::Places, signals::Signals};
+use super::{Life, NOTES_MAX, bound, places::Places, published, signals::Signals};
 use crate::{
-    Actor,
-    actor::{Core, LivenessGuard},
+    actor::{CoreParts, LivenessGuard},
     messages::Note,
-    outcome::cancel::Cancel,
     process_context::ProcessContext,
     registration::{
         parent_service::ParentService,
@@ -37,6 +37,7 @@ pub(crate) struct LocalChild {
     pub(crate) places: Places,
     pub(crate) context: Arc<ProcessContext>,
     pub(crate) service: ParentService,
+    pub(crate) span: Span,
 }
 
 /// What the parent has of an actor within its process.
@@ -53,11 +54,14 @@ impl LocalChild {
     /// Begins its life on the present runtime, and returns what is to be run there. An actor that
     /// may listen at places of its own does so when this returns, and its callers wait for it to
     /// be run.
-    pub(crate) fn begin(self, liveness: LivenessGuard) -> (impl Future<Output = ()> + Send, Near) {
+    pub(crate) fn begin(
+        self,
+        liveness: Option<LivenessGuard>,
+    ) -> (impl Future<Output = ()> + Send, Near) {
         let (near, far) = Stream::pair();
         let (listens, listening) = oneshot::channel();
         let (say, notes) = mpsc::channel(NOTES_MAX);
-        let Self { spec, uuid, places, context, service } = self;
+        let Self { spec, uuid, places, context, service, span } = self;
         let routes = Routes::new(Identity::new(InstanceId { name: spec.name.clone(), uuid }));
         service.open(Way::Within(routes.clone()));
         let early = match places.listen_now() {
@@ -68,7 +72,16 @@ impl LocalChild {
             }
             None => Err(listens),
         };
-        let life = Within { spec, context, service, routes, liveness, channel: far, say };
+        let life = Within {
+            spec,
+            context,
+            service,
+            routes,
+            liveness,
+            span: span.clone(),
+            channel: far,
+            say,
+        };
         let run = async move {
             let listeners = match early {
                 Ok(listeners) => listeners,
@@ -83,12 +96,8 @@ impl LocalChild {
             };
             life.run(listeners).await;
         };
-        (run, Near { channel: near, listening, notes })
+        (run.instrument(span), Near { channel: near, listening, notes })
     }
-}
-
-fn published(listeners: &[Listener]) -> Vec<Stamped> {
-    listeners.iter().flat_map(Listener::published).collect()
 }
 
 struct Within {
@@ -96,41 +105,33 @@ struct Within {
     context: Arc<ProcessContext>,
     service: ParentService,
     routes: Routes,
-    liveness: LivenessGuard,
+    liveness: Option<LivenessGuard>,
+    span: Span,
     channel: Stream,
     say: mpsc::Sender<Note>,
 }
 
 impl Within {
     async fn run(self, listeners: Vec<Listener>) {
-        let Self { spec, context, service, routes, liveness, channel, say } = self;
-        let core = Core::new(
-            spec.path.clone(),
-            routes.own().instance().clone(),
-            spec.kind,
-            listeners.iter().map(|it| it.bound().clone()).collect(),
-            Cancel::default(),
-            CancellationToken::new(),
-            Uplink::Within(Arc::new(service)),
+        let Self { spec, context, service, routes, liveness, span, channel, say } = self;
+        let parts = CoreParts {
+            path: spec.path.clone(),
+            kind: spec.kind,
+            bound: bound(&listeners),
+            span,
+            uplink: Uplink::Within(Arc::new(service)),
             routes,
             context,
-            &liveness,
-        );
-        let actor = Actor { core: Arc::new(core) };
-        let exposed: Arc<[String]> = spec.expose.iter().cloned().collect();
-        let main = spec.entry_point.as_ref().map(|it| it.path.clone());
-        let calls = Calls::of_parent(actor.clone(), exposed.iter().cloned().chain(main).collect());
+            liveness,
+        };
+        let entry_point = spec.entry_point.as_ref().map(|it| it.path.clone());
+        let life = Life::new(parts, listeners, &spec.expose, entry_point);
+        let calls = life.calls.clone();
         let handlers = Handlers::new(move |call| calls.clone().handle(call));
-        let connected = Established::accepted(channel, Hello::default())
-            .converse(&Options::default(), handlers);
+        let established = Established::accepted(channel, Hello::default());
+        let Connected { portal, driver } = established.converse(&Options::default(), handlers);
         let mut drivers = JoinSet::new();
-        drivers.spawn(connected.driver);
-
-        let exit = live(connected.portal, Signals::none(), &actor, listeners, exposed, &say).await;
-        // The parent may be gone.
-        drop(say.send(Note::Exit(exit)).await);
-        drop(say);
-        // The parent says goodbye when it has read all. One that does not will drop its end.
-        drop(timeout(FAREWELL_WAIT, drivers.join_next()).await);
+        drivers.spawn(driver);
+        life.live(portal, Signals::none(), say, drivers, ready(())).await;
     }
 }

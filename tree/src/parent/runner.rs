@@ -16,18 +16,19 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
+use tracing::Span;
 use uuid::Uuid;
 use wire::RemoteError;
 
 pub(crate) use self::boot::Begun;
-use self::{
-    boot::{Stage, Up},
-    child_channel::{ChildChannel, News},
+use self::child_channel::{ChildChannel, News};
+use super::{
+    backend::{RawExit, RunningChild},
+    link::StopCause,
 };
-use super::backend::{RawExit, RunningChild};
 use crate::{
-    CancelReason, Exit, Portal, Pressure, SpawnError,
-    actor::Core,
+    Exit, Portal, Pressure, SpawnError,
+    actor::{self, Core},
     child::{
         calls::Reply,
         places::{self, Places},
@@ -54,23 +55,12 @@ pub(crate) struct ChildRunner {
     places: Places,
     pub(crate) cancel: Cancel,
     status: StatusEntry,
+    /// The span of the child as an actor: whatever its parent does about it is within.
+    pub(crate) span: Span,
     /// What is below the child, and goes with it.
     below: Below,
     /// What the child may ask of its parent.
     service: ParentService,
-}
-
-/// Why a child did not start, or stopped.
-enum StopCause {
-    Cancelled(CancelReason),
-    /// It was not ready in time.
-    TimedOut,
-    /// It is gone, or is about to be.
-    Gone,
-    /// It could not be registered.
-    Refused(RemoteError),
-    /// Its function has ended, or cannot be called.
-    Over,
 }
 
 impl ChildRunner {
@@ -90,9 +80,10 @@ impl ChildRunner {
             },
             given => Places { endpoints: given.to_vec(), are_own: false },
         };
+        let span = actor::span(&spec.path, uuid);
         let below = Below::default();
         let service = ParentService::new(actor.clone(), below.clone());
-        Self { actor, spec, uuid, places, cancel: Cancel::default(), status, below, service }
+        Self { actor, spec, uuid, places, cancel: Cancel::default(), status, span, below, service }
     }
 
     /// Runs the child to its end, from where it is if it has begun. Tells `outcome` once whether it
@@ -106,7 +97,7 @@ impl ChildRunner {
             Some(begun) => Ok(begun),
             None => self.launch().await,
         };
-        let Begun { mut running, mut drivers, stage } = match begun {
+        let Begun { mut running, mut link, booted } = match begun {
             Ok(begun) => begun,
             Err(source) => {
                 let exit = Exit::Unreachable { why: format!("it cannot be started: {source}") };
@@ -115,10 +106,10 @@ impl ChildRunner {
                 return Done { exit, value: None };
             }
         };
-        let booted = match stage {
-            Stage::Booted(booted) => booted,
-            Stage::Launched(channel) => {
-                let mut booted = pin!(self.boot(channel, &mut drivers));
+        let booted = match booted {
+            Some(booted) => booted,
+            None => {
+                let mut booted = pin!(self.boot(&mut *link));
                 tokio::select! {
                     biased;
                     reason = self.cancel.asked() => Err(StopCause::Cancelled(reason)),
@@ -132,8 +123,8 @@ impl ChildRunner {
             }
         };
         let (mut channel, cause, untold) = match booted {
-            Ok(up) => {
-                let Up { mut channel, portal } = *up;
+            Ok(portal) => {
+                let mut channel = ChildChannel::new(portal.portal.clone(), link);
                 outcome(Ok(portal)).await;
                 let cause = self.watch(&mut *running, &mut channel).await;
                 (Some(channel), cause, None)
@@ -141,7 +132,7 @@ impl ChildRunner {
             Err(cause) => {
                 let phase = self.status.phase();
                 // To a child that does not listen yet, the end of its channel says all.
-                drivers.shutdown().await;
+                link.close().await;
                 (None, cause, Some((outcome, phase)))
             }
         };
@@ -161,7 +152,7 @@ impl ChildRunner {
         let is_gone = raw_exit.is_some();
         let exit = self.exit(&cause, said, reply.as_ref(), raw_exit, pressure, &*running);
         self.leave(is_gone, has_parted).await;
-        drop(drivers);
+        drop(channel);
         if let Some((outcome, phase)) = untold {
             let error = self.spawn_error(&cause, phase, exit.clone(), &*running);
             outcome(Err(error)).await;

@@ -38,13 +38,13 @@ struct BelowState {
 
 impl Below {
     /// Adds an instance, unless all is over.
-    fn add(&self, request: &RegisterRequest) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
+    fn add(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
         let mut state = self.lock();
         if state.is_over {
             return Err(parted());
         }
         state.instances.insert(request.uuid, request.endpoints.clone());
-        Ok(state)
+        Ok(())
     }
 
     /// Tells whether the child has children of its own.
@@ -85,16 +85,14 @@ impl ParentService {
         drop(self.child.set(child));
     }
 
-    fn note(&self, request: &RegisterRequest) -> Result<MutexGuard<'_, BelowState>, RemoteError> {
-        let held = self.below.add(request)?;
+    fn note(&self, request: &RegisterRequest) -> Result<(), RemoteError> {
+        self.below.add(request)?;
         if let Some(child) = self.child.get() {
             self.actor.routes.add(request.uuid, child.clone());
         }
-        Ok(held)
+        Ok(())
     }
-}
 
-impl ParentService {
     /// Answers a call of the child.
     pub(crate) async fn handle(self, call: IncomingCall) -> Result<Bytes, RemoteError> {
         match call.method() {
@@ -113,7 +111,7 @@ impl ParentService {
 impl Parent for ParentService {
     fn register<'a>(&'a self, request: &'a RegisterRequest) -> Answer<'a> {
         Box::pin(async move {
-            drop(self.note(request)?);
+            self.note(request)?;
             self.actor.uplink.register(request).await?;
             let is_below = self.below.lock().instances.contains_key(&request.uuid);
             if !is_below {
@@ -123,17 +121,6 @@ impl Parent for ParentService {
             }
             Ok(())
         })
-    }
-
-    fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>> {
-        if !self.is_near() {
-            return None;
-        }
-        match self.note(request) {
-            // While it holds the lock, what is below is not taken out.
-            Ok(_held) => self.actor.uplink.register_now(request),
-            Err(error) => Some(Err(error)),
-        }
     }
 
     fn unregister(&self, uuids: Vec<Uuid>) -> Answer<'_> {
@@ -175,33 +162,36 @@ pub(crate) mod tests {
         sync::{mpsc, oneshot},
         task::JoinSet,
     };
-    use tokio_util::sync::CancellationToken;
+    use tracing::Span;
     use transport::Stream;
     use wire::{Hello, State};
 
     use super::*;
     use crate::{
-        ActorPath, Kind, actor::LivenessGuard, outcome::cancel::Cancel,
-        process_context::ProcessContext, registration::routes::Routes,
-        registration::uplink::Uplink,
+        ActorPath, Kind,
+        actor::CoreParts,
+        process_context::ProcessContext,
+        registration::{routes::Routes, uplink::Uplink},
     };
 
     /// Makes an actor whose parent is at the other end of a channel.
     pub(crate) fn actor(parent: portal::Portal) -> Arc<Core> {
         let name = Name::new("desk").unwrap();
         let instance = InstanceId { name: name.clone(), uuid: Uuid::new_v4() };
-        Arc::new(Core::new(
-            ActorPath::root(&name),
-            instance.clone(),
-            Kind::Process,
-            Vec::new(),
-            Cancel::default(),
-            CancellationToken::new(),
-            Uplink::Parent(parent),
-            Routes::new(Identity::new(instance)),
-            Arc::new(ProcessContext::new(Vec::new(), BTreeMap::new(), std::env::temp_dir())),
-            &LivenessGuard::new().0,
-        ))
+        Arc::new(Core::new(CoreParts {
+            path: ActorPath::root(&name),
+            kind: Kind::Process,
+            bound: Vec::new(),
+            span: Span::none(),
+            uplink: Uplink::Parent(parent),
+            routes: Routes::new(Identity::new(instance)),
+            context: Arc::new(ProcessContext::new(
+                Vec::new(),
+                BTreeMap::new(),
+                std::env::temp_dir(),
+            )),
+            liveness: None,
+        }))
     }
 
     #[tokio::test]

@@ -40,9 +40,6 @@ pub(crate) trait Parent: fmt::Debug + Send + Sync {
     /// Registers an instance that is the child, or below it.
     fn register<'a>(&'a self, request: &'a RegisterRequest) -> Answer<'a>;
 
-    /// Registers an instance as [`register`](Self::register) does, where that takes no waiting.
-    fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>>;
-
     /// Takes instances below the child out of the registry.
     fn unregister(&self, uuids: Vec<Uuid>) -> Answer<'_>;
 
@@ -65,18 +62,6 @@ impl Uplink {
                 parent.call(Request::new(REGISTER, request)).await.map_err(relayed)
             }
             Self::Within(parent) => parent.register(request).await,
-        }
-    }
-
-    /// Registers an actor as [`register`](Self::register) does, where that takes no waiting.
-    pub(crate) fn register_now(
-        &self,
-        request: &RegisterRequest,
-    ) -> Option<Result<(), RemoteError>> {
-        match self {
-            Self::Root(registry) => registry.register_now(request),
-            Self::Parent(_) => None,
-            Self::Within(parent) => parent.register_now(request),
         }
     }
 
@@ -193,13 +178,6 @@ impl TreeRegistry {
         let entry = Entry::Others { registered: Arc::new(registered), _courier: courier };
         self.lock().insert(uuid, entry);
         Ok(())
-    }
-
-    fn register_now(&self, request: &RegisterRequest) -> Option<Result<(), RemoteError>> {
-        match &self.registry {
-            Registry::Own(local_client) => Some(self.register_own(local_client, request)),
-            Registry::Others(_) => None,
-        }
     }
 
     fn register_own(

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, future::pending, path::Path, sync::Arc, time::Duration};
 
 use discovery::{Client, ClientOptions, Registered, Registration};
-use endpoints::{Endpoint, InstanceId, Name};
+use endpoints::{Endpoint, Name};
 use portal::{HandshakeError, NoService, Options, WithCauses, connect};
 use registrar::{LocalClient, Node, NodeError, NodeOptions, registry::Owner};
 use tokio::{
@@ -18,19 +18,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use transport::{BindAllError, BindError, BindOptions, DialError, Listener, dial_within};
 use uuid::Uuid;
 
 use super::{RootError, RootOptions};
 use crate::{
     Actor, ActorPath, Kind,
-    actor::{Core, LivenessGuard},
+    actor::{self, Core, CoreParts},
     child::{
         peers::{self, Acceptors},
         places,
     },
     messages::{KIND_KEY, PATH_KEY, PID_KEY},
-    outcome::cancel::Cancel,
     process_context::ProcessContext,
     registration::{
         routes::Routes,
@@ -143,22 +143,21 @@ impl RootOptions {
         let context = ProcessContext::new(registrars, table, dumps);
         context.lend(client.clone());
         let registry = local_client.map_or_else(|| Registry::Others(client.clone()), Registry::Own);
-        let core = Core::new(
+        let core = Core::new(CoreParts {
+            span: actor::span(&path, uuid),
             path,
-            InstanceId { name, uuid },
-            Kind::Process,
+            kind: Kind::Process,
             bound,
-            Cancel::default(),
-            CancellationToken::new(),
-            Uplink::Root(Arc::new(TreeRegistry::new(registry, routes.clone(), place))),
+            uplink: Uplink::Root(Arc::new(TreeRegistry::new(registry, routes.clone(), place))),
             routes,
-            Arc::new(context),
-            &LivenessGuard::new().0,
-        );
+            context: Arc::new(context),
+            liveness: None,
+        });
         let actor = Actor { core: Arc::new(core) };
         let mut acceptors = Acceptors::default();
         let losses = registered.losses();
-        acceptors.accompany(pass_on(losses, uuid, actor.core.routes.clone()));
+        let passing_on = pass_on(losses, uuid, actor.core.routes.clone());
+        acceptors.accompany(passing_on.instrument(actor.core.span.clone()));
         let exposed: Arc<[String]> = std::mem::take(&mut self.expose).into();
         for listener in listeners {
             acceptors.serve(listener, actor.clone(), exposed.clone());
@@ -293,12 +292,12 @@ async fn probe(place: &Endpoint) -> Probed {
 }
 
 /// Ends what runs beside the root's body.
-pub(super) async fn close(mut services: Services, stop: &CancellationToken, actor: &Actor) {
+pub(super) async fn close(mut services: Services, stop: &CancellationToken) {
     if timeout(CLOSE_LIMIT, services.acceptors.close()).await.is_err() {
-        tracing::warn!(target: "callsign", actor = %actor.path(), "a connection is still at work");
+        tracing::warn!(target: "callsign", "a connection is still at work");
     }
     if timeout(CLOSE_LIMIT, services.registered.unregister()).await.is_err() {
-        tracing::warn!(target: "callsign", actor = %actor.path(), "not unregistered in time");
+        tracing::warn!(target: "callsign", "not unregistered in time");
     }
     services.client.close().await;
     stop.cancel();

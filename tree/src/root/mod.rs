@@ -10,6 +10,8 @@ pub use self::{
     error::{CancelledRoot, RootError},
     options::RootOptions,
 };
+use tracing::Instrument as _;
+
 use crate::{Actor, AnyError, CancelReason, child::signals::Signals, outcome::error::place};
 
 /// The root of a tree: the actor that has no parent. There is one in a process.
@@ -160,7 +162,7 @@ impl RootOptions {
             }
         }
         core.context.pool.close().await;
-        boot::close(services, &stop, &actor).await;
+        boot::close(services, &stop).instrument(core.span.clone()).await;
         match (outcome, core.take_left_behind()) {
             (Some(Ok(value)), _) => Ok(value),
             (Some(Err(error)), _) => Err(RootError::body(error)),

@@ -266,10 +266,9 @@ impl Drop for Guard<'_> {
         let reason = match self.actor.core.cancel.reason() {
             Some(reason) => reason.clone(),
             None => {
-                tracing::warn!(
-                    target: "callsign", actor = %self.actor.path(),
-                    "a scope was dropped before its end; its children are cancelled"
-                );
+                let _entered = self.actor.core.span.enter();
+                let why = "a scope was dropped before its end; its children are cancelled";
+                tracing::warn!(target: "callsign", "{why}");
                 CancelReason::new(self.actor.path().clone(), "its scope was dropped")
             }
         };

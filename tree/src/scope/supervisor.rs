@@ -12,6 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     child_spec::ChildSpec,
@@ -223,7 +224,8 @@ impl Supervisor {
     ) {
         let child = self.children.get_mut(&id).expect("only what was spawned is started");
         child.cancel = runner.cancel.clone();
-        let task = self.runners.spawn(async move {
+        let span = runner.span.clone();
+        let running = async move {
             let mut was_ready = false;
             let told = async |outcome: Result<Portal, SpawnError>| {
                 was_ready = outcome.is_ok();
@@ -232,15 +234,16 @@ impl Supervisor {
                 }
             };
             let done = runner.run(begun, told).await;
+            tracing::debug!(target: "callsign", "{}", done.exit);
             Run { done, was_ready }
-        });
+        };
+        let task = self.runners.spawn(running.instrument(span));
         self.by_task.insert(task.id(), id);
     }
 
     fn end(&mut self, id: ChildId, run: Run) {
         let Run { done, was_ready } = run;
         let child = self.children.get_mut(&id).expect("only what was spawned ends");
-        tracing::debug!(target: "callsign", actor = %child.spec.path, "{}", done.exit);
         let exit = done.exit.clone();
         child.done = Some(done);
         self.apply(Event::Ended { child: id, exit, was_ready });
@@ -267,12 +270,10 @@ impl Supervisor {
                     child.cancel.ask(reason);
                 }
                 Command::StartAgain(child) => {
-                    tracing::info!(
-                        target: "callsign", actor = %self.children[&child].spec.path,
-                        "is started again"
-                    );
                     let spec = self.children[&child].spec.clone();
-                    self.start(child, ChildRunner::new(self.actor.clone(), spec), None, None);
+                    let runner = ChildRunner::new(self.actor.clone(), spec);
+                    runner.span.in_scope(|| tracing::info!(target: "callsign", "restarts"));
+                    self.start(child, runner, None, None);
                 }
                 Command::Forget(child) => self.forget(child),
                 Command::StopBody => self.stop_body.cancel(),

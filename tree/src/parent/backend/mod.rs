@@ -1,7 +1,7 @@
 //! The spawn backends: four ways to run an actor, behind one trait.
 //!
-//! Whatever a child runs in, its parent has a channel to it, and a [`RunningChild`] with which to see it
-//! end, and to end it.
+//! Each gives the parent a [`ChildLink`] to the child, and a [`RunningChild`] with which to see it end,
+//! and to end it.
 
 pub(crate) mod process;
 mod task;
@@ -10,11 +10,11 @@ mod thread;
 use std::{future::Future, io, pin::Pin, time::Duration};
 
 use ::process::Launch;
-use transport::Stream;
 
+use super::link::{ChildLink, LocalLink, ProcessLink};
 use crate::{
-    Exit, Kind, Panic,
-    child::{LocalChild, Near},
+    Exit, Kind, Panic, child::LocalChild, messages::SpawnSpec,
+    registration::parent_service::ParentService,
 };
 
 /// What a child runs in, as its parent sees it.
@@ -48,15 +48,7 @@ pub(crate) trait RunningChild: Send {
 /// A child that was launched.
 pub(crate) struct Launched {
     pub(crate) running: Box<dyn RunningChild>,
-    pub(crate) channel: Channel,
-}
-
-/// The parent's end of the channel to a child.
-pub(crate) enum Channel {
-    /// To another process, which waits at its end to be told what it is.
-    Apart(Stream),
-    /// To one within this process.
-    Within(Near),
+    pub(crate) link: Box<dyn ChildLink>,
 }
 
 /// How a child ended, as its backend sees it.
@@ -89,20 +81,28 @@ impl RawExit {
     }
 }
 
-/// Launches a child that is a process, which may outlive its parent for `grace`.
-pub(crate) async fn launch(kind: Kind, name: &str, grace: Duration) -> io::Result<Launched> {
-    let launch = match kind {
-        // What is forked can fork in its turn.
+/// Launches a child that is a process. It learns what it is by `spec`, and may outlive its parent for
+/// `grace`.
+pub(crate) async fn launch_process(
+    spec: SpawnSpec,
+    service: ParentService,
+    grace: Duration,
+) -> io::Result<Launched> {
+    let name = spec.path.name();
+    let launch = match spec.kind {
+        // A forked child can fork in its turn.
         Kind::Forkserver => Launch { grace, with_forkserver: true, ..Launch::fork(name) },
         _ => Launch { grace, ..Launch::exec(name) },
     };
-    process::launch(launch).await
+    let (running, channel) = process::launch(launch).await?;
+    Ok(Launched { running, link: Box::new(ProcessLink::new(channel, spec, service)) })
 }
 
 /// Launches a child within this process.
-pub(crate) fn launch_within(local_child: LocalChild) -> io::Result<Launched> {
-    match local_child.spec.kind {
-        Kind::Thread => thread::launch(local_child),
-        _ => Ok(task::launch(local_child)),
-    }
+pub(crate) fn launch_local(child: LocalChild) -> io::Result<Launched> {
+    let (running, near) = match child.spec.kind {
+        Kind::Thread => thread::launch(child)?,
+        _ => task::launch(child),
+    };
+    Ok(Launched { running, link: Box::new(LocalLink::new(near)) })
 }

@@ -8,7 +8,7 @@ use process::{Child, Ended, Launch, Signal};
 use tokio::{net::UnixStream, runtime::Builder, time::timeout};
 use transport::Stream;
 
-use super::{Channel, Launched, RawExit, RunningChild};
+use super::{RawExit, RunningChild};
 use crate::{
     child::{self, signals::Signals},
     outcome::panics,
@@ -16,12 +16,11 @@ use crate::{
     runtime, sockets,
 };
 
-pub(super) async fn launch(launch: Launch) -> io::Result<Launched> {
+pub(super) async fn launch(launch: Launch) -> io::Result<(Box<dyn RunningChild>, Stream)> {
     let mut child = launch.start().await.map_err(io::Error::other)?;
     let channel = child.take_channel().expect("nobody has taken it");
     let channel = Stream::try_from(UnixStream::from_std(channel)?)?;
-    let running = Box::new(Process { child, raw_exit: None });
-    Ok(Launched { running, channel: Channel::Apart(channel) })
+    Ok((Box::new(Process { child, raw_exit: None }), channel))
 }
 
 /// Lives as a child whose parent is at the other end of `channel`. Returns the exit code.

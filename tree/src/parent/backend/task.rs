@@ -7,16 +7,19 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-use super::{Channel, Launched, RawExit, RunningChild};
-use crate::{Never, Panic, actor::LivenessGuard, child::LocalChild};
+use super::{RawExit, RunningChild};
+use crate::{
+    Never, Panic,
+    actor::LivenessGuard,
+    child::{LocalChild, Near},
+};
 
-pub(super) fn launch(local_child: LocalChild) -> Launched {
+pub(super) fn launch(child: LocalChild) -> (Box<dyn RunningChild>, Near) {
     let mut tasks = JoinSet::new();
     let (liveness, tied) = LivenessGuard::new();
-    let (run, near) = local_child.begin(liveness);
+    let (run, near) = child.begin(Some(liveness));
     tasks.spawn(run);
-    let running = Box::new(Task { tasks, tied, joined: None, raw_exit: None });
-    Launched { running, channel: Channel::Within(near) }
+    (Box::new(Task { tasks, tied, joined: None, raw_exit: None }), near)
 }
 
 struct Task {

@@ -13,17 +13,19 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Channel, Launched, RawExit, RunningChild};
-use crate::{Panic, actor::LivenessGuard, child::LocalChild};
+use super::{RawExit, RunningChild};
+use crate::{
+    Panic,
+    child::{LocalChild, Near},
+};
 
-pub(super) fn launch(local_child: LocalChild) -> io::Result<Launched> {
-    let name = local_child.spec.name.to_string();
+pub(super) fn launch(child: LocalChild) -> io::Result<(Box<dyn RunningChild>, Near)> {
+    let name = child.spec.name.to_string();
     let runtime = OwnRuntime::new()?;
-    // What holds it on this runtime ends with the thread.
-    let (liveness, _) = LivenessGuard::new();
     let (run, near) = {
         let _entered = runtime.get().enter();
-        local_child.begin(liveness)
+        // All that is alive of it ends with the thread.
+        child.begin(None)
     };
     let (ended, is_ended) = oneshot::channel();
     // The kernel shows 15 bytes of a name.
@@ -37,8 +39,7 @@ pub(super) fn launch(local_child: LocalChild) -> io::Result<Launched> {
         // Whoever launched it may have given it up.
         drop(ended.send(raw_exit));
     })?;
-    let running = Box::new(Thread { is_ended, raw_exit: None });
-    Ok(Launched { running, channel: Channel::Within(near) })
+    Ok((Box::new(Thread { is_ended, raw_exit: None }), near))
 }
 
 /// The runtime of one thread. When it is dropped, work that blocks is not waited for: it cannot be

@@ -3,14 +3,15 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use portal::{CallError, Items, Request};
-use tokio::{sync::mpsc, time::timeout};
+use portal::{CallError, Request};
+use tokio::time::timeout;
 use wire::RemoteError;
 
 use crate::{
     Exit,
     child::calls::{Reply, method},
     messages::Note,
+    parent::link::ChildLink,
     scope::child_spec::EntryPoint,
     status::StatusEntry,
 };
@@ -18,8 +19,9 @@ use crate::{
 /// The channel to a child.
 pub(super) struct ChildChannel {
     pub(super) portal: portal::Portal,
-    /// `None` once it has said its last word.
-    notes: Option<Notes>,
+    link: Box<dyn ChildLink>,
+    /// Whether the child may say more of itself.
+    is_open: bool,
     exit: Option<Exit>,
     /// The call of the function that the child is there for, if it is not over.
     function: Option<Function>,
@@ -27,29 +29,12 @@ pub(super) struct ChildChannel {
     reply: Option<Result<Reply, RemoteError>>,
 }
 
-/// What a child says of itself, as it comes.
-pub(super) enum Notes {
-    /// From another process, over the channel.
-    Apart(Items<Note>),
-    /// From within this one.
-    Within(mpsc::Receiver<Note>),
-}
-
-impl Notes {
-    async fn next(&mut self) -> Result<Option<Note>, portal::CallError> {
-        match self {
-            Self::Apart(items) => items.next().await,
-            Self::Within(notes) => Ok(notes.recv().await),
-        }
-    }
-}
-
 /// A call of a function that is under way.
 type Function = Pin<Box<dyn Future<Output = Result<Bytes, CallError>> + Send>>;
 
 impl ChildChannel {
-    pub(super) fn new(portal: portal::Portal, notes: Notes) -> Self {
-        Self { portal, notes: Some(notes), exit: None, function: None, reply: None }
+    pub(super) fn new(portal: portal::Portal, link: Box<dyn ChildLink>) -> Self {
+        Self { portal, link, is_open: true, exit: None, function: None, reply: None }
     }
 
     /// Calls the function that the child is there for.
@@ -66,11 +51,11 @@ impl ChildChannel {
     ///
     /// Cancel safe.
     pub(super) async fn news(&mut self) -> News {
-        let Self { notes, exit, function, reply, .. } = self;
+        let Self { link, is_open, exit, function, reply, .. } = self;
         tokio::select! {
             biased;
             () = function_ended(function, reply) => return News::FunctionEnded,
-            () = ended(notes, exit) => {}
+            () = ended(&mut **link, is_open, exit) => {}
         }
         self.part().await;
         News::Ended
@@ -83,11 +68,11 @@ impl ChildChannel {
 
     /// Listens, and never returns.
     pub(super) async fn follow<T>(&mut self, status: &StatusEntry) -> T {
-        while let Some(notes) = &mut self.notes {
-            match notes.next().await {
-                Ok(Some(Note::Exit(exit))) => self.exit = Some(exit),
-                Ok(Some(Note::Phase(phase))) => status.enter(phase),
-                Ok(None) | Err(_) => self.notes = None,
+        while self.is_open {
+            match self.link.next_note().await {
+                Some(Note::Exit(exit)) => self.exit = Some(exit),
+                Some(Note::Phase(phase)) => status.enter(phase),
+                None => self.is_open = false,
             }
         }
         self.part().await;
@@ -96,9 +81,9 @@ impl ChildChannel {
 
     /// Returns how the child says that it ended, when it is gone: what it said is on its way.
     pub(super) async fn last_word(&mut self) -> Option<Exit> {
-        let Self { notes, exit, function, reply, .. } = self;
+        let Self { link, is_open, exit, function, reply, .. } = self;
         let all = async {
-            ended(notes, exit).await;
+            ended(&mut **link, is_open, exit).await;
             settle(function, reply).await;
         };
         if timeout(LAST_WORD_WAIT, all).await.is_err() {
@@ -137,13 +122,12 @@ pub(super) enum News {
 }
 
 /// Listens until a child has said its last word.
-async fn ended(notes: &mut Option<Notes>, exit: &mut Option<Exit>) {
-    while let Some(items) = notes {
-        match items.next().await {
-            Ok(Some(Note::Exit(said))) => *exit = Some(said),
-            Ok(Some(Note::Phase(_))) => {}
-            // What cannot be read is as good as a closed channel: the running tells the rest.
-            Ok(None) | Err(_) => *notes = None,
+async fn ended(link: &mut dyn ChildLink, is_open: &mut bool, exit: &mut Option<Exit>) {
+    while *is_open {
+        match link.next_note().await {
+            Some(Note::Exit(said)) => *exit = Some(said),
+            Some(Note::Phase(_)) => {}
+            None => *is_open = false,
         }
     }
 }

@@ -11,11 +11,14 @@ use process::FORCED_END_LIMIT;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{ChildRunner, StopCause, child_channel::ChildChannel};
+use super::{ChildRunner, child_channel::ChildChannel};
 use crate::{
     CancelReason, Pressure,
     messages::{CANCEL, CancelRequest},
-    parent::backend::{RawExit, RunningChild},
+    parent::{
+        backend::{RawExit, RunningChild},
+        link::StopCause,
+    },
     sockets,
     sockets::sweep,
     status::Phase,
@@ -95,7 +98,7 @@ impl ChildRunner {
         }
         self.status.enter(Phase::Stuck);
         tracing::error!(
-            target: "callsign", actor = %self.spec.path, kind = %self.spec.kind,
+            target: "callsign", kind = %self.spec.kind,
             "an actor did not end, cannot be stopped by force, and is given up"
         );
         (None, Pressure::Killed)
@@ -142,8 +145,8 @@ impl ChildRunner {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(target: "callsign", %error, "not unregistered"),
             Err(_) => tracing::warn!(
-                target: "callsign", actor = %self.spec.path,
-                "no registrar has taken note of the end of an actor within {REGISTRY_WAIT:?}"
+                target: "callsign",
+                "no registrar confirmed the end of an actor within {REGISTRY_WAIT:?}"
             ),
         }
     }

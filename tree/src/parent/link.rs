@@ -1,0 +1,180 @@
+//! The link from a parent to a child, behind one trait: the child is within this process, or in
+//! one of its own.
+
+use std::{future::Future, mem, pin::Pin, process};
+
+use endpoints::Stamped;
+use portal::{
+    CallError, Connected, Established, Handlers, Items, NoService, Options, Portal, Request,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use transport::Stream;
+use wire::{Hello, RemoteError};
+
+use crate::{
+    CancelReason,
+    child::Near,
+    messages::{Listening, Note, RUN, SpawnSpec},
+    registration::{parent_service::ParentService, routes::Way},
+};
+
+/// The link from a parent to a child. Dropping it closes the channel.
+pub(crate) trait ChildLink: Send {
+    /// Tells the child what it is, unless it knows, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe for a child within this process; any other is lost.
+    fn open(&mut self) -> Opening<'_>;
+
+    /// Waits for the next note of a child that is open; `None` when it has said its last word.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    fn next_note(&mut self) -> Pin<Box<dyn Future<Output = Option<Note>> + Send + '_>>;
+
+    /// Closes the channel, without a goodbye.
+    fn close(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The wait until a child listens.
+pub(crate) type Opening<'a> =
+    Pin<Box<dyn Future<Output = Result<(Portal, Listening), StopCause>> + Send + 'a>>;
+
+/// Why a child did not start, or stopped.
+pub(crate) enum StopCause {
+    Cancelled(CancelReason),
+    /// It was not ready in time.
+    TimedOut,
+    /// It is gone, or is about to be.
+    Gone,
+    /// It could not begin, or not be registered.
+    Refused(RemoteError),
+    /// Its function has ended, or cannot be called.
+    Over,
+}
+
+/// The link to a child within this process, which knows what it is.
+pub(crate) struct LocalLink {
+    portal: Portal,
+    driver: JoinSet<()>,
+    listening: oneshot::Receiver<Result<Vec<Stamped>, RemoteError>>,
+    notes: mpsc::Receiver<Note>,
+}
+
+impl LocalLink {
+    /// Runs the channel on the present runtime. The child calls nothing over it.
+    pub(crate) fn new(near: Near) -> Self {
+        let Near { channel, listening, notes } = near;
+        let established = Established::dialed(channel, Hello::default());
+        let Connected { portal, driver } = established.converse(&Options::default(), NoService);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { drop(driver.await) });
+        Self { portal, driver: tasks, listening, notes }
+    }
+}
+
+impl ChildLink for LocalLink {
+    fn open(&mut self) -> Opening<'_> {
+        Box::pin(async {
+            // A child that says nothing is gone.
+            let endpoints = (&mut self.listening).await.map_err(|_| StopCause::Gone)?;
+            let endpoints = endpoints.map_err(StopCause::Refused)?;
+            Ok((self.portal.clone(), Listening { pid: process::id(), endpoints }))
+        })
+    }
+
+    fn next_note(&mut self) -> Pin<Box<dyn Future<Output = Option<Note>> + Send + '_>> {
+        Box::pin(self.notes.recv())
+    }
+
+    fn close(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.driver.shutdown())
+    }
+}
+
+/// The link to a child that is a process.
+pub(crate) struct ProcessLink {
+    stage: Stage,
+    driver: JoinSet<()>,
+}
+
+enum Stage {
+    /// The child waits at its end to be told what it is.
+    Launched(Box<Introduction>),
+    Open(Items<Note>),
+    Closed,
+}
+
+/// What a child that is a process is told first, and by whom.
+struct Introduction {
+    channel: Stream,
+    spec: SpawnSpec,
+    service: ParentService,
+}
+
+impl ProcessLink {
+    pub(crate) fn new(channel: Stream, spec: SpawnSpec, service: ParentService) -> Self {
+        let introduction = Introduction { channel, spec, service };
+        Self { stage: Stage::Launched(Box::new(introduction)), driver: JoinSet::new() }
+    }
+
+    async fn introduce(
+        &mut self,
+        introduction: Introduction,
+    ) -> Result<(Portal, Listening), StopCause> {
+        let Introduction { channel, spec, service } = introduction;
+        let answering = service.clone();
+        let handlers = Handlers::new(move |call| answering.clone().handle(call));
+        let connected =
+            portal::connect(channel, Options::default(), handlers).await.map_err(|error| {
+                tracing::debug!(target: "callsign", %error, "no handshake");
+                StopCause::Gone
+            })?;
+        let Connected { portal, driver } = connected;
+        self.driver.spawn(async move { drop(driver.await) });
+        service.open(Way::Channel(portal.clone()));
+        match portal.stream(Request::new(RUN, &spec), NOTES_WINDOW).await {
+            Ok((listening, notes)) => {
+                self.stage = Stage::Open(notes);
+                Ok((portal, listening))
+            }
+            Err(CallError::Remote(error)) => Err(StopCause::Refused(error)),
+            Err(_) => Err(StopCause::Gone),
+        }
+    }
+}
+
+impl ChildLink for ProcessLink {
+    fn open(&mut self) -> Opening<'_> {
+        Box::pin(async {
+            match mem::replace(&mut self.stage, Stage::Closed) {
+                Stage::Launched(introduction) => self.introduce(*introduction).await,
+                Stage::Open(_) | Stage::Closed => Err(StopCause::Gone),
+            }
+        })
+    }
+
+    fn next_note(&mut self) -> Pin<Box<dyn Future<Output = Option<Note>> + Send + '_>> {
+        Box::pin(async {
+            let Stage::Open(notes) = &mut self.stage else { return None };
+            // A note that cannot be read is as good as a closed channel: the backend tells the rest.
+            notes.next().await.ok().flatten()
+        })
+    }
+
+    fn close(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.driver.shutdown())
+    }
+}
+
+/// How many notes of a child may be on their way: it makes one now and then.
+const NOTES_WINDOW: u16 = 16;
