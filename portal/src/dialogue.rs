@@ -1,4 +1,4 @@
-//! A call that goes on, as its caller sees it.
+//! A call with items, as its caller sees it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     shared::Shared,
 };
 
-/// A call that goes on: a first value from the other side, items both ways, and a result.
+/// A call with items: a first value from the peer, items both ways, and a result.
 /// Dropping it cancels the call, unless the call is over.
 ///
 /// Both sides send items as the other allows. Either may end its own items; the call goes on
@@ -84,7 +84,7 @@ impl Dialogue {
         &self.started
     }
 
-    /// Sends an item, when the other side allows one.
+    /// Sends an item, once the peer allows one.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Dialogue {
         self.items.finish();
     }
 
-    /// Returns what sends items, for use while something else takes them.
+    /// Returns the sender of items, for use while something else takes those of the peer.
     pub fn sender(&self) -> ItemSender {
         self.items.clone()
     }
@@ -172,7 +172,7 @@ impl Dialogue {
         Some(Event::Over(Err(CallError::TimedOut(within))))
     }
 
-    /// Sends no more, and tells the other side that it is not to go on, unless it is over.
+    /// Cancels the call, unless it is over.
     fn give_up(&self) {
         self.items.flow.close();
         self.shared.forget(self.id);
@@ -219,7 +219,7 @@ impl Drop for Dialogue {
     }
 }
 
-/// How long a dialogue may last.
+/// The time limit of a dialogue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
     within: Duration,

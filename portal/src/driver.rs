@@ -1,4 +1,4 @@
-//! What runs a connection.
+//! The driver of a connection.
 
 use std::{
     fmt, mem,
@@ -27,7 +27,7 @@ use crate::{
     spare::{self, TO_READ},
 };
 
-/// What runs a connection: a future that ends when the connection does, and says why. Its owner
+/// The driver of a connection: a future that ends when the connection does, and says why. Its owner
 /// polls it, in a task of the owner's own; dropping it closes the connection.
 #[must_use = "a connection does nothing unless its driver is polled"]
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Driver<IO, S> {
     service: S,
     reader: FrameReader,
     replies: Replies,
-    /// What is being written; filled again when all of it is.
+    /// The bytes being written; filled again when all of them are.
     writing: ByteQueue,
     /// How much of that, at its end, is no answer. A side that reads nothing until all of its own
     /// calls are written, and meets another that reads nothing until its answers are, waits for ever.
@@ -350,7 +350,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
             };
             let (length, said) = (bytes.len(), self.replies.queue.len());
             self.unfinished = None;
-            // Whoever hears no answer is not answered.
+            // Calls of a peer that can no longer receive are dropped.
             if self.unheard.is_some() && matches!(Frame::decode(bytes), Ok(Frame::Call { .. })) {
                 self.reader.skip_frame(length);
                 continue;

@@ -106,7 +106,7 @@ struct Unanswered {
     is_cancelled: bool,
 }
 
-/// What the functions of one connection may take.
+/// The limits for the functions of one connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// How many calls may be under way at once, those that were told to end among them; further

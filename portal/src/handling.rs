@@ -18,10 +18,10 @@ use wire::{ErrorKind, RemoteError};
 
 use crate::incoming_call::CallState;
 
-/// What a function returns for its caller.
+/// The result of a function, for its caller.
 pub(crate) type Answer = Result<Bytes, RemoteError>;
 
-/// What became of a function when it was run until it waits.
+/// The state of a function that was run until it waits.
 pub(crate) enum Begun<Fut> {
     /// It has ended.
     Over(Answer),

@@ -21,9 +21,9 @@ use crate::{Driver, HandshakeError, Options, Portal, Service, shared::Shared};
 /// A conversation that has begun: its handle, and what runs it.
 #[derive(Debug)]
 pub struct Connected<IO, S> {
-    /// What uses the conversation.
+    /// The handle of the conversation.
     pub portal: Portal,
-    /// What runs it.
+    /// The driver of the connection.
     pub driver: Driver<IO, S>,
 }
 
@@ -46,14 +46,14 @@ pub struct Connected<IO, S> {
 pub struct Established<IO> {
     /// The connection.
     pub io: IO,
-    /// What the other side said of itself.
+    /// The peer's hello.
     pub peer: Hello,
-    /// What the other side has sent behind its hello already.
+    /// The bytes that the peer has sent behind its hello.
     pub leftover: BytesMut,
     side: Side,
 }
 
-/// Which side of a connection this is.
+/// The side of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Side {
     Dialed,

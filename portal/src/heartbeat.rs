@@ -54,7 +54,7 @@ pub enum OnSilence {
     Tell,
 }
 
-/// What is to be done about a silent peer.
+/// The next step about a silent peer.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Silence {
     /// Ask for a sign of life, with this nonce.

@@ -17,7 +17,7 @@ use crate::{
     handshake::{handshake, hear, within},
 };
 
-/// Who an actor is, and with what it proves it. Clones are handles of the same one.
+/// The identity of an actor, and the keys that prove it. Clones are handles of the same one.
 ///
 /// A key is to be [inserted](Self::insert) for every registration; until then, a caller that was
 /// faster than the registrar's answer is made to wait for a moment.

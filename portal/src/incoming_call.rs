@@ -68,22 +68,22 @@ impl IncomingCall {
         &self.span
     }
 
-    /// Returns how long what the caller sent is.
+    /// Returns the length of method and arguments.
     pub(crate) fn bytes(&self) -> usize {
         self.method.len() + self.body.len()
     }
 
-    /// Returns what is to be done.
+    /// Returns the method.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// Returns with what, encoded.
+    /// Returns the encoded arguments.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Returns until when the caller waits, if it said so.
+    /// Returns the deadline of the caller, if it has one.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -180,7 +180,7 @@ impl IncomingCall {
         self.items.finish();
     }
 
-    /// Returns what sends items, for use while something else takes them.
+    /// Returns the sender of items, for use while something else takes those of the caller.
     pub fn sender(&self) -> ItemSender {
         self.items.clone()
     }
@@ -250,7 +250,7 @@ impl IncomingCall {
     }
 }
 
-/// What a call's handler shares with the driver.
+/// The state that the handler of a call shares with the driver.
 #[derive(Debug, Default)]
 pub(crate) struct CallState {
     /// Made for those who ask for it.
@@ -263,11 +263,11 @@ pub(crate) struct CallState {
     pub(crate) is_offloaded: AtomicBool,
     pub(crate) asks_offload: AtomicBool,
     stage: Mutex<Stage>,
-    /// What is dropped once the call is answered.
+    /// Values that are dropped once the call is answered.
     kept: Mutex<Option<Kept>>,
 }
 
-/// What a handler keeps until its call is answered.
+/// A value that a handler keeps until its call is answered.
 type Kept = Box<dyn Any + Send>;
 
 /// Where the caller's items go.

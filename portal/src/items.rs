@@ -101,7 +101,7 @@ impl Flow {
     }
 }
 
-/// What arrives in a call that goes on.
+/// An event of a call with items.
 #[derive(Debug)]
 pub(crate) enum Event {
     Started(Bytes),

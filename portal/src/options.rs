@@ -1,4 +1,4 @@
-//! How a conversation is held.
+//! The options of a conversation.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{Heartbeat, OnSilence};
 /// around the world, and short enough that mute peers do not pile up.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a conversation is held.
+/// The options of a conversation.
 ///
 /// ```
 /// # use callsign_portal as callsign;
@@ -23,15 +23,15 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is said of this side.
+    /// The hello of this side.
     pub hello: Hello,
     /// How long the handshake may take.
     pub handshake_timeout: Duration,
-    /// How signs of life are asked for; `None` where the kernel tells of a death.
+    /// The heartbeat; `None` where the kernel tells of the peer's death.
     pub heartbeat: Option<Heartbeat>,
-    /// What becomes of a peer that gives none.
+    /// The reaction to a silent peer.
     pub on_silence: OnSilence,
-    /// The longest frame that is let in once both sides have said who they are.
+    /// The longest frame that the peer may send after the handshake.
     pub frame_bytes_max: usize,
     /// How long a frame may take to arrive once it has begun; `None` for as long as it likes.
     pub frame_timeout: Option<Duration>,

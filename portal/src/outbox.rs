@@ -1,4 +1,4 @@
-//! What handles and handlers have to say, until the driver takes it.
+//! The outbox of a connection: frames of handles and handlers, until the driver takes them.
 
 use std::{
     sync::{Mutex, MutexGuard},
@@ -11,7 +11,7 @@ use wire::{CallId, Frame, WireError};
 
 use crate::queue::ByteQueue;
 
-/// What handles and handlers have to say, until the driver takes it. Items wait outside while it
+/// The frames of handles and handlers, until the driver takes them. Items wait outside while it
 /// is full, so that whatever else is said waits for no more than a full one.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {

@@ -33,7 +33,7 @@ impl Portal {
         Self { shared, in_flight, unwatched }
     }
 
-    /// Returns what the other side said of itself.
+    /// Returns the peer's hello.
     pub fn peer(&self) -> &Hello {
         &self.shared.peer
     }
@@ -176,7 +176,7 @@ impl Portal {
     }
 }
 
-/// The items of a call that goes on. Dropping it cancels the call.
+/// The items of a call. Dropping it cancels the call.
 #[derive(Debug)]
 pub struct Items<I> {
     dialogue: Dialogue,

@@ -18,7 +18,7 @@ use crate::spare::{self, TO_WRITE};
 /// where it is and is written from there.
 #[derive(Debug, Default)]
 pub(crate) struct ByteQueue {
-    /// What stands before `tail`.
+    /// The bytes before `tail`.
     parts: VecDeque<Bytes>,
     parts_bytes: usize,
     tail: BytesMut,

@@ -1,4 +1,4 @@
-//! What the other side may call.
+//! The service of a connection: it answers the calls of the peer.
 
 use std::{
     task::{Context, Poll},
@@ -108,7 +108,7 @@ impl Service for NoService {
 pub struct Call<'a> {
     /// By what to answer.
     pub id: CallId,
-    /// What to do.
+    /// The method.
     pub method: &'a str,
     /// With what, encoded.
     pub body: &'a [u8],

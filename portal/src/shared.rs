@@ -1,4 +1,4 @@
-//! What the handles of a connection share with its driver.
+//! The state that the handles of a connection share with its driver.
 
 use std::{
     mem,
@@ -19,7 +19,7 @@ use crate::{
     outbox::Outbox,
 };
 
-/// What the handles of a connection share with its driver.
+/// The state that the handles of a connection share with its driver.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The number of the connection within this process, for the log.
@@ -41,7 +41,7 @@ struct State {
     closed: Option<Closed>,
 }
 
-/// Who waits for what a call brings.
+/// The receiver of a call's result.
 #[derive(Debug)]
 pub(crate) enum Pending {
     /// One result.

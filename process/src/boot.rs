@@ -18,7 +18,7 @@ use super::{forkserver::wire, kernel, ready::InitError};
 /// The variable by which a program knows that it is to be a child: `<protocol>:<nonce>`.
 pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
 
-/// What the parent tells.
+/// The boot message of a parent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Boot {
     /// The same as in the variable: it proves that descriptor 0 is the channel, and no terminal
@@ -32,7 +32,7 @@ pub(super) struct Boot {
     pub(super) forkserver: bool,
     /// Whether it is a forkserver itself, in the place of one that has ended.
     pub(super) is_forkserver: bool,
-    /// What the child is called in lists of processes.
+    /// The name of the child in lists of processes.
     pub(super) label: String,
 }
 
@@ -51,7 +51,7 @@ pub(super) enum BootFault {
     /// Descriptor 0 is not the channel.
     #[error("`{CHILD_VARIABLE}` is set, but standard input is not the channel to a parent")]
     Channel(#[source] io::Error),
-    /// What came over the channel is not how a parent begins.
+    /// The first bytes on the channel are not a boot message.
     #[error("`{CHILD_VARIABLE}` is set, but what standard input says is not from a parent")]
     Words,
     /// The parent had gone before the child was up.
@@ -60,7 +60,7 @@ pub(super) enum BootFault {
     /// The process could not be set up.
     #[error("cannot {task}")]
     Setup {
-        /// What was being done.
+        /// The step that failed.
         task: &'static str,
         /// Why not.
         #[source]

@@ -67,7 +67,7 @@ pub enum WaitError {
         pid: i32,
         /// How long it was waited for.
         waited: Duration,
-        /// What the kernel says of it.
+        /// The kernel's error.
         state: String,
     },
     /// The forkserver has ended, and with it the only one that could learn how its children end.

@@ -1,10 +1,10 @@
-//! What this process took note of before it had threads.
+//! The state of this process from before it had threads.
 
 use std::{ffi::OsString, sync::OnceLock};
 
 use super::forkserver::Forkserver;
 
-/// What was taken note of before there were threads.
+/// The state of this process from before it had threads.
 #[derive(Debug)]
 pub(super) struct Origin {
     /// How this program was called.

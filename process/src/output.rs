@@ -1,4 +1,4 @@
-//! What a child writes to its standard output and error: always read, line by line.
+//! The standard output and error of a child: always read, line by line.
 
 use std::{
     collections::VecDeque,
@@ -164,7 +164,7 @@ fn keep(tail: &mut VecDeque<u8>, bytes: &[u8]) {
     tail.drain(..over);
 }
 
-/// Who tells the lines of one stream.
+/// The reader of one stream.
 struct Lines {
     label: String,
     stream: StdStream,

@@ -35,7 +35,7 @@ pub const FORCED_END_LIMIT: Duration = Duration::from_secs(2);
 /// How long the last work of a process may take before it is killed: some calls of the file system.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
-/// What is watched.
+/// The descriptors that a watchdog waits for.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     channel: OwnedFd,

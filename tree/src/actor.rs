@@ -1,4 +1,4 @@
-//! An actor, as it sees itself.
+//! An actor as it sees itself.
 
 use std::{
     fs::OpenOptions,
@@ -67,12 +67,12 @@ pub(crate) struct Core {
     /// Asks those who wait for its end not to wait any longer.
     pub(crate) force: CancellationToken,
     pub(crate) uplink: Uplink,
-    /// Which way down the instances are that are below; and this one's own identity.
+    /// The routes to the instances below; and the identity of the actor itself.
     pub(crate) routes: Routes,
     pub(crate) context: Arc<ProcessContext>,
-    /// What its children are at.
+    /// The phases of its children.
     pub(crate) statuses: StatusTable,
-    /// What went wrong in scopes that were dropped when the actor was cancelled.
+    /// The errors of scopes that were dropped when the actor was cancelled.
     left_behind: Mutex<Vec<NurseryError>>,
     /// The tasks that own the children of its scopes.
     supervisors: Mutex<JoinSet<()>>,
@@ -122,7 +122,7 @@ impl Actor {
         &self.core.path
     }
 
-    /// Returns which instance of its name it is.
+    /// Returns the instance: this run of the actor.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -138,12 +138,12 @@ impl Actor {
         &self.core.instance
     }
 
-    /// Returns what it runs in.
+    /// Returns the kind of the actor.
     pub fn kind(&self) -> Kind {
         self.core.kind
     }
 
-    /// Returns where it listens.
+    /// Returns the endpoints that it listens at.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -225,7 +225,7 @@ impl Actor {
     }
 }
 
-/// What makes an actor.
+/// The parts of an actor.
 pub(crate) struct CoreParts {
     pub(crate) path: ActorPath,
     pub(crate) kind: Kind,

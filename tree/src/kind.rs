@@ -1,4 +1,4 @@
-//! What an actor runs in.
+//! The kinds of actors: task, thread, process, forkserver.
 
 use std::fmt;
 

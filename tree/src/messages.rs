@@ -1,4 +1,4 @@
-//! What a parent and its child say to each other over their channel.
+//! The messages between a parent and its child, over their channel.
 //!
 //! The channel speaks the portal protocol, and either side calls the other:
 //!
@@ -51,7 +51,7 @@ pub const PID_KEY: &str = "tree.pid";
 /// The UUID of the parent's instance; a root has none.
 pub const PARENT_KEY: &str = "tree.parent";
 
-/// What a child is to be.
+/// The message that tells a child what it is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SpawnSpec {
     pub(crate) path: ActorPath,
@@ -61,7 +61,7 @@ pub(crate) struct SpawnSpec {
     pub(crate) places: Places,
     /// The exported functions that may be called.
     pub(crate) expose: Vec<String>,
-    /// The exported function that its parent alone may call: what it is there for.
+    /// The exported function that it runs; its parent alone may call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) entry_point: Option<String>,
     /// Where the registrars are.
@@ -79,13 +79,13 @@ pub(crate) struct Listening {
     pub(crate) endpoints: Vec<Stamped>,
 }
 
-/// What a child says of itself while it runs.
+/// A note of a child about itself.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Note {
-    /// What it is at now.
+    /// Its phase.
     Phase(Phase),
-    /// How it ended. Nothing follows.
+    /// Its exit. Nothing follows.
     Exit(Exit),
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct CancelRequest {
     pub(crate) force: bool,
 }
 
-/// What is registered of an actor.
+/// Registers an actor, or changes its entry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct RegisterRequest {
     pub(crate) name: Name,
@@ -108,7 +108,7 @@ pub(crate) struct RegisterRequest {
     pub(crate) state: State,
 }
 
-/// Where an actor listens by now.
+/// Changes the endpoints of an actor.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct RelocateRequest {
     pub(crate) uuid: Uuid,
@@ -122,7 +122,7 @@ pub(crate) struct Keys {
     pub(crate) keys: Vec<Key>,
 }
 
-/// What an instance has lost of its entry.
+/// Tells an instance of the loss of its entry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Loss {
     pub(crate) uuid: Uuid,

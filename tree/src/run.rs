@@ -1,4 +1,4 @@
-//! The first and the last of a program that is a tree of actors.
+//! The entry and the exit of a program that is a tree of actors.
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
@@ -118,7 +118,7 @@ fn ended_by(error: &RootError) -> Option<u8> {
     }
 }
 
-/// What a program's `main` may return: nothing, or a result whose error is any.
+/// A type that a program's `main` may return: nothing, or a result with any error.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -133,7 +133,7 @@ pub trait Termination {
     ///
     /// # Errors
     ///
-    /// What `main` failed with.
+    /// The error of `main`.
     fn into_result(self) -> Result<(), AnyError>;
 }
 

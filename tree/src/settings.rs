@@ -1,4 +1,4 @@
-//! Which settings file a program of actors reads.
+//! The settings file of a program of actors.
 //!
 //! This is the one place of the library that looks at the arguments and the environment of its
 //! process, and it does so only where the program has asked for it.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{ActorPath, Kind, Pressure};
 
-/// What an actor is at.
+/// The phase of an actor.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -104,19 +104,19 @@ impl fmt::Display for Phase {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChildState {
-    /// Which actor.
+    /// The actor.
     pub actor: ActorPath,
-    /// What it runs in.
+    /// Its kind.
     pub kind: Kind,
     /// Its process, once there is one.
     pub pid: Option<u32>,
-    /// What it is at.
+    /// Its phase.
     pub phase: Phase,
-    /// Since when.
+    /// When it entered the phase.
     pub since: Instant,
 }
 
-/// What each child of an actor is at.
+/// The phases of the children of an actor.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatusTable {
     rows: Arc<Mutex<BTreeMap<Key, Row>>>,
@@ -143,7 +143,7 @@ impl StatusTable {
         StatusEntry { statuses: self.clone(), key }
     }
 
-    /// Returns what each actor is at, by their paths.
+    /// Returns the state of each child, by path.
     pub(crate) fn states(&self) -> Vec<ChildState> {
         let state = |((actor, _), row): (&Key, &Row)| {
             let Row { kind, pid, phase, since } = *row;
@@ -187,7 +187,7 @@ impl StatusEntry {
         tracing::debug!(target: "callsign", "{}", phase.said_of(kind));
     }
 
-    /// Returns what the actor is at.
+    /// Returns the phase of the child.
     pub(crate) fn phase(&self) -> Phase {
         self.statuses.lock().get(&self.key).map_or(Phase::Reaping, |row| row.phase)
     }

@@ -6,21 +6,21 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use callsign_tree as callsign;
 use callsign_tree::{Actor, AnyError, Kind, Root};
-use tokio::task::yield_now;
+use tokio::task::{JoinSet, yield_now};
 use tracing::debug;
 use tracing_subscriber::{EnvFilter, fmt};
 
-#[callsign::export]
+#[callsign_tree::export(crate = callsign_tree)]
 async fn work() {
     let actor = Actor::current().unwrap();
     debug!("{} begins", actor.path());
     yield_now().await;
     debug!("{} goes on", actor.path());
-    let apart = actor.clone();
-    let part = async move { debug!("{} is at it elsewhere", apart.path()) };
-    tokio::task::JoinSet::from_iter([actor.scope(part)]).join_all().await;
+    let elsewhere = async move {
+        actor.scope(async { debug!("{} is at it elsewhere", actor.path()) }).await;
+    };
+    JoinSet::from_iter([elsewhere]).join_all().await;
 }
 
 /// Both actors do and end alike; the filter lets one of them through, and what its parent does about

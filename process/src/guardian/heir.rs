@@ -52,6 +52,6 @@ const HEIR_VARIABLE: &str = "CALLSIGN_HEIR";
 /// The number of the first descriptor.
 const FIRST: RawFd = 3;
 
-/// What shells end with when a command is not there, or cannot be executed.
+/// The exit codes of shells when a command is missing, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;

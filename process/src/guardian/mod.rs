@@ -119,11 +119,11 @@ pub struct Guarded {
     guardian: process::Child,
     program: Pid,
     footing: Footing,
-    /// What was read of the next message.
+    /// The part of the next message that was read.
     partial: Vec<u8>,
 }
 
-/// What a guardian tells.
+/// A message from a guardian.
 ///
 /// ```
 /// use callsign_process::News;

@@ -1,4 +1,4 @@
-//! What goes between a guardian and who started it.
+//! The messages between a guardian and the process that started it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -102,7 +102,7 @@ pub(super) struct Message {
     pub(super) value: i32,
 }
 
-/// What a guardian is asked: the kinds of its messages.
+/// The kinds of requests to a guardian.
 pub(super) struct Request;
 
 impl Request {
@@ -118,7 +118,7 @@ impl Request {
     pub(super) const RESUME: u32 = 5;
 }
 
-/// What a guardian tells: the kinds of its messages.
+/// The kinds of messages from a guardian.
 pub(super) struct Told;
 
 impl Told {

@@ -115,7 +115,7 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
     Ok(Pid::from_child(&child))
 }
 
-/// What a guardian knows.
+/// The state of a guardian.
 #[derive(Debug)]
 struct Guardian {
     /// `None` once who started the program has gone.

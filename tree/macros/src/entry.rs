@@ -1,4 +1,4 @@
-//! What `#[main]` writes.
+//! The expansion of `#[main]`.
 
 use proc_macro2::TokenStream;
 use quote::quote;

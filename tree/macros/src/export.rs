@@ -1,4 +1,4 @@
-//! What `#[export]` writes.
+//! The expansion of `#[export]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -172,9 +172,9 @@ fn pieces(
 struct Attributes<'a> {
     /// Whether it is there at all: they belong to everything.
     conditions: Vec<&'a Attribute>,
-    /// What callers see.
+    /// The part that callers see.
     outer: Vec<&'a Attribute>,
-    /// What is about the body.
+    /// The part about the body.
     inner: Vec<&'a Attribute>,
 }
 

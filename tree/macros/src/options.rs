@@ -1,4 +1,4 @@
-//! What stands in an attribute's parentheses.
+//! The options of an attribute.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -11,7 +11,7 @@ use syn::{
     token::Paren,
 };
 
-/// What stands in an attribute's parentheses: `crate = path`, `config = expression`,
+/// The options in an attribute's parentheses: `crate = path`, `config = expression`,
 /// `config(flag = expression, env = expression, file = expression)`.
 pub(crate) struct Options {
     /// By which path the written code finds `callsign`.

@@ -1,4 +1,4 @@
-//! What an exported function looks like, and what it must not look like.
+//! The signature of an exported function: its parts, and what it must not have.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -13,11 +13,11 @@ pub(crate) struct Signature<'a> {
     pub(crate) context: Option<[&'a Type; 3]>,
     /// The parameters beside the context.
     pub(crate) parameters: Vec<(&'a Ident, &'a Type)>,
-    /// What it returns.
+    /// Its result.
     pub(crate) result: Outcome<'a>,
 }
 
-/// What a function returns.
+/// The result of a function.
 pub(crate) enum Outcome<'a> {
     /// A value.
     Plain(Option<&'a Type>),
@@ -181,7 +181,7 @@ impl Faults {
     }
 }
 
-/// What keeps a type from travelling.
+/// The obstacle that keeps a type from travelling.
 enum Obstacle {
     Borrow,
     Hidden,

@@ -41,7 +41,7 @@ type Waiters<W> = VecDeque<(Ticket, W)>;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ticket(u64);
 
-/// What whoever asks for a resource is to do.
+/// The next step of a user who asks for a resource.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Answer<V> {
     /// Make it, and say how that went.

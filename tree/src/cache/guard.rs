@@ -1,4 +1,4 @@
-//! One user's part in a resource.
+//! The guard of a resource: one user's part in it.
 
 use std::{fmt, ops::Deref, sync::Arc};
 

@@ -59,7 +59,7 @@ pub use error::{CloseError, OpenError};
 pub use guard::Guard;
 pub use reaper::Reaper;
 
-/// What can be shared: it is used by reference, and closed by value.
+/// A resource that can be shared: used by reference, and closed by value.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -97,7 +97,7 @@ pub trait Resource: Send + Sync + 'static {
     fn close(self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// What tells resources apart.
+/// The key of a resource.
 ///
 /// ```
 /// # use callsign_tree as callsign;

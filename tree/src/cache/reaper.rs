@@ -1,4 +1,4 @@
-//! What closes the resources that nobody uses any more.
+//! The reaper: it closes resources that are no longer used.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -9,8 +9,8 @@ use super::{
     shared::{Closing, Report, Shared},
 };
 
-/// Closes the resources that nobody uses any more, each in a task of its own, so that a slow one
-/// keeps no other waiting.
+/// Closes resources that are no longer used, each in a task of its own, so that a slow one
+/// delays no other.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -42,7 +42,7 @@ use super::{
 pub struct Reaper<K: Key, V: Resource> {
     shared: Arc<Shared<K, V>>,
     tasks: JoinSet<Result<(), V::Error>>,
-    /// What each task closes.
+    /// The resource that each task closes.
     closing: HashMap<Id, UnderWay<K, V>>,
 }
 
@@ -101,7 +101,7 @@ impl<K: Key, V: Resource> Reaper<K, V> {
         };
         if let Some(Err(error)) = unheard {
             let error = portal::WithCauses(&error);
-            tracing::warn!(?key, %error, "a resource was not closed well");
+            tracing::warn!(?key, %error, "a resource failed to close");
         }
     }
 }

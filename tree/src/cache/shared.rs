@@ -35,7 +35,7 @@ struct Stale<V> {
     users: usize,
 }
 
-/// What somebody who waited is told.
+/// The answer to a user who waited.
 pub(super) enum Grant<V: Resource> {
     /// Make it.
     Enter,
@@ -57,7 +57,7 @@ pub(super) struct Closing<K: Key, V: Resource> {
 
 pub(super) type Report<V> = oneshot::Sender<Result<(), CloseError<<V as Resource>::Error>>>;
 
-/// What whoever opens a resource is to do.
+/// The next step of a user who opens a resource.
 pub(super) enum Opening<V: Resource> {
     Enter,
     Join(Arc<V>),

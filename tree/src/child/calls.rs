@@ -1,4 +1,4 @@
-//! Calls of an actor's exported functions, where they arrive.
+//! Incoming calls of an actor's exported functions.
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use crate::{
     outcome::panics,
 };
 
-/// What a call of an exported function brings back. Over a connection it is a result: the value,
+/// The outcome of a call of an exported function. Over a connection it is a result: the value,
 /// or an error with this as its payload.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
@@ -291,15 +291,15 @@ impl Future for CatchPanic {
     }
 }
 
-/// What the payload of an error is called that tells of a panic.
+/// The type name of the payload of an error that tells of a panic.
 const PANIC: &str = "callsign.panic";
 
-/// What the payload of an error is called that tells who cancelled the actor, and why.
+/// The type name of the payload of an error that tells of a cancellation.
 const CANCELLED: &str = "callsign.cancelled";
 
 /// How many items of a dialogue may be on their way in one direction. It keeps a connection busy;
 /// with items of 64 KiB it is a megabyte.
 pub(crate) const WINDOW: u16 = 16;
 
-/// With what the methods begin that call exported functions.
+/// The prefix of the methods that call exported functions.
 const EXPORT_PREFIX: &str = "export.";

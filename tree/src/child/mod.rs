@@ -90,7 +90,7 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
     }
 }
 
-/// What the parent told.
+/// The parent's message that tells a child what it is.
 struct Told {
     spec: SpawnSpec,
     /// Takes where the actor listens.
@@ -99,7 +99,7 @@ struct Told {
     notes: mpsc::Sender<Note>,
 }
 
-/// What a parent may call.
+/// The service of a child to its parent.
 #[derive(Clone)]
 struct FromParent {
     told: mpsc::Sender<Told>,

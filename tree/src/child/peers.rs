@@ -1,4 +1,4 @@
-//! Connections of others to an actor.
+//! The connections of peers to an actor.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use transport::{Listener, Peer, Stream};
 use super::calls::Calls;
 use crate::Actor;
 
-/// What takes the connections of an actor, at all of its endpoints.
+/// The accept loops of an actor, one at each of its endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Acceptors {
     tasks: JoinSet<()>,
@@ -64,7 +64,7 @@ impl Acceptors {
     }
 }
 
-/// Takes connections, proves to each who the actor is, and answers their calls.
+/// Accepts connections, proves to each who the actor is, and answers their calls.
 async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>, over: CancellationToken) {
     let identity = actor.core.routes.own().clone();
     let mut acceptor = Acceptor::new(listener, identity, Options::default());
@@ -84,7 +84,7 @@ async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>, over: C
     connections.shutdown().await;
 }
 
-/// Talks with one peer until either side has enough.
+/// Serves one peer until either side closes the connection.
 async fn converse(established: Established<Stream>, actor: Actor, exposed: Arc<[String]>) {
     let peer = *established.io.peer();
     let (may_cancel, heartbeat) = match peer {
@@ -99,7 +99,7 @@ async fn converse(established: Established<Stream>, actor: Actor, exposed: Arc<[
     tracing::debug!(target: "callsign", %peer, "{closed}");
 }
 
-/// Why an actor ends that nobody could reach any more.
+/// The reason for the end of an actor that can no longer be reached.
 pub(crate) const HAS_PANICKED: &str = "what takes its connections has panicked";
 
 /// How many connections an actor has at each of its endpoints; further ones wait to be taken.

@@ -1,4 +1,4 @@
-//! Where an actor listens: at given places, or at places of its own.
+//! The endpoints of an actor: given ones, or ones drawn for it.
 
 use std::{borrow::Cow, env, path::Path};
 
@@ -11,7 +11,7 @@ use wire::{ErrorKind, RemoteError};
 
 use crate::Kind;
 
-/// Where an actor is to listen.
+/// The endpoints that an actor is to listen at.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Places {
     pub(crate) endpoints: Vec<Endpoint>,

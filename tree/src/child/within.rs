@@ -40,13 +40,13 @@ pub(crate) struct LocalChild {
     pub(crate) span: Span,
 }
 
-/// What the parent has of an actor within its process.
+/// The parent's ends of what connects it to a child within its process.
 pub(crate) struct Near {
     /// The parent's end of the channel.
     pub(crate) channel: Stream,
     /// Told once where the actor listens.
     pub(crate) listening: oneshot::Receiver<Result<Vec<Stamped>, RemoteError>>,
-    /// What it says of itself.
+    /// The notes of the actor about itself.
     pub(crate) notes: mpsc::Receiver<Note>,
 }
 
@@ -58,7 +58,7 @@ impl LocalChild {
         self,
         liveness: Option<LivenessGuard>,
     ) -> (impl Future<Output = ()> + Send, Near) {
-        let (near, far) = Stream::pair();
+        let (near, channel) = Stream::pair();
         let (listens, listening) = oneshot::channel();
         let (say, notes) = mpsc::channel(NOTES_MAX);
         let Self { spec, uuid, places, context, service, span } = self;
@@ -72,16 +72,8 @@ impl LocalChild {
             }
             None => Err(listens),
         };
-        let life = Within {
-            spec,
-            context,
-            service,
-            routes,
-            liveness,
-            span: span.clone(),
-            channel: far,
-            say,
-        };
+        let life =
+            Within { spec, context, service, routes, liveness, span: span.clone(), channel, say };
         let run = async move {
             let listeners = match early {
                 Ok(listeners) => listeners,
@@ -114,6 +106,8 @@ struct Within {
 impl Within {
     async fn run(self, listeners: Vec<Listener>) {
         let Self { spec, context, service, routes, liveness, span, channel, say } = self;
+        // Until this returns, the functions of the actor can say that they are at work.
+        let _alive = liveness.clone();
         let parts = CoreParts {
             path: spec.path.clone(),
             kind: spec.kind,

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What can travel between actors by value: arguments, items, results.
+/// A value that can travel between actors: an argument, an item, a result.
 ///
 /// It is implemented by whatever serde can write and read back, and that can go to another thread.
 #[diagnostic::on_unimplemented(

@@ -27,7 +27,7 @@ use super::{CallError, CalleeError, Export, Incoming, Wire, body};
 #[must_use = "a call does nothing until it is sent to an actor"]
 pub struct Call<T, E> {
     export: Export,
-    /// What to send, or why the arguments cannot be written.
+    /// The encoded arguments, or why they cannot be encoded.
     body: Result<Bytes, String>,
     result: PhantomData<fn() -> (T, E)>,
 }
@@ -52,7 +52,7 @@ impl<T: Wire, E: Wire> Call<T, E> {
     ///
     /// # Errors
     ///
-    /// What the function failed with, or why that cannot be told.
+    /// The function's error, or why it cannot be told.
     pub fn decode(&self, result: Result<&[u8], CalleeError>) -> Result<T, CallError<E>> {
         body::decode(result?).map_err(CallError::Unreadable)
     }

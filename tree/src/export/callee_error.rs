@@ -1,4 +1,4 @@
-//! What a callee says went wrong, as it travels.
+//! The error of a callee, as it travels.
 
 use std::{any::type_name, error::Error};
 
@@ -9,7 +9,7 @@ use wire::{ErrorDetails, ErrorKind, ErrorPayload, PAYLOAD_BYTES_MAX, RemoteError
 use super::body;
 use crate::{ActorPath, outcome::backtrace::CalleeBacktrace};
 
-/// What the callee says went wrong, as it travels.
+/// The error of a callee, as it travels.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -23,17 +23,17 @@ use crate::{ActorPath, outcome::backtrace::CalleeBacktrace};
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[error("{message}")]
 pub struct CalleeError {
-    /// What kind of failure it is, for programs.
+    /// The kind of failure, for programs.
     pub kind: ErrorKind,
-    /// What happened, for people.
+    /// The message, for people.
     pub message: String,
-    /// What caused it, and what caused that.
+    /// The causes, from the nearest to the first.
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     pub causes: Box<[String]>,
     /// The function's own error, encoded, for callers that know its type.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub payload: Option<Box<[u8]>>,
-    /// What the type of the function's own error is called.
+    /// The name of the type of the function's own error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<Box<str>>,
     /// In which actor it happened.
@@ -141,7 +141,7 @@ impl From<CalleeError> for RemoteError {
      the two were built from different sources; build both from the same"
 )]
 pub struct Mismatch {
-    /// Which function.
+    /// The function.
     pub path: String,
     /// The fingerprint of what the caller wants to call.
     pub caller: u64,

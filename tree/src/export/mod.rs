@@ -73,7 +73,7 @@ pub use registry::{Duplicate, Duplicates, EXPORTS, check, exports, find};
 /// ```
 #[derive(Clone, Copy)]
 pub struct Export {
-    /// What it is called by: the path of its module, and its name.
+    /// Its path: that of its module, and its name.
     pub path: &'static str,
     /// Changes when the path, the names or types of its parameters, or its result change.
     pub fingerprint: u64,

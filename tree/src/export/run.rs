@@ -1,4 +1,4 @@
-//! What the code that `#[export]` writes calls. It is no part of what users see.
+//! The functions that code written by `#[export]` calls. They are not part of the public API.
 #![doc(hidden)]
 
 use std::error::Error;
@@ -34,7 +34,7 @@ impl<T: Wire, E: ExportError> Outcome for Result<T, E> {
     }
 }
 
-/// What an exported function may fail with.
+/// The error of an exported function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of an exported function",
     label = "not an error that can travel",
@@ -104,7 +104,7 @@ fn finish<R: Outcome>(export: &Export, outcome: R) -> Result<Bytes, CalleeError>
 ///
 /// # Errors
 ///
-/// What the caller is to be told.
+/// The answer to the caller.
 fn arguments<A: DeserializeOwned>(export: &Export, body: &[u8]) -> Result<A, CalleeError> {
     let unreadable = |error: &dyn std::fmt::Display| {
         let message = format!("the arguments of `{}` cannot be read: {error}", export.path);

@@ -35,11 +35,11 @@ use crate::{
 /// handle of it.
 pub(crate) struct ConnectionPool {
     cache: Cache<PoolKey, PooledConnection>,
-    /// Lasts as long as this.
+    /// The runtime of the process, which outlasts those of threads.
     runtime: Handle,
     /// The one task that closes what nobody uses any more.
     reaper: Mutex<JoinSet<()>>,
-    /// What runs the connections.
+    /// The drivers of the connections.
     drivers: Mutex<JoinSet<()>>,
     /// Asks all of them to end.
     over: CancellationToken,
@@ -105,7 +105,7 @@ impl ConnectionPool {
     ///
     /// # Errors
     ///
-    /// What each of them failed with.
+    /// The error of each instance.
     ///
     /// # Cancel safety
     ///

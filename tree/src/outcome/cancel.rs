@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ActorPath;
 
-/// Who asked for an end, and why.
+/// The reason for a cancellation, and whose it is.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -26,7 +26,7 @@ use crate::ActorPath;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct CancelReason {
-    /// Who asked first, however many passed it on.
+    /// The actor that asked first, however many passed it on.
     pub by: ActorPath,
     /// Why, for people.
     pub why: String,

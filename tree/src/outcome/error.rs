@@ -30,7 +30,7 @@ use crate::{ActorPath, CalleeError, Kind, export::body};
 /// ```
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
-/// What went wrong in a scope: in its body, in its children, and in theirs.
+/// The failure of a scope: that of its body, of its children, and of theirs.
 ///
 /// It is printed as a tree, with each error at the actor where it began. A single error is printed
 /// alone, on one line, with the actors that relayed it:
@@ -66,7 +66,7 @@ pub struct NurseryError {
     pub actor: ActorPath,
     /// Where in the source the scope was opened.
     pub opened: String,
-    /// What the body failed with, if it did.
+    /// The error of the body, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BodyError>,
     /// The children whose end is an error, in the order in which they ended.
@@ -100,7 +100,7 @@ pub struct LeafBacktrace {
     pub calls: String,
 }
 
-/// What the body of a scope failed with.
+/// The error of a scope's body.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -141,9 +141,9 @@ pub struct BodyError {
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ChildError {
-    /// Which actor.
+    /// The actor.
     pub actor: ActorPath,
-    /// What it ran in.
+    /// Its kind.
     pub kind: Kind,
     /// How it ended.
     pub exit: Exit,
@@ -168,7 +168,7 @@ pub struct ChildError {
 pub struct Leaf {
     /// Where it began.
     pub actor: ActorPath,
-    /// What happened.
+    /// The message.
     pub said: String,
     /// Through whom it came here, from the actor nearest to it up.
     pub relayed: Vec<ActorPath>,

@@ -1,4 +1,4 @@
-//! How an actor ended.
+//! The exit of an actor.
 
 use std::{fmt, time::Duration};
 
@@ -28,7 +28,7 @@ pub enum Exit {
     Panicked(Panic),
     /// A signal ended its process.
     Signalled {
-        /// Which signal.
+        /// The signal.
         signal: i32,
         /// The end of what it wrote to its standard error.
         last_words: String,
@@ -42,14 +42,14 @@ pub enum Exit {
     },
     /// It was asked to end, and did.
     Cancelled {
-        /// Who asked, and why.
+        /// The reason, and whose it is.
         reason: CancelReason,
-        /// What it took.
+        /// The pressure that it took.
         pressure: Pressure,
     },
     /// Nobody knows whether it has ended: it does not answer, and cannot be stopped.
     Unreachable {
-        /// What is known.
+        /// The reason, as far as it is known.
         why: String,
     },
 }
@@ -107,7 +107,7 @@ pub(crate) fn last_words(words: &str) -> String {
     }
 }
 
-/// What it took to end an actor that was asked to.
+/// The pressure that it took to end an actor.
 ///
 /// ```
 /// # use callsign_tree as callsign;

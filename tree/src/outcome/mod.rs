@@ -1,4 +1,4 @@
-//! How actors end, and what went wrong.
+//! The ends of actors, and their errors.
 //!
 //! | module | its one idea |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What a panic said, and where it began, which its payload does not say.
+//! Panics: their message, and the place and the backtrace that the payload lacks.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backtrace::CalleeBacktrace;
 
-/// What a panic said.
+/// A panic.
 ///
 /// ```
 /// # use callsign_tree as callsign;

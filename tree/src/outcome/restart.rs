@@ -1,4 +1,4 @@
-//! What is started again, with what else, and how often.
+//! The restart policy: which children restart, with which others, and how often.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum Restart {
     Always,
 }
 
-/// Which others are started again with a child.
+/// The siblings that restart with a child.
 ///
 /// ```
 /// # use callsign_tree as callsign;

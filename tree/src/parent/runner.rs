@@ -39,7 +39,7 @@ use crate::{
     status::{Phase, StatusEntry},
 };
 
-/// How a child ended, and what its function returned.
+/// The exit of a child, and the result of its function.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) exit: Exit,
@@ -57,9 +57,9 @@ pub(crate) struct ChildRunner {
     status: StatusEntry,
     /// The span of the child as an actor: whatever its parent does about it is within.
     pub(crate) span: Span,
-    /// What is below the child, and goes with it.
+    /// The actors below the child, which go with it.
     below: Below,
-    /// What the child may ask of its parent.
+    /// The service of the parent to the child.
     service: ParentService,
 }
 
@@ -179,7 +179,7 @@ impl ChildRunner {
         }
     }
 
-    /// Tells how the child ended.
+    /// Returns the exit of the child.
     fn exit(
         &self,
         cause: &StopCause,

@@ -1,4 +1,4 @@
-//! Which way down the tree an instance is.
+//! The routes down a tree, by instance.
 //!
 //! The root registers all of the tree, and so it is the root that gets the keys with which each
 //! instance proves who it is, and is told what they lose. Both go down the way that the registration
@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use crate::messages::{KEYS, Keys, LOST, Loss};
 
-/// Which way down the tree an instance is, as one actor sees it.
+/// The routes from one actor to the instances below it.
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     own: Identity,
-    /// What the actor itself has lost of its entry.
+    /// The loss of the actor's own entry.
     lost: watch::Sender<Option<Lost>>,
     below: Arc<Mutex<HashMap<Uuid, Way>>>,
 }

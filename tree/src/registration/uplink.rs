@@ -24,7 +24,7 @@ use crate::messages::{
     Keys, Loss, REGISTER, RELOCATE, RegisterRequest, RelocateRequest, UNREGISTER, UnregisterRequest,
 };
 
-/// Where an actor has its children registered.
+/// The way by which an actor registers its children.
 #[derive(Clone, Debug)]
 pub(crate) enum Uplink {
     /// With the root's own client.
@@ -50,7 +50,7 @@ pub(crate) trait Parent: fmt::Debug + Send + Sync {
     fn is_near(&self) -> bool;
 }
 
-/// What a parent answers.
+/// The answer of a parent.
 pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), RemoteError>> + Send + 'a>>;
 
 impl Uplink {
@@ -110,12 +110,12 @@ pub(crate) struct TreeRegistry {
     _courier: JoinSet<()>,
 }
 
-/// Where the root registers what is below it.
+/// The registrars of a root.
 #[derive(Debug)]
 pub(crate) enum Registry {
-    /// With the registrar that it is itself.
+    /// The root's own registrar.
     Own(LocalClient),
-    /// With those that it is a client of.
+    /// Registrars that the root is a client of.
     Others(Client),
 }
 
@@ -278,7 +278,7 @@ async fn carry(mut keys: watch::Receiver<VecDeque<Key>>, uuid: Uuid, routes: Rou
     }
 }
 
-/// Takes a change for made when the registrars are merely away: they catch up.
+/// Takes a change for made while the registrars are away: they catch up.
 fn unless_away(changed: Result<(), RegisterError>) -> Result<(), RemoteError> {
     match changed {
         Err(RegisterError::Unreachable(_)) => Ok(()),

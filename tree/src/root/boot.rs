@@ -48,7 +48,7 @@ pub(super) struct Opened {
     pub(super) stop: CancellationToken,
 }
 
-/// What runs beside the root's body.
+/// The services that run beside the root's body.
 pub(super) struct Services {
     client: Client,
     registered: Registered,
@@ -71,7 +71,7 @@ impl Services {
     }
 }
 
-/// What is at a place where a registrar should be.
+/// The result of a probe for a registrar.
 enum Probed {
     Registrar,
     Absent,

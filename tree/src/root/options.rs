@@ -1,4 +1,4 @@
-//! What a root is to be.
+//! The options of a root.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,7 +8,7 @@ use endpoints::{Endpoint, EndpointTable, ParseEndpointError};
 
 use crate::{Export, scope::spawn::note};
 
-/// What the root of a process is to be.
+/// The options of the root of a process.
 ///
 /// ```
 /// # use callsign_tree as callsign;

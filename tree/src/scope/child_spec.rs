@@ -1,4 +1,4 @@
-//! What a child is to be, as its parent keeps it.
+//! The specification of a child.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use endpoints::{Endpoint, Name};
 
 use crate::{ActorPath, Call, CallError, Kind, export::Wire};
 
-/// What a child is to be, as its parent keeps it: it is started from this again and again.
+/// The specification of a child, from which its parent starts and restarts it. Erlang's child spec.
 #[derive(Debug)]
 pub(crate) struct ChildSpec {
     pub(crate) name: Name,

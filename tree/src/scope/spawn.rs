@@ -1,4 +1,4 @@
-//! How a child is asked for.
+//! The order for a child.
 
 use std::{
     future::{Future, IntoFuture},
@@ -23,7 +23,7 @@ use crate::{
     parent::runner::{Begun, ChildRunner, Done},
 };
 
-/// A child that is asked for. Awaited, it gives the child's [`Portal`] once the child is
+/// The order for a child. Awaited, it gives the child's [`Portal`] once the child is
 /// registered and ready.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Why there is no child, or no result of one.
+//! The errors of spawning a child, and of its function.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use crate::{ActorPath, CallError, CancelReason, Exit, outcome::exit, status::Pha
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// Its name is none.
+    /// Its name is invalid.
     #[error("a child of {parent} cannot have that name")]
     Name {
-        /// Whose child it was to be.
+        /// Its parent.
         parent: ActorPath,
-        /// Why not.
+        /// The cause.
         #[source]
         source: NameError,
     },
-    /// It is to listen at what is no endpoint.
+    /// An endpoint that it is to listen at is invalid.
     #[error("{actor} cannot listen where it is told to")]
     Endpoint {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// Why not.
+        /// The cause.
         #[source]
         source: ParseEndpointError,
     },
@@ -46,57 +46,57 @@ pub enum SpawnError {
     /// It was cancelled while it came up.
     #[error("{actor} was not ready yet when it was {reason}")]
     Cancelled {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// Who asked for its end, and why.
+        /// The reason, and whose it is.
         reason: CancelReason,
     },
     /// It could not be started.
     #[error("{actor} cannot be started")]
     Launch {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// It ended before it was ready.
     #[error("{actor} ended before it was ready: {exit}")]
     Ended {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// How far it had come.
+        /// Its last phase.
         phase: Phase,
-        /// How it ended.
+        /// Its exit.
         exit: Exit,
     },
     /// It was not ready in time, and was killed.
     #[error("{actor} {phase} after {limit:?}, and was ended{}", exit::last_words(.last_words))]
     TimedOut {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// How far it had come.
+        /// Its last phase.
         phase: Phase,
-        /// How long it had.
+        /// The time that it had.
         limit: Duration,
         /// The end of what it wrote to its standard error.
         last_words: String,
     },
-    /// It cannot be what it is to be; as a rule it cannot listen where it is to.
+    /// It cannot begin, usually because it cannot listen at an endpoint.
     #[error("{actor} cannot begin")]
     Begin {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// Why.
+        /// The cause.
         #[source]
         source: RemoteError,
     },
     /// No registrar took it.
     #[error("{actor} cannot be registered")]
     Register {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// Why.
+        /// The cause.
         #[source]
         source: RemoteError,
     },
@@ -129,9 +129,9 @@ pub enum RunError<E> {
     /// The child ended otherwise.
     #[error("{actor}: {exit}")]
     Ended {
-        /// Which actor.
+        /// The actor.
         actor: ActorPath,
-        /// How it ended.
+        /// Its exit.
         exit: Exit,
     },
 }

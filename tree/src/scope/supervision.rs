@@ -21,7 +21,7 @@ use crate::{
     ActorPath, CancelReason, Exit, Intensity, Restart, Strategy, outcome::exit::ExitClass,
 };
 
-/// How a scope treats its children.
+/// The options of a scope.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -35,16 +35,16 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NurseryOptions {
-    /// Which others are started again with a child.
+    /// Which siblings restart with a child.
     pub strategy: Strategy,
-    /// How often children are started again, and how soon.
+    /// How often children may restart, and how soon.
     pub intensity: Intensity,
 }
 
 /// A child's number within its scope, in the order of spawning.
 pub(crate) type ChildId = u32;
 
-/// What a scope does with a child.
+/// The policy of a scope about a child.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) restart: Restart,
@@ -53,7 +53,7 @@ pub(crate) struct Policy {
     pub(crate) is_answered_for: bool,
 }
 
-/// What a child is there for.
+/// The role of a child in its scope.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Role {
     /// It runs a function, and a scope waits for it.
@@ -62,7 +62,7 @@ pub(crate) enum Role {
     Serves,
 }
 
-/// What happens.
+/// An event in a scope.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Spawned(ChildId, Policy),
@@ -84,7 +84,7 @@ pub(crate) enum Event {
     Tick,
 }
 
-/// What is to be done.
+/// A command to the supervisor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     Cancel(ChildId, CancelReason),
@@ -114,7 +114,7 @@ pub(crate) struct SupervisionState {
     phase: Phase,
     is_body_over: bool,
     is_body_stopped: bool,
-    /// When children were started again lately, oldest first.
+    /// The times of recent restarts, oldest first.
     restarts: VecDeque<Instant>,
     failures: Vec<Failure>,
 }
@@ -361,7 +361,7 @@ impl SupervisionState {
         });
     }
 
-    /// Starts again those whose time has come, together, and in the order of spawning.
+    /// Restarts the children whose time has come, together, and in the order of spawning.
     fn start_again(&mut self, now: Instant, commands: &mut Vec<Command>) {
         if self.is_settling() {
             return;

@@ -25,7 +25,7 @@ use crate::{
     parent::runner::{Begun, ChildRunner, Done},
 };
 
-/// What a supervisor hears from the body of its scope.
+/// The requests of a scope's body to its supervisor.
 pub(crate) struct Asks {
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) dismissed: Arc<Dismissed>,
@@ -41,7 +41,7 @@ pub(crate) struct Order {
     pub(crate) child: ChildId,
     pub(crate) spec: Arc<ChildSpec>,
     pub(crate) policy: Policy,
-    /// What keeps the first run of the child.
+    /// The runner of the first run of the child.
     pub(crate) runner: Box<ChildRunner>,
     /// That run, if the body has begun it.
     pub(crate) begun: Option<Begun>,
@@ -51,7 +51,7 @@ pub(crate) struct Order {
     pub(crate) answer: Option<oneshot::Sender<Done>>,
 }
 
-/// Children that nobody waits for any more. There are never more than children.
+/// Children whose callers have given up waiting. There are never more than children.
 #[derive(Debug, Default)]
 pub(crate) struct Dismissed {
     children: Mutex<Vec<ChildId>>,
@@ -81,7 +81,7 @@ pub(crate) struct Supervisor {
     runners: JoinSet<Run>,
     by_task: HashMap<Id, ChildId>,
     stop_body: CancellationToken,
-    /// Those whose end is an error.
+    /// The children that failed.
     blamed: BTreeMap<ChildId, Arc<ChildSpec>>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
     registration::parent_service::ParentService,
 };
 
-/// What a child runs in, as its parent sees it.
+/// A child that runs, as its parent sees it.
 pub(crate) trait RunningChild: Send {
     /// Waits until it is gone. Asked again after that, it says the same at once.
     ///

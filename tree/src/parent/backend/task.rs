@@ -28,7 +28,7 @@ struct Task {
     /// Closed when nothing of the actor is at work any more: its functions run in other tasks,
     /// and one that does not yield outlives the first.
     tied: mpsc::Receiver<Never>,
-    /// What the one task left, from when it has ended.
+    /// The end of the one task.
     joined: Option<RawExit>,
     raw_exit: Option<RawExit>,
 }

@@ -23,9 +23,9 @@ pub(super) struct ChildChannel {
     /// Whether the child may say more of itself.
     is_open: bool,
     exit: Option<Exit>,
-    /// The call of the function that the child is there for, if it is not over.
+    /// The call of its entry point, if it is not over.
     function: Option<Function>,
-    /// What that brought back.
+    /// Its result.
     reply: Option<Result<Reply, RemoteError>>,
 }
 
@@ -37,7 +37,7 @@ impl ChildChannel {
         Self { portal, link, is_open: true, exit: None, function: None, reply: None }
     }
 
-    /// Calls the function that the child is there for.
+    /// Calls the entry point of the child.
     pub(super) fn call(&mut self, main: &EntryPoint) {
         let (portal, main) = (self.portal.clone(), main.clone());
         self.function = Some(Box::pin(async move {
@@ -61,7 +61,7 @@ impl ChildChannel {
         News::Ended
     }
 
-    /// Takes what the function brought back, if it has ended.
+    /// Takes the result of the entry point, if it has ended.
     pub(super) fn take_reply(&mut self) -> Option<Result<Reply, RemoteError>> {
         self.reply.take()
     }
@@ -115,7 +115,7 @@ impl ChildChannel {
     }
 }
 
-/// What happened to a child.
+/// An event of a child.
 pub(super) enum News {
     FunctionEnded,
     Ended,
