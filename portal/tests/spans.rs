@@ -27,13 +27,12 @@ async fn what_is_logged_in_a_call_stands_in_its_spans() {
 
 #[tokio::test]
 async fn filters_find_calls_by_their_spans() {
-    let log =
-        logged(r#"off,callsign[call{method="aside"}]=info,[call{method="aside"}]=info"#).await;
+    let log = logged("off,[call{method=aside}]=info").await;
     line(&log, "aside", "begins");
     line(&log, "aside", "goes on");
     assert!(!log.contains("at once"), "{log}");
 
-    let log = logged(r#"off,[connection{peer="nobody"}]=info"#).await;
+    let log = logged("off,[connection{peer=nobody}]=info").await;
     assert_eq!(log, "");
 }
 
