@@ -108,13 +108,13 @@ impl Actor {
     /// # let _ = part;
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
-        self.run(future).instrument(self.core.span.clone())
+        CURRENT.scope(self.clone(), future).instrument(self.core.span.clone())
     }
 
-    /// Runs a future as a part of this actor, within the present span, which is the actor's or
-    /// below it.
-    pub(crate) fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self.clone(), future)
+    /// Runs a call as a part of this actor, within the present span of the call too: a filter finds
+    /// what it does by either.
+    pub(crate) fn run<F: Future>(&self, call: F) -> impl Future<Output = F::Output> {
+        self.scope(call.in_current_span())
     }
 
     /// Returns where the actor stands in its tree.

@@ -60,7 +60,7 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
         }
     };
     let mut drivers = JoinSet::new();
-    drivers.spawn(connected.driver);
+    drivers.spawn(connected.driver.in_current_span());
 
     let told = tokio::select! {
         _ = drivers.join_next() => return,

@@ -125,7 +125,7 @@ impl Within {
         let established = Established::accepted(channel, Hello::default());
         let Connected { portal, driver } = established.converse(&Options::default(), handlers);
         let mut drivers = JoinSet::new();
-        drivers.spawn(driver);
+        drivers.spawn(driver.in_current_span());
         life.live(portal, Signals::none(), say, drivers, ready(())).await;
     }
 }

@@ -11,6 +11,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
+use tracing::Instrument as _;
 use transport::Stream;
 use wire::{Hello, RemoteError};
 
@@ -77,7 +78,7 @@ impl LocalLink {
         let established = Established::dialed(channel, Hello::default());
         let Connected { portal, driver } = established.converse(&Options::default(), NoService);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { drop(driver.await) });
+        tasks.spawn(async move { drop(driver.await) }.in_current_span());
         Self { portal, driver: tasks, listening, notes }
     }
 }
@@ -140,7 +141,7 @@ impl ProcessLink {
                 StopCause::Gone
             })?;
         let Connected { portal, driver } = connected;
-        self.driver.spawn(async move { drop(driver.await) });
+        self.driver.spawn(async move { drop(driver.await) }.in_current_span());
         service.open(Way::Channel(portal.clone()));
         match portal.stream(Request::new(RUN, &spec), NOTES_WINDOW).await {
             Ok((listening, notes)) => {
