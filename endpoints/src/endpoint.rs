@@ -127,6 +127,19 @@ impl Endpoint {
         }
     }
 
+    /// Tells whether it is a Unix socket at a path, which is a file.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// assert!("/unix/run/feed.sock".parse::<Endpoint>()?.is_socket_file());
+    /// assert!(!"/unix/@feed".parse::<Endpoint>()?.is_socket_file());
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    pub fn is_socket_file(&self) -> bool {
+        matches!(self, Self::Unix(UnixAddress::Path(_)))
+    }
+
     /// Tells whether one actor that binds `self` keeps another on the same host from binding
     /// `other`. TLS makes no difference, and a wildcard address takes the others with it.
     ///

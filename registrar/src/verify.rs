@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{Endpoint, Here, Stamp, Stamped, UnixAddress, Unreachable, locate};
+use endpoints::{Here, Stamp, Stamped, Unreachable, locate};
 use portal::{Options, ProveError, handshake_actor};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -186,17 +186,15 @@ fn look_from_here(
     };
     let is_meant = |it: &ListeningSocket| it.file == stamped.stamp.socket;
     let seen = match &listening {
-        Listening::Sockets(sockets) if is_path(stamped) => {
-            if sockets.iter().any(is_meant) {
-                CheckResult::Alive
-            } else {
-                not_there(stamped)
-            }
+        Listening::Sockets(sockets) if stamped.endpoint.is_socket_file() => {
+            if sockets.iter().any(is_meant) { CheckResult::Alive } else { not_there(stamped) }
         }
         // Another program may have taken a port since.
         Listening::Sockets(_) => CheckResult::Answered,
         Listening::Nobody(Silence::NotListening) => return Some(CheckResult::Dead),
-        Listening::Nobody(_) if is_path(stamped) => return Some(not_there(stamped)),
+        Listening::Nobody(_) if stamped.endpoint.is_socket_file() => {
+            return Some(not_there(stamped));
+        }
         Listening::Nobody(_) => return Some(CheckResult::Dead),
         Listening::Unknown => CheckResult::Unclear,
     };
@@ -208,7 +206,7 @@ fn look_from_here(
 /// Connects to an endpoint, and if its actor can prove who it is, sees whether it is that one.
 async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
     let is_the_very_place = is_the_very_place(stamped, &here());
-    let is_path = is_path(stamped);
+    let is_path = stamped.endpoint.is_socket_file();
     match (dial_stamped(stamped, LOOK_TIMEOUT).await, ticket) {
         (Ok(stream), Some(ticket)) => match prove(stream, ticket).await {
             Ok(()) => CheckResult::Alive,
@@ -235,15 +233,11 @@ fn not_there(stamped: &Stamped) -> CheckResult {
     }
 }
 
-fn is_path(stamped: &Stamped) -> bool {
-    matches!(stamped.endpoint, Endpoint::Unix(UnixAddress::Path(_)))
-}
-
 /// Tells whether an endpoint means the same from here. A socket file has been told by its inode.
 /// Beyond this network namespace who answers or refuses may be a firewall, or another who has the
 /// same address.
 fn is_the_very_place(stamped: &Stamped, here: &Here) -> bool {
-    is_path(stamped) || is_of_this_network(stamped, here)
+    stamped.endpoint.is_socket_file() || is_of_this_network(stamped, here)
 }
 
 fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use endpoints::{Endpoint, EndpointTable, Name, Stamped, UnixAddress};
+use endpoints::{Endpoint, EndpointTable, Name, Stamped};
 use uuid::Uuid;
 use wire::registrar::Update;
 
@@ -25,7 +25,7 @@ impl RegistryHandle {
         state.declared.clear();
         for (name, endpoints, uuid) in wanted {
             state.declared_uuids.push(uuid);
-            if endpoints.iter().any(is_socket_file) {
+            if endpoints.iter().any(Endpoint::is_socket_file) {
                 state.declared.insert(name.clone(), uuid);
             }
             if state.registry.record(uuid).is_some() {
@@ -77,10 +77,6 @@ fn declared_uuid(name: &Name, endpoints: &[Endpoint]) -> Uuid {
 
 /// The name space of declared actors' identities (RFC 9562, section 6.5): drawn once, at random.
 const DECLARED_NAMESPACE: Uuid = Uuid::from_u128(0x6c1d_27f1_53ab_4d0e_9b1c_f29e_30c4_7a55);
-
-fn is_socket_file(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
-}
 
 fn stamped(endpoint: &Endpoint) -> Stamped {
     Stamped { endpoint: endpoint.clone(), stamp: transport::stamp(endpoint) }

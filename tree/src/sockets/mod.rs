@@ -14,7 +14,7 @@ use transport::{Listener, current_socket};
 /// Takes note of where an actor of this process listens, until what is returned is dropped. That
 /// is to be when the actor has stopped listening.
 pub(crate) fn list(listeners: &[Listener]) -> Listed {
-    let has_file = |it: &&Listener| matches!(it.bound(), Endpoint::Unix(UnixAddress::Path(_)));
+    let has_file = |it: &&Listener| it.bound().is_socket_file();
     let endpoints: Vec<_> =
         listeners.iter().filter(has_file).flat_map(Listener::published).collect();
     let own: Vec<_> = files(&endpoints).map(|(path, socket)| (path.clone(), socket)).collect();

@@ -5,7 +5,7 @@ use std::{cell::Cell, convert::Infallible, fmt::Write as _, time::Duration};
 use discovery::{
     Client, LinkError, Lost, RegisterError, Registered, RegistrarFailure, RegistrarFailures,
 };
-use endpoints::{Endpoint, Name, Stamped, UnixAddress};
+use endpoints::{Endpoint, Name, Stamped};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -117,7 +117,7 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
 
 /// Tells whether a socket file was not there when it was stamped.
 pub(super) fn lacks_socket(stamped: &Stamped) -> bool {
-    is_path(&stamped.endpoint) && stamped.stamp.socket.is_none()
+    stamped.endpoint.is_socket_file() && stamped.stamp.socket.is_none()
 }
 
 /// Returns the first endpoint where the actor is seen to listen; where the kernel cannot tell, one
@@ -181,10 +181,6 @@ fn tell_who_has_its_place(name: &Name, before: &[Endpoint], seen: &[Seen], conte
             _ => {}
         }
     }
-}
-
-fn is_path(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
 }
 
 /// Which registrars have a registration.

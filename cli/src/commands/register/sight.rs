@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{Endpoint, Stamp, Stamped, TcpAddress, UnixAddress};
+use endpoints::{Endpoint, Stamp, Stamped, TcpAddress};
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
@@ -223,7 +223,7 @@ impl Seen {
         let is_published = match (&self.verdict, self.origin) {
             (Verdict::Own, _) => true,
             // Its stamp tells a socket file from any other.
-            _ if is_path(&self.endpoint) => true,
+            _ if self.endpoint.is_socket_file() => true,
             (Verdict::Others(_), Origin::Said) => is_vouched_for && !self.was_own,
             (Verdict::Nobody(_), Origin::Said) => true,
             (Verdict::Unknown, origin) => origin != Origin::Guessed,
@@ -270,10 +270,6 @@ fn is_wildcard(endpoint: &Endpoint) -> bool {
 
 fn is_ipv6(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(tcp) if tcp.host.ip().is_some_and(|it| it.is_ipv6()))
-}
-
-fn is_path(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Unix(UnixAddress::Path(_)))
 }
 
 /// Returns the port below TLS: that it can be connected to is all that is to be known.

@@ -1,7 +1,7 @@
 //! Where a registrar listens, who may connect there, and what to do where it cannot.
 
 use config::{Diagnostics, RegistrarSettings};
-use endpoints::{Endpoint, UnixAddress};
+use endpoints::Endpoint;
 use registrar::NodeError;
 use transport::{Access, AdoptError, BindError, Listener, Process};
 
@@ -32,10 +32,9 @@ enum Files {
 
 impl Places {
     pub(super) fn of(endpoints: &[Endpoint], handed: &[Listener], context: &Context) -> Self {
-        let is_file = |it: &Endpoint| matches!(it, Endpoint::Unix(UnixAddress::Path(_)));
         let files = match () {
-            () if endpoints.iter().any(is_file) => Files::Own,
-            () if handed.iter().any(|it| is_file(it.bound())) => Files::Handed,
+            () if endpoints.iter().any(Endpoint::is_socket_file) => Files::Own,
+            () if handed.iter().any(|it| it.bound().is_socket_file()) => Files::Handed,
             () => Files::None,
         };
         let is_for_all = context.system_registrar().is_some_and(|it| endpoints.contains(&it));
