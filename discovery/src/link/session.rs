@@ -351,7 +351,10 @@ impl<'a> Session<'a> {
             let room = hub.links[index].waits.try_acquire();
             let Ok(_room) = room else { return done(Step::Register, Err(LinkError::TooManyWaits)) };
             let registering = async {
-                let body = connection.portal.call_encoded(registrar::REGISTER, &args).await?;
+                let body = connection
+                    .portal
+                    .call_encoded(portal::Request::encoded(registrar::REGISTER, &args))
+                    .await?;
                 wire::decode_body(&body).map_err(LinkError::Unreadable).and_then(note)
             };
             let standing = async {
