@@ -62,7 +62,7 @@ pub mod tractor;
 #[cfg(feature = "tree")]
 pub use tree;
 
-pub use config::{Diagnostic, Diagnostics};
+pub use config::{Diagnostic, Diagnostics, Place, Related, Severity, Source};
 pub use discovery::{
     Assurance, BackoffOptions, Candidate, Change, Client, ClientOptions, ConnectError, Connection,
     DialOptions, EnvironmentError, Explanation, FindError, IntoEndpoint, LinkError, Located,

@@ -25,7 +25,9 @@
 //! | `client::wait` | waiting for a name |
 //! | `client::watch` | following a pattern |
 //! | `client::feed`, `client::view` | one registrar's part of a watch; the merged whole |
-//! | `client::registration`, `client::registered` | what an actor says of itself; what keeps it |
+//! | `client::registration` | what an actor says of itself |
+//! | `client::register`, `client::registered` | registering it; what keeps it registered |
+//! | `client::registered::in_line` | a name that one instance has at a time |
 //! | `client::losses` | what a registration has lost, one after the other |
 //! | `client::requests` | what is asked of registrars about an instance or themselves |
 //! | `link` | one registrar, as the handles see it |
@@ -75,8 +77,8 @@ pub use client::{
     located::{Located, connect_first},
     lookup::LookupResult,
     losses::Losses,
-    registered::{RegisterError, Registered},
-    registration::{Registration, RegistrationError},
+    registered::Registered,
+    registration::{RegisterError, Registration, RegistrationError},
     requests::{Registrar, RequestError, Standing},
     watch::Watch,
 };

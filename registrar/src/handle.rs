@@ -3,6 +3,7 @@
 mod acts;
 mod adapters;
 mod attendance;
+mod clock;
 mod declared;
 mod own;
 
@@ -14,7 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -33,7 +34,10 @@ use wire::{
     registrar::{Evidence, Query},
 };
 
-use self::attendance::{ATTENDANCE_INTERVAL, Attendance};
+use self::{
+    attendance::{ATTENDANCE_INTERVAL, Attendance},
+    clock::Clock,
+};
 use crate::{
     accounts::Accounts,
     jobs::{Check, Job, Why},
@@ -103,13 +107,6 @@ pub(crate) struct Ticket {
     pub(crate) proof: Proof,
 }
 
-/// Milliseconds since 1970 that never go back.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    start_ms: u64,
-}
-
 impl RegistryHandle {
     /// Makes an empty registry with its handle, and what is to be done beside its answers.
     pub(crate) fn new(
@@ -118,8 +115,7 @@ impl RegistryHandle {
         accounts: Accounts,
         settle_time: Duration,
     ) -> (Self, mpsc::Receiver<(Job, Share)>) {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let clock = Clock { start: Instant::now(), start_ms: since_1970.as_millis() as u64 };
+        let clock = Clock::start();
         let registrar = Uuid::new_v4();
         let (jobs, to_run) = mpsc::channel(JOBS_WAITING_MAX);
         let mut registry = Registry::new(registrar, limits, accounts.clone(), clock.start_ms);
@@ -576,16 +572,6 @@ struct Attendant<'a>(&'a RegistryHandle);
 impl Drop for Attendant<'_> {
     fn drop(&mut self) {
         self.0.0.is_attended.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Clock {
-    fn now_ms(&self) -> u64 {
-        self.start_ms + self.uptime_ms()
-    }
-
-    fn uptime_ms(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
     }
 }
 

@@ -11,6 +11,7 @@ const FACADE: &[&str] = &["cli/src/lib.rs", "cli/src/registrar.rs", "cli/src/tra
 /// names of something else where they stand.
 const LEFT_OUT: &[&str] = &[
     "Connected",
+    "Granted",
     "Holder",
     "Incoming",
     "ItemSender",
@@ -22,7 +23,6 @@ const LEFT_OUT: &[&str] = &[
     "Process",
     "ProcessMark",
     "RawStream",
-    "Related",
     "Running",
     "SendError",
     "Settings",
@@ -35,10 +35,10 @@ const LEFT_OUT: &[&str] = &[
     "Who",
     "Wire",
     "ExportKind",
-    "Severity",
     "SettingsFile",
     "Launch",
     "Register",
+    "Request",
 ];
 
 /// Returns what signatures and fields of the facade's types name, and the facade has not: the file,

@@ -1,116 +1,24 @@
 //! What keeps an actor registered.
 
+mod in_line;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use endpoints::{Doubt, InstanceId, Stamped};
 use futures_util::future::join_all;
 use portal::Identity;
-use thiserror::Error;
-use wire::{
-    State, encode_body,
-    registrar::{AskLine, LINE, Line},
-};
+
+use wire::State;
 
 use super::registration::{check_endpoints, check_metadata};
 use crate::{
-    Client, LinkError, Losses, Lost, RegistrarFailure, RegistrarFailures, Registration,
-    RegistrationError,
+    Client, LinkError, Losses, Lost, RegisterError, RegistrarFailure, RegistrarFailures,
+    Registration,
     link::{
         LinkState,
         desired::{Entry, FIRST_VERSION, Progress},
     },
 };
-
-impl Client {
-    /// Registers an actor with all registrars, and keeps it registered: also with those that are
-    /// away now, and with those that start again. One that accepts it is enough.
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use callsign::Registration;
-    ///
-    /// let feed = Registration::new("feed").endpoint("/unix/run/feed.sock")?;
-    /// let kept = client.register(feed).await?;
-    /// println!("{} is registered", kept.instance());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`RegisterError`] when none accepts it; it is not kept then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future takes back the registration, and leaves the line if it
-    /// [waits](Registration::wait_in_line) in one.
-    pub async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
-        let registered = self.put(registration)?;
-        registered.accepted_as(FIRST_VERSION).await?;
-        if registered.entry.waits {
-            registered.accepted().await?;
-        }
-        Ok(registered)
-    }
-
-    /// Registers an actor as [`register`](Self::register) does, for a program that may start before
-    /// its registrar: where none is within reach, it is registered as soon as one is.
-    /// [`Registered::missing`] tells how that is, and [`Registered::accepted`] waits for it. So it
-    /// is with one that [waits in line](Registration::wait_in_line).
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use callsign::{Client, ClientOptions, Registration};
-    ///
-    /// let client = Client::open(["/unix/run/no/registrar.sock"], ClientOptions::default())?;
-    /// let feed = Registration::new("feed").endpoint("/unix/@feed")?;
-    /// let kept = client.register_patiently(feed).await?;
-    /// assert_eq!(kept.missing().len(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`RegisterError`] when a registrar refuses it and none accepts it, or when no registrar is
-    /// within reach for reasons that do not pass by themselves; it is not kept then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future takes back the registration.
-    pub async fn register_patiently(
-        &self,
-        registration: Registration,
-    ) -> Result<Registered, RegisterError> {
-        let registered = self.put(registration)?;
-        match registered.accepted_as(FIRST_VERSION).await {
-            Err(RegisterError::Unreachable(failures)) if failures.may_pass() => {
-                tracing::info!(
-                    target: "callsign", actor = %registered.instance,
-                    "no registrar can be reached; it is registered when one is"
-                );
-                Ok(registered)
-            }
-            accepted => accepted.map(|()| registered),
-        }
-    }
-
-    /// Puts a registration on the desired.
-    fn put(&self, registration: Registration) -> Result<Registered, RegisterError> {
-        let (wanted, followed) = registration.into_register()?;
-        let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
-        let entry = self.hub().desired.put(wanted, followed);
-        let kept = Arc::new(Kept { client: self.clone(), entry: entry.clone() });
-        let registered = Registered { client: self.clone(), instance, entry, _kept: kept };
-        for doubt in registered.doubts() {
-            tracing::info!(actor = %registered.instance, "{doubt}");
-        }
-        Ok(registered)
-    }
-}
 
 /// Keeps an actor registered, for as long as it or a clone of it lives. Dropping the last takes
 /// the actor out of the registry, without waiting for that.
@@ -148,13 +56,36 @@ pub struct Registered {
     _kept: Arc<Kept>,
 }
 
-/// What all clones share: the place on the desired, which the last of them gives up.
+/// What all clones share: the place in the desired state, which the last of them gives up.
 struct Kept {
     client: Client,
     entry: Arc<Entry>,
 }
 
 impl Registered {
+    /// Adds a registration to the desired state of a client.
+    pub(super) fn put(client: &Client, registration: Registration) -> Result<Self, RegisterError> {
+        let (wanted, followed) = registration.into_register()?;
+        let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
+        let entry = client.hub().desired.put(wanted, followed);
+        let kept = Arc::new(Kept { client: client.clone(), entry: entry.clone() });
+        let registered = Self { client: client.clone(), instance, entry, _kept: kept };
+        for doubt in registered.doubts() {
+            tracing::info!(actor = %registered.instance, "{doubt}");
+        }
+        Ok(registered)
+    }
+
+    /// Waits until one registrar has accepted it as it was registered, or has put it in line.
+    pub(super) async fn accepted_first(&self) -> Result<(), RegisterError> {
+        self.accepted_as(FIRST_VERSION).await
+    }
+
+    /// Tells whether it waits in line where another has its name.
+    pub(super) fn waits_in_line(&self) -> bool {
+        self.entry.waits
+    }
+
     /// Returns which instance is registered.
     pub fn instance(&self) -> &InstanceId {
         &self.instance
@@ -308,112 +239,6 @@ impl Registered {
         }
     }
 
-    /// Returns the token by which the actor has a name that one instance has at a time: it is higher
-    /// than that of everyone who had the name before, so that what this actor changes can refuse
-    /// whoever comes late with a lower one. `None` while it [waits in line](Self::place_in_line), and
-    /// for a name that several may have. When the registrar has started again it is a higher one.
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # async fn example(kept: callsign::Registered) {
-    /// // With every change of what it leads, it says by which token it leads.
-    /// println!("UPDATE ledger SET token = {:?}", kept.token());
-    /// # }
-    /// ```
-    pub fn token(&self) -> Option<u64> {
-        let progress = self.entry.progress().borrow().clone();
-        let at = |is: fn(&Progress) -> bool| progress.iter().position(is);
-        match at(|it| matches!(it, Progress::Here(_))) {
-            Some(link) => self.entry.token(link),
-            None if at(|it| matches!(it, Progress::InLine(_))).is_some() => None,
-            // No registrar says that it is another's.
-            None => self.entry.token(0),
-        }
-    }
-
-    /// Returns behind how many others the actor waits in line for its name, with the registrar
-    /// where it is the most; `None` if it waits nowhere.
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use callsign::Registration;
-    ///
-    /// let leader = Registration::new("leader").endpoint("/unix/@leader")?.wait_in_line();
-    /// let standby = client.register_patiently(leader).await?;
-    /// if let Some(ahead) = standby.place_in_line().await {
-    ///     println!("{ahead} others go first");
-    /// }
-    /// standby.accepted().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn place_in_line(&self) -> Option<u64> {
-        let hub = self.client.hub();
-        let ask = AskLine { name: self.instance.name.clone(), uuid: Some(self.instance.uuid) };
-        let ask = encode_body(&ask);
-        let progress = self.entry.progress().borrow().clone();
-        let in_line =
-            progress.iter().enumerate().filter(|(_, it)| matches!(it, Progress::InLine(_)));
-        let answers = join_all(in_line.map(|(index, _)| hub.ask::<Line>(index, LINE, &ask))).await;
-        answers.into_iter().filter_map(|it| it?.ok()?.value.ahead).max()
-    }
-
-    /// Waits until the actor has its name no more: somebody has taken it out, or a registrar that
-    /// has started again has given the name to another. Returns which it is.
-    ///
-    /// While no registrar answers, nobody else gets the name either, and it is the actor's still.
-    /// But one that a network has cut off hears of nothing: see [`token`](Self::token).
-    ///
-    /// ```
-    /// # use callsign_discovery as callsign;
-    /// # async fn example(kept: callsign::Registered) {
-    /// # async fn lead() {}
-    /// tokio::select! {
-    ///     () = lead() => {}
-    ///     error = kept.displaced() => println!("leads no more: {error}"),
-    /// }
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn displaced(&self) -> RegisterError {
-        let mut progress = self.entry.progress();
-        let has_come = async {
-            loop {
-                let (mut others, mut is_here) = (Vec::new(), false);
-                let links = self.client.hub().links.iter();
-                for (link, progress) in links.zip(&*progress.borrow_and_update()) {
-                    match progress {
-                        Progress::Here(_) => is_here = true,
-                        Progress::InLine(ahead) => {
-                            others
-                                .push(link.failure(Arc::new(LinkError::InLine { ahead: *ahead })));
-                        }
-                        Progress::Refused(_, error) => others.push(link.failure(error.clone())),
-                        Progress::Absent | Progress::UnderWay => {}
-                    }
-                }
-                if !is_here && !others.is_empty() {
-                    return RegisterError::Refused(RegistrarFailures(others));
-                }
-                // The entry owns the sender, so that this cannot fail.
-                drop(progress.changed().await);
-            }
-        };
-        tokio::select! {
-            biased;
-            lost = self.entry.lost_for_good() => RegisterError::Lost(Box::new(lost)),
-            error = has_come => error,
-        }
-    }
-
     /// Says how far the actor is in its life.
     ///
     /// ```
@@ -463,7 +288,7 @@ impl Registered {
     pub async fn drained(&self) {
         let mut changes = self.client.hub().desired.subscribe();
         while self.state() != State::Draining {
-            changes.changed().await.expect("the client has the desired");
+            changes.changed().await.expect("the client has the desired state");
         }
     }
 
@@ -584,7 +409,7 @@ impl Registered {
         let Some(first) = leaving.first() else { return };
         first.client.hub().desired.take_all_off(leaving.iter().map(|it| &it.entry));
         for registered in leaving {
-            // Off the desired it is already, unless it is another client's.
+            // Out of the desired state it is already, unless it is another client's.
             registered.unregister().await;
         }
     }
@@ -674,41 +499,4 @@ impl Drop for Kept {
     fn drop(&mut self) {
         self.client.hub().desired.take_off(&self.entry);
     }
-}
-
-/// Why an actor is not registered, or a change to it not made.
-///
-/// ```
-/// # use callsign_discovery as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
-/// # let registrars = node.endpoints();
-/// # let mut tasks = tokio::task::JoinSet::new();
-/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
-///
-/// use callsign::{Client, RegisterError, Registration};
-///
-/// let client = Client::connect(&registrars).await?;
-/// let error = client.register(Registration::new("two words")).await.unwrap_err();
-/// assert!(matches!(error, RegisterError::Invalid(_)));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The registration cannot be made as it is.
-    #[error(transparent)]
-    Invalid(#[from] RegistrationError),
-    /// A registrar refused it, and none accepted it.
-    #[error("no registrar accepts it:\n{0}")]
-    Refused(RegistrarFailures),
-    /// No registrar can be reached.
-    #[error("no registrar can be reached:\n{0}")]
-    Unreachable(RegistrarFailures),
-    /// The actor is not kept registered any more: somebody else has taken it out.
-    #[error("it is not registered any more: {0}")]
-    Lost(Box<Lost>),
 }

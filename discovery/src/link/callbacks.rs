@@ -12,7 +12,7 @@ use wire::{
 use super::{Hub, LinkState};
 use crate::{LinkError, Lost};
 
-/// Answers a registrar by what is on the desired.
+/// Answers a registrar by the desired state.
 #[derive(Debug)]
 pub(crate) struct Registrant {
     hub: Arc<Hub>,
@@ -108,7 +108,7 @@ impl Service for Registrant {
     }
 }
 
-/// What is not on the desired may have been left in the registry on purpose.
+/// What is not in the desired state may have been left in the registry on purpose.
 fn unknown() -> RemoteError {
     RemoteError::new(ErrorKind::NotFound, "no such instance is kept registered here")
 }

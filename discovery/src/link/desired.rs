@@ -40,7 +40,7 @@ impl DesiredState {
         Self { entries: Mutex::default(), changed: watch::Sender::new(()), links }
     }
 
-    /// Puts a registration on the desired; it takes the place of one of the same instance.
+    /// Adds a registration to the desired state; it takes the place of one of the same instance.
     pub(crate) fn put(&self, wanted: Register, followed: Whereabouts) -> Arc<Entry> {
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = Arc::new(Entry {
@@ -66,7 +66,7 @@ impl DesiredState {
         entry
     }
 
-    /// Takes a registration off the desired, unless another has taken its place.
+    /// Takes a registration out of the desired state, unless another has taken its place.
     pub(crate) fn take_off(&self, entry: &Arc<Entry>) {
         let mut entries = self.lock();
         if entries.get(&entry.uuid).is_some_and(|it| Arc::ptr_eq(it, entry)) {
@@ -76,7 +76,7 @@ impl DesiredState {
         self.changed.send_replace(());
     }
 
-    /// Takes registrations off the desired as [`take_off`](Self::take_off) does, all at once.
+    /// Takes registrations out of the desired state as [`take_off`](Self::take_off) does, all at once.
     pub(crate) fn take_all_off<'a>(&self, leaving: impl IntoIterator<Item = &'a Arc<Entry>>) {
         let mut entries = self.lock();
         for entry in leaving {
@@ -144,7 +144,7 @@ impl DesiredState {
         self.lock().get(&uuid).cloned()
     }
 
-    /// Lets `see` go through the desired, while nobody can change it.
+    /// Lets `see` go through the desired state, while nobody can change it.
     pub(crate) fn with<T>(&self, see: impl FnOnce(&BTreeMap<Uuid, Arc<Entry>>) -> T) -> T {
         see(&self.lock())
     }
@@ -173,7 +173,7 @@ pub(crate) struct Entry {
     progress: watch::Sender<Vec<Progress>>,
     /// By which token it had its name last, with the registrar of each link.
     tokens: Mutex<Vec<Option<u64>>>,
-    /// Whether it is to stay when it is off the desired.
+    /// Whether it is to stay when it is out of the desired state.
     is_left: AtomicBool,
     /// What was lost of it last, and is lost still.
     lost: watch::Sender<Option<Lost>>,
@@ -238,7 +238,7 @@ impl Entry {
         (wanted.version, update)
     }
 
-    /// Lets the registration stay when it is taken off the desired.
+    /// Lets the registration stay when it is taken out of the desired state.
     pub(crate) fn leave(&self) {
         self.is_left.store(true, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! What a link keeps registered while it is up.
 //!
-//! The session compares the desired with what its registrar has, and calls for the difference. No
+//! The session compares the desired state with what its registrar has, and calls for the difference. No
 //! more than one call is under way for an instance, so that they cannot overtake each other.
 
 use std::{
@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
                     self.settle_departure(uuids, result);
                 }
                 changed = self.board_changes.changed() => {
-                    changed.expect("the hub owns the desired");
+                    changed.expect("the hub owns the desired state");
                     self.survey();
                 }
                 () = alarm => self.survey(),
@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Compares all of the desired with all that the registrar has.
+    /// Compares all of the desired state with all that the registrar has.
     fn survey(&mut self) {
         (self.wake, self.is_behind) = (None, false);
         let mut uuids: BTreeSet<_> = self.kept.keys().copied().collect();
