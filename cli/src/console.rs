@@ -38,11 +38,12 @@ impl Console {
         self.is_silent = true;
     }
 
-    /// Says something on standard error.
+    /// Says something on standard error, after what was announced before.
     pub(crate) fn say(&self, text: &str) {
         if self.is_silent {
             return;
         }
+        self.out.flush();
         self.err.put(match self.has_colors {
             true => text.to_owned(),
             false => strip_str(text).to_string(),

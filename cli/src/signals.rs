@@ -1,50 +1,105 @@
-//! Being asked to stop, or to read the settings again.
+//! Being asked to stop, or to read the settings again, and what is meant for another program.
 
-use std::{fs, task::Poll};
+use std::{
+    fs,
+    task::{self, Poll},
+};
 
 use nix::sys::signal::SigSet;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tree::process::signal_numbered;
 
 use crate::failure::Failure;
 
-/// The signals that ask this program to stop: while this lives, they do not end it. One that was
-/// ignored when the program was started stays so, as `nohup` and shells want it.
+/// The signals that are heard: while this lives, they do not end this program. One that was ignored
+/// when the program was started stays so, as `nohup` and shells want it.
 #[derive(Debug)]
-pub(crate) struct Signals(Vec<(Number, Signal)>);
+pub(crate) struct Signals {
+    /// Those that ask this program to stop.
+    ends: Vec<(i32, Signal)>,
+    /// Those that mean something to another program.
+    words: Vec<(i32, Signal)>,
+}
 
 impl Signals {
+    /// Hears what asks this program to stop.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let mut heard = Vec::new();
-        for number in [Number::INT, Number::TERM, Number::HUP] {
-            if !is_ignored(number) {
-                let kind = SignalKind::from_raw(number.as_raw());
-                let signal = signal(kind)
-                    .map_err(|error| Failure::usage(error).context("cannot listen for signals"))?;
-                heard.push((number, signal));
-            }
-        }
+        let ends = hear([Number::INT, Number::TERM, Number::HUP].map(Number::as_raw))?;
         let_through();
-        Ok(Self(heard))
+        Ok(Self { ends, words: Vec::new() })
+    }
+
+    /// Hears also what is meant for a program that this one runs, as supervisors of processes do.
+    pub(crate) fn for_program() -> Result<Self, Failure> {
+        let of_terminal = [Number::QUIT, Number::WINCH].map(Number::as_raw);
+        let words = WORDS.iter().copied().chain(of_terminal).chain(real_time());
+        Ok(Self { words: hear(words)?, ..Self::new()? })
+    }
+
+    /// Hears also, and leaves at that, what would have been meant for a program.
+    pub(crate) fn for_none() -> Result<Self, Failure> {
+        let words = WORDS.iter().copied().chain(real_time());
+        Ok(Self { words: hear(words)?, ..Self::new()? })
     }
 
     /// Tells whether this program is to end with its terminal.
     pub(crate) fn hear_hangup(&self) -> bool {
-        self.0.iter().any(|(number, _)| *number == Number::HUP)
+        self.ends.iter().any(|(number, _)| *number == Number::HUP.as_raw())
     }
 
-    /// Waits for the next signal, and returns its number.
+    /// Waits for the next signal that asks this program to stop, and returns its number. What else
+    /// has come is told later.
     pub(crate) async fn next(&mut self) -> u8 {
-        let number = std::future::poll_fn(|cx| {
-            for (number, signal) in &mut self.0 {
-                if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
-                    return Poll::Ready(*number);
-                }
-            }
-            Poll::Pending
-        });
-        u8::try_from(number.await.as_raw()).expect("the numbers of signals end at 64")
+        let number = std::future::poll_fn(|cx| poll(&mut self.ends, cx)).await;
+        u8::try_from(number).expect("the numbers of signals end at 64")
     }
+
+    /// Waits for the next signal of any kind, and returns its number.
+    pub(crate) async fn next_of_all(&mut self) -> i32 {
+        let Self { ends, words } = self;
+        std::future::poll_fn(|cx| match poll(ends, cx) {
+            Poll::Pending => poll(words, cx),
+            ready => ready,
+        })
+        .await
+    }
+}
+
+fn hear(numbers: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, Signal)>, Failure> {
+    let ignored = ignored();
+    let mut heard = Vec::new();
+    for number in numbers.into_iter().filter(|it| ignored >> (it - 1) & 1 == 0) {
+        let signal = signal(SignalKind::from_raw(number))
+            .map_err(|error| Failure::usage(error).context("cannot listen for signals"))?;
+        heard.push((number, signal));
+    }
+    Ok(heard)
+}
+
+fn poll(signals: &mut [(i32, Signal)], cx: &mut task::Context<'_>) -> Poll<i32> {
+    let mut heard = signals.iter_mut();
+    match heard.find_map(|(number, it)| it.poll_recv(cx).is_ready().then_some(*number)) {
+        Some(number) => Poll::Ready(number),
+        None => Poll::Pending,
+    }
+}
+
+/// What programs give meanings of their own, and what ends one that gives it none.
+const WORDS: &[i32] = &[
+    Number::USR1.as_raw(),
+    Number::USR2.as_raw(),
+    Number::ALARM.as_raw(),
+    Number::VTALARM.as_raw(),
+    Number::PROF.as_raw(),
+    Number::IO.as_raw(),
+    Number::POWER.as_raw(),
+];
+
+/// Returns the numbers that have no other name, as `RTMIN+3`.
+fn real_time() -> impl Iterator<Item = i32> {
+    let has_no_name = |it: &i32| Number::from_named_raw(*it).is_none();
+    (1..=64).filter(has_no_name).filter(|it| signal_numbered(*it).is_some())
 }
 
 /// Lets a hangup wait that comes before anybody hears it: at once a service manager, or whoever else
@@ -81,10 +136,9 @@ pub(crate) fn outlive_full_files() -> Result<(), Failure> {
         .map_err(|error| Failure::usage(error).context("cannot start"))
 }
 
-/// Tells whether this program was started with a signal ignored.
-fn is_ignored(number: Number) -> bool {
+/// Returns which signals this program was started with ignored: a bit for each.
+fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok()).unwrap_or(0);
-    mask >> (number.as_raw() - 1) & 1 == 1
+    mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok()).unwrap_or(0)
 }

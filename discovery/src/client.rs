@@ -8,6 +8,7 @@ pub(crate) mod lookup;
 pub(crate) mod losses;
 mod merge;
 mod names;
+pub(crate) mod refused;
 mod register;
 pub(crate) mod registered;
 pub(crate) mod registration;

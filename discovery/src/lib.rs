@@ -27,6 +27,7 @@
 //! | `client::feed`, `client::view` | one registrar's part of a watch; the merged whole |
 //! | `client::registration` | what an actor says of itself |
 //! | `client::register`, `client::registered` | registering it; what keeps it registered |
+//! | `client::refused` | why an actor is not registered |
 //! | `client::registered::in_line` | a name that one instance has at a time |
 //! | `client::losses` | what a registration has lost, one after the other |
 //! | `client::requests` | what is asked of registrars about an instance or themselves |
@@ -77,8 +78,9 @@ pub use client::{
     located::{Located, connect_first},
     lookup::LookupResult,
     losses::Losses,
+    refused::RegisterError,
     registered::Registered,
-    registration::{RegisterError, Registration, RegistrationError},
+    registration::{Registration, RegistrationError},
     requests::{Registrar, RequestError, Standing},
     watch::Watch,
 };

@@ -224,6 +224,23 @@ pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blo
     unsafe { command.pre_exec(hook) };
 }
 
+/// Returns the signal that has a number, also of those that have no name of their own: `RTMIN+3`.
+///
+/// ```
+/// use callsign_process::{Signal, signal_numbered};
+///
+/// assert_eq!(signal_numbered(10), Some(Signal::USR1));
+/// assert_eq!(signal_numbered(40).map(Signal::as_raw), Some(40));
+/// assert_eq!(signal_numbered(0), None);
+/// ```
+pub fn signal_numbered(number: i32) -> Option<Signal> {
+    if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) {
+        // SAFETY: there is a signal of that number, and libc has not kept it for itself.
+        return Some(unsafe { Signal::from_raw_unchecked(number) });
+    }
+    Signal::from_named_raw(number)
+}
+
 /// Ends this process without running anything more of it.
 ///
 /// ```no_run

@@ -110,7 +110,7 @@ pub use self::{
     guardian::{Guarded, GuardedCommand, News, StartError, Whom, guard_if_asked},
     held::Ended,
     init::{ChildMain, init, init_with_forkserver},
-    kernel::{exit_now, threads},
+    kernel::{exit_now, signal_numbered, threads},
     launch::{GRACE, Kind, Launch, LaunchError},
     output::{LINE_BYTES_MAX, Line, Output, StdStream, TAIL_BYTES_MAX},
     ready::InitError,

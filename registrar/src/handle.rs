@@ -551,6 +551,12 @@ impl RegistryHandle {
                 handle.notify();
             }
         }
+        for (claimant, by) in outcome.renewed {
+            let check = Check { claimant, why: Why::Renewed, by };
+            if !self.send(Job::LookInto(check), by) {
+                debug!("too much to look into; what is renewed is suspect still");
+            }
+        }
         for contested in outcome.contested {
             let Contested { uuid, endpoint, by, .. } = &contested;
             let by = *by;

@@ -1,5 +1,7 @@
 //! What the registrar has yet to do beside its answers.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 use wire::{callbacks::Lost, registrar::Evidence};
 
@@ -34,4 +36,11 @@ pub(crate) enum Why {
     Contested,
     /// Somebody says that it does not answer.
     Reported(Evidence),
+    /// It was seen to be silent, a pause ago.
+    Silent {
+        /// How long ago.
+        paused: Duration,
+    },
+    /// It is suspect, and its owner has renewed its lease.
+    Renewed,
 }

@@ -36,6 +36,7 @@
 //! | `session_handle` | what others leave for a session to send |
 //! | `jobs` | what is yet to be done beside the answers |
 //! | `verify`, `callbacks` | looks at endpoints, and questions to those who registered them |
+//! | `relook` | what was silent is looked at again |
 //! | `rights` | where the registrar may connect to look, and for whom |
 //! | `accounts`, `quotas` | what each owner uses; how much it may |
 //! | `scheduler`, `scheduler::lanes` | whose turn it is: as much of the processor for each owner |
@@ -82,6 +83,7 @@ mod options;
 mod places;
 mod quotas;
 pub mod registry;
+mod relook;
 mod rights;
 mod scheduler;
 mod session;

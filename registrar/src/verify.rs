@@ -3,7 +3,8 @@
 //!
 //! It looks for itself, from where it stands. It asks the kernel, and connects only where that cannot
 //! tell, to what belongs to those who ask, or to where they speak from. It removes only what it finds
-//! dead; what it cannot judge from here, it marks, and asks the one who registered it.
+//! dead and another has the place of; what is silent, or cannot be judged from here, it marks, and
+//! asks the one who registered it.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,6 +17,7 @@ use portal::{Options, ProveError, handshake_actor};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinSet, yield_now},
+    time::Instant,
 };
 use tracing::info;
 use transport::{
@@ -30,6 +32,7 @@ use crate::{
     handle::Ticket,
     jobs::{Check, Job, Why},
     registry::{Claimant, Contested, Event, Owner},
+    relook::Relooks,
     rights::may_connect,
     shares::Share,
 };
@@ -50,6 +53,7 @@ enum CheckResult {
 /// Runs jobs, until nobody can ask for one any more.
 pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<(Job, Share)>) {
     let mut under_way = JoinSet::new();
+    let mut relooks = Relooks::default();
     let one_at_a_time = Arc::new(Semaphore::new(1));
     // What is looked into, and why it is to be looked into again: however many report it
     // meanwhile, one more look tells.
@@ -57,11 +61,22 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
     loop {
         let job = tokio::select! {
             Some(done) = under_way.join_next() => {
-                let claimant: Option<Claimant> =
+                let looked: Option<Looked> =
                     done.expect("a job does not panic, and is not aborted");
-                let again = claimant.and_then(|it| under_check.remove_entry(&it));
-                let Some((claimant, Some((why, by)))) = again else { continue };
+                let Some(Looked { claimant, is_silent }) = looked else { continue };
+                if let Some((owners, paused)) = is_silent {
+                    relooks.note(claimant.clone(), owners, paused, Instant::now());
+                }
+                let Some((claimant, Some((why, by)))) = under_check.remove_entry(&claimant) else {
+                    continue;
+                };
                 (Job::LookInto(Check { claimant, why, by }), None)
+            }
+            check = relooks.next(), if under_way.len() < JOBS_MAX => {
+                if !is_suspect(&registry, &check.claimant) {
+                    continue;
+                }
+                (Job::LookInto(check), None)
             }
             job = jobs.recv(), if under_way.len() < JOBS_MAX => match job {
                 Some((job, share)) => (job, Some(share)),
@@ -101,24 +116,33 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
                 entry.insert(None);
                 let one_at_a_time = one_at_a_time.clone();
                 under_way.spawn(async move {
-                    let claimant = look_into(&registry, check, &one_at_a_time).await;
+                    let looked = look_into(&registry, check, &one_at_a_time).await;
                     drop(share);
-                    Some(claimant)
+                    Some(looked)
                 });
             }
         }
     }
 }
 
-/// Looks into a claim, and asks its registrant where that leaves a check.
+/// A claim that was looked into.
+struct Looked {
+    claimant: Claimant,
+    /// Whether it is to be looked at again, for whom, and how long after it was the last time.
+    is_silent: Option<([Owner; 2], Option<Duration>)>,
+}
+
+/// Looks into a claim, and asks its registrant where that leaves a doubt.
 async fn look_into(
     registry: &RegistryHandle,
     Check { claimant, why, by }: Check,
     one_at_a_time: &Semaphore,
-) -> Claimant {
+) -> Looked {
     let Claimant { uuid, epoch, stamped } = &claimant;
     let registrant = registry.owner(*uuid).unwrap_or(by);
     let ticket = registry.ticket(*uuid);
+    // One that proves who it is comes back as another instance.
+    let comes_back = ticket.is_none();
     let seen = {
         // To ask the kernel takes its time, and waits for nothing: others run in between.
         let _turn = one_at_a_time.acquire().await;
@@ -133,19 +157,27 @@ async fn look_into(
     info!(target: "callsign", %uuid, epoch, %endpoint, ?why, ?result, "looked into");
     let said = claimant.clone();
     let event = match (result, why) {
-        (CheckResult::Dead, Why::Contested) => Event::FoundDead(said),
-        (CheckResult::Dead, Why::Reported(_)) => Event::FoundSilent(said),
-        (CheckResult::Alive, _) => Event::FoundAlive(said),
+        (CheckResult::Dead, Why::Contested) => Some(Event::FoundDead(said)),
+        (CheckResult::Dead, Why::Reported(_)) => Some(Event::FoundSilent(said)),
+        (CheckResult::Dead, Why::Silent { .. } | Why::Renewed) => None,
+        (CheckResult::Alive, _) => Some(Event::FoundAlive(said)),
+        // One owner may give a server several names.
+        (CheckResult::Answered, Why::Contested) if by == registrant => None,
         // Of two who claim it, it may be either; and that somebody is there says nothing of who.
         (CheckResult::Answered, Why::Contested | Why::Reported(Evidence::OtherIdentity)) => {
-            Event::Suspect(said)
+            Some(Event::Suspect(said))
         }
         // That it answers refutes who says that it does not.
-        (CheckResult::Answered, Why::Reported(_)) => Event::FoundAlive(said),
-        (CheckResult::Unclear, _) => Event::Suspect(said),
+        (CheckResult::Answered, _) => Some(Event::FoundAlive(said)),
+        (CheckResult::Unclear, Why::Silent { .. }) => None,
+        // What cannot be seen from here is as its owner says.
+        (CheckResult::Unclear, Why::Renewed) => Some(Event::FoundAlive(said)),
+        (CheckResult::Unclear, _) => Some(Event::Suspect(said)),
     };
-    let is_in_doubt = matches!(event, Event::Suspect(_) | Event::FoundSilent(_));
-    registry.note(event);
+    let is_in_doubt = matches!(event, Some(Event::Suspect(_) | Event::FoundSilent(_)));
+    if let Some(event) = event {
+        registry.note(event);
+    }
     if is_in_doubt {
         match confirm(registry, &claimant).await {
             Answer::Confirmed if result != CheckResult::Dead => {
@@ -156,7 +188,20 @@ async fn look_into(
             Answer::Confirmed | Answer::Nothing => {}
         }
     }
-    claimant
+    let paused = match why {
+        Why::Silent { paused } => Some(paused),
+        _ => None,
+    };
+    let is_silent = comes_back && result == CheckResult::Dead && is_suspect(registry, &claimant);
+    Looked { claimant, is_silent: is_silent.then_some(([registrant, by], paused)) }
+}
+
+/// Tells whether a claim is still made, and something speaks against it beside silence of a session.
+fn is_suspect(registry: &RegistryHandle, Claimant { uuid, epoch, stamped }: &Claimant) -> bool {
+    let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
+    record.is_some_and(|it| {
+        it.suspicion.is_some_and(|it| it.reports > 0) && it.endpoints.contains(stamped)
+    })
 }
 
 /// Looks whether anybody is at an endpoint, without connecting to it. `None` stands for what only a

@@ -50,8 +50,10 @@ fn a_lease_whose_actor_is_dead_goes_when_somebody_tries_to_connect() {
     let room = Room::new();
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["-v"]);
     let mut watch = node.run(&["watch", "clock", "--json"]);
-    let nobody = room.abstract_unix("nobody");
+    let socket = UnixListener::bind(room.file("nobody.sock")).unwrap();
+    let nobody = room.unix("nobody.sock");
     node.callsign(&["register", "clock", &nobody, "--ttl", "10m"]).succeeds();
+    drop(socket);
 
     node.callsign(&["connect", "clock", "-vv"]).ends_with(1).says(&[
         "does not answer",

@@ -26,6 +26,7 @@ mod mounts;
 mod owners;
 mod padded;
 mod parties;
+mod presence;
 mod processes;
 mod programs;
 mod promises;

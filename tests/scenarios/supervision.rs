@@ -37,6 +37,46 @@ fn all_of_a_program_ends_when_it_is_to() {
     assert_eq!(node.callsign(&["ls", "--json"]).json(), serde_json::Value::Array(vec![]));
 }
 
+/// Forks without end, and keeps fifty: each leads a session of its own, beyond any group's signal.
+const FORKS: &str = "\
+import os, signal, sys, time
+pids = []
+print('up', flush=True)
+while True:
+    pid = os.fork()
+    if pid == 0:
+        os.setsid(); time.sleep(600)
+    pids.append(pid)
+    if len(pids) > 50:
+        os.kill(pids.pop(0), signal.SIGKILL); os.wait()
+";
+
+#[test]
+fn who_is_forked_while_all_are_asked_to_end_is_asked_too() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let python = python();
+    for _round in 0..5 {
+        // Nothing would be killed for an hour.
+        let place = ["register", "x", "/unix/nowhere/x.sock", "--grace", "1h", "--"];
+        let mut forks = node.run(&[&place[..], &[&python, "-c", FORKS]].concat());
+        forks.line_with("up");
+        forks.stop().ends_with(128 + 15);
+    }
+}
+
+#[test]
+fn what_a_program_starts_to_end_well_is_not_asked_to_end() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let tidies = "trap 'setsid sh -c \"sleep 0.1; echo tidied\"; exit 0' TERM; echo up; \
+                  while :; do sleep 0.05; done";
+    let mut program = start(&node, "1h", tidies);
+    program.signal(Signal::TERM);
+    program.line_with("tidied");
+    program.outcome().succeeds();
+}
+
 #[test]
 fn a_second_request_is_not_patient() {
     let room = Room::new();

@@ -1,6 +1,12 @@
 //! Removes the files of sockets that nobody listens at, and of those that are this process's own.
 
-use std::{ffi::OsStr, fs::File, io, sync::Arc};
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    sync::Arc,
+};
 
 use endpoints::{SocketId, UnixPath};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -39,39 +45,69 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     }
 }
 
-/// Removes a dead socket of this user that a foreign program has left at a path, and returns
-/// whether there was one. What somebody listens on is left alone, and so is what is no socket, or
-/// another user's.
+/// Removes a dead socket of this user that a foreign program has left at a path, and returns where
+/// there was one: where a symbolic link of that name leads. What somebody listens on is left alone,
+/// and so is what is no socket, or another user's.
 ///
 /// # Errors
 ///
 /// [`BindError`], when it cannot be told whether somebody listens, or it cannot be removed.
-pub async fn clear_dead_socket(path: &UnixPath) -> Result<bool, BindError> {
+pub async fn clear_dead_socket(path: &UnixPath) -> Result<Option<UnixPath>, BindError> {
+    let real = linked_to(path);
+    let path = real.as_ref().unwrap_or(path);
     let (folder, name) = path.parts();
-    let Ok(folder) = Handle::open_folder(folder) else { return Ok(false) };
+    let Ok(folder) = Handle::open_folder(folder) else { return Ok(None) };
     let fail = |error| BindError::from_io(error, || format!("look at `{}`", path.as_str()));
     let before = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
         status => status.map_err(|error| fail(error.into()))?,
     };
     let is_socket = FileType::from_raw_mode(before.st_mode) == FileType::Socket;
     if !is_socket || before.st_uid != rustix::process::geteuid().as_raw() {
-        return Ok(false);
+        return Ok(None);
     }
     let folder = Arc::new(folder);
     let lock = match Lock::take(Arc::clone(&folder), name, path).await {
-        Err(BindError::InUse { .. }) => return Ok(false),
+        Err(BindError::InUse { .. }) => return Ok(None),
         lock => lock?,
     };
     match clear(&lock, path).await {
-        Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => return Ok(false),
+        Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => return Ok(None),
         cleared => cleared?,
     }
     // It may be another's by now, who was faster.
-    match rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(after) => Ok(after.st_ino != before.st_ino),
-        Err(_) => Ok(true),
+    let is_gone = rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(true, |after| after.st_ino != before.st_ino);
+    Ok(is_gone.then(|| path.clone()))
+}
+
+/// Removes a symbolic link of this user that leads nowhere from a path. Nobody can bind at the name
+/// of a link, wherever it leads.
+///
+/// # Errors
+///
+/// The error of the system call.
+pub fn remove_dangling_link(path: &UnixPath) -> io::Result<bool> {
+    let path = path.as_path();
+    let link = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        link => link?,
+    };
+    if !is_own_link(&link) || fs::exists(path)? {
+        return Ok(false);
     }
+    fs::remove_file(path).map(|()| true)
+}
+
+/// Returns where a path leads that is a symbolic link of this user to something.
+fn linked_to(path: &UnixPath) -> Option<UnixPath> {
+    let is_link = fs::symlink_metadata(path.as_path()).is_ok_and(|it| is_own_link(&it));
+    UnixPath::new(&fs::canonicalize(path.as_path()).ok().filter(|_| is_link)?).ok()
+}
+
+/// Tells whether it is a link that this user has made: another's may lead anywhere.
+fn is_own_link(link: &fs::Metadata) -> bool {
+    link.is_symlink() && link.uid() == rustix::process::geteuid().as_raw()
 }
 
 /// Removes the files of a socket that this process listens on, and will until it ends: whoever has

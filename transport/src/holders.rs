@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fmt, fs, io,
     os::unix::ffi::OsStrExt,
     path::Path,
@@ -45,9 +45,32 @@ impl Process {
         self.pid
     }
 
+    /// Returns the name of the file that it executes, without its folder, where that can be seen.
+    pub fn executable(self) -> Option<OsString> {
+        let path =
+            fs::read_link(format!("/proc/{}/exe", self.pid)).ok().filter(|_| self.lives())?;
+        let name = path.file_name()?.as_bytes();
+        // The file was replaced, as at an upgrade.
+        Some(OsStr::from_bytes(name.strip_suffix(b" (deleted)").unwrap_or(name)).to_owned())
+    }
+
+    /// Returns the service that a service manager has started it for, where it is of one.
+    pub fn service(self) -> Option<String> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).ok()?;
+        service_of(&groups).filter(|_| self.lives()).map(str::to_owned)
+    }
+
     fn lives(self) -> bool {
         process_started(self.pid) == Some(self.started)
     }
+}
+
+/// Finds the innermost service among the control groups of a process. What all processes of a
+/// session or of a user manager have in common says nothing of one.
+fn service_of(groups: &str) -> Option<&str> {
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let is_service = |it: &&str| it.ends_with(".service") && !it.starts_with("user@");
+    paths.filter_map(|path| path.rsplit('/').find(is_service)).next()
 }
 
 /// Shows the number and the name, as in `process 77 (redis-server)`.
@@ -112,6 +135,19 @@ pub fn holders(sockets: &[ListeningSocket]) -> Vec<Process> {
         held_by_any(&mut inodes.clone(), [pid], &mut |it| found.extend(Process::of(it)));
     }
     found
+}
+
+/// Tells whether one of these sockets, told by their numbers, still listens. Where the kernel does
+/// not say it, one does.
+pub fn any_listens(inodes: &BTreeSet<u64>) -> bool {
+    if inodes.is_empty() {
+        return false;
+    }
+    let is_meant = |it: &UnixSocket| it.is_listening && inodes.contains(&it.inode);
+    let tcp =
+        diag::all_tcp_listeners().map(|listed| listed.iter().any(|it| inodes.contains(&it.inode)));
+    let unix = diag::unix_sockets().map(|listed| listed.iter().any(is_meant));
+    tcp.unwrap_or(true) || unix.unwrap_or(true)
 }
 
 /// Returns where certain processes listen, and those that descend from them, as far as it can be
@@ -301,6 +337,40 @@ mod tests {
         for expected in [of_path, by_port.local_addr().unwrap().into()] {
             assert!(found.contains(&expected), "{expected} is not among {found:?}");
         }
+    }
+
+    #[test]
+    fn a_process_is_of_its_innermost_service() {
+        let check = |groups, expected: Option<&str>| assert_eq!(service_of(groups), expected);
+        check("0::/system.slice/nginx.service\n", Some("nginx.service"));
+        let of_user = "0::/user.slice/user-7.slice/user@7.service/app.slice/web.service/workers\n";
+        check(of_user, Some("web.service"));
+        check("3:cpu:/\n1:name=systemd:/system.slice/a:b.service\n0::/\n", Some("a:b.service"));
+        check("0::/user.slice/user-7.slice/user@7.service/app.slice/vte-spawn-1.scope\n", None);
+        check("0::/user.slice/user-7.slice/session-2.scope\n", None);
+        check("0::/\n", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_socket_listens_until_it_is_closed() {
+        let by_port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let room = tempfile::tempdir().unwrap();
+        let by_path = UnixListener::bind(room.path().join("a.sock")).unwrap();
+        let number = |fd: std::os::fd::RawFd| {
+            let target = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+            let digits: String =
+                target.display().to_string().chars().filter(char::is_ascii_digit).collect();
+            digits.parse::<u64>().unwrap()
+        };
+        let port = BTreeSet::from([number(std::os::fd::AsRawFd::as_raw_fd(&by_port))]);
+        let path = BTreeSet::from([number(std::os::fd::AsRawFd::as_raw_fd(&by_path))]);
+        assert!(any_listens(&port) && any_listens(&path) && !any_listens(&BTreeSet::new()));
+        assert!(any_listens(&port.union(&path).copied().collect()));
+        fs::remove_file(room.path().join("a.sock")).unwrap();
+        assert!(any_listens(&path), "it listens, though nobody finds it");
+        drop((by_port, by_path));
+        assert!(!any_listens(&port) && !any_listens(&path));
     }
 
     #[test]

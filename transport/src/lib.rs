@@ -98,7 +98,7 @@ mod wildcards;
 
 pub use access::{Access, group_id};
 pub use adopt::AdoptError;
-pub use dead::{clear_dead_socket, remove_dead_socket, remove_own_socket};
+pub use dead::{clear_dead_socket, remove_dangling_link, remove_dead_socket, remove_own_socket};
 pub use dial::{DIAL_TIMEOUT, dial, dial_socket, dial_stamped, dial_within};
 pub use error::{BindError, DialError, ResolveError};
 pub use flow::Flows;
@@ -107,7 +107,7 @@ pub use handed::{Handed, HandedError};
 pub use here::{
     HostKnown, expand, here, here_for, is_in_place, is_there, look, root, set_host_id, stamp,
 };
-pub use holders::{Holder, Process, Whose, endpoints_of, holders, whose};
+pub use holders::{Holder, Process, Whose, any_listens, endpoints_of, holders, whose};
 pub use incoming::Incoming;
 pub use linux::{
     Flow, PeerProcess, ProcessMark, die_with_parent, free_at_once, raise_descriptor_limit,

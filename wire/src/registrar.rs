@@ -142,7 +142,14 @@ pub struct Registered {
     /// That it is not registered, and why: only for who comes [again](Register::again).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Box<Lost>>,
+    /// Other instances of the same owner at one of its places, which are either its aliases or
+    /// behind the times: the latest of them, at most [`ALSO_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<InstanceId>,
 }
+
+/// The most instances that a [`Registered`] names beside its own.
+pub const ALSO_MAX: usize = 8;
 
 /// Says that a change is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]

@@ -116,10 +116,15 @@ fn recorded_calls_and_answers_are_read() {
     check("register-proves", &Register { proves: true, ..register() });
     check("register-again", &Register { again: Some(41), ..register() });
     check("register-root", &with_roots(register()));
-    check(
-        "registered",
-        &Registered { epoch: 41, revision: 57, key: None, token: None, lost: None },
-    );
+    let registered = || Registered {
+        epoch: 41,
+        revision: 57,
+        key: None,
+        token: None,
+        lost: None,
+        also: Vec::new(),
+    };
+    check("registered", &registered());
     let taken_out = Lost {
         uuid: uuid(1),
         epoch: 41,
@@ -128,13 +133,11 @@ fn recorded_calls_and_answers_are_read() {
         by: Some("user 1000".to_owned()),
     };
     let lost = Some(Box::new(taken_out));
-    check("registered-lost", &Registered { epoch: 41, revision: 57, key: None, token: None, lost });
-    check(
-        "registered-key",
-        &Registered { epoch: 41, revision: 57, key: Some(key()), token: None, lost: None },
-    );
-    let registered = Registered { epoch: 41, revision: 57, key: None, token: Some(40), lost: None };
-    check("registered-token", &registered);
+    check("registered-lost", &Registered { lost, ..registered() });
+    check("registered-key", &Registered { key: Some(key()), ..registered() });
+    check("registered-token", &Registered { token: Some(40), ..registered() });
+    let also = vec![InstanceId { name: Name::new("relay").unwrap(), uuid: uuid(2) }];
+    check("registered-also", &Registered { also, ..registered() });
     check("changed", &Changed { revision: 57 });
     check(
         "update",

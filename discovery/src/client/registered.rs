@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use endpoints::{Doubt, InstanceId, Stamped};
 use futures_util::future::join_all;
 use portal::Identity;
-
 use wire::State;
 
 use super::registration::{check_endpoints, check_metadata};
@@ -118,6 +117,22 @@ impl Registered {
     /// ```
     pub fn doubts(&self) -> Vec<Doubt> {
         self.client.doubts(&self.endpoints())
+    }
+
+    /// Returns which other instances of the same owner were registered at one of its places when it
+    /// was: aliases of it, or what has been there before and was not taken out. An older registrar
+    /// does not say it.
+    ///
+    /// ```
+    /// # use callsign_discovery as callsign;
+    /// # async fn example(kept: callsign::Registered) {
+    /// for other in kept.also() {
+    ///     println!("its place is registered as {other} too");
+    /// }
+    /// # }
+    /// ```
+    pub fn also(&self) -> Vec<InstanceId> {
+        self.entry.also()
     }
 
     /// Returns the registrars that do not have the registration now, as it is now, each with its

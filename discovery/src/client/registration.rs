@@ -11,7 +11,7 @@ use wire::{
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, Register},
 };
 
-use crate::{IntoEndpoint, Lost, RegistrarFailures};
+use crate::IntoEndpoint;
 
 /// What an actor says of itself to the registrars.
 ///
@@ -334,43 +334,6 @@ pub enum RegistrationError {
     /// The time to live is out of bounds.
     #[error("a lease lasts from 100ms to 24h, not {0:?}")]
     Lease(Duration),
-}
-
-/// Why an actor is not registered, or a change to it not made.
-///
-/// ```
-/// # use callsign_discovery as callsign;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use registrar::{Node, NodeOptions};
-/// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
-/// # let registrars = node.endpoints();
-/// # let mut tasks = tokio::task::JoinSet::new();
-/// # tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));
-///
-/// use callsign::{Client, RegisterError, Registration};
-///
-/// let client = Client::connect(&registrars).await?;
-/// let error = client.register(Registration::new("two words")).await.unwrap_err();
-/// assert!(matches!(error, RegisterError::Invalid(_)));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The registration cannot be made as it is.
-    #[error(transparent)]
-    Invalid(#[from] RegistrationError),
-    /// A registrar refused it, and none accepted it.
-    #[error("no registrar accepts it:\n{0}")]
-    Refused(RegistrarFailures),
-    /// No registrar can be reached.
-    #[error("no registrar can be reached:\n{0}")]
-    Unreachable(RegistrarFailures),
-    /// The actor is not kept registered any more: somebody else has taken it out.
-    #[error("it is not registered any more: {0}")]
-    Lost(Box<Lost>),
 }
 
 #[cfg(test)]

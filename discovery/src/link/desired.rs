@@ -22,7 +22,7 @@ use uuid::Uuid;
 use wire::{
     Epoch,
     callbacks::LostCause,
-    registrar::{Register, Update},
+    registrar::{ALSO_MAX, Register, Update},
 };
 
 use crate::{LinkError, Lost};
@@ -60,6 +60,7 @@ impl DesiredState {
             tokens: Mutex::new(vec![None; self.links]),
             lost: watch::Sender::new(None),
             told: watch::Sender::new(None),
+            also: Mutex::default(),
         });
         self.lock().insert(entry.uuid, entry.clone());
         self.changed.send_replace(());
@@ -179,6 +180,8 @@ pub(crate) struct Entry {
     lost: watch::Sender<Option<Lost>>,
     /// What was lost last, also where it has been made good since: it is told all the same.
     told: watch::Sender<Option<Lost>>,
+    /// What else registrars have at its places.
+    also: Mutex<Vec<InstanceId>>,
 }
 
 /// What is wanted of a registration.
@@ -287,6 +290,20 @@ impl Entry {
 
     fn tokens(&self) -> MutexGuard<'_, Vec<Option<u64>>> {
         self.tokens.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Takes note of what else a registrar has at its places.
+    pub(crate) fn add_also(&self, theirs: Vec<InstanceId>) {
+        let mut also = self.also.lock().expect("nothing panics while it holds the lock");
+        for instance in theirs.into_iter().take(ALSO_MAX) {
+            if !also.contains(&instance) && also.len() < ALSO_MAX {
+                also.push(instance);
+            }
+        }
+    }
+
+    pub(crate) fn also(&self) -> Vec<InstanceId> {
+        self.also.lock().expect("nothing panics while it holds the lock").clone()
     }
 
     pub(crate) fn set_progress(&self, link: usize, progress: Progress) {

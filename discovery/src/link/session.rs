@@ -265,6 +265,7 @@ impl<'a> Session<'a> {
                             let lost = Lost::told_by(place.clone(), *lost);
                             return Err(LinkError::Lost(Box::new(lost)));
                         }
+                        registered.add_also(it.also);
                         if let Some(key) = it.key {
                             registered.identity.insert(registrar, it.epoch, key);
                         }

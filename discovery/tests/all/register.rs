@@ -204,7 +204,14 @@ impl Service for Stubborn {
         match call.method {
             REGISTER => replies.finish(
                 call.id,
-                &Registered { epoch: 1, revision: 1, key: None, token: None, lost: None },
+                &Registered {
+                    epoch: 1,
+                    revision: 1,
+                    key: None,
+                    token: None,
+                    lost: None,
+                    also: Vec::new(),
+                },
             ),
             RENEW => {
                 replies.finish(call.id, &Changed { revision: 1 });

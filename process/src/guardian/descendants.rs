@@ -1,6 +1,6 @@
 //! All that comes of a process: found, signalled, waited for.
 
-use std::{collections::HashMap, fs, io, time::Duration};
+use std::{collections::HashMap, fs, io, thread, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -24,6 +24,33 @@ struct Seen {
     /// When it was started, which tells it from a later process of the same number.
     started: u64,
     is_zombie: bool,
+    is_stopped: bool,
+}
+
+/// How often it is looked whether descendants have stopped, and the pause between two looks: a
+/// process stops as soon as it comes out of the kernel. What waits there for a disk forks nothing.
+const STOPS_MAX: usize = 50;
+const STOP_PAUSE: Duration = Duration::from_millis(1);
+
+/// Stops all descendants of a process, and returns those that there are then: none of them forks
+/// another.
+pub(super) fn stop_all(ancestor: Pid) -> io::Result<Below> {
+    let mut told: HashMap<(i32, u64), bool> = HashMap::new();
+    let mut looks_left = STOPS_MAX;
+    loop {
+        let below = Below::of(ancestor)?;
+        let mut is_moving = false;
+        for seen in below.0.iter().filter(|it| !it.is_zombie && !it.is_stopped) {
+            let stop = || seen.signal(Signal::STOP);
+            // Another user's is not waited for.
+            is_moving |= *told.entry((seen.pid, seen.started)).or_insert_with(stop);
+        }
+        looks_left -= 1;
+        if !is_moving || looks_left == 0 {
+            return Ok(below);
+        }
+        thread::sleep(STOP_PAUSE);
+    }
 }
 
 impl Below {
@@ -90,6 +117,7 @@ impl Seen {
             group: field(5)?.parse().ok()?,
             started: field(22)?.parse().ok()?,
             is_zombie: matches!(field(3)?, "Z" | "X"),
+            is_stopped: matches!(field(3)?, "T" | "t"),
         })
     }
 

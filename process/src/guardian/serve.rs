@@ -198,7 +198,7 @@ impl Guardian {
             self.kill_by(Instant::now() + FORSAKEN);
             return;
         };
-        let signal = Signal::from_named_raw(value);
+        let signal = kernel::signal_numbered(value);
         match (kind, signal) {
             (Request::TO_PROGRAM, Some(signal)) => self.signal_program(signal),
             (Request::TO_GROUP, Some(signal)) => match self.footing.is_shared() {
@@ -284,12 +284,15 @@ impl Guardian {
         Below::of(rustix::process::getpid()).is_ok_and(|below| below.has_member(self.program))
     }
 
-    /// Sends a signal to each once: to the group, and to those who have left it. Who is stopped
-    /// goes on, to hear it.
+    /// Sends a signal to each once, to the group and to those who have left it. Who is stopped goes
+    /// on, to hear it.
+    ///
+    /// All are stopped before: who is forked while others are told is told too, and what one starts
+    /// to end well is not.
     fn signal_all(&self, signal: Signal) {
+        let below = descendants::stop_all(rustix::process::getpid());
         for signal in [signal, Signal::CONT] {
-            let below = Below::of(rustix::process::getpid());
-            match (below, self.footing.is_shared()) {
+            match (&below, self.footing.is_shared()) {
                 (Ok(below), true) => drop(below.signal(signal)),
                 (Ok(below), false) => {
                     self.signal_group(signal);

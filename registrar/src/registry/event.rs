@@ -116,7 +116,8 @@ pub enum Event {
     /// The registrar saw that nobody is at an endpoint any more, which another claims now.
     FoundDead(Claimant),
     /// The registrar saw that nobody is at an endpoint. An instance that its session vouches for
-    /// may be about to listen there again, and is marked; any other is as good as dead.
+    /// may be about to listen there again, and so may one with a lease at a port or a name: they are
+    /// marked. Any other is as good as dead.
     FoundSilent(Claimant),
     /// An endpoint did not answer somebody, and the registrar could not see why.
     Suspect(Claimant),
@@ -170,6 +171,8 @@ pub struct Outcome {
     pub notified: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
     pub contested: Vec<Contested>,
+    /// What is suspect, and was renewed: to be looked into for whoever did that.
+    pub renewed: Vec<(Claimant, Owner)>,
     /// Endpoints that were taken out because nobody is there.
     pub evicted: Vec<Claimant>,
     /// Instances of which something else is suspected than before.
@@ -183,10 +186,11 @@ pub struct Outcome {
 impl Outcome {
     /// Takes what came of another event too.
     pub(super) fn merge(&mut self, other: Self) {
-        let Self { woken, notified, contested, evicted, suspected, lost, granted } = other;
+        let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted } = other;
         self.woken.extend(woken);
         self.notified.extend(notified);
         self.contested.extend(contested);
+        self.renewed.extend(renewed);
         self.evicted.extend(evicted);
         self.suspected.extend(suspected);
         for (session, (owner, lost)) in lost {

@@ -2,10 +2,10 @@
 
 use std::mem;
 
-use endpoints::Stamped;
-use wire::{Epoch, Lifetime};
+use endpoints::{InstanceId, Stamped};
+use wire::{Epoch, Lifetime, registrar::ALSO_MAX};
 
-use super::{Contested, Entry, Key, Outcome, Registry, shards::SHARDS};
+use super::{Contested, Entry, Key, Outcome, Owner, Registry, shards::SHARDS};
 
 impl Registry {
     /// Enters an entry into every index.
@@ -81,6 +81,19 @@ impl Registry {
             }
         }
         self.entries[key].claimed = hashes;
+    }
+
+    /// Returns whose places an owner has claimed once more, of his own instances.
+    pub(super) fn also(&self, owner: Owner, outcome: &Outcome) -> Vec<InstanceId> {
+        let mut also: Vec<InstanceId> = Vec::new();
+        for Contested { uuid, .. } in &outcome.contested {
+            let Some(entry) = self.live(*uuid).map(|it| &self.entries[it]) else { continue };
+            let is_new = !also.iter().any(|it| it.uuid == *uuid);
+            if entry.registrant.owner == owner && is_new && also.len() < ALSO_MAX {
+                also.push(entry.instance());
+            }
+        }
+        also
     }
 
     /// Lets every lease last longer.

@@ -218,7 +218,8 @@ impl Registry {
         if let Some(lost) = taken_out.filter(|_| self.live(register.uuid).is_none()) {
             let (epoch, revision) = (lost.epoch, self.revision);
             let lost = Some(Box::new(lost));
-            let registered = Registered { epoch, revision, key: None, token: None, lost };
+            let also = Vec::new();
+            let registered = Registered { epoch, revision, key: None, token: None, lost, also };
             return Ok((registered, Outcome::default()));
         }
         let way = self.make_way(register.uuid);
@@ -274,8 +275,8 @@ impl Registry {
         let mut outcome = self.put(earlier, entry, &record.endpoints);
         outcome.merge(way);
         outcome.merge(lost);
-        let revision = self.revision;
-        Ok((Registered { epoch, revision, key: None, token, lost: None }, outcome))
+        let (revision, also) = (self.revision, self.also(owner, &outcome));
+        Ok((Registered { epoch, revision, key: None, token, lost: None, also }, outcome))
     }
 
     /// Enters what the registrar's settings declare of an actor, before anything is registered.
@@ -354,6 +355,7 @@ impl Registry {
             Event::Renew { uuid, by } => {
                 let key = self.owned(uuid, by)?;
                 self.renew(key, now_ms)?;
+                outcome.renewed.extend(self.doubted(key).into_iter().map(|it| (it, by)));
             }
             Event::Update { update, by } => {
                 let key = self.owned(update.uuid, by)?;

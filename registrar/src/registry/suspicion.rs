@@ -99,12 +99,17 @@ impl Registry {
         }
     }
 
-    /// Takes note that nobody answers at an endpoint: an instance that its session vouches for may
-    /// be about to listen there again.
+    /// Takes note that nobody answers at an endpoint: an instance that its session vouches for, or a
+    /// lease that has not run out, may be about to listen there again. A socket file that was
+    /// stamped is none that comes back.
     pub(super) fn found_silent(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let lifetime = self.record(claimant.uuid).map(|it| it.lifetime);
+        let may_come_back = claimant.stamped.stamp.socket.is_none();
         match lifetime {
             Some(Lifetime::Session) => self.suspect(claimant, now_ms, outcome),
+            Some(Lifetime::Lease { .. }) if may_come_back => {
+                self.suspect(claimant, now_ms, outcome)
+            }
             _ => self.found_dead(claimant, now_ms, outcome),
         }
     }
@@ -118,6 +123,16 @@ impl Registry {
             outcome.suspected.push(Suspected::of(&record));
             self.store(key, &record, outcome);
         }
+    }
+
+    /// Returns what is to be looked into when the owner of a suspect instance renews its lease.
+    pub(super) fn doubted(&self, key: Key) -> Vec<Claimant> {
+        let record = self.entries[key].record();
+        if record.suspicion.is_none_or(|it| it.reports == 0) {
+            return Vec::new();
+        }
+        let Record { uuid, epoch, endpoints, .. } = record;
+        endpoints.into_iter().map(|stamped| Claimant { uuid, epoch, stamped }).collect()
     }
 
     /// Returns the entry of a claim, if that registration still makes it.

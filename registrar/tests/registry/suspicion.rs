@@ -1,7 +1,7 @@
 //! What is claimed by somebody else, or does not answer.
 
 use callsign_registrar::registry::{Contested, Event, Owner, Registry};
-use endpoints::{KernelId, NamePattern, Stamp, Stamped};
+use endpoints::{KernelId, NamePattern, SocketId, Stamp, Stamped};
 use uuid::Uuid;
 use wire::registrar::{Change, Register};
 
@@ -149,7 +149,10 @@ fn what_a_silent_session_keeps_is_marked_in_one_change_and_cleared_in_one() {
 fn a_lease_goes_with_its_last_endpoint_that_is_found_silent() {
     let mut registry = registry();
     let session = registry.open_session(ACCOUNT);
-    let endpoints = vec![at("/ip4/10.0.0.7/tcp/1"), at("/ip4/10.0.0.7/tcp/2")];
+    let id = |ino| SocketId { dev: 1, ino, born_ns: None };
+    let socket = |ino| Stamp { socket: Some(id(ino)), ..Stamp::default() };
+    let at_path = |path, ino| Stamped { stamp: socket(ino), ..at(path) };
+    let endpoints = vec![at_path("/unix/run/a.sock", 1), at_path("/unix/run/b.sock", 2)];
     let leased =
         Register { lease_ms: Some(1000), endpoints: endpoints.clone(), ..registration("clock", 1) };
     let (registered, _) = registry.register(leased, USER, session, NOW).unwrap();
@@ -161,4 +164,55 @@ fn a_lease_goes_with_its_last_endpoint_that_is_found_silent() {
         assert_eq!(record.map_or(0, |it| it.endpoints.len()), left);
     }
     assert_eq!(registry.counts().instances, 0);
+}
+
+#[test]
+fn a_lease_at_a_place_that_may_be_listened_at_again_is_suspect_until_it_answers() {
+    for (number, endpoint) in ["/ip4/10.0.0.7/tcp/1", "/unix/@clock"].into_iter().enumerate() {
+        let mut registry = registry();
+        let session = registry.open_session(ACCOUNT);
+        let uuid = Uuid::from_u128(1 + number as u128);
+        let leased = Register {
+            lease_ms: Some(1000),
+            endpoints: vec![at(endpoint)],
+            ..registration("clock", uuid.as_u128())
+        };
+        let (registered, _) = registry.register(leased, USER, session, NOW).unwrap();
+        let place = endpoint.parse().unwrap();
+        let claimant = registry.claimant(uuid, registered.epoch, &place).unwrap();
+        let reports = |registry: &Registry| {
+            registry.record(uuid).unwrap().suspicion.map_or(0, |it| it.reports)
+        };
+        drop(registry.apply(Event::FoundSilent(claimant.clone()), NOW).unwrap());
+        assert_eq!(reports(&registry), 1);
+        // Whoever renews it has it looked into, and nobody needs to when nothing speaks against it.
+        let renew = |registry: &mut Registry| {
+            registry.apply(Event::Renew { uuid, by: USER }, NOW).unwrap().renewed
+        };
+        assert_eq!(renew(&mut registry), [(claimant.clone(), USER)]);
+        assert_eq!(reports(&registry), 1);
+        drop(registry.apply(Event::FoundAlive(claimant), NOW).unwrap());
+        assert_eq!((reports(&registry), renew(&mut registry)), (0, vec![]));
+    }
+}
+
+#[test]
+fn one_owner_is_told_which_names_a_place_has_already() {
+    let mut registry = registry();
+    let session = registry.open_session(ACCOUNT);
+    let places = vec![at("/ip4/127.0.0.1/tcp/7"), at("/unix/@relay")];
+    let mut also = |name: &str, uuid, endpoints: &[Stamped], by: Owner| {
+        let register = Register { endpoints: endpoints.to_vec(), ..registration(name, uuid) };
+        let (registered, _) = registry.register(register, by, session, NOW).unwrap();
+        registered.also.iter().map(|it| it.name.to_string()).collect::<Vec<_>>()
+    };
+    let nobody: [&str; 0] = [];
+    assert_eq!(also("feed", 1, &places, USER), nobody);
+    assert_eq!(also("feed", 1, &places, USER), nobody, "it is no alias of itself");
+    assert_eq!(also("relay", 2, &places, USER), ["feed"], "once, though two places are the same");
+    assert_eq!(also("third", 3, &places[1..], USER), ["relay", "feed"]);
+    assert_eq!(also("other", 4, &[at("/ip4/127.0.0.1/tcp/8")], USER), nobody);
+    // What is another's is not told.
+    assert_eq!(also("web", 5, &places, Owner::User(1001)), nobody);
+    assert_eq!(also("root", 6, &places, Owner::User(0)), nobody);
 }

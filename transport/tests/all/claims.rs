@@ -11,7 +11,8 @@ use endpoints::{Endpoint, UnixAddress, UnixPath};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, socket};
 use tokio::{runtime::Builder, task::JoinSet};
 use transport::{
-    BindError, Listener, clear_dead_socket, dial, remove_dead_socket, remove_own_socket,
+    BindError, Listener, clear_dead_socket, dial, remove_dangling_link, remove_dead_socket,
+    remove_own_socket,
 };
 
 use crate::common::{bounded, unix};
@@ -106,14 +107,14 @@ async fn a_socket_that_is_about_to_listen_is_not_dead() {
     rustix::net::bind(&slow, &SocketAddrUnix::new(&path).unwrap()).unwrap();
 
     let Endpoint::Unix(UnixAddress::Path(at)) = unix(&path) else { unreachable!("it is a path") };
-    assert!(!clear_dead_socket(&at).await.unwrap());
+    assert_eq!(clear_dead_socket(&at).await.unwrap(), None);
     remove_dead_socket(&at).await.unwrap();
     let error = Listener::bind(&unix(&path)).await.unwrap_err();
     assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
     assert_eq!(names(folder.path()), ["feed.sock"]);
 
     drop(slow);
-    assert!(clear_dead_socket(&at).await.unwrap());
+    assert_eq!(clear_dead_socket(&at).await.unwrap(), Some(at));
     assert!(names(folder.path()).is_empty());
 }
 
@@ -268,4 +269,26 @@ fn names(folder: &Path) -> Vec<String> {
         entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[tokio::test]
+async fn a_dead_socket_is_found_behind_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real.sock"), folder.path().join("link.sock"));
+    std::os::unix::fs::symlink("real.sock", &link).unwrap();
+    let path = |it: &std::path::Path| match unix(it) {
+        Endpoint::Unix(UnixAddress::Path(path)) => path,
+        _ => unreachable!("it is a path"),
+    };
+    assert_eq!(clear_dead_socket(&path(&link)).await.unwrap(), None, "it leads nowhere");
+    let listener = net::UnixListener::bind(&real).unwrap();
+    assert_eq!(clear_dead_socket(&path(&link)).await.unwrap(), None, "somebody listens");
+    assert!(!remove_dangling_link(&path(&link)).unwrap());
+    drop(listener);
+    let real = path(&fs::canonicalize(&real).unwrap());
+    assert_eq!(clear_dead_socket(&path(&link)).await.unwrap(), Some(real));
+    assert_eq!(names(folder.path()), ["link.sock"]);
+    assert!(remove_dangling_link(&path(&link)).unwrap());
+    assert!(!remove_dangling_link(&path(&link)).unwrap());
+    assert!(names(folder.path()).is_empty());
 }

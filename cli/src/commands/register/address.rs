@@ -109,7 +109,9 @@ pub(super) fn variables(
 /// Puts a program's address in for the placeholders of its arguments.
 ///
 /// Only what is exactly one of them is replaced, and not `${port}`, which is a shell's. For the text
-/// itself it stands in double braces: of two or more pairs around it, one is taken off.
+/// itself it stands in double braces: of two or more pairs around it, one is taken off. A closing
+/// brace without an opening one directly before belongs to something else, as in `{"port":{port}}`.
+/// An IPv6 host is put into brackets where a port or a URL needs them.
 pub(super) fn fill(
     words: &[OsString],
     name: &Name,
@@ -132,8 +134,14 @@ fn fill_one(
     while let Some(byte) = argument.get(at) {
         match find(argument, at) {
             Some((placeholder, 1)) => {
-                filled.extend(value(placeholder)?.bytes());
-                at += placeholder.text().len();
+                let value = value(placeholder)?;
+                let after = at + placeholder.text().len();
+                let is_bare = placeholder == Placeholder::Host && value.contains(':');
+                match is_bare && takes_brackets(&argument[..at], &argument[after..]) {
+                    true => filled.extend(format!("[{value}]").bytes()),
+                    false => filled.extend(value.bytes()),
+                }
+                at = after;
             }
             Some((placeholder, braces)) => {
                 let length = placeholder.text().len() + 2 * (braces - 1);
@@ -160,8 +168,13 @@ fn find(argument: &[u8], at: usize) -> Option<(Placeholder, usize)> {
     Placeholder::ALL.into_iter().find_map(|placeholder| {
         let after = inner.strip_prefix(placeholder.text().as_bytes())?;
         let closing = after.iter().take_while(|it| **it == b'}').count();
-        (closing + 1 == braces).then_some((placeholder, braces))
+        (braces == 1 || closing + 1 >= braces).then_some((placeholder, braces))
     })
+}
+
+/// Tells whether an IPv6 host is to be in brackets there: before a port, and in a URL.
+fn takes_brackets(before: &[u8], after: &[u8]) -> bool {
+    !before.ends_with(b"[") && (after.starts_with(b":") || before.ends_with(b"://"))
 }
 
 /// Draws a port for the endpoints that name none, one for all of them, and tells whether there were
@@ -222,7 +235,17 @@ mod tests {
         check("{{port}}", Ok("{port}"));
         check("{{{port}}}", Ok("{{port}}"));
         check("{{port}}{port}", Ok("{port}8000"));
-        check("http://{host}:{{port}}/", Ok("http://::1:{port}/"));
+        check("http://{host}:{{port}}/", Ok("http://[::1]:{port}/"));
+        check("http://{host}:{port}/", Ok("http://[::1]:8000/"));
+        check("http://{host}/", Ok("http://[::1]/"));
+        check("{host}:{port}", Ok("[::1]:8000"));
+        check("--bind={host}:80", Ok("--bind=[::1]:80"));
+        check("--host={host},--port={port}", Ok("--host=::1,--port=8000"));
+        // Within braces of another kind, as of JSON.
+        check(r#"{"port":{port}}"#, Ok(r#"{"port":8000}"#));
+        check(r#"{"a":{"p":{port}},"h":"{host}"}"#, Ok(r#"{"a":{"p":8000},"h":"::1"}"#));
+        check(r#"{"a":{{port}}}"#, Ok(r#"{"a":{port}}"#));
+        check("{port}}", Ok("8000}"));
         // Also of what this program has not got, or several of.
         check("{{endpoint}}", Ok("{endpoint}"));
         for other in [
@@ -244,7 +267,6 @@ mod tests {
             "{{ port }}",
             "${{port}}",
             "${port}${path}",
-            "{port}}",
             "{\"port\": 1}",
             "{print $1}",
             "{port:8000}",
@@ -278,6 +300,9 @@ mod tests {
         let nothing = "`{port}` is in the arguments, and `web` has no TCP endpoint";
         check(&["/unix/@web"], "{port}", Err(nothing));
         check(&["/dns/market.example/tcp/80/tls"], "{host}:{port}", Ok("market.example:80"));
-        check(&["/ip6zone/eth0/ip6/fe80::1/tcp/80"], "{host}", Ok("fe80::1%eth0"));
+        check(&["/ip4/127.0.0.1/tcp/80"], "http://{host}:{port}", Ok("http://127.0.0.1:80"));
+        let zone = ["/ip6zone/eth0/ip6/fe80::1/tcp/80"];
+        check(&zone, "{host}", Ok("fe80::1%eth0"));
+        check(&zone, "{host}:{port}", Ok("[fe80::1%eth0]:80"));
     }
 }

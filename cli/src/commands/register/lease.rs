@@ -16,7 +16,7 @@ use wire::{ErrorKind, Lifetime, Record};
 use super::{
     Plan,
     presence::{lacks_socket, warn_of_nobody},
-    told::{tell, warn_of_doubts},
+    told::{tell, warn_of_aliases, warn_of_doubts},
     turn::{said, too_late},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) async fn run(
     client: Client,
     context: &Context,
 ) -> Result<Exit, Failure> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::for_none()?;
     let mut is_warned = false;
     let name = plan.name.clone();
     let mut too_late = pin!(too_late(&name, plan.patience));
@@ -180,6 +180,7 @@ async fn enter(
         },
         None => registered.settled().await,
     };
+    warn_of_aliases(context, plan, &registered);
     if !missing.is_empty() && names_registrars(context) {
         let failures = RegistrarFailures(missing);
         warn(context, format_args!("not every registrar knows it:\n{failures}"));

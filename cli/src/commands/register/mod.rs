@@ -3,7 +3,9 @@
 
 mod address;
 mod background;
+mod former;
 mod lease;
+mod places;
 mod plan;
 mod presence;
 mod program;
@@ -11,20 +13,22 @@ mod sight;
 mod told;
 mod turn;
 
-use std::{cell::Cell, ffi::OsString, pin::pin, time::Duration};
+use std::{
+    cell::Cell, ffi::OsString, fs, os::unix::ffi::OsStrExt, path::Path, pin::pin, time::Duration,
+};
 
 use clap::ValueEnum;
 use discovery::{Client, LinkError, Registered, RegistrarFailure, RegistrarFailures};
 use endpoints::{Endpoint, UnixPath};
 use tokio::time::timeout;
-use transport::{Handed, clear_dead_socket};
+use transport::{Handed, clear_dead_socket, remove_dangling_link};
 
 use self::{
     background::Ended,
     plan::{Plan, socket_path},
     presence::{Kept, Known, follow, lacks_socket, warn_of_nobody},
     program::{Happening, Program},
-    told::{tell, warn_of_doubts},
+    told::{tell, warn_of_aliases, warn_of_doubts},
     turn::{DISPLACED, await_turn, displaced},
 };
 use super::AllHanded;
@@ -48,7 +52,7 @@ Examples:
 With a command, that is started and registered as starting; when it listens at one of its \
 endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
 same exit code; when this is asked to end, so is the program, and is killed after the grace; \
-when this is killed, the program is ended too. Nothing is left of what it has started: one that \
+when this is killed, the program is ended too. Other signals, as SIGUSR1, are passed on to it. Nothing is left of what it has started: one that \
 puts itself into the background is ended too, with a warning that names the remedy, and this ends \
 with 125, as it does when somebody else serves in the place of a program that has ended. It ends \
 with 126 for a command that cannot be executed, and with 127 where there is none. A dead socket \
@@ -57,14 +61,15 @@ program's.
 
 The program is told where to listen, so that no address is written twice. In its arguments \
 {endpoint}, {host}, {port} and {path} stand for those of the endpoint; two different ones are an \
-error, {{port}} is the text {port}, and ${port} is left alone. In its environment are CALLSIGN_NAME, \
+error, {{port}} is the text {port}, and ${port} is left alone. An IPv6 {host} is in brackets before \
+`:` and in a URL. In its environment are CALLSIGN_NAME, \
 CALLSIGN_ENDPOINT (the first one), and HOST and PORT of the first TCP endpoint, whatever they were; \
 without a TCP endpoint they stay as they are. --registrar and --config are handed on as \
 CALLSIGN_REGISTRAR and CALLSIGN_CONFIG. Port 0 draws a free one, the same for all endpoints that \
 say it: one that the kernel gives to nobody by itself, as nothing can hold it for the program.
 
 Who listens is asked of the kernel, so the program hears nothing of it: it has to be the program, \
-or a process that descends from it. While somebody else has its place, the actor is not ready. A \
+or a process that descends from it. While nobody listens, or somebody else has its place, the actor is not ready, and this says so. A \
 connection is made only where the kernel cannot tell: for another host, a host name, and a path \
 that is listened on in another network namespace. What listens for the program elsewhere, as a \
 container's port is, is registered with `--state ready`.
@@ -81,7 +86,8 @@ with 125. While no registrar answers it goes on, for nobody gets the name then. 
 What somebody else takes out of the registry stays out, and this says whose doing it was: a program \
 goes on, and without one this ends.
 
-Without a command, the actor is known until this is ended with Ctrl-C. With `--ttl` instead, this \
+Without a command, the actor is known until this is ended with Ctrl-C. Its server may restart: one \
+of the same user and program at the same place is taken for it. With `--ttl` instead, this \
 returns as soon as it is registered, and the actor is known for that long; the same line again renews the lease.")]
 pub(crate) struct Args {
     /// What the actor is called
@@ -161,7 +167,7 @@ async fn enter(
 
 /// Keeps an actor registered until somebody has had enough.
 async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::for_none()?;
     let entering = enter(plan, &client, context);
     let (registered, known) = tokio::select! {
         biased;
@@ -177,6 +183,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
         tell(context, plan, registered.instance(), false)?;
     }
     warn_of_doubts(context, plan, &client);
+    warn_of_aliases(context, plan, &registered);
     note(
         context,
         match known {
@@ -233,11 +240,15 @@ async fn run_program(
     client: Client,
     context: &Context,
 ) -> Result<Exit, Failure> {
+    let mut signals = Signals::for_program()?;
     // It is registered before it is started: a registration that is refused starts nothing.
-    let (registered, known) = enter(plan, &client, context).await?;
+    let (registered, known) = tokio::select! {
+        biased;
+        entered = enter(plan, &client, context) => entered?,
+        signal = signals.next() => return Ok(Exit::Signal(signal)),
+    };
     let mut known = known;
     if plan.patience.is_some() {
-        let mut signals = Signals::new()?;
         if let Some(exit) = await_turn(plan, &registered, &mut signals, context).await? {
             part(registered, client, context).await;
             return Ok(exit);
@@ -256,9 +267,10 @@ async fn run_program(
         }
     }
     warn_of_doubts(context, plan, &client);
+    warn_of_aliases(context, plan, &registered);
     let paths: Vec<_> = plan.said.iter().filter_map(socket_path).collect();
-    clear_way(&paths, context).await;
-    let started = Program::start(&plan.command, args.grace);
+    clear_way(&paths, &plan.command.words, context).await;
+    let started = Program::start(&plan.command, args.grace, signals);
     // They are the program's now.
     drop(handed);
     let ended = match started {
@@ -277,17 +289,33 @@ async fn run_program(
 
 /// Removes the sockets that a former run of the program has left where it is to listen, and that
 /// would keep it from doing so.
-async fn clear_way(paths: &[&UnixPath], context: &Context) {
+async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
     for path in paths {
         match clear_dead_socket(path).await {
-            Ok(true) => {
-                note(context, format_args!("removed a dead socket: {}", path.as_str()));
+            Ok(Some(cleared)) => {
+                note(context, format_args!("removed a dead socket: {}", cleared.as_str()));
             }
-            Ok(false) => {}
+            Ok(None) => {}
             // The program will say what is in its way.
             Err(error) => tracing::debug!(error = with_causes(&error), "a path is not cleared"),
         }
+        // Nobody can bind at the name of a link. Whether the program is to, or where it leads to,
+        // its arguments tell.
+        let Ok(target) = fs::read_link(path.as_path()) else { continue };
+        let names = |it: &Path| words.iter().any(|word| contains(word, it.as_os_str().as_bytes()));
+        if names(path.as_path()) && !names(&target) {
+            match remove_dangling_link(path) {
+                Ok(true) => note(context, format_args!("removed a dead link: {}", path.as_str())),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "a link is not removed"),
+            }
+        }
     }
+}
+
+/// Tells whether a word contains a text.
+fn contains(word: &OsString, text: &[u8]) -> bool {
+    !text.is_empty() && word.as_bytes().windows(text.len()).any(|it| it == text)
 }
 
 /// Keeps a registration in step with a program, until that has ended.

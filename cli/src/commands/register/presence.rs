@@ -10,12 +10,14 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
+use transport::Silence;
 use wire::State;
 
 use super::{
     Plan,
-    sight::{Seen, Verdict},
-    told::{tell, tell_lost},
+    places::{Places, Remark},
+    sight::{Seen, Verdict, published},
+    told::{tell, tell_lost, warn_of_aliases},
 };
 use crate::{
     context::Context,
@@ -49,21 +51,23 @@ impl Kept<'_> {
 
 /// Keeps a registration in step with the actor, for as long as it is polled. The kernel is asked
 /// where the actor listens: the sockets that are its own are stamped, and so are those that take
-/// their place; the addresses that a wildcard means come and go; and while somebody else has its
-/// place it is not ready.
+/// their place; the addresses that a wildcard means come and go; and while it listens nowhere it is
+/// not ready.
 pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
     let Kept { plan, registered, mut known, has_served, client, context } = kept;
     let (mut sight, mut awaits_answer) = (plan.sight.clone(), plan.awaits_answer);
     let is_vouched_for = plan.is_vouched_for;
+    let has_command = !plan.command.words.is_empty();
     let name = &registered.instance().name;
     let began = Instant::now();
     let mut is_warned = false;
-    let mut lost: Vec<Endpoint> = Vec::new();
+    let mut places = Places::default();
+    // Whether it listens, and whether it ever has.
+    let (mut serves, mut has_listened) = (false, false);
     let mut pause = PAUSE_MIN;
     loop {
         let seen = sight.look(Instant::now());
-        let published: Vec<Stamped> =
-            seen.iter().filter_map(|it| it.published(is_vouched_for)).collect();
+        let published = published(&seen, is_vouched_for);
         if published != registered.endpoints() {
             noted(registered.update_endpoints(published).await);
         }
@@ -91,27 +95,42 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
                 Err(_) => {}
             }
         }
-        let now_lost = lost_places(&lost, &seen);
-        if now_lost != lost {
-            if !is_vouched_for && !awaits_answer {
-                // Where it listens still, it is ready still.
-                let is_gone = !seen.iter().any(|it| it.verdict == Verdict::Own);
-                match (is_gone, registered.state()) {
-                    (true, State::Ready) => noted(registered.set_state(State::Starting).await),
-                    (false, State::Starting) => noted(registered.set_state(State::Ready).await),
-                    _ => {}
+        let served = serves;
+        serves = seen.iter().any(|it| matches!(it.verdict, Verdict::Own | Verdict::Unknown));
+        // It may have been seen before this, and has ceased since.
+        has_listened |= serves || seen.iter().any(|it| it.was_own);
+        if !is_vouched_for && !awaits_answer {
+            // Where it listens still, it is ready still.
+            match registered.state() {
+                State::Ready if !serves && has_listened => {
+                    noted(registered.set_state(State::Starting).await);
                 }
+                State::Starting if serves && !served => {
+                    noted(registered.set_state(State::Ready).await);
+                }
+                _ => {}
             }
-            tell_who_has_its_place(name, &lost, &seen, context);
-            lost = now_lost;
+        }
+        let how = (has_command, is_vouched_for || awaits_answer);
+        for remark in places.note(name, &seen, how, Instant::now()) {
+            match remark {
+                Remark::Warning(text) => warn(context, text),
+                Remark::Note(text) => note(context, text),
+            }
         }
         known = match known {
             Known::NotYet => tell_whether_known(plan, registered, client, context),
             before => tell_who_knows(registered, client, before, context),
         };
         sleep(pause).await;
-        let is_complete = !awaits_answer && !registered.endpoints().iter().any(lacks_socket);
-        pause = if is_complete { PAUSE_CALM } else { PAUSE_MAX.min(pause * 2) };
+        let is_complete =
+            !awaits_answer && serves && !registered.endpoints().iter().any(lacks_socket);
+        pause = match is_complete {
+            true => PAUSE_CALM,
+            // It may be back in a moment.
+            false if served && !serves => PAUSE_MIN,
+            false => PAUSE_MAX.min(pause * 2),
+        };
     }
 }
 
@@ -151,36 +170,14 @@ async fn answering(seen: &[Seen]) -> Result<Endpoint, Vec<(Endpoint, String)>> {
 }
 
 /// Tells whether it is time to say that the actor is not ready: a stranger in its place is soon
-/// more than a moment of its start.
+/// more than a moment of its start, and a socket of the wrong type does not become a right one.
 fn is_to_be_said(seen: &[Seen], began: Instant) -> bool {
-    let is_others = seen.iter().any(|it| matches!(it.verdict, Verdict::Others(_)));
-    let patience = if is_others { PATIENCE_WITH_OTHERS } else { PATIENCE };
-    began.elapsed() >= patience
-}
-
-/// Returns the places of the actor that somebody else has. A place where nobody listens is not the
-/// actor's again.
-fn lost_places(before: &[Endpoint], seen: &[Seen]) -> Vec<Endpoint> {
-    let is_lost =
-        |it: &&Seen| it.is_lost() || before.contains(&it.endpoint) && it.verdict != Verdict::Own;
-    seen.iter().filter(is_lost).map(|it| it.endpoint.clone()).collect()
-}
-
-/// Says when somebody else has got a place of the actor, and when it has that back.
-fn tell_who_has_its_place(name: &Name, before: &[Endpoint], seen: &[Seen], context: &Context) {
-    for seen in seen {
-        let endpoint = &seen.endpoint;
-        match (before.contains(endpoint), seen.is_lost()) {
-            (false, true) => {
-                let who = seen.silence().unwrap_or_default();
-                warn(context, format_args!("`{name}` has lost {endpoint}: {who}"));
-            }
-            (true, false) if seen.verdict == Verdict::Own => {
-                note(context, format_args!("`{name}` has {endpoint} again"));
-            }
-            _ => {}
-        }
-    }
+    let patience = |it: &Seen| match it.verdict {
+        Verdict::Nobody(Silence::OtherType { .. }) => Duration::ZERO,
+        Verdict::Others(_) | Verdict::Nobody(Silence::NotASocket { .. }) => PATIENCE_WITH_OTHERS,
+        _ => PATIENCE,
+    };
+    began.elapsed() >= seen.iter().map(patience).min().unwrap_or(PATIENCE)
 }
 
 /// Which registrars have a registration.
@@ -238,6 +235,7 @@ fn tell_whether_known(
             true => drop(tell(context, plan, registered.instance(), false)),
             false => note(context, format_args!("`{}` is registered", plan.name)),
         }
+        warn_of_aliases(context, plan, registered);
         return Known::Everywhere;
     }
     if failures.have_refusal() {

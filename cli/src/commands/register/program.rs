@@ -1,11 +1,14 @@
 //! The program that is an actor for as long as it runs.
 
-use std::{io, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Duration};
+use std::{
+    ffi::OsString, io, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus,
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use rustix::process::Signal as Number;
 use tokio::time::{Instant, sleep_until};
-use tree::process::{Guarded, GuardedCommand, News, StartError, Whom};
+use tree::process::{Guarded, GuardedCommand, News, StartError, Whom, signal_numbered};
 
 use crate::{
     failure::{Exit, Failure},
@@ -48,10 +51,12 @@ pub(super) enum Happening {
 }
 
 impl Program {
-    /// Starts a program.
-    pub(super) fn start(command: &GuardedCommand, grace: Duration) -> Result<Self, Failure> {
-        // From here on they do not end this process, which has a program to see to.
-        let signals = Signals::new()?;
+    /// Starts a program, which is told of all signals but those that end it.
+    pub(super) fn start(
+        command: &GuardedCommand,
+        grace: Duration,
+        signals: Signals,
+    ) -> Result<Self, Failure> {
         match Guarded::start(command) {
             Ok(guarded) => {
                 Ok(Self { guarded, signals, grace, ending: None, is_interrupted: false })
@@ -64,9 +69,7 @@ impl Program {
                 Err(Failure::denied(error)
                     .hint("raise the limit: `ulimit -u`, or `pids.max` of its cgroup"))
             }
-            Err(StartError::Program(error)) => {
-                Err(not_started(&command.words[0].to_string_lossy(), error))
-            }
+            Err(StartError::Program(error)) => Err(not_started(&command.words, error)),
             Err(error) => Err(Failure::usage(error)),
         }
     }
@@ -104,9 +107,9 @@ impl Program {
                         return Err(Failure::usage(anyhow!(what)));
                     }
                 },
-                number = self.signals.next() => {
-                    let signal = Number::from_named_raw(number.into());
-                    if self.heed(signal.expect("the signals that are heard have names")) {
+                number = self.signals.next_of_all() => {
+                    let signal = signal_numbered(number);
+                    if self.heed(signal.expect("only signals that there are can be heard")) {
                         return Ok(Happening::Terminated);
                     }
                 }
@@ -135,9 +138,15 @@ impl Program {
         if signal == Number::HUP {
             return self.hang_up();
         }
-        // A terminal interrupts all of a pipeline, and so the program too. To hear it twice would
-        // cut short what it does to end well.
-        if signal == Number::INT && self.guarded.is_interrupted_too() {
+        // A terminal tells all of a pipeline, and so the program too. To hear it twice would cut
+        // short what it does to end well.
+        let of_terminal = [Number::INT, Number::QUIT, Number::WINCH];
+        if of_terminal.contains(&signal) && self.guarded.is_interrupted_too() {
+            return false;
+        }
+        // What it is to make of any other is the program's own affair.
+        if !matches!(signal, Number::INT | Number::TERM) {
+            self.guarded.signal(Whom::Program, signal);
             return false;
         }
         match self.ending {
@@ -234,7 +243,8 @@ fn exit_of(status: ExitStatus) -> Exit {
     Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-fn not_started(program: &str, error: io::Error) -> Failure {
+fn not_started(words: &[OsString], error: io::Error) -> Failure {
+    let program = &*words[0].to_string_lossy();
     let (code, what) = match error.kind() {
         // The kernel says the same where what a script names in its first line is not there.
         io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => {
@@ -247,7 +257,13 @@ fn not_started(program: &str, error: io::Error) -> Failure {
         NOT_FOUND => anyhow!(what),
         _ => anyhow::Error::new(error).context(what),
     };
-    Failure { exit: Exit::Code(code), ..Failure::usage(error) }
+    let failure = Failure { exit: Exit::Code(code), ..Failure::usage(error) };
+    match code == NOT_FOUND && words.len() == 1 && program.trim().contains(char::is_whitespace) {
+        true => failure
+            .hint(format!("leave out the quotes, as in: `-- {}`", program.trim()))
+            .hint("or let a shell read it: `-- sh -c '…'`"),
+        false => failure,
+    }
 }
 
 /// What shells end with when a command is not there, or cannot be executed.

@@ -1,8 +1,8 @@
 //! What the kernel shows of an actor: where it listens, and whether it is the actor that does.
 //!
 //! The actor is told by its processes. Those of a program that was started here descend from this
-//! process; of one that runs already, they are those that were seen to listen first. Whoever takes
-//! its place later is somebody else.
+//! process; of one that runs already, they are those that were seen to listen first, and after a
+//! restart their [successor](Former). Whoever else takes its place later is somebody else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +13,10 @@ use endpoints::{Endpoint, Stamp, Stamped, TcpAddress};
 use tokio::time::Instant;
 use transport::{
     DialError, Listening, ListeningSocket, Process, Silence, Whose, dial_within, endpoints_of,
-    expand, here, holders, listening, stamp, whose,
+    expand, here, listening, stamp, whose,
 };
+
+use super::former::Former;
 
 /// Looks where an actor listens, and remembers what it has seen.
 #[derive(Clone, Debug)]
@@ -31,8 +33,8 @@ pub(super) struct Sight {
 #[derive(Clone, Debug)]
 struct Place {
     said: Endpoint,
-    /// The processes that were seen to listen there first.
-    first: Option<Vec<Process>>,
+    /// The server that was seen to listen there first, or its successor.
+    former: Option<Former>,
 }
 
 /// What is known of one endpoint.
@@ -51,9 +53,13 @@ struct Known {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) endpoint: Endpoint,
+    /// What was said of it, which may be a wildcard address.
+    pub(super) said: Endpoint,
     pub(super) verdict: Verdict,
     /// Whether the actor listens there, or has before.
     pub(super) was_own: bool,
+    /// Whether the actor was found there just now to have restarted, and as which process.
+    pub(super) successor: Option<Option<Process>>,
     stamp: Stamp,
     origin: Origin,
 }
@@ -90,7 +96,7 @@ impl Sight {
 
     /// Looks for whoever is seen first.
     pub(super) fn of_first(said: Vec<Endpoint>) -> Self {
-        let places = said.into_iter().map(|said| Place { said, first: None }).collect();
+        let places = said.into_iter().map(|said| Place { said, former: None }).collect();
         Self { places, program: None, known: BTreeMap::new() }
     }
 
@@ -102,7 +108,7 @@ impl Sight {
         let ipv4_wildcards = self.places.iter().map(|it| &it.said).filter(|it| !is_ipv6(it));
         let ipv4_ports: BTreeSet<_> =
             ipv4_wildcards.filter(|it| is_wildcard(it)).filter_map(port_of).collect();
-        for Place { said, first } in &mut self.places {
+        for Place { said, former } in &mut self.places {
             let before = seen.len();
             for endpoint in expand(said, &interfaces) {
                 // It is meant by the IPv4 wildcard that was said beside this one.
@@ -124,14 +130,15 @@ impl Sight {
                     was_own: false,
                     others: None,
                 });
-                let verdict = known.look(&endpoint, self.program, first, now);
+                let (verdict, successor) = known.look(&endpoint, self.program, former, now);
                 let Known { stamp, was_own, .. } = *known;
-                seen.push(Seen { endpoint, verdict, was_own, stamp, origin });
+                let said = said.clone();
+                seen.push(Seen { endpoint, said, verdict, was_own, successor, stamp, origin });
             }
             // Of a program that is to be there and is not, a wildcard is taken at its word.
             let found = &mut seen[before..];
             let is_silent = found.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)));
-            if self.program.is_none() && first.is_none() && is_silent {
+            if self.program.is_none() && former.is_none() && is_silent {
                 let meant = found.iter_mut().filter(|it| it.origin == Origin::Meant);
                 meant.for_each(|it| it.origin = Origin::Said);
             }
@@ -149,23 +156,24 @@ impl Sight {
 }
 
 impl Known {
+    /// Looks who listens, and tells whether that is the actor, and as whom if it has restarted.
     fn look(
         &mut self,
         endpoint: &Endpoint,
         program: Option<Process>,
-        first: &mut Option<Vec<Process>>,
+        former: &mut Option<Former>,
         now: Instant,
-    ) -> Verdict {
+    ) -> (Verdict, Option<Option<Process>>) {
         match listening(endpoint) {
-            Listening::Nobody(silence) => Verdict::Nobody(silence),
-            Listening::Sockets(sockets) => self.judge(&sockets, program, first, now),
+            Listening::Nobody(silence) => (Verdict::Nobody(silence), None),
+            Listening::Sockets(sockets) => self.judge(&sockets, program, former, now),
             Listening::Unknown => {
                 // Whose socket is at a path is not seen either. Of a program that runs already, it
                 // is the first.
                 if program.is_some() || self.stamp.socket.is_none() {
                     self.stamp = stamp(endpoint);
                 }
-                Verdict::Unknown
+                (Verdict::Unknown, None)
             }
         }
     }
@@ -174,44 +182,63 @@ impl Known {
         &mut self,
         sockets: &[ListeningSocket],
         program: Option<Process>,
-        first: &mut Option<Vec<Process>>,
+        former: &mut Option<Former>,
         now: Instant,
-    ) -> Verdict {
+    ) -> (Verdict, Option<Option<Process>>) {
         let inodes: BTreeSet<u64> = sockets.iter().map(|it| it.inode).collect();
+        let mut successor = None;
         if !inodes.is_subset(&self.sockets) {
             match &self.others {
                 Some((theirs, who, at)) if *theirs == inodes && now - *at < LOOK_AGAIN => {
-                    return Verdict::Others(*who);
+                    return (Verdict::Others(*who), None);
                 }
                 _ => {}
             }
-            let whose = match (program, &first) {
+            let whose = match (program, &former) {
                 (Some(program), _) => whose(sockets, &[program]),
                 (None, None) => Whose::Theirs,
-                (None, Some(first)) => whose(sockets, first),
+                (None, Some(former)) => former.whose(sockets),
             };
-            let other = match whose {
+            let mut other = match whose {
                 Whose::Theirs => None,
                 Whose::Others(who) => Some(who),
                 // Of a program that was started here, only what has taken another user's rights is
                 // hidden. For another that has the place of the first, nothing speaks.
                 Whose::Unknown => program.is_none().then_some(None),
             };
+            if program.is_none() {
+                match (former.as_mut(), other) {
+                    (None, _) => *former = Some(Former::of(sockets)),
+                    (Some(former), None) => former.extend(sockets),
+                    (Some(before), Some(_)) => {
+                        if let Some(now) = before.successor(sockets) {
+                            (successor, other) = (Some(now.process()), None);
+                            *former = Some(now);
+                        }
+                    }
+                }
+            }
             if let Some(who) = other {
                 self.others = Some((inodes, who, now));
-                return Verdict::Others(who);
+                return (Verdict::Others(who), None);
             }
             self.sockets = inodes;
-            if program.is_none() {
-                *first = Some(holders(sockets));
-            }
         }
         (self.was_own, self.others) = (true, None);
         if let Some(file) = sockets.iter().find_map(|it| it.file) {
             self.stamp.socket = Some(file);
         }
-        Verdict::Own
+        (Verdict::Own, successor)
     }
+}
+
+/// Returns the endpoints as they are to be published while they are kept in step. While the actor
+/// listens somewhere, it is published nowhere that it has ceased to listen.
+pub(super) fn published(seen: &[Seen], is_vouched_for: bool) -> Vec<Stamped> {
+    let serves = seen.iter().any(|it| it.verdict == Verdict::Own);
+    let is_left_out = |it: &Seen| serves && it.is_silenced() && !is_vouched_for;
+    let kept = seen.iter().filter(|it| !is_left_out(it));
+    kept.filter_map(|it| it.published(is_vouched_for)).collect()
 }
 
 impl Seen {
@@ -230,6 +257,11 @@ impl Seen {
             (Verdict::Others(_) | Verdict::Nobody(_), _) => false,
         };
         is_published.then(|| Stamped { endpoint: self.endpoint.clone(), stamp: self.stamp })
+    }
+
+    /// Tells whether the actor has listened there, and nobody does.
+    pub(super) fn is_silenced(&self) -> bool {
+        self.was_own && matches!(self.verdict, Verdict::Nobody(_))
     }
 
     /// Tells whether somebody else has the place of the actor.

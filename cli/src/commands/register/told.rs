@@ -1,6 +1,6 @@
 //! What is printed of a registration.
 
-use discovery::{Client, Lost};
+use discovery::{Client, Lost, Registered};
 use endpoints::{Endpoint, InstanceId};
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,6 +16,22 @@ use crate::{
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
     for doubt in client.doubts(&plan.stamped) {
         warn(context, doubt);
+    }
+}
+
+/// Warns that what listens at the places of the actor has other names already.
+pub(super) fn warn_of_aliases(context: &Context, plan: &Plan, registered: &Registered) {
+    let also = registered.also();
+    let mut names: Vec<_> = also.iter().map(|it| format!("`{}`", it.name)).collect();
+    names.sort();
+    names.dedup();
+    if let Some((last, others)) = names.split_last() {
+        let all = match others {
+            [] => last.clone(),
+            _ => format!("{} and {last}", others.join(", ")),
+        };
+        let name = &plan.name;
+        warn(context, format_args!("the place of `{name}` is already registered as {all}"));
     }
 }
 

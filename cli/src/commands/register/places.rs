@@ -1,0 +1,121 @@
+//! What is said of an actor's places as they are lost, left and taken again.
+
+use std::time::Duration;
+
+use endpoints::{Endpoint, Name};
+use tokio::time::Instant;
+
+use super::sight::{Seen, Verdict};
+
+/// What is known of an actor's places from one look to the next.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Those that somebody else has. Where nobody listens by now, they are not the actor's again.
+    lost: Vec<Endpoint>,
+    silent: Vec<Silent>,
+}
+
+/// A place where the actor has ceased to listen.
+#[derive(Debug)]
+struct Silent {
+    said: Endpoint,
+    since: Instant,
+    is_told: bool,
+}
+
+/// What is to be said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Remark {
+    Warning(String),
+    Note(String),
+}
+
+impl Places {
+    /// Takes note of what is seen, and returns what is to be said of it. Where `is_quiet`, nobody
+    /// wants to hear that the actor does not listen.
+    pub(super) fn note(
+        &mut self,
+        name: &Name,
+        seen: &[Seen],
+        (has_command, is_quiet): (bool, bool),
+        now: Instant,
+    ) -> Vec<Remark> {
+        let mut remarks = Vec::new();
+        for one in seen {
+            let (endpoint, was_lost) = (&one.endpoint, self.lost.contains(&one.endpoint));
+            match (was_lost, one.is_lost()) {
+                (false, true) => {
+                    let who = one.silence().unwrap_or_default();
+                    let mut text = format!("`{name}` has lost {endpoint}: {who}");
+                    if !has_command {
+                        text += "\nits own server is taken for it again, of the same user and \
+                                 program; for any\nother, end this and register that";
+                    }
+                    remarks.push(Remark::Warning(text));
+                    self.lost.push(endpoint.clone());
+                }
+                (true, false) if one.verdict == Verdict::Own => {
+                    if one.successor.is_none() {
+                        remarks.push(Remark::Note(format!("`{name}` has {endpoint} again")));
+                    }
+                    self.lost.retain(|it| it != endpoint);
+                }
+                _ => {}
+            }
+        }
+        let mut saids: Vec<&Endpoint> = Vec::new();
+        for one in seen {
+            if !saids.contains(&&one.said) {
+                saids.push(&one.said);
+            }
+        }
+        for said in saids {
+            let here: Vec<&Seen> = seen.iter().filter(|it| it.said == *said).collect();
+            remarks.extend(self.note_place(name, said, &here, is_quiet, now));
+        }
+        remarks
+    }
+
+    /// As above, of one place, with all addresses that it means.
+    fn note_place(
+        &mut self,
+        name: &Name,
+        said: &Endpoint,
+        here: &[&Seen],
+        is_quiet: bool,
+        now: Instant,
+    ) -> Option<Remark> {
+        let known = self.silent.iter().position(|it| it.said == *said);
+        let is_silent = here.iter().any(|it| it.is_silenced())
+            && here.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)));
+        if is_silent {
+            let index = known.unwrap_or_else(|| {
+                self.silent.push(Silent { said: said.clone(), since: now, is_told: false });
+                self.silent.len() - 1
+            });
+            let silent = &mut self.silent[index];
+            if silent.is_told || is_quiet || now - silent.since < PATIENCE {
+                return None;
+            }
+            silent.is_told = true;
+            let why = here.iter().find_map(|it| it.silence()).unwrap_or_default();
+            let text = format!("`{name}` does not listen at {said} any more: {why}");
+            return Some(Remark::Warning(text));
+        }
+        let was_told = known.is_some_and(|index| self.silent.swap_remove(index).is_told);
+        let successor = here.iter().find_map(|it| it.successor);
+        let is_own = here.iter().any(|it| it.verdict == Verdict::Own);
+        match successor {
+            Some(Some(process)) => {
+                Some(Remark::Note(format!("`{name}` listens at {said} again, as {process}")))
+            }
+            _ if is_own && (was_told || successor.is_some()) => {
+                Some(Remark::Note(format!("`{name}` listens at {said} again")))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How long a place may be silent before that is said: most servers restart in less.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,112 @@
+//! What was seen to be silent is looked at again, until it answers: a server that restarts is suspect
+//! for as long as that takes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    jobs::{Check, Why},
+    registry::{Claimant, Owner},
+};
+
+/// The claims that are to be looked at again, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Relooks {
+    /// By when they are due; the number tells those of one instant apart.
+    due: BTreeMap<(Instant, u64), Relook>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Relook {
+    claimant: Claimant,
+    /// Who has registered it.
+    registrant: Owner,
+    by: Owner,
+    /// The pause before this look.
+    pause: Duration,
+}
+
+impl Relooks {
+    /// Takes note that a claim was seen to be silent, after a pause of so long if it was looked at
+    /// again. Where too many are, it stays as it is until its registrant says something of it.
+    pub(crate) fn note(
+        &mut self,
+        claimant: Claimant,
+        [registrant, by]: [Owner; 2],
+        paused: Option<Duration>,
+        now: Instant,
+    ) {
+        let of_owner = self.due.values().filter(|it| it.registrant == registrant).count();
+        let is_known = self.due.values().any(|it| it.claimant == claimant);
+        if is_known || self.due.len() >= RELOOKS_MAX || of_owner >= RELOOKS_OF_OWNER_MAX {
+            return;
+        }
+        let pause = paused.map_or(PAUSE_MIN, |it| PAUSE_MAX.min(it * 2));
+        self.count += 1;
+        self.due.insert((now + pause, self.count), Relook { claimant, registrant, by, pause });
+    }
+
+    /// Waits until a claim is due.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Check {
+        match self.due.first_key_value() {
+            Some(((due, _), _)) => sleep_until(*due).await,
+            None => std::future::pending().await,
+        }
+        let (_, Relook { claimant, by, pause, .. }) = self.due.pop_first().expect("one is due");
+        Check { claimant, why: Why::Silent { paused: pause }, by }
+    }
+}
+
+/// The first pause, and the longest: most servers restart in a second, and who waits for one longer
+/// does not mind another half minute.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How many claims are looked at again: a look asks the kernel, in some 20 µs.
+const RELOOKS_MAX: usize = 1024;
+
+/// How many of them may be of one owner, so that others have room.
+const RELOOKS_OF_OWNER_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use endpoints::Stamped;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_silent_is_looked_at_less_and_less_often() {
+        let mut relooks = Relooks::default();
+        let claimant = |number: u128| Claimant {
+            uuid: Uuid::from_u128(number),
+            epoch: 1,
+            stamped: Stamped::bare("/ip4/127.0.0.1/tcp/7".parse().unwrap()),
+        };
+        let owner = |user| [Owner::User(user), Owner::User(0)];
+        let began = Instant::now();
+        let mut paused = None;
+        let mut at = Vec::new();
+        for _ in 0..7 {
+            relooks.note(claimant(1), owner(7), paused, Instant::now());
+            relooks.note(claimant(1), owner(7), paused, Instant::now());
+            let Why::Silent { paused: pause } = relooks.next().await.why else { panic!() };
+            paused = Some(pause);
+            at.push(began.elapsed().as_secs());
+        }
+        assert_eq!(at, [1, 3, 7, 15, 31, 61, 91]);
+
+        for number in 0..=2 * RELOOKS_OF_OWNER_MAX as u128 {
+            relooks.note(claimant(number), owner(7), None, Instant::now());
+        }
+        assert_eq!(relooks.due.len(), RELOOKS_OF_OWNER_MAX);
+        relooks.note(claimant(u128::MAX), owner(8), None, Instant::now());
+        assert_eq!(relooks.due.len(), RELOOKS_OF_OWNER_MAX + 1, "others have room");
+    }
+}
