@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use callsign::{Acceptor, BindOptions, Client, Endpoint, Listener, Registration};
+use callsign::{Acceptor, BindOptions, Client, Endpoint, Listener, Published, Registration};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Listen first: an actor that is registered can be dialed.
     let endpoints = args.map(|it| it.parse()).collect::<Result<Vec<Endpoint>, _>>()?;
     let listeners = Listener::bind_all(&endpoints, BindOptions::default()).await?;
-    let published = listeners.iter().flat_map(Listener::published);
+    let published: Published = listeners.iter().map(Listener::published).collect();
     let registration =
         Registration::new("feed").endpoints(published).metadata("pair", "EURUSD").proves();
 

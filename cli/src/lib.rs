@@ -85,7 +85,7 @@ pub use portal::{
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{
     Access, AdoptError, BindAllError, BindError, BindOptions, Changes, DIAL_TIMEOUT, DialError,
-    Handed, HandedError, HostKnown, Listener, Peer, PeerProcess, ReadHalf,
+    Handed, HandedError, HostKnown, Listener, Peer, PeerProcess, Published, ReadHalf,
     ResolveError as ResolveHostError, RuntimeDirError, Stream, Whereabouts, WriteHalf, dial,
     dial_stamped, dial_within, here, look, set_host_id, stamp,
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use endpoints::{Endpoint, Stamped};
+use endpoints::Endpoint;
 use portal::{Closed, OnSilence, Options, WithCauses, accept};
 use tokio::{
     io::AsyncWriteExt,
@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use transport::{
-    BindAllError, BindOptions, Changes, Incoming, Listener, Peer, PeerProcess, Stream,
+    BindAllError, BindOptions, Changes, Incoming, Listener, Peer, PeerProcess, Published, Stream,
 };
 use wire::{Frame, Hello, preface};
 
@@ -152,9 +152,9 @@ impl Node {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn published_of(&self, endpoints: &[Endpoint]) -> Vec<Stamped> {
+    pub fn published_of(&self, endpoints: &[Endpoint]) -> Published {
         let is_meant = |it: &&Arc<Listener>| endpoints.iter().any(|wanted| it.takes_in(wanted));
-        self.listeners.iter().filter(is_meant).flat_map(|it| it.published()).collect()
+        self.listeners.iter().filter(is_meant).map(|it| it.published()).collect()
     }
 
     /// Tells whether whoever dials an endpoint comes to it.

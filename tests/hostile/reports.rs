@@ -55,7 +55,7 @@ fn nothing_is_connected_to_that_belongs_to_another() {
         let own = LocalClient::open(registry.clone(), Owner::User(geteuid().as_raw()));
         for place in places {
             let listener = Listener::bind(&place.parse().unwrap()).await.unwrap();
-            let stamped = listener.published();
+            let stamped: Vec<_> = listener.published().into();
             let endpoint = stamped[0].endpoint.clone();
             for evidence in [Evidence::Refused, Evidence::OtherIdentity, Evidence::TimedOut] {
                 let (uuid, epoch) = put(&strange, stamped.clone(), true);
@@ -96,7 +96,7 @@ fn who_reports_much_takes_nothing_from_others() {
         }
         let place = format!("/unix{}/dead.sock", folder.path().display()).parse().unwrap();
         let listener = Listener::bind(&place).await.unwrap();
-        let stamped = listener.published();
+        let stamped: Vec<_> = listener.published().into();
         let other = LocalClient::open(registry.clone(), OTHER);
         let (uuid, epoch) = put(&other, stamped, false);
         drop(listener);

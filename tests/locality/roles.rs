@@ -10,7 +10,7 @@ use std::{
 
 use callsign::{
     Acceptor, CancellationToken, Client, ClientOptions, DialOptions, Endpoint, FindError,
-    HandshakeOptions, Listener, Outcome, Registration, Stream,
+    HandshakeOptions, Listener, Outcome, Published, Registration, Stream,
     registrar::{Node, NodeOptions},
 };
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,7 @@ async fn register(registrar: &str, actors: &[Actor], lease: Option<Duration>) {
         for endpoint in endpoints {
             listeners.push(Listener::bind(&endpoint.parse().unwrap()).await.unwrap());
         }
-        let published = listeners.iter().flat_map(Listener::published);
+        let published: Published = listeners.iter().map(Listener::published).collect();
         let mut registration = Registration::new(name).endpoints(published);
         if let Some(ttl) = lease {
             registration = registration.lease(ttl);

@@ -317,7 +317,7 @@ fn a_server_may_have_two_names() {
             node.callsign(&["unregister", "beta"]).succeeds();
         }
     }
-    node.stop().says(&["looked into", "why=Contested sight=Answered"]);
+    node.stop().says(&["looked into", "why=Contested result=Answered"]);
 }
 
 #[test]

@@ -27,6 +27,7 @@
 //! | `dead` | removes sockets that nobody listens at |
 //! | `access` | who may connect to a socket file |
 //! | `whereabouts` | where this process's listeners are found, for whoever has published it |
+//! | `published` | what is published of listeners, and what follows it |
 //! | `moves` | sockets that were bound again |
 //! | `watch` | hears of changes at a socket path |
 //! | `identity` | whether the number of a user or a group is somebody's |
@@ -87,6 +88,7 @@ mod mounts;
 mod moves;
 mod place;
 mod port;
+mod published;
 mod signals;
 mod stream;
 mod tcp;
@@ -118,6 +120,7 @@ pub use listening::{Listening, ListeningSocket, Silence, listening};
 pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;
+pub use published::Published;
 pub use signals::end_by_signal;
 pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};

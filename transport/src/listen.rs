@@ -16,8 +16,10 @@ use crate::{
     listening::{Listening, listening},
     memory::MemoryListener,
     place::Place,
+    published::Published,
     stream::Stream,
     tcp,
+    whereabouts::{Changes, Whereabouts},
     wildcards::{Bound, Wildcard},
 };
 
@@ -325,7 +327,7 @@ impl Listener {
 
     /// Returns what is to be published: a wildcard address is replaced by those that this
     /// machine's interfaces have now, and each endpoint is stamped as it was when bound. A client
-    /// that registers all of them follows when the addresses change.
+    /// that registers all of them follows when the addresses change, also where there is none yet.
     ///
     /// ```
     /// # use transport as callsign;
@@ -338,10 +340,10 @@ impl Listener {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn published(&self) -> Vec<Stamped> {
+    pub fn published(&self) -> Published {
         match &self.wildcard {
-            Some(wildcard) => wildcard.meant(),
-            None => vec![Stamped { endpoint: self.bound.clone(), stamp: self.stamp() }],
+            Some(wildcard) => Published::of_wildcard(Wildcard::of(wildcard), wildcard.meant()),
+            None => vec![Stamped { endpoint: self.bound.clone(), stamp: self.stamp() }].into(),
         }
     }
 
@@ -472,5 +474,40 @@ fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
     match &asked.host {
         Host::Dns(..) => address.into(),
         host => Endpoint::Tcp(TcpAddress { host: host.clone(), port: address.port(), tls: false }),
+    }
+}
+
+impl Whereabouts {
+    /// Follows where these are found, also those that mean no address yet.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::{Listener, Whereabouts};
+    ///
+    /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
+    /// let other = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    /// let both = Whereabouts::of_listeners([&listener]).and(Whereabouts::of_listeners([&other]));
+    /// # let _ = both;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_listeners<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> Self {
+        Self::of_wildcards(listeners.into_iter().filter_map(Listener::wildcard))
+    }
+}
+
+impl Changes {
+    /// Tells from now on of what may change where these listeners are found.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn of(listeners: &[Listener]) -> Self {
+        match listeners.iter().any(Listener::is_wildcard) {
+            true => Self::new(),
+            false => Self::of_sockets(),
+        }
     }
 }

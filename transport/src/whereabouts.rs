@@ -17,7 +17,6 @@ use tokio::time::sleep;
 
 use crate::{
     addresses::AddressChanges,
-    listen::Listener,
     moves::{Moves, follow_moves, moves},
     wildcards::{Wildcard, wildcards_in},
 };
@@ -50,25 +49,18 @@ impl Whereabouts {
         Self { wildcards: wildcards_in(published) }
     }
 
-    /// Follows where these are found, also those that mean no address yet.
-    ///
-    /// ```
-    /// # use transport as callsign;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use callsign::{Listener, Whereabouts};
-    ///
-    /// let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse()?).await?;
-    /// let other = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
-    /// let both = Whereabouts::of_listeners([&listener]).and(Whereabouts::of_listeners([&other]));
-    /// # let _ = both;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn of_listeners<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> Self {
-        let wildcards = listeners.into_iter().filter_map(Listener::wildcard);
+    pub(crate) fn of_wildcard(wildcard: Wildcard, meant: Vec<Stamped>) -> Self {
+        Self { wildcards: vec![(wildcard, meant)] }
+    }
+
+    pub(crate) fn of_wildcards(wildcards: impl Iterator<Item = Wildcard>) -> Self {
         let with_meant = |it: Wildcard| it.meant().map(|meant| (it, meant));
         Self { wildcards: wildcards.filter_map(with_meant).collect() }
+    }
+
+    /// Follows only the wildcards all of whose endpoints are among these.
+    pub(crate) fn keep_all_of(&mut self, published: &[Stamped]) {
+        self.wildcards.retain(|(_, meant)| meant.iter().all(|it| published.contains(it)));
     }
 
     /// Follows both.
@@ -190,19 +182,7 @@ impl Changes {
         Self { moves: moves(), addresses }
     }
 
-    /// Tells from now on of what may change where these listeners are found.
-    ///
-    /// # Panics
-    ///
-    /// As [`new`](Self::new).
-    pub fn of(listeners: &[Listener]) -> Self {
-        match listeners.iter().any(Listener::is_wildcard) {
-            true => Self::new(),
-            false => Self::of_sockets(),
-        }
-    }
-
-    fn of_sockets() -> Self {
+    pub(crate) fn of_sockets() -> Self {
         Self { moves: moves(), addresses: Addresses::Unneeded }
     }
 

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use endpoints::{Doubt, InstanceId, Stamped};
 use futures_util::future::join_all;
 use portal::Identity;
+use transport::Published;
 use wire::State;
 
 use super::registration::{check_endpoints, check_metadata};
@@ -336,7 +337,8 @@ impl Registered {
         Losses::of(self.entry.clone())
     }
 
-    /// Replaces where the actor listens. An endpoint that was bound anew has another stamp.
+    /// Replaces where the actor listens. An endpoint that was bound anew has another stamp. What
+    /// listeners publish is followed, as at a registration.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -353,9 +355,13 @@ impl Registered {
     /// # Cancel safety
     ///
     /// As [`set_state`](Self::set_state).
-    pub async fn update_endpoints(&self, endpoints: Vec<Stamped>) -> Result<(), RegisterError> {
-        let endpoints = check_endpoints(endpoints)?;
-        let version = self.client.hub().desired.change(&self.entry, |it| it.endpoints = endpoints);
+    pub async fn update_endpoints(
+        &self,
+        endpoints: impl Into<Published>,
+    ) -> Result<(), RegisterError> {
+        let (stamped, followed) = endpoints.into().into_parts();
+        let endpoints = check_endpoints(stamped)?;
+        let version = self.client.hub().desired.move_to(&self.entry, endpoints, followed);
         self.accepted_as(version).await
     }
 

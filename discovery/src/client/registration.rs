@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use endpoints::{Endpoint, Name, NameError, ParseEndpointError, Stamped};
 use thiserror::Error;
-use transport::{Listener, Whereabouts};
+use transport::{Listener, Published, Whereabouts};
 use uuid::Uuid;
 use wire::{
     METADATA_BYTES_MAX, State,
@@ -102,12 +102,13 @@ impl Registration {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn listener(mut self, listener: &Listener) -> Self {
-        self.followed = self.followed.and(Whereabouts::of_listeners([listener]));
+    pub fn listener(self, listener: &Listener) -> Self {
         self.endpoints(listener.published())
     }
 
-    /// Adds endpoints that are stamped already, as `transport::Listener::published` gives them.
+    /// Adds endpoints that are stamped already. What `transport::Listener::published` gives is
+    /// followed as [`listener`](Self::listener) does it, in one piece or collected of several
+    /// listeners; single endpoints that were taken out of it are not.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -118,8 +119,10 @@ impl Registration {
     /// # drop(feed);
     /// # }
     /// ```
-    pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = Stamped>) -> Self {
-        self.endpoints.extend(endpoints.into_iter().map(Place::Stamped));
+    pub fn endpoints(mut self, endpoints: impl Into<Published>) -> Self {
+        let (stamped, followed) = endpoints.into().into_parts();
+        self.endpoints.extend(stamped.into_iter().map(Place::Stamped));
+        self.followed = self.followed.and(followed);
         self
     }
 
@@ -360,7 +363,7 @@ mod tests {
             "`/ip4/127.0.0.1/tcp/0` can be bound, not dialed: register the endpoints that the \
              listener has got, with the real port and address",
         );
-        let many = (1..=65).map(|it| Stamped::bare(Endpoint::Memory(it)));
+        let many: Vec<_> = (1..=65).map(|it| Stamped::bare(Endpoint::Memory(it))).collect();
         check(Ok(feed().endpoints(many)), "an instance has at most 64 endpoints, not 65");
         check(
             Ok(feed().metadata("note", "x".repeat(16 * 1024))),

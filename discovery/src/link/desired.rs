@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use endpoints::{InstanceId, Name};
+use endpoints::{InstanceId, Name, Stamped};
 use portal::Identity;
 use tokio::sync::watch;
 use transport::Whereabouts;
@@ -108,15 +108,30 @@ impl DesiredState {
     pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Register)) -> u64 {
         let version = {
             let mut wanted = entry.lock();
-            let (state, endpoints) = (wanted.register.state, wanted.register.endpoints.clone());
+            let state = wanted.register.state;
             change(&mut wanted.register);
             wanted.version += 1;
-            if wanted.register.endpoints != endpoints {
-                wanted.whereabouts = Whereabouts::of(&wanted.register.endpoints);
-            }
             if wanted.register.state != state {
                 wanted.state_version = wanted.version;
             }
+            wanted.version
+        };
+        self.changed.send_replace(());
+        version
+    }
+
+    /// Changes where it listens, and what is followed of that, as [`change`](Self::change) does.
+    pub(crate) fn move_to(
+        &self,
+        entry: &Entry,
+        endpoints: Vec<Stamped>,
+        followed: Whereabouts,
+    ) -> u64 {
+        let version = {
+            let mut wanted = entry.lock();
+            wanted.version += 1;
+            wanted.whereabouts = Whereabouts::of(&endpoints).and(followed);
+            wanted.register.endpoints = endpoints;
             wanted.version
         };
         self.changed.send_replace(());

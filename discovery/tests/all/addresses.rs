@@ -2,9 +2,9 @@
 
 use std::{env, process::Command};
 
-use callsign_discovery::Registration;
-use endpoints::Endpoint;
-use transport::Listener;
+use callsign_discovery::{Client, Registration};
+use endpoints::{Endpoint, Stamped};
+use transport::{Listener, Published};
 
 use crate::support::{Running, connect, soon, until};
 
@@ -30,9 +30,9 @@ async fn in_a_network_of_its_own() {
     if env::var_os("CALLSIGN_TEST_OWN_NETWORK").is_none() {
         return;
     }
-    ip("link set lo up");
     let registrar = Running::start().await;
     let client = connect([&registrar.endpoint]).await;
+    follows_what_means_nothing_yet(&registrar, &client).await;
     let listener = Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse().unwrap()).await.unwrap();
     let named = Registration::new("all").endpoints(listener.published());
     let all = soon(client.register(named)).await.unwrap();
@@ -60,6 +60,40 @@ async fn in_a_network_of_its_own() {
     ip("addr add 10.78.0.1/24 dev lo");
     until(|| transport::here().interfaces.iter().any(|it| it.ip.to_string() == "10.78.0.1")).await;
     assert!(!published(all.instance().uuid).contains(&"10.78.0.1".to_owned()));
+}
+
+/// A wildcard that was bound where no network is up is followed, however it was registered; the
+/// network is up afterwards.
+async fn follows_what_means_nothing_yet(registrar: &Running, client: &Client) {
+    let mut listeners = Vec::new();
+    for _ in 0..5 {
+        listeners.push(Listener::bind(&"/ip4/0.0.0.0/tcp/0".parse().unwrap()).await.unwrap());
+    }
+    let [one, other, moved, own, none] = &listeners[..] else { panic!("there are five") };
+    assert!(one.published().is_empty());
+    let feed = || Registration::new("feed");
+    let both: Published = [one, other].into_iter().map(Listener::published).collect();
+    let memory = Stamped::bare(Endpoint::Memory(700_090));
+    let registrations = [
+        (feed().endpoints(one.published()), 1),
+        (feed().endpoints(both), 2),
+        (feed().endpoints([memory.clone()]).endpoints(own.published()), 2),
+        // Endpoints that are taken out of what is published are somebody's choice.
+        (feed().endpoints(none.published().to_vec()), 0),
+    ];
+    let mut kept = Vec::new();
+    for (registration, expected) in registrations {
+        kept.push((soon(client.register(registration)).await.unwrap(), expected));
+    }
+    let later = soon(client.register(feed().endpoints([memory]))).await.unwrap();
+    soon(later.update_endpoints(moved.published())).await.unwrap();
+    kept.push((later, 1));
+    ip("link set lo up");
+    for (registered, expected) in &kept {
+        let count =
+            || registrar.registry.record(registered.instance().uuid).unwrap().endpoints.len();
+        until(|| count() == *expected).await;
+    }
 }
 
 /// A registrar tells its own addresses, of both families, and where a socket of it is by now.

@@ -136,7 +136,7 @@ async fn another_socket_on_the_same_path_is_never_dialed() {
         .await
         .unwrap()
         .remove(0);
-    record.endpoints = meant.published();
+    record.endpoints = meant.published().into();
     source.insert(record.clone());
     let options = DialOptions::default();
     let name = Name::new("feed").unwrap();

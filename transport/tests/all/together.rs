@@ -116,7 +116,7 @@ async fn each_of_both_wildcards_publishes_its_family() {
     let [ip6, ip4] = [listeners[0].published(), listeners[1].published()];
     assert!(!ip6.is_empty() && !ip6.iter().any(is_ip4), "{ip6:?}");
     assert!(!ip4.is_empty() && ip4.iter().all(is_ip4), "{ip4:?}");
-    let all = [ip6, ip4].concat();
+    let all = [ip6.to_vec(), ip4.to_vec()].concat();
     for published in all.iter().filter(|it| it.endpoint.to_string().contains("/ip6/::1/")) {
         bounded(dial_stamped(published, TOO_LONG)).await.unwrap();
     }

@@ -19,7 +19,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use transport::{BindAllError, BindError, BindOptions, DialError, Listener, dial_within};
+use transport::{
+    BindAllError, BindError, BindOptions, DialError, Listener, Published, dial_within,
+};
 use uuid::Uuid;
 
 use super::{RootError, RootOptions};
@@ -101,7 +103,7 @@ impl RootOptions {
         // The registrar listens there, and proves for itself alone.
         let shared = match &node {
             Some(node) if listeners.is_empty() => node.published_of(&bound),
-            _ => Vec::new(),
+            _ => Published::default(),
         };
         let stop = CancellationToken::new();
         let is_registrar = node.is_some();

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use transport::{BindOptions, Listener, Stream};
+use transport::{BindOptions, Listener, Published, Stream};
 
 use crate::{
     context::Context,
@@ -40,7 +40,7 @@ pub(super) async fn run(role: Role, at: &[Endpoint], context: &Context) -> Resul
     // It is registered only now that it listens, and for as long as this lives.
     let registered = match role {
         Role::Feed => {
-            let endpoints = listeners.iter().flat_map(Listener::published);
+            let endpoints: Published = listeners.iter().map(Listener::published).collect();
             let registration = Registration::new("feed").endpoints(endpoints).proves();
             let client = context.client().await?;
             Some(client.register(registration).await?)

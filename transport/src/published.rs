@@ -1,0 +1,124 @@
+//! What is published of listeners, with what it takes to follow that.
+
+use std::ops::{Deref, DerefMut};
+
+use endpoints::Stamped;
+
+use crate::{whereabouts::Whereabouts, wildcards::Wildcard};
+
+/// Where others can dial listeners at a moment, and of which listeners that is true: a wildcard
+/// address may mean no address at all yet, and who registers it is to follow it all the same.
+///
+/// ```
+/// # use transport as callsign;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Listener, Published};
+///
+/// let listeners = [
+///     Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?,
+///     Listener::bind(&"/memory/0".parse()?).await?,
+/// ];
+/// let both: Published = listeners.iter().map(Listener::published).collect();
+/// assert_eq!(both.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    stamped: Vec<Stamped>,
+    whereabouts: Whereabouts,
+}
+
+impl Published {
+    pub(crate) fn of_wildcard(wildcard: Wildcard, meant: Vec<Stamped>) -> Self {
+        Self { stamped: meant.clone(), whereabouts: Whereabouts::of_wildcard(wildcard, meant) }
+    }
+
+    /// Returns the endpoints, and what follows them: the wildcards of which all is published still
+    /// that they mean. Who has taken some of that out has chosen.
+    pub fn into_parts(self) -> (Vec<Stamped>, Whereabouts) {
+        let Self { stamped, mut whereabouts } = self;
+        whereabouts.keep_all_of(&stamped);
+        (stamped, whereabouts)
+    }
+}
+
+impl Deref for Published {
+    type Target = Vec<Stamped>;
+
+    fn deref(&self) -> &Vec<Stamped> {
+        &self.stamped
+    }
+}
+
+impl DerefMut for Published {
+    fn deref_mut(&mut self) -> &mut Vec<Stamped> {
+        &mut self.stamped
+    }
+}
+
+/// Endpoints that are no listener's of this process, or not known as such.
+impl From<Vec<Stamped>> for Published {
+    fn from(stamped: Vec<Stamped>) -> Self {
+        Self { stamped, whereabouts: Whereabouts::default() }
+    }
+}
+
+impl<const N: usize> From<[Stamped; N]> for Published {
+    fn from(stamped: [Stamped; N]) -> Self {
+        Vec::from(stamped).into()
+    }
+}
+
+impl From<Published> for Vec<Stamped> {
+    fn from(published: Published) -> Self {
+        published.stamped
+    }
+}
+
+impl FromIterator<Self> for Published {
+    fn from_iter<I: IntoIterator<Item = Self>>(all: I) -> Self {
+        all.into_iter().fold(Self::default(), |mut together, it| {
+            together.stamped.extend(it.stamped);
+            together.whereabouts = together.whereabouts.and(it.whereabouts);
+            together
+        })
+    }
+}
+
+impl IntoIterator for Published {
+    type Item = Stamped;
+    type IntoIter = std::vec::IntoIter<Stamped>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.stamped.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Published {
+    type Item = &'a Stamped;
+    type IntoIter = std::slice::Iter<'a, Stamped>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.stamped.iter()
+    }
+}
+
+impl PartialEq for Published {
+    fn eq(&self, other: &Self) -> bool {
+        self.stamped == other.stamped
+    }
+}
+
+impl PartialEq<Vec<Stamped>> for Published {
+    fn eq(&self, other: &Vec<Stamped>) -> bool {
+        self.stamped == *other
+    }
+}
+
+impl PartialEq<Published> for Vec<Stamped> {
+    fn eq(&self, other: &Published) -> bool {
+        *self == other.stamped
+    }
+}
