@@ -411,6 +411,7 @@ mod tests {
             "epoch": 3,
             "state": "ready",
             "suspicion": null,
+            "waiting": 0,
             "lifetime": "lease",
             "proves": false,
             "user": null,
