@@ -118,7 +118,7 @@ impl Overrides {
 /// let (settings, _) = overlay(Settings::default(), &[environment, flags])?;
 /// assert_eq!(settings.registrar.heartbeat.as_secs(), 2);
 /// assert_eq!(settings.registrar.listen[0].to_string(), "/ip4/127.0.0.1/tcp/0");
-/// # Ok::<(), config::Faults>(())
+/// # Ok::<(), config::Diagnostics>(())
 /// ```
 ///
 /// # Errors

@@ -46,7 +46,7 @@ impl Client {
     /// # use callsign_discovery as callsign;
     /// # async fn example(client: callsign::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let job = client.query_actor("nightly").await?.ok_or("it is not there")?;
-    /// if let Some(ttl_ms) = job.kept.ttl_ms() {
+    /// if let Some(ttl_ms) = job.lifetime.ttl_ms() {
     ///     client.renew(job.uuid).await?;
     ///     println!("good for another {ttl_ms} ms");
     /// }

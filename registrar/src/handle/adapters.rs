@@ -33,7 +33,7 @@ impl RegistryHandle {
     }
 
     /// Registers a foreign instance again for somebody who is not at the adapter, as
-    /// [`Visitor::register`] did when he was: rules of names let him then.
+    /// [`ForeignSession::register`](crate::ForeignSession::register) did when he was: rules of names let him then.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
