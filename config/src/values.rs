@@ -44,10 +44,9 @@ impl Use {
     pub(crate) fn takes(self, endpoint: &Endpoint) -> bool {
         match self {
             Self::Actor => true,
-            Self::Registrar => !matches!(endpoint, Endpoint::Memory(_)),
-            Self::Declared | Self::Dialed => {
-                !matches!(endpoint, Endpoint::Memory(_)) && !endpoint.is_bind_only()
-            }
+            Self::Registrar => !matches!(endpoint, Endpoint::Memory(_)) && !is_encrypted(endpoint),
+            Self::Declared => !matches!(endpoint, Endpoint::Memory(_)) && !endpoint.is_bind_only(),
+            Self::Dialed => Self::Declared.takes(endpoint) && !is_encrypted(endpoint),
         }
     }
 
@@ -58,10 +57,15 @@ impl Use {
             Self::Registrar | Self::Dialed => DEFAULT_PORT,
         };
         error.help_for(port, |endpoint| match self {
-            Self::Dialed => seen_from_here(&endpoint),
+            Self::Dialed => seen_from_here(&endpoint).filter(|it| self.takes(it)),
             _ => Some(endpoint).filter(|it| self.takes(it)),
         })
     }
+}
+
+/// Tells whether an endpoint takes TLS, which this version does not speak.
+fn is_encrypted(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Tcp(TcpAddress { tls: true, .. }))
 }
 
 /// A port for examples, beyond those that a service is known for.

@@ -182,6 +182,10 @@ fn a_table_is_offered_what_it_takes() {
     check("declared", "a", "\"/mem/7\"", &[]);
     check("network", "a", "\"/mem/7\"", &["\"/memory/7\""]);
     check("registrar", "listen", "\"/mem/7\"", &[]);
+    // A registrar speaks no TLS yet. An actor may.
+    check("registrar", "listen", "\"https://10.0.0.7\"", &[]);
+    check("registrar", "listen", "[\"wss://10.0.0.7:80\"]", &[]);
+    check("network", "a", "\"https://10.0.0.7\"", &["\"/ip4/10.0.0.7/tcp/443/tls\""]);
     check("registrar", "listen", "\"127.0.0.1\"", &["\"/ip4/127.0.0.1/tcp/1616\""]);
 }
 

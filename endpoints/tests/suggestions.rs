@@ -201,6 +201,9 @@ fn what_may_mean_anything_gets_no_address() {
         "host:",
         "a b:80",
         "/tls",
+        // Of a database, a path of its own.
+        "postgresql:///db?host=/run",
+        "redis:///0",
         "/udp/80",
         "/ip4/127.0.0.1/udp/80",
         "/ip4/127.0.0.1/udp/80/quic-v1",

@@ -78,8 +78,8 @@ fn when_the_name_is_taken_from_it_a_program_is_ended() {
     let node = node(&room, "0s");
     let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
     let mut first = stand(&node, &one, "--wait");
-    let mut second = stand(&node, &two, "--wait");
     let before = token(&mut first);
+    let mut second = stand(&node, &two, "--wait");
     second.says("this waits in line");
     node.callsign(&["unregister", "leader"]).succeeds();
     assert!(token(&mut second) > before);

@@ -115,10 +115,11 @@ impl Scheme {
                 let Some(alone) = place.strip_prefix('/') else {
                     return self.tcp(place, is_url, port);
                 };
-                // No host stands before it.
+                // No host stands before it. Of a URL it is a path of the service: a database, say.
                 let first = alone.split('/').next().unwrap_or_default();
                 match ROOTS.contains(&first) {
                     true => path(alone),
+                    false if is_url && matches!(self, Self::Tcp { port: Some(_), .. }) => None,
                     false => self.tcp(alone, true, port).filter(|it| !it.has_example_port),
                 }
             }
