@@ -198,7 +198,11 @@ impl Registry {
         }
         let queue = self.lines.by_name.get(&name);
         let of_owner = queue.and_then(|it| it.by_account.get(&account)).copied().unwrap_or(0);
-        if of_owner >= LINE_OWNER_MAX && earlier.is_none() {
+        // Who has one of these places already keeps it.
+        let kept = earlier.clone().filter(|it| it.0 == name);
+        let keeps_own = kept.as_ref().and_then(|it| queue?.standing.get(&it.1));
+        let keeps_own = keeps_own.is_some_and(|it| it.caller.owner.account() == account);
+        if of_owner >= LINE_OWNER_MAX && !keeps_own {
             let (what, limit) = ("instances of one owner in line for a name", LINE_OWNER_MAX);
             return Err(RegistryError::TooMany { what, limit });
         }
@@ -211,7 +215,6 @@ impl Registry {
             let result = Err(RegistryError::StandsElsewhere);
             outcome.granted.push(standing.granted(result));
         }
-        let kept = earlier.filter(|it| it.0 == name);
         let place = kept.unwrap_or_else(|| self.lines.next_place(&name));
         let caller = caller.clone();
         let standing = Standing { session, call, caller, register, since_ms: now_ms, bytes };

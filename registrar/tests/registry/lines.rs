@@ -97,16 +97,19 @@ impl Stage {
 }
 
 fn rules(register: Option<Vec<Grantee>>, exclusive: bool) -> NameRules {
-    let place = "market.toml:3".to_owned();
-    let leader = NameRule {
-        pattern: "leader".parse().unwrap(),
-        register,
-        find: None,
-        exclusive,
-        instances_max: None,
-        place,
-    };
+    let leader = NameRule { register, exclusive, ..leader() };
     NameRules::new(Names::Open, String::new(), vec![leader])
+}
+
+fn leader() -> NameRule {
+    NameRule {
+        pattern: "leader".parse().unwrap(),
+        register: Some(vec![Grantee::Any]),
+        find: None,
+        exclusive: true,
+        instances_max: None,
+        place: "market.toml:3".to_owned(),
+    }
 }
 
 #[test]
@@ -227,6 +230,39 @@ fn an_owner_that_has_used_up_its_waits_keeps_nobody_else_from_the_line() {
     }
     assert!(matches!(refused, Some(RegistryError::TooMany { .. })), "{refused:?}");
     stage.enter(1001, two, OTHER).unwrap();
+}
+
+#[test]
+fn an_owner_has_so_many_places_in_a_line_wherever_else_he_waits() {
+    let mut stage = Stage::new();
+    let spare = NameRule { pattern: "spare".parse().unwrap(), ..leader() };
+    let both = NameRules::new(Names::Open, String::new(), vec![leader(), spare]);
+    drop(stage.registry.set_rules(both));
+    let root = Owner::User(0);
+    let [one, two, roots] = [USER, USER, root].map(|it| stage.session(it));
+    let asks = |name, uuid| Register { wait: true, ..registration(name, uuid) };
+    stage.ask(asks("leader", 10_001), one, USER).unwrap();
+    stage.ask(asks("spare", 10_002), one, USER).unwrap();
+    for uuid in 1..=256 {
+        stage.ask(asks("leader", uuid), one, USER).unwrap();
+    }
+    // Who has a place already keeps it, over another connection too.
+    assert!(!stage.ask(asks("leader", 7), two, USER).unwrap());
+    assert_eq!((stage.ahead(7, USER), stage.ahead(8, USER)), (Some(6), Some(7)));
+
+    // A place in another line is none in this one, and is kept.
+    stage.ask(asks("spare", 1000), two, USER).unwrap();
+    let refused = stage.ask(asks("leader", 1000), two, USER).unwrap_err();
+    assert!(matches!(refused, RegistryError::TooMany { .. }), "{refused}");
+    assert_eq!(stage.registry.counts().in_line, 257);
+
+    // Nor is that of another owner one of his own.
+    for uuid in 2001..=2256 {
+        stage.ask(asks("leader", uuid), roots, root).unwrap();
+    }
+    let refused = stage.ask(asks("leader", 9), roots, root).unwrap_err();
+    assert!(matches!(refused, RegistryError::TooMany { .. }), "{refused}");
+    assert_eq!(stage.registry.counts().in_line, 513);
 }
 
 #[test]
