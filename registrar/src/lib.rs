@@ -102,3 +102,4 @@ pub use node::Node;
 pub use options::NodeOptions;
 pub use quotas::{QuotaRules, Quotas};
 pub use session::Session;
+pub use verify::Look;

@@ -24,6 +24,7 @@ use transport::{
     DialError, Listening, ListeningSocket, Silence, Stream, dial_stamped, here, is_there,
     listening, look, root,
 };
+use uuid::Uuid;
 use wire::registrar::Evidence;
 
 use crate::{
@@ -202,6 +203,39 @@ fn is_suspect(registry: &RegistryHandle, Claimant { uuid, epoch, stamped }: &Cla
     record.is_some_and(|it| {
         it.suspicion.is_some_and(|it| it.reports > 0) && it.endpoints.contains(stamped)
     })
+}
+
+/// Looks at a claim as far as that goes without connecting to it; `None` if it may be connected to.
+pub(crate) fn look_at(registry: &RegistryHandle, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
+    let Some(registrant) = registry.owner(uuid) else { return Some(Look::Unclear) };
+    look_from_here(stamped, true, [registrant; 2]).map(|it| match it {
+        CheckResult::Dead => Look::Dead,
+        CheckResult::Alive => Look::Alive,
+        CheckResult::Answered | CheckResult::Unclear => Look::Unclear,
+    })
+}
+
+/// What is seen of an endpoint without connecting to it.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// # use endpoints::Stamped;
+/// # use uuid::Uuid;
+/// use callsign::{Look, RegistryHandle, registry::Limits};
+///
+/// let registry = RegistryHandle::unattended(Limits::default());
+/// let anywhere = Stamped::bare("/ip4/192.0.2.7/tcp/22".parse()?);
+/// assert_eq!(registry.look_at(Uuid::new_v4(), &anywhere), Some(Look::Unclear));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Look {
+    /// Nobody is there any more.
+    Dead,
+    /// The very socket is there that was registered.
+    Alive,
+    /// It cannot be told from here.
+    Unclear,
 }
 
 /// Looks whether anybody is at an endpoint, without connecting to it. `None` stands for what only a

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use endpoints::{Stamped, Unreachable, locate};
+use registrar::{Look, RegistryHandle};
 use transport::{DialError, dial_stamped, here_for};
+use uuid::Uuid;
 
 use super::{
     Uid,
@@ -25,8 +27,20 @@ pub(super) enum ProbeResult {
 }
 
 /// Looks whether an actor is at an endpoint, by the word with which tractor programs ask the
-/// same: a greeting that says it is a probe.
-pub(super) async fn look_at(stamped: &Stamped, uid: &Uid, own: &Aid) -> ProbeResult {
+/// same: a greeting that says it is a probe. It is asked only where whoever registered it could ask
+/// as well; elsewhere what the kernel says has to do.
+pub(super) async fn look_at(
+    registry: &RegistryHandle,
+    (uuid, uid): (Uuid, &Uid),
+    stamped: &Stamped,
+    own: &Aid,
+) -> ProbeResult {
+    match registry.look_at(uuid, stamped) {
+        None => {}
+        Some(Look::Dead) => return ProbeResult::Dead,
+        Some(Look::Alive) => return ProbeResult::Alive,
+        Some(Look::Unclear) => return ProbeResult::Unclear,
+    }
     let is_local = match locate(stamped, &here_for([&stamped.endpoint]), &transport::look) {
         Ok(locality) => locality.is_within_host(),
         Err(Unreachable::Missing | Unreachable::NotASocket | Unreachable::OtherSocket) => {
@@ -56,3 +70,72 @@ pub(super) async fn look_at(stamped: &Stamped, uid: &Uid, own: &Aid) -> ProbeRes
 /// How long a connection and a greeting may take, each: the original gives its own probes a
 /// second.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, net::TcpListener, os::unix::net::UnixListener};
+
+    use endpoints::Endpoint;
+    use registrar::registry::{Foreign, Limits, Owner};
+
+    use super::*;
+
+    /// Tells what a look finds at an endpoint that somebody has registered.
+    async fn look(endpoint: &Endpoint, owner: Owner) -> ProbeResult {
+        let registry = RegistryHandle::unattended(Limits::default());
+        let uuid = Uuid::from_u128(7);
+        let stamped = Stamped { stamp: transport::stamp(endpoint), endpoint: endpoint.clone() };
+        let (name, metadata) = ("feed".parse().unwrap(), BTreeMap::new());
+        let endpoint = Some(stamped.clone());
+        registry.remember_foreign(Foreign { name, uuid, endpoint, metadata }, owner).unwrap();
+        let own = Aid {
+            name: "registrar".to_owned(),
+            uuid: "u".to_owned(),
+            pid: None,
+            is_registrar: Some(true),
+            is_probe: false,
+        };
+        let uid = Uid("feed".to_owned(), "u".to_owned());
+        look_at(&registry, (uuid, &uid), &stamped, &own).await
+    }
+
+    #[tokio::test]
+    async fn nobody_has_the_registrar_connect_where_he_could_not() {
+        let own = rustix::process::geteuid().as_raw();
+        let (own, other) = (Owner::User(own), Owner::User(own + 22_222));
+        let host = |it: &str| Owner::Host(it.parse().unwrap());
+
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        let at: Endpoint =
+            format!("/ip4/127.0.0.1/tcp/{}", tcp.local_addr().unwrap().port()).parse().unwrap();
+        for stranger in [other, host("192.0.2.7")] {
+            assert_eq!(look(&at, stranger).await, ProbeResult::Unclear, "{stranger}");
+            assert!(tcp.accept().is_err(), "{stranger} has had it dialed");
+        }
+        for owner in [own, host("127.0.0.1")] {
+            assert_eq!(look(&at, owner).await, ProbeResult::Mute, "{owner}");
+            assert!(tcp.accept().is_ok(), "{owner}");
+        }
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed.sock");
+        let unix = UnixListener::bind(&path).unwrap();
+        unix.set_nonblocking(true).unwrap();
+        let at = Endpoint::from_unix_path(&path).unwrap();
+        for stranger in [other, host("127.0.0.1"), host("192.0.2.7")] {
+            assert_eq!(look(&at, stranger).await, ProbeResult::Alive, "the kernel shows it");
+            assert!(unix.accept().is_err(), "{stranger} has had it dialed");
+        }
+        assert_eq!(look(&at, own).await, ProbeResult::Mute);
+        assert!(unix.accept().is_ok());
+
+        drop((tcp, unix));
+        assert_eq!(look(&at, other).await, ProbeResult::Dead);
+        // Beyond this host, whoever asks but the one who is there.
+        let beyond = "/ip4/192.0.2.9/tcp/22".parse().unwrap();
+        for stranger in [own, other, host("192.0.2.7")] {
+            assert_eq!(look(&beyond, stranger).await, ProbeResult::Unclear, "{stranger}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What adapters ask of the registry, whoever is at them.
 
-use endpoints::Name;
+use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{
     Epoch, Record, RemoteError, State,
@@ -8,7 +8,10 @@ use wire::{
 };
 
 use super::RegistryHandle;
-use crate::registry::{Caller, Event, Foreign, Owner};
+use crate::{
+    registry::{Caller, Event, Foreign, Owner},
+    verify::{Look, look_at},
+};
 
 impl RegistryHandle {
     /// Returns the first 256 instances of a name in whatever state: live ones first, then declared
@@ -110,6 +113,25 @@ impl RegistryHandle {
     /// ```
     pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
         self.read(|registry| registry.owner(uuid))
+    }
+
+    /// Looks at an endpoint of an instance as far as that goes without connecting to it. `None` says
+    /// that it takes a connection to tell, and that one may be made: whoever registered the instance
+    /// could make it as well, or speaks from there.
+    ///
+    /// ```
+    /// # use callsign_registrar as callsign;
+    /// # use wire::Record;
+    /// use callsign::RegistryHandle;
+    ///
+    /// /// Tells whether an adapter may dial a program to see how it is.
+    /// fn may_dial(registry: &RegistryHandle, record: &Record) -> bool {
+    ///     record.endpoints.iter().any(|it| registry.look_at(record.uuid, it).is_none())
+    /// }
+    /// # let _ = may_dial;
+    /// ```
+    pub fn look_at(&self, uuid: Uuid, stamped: &Stamped) -> Option<Look> {
+        look_at(self, uuid, stamped)
     }
 
     /// Returns the record of an instance.

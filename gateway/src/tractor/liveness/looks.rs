@@ -67,11 +67,12 @@ impl LivenessMonitor {
         let was_doubted = mem::take(&mut watched.is_doubted);
         let asked = mem::take(&mut watched.asked);
         let (uid, own, epoch) = (Uid::from(&record), self.own.clone(), watched.epoch);
+        let registry = self.registry.clone();
         self.looks.spawn(async move {
             let mut results = Vec::with_capacity(record.endpoints.len());
             let looking = async {
                 for stamped in record.endpoints {
-                    let sight = look_at(&stamped, &uid, &own).await;
+                    let sight = look_at(&registry, (uuid, &uid), &stamped, &own).await;
                     results.push((stamped, sight));
                 }
             };
