@@ -205,22 +205,27 @@ impl Registry {
 
     /// Returns a page of the names of somebody's list, and how many steps it took.
     pub fn names(&self, list: &List, by: &Caller) -> (NamesPage, usize) {
-        let (mut after, mut next, mut steps) = (list.after, None, 0);
+        let (mut walk, mut next) = (Walk::after(list.after), None);
         let mut found = HashSet::new();
         let matcher = Matcher::new(&list.pattern);
         for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
-            if steps >= STEPS_MAX {
-                next = Some(after);
+            next = walk.ends_before(*epoch);
+            if next.is_some() {
                 break;
             }
-            after = *epoch;
             let entry = &self.entries[*key];
+            // A name that is hidden is not held against what somebody asks for.
+            if self.is_over(entry) || !self.shows(by, entry) {
+                walk.passes_over(*epoch);
+                continue;
+            }
             let name = entry.name.as_str();
-            steps += matcher.steps(name);
-            if matcher.matches(name) && !self.is_over(entry) && self.shows(by, entry) {
+            walk.looks_at(*epoch, matcher.steps(name));
+            if matcher.matches(name) {
                 found.insert(name);
             }
         }
+        let Walk { steps, .. } = walk;
         (NamesPage { next, names: found.into_iter().map(str::to_owned).collect() }, steps)
     }
 
@@ -241,22 +246,30 @@ impl Registry {
 
     fn listed(&self, list: &List, by: &Caller) -> Listed<'_> {
         let mut entries: Vec<_> = self.own_for(list).into_iter().collect();
-        let (mut after, mut next, mut steps, mut room) = (list.after, None, 0, RECORDS_BYTES_MAX);
+        let (mut walk, mut next, mut room) = (Walk::after(list.after), None, RECORDS_BYTES_MAX);
         let matcher = Matcher::new(&list.pattern);
         for (epoch, key) in self.by_epoch.range(list.after.saturating_add(1)..) {
-            if entries.len() == RECORDS_MAX as usize || steps >= STEPS_MAX || room == 0 {
-                next = Some(after);
+            next = walk.ends_before(*epoch);
+            if next.is_some() {
                 break;
             }
-            after = *epoch;
             let entry = &self.entries[*key];
-            steps += matcher.steps(entry.name.as_str());
-            let is_listed = || !self.is_over(entry) && self.shows(by, entry);
-            if matcher.matches(entry.name.as_str()) && is_listed() {
+            if self.is_over(entry) || !self.shows(by, entry) {
+                walk.passes_over(*epoch);
+                continue;
+            }
+            if entries.len() == RECORDS_MAX as usize || room == 0 {
+                next = Some(walk.seen);
+                break;
+            }
+            let name = entry.name.as_str();
+            walk.looks_at(*epoch, matcher.steps(name));
+            if matcher.matches(name) {
                 entries.push(entry);
                 room = room.saturating_sub(entry.encoded().len());
             }
         }
+        let Walk { steps, .. } = walk;
         Listed { entries, next, steps }
     }
 }
@@ -267,6 +280,48 @@ struct Listed<'a> {
     next: Option<Epoch>,
     steps: usize,
 }
+
+/// How far somebody's page has come, oldest registration first.
+///
+/// Where it ends he is told by what he may see alone: by an entry that is shown to him, or by the
+/// end of a whole block of epochs. And an entry that is hidden costs a step, whatever its name is.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    /// The last that it has come to.
+    at: Epoch,
+    /// Where the next page may begin.
+    seen: Epoch,
+    steps: usize,
+}
+
+impl Walk {
+    fn after(epoch: Epoch) -> Self {
+        Self { at: epoch, seen: epoch, steps: 0 }
+    }
+
+    /// Returns where the next page begins, if this one ends before an entry.
+    fn ends_before(&mut self, epoch: Epoch) -> Option<Epoch> {
+        if self.at / EPOCHS_A_BLOCK < epoch / EPOCHS_A_BLOCK && self.at > self.seen {
+            self.seen = self.at / EPOCHS_A_BLOCK * EPOCHS_A_BLOCK + (EPOCHS_A_BLOCK - 1);
+        }
+        let is_hidden = self.at > self.seen;
+        (self.steps >= STEPS_MAX && !is_hidden).then_some(self.seen)
+    }
+
+    fn looks_at(&mut self, epoch: Epoch, steps: usize) {
+        (self.at, self.seen) = (epoch, epoch);
+        self.steps += steps;
+    }
+
+    fn passes_over(&mut self, epoch: Epoch) {
+        self.at = epoch;
+        self.steps += 1;
+    }
+}
+
+/// Behind how many registrations a page may end among those that are hidden. It bounds how far a
+/// page goes on when it has taken its steps.
+const EPOCHS_A_BLOCK: Epoch = 1024;
 
 /// How many steps it takes to prove something of an instance.
 const PROOF_STEPS: usize = 40;

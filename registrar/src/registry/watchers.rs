@@ -350,10 +350,12 @@ impl Watcher {
             if *steps == 0 {
                 return Found::Pause;
             }
-            let (concerns, taken) = self.watched.concerns(&logged.name);
+            let is_shown = (source.shows)(logged);
+            let (concerns, taken) =
+                if is_shown { self.watched.concerns(&logged.name) } else { (false, 1) };
             *steps = steps.saturating_sub(taken);
             self.next += 1;
-            if concerns && (source.shows)(logged) && self.is_to_know(logged, room) {
+            if concerns && self.is_to_know(logged, room) {
                 let is_too_far_ahead = *room == 0 && self.place != Place::Live;
                 return if is_too_far_ahead {
                     Found::Behind
@@ -392,8 +394,11 @@ impl Watcher {
         for (epoch, key) in source.by_epoch.range((Bound::Excluded(up_to), Bound::Unbounded)) {
             let entry = &source.entries[*key];
             let name = entry.name.as_str();
-            *steps = steps.saturating_sub(matcher.steps(name));
-            if matcher.matches(name) && !(source.is_hidden)(entry) {
+            // A name that is hidden is not held against the pattern: the time tells nothing of it.
+            let is_hidden = (source.is_hidden)(entry);
+            let taken = if is_hidden { 1 } else { matcher.steps(name) };
+            *steps = steps.saturating_sub(taken);
+            if !is_hidden && matcher.matches(name) {
                 return Next::Record(*key);
             }
             if *steps == 0 {

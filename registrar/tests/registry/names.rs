@@ -253,6 +253,57 @@ fn who_comes_back_to_a_watch_is_not_told_what_was_hidden_meanwhile() {
     assert_eq!(watched(&mut registry, session, &OTHER.into()), ["reset"]);
 }
 
+#[test]
+fn where_a_page_ends_tells_nothing_of_a_hidden_name() {
+    let (mut registry, session) = opened();
+    let hidden = NameRule { find: Some(Vec::new()), ..rule("db*", None) };
+    set(&mut registry, rules([hidden]));
+    let ask = |registry: &Registry, begin: &str, by: &Caller| {
+        let pattern = format!("{begin}*{}", "?".repeat(250 - begin.len()));
+        let list = List { pattern: pattern.parse().unwrap(), after: 0 };
+        let page = registry.page_of_records(&list, by).1;
+        (page, registry.names(&list, by).0.next)
+    };
+    drop(registry.register(registration("db-main-of-the-payroll", 1), USER, session, NOW).unwrap());
+    for uuid in 2..4200 {
+        drop(registry.register(registration("feed", uuid), OTHER, session, NOW).unwrap());
+    }
+    let told = ask(&registry, "x", &OTHER.into());
+    assert!(told.0.is_some() && told.1.is_some());
+    for begin in ["d", "db-", "db-main-of", "db-x"] {
+        assert_eq!(ask(&registry, begin, &OTHER.into()), told, "{begin}");
+    }
+    // Who may see it has his steps counted as they are.
+    assert_ne!(ask(&registry, "db-", &USER.into()), told);
+}
+
+#[test]
+fn a_page_ends_at_no_entry_that_is_hidden() {
+    let (mut registry, session) = opened();
+    let hidden = NameRule { find: Some(Vec::new()), ..rule("db*", None) };
+    set(&mut registry, rules([hidden]));
+    let mut shown = Vec::new();
+    for uuid in 1..14_000 {
+        let (name, by) = if uuid % 2999 == 0 { ("feed", OTHER) } else { ("db-main", USER) };
+        drop(registry.register(registration(name, uuid), by, session, NOW).unwrap());
+        if by == OTHER {
+            shown.push(registry.record_for(Uuid::from_u128(uuid), &OTHER.into()).unwrap().epoch);
+        }
+    }
+    let (mut found, mut pages, mut list) =
+        (Vec::new(), 0, List { pattern: "*".parse().unwrap(), after: 0 });
+    loop {
+        let (records, next) = registry.page_of_records(&list, &OTHER.into());
+        found.extend(records.iter().map(|it| it.epoch));
+        assert_eq!(registry.names(&list, &OTHER.into()).0.next, next);
+        let Some(next) = next else { break };
+        assert!(next > list.after);
+        assert!(shown.contains(&next) || next % 1024 == 1023, "{next}");
+        (list.after, pages) = (next, pages + 1);
+    }
+    assert_eq!((found, pages > 1), (shown, true));
+}
+
 fn opened() -> (Registry, SessionId) {
     let mut registry = registry();
     set(&mut registry, NameRules::default());
