@@ -83,7 +83,7 @@ impl Registry {
     pub fn has_deferred(&self) -> bool {
         let Deferred { ends, verdicts, dismissals, shrinking, .. } = &self.deferred;
         let is_done = ends.is_empty() && verdicts.is_empty() && dismissals.is_empty();
-        !is_done || shrinking.is_some() || self.lines.are_due()
+        !is_done || shrinking.is_some() || self.lines.are_due() || self.lines.are_untold()
     }
 
     /// Does a part of what was too much to be done at once.
@@ -114,6 +114,8 @@ impl Registry {
             self.shrink();
         } else if let Some(at) = self.deferred.shrinking {
             self.deferred.shrinking = self.shrink_some(at);
+        } else {
+            self.tell_a_line(&mut outcome);
         }
         outcome
     }

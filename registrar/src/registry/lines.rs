@@ -31,6 +31,8 @@ pub(super) struct Lines {
     by_uuid: HashMap<Uuid, Place>,
     /// Names that may be free.
     due: BTreeSet<Name>,
+    /// Names whose holders' records say another number than wait by now.
+    untold: BTreeSet<Name>,
     /// Names of which other rules hold by now.
     ruled_anew: BTreeSet<Name>,
     asked: u64,
@@ -85,6 +87,11 @@ impl Lines {
         !self.due.is_empty()
     }
 
+    /// Tells whether a record has yet to say how many wait.
+    pub(super) fn are_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
     /// Takes note that a name may be free.
     pub(super) fn freed(&mut self, name: &Name) {
         if self.by_name.contains_key(name) {
@@ -110,6 +117,7 @@ impl Lines {
 
     fn insert(&mut self, place: Place, standing: Standing) {
         self.count += 1;
+        self.untold.insert(place.0.clone());
         self.by_session.entry(standing.session).or_default().insert(standing.call, place.clone());
         self.by_uuid.insert(standing.register.uuid, place.clone());
         let (name, at) = place;
@@ -122,6 +130,7 @@ impl Lines {
         let queue = self.by_name.get_mut(name)?;
         let standing = queue.standing.remove(at)?;
         self.count -= 1;
+        self.untold.insert(name.clone());
         let account = standing.caller.owner.account();
         if let Some(count) = queue.by_account.get_mut(&account) {
             *count -= 1;
@@ -210,7 +219,7 @@ impl Registry {
         self.accounts.charge(account, &[(Quota::Waits, 1), (Quota::Bytes, bytes)])?;
         let mut outcome = Outcome::default();
         if let Some(earlier) = &earlier
-            && let Some(standing) = self.leave(earlier, &mut outcome)
+            && let Some(standing) = self.leave(earlier)
         {
             let result = Err(RegistryError::StandsElsewhere);
             outcome.granted.push(standing.granted(result));
@@ -221,43 +230,39 @@ impl Registry {
         self.lines.insert(place, standing);
         // It may have been on the way of somebody else's end.
         self.lines.freed(&name);
-        self.tell_line(&name, &mut outcome);
         Ok(outcome)
     }
 
     /// Ends a call that waits in line, if it is one.
     pub fn leave_line(&mut self, session: SessionId, call: CallId) -> Outcome {
-        let mut outcome = Outcome::default();
         let place = self.lines.by_session.get(&session).and_then(|it| it.get(&call)).cloned();
-        if let Some(place) = place {
-            self.leave(&place, &mut outcome);
-        }
-        outcome
+        place.and_then(|it| self.leave(&it));
+        // What there is to tell of it is told as a chore.
+        Outcome::default()
     }
 
     /// Ends all calls of a session that wait in line.
-    pub(super) fn leave_lines(&mut self, session: SessionId, outcome: &mut Outcome) {
+    pub(super) fn leave_lines(&mut self, session: SessionId) {
         let calls = self.lines.by_session.get(&session);
         let places: Option<Vec<_>> = calls.map(|it| it.values().cloned().collect());
         for place in places.unwrap_or_default() {
-            self.leave(&place, outcome);
+            self.leave(&place);
         }
     }
 
     /// Lets an instance wait no more that is registered, or is to be.
     pub(super) fn leave_line_of(&mut self, uuid: Uuid, outcome: &mut Outcome) {
         if let Some(place) = self.lines.by_uuid.get(&uuid).cloned()
-            && let Some(standing) = self.leave(&place, outcome)
+            && let Some(standing) = self.leave(&place)
         {
             outcome.granted.push(standing.granted(Err(RegistryError::StandsElsewhere)));
         }
     }
 
-    fn leave(&mut self, place: &Place, outcome: &mut Outcome) -> Option<Standing> {
+    fn leave(&mut self, place: &Place) -> Option<Standing> {
         let standing = self.lines.remove(place)?;
         let account = standing.caller.owner.account();
         self.accounts.give_back(account, &[(Quota::Waits, 1), (Quota::Bytes, standing.bytes)]);
-        self.tell_line(&place.0, outcome);
         Some(standing)
     }
 
@@ -284,7 +289,7 @@ impl Registry {
                     break;
                 }
                 left -= 1;
-                let Some(standing) = self.leave(&place, &mut outcome) else { break };
+                let Some(standing) = self.leave(&place) else { break };
                 let (register, caller) = (standing.register.clone(), standing.caller.clone());
                 let entered =
                     self.register_as(register, caller, standing.session, Turn::Next, now_ms);
@@ -309,16 +314,18 @@ impl Registry {
         };
         let denied: Vec<_> = queue.standing.iter().filter_map(denied).collect();
         for (at, error) in denied {
-            if let Some(standing) = self.leave(&(name.clone(), at), outcome) {
+            if let Some(standing) = self.leave(&(name.clone(), at)) {
                 outcome.granted.push(standing.granted(Err(error)));
             }
         }
     }
 
-    /// Has the record of who has a name say how many wait for it.
-    fn tell_line(&mut self, name: &Name, outcome: &mut Outcome) {
-        let Some(instances) = self.by_name.get(name) else { return };
-        let waiting = self.lines.len_of(name) as u64;
+    /// Has the record of who has a name say how many wait for it, of one name whose line has changed:
+    /// once for all that has changed meanwhile, for a record may be long.
+    pub(super) fn tell_a_line(&mut self, outcome: &mut Outcome) {
+        let Some(name) = self.lines.untold.pop_first() else { return };
+        let Some(instances) = self.by_name.get(&name) else { return };
+        let waiting = self.lines.len_of(&name) as u64;
         let newest = instances.newest_first(Meant::ALL).take(HOLDERS_LOOKED_AT);
         let records = newest.filter(|it| !self.is_over(&self.entries[*it]));
         let mut records = records.map(|key| (key, self.entries[key].record()));

@@ -31,7 +31,7 @@ impl Registry {
     /// registrant may be well: then it stays for as long as that may take to come back.
     pub(super) fn end_session(&mut self, session: SessionId, outcome: &mut Outcome) {
         self.end_waits_and_watches(session);
-        self.leave_lines(session, outcome);
+        self.leave_lines(session);
         let own = &mut self.sessions[session];
         let (keys, back_by_ms) = (mem::take(&mut own.keys), own.back_by_ms.take());
         match back_by_ms {

@@ -58,6 +58,7 @@ impl Stage {
         let (entered, outcome) =
             self.registry.register_or_wait(register, &by.into(), at, self.now_ms)?;
         assert!(outcome.granted.iter().all(|it| it.result.is_err()), "by the way");
+        assert_eq!(self.serve(outcome), [], "by the way");
         Ok(matches!(entered, Entered::Registered(_)))
     }
 
@@ -316,7 +317,9 @@ fn other_rules_hold_for_those_who_wait_too() {
     outcome.granted.extend(stage.registry.serve_lines(NOW).granted);
     let [turned_away] = &outcome.granted[..] else { panic!("{outcome:?}") };
     assert!(matches!(turned_away.result, Err(RegistryError::NameDenied { .. })));
-    assert_eq!((turned_away.uuid.as_u128(), stage.waiting(1)), (2, 2));
+    assert_eq!(turned_away.uuid.as_u128(), 2);
+    assert_eq!(stage.serve(Outcome::default()), []);
+    assert_eq!(stage.waiting(1), 2);
     // Where several may have it, nobody waits.
     let outcome = stage.registry.set_rules(rules(None, false));
     assert_eq!(stage.serve(outcome), [3, 4]);
@@ -386,6 +389,54 @@ fn who_watches_is_told_how_many_wait() {
     };
     let told: Vec<_> = read(&mut stage.registry, session).iter().filter_map(waiting).collect();
     assert_eq!(told, [(1, 1), (2, 0)]);
+}
+
+#[test]
+fn however_many_leave_lines_each_holder_is_told_once_and_in_a_turn_of_its_own() {
+    let mut stage = Stage::new();
+    let names = ["leader", "second", "third", "fourth"];
+    let of = |name: &&str| NameRule { pattern: name.parse().unwrap(), ..leader() };
+    let all = NameRules::new(Names::Open, String::new(), names.iter().map(of).collect());
+    drop(stage.registry.set_rules(all));
+    let [holds, waits, watches] = [0; 3].map(|_| stage.session(USER));
+    let mut uuids = 1..;
+    let mut asks = |name| Register { wait: true, ..registration(name, uuids.next().unwrap()) };
+    for name in names {
+        assert!(stage.ask(asks(name), holds, USER).unwrap());
+    }
+    for name in names.repeat(200) {
+        assert!(!stage.ask(asks(name), waits, USER).unwrap());
+    }
+    stage.registry.watch(watches, 100, NamePattern::new("*").unwrap(), None).unwrap();
+    stage.registry.credit(watches, 100, 10_000);
+    read(&mut stage.registry, watches);
+    let before = stage.registry.revision();
+
+    // In the turn in which they leave, no record is stored anew.
+    drop(stage.registry.apply(Event::SessionEnded(waits), NOW).unwrap());
+    assert_eq!(stage.registry.counts().in_line, 0);
+    assert_eq!(stage.registry.revision(), before);
+    let mut told = Vec::new();
+    while stage.registry.has_deferred() {
+        drop(stage.registry.do_deferred());
+        drop(stage.registry.serve_lines(NOW));
+        told.push(stage.registry.revision() - before);
+    }
+    assert_eq!(told, [1, 2, 3, 4]);
+    assert_eq!([1, 2, 3, 4].map(|it| stage.waiting(it)), [0; 4]);
+    assert_eq!(read(&mut stage.registry, watches).len(), 4);
+
+    // Who comes and goes at once is no news.
+    let before = stage.registry.revision();
+    for call in (2..1000).step_by(2) {
+        let at = (holds, call);
+        let (entered, _) =
+            stage.registry.register_or_wait(asks("leader"), &USER.into(), at, NOW).unwrap();
+        assert!(matches!(entered, Entered::InLine));
+        drop(stage.registry.leave_line(holds, call));
+    }
+    stage.serve(Outcome::default());
+    assert_eq!((stage.registry.revision(), stage.waiting(1)), (before, 0));
 }
 
 /// What happens in a history, by the number of an instance.
