@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
     net::IpAddr,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use endpoints::{KernelId, Name, Stamped};
-use registrar::registry::Owner;
+use registrar::registry::{Account, Owner};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -174,14 +174,7 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
     let title = Title { version: VERSION, kernel: here_for([]).kernel };
     let mut text = serde_json::to_string(&title)? + "\n";
     let title_bytes = text.len();
-    for line in lines {
-        let line = serde_json::to_string(&line)? + "\n";
-        if text.len() + line.len() > FILE_BYTES_MAX {
-            warn!("over {FILE_BYTES_MAX} bytes of tractor programs; a restart forgets some");
-            break;
-        }
-        text += &line;
-    }
+    text += &share_room(lines, FILE_BYTES_MAX - text.len())?;
     let gone = |removed: io::Result<()>| match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -206,6 +199,59 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
         drop(fs::remove_file(&draft));
     }
     written
+}
+
+/// Writes lines into so much room. Of those who have more to write than others some is left out, the
+/// longest first: nobody's lines push out another's.
+fn share_room(
+    lines: impl Iterator<Item = Line>,
+    mut room: usize,
+) -> Result<String, serde_json::Error> {
+    #[derive(Default)]
+    struct OfOwner {
+        lines: Vec<String>,
+        bytes: usize,
+        left_out: usize,
+    }
+    let mut of_owners: HashMap<Account, OfOwner> = HashMap::new();
+    for line in lines {
+        let of_owner = of_owners.entry(line.owner().account()).or_default();
+        let line = serde_json::to_string(&line)? + "\n";
+        if of_owner.bytes + line.len() > room {
+            of_owner.left_out += 1;
+            continue;
+        }
+        of_owner.bytes += line.len();
+        of_owner.lines.push(line);
+    }
+    let mut of_owners: Vec<_> = of_owners.into_iter().collect();
+    of_owners.sort_unstable_by_key(|(owner, it)| (it.bytes, *owner));
+    let mut text = String::new();
+    let mut owners = of_owners.len();
+    for (owner, OfOwner { mut lines, mut left_out, .. }) in of_owners {
+        // What one does not need who has little is left to the others.
+        let mut share = room / owners;
+        owners -= 1;
+        lines.sort_unstable_by_key(String::len);
+        for line in lines {
+            match share.checked_sub(line.len()) {
+                Some(rest) => share = rest,
+                None => {
+                    left_out += 1;
+                    continue;
+                }
+            }
+            room -= line.len();
+            text += &line;
+        }
+        if left_out > 0 {
+            warn!(
+                "{left_out} tractor programs of {owner} have no room in {FILE_BYTES_MAX} bytes; \
+                 a restart forgets them"
+            );
+        }
+    }
+    Ok(text)
 }
 
 /// The form of the file. A node believes no other.
@@ -255,6 +301,40 @@ mod tests {
         fs::remove_dir(&other.file).unwrap();
         ledger.write(std::iter::empty());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "nothing stays");
+    }
+
+    #[test]
+    fn nobody_s_programs_push_out_another_s() {
+        let of = |user, name: &str, bytes: usize| {
+            let name = (Name::new(name).unwrap(), Uuid::from_u128(7));
+            let metadata = BTreeMap::from([("uuid".to_owned(), "u".repeat(bytes))]);
+            Line::new(name, Vec::new(), metadata, Owner::User(user), own()).unwrap()
+        };
+        let written = |lines: &[Line], room| {
+            let text = share_room(lines.iter().cloned(), room).unwrap();
+            assert!(text.len() <= room);
+            let names: Vec<_> = text
+                .lines()
+                .map(|it| serde_json::from_str::<Line>(it).unwrap().name.to_string())
+                .collect();
+            names
+        };
+        let mut lines: Vec<_> = (0..100).map(|it| of(7, &format!("big-{it}"), 2000)).collect();
+        lines.push(of(7, "small", 1));
+        let alone = written(&lines, 50_000);
+        assert_eq!(alone[0], "small");
+        assert!((20..25).contains(&alone.len()), "one alone has all of it: {alone:?}");
+        lines.extend((0..4).map(|it| of(8, &format!("mine-{it}"), 2000)));
+        lines.push(of(9, "feed", 1));
+        let shared = written(&lines, 50_000);
+        assert_eq!(shared[..5], ["feed", "mine-0", "mine-1", "mine-2", "mine-3"]);
+        assert_eq!(shared[5], "small");
+        assert!(shared.len() > 20, "and what others do not need: {shared:?}");
+        // One has no more than half where another has as much.
+        lines.extend((0..100).map(|it| of(8, &format!("mine-{it}"), 2000)));
+        let halves = written(&lines, 50_000);
+        let mine = halves.iter().filter(|it| it.starts_with("mine")).count();
+        assert!((9..13).contains(&mine), "{halves:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use wire::{
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN},
 };
 
-use super::Owner;
+use super::{Account, Owner};
 use crate::accounts::Exceeded;
 
 /// Why a registry does not do what it is asked.
@@ -73,6 +73,11 @@ pub enum RegistryError {
     CallInUse { call: CallId },
     #[error("too many {what}: at most {limit}")]
     TooMany { what: &'static str, limit: usize },
+    #[error(
+        "{account} has {count} foreign instances here, of at most {limit} (no owner has more than \
+         half of the room for them): take some out"
+    )]
+    TooManyForeign { account: Account, count: usize, limit: usize },
     #[error(transparent)]
     Quota(#[from] Exceeded),
 }
@@ -100,6 +105,7 @@ impl From<RegistryError> for RemoteError {
             E::TooManyEndpoints { .. }
             | E::TooMuchMetadata { .. }
             | E::TooMany { .. }
+            | E::TooManyForeign { .. }
             | E::TooManyOfName { .. } => ErrorKind::LimitReached,
         };
         Self::new(kind, error.to_string())

@@ -1,13 +1,13 @@
 //! Instances of programs that speak another protocol, registered through an adapter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{Epoch, Lifetime, Record, State, registrar::Update};
 
 use super::{
-    Caller, Entry, Outcome, Registrant, Registry, RegistryError, Turn, check_endpoints,
+    Account, Caller, Entry, Outcome, Registrant, Registry, RegistryError, Turn, check_endpoints,
     check_metadata,
 };
 
@@ -62,7 +62,7 @@ impl Registry {
         check_metadata(&metadata)?;
         let way = self.make_way(uuid);
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
-            self.check_room_for_foreign()?;
+            self.check_room_for_foreign(&caller)?;
             let is_exclusive = self.check_name(&name, &caller, None, Turn::Asks)?;
             let epoch = self.take_epoch();
             let record = Record {
@@ -110,14 +110,50 @@ impl Registry {
         Ok((Some(epoch), outcome))
     }
 
-    fn check_room_for_foreign(&self) -> Result<(), RegistryError> {
+    fn check_room_for_foreign(&self, caller: &Caller) -> Result<(), RegistryError> {
+        let foreign_max = self.limits.foreign_instances_max;
         let room = [
             ("instances", self.by_epoch.len(), self.limits.instances_max),
-            ("foreign instances", self.foreign, self.limits.foreign_instances_max),
+            ("foreign instances", self.foreign.all, foreign_max),
         ];
-        match room.into_iter().find(|(_, count, limit)| count >= limit) {
-            Some((what, _, limit)) => Err(RegistryError::TooMany { what, limit }),
-            None => Ok(()),
+        if let Some((what, _, limit)) = room.into_iter().find(|(_, count, limit)| count >= limit) {
+            return Err(RegistryError::TooMany { what, limit });
         }
+        let account = caller.owner.account();
+        let (count, limit) = (self.foreign.of(account), foreign_max.div_ceil(2));
+        // What is remembered of an earlier run had room there.
+        let is_bound = !caller.is_trusted && !self.accounts.is_trusted(account);
+        match is_bound && count >= limit {
+            true => Err(RegistryError::TooManyForeign { account, count, limit }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// How many instances are foreign.
+#[derive(Debug, Default)]
+pub(super) struct ForeignCounts {
+    all: usize,
+    by_account: HashMap<Account, usize>,
+}
+
+impl ForeignCounts {
+    pub(super) fn add(&mut self, account: Account) {
+        self.all += 1;
+        *self.by_account.entry(account).or_default() += 1;
+    }
+
+    pub(super) fn take_out(&mut self, account: Account) {
+        self.all -= 1;
+        if let hash_map::Entry::Occupied(mut count) = self.by_account.entry(account) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    fn of(&self, account: Account) -> usize {
+        self.by_account.get(&account).copied().unwrap_or_default()
     }
 }

@@ -12,7 +12,9 @@ impl Registry {
     pub(super) fn attach(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let entry = &self.entries[key];
         let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;
-        self.foreign += usize::from(*lifetime == Lifetime::Foreign);
+        if *lifetime == Lifetime::Foreign {
+            self.foreign.add(entry.registrant.owner.account());
+        }
         self.by_uuid.insert(*uuid, key);
         let instances = self.by_name.get_or_insert(name.clone());
         instances.insert(key, |it| &self.entries[it]);
@@ -32,7 +34,9 @@ impl Registry {
         self.give_back_entry(key);
         let entry = &self.entries[key];
         let Entry { name, uuid, epoch, lease_until_ms, lifetime, .. } = entry;
-        self.foreign -= usize::from(*lifetime == Lifetime::Foreign);
+        if *lifetime == Lifetime::Foreign {
+            self.foreign.take_out(entry.registrant.owner.account());
+        }
         self.by_uuid.remove(uuid);
         if let Some(instances) = self.by_name.get_mut(name) {
             instances.remove(entry);

@@ -56,6 +56,7 @@ pub use event::{
     Claimant, Contested, Counts, Entered, Event, Granted, Limits, Outcome, Suspected, Woken,
 };
 pub use foreign::Foreign;
+use foreign::ForeignCounts;
 use holders::Turn;
 use instances::Instances;
 use lines::Lines;
@@ -102,8 +103,8 @@ pub struct Registry {
     log: Log,
     deferred: Deferred,
     tombstones: Tombstones,
-    /// How many instances are foreign.
-    foreign: usize,
+    /// How many instances are foreign, in all and of each owner.
+    foreign: ForeignCounts,
     /// The entry of the registrar itself, which is in `by_uuid` and `by_name` alone.
     own: Option<Key>,
     /// Whose names are.
@@ -142,7 +143,7 @@ impl Registry {
             log: Log::new(first),
             deferred: Deferred::default(),
             tombstones: Tombstones::default(),
-            foreign: 0,
+            foreign: ForeignCounts::default(),
             own: None,
             rules: NameRules::default(),
             rules_set: 1,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use callsign_registrar::registry::{Claimant, Event, Foreign, Limits, Owner, Woken};
+use callsign_registrar::registry::{
+    Caller, Claimant, Event, Foreign, Limits, Owner, Registry, Woken,
+};
 use endpoints::Name;
 use uuid::Uuid;
 use wire::{
@@ -99,6 +101,42 @@ fn a_foreign_instance_goes_with_its_process_or_its_last_endpoint() {
         let claimant = Claimant { uuid, epoch, stamped: at(endpoint) };
         drop(registry.apply(Event::FoundDead(claimant), NOW).unwrap());
         assert_eq!(registry.counts().instances, left);
+    }
+}
+
+#[test]
+fn nobody_takes_more_than_half_of_the_room_for_foreign_instances() {
+    let mut registry = with_limits(Limits { foreign_instances_max: 8, ..Limits::default() });
+    let network = |it: u16| Owner::Host(format!("2001:db8::{it:x}").parse().unwrap());
+    let mut next = 0;
+    let mut fill = |registry: &mut Registry, caller: &dyn Fn(u16) -> Caller, attempts: u16| {
+        let errors = (0..attempts).filter_map(|it| {
+            next += 1;
+            let instance = Foreign { endpoint: None, ..foreign(next, "/unix/@a") };
+            registry.register_foreign(instance, caller(it), NOW).err()
+        });
+        let errors: Vec<_> = errors.map(|it| it.to_string()).collect();
+        (usize::from(attempts) - errors.len(), errors.last().cloned().unwrap_or_default())
+    };
+    let full = "user 1000 has 4 foreign instances here, of at most 4 (no owner has more than half \
+                of the room for them): take some out";
+    assert_eq!(fill(&mut registry, &|_| USER.into(), 9), (4, full.to_owned()));
+    // All hosts of a network of IPv6 are one.
+    let (count, error) = fill(&mut registry, &|it| network(it).into(), 3);
+    assert_eq!((count, error), (3, String::new()));
+    assert_eq!(fill(&mut registry, &|_| Owner::User(1001).into(), 1).0, 1, "others have room");
+    assert_eq!(registry.counts().instances, 8);
+
+    // Whoever takes one out has room for another.
+    let first = Uuid::from_u128(1);
+    drop(registry.apply(Event::Unregister { uuid: first, by: USER }, NOW).unwrap());
+    assert_eq!(fill(&mut registry, &|_| USER.into(), 2).0, 1);
+
+    // Those who may end the node anyway, and what is remembered, are not bound by it.
+    for trusted in [Owner::User(0).into(), Caller { is_trusted: true, ..USER.into() }] {
+        let mut registry = with_limits(Limits { foreign_instances_max: 8, ..Limits::default() });
+        let trusted: &Caller = &trusted;
+        assert_eq!(fill(&mut registry, &|_| trusted.clone(), 9).0, 8);
     }
 }
 
