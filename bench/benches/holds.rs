@@ -106,6 +106,7 @@ fn register(name: String) -> Register {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     }
 }
 

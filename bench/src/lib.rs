@@ -194,6 +194,7 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
             again: None,
             wait: false,
             token: None,
+            secret: None,
         };
         (REGISTER, encode_body(&register))
     }))

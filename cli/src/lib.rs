@@ -101,9 +101,9 @@ pub use tree::{
 };
 pub use uuid::Uuid;
 pub use wire::{
-    Challenge, Epoch, ErrorDetails, ErrorKind, ErrorPayload, Hello, Lifetime, NameRight, Owner,
-    OwnerUse, Proof, ProofKey, ProofSecret, Quota, QuotaExceeded, Record, RemoteError,
-    RemovalReason, State, Suspicion, Use, Wanted, Whoami, WireError,
+    Challenge, Epoch, ErrorDetails, ErrorKind, ErrorPayload, Hello, InstanceSecret, Lifetime,
+    NameRight, Owner, OwnerUse, Proof, ProofKey, ProofSecret, Quota, QuotaExceeded, Record,
+    RemoteError, RemovalReason, State, Suspicion, Use, Wanted, Whoami, WireError,
     callbacks::LostCause,
     preface::PrefaceError,
     registrar::{Evidence, Owners, Report},

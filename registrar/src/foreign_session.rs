@@ -391,6 +391,7 @@ mod tests {
             again,
             wait: false,
             token: None,
+            secret: None,
         };
         registry.register(register, &Owner::User(0).into(), session).0.unwrap();
 

@@ -46,6 +46,7 @@ use crate::{
 ///     again: None,
 ///     wait: false,
 ///     token: None,
+///     secret: None,
 /// })?;
 /// assert_eq!(registry.status().instances, 1);
 /// drop(local_client);
@@ -104,6 +105,7 @@ impl LocalClient {
     /// #     again: None,
     /// #     wait: false,
     /// #     token: None,
+    /// #     secret: None,
     /// # };
     /// let mut losses = local_client.take_losses().expect("nobody has taken them");
     /// # drop(register);
@@ -145,6 +147,7 @@ impl LocalClient {
     /// #     again: None,
     /// #     wait: false,
     /// #     token: None,
+    /// #     secret: None,
     /// # };
     /// let registered = local_client.register(register)?;
     /// assert_eq!(registry.record(uuid).map(|it| it.epoch), Some(registered.epoch));
@@ -184,6 +187,7 @@ impl LocalClient {
     /// #     again: None,
     /// #     wait: false,
     /// #     token: None,
+    /// #     secret: None,
     /// # };
     /// # local_client.register(register)?;
     /// local_client.set_state(uuid, State::Ready)?;
@@ -223,6 +227,7 @@ impl LocalClient {
     /// #     again: None,
     /// #     wait: false,
     /// #     token: None,
+    /// #     secret: None,
     /// # };
     /// # use endpoints::Stamped;
     /// # local_client.register(register)?;
@@ -264,6 +269,7 @@ impl LocalClient {
     /// #     again: None,
     /// #     wait: false,
     /// #     token: None,
+    /// #     secret: None,
     /// # };
     /// # local_client.register(register)?;
     /// local_client.unregister_all(vec![uuid, Uuid::new_v4()])?;
@@ -319,6 +325,7 @@ mod tests {
             again: None,
             wait: false,
             token: None,
+            secret: None,
         }
     }
 

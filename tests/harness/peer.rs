@@ -268,6 +268,7 @@ pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     }
 }
 

@@ -83,6 +83,47 @@ impl fmt::Debug for ProofKey {
     }
 }
 
+/// What shows that an instance's UUID was drawn by whoever registers it: the UUID is made of it.
+///
+/// A UUID stands in every listing. Without the secret behind it, whoever reads it there could
+/// register it elsewhere, or while its owner is away.
+///
+/// ```
+/// use callsign_wire::InstanceSecret;
+///
+/// let secret = InstanceSecret::new([7; 16]);
+/// assert!(secret.owns(secret.uuid()));
+/// assert!(!InstanceSecret::new([8; 16]).owns(secret.uuid()));
+/// ```
+#[derive(Clone, Copy, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct InstanceSecret(ByteArray<16>);
+
+impl InstanceSecret {
+    /// Takes 16 bytes drawn at random.
+    pub fn new(drawn: [u8; 16]) -> Self {
+        Self(ByteArray::new(drawn))
+    }
+
+    /// Returns the UUID that is made of it, of version 8 (RFC 9562).
+    pub fn uuid(&self) -> Uuid {
+        let whole = digest(&*self.0, &[b"callsign: instance"]);
+        let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");
+        uuid::Builder::from_custom_bytes(*half).into_uuid()
+    }
+
+    /// Tells whether a UUID was made of it.
+    pub fn owns(&self, uuid: Uuid) -> bool {
+        self.uuid() == uuid
+    }
+}
+
+impl fmt::Debug for InstanceSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InstanceSecret(_)")
+    }
+}
+
 /// What a registrar draws for one look-up, for one registration to answer.
 ///
 /// ```

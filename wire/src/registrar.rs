@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Owner, OwnerUse, Proof, ProofKey, WireError,
+    InstanceSecret, Owner, OwnerUse, Proof, ProofKey, WireError,
     body::short_str,
     callbacks::Lost,
     decode_body,
@@ -124,6 +124,9 @@ pub struct Register {
     /// has just begun lets it go before those who wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
+    /// What shows that the UUID was drawn here: whoever else has registered it gives way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<InstanceSecret>,
 }
 
 /// Says that an instance is registered.

@@ -10,9 +10,9 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use callsign_wire::{
-    Challenge, ErrorKind, Frame, Hello, Lifetime, NameRight, Owner, OwnerUse, Proof, ProofKey,
-    ProofSecret, Quota, QuotaExceeded, Record, RemoteError, RemovalReason, State, Suspicion, Use,
-    Wanted, Whoami,
+    Challenge, ErrorKind, Frame, Hello, InstanceSecret, Lifetime, NameRight, Owner, OwnerUse,
+    Proof, ProofKey, ProofSecret, Quota, QuotaExceeded, Record, RemoteError, RemovalReason, State,
+    Suspicion, Use, Wanted, Whoami,
     callbacks::{Confirm, Confirmed, Lost, LostCause, SetState},
     decode_body, encode_body,
     registrar::{
@@ -114,6 +114,8 @@ fn recorded_calls_and_answers_are_read() {
     check("register", &register());
     check("register-lease", &Register { lease_ms: Some(30_000), ..register() });
     check("register-proves", &Register { proves: true, ..register() });
+    let secret = Some(InstanceSecret::new([7; 16]));
+    check("register-secret", &Register { secret, ..register() });
     check("register-again", &Register { again: Some(41), ..register() });
     check("register-root", &with_roots(register()));
     let registered = || Registered {
@@ -411,6 +413,7 @@ fn register() -> Register {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     }
 }
 

@@ -247,6 +247,7 @@ fn register(name: &str) -> Register {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     }
 }
 

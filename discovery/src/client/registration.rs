@@ -7,7 +7,7 @@ use thiserror::Error;
 use transport::{Listener, Published, Whereabouts};
 use uuid::Uuid;
 use wire::{
-    METADATA_BYTES_MAX, State,
+    InstanceSecret, METADATA_BYTES_MAX, State,
     registrar::{ENDPOINTS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, Register},
 };
 
@@ -28,6 +28,8 @@ use crate::IntoEndpoint;
 pub struct Registration {
     name: String,
     uuid: Uuid,
+    /// What the UUID is made of, unless it is the caller's own.
+    secret: Option<InstanceSecret>,
     endpoints: Vec<Place>,
     /// Where listeners are found, which changes.
     followed: Whereabouts,
@@ -49,9 +51,11 @@ enum Place {
 impl Registration {
     /// Begins the registration of an actor that is ready. It is checked when it is registered.
     pub fn new(name: impl Into<String>) -> Self {
+        let secret = InstanceSecret::new(Uuid::new_v4().into_bytes());
         Self {
             name: name.into(),
-            uuid: Uuid::new_v4(),
+            uuid: secret.uuid(),
+            secret: Some(secret),
             endpoints: Vec::new(),
             followed: Whereabouts::default(),
             metadata: BTreeMap::new(),
@@ -202,7 +206,9 @@ impl Registration {
         self
     }
 
-    /// Takes the place of an earlier registration of this very instance.
+    /// Takes the place of an earlier registration of this very instance. Whoever reads a UUID of
+    /// one's own in a listing can register it too, and keeps it then; nobody can that of
+    /// [`new`](Self::new), which is made of a secret.
     ///
     /// ```
     /// use callsign_discovery::Registration;
@@ -213,7 +219,7 @@ impl Registration {
     /// let feed = Registration::new("feed").uuid(own);
     /// ```
     pub fn uuid(mut self, uuid: Uuid) -> Self {
-        self.uuid = uuid;
+        (self.uuid, self.secret) = (uuid, None);
         self
     }
 
@@ -245,7 +251,7 @@ impl Registration {
         let endpoints = check_endpoints(self.endpoints.into_iter().map(stamped))?;
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
-        let Self { uuid, metadata, state, proves, wait, followed, .. } = self;
+        let Self { uuid, secret, metadata, state, proves, wait, followed, .. } = self;
         let (again, token) = (None, None);
         let register = Register {
             name,
@@ -258,6 +264,7 @@ impl Registration {
             again,
             wait,
             token,
+            secret,
         };
         Ok((register, followed))
     }

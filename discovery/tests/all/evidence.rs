@@ -156,6 +156,7 @@ async fn who_does_not_answer_stays_suspect_and_is_counted() {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     };
     let registered = portal
         .call::<wire::registrar::Registered>(portal::Request::new(

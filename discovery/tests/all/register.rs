@@ -336,6 +336,7 @@ async fn patience_is_for_what_passes() {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     };
     local_client.register(taken).unwrap();
     let mut tasks = JoinSet::new();

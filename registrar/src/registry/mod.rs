@@ -225,6 +225,15 @@ impl Registry {
         }
         let way = self.make_way(register.uuid);
         let earlier = self.by_uuid.get(&register.uuid).copied();
+        // Nobody else can know what its UUID is made of.
+        let is_proved = |it: Owner| {
+            !owner.may_change(it) && register.secret.is_some_and(|it| it.owns(register.uuid))
+        };
+        let squatter = earlier.filter(|key| {
+            let entry = &self.entries[*key];
+            entry.uuid != self.registrar && is_proved(entry.registrant.owner)
+        });
+        let earlier = earlier.filter(|_| squatter.is_none());
         match earlier.map(|key| &self.entries[key]) {
             Some(earlier) if earlier.name != register.name => {
                 return Err(RegistryError::OtherName { uuid: register.uuid });
@@ -239,8 +248,8 @@ impl Registry {
             Some(_) => {}
             None => self.check_room(session, lifetime)?,
         }
-        if let Some(waits) = self.lines.owner_of(register.uuid).filter(|it| !owner.may_change(*it))
-        {
+        let waits = self.lines.owner_of(register.uuid);
+        if let Some(waits) = waits.filter(|it| !owner.may_change(*it) && !is_proved(*it)) {
             return Err(RegistryError::NotOwner { owner: waits, by: owner });
         }
         let is_exclusive = self.check_name(&register.name, &caller, earlier, turn)?;
@@ -269,10 +278,13 @@ impl Registry {
         let mut lost = Outcome::default();
         // It may wait yet by an earlier connection.
         self.leave_line_of(record.uuid, &mut lost);
-        if let Some(key) = earlier {
+        if let Some(key) = earlier.or(squatter) {
             self.lose(key, LostCause::Replaced, None, Some(owner.to_string()), &mut lost);
         }
         lost.lost.remove(&session);
+        if let Some(key) = squatter {
+            self.remove_all(&[key], RemovalReason::Unregistered, &mut lost);
+        }
         let mut outcome = self.put(earlier, entry, &record.endpoints);
         outcome.merge(way);
         outcome.merge(lost);

@@ -10,7 +10,7 @@ use callsign_registrar::{
 use endpoints::{Name, NamePattern};
 use uuid::Uuid;
 use wire::{
-    CallId, METADATA_BYTES_MAX, RemovalReason, State, decode_body,
+    CallId, InstanceSecret, METADATA_BYTES_MAX, RemovalReason, State, decode_body,
     registrar::{Answer, Change, ENDPOINTS_MAX, Register, Update},
 };
 
@@ -393,4 +393,36 @@ fn a_state_that_is_not_known_is_refused() {
     let refused = registry.apply(Event::Update { update, by: USER }, NOW).map(drop);
     assert_eq!(refused, Err(RegistryError::UnknownState));
     assert_eq!(answer(&registry, "feed", false), [1]);
+}
+
+#[test]
+fn who_knows_what_a_uuid_is_made_of_gets_it_back() {
+    let (alice, bob) = (Owner::User(1001), Owner::User(1002));
+    for other in ["feed", "clock"] {
+        let mut registry = registry();
+        let [of_alice, of_bob] = [alice, bob].map(|it| registry.open_session(it.account()));
+        let secret = InstanceSecret::new([7; 16]);
+        let own = Register { uuid: secret.uuid(), ..registration("feed", 1) };
+        let seen = Register { secret: None, ..own.clone() };
+        // Bob has read it in a listing, and registers it while Alice is away.
+        let squatted = Register { name: other.parse().unwrap(), ..seen.clone() };
+        drop(registry.register(squatted.clone(), bob, of_bob, NOW).unwrap());
+        let guessed = Register { secret: Some(InstanceSecret::new([8; 16])), ..own.clone() };
+        for refused in [seen, guessed] {
+            registry.register(refused, alice, of_alice, NOW).unwrap_err();
+        }
+        let own = Register { secret: Some(secret), ..own };
+        let (_, outcome) = registry.register(own.clone(), alice, of_alice, NOW).unwrap();
+        assert_eq!(outcome.lost.keys().collect::<Vec<_>>(), [&of_bob], "Bob is told");
+        let record = registry.record(own.uuid).unwrap();
+        assert_eq!((record.name.as_str(), record.owner), ("feed", Some(alice.into())));
+        assert_eq!(registry.counts().instances, 1);
+        // Nor does it come back.
+        registry.register(squatted, bob, of_bob, NOW).unwrap_err();
+        drop(registry.apply(Event::SessionEnded(of_bob), NOW).unwrap());
+        assert!(registry.record(own.uuid).is_some());
+        // One's own instance has one name, as ever.
+        let renamed = Register { name: "clock".parse().unwrap(), ..own };
+        registry.register(renamed, alice, of_alice, NOW).unwrap_err();
+    }
 }

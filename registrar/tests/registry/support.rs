@@ -50,6 +50,7 @@ pub(crate) fn registration(name: &str, uuid: u128) -> Register {
         again: None,
         wait: false,
         token: None,
+        secret: None,
     }
 }
 

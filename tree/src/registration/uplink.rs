@@ -202,6 +202,7 @@ impl TreeRegistry {
             again,
             wait: false,
             token: None,
+            secret: None,
         };
         let registered = local_client.register(register)?;
         self.lock().insert(uuid, Entry::Own);
