@@ -93,7 +93,12 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let mut bytes = BytesMut::new();
         encode(message, &mut bytes)?;
-        match timeout(SEND_TIMEOUT, self.stream.write_all(&bytes)).await {
+        self.send_encoded(&bytes).await
+    }
+
+    /// Sends a message that is encoded.
+    pub(super) async fn send_encoded(&mut self, bytes: &[u8]) -> Result<(), ChannelError> {
+        match timeout(SEND_TIMEOUT, self.stream.write_all(bytes)).await {
             Ok(sent) => Ok(sent?),
             Err(_) => Err(ChannelError::TimedOut),
         }

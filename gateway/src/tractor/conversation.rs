@@ -1,6 +1,7 @@
 //! One connection of a tractor program to the registrar.
 
 mod calls;
+mod everything;
 
 use std::{collections::HashMap, fs, future::pending, ops::ControlFlow, sync::Arc, time::Duration};
 

@@ -3,8 +3,13 @@
 //! Each is a MessagePack map. What is sent has its fields in the order in which the original
 //! sends them, and none is left out; what is read may come in any order and with more.
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, BytesMut};
-use rmp::decode::{read_map_len, read_str_from_slice};
+use rmp::{
+    Marker,
+    decode::{read_map_len, read_str_from_slice},
+};
 use rmp_serde::{Deserializer, decode::Error};
 use serde::{
     Deserialize, Serialize,
@@ -130,12 +135,67 @@ pub(super) fn encode<P: Serialize>(
     let start = bytes.len();
     bytes.put_u32_le(0);
     rmp_serde::encode::write_named(&mut bytes.writer(), message)?;
+    set_length(bytes, start)
+}
+
+/// Writes how long a message is that begins there.
+fn set_length(bytes: &mut BytesMut, start: usize) -> Result<(), rmp_serde::encode::Error> {
     let length = bytes.len() - start - LENGTH_BYTES;
     let length = u32::try_from(length).map_err(|error| {
         rmp_serde::encode::Error::Syntax(format!("the message is too long: {error}"))
     })?;
     bytes[start..][..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     Ok(())
+}
+
+/// A result that is a map, encoded entry by entry.
+#[derive(Debug)]
+pub(super) struct ReturnedMap {
+    bytes: BytesMut,
+    /// Where the number of entries is to be.
+    count_at: usize,
+    pub(super) count: u32,
+}
+
+impl ReturnedMap {
+    pub(super) fn new(cid: &str) -> Result<Self, rmp_serde::encode::Error> {
+        let mut bytes = BytesMut::new();
+        let pld = BTreeMap::<&str, ()>::new();
+        encode(&Message::Return { cid, pld }, &mut bytes)?;
+        // The empty map is the last byte.
+        bytes.truncate(bytes.len() - 1);
+        bytes.put_u8(Marker::Map32.to_u8());
+        let count_at = bytes.len();
+        bytes.put_u32(0);
+        Ok(Self { bytes, count_at, count: 0 })
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        key: &str,
+        value: &impl Serialize,
+    ) -> Result<(), rmp_serde::encode::Error> {
+        rmp_serde::encode::write_named(&mut (&mut self.bytes).writer(), key)?;
+        rmp_serde::encode::write_named(&mut (&mut self.bytes).writer(), value)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Returns how much memory it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(super) fn encoded_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns the whole message.
+    pub(super) fn finish(mut self) -> Result<BytesMut, rmp_serde::encode::Error> {
+        self.bytes[self.count_at..][..size_of::<u32>()].copy_from_slice(&self.count.to_be_bytes());
+        set_length(&mut self.bytes, 0)?;
+        Ok(self.bytes)
+    }
 }
 
 /// Decodes a value.

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "who runs a test reads what it says")]
 
 mod calling;
+mod everything;
 mod hostile;
 mod life;
 mod liveness;

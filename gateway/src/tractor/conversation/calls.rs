@@ -55,10 +55,7 @@ impl Conversation {
             Request::FindActor { name } => return self.find_once_known(cid, name).await,
             Request::WaitForActor { name } => return self.wait_for_actor(cid, &name).await,
             Request::DeleteAddr { addr } => return self.delete_addr(cid, &addr).await,
-            Request::GetRegistry => {
-                let registry = self.registry();
-                return self.answer(&cid, registry).await;
-            }
+            Request::GetRegistry => return self.get_registry(&cid).await,
             // It would end the registrar, which serves others too. The client takes a `false`,
             // where an error might end it.
             Request::Cancel => return self.acknowledges_cancel(&cid, false).await,
@@ -299,31 +296,6 @@ impl Conversation {
         Ok(Ok(()))
     }
 
-    /// Returns all that is registered: by name and UUID, joined by a dot, the addresses.
-    fn registry(&mut self) -> Result<BTreeMap<String, Vec<Written>>, Refused> {
-        let form = self.form();
-        let mut registry = BTreeMap::new();
-        let mut after = 0;
-        let mut own = self.shared.own_record(self.session.registry());
-        loop {
-            let page = self.session.page(after);
-            for record in page.records.iter().chain(own.take().as_ref()) {
-                let Uid(name, uuid) = record.into();
-                let written = record.endpoints.iter();
-                let written = written.filter_map(|it| Written::new(&it.endpoint, form)).collect();
-                registry.insert(format!("{name}.{uuid}"), written);
-            }
-            if registry.len() > REGISTRY_MAX {
-                let message = format!("there are over {REGISTRY_MAX} actors; ask for names");
-                return Err(Refused::new("RuntimeError", message));
-            }
-            match page.next {
-                Some(next) => after = next,
-                None => return Ok(registry),
-            }
-        }
-    }
-
     /// Ends a call of the same connection that waits.
     async fn cancel_task(&mut self, target: &str) -> Result<(), ChannelError> {
         if !self.waits.values().any(|it| it.cid == target) {
@@ -362,6 +334,3 @@ const WAITS_MAX: usize = 64;
 
 /// How many looks a connection may ask for at once, each at the cost of a connection.
 const LOOKS_MAX: usize = 16;
-
-/// The most actors that are told at once: with all of their addresses some megabytes.
-const REGISTRY_MAX: usize = 16_384;
