@@ -7,9 +7,11 @@ use transport::{Stream, Who};
 
 use crate::registry::{Caller, Owner};
 
-/// Asks the kernel who is at the other end of a connection: once, when it is there.
-pub(crate) fn caller(stream: &Stream) -> Caller {
-    match stream.who() {
+/// Asks the kernel who is at the other end of a connection: once, when it is there. `None` if nobody
+/// is any more, for what he sent would be on no owner's account.
+pub(crate) fn caller(stream: &Stream) -> Option<Caller> {
+    let caller = match stream.who() {
+        Who::Gone => return None,
         Who::User { uid, groups } => {
             let is_trusted = uid == 0 || uid == geteuid().as_raw();
             Caller { owner: Owner::User(uid), groups: groups.into(), is_trusted }
@@ -17,8 +19,35 @@ pub(crate) fn caller(stream: &Stream) -> Caller {
         Who::Address(ip) => Owner::Host(ip).into(),
         Who::Here => Owner::Registrar.into(),
         _ => Owner::Unknown(UNKNOWN.fetch_add(1, Ordering::Relaxed)).into(),
-    }
+    };
+    Some(caller)
 }
 
 /// Counts the connections of those whose user is unknown.
 static UNKNOWN: AtomicU64 = AtomicU64::new(0);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_closed_the_loopback_is_no_caller_and_who_only_has_no_more_to_say_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let connect = async || TcpStream::connect(at).await.unwrap().into_std().unwrap();
+        let closed = connect().await;
+        drop(closed);
+        let half = connect().await;
+        half.shutdown(Shutdown::Write).unwrap();
+        let mut callers = Vec::new();
+        for _ in 0..2 {
+            let stream = Stream::try_from(listener.accept().await.unwrap().0).unwrap();
+            callers.push(caller(&stream).map(|it| it.owner));
+        }
+        assert_eq!(callers, [None, Some(Owner::User(geteuid().as_raw()))]);
+    }
+}

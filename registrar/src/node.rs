@@ -355,7 +355,10 @@ async fn serve_listener(
             Some(_) = connections.join_next() => {}
             accepted = incoming.next() => match accepted {
                 Ok(stream) => {
-                    let caller = caller(&stream);
+                    let Some(caller) = caller(&stream) else {
+                        debug!(peer = %stream.peer(), "gone before it was known who it was");
+                        continue;
+                    };
                     match context.controls.place(caller.owner.account()) {
                         Ok(place) => {
                             let (adapters, context) = (adapters.clone(), context.clone());

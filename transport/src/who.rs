@@ -5,9 +5,15 @@
 //! namespace; the kernel's list of sockets has it by the addresses of both ends. Of what is beyond,
 //! the address alone is known.
 
-use std::{net::IpAddr, os::fd::BorrowedFd};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+};
 
-use rustix::process::geteuid;
+use rustix::{
+    net::{AddressFamily, SocketType},
+    process::geteuid,
+};
 
 use crate::{Peer, Stream, TcpEnds, diag, identity, linux};
 
@@ -31,8 +37,10 @@ pub enum Who {
         groups: Vec<u32>,
     },
     /// Somebody on this host whom the kernel has no number for: in a user namespace all who are
-    /// not mapped, and over TCP whoever has gone already.
+    /// not mapped, and over TCP whoever has the other end in another network namespace.
     Unknown,
+    /// Nobody any more: over the loopback, whoever had the other end has closed it.
+    Gone,
     /// Whoever speaks from an address beyond this host, or from another network namespace of it.
     Address(IpAddr),
     /// This process.
@@ -70,7 +78,10 @@ impl Stream {
             (Peer::Unix { uid: Some(uid), gid, .. }, Some(fd), _) => {
                 Who::User { uid: *uid, groups: groups(fd, *gid) }
             }
-            (Peer::Tcp(_), _, Some(ends)) => ends.who(),
+            (Peer::Tcp(_), Some(fd), Some(ends)) => match ends.who() {
+                Who::Unknown if ends.far_is_gone(fd) => Who::Gone,
+                who => who,
+            },
             (Peer::Memory, ..) => Who::Here,
             _ => Who::Unknown,
         }
@@ -98,6 +109,27 @@ impl TcpEnds {
             false => Who::Address(far),
         }
     }
+}
+
+impl TcpEnds {
+    /// Tells whether nobody has the other end any more, of which `near` is this one. The kernel's
+    /// list is of this network namespace: of a socket handed over from another it tells nothing.
+    /// An end that was shut down for writing alone is in it.
+    fn far_is_gone(&self, near: BorrowedFd<'_>) -> bool {
+        let is_loopback = |it: SocketAddr| it.ip().to_canonical().is_loopback();
+        is_loopback(self.near)
+            && is_loopback(self.far)
+            && is_of_this_namespace(near)
+            && matches!(diag::tcp_owner(self.far, self.near), Ok(None))
+    }
+}
+
+/// Tells whether a socket is of the network namespace of the calling thread; `false` where the
+/// kernel does not say, before Linux 5.14.
+fn is_of_this_namespace(socket: BorrowedFd<'_>) -> bool {
+    let new = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok();
+    let of_new = new.and_then(|it| linux::netns_cookie(it.as_fd()).ok());
+    of_new.is_some() && of_new == linux::netns_cookie(socket).ok()
 }
 
 /// Returns the groups that the process at the other end of a Unix socket was in when it connected.

@@ -59,7 +59,7 @@ fn who_has_gone_is_nobody_and_not_root() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     drop(TcpStream::connect(at).unwrap());
-    assert_eq!(who(&listener), Who::Unknown);
+    assert_eq!(who(&listener), Who::Gone);
 
     // Whether it has sent its end, or waits for ours.
     let left = TcpStream::connect(at).unwrap();
@@ -71,7 +71,7 @@ fn who_has_gone_is_nobody_and_not_root() {
         left.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(stream.who(), user(geteuid().as_raw()));
         drop(left);
-        while stream.who() != Who::Unknown {
+        while stream.who() != Who::Gone {
             std::thread::sleep(PAUSE);
         }
         stream
