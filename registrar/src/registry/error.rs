@@ -22,21 +22,23 @@ pub enum RegistryError {
     )]
     NameDenied { name: Name, by: Owner, pattern: NamePattern, place: String },
     #[error(
-        "{by} may not register under `{name}`, which is of {holder}: names = \"same-user\" \
-         ({place}); take another name, or have a rule of [names] let {by} register under it"
+        "{by} may not register under `{name}`, which is of {}: names = \"same-user\" \
+         ({place}); take another name, or have a rule of [names] let {by} register under it",
+        whoever(.holder)
     )]
-    NameHeld { name: Name, holder: Owner, by: Owner, place: String },
+    NameHeld { name: Name, holder: Option<Owner>, by: Owner, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and {holder} has it{}; wait in line for \
+        "`{name}` is of one instance at a time ({place}), and {} has it{}; wait in line for \
          it (`--wait`), or take another name",
-        .uuid.map(|it| format!(": {it}")).unwrap_or_default()
+        whoever(.holder), .uuid.map(|it| format!(": {it}")).unwrap_or_default()
     )]
-    Exclusive { name: Name, holder: Owner, uuid: Option<Uuid>, place: String },
+    Exclusive { name: Name, holder: Option<Owner>, uuid: Option<Uuid>, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and {waiting} wait in line for it; wait \
-         too (`--wait`), or take another name"
+        "`{name}` is of one instance at a time ({place}), and {} wait in line for it; wait \
+         too (`--wait`), or take another name",
+        .waiting.map_or_else(|| "others".to_owned(), |it| it.to_string())
     )]
-    OthersWait { name: Name, waiting: usize, place: String },
+    OthersWait { name: Name, waiting: Option<usize>, place: String },
     #[error("it waits in line, or is registered, by another call of its own by now")]
     StandsElsewhere,
     #[error(
@@ -80,6 +82,11 @@ pub enum RegistryError {
     TooManyForeign { account: Account, count: usize, limit: usize },
     #[error(transparent)]
     Quota(#[from] Exceeded),
+}
+
+/// Names the holder of a name, where that is to be known.
+fn whoever(holder: &Option<Owner>) -> String {
+    holder.map_or_else(|| "another".to_owned(), |it| it.to_string())
 }
 
 impl From<RegistryError> for RemoteError {

@@ -66,9 +66,10 @@ impl Registry {
         let mut holders = instances.flat_map(|it| self.holders(it));
         if let Some(holder) = holders.find(|it| Some(*it) != earlier) {
             let holder = &self.entries[holder];
-            let uuid = self.shows(caller, holder).then_some(holder.uuid);
+            let shown = Some(holder).filter(|it| self.shows(caller, it));
+            let uuid = shown.map(|it| it.uuid);
+            let holder = shown.map(|it| it.registrant.owner);
             let (name, place) = (name.clone(), rule.place.clone());
-            let holder = holder.registrant.owner;
             return Err(RegistryError::Exclusive { name, holder, uuid, place });
         }
         let waiting = self.lines.len_of(name);
@@ -78,6 +79,8 @@ impl Registry {
             Turn::Asks => waiting > 0,
         };
         if is_out_of_turn && earlier.is_none() {
+            let may_find = self.rules.may_find(caller, name.as_str());
+            let waiting = may_find.then_some(waiting);
             let (name, place) = (name.clone(), rule.place.clone());
             return Err(RegistryError::OthersWait { name, waiting, place });
         }
@@ -151,8 +154,10 @@ impl Registry {
         let of = |meant| holders.newest_first(meant).take(HOLDERS_SEEN).filter_map(is_there);
         let has_one =
             of(Meant { owner: Some(&own), ..Meant::ALL }).any(|it| it.registrant.owner == by);
-        match of(Meant::ALL).next().map(|it| it.registrant.owner).filter(|_| !has_one) {
+        match of(Meant::ALL).next().filter(|_| !has_one) {
             Some(holder) => {
+                let is_shown = self.shows(caller, holder);
+                let holder = is_shown.then_some(holder.registrant.owner);
                 let place = self.rules.otherwise_place().to_owned();
                 Err(RegistryError::NameHeld { name: name.clone(), holder, by, place })
             }

@@ -368,6 +368,13 @@ fn who_may_not_find_a_name_sees_of_its_line_himself_alone() {
     };
     assert_eq!((line(2, USER), line(3, USER)), ((2, Some(0)), (2, Some(1))));
     assert_eq!((line(2, OTHER), line(3, OTHER)), ((1, None), (1, Some(0))));
+    // Nor does a denial say more, before the first in line is served.
+    let unregister = Event::Unregister { uuid: Uuid::from_u128(1), by: USER };
+    drop(stage.registry.apply(unregister, NOW).unwrap());
+    for (by, said) in [(USER, "2 wait in line"), (OTHER, "others wait in line")] {
+        let denial = stage.ask(registration("leader", 9), session, by).unwrap_err().to_string();
+        assert!(denial.contains(said), "{denial}");
+    }
 }
 
 #[test]

@@ -304,6 +304,35 @@ fn a_page_ends_at_no_entry_that_is_hidden() {
     assert_eq!((found, pages > 1), (shown, true));
 }
 
+#[test]
+fn a_denial_tells_of_a_hidden_name_neither_whose_it_is_nor_how_many_wait() {
+    let (mut registry, session) = opened();
+    let denial = |registry: &mut Registry, by: Owner| {
+        let mut caller = Caller::from(by);
+        caller.is_trusted = false;
+        registry.register(registration("db", 9), caller, session, NOW).unwrap_err().to_string()
+    };
+    let find = || Some(vec![Grantee::User(1000), Grantee::User(1002)]);
+    let exclusive = |find| NameRule {
+        register: Some(vec![Grantee::Any]),
+        exclusive: true,
+        find,
+        ..rule("db", None)
+    };
+    set(&mut registry, rules([exclusive(find())]));
+    drop(registry.register(registration("db", 1), USER, session, NOW).unwrap());
+    let may = Owner::User(1002);
+    assert!(denial(&mut registry, may).contains("user 1000 has it: 00000000"));
+    let said = "`db` is of one instance at a time (market.toml:3), and another has it; wait in line \
+                for it (`--wait`), or take another name";
+    assert_eq!(denial(&mut registry, OTHER), said);
+
+    // And so where no rule says who may register.
+    set(&mut registry, rules([NameRule { find: find(), ..rule("db", None) }]));
+    assert!(denial(&mut registry, may).contains("which is of user 1000: "));
+    assert!(denial(&mut registry, OTHER).contains("which is of another: "));
+}
+
 fn opened() -> (Registry, SessionId) {
     let mut registry = registry();
     set(&mut registry, NameRules::default());
