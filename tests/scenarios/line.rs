@@ -137,26 +137,33 @@ fn a_lease_is_waited_out_and_waited_for() {
 #[test]
 fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     let room = Room::new();
-    let node = node(&room, "1m");
+    let begun = node(&room, "0s");
     let [one, two] = ["one", "two"].map(|it| room.abstract_unix(it));
-    // Its place is another's for as long as it might be back.
-    let waits = stand(&node, &one, "--wait=1s");
-    waits.outcome().ends_with(1);
-    let mut first = node.run(&["register", "leader", &one, "--", "sh", &program(&room)]);
+    let mut first = begun.run(&["register", "leader", &one, "--", "sh", &program(&room)]);
     let before = token(&mut first);
-    let mut second = stand(&node, &two, "--wait");
+    let mut second = stand(&begun, &two, "--wait");
     second.says("this waits in line");
-    let mut third = node.run(&["register", "leader", &room.abstract_unix("three"), "--wait"]);
+    let mut third = begun.run(&["register", "leader", &room.abstract_unix("three"), "--wait"]);
     third.says("this waits in line");
 
     // The holder hears of nothing while all others come back.
     first.signal(Signal::STOP);
-    let node = node.restart();
+    begun.kill();
+    let node = node(&room, "1m");
     let in_line = |node: &Node<'_>| {
         node.callsign(&["status", "--json"]).json()[0]["status"]["in_line"].as_u64()
     };
     while in_line(&node) != Some(2) {}
+    // Nor is its place another's who waits, or merely asks, for as long as it might be back.
+    stand(&node, &one, "--wait=1s").outcome().ends_with(1);
+    let said = "whoever had it may come back within";
+    let mut asks = node.run(&["register", "leader", &room.abstract_unix("four")]);
+    asks.says(said);
+    let lease = ["register", "leader", &room.abstract_unix("five"), "--ttl", "5m"];
+    let mut leases = node.run(&lease);
+    leases.says(said);
     assert!(!node.callsign(&["ls"]).stdout.contains("leader"));
+    drop((asks, leases));
     first.signal(Signal::CONT);
     comes_to(&node, 2);
     let found = node.callsign(&["find", "leader", "--all", "--json"]).json();

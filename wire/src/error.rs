@@ -289,11 +289,14 @@ pub enum ErrorKind {
     Failed,
     /// The function that was called is another one over there.
     Mismatch,
+    /// The registrar has just begun, and whoever had it before may come back yet; ask again when it
+    /// has settled.
+    Unsettled,
     /// A kind that this version does not know.
     Other(String),
 }
 
-const KINDS: [(ErrorKind, &str); 12] = [
+const KINDS: [(ErrorKind, &str); 13] = [
     (ErrorKind::NotFound, "not-found"),
     (ErrorKind::Invalid, "invalid"),
     (ErrorKind::Denied, "denied"),
@@ -306,6 +309,7 @@ const KINDS: [(ErrorKind, &str); 12] = [
     (ErrorKind::TimedOut, "timed-out"),
     (ErrorKind::Failed, "failed"),
     (ErrorKind::Mismatch, "mismatch"),
+    (ErrorKind::Unsettled, "unsettled"),
 ];
 
 impl From<String> for ErrorKind {

@@ -324,6 +324,7 @@ fn recorded_errors_are_read() {
         ErrorKind::ShuttingDown,
         ErrorKind::Internal,
         ErrorKind::TimedOut,
+        ErrorKind::Unsettled,
         ErrorKind::Other("of-a-later-version".to_owned()),
     ] {
         let name = format!("error-{kind}");

@@ -5,7 +5,8 @@ use crate::{Client, RegisterError, Registration};
 
 impl Client {
     /// Registers an actor with all registrars, and keeps it registered: also with those that are
-    /// away now, and with those that start again. One that accepts it is enough.
+    /// away now, and with those that start again. One that accepts it is enough. One that has just
+    /// begun is asked for a name of one instance at a time until whoever had that should be back.
     ///
     /// ```
     /// # use callsign_discovery as callsign;

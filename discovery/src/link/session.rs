@@ -422,6 +422,14 @@ impl<'a> Session<'a> {
                 tracing::debug!(target: "callsign", name = %kept.entry.name, %error, "not renewed");
                 kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
             }
+            // Whoever had the name before may come back yet: that is no answer.
+            Err(LinkError::Refused(RemoteError {
+                kind: ErrorKind::Unsettled, message, ..
+            })) => {
+                let (name, settles_at) = (&kept.entry.name, self.connection.settles_at());
+                tracing::info!(target: "callsign", %name, why = %message, "not registered yet");
+                kept.refused = Some((version, settles_at.unwrap_or(now + REFUSED_PAUSE)));
+            }
             Err(error) => {
                 let registrar = &self.hub.links[self.link].registrar;
                 // Whoever has registered it is told.

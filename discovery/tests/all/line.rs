@@ -68,6 +68,30 @@ async fn each_has_the_name_in_its_turn_and_by_a_higher_token() {
 }
 
 #[tokio::test]
+async fn who_merely_asks_a_young_registrar_has_the_name_when_nobody_came_back_for_it() {
+    let registrar = start(&Endpoint::Memory(0), Duration::from_millis(300)).await;
+    let client = connect([&registrar.endpoint]).await;
+    let first = soon(client.register(nowhere("leader", 1))).await.unwrap();
+    assert!(registrar.registry.settling().is_none());
+    assert!(first.token().is_some());
+    let refused = soon(client.register(nowhere("leader", 2))).await.unwrap_err();
+    assert!(matches!(refused, RegisterError::Refused(_)), "{refused}");
+
+    // Who gives up meanwhile is there no more.
+    let registrar = start(&Endpoint::Memory(0), Duration::from_secs(600)).await;
+    let client = connect([&registrar.endpoint]).await;
+    let mut asks = Box::pin(client.register_patiently(nowhere("leader", 3)));
+    tokio::select! {
+        biased;
+        registered = &mut asks => panic!("{registered:?} too early"),
+        () = registrar.until(|it| it.sessions == 1) => {}
+    }
+    drop(asks);
+    assert!(soon(client.register(nowhere("other", 4))).await.unwrap().token().is_none());
+    registrar.until(|it| it.instances == 0).await;
+}
+
+#[tokio::test]
 async fn what_changes_in_line_is_so_when_it_has_the_name() {
     let registrar = start(&Endpoint::Memory(0), Duration::ZERO).await;
     let [one, other] = [connect([&registrar.endpoint]).await, connect([&registrar.endpoint]).await];

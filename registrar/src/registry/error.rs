@@ -39,6 +39,12 @@ pub enum RegistryError {
         .waiting.map_or_else(|| "others".to_owned(), |it| it.to_string())
     )]
     OthersWait { name: Name, waiting: Option<usize>, place: String },
+    #[error(
+        "`{name}` is of one instance at a time ({place}), and the registrar has just begun: whoever \
+         had it may come back within {} s; ask again then, or wait in line (`--wait`)",
+        .left_ms.div_ceil(1000)
+    )]
+    Unsettled { name: Name, left_ms: u64, place: String },
     #[error("it waits in line, or is registered, by another call of its own by now")]
     StandsElsewhere,
     #[error(
@@ -101,6 +107,7 @@ impl From<RegistryError> for RemoteError {
             | E::NameHeld { .. }
             | E::Exclusive { .. }
             | E::OthersWait { .. } => ErrorKind::Denied,
+            E::Unsettled { .. } => ErrorKind::Unsettled,
             E::StandsElsewhere => ErrorKind::Cancelled,
             E::CallInUse { .. }
             | E::OtherName { .. }

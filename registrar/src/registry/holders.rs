@@ -14,6 +14,8 @@ use super::{
 pub(super) enum Turn {
     /// He asks, and whoever waits in line goes first.
     Asks,
+    /// He asks while whoever had the name before this registrar began may come back yet, for so long.
+    AsksEarly { left_ms: u64 },
     /// He asks, and would rather wait for who may be back than be taken for that one.
     WaitsForOthers,
     /// He had the name before this registrar began.
@@ -72,11 +74,15 @@ impl Registry {
             let (name, place) = (name.clone(), rule.place.clone());
             return Err(RegistryError::Exclusive { name, holder, uuid, place });
         }
+        if let (Turn::AsksEarly { left_ms }, None) = (turn, earlier) {
+            let (name, place) = (name.clone(), rule.place.clone());
+            return Err(RegistryError::Unsettled { name, left_ms, place });
+        }
         let waiting = self.lines.len_of(name);
         let is_out_of_turn = match turn {
             Turn::Next | Turn::ComesBack => false,
             Turn::WaitsForOthers => true,
-            Turn::Asks => waiting > 0,
+            Turn::Asks | Turn::AsksEarly { .. } => waiting > 0,
         };
         if is_out_of_turn && earlier.is_none() {
             let may_find = self.rules.may_find(caller, name.as_str());

@@ -367,7 +367,12 @@ impl Registry {
     }
 
     pub(super) fn is_settling(&self, now_ms: u64) -> bool {
-        self.settles_at_ms.is_some_and(|it| now_ms < it)
+        self.settling_ms(now_ms) > 0
+    }
+
+    /// Returns for how long those may yet come back.
+    pub(super) fn settling_ms(&self, now_ms: u64) -> u64 {
+        self.settles_at_ms.map_or(0, |it| it.saturating_sub(now_ms))
     }
 }
 

@@ -196,7 +196,7 @@ impl Registry {
             _ if !self.is_settling(now_ms) => Turn::Asks,
             (Some(token), _) if token <= self.first_epoch => Turn::ComesBack,
             (_, true) => Turn::WaitsForOthers,
-            (_, false) => Turn::Asks,
+            (_, false) => Turn::AsksEarly { left_ms: self.settling_ms(now_ms) },
         };
         self.register_as(register, caller.into(), session, turn, now_ms)
     }

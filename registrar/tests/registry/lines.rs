@@ -294,6 +294,42 @@ fn who_had_the_name_before_a_restart_goes_before_those_who_waited() {
 }
 
 #[test]
+fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
+    for waits in [false, true] {
+        let mut stage = Stage::begun(NOW, Quotas::default());
+        stage.registry.settle_until(NOW + 5000);
+        let [one, two] = [0; 2].map(|_| stage.session(USER));
+        if waits {
+            assert!(!stage.enter(3, two, USER).unwrap());
+        }
+        for (by, token) in [(OTHER, None), (Owner::User(0), None), (OTHER, Some(NOW * 1000 + 1))] {
+            let asks = Register { token, ..registration("leader", 2) };
+            let refused = stage.ask(asks, two, by).unwrap_err();
+            let said = "`leader` is of one instance at a time (market.toml:3), and the registrar \
+                        has just begun: whoever had it may come back within 5 s; ask again then, \
+                        or wait in line (`--wait`)";
+            assert_eq!(refused.to_string(), said);
+        }
+        // What one does not have alone is there at once.
+        assert!(stage.ask(registration("other", 4), two, OTHER).unwrap());
+        let back = Register { token: Some(NOW * 1000 - 7), ..registration("leader", 1) };
+        assert!(stage.ask(back, one, USER).unwrap());
+        // He registers again, and others are told that he has it.
+        assert!(stage.ask(registration("leader", 1), one, USER).unwrap());
+        let refused = stage.ask(registration("leader", 2), two, OTHER).unwrap_err();
+        assert!(matches!(refused, RegistryError::Exclusive { .. }), "{refused}");
+    }
+
+    // Where nobody comes back, it is free when that is over.
+    let mut stage = Stage::new();
+    stage.registry.settle_until(NOW + 5000);
+    let session = stage.session(USER);
+    stage.ask(registration("leader", 1), session, USER).unwrap_err();
+    stage.now_ms = NOW + 5000;
+    assert!(stage.ask(registration("leader", 1), session, USER).unwrap());
+}
+
+#[test]
 fn a_name_that_nobody_comes_back_for_is_free_when_all_should_be_back() {
     let mut stage = Stage::new();
     stage.registry.settle_until(NOW + 5000);

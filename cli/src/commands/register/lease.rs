@@ -171,7 +171,7 @@ async fn enter(
     client: &Client,
     context: &Context,
 ) -> Result<InstanceId, RegisterError> {
-    let registered = said(plan, context, client.register(registration)).await?;
+    let registered = said(plan, client, context, client.register(registration)).await?;
     // A registrar that is slower than the first would not be told any more after the end.
     let missing = match context.global.patience {
         Some(patience) => match timeout(patience, registered.settled()).await {

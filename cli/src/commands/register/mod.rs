@@ -152,7 +152,11 @@ async fn enter(
     client: &Client,
     context: &Context,
 ) -> Result<(Registered, Known), Failure> {
-    let registered = client.register_patiently(plan.registration()).await?;
+    let registering = client.register_patiently(plan.registration());
+    let registered = match plan.patience {
+        None => turn::said(plan, client, context, registering).await?,
+        Some(_) => registering.await?,
+    };
     let missing = registered.missing();
     if missing.len() < client.registrars().count() {
         return Ok((registered, Known::Everywhere));

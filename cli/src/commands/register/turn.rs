@@ -1,9 +1,9 @@
 //! Waiting in line for a name that one instance has at a time.
 
-use std::{future::pending, pin::pin};
+use std::{future::pending, pin::pin, time::Duration};
 
 use anyhow::anyhow;
-use discovery::{RegisterError, Registered};
+use discovery::{Client, RegisterError, Registered};
 use endpoints::Name;
 use tokio::time::{sleep, timeout};
 
@@ -55,18 +55,27 @@ pub(super) async fn too_late(name: &Name, patience: Option<Patience>) -> Failure
     Failure::not_found(error).hint_command("see who has it", ["find", name.as_str()])
 }
 
-/// Waits for an actor to be registered, and says so if that takes long because it waits in line.
+/// Waits for an actor to be registered, and says so if that takes long because it waits for others.
 pub(super) async fn said<T>(
     plan: &Plan,
+    client: &Client,
     context: &Context,
     registering: impl Future<Output = T>,
 ) -> T {
     let mut registering = pin!(registering);
-    if plan.patience.is_some() {
-        if let Ok(registered) = timeout(UNSAID_MAX, &mut registering).await {
-            return registered;
+    if let Ok(registered) = timeout(UNSAID_MAX, &mut registering).await {
+        return registered;
+    }
+    match client.settling() {
+        _ if plan.patience.is_some() => {
+            note(context, format_args!("this waits for `{}`", plan.name));
         }
-        note(context, format_args!("this waits for `{}`", plan.name));
+        Some(left) => {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
+            let begun = "the registrar has just begun";
+            note(context, format_args!("{begun}; whoever had it may come back within {left}"));
+        }
+        None => {}
     }
     registering.await
 }
