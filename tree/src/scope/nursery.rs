@@ -24,7 +24,7 @@ use super::{
     supervisor::{Asks, Dismissed, Order, Supervisor},
 };
 use crate::{
-    Actor, AnyError, BodyError, CancelReason, ChildError, NurseryError,
+    Actor, AnyError, BodyError, CancelReason, ChildError, NurseryError, SpawnError,
     outcome::{cancel::Cancel, error::place},
 };
 
@@ -34,7 +34,8 @@ impl Actor {
     ///
     /// When the body has returned, children that run a function are waited for, and those that
     /// only answer calls are cancelled. When the body or a child fails, the body is dropped where
-    /// it stands, all children are cancelled, and every error is kept.
+    /// it stands, all children are cancelled, and every error is kept. That a scope which a child has
+    /// ended takes no more children is no error beside that child's.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -166,7 +167,10 @@ impl Actor {
         match outcome {
             Some(Ok(value)) if children.is_empty() => Ok(value),
             outcome => {
-                let body = outcome.and_then(Result::err).map(BodyError::new);
+                let body = outcome.and_then(Result::err);
+                // That there is no scope any more comes of what has ended it.
+                let is_told = |it: &AnyError| children.is_empty() || !is_closed(it);
+                let body = body.filter(is_told).map(BodyError::new);
                 let actor = self.path().clone();
                 Err(NurseryError::new(actor, opened, body, children).collapsed())
             }
@@ -241,6 +245,11 @@ impl Nursery {
     pub(crate) fn number(&self) -> ChildId {
         self.next_child.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Tells whether a body has failed because its scope took no more children.
+fn is_closed(error: &AnyError) -> bool {
+    matches!(error.downcast_ref(), Some(SpawnError::Closed(_)))
 }
 
 /// Cancels the children of a scope whose future is dropped, and keeps what went wrong in it.

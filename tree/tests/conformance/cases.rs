@@ -43,6 +43,7 @@ cases! {
     late::what_a_process_writes_is_logged_with_its_name,
     late::a_stuck_thread_is_told_by_its_process,
     late::a_process_with_a_stuck_thread_is_ended,
+    scopes::a_body_that_comes_too_late_for_its_scope_adds_no_error,
     scopes::a_deep_tree_falls,
     scopes::a_broad_tree_falls,
     deaths::a_death_at_any_step_of_the_boot_is_told,

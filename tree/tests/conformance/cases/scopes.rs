@@ -26,6 +26,22 @@ pub(crate) async fn a_failure_ends_the_scope(stage: Stage) -> Done {
     Ok(())
 }
 
+pub(crate) async fn a_body_that_comes_too_late_for_its_scope_adds_no_error(stage: Stage) -> Done {
+    let Stage { kind, root, .. } = stage;
+    let error = root
+        .nursery(async |n| {
+            n.spawn("pricer").kind(kind).start(quote("XAU".to_owned())).await?;
+            for number in 0.. {
+                n.spawn(format!("late-{number}")).task().await?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU");
+    Ok(())
+}
+
 pub(crate) async fn cancelled_children_are_absorbed(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
     root.nursery(async |n| {
