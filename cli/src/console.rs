@@ -44,10 +44,7 @@ impl Console {
             return;
         }
         self.out.flush();
-        self.err.put(match self.has_colors {
-            true => text.to_owned(),
-            false => strip_str(text).to_string(),
-        });
+        self.err.put(if self.has_colors { text.to_owned() } else { strip_str(text).to_string() });
     }
 
     /// Prints something that is not missed if nobody reads it.

@@ -64,9 +64,10 @@ impl Context {
     pub(crate) fn print_in_pager(&self, text: String) -> Result<(), Failure> {
         // An interrupt of the terminal is meant for the pager, and so is not to end this program.
         let _signals = Signals::new()?;
-        match output::page(&text, &self.environment).map_err(Failure::output)? {
-            true => Ok(()),
-            false => self.print(text),
+        if output::page(&text, &self.environment).map_err(Failure::output)? {
+            Ok(())
+        } else {
+            self.print(text)
         }
     }
 
@@ -175,9 +176,10 @@ impl Context {
     pub(crate) fn warn(&self, diagnostics: &Diagnostics) {
         let width = output::width(&std::io::stderr());
         for diagnostic in &diagnostics.0 {
-            let text = match self.json {
-                true => format!("{}\n", json!({ "warning": DiagnosticJson::from(diagnostic) })),
-                false => diagnostics::draw(diagnostic, width) + "\n",
+            let text = if self.json {
+                format!("{}\n", json!({ "warning": DiagnosticJson::from(diagnostic) }))
+            } else {
+                diagnostics::draw(diagnostic, width) + "\n"
             };
             self.console.say(&text);
         }

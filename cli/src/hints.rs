@@ -225,9 +225,12 @@ pub(crate) fn command(words: &[&str], context: &Context) -> String {
 /// Writes a command as it would be typed.
 pub(crate) fn in_words(words: &[&str]) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "/.,:=@%+-_".contains(it);
-    let quoted = words.iter().map(|word| match word.chars().all(is_plain) && !word.is_empty() {
-        true => (*word).to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+    let quoted = words.iter().map(|word| {
+        if word.chars().all(is_plain) && !word.is_empty() {
+            (*word).to_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }

@@ -26,7 +26,7 @@ pub(crate) fn user_name(user: u32) -> String {
         let ask = move || {
             let found = User::from_uid(Uid::from_raw(user)).ok().flatten();
             // Nobody waits any more for what comes late.
-            drop(told.send(found.map(|it| it.name)));
+            told.send(found.map(|it| it.name)).ok();
         };
         let asked = thread::Builder::new().name("users".to_owned()).spawn(ask);
         let answer = asked.ok().and_then(|_| name.recv_timeout(ASK_TIMEOUT).ok());

@@ -89,9 +89,10 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
     // A registrar would not start. What an actor binds is for its program to say.
     let has_address = |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if tcp.host.ip().is_some());
     let is_certain = has_address(&first.endpoint) && has_address(&second.endpoint);
-    Some(match first.table == REGISTRAR && is_certain {
-        true => Verdict::Unbindable,
-        false => Verdict::Included,
+    Some(if first.table == REGISTRAR && is_certain {
+        Verdict::Unbindable
+    } else {
+        Verdict::Included
     })
 }
 

@@ -103,13 +103,12 @@ fn text_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
     // file meanwhile.
     let file =
         File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
-    let bytes = match kind.is_fifo() {
-        true => all_of_pipe(file)?,
-        false => {
-            let mut bytes = Vec::new();
-            file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-            bytes
-        }
+    let bytes = if kind.is_fifo() {
+        all_of_pipe(file)?
+    } else {
+        let mut bytes = Vec::new();
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        bytes
     };
     if bytes.len() as u64 > BYTES_MAX {
         let what = "it is larger than 4 MiB, which no settings are";

@@ -104,9 +104,10 @@ fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {
     };
     if owner.is_none() {
         let message = format!("{} says not whose quotas these are", Quoted(&text.value));
-        let help = match is_name(&text.value) && !text.value.contains('.') {
-            true => format!("write `\"user:{}\"`, or `{TRUSTED}`", text.value),
-            false => format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`"),
+        let help = if is_name(&text.value) && !text.value.contains('.') {
+            format!("write `\"user:{}\"`, or `{TRUSTED}`", text.value)
+        } else {
+            format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`")
         };
         diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     }

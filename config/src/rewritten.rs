@@ -45,9 +45,12 @@ pub(crate) fn pairs(list: &[DeValue<'_>], place: Use) -> Option<String> {
         (0..parts.len()).filter_map(port_at).map(|port| (host, port)).collect()
     } else if hosts * 2 == parts.len() {
         let host_is_first = host_at(0).is_some();
-        let pair = |at: usize| match host_is_first {
-            true => Some((host_at(at)?, port_at(at + 1)?)),
-            false => Some((host_at(at + 1)?, port_at(at)?)),
+        let pair = |at: usize| {
+            if host_is_first {
+                Some((host_at(at)?, port_at(at + 1)?))
+            } else {
+                Some((host_at(at + 1)?, port_at(at)?))
+            }
         };
         (0..parts.len()).step_by(2).map(pair).collect::<Option<_>>()?
     } else {

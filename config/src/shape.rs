@@ -439,9 +439,10 @@ impl Shape<'_> {
         let name = key.get_ref().as_ref();
         let is_table = value.get_ref().is_table() || self.literal(value.span()).starts_with("[[");
         let (message, help) = if let Some(table) = suggestion(name, TABLES, &[]) {
-            let what = match is_table {
-                true => format!("table {}", Quoted(&format!("[{name}]"))),
-                false => format!("key {}", Quoted(name)),
+            let what = if is_table {
+                format!("table {}", Quoted(&format!("[{name}]")))
+            } else {
+                format!("key {}", Quoted(name))
             };
             (format!("unknown {what}"), format!("did you mean `[{table}]`?"))
         } else if is_table {

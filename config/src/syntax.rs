@@ -22,10 +22,7 @@ pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 /// Looks for what is broken in the structure of a text, and mends it.
 pub(crate) fn mend(source: &Arc<Source>) -> Mended {
     let (_, errors) = DeTable::parse_recoverable(&source.text);
-    match errors.iter().all(is_duplicate) {
-        true => Mended::whole(source),
-        false => Mended::broken(source),
-    }
+    if errors.iter().all(is_duplicate) { Mended::whole(source) } else { Mended::broken(source) }
 }
 
 /// Reads the text of `mended`, and tells it what could not be read. Returns what stands twice too.

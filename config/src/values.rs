@@ -236,9 +236,10 @@ pub(crate) fn duration(
             let message = format!("{} has no unit of time", Quoted(&text.value));
             let written = with_units(text.value.trim(), limits);
             let written: Vec<_> = written.map(|(it, name)| format!("`{it}` for {name}")).collect();
-            let help = match written.is_empty() {
-                true => range(limits),
-                false => format!("write {}", written.join(", ")),
+            let help = if written.is_empty() {
+                range(limits)
+            } else {
+                format!("write {}", written.join(", "))
             };
             (text.inside(), message, help)
         }
@@ -280,12 +281,13 @@ pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Opt
     let name = Quoted(&text.value);
     let written = text.value.trim();
     let Some(mode) = read_mode(written.strip_prefix("0o").unwrap_or(written)) else {
-        let (why, help) = match is_octal(written) {
-            true => (
+        let (why, help) = if is_octal(written) {
+            (
                 "lets nobody connect",
                 "who may write may connect: its user by `0600`, its group by `0660`",
-            ),
-            false => ("is no mode", "write three octal digits, for user, group and others: `0660`"),
+            )
+        } else {
+            ("is no mode", "write three octal digits, for user, group and others: `0660`")
         };
         diagnostics
             .push(Diagnostic::error(format!("{name} {why}"), text.inside()).help(help.to_owned()));
@@ -362,9 +364,10 @@ where
     let read = read.filter(|it| (limits.min..=limits.max).contains(it));
     if read.is_none() {
         let text = &number.text;
-        let why = match number.is_integer() {
-            true => format!("is out of range for `{}`", limits.key),
-            false => "is not a number".to_owned(),
+        let why = if number.is_integer() {
+            format!("is out of range for `{}`", limits.key)
+        } else {
+            "is not a number".to_owned()
         };
         let help = format!("it may be from {} to {}", limits.min, limits.max);
         let message = format!("{} {why}", Quoted(&text.value));

@@ -32,9 +32,10 @@ pub(crate) fn write_plain(
     is_plain: impl Fn(char) -> bool,
 ) -> fmt::Result {
     for character in characters {
-        match is_plain(character) {
-            true => f.write_char(character)?,
-            false => write!(f, "{}", character.escape_default())?,
+        if is_plain(character) {
+            f.write_char(character)?
+        } else {
+            write!(f, "{}", character.escape_default())?
         }
     }
     Ok(())

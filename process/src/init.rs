@@ -128,12 +128,11 @@ fn begin(child_main: ChildMain, with_forkserver: bool) -> Result<(), InitError> 
 
 fn remember(child_main: ChildMain, with_forkserver: bool) -> io::Result<()> {
     let called = env::args_os().next().unwrap_or_default();
-    let forkserver = match with_forkserver {
-        true => {
-            let (socket, pid) = forkserver::fork(live_forked(child_main))?;
-            Some(Forkserver::new(called.clone(), socket, pid)?)
-        }
-        false => None,
+    let forkserver = if with_forkserver {
+        let (socket, pid) = forkserver::fork(live_forked(child_main))?;
+        Some(Forkserver::new(called.clone(), socket, pid)?)
+    } else {
+        None
     };
     origin::set(Origin { called, forkserver });
     Ok(())

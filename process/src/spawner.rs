@@ -55,7 +55,7 @@ pub(super) async fn run<T: Send + 'static>(
     let place = place.expect("the places are never closed");
     let (answer, answered) = oneshot::channel();
     let job = move || {
-        drop(answer.send(job()));
+        answer.send(job()).ok();
         drop(place);
     };
     spawner.jobs.try_send(Box::new(job)).map_err(|_| io::Error::other("it has ended"))?;

@@ -311,9 +311,10 @@ struct Context {
 impl Context {
     /// Says why a session is ended from here.
     fn reason(&self) -> &'static str {
-        match self.node_stop.is_cancelled() {
-            true => "the registrar is stopping",
-            false => "somebody else listens where this registrar did: dial again",
+        if self.node_stop.is_cancelled() {
+            "the registrar is stopping"
+        } else {
+            "somebody else listens where this registrar did: dial again"
         }
     }
 }

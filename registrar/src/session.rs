@@ -270,9 +270,10 @@ impl Service for Session {
             }
             OWNERS => {
                 let (accounts, account) = (self.registry.accounts(), self.caller.owner.account());
-                let owners = match self.caller.is_trusted {
-                    true => accounts.owners(account),
-                    false => accounts.own(account),
+                let owners = if self.caller.is_trusted {
+                    accounts.owners(account)
+                } else {
+                    accounts.own(account)
                 };
                 replies.spend(owners.total as usize * OWNER_STEPS);
                 replies.finish(call.id, &owners);

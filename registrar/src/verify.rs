@@ -259,9 +259,10 @@ fn look_from_here(
     }
     // A program that speaks another protocol is not to lose a connection over it: the kernel
     // tells who listens, but for what it does not show from here.
-    let listening = match is_the_very_place(stamped, &here) {
-        true => listening(&stamped.endpoint),
-        false => Listening::Unknown,
+    let listening = if is_the_very_place(stamped, &here) {
+        listening(&stamped.endpoint)
+    } else {
+        Listening::Unknown
     };
     let is_meant = |it: &ListeningSocket| it.file == stamped.stamp.socket;
     let seen = match &listening {
@@ -306,9 +307,10 @@ async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
 /// Says what it means that nobody is at a path: whoever stands elsewhere sees another socket there,
 /// or none, though it lives.
 fn not_there(stamped: &Stamped) -> CheckResult {
-    match stamped.stamp.root.is_some() && stamped.stamp.root == root() {
-        true => CheckResult::Dead,
-        false => CheckResult::Unclear,
+    if stamped.stamp.root.is_some() && stamped.stamp.root == root() {
+        CheckResult::Dead
+    } else {
+        CheckResult::Unclear
     }
 }
 

@@ -89,9 +89,10 @@ fn differences(expected: &str, found: &str) -> String {
     let mut common = vec![vec![0_usize; found.len() + 1]; expected.len() + 1];
     for (i, left) in expected.iter().enumerate().rev() {
         for (j, right) in found.iter().enumerate().rev() {
-            common[i][j] = match left == right {
-                true => common[i + 1][j + 1] + 1,
-                false => common[i + 1][j].max(common[i][j + 1]),
+            common[i][j] = if left == right {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
             };
         }
     }

@@ -12,9 +12,10 @@ pub(crate) fn masked(text: &str) -> String {
         for (at, word) in words.iter().enumerate() {
             let is_number = word.bytes().all(|it| it.is_ascii_digit());
             let has_unit = words.get(at + 1).is_some_and(|it| UNITS.contains(it));
-            match is_number && has_unit {
-                true => masked.push("NUMBER".to_owned()),
-                false => masked.push(masked_word(word)),
+            if is_number && has_unit {
+                masked.push("NUMBER".to_owned())
+            } else {
+                masked.push(masked_word(word))
             }
         }
         masked.join(" ")

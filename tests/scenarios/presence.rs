@@ -201,15 +201,12 @@ fn who_ceases_to_listen_is_not_ready_until_it_does_again() {
         let server = [&python()[..], "-c", SERVER, "it", &place.bound];
         let mut watch = watch(&node, name);
         let register = ["register", name, &place.endpoint];
-        let (mut registrant, mut server) = match has_command {
-            true => {
-                let words = [&register[..], &["--"], &server].concat();
-                (node.run(&words), None)
-            }
-            false => {
-                let server = place.serve(&room, "it");
-                (node.run(&register), Some(server))
-            }
+        let (mut registrant, mut server) = if has_command {
+            let words = [&register[..], &["--"], &server].concat();
+            (node.run(&words), None)
+        } else {
+            let server = place.serve(&room, "it");
+            (node.run(&register), Some(server))
         };
         until(&mut watch, "ready");
         node.callsign(&["connect", name]).succeeds().prints(&["it"]);

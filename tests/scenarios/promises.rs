@@ -237,9 +237,10 @@ impl Stage<'_> {
             let place = if name == "feed" { FEED } else { &format!("/unix/@promised-{name}") };
             let register = ["register", name, place, "--ttl", "10m", "--json"];
             let words = [&register[..], &["--registrar", &self.places[0]], more].concat();
-            let registered = match matches!(title, DENIES | QUOTA) {
-                true => self.by_another_user(&words).outcome(),
-                false => self.room.callsign(&words),
+            let registered = if matches!(title, DENIES | QUOTA) {
+                self.by_another_user(&words).outcome()
+            } else {
+                self.room.callsign(&words)
             };
             registered.succeeds().json()["uuid"].as_str().unwrap().parse().unwrap()
         };
@@ -373,9 +374,12 @@ impl Stage<'_> {
             None => (call, "feed"),
         };
         // An answer of earlier has none of now beside it.
-        let found = |it: LookupResult| match it.unanswered.is_empty() || it.age.is_some() {
-            true => it.records.len().to_string(),
-            false => format!("{}, incomplete", it.records.len()),
+        let found = |it: LookupResult| {
+            if it.unanswered.is_empty() || it.age.is_some() {
+                it.records.len().to_string()
+            } else {
+                format!("{}, incomplete", it.records.len())
+            }
         };
         match call {
             "connect" => {
@@ -403,13 +407,11 @@ impl Stage<'_> {
             }
             "watch" => {
                 let count = promised.split(", ").count();
-                let mut told = match self.has_been_told() {
-                    true => vec!["Reset", "Add", "Synced"],
-                    false => Vec::new(),
-                }
-                .into_iter()
-                .map(str::to_owned)
-                .collect::<Vec<_>>();
+                let mut told =
+                    if self.has_been_told() { vec!["Reset", "Add", "Synced"] } else { Vec::new() }
+                        .into_iter()
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>();
                 while told.len() < count {
                     told.push(word(&watch.next().await.unwrap()));
                 }
@@ -426,9 +428,10 @@ impl Stage<'_> {
         let own = words.iter().position(|it| *it == "--").unwrap_or(words.len());
         let places: Vec<_> = self.places.iter().flat_map(|it| ["--registrar", it]).collect();
         let words = [&words[..own], &places, &words[own..]].concat();
-        match self.section.is_of_another_user() {
-            true => self.by_another_user(&words),
-            false => self.room.run(&words),
+        if self.section.is_of_another_user() {
+            self.by_another_user(&words)
+        } else {
+            self.room.run(&words)
         }
     }
 

@@ -53,13 +53,12 @@ fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
         node.callsign(&["connect", "alpha"]).succeeds().prints(&["the first"]);
 
         let beta = [&python, "-c", &second, "the second"];
-        let mut beta = match is_registered {
-            true => node.run(&[&["register", "beta", endpoint, "--"], &beta[..]].concat()),
-            false => {
-                let mut command = room.other_command(beta[0]);
-                command.args(&beta[1..]);
-                Running::start(command)
-            }
+        let mut beta = if is_registered {
+            node.run(&[&["register", "beta", endpoint, "--"], &beta[..]].concat())
+        } else {
+            let mut command = room.other_command(beta[0]);
+            command.args(&beta[1..]);
+            Running::start(command)
         };
         beta.line_with("up");
         alpha.says(&format!("`alpha` has lost {endpoint}"));

@@ -162,11 +162,12 @@ pub(crate) async fn clear(lock: &Lock, path: &UnixPath) -> Result<(), BindError>
         }
         Listening::Unknown => is_refused(&file, path).await?,
     };
-    match is_dead {
-        true => unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
+    if is_dead {
+        unlink_socket(&lock.folder, &lock.socket_name, socket).map_err(|error| {
             BindError::from_io(error, || format!("remove the dead socket `{}`", path.as_str()))
-        }),
-        false => Err(BindError::InUse { holder: None }),
+        })
+    } else {
+        Err(BindError::InUse { holder: None })
     }
 }
 

@@ -206,9 +206,10 @@ fn read_tcp(message: &[u8]) -> Option<TcpSocket> {
     let port = u16::from_be_bytes(message.get(4..6)?.try_into().ok()?);
     let source: [u8; 16] = message.get(8..24)?.try_into().ok()?;
     let is_ipv6 = i32::from(*message.first()?) == libc::AF_INET6;
-    let ip = match is_ipv6 {
-        true => IpAddr::V6(Ipv6Addr::from(source)),
-        false => IpAddr::V4(Ipv4Addr::new(source[0], source[1], source[2], source[3])),
+    let ip = if is_ipv6 {
+        IpAddr::V6(Ipv6Addr::from(source))
+    } else {
+        IpAddr::V4(Ipv4Addr::new(source[0], source[1], source[2], source[3]))
     };
     let is_ipv6_only = attributes(message.get(INET_MESSAGE_BYTES..)?)
         .any(|(kind, value)| kind == INET_DIAG_SKV6ONLY && value.first() == Some(&1));

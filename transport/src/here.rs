@@ -44,10 +44,7 @@ pub fn here() -> Here {
 pub fn here_for<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Here {
     let needs_interfaces =
         |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
-    match endpoints.into_iter().any(needs_interfaces) {
-        true => here(),
-        false => here_with(Vec::new()),
-    }
+    if endpoints.into_iter().any(needs_interfaces) { here() } else { here_with(Vec::new()) }
 }
 
 fn here_with(interfaces: Vec<Interface>) -> Here {

@@ -505,9 +505,6 @@ impl Changes {
     ///
     /// As [`new`](Self::new).
     pub fn of(listeners: &[Listener]) -> Self {
-        match listeners.iter().any(Listener::is_wildcard) {
-            true => Self::new(),
-            false => Self::of_sockets(),
-        }
+        if listeners.iter().any(Listener::is_wildcard) { Self::new() } else { Self::of_sockets() }
     }
 }

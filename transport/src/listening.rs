@@ -226,16 +226,14 @@ fn of_unix<'a>(
             _ => {}
         }
     }
-    match sockets.is_empty() {
-        true => Listening::Nobody(silence),
-        false => Listening::Sockets(sockets),
-    }
+    if sockets.is_empty() { Listening::Nobody(silence) } else { Listening::Sockets(sockets) }
 }
 
 fn some_or_nobody(sockets: Vec<ListeningSocket>) -> Listening {
-    match sockets.is_empty() {
-        true => Listening::Nobody(Silence::NotListening),
-        false => Listening::Sockets(sockets),
+    if sockets.is_empty() {
+        Listening::Nobody(Silence::NotListening)
+    } else {
+        Listening::Sockets(sockets)
     }
 }
 

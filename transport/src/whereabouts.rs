@@ -117,10 +117,7 @@ impl Whereabouts {
     ///
     /// Outside of a tokio runtime that drives I/O and time.
     pub fn changes(&self) -> Changes {
-        match self.wildcards.is_empty() {
-            true => Changes::of_sockets(),
-            false => Changes::new(),
-        }
+        if self.wildcards.is_empty() { Changes::of_sockets() } else { Changes::new() }
     }
 }
 

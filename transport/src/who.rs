@@ -104,9 +104,10 @@ impl TcpEnds {
             tracing::debug!(%far, %error, "the kernel does not say whose a connection is");
         }
         let (near, far) = (near.ip().to_canonical(), far.ip().to_canonical());
-        match near.is_loopback() || far.is_loopback() || near == far {
-            true => Who::Unknown,
-            false => Who::Address(far),
+        if near.is_loopback() || far.is_loopback() || near == far {
+            Who::Unknown
+        } else {
+            Who::Address(far)
         }
     }
 }

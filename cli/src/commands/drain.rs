@@ -39,10 +39,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let target = Target::read(&args.target)?;
     let client = context.client().await?;
     let mut records = target.look_up(&client).await?;
-    let (state, word) = match args.undo {
-        true => (State::Ready, "ready"),
-        false => (State::Draining, "draining"),
-    };
+    let (state, word) =
+        if args.undo { (State::Ready, "ready") } else { (State::Draining, "draining") };
     if args.undo {
         // What is starting becomes ready by itself, and not before it is.
         let first = records[0].name.clone();

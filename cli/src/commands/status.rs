@@ -40,10 +40,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = Client::open(context.registrars()?, context.client_options())?;
     let registrars = client.status().await;
-    let owners = match args.owners {
-        true => client.owners().await,
-        false => registrars.iter().map(|_| None).collect(),
-    };
+    let owners =
+        if args.owners { client.owners().await } else { registrars.iter().map(|_| None).collect() };
     let answers = registrars.iter().zip(&owners);
     if context.json {
         let registrars: Vec<_> =

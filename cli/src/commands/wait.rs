@@ -159,17 +159,15 @@ async fn too_late(
         None => found,
     };
     let ready: Vec<_> = found.records.iter().filter(|it| is_awaited(it)).cloned().collect();
-    let nearest = match anywhere {
-        true => nearest(&ready).or(ready.first()),
-        false => nearest(&ready),
-    };
+    let nearest = if anywhere { nearest(&ready).or(ready.first()) } else { nearest(&ready) };
     if let Some(nearest) = nearest {
         return Ok((nearest.clone(), found));
     }
     let why = why(&found);
-    let text = match ready.is_empty() {
-        true => format!("`{name}` was not ready within {limit}: {why}"),
-        false => format!("`{name}` was not within reach after {limit}: it is {why}"),
+    let text = if ready.is_empty() {
+        format!("`{name}` was not ready within {limit}: {why}")
+    } else {
+        format!("`{name}` was not within reach after {limit}: it is {why}")
     };
     let failure = Failure::not_found(anyhow!(text)).unless_known_to(&found.unanswered);
     Err(match is_merely_declared(&found.records) {

@@ -74,9 +74,10 @@ fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
     }
     let changes = if whoami.may_change_all { "everybody's" } else { "what is your own" };
     lines.push(("may change", changes.to_owned()));
-    let names = match whoami.is_trusted {
-        true => "no rule of names binds you".to_owned(),
-        false => format!("{} ({})", whoami.names, whoami.names_place),
+    let names = if whoami.is_trusted {
+        "no rule of names binds you".to_owned()
+    } else {
+        format!("{} ({})", whoami.names, whoami.names_place)
     };
     lines.push(("names", names));
     lines.extend(whoami.rules.iter().map(|it| ("rule", right(it))));

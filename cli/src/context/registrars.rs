@@ -91,9 +91,10 @@ impl Context {
         if let Some(system) = self.system_dir().filter(|it| has_system(it)) {
             let is_there = system.is_dir();
             let system = config::system_registrar(&system).map_err(no_folder)?;
-            match self.is_for_all() && registrars.len() > 1 && is_there {
-                true => registrars[0] = system,
-                false => registrars.insert(registrars.len() - 1, system),
+            if self.is_for_all() && registrars.len() > 1 && is_there {
+                registrars[0] = system
+            } else {
+                registrars.insert(registrars.len() - 1, system)
             }
         }
         Ok(registrars)

@@ -8,19 +8,17 @@ use super::{Exit, Failure};
 impl Failure {
     /// No registrar does what it is asked for.
     fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
-        match why.0.iter().any(|it| it.error.is_denial()) {
-            true => Self::denied(error),
-            false => Self::usage(error),
+        if why.0.iter().any(|it| it.error.is_denial()) {
+            Self::denied(error)
+        } else {
+            Self::usage(error)
         }
     }
 
     /// No registrar can be reached, which may be because this user may not.
     fn unreached(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
         let failure = Self::unreachable(error, &why.0);
-        match why.are_denials() {
-            true => Self { exit: Exit::Denied, ..failure },
-            false => failure,
-        }
+        if why.are_denials() { Self { exit: Exit::Denied, ..failure } } else { failure }
     }
 }
 

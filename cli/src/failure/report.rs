@@ -14,9 +14,10 @@ impl Failure {
         if let Some(unanswered) = &self.unanswered {
             hints.extend(hints::unreached(unanswered, context));
         }
-        let text = match context.json {
-            true => self.to_json(&hints),
-            false => self.to_text(&hints, output::width(&std::io::stderr())),
+        let text = if context.json {
+            self.to_json(&hints)
+        } else {
+            self.to_text(&hints, output::width(&std::io::stderr()))
         };
         // Where nothing can be said on standard error, the exit code has to do.
         context.console.say(&text);

@@ -397,15 +397,14 @@ mod tests {
             for typo in typos(long) {
                 let typed = format!("--{typo}");
                 let words = [line, &[&typed]].concat();
-                match takes_value(argument) {
-                    true => {
-                        tried += try_all(&[&words[..], &[&value]].concat(), &typed);
-                        let joined = format!("{typed}={value}");
-                        // The proposal stands for what is before the `=`.
-                        let joined = read_line(&[line, &[&joined]].concat());
-                        tried += joined.is_err_and(|it| !proposed(&it, &typed).is_empty()) as usize;
-                    }
-                    false => tried += try_all(&words, &typed),
+                if takes_value(argument) {
+                    tried += try_all(&[&words[..], &[&value]].concat(), &typed);
+                    let joined = format!("{typed}={value}");
+                    // The proposal stands for what is before the `=`.
+                    let joined = read_line(&[line, &[&joined]].concat());
+                    tried += joined.is_err_and(|it| !proposed(&it, &typed).is_empty()) as usize;
+                } else {
+                    tried += try_all(&words, &typed);
                 }
             }
         });

@@ -37,10 +37,11 @@ pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
         return Exit::Usage;
     }
     let width = output::width(&io::stderr());
-    match output::fits(&text, width) {
-        true => say(&rendered.ansi().to_string(), color_asked_for(own())),
-        // clap breaks no line of an error.
-        false => say(&output::fitted_lines(&text, width), ColorChoice::Never),
+    if output::fits(&text, width) {
+        say(&rendered.ansi().to_string(), color_asked_for(own()));
+    } else {
+        // clap does not wrap its errors.
+        say(&output::fitted_lines(&text, width), ColorChoice::Never);
     }
     Exit::Usage
 }

@@ -184,12 +184,11 @@ impl<'a> Scan<'a> {
             }
             "" => {
                 let rest = self.rest_of_line();
-                let (span, message) = match rest.is_empty() {
-                    true => (end..end, format!("{} has no value", Quoted(key))),
-                    false => {
-                        let line = self.at..self.at + rest.len();
-                        (line, format!("{} stands where `=` is expected", Quoted(rest)))
-                    }
+                let (span, message) = if rest.is_empty() {
+                    (end..end, format!("{} has no value", Quoted(key)))
+                } else {
+                    let line = self.at..self.at + rest.len();
+                    (line, format!("{} stands where `=` is expected", Quoted(rest)))
                 };
                 self.garbled(span, message, "a line is a header, `[table]`, or `key = value`");
                 return self.leave_out(start);

@@ -236,9 +236,10 @@ impl Scan<'_> {
         match self.peek() {
             Some(quote @ ('"' | '\'')) => {
                 let triple: String = [quote; 3].iter().collect();
-                match self.rest().starts_with(&triple) {
-                    true => self.long_text(&triple, is_outermost),
-                    false => self.text(quote, is_key, is_outermost),
+                if self.rest().starts_with(&triple) {
+                    self.long_text(&triple, is_outermost)
+                } else {
+                    self.text(quote, is_key, is_outermost)
                 }
             }
             _ if is_key => {
@@ -256,14 +257,13 @@ impl Scan<'_> {
         let start = self.at;
         while self.at < line {
             let Some(next) = self.peek() else { break };
-            let is_end = match is_outermost {
-                true => {
-                    next == '#'
-                        || self.at > start && begins_entry(self.text, self.at) && {
-                            self.text[..self.at].ends_with([' ', '\t'])
-                        }
-                }
-                false => matches!(next, ',' | ']' | '}' | '#' | '"' | '\'' | '[' | '{'),
+            let is_end = if is_outermost {
+                next == '#'
+                    || self.at > start && begins_entry(self.text, self.at) && {
+                        self.text[..self.at].ends_with([' ', '\t'])
+                    }
+            } else {
+                matches!(next, ',' | ']' | '}' | '#' | '"' | '\'' | '[' | '{')
             };
             if is_end {
                 break;
@@ -312,9 +312,10 @@ impl Scan<'_> {
             return;
         }
         let content = line.split(" #").next().unwrap_or_default();
-        let content = match is_key {
-            true => content.split('=').next().unwrap_or_default().trim_end(),
-            false => trim_closing(content, is_outermost),
+        let content = if is_key {
+            content.split('=').next().unwrap_or_default().trim_end()
+        } else {
+            trim_closing(content, is_outermost)
         };
         let end = inside + content.len();
         let other = if quote == '"' { '\'' } else { '"' };
@@ -376,9 +377,10 @@ impl Scan<'_> {
                 let end = swallowed.unwrap_or(self.text.len());
                 let content = self.text[inside..end].trim_end();
                 // In a list, what stands on the next lines are its other parts.
-                let content = match is_outermost {
-                    true => content,
-                    false => content.split('\n').next().unwrap_or_default(),
+                let content = if is_outermost {
+                    content
+                } else {
+                    content.split('\n').next().unwrap_or_default()
                 };
                 let closing = trim_closing(content, is_outermost);
                 let text = closing.trim_end_matches(['"', '\'', '\\']);
@@ -393,9 +395,10 @@ impl Scan<'_> {
         let close = close.to_string();
         let help = format!("close it with `{close}`");
         let message = "the text that begins here is not closed";
-        match self.lines_at_fault.contains_key(&self.line_start(quotes.start)) {
-            true => self.garbled(quotes.clone(), message, help),
-            false => self.diagnostic(quotes.clone(), message, help),
+        if self.lines_at_fault.contains_key(&self.line_start(quotes.start)) {
+            self.garbled(quotes.clone(), message, help)
+        } else {
+            self.diagnostic(quotes.clone(), message, help)
         }
         self.doubtful.add(quotes.start..end.end);
         self.at = end.end;
@@ -406,9 +409,10 @@ impl Scan<'_> {
 /// Leaves out what closes a list at the end of a text whose quote is missing; nothing does outside
 /// of lists.
 fn trim_closing(text: &str, is_outermost: bool) -> &str {
-    match is_outermost {
-        true => text.trim_end(),
-        false => text.trim_end_matches([',', ']', '}', ' ', '\t', '\r']),
+    if is_outermost {
+        text.trim_end()
+    } else {
+        text.trim_end_matches([',', ']', '}', ' ', '\t', '\r'])
     }
 }
 

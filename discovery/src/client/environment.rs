@@ -122,9 +122,10 @@ fn registrars(
     let named = named.map(|it| it.to_string_lossy().into_owned());
     let listen = &settings.registrar.listen;
     let is_usual = named.is_none() && listen.is_empty();
-    let folder = match is_usual {
-        true => transport::runtime_dir(variable("XDG_RUNTIME_DIR").as_deref(), temp_dir),
-        false => Ok(PathBuf::new()),
+    let folder = if is_usual {
+        transport::runtime_dir(variable("XDG_RUNTIME_DIR").as_deref(), temp_dir)
+    } else {
+        Ok(PathBuf::new())
     };
     let mut registrars = match folder {
         Ok(folder) => config::registrars(&[], named.as_deref(), listen, &folder)

@@ -505,9 +505,10 @@ impl LookupResult {
     ///
     /// [`LookupError::Incomplete`] when nothing was found, and a registrar did not answer.
     pub fn complete(self) -> Result<Self, LookupError> {
-        match self.records.is_empty() && !self.unanswered.is_empty() {
-            true => Err(LookupError::Incomplete(RegistrarFailures(self.unanswered))),
-            false => Ok(self),
+        if self.records.is_empty() && !self.unanswered.is_empty() {
+            Err(LookupError::Incomplete(RegistrarFailures(self.unanswered)))
+        } else {
+            Ok(self)
         }
     }
 }

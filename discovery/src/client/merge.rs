@@ -84,9 +84,10 @@ impl MergedRecords {
 
     /// Fails as [`LookupResult::complete`](crate::LookupResult::complete) does.
     pub(crate) fn complete(self) -> Result<Self, LookupError> {
-        match self.is_incomplete() {
-            true => Err(LookupError::Incomplete(RegistrarFailures(self.unanswered))),
-            false => Ok(self),
+        if self.is_incomplete() {
+            Err(LookupError::Incomplete(RegistrarFailures(self.unanswered)))
+        } else {
+            Ok(self)
         }
     }
 

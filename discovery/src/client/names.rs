@@ -49,15 +49,15 @@ impl Client {
                 None => {}
             }
         }
-        match is_answered {
-            true => {
-                failures.retain(|it| self.hub().options.trust.misses(it));
-                match names.is_empty() && !failures.is_empty() {
-                    true => Err(LookupError::Incomplete(RegistrarFailures(failures))),
-                    false => Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect()),
-                }
+        if is_answered {
+            failures.retain(|it| self.hub().options.trust.misses(it));
+            if names.is_empty() && !failures.is_empty() {
+                Err(LookupError::Incomplete(RegistrarFailures(failures)))
+            } else {
+                Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect())
             }
-            false => Err(RegistrarFailures(failures).into()),
+        } else {
+            Err(RegistrarFailures(failures).into())
         }
     }
 

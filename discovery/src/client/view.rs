@@ -261,9 +261,10 @@ impl View {
         instance.reported.push(FeedRecord { feed, record, is_former: false });
         instance.reported.sort_by_key(|it| newest_first(&it.record));
         let after = instance.newest();
-        let is_news = match instance.reported[0].feed == teller {
-            true => *after != before,
-            false => !is_same(after, &before),
+        let is_news = if instance.reported[0].feed == teller {
+            *after != before
+        } else {
+            !is_same(after, &before)
         };
         if is_news {
             self.untold.push_back(Change::Update { record: after.clone() });

@@ -88,9 +88,10 @@ impl Connector {
         let is_tcp = matches!(registrar, Endpoint::Tcp(_));
         // Within a host, what has not answered by then hangs.
         let is_far = matches!(registrar, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
-        let handshake_timeout = match is_far {
-            true => options.handshake_timeout,
-            false => options.handshake_timeout.min(options.ask_timeout),
+        let handshake_timeout = if is_far {
+            options.handshake_timeout
+        } else {
+            options.handshake_timeout.min(options.ask_timeout)
         };
         let conversation = Options {
             hello: Hello { agent: options.agent.clone(), ..Hello::default() },

@@ -41,11 +41,9 @@ impl Scheme {
             return None;
         }
         let lower = name.to_ascii_lowercase();
-        let scheme = match rest.starts_with("//") {
-            true => Self::of_url(&lower),
-            // Others without the slashes are hosts of that name, such as `redis:6379`.
-            false => Self::always(&lower)?,
-        };
+        // Other words without the slashes are host names, such as `redis` in `redis:6379`.
+        let scheme =
+            if rest.starts_with("//") { Self::of_url(&lower) } else { Self::always(&lower)? };
         Some((scheme, rest))
     }
 

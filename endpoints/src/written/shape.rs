@@ -106,9 +106,10 @@ impl<'de> Visitor<'de> for Shape {
     }
 
     fn visit_i64<E: de::Error>(self, port: i64) -> Result<Part, E> {
-        match self.takes_ports {
-            true => Ok(Part::Port(port)),
-            false => Err(E::invalid_type(Unexpected::Signed(port), &self)),
+        if self.takes_ports {
+            Ok(Part::Port(port))
+        } else {
+            Err(E::invalid_type(Unexpected::Signed(port), &self))
         }
     }
 

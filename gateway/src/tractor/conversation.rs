@@ -239,9 +239,10 @@ impl Conversation {
             Peer::Unix { pid: None, .. } => false,
             Peer::Tcp(_) | Peer::Memory => self.is_near(),
         };
-        match is_here {
-            true => Stamped { stamp: transport::stamp(&endpoint), endpoint },
-            false => Stamped::bare(endpoint),
+        if is_here {
+            Stamped { stamp: transport::stamp(&endpoint), endpoint }
+        } else {
+            Stamped::bare(endpoint)
         }
     }
 

@@ -229,7 +229,7 @@ impl Connection {
         };
         if let Some(starting) = launches.starting.remove(&launch) {
             // A child that nobody waits for is dropped, and so killed.
-            drop(starting.send(held));
+            starting.send(held).ok();
         }
     }
 }

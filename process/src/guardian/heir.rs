@@ -19,9 +19,10 @@ pub(super) fn command(program: &OsStr, names: &[OsString]) -> Command {
     let mut command = Command::new(own_program());
     command.arg0("heir").arg(program).env(HEIR_VARIABLE, "1");
     command.env("LISTEN_FDS", names.len().to_string());
-    match names.iter().any(|it| !it.is_empty()) {
-        true => command.env("LISTEN_FDNAMES", names.join(OsStr::new(":"))),
-        false => command.env_remove("LISTEN_FDNAMES"),
+    if names.iter().any(|it| !it.is_empty()) {
+        command.env("LISTEN_FDNAMES", names.join(OsStr::new(":")))
+    } else {
+        command.env_remove("LISTEN_FDNAMES")
     };
     command
 }

@@ -90,9 +90,10 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
     let Some((program, arguments)) = command.words.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let mut starting = match command.handed.is_empty() {
-        true => Command::new(program),
-        false => heir::command(program, &command.handed),
+    let mut starting = if command.handed.is_empty() {
+        Command::new(program)
+    } else {
+        heir::command(program, &command.handed)
     };
     starting.args(arguments).env_remove(GUARDIAN_VARIABLE);
     starting.envs(command.environment.iter().map(|(key, value)| (key, value)));
@@ -201,10 +202,13 @@ impl Guardian {
         let signal = kernel::signal_numbered(value);
         match (kind, signal) {
             (Request::TO_PROGRAM, Some(signal)) => self.signal_program(signal),
-            (Request::TO_GROUP, Some(signal)) => match self.footing.is_shared() {
-                true => self.signal_program(signal),
-                false => self.signal_group(signal),
-            },
+            (Request::TO_GROUP, Some(signal)) => {
+                if self.footing.is_shared() {
+                    self.signal_program(signal)
+                } else {
+                    self.signal_group(signal)
+                }
+            }
             (Request::TO_ALL, Some(signal)) => self.signal_all(signal),
             (Request::KILL, _) => self.kill_by(Instant::now()),
             (Request::RESUME, _) => {

@@ -95,9 +95,10 @@ impl Registry {
             }
         } else if let Some(mut dismissal) = self.deferred.dismissals.pop_front() {
             self.dismiss_some(&mut dismissal);
-            match dismissal.left.is_empty() {
-                true => drop(self.sessions.remove(dismissal.session)),
-                false => self.deferred.dismissals.push_front(dismissal),
+            if dismissal.left.is_empty() {
+                drop(self.sessions.remove(dismissal.session));
+            } else {
+                self.deferred.dismissals.push_front(dismissal)
             }
         } else if let Some(mut end) = self.deferred.ends.pop_front() {
             self.remove_some(&mut end, &mut outcome);
@@ -188,9 +189,10 @@ impl Registry {
         self.deferred.forget(session);
         let mut dismissal = Dismissal { session, left, back_by_ms };
         self.dismiss_some(&mut dismissal);
-        match dismissal.left.is_empty() {
-            true => drop(self.sessions.remove(session)),
-            false => self.deferred.dismissals.push_back(dismissal),
+        if dismissal.left.is_empty() {
+            drop(self.sessions.remove(session));
+        } else {
+            self.deferred.dismissals.push_back(dismissal)
         }
     }
 
@@ -202,10 +204,7 @@ impl Registry {
         outcome: &mut Outcome,
     ) {
         let is_next = self.deferred.verdicts.iter().all(|it| it.session != session);
-        let after = match is_next {
-            true => self.suspect_some(session, verdict, 0, outcome),
-            false => Some(0),
-        };
+        let after = if is_next { self.suspect_some(session, verdict, 0, outcome) } else { Some(0) };
         if let Some(after) = after {
             self.deferred.verdicts.push_back(Verdict { session, verdict, after });
         }

@@ -123,9 +123,10 @@ impl Registry {
         let (count, limit) = (self.foreign.of(account), foreign_max.div_ceil(2));
         // What is remembered of an earlier run had room there.
         let is_bound = !caller.is_trusted && !self.accounts.is_trusted(account);
-        match is_bound && count >= limit {
-            true => Err(RegistryError::TooManyForeign { account, count, limit }),
-            false => Ok(()),
+        if is_bound && count >= limit {
+            Err(RegistryError::TooManyForeign { account, count, limit })
+        } else {
+            Ok(())
         }
     }
 }

@@ -55,9 +55,10 @@ impl Registry {
     /// Returns what somebody may see of the name of an entry.
     pub(super) fn sees(&self, caller: &Caller, entry: &Entry) -> Sees {
         let hides = self.rules.hides_from(caller);
-        match hides && !self.rules.lets_find(caller, self.rule_of(entry)) {
-            true => Sees::Own(caller.owner),
-            false => Sees::All,
+        if hides && !self.rules.lets_find(caller, self.rule_of(entry)) {
+            Sees::Own(caller.owner)
+        } else {
+            Sees::All
         }
     }
 

@@ -150,9 +150,10 @@ impl Lanes {
         if !mem::replace(&mut lane.is_crowded, true) {
             self.crowded.push(runner.lane);
         }
-        match runner.is_next {
-            true => lane.waiting.push_front(id),
-            false => lane.waiting.push_back(id),
+        if runner.is_next {
+            lane.waiting.push_front(id)
+        } else {
+            lane.waiting.push_back(id)
         }
         false
     }

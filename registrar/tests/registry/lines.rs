@@ -551,10 +551,7 @@ proptest! {
             if let Some(holder) = expected.front().copied() {
                 let theirs = stage.token(holder).unwrap();
                 prop_assert_eq!(stage.waiting(holder), expected.len() as u64 - 1);
-                match latest == Some(holder) {
-                    true => prop_assert!(theirs >= token),
-                    false => prop_assert!(theirs > token, "{} after {}", theirs, token),
-                }
+                if latest == Some(holder) { prop_assert!(theirs >= token) } else { prop_assert!(theirs > token, "{} after {}", theirs, token) }
                 (latest, token) = (Some(holder), theirs);
             } else {
                 latest = None;

@@ -57,9 +57,10 @@ async fn who_may_write_to_it_may_connect_and_nobody_else() {
         let _listener = Listener::bind_with(&endpoint, with(mode, group)).await.unwrap();
         // Another user of this group.
         let dialed = as_nobody(async { dial(&endpoint).await.map(drop) });
-        match may {
-            true => dialed.unwrap(),
-            false => assert!(matches!(dialed, Err(DialError::NoPermission)), "{mode:o} {dialed:?}"),
+        if may {
+            dialed.unwrap()
+        } else {
+            assert!(matches!(dialed, Err(DialError::NoPermission)), "{mode:o} {dialed:?}")
         }
     }
 }

@@ -83,7 +83,7 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
             life.live(portal, signals, notes, drivers, context.pool.close()).await;
         }
         Err(error) => {
-            drop(started.send(Err(error)));
+            started.send(Err(error)).ok();
             drop(notes);
             farewell(drivers).await;
         }
@@ -135,7 +135,7 @@ impl FromParent {
             // It fails when the parent is gone, which is noticed elsewhere.
             drop(call.start(&listening?, 0));
             while let Some(note) = to_say.recv().await {
-                drop(call.send(&note).await);
+                call.send(&note).await.ok();
             }
         }
         Ok(encode_body(&()).into())
@@ -200,7 +200,7 @@ impl Life {
         let Self { actor, listeners, exposed, .. } = self;
         let exit = live(parent, signals, &actor, listeners, exposed, &notes).await;
         // The parent may be gone.
-        drop(notes.send(Note::Exit(exit)).await);
+        notes.send(Note::Exit(exit)).await.ok();
         clean_up.await;
         drop(notes);
         farewell(drivers).await;

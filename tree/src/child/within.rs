@@ -67,7 +67,7 @@ impl LocalChild {
         let early = match places.listen_now() {
             Some(listeners) => {
                 // The other end is right here.
-                drop(listens.send(Ok(published(&listeners))));
+                listens.send(Ok(published(&listeners))).ok();
                 Ok(listeners)
             }
             None => Err(listens),
@@ -81,7 +81,7 @@ impl LocalChild {
                     let bound = places.listen().await;
                     let told = bound.as_deref().map(published).map_err(Clone::clone);
                     // A parent that hears nothing any more has given this up.
-                    drop(listens.send(told));
+                    listens.send(told).ok();
                     let Ok(listeners) = bound else { return };
                     listeners
                 }

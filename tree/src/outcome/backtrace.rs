@@ -103,7 +103,7 @@ impl CalleeBacktrace {
                 let _turn = turn(limit / 2, || found.is_closed());
                 // Its error may be on its way without it.
                 if !found.is_closed() {
-                    drop(found.send(name(backtrace)));
+                    found.send(name(backtrace)).ok();
                 }
             });
             is_found.await.ok()

@@ -253,9 +253,8 @@ fn owner_at(place: &Endpoint) -> Option<Owner> {
 
 /// Returns where registrars are asked that listen there: at the loopback, for a wildcard address.
 fn asked(places: &[Endpoint]) -> Vec<Endpoint> {
-    let seen = |it: &Endpoint| match it.is_bind_only() {
-        true => config::seen_from_here(it),
-        false => Some(it.clone()),
+    let seen = |it: &Endpoint| {
+        if it.is_bind_only() { config::seen_from_here(it) } else { Some(it.clone()) }
     };
     places.iter().filter_map(seen).collect()
 }

@@ -196,7 +196,7 @@ impl Supervisor {
                 return;
             }
             if let Some(reason) = self.supervision.why_closed() {
-                drop(ready.send(Err(SpawnError::Closed(reason.clone()))));
+                ready.send(Err(SpawnError::Closed(reason.clone()))).ok();
                 return;
             }
         }
@@ -230,7 +230,7 @@ impl Supervisor {
             let told = async |outcome: Result<Portal, SpawnError>| {
                 was_ready = outcome.is_ok();
                 if let Some(ready) = ready {
-                    drop(ready.send(outcome));
+                    ready.send(outcome).ok();
                 }
             };
             let done = runner.run(begun, told).await;
@@ -254,7 +254,7 @@ impl Supervisor {
         let child = self.children.remove(&id).expect("only what was spawned is forgotten");
         if let (Some(answer), Some(done)) = (child.answer, child.done) {
             // Nobody may wait for it any more.
-            drop(answer.send(done));
+            answer.send(done).ok();
         }
         if self.supervision.blames(id) {
             self.blamed.insert(id, child.spec);

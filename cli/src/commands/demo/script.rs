@@ -79,9 +79,10 @@ async fn start_web(stage: &mut Stage<'_>) -> Result<(), Failure> {
         .to_string();
     let endpoint = format!("/ip4/127.0.0.1/tcp/{port}");
     let register = ["callsign", "register", "web", &endpoint, "--"];
-    let server = match stage.succeeds(&["python3", "-c", "import http.server"]).await {
-        true => ["python3", "-m", "http.server", "--bind", "127.0.0.1", &port].to_vec(),
-        false => ["callsign", "demo", "--act", "web", &endpoint].to_vec(),
+    let server = if stage.succeeds(&["python3", "-c", "import http.server"]).await {
+        ["python3", "-m", "http.server", "--bind", "127.0.0.1", &port].to_vec()
+    } else {
+        ["callsign", "demo", "--act", "web", &endpoint].to_vec()
     };
     stage.start("web", &[&register[..], &server].concat())
 }

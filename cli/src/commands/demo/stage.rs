@@ -127,9 +127,10 @@ impl<'a> Stage<'a> {
             let output = String::from_utf8_lossy(&output.stdout).into_owned();
             self.steps.push(Step { command: line.clone(), output });
         }
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(Failure::usage(anyhow!("`{line}` failed ({})", output.status))),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(Failure::usage(anyhow!("`{line}` failed ({})", output.status)))
         }
     }
 
@@ -200,12 +201,11 @@ impl<'a> Stage<'a> {
         let log = log.unwrap_or_default();
         let last: Vec<_> = log.lines().rev().take(5).collect();
         let failure = Failure::usage(anyhow!("`{name}` {how}"));
-        match last.is_empty() {
-            true => failure,
-            false => {
-                let last: Vec<_> = last.into_iter().rev().collect();
-                failure.hint(format!("it said:\n{}", last.join("\n")))
-            }
+        if last.is_empty() {
+            failure
+        } else {
+            let last: Vec<_> = last.into_iter().rev().collect();
+            failure.hint(format!("it said:\n{}", last.join("\n")))
         }
     }
 

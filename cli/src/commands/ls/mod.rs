@@ -103,28 +103,29 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             "*" => "nothing is registered".to_owned(),
             pattern => format!("nothing is registered that matches `{pattern}`"),
         };
-        return match hidden > 0 && found.unanswered.is_empty() {
-            // That there is something has been said.
-            true => Ok(Exit::Done),
-            false => nothing_is_there(context, &nothing, &found.unanswered),
+        return if hidden > 0 && found.unanswered.is_empty() {
+            // The hidden ones have been counted above.
+            Ok(Exit::Done)
+        } else {
+            nothing_is_there(context, &nothing, &found.unanswered)
         };
     }
     warn_unanswered(context, &found.unanswered);
     if context.json {
         return Ok(Exit::Done);
     }
-    let table = match args.all {
-        true => {
-            let width = context.width();
-            let table = Some(every_endpoint(&seen, found.now_ms).render());
-            let table = table.filter(|it| fits(it, width));
-            table.unwrap_or_else(|| below_each_other(&seen, found.now_ms, width))
-        }
-        false => nearest(&seen, found.now_ms, context.width()).render(),
+    let table = if args.all {
+        let width = context.width();
+        let table = Some(every_endpoint(&seen, found.now_ms).render());
+        let table = table.filter(|it| fits(it, width));
+        table.unwrap_or_else(|| below_each_other(&seen, found.now_ms, width))
+    } else {
+        nearest(&seen, found.now_ms, context.width()).render()
     };
-    match args.no_pager {
-        true => context.print(table)?,
-        false => context.print_in_pager(table)?,
+    if args.no_pager {
+        context.print(table)?
+    } else {
+        context.print_in_pager(table)?
     }
     Ok(Exit::Done)
 }

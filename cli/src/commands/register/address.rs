@@ -137,9 +137,10 @@ fn fill_one(
                 let value = value(placeholder)?;
                 let after = at + placeholder.text().len();
                 let is_bare = placeholder == Placeholder::Host && value.contains(':');
-                match is_bare && takes_brackets(&argument[..at], &argument[after..]) {
-                    true => filled.extend(format!("[{value}]").bytes()),
-                    false => filled.extend(value.bytes()),
+                if is_bare && takes_brackets(&argument[..at], &argument[after..]) {
+                    filled.extend(format!("[{value}]").bytes());
+                } else {
+                    filled.extend(value.bytes());
                 }
                 at = after;
             }

@@ -126,9 +126,10 @@ fn remedy_for(name: &str) -> Option<&'static str> {
 
 /// Returns what to do about a program whose options are not known here.
 fn of_unknown(command: &str) -> &'static str {
-    match SHELLS.contains(&command) {
-        true => "let the script end with `exec SERVER`, or with `wait` where it says `SERVER &`",
-        false => "look for its option that keeps it there, as `--foreground` or `--no-daemon`",
+    if SHELLS.contains(&command) {
+        "let the script end with `exec SERVER`, or with `wait` where it says `SERVER &`"
+    } else {
+        "look for its option that keeps it there, as `--foreground` or `--no-daemon`"
     }
 }
 

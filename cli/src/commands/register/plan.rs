@@ -68,8 +68,8 @@ impl Plan {
             }
         }
         let has_drawn_port = has_command && address::draw_port(&mut said)?;
-        let command = match has_command {
-            true => GuardedCommand {
+        let command = if has_command {
+            GuardedCommand {
                 words: address::fill(&args.command, &name, &said)?,
                 environment: address::variables(&name, &said, context)?,
                 sockets: said
@@ -78,13 +78,15 @@ impl Plan {
                     .map(|it| it.as_path().into())
                     .collect(),
                 handed: Vec::new(),
-            },
-            false => GuardedCommand::default(),
+            }
+        } else {
+            GuardedCommand::default()
         };
         let state = args.state.map(State::from);
-        let mut sight = match has_command {
-            true => Sight::of_program(said.clone()),
-            false => Sight::of_first(said.clone()),
+        let mut sight = if has_command {
+            Sight::of_program(said.clone())
+        } else {
+            Sight::of_first(said.clone())
         };
         let seen = sight.look(Instant::now());
         for seen in seen.iter().filter(|_| !has_command) {

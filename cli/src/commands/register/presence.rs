@@ -230,10 +230,11 @@ fn tell_whether_known(
 ) -> Known {
     let failures = RegistrarFailures(registered.missing());
     if failures.0.len() < client.registrars().count() {
-        match plan.is_announced {
-            // Whoever does not read that may know it by other ways.
-            true => drop(tell(context, plan, registered.instance(), false)),
-            false => note(context, format_args!("`{}` is registered", plan.name)),
+        if plan.is_announced {
+            // A reader that is gone does not matter: others may know it by other ways.
+            drop(tell(context, plan, registered.instance(), false));
+        } else {
+            note(context, format_args!("`{}` is registered", plan.name));
         }
         warn_of_aliases(context, plan, registered);
         return Known::Everywhere;
@@ -247,9 +248,10 @@ fn tell_whether_known(
 
 /// Says that no registrar has an actor.
 pub(super) fn warn_of_nobody(name: &Name, failures: &RegistrarFailures, context: &Context) {
-    let what = match failures.have_refusal() {
-        true => format!("no registrar accepts `{name}`; it"),
-        false => format!("no registrar answers; `{name}`"),
+    let what = if failures.have_refusal() {
+        format!("no registrar accepts `{name}`; it")
+    } else {
+        format!("no registrar answers; `{name}`")
     };
     warn(context, format_args!("{what} cannot be found:\n{failures}"));
 }

@@ -258,11 +258,12 @@ fn not_started(words: &[OsString], error: io::Error) -> Failure {
         _ => anyhow::Error::new(error).context(what),
     };
     let failure = Failure { exit: Exit::Code(code), ..Failure::usage(error) };
-    match code == NOT_FOUND && words.len() == 1 && program.trim().contains(char::is_whitespace) {
-        true => failure
+    if code == NOT_FOUND && words.len() == 1 && program.trim().contains(char::is_whitespace) {
+        failure
             .hint(format!("leave out the quotes, as in: `-- {}`", program.trim()))
-            .hint("or let a shell read it: `-- sh -c '…'`"),
-        false => failure,
+            .hint("or let a shell read it: `-- sh -c '…'`")
+    } else {
+        failure
     }
 }
 

@@ -38,9 +38,10 @@ pub(super) fn warn_of_aliases(context: &Context, plan: &Plan, registered: &Regis
 /// Says that the actor has lost its entry, or an endpoint of it, and what that means.
 pub(super) fn tell_lost(context: &Context, plan: &Plan, lost: &Lost) {
     let name = &plan.name;
-    match lost.is_final() {
-        true => warn(context, format_args!("`{name}` is not registered any more: {lost}")),
-        false => warn(context, format_args!("`{name}`: {lost}")),
+    if lost.is_final() {
+        warn(context, format_args!("`{name}` is not registered any more: {lost}"));
+    } else {
+        warn(context, format_args!("`{name}`: {lost}"));
     }
 }
 

@@ -314,12 +314,11 @@ fn announce(
 ) -> Result<(), Failure> {
     // The node serves on, though nobody may read what it prints.
     for endpoint in endpoints {
-        match context.json {
-            true => {
-                let encoded = endpoint.to_encoded();
-                context.announce_json(&Listening { event: "listening", endpoint, encoded })?;
-            }
-            false => context.announce(format_args!("listening on {endpoint}")),
+        if context.json {
+            let encoded = endpoint.to_encoded();
+            context.announce_json(&Listening { event: "listening", endpoint, encoded })?;
+        } else {
+            context.announce(format_args!("listening on {endpoint}"));
         }
     }
     if let Some(mut file) = ready_fd {

@@ -125,10 +125,8 @@ pub(super) fn explain(error: NodeError, list: &[Endpoint], context: &Context) ->
     let is_own = matches!(source, BindError::InUse { .. })
         && !is_in_list()
         && own_endpoints().iter().any(is_same);
-    let hints = match is_own {
-        true => vec![why_idle(context)],
-        false => hints::unbound(endpoint, list, source),
-    };
+    let hints =
+        if is_own { vec![why_idle(context)] } else { hints::unbound(endpoint, list, source) };
     let exit = Exit::of_bind(source);
     let hints = hints.into_iter().map(Into::into).collect();
     Failure { exit, hints, ..Failure::usage(error) }

@@ -38,12 +38,11 @@ pub(super) fn picture(
         0 => String::new(),
         count => format!("and {count} more, with less memory\n"),
     };
-    let more = match owners.is_own_alone {
-        true => {
-            let text = "what others use is for root and the registrar's own user to see";
-            fitted(text, width, 0, 0) + "\n"
-        }
-        false => more,
+    let more = if owners.is_own_alone {
+        let text = "what others use is for root and the registrar's own user to see";
+        fitted(text, width, 0, 0) + "\n"
+    } else {
+        more
     };
     let place = fitted(&endpoint.to_string(), width, 0, 2);
     format!("{place}\n{}{more}", table.render())

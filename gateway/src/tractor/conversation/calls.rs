@@ -315,7 +315,7 @@ impl Conversation {
 
     async fn order(&self, order: Order) {
         // There is no liveness any more when the node stops.
-        drop(self.shared.orders.send(order).await);
+        self.shared.orders.send(order).await.ok();
     }
 }
 

@@ -90,9 +90,10 @@ impl LivenessMonitor {
         };
         let is_seen = |sight| results.iter().any(|(_, it)| *it == sight);
         let is_alive = is_seen(ProbeResult::Alive);
-        let silent_since = match is_alive || is_seen(ProbeResult::Mute) {
-            true => None,
-            false => Some(*watched.silent_since.get_or_insert_with(Instant::now)),
+        let silent_since = if is_alive || is_seen(ProbeResult::Mute) {
+            None
+        } else {
+            Some(*watched.silent_since.get_or_insert_with(Instant::now))
         };
         watched.silent_since = silent_since;
         // Where the kernel tells of its end, it need not be seen.
@@ -100,9 +101,10 @@ impl LivenessMonitor {
             watched.process.is_none() && silent_since.is_some_and(|it| it.elapsed() >= SILENCE_MAX);
         let kernel = here_for([]).kernel;
         let is_local = |it: &Stamped| it.stamp.kernel.is_some() && it.stamp.kernel == kernel;
-        match !is_alive && is_seen(ProbeResult::Mute) {
-            true => self.mute.insert(uuid),
-            false => self.mute.remove(&uuid),
+        if !is_alive && is_seen(ProbeResult::Mute) {
+            self.mute.insert(uuid)
+        } else {
+            self.mute.remove(&uuid)
         };
         let is_prompt = is_alive || self.mute.len() <= MUTE_PROMPT_MAX;
         let is_near = is_prompt && results.iter().any(|(stamped, _)| is_local(stamped));
@@ -141,7 +143,7 @@ impl LivenessMonitor {
         for (endpoint, answer) in asked {
             let found = dead.contains(&endpoint).then(|| uid.clone());
             // Who asked may have gone.
-            drop(answer.send(found));
+            answer.send(found).ok();
         }
         let Some(watched) = self.watched.get_mut(&uuid) else { return };
         if !self.registry.record(uuid).is_some_and(|it| watched.is_about(&it)) {

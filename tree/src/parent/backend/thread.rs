@@ -37,7 +37,7 @@ pub(super) fn launch(child: LocalChild) -> io::Result<(Box<dyn RunningChild>, Ne
         };
         drop(runtime);
         // Whoever launched it may have given it up.
-        drop(ended.send(raw_exit));
+        ended.send(raw_exit).ok();
     })?;
     Ok((Box::new(Thread { is_ended, raw_exit: None }), near))
 }

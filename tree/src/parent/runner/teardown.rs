@@ -121,7 +121,7 @@ impl ChildRunner {
         if let Some(channel) = channel {
             let asked = CancelRequest { reason: reason.clone(), force };
             // A channel that is closed has told the child as much.
-            drop(channel.portal.send(Request::new(CANCEL, &asked)));
+            channel.portal.send(Request::new(CANCEL, &asked)).ok();
         }
     }
 
