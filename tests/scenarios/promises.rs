@@ -49,7 +49,7 @@ promises! {
     what_is_said_where_no_session_is_left: "No session left";
     who_is_not_allowed_in: "Not allowed in";
     what_one_of_several_denies: "One of several denies";
-    what_a_watch_tells: "What a watch tells";
+    what_a_watch_tells: "The events of a watch";
 }
 
 #[test]
@@ -168,7 +168,7 @@ impl Section {
     /// Brings the situation about, and sees that each row holds.
     #[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was not tested")]
     fn holds(&self) {
-        if self.title == "What a watch tells" {
+        if self.title == "The events of a watch" {
             self.events
                 .iter()
                 .for_each(|(what, told)| assert_eq!(events_of(what), *told, "{what}"));
@@ -488,7 +488,7 @@ fn events_of(what: &str) -> Vec<String> {
         holder
     };
     match what {
-        "it is not there at the beginning, and comes" => {
+        "it starts after the watch" => {
             let mut watch = run(&["watch", "feed", "--json"]);
             let mut told = told(&mut watch, 1);
             let _node = start("0s");
@@ -497,7 +497,7 @@ fn events_of(what: &str) -> Vec<String> {
             told.extend(self::told(&mut watch, 1));
             told
         }
-        "it ends, and another begins to which feed comes back" => {
+        "it ends, and feed returns to its successor" => {
             let node = start("1m");
             let _holder = holding();
             let mut watch = watching();
@@ -505,7 +505,7 @@ fn events_of(what: &str) -> Vec<String> {
             let _node = start("1m");
             told(&mut watch, 3)
         }
-        "it is killed, and another begins to which feed does not come back" => {
+        "it is killed, and feed does not return to its successor" => {
             let node = start("0s");
             run(&lease).outcome().succeeds();
             let mut watch = watching();
@@ -513,7 +513,7 @@ fn events_of(what: &str) -> Vec<String> {
             let _node = start("2s");
             told(&mut watch, 3)
         }
-        "it is stopped, and goes on" => {
+        "it is stopped, and continues" => {
             let node = start("1m");
             let _holder = holding();
             let mut watch = watching();
@@ -523,7 +523,7 @@ fn events_of(what: &str) -> Vec<String> {
             told.extend(self::told(&mut watch, 1));
             told
         }
-        "feed is taken out" => {
+        "feed is unregistered" => {
             let _node = start("0s");
             let _holder = holding();
             let mut watch = watching();
