@@ -10,6 +10,7 @@ mod captured;
 mod node;
 mod outcome;
 mod peer;
+mod port;
 mod room;
 mod running;
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
     node::{Counts, Node},
     outcome::Outcome,
     peer::{Answer, Peer, query, register, registration, stamped, tcp_address},
+    port::free_port,
     room::Room,
     running::Running,
 };

@@ -4,7 +4,7 @@
 use std::{net::TcpListener, os::unix::net::UnixStream, path::Path, process::Command};
 
 use super::programs::python;
-use crate::harness::{Node, Room};
+use crate::harness::{Node, Room, free_port};
 
 /// What a program ends with that has slipped away.
 const SLIPPED_AWAY: i32 = 125;
@@ -165,10 +165,11 @@ fn a_program_that_goes_into_the_background_is_told_what_to_do() {
     }
     let python = python();
     for when in ["before", "after"] {
-        let words = ["register", when, "/ip4/127.0.0.1/tcp/0", "--", &python, "-c", DAEMON];
+        let (endpoint, port) = port();
+        let words = ["register", when, &endpoint, "--", &python, "-c", DAEMON];
         let told = node.callsign(&[&words[..], &["{port}", when]].concat());
-        let told = told.ends_with(SLIPPED_AWAY).says(&["in the background", "--foreground"]);
-        is_free(&told.stderr);
+        told.ends_with(SLIPPED_AWAY).says(&["in the background", "--foreground"]);
+        is_free(port);
     }
 }
 
@@ -178,19 +179,24 @@ fn a_front_that_ends_before_what_serves_is_no_success() {
     let room = Room::new();
     let node = Node::start(&room);
     let python = python();
-    let words = ["register", "late", "/ip4/127.0.0.1/tcp/0", "--", &python, "-c", DAEMON];
+    let (endpoint, port) = port();
+    let words = ["register", "late", &endpoint, "--", &python, "-c", DAEMON];
     let mut late = node.run(&[&words[..], &["{port}", "late"]].concat());
     late.line_with("up");
     node.callsign(&["wait", "late", "--timeout", "60s"]).succeeds();
     late.type_line("");
-    let told = late.outcome().ends_with(SLIPPED_AWAY).says(&["in the background"]);
-    is_free(&told.stderr);
+    late.outcome().ends_with(SLIPPED_AWAY).says(&["in the background"]);
+    is_free(port);
+}
+
+/// Returns a port that is this test's alone, and its endpoint.
+fn port() -> (String, u16) {
+    let port = free_port();
+    (format!("/ip4/127.0.0.1/tcp/{port}"), port)
 }
 
 #[track_caller]
-fn is_free(stderr: &str) {
-    let port = stderr.lines().find_map(|it| it.split_once("/tcp/")).unwrap().1;
-    let port: u16 = port.parse().unwrap();
+fn is_free(port: u16) {
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "something is left");
 }
 
@@ -198,9 +204,8 @@ fn is_free(stderr: &str) {
 fn what_serves_in_the_place_of_a_program_that_has_ended_is_told() {
     let room = Room::new();
     let node = Node::start(&room);
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = other.local_addr().unwrap().port();
-    let endpoint = format!("/ip4/127.0.0.1/tcp/{port}");
+    let (endpoint, port) = port();
+    let other = TcpListener::bind(("127.0.0.1", port)).unwrap();
     // As `systemctl start` and `docker run --detach` do.
     let told = node.callsign(&["register", "web", &endpoint, "--", "true"]);
     let remedy = format!("callsign register web {endpoint}");

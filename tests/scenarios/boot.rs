@@ -4,12 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use rustix::process::Signal;
 
-use crate::harness::{Node, Room, Running};
+use crate::harness::{Node, Room, Running, free_port};
 
 /// Where a registrar will listen: in a file, at an abstract name, or at a port.
 fn places(room: &Room) -> [String; 3] {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let tcp = format!("/ip4/127.0.0.1/tcp/{port}");
+    let tcp = format!("/ip4/127.0.0.1/tcp/{}", free_port());
     [room.unix("late.sock"), room.abstract_unix("registrar"), tcp]
 }
 

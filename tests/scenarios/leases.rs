@@ -4,14 +4,13 @@ use std::os::unix::net::UnixListener;
 
 use rustix::process::Signal;
 
-use crate::harness::{Node, Room};
+use crate::harness::{Node, Room, Running};
 
 #[test]
 fn a_lease_runs_out_and_watchers_hear_of_it() {
     let room = Room::new();
     let node = Node::start(&room);
-    let mut watch = node.run(&["watch", "clock", "--json"]);
-    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+    let mut watch = watch(&node);
 
     let registered = node.callsign(&["register", "clock", "/unix/@clock", "--ttl", "200ms"]);
     registered.succeeds().prints(&["registered clock[", "for 200ms"]);
@@ -26,7 +25,7 @@ fn a_lease_runs_out_and_watchers_hear_of_it() {
 fn a_lease_is_renewed_and_given_up() {
     let room = Room::new();
     let node = Node::start(&room);
-    let mut watch = node.run(&["watch", "clock", "--json"]);
+    let mut watch = watch(&node);
     let register = ["register", "clock", "/unix/@clock", "--ttl", "10m", "--json"];
     let first = node.callsign(&register).succeeds().json();
     assert_eq!(first["renewed"], false);
@@ -49,7 +48,7 @@ fn a_lease_is_renewed_and_given_up() {
 fn a_lease_whose_actor_is_dead_goes_when_somebody_tries_to_connect() {
     let room = Room::new();
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["-v"]);
-    let mut watch = node.run(&["watch", "clock", "--json"]);
+    let mut watch = watch(&node);
     let socket = UnixListener::bind(room.file("nobody.sock")).unwrap();
     let nobody = room.unix("nobody.sock");
     node.callsign(&["register", "clock", &nobody, "--ttl", "10m"]).succeeds();
@@ -114,4 +113,12 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     late.outcome().succeeds().prints(&["registered late["]);
     let denied = ["register", "short", "/unix/@short", "--ttl", "1ms"];
     node.callsign(&denied).ends_with(2).says(&["a lease lasts from 100ms"]);
+}
+
+/// Watches the actor, of whom nothing is there yet.
+#[track_caller]
+fn watch(node: &Node<'_>) -> Running {
+    let mut watch = node.run(&["watch", "clock", "--json"]);
+    watch.json("the end of the snapshot", |it| it["change"] == "synced");
+    watch
 }

@@ -238,8 +238,15 @@ fn who_asks_is_told_how_he_is_seen() {
     };
     for (at, registrar) in node.endpoints().iter().enumerate() {
         for user in [ALICE, BOB] {
-            let asked = users.run(user, registrar, &["whoami", "--json"]).outcome().succeeds();
-            let told = &asked.json()[0]["whoami"];
+            let asked = || {
+                let told = users.run(user, registrar, &["whoami", "--json"]).outcome().succeeds();
+                told.json()[0]["whoami"].take()
+            };
+            let mut told = asked();
+            // Whoever has asked before may not have gone yet.
+            while told["uses"]["sessions"]["used"] != 1 {
+                told = asked();
+            }
             assert_eq!(told["owner"], format!("user:{user}"), "{told}");
             assert_eq!(told["is_trusted"], false, "{told}");
             assert_eq!(told["may_change_all"], false, "{told}");
@@ -247,15 +254,15 @@ fn who_asks_is_told_how_he_is_seen() {
             assert_eq!(way, if at == 0 { ["unix", "unix-socket"] } else { ["tcp", "loopback"] });
             let uses = &told["uses"];
             assert_eq!(uses["owner"], format!("user:{user}"), "{told}");
-            assert_eq!(uses["sessions"], serde_json::json!({ "used": 1, "quota": 2048 }));
+            assert_eq!(uses["sessions"]["quota"], 2048, "{told}");
             assert_eq!(uses["instances"]["quota"], 100_000, "{told}");
             assert_eq!(told["rules"][0]["may_register"], user == ALICE, "{told}");
             // The group is told over the Unix socket alone, and so is what it may find.
             let expected: &[&str] = if at == 0 { &["feed", "db*"] } else { &["feed"] };
-            assert_eq!(patterns(told), expected, "{told}");
+            assert_eq!(patterns(&told), expected, "{told}");
         }
         let told = users.run(BOB, registrar, &["whoami"]).outcome().succeeds();
-        told.prints(&["sessions 1 of 2048", "instances 0 of 100000", "MiB"]);
+        told.prints(&["of 2048", "instances 0 of 100000", "MiB"]);
         let told = users.run(0, registrar, &["whoami"]).outcome().succeeds();
         assert!(told.stdout.contains("(user 0)") && told.stdout.contains("everybody's"), "{told}");
         let mut container = users.room.other_command("setpriv");

@@ -1,10 +1,10 @@
 //! Servers take over a place from one that lives, in several ways. By the name of the one, nobody is
 //! led to the other.
 
-use std::{fs, net::TcpListener};
+use std::fs;
 
 use super::programs::python;
-use crate::harness::{Node, Room, Running};
+use crate::harness::{Node, Room, Running, free_port};
 
 /// Answers every connection with a word. What stands before it makes the socket `s`.
 const SERVE: &str = "\nimport sys\n\
@@ -42,7 +42,7 @@ fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
     let python = python();
     let (file, endpoint) = (room.file("p.sock"), room.unix("p.sock"));
     let path = format!("{:?}", file.display().to_string());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let by_port = format!("/ip4/127.0.0.1/tcp/{port}");
     let check = |endpoint: &str, place: &str, first: &str, second: &str, is_registered: bool| {
         let program = |code: &str| code.replace("PLACE", place) + SERVE;
@@ -85,7 +85,7 @@ fn whoever_shares_a_port_before_an_actor_is_there_is_not_taken_for_it() {
     let room = Room::new();
     let node = Node::start(&room);
     let python = python();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let program = SHARES.replace("PLACE", &port.to_string()) + SERVE;
     let mut stranger = room.other_command(&python);
     stranger.args(["-c", &program, "a stranger"]);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Node, Room, Running},
+    harness::{Node, Room, Running, free_port},
     programs::python,
 };
 
@@ -189,9 +189,4 @@ fn listen_elsewhere(room: &Room, endpoint: &str) -> Running {
     let mut running = Running::start(command);
     running.line_with("listens");
     running
-}
-
-/// Returns a port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
