@@ -4,19 +4,12 @@ use thiserror::Error;
 
 use crate::{Endpoint, Here, Host, Stamped};
 
-/// Why callers may not reach what is registered, though nothing is wrong with the registration.
-///
-/// ```
-/// use endpoints::Doubt;
-///
-/// fn is_for_everybody(doubts: &[Doubt]) -> bool {
-///     !doubts.iter().any(|it| matches!(it, Doubt::HostOnly { .. }))
-/// }
-/// ```
+/// The reason why callers may not reach a registered endpoint, though the registration itself is
+/// correct.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// Callers take for local only what has the stamp of their kernel.
+    /// Callers treat an endpoint as local only if its stamp has their kernel.
     #[error(
         "cannot learn which kernel this is (/proc/sys/kernel/random/boot_id): others on this \
          host will not reach it; `[host] id` of the settings says it instead"
@@ -47,7 +40,7 @@ pub enum Doubt {
          a folder that both have"
     )]
     OtherMounts {
-        /// Whose path it is.
+        /// The owner of the path.
         endpoint: Endpoint,
         /// The registrar that does not find it.
         registrar: Endpoint,
@@ -68,7 +61,7 @@ pub fn doubts<'a>(
         doubts.push(Doubt::NetnsUnknown { endpoint: it.endpoint.clone() });
     }
     let is_elsewhere = |it: &&Endpoint| match it {
-        // Where a name leads is not known without asking.
+        // The address of a name is not known without asking.
         Endpoint::Tcp(tcp) => tcp.host.ip().is_some_and(|ip| {
             !ip.is_loopback() && !here.interfaces.iter().any(|own| own.ip.to_canonical() == ip)
         }),

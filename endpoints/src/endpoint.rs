@@ -1,4 +1,4 @@
-//! Where an actor listens.
+//! The endpoint: the address at which an actor listens.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
     unix::{UnixAddress, UnixPath},
 };
 
-/// Where an actor listens. Its text is a multiaddr, as people write it:
+/// The address at which an actor listens. Its text is a multiaddr:
 ///
 /// | text | meaning |
 /// |---|---|
@@ -27,7 +27,7 @@ use crate::{
 /// | `…/tcp/5555/tls` | TLS on TCP |
 /// | `/memory/7` | within one process |
 ///
-/// Two endpoints are equal when they mean the same, however they were written.
+/// Two endpoints are equal if they have the same meaning, whatever their spelling.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -87,9 +87,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns the IP address and the port, where they stand in the endpoint. There are none of a
-    /// host name, which has to be looked up, nor of an address with a zone: its number is the
-    /// kernel's.
+    /// Returns the IP address and the port, if the endpoint contains them. A host name has to be
+    /// looked up first, and the number of an address's zone is known to the kernel only.
     ///
     /// ```
     /// use endpoints::Endpoint;
@@ -160,8 +159,8 @@ impl Endpoint {
         }
     }
 
-    /// Tells whether `self` and `other` cannot both be bound that stand in one list. It is as with
-    /// two actors, but that a `::` leaves IPv4 to an IPv4 address of the same port.
+    /// Tells whether `self` and `other`, in one list, cannot both be bound. The rule is that of two
+    /// actors, except that a `::` leaves IPv4 to an IPv4 address of the same port.
     ///
     /// ```
     /// # use endpoints as callsign;

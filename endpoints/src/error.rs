@@ -1,4 +1,4 @@
-//! What is wrong with a text that is not an endpoint, where, and what to write instead.
+//! The errors of parsing an endpoint: the fault, its place, and the remedy.
 
 use std::{
     fmt::{self, Write},
@@ -12,7 +12,7 @@ use crate::{
     plain::{is_plain, write_plain},
 };
 
-/// A text that is not an endpoint: what is wrong, and where.
+/// A string that is not an endpoint: the fault and its place.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -27,7 +27,7 @@ pub struct ParseEndpointError {
     text: String,
     span: Range<usize>,
     kind: ParseEndpointErrorKind,
-    /// The port that stood beside the text in a pair.
+    /// The port beside the string in a pair.
     pub(crate) port: Option<u16>,
 }
 
@@ -55,7 +55,7 @@ impl ParseEndpointError {
         self.span.clone()
     }
 
-    /// Returns what is wrong.
+    /// Returns the fault.
     ///
     /// ```
     /// use endpoints::{Endpoint, ParseEndpointErrorKind};
@@ -76,7 +76,7 @@ impl fmt::Display for ParseEndpointError {
         match kind {
             _ if self.text.is_empty() => write!(f, "{kind}"),
             Kind::NoLeadingSlash => write!(f, "{kind} of {}", Quoted(&self.text)),
-            // These quote what they are about.
+            // These quote the faulty text.
             Kind::InvalidValue { .. } | Kind::RelativePath { .. }
                 if self.span == (0..self.text.len()) =>
             {
@@ -87,7 +87,7 @@ impl fmt::Display for ParseEndpointError {
     }
 }
 
-/// What is wrong with a text that is not an endpoint.
+/// The fault of a string that is not an endpoint.
 ///
 /// ```
 /// # use endpoints as callsign;

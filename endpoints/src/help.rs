@@ -1,4 +1,4 @@
-//! What to write instead of a text that is no endpoint.
+//! Corrections for strings that are not endpoints.
 
 use crate::{
     endpoint::Endpoint,
@@ -32,9 +32,9 @@ impl ParseEndpointError {
         self.help_for(EXAMPLE_PORT, Some)
     }
 
-    /// Returns what to write instead at a place that does not take every endpoint. `fit` makes a
-    /// suggestion one that is taken there, or returns `None` if none like it is. `example_port`
-    /// stands where none was written.
+    /// Returns a correction for a place that does not accept every endpoint. `fit` turns a
+    /// suggestion into one that the place accepts, or returns `None` if there is none.
+    /// `example_port` is the port of examples without one.
     ///
     /// ```
     /// use endpoints::Endpoint;

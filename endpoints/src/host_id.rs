@@ -1,4 +1,4 @@
-//! What somebody calls a host, where the kernel's own word does not do.
+//! The host id: a configured name for a host whose kernel identity is not usable.
 
 use std::fmt;
 
@@ -6,12 +6,13 @@ use thiserror::Error;
 
 use crate::plain::is_plain;
 
-/// What somebody calls a host, in the place of the identity that its kernel drew when it booted:
-/// where containers of one kernel are shown different ones, or copies of a machine have the same.
+/// A configured name of a host, which replaces the identity that its kernel draws when it boots:
+/// for containers of one kernel that see different identities, and for copied machines that share
+/// one.
 ///
-/// It has to be told by all that share a kernel, and by nobody else. Two machines that go by one
-/// name take each other's loopback addresses and abstract sockets for their own; of actors that
-/// do not prove who they are, a caller then reaches its own machine's and takes it for the other's.
+/// All programs on one kernel must have the same id, and no others. Two machines with one id take
+/// each other's loopback addresses and abstract sockets for their own; without proof of identity, a
+/// caller then reaches its own machine's actor and takes it for the other's.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -27,8 +28,8 @@ use crate::plain::is_plain;
 pub struct HostId(Box<str>);
 
 impl HostId {
-    /// Takes a text of 1 to 255 bytes, without white space, control characters and
-    /// others that are not [plain](is_plain).
+    /// Accepts 1 to 255 bytes without white space, control characters and others that are not
+    /// [plain](is_plain).
     ///
     /// ```
     /// use endpoints::HostId;
@@ -40,7 +41,7 @@ impl HostId {
     ///
     /// # Errors
     ///
-    /// [`HostIdError`] when it is none.
+    /// [`HostIdError`] for any other string.
     pub fn new(text: &str) -> Result<Self, HostIdError> {
         let is_strange = |it: char| it == ' ' || !is_plain(it);
         match text {
@@ -63,7 +64,7 @@ impl fmt::Display for HostId {
     }
 }
 
-/// Why a text is no host id.
+/// The reason why a string is not a host id.
 ///
 /// ```
 /// # use endpoints as callsign;

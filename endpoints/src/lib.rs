@@ -1,28 +1,28 @@
-//! Addresses as data: where an actor listens, what it is called, and how near it is from here.
+//! Addresses as data: endpoints, names, and the nearness of an endpoint.
 //!
-//! This is the lowest layer. Nothing in it does I/O, waits, or reads a clock; every function is
-//! pure, and every text it takes may come from a stranger. It does not know how bytes travel
-//! (that is `transport`), nor who keeps the names (that is `registrar`).
+//! This is the lowest layer. It does no I/O, never waits, and reads no clock; every function is
+//! pure, and every string may come from an untrusted peer. Transports are the business of
+//! `transport`, and the registry that of `registrar`.
 //!
-//! - [`Endpoint`] is where an actor listens, written as a multiaddr.
-//! - [`Name`], [`InstanceId`] and [`NamePattern`] say who it is; a [`Matcher`] holds many names
-//!   against a pattern.
-//! - [`Stamp`] is what the registrant says about where an endpoint lives, and [`rank`] orders
-//!   endpoints by what the stamps prove, nearest first.
-//! - [`EndpointTable`] is the table of actors and their endpoints, made by [`parse_endpoints`].
+//! - [`Endpoint`] is the address at which an actor listens, written as a multiaddr.
+//! - [`Name`] and [`InstanceId`] identify an actor; [`NamePattern`] selects names, and a
+//!   [`Matcher`] matches many of them.
+//! - [`Stamp`] is the registrant's statement of where an endpoint is, and [`rank`] orders endpoints
+//!   by what the stamps prove, nearest first.
+//! - [`EndpointTable`] maps actors to their endpoints; [`parse_endpoints`] reads one.
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `endpoint`, `unix`, `tcp` | where an actor listens, as data |
-//! | `parse` | from text and bytes to an endpoint |
-//! | `error`, `limits` | what is wrong with a text that is not one; how long a Unix address may be |
-//! | `meant`, `help` | the endpoint that was probably meant; what to write instead |
-//! | `name`, `matcher`, `near` | what actors are called; patterns, made ready for many names; names alike |
-//! | `specific` | which of two patterns says more, and whether they have a name in common |
-//! | `stamp`, `host_id` | what a registrant says about where its endpoints live |
-//! | `locality`, `doubt` | how near an endpoint is; why callers may not reach it |
-//! | `table`, `written` | which actor listens where; such tables as they are written |
-//! | `plain` | which characters a screen shows as what they are |
+//! | `endpoint`, `unix`, `tcp` | the endpoint as data |
+//! | `parse` | text and bytes to an endpoint |
+//! | `error`, `limits` | the faults of an endpoint's text; the length of a Unix address |
+//! | `meant`, `help` | guesses at the intended endpoint; corrections |
+//! | `name`, `matcher`, `near` | names of actors; compiled patterns; similar names |
+//! | `specific` | the more specific of two patterns, and whether they overlap |
+//! | `stamp`, `host_id` | the registrant's statement of where its endpoints are |
+//! | `locality`, `doubt` | the nearness of an endpoint; reasons why callers may not reach it |
+//! | `table`, `written` | the endpoint table; such tables as written |
+//! | `plain` | the characters that a screen shows unchanged |
 //!
 //! ```
 //! use endpoints::Endpoint;

@@ -1,9 +1,9 @@
-//! How near an endpoint is, as seen from here.
+//! Locality: the nearness of an endpoint, as seen from here.
 //!
-//! Nearness belongs to the dialer, not to the registrar: one caller's local socket is out of
-//! reach to the next. Ranking is pure. What it must know of this machine is in [`Here`]; the one
-//! question that only the file system can answer, which socket a path leads to, is put to a
-//! [`Look`] that the caller brings.
+//! Nearness depends on the dialer, not on the registrar: one caller's local socket is out of reach
+//! of the next. Ranking is pure. [`Here`] holds all it needs to know of this machine; one question
+//! only the file system can answer, which socket a path leads to, goes to a [`Look`] that the
+//! caller supplies.
 
 use std::{fmt, net::IpAddr};
 
@@ -15,16 +15,7 @@ use crate::{
     UnixAddress, UnixPath, error::Quoted,
 };
 
-/// How far an endpoint is from the dialer. The lesser is the nearer.
-///
-/// ```
-/// # use endpoints as callsign;
-/// use callsign::Locality;
-///
-/// assert!(Locality::UnixSocket < Locality::Loopback, "the lesser is the nearer");
-/// assert!(!Locality::Remote.is_within_host());
-/// assert_eq!(Locality::SameSubnet.to_string(), "same subnet");
-/// ```
+/// The distance of an endpoint from the dialer; less is nearer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Locality {
@@ -79,15 +70,7 @@ impl fmt::Display for Locality {
     }
 }
 
-/// What a dialer knows of the place where it stands. What could not be read is absent.
-///
-/// ```
-/// # use endpoints as callsign;
-/// use callsign::{Here, KernelId};
-///
-/// let here = Here { kernel: Some(KernelId(7)), ..Here::default() };
-/// assert_eq!(here.stamp().kernel, here.kernel);
-/// ```
+/// A dialer's own location. Unreadable parts are absent.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Here {
     /// The running kernel.
@@ -101,7 +84,7 @@ pub struct Here {
 }
 
 impl Here {
-    /// Returns the stamp of what is bound here, but for the socket file.
+    /// Returns the stamp of a listener bound here, without the socket file.
     pub fn stamp(&self) -> Stamp {
         let Self { kernel, netns, process, .. } = *self;
         Stamp { kernel, netns, process, ..Stamp::default() }
@@ -122,16 +105,7 @@ impl Here {
         self.interfaces.iter().any(|it| it.ip.to_canonical() == ip)
     }
 
-    /// Returns how near whoever speaks from an address is.
-    ///
-    /// ```
-    /// use endpoints::{Here, Locality};
-    ///
-    /// let here = Here::default();
-    /// assert_eq!(here.locality_of("127.0.0.1".parse()?), Locality::Loopback);
-    /// assert_eq!(here.locality_of("192.0.2.7".parse()?), Locality::Remote);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
+    /// Returns the locality of a peer at an address.
     pub fn locality_of(&self, ip: IpAddr) -> Locality {
         let ip = ip.to_canonical();
         match () {
@@ -147,26 +121,14 @@ impl Here {
     }
 }
 
-/// One address of one network interface.
-///
-/// ```
-/// # use endpoints as callsign;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use callsign::Interface;
-///
-/// let loopback =
-///     Interface { name: "lo".to_owned(), ip: "127.0.0.1".parse()?, prefix_bits: 8 };
-/// assert!(loopback.ip.is_loopback());
-/// # Ok(())
-/// # }
-/// ```
+/// An address of a network interface.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Interface {
     /// The interface's name.
     pub name: String,
     /// The address.
     pub ip: IpAddr,
-    /// How many leading bits of the address name the subnet.
+    /// The number of leading bits that name the subnet.
     pub prefix_bits: u8,
 }
 
@@ -254,14 +216,14 @@ pub enum Unreachable {
 /// An endpoint with its verdict.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ranked<T> {
-    /// The endpoint, as its registrant stamped it, or what has it.
+    /// The endpoint with its registrant's stamp, or a value that holds one.
     pub stamped: T,
-    /// How near it is, or why it is left out.
+    /// Its locality, or why it is left out.
     pub verdict: Result<Locality, Unreachable>,
 }
 
-/// Judges every endpoint and puts those within reach first, the nearest at the front. Equals
-/// keep their order, so that the caller decides who comes first within a tier.
+/// Judges every endpoint and sorts those within reach to the front, nearest first. Equals keep
+/// their order, so that the caller decides the order within a tier.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -363,7 +325,7 @@ fn locate_tcp(tcp: &TcpAddress, stamp: &Stamp, here: &Here) -> Result<Locality, 
         };
     }
     if here.has_address(ip) {
-        // To dial an address of our own reaches ourselves, whoever else may have the same one.
+        // A dial of our own address reaches this host, even if another host has the same address.
         let is_elsewhere = differ(stamp.kernel, here.kernel) || differ(stamp.netns, here.netns);
         return if is_elsewhere { Err(Unreachable::AddressIsOurs) } else { Ok(Locality::ThisHost) };
     }
@@ -379,7 +341,7 @@ fn locate_tcp(tcp: &TcpAddress, stamp: &Stamp, here: &Here) -> Result<Locality, 
 fn same_kernel(stamp: &Stamp, here: &Here) -> Result<(), Unreachable> {
     same(stamp.kernel, here.kernel, Unreachable::OtherHost).map_err(|unreachable| {
         match unreachable {
-            // What it could say it has said.
+            // It has no more to say.
             Unreachable::NoStamp if *stamp != Stamp::default() => Unreachable::KernelNotSaid,
             other => other,
         }
@@ -397,7 +359,7 @@ fn same_netns(stamp: &Stamp, here: &Here) -> Result<(), Unreachable> {
     )
 }
 
-/// Passes only if both sides are known and equal: what is unknown is never taken for local.
+/// Passes only if both sides are known and equal: an unknown side never counts as local.
 fn same<T: PartialEq>(
     stamped: Option<T>,
     here: Option<T>,

@@ -1,8 +1,8 @@
-//! A pattern of names, made ready to be held against many.
+//! A compiled pattern of names.
 //!
-//! Whoever asks chooses the pattern, and whoever registers the names. So no pair of them may take
-//! long: a match goes through the name once, whatever stands in the pattern. All the ways in which
-//! the pattern may fit so far are the bits of a set, and a character moves them all together.
+//! A caller chooses the pattern, and registrants choose the names, so no pair of them may take
+//! long: a match reads the name once, whatever the pattern. The possible positions in the pattern
+//! are the bits of a set, and each character moves them all together.
 //!
 //! Why not `regex` or `globset`? They build an automaton for each pattern, of which a registrar may
 //! keep some ten thousand, and are built for texts far longer than a name.
@@ -12,12 +12,12 @@ use crate::NamePattern;
 /// A pattern of names, made ready to be held against many.
 #[derive(Clone, Debug)]
 pub struct Matcher {
-    /// What stands before the first `*` or `?`.
+    /// The part before the first `*` or `?`.
     prefix: Box<str>,
     rest: Rest,
 }
 
-/// What follows the literal beginning of a pattern.
+/// The part after the literal beginning of a pattern.
 #[derive(Clone, Debug)]
 enum Rest {
     Nothing,
@@ -66,7 +66,7 @@ impl Matcher {
         matches!(self.rest, Rest::Anything)
     }
 
-    /// Returns how many bytes it takes, beside itself.
+    /// Returns its size in bytes, excluding itself.
     pub fn held_bytes(&self) -> usize {
         let rest = match &self.rest {
             Rest::Nothing | Rest::Anything => 0,
@@ -92,25 +92,25 @@ impl Matcher {
     }
 }
 
-/// How many words of a set are moved in the time of a step.
+/// The number of a set's words that move in the time of a step.
 const STATES_A_STEP: usize = 32;
 
 /// All places in a pattern: the first is before its first character, and each further one behind
 /// another. Stars are no characters here; a place at which one stands is never left.
 #[derive(Clone, Debug)]
 struct States {
-    /// How many characters there are: the place at which a match ends.
+    /// The number of characters: the place at which a match ends.
     end: usize,
-    /// How many words of each set are used.
+    /// The number of words in use in each set.
     words: usize,
     /// The places that are never left.
     stars: Set,
-    /// From which places a character leads on. The first is for those that the pattern does not
-    /// name.
+    /// The places from which a character leads on. The first is for characters that the pattern
+    /// does not name.
     leading: Vec<Set>,
-    /// Where in `leading` the ASCII characters are.
+    /// The places in `leading` of ASCII characters.
     ascii: [u8; 128],
-    /// Where in `leading` all others are that the pattern names, in their order.
+    /// The places in `leading` of all other characters of the pattern, in order.
     others: Vec<(char, u8)>,
 }
 

@@ -1,8 +1,8 @@
-//! From a text that is no endpoint to the endpoint that was probably meant.
+//! Guesses: from a string that is not an endpoint to the one that was probably meant.
 //!
-//! This is the one place where addresses are guessed. What it returns is an [`Endpoint`], not a
-//! text, so a suggestion is one that can be read. Nothing is returned where several things may
-//! have been meant: no suggestion is better than a wrong one.
+//! Addresses are guessed nowhere else. The result is an [`Endpoint`], not a string, so every
+//! suggestion can be parsed. There is no result if several are possible: no suggestion is better
+//! than a wrong one.
 
 mod scheme;
 
@@ -18,7 +18,7 @@ use crate::{
     unix::{UnixAddress, UnixPath},
 };
 
-/// An endpoint that somebody may have meant.
+/// An endpoint that was possibly meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Meant {
     pub(crate) endpoint: Endpoint,
@@ -36,15 +36,15 @@ impl Meant {
     }
 }
 
-/// Reads a text as loosely as can be. `port` is the port that stood beside it in a pair.
+/// Reads a string as loosely as possible. `port` is the port beside it in a pair.
 pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
     let meant = any_endpoint(text, port)?;
-    // A path beside a port says two things.
+    // A path beside a port contradicts it.
     (port.is_none() || matches!(meant.endpoint, Endpoint::Tcp(_))).then_some(meant)
 }
 
 fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
-    // No address is longer than a path, and a text of a stranger may be.
+    // No address is longer than a path, but untrusted text may be.
     if text.len() > TEXT_BYTES_MAX {
         return None;
     }
@@ -79,7 +79,7 @@ pub(crate) fn is_relative_path(text: &str) -> bool {
     !is_place && !first.is_empty() && !text.contains(':') && (text.contains('/') || is_socket(text))
 }
 
-/// What has been understood so far.
+/// The parts understood so far.
 #[derive(Clone, Debug, Default)]
 struct Parts {
     host: Option<Host>,
@@ -109,7 +109,7 @@ impl Parts {
             (Some(Host::Ip6(ip)), Some(zone)) => Some(Host::Ip6Zone { zone, ip }),
             _ => return None,
         };
-        // Who names a port alone means one of this host's.
+        // A port without a host means this host.
         let host = host.or(self.port.map(|_| Host::Ip4(Ipv4Addr::LOCALHOST)))?;
         let port = self.port.unwrap_or(EXAMPLE_PORT);
         Some(Meant {
@@ -167,7 +167,7 @@ fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
                 }
             }
             Word::Tls => parts.tls = true,
-            // What is spoken at a place is no part of the place.
+            // The application protocol is no part of the address.
             Word::Spoken { values, tls } if parts.host.is_some() => {
                 parts.tls |= tls;
                 for _ in 0..values {
@@ -210,7 +210,7 @@ fn segment<'a>(rest: &mut &'a str) -> Option<&'a str> {
     Some(segment).filter(|it| !it.trim().is_empty())
 }
 
-/// What a word of a multiaddr may have been meant for.
+/// The possible meaning of a word of a multiaddr.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Word {
     Unix,
@@ -285,7 +285,7 @@ impl Word {
     }
 }
 
-/// Tells whether a text that begins with a slash is more likely a path than a multiaddr.
+/// Tells whether a string that begins with a slash is more likely a path than a multiaddr.
 fn is_path(first: &str, text: &str) -> bool {
     ROOTS.contains(&first) || is_socket(text) && !Word::of(first).is_known()
 }
@@ -309,7 +309,7 @@ fn abstract_name(name: &str) -> Option<Meant> {
     Some(Endpoint::Unix(name).into())
 }
 
-/// Takes a path and makes it plain. Where `..` leads is known to the file system alone.
+/// Normalises a path. Only the file system knows where `..` leads.
 fn path(path: &str) -> Option<Meant> {
     let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
     let plain: String = parts.flat_map(|part| ["/", part]).collect();
@@ -392,12 +392,12 @@ fn is_noise(character: char) -> bool {
         || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
 }
 
-/// Where the paths of sockets begin.
+/// The folders in which sockets usually lie.
 const ROOTS: &[&str] = &[
     "dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "tmp", "usr", "var", "data",
 ];
 
-/// A port for examples, beyond those that a service is known for.
+/// A port for examples, above those of well-known services.
 pub(crate) const EXAMPLE_PORT: u16 = 5555;
 
 /// More than the longest path with every byte escaped.

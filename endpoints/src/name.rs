@@ -1,4 +1,4 @@
-//! What actors are called.
+//! Names of actors.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     plain::{is_mark, is_plain},
 };
 
-/// The name of an actor: 1 to 255 bytes of UTF-8 without white space, `/`, `*`, `?`, and what is
-/// not [plain](is_plain): control characters, invisible ones, and those that turn the text around.
+/// The name of an actor: 1 to 255 bytes of UTF-8 without white space, `/`, `*`, `?`, and characters
+/// that are not [plain](is_plain): control characters, invisible ones, and those that change the
+/// direction of text.
 ///
-/// It begins neither with `-`, which commands would take for a flag, nor with a mark that is drawn
-/// onto the character before it, and is neither `.` nor `..`. It is written in the composed form of
-/// Unicode (NFC), so that two names which are the same text are the same bytes. Letters of two
-/// scripts that merely look alike make two names. Names are not unique; [instances](InstanceId)
-/// are.
+/// It does not begin with `-`, which commands would read as a flag, or with a combining mark, and
+/// is neither `.` nor `..`. It is in the composed form of Unicode (NFC), so that equal text means
+/// equal bytes. Letters of two scripts that look alike make two names. Names are not unique;
+/// [instances](InstanceId) are.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -113,15 +113,15 @@ impl fmt::Display for Name {
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub struct InstanceId {
-    /// What the actor is called.
+    /// The actor's name.
     pub name: Name,
-    /// What tells this run from every other.
+    /// The identity of this run.
     pub uuid: Uuid,
 }
 
 impl InstanceId {
-    /// The most endpoints that an instance may have. One of each kind is a handful; a
-    /// wildcard address that stands for every interface of a large host takes some dozens.
+    /// The most endpoints of an instance. A listener of each kind makes a handful; a wildcard
+    /// address of a large host stands for some dozens.
     pub const ENDPOINTS_MAX: usize = 64;
 }
 
@@ -153,11 +153,11 @@ impl NamePattern {
         Self("*".into())
     }
 
-    /// Checks `text` and takes it as a pattern.
+    /// Validates a string as a pattern.
     ///
     /// # Errors
     ///
-    /// [`NameError`], by the rules of [`Name`] save that `*` and `?` may stand in it.
+    /// [`NameError`], by the rules of [`Name`], except that `*` and `?` are allowed.
     pub fn new(text: &str) -> Result<Self, NameError> {
         check(text, &['/', ' '])?;
         Ok(Self(text.into()))
@@ -200,7 +200,8 @@ impl NamePattern {
 /// time `O(pattern × text)`.
 pub fn is_match(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut rest) = (pattern, text);
-    // Where to resume when what follows the last `*` does not fit: one character further on.
+    // The place to resume at when the part after the last `*` does not fit: one character further
+    // on.
     let mut resume: Option<(&str, &str)> = None;
     loop {
         let mut next = rest.chars();
@@ -262,7 +263,7 @@ impl fmt::Display for NamePattern {
     }
 }
 
-/// Why a text is not a name.
+/// The reason why a string is not a name.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -281,7 +282,7 @@ pub enum NameError {
     /// The text is longer than [`Name::BYTES_MAX`].
     #[error("a name has at most {} bytes, and this one has {bytes}", Name::BYTES_MAX)]
     TooLong {
-        /// How long the text is.
+        /// The length of the string.
         bytes: usize,
     },
     /// The text has a character that names do not have.
@@ -291,7 +292,7 @@ pub enum NameError {
         text: String,
         /// The first character that does not belong.
         character: char,
-        /// Which character of the text that is; the first is 1.
+        /// The position of the character, from 1.
         position: usize,
     },
     /// The text begins with a character that names do not begin with.
@@ -313,11 +314,11 @@ pub enum NameError {
     NotComposed {
         /// The whole text.
         text: String,
-        /// Where it begins to differ from its composed form; the first character is 1.
+        /// The position at which it differs from its composed form, from 1.
         position: usize,
-        /// What stands there.
+        /// The characters there.
         found: String,
-        /// What stands there in the composed form.
+        /// The characters there in the composed form.
         composed: String,
     },
 }
@@ -402,12 +403,12 @@ fn check(text: &str, forbidden: &[char]) -> Result<(), NameError> {
     Err(not_composed(text))
 }
 
-/// Says where a text begins to differ from its composed form, and how.
+/// Returns where a string first differs from its composed form, and how.
 fn not_composed(text: &str) -> NameError {
     let composed: String = text.nfc().collect();
     let same = text.chars().zip(composed.chars()).take_while(|(one, other)| one == other).count();
     let differing = text.chars().skip(same);
-    // What is composed into one stands together: a character, and the marks that follow it.
+    // A character and the marks after it are composed together.
     let found: String = differing
         .enumerate()
         .take_while(|(at, it)| *at == 0 || is_mark(*it))

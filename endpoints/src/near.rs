@@ -1,7 +1,7 @@
-//! The names that somebody may have meant who wrote another.
+//! Suggestions for a misspelt name.
 
-/// Returns the names that are nearest to what was written, if a slip or two would make it of them:
-/// three at most, and those alone that are equally near.
+/// Returns the nearest of some names, if one or two slips separate it from the misspelt one: at
+/// most three, all equally near.
 ///
 /// ```
 /// use endpoints::names_like;
@@ -15,7 +15,7 @@ pub fn names_like<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -
         return Vec::new();
     }
     let small = written.to_lowercase();
-    // One slip in three letters; in a name of one letter it would be another.
+    // One slip in three letters; a name of one letter with a slip would be another name.
     let slips_max = if length == 1 { 0 } else { (length / 3).max(1) };
     let slips = |name: &'a str| {
         let is_near = name.chars().count().abs_diff(length) <= slips_max;

@@ -173,12 +173,12 @@ fn host_name(text: &str, port: u16) -> Result<DnsName, ParseEndpointError> {
 /// The bytes of the text that are at fault, and why.
 type Fault = (Range<usize>, Kind);
 
-/// One component of a multiaddr.
+/// A component of a multiaddr.
 struct Component<'a> {
     protocol: Protocol<'a>,
-    /// Where the component stands, with its slash.
+    /// The place of the component, including its slash.
     span: Range<usize>,
-    /// Where its value stands.
+    /// The place of its value.
     value: Range<usize>,
 }
 
@@ -253,7 +253,7 @@ fn trailing(component: &Component<'_>) -> Fault {
     (component.span.clone(), Kind::Trailing { component: text })
 }
 
-/// The components of a text that begins with a slash.
+/// The components of a string that begins with a slash.
 struct TextComponents<'a> {
     text: &'a str,
     at: usize,

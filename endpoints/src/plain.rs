@@ -1,4 +1,4 @@
-//! Which characters a screen shows as what they are, and what stands for the others.
+//! Plain characters, which a screen shows unchanged, and escapes for the others.
 
 use std::fmt::{self, Write};
 
@@ -25,7 +25,7 @@ impl fmt::Display for PlainLines<'_> {
     }
 }
 
-/// Writes characters, and escapes in the place of those that are not plain.
+/// Writes characters, and escapes those that are not plain.
 pub(crate) fn write_plain(
     f: &mut impl Write,
     characters: impl Iterator<Item = char>,
@@ -41,9 +41,9 @@ pub(crate) fn write_plain(
     Ok(())
 }
 
-/// Tells whether a screen shows a character as what it is: not so what controls a terminal, turns
-/// the text around it, has no width or no shape, is a space other than the usual one, or has no
-/// meaning that all agree on.
+/// Tells whether a screen shows a character unchanged. That excludes characters that control a
+/// terminal, change the direction of text, have no width or shape, are a space other than U+0020,
+/// or are private or unassigned.
 pub fn is_plain(character: char) -> bool {
     use GeneralCategory as Category;
 
@@ -72,9 +72,9 @@ pub(crate) fn is_mark(character: char) -> bool {
     matches!(category, Category::NonspacingMark | Category::SpacingMark | Category::EnclosingMark)
 }
 
-/// What is drawn as nothing, though its category does not tell: of the property
-/// `Default_Ignorable_Code_Point`, what is neither a format character nor unassigned, and the
-/// three symbols that are blank or stand for something else.
+/// Invisible characters that the category does not tell: those of the property
+/// `Default_Ignorable_Code_Point` that are neither format characters nor unassigned, and three
+/// blank or replacement symbols.
 const BLANK: &[(char, char)] = &[
     ('\u{34f}', '\u{34f}'),
     ('\u{115f}', '\u{1160}'),

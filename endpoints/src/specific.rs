@@ -1,4 +1,4 @@
-//! Which of two patterns says more, and whether they have a name in common.
+//! The more specific of two patterns, and whether they overlap.
 
 use std::cmp::Ordering;
 
@@ -39,7 +39,8 @@ impl NamePattern {
     pub fn overlaps(&self, other: &Self) -> bool {
         let one: Vec<char> = self.as_str().chars().collect();
         let other: Vec<char> = other.as_str().chars().collect();
-        // Whether what is left of both from each place on has a text in common, from the end.
+        // For each pair of places, from the end, whether the rests of both patterns match a common
+        // string.
         let mut below = vec![false; other.len() + 1];
         for at in (0..=one.len()).rev() {
             let mut row = vec![false; other.len() + 1];

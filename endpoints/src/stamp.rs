@@ -1,13 +1,13 @@
-//! What a registrant says about where its endpoints live.
+//! Stamps: the registrant's statement of where its endpoints are.
 //!
-//! A path or a loopback address proves nothing by itself: the same text names another socket in
-//! another mount namespace or another network namespace. A stamp says which kernel, which
-//! network namespace, which socket and which process were meant, so that a caller can compare
-//! them with its own. What could not be read is absent, and what is absent is never local.
+//! A path or a loopback address proves nothing by itself: the same text means another socket in
+//! another mount namespace or network namespace. A stamp names the kernel, the network namespace,
+//! the socket and the process that were meant, so that a caller can compare them with its own.
+//! Unreadable parts are absent, and an absent part never counts as local.
 //!
-//! The root takes no part in that: a caller below another one may well reach a socket, if its path
-//! leads to the very same file. It tells a registrar whether it sees a path as its registrant does.
-//! Only then does it mean something that nothing is there.
+//! The root takes no part in that: a caller below another root may well reach a socket, if its path
+//! leads to the same file. The root tells a registrar whether it sees a path as its registrant
+//! does. Only then does a missing file mean anything.
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::Endpoint;
 
-/// What the registrant says about where an endpoint lives.
+/// The registrant's statement of where an endpoint is.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -27,16 +27,16 @@ use crate::Endpoint;
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Stamp {
-    /// Which running kernel.
+    /// The running kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<KernelId>,
-    /// Which network namespace of that kernel.
+    /// The network namespace of that kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<NetnsId>,
-    /// Which process, for endpoints that do not leave it.
+    /// The process, for endpoints that are reachable only within it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessId>,
-    /// Which socket file, for Unix sockets bound to a path.
+    /// The socket file, for Unix sockets bound to a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketId>,
     /// Below which root, for Unix sockets bound to a path.
@@ -58,29 +58,29 @@ pub struct Stamp {
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Stamped {
-    /// Where the actor listens.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// Where that is.
+    /// Its stamp.
     #[serde(default)]
     pub stamp: Stamp,
 }
 
 impl Stamped {
-    /// Takes an endpoint of which nothing more is known.
+    /// Wraps an endpoint without a stamp.
     pub fn bare(endpoint: Endpoint) -> Self {
         Self { endpoint, stamp: Stamp::default() }
     }
 }
 
-/// For what has an endpoint, and is ranked by it.
+/// A value that has an endpoint and can be ranked by it.
 impl AsRef<Self> for Stamped {
     fn as_ref(&self) -> &Self {
         self
     }
 }
 
-/// The identity of a socket file. An inode number alone is soon given out again, so the time of
-/// birth stands beside it.
+/// The identity of a socket file. The kernel reuses an inode number soon, so the time of birth is
+/// compared too.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -167,22 +167,22 @@ macro_rules! opaque_id {
 }
 
 opaque_id! {
-    /// One running kernel: a keyed hash of its boot id, so that the boot id itself stays home.
+    /// A running kernel: a keyed hash of its boot id, so that the boot id itself is not published.
     KernelId
 }
 
 opaque_id! {
-    /// One network namespace: its cookie, which a kernel never gives out twice.
+    /// A network namespace: its cookie, which a kernel never reuses.
     NetnsId
 }
 
 opaque_id! {
-    /// One process: a number that it draws when it starts.
+    /// A process: a number that it draws when it starts.
     ProcessId
 }
 
 opaque_id! {
-    /// One root folder of one mount namespace: a keyed hash of the mount's number and the folder's.
+    /// A root folder of a mount namespace: a keyed hash of the mount's number and the folder's.
     /// Below one root, a path leads everybody to the same file.
     RootId
 }

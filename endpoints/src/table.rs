@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{Endpoint, Name};
 
-/// Which actor listens where. Actors stand by name, the endpoints of each in the order in which
-/// they were written. No actor has an endpoint twice; an actor may have none.
+/// The endpoints of each actor. Actors are sorted by name; the endpoints of each keep their written
+/// order. No actor has an endpoint twice; an actor may have none.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -32,8 +32,8 @@ impl EndpointTable {
         self.0.get(name).map(Vec::as_slice)
     }
 
-    /// Adds endpoints to those of an actor. One that it has already is not added again, however
-    /// it is spelled.
+    /// Adds endpoints to those of an actor. An endpoint that it already has is not added again,
+    /// whatever its spelling.
     ///
     /// ```
     /// use endpoints::EndpointTable;

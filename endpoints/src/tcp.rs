@@ -20,9 +20,9 @@ use multiaddr::{Multiaddr, Protocol};
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TcpAddress {
-    /// Which host.
+    /// The host.
     pub host: Host,
-    /// Which port; 0 asks the kernel for one when bound.
+    /// The port; 0 asks the kernel for one when bound.
     pub port: u16,
     /// Whether TLS is spoken on it.
     pub tls: bool,
@@ -109,8 +109,8 @@ impl Host {
         }
     }
 
-    /// Tells whether binding a port of `self` takes that port of `other` too, as far as can be
-    /// told without looking up a name.
+    /// Tells whether binding a port of `self` also takes that port of `other`, as far as is known
+    /// without looking up a name.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.is_same(other) || self.covers(other) || other.covers(self)
     }
@@ -160,7 +160,7 @@ impl DnsName {
             let is_good = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
             (1..=63).contains(&label.len()) && label.bytes().all(is_good)
         };
-        // A last label of digits alone is a mistyped IPv4 address, not a host name (RFC 3696, 2).
+        // A last label of digits only is a mistyped IPv4 address, not a host name (RFC 3696, 2).
         let last = plain.rsplit('.').next().unwrap_or_default();
         let is_name = plain.len() <= 253
             && plain.split('.').all(is_label)
@@ -186,7 +186,7 @@ impl fmt::Display for DnsName {
     }
 }
 
-/// Which addresses of a name are asked for.
+/// The addresses of a name to look up.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -205,8 +205,8 @@ impl fmt::Display for DnsName {
 pub enum DnsFamily {
     /// IPv4 and IPv6.
     Any,
-    /// IPv4 alone.
+    /// IPv4 only.
     V4,
-    /// IPv6 alone.
+    /// IPv6 only.
     V6,
 }

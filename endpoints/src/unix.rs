@@ -156,8 +156,8 @@ impl UnixAddress {
             return Self::from_abstract_name(name);
         }
 
-        // One segment that holds an encoded slash is the specification's spelling, which says
-        // whether the path is absolute. All else is the greedy one, which leaves out the slash.
+        // One segment with an encoded slash is the specification's spelling, which says whether the
+        // path is absolute. Anything else is the greedy form, which omits the slash.
         let (first, after) = match value.split_once('/') {
             Some((first, after)) => (first, Some(after)),
             None => (value, None),
@@ -227,5 +227,5 @@ impl UnixAddress {
     }
 }
 
-/// What is escaped in one segment, beside all that is not ASCII.
+/// The characters to escape in one segment, besides all non-ASCII ones.
 const ENCODED_SEGMENT: &AsciiSet = &CONTROLS.add(b'%').add(b'/').add(b' ');

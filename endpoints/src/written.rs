@@ -25,7 +25,7 @@ use crate::{Endpoint, EndpointTable, Name, NameError, ParseEndpointError, error:
 ///
 /// # Errors
 ///
-/// [`TableErrors`] holds every fault of the table, not the first alone.
+/// [`TableErrors`] with every fault of the table, not only the first.
 pub fn parse_endpoints<N: AsRef<str>>(
     written: impl IntoIterator<Item = (N, Written)>,
 ) -> Result<EndpointTable, TableErrors> {
@@ -68,9 +68,9 @@ pub fn parse_endpoints<N: AsRef<str>>(
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Written {
-    /// One multiaddr.
+    /// A multiaddr.
     One(String),
-    /// One `[host, port]` pair.
+    /// A `[host, port]` pair.
     Pair(String, i64),
     /// Any number of either.
     Many(Vec<WrittenEndpoint>),
@@ -83,7 +83,7 @@ impl Written {
             Self::One(text) => vec![WrittenEndpoint::Text(text)],
             Self::Pair(host, port) => vec![WrittenEndpoint::Pair(host, port)],
             Self::Many(mut endpoints) => match endpoints.as_mut_slice() {
-                // A pair whose port is a text looks like a list of two multiaddrs.
+                // A pair whose port is a string looks like a list of two multiaddrs.
                 [WrittenEndpoint::Text(first), WrittenEndpoint::Text(second)]
                     if !first.starts_with('/')
                         && !second.starts_with('/')
@@ -115,7 +115,7 @@ impl<T: Into<WrittenEndpoint>> FromIterator<T> for Written {
     }
 }
 
-/// One endpoint, as it may be written in a table.
+/// An endpoint as it may be written in a table.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -134,7 +134,7 @@ pub enum WrittenEndpoint {
     Text(String),
     /// A `[host, port]` pair.
     Pair(String, i64),
-    /// A pair whose second part is a text. It is never right; it is read to say so.
+    /// A pair whose second part is a string. It is never correct; it is parsed to say so.
     TextPair(String, String),
 }
 
@@ -143,7 +143,7 @@ impl WrittenEndpoint {
     ///
     /// # Errors
     ///
-    /// [`TableFault`] says what is wrong with it.
+    /// [`TableFault`] with the fault.
     pub fn read(&self) -> Result<Endpoint, TableFault> {
         match self {
             Self::Text(text) => Ok(text.parse()?),
@@ -207,7 +207,7 @@ impl fmt::Display for TableErrors {
     }
 }
 
-/// One fault of a table, and where it stands.
+/// A fault of a table, and its place.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -221,9 +221,9 @@ impl fmt::Display for TableErrors {
 pub struct TableError {
     /// The actor, as written.
     pub actor: String,
-    /// Which of its endpoints, from 0; `None` if the actor's name itself is at fault.
+    /// The index of the endpoint, from 0; `None` if the actor's name is at fault.
     pub index: Option<usize>,
-    /// What is wrong.
+    /// The fault.
     #[source]
     pub fault: TableFault,
 }
@@ -240,7 +240,7 @@ impl fmt::Display for TableError {
     }
 }
 
-/// What is wrong with an entry of a table.
+/// The fault of an entry of a table.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -252,7 +252,7 @@ impl fmt::Display for TableError {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum TableFault {
-    /// The actor's name is none.
+    /// The actor's name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
     /// The text is no endpoint.
@@ -264,7 +264,7 @@ pub enum TableFault {
     /// The name stands twice in the table.
     #[error("its name stands twice")]
     DuplicateName,
-    /// The port is written as a text.
+    /// The port is a string.
     #[error("the port in [{host:?}, {port:?}] is a text, not a number")]
     NumericString {
         /// The first part.

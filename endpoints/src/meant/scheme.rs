@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::{Meant, Parts, ROOTS, abstract_name, authority, is_socket, path};
 use crate::tcp::{DnsFamily, Host};
 
-/// What a scheme says of what follows it.
+/// The meaning of a scheme for the rest of a string.
 #[derive(Clone, Copy)]
 pub(super) enum Scheme {
     Unix,
@@ -18,14 +18,14 @@ pub(super) enum Scheme {
         port: Option<u16>,
         tls: bool,
     },
-    /// One that nobody here knows: what is said in full can be read for all that.
+    /// An unknown scheme: an explicit address can still be read.
     Unknown,
-    /// One of no endpoint.
+    /// A scheme without an endpoint.
     Foreign,
 }
 
 impl Scheme {
-    /// Takes the scheme from the beginning of a text, if there is one.
+    /// Splits the scheme from the beginning of a string, if there is one.
     pub(super) fn of(text: &str) -> Option<(Self, &str)> {
         if text.parse::<Ipv6Addr>().is_ok() {
             return None;
@@ -56,7 +56,7 @@ impl Scheme {
         }
     }
 
-    /// Returns what is a scheme also where no slashes follow it.
+    /// Returns a scheme that counts even without slashes after it.
     fn always(name: &str) -> Option<Self> {
         let tcp = |family| Self::Tcp { family, port: None, tls: false };
         Some(match name {
@@ -98,7 +98,7 @@ impl Scheme {
         }
     }
 
-    /// Reads what follows the scheme. `port` is the port that stood beside it in a pair.
+    /// Reads the rest after the scheme. `port` is the port beside it in a pair.
     pub(super) fn read(self, rest: &str, port: Option<u16>) -> Option<Meant> {
         match self {
             Self::Foreign => None,
@@ -178,7 +178,7 @@ fn unix(rest: &str) -> Option<Meant> {
     if let Some(value) = value.strip_prefix("path=") {
         return value.strip_prefix('/').and_then(path);
     }
-    // What is asked for there, or is said of it, is no part of it.
+    // A path or query of a URL is no part of the address.
     let ends = [".sock:", ".socket:", ".sock,", ".socket,"];
     let end = ends.iter().find_map(|it| Some(rest.find(it)? + it.len() - 1));
     let rest = &rest[..end.unwrap_or(rest.len())];
@@ -210,7 +210,7 @@ fn unix(rest: &str) -> Option<Meant> {
     }
 }
 
-/// What is no endpoint, or none over TCP or a Unix socket; and what says that any address is meant.
+/// Schemes without an endpoint over TCP or a Unix socket, and words that mean any address.
 const FOREIGN: &[&str] = &[
     "udp",
     "udp4",
@@ -262,7 +262,7 @@ const FOREIGN: &[&str] = &[
     "urn",
 ];
 
-/// Where what is spoken is to be found, as IANA has it, and whether it is spoken over TLS.
+/// The default port of a protocol, from IANA, and whether it uses TLS.
 const SERVICES: &[(&str, u16, bool)] = &[
     ("http", 80, false),
     ("ws", 80, false),

@@ -1,6 +1,6 @@
-//! The shapes in which endpoints stand in a file, and the words for what has none of them.
+//! The shapes in which endpoints may be written, and the errors for anything else.
 //!
-//! serde tries the variants of an untagged enum in turn, and says only that none fits.
+//! serde tries the variants of an untagged enum in turn, and reports only that none fits.
 
 use std::{fmt, mem};
 
@@ -48,7 +48,7 @@ impl<'de> Visitor<'de> for WrittenVisitor {
     }
 }
 
-/// What may stand in a list or in a pair.
+/// An element of a list or a pair.
 enum Part {
     Text(String),
     Port(i64),
@@ -65,7 +65,7 @@ impl Part {
     }
 }
 
-/// Which parts may stand somewhere, beside a text, and what is said to be expected there.
+/// The parts allowed at a place besides a string, with the text that names what is expected there.
 #[derive(Clone, Copy)]
 struct Shape {
     expected: &'static str,
@@ -79,7 +79,7 @@ const ENDPOINT: Shape =
 /// An endpoint, or the port of the host before it.
 const IN_LIST: Shape = Shape { takes_ports: true, ..ENDPOINT };
 
-/// A port, or a text in its place.
+/// A port, or a string in its place.
 const PORT: Shape = Shape {
     expected: "a port, as the second part of a [host, port] pair",
     takes_ports: true,
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for Shape {
     }
 
     fn visit_u64<E: de::Error>(self, port: u64) -> Result<Part, E> {
-        // Beyond that it is no port either way, and is told as one that is out of bounds.
+        // Beyond that it is no port either way, and is reported as out of bounds.
         self.visit_i64(i64::try_from(port).unwrap_or(i64::MAX))
     }
 
