@@ -97,16 +97,7 @@ fn register(name: String) -> Register {
             place(format!("/unix/run/market/{name}.sock")),
             place(format!("/ip4/10.{a}.{b}.{c}/tcp/{}", 1024 + u16::from(d))),
         ],
-        name: name.parse().unwrap(),
-        uuid,
-        metadata: BTreeMap::new(),
-        state: State::Ready,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
+        ..Register::new(name.parse().unwrap(), uuid)
     }
 }
 

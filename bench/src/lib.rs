@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use transport::{Listener, Stream, dial};
 use uuid::Uuid;
 use wire::{
-    Frame, FrameReader, State, encode_body, preface,
+    Frame, FrameReader, encode_body, preface,
     registrar::{QUERY, Query, REGISTER, Register},
 };
 
@@ -175,8 +175,6 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
         let port = 1024 + u16::from_be_bytes([d, e]) / 2;
         let socket = SocketId { dev: 23, ino: uuid.as_u64_pair().0 >> 40, born_ns: Some(BORN_NS) };
         let register = Register {
-            name: name.parse().unwrap(),
-            uuid,
             endpoints: vec![
                 Stamped {
                     endpoint: format!("/unix/run/market/{name}.sock").parse().unwrap(),
@@ -187,14 +185,7 @@ pub fn registrations(names: impl Iterator<Item = String>) -> BytesMut {
                     stamp,
                 },
             ],
-            metadata: Default::default(),
-            state: State::Ready,
-            lease_ms: None,
-            proves: false,
-            again: None,
-            wait: false,
-            token: None,
-            secret: None,
+            ..Register::new(name.parse().unwrap(), uuid)
         };
         (REGISTER, encode_body(&register))
     }))

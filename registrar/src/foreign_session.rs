@@ -355,9 +355,9 @@ impl Drop for ForeignSession {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, future::Future, pin::pin, task::Context};
+    use std::{future::Future, pin::pin, task::Context};
 
-    use wire::{State, registrar::Register};
+    use wire::registrar::Register;
 
     use super::*;
     use crate::registry::{Grantee, Limits, NameRule, NameRules, Names, Owner};
@@ -376,23 +376,7 @@ mod tests {
         registry.set_rules(NameRules::new(Names::SameUser, String::new(), vec![hidden]));
         let (name, uuid): (Name, _) = ("db-main".parse().unwrap(), Uuid::from_u128(1));
         let session = registry.open_session(Arc::default(), Owner::User(0).account());
-        let (metadata, endpoints) = (BTreeMap::new(), Vec::new());
-        let (state, lease_ms, proves) = (State::Ready, None, false);
-        let of = name.clone();
-        let again = None;
-        let register = Register {
-            name: of,
-            uuid,
-            endpoints,
-            metadata,
-            state,
-            lease_ms,
-            proves,
-            again,
-            wait: false,
-            token: None,
-            secret: None,
-        };
+        let register = Register::new(name.clone(), uuid);
         registry.register(register, &Owner::User(0).into(), session).0.unwrap();
 
         for (owner, expected) in [(7, true), (8, false), (0, true)] {

@@ -36,17 +36,8 @@ use crate::{
 /// let registry = RegistryHandle::unattended(Limits::default());
 /// let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
 /// local_client.register(Register {
-///     name: "feed".parse()?,
-///     uuid: Uuid::new_v4(),
-///     endpoints: Vec::new(),
-///     metadata: BTreeMap::new(),
-///     state: State::Ready,
-///     lease_ms: None,
 ///     proves: true,
-///     again: None,
-///     wait: false,
-///     token: None,
-///     secret: None,
+///     ..Register::new("feed".parse()?, Uuid::new_v4())
 /// })?;
 /// assert_eq!(registry.status().instances, 1);
 /// drop(local_client);
@@ -95,17 +86,9 @@ impl LocalClient {
     /// # let mut local_client = LocalClient::open(registry.clone(), Owner::Registrar);
     /// # let uuid = Uuid::new_v4();
     /// # let register = Register {
-    /// #     name: "feed".parse()?,
-    /// #     uuid,
-    /// #     endpoints: Vec::new(),
-    /// #     metadata: BTreeMap::new(),
     /// #     state: State::Starting,
-    /// #     lease_ms: None,
     /// #     proves: true,
-    /// #     again: None,
-    /// #     wait: false,
-    /// #     token: None,
-    /// #     secret: None,
+    /// #     ..Register::new("feed".parse()?, uuid)
     /// # };
     /// let mut losses = local_client.take_losses().expect("nobody has taken them");
     /// # drop(register);
@@ -137,17 +120,9 @@ impl LocalClient {
     /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
     /// # let uuid = Uuid::new_v4();
     /// # let register = Register {
-    /// #     name: "feed".parse()?,
-    /// #     uuid,
-    /// #     endpoints: Vec::new(),
-    /// #     metadata: BTreeMap::new(),
     /// #     state: State::Starting,
-    /// #     lease_ms: None,
     /// #     proves: true,
-    /// #     again: None,
-    /// #     wait: false,
-    /// #     token: None,
-    /// #     secret: None,
+    /// #     ..Register::new("feed".parse()?, uuid)
     /// # };
     /// let registered = local_client.register(register)?;
     /// assert_eq!(registry.record(uuid).map(|it| it.epoch), Some(registered.epoch));
@@ -177,17 +152,9 @@ impl LocalClient {
     /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
     /// # let uuid = Uuid::new_v4();
     /// # let register = Register {
-    /// #     name: "feed".parse()?,
-    /// #     uuid,
-    /// #     endpoints: Vec::new(),
-    /// #     metadata: BTreeMap::new(),
     /// #     state: State::Starting,
-    /// #     lease_ms: None,
     /// #     proves: true,
-    /// #     again: None,
-    /// #     wait: false,
-    /// #     token: None,
-    /// #     secret: None,
+    /// #     ..Register::new("feed".parse()?, uuid)
     /// # };
     /// # local_client.register(register)?;
     /// local_client.set_state(uuid, State::Ready)?;
@@ -217,17 +184,9 @@ impl LocalClient {
     /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
     /// # let uuid = Uuid::new_v4();
     /// # let register = Register {
-    /// #     name: "feed".parse()?,
-    /// #     uuid,
-    /// #     endpoints: Vec::new(),
-    /// #     metadata: BTreeMap::new(),
     /// #     state: State::Starting,
-    /// #     lease_ms: None,
     /// #     proves: true,
-    /// #     again: None,
-    /// #     wait: false,
-    /// #     token: None,
-    /// #     secret: None,
+    /// #     ..Register::new("feed".parse()?, uuid)
     /// # };
     /// # use endpoints::Stamped;
     /// # local_client.register(register)?;
@@ -259,17 +218,9 @@ impl LocalClient {
     /// # let local_client = LocalClient::open(registry.clone(), Owner::Registrar);
     /// # let uuid = Uuid::new_v4();
     /// # let register = Register {
-    /// #     name: "feed".parse()?,
-    /// #     uuid,
-    /// #     endpoints: Vec::new(),
-    /// #     metadata: BTreeMap::new(),
     /// #     state: State::Starting,
-    /// #     lease_ms: None,
     /// #     proves: true,
-    /// #     again: None,
-    /// #     wait: false,
-    /// #     token: None,
-    /// #     secret: None,
+    /// #     ..Register::new("feed".parse()?, uuid)
     /// # };
     /// # local_client.register(register)?;
     /// local_client.unregister_all(vec![uuid, Uuid::new_v4()])?;
@@ -295,7 +246,7 @@ impl Drop for LocalClient {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use endpoints::{Endpoint, Name};
     use tokio::{
@@ -314,19 +265,7 @@ mod tests {
     };
 
     fn register(uuid: Uuid, endpoints: Vec<Stamped>) -> Register {
-        Register {
-            name: Name::new("feed").unwrap(),
-            uuid,
-            endpoints,
-            metadata: BTreeMap::new(),
-            state: State::Ready,
-            lease_ms: None,
-            proves: true,
-            again: None,
-            wait: false,
-            token: None,
-            secret: None,
-        }
+        Register { endpoints, proves: true, ..Register::new(Name::new("feed").unwrap(), uuid) }
     }
 
     #[test]

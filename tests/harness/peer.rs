@@ -257,19 +257,7 @@ pub(crate) fn query(name: &str) -> (&'static str, Vec<u8>) {
 
 /// Returns the registration of a ready instance that a session keeps.
 pub(crate) fn registration(name: &str, endpoints: Vec<Stamped>) -> Register {
-    Register {
-        name: name.parse().unwrap(),
-        uuid: Uuid::new_v4(),
-        endpoints,
-        metadata: [].into(),
-        state: State::Ready,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
-    }
+    Register { endpoints, ..Register::new(name.parse().unwrap(), Uuid::new_v4()) }
 }
 
 /// Returns the arguments of a registration.

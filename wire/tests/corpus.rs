@@ -404,17 +404,10 @@ fn proof() -> Proof {
 fn register() -> Register {
     let record = record(Lifetime::Session);
     Register {
-        name: record.name,
-        uuid: record.uuid,
         endpoints: record.endpoints,
         metadata: record.metadata,
         state: State::Starting,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
+        ..Register::new(record.name, record.uuid)
     }
 }
 

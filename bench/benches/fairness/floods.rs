@@ -8,7 +8,7 @@ use endpoints::{Endpoint, NamePattern, Stamped};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 use wire::{
-    Frame, State, decode_body, encode_body,
+    Frame, decode_body, encode_body,
     registrar::{
         Evidence, LIST, List, Page, REGISTER, REPORT, Register, Report, WAIT, WATCH, Wait, Watch,
     },
@@ -236,19 +236,7 @@ fn listing(after: u64) -> (&'static str, Vec<u8>) {
 }
 
 fn register(name: &str) -> Register {
-    Register {
-        name: name.parse().unwrap(),
-        uuid: Uuid::new_v4(),
-        endpoints: Vec::new(),
-        metadata: BTreeMap::new(),
-        state: State::Ready,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
-    }
+    Register::new(name.parse().unwrap(), Uuid::new_v4())
 }
 
 async fn fill(client: &mut Client, names: impl Iterator<Item = String>) {

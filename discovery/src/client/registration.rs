@@ -252,19 +252,15 @@ impl Registration {
         check_metadata(&self.metadata)?;
         let lease_ms = self.lease.map(lease_ms).transpose()?;
         let Self { uuid, secret, metadata, state, proves, wait, followed, .. } = self;
-        let (again, token) = (None, None);
         let register = Register {
-            name,
-            uuid,
             endpoints,
             metadata,
             state,
             lease_ms,
             proves,
-            again,
             wait,
-            token,
             secret,
+            ..Register::new(name, uuid)
         };
         Ok((register, followed))
     }

@@ -146,17 +146,8 @@ async fn who_does_not_answer_stays_suspect_and_is_counted() {
     let mut stamped = Stamped { stamp: transport::stamp(&elsewhere), endpoint: elsewhere };
     stamped.stamp.kernel = stamped.stamp.kernel.map(|it| KernelId(!it.0));
     let register = wire::registrar::Register {
-        name: "far".parse().unwrap(),
-        uuid: Uuid::from_u128(7),
         endpoints: vec![stamped.clone()],
-        metadata: Default::default(),
-        state: wire::State::Ready,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
+        ..wire::registrar::Register::new("far".parse().unwrap(), Uuid::from_u128(7))
     };
     let registered = portal
         .call::<wire::registrar::Registered>(portal::Request::new(

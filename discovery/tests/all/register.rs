@@ -325,19 +325,7 @@ async fn patience_is_for_what_passes() {
         node.registry().clone(),
         registrar::registry::Owner::Registrar,
     );
-    let taken = wire::registrar::Register {
-        name: "broker".parse().unwrap(),
-        uuid,
-        endpoints: Vec::new(),
-        metadata: [].into(),
-        state: State::Ready,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
-    };
+    let taken = wire::registrar::Register::new("broker".parse().unwrap(), uuid);
     local_client.register(taken).unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(node.serve(tokio_util::sync::CancellationToken::new()));

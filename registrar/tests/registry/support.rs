@@ -1,7 +1,5 @@
 //! What the tests share.
 
-use std::collections::BTreeMap;
-
 use bytes::BytesMut;
 use callsign_registrar::{
     Accounts, QuotaRules, Quotas,
@@ -10,7 +8,7 @@ use callsign_registrar::{
 use endpoints::{Name, Stamped};
 use uuid::Uuid;
 use wire::{
-    State, decode_body,
+    decode_body,
     registrar::{Answer, Change, Query, Register},
 };
 
@@ -40,17 +38,8 @@ pub(crate) fn with_quotas(quotas: Quotas) -> (Registry, Accounts) {
 
 pub(crate) fn registration(name: &str, uuid: u128) -> Register {
     Register {
-        name: Name::new(name).unwrap(),
-        uuid: Uuid::from_u128(uuid),
         endpoints: vec![at(&format!("/ip4/10.0.0.7/tcp/{}", 1024 + uuid % 60_000))],
-        metadata: BTreeMap::new(),
-        state: State::Ready,
-        lease_ms: None,
-        proves: false,
-        again: None,
-        wait: false,
-        token: None,
-        secret: None,
+        ..Register::new(Name::new(name).unwrap(), Uuid::from_u128(uuid))
     }
 }
 

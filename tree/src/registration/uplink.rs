@@ -190,20 +190,8 @@ impl TreeRegistry {
             return local_client.set_state(uuid, state);
         }
         self.check_room()?;
-        let (lease_ms, proves, again) = (None, true, None);
-        let register = Register {
-            name,
-            uuid,
-            endpoints,
-            metadata,
-            state,
-            lease_ms,
-            proves,
-            again,
-            wait: false,
-            token: None,
-            secret: None,
-        };
+        let register =
+            Register { endpoints, metadata, state, proves: true, ..Register::new(name, uuid) };
         let registered = local_client.register(register)?;
         self.lock().insert(uuid, Entry::Own);
         let (registrar, epoch) = (local_client.registrar(), registered.epoch);

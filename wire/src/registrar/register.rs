@@ -1,0 +1,204 @@
+//! Calls that enter, change and remove instances.
+
+use std::collections::BTreeMap;
+
+use endpoints::{InstanceId, Name, Stamped};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    InstanceSecret, Owner, ProofKey,
+    callbacks::Lost,
+    readable,
+    record::{Epoch, Revision, State, is_false},
+};
+
+/// The most endpoints of an instance: more than any host has transports and interfaces for.
+pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;
+
+/// The most instances that one call takes out: they fit a frame of 64 KiB, and a registrar is done
+/// with them in some milliseconds.
+pub const UNREGISTER_MAX: usize = 2048;
+
+/// The shortest lease; a shorter one is lost to any pause of a scheduler.
+pub const LEASE_MS_MIN: u64 = 100;
+
+/// The longest lease, a day: whoever needs a longer one wants a declared entry.
+pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// Registers an instance. The same instance again, from the same user, takes the place of the
+/// earlier registration and gets a new epoch.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Register {
+    /// What the actor is called.
+    pub name: Name,
+    /// What tells this run of it from every other.
+    pub uuid: Uuid,
+    /// Where it listens: at most [`ENDPOINTS_MAX`].
+    #[serde(deserialize_with = "readable::stamped")]
+    pub endpoints: Vec<Stamped>,
+    /// What else is said of it: at most [`METADATA_BYTES_MAX`](crate::METADATA_BYTES_MAX).
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// How far it is in its life.
+    pub state: State,
+    /// For how long it is kept without a renewal, between [`LEASE_MS_MIN`] and
+    /// [`LEASE_MS_MAX`]; without it, it is kept for as long as the connection lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+    /// Whether it answers the protocol's handshake, and proves there who it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub proves: bool,
+    /// From who comes back: the epoch of its latest registration with this registrar. If somebody
+    /// has taken that out meanwhile, it is not registered again, but [told](Registered::lost).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Epoch>,
+    /// Whether it waits in line if one instance has the name at a time, and another has it: the
+    /// answer comes when it has the name. Otherwise it is refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub wait: bool,
+    /// From who comes back: the [token](crate::Record::token) by which it has the name. A registrar that
+    /// has just begun lets it go before those who wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// What shows that the UUID was drawn here: whoever else has registered it gives way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<InstanceSecret>,
+}
+
+impl Register {
+    /// Makes the registration of an instance that is ready, lives with its session and listens
+    /// nowhere.
+    pub fn new(name: Name, uuid: Uuid) -> Self {
+        Self {
+            name,
+            uuid,
+            endpoints: Vec::new(),
+            metadata: BTreeMap::new(),
+            state: State::Ready,
+            lease_ms: None,
+            proves: false,
+            again: None,
+            wait: false,
+            token: None,
+            secret: None,
+        }
+    }
+}
+
+/// Says that an instance is registered.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Registered {
+    /// The number of this registration.
+    pub epoch: Epoch,
+    /// The change that brought it.
+    pub revision: Revision,
+    /// With what the instance proves to callers that this registration is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ProofKey>,
+    /// The [token](crate::Record::token) of a name that one instance has at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// That it is not registered, and why: only for who comes [again](Register::again).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Box<Lost>>,
+    /// Other instances of the same owner at one of its places, which are either its aliases or
+    /// behind the times: the latest of them, at most [`ALSO_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<InstanceId>,
+}
+
+/// The most instances that a [`Registered`] names beside its own.
+pub const ALSO_MAX: usize = 8;
+
+/// Says that a change is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Changed {
+    /// The registry's revision after it.
+    pub revision: Revision,
+}
+
+/// Asks who waits in line for a name that one instance has at a time.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct AskLine {
+    /// The whole name.
+    pub name: Name,
+    /// Whose place is asked for, if anybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+}
+
+/// The line for a name that one instance has at a time.
+///
+/// ```
+/// # use callsign_wire as callsign;
+/// use callsign::registrar::Line;
+///
+/// fn is_next(line: &Line) -> bool {
+///     line.ahead == Some(0)
+/// }
+/// # let _ = is_next;
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Line {
+    /// How many wait in it.
+    pub total: u64,
+    /// How many of them are before the one who was asked about, if that one waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<u64>,
+    /// The first of them, in their order: at most [`LINE_MAX`].
+    pub waiting: Vec<InLine>,
+}
+
+/// The most instances that a [`Line`] names.
+pub const LINE_MAX: usize = 256;
+
+/// An instance that waits in line for its name.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct InLine {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Since when it waits, in milliseconds since 1970 by the registrar's clock.
+    pub since_ms: u64,
+}
+
+/// Changes what is registered of an instance. What is absent stays.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Update {
+    /// Which instance.
+    pub uuid: Uuid,
+    /// Its new endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "readable::some_stamped")]
+    pub endpoints: Option<Vec<Stamped>>,
+    /// Its new metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Its new state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+}
+
+/// Takes an instance out of the registry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Unregister {
+    /// Which instance.
+    pub uuid: Uuid,
+}
+
+/// Takes several instances out of the registry, in one change. Those that are not there are passed
+/// over; if the caller may not take out all the others, none is.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct UnregisterAll {
+    /// Which instances: at most [`UNREGISTER_MAX`].
+    pub uuids: Vec<Uuid>,
+}
+
+/// Renews the lease of an instance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Renew {
+    /// Which instance.
+    pub uuid: Uuid,
+}
