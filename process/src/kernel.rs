@@ -224,6 +224,14 @@ pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blo
     unsafe { command.pre_exec(hook) };
 }
 
+/// Returns the process group of this process. There is none to be named where the process has joined
+/// a PID namespace that its group began outside of, as `unshare --pid` and `podman exec` make it do:
+/// the kernel says 0 then, which rustix does not expect.
+pub(super) fn own_group() -> Option<Pid> {
+    // SAFETY: the call takes nothing, and cannot fail.
+    Pid::from_raw(unsafe { libc::getpgrp() })
+}
+
 /// Returns the signal that has a number, also of those that have no name of their own: `RTMIN+3`.
 ///
 /// ```

@@ -159,7 +159,7 @@ static LAST: OnceLock<fn()> = OnceLock::new();
 
 /// Kills this process's group and this process with it.
 pub(super) fn end_group() -> ! {
-    if rustix::process::getpgrp() == rustix::process::getpid() {
+    if super::kernel::own_group() == Some(rustix::process::getpid()) {
         // It fails only when there is nobody in the group, and this process is.
         let _ = rustix::process::kill_current_process_group(Signal::KILL);
     }

@@ -10,7 +10,7 @@ use std::{ffi::OsStr, io, path::Path};
 use endpoints::{SocketId, UnixPath};
 use nix::unistd::Group;
 use rustix::{
-    fs::{AtFlags, Gid, Mode, chown, chownat, fchmod, fstat},
+    fs::{AtFlags, Gid, Mode, chownat, fchmod, fstat},
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
     process::getegid,
@@ -84,8 +84,7 @@ impl Access {
         let fail =
             |error| BindError::from_io(error, || format!("change the mode of `{}`", path.as_str()));
         let file = Handle::open_in(folder, name).map_err(fail)?;
-        rustix::fs::chmod(file.path(), Mode::from_raw_mode(self.mode))
-            .map_err(|error| fail(error.into()))
+        file.set_mode(Mode::from_raw_mode(self.mode)).map_err(fail)
     }
 
     /// Gives the socket file at a path another group and mode than `before`, if it is that socket. No
@@ -106,14 +105,11 @@ impl Access {
         }
         let status = fstat(&file).map_err(|error| fail(error.into()))?;
         let mode = status.st_mode & 0o777;
-        let set_mode = |mode| {
-            rustix::fs::chmod(file.path(), Mode::from_raw_mode(mode))
-                .map_err(|error| fail(error.into()))
-        };
+        let set_mode = |mode| file.set_mode(Mode::from_raw_mode(mode)).map_err(fail);
         let group = self.group.unwrap_or_else(|| getegid().as_raw());
         if before.is_none_or(|it| it.group != self.group) && status.st_gid != group {
             set_mode(mode & self.mode)?;
-            let changed = chown(file.path(), None, Some(Gid::from_raw(group)));
+            let changed = chownat(&file, "", None, Some(Gid::from_raw(group)), AtFlags::EMPTY_PATH);
             if let Err(error) = changed {
                 set_mode(mode)?;
                 return Err(match error {

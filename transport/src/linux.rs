@@ -20,7 +20,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, StatxFlags},
+    fs::{AtFlags, CWD, Mode, StatxFlags},
     process::{Resource, Rlimit, Signal},
 };
 
@@ -49,6 +49,23 @@ pub fn die_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec only async-signal-safe work is sound. The hook makes two
     // system calls and makes an error from a number; it takes no lock and allocates nothing.
     unsafe { command.pre_exec(hook) };
+}
+
+/// Changes the mode of a file that is held by no more than its place (`O_PATH`), as Linux can since
+/// 6.6. An older one says that this is unsupported, and so do sandboxes that do not know the call.
+pub(crate) fn set_mode_of(file: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
+    /// fchmodat2, which has the same number everywhere.
+    const FCHMODAT2: libc::c_long = 452;
+    // SAFETY: the call reads a string that ends with NUL and outlives it, and numbers; where the
+    // kernel has no such call it does nothing.
+    let done = unsafe {
+        let (file, mode) = (file.as_raw_fd(), mode.as_raw_mode());
+        libc::syscall(FCHMODAT2, file, c"".as_ptr(), mode, libc::AT_EMPTY_PATH)
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Raises the number of descriptors that this process may have open to the most that it may ask

@@ -8,13 +8,16 @@ use rustix::{
     termios::{tcgetpgrp, tcsetpgrp},
 };
 
+use crate::kernel::own_group;
+
 /// How a program is to stand to the terminal, seen from who starts it.
 #[derive(Debug)]
 pub(super) struct Footing {
     terminal: Option<OwnedFd>,
     stand: Stand,
-    /// The group of who starts the program.
-    group: Pid,
+    /// The group of who starts the program. It has no number in a PID namespace that it began outside of,
+    /// and then no terminal tells of it either.
+    group: Option<Pid>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,8 +36,8 @@ impl Footing {
 
     /// Looks how a program stands that this process starts.
     pub(super) fn here() -> Self {
-        let (terminal, group) = (open_terminal(), rustix::process::getpgrp());
-        let stand = match foreground(&terminal) == Some(group) {
+        let (terminal, group) = (open_terminal(), own_group());
+        let stand = match group.is_some() && foreground(&terminal) == group {
             true if is_pipe(rustix::stdio::stdin()) || is_pipe(rustix::stdio::stdout()) => {
                 Stand::Shared
             }
@@ -45,7 +48,7 @@ impl Footing {
     }
 
     pub(super) fn encode(&self) -> [u8; Self::BYTES] {
-        let [a, b, c, d] = self.group.as_raw_nonzero().get().to_le_bytes();
+        let [a, b, c, d] = Pid::as_raw(self.group).to_le_bytes();
         [self.stand as u8, a, b, c, d]
     }
 
@@ -57,7 +60,7 @@ impl Footing {
         };
         let group = Pid::from_raw(i32::from_le_bytes([a, b, c, d]));
         // A guardian is of the session of who starts it, and so has the same terminal.
-        Self { terminal: open_terminal(), stand, group: group.unwrap_or(Pid::INIT) }
+        Self { terminal: open_terminal(), stand, group }
     }
 
     pub(super) fn has_terminal(&self) -> bool {
@@ -70,7 +73,7 @@ impl Footing {
 
     /// Returns the group that the program is to be in, which may be its own.
     pub(super) fn group_to_join(&self) -> Option<Pid> {
-        self.is_shared().then_some(self.group)
+        self.group.filter(|_| self.is_shared())
     }
 
     /// Returns the terminal whose foreground the program gets as it starts.
@@ -91,7 +94,7 @@ impl Footing {
 
     /// Tells whether the group of who starts the program is in the foreground.
     pub(super) fn is_in_foreground(&self) -> bool {
-        foreground(&self.terminal) == Some(self.group)
+        self.group.is_some() && foreground(&self.terminal) == self.group
     }
 
     pub(super) fn has_given_foreground_to(&self, group: Pid) -> bool {
@@ -106,12 +109,16 @@ impl Footing {
     /// Gives the foreground to `group`, if the group of who starts the program has it. For a
     /// process that blocks SIGTTOU.
     pub(super) fn give_foreground_to(&self, group: Pid) {
-        self.pass_foreground(self.group, group);
+        if let Some(own) = self.group {
+            self.pass_foreground(own, group);
+        }
     }
 
     /// Takes the foreground back from `group`, if that has it.
     pub(super) fn take_foreground_from(&self, group: Pid) {
-        self.pass_foreground(group, self.group);
+        if let Some(own) = self.group {
+            self.pass_foreground(group, own);
+        }
     }
 
     fn pass_foreground(&self, from: Pid, to: Pid) {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use endpoints::SocketId;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags},
+    io::Errno,
+};
 
 /// A file held by what it is, not by its name: whatever is done to the name later, this is still
 /// the same file. Symbolic links are not followed.
@@ -59,6 +62,21 @@ impl Handle {
         Ok(Kind::Socket(SocketId { dev, ino: status.stx_ino, born_ns }))
     }
 
+    /// Changes the mode of this very file.
+    pub(crate) fn set_mode(&self, mode: Mode) -> io::Result<()> {
+        match rustix::fs::chmod(self.path(), mode) {
+            // The file is held, so it is `/proc` that is missing. Linux does without since 6.6.
+            Err(Errno::NOENT) => super::set_mode_of(self.0.as_fd(), mode).map_err(|error| {
+                let why = "/proc is not mounted here, and this kernel cannot do without";
+                match error.kind() {
+                    io::ErrorKind::Unsupported => io::Error::new(error.kind(), why),
+                    _ => error,
+                }
+            }),
+            changed => Ok(changed?),
+        }
+    }
+
     /// Returns a short path that leads to this very file.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
@@ -95,10 +113,28 @@ pub(crate) fn describe(file_type: FileType) -> &'static str {
 mod tests {
     use std::{
         fs,
-        os::unix::net::{UnixListener, UnixStream},
+        os::unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
     };
 
     use super::*;
+
+    #[test]
+    fn a_mode_is_changed_without_a_path_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let handle = Handle::open(&path).unwrap();
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        handle.set_mode(Mode::from_raw_mode(0o640)).unwrap();
+        assert_eq!(mode(), 0o640);
+        match super::super::set_mode_of(handle.as_fd(), Mode::from_raw_mode(0o604)) {
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+            Ok(()) => assert_eq!(mode(), 0o604),
+        }
+    }
 
     #[test]
     fn a_handle_leads_to_its_own_file_after_the_name_has_gone_to_another() {

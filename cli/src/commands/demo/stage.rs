@@ -67,6 +67,10 @@ impl<'a> Stage<'a> {
         // The commands that are shown begin with `callsign`, and mean this very program.
         let bin = folder.0.join("bin");
         let own = format!("/proc/{}/exe", std::process::id());
+        if fs::symlink_metadata(&own).is_err() {
+            let why = "cannot find this program: /proc is not mounted here";
+            return Err(Failure::usage(anyhow!(why)));
+        }
         fs::create_dir(&bin)
             .and_then(|()| symlink(own, bin.join(PROGRAM)))
             .with_context(|| format!("cannot write to `{}`", folder.0.display()))

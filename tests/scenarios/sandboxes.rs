@@ -1,0 +1,82 @@
+//! Sandboxes that lack what a machine has: processes beyond it, `/proc`, networks.
+
+use std::process::Command;
+
+use crate::harness::{Node, Outcome, Room, Running};
+
+/// Starts `callsign …` in namespaces of its own, behind the words of a script in which `"$@"` is it.
+fn sandboxed(room: &Room, kinds: &[&str], script: &str, words: &[&str]) -> Command {
+    let mut command = room.other_command("unshare");
+    command.args(kinds).args(["sh", "-c", script, "sandbox", env!("CARGO_BIN_EXE_callsign")]);
+    command.args(words);
+    command
+}
+
+/// Tells whether there can be such namespaces here.
+fn can_be_made(room: &Room, kinds: &[&str], script: &str) -> bool {
+    Running::start(sandboxed(room, kinds, script, &["--version"])).outcome().code == Some(0)
+}
+
+/// The first process of a PID namespace is in a group that began outside of it, and that has no
+/// number within; so it is with `podman exec`.
+const PROCESSES: &[&str] = &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+#[test]
+fn a_program_is_wrapped_where_its_starter_has_no_process_group() {
+    let room = Room::new();
+    if !can_be_made(&room, PROCESSES, "exec \"$@\"") {
+        eprintln!("skipped: no PID namespace can be made here");
+        return;
+    }
+    let node = Node::start(&room);
+    let (place, own) = (room.unix("web.sock"), env!("CARGO_BIN_EXE_callsign"));
+    let asked = ["--registrar", node.endpoint()];
+    let program = ["register", "web", &place, "--", own, "registrar", "--listen", &place];
+    let words = [&asked[..], &program].concat();
+    let mut web = Running::start(sandboxed(&room, PROCESSES, "exec \"$@\"", &words));
+    web.line_with("listening on");
+    node.callsign(&["wait", "web", "--timeout", "60s"]).succeeds().prints(&["web"]);
+    // All that is in the namespace ends with what has made it.
+    web.kill();
+
+    // And so is a tree of actors, and what keeps it.
+    Running::start(sandboxed(&room, PROCESSES, "exec \"$@\"", &["demo"])).outcome().succeeds();
+}
+
+const MOUNTS: &[&str] = &["--mount"];
+const NO_PROC: &str = "umount -l /proc; exec \"$@\"";
+
+#[test]
+fn a_registrar_serves_where_no_processes_are_seen() {
+    let room = Room::new();
+    if !can_be_made(&room, MOUNTS, NO_PROC) {
+        eprintln!("skipped: /proc cannot be unmounted here");
+        return;
+    }
+    let place = room.unix("registrar.sock");
+    let no_proc = |words: &[&str]| sandboxed(&room, MOUNTS, NO_PROC, words);
+    // Again where it was killed before, with a mode of its own, too.
+    for mode in ["0600", "0666"] {
+        let settings = format!("[registrar]\nsocket_mode = \"{mode}\"\n");
+        let settings = room.write("callsign.toml", &settings);
+        let words = ["registrar", "--config", &settings, "--listen", &place];
+        let mut registrar = Running::start(no_proc(&words));
+        match registrar.line_or_end("listening on") {
+            Some(_) => {}
+            // A kernel before Linux 6.6 takes it for what it is.
+            None => {
+                registrar.outcome().ends_with(2).says(&["/proc is not mounted here"]);
+                return;
+            }
+        }
+        let asked = |words: &[&str]| -> Outcome {
+            Running::start(no_proc(&[&["--registrar", &place], words].concat())).outcome()
+        };
+        let words = ["register", "clock", "/unix/@clock", "--ttl", "1m"];
+        asked(&words).succeeds().says(&["cannot learn which kernel"]);
+        asked(&["ls", "--all"]).succeeds().prints(&["clock"]);
+        registrar.kill();
+    }
+    let demo = Running::start(no_proc(&["demo"])).outcome().ends_with(2);
+    demo.says(&["/proc is not mounted"]);
+}
