@@ -1,4 +1,4 @@
-//! Who claims which place, and who claims another's.
+//! The claims of actors to endpoints, and conflicts between them.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use endpoints::{Endpoint, Quoted};
 
 use crate::diagnostic::{Diagnostic, Place};
 
-/// What an actor says by being given an endpoint: that it listens there.
+/// The claim of an actor to an endpoint: that it listens there.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim<'a> {
     /// The table of the file that gives it.
@@ -16,11 +16,12 @@ pub(crate) struct Claim<'a> {
     pub(crate) place: Place,
 }
 
-/// Finds claims of a place that an earlier claim has. Each is told once, with the earlier one.
+/// Finds claims to an endpoint that an earlier claim has. Each is reported once, with the earlier
+/// one.
 ///
-/// A place that two actors claim is an error if they cannot both have it. It is a warning if they
-/// may listen on different hosts, or if one actor has it twice, but where the registrar itself could
-/// not bind it.
+/// An endpoint that two actors claim is an error if they cannot both have it. It is a warning if
+/// they may run on different hosts, or if one actor claims it twice, unless the registrar itself
+/// could not bind it.
 pub(crate) fn diagnostics(claims: &[Claim<'_>]) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     // Only endpoints with the same port, or the same otherwise, can be at odds.
@@ -54,7 +55,7 @@ enum Verdict {
     Conflict,
     /// Two actors cannot both have it if they are on one host.
     MaybeConflict,
-    /// One actor has the very same twice.
+    /// One actor has the same endpoint twice.
     Repeated,
     /// One actor has it, and a wildcard that includes it.
     Included,
@@ -86,7 +87,7 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
     if !first.endpoint.conflicts_in_list_with(&second.endpoint) {
         return None;
     }
-    // A registrar would not start. What an actor binds is for its program to say.
+    // A registrar would not start. For an actor, its program decides what to bind.
     let has_address = |it: &Endpoint| matches!(it, Endpoint::Tcp(tcp) if tcp.host.ip().is_some());
     let is_certain = has_address(&first.endpoint) && has_address(&second.endpoint);
     Some(if first.table == REGISTRAR && is_certain {
@@ -99,7 +100,7 @@ fn between(first: &Claim<'_>, second: &Claim<'_>) -> Option<Verdict> {
 /// The actor that the table `[registrar]` speaks of.
 pub(crate) const REGISTRAR: &str = "registrar";
 
-/// How surely two actors cannot have their endpoints both.
+/// How certain it is that two actors cannot both have their endpoints.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Clash {
     /// Wherever they are.
@@ -112,7 +113,7 @@ pub(crate) fn clash(first: &Endpoint, second: &Endpoint) -> Option<Clash> {
     if !first.conflicts_with(second) {
         return None;
     }
-    // A wildcard address takes in an address of its own host, and no other host's.
+    // A wildcard address includes the addresses of its own host, but of no other.
     let is_certain = match (first, second) {
         (Endpoint::Tcp(first), Endpoint::Tcp(second)) => {
             first.host.is_wildcard() == second.host.is_wildcard()

@@ -1,12 +1,12 @@
-//! What is wrong with a setting, where it stands, and what to write instead.
+//! Diagnostics: the fault of a setting, its place, and its remedy.
 //!
-//! A fault is data. To draw it with the lines of its source is the work of whoever shows it.
+//! A diagnostic is data. The caller draws it, with the lines of its source.
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use thiserror::Error;
 
-/// All faults of one reading, in the order in which they stand in their sources.
+/// All diagnostics of one reading, in the order of their places.
 ///
 /// ```
 /// let diagnostics = config::read("[registrar]\nlisten = 7\nheartbeat = 8", "market.toml").unwrap_err();
@@ -22,7 +22,7 @@ impl Diagnostics {
         self.0.iter().any(|it| it.severity == Severity::Error)
     }
 
-    /// Returns the faults as an error if any is one, else beside `outcome`.
+    /// Returns the diagnostics as an error if one of them is an error, otherwise beside `outcome`.
     pub(crate) fn or<T>(self, outcome: T) -> Result<(T, Self), Self> {
         if self.has_errors() { Err(self) } else { Ok((outcome, self)) }
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// One thing that is wrong.
+/// A fault of the settings.
 ///
 /// ```
 /// let diagnostics = config::read("[registrar]\nheartbeet = \"1s\"", "market.toml").unwrap_err();
@@ -51,17 +51,17 @@ impl fmt::Display for Diagnostics {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What is wrong, in one line.
+    /// The fault, in one line.
     pub message: String,
     /// The place at fault. Its span may be empty, where something is missing.
     pub place: Place,
-    /// What to write beside the place; empty if the message says it all.
+    /// A label for the place; empty if the message suffices.
     pub label: String,
-    /// Other places that have to do with it.
+    /// Other places involved.
     pub related: Vec<Related>,
-    /// What to write instead, where that can be guessed.
+    /// A correction, if one can be guessed.
     pub help: Option<String>,
 }
 
@@ -112,12 +112,12 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// How bad a fault is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
     /// The settings cannot be used.
     Error,
-    /// The settings can be used, and probably do not say what was meant.
+    /// The settings can be used, but probably do not mean what their author wanted.
     Warning,
 }
 
@@ -130,12 +130,12 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A place that has to do with a diagnostic.
+/// A place involved in a diagnostic.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Related {
-    /// Where it is.
+    /// The place.
     pub place: Place,
-    /// What it has to do with the diagnostic.
+    /// Its role in the diagnostic.
     pub label: String,
 }
 
@@ -144,7 +144,7 @@ pub struct Related {
 pub struct Place {
     /// The source.
     pub source: Arc<Source>,
-    /// Which bytes of it.
+    /// The bytes of the source.
     pub span: Range<usize>,
 }
 
@@ -158,7 +158,7 @@ impl Place {
 /// A text that settings were read from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
-    /// Which text: the name of a file, a variable of the environment, or a flag.
+    /// The source: the name of a file, an environment variable, or a flag.
     pub name: String,
     /// All of it.
     pub text: String,

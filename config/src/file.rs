@@ -1,5 +1,4 @@
-//! Which settings file is read, who has named it, and how: it may be anything, and whoever reads it
-//! has other things to do.
+//! The choice and the reading of a settings file. It may be anything, and its reader must not hang.
 
 use std::{
     ffi::OsStr,
@@ -20,13 +19,13 @@ use rustix::{
 /// A settings file that is to be read. It prints as who reads it would call it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SettingsFile {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// Who has named it.
+    /// The origin of the path.
     pub named_by: NamedBy,
 }
 
-/// Who has named a settings file.
+/// The origin of a settings file's path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NamedBy {
     /// A flag of the command line.
@@ -39,12 +38,12 @@ pub enum NamedBy {
     Nobody,
 }
 
-/// A flag or a variable, and what it says.
+/// A flag or a variable, and its value.
 pub type Said<'a> = (&'a str, &'a OsStr);
 
 impl SettingsFile {
-    /// Returns the file that the flag names, or else the variable, or else what is left. An empty
-    /// variable is as good as none.
+    /// Returns the file named by the flag, or else by the variable, or else the default. An empty
+    /// variable counts as unset.
     pub fn choose(
         flag: Option<Said<'_>>,
         variable: Option<Said<'_>>,
@@ -59,12 +58,12 @@ impl SettingsFile {
         }
     }
 
-    /// Reads what is written in it. It is to be a file that is there to be read again, or
-    /// `/dev/null`, and no larger than 4 MiB.
+    /// Reads the file. It must be a file that can be read again, or `/dev/null`, and have at most 4
+    /// MiB.
     ///
     /// # Errors
     ///
-    /// What the system says, or what it is instead. Nothing is waited for but a disk.
+    /// The system's error, or the kind of file that it is instead. The only wait is for the disk.
     pub fn read(&self) -> io::Result<String> {
         let metadata = fs::metadata(&self.path)?;
         if metadata.file_type().is_fifo() {
@@ -99,8 +98,8 @@ fn text_of(path: &Path, metadata: &Metadata) -> io::Result<String> {
     if let Some(what) = what {
         return Err(io::Error::new(ErrorKind::InvalidInput, what));
     }
-    // A pipe that nobody writes to is opened at once, and so is one that has come in the place of a
-    // file meanwhile.
+    // Opening a pipe without a writer returns immediately, and so does one that replaces a file
+    // meanwhile.
     let file =
         File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let bytes = if kind.is_fifo() {
@@ -142,10 +141,10 @@ fn all_of_pipe(mut pipe: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How much is read: a line for each of the 65 536 actors that a session may have takes as much.
+/// The most bytes to read: a line for each of the 65 536 actors of a session takes as much.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// How long what comes out of a pipe may take: a program that writes settings needs milliseconds.
+/// The time limit for reading a pipe: a program that writes settings needs milliseconds.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number of `/dev/null`, by which many say that there is no file.
@@ -231,7 +230,7 @@ mod tests {
             let pipe = pipe.clone();
             move || read_once(&pipe)
         });
-        // Opened once somebody reads.
+        // The open returns once there is a reader.
         let mut writer = File::options().write(true).open(&pipe).unwrap();
         writer.write_all(b"[registrar]\n").unwrap();
         writer.write_all(b"listen = []\n").unwrap();

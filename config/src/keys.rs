@@ -26,18 +26,18 @@ pub(crate) const DURATION_KEYS: &[&str] =
 /// The keys of `[registrar]` whose values are numbers.
 pub(crate) const NUMBER_KEYS: &[&str] = &[HEARTBEAT_MISSES.key, SESSIONS_MAX.key];
 
-/// The keys of the settings that say who may connect to socket files.
+/// The keys that set who may connect to socket files.
 pub(crate) const SOCKET_MODE: &str = "socket_mode";
 pub(crate) const SOCKET_GROUP: &str = "socket_group";
 
-/// What a setting may be.
+/// The bounds of a setting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Limits<T> {
     /// The key of the setting in `[registrar]`.
     pub(crate) key: &'static str,
     /// The least that it may be.
     pub(crate) min: T,
-    /// What it is where nothing is said.
+    /// The default.
     pub(crate) default: T,
     /// The most that it may be.
     pub(crate) max: T,
@@ -52,9 +52,9 @@ pub(crate) const HANDSHAKE_TIMEOUT: Limits<Duration> = Limits {
     max: Duration::from_secs(5 * 60),
 };
 
-/// A silent peer is missed after three heartbeats, and so its watchers hear of it within three
-/// seconds. Below ten
-/// milliseconds a busy host misses beats of its own; beyond an hour nobody waits for one.
+/// A silent peer is given up after three heartbeats, so its watchers hear of it within three
+/// seconds. Below ten milliseconds a busy host misses its own beats; above an hour nobody waits for
+/// one.
 pub(crate) const HEARTBEAT: Limits<Duration> = Limits {
     key: "heartbeat",
     min: Duration::from_millis(10),
@@ -92,8 +92,8 @@ pub(crate) const DRAIN_TIMEOUT: Limits<Duration> = Limits {
 /// The name of the table for user 0 and the registrar's own user.
 pub(crate) const TRUSTED: &str = "trusted";
 
-/// Between what each of the counted quotas may be. Nobody can do without a session; and no more
-/// looks wait in all than a thousand; and all is served on one processor.
+/// The bounds of each counted quota. Every owner needs a session; no more than a thousand looks
+/// wait in total; and one processor serves all.
 pub(crate) const COUNTS: [Limits<usize>; 6] = [
     Limits { key: "sessions", min: 1, default: 2048, max: 1_000_000 },
     Limits { key: "instances", min: 0, default: 100_000, max: 4_000_000 },

@@ -1,38 +1,39 @@
-//! The settings file: what may be written in it, what it means, and what is wrong with it.
+//! The settings file: its syntax, its meaning, and its diagnostics.
 //!
-//! The file is TOML with six tables. `[host]` says which host this is, `[registrar]` holds the settings of a registrar node,
-//! `[network]` says where each actor listens, and `[declared]` lists actors that never register
-//! themselves. `[names]` says whose names are, and `[quotas]` how much one owner may use. It is read in two steps with a type each, what is written and what is meant, so
-//! that every fault is found at once and shown at its place.
+//! The file is TOML with six tables. `[host]` identifies the host, `[registrar]` configures a
+//! registrar node, `[network]` lists the endpoints of each actor, and `[declared]` the actors that
+//! never register themselves. `[names]` has the rules of names, and `[quotas]` the limits of each
+//! owner. Reading has two steps with a type each, settings as written and as meant, so that all
+//! faults are found together, each with its place.
 //!
-//! This crate opens no file but by [`SettingsFile::read`], reads no variable of the environment and
-//! prints nothing: its caller hands it text and shows the [`Diagnostics`]. It does not know what a
-//! registrar does with its settings.
+//! This crate opens no file except by [`SettingsFile::read`], reads no environment variable and
+//! prints nothing: its caller passes in text and shows the [`Diagnostics`]. It does not know how a
+//! registrar uses its settings.
 //!
 //! - [`read`] turns the text of a file into [`Settings`].
-//! - [`Diagnostic`] says what is wrong, where, and what to write instead.
-//! - [`SettingsFile`] is the one that is to be read, by a flag, a variable or the program.
-//! - [`Overrides`] are what the environment and the flags say over the file; [`overlay`] applies
-//!   them.
-//! - [`registrars`] tells a client which registrars to ask.
+//! - [`Diagnostic`] is a fault, its place, and its remedy.
+//! - [`SettingsFile`] is the file to read, chosen by a flag, a variable or the program.
+//! - [`Overrides`] are the values from the environment and the flags; [`overlay`] applies them over
+//!   the file.
+//! - [`registrars`] returns the registrars that a client asks.
 //! - [`schema`] describes the file to editors.
 //!
 //! From text to settings:
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `file`, `overrides` | which settings file is read; what environment and flags say over it |
-//! | `text`, `syntax`, `mend` | text that knows its place; from text to TOML, and past what is no TOML |
-//! | `shape`, `written`, `rewritten` | the right tables, keys and types; what has the wrong shape, as it should be |
-//! | `values` | single values: from text to an endpoint, a duration, a number |
-//! | `meaning`, `settings` | from what is written to what is meant |
-//! | `names` | whose names are |
-//! | `keys` | the keys of the settings, and between what their values may be |
-//! | `quotas` | how much of a registrar one owner may use |
-//! | `claims` | who claims which place, and who claims another's |
-//! | `registrars` | which registrars a client asks |
-//! | `diagnostic` | what is wrong, where it stands, and what to write instead |
-//! | `schema` | the file, described to editors |
+//! | `file`, `overrides` | the choice of the settings file; the environment and the flags, which override it |
+//! | `text`, `syntax`, `mend` | text that knows its place; text to TOML, and repair of broken TOML |
+//! | `shape`, `written`, `rewritten` | correct tables, keys and types; corrections of wrong shapes |
+//! | `values` | single values: text to an endpoint, a duration, a number |
+//! | `meaning`, `settings` | settings as written to settings as meant |
+//! | `names` | the rules of names |
+//! | `keys` | the keys of the settings, and the bounds of their values |
+//! | `quotas` | the limits of an owner's use of a registrar |
+//! | `claims` | claims of actors to endpoints, and conflicts between them |
+//! | `registrars` | the registrars that a client asks |
+//! | `diagnostic` | the fault of a setting, its place, and its remedy |
+//! | `schema` | the JSON schema of the file |
 //!
 //! ```text
 //! text ── syntax ─▶ TOML ── shape ─▶ Written ── meaning ─▶ Settings

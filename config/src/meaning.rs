@@ -1,4 +1,4 @@
-//! From what is written to what is meant.
+//! Converts settings as written into settings as meant.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whose names are, from what is written to what is meant.
+//! The rules of names: converts them as written into rules as meant.
 
 use std::{cmp::Ordering, net::IpAddr};
 
@@ -10,28 +10,28 @@ use crate::{
     written::{Switch, WrittenRule},
 };
 
-/// What holds of names that no rule gives to anybody.
+/// The policy for names without a rule.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Names {
-    /// A name that somebody has is that one's.
+    /// A name belongs to the owner of its instances.
     #[default]
     SameUser,
     /// Everybody may register under any name.
     Open,
 }
 
-/// Whose the names are that a pattern matches. The most specific one that matches holds.
+/// A rule for the names that a pattern matches. The most specific matching rule holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NameRule {
-    /// Which names.
+    /// The names.
     pub pattern: NamePattern,
-    /// Who may register under them; nothing leaves it to [`Names`].
+    /// The owners that may register them; `None` leaves it to [`Names`].
     pub register: Option<Vec<Grantee>>,
-    /// Who may find what has them; nothing lets everybody.
+    /// The owners that may find them; `None` means all.
     pub find: Option<Vec<Grantee>>,
     /// Whether one instance has each of them at a time.
     pub exclusive: bool,
-    /// How many instances may have each of them.
+    /// The most instances that each of them may have.
     pub instances_max: Option<usize>,
     place: Place,
 }
@@ -48,21 +48,21 @@ pub(crate) fn place(place: &Place) -> String {
     format!("{}:{}", place.source.name, place.line_column().0)
 }
 
-/// Whom a rule allows something.
+/// An owner, or a set of owners, that a rule allows something.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Grantee {
     /// Everybody.
     Any,
     /// A user.
     User(Account),
-    /// Who is in a group.
+    /// The members of a group.
     Group(Account),
-    /// Who speaks from an address that begins with so many bits of this one.
+    /// The peers at addresses with this many leading bits of this one.
     Address(IpAddr, u8),
 }
 
-/// A user or a group, as somebody has named it. Whether there is such a one is known only where
-/// the settings are used.
+/// A user or a group by name or number. Only the program that uses the settings knows whether it
+/// exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Account {
     /// Its name, or its number.
@@ -102,7 +102,7 @@ pub(crate) fn names(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Na
     }
 }
 
-/// Reads the rules. Which of two holds of a name is never left open.
+/// Reads the rules. Two rules for one name are never ambiguous.
 pub(crate) fn rules(
     written: &[(Text, WrittenRule)],
     diagnostics: &mut Vec<Diagnostic>,
@@ -214,8 +214,8 @@ fn network(text: &str) -> Option<Grantee> {
     (bits <= most).then_some(Grantee::Address(address, bits))
 }
 
-/// How many rules there may be: a name that is registered may have to be held against all of them.
+/// The most rules: a registered name may have to be matched against all of them.
 const RULES_MAX: usize = 256;
 
-/// How many a list may name: whoever looks something up may have to be compared with all of them.
+/// The most entries of a list: a caller may have to be compared with all of them.
 const GRANTEES_MAX: usize = 64;

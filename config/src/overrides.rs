@@ -1,4 +1,4 @@
-//! What the environment and the flags say over the file.
+//! Overrides: settings from the environment and the flags.
 
 use std::{fmt::Display, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     values::{self, Use},
 };
 
-/// Where settings come from that are not in the file.
+/// The source of settings outside the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Layer {
     /// Variables of the environment.
@@ -36,28 +36,28 @@ impl Layer {
     }
 }
 
-/// What one layer says, as it is written. What it does not say leaves the file in force.
+/// The settings of one layer, as written. A missing one leaves the file's in force.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Overrides {
-    /// Which layer.
+    /// The layer.
     pub layer: Layer,
-    /// Where the registrar listens, in place of all that the file names.
+    /// The registrar's endpoints, instead of those of the file.
     pub listen: Vec<String>,
-    /// Who may connect to the socket files.
+    /// The mode of the socket files.
     pub socket_mode: Option<String>,
     /// The group that they are given.
     pub socket_group: Option<String>,
-    /// How long a peer may take to say who it is.
+    /// The time limit for a handshake.
     pub handshake_timeout: Option<String>,
-    /// How often a peer is asked for a sign of life.
+    /// The interval between heartbeats.
     pub heartbeat: Option<String>,
-    /// How many of those may stay without an answer.
+    /// The number of heartbeats that may be missed.
     pub heartbeat_misses: Option<String>,
-    /// How many sessions may be open at once.
+    /// The most open sessions.
     pub sessions_max: Option<String>,
-    /// How long those may take to come back whom a registrar before this one knew.
+    /// The time for clients of the previous registrar to return.
     pub settle_time: Option<String>,
-    /// How long sessions may take to end.
+    /// The time for sessions to end.
     pub drain_timeout: Option<String>,
 }
 
@@ -104,8 +104,7 @@ impl Overrides {
     }
 }
 
-/// Lays what the layers say over the settings of the file; a later layer goes over an earlier
-/// one.
+/// Applies layers to the settings of the file; a later layer overrides an earlier one.
 ///
 /// ```
 /// use config::{Layer, Overrides, Settings, overlay};
@@ -123,8 +122,7 @@ impl Overrides {
 ///
 /// # Errors
 ///
-/// [`Diagnostics`] holds everything that is wrong with any of the layers. Each is placed in the
-/// variable or the flag that says it.
+/// [`Diagnostics`] with every fault of all layers, each with its variable or flag as the place.
 pub fn overlay(
     mut settings: Settings,
     layers: &[Overrides],
@@ -237,7 +235,7 @@ fn rival(text: &Text, endpoint: &Endpoint, tables: &[&EndpointTable]) -> Option<
     )
 }
 
-/// Cuts a text at commas and white space.
+/// Splits a string at commas and white space.
 pub(crate) fn items(text: &Text) -> Vec<Text> {
     let mut items = Vec::new();
     let mut at = 0;

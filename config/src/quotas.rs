@@ -1,4 +1,4 @@
-//! How much of a registrar one owner may use, from what is written to what is meant.
+//! Quotas: converts the limits of an owner's use as written into limits as meant.
 
 use std::net::IpAddr;
 
@@ -12,18 +12,18 @@ use crate::{
     written::{WrittenQuota, WrittenQuotas},
 };
 
-/// Which quotas the owners of a registrar have. What is not said is as it is without settings.
+/// The quotas of the owners of a registrar. An absent one has its default.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct QuotaSettings {
     /// Those of everybody but the trusted.
     pub others: Quota,
     /// Those of user 0 and of the user as whom the registrar runs.
     pub trusted: Quota,
-    /// Those of some, whoever they are.
+    /// Those of single owners.
     pub named: Vec<(QuotaOwner, Quota)>,
 }
 
-/// How much one owner may use; nothing where nothing is said.
+/// The limits of one owner; `None` where the default holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Quota {
     /// Connections.
@@ -42,17 +42,17 @@ pub struct Quota {
     pub bytes: Option<usize>,
 }
 
-/// Whose a quota is.
+/// The owner of a quota.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum QuotaOwner {
     /// A user, by name or number. Whether there is such a one is known only where the settings are
     /// used.
     User(QuotaUser),
-    /// Whoever speaks from an address; of IPv6, from its network (the first 64 bits).
+    /// The peers at an address; for IPv6, in its network (the first 64 bits).
     Address(IpAddr),
 }
 
-/// A user, as somebody has named it.
+/// A user by name or number.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct QuotaUser {
     /// Its name, or its number.

@@ -1,4 +1,4 @@
-//! Which registrars a client asks.
+//! The registrars that a client asks.
 
 use std::{
     ffi::OsStr,
@@ -81,9 +81,9 @@ pub fn loopback_registrar() -> Endpoint {
     Endpoint::Tcp(TcpAddress { host, port: DEFAULT_PORT, tls: false })
 }
 
-/// Returns the folder of the registrar of the whole system, which root runs and everybody may ask:
-/// `/run/callsign`, unless the variable `CALLSIGN_SYSTEM_DIR` has another value. Where that is
-/// empty there is none.
+/// Returns the folder of the system's registrar, which root runs and everybody may ask:
+/// `/run/callsign`, unless the variable `CALLSIGN_SYSTEM_DIR` has another value. If that is empty,
+/// there is none.
 pub fn system_dir(variable: Option<&OsStr>) -> Option<PathBuf> {
     let folder = variable.map_or(Path::new(SYSTEM_DIR), Path::new);
     folder.is_absolute().then(|| folder.to_owned())
@@ -104,7 +104,7 @@ pub const SYSTEM_DIR_VARIABLE: &str = "CALLSIGN_SYSTEM_DIR";
 /// Only root can make it: who listens there is trusted by everybody.
 const SYSTEM_DIR: &str = "/run/callsign";
 
-/// Reads endpoints that somebody named to be asked, and so can be dialed.
+/// Reads configured endpoints, which must be dialable.
 fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Diagnostics> {
     let mut registrars = Vec::new();
     let mut diagnostics = Vec::new();

@@ -1,7 +1,6 @@
-//! What has the wrong shape, written as it should be.
+//! Corrections of values with a wrong shape.
 //!
-//! What is written here is read again before it is shown, so that nobody is told to write what
-//! is refused next.
+//! A correction is parsed before it is shown, so that no suggestion is refused in turn.
 
 use endpoints::{Endpoint, ParseEndpointError};
 use humantime::parse_duration;
@@ -16,7 +15,7 @@ use crate::{
 pub(crate) fn endpoint(value: &DeValue<'_>, place: Use) -> Option<String> {
     match value {
         DeValue::Table(table) => of_table(table, place),
-        // A port alone is one of this host's.
+        // A port without a host belongs to this host.
         DeValue::Integer(_) => pair("127.0.0.1", port(value)?, place),
         _ => None,
     }
@@ -65,7 +64,7 @@ pub(crate) fn pairs(list: &[DeValue<'_>], place: Use) -> Option<String> {
     }
 }
 
-/// What stands in a list of hosts and ports.
+/// An element of a list of hosts and ports.
 enum Part<'a> {
     Host(&'a str),
     Port(u16),
@@ -103,14 +102,14 @@ pub(crate) fn unquoted(key: &str, found: &str, place: Use) -> Option<String> {
     }
 }
 
-/// Writes the digits of a mode with the zero that tells what they are.
+/// Writes the octal digits of a mode with the zero that marks them.
 pub(crate) fn mode(found: &str) -> Option<String> {
     let written = found.strip_prefix("0o").unwrap_or(found);
     values::read_mode(written).map(|it| format!("{it:04o}"))
 }
 
-/// Takes the parts of an endpoint that stand under names of their own. Where one of them is not
-/// understood, something else may be meant.
+/// Reads the parts of an endpoint from separate keys. If one of them is unknown, the table may mean
+/// something else.
 fn of_table(table: &DeTable<'_>, place: Use) -> Option<String> {
     let (mut host, mut number, mut path, mut whole) = (None, None, None, None);
     for (key, value) in table {
@@ -153,7 +152,7 @@ fn port(value: &DeValue<'_>) -> Option<u16> {
         DeValue::String(text) if text.bytes().all(|it| it.is_ascii_digit()) => text.parse().ok(),
         _ => None,
     }
-    // Whoever means any port has written the host.
+    // Somebody who means any port has still written the host.
     .filter(|it| *it != 0)
 }
 
@@ -172,7 +171,7 @@ fn multiaddr(text: &str, place: Use) -> Option<String> {
     toml_text(&endpoint?)
 }
 
-/// Returns what was meant, if all of it was written: no port is made up.
+/// Returns the intended value if it was written completely: no port is invented.
 fn meant(error: &ParseEndpointError, place: Use) -> Option<Endpoint> {
     let with_example = |port| {
         let mut meant = None;

@@ -13,63 +13,61 @@ use crate::{
     values::SocketGroup,
 };
 
-/// What a settings file says, with what it leaves out filled in.
+/// The settings of a file, with defaults for what it omits.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Settings {
-    /// What this host goes by in stamps; nothing where the kernel tells it.
+    /// The configured id of this host in stamps; `None` if the kernel's identity is used.
     pub host_id: Option<HostId>,
-    /// How a registrar node runs.
+    /// The settings of a registrar node.
     pub registrar: RegistrarSettings,
-    /// Where each actor listens, that is, what it binds.
+    /// The endpoints that each actor binds.
     pub network: EndpointTable,
     /// Actors that never register themselves. The registrar publishes them as they stand.
     pub declared: EndpointTable,
-    /// Whose names are.
+    /// The rules of names.
     pub names: Vec<NameRule>,
-    /// How much of a registrar one owner may use.
+    /// The limits of each owner's use of a registrar.
     pub quotas: QuotaSettings,
 }
 
-/// How a registrar node runs.
+/// The settings of a registrar node.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RegistrarSettings {
-    /// Where the registrar listens; empty where nothing is said, which means
-    /// [`default_registrars`](crate::default_registrars).
+    /// The registrar's endpoints; if empty, [`default_registrars`](crate::default_registrars).
     pub listen: Vec<Endpoint>,
-    /// The mode of the socket files: whoever may write to one may connect. Where nothing is said,
-    /// that is for whoever binds them to choose.
+    /// The mode of the socket files: a program that may write to one may connect. If absent, the
+    /// program that binds them chooses.
     pub socket_mode: Option<u32>,
     /// The group of the socket files; nothing leaves them to that of the process.
     pub socket_group: Option<SocketGroup>,
-    /// How long a peer may take to say who it is.
+    /// The time limit for a handshake.
     pub handshake_timeout: Duration,
-    /// How often a peer is asked for a sign of life.
+    /// The interval between heartbeats.
     pub heartbeat: Duration,
-    /// How many of those may stay without an answer before the peer is taken for gone.
+    /// The number of missed heartbeats after which a peer is considered gone.
     pub heartbeat_misses: u32,
-    /// How many sessions may be open at once.
+    /// The most open sessions.
     pub sessions_max: usize,
-    /// How long those may take to come back whom a registrar before this one knew; zero if there
-    /// was none.
+    /// The time for clients of the previous registrar to return; zero if there was none.
     pub settle_time: Duration,
-    /// How long sessions may take to end when the node stops; zero ends them at once.
+    /// The time for sessions to end when the node stops; zero ends them immediately.
     pub drain_timeout: Duration,
-    /// Where programs of the Python project tractor may use the registrar as theirs.
+    /// The endpoints at which tractor programs may use the registrar as theirs.
     pub tractor: Tractor,
-    /// What holds of names that no rule gives to anybody.
+    /// The policy for names without a rule.
     pub names: Names,
-    /// Where that is written, the file and the line; nothing if it is not.
+    /// The place of that policy, file and line; `None` if it is the default.
     pub names_place: Option<String>,
 }
 
-/// Where programs of the Python project tractor may use a registrar as theirs.
+/// The endpoints at which programs of the Python project tractor may use a registrar as theirs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Tractor {
     /// On Unix sockets and the loopback: their protocol has no authentication, and there it is
     /// not exposed to other hosts.
     #[default]
     Local,
-    /// Wherever the registrar listens, because somebody has asked for it.
+    /// All endpoints of the registrar, on request.
     Everywhere,
     /// Nowhere.
     Nowhere,

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Takes what has the right shape, and tells of the rest.
+/// Accepts values of the right shape, and reports the others.
 pub(crate) fn read(source: &Arc<Source>, root: &DeTable<'_>) -> (Written, Vec<Diagnostic>) {
     let mut shape = Shape { source, diagnostics: Vec::new() };
     let mut written = Written::default();
@@ -238,14 +238,13 @@ impl Shape<'_> {
                 return None;
             }
         };
-        // What is wrong with all of them has been told.
+        // The faults of all of them have been reported.
         let is_left_empty =
             list.is_empty() && value.get_ref().as_array().is_some_and(|it| !it.is_empty());
         (!is_left_empty).then(|| Endpoints { list, place: Some(self.place(value.span())) })
     }
 
-    /// Reads a list of endpoints, one by one. A port that stands alone among hosts is not one of
-    /// this host's.
+    /// Reads a list of endpoints, one by one. A bare port among hosts does not belong to this host.
     fn each(&mut self, items: &DeArray<'_>, place: Use) -> Vec<WrittenEndpoint> {
         let is_port = |it: &Spanned<DeValue<'_>>| it.get_ref().is_integer();
         let has_others = !items.iter().all(is_port);
@@ -370,7 +369,7 @@ impl Shape<'_> {
         }
     }
 
-    /// Takes a text that says which digits or which name is meant.
+    /// Reads a string that names the intended digits or name.
     fn word(&mut self, key: &str, example: &str, value: &Value<'_>) -> Option<Text> {
         let (found, other_is_number) = match value.get_ref() {
             DeValue::String(text) => return Some(self.text(value, text)),
@@ -433,8 +432,8 @@ impl Shape<'_> {
         }
     }
 
-    /// Whoever keeps callsign's tables in an application's file has tables of their own there. Only
-    /// what looks like a slip of ours is an error.
+    /// An application may keep callsign's tables beside its own in one file. Only a probable
+    /// misspelling of ours is an error.
     fn unknown_at_top(&mut self, key: &Key<'_>, value: &Value<'_>) {
         let name = key.get_ref().as_ref();
         let is_table = value.get_ref().is_table() || self.literal(value.span()).starts_with("[[");
@@ -461,7 +460,7 @@ impl Shape<'_> {
         self.diagnostics.push(Diagnostic::error(message, place).help(help));
     }
 
-    /// Returns what is written at `span`.
+    /// Returns the text at `span`.
     fn literal(&self, span: Range<usize>) -> &str {
         self.source.text.get(span).unwrap_or_default()
     }
@@ -490,7 +489,7 @@ fn is_pair(host: &DeValue<'_>, port: &DeValue<'_>) -> bool {
     }
 }
 
-/// Tells whether names or addresses without a port stand beside numbers in a list.
+/// Tells whether a list has names or addresses without a port beside numbers.
 fn are_hosts_and_ports(items: &DeArray<'_>) -> bool {
     let is_host = |it: &DeValue<'_>| it.as_str().is_some_and(|it| !it.contains(['/', '@']));
     let is_port = |it: &DeValue<'_>| {
@@ -514,7 +513,7 @@ fn dotted(first: &Text, mut rest: &DeTable<'_>) -> String {
     name
 }
 
-/// Returns the name that somebody who wrote `name` may have meant.
+/// Returns the name that was probably meant by `name`.
 fn suggestion(
     name: &str,
     known: &[&'static str],
@@ -539,7 +538,7 @@ fn suggestion(
 
 const RULE_KEYS: &[&str] = &["register", "find", "exclusive", "max_instances"];
 
-/// For what a number is told of that is none.
+/// The label for something that is not a number.
 const INSTANCES_MAX: Limits<u32> =
     Limits { key: "max_instances", min: 1, default: 1, max: u32::MAX };
 

@@ -1,4 +1,4 @@
-//! From text to TOML, and what is wrong with it as TOML.
+//! Parses text as TOML, and reports its faults as TOML.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) type Key<'a> = Spanned<Cow<'a, str>>;
 pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// Looks for what is broken in the structure of a text, and mends it.
+/// Finds faults in the structure of a text, and repairs them.
 pub(crate) fn mend(source: &Arc<Source>) -> Mended {
     let (_, errors) = DeTable::parse_recoverable(&source.text);
     if errors.iter().all(is_duplicate) { Mended::whole(source) } else { Mended::broken(source) }
@@ -54,7 +54,7 @@ fn is_duplicate(error: &Error) -> bool {
 fn unreadable(source: &Arc<Source>, span: Range<usize>, message: &str) -> Diagnostic {
     let found = source.text.get(span.clone()).unwrap_or_default().trim();
     let place = Place { source: Arc::clone(source), span };
-    // The parser takes whatever it does not know for a text whose quotes have been forgotten.
+    // To the parser, any unknown word is a string without quotes.
     match message.starts_with("string values must be quoted") {
         true if found.is_empty() => Diagnostic::error("a value is missing", place),
         true => {
@@ -118,12 +118,12 @@ fn duplicate(source: &Arc<Source>, span: Range<usize>, seek: bool) -> Diagnostic
     diagnostic
 }
 
-/// To find the first of two, the text is read again up to the second. Who has more duplicates
-/// than this sees the rest without the first.
+/// To find the first of two, the text is parsed again up to the second. With more duplicates than
+/// this, the rest is reported without the first.
 const FIRSTS_SOUGHT_MAX: usize = 32;
 
-/// Finds the key that the next one repeats. A table cannot be opened again, so it is the last one
-/// of that name: among the tables if the next one is a header, else among all keys.
+/// Finds the key that the next one repeats. A table cannot be reopened, so it is the last key of
+/// that name: among the tables if the next one is a header, else among all keys.
 fn last_of(table: &DeTable<'_>, name: &str, is_header: bool) -> Option<Range<usize>> {
     let found = |(key, value): (&Key<'_>, &Value<'_>)| {
         let inside = match value.get_ref() {

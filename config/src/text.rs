@@ -12,7 +12,7 @@ pub(crate) struct Text {
     pub(crate) value: String,
     /// The whole piece, with its quotes if it has them.
     pub(crate) place: Place,
-    /// Where in the source the first byte of `value` stands, unless escapes were undone.
+    /// The position of `value`'s first byte in the source, unless escapes were undone.
     start: Option<usize>,
 }
 
@@ -49,7 +49,7 @@ impl Text {
         Place { source: Arc::clone(&self.place.source), span }
     }
 
-    /// Returns some bytes of the value as a text of its own.
+    /// Returns a part of the value as a text.
     pub(crate) fn cut(&self, span: Range<usize>) -> Self {
         Self {
             value: self.value[span.clone()].to_owned(),

@@ -1,5 +1,4 @@
-//! Single values: from text to an endpoint, a duration, a number. What is wrong with a value goes
-//! into `diagnostics`.
+//! Single values: text to an endpoint, a duration, a number. Faults go into `diagnostics`.
 
 use std::{
     fmt::Display,
@@ -18,16 +17,16 @@ use crate::{
     written::WrittenEndpoint,
 };
 
-/// Which endpoints a place of the settings takes.
+/// The endpoints that a setting accepts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Use {
-    /// Where an actor binds: all.
+    /// Endpoints that an actor binds: all.
     Actor,
-    /// Where a registrar binds: what other processes can dial.
+    /// Endpoints that a registrar binds: those that other processes can dial.
     Registrar,
-    /// What is published as it stands: what others can dial.
+    /// Endpoints that are published as written: those that others can dial.
     Declared,
-    /// What this process dials.
+    /// Endpoints that this process dials.
     Dialed,
 }
 
@@ -50,7 +49,7 @@ impl Use {
         }
     }
 
-    /// Returns what to write in the place of a text that is no endpoint.
+    /// Returns a correction for a string that is not an endpoint.
     fn help(self, error: &ParseEndpointError) -> Option<String> {
         let port = match self {
             Self::Actor | Self::Declared => EXAMPLE_PORT,
@@ -68,13 +67,13 @@ fn is_encrypted(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp(TcpAddress { tls: true, .. }))
 }
 
-/// A port for examples, beyond those that a service is known for.
+/// A port for examples, above those of well-known services.
 const EXAMPLE_PORT: u16 = 5555;
 
 /// The port of a registrar, where nothing else is said.
 pub const DEFAULT_PORT: u16 = 1616;
 
-/// Returns where what is bound on this host can be dialed, if that can be known.
+/// Returns the endpoint at which a listener on this host can be dialed, if known.
 pub fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
     match bound {
         Endpoint::Tcp(tcp) if tcp.port == 0 => None,
@@ -276,7 +275,7 @@ pub(crate) fn range(limits: &Limits<Duration>) -> String {
 const DURATIONS: &str =
     "a duration is a number and a unit, such as `500ms`, `5s`, `2min` or `1h 30min`";
 
-/// Reads the mode of a socket file: who may connect.
+/// Reads the mode of a socket file.
 pub(crate) fn socket_mode(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<u32> {
     let name = Quoted(&text.value);
     let written = text.value.trim();
@@ -311,7 +310,7 @@ pub(crate) fn read_mode(digits: &str) -> Option<u32> {
     (mode & 0o222 != 0).then_some(mode)
 }
 
-/// Tells whether a text has the digits for user, group and others, and says nothing else.
+/// Tells whether a string consists of the digits for user, group and others.
 fn is_octal(text: &str) -> bool {
     let digits = match text.len() {
         4 => text.strip_prefix('0').unwrap_or_default(),
@@ -320,8 +319,8 @@ fn is_octal(text: &str) -> bool {
     digits.len() == 3 && digits.bytes().all(|it| (b'0'..=b'7').contains(&it))
 }
 
-/// A group of users, as somebody has named it. Whether there is such a one is known only where the
-/// settings are used.
+/// A group of users by name or number. Only the program that uses the settings knows whether it
+/// exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SocketGroup {
     /// Its name, or its number.

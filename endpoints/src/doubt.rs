@@ -6,6 +6,14 @@ use crate::{Endpoint, Here, Host, Stamped};
 
 /// The reason why callers may not reach a registered endpoint, though the registration itself is
 /// correct.
+///
+/// ```
+/// use endpoints::Doubt;
+///
+/// fn is_for_everybody(doubts: &[Doubt]) -> bool {
+///     !doubts.iter().any(|it| matches!(it, Doubt::HostOnly { .. }))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Doubt {

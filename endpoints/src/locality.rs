@@ -16,6 +16,15 @@ use crate::{
 };
 
 /// The distance of an endpoint from the dialer; less is nearer.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::Locality;
+///
+/// assert!(Locality::UnixSocket < Locality::Loopback, "the lesser is the nearer");
+/// assert!(!Locality::Remote.is_within_host());
+/// assert_eq!(Locality::SameSubnet.to_string(), "same subnet");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Locality {
@@ -71,6 +80,14 @@ impl fmt::Display for Locality {
 }
 
 /// A dialer's own location. Unreadable parts are absent.
+///
+/// ```
+/// # use endpoints as callsign;
+/// use callsign::{Here, KernelId};
+///
+/// let here = Here { kernel: Some(KernelId(7)), ..Here::default() };
+/// assert_eq!(here.stamp().kernel, here.kernel);
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Here {
     /// The running kernel.
@@ -106,6 +123,15 @@ impl Here {
     }
 
     /// Returns the locality of a peer at an address.
+    ///
+    /// ```
+    /// use endpoints::{Here, Locality};
+    ///
+    /// let here = Here::default();
+    /// assert_eq!(here.locality_of("127.0.0.1".parse()?), Locality::Loopback);
+    /// assert_eq!(here.locality_of("192.0.2.7".parse()?), Locality::Remote);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     pub fn locality_of(&self, ip: IpAddr) -> Locality {
         let ip = ip.to_canonical();
         match () {
@@ -122,6 +148,18 @@ impl Here {
 }
 
 /// An address of a network interface.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::Interface;
+///
+/// let loopback =
+///     Interface { name: "lo".to_owned(), ip: "127.0.0.1".parse()?, prefix_bits: 8 };
+/// assert!(loopback.ip.is_loopback());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Interface {
     /// The interface's name.

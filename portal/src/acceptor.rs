@@ -93,6 +93,6 @@ impl Acceptor {
     }
 }
 
-/// How many handshakes run at once: a mute caller costs a descriptor, and is gone after
+/// The most concurrent handshakes: a mute caller costs a descriptor, and is gone after
 /// [`HANDSHAKE_TIMEOUT`](crate::HANDSHAKE_TIMEOUT).
 const HANDSHAKES_MAX: usize = 1024;

@@ -4,9 +4,9 @@ use std::{pin::pin, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-/// Waits for a future for at most `limit`; `None` if it takes longer. When the time is over far too
-/// late, this process was stopped meanwhile, and could neither ask nor hear: then `limit` begins
-/// anew, so that what waits to be read counts.
+/// Waits for a future for at most `limit`; `None` if it takes longer. A timer that fires far too
+/// late means that this process was stopped meanwhile, and could neither ask nor hear: then `limit`
+/// restarts, so that input that waits to be read counts.
 ///
 /// ```
 /// # use callsign_portal as callsign;
@@ -63,7 +63,7 @@ mod tests {
             7
         };
         assert_eq!(while_awake(limit, answer).await, Some(7));
-        // There is none, and the wait ends all the same.
+        // There is none, and the wait still ends.
         let silence = async {
             advance(Duration::from_secs(60)).await;
             pending::<()>().await;

@@ -97,7 +97,7 @@ impl Dialogue {
         self.items.send(item).await
     }
 
-    /// Sends no more items from this side. The call goes on.
+    /// Sends no more items from this side. The call continues.
     pub fn finish(&self) {
         self.items.finish();
     }
@@ -223,7 +223,7 @@ impl Drop for Dialogue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
     within: Duration,
-    /// Until when. One that no clock reaches is none.
+    /// The deadline. One beyond the clock's range counts as none.
     until: Option<Instant>,
 }
 

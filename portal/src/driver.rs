@@ -39,21 +39,23 @@ pub struct Driver<IO, S> {
     replies: Replies,
     /// The bytes being written; filled again when all of them are.
     writing: ByteQueue,
-    /// How much of that, at its end, is no answer. A side that reads nothing until all of its own
-    /// calls are written, and meets another that reads nothing until its answers are, waits for ever.
+    /// The part of that, at its end, which is not answers. A side that reads nothing until all of
+    /// its own calls are written would wait for ever for another that reads nothing until its
+    /// answers are written.
     own_bytes: usize,
-    /// How much waits in buffers of its own since the last turn.
+    /// The bytes in its own buffers since the last turn.
     held_bytes: usize,
     shared: Arc<Shared>,
     pulse: Option<Pulse>,
-    /// How long a frame may take to arrive, once it has begun.
+    /// The time limit for the arrival of a frame, from its first byte.
     frame_timeout: Option<Duration>,
     /// Until when the frame may take that has begun.
     unfinished: Option<Pin<Box<Sleep>>>,
     is_closing: bool,
-    /// Set when the peer hears nothing any more: why, and until when what it has said is read.
+    /// Set when the peer no longer receives: the reason, and the time until which its earlier
+    /// frames are read.
     unheard: Option<(Closed, Pin<Box<Sleep>>)>,
-    /// How many calls the last bytes have answered: those who made them may make others at once.
+    /// The number of calls answered from the last bytes: their callers may make others next.
     answered: usize,
     /// Whether it has stood back, and is to write now.
     has_stood_back: bool,
@@ -114,7 +116,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
                     return Poll::Pending;
                 }
                 (Err(goodbye @ (Closed::Goodbye(_) | Closed::ForNow(_))), _) => goodbye,
-                // What it has said is read to its end.
+                // Its earlier frames are read to the end.
                 (Err(_), Some((broken, _))) => broken,
                 (Err(closed), None) => {
                     driver.explain(&closed, cx);
@@ -134,9 +136,9 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
 struct Running;
 
 impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, S> {
-    /// Tells whether others are to run first, which are about to say something: it goes with the
-    /// same write then. They are given one turn, and only if there are several: whoever makes one
-    /// call at a time does not wait.
+    /// Tells whether other tasks should run first, because they are about to send something: it
+    /// then goes into the same write. They get one turn, and only if there are several: a caller
+    /// that makes one call at a time does not wait.
     fn stands_back(&mut self) -> bool {
         if mem::take(&mut self.has_stood_back) {
             return false;
@@ -146,8 +148,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         self.has_stood_back
     }
 
-    /// Tells a peer that has broken the protocol what was wrong, one that is silent that it is given
-    /// up, or why it is let go on no more, if that can be said at once.
+    /// Tells a peer why the connection ends, if that can be sent immediately: it has violated the
+    /// protocol, is silent, or the service refuses to continue.
     fn explain(&mut self, closed: &Closed, cx: &mut Context<'_>) {
         let (reason, returns) = match closed {
             Closed::Protocol(error) => (error.to_string(), false),
@@ -164,7 +166,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
     fn run(&mut self, cx: &mut Context<'_>) -> Result<Running, Closed> {
         self.answered = 0;
         self.replies.steps = 0;
-        // What was left behind by the handshake, or by the last time the service took no more.
+        // Bytes left over from the handshake, or from the last time the service was full.
         let mut has_more = self.dispatch()?;
         let mut is_stirred = true;
         loop {
@@ -186,7 +188,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
                 return Err(Closed::Here);
             }
             if self.replies.is_spent() {
-                // The runtime looks for what has arrived for others before it comes back here.
+                // The runtime polls I/O for the other tasks before it returns here.
                 _ = pin!(yield_now()).poll(cx);
                 return Ok(Running);
             }
@@ -214,8 +216,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         }
     }
 
-    /// Gives back the buffers that are lent, at the end of a turn, and lets the service judge how
-    /// much waits in those of its own.
+    /// Returns lent buffers at the end of a turn, and reports the bytes in the connection's own
+    /// buffers to the service.
     fn settle(&mut self) -> Result<(), Closed> {
         if let Some(buffer) = self.reader.give_back() {
             spare::give(&TO_READ, buffer);
@@ -235,7 +237,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         self.service.takes_more(&self.replies)
     }
 
-    /// Asks a silent peer for a sign of life, and gives up one that gives none, or tells of it.
+    /// Pings a silent peer, and ends the connection or reports the silence if no answer comes.
     fn poll_pulse(&mut self, cx: &mut Context<'_>) -> Result<(), Closed> {
         let unread = self.reader.peek().len();
         let flow = || self.io.as_ref().and_then(Flows::flow);
@@ -254,7 +256,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         }
     }
 
-    /// Writes what there is. What handles queue later wakes the task again.
+    /// Writes what is queued. Frames that handles queue later wake the task again.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
         let written = self.write(cx);
         self.replies.writing_bytes = self.writing.len().saturating_sub(self.own_bytes);
@@ -299,7 +301,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
                         }
                     }
                     Poll::Ready(Err(error)) => {
-                        // What it has said before is on its way, however much that is.
+                        // Its earlier frames are in transit, however many.
                         self.unheard = Some((error.into(), Box::pin(sleep(UNHEARD_WAIT))));
                         return self.write(cx);
                     }
@@ -341,8 +343,8 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, 
         Ok(Poll::Ready(()))
     }
 
-    /// Handles the frames that have arrived, until the service takes no more for now, or the turn
-    /// is over. Tells whether there may be more.
+    /// Handles the arrived frames until the service is full, or the turn is over. Tells whether
+    /// there may be more.
     fn dispatch(&mut self) -> Result<bool, Closed> {
         while self.takes_more() && !self.replies.is_spent() {
             let Some(bytes) = self.reader.peek_frame().map_err(Closed::Protocol)? else {
@@ -461,14 +463,14 @@ fn push(replies: &mut Replies, frame: &Frame<'_>) {
     replies.queue.push(frame).expect("the frame is short");
 }
 
-/// How long the rest is read of what a peer has said that hears nothing any more. It is there, and
-/// ends at once, unless the peer has closed but half of the connection.
+/// The time for reading the rest from a peer that no longer receives. The rest is there, and ends
+/// promptly, unless the peer has closed only its half of the connection.
 const UNHEARD_WAIT: Duration = Duration::from_secs(5);
 
-/// How many steps it takes to read from the socket.
+/// The steps of a read from the socket.
 const READ_STEPS: usize = 40;
 
-/// How many steps it takes to handle a short frame, and how many bytes of one take another.
+/// The steps of handling a short frame, and the bytes of a frame for each further step.
 const FRAME_STEPS: usize = 8;
 const FRAME_BYTES_A_STEP: usize = 256;
 

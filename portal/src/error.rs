@@ -1,4 +1,4 @@
-//! How a conversation fails.
+//! The errors of a conversation.
 
 use std::{error, fmt, io, sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ pub enum Closed {
     /// The other side sent what the protocol does not allow.
     #[error("the peer broke the protocol")]
     Protocol(#[source] WireError),
-    /// This side's service lets it go on no more, and says why.
+    /// This side's service refuses to continue, with a reason.
     #[error("the connection was ended on this side: {0}")]
     Dismissed(String),
     /// The connection broke.
@@ -69,7 +69,7 @@ pub enum CallError {
     /// The call is too long to be sent.
     #[error("the call is too long to be sent")]
     TooLong(#[source] WireError),
-    /// The answer is not what was expected.
+    /// The answer has an unexpected type.
     #[error("the answer cannot be read")]
     Unreadable(#[source] WireError),
 }
@@ -152,7 +152,7 @@ pub enum ProveError {
 }
 
 impl ProveError {
-    /// Tells whether somebody else is at the endpoint. Anything else may pass.
+    /// Tells whether another program is at the endpoint. Any other error may be temporary.
     pub fn is_other_identity(&self) -> bool {
         match self {
             Self::OtherInstance(_) | Self::NoInstance { .. } | Self::NoProof => true,

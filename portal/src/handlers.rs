@@ -1,4 +1,4 @@
-//! A service of async functions: one for each call, many at once.
+//! A service of async functions: one for each call, many concurrently.
 
 use std::{
     collections::VecDeque,
@@ -22,19 +22,19 @@ use crate::{
     portal::CALLS_MAX,
 };
 
-/// A service that runs an async function for each call, many at once. The function gets the call
-/// as an [`IncomingCall`] and returns the result, encoded; it may make a dialogue of the call.
+/// A service that runs an async function for each call, many concurrently. The function gets the
+/// call as an [`IncomingCall`] and returns the encoded result; it may make a dialogue of the call.
 ///
-/// A function runs in the connection's driver until it first waits, and in a task of its own from
-/// then on: a function that never waits costs no task. Until it waits, the rest of its connection
-/// stands still: no other call begins, no item or `cancel` arrives, and no heartbeat is answered,
-/// so that a function which computes for as long as the caller's [heartbeat](crate::Heartbeat)
-/// allows loses its connection. Such a function should begin with
-/// [`offload`](IncomingCall::offload), which takes it out of the driver immediately.
+/// A function runs in the connection's driver until it first waits, and from then on in its own
+/// task: a function that never waits costs no task. Until it waits, the rest of its connection is
+/// blocked: no other call begins, no item or `cancel` arrives, and no heartbeat is answered, so a
+/// function that computes for longer than the caller's [heartbeat](crate::Heartbeat) allows loses
+/// its connection. Such a function should begin with [`offload`](IncomingCall::offload), which
+/// moves it out of the driver immediately.
 ///
-/// A caller that gives up, or the end of the connection, cancels the call's token, and drops the
-/// function a [grace](Limits::grace) later. A function that panics fails its call alone. All of
-/// them belong to the connection's driver: they are dropped with it.
+/// If a caller abandons a call, or the connection ends, the call's token is cancelled, and the
+/// function is dropped a [grace](Limits::grace) later. A panic of a function fails only its own
+/// call. All functions belong to the connection's driver, and are dropped with it.
 ///
 /// ```
 /// use callsign_portal::{Handlers, IncomingCall, NoService, Options, Request, accept, connect};
@@ -81,7 +81,7 @@ pub struct Handlers<F, Fut> {
     /// In a box, so that a service can be moved whatever its function holds.
     handle: Box<F>,
     limits: Limits,
-    /// Calls whose function waits in a task, and those that are held.
+    /// Calls with a function that waits in a task, and held calls.
     unanswered: HashMap<CallId, Unanswered>,
     tasks: JoinSet<(CallId, Answer)>,
     /// Functions that asked to leave the driver before they first wait.
@@ -109,16 +109,15 @@ struct Unanswered {
 /// The limits for the functions of one connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// How many calls may be under way at once, those that were told to end among them; further
-    /// ones are refused.
+    /// The most concurrent calls, including those that were cancelled; further ones are refused.
     pub calls: usize,
-    /// How long a function may go on after it was told to end.
+    /// The time for a function to end after its cancellation.
     pub grace: Duration,
 }
 
 impl Default for Limits {
-    /// As many calls as a [`Portal`](crate::Portal) makes at once, and as many again that it has
-    /// given up; a second to end, for a function to tidy up in.
+    /// As many calls as a [`Portal`](crate::Portal) makes concurrently, and as many again that it
+    /// has abandoned; a second for a function to tidy up.
     fn default() -> Self {
         Self { calls: 2 * CALLS_MAX, grace: Duration::from_secs(1) }
     }
@@ -181,7 +180,7 @@ where
 
     /// Answers a call, unless its caller has given it up.
     fn answer(&mut self, id: CallId, answer: Answer, replies: &mut Replies) {
-        // What its function said before it ended goes first.
+        // Items that its function sent before it ended go first.
         self.outbox.move_to(&mut replies.queue);
         let call = self.unanswered.remove(&id);
         if !call.as_ref().is_some_and(|it| it.is_cancelled) {
@@ -190,7 +189,7 @@ where
                 Err(error) => replies.fail(id, error),
             }
         }
-        // What is said from now on is behind the answer.
+        // Frames sent from now on follow the answer.
         call.inspect(|it| it.state.let_go());
     }
 }
@@ -233,7 +232,7 @@ where
     }
 
     fn item(&mut self, id: CallId, body: Bytes) -> Result<(), WireError> {
-        // One that is not known is over, and the caller has not heard of it yet.
+        // An unknown call is over, and the caller has not heard of it yet.
         let Some(call) = self.unanswered.get(&id) else { return Ok(()) };
         match &mut *call.state.inbox() {
             Stage::Begun => Err(WireError::Malformed(format!("call {id} takes no items yet"))),
@@ -330,9 +329,9 @@ impl<F, Fut> fmt::Debug for Handlers<F, Fut> {
     }
 }
 
-/// How many bytes of calls may be held while the replies are full: two of the longest.
+/// The bytes of calls that may be held while the replies are full: two of the longest.
 const HELD_BYTES_MAX: usize = 2 * wire::FRAME_BYTES_MAX;
 
-/// How many pongs and refusals may wait to be written, however full the replies are. A caller
-/// that keeps to its own bound never gets there; another is not listened to until it reads.
+/// The pongs and refusals that may wait to be written, however full the replies are. A caller
+/// within its own bound never gets there; the frames of another are not read until it reads.
 const UNBOUNDED_MAX: usize = 2 * CALLS_MAX;

@@ -1,4 +1,4 @@
-//! One function that handles a call: its panics are errors, and it ends in time.
+//! The function that handles one call: its panics become errors, and it ends in time.
 
 use std::{
     any::Any,
@@ -29,8 +29,8 @@ pub(crate) enum Begun<Fut> {
     Waits(Handling<Fut>),
 }
 
-/// A function under way. A panic of it is its answer, and a panic of what it leaves behind is
-/// nothing but what the panic hook tells of it.
+/// A running function. Its panic becomes the call's error; a panic while it is dropped is reported
+/// by the panic hook only.
 pub(crate) struct Handling<Fut> {
     function: Option<Pin<Box<Fut>>>,
     span: Span,
@@ -47,15 +47,15 @@ impl<Fut: Future<Output = Answer>> Handling<Fut> {
 
     /// Runs it until it waits.
     pub(crate) fn step(mut self) -> Begun<Fut> {
-        // Whoever goes on with it polls it again, and sees whatever has come in between: nobody is
-        // woken for it.
+        // The next owner polls it again, and sees everything that came in between: no wake-up is
+        // needed.
         match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Begun::Over(answer),
             Poll::Pending => Begun::Waits(self),
         }
     }
 
-    /// Goes on until the function ends, or a grace after it was told to end.
+    /// Runs until the function ends, or a grace after its cancellation.
     pub(crate) async fn within(
         mut self,
         state: &CallState,
@@ -75,7 +75,7 @@ impl<Fut: Future<Output = Answer>> Handling<Fut> {
             () = timed_out => (ErrorKind::TimedOut, "the call took longer than its caller allowed"),
         };
         state.cancel();
-        // Whether it ends well by now or not, its caller has given it up.
+        // However it ends by now, its caller has abandoned it.
         select! {
             biased;
             _ = &mut self => {}

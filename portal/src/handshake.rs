@@ -1,7 +1,7 @@
-//! How a conversation begins: each side sends a preface and says who it is.
+//! The handshake: each side sends a preface and a hello.
 //!
-//! The side that dialed speaks first, so that a listener can tell callsign's protocol from others
-//! before it says a word.
+//! The side that dialed speaks first, so that a listener can recognise callsign's protocol before
+//! it sends anything.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ pub struct Connected<IO, S> {
     pub driver: Driver<IO, S>,
 }
 
-/// A connection on which both sides have said who they are, and nothing else yet.
+/// A connection after both hellos, and before anything else.
 ///
-/// Most go on and [converse](Self::converse). Where the application has a protocol of its own,
-/// the bytes are its own from here on.
+/// Most continue with [`converse`](Self::converse). If the application has its own protocol, the
+/// bytes are the application's from here on.
 ///
 /// ```
 /// # use callsign_portal as callsign;
@@ -77,12 +77,11 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
     Ok(handshake(io, &options).await?.converse(&options, service))
 }
 
-/// Begins a conversation on a connection that this side accepted.
+/// Begins a conversation on an accepted connection.
 ///
 /// # Errors
 ///
-/// [`HandshakeError`]. A peer of another version of the protocol is told this side's version
-/// first.
+/// [`HandshakeError`]. A peer of another version of the protocol gets this side's version first.
 ///
 /// # Cancel safety
 ///
@@ -115,7 +114,7 @@ pub async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     within(options.handshake_timeout, async {
         let mut reader = FrameReader::default();
         let written = io.write_all(&preface_and_hello(&options.hello)).await;
-        // A peer that refuses may close before it has read; what it said comes first.
+        // A peer that refuses may close before it has read; its last bytes come first.
         let peer = match (read_hello(&mut io, &mut reader).await, written) {
             (Err(HandshakeError::Closed), Err(error)) => return Err(error.into()),
             (read, _) => read?,
@@ -125,7 +124,7 @@ pub async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     .await
 }
 
-/// Reads the dialer's hello. A peer of another version is told this side's version.
+/// Reads the dialer's hello. A peer of another version gets this side's version.
 pub(crate) async fn hear<IO: AsyncRead + AsyncWrite + Unpin>(
     mut io: IO,
 ) -> Result<Heard<IO>, HandshakeError> {
@@ -157,7 +156,7 @@ impl<IO: AsyncWrite + Unpin> Heard<IO> {
 }
 
 impl Established<Stream> {
-    /// Returns the stream, for an application with a protocol of its own.
+    /// Returns the stream, for an application with its own protocol.
     ///
     /// ```
     /// # use callsign_portal as callsign;
@@ -309,5 +308,5 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// The longest hello: a stranger's first frame gets no more room than it needs.
+/// The longest hello: an unknown peer's first frame gets no more room than it needs.
 const HELLO_BYTES_MAX: usize = 4 * 1024;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use transport::Flow;
 use wire::FRAME_BYTES_MAX;
 
-/// How signs of life are asked for.
+/// The interval and the patience of heartbeats.
 ///
 /// ```
 /// # use callsign_portal as callsign;
@@ -39,18 +39,18 @@ impl Default for Heartbeat {
     }
 }
 
-/// What becomes of a peer that has been silent for all of its heartbeat, and what its silence is.
+/// The meaning of a peer's silence, and its consequence after the whole heartbeat.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnSilence {
-    /// The connection is given up: silence is the only sign that its other end is gone. What the
-    /// peer says by itself does not show that it hears, so only its answer to a ping breaks the
-    /// silence: where one direction is lost, the connection is over for both sides. Who answers late
-    /// is given three times as long as its latest answer has taken, and ten times the usual at most.
+    /// The connection ends: silence is the only sign that its other end is gone. Other frames from
+    /// the peer do not show that it receives, so only its answer to a ping breaks the silence: if
+    /// one direction is lost, the connection is over for both sides. A peer that answers late gets
+    /// three times as long as its latest answer took, and at most ten times the usual.
     #[default]
     GiveUp,
-    /// The [`Service`](crate::Service) is told, and told again when the peer is heard. It is for
-    /// connections whose kernel tells of a death and loses nothing: one that is silent there is
-    /// stopped, or busy, and whatever it says breaks the silence.
+    /// The [`Service`](crate::Service) is notified, and again when the peer is heard. This is for
+    /// connections whose kernel reports a death and loses nothing: a silent peer there is stopped,
+    /// or busy, and any byte from it breaks the silence.
     Tell,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum Silence {
     Ping(u64),
     /// It has been silent for so long, and is given up.
     GiveUp(Duration),
-    /// It has been silent for so long, which is to be told.
+    /// It has been silent for this long, which must be reported.
     Tell(Duration),
 }
 
@@ -77,17 +77,17 @@ pub(crate) struct Pulse {
     nonce: u64,
     asked: Asked,
     asked_at: Instant,
-    /// How long the latest answer has taken.
+    /// The duration of the latest answer.
     latency: Duration,
     way: Way,
-    /// Whether it could not be written at once.
+    /// Whether it could not be written immediately.
     is_held_up: bool,
     /// Whether it has been said that the peer is silent.
     is_silent: bool,
     passed: Passed,
 }
 
-/// How far the latest ping has come.
+/// The progress of the latest ping.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Asked {
     Answered,
@@ -97,23 +97,23 @@ enum Asked {
     Written,
 }
 
-/// How far what was written has come, as the kernel tells it of TCP.
+/// The progress of written data, as the kernel reports it for TCP.
 #[derive(Debug)]
 struct Way {
-    /// How much was acknowledged, and whether something was underway, when it was looked at last.
+    /// The acknowledged bytes at the last look, and whether any were in flight.
     acknowledged: Option<u64>,
     is_in_flight: bool,
     /// When more was, or nothing was underway.
     moved: Instant,
-    /// Where the latest ping ends; 0 once all up to there is acknowledged.
+    /// The end of the latest ping; 0 once everything up to there is acknowledged.
     ping_ends: Option<u64>,
 }
 
-/// What has passed while a pong may have been behind it.
+/// The data that arrived while a pong may have been behind it.
 #[derive(Debug)]
 struct Passed {
     last: Instant,
-    /// How many bytes since the timer last fired, and before that since the latest pong.
+    /// The bytes since the timer last fired, and before that since the latest pong.
     fresh: usize,
     vouched: usize,
 }
@@ -164,7 +164,7 @@ impl Pulse {
         }
     }
 
-    /// Takes note that what was queued is being written.
+    /// Records that queued frames are being written.
     pub(crate) fn begin_to_write(&mut self) {
         if self.asked == Asked::Queued {
             self.asked = Asked::Writing;
@@ -176,8 +176,8 @@ impl Pulse {
         self.is_held_up = matches!(self.asked, Asked::Queued | Asked::Writing);
     }
 
-    /// Takes note that something was written, and whether that was all. A ping that was held up by
-    /// what stands before it has not been asked yet, and the peer takes what it is given.
+    /// Records that something was written, and whether that was everything. A ping that is held up
+    /// behind other data has not been asked yet, and the peer is reading.
     pub(crate) fn wrote(&mut self, is_all: bool, now: impl FnOnce() -> Instant) {
         let is_held_up = self.is_held_up && self.on_silence == OnSilence::GiveUp;
         let is_asked = is_all && self.asked == Asked::Writing;
@@ -209,11 +209,11 @@ impl Pulse {
         was_silent
     }
 
-    /// Returns ready each time something is to be done about the silence. `unread` is how much has
-    /// come of what cannot be handled yet; `flow` asks how far has come what was written.
+    /// Returns ready whenever the silence needs an action. `unread` is the number of arrived bytes
+    /// that cannot be handled yet; `flow` reads the progress of written data.
     ///
-    /// What has arrived is to be [heard](Self::hear) first: then an interval that this side itself
-    /// was late to see the end of is nobody's silence, for it may not have asked, nor looked.
+    /// Call [`hear`](Self::hear) for arrived data first: an interval whose end this side noticed
+    /// late is nobody's silence, because this side may not have asked, or looked.
     pub(crate) fn poll(
         &mut self,
         unread: usize,
@@ -265,8 +265,8 @@ impl Pulse {
         }
     }
 
-    /// Returns after how long a silence the peer is given up, or it is told of: where answers take
-    /// long, because much is queued on the way, for three times as long as the latest has taken.
+    /// Returns the silence after which the peer is given up or reported: if answers take long,
+    /// because much is queued on the way, three times as long as the latest took.
     fn limit(&self) -> Duration {
         let Heartbeat { interval, misses } = self.heartbeat;
         let usual = interval * misses;
@@ -276,9 +276,9 @@ impl Pulse {
         }
     }
 
-    /// Takes note of how far has come what was written, and tells whether none of it comes any
-    /// farther: then this direction is lost, whatever comes the other way. A ping that is on its way
-    /// behind others has not been asked yet.
+    /// Records the progress of written data, and tells whether none of it advances: then this
+    /// direction is lost, whatever arrives in the other. A ping queued behind other data has not
+    /// been asked yet.
     fn look(&mut self, flow: Flow, now: Instant, limit: Duration) -> bool {
         let Way { acknowledged, is_in_flight, moved, ping_ends } = &mut self.way;
         let before = acknowledged.replace(flow.acknowledged);
@@ -290,7 +290,7 @@ impl Pulse {
         if self.asked == Asked::Written {
             let is_first = ping_ends.is_none();
             let end = *ping_ends.get_or_insert(flow.acknowledged + flow.outstanding);
-            // What was underway when it was looked for last has arrived in between.
+            // The data that was in flight at the last look has arrived in between.
             let was_underway = is_first || end > 0;
             if was_underway && has_moved && flow.outstanding > 0 {
                 self.alive = self.alive.max(now);
@@ -302,8 +302,8 @@ impl Pulse {
         now.saturating_duration_since(*moved) >= limit
     }
 
-    /// Tells whether a pong may be on its way behind much else: then it is waited for,
-    /// though not for ever.
+    /// Tells whether a pong may be in transit behind much other data: then it is waited for, but
+    /// not for ever.
     fn is_behind_bulk(&mut self, unread: usize) -> bool {
         let fresh = mem::take(&mut self.passed.fresh);
         self.passed.vouched += fresh;
@@ -312,23 +312,23 @@ impl Pulse {
     }
 }
 
-/// How many times as long as the latest an answer may take: a queue that grows from one ping to the
-/// next is no death.
+/// The multiple of the latest answer's duration that an answer may take: a queue that grows from
+/// one ping to the next is not a death.
 const LATENCIES: u32 = 3;
 
-/// How many times its usual patience a late peer is given at most.
+/// The largest multiple of the usual patience for a late peer.
 const LATE_MAX: u32 = 10;
 
-/// How much has to pass within an interval before a pong may be waited for behind it: more than a
-/// client says that makes calls and does not hear the answers, and no more than a slow link brings.
+/// The data that must arrive within an interval before a pong may be expected behind it: more than
+/// the calls of a client that does not hear the answers, and at most what a slow link carries.
 const BULK_BYTES_MIN: usize = 16 * 1024;
 
-/// How much of a frame has to be there before the rest of it is waited for, however slowly it
-/// comes. The frames by which a peer shows no more than that it is there are shorter.
+/// The part of a frame that must have arrived before the rest is waited for, however slowly it
+/// comes. The frames of a peer that only shows signs of life are shorter.
 const UNREAD_BYTES_MIN: usize = 4 * 1024;
 
-/// How much may pass before a pong comes: a few of the longest frames, and what the kernels on the
-/// way hold.
+/// The data that may arrive before a pong: a few of the longest frames, and the buffers of the
+/// kernels on the way.
 const BULK_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 #[cfg(test)]
@@ -408,7 +408,7 @@ mod tests {
         loop {
             match timeout(Duration::from_millis(100), next(&mut pulse)).await {
                 Ok(silence) => break assert_eq!(silence, Silence::GiveUp(LIMIT)),
-                // It says something, and answers what it was never asked.
+                // The peer sends something, and answers a ping that was never sent.
                 Err(_) => assert!(!pulse.hear(1000, Instant::now())),
             }
             pulse.pong(0, Instant::now());
@@ -430,7 +430,7 @@ mod tests {
         }
         assert_eq!(next(&mut pulse).await, Silence::Ping(101));
         write(&mut pulse);
-        // Who answers late is given time.
+        // A late peer is given time.
         assert_eq!(next(&mut pulse).await, Silence::GiveUp(Duration::from_millis(3 * 1700)));
         assert_eq!(centiseconds(start), 100 * (90 + 170) + 510);
     }
@@ -446,7 +446,7 @@ mod tests {
             pulse.wrote(false, Instant::now);
             pulse.hold_up();
         }
-        // It is on its way now, and what is written after it does not count.
+        // It is in transit now, and data written after it does not count.
         write(&mut pulse);
         assert!(timeout(Duration::from_secs(2), next(&mut pulse)).await.is_err());
         pulse.begin_to_write();
@@ -467,7 +467,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pong_is_waited_for_behind_much_that_comes_and_not_for_ever() {
-        /// How many seconds it takes to give up who sends so much each 100 ms and answers nothing.
+        /// The seconds until a peer is given up that sends so much each 100 ms and answers nothing.
         async fn check(bytes: usize, unread: usize) -> u64 {
             let start = Instant::now();
             let mut pulse = pulse(OnSilence::GiveUp);
@@ -488,7 +488,7 @@ mod tests {
         assert!((3..10).contains(&check(2_000_000, 0).await));
     }
 
-    /// Polls for so long with what the kernel says meanwhile, and returns what is to be done.
+    /// Polls for that time with the kernel's reports, and returns the action.
     async fn next_within(limit: Duration, pulse: &mut Pulse, flow: Flow) -> Option<Silence> {
         let next = poll_fn(|cx| pulse.poll(0, || Some(flow), cx));
         timeout(limit, next).await.ok()

@@ -1,4 +1,4 @@
-//! How an actor proves who it is, and how a caller asks for it.
+//! Proof of identity: an actor's keys, and its answers to callers.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ pub struct Key {
     pub registrar: Uuid,
     /// The number of the registration.
     pub epoch: Epoch,
-    /// With what it is proved.
+    /// The keys for the proof.
     pub key: ProofKey,
 }
 
@@ -94,8 +94,8 @@ impl Identity {
         });
     }
 
-    /// Follows the keys, for one who passes them on: to the process that listens, where another
-    /// one registers. What is received are all that are kept, the latest last.
+    /// Follows the keys, to pass them on: to the process that listens, if another one registers.
+    /// Each received value holds all current keys, the latest last.
     ///
     /// ```
     /// # use callsign_portal as callsign;
@@ -114,8 +114,8 @@ impl Identity {
         self.0.keys.subscribe()
     }
 
-    /// Says who this actor is on a connection that it accepted, and proves it if that is asked.
-    /// No byte of what follows is read.
+    /// Introduces this actor on an accepted connection, and proves its identity if asked. It reads
+    /// no byte beyond the handshake.
     ///
     /// ```
     /// # use callsign_portal as callsign;
@@ -135,8 +135,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`]; [`MeantForAnother`](HandshakeError::MeantForAnother) when the peer was
-    /// told who is here, and means somebody else.
+    /// [`HandshakeError`]; [`MeantForAnother`](HandshakeError::MeantForAnother) if the peer means
+    /// another instance, and has learned who is here.
     ///
     /// # Cancel safety
     ///
@@ -235,10 +235,10 @@ pub async fn handshake_actor<IO: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// How many registrations an actor can prove: those with several registrars, and some earlier
+/// The most registrations that an actor can prove: those with several registrars, and some earlier
 /// ones with each.
 const KEYS_MAX: usize = 32;
 
-/// How long a caller waits for a key that is on its way: a registrar makes a registration known
-/// and answers the registrant at the same moment, so this is a hundred times what it takes.
+/// The wait for a key in transit: a registrar publishes a registration and answers the registrant
+/// at the same moment, so this is a hundred times the usual delay.
 const KEY_TIMEOUT: Duration = Duration::from_secs(1);

@@ -47,7 +47,7 @@ impl IncomingCall {
         Self {
             method: call.method.to_owned(),
             body: Bytes::copy_from_slice(call.body),
-            // A deadline that no clock reaches is none.
+            // A deadline beyond the clock's range counts as none.
             deadline: call.within.and_then(|it| Instant::now().checked_add(it)),
             items: ItemSender { id: call.id, outbox, flow: state.flow.clone() },
             state,
@@ -102,7 +102,7 @@ impl IncomingCall {
             }
             has_waited = true;
             self.state.asks_offload.store(true, Ordering::Relaxed);
-            // In the driver this wakes nobody: the pool polls the handler again at once.
+            // In the driver this wakes nobody: the pool polls the handler again immediately.
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -175,7 +175,7 @@ impl IncomingCall {
         self.items.send(item).await
     }
 
-    /// Sends no more items from this side. The call goes on.
+    /// Sends no more items from this side. The call continues.
     pub fn finish(&self) {
         self.items.finish();
     }
@@ -185,13 +185,13 @@ impl IncomingCall {
         self.items.clone()
     }
 
-    /// Returns the caller's next item, or `None` when it sends no more, has given up the call, or
-    /// is gone; [`cancelled`](Self::cancelled) tells. Before the call is
-    /// [started](Self::start), there are none.
+    /// Returns the caller's next item, or `None` when it sends no more, has abandoned the call, or
+    /// is gone; [`cancelled`](Self::cancelled) tells. There are none before the call is
+    /// [started](Self::start).
     ///
     /// # Errors
     ///
-    /// [`WireError`] when the item is not what is expected.
+    /// [`WireError`] if the item has an unexpected type.
     ///
     /// # Cancel safety
     ///
@@ -221,8 +221,8 @@ impl IncomingCall {
         Some(body)
     }
 
-    /// Returns what is cancelled when the caller gives up the call, its time is over, or the
-    /// connection ends. Soon after that the handler is dropped.
+    /// Returns a token that is cancelled when the caller abandons the call, its deadline passes, or
+    /// the connection ends. Soon after that the handler is dropped.
     pub fn cancelled(&self) -> &CancellationToken {
         self.state.token()
     }
@@ -253,7 +253,7 @@ impl IncomingCall {
 /// The state that the handler of a call shares with the driver.
 #[derive(Debug, Default)]
 pub(crate) struct CallState {
-    /// Made for those who ask for it.
+    /// Created on first use.
     token: OnceLock<CancellationToken>,
     is_cancelled: AtomicBool,
     /// Told when it is cancelled.
@@ -270,14 +270,14 @@ pub(crate) struct CallState {
 /// A value that a handler keeps until its call is answered.
 type Kept = Box<dyn Any + Send>;
 
-/// Where the caller's items go.
+/// The destination of the caller's items.
 #[derive(Debug, Default)]
 pub(crate) enum Stage {
     /// There are none yet.
     #[default]
     Begun,
     Started(Inbox),
-    /// They are wanted no more.
+    /// They are no longer wanted.
     Over,
 }
 
@@ -299,14 +299,14 @@ impl CallState {
 
     fn token(&self) -> &CancellationToken {
         let token = self.token.get_or_init(CancellationToken::new);
-        // Whoever cancels at this moment sees the token, or is seen here.
+        // A cancellation at this moment either sees the token or is seen here.
         if self.is_cancelled() {
             token.cancel();
         }
         token
     }
 
-    /// Waits until the handler is told to end.
+    /// Waits for the handler's cancellation.
     pub(crate) async fn given_up(&self) {
         loop {
             let told = self.told.notified();

@@ -1,4 +1,4 @@
-//! The items of a call, in both directions: who may send how many, and where they arrive.
+//! The items of a call, in both directions: their credit and their queues.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ pub struct ItemSender {
 }
 
 impl ItemSender {
-    /// Sends an item, when the other side allows one and what is queued has been written.
+    /// Sends an item once the other side allows one and the queued frames have been written.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl ItemSender {
         Ok(())
     }
 
-    /// Sends no more items in this call, which goes on. Returns at once; the second time it does
+    /// Sends no more items in this call, which continues. Returns immediately; a second call does
     /// nothing.
     pub fn finish(&self) {
         if self.flow.close() {
@@ -73,7 +73,7 @@ pub enum SendError {
     TooLong(#[from] WireError),
 }
 
-/// How many items one side may send still.
+/// The number of items that one side may still send.
 #[derive(Debug)]
 pub(crate) struct Flow {
     credit: Semaphore,
@@ -112,18 +112,18 @@ pub(crate) enum Event {
     Over(Result<Bytes, CallError>),
 }
 
-/// Where the driver puts what arrives in a call that goes on.
+/// The driver's destination for the events of a streaming call.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     events: mpsc::Sender<Event>,
-    /// How many items the other side may send still.
+    /// The number of items that the other side may still send.
     allowed: u64,
     is_started: bool,
     is_ended: bool,
 }
 
 impl Inbox {
-    /// Makes one, with room for a window of items beside the three other events.
+    /// Creates one, with room for a window of items and the three other events.
     pub(crate) fn new(window: u16) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(usize::from(window) + 3);
         let allowed = window.into();

@@ -1,10 +1,10 @@
 //! A typed conversation with one peer: handshake, calls, streams, cancellation.
 //!
-//! A connection has two ends that are alike: either may call the other. What runs it is a
-//! [`Driver`], a future that its owner polls in a task of the owner's own; it ends when the
-//! connection does and says why. What uses it is a [`Portal`], a handle that is cheap to clone.
-//! The peer's calls go to a [`Service`]: one that answers as it reads, or [`Handlers`], which runs
-//! an async function for each call. A call with items is a [`Dialogue`] to its
+//! A connection has two equal ends: either may call the other. A [`Driver`] runs it: a future that
+//! its owner polls in its own task, and that ends with the connection and returns the reason. A
+//! [`Portal`] is a handle to it that is cheap to clone. The peer's calls go to a [`Service`]: one
+//! that answers as it reads, or [`Handlers`], which runs an async function for each call. A call
+//! with items is a [`Dialogue`] to its caller and an [`IncomingCall`] to its handler.
 //! caller and an [`IncomingCall`] to its handler.
 //!
 //! ```text
@@ -13,28 +13,27 @@
 //!   Portal ◀─answers───────────┘   (one task)       └── replies ◀────┘
 //! ```
 //!
-//! An actor that is registered proves who it is before anything else is said: an [`Identity`]
-//! holds its keys, an [`Acceptor`] does the handshake with its callers, and [`handshake_actor`]
-//! demands the proof.
+//! A registered actor proves its identity before anything else: an [`Identity`] holds its keys, an
+//! [`Acceptor`] does the handshake with its callers, and [`handshake_actor`] demands the proof.
 //!
-//! The driver reads whatever has arrived, lets the service answer every call in it, and writes
-//! all answers at once. It does so in turns: after so much work the other tasks of its runtime run,
-//! however much there is to do for one connection. It knows no names, no addresses and no registry,
-//! and does not reconnect.
+//! The driver reads all arrived bytes, lets the service answer every call in them, and writes all
+//! answers together. It works in turns: after a bounded amount of work the other tasks of its
+//! runtime run, however much there is to do for one connection. It knows no names, addresses or
+//! registry, and does not reconnect.
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `handshake`, `options` | how a conversation begins, and how it is held |
-//! | `identity`, `acceptor` | an actor's proof of who it is; the accept loop |
-//! | `driver` | what runs a connection |
-//! | `portal`, `request`, `dialogue` | the handle of a conversation; a call to be made; a call with items, as its caller sees it |
+//! | `handshake`, `options` | the beginning of a conversation, and its options |
+//! | `identity`, `acceptor` | an actor's proof of identity; the accept loop |
+//! | `driver` | the future that runs a connection |
+//! | `portal`, `request`, `dialogue` | the handle of a conversation; a call to make; a call with items, as its caller sees it |
 //! | `service`, `handlers`, `incoming_call` | the answers to a peer's calls; async functions; a call as its handler sees it |
-//! | `handling`, `offload` | one function that handles a call; a pool for those that compute for long |
-//! | `items` | the items of a call: who may send how many |
-//! | `heartbeat`, `awake` | signs of life; bounds of time that count only while this process runs |
-//! | `shared`, `outbox`, `queue` | what handles share with the driver; what is said, until it is on its way |
-//! | `spare` | buffers that the connections of a thread lend each other |
-//! | `error` | how a conversation fails |
+//! | `handling`, `offload` | the function that handles one call; a pool for functions that compute for long |
+//! | `items` | the items of a call, and their credit |
+//! | `heartbeat`, `awake` | signs of life; time limits that count only while this process runs |
+//! | `shared`, `outbox`, `queue` | the state that handles share with the driver; queued frames |
+//! | `spare` | buffers that the connections of a thread share |
+//! | `error` | the errors of a conversation |
 //!
 //! ```
 //! use callsign_portal::{NoService, Options, Request, Service, accept, connect};

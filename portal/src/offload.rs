@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::handling::{Answer, Begun, Handling};
 
-/// Polls functions once, in tasks of its own. `T` identifies a function.
+/// Polls functions once, in its own tasks. `T` identifies a function.
 #[derive(Debug)]
 pub(crate) struct OffloadPool<T, Fut> {
     shared: Arc<Shared<T, Fut>>,
@@ -43,7 +43,7 @@ pub(crate) struct OffloadPool<T, Fut> {
 #[derive(Debug)]
 struct Watch {
     sleep: Pin<Box<Sleep>>,
-    /// How many functions had been taken when it began.
+    /// The number of functions that had been taken when it began.
     taken: u64,
 }
 
@@ -56,7 +56,7 @@ struct Shared<T, Fut>(Mutex<State<T, Fut>>);
 struct State<T, Fut> {
     queue: VecDeque<(T, Handling<Fut>)>,
     stepped: Vec<Stepped<T, Fut>>,
-    /// How many functions are being polled, and how many have been taken by now.
+    /// The number of functions being polled, and the number taken so far.
     polled: usize,
     taken: u64,
     /// The number of workers that have yet to take their first function, and of those at work.
@@ -228,14 +228,15 @@ impl<T, Fut> std::fmt::Debug for State<T, Fut> {
     }
 }
 
-/// Returns how many tasks the runtime can run at once.
+/// Returns the number of tasks that the runtime can run in parallel.
 fn workers_max() -> usize {
     Handle::current().metrics().num_workers()
 }
 
-/// How long functions queue behind one that holds up its worker. Few compute for so long.
+/// The longest time that functions queue behind one that holds up its worker. Few compute for so
+/// long.
 const HELD_UP: Duration = Duration::from_millis(5);
 
-/// How many functions a worker polls before it lets others run: as many as a caller with a full
-/// batch has under way.
+/// The functions that a worker polls before it yields: as many as the concurrent calls of a caller
+/// with a full batch.
 const TURN: usize = 64;

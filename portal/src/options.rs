@@ -6,8 +6,8 @@ use wire::{FRAME_BYTES_MAX, Hello};
 
 use crate::{Heartbeat, OnSilence};
 
-/// How long a handshake may take, unless something else is asked for: ample for a round trip
-/// around the world, and short enough that mute peers do not pile up.
+/// The default time limit for a handshake: ample for a round trip around the world, and short
+/// enough that mute peers do not pile up.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The options of a conversation.
@@ -25,7 +25,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Options {
     /// The hello of this side.
     pub hello: Hello,
-    /// How long the handshake may take.
+    /// The time limit for the handshake.
     pub handshake_timeout: Duration,
     /// The heartbeat; `None` where the kernel tells of the peer's death.
     pub heartbeat: Option<Heartbeat>,
@@ -33,7 +33,7 @@ pub struct Options {
     pub on_silence: OnSilence,
     /// The longest frame that the peer may send after the handshake.
     pub frame_bytes_max: usize,
-    /// How long a frame may take to arrive once it has begun; `None` for as long as it likes.
+    /// The time limit for the arrival of a frame from its first byte; `None` for no limit.
     pub frame_timeout: Option<Duration>,
 }
 

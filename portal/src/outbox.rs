@@ -11,8 +11,8 @@ use wire::{CallId, Frame, WireError};
 
 use crate::queue::ByteQueue;
 
-/// The frames of handles and handlers, until the driver takes them. Items wait outside while it
-/// is full, so that whatever else is said waits for no more than a full one.
+/// The frames of handles and handlers, until the driver takes them. Items wait outside while it is
+/// full, so that other frames wait for no more than a full one.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
@@ -79,7 +79,7 @@ impl Outbox {
         }
     }
 
-    /// Drops what is queued and whatever is said from now on.
+    /// Drops queued frames and all later ones.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
@@ -107,6 +107,6 @@ impl Outbox {
     }
 }
 
-/// How much may be queued before items wait outside: enough for one large write, and little
-/// enough that a `cancel` behind it is on its way at once.
+/// The bytes that may be queued before items wait outside: enough for one large write, and little
+/// enough that a `cancel` behind it leaves promptly.
 pub(crate) const QUEUE_BYTES_MAX: usize = 256 * 1024;

@@ -38,8 +38,8 @@ impl Portal {
         &self.shared.peer
     }
 
-    /// Calls a method of the peer and returns its result. At most a thousand calls are under way at
-    /// once; further ones wait for their turn.
+    /// Calls a method of the peer and returns its result. At most a thousand calls run
+    /// concurrently; further ones wait for their turn.
     ///
     /// # Errors
     ///
@@ -80,8 +80,8 @@ impl Portal {
         result
     }
 
-    /// Sends a call whose result is not wanted. It waits for no other: calls that are waited for do
-    /// not count, and a thousand of the others may be unanswered at once.
+    /// Sends a call without waiting for its result. It waits for no other call: awaited calls do
+    /// not count, and a thousand of these may be unanswered.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl<I: DeserializeOwned> Items<I> {
     }
 }
 
-/// Cancels a call that its caller gives up.
+/// Cancels a call that its caller has abandoned.
 struct UnderWay<'a> {
     shared: &'a Shared,
     id: CallId,
@@ -213,10 +213,10 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// How many calls may be unanswered whose results nobody waits for: as many as of the others. They
-/// are answered at once, and a peer that leaves so many unanswered does not listen.
+/// The most unanswered calls without an awaited result: as many as of the others. They are answered
+/// immediately, and a peer that leaves so many unanswered does not read.
 const UNWATCHED_MAX: usize = CALLS_MAX;
 
-/// How many calls may be under way at once, dialogues among them: enough to keep any link busy,
-/// and few enough that their answers fit into memory. The other side counts on it.
+/// The most concurrent calls, including dialogues: enough to keep any link busy, and few enough
+/// that their answers fit into memory. The other side relies on it.
 pub(crate) const CALLS_MAX: usize = 1024;

@@ -24,7 +24,7 @@ pub(crate) struct ByteQueue {
     tail: BytesMut,
     /// Whether the buffer of the tail is one that is lent, and given back once nothing is in it.
     is_lent: bool,
-    /// How large the buffer of the tail is, if it is its own.
+    /// The capacity of the tail's buffer, if it has its own.
     own_bytes: usize,
 }
 
@@ -56,8 +56,8 @@ impl ByteQueue {
         self.parts_bytes + tail
     }
 
-    /// Gives back the buffer that is lent. What is in it, and has to wait, goes into one of its own,
-    /// which is no larger than that.
+    /// Returns the lent buffer. Its contents, which must wait, move to a buffer of exactly their
+    /// size.
     pub(crate) fn settle(&mut self) {
         if mem::take(&mut self.is_lent) {
             let own = BytesMut::from(&self.tail[..]);
@@ -105,7 +105,7 @@ impl ByteQueue {
         }
     }
 
-    /// Writes once, and takes out what was written.
+    /// Writes once, and removes the written bytes.
     pub(crate) fn poll_write(
         &mut self,
         io: Pin<&mut impl AsyncWrite>,
@@ -143,7 +143,7 @@ impl ByteQueue {
         self.tail.advance(written);
     }
 
-    /// Makes what was gathered so far a part.
+    /// Makes a part of the bytes gathered so far.
     fn cut(&mut self) {
         if !self.tail.is_empty() {
             let part = self.tail.split().freeze();
@@ -161,5 +161,5 @@ impl ByteQueue {
 /// than that of copying.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
-/// How many parts one write takes: the bound of what is queued is reached with fewer long ones.
+/// The parts of one write: with long parts, fewer reach the bound of the queue.
 const SLICES: usize = 32;

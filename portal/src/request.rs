@@ -24,8 +24,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// Its arguments, encoded.
     pub body: Cow<'a, [u8]>,
-    /// How long the call may take, from now to its result; `None` for as long as it likes. The
-    /// peer is told, and ends the call by itself.
+    /// The time limit of the call, from now to its result; `None` for no limit. The peer learns of
+    /// it, and ends the call by itself.
     pub within: Option<Duration>,
 }
 

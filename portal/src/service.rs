@@ -11,9 +11,9 @@ use wire::{CallId, ErrorKind, Frame, RemoteError, WireError, encode_body, encode
 
 use crate::queue::ByteQueue;
 
-/// What the other side may call. The driver hands over each call as it comes and goes on at
-/// once: a service never waits. An answer that takes longer is kept by the service and written
-/// when the driver [pumps](Self::pump) it.
+/// The methods that the other side may call. The driver hands over each call as it arrives and
+/// continues immediately: a service never waits. A service keeps an answer that takes longer, and
+/// writes it when the driver [pumps](Self::pump) it.
 pub trait Service {
     /// Takes a call. Every call is to be answered exactly once, now or later, unless it is
     /// [cancelled](Self::cancel).
@@ -34,11 +34,11 @@ pub trait Service {
         Err(WireError::Malformed(format!("call {id} takes no items")))
     }
 
-    /// Takes note that the caller sends no more items.
+    /// Records that the caller sends no more items.
     ///
     /// # Errors
     ///
-    /// [`WireError`] when it has said so before; that ends the connection.
+    /// [`WireError`] if it has said so before; that ends the connection.
     fn end(&mut self, id: CallId) -> Result<(), WireError> {
         _ = id;
         Ok(())
@@ -58,7 +58,7 @@ pub trait Service {
     /// Takes note that a peer that had fallen silent is heard again.
     fn heard_again(&mut self) {}
 
-    /// Writes what has become ready, and keeps the waker for what will.
+    /// Writes answers that have become ready, and keeps the waker for later ones.
     fn pump(&mut self, cx: &mut Context<'_>, replies: &mut Replies) {
         _ = (cx, replies);
     }
@@ -68,13 +68,14 @@ pub trait Service {
         false
     }
 
-    /// Takes note of how many bytes wait in the connection's buffers after a turn, if that is
-    /// another number than after the one before: of a frame that has arrived in part, and of answers
-    /// that the peer has yet to read.
+    /// Records the bytes in the connection's buffers after a turn, if their number has changed
+    /// since the turn before: of a frame that has arrived in part, and of answers that the peer has
+    /// yet to read.
     ///
     /// # Errors
     ///
-    /// Says why that is too much; the connection ends, and the peer is told if it still hears.
+    /// The reason why that is too much; the connection ends, and the peer gets the reason if it
+    /// still receives.
     fn holds(&mut self, bytes: usize) -> Result<(), String> {
         _ = bytes;
         Ok(())
@@ -86,7 +87,7 @@ pub trait Service {
         !replies.is_full()
     }
 
-    /// Ends what is under way when the connection is over. The driver ends when this is ready.
+    /// Ends open calls when the connection is over. The driver ends when this is ready.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         _ = cx;
         Poll::Ready(())
@@ -112,7 +113,7 @@ pub struct Call<'a> {
     pub method: &'a str,
     /// With what, encoded.
     pub body: &'a [u8],
-    /// How long the caller waits.
+    /// The caller's time limit.
     pub within: Option<Duration>,
 }
 
@@ -143,11 +144,11 @@ impl<'a> Call<'a> {
 #[derive(Debug, Default)]
 pub struct Replies {
     pub(crate) queue: ByteQueue,
-    /// How many pongs and refusals wait, which are queued however full it is.
+    /// The number of queued pongs and refusals, which are queued however full it is.
     pub(crate) unbounded: usize,
-    /// How much is being written already.
+    /// The bytes that are already being written.
     pub(crate) writing_bytes: usize,
-    /// How many steps of work were done in this turn.
+    /// The steps of work in this turn.
     pub(crate) steps: usize,
 }
 
@@ -189,8 +190,8 @@ impl Replies {
         self.queue.len() + self.writing_bytes >= REPLY_BYTES_MAX
     }
 
-    /// Takes note of work that was done beside reading a call and writing an answer, in steps of
-    /// some 25 ns each. Once it is as much as a [turn](TURN_STEPS), others get theirs.
+    /// Records work besides reading a call and writing an answer, in steps of some 25 ns each. At a
+    /// full [turn](TURN_STEPS), others run.
     pub fn spend(&mut self, steps: usize) {
         self.steps = self.steps.saturating_add(steps);
     }
@@ -215,12 +216,12 @@ impl Replies {
     }
 }
 
-/// How much may wait to be written before calls wait in the kernel's buffers instead. A peer
-/// that asks and does not read costs no more than this and one answer.
+/// The bytes that may wait to be written before calls wait in the kernel's buffers instead. A peer
+/// that calls and does not read costs no more than this and one answer.
 pub(crate) const REPLY_BYTES_MAX: usize = 256 * 1024;
 
-/// How much work one connection does before others get their turn: a tenth of a millisecond, which
-/// is a hundred times what it costs to give others a turn.
+/// The work of one connection before others run: a tenth of a millisecond, a hundred times the cost
+/// of yielding.
 pub const TURN_STEPS: usize = 4096;
 
 fn too_long(error: &WireError) -> RemoteError {

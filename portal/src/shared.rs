@@ -44,7 +44,7 @@ struct State {
 /// The receiver of a call's result.
 #[derive(Debug)]
 pub(crate) enum Pending {
-    /// One result.
+    /// A result.
     Call(oneshot::Sender<Result<Bytes, CallError>>),
     /// A started value, items both ways, and a result.
     Dialogue(Inbox, Arc<Flow>),
@@ -149,7 +149,7 @@ impl Shared {
         self.lock().closing.take()
     }
 
-    /// Ends a call with its result. One that is not known was given up before.
+    /// Ends a call with its result. An unknown call was abandoned before.
     pub(crate) fn finish(&self, id: CallId, result: Result<Bytes, RemoteError>) {
         let pending = self.lock().pending.remove(&id);
         if let Some(pending) = pending {
@@ -157,8 +157,8 @@ impl Shared {
         }
     }
 
-    /// Passes something to the dialogue that it belongs to. One that is not known was given up,
-    /// and the other side has not heard of it yet.
+    /// Passes an event to its dialogue. An unknown one was abandoned, and the other side has not
+    /// heard of it yet.
     pub(crate) fn deliver(
         &self,
         id: CallId,
@@ -199,7 +199,7 @@ impl Shared {
     }
 }
 
-/// How many connections this process has had.
+/// The number of connections that this process has had.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 impl Pending {

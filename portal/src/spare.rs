@@ -14,8 +14,8 @@ pub(crate) struct Spare {
 }
 
 thread_local! {
-    /// To read into: one connection of a thread reads at a time. What is read at once is more than a
-    /// turn, and little enough that what is left over is soon copied.
+    /// For reading: one connection of a thread reads at a time. One read brings more than a turn,
+    /// but little enough that the rest is soon copied.
     pub(crate) static TO_READ: RefCell<Spare> = const { RefCell::new(Spare::new(1, 64 * 1024)) };
 
     /// To write from: answers are gathered in one and written from another, and both are as large as
@@ -48,7 +48,7 @@ impl Spare {
     }
 }
 
-/// Smaller buffers are made anew as easily.
+/// Smaller buffers are as cheap to allocate.
 const BYTES_MIN: usize = 1024;
 
 #[cfg(test)]

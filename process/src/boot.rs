@@ -1,5 +1,5 @@
-//! What a parent tells a child before all else: the first bytes on the channel, and the one
-//! variable that makes a program a child.
+//! The start of a child: its parent's first bytes on the channel, and the variable that makes a
+//! program a child.
 
 use std::{
     io::{self, Read, Write},
@@ -26,9 +26,9 @@ pub(super) struct Boot {
     pub(super) nonce: Uuid,
     /// The process that holds the other end of the channel.
     pub(super) parent: i32,
-    /// How long the child may live on when its parent has gone.
+    /// The time for which the child may outlive its parent.
     pub(super) grace: Duration,
-    /// Whether the child gets a forkserver of its own.
+    /// Whether the child gets its own forkserver.
     pub(super) forkserver: bool,
     /// Whether it is a forkserver itself, in the place of one that has ended.
     pub(super) is_forkserver: bool,
@@ -36,7 +36,7 @@ pub(super) struct Boot {
     pub(super) label: String,
 }
 
-/// The variable did not say what it must.
+/// The variable has an invalid value.
 #[derive(Debug, Error)]
 pub(super) enum BootFault {
     /// The program does not begin as it must.
@@ -74,17 +74,17 @@ const NOT_A_CHILD: i32 = 70;
 /// The protocol of the variable and of these first bytes.
 const PROTOCOL: &str = "1";
 
-/// How the first bytes begin.
+/// The beginning of the first bytes.
 const MAGIC: [u8; 8] = *b"csboot/1";
 
-/// The most bytes of a label that are told; the kernel shows 15 of a process's name.
+/// The most bytes of a label to send; the kernel shows 15 of a process's name.
 const LABEL_BYTES_MAX: usize = 64;
 
-/// The size of what is told: magic, nonce, parent, grace, flags, length of the label, label.
+/// The size of the message: magic, nonce, parent, grace, flags, length of the label, label.
 pub(super) const BOOT_BYTES: usize = 8 + 16 + 4 + 4 + 4 + 4 + LABEL_BYTES_MAX;
 
-/// How long a child waits for the first bytes. They are in the socket before it is started, so
-/// it waits only when standard input is something else.
+/// The child's time limit for the first bytes. They are in the socket before it starts, so it waits
+/// only if standard input is something else.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Boot {
@@ -163,7 +163,7 @@ impl Boot {
 }
 
 impl BootFault {
-    /// Says why this process cannot be a child, to whoever reads its standard error, and exits.
+    /// Writes to standard error why this process cannot be a child, and exits.
     pub(super) fn give_up(&self) -> ! {
         let mut text = format!("callsign: {self}");
         let mut cause = std::error::Error::source(self);

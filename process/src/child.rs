@@ -65,7 +65,7 @@ pub enum WaitError {
         label: String,
         /// The number of the process.
         pid: i32,
-        /// How long it was waited for.
+        /// The time that it was waited for.
         waited: Duration,
         /// The kernel's error.
         state: String,
@@ -175,7 +175,7 @@ impl Child {
 
     /// Forces the end of the child and of all processes below it, even of those that are stuck or
     /// stopped: each that still runs after [`FORCED_END_LIMIT`](super::FORCED_END_LIMIT) is killed
-    /// once its parent has gone. A child may do more about it: see
+    /// once its parent has gone. A child can react to it: see
     /// [`forced_to_end`](super::forced_to_end).
     ///
     /// ```
@@ -195,8 +195,8 @@ impl Child {
         self.forced_end.tell();
     }
 
-    /// Sends SIGKILL to every process of the child's group: to itself, and to helpers that it has
-    /// started, unless they went into groups of their own as other children of this crate do.
+    /// Sends SIGKILL to every process of the child's group: to the child, and to helpers that it
+    /// started, unless they joined other groups, as children of this crate do.
     ///
     /// ```
     /// use callsign_process::Child;
@@ -217,9 +217,9 @@ impl Child {
         self.held.get_ref().kill_group()
     }
 
-    /// Waits until the process has ended, and returns how. What is left of its group is killed.
+    /// Waits until the process has ended, and returns how. The rest of its group is killed.
     ///
-    /// It may be called again, and by several at once; all get the same.
+    /// It may be called again, and concurrently; all calls get the same result.
     ///
     /// ```
     /// use callsign_process::{Child, Ended, WaitError};

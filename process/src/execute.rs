@@ -1,4 +1,4 @@
-//! This program, executed anew.
+//! Re-execution of this program.
 
 use std::{
     ffi::OsStr,
@@ -28,7 +28,7 @@ pub(super) fn execute(called: &OsStr, boot: &Boot, theirs: Theirs) -> io::Result
     Ok(Held::new(pid, pidfd, Reaper::Here))
 }
 
-/// Executes this program anew. No hook runs between fork and exec, so the standard library can use
+/// Executes this program again. No hook runs between fork and exec, so the standard library can use
 /// `posix_spawn`, which copies no page tables.
 pub(super) fn begin_anew(
     called: &OsStr,
@@ -38,7 +38,7 @@ pub(super) fn begin_anew(
     error: Stdio,
 ) -> io::Result<(Pid, OwnedFd)> {
     let mut command = Command::new("/proc/self/exe");
-    // The label is for those who read a list of processes; a child does not read its arguments.
+    // The label is for people who read a list of processes; a child does not read its arguments.
     command.arg0(called).arg(boot.label.replace('\0', ""));
     command.env(CHILD_VARIABLE, boot.mark());
     command.process_group(0);

@@ -1,8 +1,8 @@
 //! Forced ends: the request that a process end now, which gets past processes that are stuck.
 //!
-//! A child that is stuck passes nothing on to its own children. Its watchdog does. Beside the
-//! channel, every child shares a kernel counter (an `eventfd`) with its parent, and the watchdog of
-//! the child waits for the parent to raise it:
+//! A child that is stuck passes nothing on to its own children. Its watchdog does. Besides the
+//! channel, every child shares a kernel counter (an `eventfd`) with its parent, and the child's
+//! watchdog waits for the parent to increment it:
 //!
 //! ```text
 //!   a parent                        its child, stuck       a child of that, stuck
@@ -74,7 +74,7 @@ pub(super) fn counter() -> io::Result<OwnedFd> {
 #[derive(Debug)]
 pub(super) struct ForcedEnd(RawFd);
 
-/// How one child is told.
+/// The counter of one child.
 #[derive(Debug)]
 struct Told {
     counter: OwnedFd,
@@ -87,7 +87,7 @@ impl ForcedEnd {
         let key = counter.as_raw_fd();
         let told = Told { counter, process };
         let mut children = children();
-        // It was set before the children were told, so that none is left out.
+        // It was set before the children were notified, so that none is left out.
         if *IS_FORCED.borrow() {
             told.tell();
         }
@@ -111,7 +111,7 @@ impl Told {
     fn tell(&self) {
         // A counter that is full was raised before; a process that has ended needs no word.
         let _raised = rustix::io::write(&self.counter, &1_u64.to_ne_bytes());
-        // One that was stopped hears nothing.
+        // A stopped process hears nothing.
         let _continued = rustix::process::pidfd_send_signal(&self.process, Signal::CONT);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{kernel, spawner};
 
-/// How a process ended.
+/// The end of a process.
 ///
 /// ```
 /// use callsign_process::Ended;
@@ -43,16 +43,17 @@ pub enum Ended {
     },
 }
 
-/// How often the end of a process is asked for that has ended and cannot yet be waited for.
+/// The number of times that the status of a process is requested that has ended but cannot be
+/// reaped yet.
 pub(super) const TRACED_EVERY: Duration = Duration::from_millis(10);
 
-/// How the process that waits for a child learns of its end.
+/// The way in which the waiting process learns of a child's end.
 #[derive(Debug)]
 pub(super) enum Reaper {
     /// The child is ours.
     Here,
-    /// It is the forkserver's, which tells: what is sent is the end, and that nothing more can be
-    /// sent means that the forkserver has gone.
+    /// It belongs to the forkserver, which reports: a sent value is the exit, and a closed sender
+    /// means that the forkserver has gone.
     Forkserver(watch::Receiver<Option<Ended>>),
 }
 
@@ -95,8 +96,8 @@ impl Held {
         self.kill_group()
     }
 
-    /// Waits for the process, which must be ours, if it has ended. What is left of its group is
-    /// killed before, while its number still is its own.
+    /// Reaps the process, which must be ours, if it has ended. The rest of its group is killed
+    /// first, while the number is still its own.
     pub(super) fn reap(&self) -> io::Result<Option<Ended>> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_none() {
@@ -105,7 +106,7 @@ impl Held {
         Ok(*ended)
     }
 
-    /// Takes note of an end that somebody else has seen.
+    /// Records an end that another process has seen.
     pub(super) fn note(&self, ended: Ended) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
     }
@@ -132,7 +133,7 @@ impl Drop for Held {
     }
 }
 
-/// Waits for a child of this process, if it has ended, and kills what is left of its group.
+/// Reaps a child of this process, if it has ended, and kills the rest of its group.
 pub(super) fn reap(pidfd: &OwnedFd, pid: Pid) -> io::Result<Option<Ended>> {
     let wait = |options: WaitIdOptions| {
         let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

@@ -26,11 +26,11 @@ use super::{
     watchdog::{self, Watchdog},
 };
 
-/// What a child does with the channel to its parent, a stream that does not block. It returns the
+/// The body of a child: it gets the channel to its parent, a non-blocking stream, and returns the
 /// exit code.
 ///
-/// The parent sees the end of the channel when the child shuts it down or ends; that the child
-/// drops it is not seen, for its watchdog holds it as well.
+/// The parent sees the end of the channel when the child shuts it down or ends; it does not see
+/// that the child drops it, because the watchdog holds it as well.
 ///
 /// ```
 /// use std::{io::Write, os::unix::net::UnixStream};
@@ -98,8 +98,9 @@ pub fn init_with_forkserver(child_main: ChildMain) -> Result<(), InitError> {
 /// The exit code of a child whose main function panicked, as Rust gives it to every program.
 const PANICKED: i32 = 101;
 
-/// What a child must not have of its parent's environment: sockets and duties that a service
-/// manager gave to the parent alone. A library in the child would take descriptor 3 for a listener.
+/// The parts of the parent's environment that a child must not have: sockets and duties that a
+/// service manager gave only to the parent. A library in the child would take descriptor 3 for a
+/// listener.
 const SCRUBBED: [&str; 6] = [
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
@@ -214,7 +215,7 @@ fn live(
     channel.set_nonblocking(true).map_err(setup("make the channel one that does not block"))?;
 
     let code = panic::catch_unwind(AssertUnwindSafe(|| child_main(channel))).unwrap_or(PANICKED);
-    // What cannot be written is nobody's loss any more.
+    // A failure to write harms nobody any more.
     drop(io::stdout().flush());
     if watchdog.has_fired() {
         // The parent would have killed what this process leaves behind.

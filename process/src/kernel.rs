@@ -48,9 +48,9 @@ pub(super) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Closes every descriptor above 2 but `kept`, whoever opened it.
+/// Closes every descriptor above 2 except `kept`, whoever opened it.
 ///
-/// To be called as the first thing of a new process that goes on with nothing but `kept`.
+/// Must be called first thing in a new process that continues with nothing but `kept`.
 pub(super) fn close_all_but<const COUNT: usize>(mut kept: [RawFd; COUNT]) -> io::Result<()> {
     kept.sort_unstable();
     let mut first: libc::c_uint = 3;
@@ -74,15 +74,15 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
     }
 }
 
-/// Lets this process wait for its children: whoever started it may have left it to ignore
-/// SIGCHLD, and then the kernel would throw their exits away.
+/// Lets this process reap its children: its starter may have left it ignoring SIGCHLD, and then the
+/// kernel would drop their exits.
 pub(super) fn heed_children() {
     // SAFETY: the default disposition runs no code.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
-/// Blocks no signal and handles all by default, but those that Rust's runtime handles for every
-/// program: it ignores SIGPIPE, and tells of a stack that ran over.
+/// Unblocks all signals and resets their handlers, except those that Rust's runtime sets in every
+/// program: it ignores SIGPIPE, and reports a stack overflow.
 pub(super) fn reset_signals() {
     let of_the_runtime = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
     for signal in (1..=libc::SIGRTMAX()).filter(|it| !of_the_runtime.contains(it)) {
@@ -100,9 +100,9 @@ pub(super) fn reset_signals() {
 
 /// Sends SIGKILL to every process of the group that the process of `pidfd` leads or has led.
 ///
-/// A group that has nobody in it is no error. `pid` is the number of that process; it is used
-/// where the kernel (before 6.9) cannot be told the group by descriptor, and may by then be
-/// anybody's unless the process is yet to be waited for.
+/// An empty group is no error. `pid` is the number of that process; it is used if the kernel
+/// (before 6.9) cannot take the group by descriptor, and may by then belong to another unless the
+/// process is yet to be reaped.
 pub(super) fn kill_group(pidfd: BorrowedFd<'_>, pid: Pid) -> io::Result<()> {
     /// From `linux/pidfd.h`.
     const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
@@ -138,11 +138,11 @@ pub(super) fn kill_group(pidfd: BorrowedFd<'_>, pid: Pid) -> io::Result<()> {
 
 /// Registers a descriptor with the runtime, to learn when it is readable.
 pub(super) fn readable<T: AsRawFd + Held>(held: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: what is `Held` is the same open descriptor for as long as it lives.
+    // SAFETY: a `Held` value refers to the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(held, Interest::READABLE) }?)
 }
 
-/// What holds one open descriptor for as long as it lives, and gives that one as its number.
+/// A type that holds one open descriptor for as long as it lives, and returns its number.
 pub(super) trait Held {}
 
 impl Held for OwnedFd {}
@@ -151,8 +151,8 @@ impl Held for OwnedFd {}
 #[derive(Clone, Copy)]
 pub(super) struct Blocked(libc::sigset_t);
 
-/// Blocks every signal for this thread, which is to be the only one, and returns a descriptor that
-/// is readable when a child has stopped or ended, and what was blocked before.
+/// Blocks every signal for this thread, which must be the only one, and returns a descriptor that
+/// is readable when a child has stopped or ended, and the signals that were blocked before.
 pub(super) fn hear_children_alone() -> io::Result<(OwnedFd, Blocked)> {
     // SAFETY: the sets are valid values to be overwritten, and live through the calls.
     let (descriptor, before) = unsafe {
@@ -209,8 +209,8 @@ pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blo
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         // SAFETY: the calls are async-signal-safe, and the set outlives them. The group of this
-        // process was set before; it may ask for the foreground because it blocks SIGTTOU still.
-        // Where the terminal has gone there is no foreground, and the program runs all the same.
+        // process was set before; it may take the foreground because it still blocks SIGTTOU.
+        // Without a terminal there is no foreground, and the program still runs.
         unsafe {
             if let Some(terminal) = terminal {
                 libc::tcsetpgrp(terminal, libc::getpgrp());
@@ -232,7 +232,7 @@ pub(super) fn own_group() -> Option<Pid> {
     Pid::from_raw(unsafe { libc::getpgrp() })
 }
 
-/// Returns the signal that has a number, also of those that have no name of their own: `RTMIN+3`.
+/// Returns the signal with a number, including those without a name: `RTMIN+3`.
 ///
 /// ```
 /// use callsign_process::{Signal, signal_numbered};
@@ -243,7 +243,7 @@ pub(super) fn own_group() -> Option<Pid> {
 /// ```
 pub fn signal_numbered(number: i32) -> Option<Signal> {
     if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) {
-        // SAFETY: there is a signal of that number, and libc has not kept it for itself.
+        // SAFETY: there is a signal of that number, and libc does not reserve it.
         return Some(unsafe { Signal::from_raw_unchecked(number) });
     }
     Signal::from_named_raw(number)

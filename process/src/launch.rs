@@ -1,4 +1,4 @@
-//! How a child is started.
+//! The launch of a child.
 
 use std::{
     io,
@@ -38,19 +38,19 @@ use super::{
 #[derive(Clone, Debug)]
 #[must_use = "a launch does nothing until it is started"]
 pub struct Launch {
-    /// What the child is called in lists of processes and in the log.
+    /// The child's name in lists of processes and in the log.
     pub label: String,
-    /// How it is started.
+    /// The way to start it.
     pub kind: Kind,
-    /// How long it may live on when its parent has gone, before it is killed with its group.
+    /// The time for which it may outlive its parent, before it is killed with its group.
     pub grace: Duration,
-    /// Whether it gets a forkserver of its own, to start children of [`Kind::Fork`].
+    /// Whether it gets its own forkserver, to start children of [`Kind::Fork`].
     pub with_forkserver: bool,
-    /// Where its output goes.
+    /// The destination of its output.
     pub output: Output,
 }
 
-/// How a child is started.
+/// A way to start a child.
 ///
 /// ```
 /// use callsign_process::{Kind, Launch};
@@ -67,13 +67,13 @@ pub struct Launch {
 pub enum Kind {
     /// This very program is executed again. The child has its own memory, and shares nothing.
     Exec,
-    /// The forkserver is forked: faster, and the child begins with what the program had in memory
-    /// when it called [`init_with_forkserver`](super::init_with_forkserver), or, if the forkserver
-    /// had to be begun anew, when that did.
+    /// The forkserver is forked: faster, and the child starts with the program's memory as it was
+    /// in the call of [`init_with_forkserver`](super::init_with_forkserver), or, if the forkserver
+    /// had to be restarted, in that call after the restart.
     Fork,
 }
 
-/// How long a child may outlive its parent where nothing else was said.
+/// The default time for which a child may outlive its parent.
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// A child could not be started.
@@ -203,7 +203,7 @@ impl Launch {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a child whose start was given up is killed.
+    /// Cancel safe: a child whose start is abandoned is killed.
     pub async fn start(self) -> Result<Child, LaunchError> {
         let origin = origin().ok_or(LaunchError::NotInitialised)?;
         let Self { label, kind, grace, with_forkserver, output } = self;

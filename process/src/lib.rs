@@ -1,12 +1,13 @@
-//! Processes of the operating system: how they are started, heard, signalled and seen to end.
+//! Processes of the operating system: starting, signalling and reaping them, and reading their
+//! output.
 //!
-//! Nothing here knows of actors. A child is this same program begun anew; what it is to do it
-//! learns over its **channel**, a Unix socket whose other end its parent holds. It inherits nothing
-//! else: the channel comes as descriptor 0 and is moved away, descriptors 1 and 2 are pipes that
-//! the parent reads, and all above is closed.
+//! Nothing here knows of actors. A child is this same program executed again; it learns its task
+//! over its **channel**, a Unix socket whose other end its parent holds. It inherits nothing else:
+//! the channel comes as descriptor 0 and is moved away, descriptors 1 and 2 are pipes that the
+//! parent reads, and all others are closed.
 //!
 //! - [`init`] is the first statement of a program's `main`. In a child it never returns.
-//! - [`Launch`] says how a child is started, and starts it.
+//! - [`Launch`] describes a child's start, and starts it.
 //! - [`Child`] is a child as its parent holds it: its channel, its signals, its end.
 //!
 //! ```text
@@ -32,32 +33,32 @@
 //!
 //! **No child outlives its parent.** In every child a thread waits in the kernel for the end of the
 //! channel and of the parent process; then the child may live on for its grace, and is killed with
-//! its group. A child that is stopped cannot run that thread: it asks the kernel for SIGCONT when
-//! its parent dies. Each child does the same for its own children, so a tree falls from the top.
-//! A child of the forkserver falls with the forkserver too, since nobody else can wait for it. The
-//! forkserver itself is then begun anew, by executing the program once more.
+//! its group. A stopped child cannot run that thread: it asks the kernel for SIGCONT when its
+//! parent dies. Each child does the same for its own children, so a tree falls from the top. A
+//! child of the forkserver falls with the forkserver too, since nobody else can reap it. The
+//! forkserver itself is then restarted, by executing the program once more.
 //!
 //! **A forced end** does not go step by step: the watchdogs of a tree pass the request on, and a
 //! stuck process falls with its parent, whatever its grace ([`Child::force_end`]).
 //!
 //! **Why not `tokio::process`?** It starts children from whichever thread calls it, and the
 //! kernel's notice of a parent's death follows that thread; an error after the start leaves the
-//! child running; and what it waits for is a signal shared with everybody in the process.
+//! child running; and it waits for a signal shared with the whole process.
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | `init` | the first statement of a program; the life of a child |
-//! | `ready`, `origin` | whether a process can be forked; what it took note of before it had threads |
-//! | `boot` | what a parent tells a child before all else |
+//! | `ready`, `origin` | whether a process can be forked; facts recorded before it has threads |
+//! | `boot` | a parent's first message to a child |
 //! | `watchdog` | the end of a child whose parent has ended |
 //! | `forced_end` | the request to end now, which gets past processes that are stuck |
-//! | `launch`, `execute` | how a child is started; how this program is executed anew |
+//! | `launch`, `execute` | the launch of a child; re-execution of this program |
 //! | `spawner` | the one thread that starts processes |
 //! | `child` | a child as its parent holds it |
 //! | `held` | a process held by descriptor: its signals and its end |
-//! | `output` | what a child writes, always read |
+//! | `output` | a child's output, always read |
 //! | `forkserver` | the process that children are forked from |
-//! | `guardian` | a foreign program, and all that it starts, ended together |
+//! | `guardian` | a foreign program and all its descendants, ended together |
 //! | `kernel` | the calls that have no safe form |
 //!
 //! ```standalone_crate

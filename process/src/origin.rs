@@ -7,7 +7,7 @@ use super::forkserver::Forkserver;
 /// The state of this process from before it had threads.
 #[derive(Debug)]
 pub(super) struct Origin {
-    /// How this program was called.
+    /// The command line of this program.
     pub(super) called: OsString,
     /// The process to fork from.
     pub(super) forkserver: Option<Forkserver>,

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, task::JoinSet};
 
-/// Where the lines of a child go.
+/// The destination of a child's lines.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -23,8 +23,8 @@ use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, task::JoinSet};
 /// ```
 #[derive(Clone, Default)]
 pub enum Output {
-    /// To the log: target `callsign::stdio`, with the fields `actor` and `stream`; what was
-    /// written to standard output at level `info`, and to standard error at `warn`.
+    /// The log: target `callsign::stdio`, with the fields `actor` and `stream`; standard output at
+    /// level `info`, and standard error at `warn`.
     #[default]
     Log,
     /// To a function. It is called by the task that reads and holds up the child if it takes long.
@@ -48,14 +48,14 @@ pub enum Output {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// Where it was written.
+    /// The stream.
     pub stream: StdStream,
-    /// The line, without its end. What is not UTF-8 is replaced, and a line of more than
+    /// The line, without its end. Invalid UTF-8 is replaced, and a line of more than
     /// [`LINE_BYTES_MAX`] comes in pieces.
     pub text: &'a str,
 }
 
-/// One of the two streams that a child writes to.
+/// One of a child's two output streams.
 ///
 /// ```
 /// use callsign_process::{Line, StdStream};
@@ -74,15 +74,15 @@ pub enum StdStream {
 /// The most bytes that are kept for the end of a line. Log lines are shorter.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// The most bytes of a child's standard error that are kept for those who ask why it died: some
-/// hundred lines, or a long backtrace.
+/// The most bytes of a child's standard error to keep, as the reason why it died: some hundred
+/// lines, or a long backtrace.
 pub const TAIL_BYTES_MAX: usize = 64 * 1024;
 
-/// How long after a child's end its output is waited for. What it wrote is in the pipe by then, and
-/// only a process that it left behind can hold the pipe open.
+/// The wait for a child's output after its end. Its own output is in the pipe by then, and only a
+/// process that it left behind can hold the pipe open.
 const DRAIN_AFTER_END: Duration = Duration::from_millis(500);
 
-/// The tasks that read a child's output, and what they keep of it.
+/// The tasks that read a child's output, and the part they keep.
 #[derive(Debug)]
 pub(super) struct Drains {
     tail: Arc<Mutex<VecDeque<u8>>>,
@@ -121,7 +121,7 @@ impl Drains {
         drop(tokio::time::timeout(DRAIN_AFTER_END, reading.changed()).await);
     }
 
-    /// Returns the end of what was written to standard error.
+    /// Returns the end of standard error.
     pub(super) fn tail(&self) -> String {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(tail.make_contiguous()).into_owned()
@@ -157,7 +157,7 @@ impl Drain {
     }
 }
 
-/// Adds to the tail, and drops what is too old.
+/// Adds to the tail, and drops the oldest part.
 fn keep(tail: &mut VecDeque<u8>, bytes: &[u8]) {
     tail.extend(bytes);
     let over = tail.len().saturating_sub(TAIL_BYTES_MAX);

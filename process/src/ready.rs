@@ -27,7 +27,7 @@ pub enum InitError {
          of `main`, before any thread or runtime is started"
     )]
     Threads {
-        /// How many.
+        /// Their number.
         count: usize,
     },
     /// The caller is inside a tokio runtime.

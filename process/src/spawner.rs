@@ -1,8 +1,8 @@
-//! The one thread that starts processes, and waits for those that nobody waits for any more.
+//! The one thread that starts processes, and reaps those that nobody else waits for.
 //!
-//! The kernel ties a child's notice of its parent's death to the *thread* that started it. A
-//! thread of a runtime's pool ends when it has been idle, so children are started by a thread
-//! that stays as long as the process does.
+//! The kernel ties a child's notice of its parent's death to the *thread* that started it. A thread
+//! of a runtime's pool ends when it has been idle, so children are started by a thread that lives
+//! as long as the process.
 
 use std::{
     io,
@@ -20,12 +20,12 @@ use std::{
 use rustix::process::{WaitId, WaitIdOptions};
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many launches wait for the thread at once; the rest wait for these. A launch takes a few
+/// The most launches that wait for the thread; the others wait for these. A launch takes a few
 /// milliseconds, so more would only be a longer queue.
 const LAUNCHES_MAX: usize = 64;
 
-/// How often the thread looks for the end of processes that were given up. They were sent SIGKILL
-/// before, so most are gone at the first look.
+/// The interval between looks for the end of abandoned processes. They were sent SIGKILL before, so
+/// most are gone at the first look.
 const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -41,12 +41,12 @@ struct Spawner {
 
 static SPAWNER: OnceLock<Spawner> = OnceLock::new();
 
-/// Runs `job` on the thread and returns what it returned. If the caller has gone by then, that is
+/// Runs `job` on the thread and returns its result. If the caller has gone by then, the result is
 /// dropped.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe: the job runs or does not, and what it returns is dropped.
+/// Cancel safe: the job runs or does not, and its result is dropped.
 pub(super) async fn run<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -109,7 +109,7 @@ fn serve(queue: &Receiver<Job>) {
             queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
         match job {
-            // A job that panics is told to its caller by the answer that does not come.
+            // A job that panics leaves its caller without an answer.
             Ok(job) => drop(panic::catch_unwind(AssertUnwindSafe(job))),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -123,7 +123,7 @@ fn reap_orphans(spawner: &Spawner) -> bool {
     let mut orphans = spawner.orphans.lock().unwrap_or_else(PoisonError::into_inner);
     orphans.retain(|pidfd| {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        // What cannot be waited for is not ours any more.
+        // A process that cannot be waited for is no longer ours.
         matches!(rustix::process::waitid(WaitId::PidFd((**pidfd).as_fd()), options), Ok(None))
     });
     !orphans.is_empty()

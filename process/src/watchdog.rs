@@ -23,16 +23,16 @@ use super::forced_end;
 /// The stack of the thread, which only waits.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// The exit code of a process that ended because its parent had. It is seen only where the
-/// process leads no group of its own.
+/// The exit code of a process that ended because its parent had. It is visible only if the process
+/// does not lead a group.
 const ABANDONED: i32 = 70;
 
-/// How long a process may live on once its end is forced, before it is killed if its parent has
-/// gone by then. A parent gives a child the same time before it kills it, so that stuck processes
-/// below each other end together, and not one after the other.
+/// The time for which a process may live on once its end is forced, before it is killed if its
+/// parent has gone. A parent gives a child the same time before it kills it, so that stuck
+/// processes below each other end together, not one after the other.
 pub const FORCED_END_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the last work of a process may take before it is killed: some calls of the file system.
+/// The time limit for the last work of a process before it is killed: a few file system calls.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
 /// The descriptors that a watchdog waits for.
@@ -44,11 +44,11 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the watchdog: when the parent has gone, this process may live on for `grace`, and
-    /// then it is killed with every process of its group.
+    /// Starts the watchdog: when the parent has gone, this process may live on for `grace`, and is
+    /// then killed with every process of its group.
     ///
-    /// `channel` is a duplicate of this process's end, and `parent` a descriptor of the parent
-    /// where there is one to be had (in another process namespace there is none). The parent raises
+    /// `channel` is a duplicate of this process's end, and `parent` a descriptor of the parent if
+    /// one is available (in another process namespace there is none). The parent increments
     /// `counter` to force the end of the process.
     pub(super) fn start(
         channel: OwnedFd,
@@ -109,7 +109,7 @@ impl Watchdog {
     /// Returns what shows that the other end of the channel is closed, or that the parent has ended
     /// as a process.
     fn ends_of_the_parent(&self) -> impl Iterator<Item = PollFd<'_>> {
-        // A hang-up is always told; that there is something to read is not asked for.
+        // A hang-up is always reported; readable data is not asked for.
         let channel = PollFd::new(&self.channel, PollFlags::empty());
         let process = self.parent.as_ref().map(|it| PollFd::new(it, PollFlags::IN));
         [channel].into_iter().chain(process)
@@ -125,9 +125,9 @@ fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
     rustix::event::poll(polled, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-/// Registers the last work of this process, such as removing its files, for the case that it is
-/// ended by force because its parent has gone. The work runs in a thread of its own, whatever else
-/// is stuck, for half a second at most. Only the first registration counts.
+/// Registers the last work of this process, such as removing its files, for a forced end after its
+/// parent has gone. The work runs in its own thread, whatever else is stuck, for half a second at
+/// most. Only the first registration counts.
 ///
 /// ```
 /// /// Removes what this process would leave behind.
@@ -166,13 +166,13 @@ pub(super) fn end_group() -> ! {
     super::kernel::exit_now(ABANDONED)
 }
 
-/// Opens the parent, if it still is `expected`. Where processes are not seen (`None`: the parent
-/// is in another namespace), there is nothing to open.
+/// Opens the parent, if it still is `expected`. If processes are invisible (`None`: the parent is
+/// in another namespace), there is nothing to open.
 pub(super) fn open_parent(expected: Pid) -> io::Result<Option<OwnedFd>> {
     let Some(parent) = rustix::process::getppid() else { return Ok(None) };
     let pidfd = rustix::process::pidfd_open(parent, rustix::process::PidfdFlags::empty())?;
-    // Asked after it was opened: a parent that has ended is no longer one, and its number may
-    // belong to somebody else.
+    // Checked after it was opened: a parent that has ended is no longer one, and its number may
+    // belong to another process.
     if rustix::process::getppid() == Some(expected) {
         return Ok(Some(pidfd));
     }

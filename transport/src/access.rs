@@ -1,9 +1,8 @@
-//! Who may connect to a socket file: its mode and its group.
+//! Access to a socket file: its mode and its group.
 //!
-//! A socket is made with the process's umask, which belongs to the whole process and to whoever
-//! started it. So where it matters who may connect, the socket is made for its owner alone, given
-//! its group, and only then opened as wide as was asked; nobody can connect before that, for it
-//! listens last.
+//! A socket gets the process's umask, which belongs to the whole process and to its starter. Where
+//! access matters, the socket is therefore created for its owner only, then given its group, and
+//! only then the requested mode. Nobody can connect before that, because it starts to listen last.
 
 use std::{ffi::OsStr, io, path::Path};
 
@@ -23,8 +22,8 @@ use crate::{
     linux::{Handle, Kind},
 };
 
-/// Who may connect to a socket file, whatever the umask is. Abstract sockets and ports have
-/// neither mode nor group.
+/// The access to a socket file, independent of the umask. Abstract sockets and ports have neither
+/// mode nor group.
 ///
 /// ```
 /// use transport::Access;
@@ -34,14 +33,14 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Access {
-    /// The mode of the file, as `chmod` takes it: whoever may write to it may connect.
+    /// The mode of the file, as for `chmod`: write permission allows to connect.
     pub mode: u32,
     /// The group of the file, by its number; that of the process where none is said.
     pub group: Option<u32>,
 }
 
-/// Returns the number of a group of users, which is named by its name or its number; `None` where
-/// there is no such group. What cannot be looked up is not there.
+/// Returns the number of a group, given by name or number; `None` if there is no such group, or it
+/// cannot be looked up.
 pub fn group_id(name: &str) -> Option<u32> {
     match Group::from_name(name) {
         Ok(Some(group)) => Some(group.gid.as_raw()),
@@ -51,7 +50,7 @@ pub fn group_id(name: &str) -> Option<u32> {
 }
 
 impl Access {
-    /// Makes a socket file at `address` that is its owner's alone, and does not listen yet.
+    /// Creates a socket file at `address` for its owner only, which does not listen yet.
     pub(crate) fn bind(self, address: &Path) -> io::Result<OwnedFd> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
@@ -79,8 +78,8 @@ impl Access {
                 BindError::from_io(error.into(), what)
             })?;
         }
-        // Before Linux 6.6 the mode of a name is changed only by following it. It is held by a
-        // descriptor, so that what has come in its place meanwhile is not meant.
+        // Before Linux 6.6 the mode of a name can be changed only by following it. A descriptor
+        // holds the file, so that a replacement is not affected.
         let fail =
             |error| BindError::from_io(error, || format!("change the mode of `{}`", path.as_str()));
         let file = Handle::open_in(folder, name).map_err(fail)?;
@@ -100,7 +99,7 @@ impl Access {
         let file = Handle::open(path.as_path()).map_err(fail)?;
         let is_it = matches!(file.kind().map_err(fail)?, Kind::Socket(id) if id.is_same(&socket));
         if !is_it {
-            // It is bound again, and gets what it is to have then.
+            // It is bound again, and gets its access then.
             return Ok(());
         }
         let status = fstat(&file).map_err(|error| fail(error.into()))?;
@@ -128,6 +127,5 @@ pub(crate) fn listen(bound: OwnedFd) -> io::Result<UnixListener> {
     UnixListener::from_std(bound.into())
 }
 
-/// How many connections may wait to be accepted: as many as the kernel allows, which is what the
-/// standard library asks for.
+/// The backlog: as many as the kernel allows, which is what the standard library asks for.
 const BACKLOG: i32 = -1;

@@ -15,7 +15,7 @@ use crate::linux::await_readable;
 pub(crate) struct AddressChanges(AsyncFd<OwnedFd>);
 
 impl AddressChanges {
-    /// Begins to listen. What changes from now on is heard.
+    /// Begins to listen. Changes are reported from now on.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl AddressChanges {
         Ok(Self(await_readable(socket)?))
     }
 
-    /// Waits for a change. Several that come together are one.
+    /// Waits for a change. Several together count as one.
     ///
     /// # Errors
     ///
@@ -39,12 +39,12 @@ impl AddressChanges {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a change that was not told is told by the next call.
+    /// Cancel safe: the next call reports a change that was not reported.
     pub(crate) async fn changed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let mut has_changed = false;
-            // What the messages say is not read: the addresses are, by whoever is told.
+            // The contents of the messages do not matter: the caller reads the addresses.
             let mut buffer = [0; 4096];
             loop {
                 match recv(&self.0, &mut buffer, RecvFlags::TRUNC) {

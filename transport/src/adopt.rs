@@ -1,9 +1,9 @@
-//! A listener out of a socket that somebody else has made: a service manager, the parent process,
-//! or this program by the standard library.
+//! A listener from a socket that already exists: from a service manager, the parent process, or the
+//! standard library.
 //!
-//! What the socket is, is asked of the kernel and not believed: that it listens, which address it
-//! has, and whether its path still leads to it. The file at its path is its maker's: it is neither
-//! removed at the end nor made again where it has vanished.
+//! The kernel says what the socket is: whether it listens, its address, and whether its path still
+//! leads to it. The file at its path belongs to its maker: it is not removed at the end, and not
+//! created again after it has vanished.
 
 use std::{
     io,
@@ -36,13 +36,13 @@ use crate::{
 };
 
 impl Listener {
-    /// Takes over a socket that listens already: a listener of the standard library, or a
-    /// descriptor that a service manager or the parent process has handed on. One of tokio becomes
-    /// one of the standard library by its `into_std`.
+    /// Adopts a socket that already listens: a listener of the standard library, or a descriptor
+    /// from a service manager or the parent process. A listener of tokio becomes one of the
+    /// standard library by its `into_std`.
     ///
-    /// It is stamped and published like one that was bound here. From now on it does not block, and
-    /// programs that are started do not inherit it. A socket file stays when this is dropped,
-    /// and is not made again where it vanishes: both are for whoever has made it.
+    /// It is stamped and published like one that was bound here. It becomes non-blocking, and child
+    /// processes do not inherit it. Dropping this leaves the socket file in place, and a vanished
+    /// file is not created again: both are the maker's business.
     ///
     /// ```
     /// # use transport as callsign;
@@ -60,7 +60,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`AdoptError`] tells what it is instead of a listener.
+    /// [`AdoptError`], which says what it is instead of a listener.
     ///
     /// # Panics
     ///
@@ -139,46 +139,45 @@ pub enum AdoptError {
     /// The descriptor is no socket at all.
     #[error("it is {found}, not a socket")]
     NotASocket {
-        /// What it is, in words.
+        /// A description of the socket.
         found: &'static str,
     },
     /// It is a socket of a type that takes no connections, or not as streams.
     #[error("it is a {found} socket; only a stream socket can take connections here")]
     OtherType {
-        /// Which type, in a word.
+        /// The type, in a word.
         found: &'static str,
     },
     /// It is neither a Unix socket nor one of TCP.
     #[error("it is neither a Unix socket nor a TCP socket")]
     OtherProtocol,
-    /// It is a connection: a socket of its own for each, as a service manager hands on that
-    /// accepts by itself.
+    /// It is a connection: service managers that accept by themselves hand on one for each.
     #[error("it is a connection, not a socket that takes connections")]
     Connection,
     /// It does not listen.
     #[error("it does not listen: `listen` has to be called before it is handed on")]
     NotListening,
-    /// It has no name that somebody could connect to.
+    /// It has no name to connect to.
     #[error("it has no name")]
     Nameless,
-    /// Its name is no text, and cannot be told to others.
+    /// Its name is not valid text, and cannot be published.
     #[error("its name is not UTF-8")]
     NotUtf8,
     /// Its path cannot be written as an endpoint.
     #[error("its path cannot be published")]
     Path(#[from] ParseEndpointError),
-    /// It is known by a path that means something to its maker alone.
+    /// Its path has a meaning only to its maker.
     #[error("its path `{}` does not lead to it from here; bind it by its absolute path", .path.display())]
     Elsewhere {
         /// The path that it was bound by.
         path: PathBuf,
     },
-    /// Another socket listens at its path by now.
+    /// Another socket now listens at its path.
     #[error("another socket has taken its path `{path}`{}", .holder.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
     Displaced {
         /// The path.
         path: String,
-        /// Whose the other is, where the kernel says.
+        /// The holder of the other socket, if the kernel says.
         holder: Option<Holder>,
     },
     /// Its address is of an interface that this host does not have.
@@ -187,7 +186,7 @@ pub enum AdoptError {
         /// The number of the interface.
         index: u32,
     },
-    /// The kernel does not tell what it is, or the runtime does not take it.
+    /// The kernel does not say what it is, or the runtime rejects it.
     #[error("it cannot be looked at")]
     Io(#[from] io::Error),
 }
@@ -205,7 +204,7 @@ fn check(socket: BorrowedFd<'_>) -> Result<AddressFamily, AdoptError> {
     let family = sockopt::socket_domain(socket).map_err(io::Error::from)?;
     let is_tcp = || {
         let protocol = sockopt::socket_protocol(socket);
-        // What is bound as MPTCP takes connections of TCP as well.
+        // A socket bound for MPTCP accepts TCP connections as well.
         protocol.is_ok_and(|it| matches!(it, Some(ipproto::TCP | ipproto::MPTCP)))
     };
     match (family, socket_type) {
@@ -276,7 +275,7 @@ fn at_path(bound: &Path, listener: &net::UnixListener) -> Result<(UnixPath, Stam
             );
             Ok((path, socket_stamp(listener)))
         }
-        // It is of another network namespace, and cannot be told from another at its path.
+        // It is from another network namespace, and cannot be told apart from another at its path.
         Listening::Unknown => {
             let socket = here::look(&path).ok();
             Ok((path, Stamp { socket, ..stamp }))

@@ -1,10 +1,9 @@
-//! Who may have a socket path.
+//! The claim to a socket path.
 //!
-//! A socket file outlives the process that made it, and then keeps the next one from binding.
-//! To remove it safely one must know that nobody listens, and that nobody else is about to
-//! remove or bind it as well. So whoever binds a path first takes an exclusive lock (`flock`) on
-//! `<path>.lock`, keeps it for as long as it listens, and lets the kernel give it back when the
-//! process dies, however it dies:
+//! A socket file outlives the process that made it, and then blocks the next bind. It can be
+//! removed safely only if nobody listens, and nobody else is about to remove or bind it. So a
+//! process first takes an exclusive lock (`flock`) on `<path>.lock`, keeps it for as long as it
+//! listens, and the kernel releases it when the process dies, however it dies:
 //!
 //! ```text
 //! open <path>.lock ── flock ──┬─ held by another ── who? ──────────────────── in use
@@ -17,18 +16,19 @@
 //!                                       anything else ───────────────────── not a socket
 //! ```
 //!
-//! Whether somebody has it is asked of the kernel; only where that does not tell, by connecting.
+//! The kernel says whether somebody holds the path; a connection is made only where the kernel
+//! cannot tell.
 //!
-//! A path whose name this process has just drawn is wanted by nobody else, and takes none of this:
-//! it is bound, and that is all.
+//! Nobody else wants a path whose name this process has just drawn. It needs none of this, and is
+//! simply bound.
 //!
-//! The folder may be taken away at any moment, and the lock file with it; then another has a lock
-//! of its own at the same path. So the lock proves something only while it is the file of that
-//! name: it is looked at once more when the socket stands, and before the path is bound again.
+//! The folder may be removed at any moment, and the lock file with it; then another process can
+//! hold a lock at the same path. So the lock counts only while it is the file of that name, which
+//! is checked once more after the bind, and before the path is bound again.
 //!
-//! Why not just unlink and bind? Two that start at once would both see a dead file; the slower
-//! would then unlink the socket that the faster has bound. Why not the lock alone? Programs that
-//! know nothing of it have sockets too.
+//! Why not just unlink and bind? Two processes that start together would both see a dead file; the
+//! slower would then unlink the socket that the faster has bound. Why not the lock only? Programs
+//! that do not know of it have sockets too.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -54,15 +54,15 @@ use crate::{
     lock::{Lock, is_named},
 };
 
-/// A socket path that this process has. Dropping it removes the files that this process made,
-/// and nothing that has come in their place.
+/// A socket path that this process holds. Dropping it removes the files that this process made, but
+/// no replacements.
 #[derive(Debug)]
 pub(crate) struct Claim {
     /// `None` once it has been removed.
     socket: Option<SocketId>,
     folder: Arc<Handle>,
     name: OsString,
-    /// The process that made it: a fork has a copy of this, and no right to what it stands for.
+    /// The process that made it: a fork has a copy of this, but no right to the files.
     pid: u32,
     /// Held where others may want the path. It is dropped when the socket file is gone.
     lock: Option<Arc<Lock>>,
@@ -95,8 +95,8 @@ impl Claim {
         }
     }
 
-    /// Takes the path anew from which this claim's socket has vanished, and listens on it: under
-    /// the lock that it has, or under another where that has vanished as well.
+    /// Takes the path again after this claim's socket has vanished, and listens on it: under the
+    /// lock that it has, or under a new one if the lock file has vanished too.
     pub(crate) async fn bind_again(
         &self,
         path: &UnixPath,
@@ -151,7 +151,7 @@ impl Claim {
         match bound {
             Ok(_) if !is_current && tries_left > 0 => Ok(None),
             Ok(_) if !is_current => Err(BindError::InUse { holder: None }),
-            // Another has made a folder of that name since it was opened here.
+            // Another process has created a folder of that name since this one was opened.
             Err(BindError::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound && tries_left > 0 =>
             {
@@ -235,14 +235,15 @@ fn is_missing(path: &UnixPath) -> bool {
     matches!(here::look(path), Err(Unreachable::Missing))
 }
 
-/// How often a path is bound anew because its folder or its lock was exchanged meanwhile: once is
-/// an accident, and so many are somebody's intent.
+/// The attempts to bind a path whose folder or lock is exchanged meanwhile: once is an accident,
+/// and so many are intent.
 const TRIES: u32 = 5;
 
-/// The longest path that `sun_path` holds beside its closing NUL.
+/// The longest path that `sun_path` holds with its closing NUL.
 const SUN_PATH_BYTES_MAX: usize = 107;
 
-/// How often it is looked whether the holder of a lock has bound its path, or given it back, and
-/// the pause between two looks. Whose socket file was removed has bound it again by then, within 1.1 s, if it can.
+/// The number of looks at whether the holder of a lock has bound its path again or released it, and
+/// the pause between two looks. A holder whose socket file was removed binds it again within 1.1 s,
+/// if it can.
 const HIDDEN_LOOKS: u32 = 15;
 const HIDDEN_PAUSE: Duration = Duration::from_millis(100);

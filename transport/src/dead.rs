@@ -1,4 +1,4 @@
-//! Removes the files of sockets that nobody listens at, and of those that are this process's own.
+//! Removes the files of sockets without a listener, and of this process's own sockets.
 
 use std::{
     ffi::OsStr,
@@ -20,12 +20,12 @@ use crate::{
     lock::{Lock, is_named, read_holder},
 };
 
-/// Removes what a dead process has left behind at a path: its socket file, and the lock beside it.
-/// What somebody listens on is left alone, and so is what is no socket.
+/// Removes the files of a dead process at a path: its socket file, and the lock beside it. Live
+/// sockets and other files stay.
 ///
 /// # Errors
 ///
-/// [`BindError`], when it cannot be told whose the file is, or it cannot be removed.
+/// [`BindError`] if the owner of the file is unknown, or it cannot be removed.
 pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     let (folder, name) = path.parts();
     let Ok(folder) = Handle::open_folder(folder) else { return Ok(()) };
@@ -45,13 +45,13 @@ pub async fn remove_dead_socket(path: &UnixPath) -> Result<(), BindError> {
     }
 }
 
-/// Removes a dead socket of this user that a foreign program has left at a path, and returns where
-/// there was one: where a symbolic link of that name leads. What somebody listens on is left alone,
-/// and so is what is no socket, or another user's.
+/// Removes a dead socket of this user, left by a foreign program at a path, and returns where it
+/// was: at the target of a symbolic link of that name. Live sockets, another user's, and other
+/// files stay.
 ///
 /// # Errors
 ///
-/// [`BindError`], when it cannot be told whether somebody listens, or it cannot be removed.
+/// [`BindError`] if it is unknown whether anybody listens, or the file cannot be removed.
 pub async fn clear_dead_socket(path: &UnixPath) -> Result<Option<UnixPath>, BindError> {
     let real = linked_to(path);
     let path = real.as_ref().unwrap_or(path);
@@ -75,7 +75,7 @@ pub async fn clear_dead_socket(path: &UnixPath) -> Result<Option<UnixPath>, Bind
         Err(BindError::InUse { .. } | BindError::NotASocket { .. }) => return Ok(None),
         cleared => cleared?,
     }
-    // It may be another's by now, who was faster.
+    // By now it may belong to another process, which was faster.
     let is_gone = rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW)
         .map_or(true, |after| after.st_ino != before.st_ino);
     Ok(is_gone.then(|| path.clone()))
@@ -110,8 +110,8 @@ fn is_own_link(link: &fs::Metadata) -> bool {
     link.is_symlink() && link.uid() == rustix::process::geteuid().as_raw()
 }
 
-/// Removes the files of a socket that this process listens on, and will until it ends: whoever has
-/// the listener is stuck. What has come in their place is left alone.
+/// Removes the files of a socket at which this process listens, and will until it ends, because the
+/// task that holds the listener is stuck. Replacements stay.
 ///
 /// # Errors
 ///

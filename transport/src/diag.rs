@@ -1,10 +1,10 @@
-//! The kernel's list of sockets, asked for over netlink (sock_diag(7)).
+//! The kernel's list of sockets, read over netlink (sock_diag(7)).
 //!
-//! Nothing is sent to any program: the kernel answers, of the sockets of the calling thread's
-//! network namespace. Of those of all users, whoever asks.
+//! No program notices: the kernel answers for the sockets of the calling thread's network
+//! namespace, of all users, whoever the caller is.
 //!
-//! Why no crate for it? Those that read such messages (`netlink-packet-sock-diag`) keep the inode
-//! and the device of a Unix socket to themselves, which is what tells one from another.
+//! Why no crate for it? Those that read such messages (`netlink-packet-sock-diag`) do not expose
+//! the inode and the device of a Unix socket, which tell one from another.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use rustix::net::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TcpSocket {
     pub(crate) address: SocketAddr,
-    /// Whether it takes IPv6 alone; `false` of an IPv4 one.
+    /// Whether it takes IPv6 only; `false` for an IPv4 one.
     pub(crate) is_ipv6_only: bool,
     pub(crate) uid: u32,
     pub(crate) inode: u64,
@@ -36,7 +36,7 @@ pub(crate) struct UnixSocket {
     pub(crate) name: Vec<u8>,
     /// The file, as the kernel numbers it: the low half of its inode number, and the device.
     pub(crate) file: Option<(u32, u32)>,
-    /// One of `SOCK_STREAM`, `SOCK_DGRAM` and `SOCK_SEQPACKET`.
+    /// `SOCK_STREAM`, `SOCK_DGRAM` or `SOCK_SEQPACKET`.
     pub(crate) socket_type: u8,
     pub(crate) is_listening: bool,
     /// Known since Linux 5.3.
@@ -97,9 +97,9 @@ pub(crate) fn tcp_owner(own: SocketAddr, other: SocketAddr) -> io::Result<Option
     }
 }
 
-/// Reads who owns the socket that was asked for. Where there is none, the kernel answers with one
-/// that listens at the address; and one that no process has open any more, or not yet, is said to
-/// be root's. Only an open one has an inode.
+/// Reads the owner of the requested socket. If there is none, the kernel answers with one that
+/// listens at the address; and it reports root for a socket that no process has open any more, or
+/// yet. Only an open one has an inode.
 fn owner_of(message: &[u8], own: SocketAddr, other: SocketAddr) -> Option<u32> {
     let state = u32::from(*message.get(1)?);
     let far_port = u16::from_be_bytes(message.get(6..8)?.try_into().ok()?);
@@ -186,7 +186,7 @@ fn open() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Takes the first message: its kind, its body, and what is behind it.
+/// Splits off the first message: its kind, its body, and the rest.
 fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32_at(bytes, 0)? as usize;
     let kind = u16_at(bytes, 4)?;
@@ -281,10 +281,10 @@ const UNIX_DIAG_UID: u16 = 7;
 const TCP_CLOSE: u32 = 7;
 const TCP_LISTEN: u32 = 10;
 
-/// What the kernel writes at once is no longer than this (`NLMSG_GOODSIZE` is a page or two).
+/// The longest batch that the kernel writes (`NLMSG_GOODSIZE` is a page or two).
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How long an answer may take: the kernel gives it within the call that asks.
+/// The time limit for an answer: the kernel gives it within the requesting call.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

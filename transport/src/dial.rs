@@ -1,4 +1,4 @@
-//! One dialer over every transport, and why a dial failed.
+//! The dialer for every transport, and the errors of a dial.
 
 use std::{io, path::Path, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`DialError`] tells what happened.
+/// [`DialError`], with the reason.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe: dropping the future drops what it has begun. A lookup of a host name runs to its
-/// end on a thread of its own, and is then thrown away.
+/// Cancel safe: dropping the future drops the attempt. A lookup of a host name runs to its end on
+/// its own thread, and the result is dropped.
 ///
 /// ```
 /// # use transport as callsign;
@@ -46,12 +46,12 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Stream, DialError> {
     dial_within(endpoint, DIAL_TIMEOUT).await
 }
 
-/// Connects to an endpoint within `limit`. One that is busy is tried again until then; with a
-/// limit of zero it is tried once.
+/// Connects to an endpoint within `limit`. A busy one is dialed again until then; with a limit of
+/// zero it is dialed once.
 ///
 /// # Errors
 ///
-/// [`DialError`] tells what happened.
+/// [`DialError`], with the reason.
 ///
 /// # Cancel safety
 ///
@@ -119,8 +119,8 @@ pub async fn dial_socket(path: &UnixPath, expected: Option<SocketId>) -> Result<
     timeout(DIAL_TIMEOUT, dialing).await.unwrap_or(Err(DialError::Busy))
 }
 
-/// How long [`dial()`] waits. A lost first packet of TCP is sent again after 1, 3 and 7 seconds;
-/// who has not answered by then will hardly do so.
+/// The time limit of [`dial()`]. A lost first packet of TCP is sent again after 1, 3 and 7 seconds;
+/// a host that has not answered by then hardly will.
 ///
 /// ```
 /// # use transport as callsign;
@@ -169,8 +169,8 @@ async fn connect_path(path: &UnixPath, expected: Option<SocketId>) -> Result<Str
         Kind::Socket(_) => {}
     }
     match connect_while_busy(&file.path()).await {
-        // The file is held, so it is `/proc` that is missing. Whoever expects no socket in
-        // particular can do without.
+        // The file is open, so `/proc` is missing. A dial that expects no particular socket can do
+        // without.
         Err(error) if error.kind() == io::ErrorKind::NotFound => match expected {
             Some(_) => Err(DialError::Io(error)),
             None => connect_while_busy(path.as_path()).await.map_err(DialError::from_io),
@@ -201,5 +201,5 @@ async fn connect_while_busy(address: &Path) -> io::Result<Stream> {
 /// queue in less.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
-/// The longest such pause. It bounds what waiting costs, and what is lost after there is room.
+/// The longest such pause. It bounds the cost of waiting, and the delay after there is room.
 const BUSY_PAUSE_MAX: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! What may go wrong where an endpoint is bound or dialed, or its host is looked up.
+//! The errors of binding, dialing, and looking up a host.
 
 use std::{io, net::Ipv6Addr, path::PathBuf};
 
@@ -26,13 +26,13 @@ pub enum BindError {
     /// Somebody listens there.
     #[error("it is in use{}", .holder.as_ref().map(|it| format!(" by {it}")).unwrap_or_default())]
     InUse {
-        /// Who, where it can be told.
+        /// The holder, if known.
         holder: Option<Holder>,
     },
     /// Somebody holds the path, and nobody can reach him there.
     #[error("it is held by {holder}, whose socket file was removed: nobody can reach it")]
     Hidden {
-        /// Who.
+        /// The holder.
         holder: Holder,
     },
     /// Somebody else made the socket, and is the only one that can make it again.
@@ -41,10 +41,10 @@ pub enum BindError {
     /// Something else is in the way, and is left as it is.
     #[error("{found} already exists at that path; it was not touched")]
     NotASocket {
-        /// What is there, in words.
+        /// A description of the file.
         found: &'static str,
     },
-    /// The folder that the socket is to stand in is not there.
+    /// The folder of the socket does not exist.
     #[error("there is no folder `{}`", .folder.display())]
     NoFolder {
         /// The folder.
@@ -53,16 +53,16 @@ pub enum BindError {
     /// Something else stands where its path has a folder.
     #[error("`{}` is no folder, and nothing can stand below it", .path.display())]
     NotAFolder {
-        /// What is none.
+        /// The faulty group.
         path: PathBuf,
     },
     /// This user may not.
     #[error("no permission to {what}")]
     NoPermission {
-        /// What was tried, in words.
+        /// The attempted operation.
         what: String,
     },
-    /// The group that its socket file is to have is none of this process's.
+    /// This process is not in the group for its socket file.
     #[error("this user is not in group {group}, and so may not give it the socket")]
     NotInGroup {
         /// The number of the group.
@@ -80,9 +80,9 @@ pub enum BindError {
     /// Anything else.
     #[error("cannot {what}")]
     Io {
-        /// What was tried, in words.
+        /// The attempted operation.
         what: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -124,7 +124,7 @@ pub enum DialError {
     /// The path leads to something else.
     #[error("there is {found} in its place, not a stream socket")]
     NotASocket {
-        /// What it leads to, in words.
+        /// A description of the target.
         found: &'static str,
     },
     /// The path leads to another socket than the expected one.
@@ -207,7 +207,7 @@ pub enum ResolveError {
     Lookup {
         /// The name.
         name: String,
-        /// What the system's resolver says.
+        /// The system resolver's error.
         source: io::Error,
     },
     /// Its name has no address of the family that was asked for.

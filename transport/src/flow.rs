@@ -1,4 +1,4 @@
-//! How far what was written has come, by the word of the kernel.
+//! The progress of written data, as the kernel reports it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{Flow, Stream, linux};
 
-/// A connection of which the kernel may say how far what was written has come.
+/// A connection whose kernel may report the progress of written data.
 pub trait Flows {
     /// Asks the kernel. It says nothing but of TCP: within a host, nothing is lost on the way.
     fn flow(&self) -> Option<Flow> {

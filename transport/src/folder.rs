@@ -50,8 +50,8 @@ pub fn runtime_dir_path(
         }
         return Ok(base.join("callsign"));
     }
-    // A folder for everybody is the system's, or keeps what is in it to its owners. In another
-    // one its user could put something else in the place of ours.
+    // A shared folder is the system's, or protects its contents by the sticky bit. In any other its
+    // owner could replace ours.
     if let Ok(status) = fs::metadata(temp_dir)
         && ![uid, 0].contains(&status.uid())
         && status.mode() & STICKY == 0
@@ -110,8 +110,8 @@ fn own_folder(folder: &Path) -> Result<u32, RuntimeDirError> {
     Ok(status.mode() & 0o777)
 }
 
-/// Why there is no folder for this user's sockets. What it says to do is safe to do, also for root:
-/// nothing is removed.
+/// The reason why there is no folder for this user's sockets. The remedy in the message is safe,
+/// also for root: nothing is removed.
 ///
 /// ```
 /// # use transport as callsign;
@@ -259,7 +259,7 @@ mod tests {
         let uid = rustix::process::geteuid().as_raw();
         let base = tempfile::tempdir().unwrap();
         if uid != 0 {
-            // The folder of the system's own user stands in for another user's.
+            // The folder belongs to another user, such as the system's.
             let error = runtime_dir(Some(OsStr::new("/proc")), base.path()).unwrap_err();
             assert!(matches!(error, RuntimeDirError::OfAnother { owner: 0, .. }), "{error:?}");
             return;
@@ -275,7 +275,8 @@ mod tests {
         );
     }
 
-    /// What `sudo -E` or `su` keeps is to be unset, and nothing that it names is to be removed.
+    /// A variable kept by `sudo -E` or `su` should be unset, and nothing that it names should be
+    /// removed.
     #[test]
     fn is_not_within_another_users() {
         let uid = rustix::process::geteuid().as_raw();
@@ -293,7 +294,7 @@ mod tests {
         let xdg = said(Some(base.path().as_os_str()), Path::new("/tmp"));
         assert_eq!(xdg, format!("XDG_RUNTIME_DIR is `F`, {advice}"));
         assert_eq!(said(None, base.path()), format!("TMPDIR is `F`, {advice}"));
-        // Whose folder for everybody it is does not matter.
+        // The owner of a shared folder does not matter.
         fs::set_permissions(base.path(), Permissions::from_mode(0o1777)).unwrap();
         assert_eq!(runtime_dir_path(None, base.path()).unwrap(), base.path().join("callsign-0"));
     }

@@ -1,5 +1,5 @@
-//! The descriptors that a service manager has handed to this process as it started it, by the
-//! protocol of systemd's socket activation (`sd_listen_fds(3)`).
+//! Descriptors that a service manager handed to this process at its start, by systemd's socket
+//! activation protocol (`sd_listen_fds(3)`).
 //!
 //! ```text
 //! LISTEN_PID=4711             whom they are for: another process leaves them alone
@@ -7,8 +7,8 @@
 //! LISTEN_FDNAMES=local:web    what each is called, where that is said
 //! ```
 //!
-//! Why not just use `sd-notify` for that, as for the words that go to the service manager? It
-//! returns numbers, and somebody has to say that they are nobody else's.
+//! Why not `sd-notify` for this, as for the messages to the service manager? It returns bare
+//! numbers, and something has to guarantee that nobody else uses them.
 
 #![expect(
     unsafe_code,
@@ -44,22 +44,22 @@ use thiserror::Error;
 /// ```
 #[derive(Debug)]
 pub struct Handed {
-    /// What the service manager calls it, where that is said.
+    /// Its name from the service manager, if it has one.
     pub name: Option<String>,
     /// The descriptor. A program that is started does not inherit it.
     pub descriptor: OwnedFd,
 }
 
 impl Handed {
-    /// Takes what this process was handed: at the first call, and nothing at a later one. What was
-    /// handed to another process, as to the parent of this one, is left alone.
+    /// Takes the descriptors that were handed to this process: all of them in the first call, and
+    /// none in later ones. Descriptors for another process, such as the parent, are left alone.
     ///
-    /// While this process has one thread, the variables that tell of it are removed, and no
-    /// program that it starts hears of them. Later they stay, and name this process.
+    /// While this process has one thread, the variables of the protocol are removed, so that no
+    /// child process sees them. Later they stay, and name this process.
     ///
     /// # Errors
     ///
-    /// [`HandedError`] where the variables say what cannot be. Nothing is taken then.
+    /// [`HandedError`] if the variables contradict themselves. Nothing is taken then.
     pub fn take() -> Result<Vec<Self>, HandedError> {
         if IS_TAKEN.swap(true, Ordering::Relaxed) {
             return Ok(Vec::new());
@@ -112,9 +112,9 @@ pub enum HandedError {
     /// A variable says no number.
     #[error("{variable} is no number: {value:?}")]
     NotANumber {
-        /// Which variable.
+        /// The variable.
         variable: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
     },
     /// A descriptor is not open.
@@ -122,15 +122,15 @@ pub enum HandedError {
     NotOpen {
         /// Its number.
         number: RawFd,
-        /// How many there are said to be.
+        /// The number in the variable.
         count: u32,
     },
     /// There are not as many names as descriptors.
     #[error("LISTEN_FDS says {count}, and LISTEN_FDNAMES has {names} names")]
     Names {
-        /// How many descriptors there are said to be.
+        /// The number of descriptors.
         count: u32,
-        /// How many names.
+        /// The number of names.
         names: usize,
     },
 }
@@ -171,8 +171,8 @@ fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, and whoever has started this process says by the protocol that it was
-    // handed to it, so that nothing of this process has opened it. It is taken once, for this runs
+    // SAFETY: it is open, and by the protocol the process that started this one says that it was
+    // handed over, so nothing in this process has opened it. It is taken once, because this runs
     // once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -1,5 +1,5 @@
-//! Where this process stands: the kernel, the network namespace, the process, the interfaces;
-//! and what it can say of an endpoint.
+//! This process's own location: kernel, network namespace, process, interfaces; and its stamps of
+//! endpoints.
 
 use std::{
     io,
@@ -22,8 +22,8 @@ use thiserror::Error;
 
 use crate::linux::{self, Handle, Kind};
 
-/// Reads where this process stands. It takes 25 to 50 µs, most of it for the interfaces; what
-/// can change is read anew at each call.
+/// Reads this process's location. It takes 25 to 50 µs, mostly for the interfaces; whatever can
+/// change is read again in each call.
 ///
 /// The network namespace and the interfaces are those of the calling thread.
 ///
@@ -81,7 +81,7 @@ pub fn stamp(endpoint: &Endpoint) -> Stamp {
 ///
 /// # Errors
 ///
-/// [`Unreachable`] says what is there instead.
+/// [`Unreachable`], which says what is there instead.
 ///
 /// ```
 /// # use transport as callsign;
@@ -116,8 +116,8 @@ pub fn is_in_place(path: &UnixPath, socket: SocketId) -> Option<bool> {
     }
 }
 
-/// Tells whether an endpoint is still where it was stamped: a path leads to that very socket, and
-/// this host has that address. `None` where that cannot be told from here.
+/// Tells whether an endpoint is still where it was stamped: a path leads to that socket, or this
+/// host has that address. `None` if that is not visible from here.
 pub fn is_there(stamped: &Stamped) -> Option<bool> {
     let Stamp { kernel: in_kernel, netns: in_netns, socket, .. } = stamped.stamp;
     match &stamped.endpoint {
@@ -196,7 +196,7 @@ pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
     Ok(())
 }
 
-/// A process has told already which host it is on.
+/// The process has already set its host id.
 ///
 /// ```
 /// # use transport as callsign;
@@ -274,7 +274,7 @@ fn keyed_hash(key: &[u8], bytes: &[u8]) -> u64 {
     u64::from_be_bytes(*first)
 }
 
-/// Which kernel this process says that it runs on, once it has said so.
+/// The kernel id of this process's stamps, once it is set.
 static KERNEL: OnceLock<Option<KernelId>> = OnceLock::new();
 
 /// The key of the kernel's hash. It is no secret: it keeps the boot id itself at home, and this

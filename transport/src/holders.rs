@@ -1,7 +1,7 @@
-//! Which processes hold a socket, and whether they are those that are meant.
+//! The processes that hold a socket.
 //!
-//! The kernel tells it in `/proc`, where the descriptors of other users' processes are shown to
-//! root alone. What was not seen is unknown, and never taken for nobody's.
+//! The kernel shows them in `/proc`, with the descriptors of other users' processes only to root. A
+//! holder that cannot be seen is unknown; that never means that there is none.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -21,7 +21,7 @@ use crate::{
     listening::ListeningSocket,
 };
 
-/// A process, told from a later one that is given the same number.
+/// A process, told apart from a later one with the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Process {
     pid: i32,
@@ -65,8 +65,8 @@ impl Process {
     }
 }
 
-/// Finds the innermost service among the control groups of a process. What all processes of a
-/// session or of a user manager have in common says nothing of one.
+/// Finds the innermost service among the control groups of a process. A group shared by all
+/// processes of a session or a user manager does not identify one.
 fn service_of(groups: &str) -> Option<&str> {
     let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let is_service = |it: &&str| it.ends_with(".service") && !it.starts_with("user@");
@@ -85,23 +85,24 @@ impl fmt::Display for Process {
     }
 }
 
-/// Whose the sockets are that listen somewhere.
+/// The holders of listening sockets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whose {
     /// Each is held by a process that is meant, or by one that descends from such.
     Theirs,
-    /// One at least is held by others alone.
+    /// Only other processes hold at least one of them.
     Others(Option<Process>),
     /// It cannot be seen from here who holds them.
     Unknown,
 }
 
-/// Tells whether sockets are held by certain processes, or by those that descend from them.
+/// Tells whether certain processes, or their descendants, hold some sockets.
 ///
-/// A process whose parent has ended descends from init, unless an ancestor of it takes such
+/// A process whose parent has ended descends from init, unless one of its ancestors takes over such
 /// children (`PR_SET_CHILD_SUBREAPER`).
 ///
-/// It reads the descriptors of those processes, and of all others only if they do not hold them.
+/// It reads the descriptors of those processes, and those of all others only if they do not hold
+/// the sockets.
 pub fn whose(sockets: &[ListeningSocket], meant: &[Process]) -> Whose {
     let mut looks_left = LOOKS;
     loop {
@@ -137,8 +138,8 @@ pub fn holders(sockets: &[ListeningSocket]) -> Vec<Process> {
     found
 }
 
-/// Tells whether one of these sockets, told by their numbers, still listens. Where the kernel does
-/// not say it, one does.
+/// Tells whether one of these sockets, by number, still listens. If the kernel does not say, it
+/// does.
 pub fn any_listens(inodes: &BTreeSet<u64>) -> bool {
     if inodes.is_empty() {
         return false;
@@ -150,10 +151,11 @@ pub fn any_listens(inodes: &BTreeSet<u64>) -> bool {
     tcp.unwrap_or(true) || unix.unwrap_or(true)
 }
 
-/// Returns where certain processes listen, and those that descend from them, as far as it can be
-/// seen from here.
+/// Returns the listeners of certain processes and their descendants, as far as they are visible
+/// from here.
 ///
-/// A wildcard address stays one. A socket file is where it was bound: it may have been moved since.
+/// A wildcard address stays one. A socket file is reported where it was bound: it may have been
+/// moved since.
 pub fn endpoints_of(meant: &[Process]) -> Vec<Endpoint> {
     let tcp = diag::all_tcp_listeners().unwrap_or_default();
     let tcp: HashMap<u64, _> = tcp.into_iter().map(|it| (it.inode, it.address)).collect();
@@ -216,7 +218,7 @@ fn held_by_any(
                     name(pid);
                 }
             }
-            // One that ends meanwhile holds nothing.
+            // A process that ends meanwhile holds nothing.
             Err(error) if is_gone(&error) => {}
             Err(_) => seen = Seen::Part,
         }
@@ -240,7 +242,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Returns the numbers of those that live, and of all that descend from them.
+/// Returns the numbers of the live ones, and of all their descendants.
 fn family_of(meant: &[Process]) -> HashSet<i32> {
     let mut children = HashMap::<i32, Vec<i32>>::new();
     for pid in processes().unwrap_or_default() {
@@ -258,8 +260,8 @@ fn family_of(meant: &[Process]) -> HashSet<i32> {
 
 fn parent_of(pid: i32) -> Option<i32> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name stands in parentheses and may hold any character, so the fields are
-    // counted from the last one: what follows it is the third field, and wanted is the fourth.
+    // The program's name is in parentheses and may contain any character, so the fields are counted
+    // from the last one: the third field follows it, and the fourth is wanted.
     let (_, fields) = status.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(4 - 3)?.parse().ok()
 }
@@ -270,17 +272,17 @@ fn processes() -> io::Result<Vec<i32>> {
     Ok(fs::read_dir("/proc")?.filter_map(number).take(PROCESSES_MAX).collect())
 }
 
-/// How often processes are looked at before a socket is said to be another's: one that is born
-/// between two looks is there at the second.
+/// The number of looks at the processes before a socket counts as another's: a process forked
+/// between two looks is seen by the second.
 const LOOKS: usize = 2;
 
-/// How many processes are looked at: as many as a large host runs.
+/// The most processes to look at: as many as a large host runs.
 const PROCESSES_MAX: usize = 65_536;
 
-/// How many descriptors are looked at, all together: each takes about a microsecond.
+/// The most descriptors to look at in total: each takes about a microsecond.
 const DESCRIPTORS_MAX: usize = 1_000_000;
 
-/// Who has an endpoint that somebody else wants to bind.
+/// The holder of an endpoint that another process wants to bind.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
     /// The number of its process, as that process sees it, unless it is hidden from here.

@@ -1,8 +1,8 @@
-//! Whether the kernel's number of a user or a group is somebody's.
+//! Whether the kernel's number of a user or a group identifies anybody.
 //!
-//! In a user namespace all users that it does not map have one number in common, the overflow uid,
-//! which is 65534 by default (user_namespaces(7)). There it is nobody in particular, though one of
-//! the namespace's own users may have the same number.
+//! In a user namespace, all users that it does not map share one number, the overflow uid, 65534 by
+//! default (user_namespaces(7)). It identifies nobody in particular there, although a user of the
+//! namespace may have the same number.
 
 use std::{fs, sync::LazyLock};
 
@@ -20,8 +20,8 @@ pub(crate) fn known_group(gid: u32) -> Option<u32> {
     Some(gid).filter(|_| *OVERFLOW != Some(gid))
 }
 
-/// Returns the number that stands for all who are not mapped; `None` where all are. What cannot be
-/// read is taken for the worse.
+/// Returns the number that stands for all unmapped users; `None` if all are mapped. If that cannot
+/// be read, it assumes that some are not.
 fn overflow(map: &str, number: &str) -> Option<u32> {
     let map = fs::read_to_string(map).unwrap_or_default();
     if maps_everybody(&map) {
@@ -38,10 +38,10 @@ fn maps_everybody(map: &str) -> bool {
     map.lines().filter_map(count).sum::<u64>() >= EVERYBODY
 }
 
-/// How many numbers there are: 2^32, less the one that stands for no number.
+/// The number of ids: 2^32, less the one that means "none".
 const EVERYBODY: u64 = 4_294_967_295;
 
-/// What the kernel takes by default.
+/// The kernel's default.
 const OVERFLOW_DEFAULT: u32 = 65_534;
 
 #[cfg(test)]

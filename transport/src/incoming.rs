@@ -25,7 +25,7 @@ use crate::{Listener, Stream};
 #[derive(Debug)]
 pub struct Incoming<L = Listener> {
     listener: L,
-    /// How long to wait after the next failure.
+    /// The pause after the next failure.
     pause: Duration,
     /// Before when no connection is taken.
     retry_at: Option<Instant>,
@@ -42,12 +42,12 @@ impl<L: Borrow<Listener>> Incoming<L> {
         self.listener.borrow()
     }
 
-    /// Waits for the next connection, and meanwhile keeps the path of a socket file.
+    /// Waits for the next connection, and maintains the path of a socket file meanwhile.
     ///
     /// # Errors
     ///
-    /// Once, if somebody else listens at its path by now
-    /// ([`is_displaced`](Listener::is_displaced)). After that nobody comes any more.
+    /// Once, if another socket now listens at its path ([`is_displaced`](Listener::is_displaced)).
+    /// No connection comes after that.
     ///
     /// # Cancel safety
     ///
@@ -65,7 +65,8 @@ impl<L: Borrow<Listener>> Incoming<L> {
                     return Ok(stream);
                 }
                 Err(error) if listener.is_displaced() => return Err(error),
-                // Out of descriptors, most likely: to try again at once would only burn time.
+                // Most likely there are no descriptors left: an immediate retry would only burn
+                // time.
                 Err(error) => {
                     warn!(%error, endpoint = %listener.bound(), "cannot take a connection");
                     self.retry_at = Some(Instant::now() + self.pause);
@@ -76,6 +77,6 @@ impl<L: Borrow<Listener>> Incoming<L> {
     }
 }
 
-/// How long to wait after a connection could not be taken, at first and at most.
+/// The pause after a failed accept, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);

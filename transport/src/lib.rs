@@ -1,50 +1,50 @@
-//! Bytes between processes: listen, dial, and what this machine says of itself.
+//! Bytes between processes: listening, dialing, and the identity of this machine.
 //!
-//! This crate turns an [`Endpoint`](endpoints::Endpoint) into a stream of bytes, over Unix
-//! sockets, TCP or memory, and reads from the machine what proves that an endpoint is near. It
-//! does not know what the bytes mean (that is `wire`), does not choose among endpoints (that is
-//! `discovery`), and does not know names (that is `registrar`). It speaks no TLS.
+//! This crate turns an [`Endpoint`](endpoints::Endpoint) into a stream of bytes, over Unix sockets,
+//! TCP or memory, and reads from the machine the facts that prove an endpoint near. It does not
+//! interpret the bytes (that is `wire`), choose among endpoints (that is `discovery`), or know
+//! names (that is `registrar`). It speaks no TLS.
 //!
-//! - [`Listener`] binds an endpoint, accepts, and says what is to be published of it.
-//! - [`dial()`] connects to an endpoint; [`dial_stamped`] only to the very socket that was stamped.
-//! - [`Stream`] is one connection, and [`Peer`] what the machine says of its other end.
-//! - [`here()`], [`stamp`] and [`look`] say where this process stands, for `endpoints::rank`.
+//! - [`Listener`] binds an endpoint, accepts connections, and returns the endpoints to publish.
+//! - [`dial()`] connects to an endpoint; [`dial_stamped`] only to the very socket of the stamp.
+//! - [`Stream`] is a connection, and [`Peer`] the machine's description of its other end.
+//! - [`here()`], [`stamp`] and [`look`] describe this process's location for `endpoints::rank`.
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `listen` | one listener over every transport; what it publishes |
-//! | `incoming` | the connections that come to a listener, through passing failures |
-//! | `together` | the endpoints of one list, bound together: who takes IPv4, who shares a port |
-//! | `dial` | one dialer over every transport |
-//! | `error` | why an endpoint cannot be bound or dialed |
-//! | `stream` | one connection over every transport; its peer |
-//! | `flow` | how far what was written to a connection has come |
-//! | `place` | a listener at a socket path, which sees to it that the path leads to it |
-//! | `adopt` | a listener out of a socket that somebody else has made |
-//! | `handed` | what a service manager has handed to this process |
-//! | `claim` | who may have a socket path: lock file, stale files, unlinking one's own alone |
-//! | `lock` | the lock beside a socket path, and who holds it |
-//! | `dead` | removes sockets that nobody listens at |
-//! | `access` | who may connect to a socket file |
-//! | `whereabouts` | where this process's listeners are found, for whoever has published it |
-//! | `published` | what is published of listeners, and what follows it |
+//! | `listen` | the listener for every transport; the endpoints that it publishes |
+//! | `incoming` | the accept loop, through passing failures |
+//! | `together` | the endpoints of one list, bound together: both families of one port |
+//! | `dial` | the dialer for every transport |
+//! | `error` | the errors of binding and dialing |
+//! | `stream` | the connection for every transport; its peer |
+//! | `flow` | the progress of data written to a connection |
+//! | `place` | a listener that maintains its socket path |
+//! | `adopt` | a listener from a socket that already exists |
+//! | `handed` | descriptors from a service manager |
+//! | `claim` | the claim to a socket path: lock file, stale files, removal of our own only |
+//! | `lock` | the lock beside a socket path, and its holder |
+//! | `dead` | removal of sockets without a listener |
+//! | `access` | the mode and the group of a socket file |
+//! | `whereabouts` | present addresses of this process's listeners, for their publishers |
+//! | `published` | the published endpoints of listeners, and how they follow changes |
 //! | `moves` | sockets that were bound again |
-//! | `watch` | hears of changes at a socket path |
-//! | `identity` | whether the number of a user or a group is somebody's |
-//! | `tcp` | from a host to addresses, and Happy Eyeballs |
+//! | `watch` | changes at a socket path |
+//! | `identity` | whether the number of a user or a group identifies anybody |
+//! | `tcp` | host to addresses, and Happy Eyeballs |
 //! | `memory` | the table of places within this process |
-//! | `listening` | who listens at an endpoint, by the word of the kernel |
-//! | `holders` | which processes hold a socket, and where a process listens |
-//! | `port` | a port for a program that is told which one to take |
-//! | `mounts` | whether another process finds at a path what this one does |
-//! | `addresses` | when this host's addresses change |
-//! | `wildcards` | what the wildcard addresses of this process mean now |
+//! | `listening` | the listener at an endpoint, as the kernel reports it |
+//! | `holders` | the processes that hold a socket, and the listeners of a process |
+//! | `port` | a port for a program that is told which one to bind |
+//! | `mounts` | whether a path means the same to another process |
+//! | `addresses` | changes of this host's addresses |
+//! | `wildcards` | the present addresses of this process's wildcards |
 //! | `diag` | the kernel's list of sockets |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
-//! | `folder` | the folder for sockets of this user |
-//! | `signals` | how a process ends by a signal that it has heard |
-//! | `who` | who is at the other end of a connection, by the word of the kernel |
-//! | `linux` | all that only Linux has, and nearly all `unsafe` code |
+//! | `folder` | the folder for this user's sockets |
+//! | `signals` | ending a process by a signal that it has handled |
+//! | `who` | the peer's identity, from the kernel |
+//! | `linux` | Linux-only code, and nearly all `unsafe` code |
 //!
 //! ```
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -82,8 +82,8 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
-/// Tells whether this process calls users by the numbers that the whole host knows them by. In a
-/// user namespace of its own they are others, and prove nothing elsewhere (user_namespaces(7)).
+/// Tells whether this process sees users by the host's own numbers. In a separate user namespace
+/// the numbers differ, and prove nothing elsewhere (user_namespaces(7)).
 pub fn user_ids_are_global() -> bool {
     static ARE_GLOBAL: OnceLock<bool> = OnceLock::new();
     *ARE_GLOBAL.get_or_init(|| {
@@ -127,21 +127,21 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>
 /// takes some milliseconds, so it is for the moment after a great deal was freed.
 pub fn release_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time and from any thread, and touches free memory alone.
+    // SAFETY: it may be called at any time and from any thread, and touches only free memory.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Lets the allocator do its work at once, and not much of it later in one go.
+/// Makes the allocator do its work promptly, instead of much of it later in one go.
 ///
-/// Every block of memory of 128 KiB and more goes back to the system as soon as it is freed. By
-/// default the GNU allocator begins to keep such blocks when it has seen one, so that a server to
-/// which somebody sent a long frame once stays as large as that. And what is freed is joined to what
-/// is free beside it. By default that waits for small blocks until a large one is freed, which takes
-/// ten milliseconds then where some hundred thousand wait.
+/// Every block of at least 128 KiB returns to the system as soon as it is freed. By default the GNU
+/// allocator begins to keep such blocks after the first one, so that a server that once received a
+/// long frame stays as large. Freed blocks are also coalesced with free neighbours immediately. By
+/// default small blocks wait for that until a large one is freed, which then takes ten milliseconds
+/// if some hundred thousand wait.
 ///
-/// It concerns the whole process, and is for its owner to decide.
+/// It concerns the whole process, and is its owner's decision.
 pub fn free_at_once() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets numbers of the allocator, and may be called at any time.
@@ -151,8 +151,8 @@ pub fn free_at_once() {
     }
 }
 
-/// What is large: what the allocator itself takes for it in the beginning, and rare enough that to
-/// ask the system each time costs nothing.
+/// The threshold of a large block: the allocator's own initial one. Such blocks are rare enough
+/// that asking the system each time costs nothing.
 #[cfg(target_env = "gnu")]
 const LARGE_BYTES: libc::c_int = 128 * 1024;
 
@@ -209,20 +209,20 @@ fn socket_option<const N: usize>(
     Ok(value)
 }
 
-/// How far what was written to a TCP connection has come.
+/// The progress of data written to a TCP connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Flow {
-    /// How many bytes the kernel at the other end has acknowledged since the beginning. Its
-    /// program need not have read them.
+    /// The bytes that the peer's kernel has acknowledged since the beginning. Its program need not
+    /// have read them.
     pub acknowledged: u64,
-    /// How many bytes are not acknowledged, whether they were sent or not.
+    /// The bytes that are not acknowledged, sent or not.
     pub outstanding: u64,
     /// Whether some of them were sent, and are neither acknowledged nor lost for certain. It does
     /// not count what a peer has no room for.
     pub is_in_flight: bool,
 }
 
-/// Asks how far what was written to a TCP socket has come.
+/// Reads the progress of data written to a TCP socket.
 pub(crate) fn tcp_flow(socket: BorrowedFd<'_>) -> io::Result<Flow> {
     let mut info = [0_u8; TCP_INFO_BYTES];
     let mut length = TCP_INFO_BYTES as libc::socklen_t;
@@ -241,7 +241,7 @@ pub(crate) fn tcp_flow(socket: BorrowedFd<'_>) -> io::Result<Flow> {
     if done != 0 {
         return Err(io::Error::last_os_error());
     }
-    // A kernel before 4.1 does not count what is acknowledged.
+    // A kernel before 4.1 does not count acknowledged bytes.
     if (length as usize) < TCP_INFO_BYTES {
         return Err(io::ErrorKind::Unsupported.into());
     }
@@ -258,13 +258,13 @@ pub(crate) fn tcp_flow(socket: BorrowedFd<'_>) -> io::Result<Flow> {
     Ok(Flow { acknowledged, outstanding, is_in_flight: segments > 0 })
 }
 
-/// Where `tcpi_unacked` and `tcpi_bytes_acked` stand in the kernel's `struct tcp_info`, up to
-/// where it is read. `libc` does not have the latter.
+/// The offsets of `tcpi_unacked` and `tcpi_bytes_acked` in the kernel's `struct tcp_info`, and the
+/// length to read. `libc` lacks the latter field.
 const UNACKED_AT: usize = 24;
 const BYTES_ACKED_AT: usize = 120;
 const TCP_INFO_BYTES: usize = BYTES_ACKED_AT + 8;
 
-/// How many groups a user is in at the most, as a rule: more are asked for again.
+/// The usual most groups of a user: for more, the call is repeated.
 const GROUPS_USUAL: usize = 32;
 
 #[cfg(test)]

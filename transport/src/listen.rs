@@ -1,4 +1,4 @@
-//! One listener over every transport, and what is to be published of it.
+//! The listener for every transport, and the endpoints that it publishes.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -25,11 +25,11 @@ use crate::{
 
 /// Listens on one endpoint.
 ///
-/// Dropping it stops listening, and removes the socket file unless that has become another's.
+/// Dropping it stops listening, and removes the socket file unless that now belongs to another.
 ///
-/// While it waits for connections it keeps its path: where the socket file vanishes, as when
-/// somebody removes or renames its folder, it is bound again within a second, and whoever has
-/// published it learns of that ([`Whereabouts`](crate::Whereabouts)).
+/// While it waits for connections it maintains its path: a vanished socket file, as when its folder
+/// is removed or renamed, is bound again within a second, and its publishers learn of that
+/// ([`Whereabouts`](crate::Whereabouts)).
 ///
 /// ```
 /// # use transport as callsign;
@@ -48,11 +48,11 @@ pub struct Listener {
     kind: Kind,
     bound: Endpoint,
     stamp: Stamp,
-    /// What it is listed by, if it is a wildcard address.
+    /// Its entry in the list of wildcards, if it is one.
     wildcard: Option<Arc<Bound>>,
 }
 
-/// How a listener is bound.
+/// Options of a listener.
 ///
 /// ```
 /// use transport::{Access, BindOptions};
@@ -62,10 +62,10 @@ pub struct Listener {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct BindOptions {
-    /// Who may connect to a socket file; where nothing is said, the umask tells.
+    /// The access to a socket file; without it, the umask decides.
     pub access: Option<Access>,
-    /// Whether a vanished socket file is noticed at once, and not within a second. It takes an
-    /// inotify instance, of which a user has 128 by default.
+    /// Whether a vanished socket file is noticed immediately, instead of within a second. It takes
+    /// an inotify instance, of which a user has 128 by default.
     pub is_watched: bool,
 }
 
@@ -80,13 +80,13 @@ enum Kind {
 impl Listener {
     /// Binds an endpoint and listens on it.
     ///
-    /// The folder of a socket path must exist. A socket file that a dead process left there is
-    /// removed; a living one never is, nor anything else. Beside the socket stands
-    /// `<path>.lock`, for as long as this listens.
+    /// The folder of a socket path must exist. A socket file of a dead process is removed; a live
+    /// socket and other files never are. `<path>.lock` lies beside the socket for as long as this
+    /// listens.
     ///
-    /// A wildcard `::` takes IPv4 too; beside an IPv4 address of the same port it is bound by
-    /// [`bind_all`](Self::bind_all). Port 0 and `/memory/0` take a free place. Of a host name,
-    /// the first address that can be bound is.
+    /// A wildcard `::` takes IPv4 too; beside an IPv4 address of the same port, use
+    /// [`bind_all`](Self::bind_all). Port 0 and `/memory/0` take a free place. For a host name, the
+    /// first address that can be bound is used.
     ///
     /// ```
     /// # use transport as callsign;
@@ -101,7 +101,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`BindError`] tells what is in the way.
+    /// [`BindError`], with the obstacle.
     ///
     /// # Panics
     ///
@@ -175,12 +175,12 @@ impl Listener {
         }
     }
 
-    /// Binds a place for which nobody else has a use, and listens on it: a port 0, or a socket
-    /// whose name this process has drawn at random. It does not wait, and costs a tenth of
-    /// [`bind`](Self::bind): no lock stands beside the socket, nobody who was there before is
-    /// looked for, and whatever is there is an error.
+    /// Binds a place that nobody else uses, and listens on it: a port 0, or a socket whose name
+    /// this process has drawn at random. It does not wait, and costs a tenth of
+    /// [`bind`](Self::bind): it needs no lock file, looks for no previous holder, and fails if
+    /// anything is there.
     ///
-    /// Returns `None` for a host name, whose address is to be waited for.
+    /// Returns `None` for a host name, because looking it up takes a wait.
     ///
     /// ```
     /// # use transport as callsign;
@@ -196,7 +196,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`BindError`] tells what is in the way.
+    /// [`BindError`], with the obstacle.
     ///
     /// # Panics
     ///
@@ -266,7 +266,7 @@ impl Listener {
         Ok(Self { kind: Kind::Memory(listener), bound, stamp, wildcard: None })
     }
 
-    /// Waits for the next connection, and meanwhile keeps the path of a socket file.
+    /// Waits for the next connection, and maintains the path of a socket file meanwhile.
     ///
     /// ```
     /// # use transport as callsign;
@@ -283,11 +283,12 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The error of the system call. It concerns one connection, or a lack of descriptors that
-    /// may pass; the listener stays good. Wait a little before the next call.
+    /// The error of the system call. It concerns one connection, or a temporary lack of
+    /// descriptors; the listener stays usable. Wait a little before the next call.
     ///
-    /// [`io::ErrorKind::AddrInUse`] says once that somebody else listens at its path now. It has
-    /// stopped listening then ([`is_displaced`](Self::is_displaced)), and nobody comes any more.
+    /// [`io::ErrorKind::AddrInUse`], once, if another socket now listens at its path. It has
+    /// stopped listening then ([`is_displaced`](Self::is_displaced)), and no connection comes any
+    /// more.
     ///
     /// # Cancel safety
     ///
@@ -307,8 +308,8 @@ impl Listener {
         }
     }
 
-    /// Returns what was bound: with the real port and the real address, where a free port or a
-    /// host name was asked for. A wildcard address stays one.
+    /// Returns the bound endpoint: with the real port and the real address, if a free port or a
+    /// host name was requested. A wildcard address stays one.
     ///
     /// ```
     /// # use transport as callsign;
@@ -325,9 +326,9 @@ impl Listener {
         &self.bound
     }
 
-    /// Returns what is to be published: a wildcard address is replaced by those that this
-    /// machine's interfaces have now, and each endpoint is stamped as it was when bound. A client
-    /// that registers all of them follows when the addresses change, also where there is none yet.
+    /// Returns the endpoints to publish: a wildcard address is replaced by the present addresses of
+    /// this machine's interfaces, and each endpoint is stamped as it was when bound. A client that
+    /// registers all of them follows when the addresses change, even if there is none yet.
     ///
     /// ```
     /// # use transport as callsign;
@@ -347,8 +348,8 @@ impl Listener {
         }
     }
 
-    /// Tells whether whoever dials an endpoint comes to this, so that it need not be bound, and
-    /// could not be: it is the same, or a wildcard address takes it in.
+    /// Tells whether a dial of an endpoint reaches this listener, so that the endpoint need not,
+    /// and could not, be bound: it is the same, or a wildcard address includes it.
     ///
     /// ```
     /// # use transport as callsign;
@@ -366,12 +367,12 @@ impl Listener {
         self.bound == *endpoint || self.wildcard.as_ref().is_some_and(|it| it.takes_in(endpoint))
     }
 
-    /// Changes who may connect to its socket file: at once, and whenever that is bound again. What has
-    /// no such file, or one that somebody else has made, stays as it is.
+    /// Changes the access to its socket file, now and for later binds. A listener without such a
+    /// file, or with one that another process made, stays as it is.
     ///
     /// # Errors
     ///
-    /// [`BindError`] tells what is in the way; all is as before then.
+    /// [`BindError`], with the obstacle; everything stays as it was.
     ///
     /// ```
     /// # use transport as callsign;
@@ -406,7 +407,7 @@ impl Listener {
         self.wildcard.is_some()
     }
 
-    /// Tells whether somebody else listens at its path by now, and this does not any more.
+    /// Tells whether another socket now listens at its path, so that this one does not any more.
     ///
     /// ```
     /// # use transport as callsign;
@@ -469,7 +470,7 @@ fn abstract_address(name: &str) -> String {
     format!("\0{name}")
 }
 
-/// Returns what was really bound: the host as it was written, unless that is a name.
+/// Returns the bound endpoint: the host as written, unless that is a name.
 fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
     match &asked.host {
         Host::Dns(..) => address.into(),
@@ -478,7 +479,7 @@ fn bound_tcp(asked: &TcpAddress, address: SocketAddr) -> Endpoint {
 }
 
 impl Whereabouts {
-    /// Follows where these are found, also those that mean no address yet.
+    /// Follows the addresses of these listeners, including those without an address yet.
     ///
     /// ```
     /// # use transport as callsign;

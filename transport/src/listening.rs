@@ -1,11 +1,11 @@
-//! Who listens at an endpoint, by the word of the kernel.
+//! The listener at an endpoint, as the kernel reports it.
 //!
-//! A connection that is made only to look is one that a program has lost: a server that takes a
-//! single one ends, and one that is written to without care dies of it. So the kernel is asked,
-//! which knows every socket of this network namespace, and the program hears nothing.
+//! A connection made only to look is one that a program has lost: a server that accepts a single
+//! one ends, and one that is careless about writes may die of it. So this module asks the kernel,
+//! which knows every socket of this network namespace, and the program notices nothing.
 //!
-//! What the kernel does not show from here is [`Listening::Unknown`], never taken for nobody:
-//! another host, a name that is to be looked up, and the socket of a path whose listener is in
+//! An endpoint that the kernel does not show from here is [`Listening::Unknown`], never "nobody":
+//! another host, a name that must be looked up, and the socket of a path whose listener is in
 //! another network namespace.
 
 use std::{
@@ -25,21 +25,21 @@ use crate::{
     linux::{Handle, Kind},
 };
 
-/// Who listens at an endpoint.
+/// The listener at an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listening {
     /// These sockets do, and a connection would reach one of them; there is one at least.
     Sockets(Vec<ListeningSocket>),
     /// Nobody does.
     Nobody(Silence),
-    /// It cannot be told from here: only a connection would show.
+    /// Unknown from here: only a connection would tell.
     Unknown,
 }
 
 /// A socket that listens, as the kernel knows it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ListeningSocket {
-    /// Its number, by which the descriptors that hold it are told.
+    /// Its number, which identifies the descriptors that hold it.
     pub inode: u64,
     /// The user who made it, where the kernel says.
     pub uid: Option<u32>,
@@ -63,26 +63,26 @@ pub enum Silence {
     /// The path leads to something else.
     #[error("there is {found} in its place, not a socket")]
     NotASocket {
-        /// What it leads to, in words.
+        /// A description of the target.
         found: &'static str,
     },
     /// A socket is there, of a type that takes no such connection.
     #[error("there is a {found} socket in its place; only stream sockets can be connected to")]
     OtherType {
-        /// Which type, in a word.
+        /// The type, in a word.
         found: &'static str,
     },
-    /// Nobody has the name, but somebody has one that is longer by NULs.
+    /// Nobody has the name, but a longer one, padded with NULs, is in use.
     #[error("nobody listens there, but at the longer name `{at}`")]
     Padded {
-        /// Where somebody listens.
+        /// The name in use.
         at: Endpoint,
     },
 }
 
-/// Asks the kernel who listens at an endpoint. Nothing is sent to whoever does.
+/// Asks the kernel for the listener at an endpoint. The listener does not notice.
 ///
-/// It takes some 20 µs for a port, and for a Unix socket as much for every hundred that are there.
+/// It takes some 20 µs for a port, and for a Unix socket as much for every hundred that exist.
 pub fn listening(endpoint: &Endpoint) -> Listening {
     let asked = match endpoint {
         Endpoint::Tcp(tcp) => listening_at_port(tcp),
@@ -120,8 +120,8 @@ fn is_of_this_host(ip: IpAddr) -> bool {
     ip.is_unspecified() || ip.is_loopback() || has(ip)
 }
 
-/// Returns the sockets one of which takes a connection to an address, as the kernel chooses: one
-/// that has that very address before one that has them all, and of these IPv4's own before IPv6's.
+/// Returns the sockets of which the kernel chooses one for a connection to an address: those with
+/// that exact address before wildcards, and among these IPv4's own before IPv6's.
 fn taking(listeners: &[TcpSocket], ip: IpAddr) -> Vec<ListeningSocket> {
     let rank = |it: &TcpSocket| match (it.address.ip(), ip) {
         (own, ip) if own == ip => Some(0),
@@ -157,8 +157,8 @@ pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<
     };
     let sockets = diag::unix_sockets()?;
     let has_file = |it: &&UnixSocket| it.file == Some(file_number(id));
-    // Some file systems (overlayfs, btrfs) tell another device than the kernel has; the name that
-    // it was bound by then has to do.
+    // Some file systems (overlayfs, btrfs) report another device than the kernel has; then the name
+    // under which the socket was bound decides.
     let has_name = |it: &&UnixSocket| {
         let name = OsStr::from_bytes(it.name.strip_suffix(b"\0").unwrap_or(&it.name));
         let file_name = std::path::Path::new(name).file_name();
@@ -181,7 +181,7 @@ fn bound_anywhere(handle: &Handle) -> io::Result<Listening> {
     match connect(&probe, &SocketAddrUnix::new(handle.path())?) {
         Ok(()) => Ok(Listening::Nobody(Silence::OtherType { found: "datagram" })),
         Err(rustix::io::Errno::CONNREFUSED) => Ok(Listening::Nobody(Silence::NotListening)),
-        // Somebody has it, where it cannot be seen; or nobody who may not be asked.
+        // The name is in use but not visible, or may not be tried.
         Err(_) => Ok(Listening::Unknown),
     }
 }

@@ -1,4 +1,4 @@
-//! The lock beside a socket path, and who holds it.
+//! The lock beside a socket path, and its holder.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,7 +19,7 @@ use crate::{
     linux::{self, Handle},
 };
 
-/// The lock beside a socket path, held. Dropping it removes the file and gives the lock back.
+/// A held lock beside a socket path. Dropping it removes the file and releases the lock.
 #[derive(Debug)]
 pub(crate) struct Lock {
     pub(crate) folder: Arc<Handle>,
@@ -49,7 +49,8 @@ impl Lock {
             let file = File::from(file.map_err(|error| fail(error.into()))?);
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_named(&file, &folder, &name).map_err(fail)? => {
-                    // It is a lock whatever is written in it; a full disk takes the file alone.
+                    // The lock counts whatever the file contains; a full disk still permits the
+                    // file itself.
                     if let Err(error) = write_holder(&file) {
                         let path = path.as_str();
                         tracing::warn!(%error, path, "the lock file does not say who holds it");
@@ -62,7 +63,7 @@ impl Lock {
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(fail(error.into())),
             }
-            // What is written is the last holder's until the present one has written its own.
+            // The contents are the last holder's until the present one has written its own.
             let (holder, is_current) = read_holder(&file);
             if is_current || looks_left == 0 {
                 return Err(BindError::InUse { holder });
@@ -101,7 +102,7 @@ pub(crate) fn is_named(file: &File, folder: &Handle, name: &OsStr) -> io::Result
     }
 }
 
-/// Writes down who holds the lock, for people and for those who come too late.
+/// Records the holder of the lock, for people and for late starters.
 fn write_holder(file: &File) -> io::Result<()> {
     let pid = std::process::id();
     let uid = rustix::process::geteuid().as_raw();
@@ -124,16 +125,16 @@ pub(crate) fn read_holder(file: &File) -> (Option<Holder>, bool) {
     let pid = field("pid").and_then(|it| it.parse().ok());
     let Some(uid) = field("uid").and_then(|it| it.parse().ok()) else { return (None, false) };
     let since = field("since").and_then(|it| humantime::parse_rfc3339(it).ok());
-    // It is written last: a text without it is not whole.
+    // It is written last: contents without it are incomplete.
     let started: Option<u64> = field("started").and_then(|it| it.parse().ok());
     let is_current = started.is_some() && pid.and_then(linux::process_started) == started;
     (Some(Holder { pid, uid, since }), is_current)
 }
 
-/// How often the holder of a lock is looked for before it is reported as it was last written.
-/// Between taking a lock and writing it down lie microseconds; together with [`HOLDER_PAUSE`]
-/// this bounds at a quarter of a second what a late starter waits where the holder's process is
-/// not to be seen, in another PID namespace.
+/// The number of looks for the holder of a lock before it is reported as last written. Taking a
+/// lock and writing it down are microseconds apart; with [`HOLDER_PAUSE`] this bounds a late
+/// starter's wait to a quarter of a second if the holder's process is invisible, in another PID
+/// namespace.
 const HOLDER_LOOKS: u32 = 50;
 
 /// The pause between two such looks.

@@ -18,7 +18,7 @@ pub(crate) struct MemoryListener {
 }
 
 impl MemoryListener {
-    /// Takes the place of that number, or any free one for 0. Returns `None` if it is taken.
+    /// Takes the place of that number, or any free one for 0. Returns `None` if it is in use.
     pub(crate) fn bind(number: u64) -> Option<Self> {
         let mut places = lock();
         let number = match number {
@@ -85,6 +85,6 @@ static PLACES: Mutex<Places> = Mutex::new(Places { taken: BTreeMap::new(), next_
 /// small ones.
 const FIRST_FREE: u64 = 1_000_000;
 
-/// How many connections may wait to be accepted in one place. Both ends run in one process, so
-/// that a longer queue would only hide a listener that does not accept.
+/// The backlog of one place. Both ends run in one process, so a longer queue would only hide a
+/// listener that does not accept.
 const BACKLOG: usize = 128;

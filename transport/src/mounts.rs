@@ -1,4 +1,4 @@
-//! Whether another process finds at a path what this one does: each may have mounts of its own.
+//! Whether a path means the same to another process: each may have its own mounts.
 
 use std::path::Path;
 
@@ -8,10 +8,11 @@ use rustix::{
     io::Errno,
 };
 
-/// Tells whether another process finds the same folder that this one finds at the path of a socket.
-/// It does not where either has mounts of its own: in a container, or under `PrivateTmp=` of systemd.
+/// Tells whether another process finds the same folder as this one at the path of a socket. It does
+/// not if either has its own mounts: in a container, or under `PrivateTmp=` of systemd.
 ///
-/// `None` where that cannot be seen: there is no such folder yet, or the process is another user's.
+/// `None` if that is not visible: the folder does not exist yet, or the process belongs to another
+/// user.
 pub fn shares_folder(path: &UnixPath, pid: i32) -> Option<bool> {
     let folder = path.as_path().parent()?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

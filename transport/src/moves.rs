@@ -1,6 +1,6 @@
 //! Sockets of this process that were bound again, because their files had vanished.
 //!
-//! Who has published the stamp of a socket learns here that another has come in its place:
+//! Publishers of a socket's stamp learn here that another socket has taken its place:
 //!
 //! ```text
 //!   listener ── binds again ──▶ the moves of this process ── wakes ──▶ whoever published it
@@ -15,8 +15,8 @@ use std::{
 use endpoints::{Endpoint, SocketId, Stamped, UnixAddress, UnixPath};
 use tokio::sync::watch;
 
-/// Tells when sockets of this process have been bound again. What is published of them is then to
-/// be brought up to date by [`follow_moves`].
+/// Notifies when sockets of this process have been bound again. [`follow_moves`] then updates the
+/// published endpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Moves(watch::Receiver<()>);
 
@@ -30,13 +30,13 @@ impl Moves {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a move is either told of or still to be told of.
+    /// Cancel safe: a move is either reported or still to be reported.
     pub(crate) async fn changed(&mut self) {
         self.0.changed().await.expect("what tells of moves is never dropped");
     }
 }
 
-/// Stamps those of the endpoints anew whose sockets this process has bound again since, and tells
+/// Renews the stamps of endpoints whose sockets this process has bound again since, and tells
 /// whether there are any.
 pub(crate) fn follow_moves(endpoints: &mut [Stamped]) -> bool {
     let moved = lock();
@@ -52,7 +52,7 @@ pub(crate) fn follow_moves(endpoints: &mut [Stamped]) -> bool {
     has_moved
 }
 
-/// Returns the socket that is at a path by now, if this process has bound it again since.
+/// Returns the present socket of a path, if this process has bound it again since.
 pub fn current_socket(path: &UnixPath, socket: SocketId) -> SocketId {
     let moved = lock();
     moved.get(path).filter(|it| it.former.contains(&socket)).map_or(socket, |it| it.now)
@@ -94,6 +94,6 @@ fn lock() -> MutexGuard<'static, BTreeMap<UnixPath, Moved>> {
 static MOVED: Mutex<BTreeMap<UnixPath, Moved>> = Mutex::new(BTreeMap::new());
 static CHANGED: LazyLock<watch::Sender<()>> = LazyLock::new(|| watch::Sender::new(()));
 
-/// How many former sockets of a path are remembered: whoever published one has followed it long
-/// before it was bound so often again.
+/// The former sockets of a path to remember: every publisher has followed one long before it was
+/// bound so often again.
 const FORMER_MAX: usize = 8;

@@ -1,8 +1,8 @@
-//! A listener at a socket path, which sees to it that the path goes on leading to it.
+//! A listener that maintains its socket path.
 //!
-//! The file may go at any moment: it is removed, its folder is removed, renamed or made anew,
-//! something is mounted over it. Then nobody can come any more, and nobody is told. So while
-//! connections are waited for, it is looked from time to time where the path leads:
+//! The file may vanish at any moment: it is removed, its folder is removed, renamed or replaced,
+//! something is mounted over it. Then nobody can connect, and nothing reports that. So while the
+//! listener waits for connections, it checks from time to time where the path leads:
 //!
 //! ```text
 //! what is at the path? ─┬─ this socket ─────────────────────────────── all is well
@@ -10,8 +10,8 @@
 //!                       │                                              no folder ─┴─ later
 //!                       └─ somebody listens there ──────────────────── it is given up
 //! ```
-//!
-//! What another has is never taken back, also when the other has gone: whoever came later was
+//! A path that another has taken is never taken back, even after the other has gone: the newcomer
+//! was put there on purpose, and may be about to return.
 //! meant to have it, and may be about to come again.
 
 use std::{
@@ -47,12 +47,12 @@ pub(crate) struct Place {
     upkeep: tokio::sync::Mutex<Upkeep>,
 }
 
-/// One socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 struct Seat {
     // The fields are dropped in this order: first it stops listening, then the file goes.
     listener: UnixListener,
-    /// Nothing where somebody else has made the file, and will remove it.
+    /// `None` if another process made the file, and will remove it.
     claim: Option<Claim>,
     stamp: Stamp,
 }
@@ -60,7 +60,7 @@ struct Seat {
 #[derive(Debug, Default)]
 struct Upkeep {
     is_watched: bool,
-    /// What was at the path instead, nothing or another's socket, and since when.
+    /// The finding at the path instead, nothing or another socket, and its time.
     strange: Option<(Option<SocketId>, Instant)>,
     /// Whether it has been said that the path cannot be bound.
     is_told: bool,
@@ -82,7 +82,7 @@ impl Place {
         Self::of(path, access, Seat::new(claim, listener))
     }
 
-    /// Takes a listener whose file somebody else has made.
+    /// Wraps a listener whose file another process made.
     pub(crate) fn adopt(path: &UnixPath, listener: UnixListener, stamp: Stamp) -> Self {
         Self::of(path, None, Seat { listener, claim: None, stamp })
     }
@@ -111,8 +111,8 @@ impl Place {
         self.seat().map(|it| it.stamp)
     }
 
-    /// Changes who may connect, now and when it is bound again. A file that somebody else has made
-    /// stays as that one has made it.
+    /// Changes the access, now and for later binds. A file that another process made stays as it
+    /// is.
     pub(crate) fn set_access(&self, access: Access) -> Result<(), BindError> {
         let mut now = lock(&self.access);
         if let Some(seat) = self.seat()
@@ -131,7 +131,7 @@ impl Place {
             let Some(seat) = self.seat() else { return std::future::pending().await };
             let look_at = *lock(&self.look_at);
             tokio::select! {
-                // Whoever has come by the file before it vanished is taken in first.
+                // Connections that came by the file before it vanished are accepted first.
                 biased;
                 accepted = seat.listener.accept() => return accepted.map(|(stream, _)| stream),
                 () = sleep_until(look_at) => {}
@@ -271,11 +271,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often it is looked where the path leads, if nothing tells of a change: as often as peers
-/// are asked for signs of life. A look is one system call.
+/// The interval between looks at the path if nothing reports a change: that of heartbeats. A look
+/// is one system call.
 const LOOK_EVERY: Duration = Duration::from_millis(900);
 
-/// How long nothing, or another's socket, has to be at the path before that is acted on. Whoever
-/// removes a folder removes what is in it first, and would find a new socket in the way; whoever
-/// has bound a socket may be about to listen, and is not taken for dead.
+/// The time for which the path must be empty, or have another's socket, before that is acted on. A
+/// user who removes a folder removes its contents first, and would find a new socket in the way; a
+/// program that has bound a socket may be about to listen, and does not count as dead.
 const PATIENCE: Duration = Duration::from_millis(200);

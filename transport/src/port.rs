@@ -1,4 +1,4 @@
-//! A port for a program that is told which one to take.
+//! A port for a program that is told which one to bind.
 
 use std::{
     fs, io,
@@ -14,12 +14,12 @@ use rustix::{
 
 use crate::tcp;
 
-/// Draws a port that is free at all of these hosts, whatever ports they name, for a program that is
-/// to be told it and binds it by itself.
+/// Draws a port that is free at all of these hosts, whatever ports they name, for a program that
+/// binds it by itself.
 ///
-/// Nothing can hold it until then: many programs cannot bind what another has bound. So it is drawn
-/// at random from those that the kernel gives to nobody who does not ask for them by number, where
-/// there are enough of these (`net.ipv4.ip_local_port_range` says which those are not).
+/// Nothing can hold the port until then: many programs cannot bind a port that another has bound.
+/// So it is drawn at random from the ports that the kernel gives only to programs that ask for them
+/// by number, if there are enough of these (those outside `net.ipv4.ip_local_port_range`).
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub fn draw_port(hosts: &[TcpAddress]) -> io::Result<u16> {
             (None, [first, ..]) => bound(first, 0)?.port(),
             (None, []) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        // One after the other: some of them cannot be bound side by side.
+        // One after the other, because some of them cannot be bound side by side.
         match hosts.iter().try_for_each(|host| bound(host, drawn).map(drop)) {
             Ok(()) => return Ok(drawn),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -59,11 +59,11 @@ fn drawn_of(ports: &RangeInclusive<u16>) -> io::Result<u16> {
     Ok(ports.clone().nth(nth).unwrap_or(*ports.start()))
 }
 
-/// Binds a port of a host for a moment, without leave to use it again, and returns what was bound.
+/// Binds a port of a host for a moment, without reuse, and returns the bound address.
 fn bound(host: &TcpAddress, port: u16) -> io::Result<SocketAddr> {
     let address = match tcp::literal(&TcpAddress { port, ..host.clone() }) {
         Ok(Some(address)) => address,
-        // What the program makes of a name is not known.
+        // How the program resolves a name is unknown.
         Ok(None) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
         Err(error) => return Err(io::Error::other(error)),
     };
@@ -82,7 +82,7 @@ const DRAWN_MIN: u16 = 20_000;
 /// From how many ports it is drawn at least: two that draw at the same time are hardly to meet.
 const DRAWABLE_MIN: usize = 2_000;
 
-/// How often it is drawn: where one of two ports is taken, one in a million finds none.
+/// The most draws: with every other port taken, one in a million fails.
 const DRAWS_MAX: usize = 20;
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
         let error = bound(&tcp("/ip4/0.0.0.0/tcp/0"), taken).err().map(|it| it.kind());
         assert_eq!(error, Some(io::ErrorKind::AddrInUse));
 
-        // One of another host is none to draw.
+        // An address of another host cannot be drawn.
         let error = draw_port(&[tcp("/ip4/203.0.113.7/tcp/0")]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }

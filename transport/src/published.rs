@@ -1,4 +1,4 @@
-//! What is published of listeners, with what it takes to follow that.
+//! The published endpoints of listeners, and how they follow changes.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,8 +6,8 @@ use endpoints::Stamped;
 
 use crate::{whereabouts::Whereabouts, wildcards::Wildcard};
 
-/// Where others can dial listeners at a moment, and of which listeners that is true: a wildcard
-/// address may mean no address at all yet, and who registers it is to follow it all the same.
+/// The dialable endpoints of listeners at a moment, with their listeners: a wildcard address may
+/// have no address yet, and its registrant still follows it.
 ///
 /// ```
 /// # use transport as callsign;
@@ -35,8 +35,8 @@ impl Published {
         Self { stamped: meant.clone(), whereabouts: Whereabouts::of_wildcard(wildcard, meant) }
     }
 
-    /// Returns the endpoints, and what follows them: the wildcards of which all is published still
-    /// that they mean. Who has taken some of that out has chosen.
+    /// Returns the endpoints, and the wildcards to follow: those with all of their addresses still
+    /// published. A program that removed some has made its choice.
     pub fn into_parts(self) -> (Vec<Stamped>, Whereabouts) {
         let Self { stamped, mut whereabouts } = self;
         whereabouts.keep_all_of(&stamped);

@@ -1,9 +1,9 @@
-//! How a process ends by a signal that it has heard.
+//! Ending a process by a signal that it has handled.
 
 #![expect(unsafe_code, reason = "the disposition of a signal is the kernel's")]
 
-/// Ends this process by a signal, as if it had never been heard. It returns where that is not to
-/// be: the first process of a namespace does not die of its own signals.
+/// Ends this process by a signal, as if it had no handler. It returns where that is impossible: the
+/// first process of a namespace does not die of its own signals.
 pub fn end_by_signal(number: u8) {
     let number = i32::from(number);
     // SAFETY: it takes no pointer, and the default disposition runs no code of this process.

@@ -1,4 +1,4 @@
-//! One connection over any transport, and what the machine says of its other end.
+//! The connection for every transport, and the machine's description of its other end.
 
 mod halves;
 
@@ -21,9 +21,9 @@ use tokio::{
 pub use self::halves::{ReadHalf, WriteHalf};
 use crate::{identity, linux::PeerProcess};
 
-/// One connection: a stream of bytes each way.
+/// A connection: a stream of bytes each way.
 ///
-/// TCP sends at once (`TCP_NODELAY`): whoever writes is expected to write whole batches.
+/// TCP sends immediately (`TCP_NODELAY`): writers are expected to write whole batches.
 ///
 /// ```
 /// # use transport as callsign;
@@ -44,7 +44,7 @@ use crate::{identity, linux::PeerProcess};
 pub struct Stream {
     kind: Kind,
     peer: Peer,
-    /// What was read already, and put back.
+    /// Bytes that were read and put back.
     unread: Bytes,
 }
 
@@ -145,11 +145,11 @@ impl Stream {
         halves::split(self)
     }
 
-    /// Takes hold of the process at the other end, to see it end. There is none to be had but
-    /// over a Unix socket. From Linux 6.5 on the kernel hands it out with the socket; on an earlier
-    /// one it is looked for by its number, which a process in another PID namespace has not.
+    /// Opens the process at the other end, to see it end. This works over Unix sockets only. Since
+    /// Linux 6.5 the kernel supplies it with the socket; before, it is looked up by its number,
+    /// which a process in another PID namespace does not have.
     ///
-    /// A connection may outlive the process that made it, where another process inherited it.
+    /// A connection may outlive the process that made it, if another process inherited it.
     ///
     /// ```
     /// # use transport as callsign;
@@ -172,9 +172,8 @@ impl Stream {
         }
     }
 
-    /// Lets the kernel ask for signs of life over TCP, for a protocol that has none of its own: a
-    /// peer whose host has vanished is noticed within about a minute. Over any other transport a
-    /// death is told anyway.
+    /// Enables the kernel's keepalive over TCP, for a protocol without heartbeats: a peer whose
+    /// host has vanished is noticed within about a minute. Other transports report a death anyway.
     ///
     /// ```
     /// # use transport as callsign;
@@ -298,14 +297,14 @@ impl TryFrom<Stream> for TcpStream {
     }
 }
 
-/// Both ends of a TCP connection: by them the kernel finds who has the other one.
+/// Both ends of a TCP connection: they let the kernel find the holder of the other one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TcpEnds {
     pub(crate) near: SocketAddr,
     pub(crate) far: SocketAddr,
 }
 
-/// What the machine says of the other end of a connection. It is no proof of who that is: see
+/// The machine's description of the other end of a connection. It is no proof of identity: see
 /// [`Peer::Unix`].
 ///
 /// ```
@@ -317,9 +316,9 @@ pub struct TcpEnds {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peer {
-    /// The process that made the other end of a Unix socket. Seen from the dialer, that is
-    /// whoever called `listen`: where one process listens for another, as systemd does, it is
-    /// not the one that answers.
+    /// The process that made the other end of a Unix socket. To a dialer, that is the process that
+    /// called `listen`: if one process listens for another, as systemd does, it is not the one that
+    /// answers.
     Unix {
         /// Its number, unless it is outside of this process's PID namespace.
         pid: Option<i32>,
@@ -354,7 +353,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Reads what was put back, if something was, and tells so.
+/// Reads bytes that were put back, if there are any, and tells so.
 fn read_again(unread: &mut Bytes, buffer: &mut ReadBuf<'_>) -> bool {
     if unread.is_empty() {
         return false;
@@ -429,8 +428,8 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_MISSES: u32 = 3;
 
-/// How much one end of a connection in memory may write ahead of the other's reading. It is
-/// what a pipe of the kernel holds.
+/// The bytes that one end of a connection in memory may write ahead of the other's reading: the
+/// capacity of a kernel pipe.
 const MEMORY_BUFFER_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -485,7 +484,7 @@ mod tests {
         let (unix, _far) = UnixStream::pair().unwrap();
         let mut stream = Stream::try_from(unix).unwrap();
         stream.unread(&b"early"[..]);
-        // What was put back would be lost.
+        // Bytes that were put back would be lost.
         let stream = UnixStream::try_from(stream).unwrap_err();
         let mut stream = TcpStream::try_from(stream).unwrap_err();
         let mut heard = [0; 5];

@@ -36,7 +36,7 @@ pub(crate) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Dia
         match outcome {
             Some(Ok(Ok(stream))) => return Ok(stream),
             Some(Ok(Err(error))) => {
-                // Of several failures the one that says most is told: a refusal.
+                // Of several failures the most informative is returned: a refusal.
                 if failure.is_none() || matches!(error, DialError::Refused) {
                     failure = Some(error);
                 }
@@ -138,8 +138,8 @@ async fn connect_one(address: SocketAddr) -> Result<TcpStream, DialError> {
 
 async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<TcpStream, DialError> {
     let stream = socket.connect(address).await.map_err(DialError::from_io)?;
-    // Where nobody listens on a port that the kernel gives out, it may give that very port to
-    // the caller, who is then connected to itself.
+    // If nobody listens on an ephemeral port, the kernel may give that very port to the caller,
+    // which is then connected to itself.
     let is_itself = stream.local_addr().is_ok_and(|own| own == address);
     if is_itself { Err(DialError::Refused) } else { Ok(stream) }
 }
@@ -147,7 +147,7 @@ async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<TcpStrea
 fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let IpAddr::V6(ip) = address.ip() {
-        // A `::` alone takes IPv4 as well, whatever this host's default is.
+        // A lone `::` takes IPv4 as well, whatever this host's default.
         set_ipv6_v6only(&socket, is_ipv6_only && ip.is_unspecified())?;
     }
     if address.port() != 0 {
@@ -162,13 +162,12 @@ fn listen_on(address: SocketAddr, is_ipv6_only: bool) -> io::Result<TcpListener>
     socket.listen(BACKLOG)
 }
 
-/// How many connections may wait to be accepted. The kernel takes at most its own `somaxconn`
-/// (4096 by default); this is a burst of clients that all reconnect at once, at a few hundred
-/// bytes each.
+/// The backlog. The kernel takes at most its own `somaxconn` (4096 by default); this is a burst of
+/// clients that all reconnect together, at a few hundred bytes each.
 const BACKLOG: u32 = 1024;
 
-/// How long one address is waited for before the next is tried beside it: what RFC 8305,
-/// section 5, recommends.
+/// The wait for one address before the next is tried beside it: the recommendation of RFC 8305,
+/// section 5.
 const STAGGER: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

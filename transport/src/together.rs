@@ -1,17 +1,16 @@
 //! The endpoints of one list, bound together.
 //!
 //! Two of them may have one port, as in every list that is meant for both families:
-//!
 //! ```text
 //! /ip4/0.0.0.0/tcp/1616   IPv4
 //! /ip6/::/tcp/1616        IPv6 alone, for it stands beside an IPv4 address of that port
 //! ```
 //!
-//! A `::` by itself takes IPv4 too, and once it is bound that cannot be changed. So IPv4 goes
-//! first, whatever the order of the list.
+//! A lone `::` takes IPv4 too, which cannot be changed after the bind. So IPv4 goes first, whatever
+//! the order of the list.
 //!
-//! Port 0 is one free port for both families, where it stands beside both wildcards or both
-//! loopback addresses: who is told one port of a host tries it by either family.
+//! Port 0 is one free port for both families, if both wildcards or both loopback addresses have it:
+//! clients that know one port of a host try it over either family.
 
 use std::{
     borrow::Borrow,
@@ -28,12 +27,12 @@ use crate::{
 };
 
 impl Listener {
-    /// Binds the endpoints of one list, and listens on them: each once, however often it stands
-    /// there, and in the order of the list. Either all of them are bound or none is.
+    /// Binds the endpoints of one list, and listens on them: each once, even if it is repeated, and
+    /// in the order of the list. Either all of them are bound or none is.
     ///
-    /// A wildcard `::` takes IPv6 alone where an IPv4 address of the same port is in the list, and
-    /// IPv4 too where none is. Port 0 of both wildcards, or of both loopback addresses, is the
-    /// same port if possible.
+    /// A wildcard `::` takes IPv6 only if the list has an IPv4 address of the same port, and IPv4
+    /// too otherwise. Port 0 of both wildcards, or of both loopback addresses, is the same port if
+    /// possible.
     ///
     /// ```
     /// # use transport as callsign;
@@ -50,7 +49,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`BindAllError`] tells which of them cannot be bound, and why.
+    /// [`BindAllError`], with the endpoint and the reason.
     ///
     /// # Panics
     ///
@@ -66,8 +65,8 @@ impl Listener {
         Self::bind_all_beside::<Self>(&[], endpoints, options).await
     }
 
-    /// Binds the endpoints of one list as [`bind_all`](Self::bind_all) does, of which some are
-    /// there already.
+    /// Binds the endpoints of one list as [`bind_all`](Self::bind_all) does, some of which are
+    /// already bound.
     ///
     /// ```
     /// # use transport as callsign;
@@ -162,7 +161,7 @@ impl Listener {
     }
 }
 
-/// Which endpoint of a list could not be bound, and why.
+/// The endpoint of a list that could not be bound, and why.
 ///
 /// ```
 /// # use transport as callsign;
@@ -179,7 +178,7 @@ impl Listener {
 #[derive(Debug, Error)]
 #[error("cannot listen on `{endpoint}`")]
 pub struct BindAllError {
-    /// Which endpoint.
+    /// The endpoint.
     pub endpoint: Endpoint,
     /// Why.
     pub source: BindError,
@@ -187,13 +186,13 @@ pub struct BindAllError {
 
 /// The TCP endpoints of one list.
 struct Ports<'a> {
-    /// What listens already.
+    /// The listeners that are already there.
     others: &'a [&'a Listener],
     ports: Vec<Port<'a>>,
 }
 
 struct Port<'a> {
-    /// Where it stands in the list.
+    /// Its position in the list.
     at: usize,
     tcp: &'a TcpAddress,
     addresses: Vec<SocketAddr>,
@@ -220,8 +219,8 @@ impl<'a> Ports<'a> {
         Ok(listeners)
     }
 
-    /// Binds the port that `partner` was given. Where that is another's already for this family,
-    /// `partner` is given another. Returns `None` when that has not helped.
+    /// Binds the port that `partner` got. If that is in use for this family, `partner` gets another
+    /// one. Returns `None` if that did not help.
     fn bind_beside(
         &self,
         port: &Port<'_>,
@@ -241,7 +240,7 @@ impl<'a> Ports<'a> {
         None
     }
 
-    /// Binds a port by a number, beside those that are bound already.
+    /// Binds a port by number, beside those that are already bound.
     fn bind_one(
         &self,
         port: &Port<'_>,
@@ -304,6 +303,6 @@ fn fail(endpoint: &Endpoint, source: BindError) -> BindAllError {
     BindAllError { endpoint: endpoint.clone(), source }
 }
 
-/// How often a port is drawn that both families have free, before each gets one of its own. So
-/// many draws fail only where nearly every port is somebody's.
+/// The most draws of a port that both families have free, before each gets its own. So many fail
+/// only if nearly every port is in use.
 const DRAWS: u32 = 16;

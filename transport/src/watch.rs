@@ -15,8 +15,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::linux;
 
-/// Hears of changes at a socket path: in its folder, or in the nearest one above where that is
-/// gone. What happens further above is not heard of.
+/// Reports changes at a socket path: in its folder, or in the nearest existing one above. Changes
+/// further up are not reported.
 #[derive(Debug, Default)]
 pub(crate) struct Watch(Mutex<Option<Arc<Watched>>>);
 
@@ -90,7 +90,7 @@ impl Watched {
         }
     }
 
-    /// Reads what has happened, and tells whether any of it may concern the path.
+    /// Reads the events, and tells whether any of them may concern the path.
     fn read(&self) -> io::Result<bool> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
@@ -102,7 +102,8 @@ impl Watched {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
-            // What has no name happened to the folder itself, or is unknown: the queue was full.
+            // An event without a name happened to the folder itself, or is unknown: the queue was
+            // full.
             let own = event.file_name().is_none_or(|it| it.to_bytes() == self.name.as_bytes());
             concerns |= own || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
         }

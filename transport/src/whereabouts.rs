@@ -1,8 +1,8 @@
-//! Where others find the listeners of this process, from one moment to the next.
+//! The present endpoints of this process's listeners.
 //!
-//! What is published of a listener is true of a moment: a socket file that vanishes is bound again
-//! and is another one then, and what a wildcard address means changes with the networks. So whoever
-//! has published it waits for changes, and brings it up to date:
+//! A published endpoint is true of a moment: a vanished socket file is bound again and is another
+//! one then, and the addresses of a wildcard change with the networks. So its publishers wait for
+//! changes, and update it:
 //!
 //! ```text
 //!   a socket is bound again ──▶ moves ────────┐
@@ -21,7 +21,7 @@ use crate::{
     wildcards::{Wildcard, wildcards_in},
 };
 
-/// Which of the endpoints that somebody has published change with this process's listeners.
+/// The published endpoints that change with this process's listeners.
 ///
 /// ```
 /// # use transport as callsign;
@@ -38,8 +38,8 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Whereabouts {
-    /// The wildcard addresses all of whose endpoints are published, each with what it meant last.
-    /// Who has published some of them has chosen.
+    /// The wildcard addresses with all of their endpoints published, each with its latest
+    /// addresses. A program that published only some of them has made its choice.
     wildcards: Vec<(Wildcard, Vec<Stamped>)>,
 }
 
@@ -74,7 +74,7 @@ impl Whereabouts {
         self
     }
 
-    /// Brings what is published up to date, and tells whether it is anything else by now.
+    /// Updates published endpoints, and tells whether they have changed.
     pub fn follow(&mut self, published: &mut Vec<Stamped>) -> bool {
         let mut has_changed = follow_moves(published);
         for (wildcard, meant) in &mut self.wildcards {
@@ -92,7 +92,7 @@ impl Whereabouts {
         has_changed
     }
 
-    /// Tells from now on of what may change these.
+    /// Begins to report changes that may concern these.
     ///
     /// ```
     /// # use transport as callsign;
@@ -121,7 +121,7 @@ impl Whereabouts {
     }
 }
 
-/// Tells when this process's listeners may be found elsewhere: a socket was bound again, or an
+/// Reports when this process's listeners may have other endpoints: a socket was bound again, or an
 /// address of this host has come or gone.
 ///
 /// ```
@@ -183,11 +183,11 @@ impl Changes {
         Self { moves: moves(), addresses: Addresses::Unneeded }
     }
 
-    /// Waits for the next change. Several that come together are one.
+    /// Waits for the next change. Several together count as one.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a change is either told of or still to be told of.
+    /// Cancel safe: a change is either reported or still to be reported.
     pub async fn next(&mut self) {
         let Self { moves, addresses } = self;
         let heard = tokio::select! {
@@ -218,6 +218,6 @@ impl Addresses {
     }
 }
 
-/// How often the addresses are looked at where the kernel does not tell of changes: an address that
-/// has come is published within two seconds.
+/// The interval between looks at the addresses if the kernel does not report changes: a new address
+/// is published within two seconds.
 const PAUSE: Duration = Duration::from_secs(1);

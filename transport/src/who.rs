@@ -1,9 +1,9 @@
-//! Who is at the other end of a connection, by the word of the kernel.
+//! The peer's identity, from the kernel.
 //!
-//! Over a Unix socket that is the user of the process that made it, and the groups it was in. Over
-//! TCP it is the user of the peer's own socket, where that is on this host and in this network
-//! namespace; the kernel's list of sockets has it by the addresses of both ends. Of what is beyond,
-//! the address alone is known.
+//! Over a Unix socket that is the user of the process that made it, with its groups. Over TCP it is
+//! the user of the peer's own socket, if that is on this host and in this network namespace; the
+//! kernel's list of sockets has it by the addresses of both ends. For a peer beyond, only the
+//! address is known.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,7 +17,7 @@ use rustix::{
 
 use crate::{Peer, Stream, TcpEnds, diag, identity, linux};
 
-/// Who is at the other end of a connection, by the word of the kernel.
+/// The peer's identity, from the kernel.
 ///
 /// ```
 /// # use transport as callsign;
@@ -36,12 +36,12 @@ pub enum Who {
         /// The groups that its process was in when it connected; over TCP they are not known.
         groups: Vec<u32>,
     },
-    /// Somebody on this host whom the kernel has no number for: in a user namespace all who are
-    /// not mapped, and over TCP whoever has the other end in another network namespace.
+    /// A user of this host without a number in this kernel's view: an unmapped user of a user
+    /// namespace, and over TCP the holder of the other end in another network namespace.
     Unknown,
-    /// Nobody any more: over the loopback, whoever had the other end has closed it.
+    /// Nobody any more: over the loopback, the holder of the other end has closed it.
     Gone,
-    /// Whoever speaks from an address beyond this host, or from another network namespace of it.
+    /// A peer at an address beyond this host, or in another of its network namespaces.
     Address(IpAddr),
     /// This process.
     Here,
@@ -55,8 +55,8 @@ impl Who {
 }
 
 impl Stream {
-    /// Asks the kernel who is at the other end. It takes some 10 µs, and the answer is of now: over
-    /// TCP a peer that has closed its socket is not known any more.
+    /// Asks the kernel for the peer's identity. It takes some 10 µs, and the answer is a present
+    /// one: over TCP a peer that has closed its socket is unknown.
     ///
     /// ```
     /// # use transport as callsign;
@@ -89,7 +89,7 @@ impl Stream {
 }
 
 impl TcpEnds {
-    /// Asks the kernel who has the other end, as [`Stream::who`] does.
+    /// Asks the kernel for the holder of the other end, as [`Stream::who`] does.
     pub fn who(&self) -> Who {
         let Self { near, far } = self;
         // It is asked of every connection: a caller on this host may speak from any address of it.
@@ -113,9 +113,9 @@ impl TcpEnds {
 }
 
 impl TcpEnds {
-    /// Tells whether nobody has the other end any more, of which `near` is this one. The kernel's
-    /// list is of this network namespace: of a socket handed over from another it tells nothing.
-    /// An end that was shut down for writing alone is in it.
+    /// Tells whether the other end of the connection at `near` has no holder any more. The kernel's
+    /// list covers this network namespace: it shows nothing of a socket handed over from another.
+    /// It includes an end that was shut down for writing only.
     fn far_is_gone(&self, near: BorrowedFd<'_>) -> bool {
         let is_loopback = |it: SocketAddr| it.ip().to_canonical().is_loopback();
         is_loopback(self.near)

@@ -1,9 +1,8 @@
-//! The wildcard addresses that this process listens at, and what each means from one moment to the
-//! next.
+//! The wildcard addresses at which this process listens, with their present meaning.
 //!
-//! Who publishes the addresses of a wildcard publishes those of a moment. Addresses come and go
-//! with networks; so whoever has published all of them can find the listener again by them, keep
-//! hold of it, and ask what it means now.
+//! A publisher of a wildcard publishes the addresses of a moment. Addresses come and go with
+//! networks; so a publisher of all of them can find the listener by them, hold on to it, and ask
+//! for its present addresses.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -20,12 +19,12 @@ pub(crate) struct Wildcard(Weak<Bound>);
 pub(crate) struct Bound {
     endpoint: Endpoint,
     stamp: Stamp,
-    /// Whether `::` takes IPv6 alone.
+    /// Whether `::` takes IPv6 only.
     is_ipv6_only: bool,
 }
 
 impl Bound {
-    /// Lists what was bound.
+    /// Records a bound wildcard.
     pub(crate) fn list(endpoint: Endpoint, stamp: Stamp, is_ipv6_only: bool) -> Arc<Self> {
         let bound = Arc::new(Self { endpoint, stamp, is_ipv6_only });
         let mut listed = lock();
@@ -47,7 +46,7 @@ impl Bound {
         is_of_family && self.endpoint.conflicts_with(endpoint)
     }
 
-    /// Returns what it means now.
+    /// Returns its present addresses.
     pub(crate) fn meant(&self) -> Vec<Stamped> {
         let interfaces = interfaces().unwrap_or_else(|error| {
             tracing::warn!(%error, "the network interfaces cannot be read");
@@ -79,8 +78,8 @@ impl Wildcard {
     }
 }
 
-/// Returns the wildcards of this process all of whose endpoints are among these, each with those
-/// that it means.
+/// Returns the wildcards of this process with all of their endpoints among these, each with its
+/// addresses.
 pub(crate) fn wildcards_in(endpoints: &[Stamped]) -> Vec<(Wildcard, Vec<Stamped>)> {
     let port = |it: &Endpoint| match it {
         Endpoint::Tcp(tcp) => Some(tcp.port),

@@ -14,16 +14,16 @@ pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// [`WireError::Malformed`] when the bytes are not what is expected, or hold values within values
-/// more than [`DEPTH_MAX`] times.
+/// [`WireError::Malformed`] if the bytes are not of that type, or are nested more than
+/// [`DEPTH_MAX`] deep.
 pub fn decode_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     reader.set_max_depth(DEPTH_MAX);
     T::deserialize(&mut reader).map_err(|error| WireError::Malformed(error.to_string()))
 }
 
-/// How deeply values may lie within each other: more than anybody writes by hand, and a fraction of
-/// what a thread's stack of 2 MiB has room for.
+/// The deepest nesting of values: more than anybody writes by hand, and a fraction of the room in a
+/// thread's stack of 2 MiB.
 pub const DEPTH_MAX: usize = 128;
 
 /// Bytes that are not what the protocol says.
@@ -43,13 +43,13 @@ pub enum WireError {
     TooLong {
         /// The length, as announced.
         bytes: u64,
-        /// How many are allowed.
+        /// The levels still allowed.
         most: u64,
     },
     /// A frame has begun to arrive, and has not come to its end in time.
     #[error("a frame that was not whole {limit:?} after it began")]
     Unfinished {
-        /// How long it may take.
+        /// The most bytes.
         limit: Duration,
     },
     /// The bytes cannot be read.
@@ -57,7 +57,7 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Takes a text of at most 255 bytes from the beginning of `bytes`.
+/// Splits a string of at most 255 bytes from the beginning of `bytes`.
 pub(crate) fn short_str(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (length, rest) = match bytes.split_first()? {
         (marker @ 0xa0..=0xbf, rest) => (marker & 0x1f, rest),

@@ -15,21 +15,21 @@ use crate::record::{Epoch, State};
 
 /// Asks whether an instance is where it is registered.
 pub const CONFIRM: &str = "registrant.confirm";
-/// Says that somebody else has changed how far an instance is in its life.
+/// Says that another program has changed the state of an instance.
 pub const SET_STATE: &str = "registrant.set-state";
 
 /// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's doing.
 pub const LOST: &str = "registrant.lost";
 
-/// Asks whether an instance is where it is registered: somebody says that it does not answer, and
-/// the registrar could not tell.
+/// Asks whether an instance is where it is registered: it was reported not to answer, and the
+/// registrar could not tell.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Confirm {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// Which of its endpoints is in doubt.
+    /// The endpoint in doubt.
     pub endpoint: Endpoint,
 }
 
@@ -51,36 +51,36 @@ impl Confirmed {
     }
 }
 
-/// Says that somebody else, who may, has changed how far an instance is in its life: the
-/// registrant is to keep it so.
+/// Says that an authorised program has changed the state of an instance. The registrant keeps that
+/// state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct SetState {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// What it is now.
+    /// Its new state.
     pub state: State,
 }
 
 /// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's doing.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Lost {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// What has happened.
+    /// The cause of the loss.
     pub cause: LostCause,
-    /// Which endpoint was found dead.
+    /// The endpoint that was found dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
-    /// Whose doing it is, or who is in its place, for people.
+    /// The one who did it, or who is at the endpoint now, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// How an instance has lost its entry, or an endpoint of it.
+/// The cause of the loss of an entry, or of one of its endpoints.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -91,11 +91,11 @@ pub struct Lost {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LostCause {
-    /// Somebody who may has taken it out.
+    /// An authorised program has removed it.
     Unregistered,
-    /// Somebody who may has registered the same instance, which is kept over there now.
+    /// An authorised program has registered the same instance, and keeps it now.
     Replaced,
-    /// The registrar found nobody at one of its endpoints, or somebody else.
+    /// The registrar found nobody, or another program, at one of its endpoints.
     FoundDead,
     /// A cause that this version does not know.
     #[serde(other)]
@@ -103,7 +103,7 @@ pub enum LostCause {
 }
 
 impl LostCause {
-    /// Tells whether the registrant is to leave it at that: somebody has meant it to be so.
+    /// Tells whether the loss was intended, so that the registrant leaves it at that.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Unregistered | Self::Replaced)
     }

@@ -1,5 +1,5 @@
-//! Messages made of records that are encoded already, so that a registrar keeps each record in
-//! its encoded form alone and copies bytes.
+//! Messages of encoded records: a registrar keeps each record only in its encoded form, and copies
+//! bytes.
 
 use bytes::{BufMut, BytesMut};
 use rmp::encode::{write_array_len, write_nil, write_uint};
@@ -85,8 +85,8 @@ fn change(head: &[u8], record: &[u8], revision: Revision) -> Vec<u8> {
     bytes
 }
 
-/// Begins a map of four fields, of which it writes two. Both numbers are far over 32 bits for any
-/// real clock, so fixed places lose nothing.
+/// Begins a map of four fields, and writes two of them. Both numbers exceed 32 bits for any real
+/// clock, so fixed widths lose nothing.
 fn head(bytes: &mut BytesMut, revision: Revision, now_ms: u64) {
     let mut head = *b"\x84\xa8revision\xcf________\xa6now_ms\xcf________";
     head[11..19].copy_from_slice(&revision.to_be_bytes());

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{WireError, decode_body, encode_body};
 
-/// What the other side says went wrong.
+/// An error reported by the other side.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -22,16 +22,16 @@ use crate::{WireError, decode_body, encode_body};
 #[derive(Clone, Debug, Eq, Error, PartialEq, Deserialize, Serialize)]
 #[error("{message}")]
 pub struct RemoteError {
-    /// What kind of failure it is, for programs.
+    /// The kind of failure, for programs.
     pub kind: ErrorKind,
-    /// What happened, for people.
+    /// The message, for people.
     pub message: String,
-    /// What else the other side tells.
+    /// Further details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<ErrorDetails>>,
 }
 
-/// What else is told of a [`RemoteError`]. All of it may be absent.
+/// The details of a [`RemoteError`]. All of them are optional.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -44,13 +44,13 @@ pub struct RemoteError {
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct ErrorDetails {
-    /// What caused it, the nearest first; at most [`CAUSES_MAX`], further ones are left out.
+    /// The causes, nearest first; at most [`CAUSES_MAX`], further ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded")]
     pub causes: Vec<String>,
-    /// Where in the tree of actors it happened.
+    /// The path of the actor that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// Where in the code it happened.
+    /// The backtrace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backtrace: Option<String>,
     /// The error itself.
@@ -58,7 +58,7 @@ pub struct ErrorDetails {
     pub payload: Option<ErrorPayload>,
 }
 
-/// A value of the other side's own error type, for those who know the type.
+/// A value of the other side's own error type, for callers that know the type.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -71,7 +71,7 @@ pub struct ErrorDetails {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct ErrorPayload {
-    /// Which type.
+    /// The name of the type.
     #[serde(rename = "type")]
     pub type_name: String,
     /// The value, a MessagePack document.
@@ -100,7 +100,7 @@ impl RemoteError {
         Self::new(kind, error.to_string()).with_causes(causes.map(ToString::to_string))
     }
 
-    /// Tells what caused it, the nearest first.
+    /// Adds the causes, nearest first.
     ///
     /// ```
     /// # use callsign_wire as callsign;
@@ -153,8 +153,8 @@ impl RemoteError {
         self
     }
 
-    /// Adds the error itself, for those who know its type. One that takes more than
-    /// [`PAYLOAD_BYTES_MAX`] is left out: the texts still tell what happened.
+    /// Adds the error value itself, for callers that know its type. A value of more than
+    /// [`PAYLOAD_BYTES_MAX`] is left out; the messages remain.
     ///
     /// ```
     /// # use callsign_wire as callsign;
@@ -176,7 +176,7 @@ impl RemoteError {
         self
     }
 
-    /// Returns the error itself, if it came along and is of that type.
+    /// Returns the error value, if there is one of that type.
     ///
     /// ```
     /// # use callsign_wire as callsign;
@@ -191,7 +191,7 @@ impl RemoteError {
     ///
     /// # Errors
     ///
-    /// [`WireError::Malformed`] when it cannot be read.
+    /// [`WireError::Malformed`] if it cannot be read.
     pub fn payload<T: DeserializeOwned>(&self, type_name: &str) -> Result<Option<T>, WireError> {
         let payload = self.details.as_ref().and_then(|it| it.payload.as_ref());
         match payload.filter(|it| it.type_name == type_name) {
@@ -205,7 +205,7 @@ impl RemoteError {
     }
 }
 
-/// How many causes of an error are told: far more than any chain that a person reads.
+/// The most causes of an error: far more than a person reads.
 pub const CAUSES_MAX: usize = 32;
 
 /// The longest message or cause that is sent: room for a page of text.
@@ -253,7 +253,7 @@ fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::E
     deserializer.deserialize_seq(First)
 }
 
-/// What kind of failure a [`RemoteError`] is. A kind that a later version adds arrives as
+/// The kind of failure of a [`RemoteError`]. A kind that a later version adds arrives as
 /// [`Other`](Self::Other).
 ///
 /// ```
@@ -265,7 +265,7 @@ fn bounded<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::E
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(from = "String", into = "String")]
 pub enum ErrorKind {
-    /// What was asked for is not there.
+    /// The requested instance does not exist.
     NotFound,
     /// The call's arguments cannot be read, or contradict each other.
     Invalid,
@@ -275,7 +275,7 @@ pub enum ErrorKind {
     LimitReached,
     /// The owner would use more than its quota; [`QuotaExceeded`](crate::QuotaExceeded) says which.
     QuotaExceeded,
-    /// Nothing of that name can be called here.
+    /// There is no such method here.
     NoSuchMethod,
     /// The call was cancelled.
     Cancelled,
@@ -285,11 +285,11 @@ pub enum ErrorKind {
     Internal,
     /// The call took longer than its caller allowed.
     TimedOut,
-    /// The function that was called failed with an error of its own.
+    /// The called function returned its own error.
     Failed,
     /// The function that was called is another one over there.
     Mismatch,
-    /// The registrar has just begun, and whoever had it before may come back yet; ask again when it
+    /// The registrar has just started, and the former holder may still return; ask again when it
     /// has settled.
     Unsettled,
     /// A kind that this version does not know.

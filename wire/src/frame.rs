@@ -1,4 +1,4 @@
-//! What goes over a connection.
+//! Frames: the units of a connection.
 
 use bytes::{BufMut, BytesMut};
 use endpoints::InstanceId;
@@ -11,41 +11,41 @@ use crate::{Proof, RemoteError, Wanted, WireError, body::short_str, decode_body}
 /// node with one.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Which call a frame belongs to. The side that dialed makes even ones, the side that accepted
-/// makes odd ones, so that both can call at once.
+/// The number of a call. The side that dialed takes even ones, the side that accepted odd ones, so
+/// that both can call.
 pub type CallId = u64;
 
-/// What goes over a connection. Bodies are MessagePack documents of their own, carried as bytes,
-/// so that a frame can be passed on without reading what it carries.
+/// A unit of a connection. Bodies are separate MessagePack documents, carried as bytes, so that a
+/// frame can be forwarded without reading its contents.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frame<'a> {
-    /// Who speaks. The first frame of each side, and only the first.
+    /// Introduces the sender. The first frame of each side, and only the first.
     Hello(Box<Hello>),
     /// Asks the other side to do something.
     Call {
         /// A number of the caller's own, not in use.
         id: CallId,
-        /// What to do.
+        /// The method.
         method: &'a str,
         /// With what.
         #[serde(borrow, with = "serde_bytes")]
         body: &'a [u8],
-        /// How long the caller waits for the end of it, in milliseconds from its arrival.
+        /// The caller's deadline for its end, in milliseconds from its arrival.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         within_ms: Option<u64>,
     },
     /// Says that a call which goes on for longer has begun.
     Started {
-        /// Which call.
+        /// The call.
         id: CallId,
         /// Its first value.
         #[serde(borrow, with = "serde_bytes")]
         body: &'a [u8],
     },
-    /// One value of a call's items, from either side.
+    /// A value of a call's items, from either side.
     Item {
-        /// Which call.
+        /// The call.
         id: CallId,
         /// The value.
         #[serde(borrow, with = "serde_bytes")]
@@ -53,19 +53,19 @@ pub enum Frame<'a> {
     },
     /// Allows the other side to send more items.
     Credit {
-        /// Which call.
+        /// The call.
         id: CallId,
-        /// How many more.
+        /// The number of further items.
         items: u32,
     },
-    /// Says that the speaker sends no more items in a call, which goes on.
+    /// Says that the sender sends no more items in a call, which continues.
     End {
-        /// Which call.
+        /// The call.
         id: CallId,
     },
     /// Ends a call with its result.
     Return {
-        /// Which call.
+        /// The call.
         id: CallId,
         /// The result.
         #[serde(borrow, with = "serde_bytes")]
@@ -73,41 +73,41 @@ pub enum Frame<'a> {
     },
     /// Ends a call with an error.
     Error {
-        /// Which call.
+        /// The call.
         id: CallId,
-        /// What went wrong.
+        /// The error.
         error: RemoteError,
     },
     /// Asks the other side to end a call.
     Cancel {
-        /// Which call.
+        /// The call.
         id: CallId,
     },
     /// Asks for a sign of life.
     Ping {
-        /// What to send back.
+        /// The number to return.
         nonce: u64,
     },
     /// Gives a sign of life.
     Pong {
-        /// What the ping brought.
+        /// The number of the ping.
         nonce: u64,
     },
     /// Says that the speaker will close the connection, and why.
     Goodbye {
         /// For people.
         reason: &'a str,
-        /// Whether the speaker only gave up waiting, and will come back: what was kept for it is
-        /// not gone.
+        /// Whether the sender only waited too long, and will return: its registrations are not
+        /// gone.
         #[serde(default, skip_serializing_if = "is_false")]
         returns: bool,
-        /// What went wrong, for programs, where that is more than the reason.
+        /// The error, for programs, if there is more to it than the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Box<RemoteError>>,
     },
 }
 
-/// Who speaks.
+/// The first frame of each side.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -129,13 +129,13 @@ pub struct Hello {
     /// knowledge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settling_ms: Option<u64>,
-    /// Which actor speaks, if it is one.
+    /// The actor that speaks, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,
-    /// Whom the side that dials means, if it means an actor.
+    /// The instance that the dialer means, if it means an actor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Wanted>,
-    /// What answers the challenge in the other side's [`wanted`](Self::wanted).
+    /// The response to the challenge in the other side's [`wanted`](Self::wanted).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }
@@ -162,8 +162,8 @@ impl Frame<'_> {
     }
 }
 
-/// Appends a [`Frame::Return`] whose body `write` appends in place, so that what is encoded
-/// already is copied once.
+/// Appends a [`Frame::Return`] whose body `write` appends in place, so that encoded data is copied
+/// only once.
 ///
 /// # Errors
 ///

@@ -1,28 +1,28 @@
 //! Messages between callsign processes as data, and their encoding.
 //!
 //! A connection begins with a [`preface`], then both sides send [frames](Frame): a little-endian
-//! 32-bit length and a MessagePack map with named fields. `docs/wire.md` tells the whole
-//! protocol. Nothing here reads or writes a socket; the bytes of a stranger are checked before
-//! anything is allocated for them, and no byte of theirs panics.
+//! 32-bit length and a MessagePack map with named fields. `docs/wire.md` describes the whole
+//! protocol. This crate reads and writes no sockets; it checks untrusted bytes before it allocates
+//! memory for them, and never panics on them.
 //!
-//! - [`Frame`] is what goes over a connection; [`FrameReader`] finds frames in bytes.
-//! - [`Record`] is what a registrar keeps of an instance.
-//! - [`Owner`] is whose a record is, and [`Quota`] is what an owner may use only so much of.
+//! - [`Frame`] is the unit of a connection; [`FrameReader`] finds frames in bytes.
+//! - [`Record`] is a registrar's description of an instance.
+//! - [`Owner`] is the owner of a record, and [`Quota`] a limited resource of a registrar.
 //! - [`registrar`] has the calls that a registrar answers.
 //! - [`RemoteError`] is an error that crosses a connection.
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | [`preface`] | the first bytes of a connection |
-//! | `frame`, `reader` | what goes over a connection; finding it in bytes as they arrive |
-//! | `body` | the bodies of frames, and what may be wrong with bytes |
+//! | `frame`, `reader` | the units of a connection; finding them in bytes as they arrive |
+//! | `body` | the bodies of frames, and the faults of bytes |
 //! | `error` | errors that cross a connection |
-//! | `record`, `owner` | what a registrar keeps of an instance; whose it is |
-//! | `quota` | how much of a registrar one owner may use |
-//! | `readable`, `encoded` | what a later version may have written; messages of records that are encoded |
-//! | `whoami` | how a registrar sees whoever asks |
-//! | [`registrar`], [`callbacks`] | the calls that each of them answers |
-//! | `proof` | how an actor proves who it is |
+//! | `record`, `owner` | a registrar's description of an instance; its owner |
+//! | `quota` | the limits of an owner's use of a registrar |
+//! | `readable`, `encoded` | tolerance for later versions; messages of encoded records |
+//! | `whoami` | a registrar's view of a caller |
+//! | [`registrar`], [`callbacks`] | the calls that a registrar answers, and those that it makes |
+//! | `proof` | proof of identity |
 //!
 //! ```
 //! use bytes::BytesMut;

@@ -1,4 +1,4 @@
-//! Whose something is.
+//! The owner of a registration.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Whose a registration is, as the registrar's kernel told: who may change it. It is no word of
-/// the registrant's own.
+/// The owner of a registration, as the registrar's kernel reports it: the only one that may change
+/// it. The registrant has no say in it.
 ///
-/// Its text is what goes over the wire, and what people read and write.
+/// Its text is its form on the wire, and the one that people read and write.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -30,10 +30,10 @@ pub enum Owner {
     /// Somebody on the registrar's host whom its kernel has no number for; of two such nobody can
     /// tell whether they are the same.
     Unknown,
-    /// Whoever speaks from an address.
+    /// The peers at an address.
     Address(IpAddr),
-    /// Whoever speaks from a network of IPv6, by its first 64 bits. No record is such a one's: it is
-    /// whose [quotas](crate::Quota) are used, for a host has all the addresses of its network.
+    /// The peers in an IPv6 network, by its first 64 bits. It owns no record, only
+    /// [quotas](crate::Quota), because a host has all addresses of its network.
     Network(Ipv6Addr),
     /// A kind that this version does not know, as it is written.
     Other(String),

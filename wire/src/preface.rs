@@ -1,14 +1,14 @@
-//! The first bytes of every connection, by which callsign's protocol is told from others.
+//! The first bytes of every connection, which identify callsign's protocol.
 //!
 //! Eight bytes: a magic of six, then the protocol's version as a little-endian `u16`. The first
-//! byte is no ASCII letter (so not HTTP) and not 22 (so not TLS); the first four, read as a
-//! length, are over a gigabyte (so no frame of a protocol that begins with a bounded length);
-//! the line ending shows up a transport that meddles with text, as PNG's signature does
+//! byte is no ASCII letter (so not HTTP) and not 22 (so not TLS); the first four, read as a length,
+//! are over a gigabyte (so no frame of a protocol that begins with a bounded length); the line
+//! ending reveals a transport that alters text, as in PNG's signature
 //! (<https://www.w3.org/TR/png-3/#5PNG-file-signature>).
 
 use thiserror::Error;
 
-/// How many bytes the preface has.
+/// The length of the preface in bytes.
 pub const PREFACE_BYTES: usize = 8;
 
 /// The version that this library speaks.

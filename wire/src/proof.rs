@@ -1,10 +1,9 @@
-//! How an actor proves who it is to somebody who found it by name.
+//! Proof of identity: an actor shows a caller that it is the instance that was looked up.
 //!
-//! The registrar derives a key for every registration and gives it to the registrant. Whoever
-//! looks the name up gets a challenge that the registrar has drawn, and the proof that only a
-//! holder of the key can make of it. So a caller who knows both still cannot pass for the actor
-//! to anybody else, and neither can a program that has come to listen at the actor's address
-//! since.
+//! The registrar derives a key for every registration and gives it to the registrant. A caller that
+//! looks the name up gets a challenge drawn by the registrar, and the proof that only a holder of
+//! the key can compute from it. So a caller that knows both still cannot pass for the actor to
+//! anybody else, and neither can a program that later listens at the actor's address.
 //!
 //! ```text
 //!   actor ──register──▶ registrar        key = HMAC(secret, uuid, epoch)
@@ -29,7 +28,7 @@ use uuid::Uuid;
 
 use crate::Epoch;
 
-/// What a registrar derives all keys from. It never leaves the registrar.
+/// The secret from which a registrar derives all keys. It never leaves the registrar.
 #[derive(Clone)]
 pub struct ProofSecret([u8; 32]);
 
@@ -46,7 +45,7 @@ impl fmt::Debug for ProofSecret {
     }
 }
 
-/// What a registrar shares with the registrant of one registration, and with nobody else.
+/// The secret that a registrar shares with the registrant of one registration only.
 #[derive(Clone, Copy, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct ProofKey(ByteArray<32>);
@@ -83,10 +82,10 @@ impl fmt::Debug for ProofKey {
     }
 }
 
-/// What shows that an instance's UUID was drawn by whoever registers it: the UUID is made of it.
+/// Shows that the registrant itself drew an instance's UUID: the UUID derives from this secret.
 ///
-/// A UUID stands in every listing. Without the secret behind it, whoever reads it there could
-/// register it elsewhere, or while its owner is away.
+/// A UUID stands in every listing. Without the secret, any reader of a listing could register the
+/// UUID elsewhere, or while its owner is away.
 ///
 /// ```
 /// use callsign_wire::InstanceSecret;
@@ -124,7 +123,7 @@ impl fmt::Debug for InstanceSecret {
     }
 }
 
-/// What a registrar draws for one look-up, for one registration to answer.
+/// A random value that a registrar draws for one look-up, for one registration to answer.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -136,15 +135,15 @@ impl fmt::Debug for InstanceSecret {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Challenge {
-    /// Which registrar drew it.
+    /// The registrar that drew it.
     pub registrar: Uuid,
-    /// Which registration at that registrar is to answer.
+    /// The registration at that registrar which is to answer.
     pub epoch: Epoch,
     /// A number drawn at random.
     pub nonce: Uuid,
 }
 
-/// The answer to a [`Challenge`]. It is compared in a time that does not depend on its bytes.
+/// The response to a [`Challenge`]. Comparing it takes a time that does not depend on its bytes.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -175,7 +174,7 @@ impl PartialEq for Proof {
 
 impl Eq for Proof {}
 
-/// Whom the side that dials means, and what it wants proved.
+/// The instance that the dialer means, and the challenge for it.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -194,7 +193,7 @@ impl Eq for Proof {}
 pub struct Wanted {
     /// The instance that was looked up.
     pub instance: InstanceId,
-    /// What that instance is to answer.
+    /// The challenge for that instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge: Option<Challenge>,
 }

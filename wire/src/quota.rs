@@ -1,4 +1,4 @@
-//! How much of a registrar one owner may use.
+//! Quotas: the limits of an owner's use of a registrar.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Owner, RemoteError};
 
-/// What of a registrar one owner may use only so much of.
+/// A resource of a registrar that each owner may use to a limit.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -26,14 +26,14 @@ pub enum Quota {
     Waits,
     /// Watches.
     Watches,
-    /// Bytes of memory: of connections, of what is registered, waited for and watched, of frames
-    /// that have arrived in part, and of answers that nobody reads.
+    /// Bytes of memory: of connections, registrations, waits and watches, of frames that have
+    /// arrived in part, and of unread answers.
     Bytes,
-    /// Looks at endpoints on its account: those that wait or are under way.
+    /// Looks at endpoints on its account, queued and running.
     Looks,
-    /// Time of a processor, in percent of one. Whoever uses more is not refused anything: it waits.
+    /// Processor time, in percent of one processor. An owner above it is not refused, but waits.
     Cpu,
-    /// One that this version does not know.
+    /// A quota that this version does not know.
     #[serde(other)]
     Other,
 }
@@ -50,7 +50,7 @@ impl Quota {
         Self::Cpu,
     ];
 
-    /// Returns what it is called in settings, in errors and over a connection.
+    /// Returns its name in settings, in errors and on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
@@ -75,20 +75,20 @@ impl fmt::Display for Quota {
 /// [`RemoteError`] of the kind [`QuotaExceeded`](crate::ErrorKind::QuotaExceeded).
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct QuotaExceeded {
-    /// Which quota.
+    /// The quota.
     pub quota: Quota,
-    /// Whose.
+    /// Its owner.
     pub owner: Owner,
-    /// How much the owner uses.
+    /// The owner's present use.
     pub used: u64,
-    /// How much more was asked for.
+    /// The additional amount asked for.
     pub asked: u64,
-    /// How much the owner may use.
+    /// The limit.
     pub limit: u64,
 }
 
 impl QuotaExceeded {
-    /// What an [error's payload](RemoteError::payload) is called that has one.
+    /// The type name of such an [error's payload](RemoteError::payload).
     pub const TYPE_NAME: &'static str = "callsign.QuotaExceeded";
 
     /// Returns which quota an error tells of, if it does.
@@ -97,20 +97,20 @@ impl QuotaExceeded {
     }
 }
 
-/// What an owner uses of something, and how much it may.
+/// An owner's use of a resource, and its limit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Use {
-    /// How much.
+    /// The present use.
     pub used: u64,
-    /// How much it may be; nothing where only the registrar's own bounds say.
+    /// The limit; `None` if only the registrar's own bounds apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<u64>,
 }
 
-/// What one owner uses of a registrar.
+/// An owner's use of a registrar.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct OwnerUse {
-    /// Whose it is.
+    /// The owner.
     pub owner: Owner,
     /// Connections.
     pub sessions: Use,
@@ -127,13 +127,13 @@ pub struct OwnerUse {
     /// Time of a processor, in percent of one, of late.
     #[serde(default)]
     pub cpu: Use,
-    /// The same in all, in milliseconds, since its first connection of those that are there.
+    /// The total processor time, in milliseconds, since the first of its present connections.
     #[serde(default)]
     pub cpu_ms: u64,
 }
 
 impl OwnerUse {
-    /// Returns what it uses of something.
+    /// Returns its use of a resource.
     pub fn of(&self, quota: Quota) -> Option<Use> {
         match quota {
             Quota::Sessions => Some(self.sessions),

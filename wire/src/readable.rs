@@ -1,8 +1,7 @@
-//! What a later version may have written, read as far as this one can.
+//! Tolerant reading: data of a later version, as far as this one understands it.
 //!
-//! A place, a name or a word that is not known yet costs what it belongs to, and no more: an
-//! endpoint of a kind that is unknown leaves the others of its record, a name that is none here
-//! leaves the other records of an answer.
+//! An unknown place, name or word costs only what it belongs to: an endpoint of an unknown kind
+//! leaves the other endpoints of its record, an invalid name leaves the other records of an answer.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -32,7 +31,7 @@ pub(crate) fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Endpoi
     Ok(written.iter().filter_map(|it| it.parse().ok()).collect())
 }
 
-/// Reads records, and leaves out those whose name is none here.
+/// Reads records, and drops those with invalid names.
 pub(crate) fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Record>, D::Error> {
     let written = Vec::<WrittenRecord>::deserialize(from)?;
     Ok(written.into_iter().filter_map(|it| it.try_into().ok()).collect())

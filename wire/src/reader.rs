@@ -4,8 +4,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{FRAME_BYTES_MAX, WireError};
 
-/// Finds frames in bytes as they arrive. Memory grows with what has arrived, and by no more than
-/// 256 KiB ahead of it, whatever a length announces.
+/// Finds frames in bytes as they arrive. Memory grows with the bytes that have arrived, and by at
+/// most 256 KiB ahead of them, whatever a length announces.
 #[derive(Debug)]
 pub struct FrameReader {
     bytes: BytesMut,
@@ -46,7 +46,7 @@ impl FrameReader {
         (4 + length.min(self.frame_bytes_max)).saturating_sub(self.bytes.len())
     }
 
-    /// Goes on with a buffer that somebody lends, if it has none of its own.
+    /// Continues with a lent buffer, if it has none of its own.
     pub fn borrow(&mut self, lend: impl FnOnce() -> BytesMut) {
         if self.bytes.is_empty() && !self.is_lent {
             self.bytes = lend();
@@ -54,8 +54,7 @@ impl FrameReader {
         }
     }
 
-    /// Gives back a buffer that was lent. What has arrived of a frame goes into a buffer of its own,
-    /// which is no larger than that.
+    /// Returns the lent buffer. The arrived part of a frame moves to a buffer of exactly its size.
     pub fn give_back(&mut self) -> Option<BytesMut> {
         if !std::mem::take(&mut self.is_lent) {
             if self.bytes.is_empty() {
@@ -82,7 +81,7 @@ impl FrameReader {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Returns what has arrived and was not taken, for another to go on with.
+    /// Returns the bytes that have arrived and were not taken, for another reader.
     pub fn into_bytes(self) -> BytesMut {
         self.bytes
     }
@@ -92,7 +91,7 @@ impl FrameReader {
         (self.bytes.len() >= length).then(|| self.bytes.split_to(length).freeze())
     }
 
-    /// Returns what has arrived and was not taken.
+    /// Returns the bytes that have arrived and were not taken.
     pub fn peek(&self) -> &[u8] {
         &self.bytes
     }
@@ -130,15 +129,15 @@ impl FrameReader {
     }
 }
 
-/// How much room a read finds: a few hundred small frames, so that one read brings many.
+/// The room for a read: a few hundred small frames, so that one read brings many.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How much room a read finds at most while a long frame arrives: as much as a socket holds. It is
-/// not touched before it is filled.
+/// The most room for a read while a long frame arrives: the capacity of a socket. It is not touched
+/// before it is filled.
 const LONG_READ_BYTES: usize = 16 * READ_BYTES;
 
-/// The largest buffer kept while nothing is in it, and no more than a quarter of a frame if only
-/// short ones are let in.
+/// The largest buffer kept while it is empty, and at most a quarter of a frame if only short ones
+/// are accepted.
 const BUFFER_BYTES_KEPT: usize = 4 * READ_BYTES;
 
 #[cfg(test)]

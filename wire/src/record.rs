@@ -1,4 +1,4 @@
-//! What a registrar keeps of an instance.
+//! Records: a registrar's descriptions of instances.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -29,7 +29,7 @@ pub type Revision = u64;
 /// The most bytes of [`Record::metadata`], keys and values together.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 
-/// What a registrar keeps of an instance.
+/// A registrar's description of an instance.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -42,35 +42,33 @@ pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Record {
-    /// What the actor is called.
+    /// The actor's name.
     pub name: Name,
-    /// What tells this run of it from every other.
+    /// The identity of this run.
     pub uuid: Uuid,
     /// When it was registered, as a number that only grows.
     pub epoch: Epoch,
-    /// Where it listens, in the registrant's order.
+    /// Its endpoints, in the registrant's order.
     pub endpoints: Vec<Stamped>,
-    /// What else the registrant says of it.
+    /// The registrant's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// How far it is in its life.
+    /// The stage of its life.
     pub state: State,
-    /// What keeps it in the registry.
+    /// The reason why it is in the registry.
     pub lifetime: Lifetime,
     /// When it was registered by the registrar's clock, in milliseconds since 1970.
     pub since_ms: u64,
-    /// What speaks against it, while the registrar could not settle it.
+    /// Evidence against it that the registrar could not settle.
     pub suspicion: Option<Suspicion>,
     /// Whether it answers the protocol's handshake and proves there who it is. A program that
     /// knows nothing of the protocol does not.
     pub proves: bool,
-    /// Whose it is, by the word of the registrar's kernel; nothing from a registrar that does not
-    /// say.
+    /// Its owner, from the registrar's kernel; `None` from a registrar that does not report owners.
     pub owner: Option<Owner>,
-    /// If one instance has the name at a time, a number that grows with every change of who has
-    /// it: what a resource that the holder uses has to remember the highest of, to refuse a former
-    /// holder.
+    /// For an exclusive name, a number that grows with every change of its holder. A resource that
+    /// the holder uses remembers the highest one, to refuse former holders.
     pub token: Option<u64>,
-    /// How many wait in line for the name, where one instance has it at a time.
+    /// For an exclusive name, the number of waiters in line.
     pub waiting: u64,
 }
 
@@ -119,7 +117,7 @@ impl Record {
     }
 }
 
-/// A user has a place of its own, which has been there for longer; all other owners share one.
+/// A user has its own field, which is older; all other owners share one.
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let user = self.user();
@@ -170,7 +168,7 @@ struct RecordToWrite<'a> {
     waiting: u64,
 }
 
-/// How far an instance is in its life.
+/// The stage of an instance's life.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -185,7 +183,7 @@ pub enum State {
     Starting,
     /// It can be connected to.
     Ready,
-    /// It finishes what it has, and takes nothing new.
+    /// It finishes its work, and accepts no more.
     Draining,
     /// A word that this version does not know. A registrar takes none such.
     #[serde(other)]
@@ -203,7 +201,7 @@ impl fmt::Display for State {
     }
 }
 
-/// What keeps a record in the registry.
+/// The reason why a record is in the registry.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -232,7 +230,7 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Returns for how long each renewal of a lease lasts; `None` for what is no lease.
+    /// Returns a lease's time to live; `None` for anything else.
     pub fn ttl_ms(self) -> Option<u64> {
         match self {
             Self::Lease { ttl_ms } => Some(ttl_ms),
@@ -241,8 +239,8 @@ impl Lifetime {
     }
 }
 
-/// Reads what the derived `Serialize` writes, and whatever a later version may write: a word, or a
-/// map from a word to what there is to say of it. `#[serde(other)]` would read the words alone.
+/// Reads the output of the derived `Serialize` and of any later version: a word, or a map from a
+/// word to its details. `#[serde(other)]` would read words only.
 impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeptVisitor;
@@ -298,7 +296,7 @@ impl fmt::Display for Lifetime {
     }
 }
 
-/// What speaks against an instance, while the registrar could not settle it.
+/// Evidence against an instance that the registrar could not settle.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -309,7 +307,7 @@ impl fmt::Display for Lifetime {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub struct Suspicion {
-    /// How often others reported that it does not answer.
+    /// The number of reports that it does not answer.
     pub reports: u32,
     /// Since when something speaks against it by the registrar's clock, in milliseconds since
     /// 1970.

@@ -1,8 +1,8 @@
-//! The calls that a registrar answers: their names, what they take, what they give.
+//! The calls that a registrar answers: names, arguments and results.
 //!
-//! | method | takes | gives |
+//! | method | argument | result |
 //! |---|---|---|
-//! | [`REGISTER`] | [`Register`] | [`Registered`], at once or when its turn comes |
+//! | [`REGISTER`] | [`Register`] | [`Registered`], immediately or when its turn comes |
 //! | [`LINE`] | [`AskLine`] | [`Line`] |
 //! | [`UPDATE`] | [`Update`] | [`Changed`] |
 //! | [`UNREGISTER`] | [`Unregister`] | [`Changed`] |
@@ -39,9 +39,9 @@ pub use register::{
 
 /// Registers an instance, with all of its endpoints in one step.
 pub const REGISTER: &str = "registrar.register";
-/// Asks who waits in line for a name that one instance has at a time.
+/// Asks for the line for an exclusive name.
 pub const LINE: &str = "registrar.line";
-/// Changes what is registered of an instance.
+/// Changes an instance's registration.
 pub const UPDATE: &str = "registrar.update";
 /// Takes an instance out of the registry.
 pub const UNREGISTER: &str = "registrar.unregister";
@@ -57,7 +57,7 @@ pub const FIND: &str = "registrar.find";
 pub const WAIT: &str = "registrar.wait";
 /// Lists instances, a page at a time.
 pub const LIST: &str = "registrar.list";
-/// Lists names alone, many at a time: for a person who has typed a part of one.
+/// Lists names only, many at a time: for completion.
 pub const NAMES: &str = "registrar.names";
 /// Watches the instances of a name or a pattern.
 pub const WATCH: &str = "registrar.watch";
@@ -68,9 +68,9 @@ pub const STATUS: &str = "registrar.status";
 /// Asks what each owner uses of the registrar, and how much it may.
 pub const OWNERS: &str = "registrar.owners";
 
-/// The most owners of one [`Owners`]: those who use the most memory.
+/// The most owners of one [`Owners`]: those that use the most memory.
 pub const OWNERS_MAX: usize = 256;
-/// Asks how the registrar sees whoever asks, and what he may do.
+/// Asks for the caller's identity and rights, as the registrar sees them.
 pub const WHOAMI: &str = "registrar.whoami";
 
 /// The most records of one [`Answer`] or [`Page`].
@@ -85,17 +85,17 @@ pub const RECORDS_BYTES_MAX: usize = 256 * 1024;
 pub struct Query<'a> {
     /// The whole name.
     pub name: &'a str,
-    /// Whether those that are starting or draining are wanted too.
+    /// Whether starting and draining instances are included.
     #[serde(default)]
     pub all: bool,
-    /// Whose they have to be, if that matters. Others are left out before the answer is cut off,
-    /// so that nobody hides another's instances by as many of his own.
+    /// The required owner, if any. Others are left out before the answer is cut off, so that nobody
+    /// hides another's instances behind many of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
 }
 
 impl<'a> Query<'a> {
-    /// Looks up the ready instances of a name, whosever they are.
+    /// Looks up the ready instances of a name, of any owner.
     pub fn of(name: &'a str) -> Self {
         Self { name, all: false, owner: None }
     }
@@ -122,37 +122,37 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The instances of a name: live ones first, declared ones after them, each newest first; the
-/// first [`RECORDS_MAX`] of them, and no more than [`RECORDS_BYTES_MAX`] take.
+/// The instances of a name: live ones first, declared ones after them, each newest first; the first
+/// [`RECORDS_MAX`] of them, up to [`RECORDS_BYTES_MAX`].
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Answer {
     /// The registry's revision.
     pub revision: Revision,
     /// The registrar's clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// How many there are in all, in whatever state: of the owner, if one was asked for.
+    /// The number of instances in any state; of the requested owner, if there is one.
     pub total: u64,
     /// The instances.
     #[serde(deserialize_with = "readable::records")]
     pub records: Vec<Record>,
 }
 
-/// The instances of a name, and by what to know those that prove who they are.
+/// The instances of a name, with the proofs by which to recognise them.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(from = "WrittenLocated")]
 pub struct Located {
     /// The instances.
     pub answer: Answer,
-    /// Which registrar draws the challenges.
+    /// The registrar that draws the challenges.
     pub registrar: Uuid,
     /// The [nonce](crate::Challenge::nonce) of all challenges.
     pub nonce: Uuid,
-    /// What each instance owes to its challenge, in the order of the answer's records; nothing
-    /// for one that does not [prove](Record::proves) who it is.
+    /// The response that each instance owes to its challenge, in the order of the answer's records;
+    /// `None` for one that does not [prove](Record::proves) its identity.
     pub proofs: Vec<Option<Proof>>,
 }
 
-/// A [`Located`] as it is written: its proofs stand in the order of its records.
+/// A [`Located`] as written: its proofs are in the order of its records.
 #[derive(Deserialize)]
 pub(crate) struct WrittenLocated {
     pub(crate) answer: WrittenAnswer,
@@ -187,7 +187,7 @@ impl From<WrittenLocated> for Located {
     }
 }
 
-/// Looks up the instances of a name, and waits until one that is not merely declared is ready.
+/// Looks up the instances of a name, and waits until one that is not declared is ready.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Wait {
     /// The whole name.
@@ -197,33 +197,33 @@ pub struct Wait {
 /// Lists instances, oldest first, a page at a time.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct List {
-    /// Which names.
+    /// The names.
     pub pattern: NamePattern,
     /// Begins after this epoch: the [`Page::next`] of the page before.
     #[serde(default)]
     pub after: Epoch,
 }
 
-/// One page of a list: at most [`RECORDS_MAX`] instances, and soon full where they are long. It may
-/// be empty and not the last, where many names were looked at in vain.
+/// A page of a list: at most [`RECORDS_MAX`] instances, fewer if they are long. A page that is not
+/// the last may be empty, after many names that did not match.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Page {
     /// The registry's revision.
     pub revision: Revision,
     /// The registrar's clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Where the next page begins, if there is one.
+    /// The start of the next page, if there is one.
     pub next: Option<Epoch>,
     /// The instances.
     #[serde(deserialize_with = "readable::records")]
     pub records: Vec<Record>,
 }
 
-/// One page of names, each once in it. It may be empty and not the last, where many names were
-/// looked at in vain.
+/// A page of names, each once. A page that is not the last may be empty, after many names that did
+/// not match.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct NamesPage {
-    /// Where the next page begins, if there is one.
+    /// The start of the next page, if there is one.
     pub next: Option<Epoch>,
     /// The names, in no order; of a later version there may be some that are no names here.
     pub names: Vec<String>,
@@ -232,14 +232,14 @@ pub struct NamesPage {
 /// Watches the instances of a name or a pattern.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Watch {
-    /// Which names.
+    /// The names.
     pub pattern: NamePattern,
-    /// What the watcher has seen already; the registrar goes on from there if it can.
+    /// The watcher's last position; the registrar continues from there if it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
 
-/// How far a watcher has come.
+/// A watcher's position.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Seen {
     /// With which registrar: its [`Hello::registrar`](crate::Hello::registrar).
@@ -259,12 +259,12 @@ pub struct Watching {
     pub resumed: bool,
 }
 
-/// What a watcher is told.
+/// An item of a watch.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Forget everything: what is there now follows, as [`Change::Add`]s up to
-    /// [`Change::Synced`]. Sent at the beginning, and to a watcher that could not keep up.
+    /// Forget everything: the present state follows, as [`Change::Add`]s up to [`Change::Synced`].
+    /// Sent at the beginning, and to a watcher that could not keep up.
     Reset,
     /// The snapshot is complete.
     Synced {
@@ -302,17 +302,17 @@ pub enum Change {
 /// deletes nothing by itself.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Report {
-    /// Which instance was meant.
+    /// The instance that was meant.
     pub uuid: Uuid,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// Which endpoint was dialed.
+    /// The endpoint that was dialed.
     pub endpoint: Endpoint,
-    /// What happened.
+    /// The result of the dial.
     pub evidence: Evidence,
 }
 
-/// What happened when an endpoint was dialed.
+/// The result of a failed dial.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -341,7 +341,7 @@ pub enum Evidence {
     Other,
 }
 
-/// How a registrar is.
+/// A registrar's status.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -354,7 +354,7 @@ pub enum Evidence {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Status {
-    /// Which registrar.
+    /// The registrar.
     pub registrar: Uuid,
     /// The software and its version.
     pub agent: String,
@@ -362,22 +362,22 @@ pub struct Status {
     pub revision: Revision,
     /// For how long it has run.
     pub uptime_ms: u64,
-    /// How many connections it has.
+    /// The number of its connections.
     pub sessions: u64,
-    /// How many instances it keeps.
+    /// The number of its instances.
     pub instances: u64,
-    /// How many callers wait for a name.
+    /// The number of callers that wait for a name.
     pub waiters: u64,
-    /// How many callers watch.
+    /// The number of watches.
     pub watchers: u64,
-    /// How many instances wait in line for their names.
+    /// The number of instances that wait in line for a name.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub in_line: u64,
-    /// Where it listens.
+    /// Its listeners.
     #[serde(deserialize_with = "readable::endpoints")]
     pub endpoints: Vec<Endpoint>,
-    /// Where others find it: what a wildcard address means now stands in its place. Earlier
-    /// versions do not say.
+    /// The addresses that others use, with the present addresses of a wildcard. Absent from earlier
+    /// versions.
     #[serde(
         default,
         deserialize_with = "readable::endpoints",
@@ -386,18 +386,17 @@ pub struct Status {
     pub published: Vec<Endpoint>,
 }
 
-/// What each owner uses of a registrar, and how much it may.
+/// The use of a registrar by each owner, with its quotas.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Owners {
-    /// What the caller's own owner uses.
+    /// The use of the caller's own owner.
     pub own: OwnerUse,
-    /// What those use who use the most memory, the most first: at most [`OWNERS_MAX`]; the caller's
-    /// own alone, if it may not see the others.
+    /// The owners that use the most memory, largest first: at most [`OWNERS_MAX`]; only the
+    /// caller's own, if it may not see the others.
     pub owners: Vec<OwnerUse>,
-    /// How many owners there are in all.
+    /// The number of owners.
     pub total: u64,
-    /// Whether the caller is shown its own use alone: what others use is for root and for the
-    /// registrar's own user.
+    /// Whether the caller sees only its own use; root and the registrar's own user see all.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_own_alone: bool,
 }

@@ -1,10 +1,10 @@
-//! How a registrar sees whoever asks.
+//! A registrar's view of a caller.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Owner, OwnerUse};
 
-/// How a registrar sees whoever asks, and what he may do.
+/// A caller's identity and rights, as the registrar sees them.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -17,12 +17,12 @@ use crate::{Owner, OwnerUse};
 /// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Whoami {
-    /// Whose is what he registers. An unknown owner has it over the same connection alone.
+    /// The owner of its registrations. An unknown owner is limited to the same connection.
     pub owner: Owner,
-    /// By what his connection has come: `unix`, `tcp`, `memory`, or another word.
+    /// The transport of its connection: `unix`, `tcp`, `memory`, or another word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<String>,
-    /// How near that is, as the registrar sees it: `in-process`, `unix-socket`, `loopback`,
+    /// Its locality, as the registrar sees it: `in-process`, `unix-socket`, `loopback`,
     /// `this-host`, `same-subnet`, `remote`, or another word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<String>,
@@ -35,25 +35,25 @@ pub struct Whoami {
     /// Whether he may change what others have registered.
     #[serde(default)]
     pub may_change_all: bool,
-    /// What holds of names that no rule gives to anybody: `same-user`, `open`, or another word.
+    /// The policy for names without a rule: `same-user`, `open`, or another word.
     pub names: String,
-    /// Where that is said, for people.
+    /// The place of that policy, for people.
     #[serde(default)]
     pub names_place: String,
-    /// The rules of names that let him find what they are of, the most specific first.
+    /// The rules whose names the caller may find, the most specific first.
     #[serde(default)]
     pub rules: Vec<NameRight>,
-    /// What his owner uses of the registrar, over all connections, and how much it may.
+    /// The owner's use and quotas, over all connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<OwnerUse>,
 }
 
-/// What a rule of names lets somebody do.
+/// The rights that a rule of names grants.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NameRight {
     /// Of which names.
     pub pattern: String,
-    /// Where the rule is written, for people.
+    /// The place of the rule, for people.
     pub place: String,
     /// Whether he may register under them; nothing if the rule leaves that open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ pub struct NameRight {
     /// Whether one instance has each of them at a time.
     #[serde(default)]
     pub exclusive: bool,
-    /// How many instances may have each of them at a time.
+    /// The most instances that each of them may have at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances_max: Option<u64>,
 }

@@ -205,8 +205,8 @@ impl<'a> Scan<'a> {
         self.value_of(key);
     }
 
-    /// Finds where the key of this line ends, and where its `=` stands, or what stands for it.
-    /// What is no key is told and mended.
+    /// Finds the end of this line's key, and the place of its `=`, or of a substitute for it. A
+    /// broken key is reported and mended.
     fn key(&mut self) -> Option<(usize, usize)> {
         let start = self.at;
         let end = key_end(self.text, start);
@@ -417,7 +417,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What may be written without quotes, for who wrote something else.
+/// The characters that need no quotes, for suggestions.
 const BARE: &str = "has letters, digits, `_` and `-` alone, or stands in quotes";
 
 const QUOTES: [char; 2] = ['"', '\''];
@@ -452,7 +452,7 @@ fn unquoted_sign(line: &str) -> Option<usize> {
     None
 }
 
-/// Returns the first line of a text, without its comment.
+/// Returns the first line of a string, without its comment.
 fn first_line(text: &str) -> &str {
     let line = text.split('\n').next().unwrap_or_default();
     let mut quote = None;

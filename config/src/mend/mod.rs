@@ -1,14 +1,14 @@
-//! Mends what is broken in the structure of a text, so that the rest of it can be read.
+//! Repairs the broken structure of a text, so that the rest of it can be read.
 //!
-//! A parser that meets an open bracket takes all that follows for a part of it. Whoever wrote the
-//! file meant something else, and its lines show what: each begins with a header or with `key =`.
-//! So a text that is no TOML is gone through here, line by line; what is missing is put in, what
-//! is too much is taken out, and each fault is told at its place. Then the text is read as any
-//! other, and [`Mended::restore`] says where in the original a fault of it stands.
+//! To a parser, everything after an open bracket is part of it. The author meant something else, as
+//! the lines show: each begins with a header or with `key =`. So this module goes through text that
+//! is not TOML line by line, inserts missing characters, removes superfluous ones, and reports each
+//! fault at its place. Then the text is parsed like any other, and [`Mended::restore`] maps its
+//! faults back to the original.
 //!
-//! Why not a parser that recovers by itself? That of `toml` does, within a line, and is left to
-//! it: wrong escapes, numbers, words without quotes. Beyond a line it has to guess, and guesses
-//! that the file is right.
+//! Why not a parser that recovers by itself? That of `toml` does, within a line, and handles wrong
+//! escapes, numbers and words without quotes. Beyond a line it has to guess, and assumes that the
+//! file is correct.
 
 mod line;
 mod value;
@@ -17,22 +17,22 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use crate::diagnostic::{Diagnostic, Place, Source};
 
-/// A text whose structure is right, and what was wrong with it.
+/// A text with a correct structure, and the faults of the original.
 pub(crate) struct Mended {
-    /// What is to be read.
+    /// The text to parse.
     pub(crate) source: Arc<Source>,
-    /// What was wrong, at its place in the original.
+    /// The faults, with their places in the original.
     pub(crate) diagnostics: Vec<Diagnostic>,
     original: Arc<Source>,
     edits: Vec<Applied>,
     /// The texts, numbers and words of the original, in their order; none if nothing is broken.
     tokens: Vec<Range<usize>>,
-    /// What in the original is not what was meant.
+    /// Parts of the original that do not mean what they say.
     doubtful: Spans,
 }
 
 impl Mended {
-    /// Takes a text that is whole.
+    /// Wraps a text without faults.
     pub(crate) fn whole(original: &Arc<Source>) -> Self {
         Self {
             source: Arc::clone(original),
@@ -44,7 +44,7 @@ impl Mended {
         }
     }
 
-    /// Goes through a text that is broken.
+    /// Repairs a broken text.
     pub(crate) fn broken(original: &Arc<Source>) -> Self {
         let mut scan = Scan::new(original);
         scan.lines();
@@ -79,8 +79,8 @@ impl Mended {
         Some(Place { source: Arc::clone(&self.original), span })
     }
 
-    /// Moves faults of the mended text to where they stand in the original, and leaves out those
-    /// of what is not what was meant.
+    /// Moves diagnostics of the mended text to their places in the original, and drops those about
+    /// parts that do not mean what they say.
     pub(crate) fn restore(&self, diagnostics: &mut Vec<Diagnostic>) {
         if !self.edits.is_empty() {
             for diagnostic in diagnostics.iter_mut() {
@@ -117,7 +117,7 @@ impl Mended {
     }
 }
 
-/// Spans in their order, none of which touches another.
+/// Sorted, disjoint spans.
 #[derive(Default)]
 struct Spans(Vec<Range<usize>>);
 
@@ -148,7 +148,7 @@ struct Applied {
     original: Range<usize>,
 }
 
-/// Where one is in a text that is gone through, and what has been found.
+/// The position in a text, and the findings so far.
 struct Scan<'a> {
     source: &'a Arc<Source>,
     text: &'a str,
@@ -176,7 +176,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Returns what is left of the text.
+    /// Returns the rest of the text.
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -218,8 +218,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Tells of a fault that breeds others: of what follows it on the line nothing is told, and
-    /// it is not told itself behind another.
+    /// Reports a fault that causes others: later faults on its line are not reported, nor is this
+    /// one after another such fault.
     fn garbled(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let line = self.line_start(span.start);
         self.doubtful.add(span.start..self.line_end().max(span.end));
@@ -277,7 +277,7 @@ fn is_bare(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 
-/// Returns where the closing quote stands in what follows an opening one, if on the same line.
+/// Returns the position of the closing quote after an opening one, if it is on the same line.
 fn quoted_end(inside: &str, quote: char) -> Option<usize> {
     let mut is_escaped = false;
     for (at, character) in inside.char_indices() {

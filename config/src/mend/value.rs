@@ -28,7 +28,7 @@ impl Scan<'_> {
         let indent = after_blanks(self.text, line_start) - line_start;
         let list = |at| Open { at, close: ']', expected: Expected::Value };
         let mut open: Vec<Open> = opened.map(list).into_iter().collect();
-        // Where the last part of the value ended, before blanks and comments.
+        // The end of the value's last part, before blanks and comments.
         let mut end = self.at;
         loop {
             if !self.next_part(&open, indent) {
@@ -78,8 +78,8 @@ impl Scan<'_> {
         self.insert(end, close);
     }
 
-    /// What is in a list that was not closed can be believed, not that it is one; and not what is in
-    /// a table that is none.
+    /// The contents of an unclosed list are credible, but not that it is a list; nor are the
+    /// contents of a table that is none.
     fn doubt(&mut self, open: &Open) {
         let is_table = open.expected != Expected::Sign;
         self.doubtful.add(open.at..if is_table { open.at } else { self.at });
@@ -96,8 +96,8 @@ impl Scan<'_> {
                     let line = self.at + 1;
                     let next = after_blanks(self.text, line);
                     let is_in_table = open.last().is_some_and(|it| it.close == '}');
-                    // In a table a `key =` may begin a line. Where no comma stands before it, and
-                    // it is not indented, it is one of the outer table.
+                    // A `key =` may begin a line within a table. Without a comma before it and
+                    // without indentation, it belongs to the outer table.
                     let may_be_entry = is_in_table
                         && (next - line > indent
                             || open.last().is_some_and(|it| it.expected == Expected::Key));
@@ -125,7 +125,7 @@ impl Scan<'_> {
             return;
         }
         innermost.expected = if innermost.close == ']' { Expected::Value } else { Expected::Key };
-        // A word that stands without quotes is told of as such.
+        // A word without quotes is reported as such.
         let is_word = self.peek().is_some_and(|it| !"+-\"'[{".contains(it) && !it.is_ascii_digit());
         if is_word && innermost.close == ']' {
             return self.insert(end, ",");
@@ -198,7 +198,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Closes the innermost of what is open, and what cannot be open any more.
+    /// Closes the innermost open bracket, and all that cannot still be open.
     fn close(&mut self, open: &mut Vec<Open>, found: char) {
         let span = self.at..self.at + 1;
         self.at += 1;
@@ -230,7 +230,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Goes through a text, or a word without quotes.
+    /// Reads a string, or a word without quotes.
     fn token(&mut self, is_outermost: bool, is_key: bool) {
         let start = self.at;
         match self.peek() {
@@ -282,7 +282,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Goes through a text on one line.
+    /// Reads a string on one line.
     fn text(&mut self, quote: char, is_key: bool, is_outermost: bool) {
         let start = self.at;
         let inside = start + 1;
@@ -334,8 +334,8 @@ impl Scan<'_> {
         self.unclosed(start..start + 1, end..end, quote);
     }
 
-    /// Returns where a text ends of which `closed` may be the end: behind the first quote after which
-    /// something else may begin.
+    /// Returns the end of a string that may end at `closed`: after the first quote that something
+    /// else may follow.
     fn text_end(&self, closed: usize, quote: char) -> Option<usize> {
         let line = &self.text[closed..self.line_end().max(closed)];
         let may_follow = |rest: &str| {
@@ -355,7 +355,7 @@ impl Scan<'_> {
         second.or_else(|| ends.find(|it| may_follow(&line[*it..])).map(|it| closed + it))
     }
 
-    /// Goes through a text between three quotes, which may have many lines.
+    /// Reads a string between triple quotes, which may have many lines.
     fn long_text(&mut self, triple: &str, is_outermost: bool) {
         let start = self.at;
         let inside = start + 3;
@@ -365,7 +365,8 @@ impl Scan<'_> {
             next.is_none_or(|it| "\n,]}#".contains(it))
         });
         let content = &self.text[inside..closed.unwrap_or(self.text.len())];
-        // One that holds lines of the file, and ends in the middle of something, is not closed.
+        // A string that contains lines of the file and ends in the middle of something is not
+        // closed.
         let swallowed = content.match_indices('\n').map(|(at, _)| inside + at + 1).find(|line| {
             let next = after_blanks(self.text, *line);
             begins_entry(self.text, next) || begins_header(self.text, next)
@@ -390,7 +391,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Closes a text whose opening quotes stand at `quotes`; what stands at `end` goes.
+    /// Closes a string whose opening quotes are at `quotes`, and drops the text at `end`.
     fn unclosed(&mut self, quotes: Range<usize>, end: Range<usize>, close: impl ToString) {
         let close = close.to_string();
         let help = format!("close it with `{close}`");
@@ -406,8 +407,8 @@ impl Scan<'_> {
     }
 }
 
-/// Leaves out what closes a list at the end of a text whose quote is missing; nothing does outside
-/// of lists.
+/// Drops the bracket of a list from the end of a string without a closing quote; outside lists it
+/// does nothing.
 fn trim_closing(text: &str, is_outermost: bool) -> &str {
     if is_outermost {
         text.trim_end()
@@ -416,7 +417,7 @@ fn trim_closing(text: &str, is_outermost: bool) -> &str {
     }
 }
 
-/// Returns where a text between three quotes ends, behind the closing ones.
+/// Returns the end of a string between triple quotes, after the closing ones.
 fn long_text_end(inside: &str, triple: &str) -> Option<usize> {
     let mut at = 0;
     while let Some(rest) = inside.get(at..) {

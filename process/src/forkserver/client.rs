@@ -30,10 +30,10 @@ use crate::{
     spawner,
 };
 
-/// The way to the forkserver, which is begun anew when it has ended.
+/// The channel to the forkserver, which is restarted after it has ended.
 #[derive(Debug)]
 pub(crate) struct Forkserver {
-    /// How this program was called, and so is when it is executed anew.
+    /// The command line of this program, for re-execution.
     called: OsString,
     connection: Mutex<Arc<Connection>>,
 }
@@ -57,12 +57,12 @@ struct Launches {
     running: HashMap<u64, watch::Sender<Option<Ended>>>,
 }
 
-/// How long the forkserver may take to fork. It takes a fraction of a millisecond; one that was
-/// stopped takes for ever, and would hold up all other launches.
+/// The time limit for a fork. It takes a fraction of a millisecond; a stopped forkserver takes for
+/// ever, and would hold up all other launches.
 const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a forkserver has to have lived to be begun anew at once. One that ends sooner may do so
-/// for ever; it is begun anew when it is needed.
+/// The age at which a forkserver that ends is restarted immediately. One that ends sooner may do so
+/// for ever; it is restarted when it is needed.
 const LIFE_MIN: Duration = Duration::from_secs(1);
 
 impl Forkserver {
@@ -86,7 +86,7 @@ impl Forkserver {
         let connection = self.connection();
         connection.listen(self)?;
         match connection.fork(&theirs) {
-            // One that has gone before the child has begun leaves it to the next.
+            // If it ends before the child has begun, the next one starts the child.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe && is_unread(&theirs) => {
                 let next = self.begin_anew(&connection)?;
                 next.listen(self)?;
@@ -96,8 +96,8 @@ impl Forkserver {
         }
     }
 
-    /// Begins the forkserver anew, if this one has not been replaced yet. To be called by the
-    /// spawner thread, whose end the forkserver is told of.
+    /// Restarts the forkserver, if this one has not been replaced yet. Must be called by the
+    /// spawner thread, whose end the kernel reports to the forkserver.
     fn begin_anew(&self, gone: &Arc<Connection>) -> io::Result<Arc<Connection>> {
         let connection = self.connection();
         if !Arc::ptr_eq(&connection, gone) {
@@ -126,7 +126,7 @@ impl Forkserver {
         Arc::clone(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins a forkserver anew that has gone, as soon as the spawner thread has time.
+    /// Restarts a forkserver that has gone, as soon as the spawner thread has time.
     fn replace(&'static self, gone: Arc<Connection>) {
         let begin = move || {
             if let Err(error) = self.begin_anew(&gone).and_then(|it| it.listen(self)) {
@@ -179,7 +179,7 @@ impl Connection {
         self.launches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the thread that hears the forkserver, if there is none.
+    /// Starts the thread that reads from the forkserver, if there is none.
     fn listen(self: &Arc<Self>, forkserver: &'static Forkserver) -> io::Result<()> {
         let mut is_heard = self.is_heard.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_heard {
@@ -191,7 +191,7 @@ impl Connection {
                 connection.heard(message, descriptors.into_iter().next());
             }
             *connection.lock() = None;
-            // One that has closed its socket, and has not ended, is of no use either.
+            // A forkserver that has closed its socket without ending is of no use either.
             let _ = rustix::process::pidfd_send_signal(&connection.process, Signal::KILL);
             spawner::leave_to_reap(Arc::clone(&connection.process));
             if connection.begun.elapsed() >= LIFE_MIN {

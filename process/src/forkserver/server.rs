@@ -28,8 +28,8 @@ use crate::{
     kernel,
 };
 
-/// What a child that was forked goes on as: with its channel, the counter that forces its end, what its
-/// parent told it and the process that forked it. It returns only what went wrong.
+/// The entry point of a forked child: it gets its channel, the counter that forces its end, its
+/// parent's message and the process that forked it. It returns only an error.
 pub(crate) type Live =
     Box<dyn Fn(UnixStream, OwnedFd, &Boot, Pid) -> Result<Infallible, BootFault>>;
 
@@ -125,7 +125,7 @@ impl Server {
     fn fork(&mut self, launch: u64, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let refuse =
             |errno| wire::send(self.socket.as_fd(), Message::NotForked { launch, errno }, &[]);
-        // What did not arrive had no room here.
+        // Anything that did not arrive had no room here.
         let Ok([channel, output, error]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             return refuse(libc::EMFILE);
         };

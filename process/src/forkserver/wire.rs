@@ -1,4 +1,4 @@
-//! What goes between a process and its forkserver: messages of one size, over a socket that keeps
+//! The messages between a process and its forkserver: all of one size, over a socket that keeps
 //! them apart.
 
 use std::{

@@ -7,8 +7,8 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
 };
 
-/// How soon descendants are looked for again that have been killed. A killed process is gone
-/// within a millisecond, and what it had started by then is found at the next look.
+/// The pause before killed descendants are looked for again. A killed process is gone within a
+/// millisecond, and its own children are found by the next look.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The descendants of a process at one moment.
@@ -27,13 +27,12 @@ struct Seen {
     is_stopped: bool,
 }
 
-/// How often it is looked whether descendants have stopped, and the pause between two looks: a
-/// process stops as soon as it comes out of the kernel. What waits there for a disk forks nothing.
+/// The number of looks at whether descendants have stopped, and the pause between two: a process
+/// stops as soon as it leaves the kernel. One that waits there for a disk forks nothing.
 const STOPS_MAX: usize = 50;
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
-/// Stops all descendants of a process, and returns those that there are then: none of them forks
-/// another.
+/// Stops all descendants of a process, and returns them: none of them forks another.
 pub(super) fn stop_all(ancestor: Pid) -> io::Result<Below> {
     let mut told: HashMap<(i32, u64), bool> = HashMap::new();
     let mut looks_left = STOPS_MAX;
@@ -75,7 +74,7 @@ impl Below {
         Ok(Self(below))
     }
 
-    /// Returns the numbers of those that live.
+    /// Returns the numbers of the live ones.
     pub(super) fn numbers(&self) -> Vec<i32> {
         self.0.iter().filter(|it| !it.is_zombie).map(|it| it.pid).collect()
     }
@@ -106,8 +105,8 @@ impl Seen {
 
     /// Reads a line of `/proc/<pid>/stat`.
     fn read(pid: i32, status: &str) -> Option<Self> {
-        // The program's name stands in parentheses and may hold any character, so the fields are
-        // counted from the last one: what follows it is the third field.
+        // The program's name is in parentheses and may contain any character, so the fields are
+        // counted from the last one: the third field follows it.
         let (_, fields) = status.rsplit_once(')')?;
         let fields: Vec<_> = fields.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
@@ -125,7 +124,7 @@ impl Seen {
     fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
         let Ok(held) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
-        // Looked at after it was opened: the number may be another's by now.
+        // Checked after it was opened: the number may by now belong to another.
         if Self::look(self.pid).is_none_or(|now| now.started != self.started) {
             return true;
         }

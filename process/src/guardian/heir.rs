@@ -36,7 +36,7 @@ pub(super) fn run_if_asked() -> Option<u8> {
     command.args(words).env_remove(HEIR_VARIABLE);
     command.env("LISTEN_PID", std::process::id().to_string());
     let error = command.exec();
-    // Nobody else is left to be told.
+    // Nobody is left to hear of it.
     let name = program.display();
     let _is_told = writeln!(io::stderr(), "error: the command `{name}` cannot be started: {error}");
     Some(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })

@@ -1,11 +1,10 @@
-//! A foreign program and everything that it starts, ended together.
+//! A foreign program and all its descendants, ended together.
 //!
-//! A program that is run for somebody may start others, put them into sessions of their own, and
-//! end before them. The kernel's notice of a parent's death reaches none of these. So between this
-//! process and the program stands a **guardian**: a process with one thread, to which the kernel
-//! gives all orphans below it (`PR_SET_CHILD_SUBREAPER`), so that each is a descendant of it for
-//! as long as it lives. It waits for the end of a socket whose other end this process holds.
-//!
+//! A program may start others, put them into separate sessions, and end before them. The kernel's
+//! notice of a parent's death reaches none of these. So between this process and the program stands
+//! a **guardian**: a process with one thread, to which the kernel gives all orphans below it
+//! (`PR_SET_CHILD_SUBREAPER`), so that each is its descendant for as long as it lives. It waits for
+//! the end of a socket whose other end this process holds.
 //! ```text
 //!   this process            the guardian                    the program
 //!   ┌──────────────┐ orders ┌───────────────────┐   fork    ┌──────────────────┐
@@ -15,15 +14,16 @@
 //!                           └───────────────────┘  orphans  └──────────────────┘
 //! ```
 //!
-//! Whoever is killed, the others see to the rest: when this process goes, the guardian ends all;
-//! when the guardian goes, the program is killed by the kernel and its orphans come to this
-//! process. Only if both are killed at one time may an orphan of the program live on.
+//! Whichever process is killed, the others do the rest: when this process goes, the guardian ends
+//! all; when the guardian goes, the kernel kills the program, and its orphans move to this process.
+//! Only if both are killed together may an orphan of the program live on.
 //!
-//! **The terminal.** The program leads a group of its own, which the guardian puts into the
-//! foreground where this process was. In a pipeline the terminal has to know all members as one
-//! group, so there the program stays in the group that it was started from.
+//! **The terminal.** The program leads its own group, which the guardian puts into the foreground
+//! if this process was there. In a pipeline the terminal must see all members as one group, so
+//! there the program stays in the group that it was started from.
 //!
-//! **Why not a PID namespace or a cgroup?** Both would end all with one call, and both take rights
+//! **Why not a PID namespace or a cgroup?** Both would end all with one call, and both take
+//! privileges that an ordinary user does not have everywhere.
 //! that an ordinary user does not have everywhere.
 
 mod descendants;
@@ -62,14 +62,14 @@ use super::kernel;
 /// The variable that makes a program a guardian. It has the number of the guardian's socket.
 const GUARDIAN_VARIABLE: &str = "CALLSIGN_GUARDIAN";
 
-/// What the guardian is called: it is another program than the one that asked for it, and whoever
-/// kills that by name is not to kill this.
+/// The guardian's process name: it differs from the requesting program's, so that killing that by
+/// name does not hit the guardian.
 const GUARDIAN: &str = "guardian";
 
 /// The lowest number that the guardian's socket gets in it, above what a program expects to have.
 const DESCRIPTOR_MIN: i32 = 10;
 
-/// How often what has been killed is looked for: some seconds long, for what needs a moment.
+/// The number of looks for killed processes: several seconds, for those that need a moment.
 const LOOKS_MAX: usize = 500;
 
 /// Runs the guardian, if this process was started to be one, and returns its exit code. It is to
@@ -151,7 +151,7 @@ pub enum News {
     Lost,
 }
 
-/// Whom a signal is for.
+/// The recipients of a signal.
 ///
 /// ```
 /// use callsign_process::{Guarded, Signal, Whom};
@@ -164,7 +164,7 @@ pub enum News {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whom {
-    /// The program alone.
+    /// Only the program.
     Program,
     /// The program's process group, if it leads one.
     Group,
@@ -203,7 +203,7 @@ pub enum StartError {
 impl Guarded {
     /// Starts a program below a guardian. It shares this process's input and output.
     ///
-    /// From now on orphans of what this process starts are its own children.
+    /// From now on orphans of this process's descendants become its own children.
     ///
     /// ```
     /// use callsign_process::{Guarded, GuardedCommand, StartError};
@@ -221,7 +221,7 @@ impl Guarded {
     ///
     /// # Errors
     ///
-    /// [`StartError`], which tells the one from the other.
+    /// [`StartError`], which distinguishes the two.
     pub fn start(command: &GuardedCommand) -> Result<Self, StartError> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| StartError::Guardian(error.into()))?;
@@ -268,8 +268,8 @@ impl Guarded {
         Below::of(guardian).map(|below| below.numbers()).unwrap_or_default()
     }
 
-    /// Tells whether the terminal interrupts the program whenever it does this process: they are
-    /// of one group, which is in the foreground.
+    /// Tells whether the terminal interrupts the program whenever it interrupts this process: both
+    /// are in one group, in the foreground.
     ///
     /// ```
     /// use callsign_process::{Guarded, Signal, Whom};
@@ -333,7 +333,7 @@ impl Guarded {
         }
     }
 
-    /// Sends a signal. Who has ended by then hears nothing of it.
+    /// Sends a signal. Processes that have ended by then do not get it.
     ///
     /// ```
     /// use callsign_process::{Guarded, Signal, Whom};
@@ -352,7 +352,7 @@ impl Guarded {
         self.ask(Message { kind, value: signal.as_raw() });
     }
 
-    /// Kills everything that comes of the program, and what comes of that, until nothing is left.
+    /// Kills the program and its descendants, until none are left.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -395,7 +395,7 @@ impl Guarded {
     ///
     /// The error of the system call.
     pub fn stop_too(&self, signal: Signal) -> io::Result<()> {
-        // Who reads in the background, and is not there any more, need not stop.
+        // A reader in the background that has gone need not stop.
         if !self.footing.is_in_foreground() || signal == Signal::TSTP {
             rustix::process::kill_current_process_group(signal)?;
         }
@@ -457,8 +457,8 @@ impl Guarded {
     }
 
     fn ask(&self, message: Message) {
-        // A guardian that has gone is told of by the end of the channel, and one that is stopped
-        // is asked to do few things: they all fit the socket.
+        // A guardian that has gone is noticed by the end of the channel, and one that is stopped
+        // gets few requests: they all fit the socket.
         if let Err(error) = self.channel.try_write(&message.encode()) {
             tracing::debug!(%error, "the guardian hears nothing");
         }
@@ -516,7 +516,7 @@ fn start_guardian(handed: usize) -> io::Result<(StdStream, process::Child)> {
     let number = theirs.as_raw_fd();
     let mut command = Command::new(own_program());
     command.arg0(GUARDIAN).env(GUARDIAN_VARIABLE, number.to_string());
-    // What ends or stops this process's group is not for it.
+    // Signals that end or stop this process's group are not for it.
     command.process_group(0);
     kernel::hand_down(&mut command, number);
     for number in heir::descriptors(handed) {

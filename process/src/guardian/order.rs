@@ -25,7 +25,7 @@ use super::terminal::Footing;
 pub struct GuardedCommand {
     /// The program and its arguments: one word at least.
     pub words: Vec<OsString>,
-    /// What it is told in its environment, beside what this process has there.
+    /// Its environment variables, besides those of this process.
     pub environment: Vec<(OsString, OsString)>,
     /// Socket paths that are the program's: where it has left a dead one behind, that is removed.
     pub sockets: Vec<PathBuf>,

@@ -1,4 +1,4 @@
-//! The guardian's own process: one thread that waits for three things, and does what they call for.
+//! The guardian's own process: one thread that waits for three things, and reacts to each.
 
 use std::{
     env,
@@ -30,15 +30,15 @@ use super::{
 };
 use crate::kernel::{self, Blocked};
 
-/// How long a program may take to end well when who started it has been killed. That one meant
-/// all of it to be gone; a file that is half written is worth a moment.
+/// The time for a program to end after its starter was killed. The kill was meant for all; a
+/// half-written file deserves a moment.
 const FORSAKEN: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the group of who started the program has come into the
-/// foreground, which no signal tells. A person who brings a job to the foreground does not notice.
+/// The interval between looks at whether the starter's group has come into the foreground, which no
+/// signal reports. A person who brings a job to the foreground does not notice.
 const FOREGROUND_EVERY: Duration = Duration::from_millis(300);
 
-/// The longest pause between two looks for what has been killed and has not ended.
+/// The longest pause between two looks for killed processes that have not ended.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 
 /// The exit code of a guardian that has nothing to guard.
@@ -79,7 +79,7 @@ pub(super) fn run(number: &OsStr) -> u8 {
         Err(error) => {
             let value = error.raw_os_error().unwrap_or(libc::EINVAL);
             let message = Message { kind: Told::NOT_STARTED, value };
-            // Who has gone needs no answer.
+            // A starter that has gone needs no answer.
             let _is_heard = channel.write_all(&message.encode()).is_ok();
             NOTHING
         }
@@ -106,8 +106,8 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
     for number in heir::descriptors(command.handed.len()) {
         drop(kernel::adopt(number)?);
     }
-    // What it does not need it does not hold: pipes that others wait for the end of, and a folder
-    // that may be on a disk to be taken away.
+    // It closes what it does not need: pipes whose end others wait for, and a folder that may be on
+    // a removable disk.
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -125,7 +125,7 @@ struct Guardian {
     footing: Footing,
     program: Pid,
     status: Option<WaitStatus>,
-    /// Whether it was told that the program has left others behind.
+    /// Whether it has reported that the program left others behind.
     has_told: bool,
     /// When everything is killed, and killed again until nothing is left.
     kill_at: Option<Instant>,
@@ -179,17 +179,17 @@ impl Guardian {
         });
         let terminal = self.footing.terminal();
         let hung_up = terminal.as_ref().map(|terminal| {
-            // A hang-up is told whether it is asked for or not.
+            // A hang-up is always reported.
             polled.push(PollFd::new(terminal, PollFlags::empty()));
             polled.len() - 1
         });
-        // Where it fails the rest is looked at all the same.
+        // If it fails, the rest is looked at nevertheless.
         let _ready = rustix::event::poll(&mut polled, timeout.as_ref());
         let is = |index: Option<usize>| index.is_some_and(|it| !polled[it].revents().is_empty());
         (is(asked), is(hung_up))
     }
 
-    /// Does what it is asked, or sees that nobody is left to ask.
+    /// Carries out a request, or notices that nobody is left to make one.
     fn obey(&mut self) {
         let Some(channel) = &mut self.channel else { return };
         let Ok(Some(Message { kind, value })) = Message::read(channel) else {
@@ -219,9 +219,9 @@ impl Guardian {
         }
     }
 
-    /// Waits for those that have ended, and returns whether anybody is left.
+    /// Reaps the children that have ended, and tells whether any are left.
     fn reap(&mut self) -> bool {
-        // How many signals came does not matter: all that they can tell is looked for below.
+        // The number of signals does not matter: everything they can report is looked for below.
         let _is_read = rustix::io::read(&self.children, &mut [0_u8; 1024]).is_ok();
         let (mut stopped, mut ended) = (None, None);
         let are_left = descendants::reap(|pid, status| {
@@ -259,13 +259,13 @@ impl Guardian {
 
     fn tell(&mut self, kind: u32, value: i32) {
         if let Some(channel) = &mut self.channel {
-            // Who has gone is seen by the end of the channel.
+            // A starter that has gone is noticed by the end of the channel.
             let _is_heard = channel.write_all(&Message { kind, value }.encode()).is_ok();
         }
     }
 
     fn signal_program(&self, signal: Signal) {
-        // Its number is its own until it is waited for.
+        // Its number is its own until it is reaped.
         if self.status.is_none() {
             let _has_ended = rustix::process::kill_process(self.program, signal);
         }
@@ -288,11 +288,11 @@ impl Guardian {
         Below::of(rustix::process::getpid()).is_ok_and(|below| below.has_member(self.program))
     }
 
-    /// Sends a signal to each once, to the group and to those who have left it. Who is stopped goes
-    /// on, to hear it.
+    /// Sends a signal once to each: to the group and to those that have left it. Stopped ones
+    /// continue, so that they get it.
     ///
-    /// All are stopped before: who is forked while others are told is told too, and what one starts
-    /// to end well is not.
+    /// All are stopped before: processes forked during the signalling get it too, and those that a
+    /// program starts in order to end cleanly do not.
     fn signal_all(&self, signal: Signal) {
         let below = descendants::stop_all(rustix::process::getpid());
         for signal in [signal, Signal::CONT] {
@@ -335,7 +335,7 @@ fn clear(sockets: Vec<PathBuf>) {
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
         for path in sockets {
-            // What is left is removed by who comes next.
+            // The next user removes the rest.
             let _is_left = transport::clear_dead_socket(&path).await;
         }
     });

@@ -1,4 +1,4 @@
-//! How a program stands to the terminal that it was started from.
+//! The relation of a program to the terminal that it was started from.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,7 +10,7 @@ use rustix::{
 
 use crate::kernel::own_group;
 
-/// How a program is to stand to the terminal, seen from who starts it.
+/// The intended relation of a program to the terminal, as seen by its starter.
 #[derive(Debug)]
 pub(super) struct Footing {
     terminal: Option<OwnedFd>,
@@ -22,16 +22,16 @@ pub(super) struct Footing {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stand {
-    /// A group of its own, in the background or without a terminal.
+    /// Its own group, in the background or without a terminal.
     Background = 0,
-    /// A group of its own, to which the foreground is given.
+    /// Its own group, which gets the foreground.
     Foreground = 1,
     /// In the group of who starts it, which is in the foreground: a part of a pipeline.
     Shared = 2,
 }
 
 impl Footing {
-    /// How many bytes it is written in.
+    /// The number of its encoded bytes.
     pub(super) const BYTES: usize = 5;
 
     /// Looks how a program stands that this process starts.
@@ -101,7 +101,7 @@ impl Footing {
         foreground(&self.terminal) == Some(group)
     }
 
-    /// Tells whether the program might come into the foreground without anybody being told.
+    /// Tells whether the program might come into the foreground without a notice.
     pub(super) fn may_change_unseen(&self, program: Pid) -> bool {
         self.has_terminal() && !self.is_shared() && !self.has_given_foreground_to(program)
     }

@@ -1,4 +1,4 @@
-//! Files held by what they are, not by their names.
+//! Files held by descriptor, not by name.
 
 use std::{
     ffi::OsStr,
@@ -13,8 +13,8 @@ use rustix::{
     io::Errno,
 };
 
-/// A file held by what it is, not by its name: whatever is done to the name later, this is still
-/// the same file. Symbolic links are not followed.
+/// A file held by descriptor, not by name: it stays the same file, whatever happens to the name.
+/// Symbolic links are not followed.
 #[derive(Debug)]
 pub(crate) struct Handle(OwnedFd);
 
@@ -40,7 +40,7 @@ impl Handle {
         self.look(OsStr::new(""), AtFlags::EMPTY_PATH)
     }
 
-    /// Returns what kind of file stands in a folder under a name, itself and not what it leads to.
+    /// Returns the kind of file under a name in a folder, without following it.
     pub(crate) fn kind_in(folder: &Self, name: &OsStr) -> io::Result<Kind> {
         folder.look(name, AtFlags::SYMLINK_NOFOLLOW)
     }
@@ -89,7 +89,7 @@ impl AsFd for Handle {
     }
 }
 
-/// What kind of file a [`Handle`] holds.
+/// The kind of file that a [`Handle`] holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Socket(SocketId),
@@ -97,7 +97,7 @@ pub(crate) enum Kind {
     Other(&'static str),
 }
 
-/// Says in words what is not a socket.
+/// Describes a file that is not a socket.
 pub(crate) fn describe(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a regular file",

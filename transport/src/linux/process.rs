@@ -51,7 +51,7 @@ impl PeerProcess {
         Ok(Self(await_readable(descriptor)?))
     }
 
-    /// Takes a process that was written down, if it still runs.
+    /// Opens a process by its recorded mark, if it still runs.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -68,12 +68,12 @@ impl PeerProcess {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] when it has ended; else the error of the system call.
+    /// [`io::ErrorKind::NotFound`] if it has ended; otherwise the error of the system call.
     pub fn find(mark: ProcessMark) -> io::Result<Self> {
         let number = Pid::from_raw(mark.pid).ok_or(io::ErrorKind::InvalidInput)?;
         let descriptor = rustix::process::pidfd_open(number, PidfdFlags::empty())
             .map_err(|_| io::ErrorKind::NotFound)?;
-        // What is held now is what was meant, or else has its number.
+        // The process now held is either the recorded one or has its number.
         if !mark.is_current() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -133,12 +133,12 @@ impl ProcessMark {
     }
 }
 
-/// Takes the process at the other end of a Unix socket by its number.
+/// Opens the process at the other end of a Unix socket by its number.
 ///
-/// The number may have gone to another process since the kernel noted it. So it has to be the same
-/// process before and after it is taken hold of, and the connection still open: what made that has
-/// not closed it. One case is left, and does little harm: a process that gave its connection to
-/// another, died, and whose number was given anew, all before this looks.
+/// The number may have passed to another process since the kernel noted it. So it must be the same
+/// process before and after opening, and the connection still open: its maker has not closed it.
+/// One harmless case remains: a process that passed its connection on, died, and whose number was
+/// reused, all before this look.
 fn hold_by_number(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<OwnedFd> {
     // It has none that could be seen from here, if it is outside of this PID namespace.
     let pid = pid.ok_or(io::ErrorKind::Unsupported)?;
@@ -153,7 +153,7 @@ fn hold_by_number(socket: BorrowedFd<'_>, pid: Option<i32>) -> io::Result<OwnedF
 
 /// Tells whether the other end of a connection is closed altogether.
 fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    // A hang-up is told whether it is asked for or not.
+    // A hang-up is always reported.
     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
     Ok(polled[0].revents().contains(PollFlags::HUP))
@@ -163,8 +163,8 @@ fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// process to be seen. With its number it tells one process from a later one of the same number.
 pub(crate) fn process_started(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name stands in parentheses and may hold any character, so the fields are
-    // counted from the last one: what follows it is the third field, and wanted is the 22nd.
+    // The program's name is in parentheses and may contain any character, so the fields are counted
+    // from the last one: the third field follows it, and the 22nd is wanted.
     let (_, fields) = status.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
@@ -204,7 +204,7 @@ mod tests {
         assert!(!has_ended(&process, 0), "it lives");
         child.kill().unwrap();
         assert!(has_ended(&process, 20));
-        // It is dead, and keeps its number until it is waited for.
+        // It is dead, and keeps its number until it is reaped.
         let error = hold_by_number(stream.as_fd(), Some(pid)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         child.wait().unwrap();

@@ -34,7 +34,7 @@ use super::{Kind, Stream};
 #[derive(Debug)]
 pub struct ReadHalf {
     kind: Reading,
-    /// What was read already, and put back.
+    /// Bytes that were read and put back.
     unread: Bytes,
 }
 

@@ -23,24 +23,24 @@ pub const UNREGISTER_MAX: usize = 2048;
 /// The shortest lease; a shorter one is lost to any pause of a scheduler.
 pub const LEASE_MS_MIN: u64 = 100;
 
-/// The longest lease, a day: whoever needs a longer one wants a declared entry.
+/// The longest lease, a day: for longer ones a declared entry is better.
 pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// Registers an instance. The same instance again, from the same user, takes the place of the
 /// earlier registration and gets a new epoch.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Register {
-    /// What the actor is called.
+    /// The actor's name.
     pub name: Name,
-    /// What tells this run of it from every other.
+    /// The identity of this run.
     pub uuid: Uuid,
-    /// Where it listens: at most [`ENDPOINTS_MAX`].
+    /// Its endpoints: at most [`ENDPOINTS_MAX`].
     #[serde(deserialize_with = "readable::stamped")]
     pub endpoints: Vec<Stamped>,
-    /// What else is said of it: at most [`METADATA_BYTES_MAX`](crate::METADATA_BYTES_MAX).
+    /// Its metadata: at most [`METADATA_BYTES_MAX`](crate::METADATA_BYTES_MAX).
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// How far it is in its life.
+    /// The stage of its life.
     pub state: State,
     /// For how long it is kept without a renewal, between [`LEASE_MS_MIN`] and
     /// [`LEASE_MS_MAX`]; without it, it is kept for as long as the connection lasts.
@@ -49,8 +49,9 @@ pub struct Register {
     /// Whether it answers the protocol's handshake, and proves there who it is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub proves: bool,
-    /// From who comes back: the epoch of its latest registration with this registrar. If somebody
-    /// has taken that out meanwhile, it is not registered again, but [told](Registered::lost).
+    /// From a returning registrant: the epoch of its latest registration with this registrar. If
+    /// that was removed meanwhile, the instance is not registered again, but
+    /// [reported](Registered::lost).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Epoch>,
     /// Whether it waits in line if one instance has the name at a time, and another has it: the
@@ -61,7 +62,7 @@ pub struct Register {
     /// has just begun lets it go before those who wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
-    /// What shows that the UUID was drawn here: whoever else has registered it gives way.
+    /// Shows that the UUID was drawn here: another registration of it gives way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<InstanceSecret>,
 }
@@ -99,7 +100,7 @@ pub struct Registered {
     /// The [token](crate::Record::token) of a name that one instance has at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
-    /// That it is not registered, and why: only for who comes [again](Register::again).
+    /// The reason why it is not registered: only for a [returning](Register::again) registrant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Box<Lost>>,
     /// Other instances of the same owner at one of its places, which are either its aliases or
@@ -108,7 +109,7 @@ pub struct Registered {
     pub also: Vec<InstanceId>,
 }
 
-/// The most instances that a [`Registered`] names beside its own.
+/// The most other instances that a [`Registered`] names.
 pub const ALSO_MAX: usize = 8;
 
 /// Says that a change is made.
@@ -118,12 +119,12 @@ pub struct Changed {
     pub revision: Revision,
 }
 
-/// Asks who waits in line for a name that one instance has at a time.
+/// Asks for the line for an exclusive name.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct AskLine {
     /// The whole name.
     pub name: Name,
-    /// Whose place is asked for, if anybody's.
+    /// The instance whose place is wanted, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Uuid>,
 }
@@ -141,9 +142,9 @@ pub struct AskLine {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Line {
-    /// How many wait in it.
+    /// Its length.
     pub total: u64,
-    /// How many of them are before the one who was asked about, if that one waits.
+    /// The number of waiters before the requested instance, if that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ahead: Option<u64>,
     /// The first of them, in their order: at most [`LINE_MAX`].
@@ -156,18 +157,18 @@ pub const LINE_MAX: usize = 256;
 /// An instance that waits in line for its name.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct InLine {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Owner,
     /// Since when it waits, in milliseconds since 1970 by the registrar's clock.
     pub since_ms: u64,
 }
 
-/// Changes what is registered of an instance. What is absent stays.
+/// Changes an instance's registration. Absent fields stay as they are.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Update {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
     /// Its new endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,7 +185,7 @@ pub struct Update {
 /// Takes an instance out of the registry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Unregister {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
 }
 
@@ -192,13 +193,13 @@ pub struct Unregister {
 /// over; if the caller may not take out all the others, none is.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct UnregisterAll {
-    /// Which instances: at most [`UNREGISTER_MAX`].
+    /// The instances: at most [`UNREGISTER_MAX`].
     pub uuids: Vec<Uuid>,
 }
 
 /// Renews the lease of an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Renew {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
 }
