@@ -1,4 +1,4 @@
-//! What a watcher is told.
+//! The events of a watch.
 
 use endpoints::InstanceId;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use wire::{Record, RemovalReason};
 
 use crate::RegistrarFailures;
 
-/// What a watcher is told.
+/// An event of a watch.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -25,11 +25,11 @@ use crate::RegistrarFailures;
 #[serde(rename_all = "kebab-case", tag = "change")]
 #[non_exhaustive]
 pub enum Change {
-    /// Forget everything: what is there now follows, as [`Add`](Self::Add)s up to
-    /// [`Synced`](Self::Synced). It comes at the beginning, and when a registrar has started
-    /// again or could not be kept up with.
+    /// Forget everything: the present state follows, as [`Add`](Self::Add)s up to
+    /// [`Synced`](Self::Synced). It comes at the beginning, and after a registrar has restarted or
+    /// the watch could not keep up with it.
     Reset,
-    /// All that is there has been told.
+    /// Every instance has been reported.
     Synced,
     /// An instance is there.
     Add {
@@ -41,8 +41,8 @@ pub enum Change {
         /// The instance, as it is now.
         record: Record,
     },
-    /// An instance is gone: no registrar within reach has it any more. One that a former registrar
-    /// knew is not gone before it has had the time to come back to the next.
+    /// An instance is gone: no registrar within reach has it any more. An instance of a former
+    /// registrar is not gone before it has had time to return to the next.
     Remove {
         /// The instance.
         instance: InstanceId,
@@ -50,7 +50,7 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<RemovalReason>,
     },
-    /// No registrar is within reach: what was told may be out of date, until the next
+    /// No registrar is within reach: earlier events may be out of date, until the next
     /// [`Synced`](Self::Synced).
     Stale {
         /// Each registrar, with its reason.

@@ -67,8 +67,8 @@ struct Inner {
     hub: Arc<Hub>,
     /// The last good answers.
     memory: Mutex<Memory>,
-    /// One connector for each link, and what keeps stamps up to date. They are aborted when this is
-    /// dropped.
+    /// A connector for each link, and the task that keeps stamps up to date. They are aborted when
+    /// this is dropped.
     keepers: Mutex<JoinSet<()>>,
 }
 
@@ -85,7 +85,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] when none answers, or one is named by a text that is no endpoint.
+    /// [`ConnectError`] if none answers, or a registrar's address is not an endpoint.
     pub async fn connect<R: IntoEndpoint>(
         registrars: impl IntoIterator<Item = R>,
     ) -> Result<Self, ConnectError> {
@@ -119,7 +119,7 @@ impl Client {
 
     /// Begins to connect, and does not wait: for a program that may start before its registrar.
     /// [`register_patiently`](Self::register_patiently), [`watch`](Self::watch) and
-    /// [`wait_for_actor`](Self::wait_for_actor) begin without one too; a look-up is an error then.
+    /// [`wait_for_actor`](Self::wait_for_actor) work without one too; a look-up fails then.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -135,7 +135,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] when no registrar is named, or one by a text that is no endpoint.
+    /// [`ConnectError`] if there is no registrar, or its address is not an endpoint.
     ///
     /// # Panics
     ///
@@ -197,8 +197,8 @@ impl Client {
         connected.map_err(|failures| RegistrarFailures(failures.into_iter().flatten().collect()))
     }
 
-    /// Returns for how long others may still come back to the registrars that are within reach, if
-    /// one of them has begun only a short while ago.
+    /// Returns the time in which clients may still return to the registrars within reach, if one of
+    /// them has just started.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -258,8 +258,8 @@ impl Client {
         doubts
     }
 
-    /// Says goodbye to all registrars, and waits until the links have ended. What this client
-    /// registered and keeps by its session is gone with it, also for all clones.
+    /// Says goodbye to all registrars, and waits until the links have ended. All registrations of
+    /// this client that live by its session end with it, for all clones.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -286,8 +286,8 @@ impl Client {
     }
 }
 
-/// Returns a process that listens at a TCP port of this network namespace, as far as it may be seen:
-/// by root, and by the user of that process.
+/// Returns a process that listens at a TCP port of this network namespace, if it is visible: to
+/// root, and to the user of that process.
 fn listening_process(endpoint: &Endpoint) -> Option<i32> {
     match (endpoint, listening(endpoint)) {
         (Endpoint::Tcp(_), Listening::Sockets(sockets)) => {

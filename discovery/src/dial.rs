@@ -1,7 +1,7 @@
 //! From records to a connection: ranking, explaining and racing candidates.
 //!
-//! What is known of an endpoint decides whether it is dialed at all, and when; what is dialed is
-//! dialed side by side, and the first to answer is taken.
+//! The stamp of an endpoint decides whether it is dialed, and when. Dials run in parallel, and the
+//! first that answers wins.
 
 mod connection;
 mod explanation;
@@ -24,16 +24,16 @@ pub use self::{
 };
 use crate::{DialOptions, Resolve, ResolveError};
 
-/// Connects to the nearest instance of a name that a source knows; `None` when it knows none.
-/// What does not answer is reported to nobody: see [`Client::find_actor`](crate::Client::find_actor).
+/// Connects to the nearest instance of a name that a source knows; `None` if it knows none.
+/// Failures are not reported to registrars: see [`Client::find_actor`](crate::Client::find_actor).
 ///
 /// # Errors
 ///
-/// [`FindError`] when the source cannot tell, or no candidate answers.
+/// [`FindError`] if the source fails, or no candidate answers.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe, as far as the source is.
+/// Cancel safe, if the source is.
 pub async fn find(
     source: &impl Resolve,
     name: &Name,
@@ -46,17 +46,17 @@ pub async fn find(
     Ok(Some(connect_nearest(&records, options).await?))
 }
 
-/// Dials the endpoints of records, nearest first and within a tier in the order of the records,
-/// and returns the first connection to an instance that is who it should be. The next dial begins
-/// when one fails, or has taken [a while](DialOptions); the others are dropped when one is made.
+/// Dials the endpoints of records, nearest first and within a tier in the order of the records, and
+/// returns the first connection to the right instance. The next dial begins when one fails, or has
+/// taken [a while](DialOptions); the others are dropped when one succeeds.
 ///
-/// An instance that speaks the protocol is asked who it is before anything else is sent. Records
-/// alone bring no challenge, so that its word is taken for it ([`Assurance::Claimed`]);
-/// [`Client::find_actor`](crate::Client::find_actor) has it proved.
+/// An instance that speaks the protocol is asked for its identity before anything else is sent.
+/// Records alone bring no challenge, so its claim is accepted ([`Assurance::Claimed`]);
+/// [`Client::find_actor`](crate::Client::find_actor) demands a proof.
 ///
 /// # Errors
 ///
-/// [`NoneAnswered`] when every dial failed, or nothing is within reach.
+/// [`NoneAnswered`] if every dial failed, or nothing is within reach.
 ///
 /// # Cancel safety
 ///
@@ -134,8 +134,8 @@ pub(crate) async fn dial(
     })
 }
 
-/// Dials every candidate within reach, some at a time, and closes what it has connected: to tell
-/// how each of them does.
+/// Dials every candidate within reach, some at a time, and closes the connections: a diagnosis of
+/// each.
 ///
 /// # Cancel safety
 ///
@@ -182,7 +182,7 @@ fn target(candidate: &Candidate, tickets: &Tickets) -> Target {
     }
 }
 
-/// What each registration owes to a registrar's challenge.
+/// The responses that the registrations owe to a registrar's challenges.
 pub(crate) type Tickets = HashMap<(Uuid, Epoch), Ticket>;
 
 impl Candidate {

@@ -1,4 +1,4 @@
-//! Which registrar did not answer, and why.
+//! Failures of registrars, and the errors made of them.
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,15 +26,15 @@ use crate::Lost;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RegistrarFailure {
-    /// Where the registrar was looked for.
+    /// The registrar's configured address.
     pub registrar: Endpoint,
-    /// What happened.
+    /// The failure.
     pub error: Arc<LinkError>,
 }
 
 impl fmt::Display for RegistrarFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What a peer says is a stranger's text: it has to stay on its line, and do no harm there.
+        // A peer's text is untrusted: it has to stay on its line, and do no harm there.
         write!(f, "{}: {}", self.registrar, Plain(&WithCauses(&*self.error).to_string()))
     }
 }
@@ -69,7 +69,7 @@ impl RegistrarFailures {
         self.0.iter().any(is_refusal)
     }
 
-    /// Tells whether all of them are refusals: it is known that none did what was asked.
+    /// Tells whether all of them are refusals: then none carried out the request.
     ///
     /// ```
     /// use callsign_discovery::RegistrarFailures;
@@ -126,13 +126,13 @@ pub enum LinkError {
     /// Something else listens there.
     #[error("something else than a registrar listens there{}", said_by(.agent))]
     NotARegistrar {
-        /// What it says of its software.
+        /// Its software.
         agent: String,
     },
     /// It listens at a port where anybody may, and is neither this user's nor root's.
     #[error("{} listens there, and nobody has named it", whose(.user))]
     OthersPort {
-        /// Whose it is, where the kernel says.
+        /// Its user, if the kernel says.
         user: Option<u32>,
     },
     /// It did not answer in time.
@@ -150,40 +150,40 @@ pub enum LinkError {
     /// It answered with an error.
     #[error("it refused: {0}")]
     Refused(RemoteError),
-    /// It refused what would have taken this user beyond a quota. That may pass, once the user uses
-    /// less of it; it does not by itself.
+    /// It refused a call beyond a quota of this user. That may pass once the user uses less of it,
+    /// but not by itself.
     #[error("it refused: {message}")]
     QuotaExceeded {
-        /// Which quota, whose, and how much it is.
+        /// The quota, its owner, and its limit.
         exceeded: QuotaExceeded,
         /// The same for people, with what to do about it.
         message: String,
     },
-    /// So many names are waited for at once that it is not asked to wait for another.
+    /// So many names are awaited that it is not asked to wait for another.
     #[error("too many names are waited for at once: at most {WAITS_MAX}")]
     TooManyWaits,
     /// Another has the name that one instance has at a time, and this one waits in line for it.
     #[error("another has the name, and this one waits in line{}", behind(*.ahead))]
     InLine {
-        /// How many were before it when it began to wait.
+        /// The number of waiters before it when it began to wait.
         ahead: u64,
     },
-    /// What it was asked is too long to be sent.
+    /// The request is too long to be sent.
     #[error("what it is asked is too long to be sent")]
     TooLong(#[source] WireError),
-    /// Its answer is not what was expected.
+    /// Its answer has an unexpected type.
     #[error("its answer cannot be read")]
     Unreadable(#[source] WireError),
-    /// No attempt to reach it has come to an end yet.
+    /// No attempt to reach it has ended yet.
     #[error("it has not answered yet")]
     NotYet,
     /// This side has closed its client.
     #[error("this client is closed")]
     ClientClosed,
-    /// What it is asked about is not kept registered any more: somebody else has taken it out.
+    /// The registration in question is no longer kept: another program has removed it.
     #[error("{0}")]
     Lost(Box<Lost>),
-    /// What kept the connection has panicked, and begins again.
+    /// The task that kept the connection has panicked, and restarts.
     #[error("what kept the connection has panicked, and begins again")]
     Panicked,
 }
@@ -236,8 +236,8 @@ impl LinkError {
         }
     }
 
-    /// Tells whether it may pass by itself: a registrar may start, come within reach, or go on.
-    /// What it refuses, and what stands in its place or in its way, is for somebody to mend.
+    /// Tells whether it may pass by itself: a registrar may start, come within reach, or continue.
+    /// A refusal, or another program at its place, needs a remedy.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -300,10 +300,10 @@ impl LinkError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// A registrar's address is none.
+    /// A registrar's address is invalid.
     #[error(transparent)]
     Endpoint(#[from] ParseEndpointError),
-    /// What the environment says cannot be followed.
+    /// The environment's settings are invalid.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     /// No registrar was named.
@@ -331,7 +331,7 @@ pub enum EnvironmentError {
     /// The settings file cannot be read.
     #[error("cannot read the settings file `{}`, which {CONFIG_VARIABLE} names", .path.display())]
     File {
-        /// Where it is looked for.
+        /// Its configured address.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -347,8 +347,8 @@ pub enum EnvironmentError {
 /// The variable of the environment that names the settings file.
 pub(crate) const CONFIG_VARIABLE: &str = "CALLSIGN_CONFIG";
 
-/// How many names a client waits for at once, at each registrar: half the calls that a connection
-/// carries, so that there is always room for others.
+/// The most names that a client awaits concurrently, at each registrar: half the calls of a
+/// connection, so that there is always room for others.
 pub(crate) const WAITS_MAX: usize = 512;
 
 fn whose(user: &Option<u32>) -> String {
@@ -385,7 +385,7 @@ fn said_by(agent: &str) -> String {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// What was asked for is not a name or a pattern.
+    /// The argument is not a name or a pattern.
     #[error(transparent)]
     Name(#[from] NameError),
     /// No registrar can be reached: whether the name is there is not known.
@@ -444,7 +444,7 @@ mod tests {
             assert_eq!(error.may_pass(), expected, "{error}");
             let of =
                 |error| RegistrarFailure { registrar: Endpoint::Memory(7), error: Arc::new(error) };
-            // One that may pass is worth the wait, whatever the others are.
+            // A failure that may pass is worth the wait, whatever the others are.
             let failures = RegistrarFailures(vec![of(DialError::NoPermission.into()), of(error)]);
             assert_eq!(failures.may_pass(), expected);
         };

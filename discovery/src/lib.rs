@@ -1,48 +1,48 @@
 //! From a name to a connection over the nearest transport.
 //!
 //! A [`Client`] keeps a link to each registrar, registers this program's actors with all of them,
-//! and asks all of them at once; what it finds is dialed by rank, nearest first. It does not
-//! listen (that is `transport`), does not keep names (that is `registrar`), and does not know
-//! what is said over the connections that it makes.
+//! and asks all of them together; it dials the instances it finds by rank, nearest first. It does
+//! not listen (that is `transport`), does not keep names (that is `registrar`), and does not
+//! interpret the bytes of its connections.
 //!
-//! - [`Client`] looks up, waits, watches and connects; [`ClientOptions`] says how.
-//! - [`Registration`] is what an actor says of itself, and [`Registered`] keeps it registered.
+//! - [`Client`] looks up, waits, watches and connects; [`ClientOptions`] configures it.
+//! - [`Registration`] describes an actor, and [`Registered`] keeps it registered.
 //! - [`Resolve`] is any source of records: a client, a [`TableSource`], a [`MemorySource`].
-//! - [`connect_nearest`] dials records by rank, and [`explain`] tells the rank of each.
+//! - [`connect_nearest`] dials records by rank, and [`explain`] shows the rank of each.
 //!
-//! A registrar that cannot be reached never looks like a name that is not there: the one is an
-//! error that lists every registrar with its reason, the other is `None`.
+//! An unreachable registrar never looks like a missing name: the former is an error that lists
+//! every registrar with its reason, the latter is `None`.
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | `client` | the handle, and the tasks it owns |
-//! | `client::environment` | the registrars that the environment names |
+//! | `client::environment` | the registrars of the environment |
 //! | `client::lookup` | asking all registrars |
-//! | `client::merge`, `client::names` | one answer out of many; names alone |
+//! | `client::merge`, `client::names` | one answer out of many; names without instances |
 //! | `client::remembered` | the last good answers, for when no registrar can be reached |
-//! | `client::find` | looked up, dialed, and reported if it does not answer |
+//! | `client::find` | look-up, dial, and report of failures |
 //! | `client::located` | the same in two steps |
 //! | `client::wait` | waiting for a name |
 //! | `client::watch` | following a pattern |
-//! | `client::feed`, `client::view` | one registrar's part of a watch; the merged whole |
-//! | `client::registration` | what an actor says of itself |
-//! | `client::register`, `client::registered` | registering it; what keeps it registered |
-//! | `client::refused` | why an actor is not registered |
-//! | `client::registered::in_line` | a name that one instance has at a time |
-//! | `client::losses` | what a registration has lost, one after the other |
-//! | `client::requests` | what is asked of registrars about an instance or themselves |
+//! | `client::feed`, `client::view` | one registrar's part of a watch; the merged state |
+//! | `client::registration` | the description of an actor |
+//! | `client::register`, `client::registered` | registering an actor; the handle that keeps it registered |
+//! | `client::refused` | the reason why an actor is not registered |
+//! | `client::registered::in_line` | exclusive names |
+//! | `client::losses` | the losses of a registration, one after the other |
+//! | `client::requests` | requests to registrars about an instance or themselves |
 //! | `link` | one registrar, as the handles see it |
-//! | `link::connector` | keeps a link up: dial, serve until the connection ends, back off, again |
-//! | `link::session` | what a link keeps registered while it is up |
-//! | `link::desired` | what is to be kept registered, and how far each link is with it |
-//! | `link::callbacks` | what a registrar may ask of this side, and tell it |
-//! | `link::backoff` | how long to wait before trying again |
-//! | `link::whereabouts` | where this process's own listeners are found by now |
+//! | `link::connector` | keeps a link up: dials, serves until the connection ends, backs off, starts again |
+//! | `link::session` | reconciles a registrar with the desired state while the link is up |
+//! | `link::desired` | the desired state, and the progress of each link |
+//! | `link::callbacks` | the calls that a registrar makes to this side |
+//! | `link::backoff` | the pause before the next attempt |
+//! | `link::whereabouts` | the present endpoints of this process's own listeners |
 //! | `dial` | ranking, explaining and racing candidates |
 //! | `resolve` | sources of records |
-//! | `options` | how a client looks up, dials and keeps its links |
-//! | `failure` | which registrar did not answer, and why |
-//! | `change`, `lost` | what a watcher is told; what a registration has lost |
+//! | `options` | options for look-ups, dials and links |
+//! | `failure` | failures of registrars, and the errors made of them |
+//! | `change`, `lost` | the events of a watch; the losses of a registration |
 //!
 //! ```no_run
 //! use callsign_discovery::{Client, Registration};

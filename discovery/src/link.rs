@@ -30,14 +30,14 @@ use uuid::Uuid;
 use self::desired::DesiredState;
 use crate::{ClientOptions, LinkError, RegistrarFailure, failure::WAITS_MAX};
 
-/// What the handles of a client share with its links.
+/// The state that a client's handles share with its links.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) links: Vec<Link>,
     pub(crate) desired: DesiredState,
     pub(crate) options: ClientOptions,
     pub(crate) closing: CancellationToken,
-    /// Which link is up with which registrar, where two addresses may lead to the same one.
+    /// The link that serves each registrar, since two addresses may lead to the same one.
     claims: Mutex<BTreeMap<Uuid, usize>>,
 }
 
@@ -90,8 +90,8 @@ impl Hub {
         self.links[index].set(LinkState::Down(error));
     }
 
-    /// Asks one registrar, with arguments that are encoded already. One that another link is up
-    /// with is not asked twice: `None`.
+    /// Asks one registrar, with encoded arguments. One that another link serves is not asked twice:
+    /// `None`.
     pub(crate) async fn ask<R: DeserializeOwned>(
         &self,
         index: usize,
@@ -114,7 +114,7 @@ impl Hub {
         Some(Err(link.failure(error)))
     }
 
-    /// Asks all links side by side, and returns the first success; if there is none, all errors, in
+    /// Asks all links in parallel, and returns the first success; if there is none, all errors, in
     /// the order of the links.
     pub(crate) async fn first_success<T, E, F>(&self, ask: impl Fn(usize) -> F) -> Result<T, Vec<E>>
     where
@@ -138,18 +138,18 @@ impl Hub {
     }
 }
 
-/// One registrar.
+/// A link to one registrar.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) registrar: Endpoint,
     state: watch::Sender<LinkState>,
-    /// How many connections were begun.
+    /// The number of connections begun so far.
     connections: AtomicU64,
-    /// Room for those who wait for a name.
+    /// Room for callers that wait for a name.
     pub(crate) waits: Semaphore,
 }
 
-/// What a registrar answered.
+/// A registrar's answer.
 #[derive(Debug)]
 pub(crate) struct Said<R> {
     pub(crate) value: R,
@@ -157,7 +157,7 @@ pub(crate) struct Said<R> {
     pub(crate) settles_at: Option<Instant>,
 }
 
-/// How a link is.
+/// The status of a link.
 #[derive(Clone, Debug)]
 pub(crate) enum LinkState {
     /// The first attempt is under way.
@@ -170,18 +170,18 @@ pub(crate) enum LinkState {
     Down(Arc<LinkError>),
 }
 
-/// One connection of a link.
+/// A connection of a link.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkConnection {
     /// Counts the connections of the link, from 1.
     pub(crate) number: u64,
     pub(crate) registrar: Uuid,
-    /// The number of the registrar's process, if it is seen over a Unix socket.
+    /// The number of the registrar's process, if visible over a Unix socket.
     pub(crate) pid: Option<i32>,
     pub(crate) portal: Portal,
     /// Until when the registrar does not know all yet, if it has begun a short while ago.
     pub(crate) settles_at: Option<Instant>,
-    /// Cancelled by whoever waited for an answer in vain.
+    /// Cancelled by a caller that waited for an answer in vain.
     pub(crate) overdue: CancellationToken,
 }
 
@@ -215,14 +215,14 @@ impl Link {
         }
     }
 
-    /// Waits until the first attempt has come to an end.
+    /// Waits until the first attempt has ended.
     pub(crate) async fn first_settled(&self) -> LinkState {
         let mut states = self.state.subscribe();
         let settled = states.wait_for(|it| !matches!(it, LinkState::Dialing)).await;
         settled.expect("the link owns the sender").clone()
     }
 
-    /// Waits until the first attempt has come to an end, for at most `limit`.
+    /// Waits until the first attempt has ended, for at most `limit`.
     pub(crate) async fn settled(&self, limit: Duration) -> LinkState {
         timeout(limit, self.first_settled()).await.unwrap_or(LinkState::Dialing)
     }
@@ -254,7 +254,7 @@ impl Link {
 }
 
 impl LinkState {
-    /// Returns what is said of a registrar that gives no sign of life, if it is one.
+    /// Returns the failure of a registrar that gives no sign of life, if it is silent.
     pub(crate) fn silence(&self) -> Option<&Arc<LinkError>> {
         match self {
             Self::Down(error) => Some(error).filter(|it| matches!(***it, LinkError::Silent(_))),
@@ -312,6 +312,6 @@ impl From<CallError> for LinkError {
     }
 }
 
-/// For how long a registrar is believed to the most that it does not know all yet: a minute is
-/// many times what it takes clients to come back.
+/// The longest time for which a registrar's claim to be settling is believed: a minute is many
+/// times what clients need to return.
 pub(crate) const SETTLING_MAX: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What a registration has lost, and not by its own doing.
+//! The losses of a registration by another's doing.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use endpoints::{Endpoint, Plain};
 use serde::{Deserialize, Serialize};
 use wire::callbacks::LostCause;
 
-/// How an actor has lost its entry in a registry, or an endpoint of it, and not by its own doing.
+/// The loss of an actor's entry in a registry, or of one of its endpoints, by another's doing.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -27,13 +27,13 @@ use wire::callbacks::LostCause;
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct Lost {
-    /// Which registrar says so.
+    /// The registrar that reports it.
     pub registrar: Endpoint,
-    /// What has happened.
+    /// The cause.
     pub cause: LostCause,
-    /// Which endpoint was found dead.
+    /// The endpoint that was found dead.
     pub endpoint: Option<Endpoint>,
-    /// Whose doing it is, or who is in its place, as the registrar says it.
+    /// The one who did it, or who is at the endpoint now, as the registrar reports.
     pub by: Option<String>,
 }
 
@@ -44,9 +44,8 @@ impl Lost {
         Self { registrar, cause, endpoint, by }
     }
 
-    /// Tells whether the actor is not registered any more, with any registrar: somebody has meant
-    /// it to be so. Otherwise it is registered again as soon as it has other endpoints, or the
-    /// same anew.
+    /// Tells whether the actor is no longer registered with any registrar: somebody intended its
+    /// removal. Otherwise it is registered again as soon as its endpoints or their stamps change.
     pub fn is_final(&self) -> bool {
         self.cause.is_final()
     }
@@ -54,7 +53,7 @@ impl Lost {
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What a peer says is a stranger's text.
+        // A peer's text is untrusted.
         let by = self.by.as_deref().map(Plain);
         let somebody = Plain("somebody else");
         match (self.cause, by, &self.endpoint) {

@@ -1,4 +1,4 @@
-//! How a client behaves.
+//! Options of a client.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wire::Owner;
 
 use crate::{LinkError, RegistrarFailure};
 
-/// How a client behaves. The defaults suit a program on the host of its registrar.
+/// Options of a client. The defaults suit a program on the host of its registrar.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -22,28 +22,28 @@ use crate::{LinkError, RegistrarFailure};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// What this side says of its software, for people.
+    /// The name of this side's software, for people.
     pub agent: String,
-    /// How long one dial of a registrar may take.
+    /// The time limit for a dial of a registrar.
     pub dial_timeout: Duration,
-    /// How long the handshake with a registrar may take.
+    /// The time limit for the handshake with a registrar.
     pub handshake_timeout: Duration,
-    /// How long a registrar may take to answer. One that takes longer counts as down; its
-    /// connection is dropped and made anew.
+    /// The time limit for a registrar's answer. One that takes longer counts as down; its
+    /// connection is dropped, and a new one is made.
     pub ask_timeout: Duration,
-    /// How long a look-up or a request that a registrar has answered waits for others that have not;
-    /// and a look-up, for one that has begun a short while ago and does not know the name yet.
-    /// `None` waits for as long as they may take: [`ask_timeout`](Self::ask_timeout), and until the
-    /// registrar says that all should be back. Without any, the first answer is taken as it is.
+    /// The time for which a look-up or a request that one registrar has answered waits for others;
+    /// and a look-up, for one that has just started and does not know the name yet. `None` waits as
+    /// long as they may take: [`ask_timeout`](Self::ask_timeout), and until the registrar says that
+    /// all clients should be back. With zero, the first answer counts as it is.
     pub patience: Option<Duration>,
-    /// How signs of life are asked of registrars. Over TCP, the connection to one that gives none
-    /// is dropped; over a Unix socket, it counts as out of reach until it is heard again.
+    /// The heartbeat for registrars. Over TCP, the connection to a silent one is dropped; over a
+    /// Unix socket, it counts as out of reach until it is heard again.
     pub heartbeat: Option<Heartbeat>,
-    /// How long to wait before a registrar is tried again.
+    /// The pause before a registrar is dialed again.
     pub backoff: BackoffOptions,
-    /// How actors are dialed.
+    /// Options for dialing actors.
     pub dial: DialOptions,
-    /// Which registrars are believed.
+    /// The trust in registrars.
     pub trust: Trust,
 }
 
@@ -63,7 +63,7 @@ impl Default for ClientOptions {
     }
 }
 
-/// Which registrars are believed.
+/// The trust in registrars.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -74,28 +74,27 @@ impl Default for ClientOptions {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// All of them, and all alike: somebody has named them.
+    /// All of them, alike: they were configured.
     #[default]
     Named,
-    /// They are the addresses of one registrar, which somebody has named. That it answers at one of
-    /// them is enough, and nobody is missed at the others.
+    /// They are the configured addresses of one registrar. An answer at one of them suffices, and
+    /// nobody is missed at the others.
     Addresses,
-    /// They are the usual ones, which nobody has named, and whoever comes first may listen at the
-    /// port. So what answers at a port is believed only if the kernel says that it is of the user
-    /// of this process, or of root. And where one of them knows a name, those after it in the list
-    /// are not asked what they know of it. Where nobody answers there need be nobody; whoever is
-    /// there and silent is missed.
+    /// They are the usual places, which were not configured, and any program may listen at the
+    /// port. So a listener at a port is trusted only if the kernel says that it belongs to the user
+    /// of this process, or to root. If one of them knows a name, those after it in the list are not
+    /// asked. An empty place is no fault; a silent registrar is missed.
     Usual,
 }
 
 impl Trust {
-    /// Tells whether somebody is missed who did not answer while another did: a name that the
-    /// other does not know may be known there.
+    /// Tells whether a registrar is missed that did not answer while another did: it may know a
+    /// name that the other does not.
     pub(crate) fn misses(self, failure: &RegistrarFailure) -> bool {
         match self {
             Self::Named => true,
             Self::Addresses => false,
-            // What is at a port that anybody may have is no registrar before it has said so.
+            // A listener at a port that anybody may have is no registrar before it has said so.
             Self::Usual => match &*failure.error {
                 LinkError::Dial(DialError::Busy | DialError::TimedOut)
                 | LinkError::Handshake(_) => {
@@ -111,7 +110,7 @@ impl Trust {
     }
 }
 
-/// How a name is looked up.
+/// Options of a look-up.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -139,20 +138,20 @@ impl Trust {
 pub struct LookupOptions {
     /// Whether instances that are starting or draining are wanted too.
     pub all: bool,
-    /// How old an answer may be when no registrar can be reached: then the last good one to a
-    /// look-up of the same name is given, if that one was made with a `max_age` too. `None` wants
-    /// no answer but one of now.
+    /// The most age of an answer when no registrar can be reached: then the last good one to a
+    /// look-up of the same name is returned, if that one was made with a `max_age` too. `None`
+    /// allows no remembered answer.
     ///
-    /// It is for clients that live for long: what a program has never asked, it cannot remember.
+    /// It is for long-lived clients: a program cannot remember a name that it has never looked up.
     /// The answers to the latest names are kept, with 4096 records in all.
     pub max_age: Option<Duration>,
-    /// Whose an instance has to be, by the word of the kernel of the registrar that knows it; of
-    /// others nothing is returned, none is dialed, and however many there are, they hide none of
-    /// those that are meant.
+    /// The required owner of an instance, as the kernel of its registrar reports it; instances of
+    /// others are neither returned nor dialed, and however many there are, they hide none of the
+    /// right ones.
     pub owner: Option<Owner>,
 }
 
-/// How actors are dialed.
+/// Options for dialing actors.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -165,9 +164,9 @@ pub struct LookupOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct DialOptions {
-    /// What this side says of its software, for people.
+    /// The name of this side's software, for people.
     pub agent: String,
-    /// How long one dial may take, with the proof of who is there.
+    /// The time limit for a dial, including the proof of identity.
     pub timeout: Duration,
     /// After how long the next candidate is dialed too, when the last one is on this host.
     pub stagger_within_host: Duration,
@@ -188,8 +187,8 @@ impl Default for DialOptions {
     }
 }
 
-/// How long to wait before a registrar is tried again: a random time up to a bound, which begins
-/// at `first` and doubles with each failure up to `most`.
+/// The pause before a registrar is dialed again: a random time up to a bound, which begins at
+/// `first` and doubles with each failure up to `most`.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -216,7 +215,7 @@ impl Default for BackoffOptions {
     }
 }
 
-/// What reads as an endpoint: an [`Endpoint`], or its text.
+/// A value that reads as an endpoint: an [`Endpoint`], or its text.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -270,6 +269,6 @@ impl IntoEndpoint for &String {
     }
 }
 
-/// How long a registrar may take to answer: a thousand times what it takes when all is well, and
-/// no longer than a person would wait.
+/// The time limit for a registrar's answer: a thousand times the usual, and no longer than a person
+/// would wait.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -58,7 +58,7 @@ pub trait Resolve {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct TableSource {
-    /// Each actor's endpoints, under a uuid of their own.
+    /// Each actor's endpoints, under its own uuid.
     table: BTreeMap<Name, (Uuid, Vec<endpoints::Endpoint>)>,
 }
 
@@ -74,7 +74,7 @@ impl TableSource {
 impl Resolve for TableSource {
     async fn resolve(&self, name: &Name) -> Result<Vec<Record>, ResolveError> {
         let Some((uuid, endpoints)) = self.table.get(name) else { return Ok(Vec::new()) };
-        // Stamped anew each time: a socket may have been bound again since.
+        // Stamped each time: a socket may have been bound again since.
         let stamped = |endpoint: &endpoints::Endpoint| Stamped {
             stamp: transport::stamp(endpoint),
             endpoint: endpoint.clone(),
@@ -117,8 +117,7 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// Adds a record; it takes the place of one of the same instance, and is preferred to those
-    /// that were there before.
+    /// Adds a record; it replaces one of the same instance, and is preferred to earlier ones.
     ///
     /// ```
     /// use callsign_discovery::MemorySource;
@@ -133,7 +132,7 @@ impl MemorySource {
         records.push(record);
     }
 
-    /// Removes the record of an instance, and returns it if it was there.
+    /// Removes the record of an instance, and returns it if there was one.
     ///
     /// ```
     /// # use callsign_discovery as callsign;

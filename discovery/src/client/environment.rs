@@ -13,16 +13,16 @@ use crate::{
 };
 
 impl Client {
-    /// Connects to the registrars that the environment names, as the commands do, and waits until
-    /// one of them answers. It asks
+    /// Connects to the registrars of the environment, as the commands do, and waits until one of
+    /// them answers. It asks
     ///
-    /// 1. those that `CALLSIGN_REGISTRAR` names, with commas or spaces between them;
-    /// 2. else the registrar of the settings file that `CALLSIGN_CONFIG` names, where that file
-    ///    lets it listen;
-    /// 3. else those at the usual places, which are this user's folder for sockets, that of the
-    ///    whole system, and port 1616 of the loopback. They are believed as [`Trust::Usual`] says.
+    /// 1. those in `CALLSIGN_REGISTRAR`, separated by commas or spaces;
+    /// 2. else the registrar of the settings file in `CALLSIGN_CONFIG`, at the endpoints in that
+    ///    file;
+    /// 3. else those at the usual places: this user's folder for sockets, the system's, and port
+    ///    1616 of the loopback. They are trusted as [`Trust::Usual`] says.
     ///
-    /// The process goes by the host id of the settings file, if there is one there.
+    /// The process uses the host id of the settings file, if there is one.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -35,7 +35,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] when none answers, or what the environment says cannot be followed.
+    /// [`ConnectError`] if none answers, or the environment's settings are invalid.
     pub async fn from_env() -> Result<Self, ConnectError> {
         Self::from_env_with(ClientOptions::default()).await
     }
@@ -130,7 +130,7 @@ fn registrars(
     let mut registrars = match folder {
         Ok(folder) => config::registrars(&[], named.as_deref(), listen, &folder)
             .map_err(EnvironmentError::Settings)?,
-        // Who only asks can do without that one.
+        // A client that only looks up can do without it.
         Err(error) => {
             tracing::warn!(target: "callsign", %error, "this user's own registrar is not asked");
             vec![config::loopback_registrar()]
@@ -203,7 +203,7 @@ mod tests {
             &[gone, (config::SYSTEM_DIR_VARIABLE, folder.path())],
             Ok(&[&format!("/unix{}/registrar.sock", folder.path().display()), usual[1]]),
         );
-        // Whoever begins before the registrar of the system looks where that will be.
+        // A program that starts before the system's registrar looks at its future place.
         let to_come = folder.path().join("system");
         let of = |name: &str| match name {
             config::SYSTEM_DIR_VARIABLE => Some(to_come.clone().into_os_string()),

@@ -6,8 +6,8 @@
 //!   until_up ──Up──▶ begin ──Begun──▶ next ──Item──▶ next …
 //! ```
 //!
-//! Each step is a future that owns what it needs and gives it back with what has happened, so
-//! that a watch can be left and taken up again at any time.
+//! Each step is a future that owns its state and returns it with the event, so that a watch can be
+//! left and resumed at any time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     link::{LinkConnection, LinkState},
 };
 
-/// What has happened to a feed.
+/// An event of a feed.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// The registrar can be asked.
@@ -100,7 +100,7 @@ pub(crate) async fn next(
         return match next {
             Ok(Some(change)) => Step::Item { connection, change: Box::new(change), items },
             Ok(None) => lost(&client, index, &connection, LinkError::Ended),
-            // A later version may tell what this one cannot read; it costs that alone.
+            // A later version may send items that this one cannot read; only those are lost.
             Err(CallError::Unreadable(error)) => {
                 tracing::warn!(%error, "a registrar tells of a change that cannot be read");
                 continue;
@@ -122,9 +122,9 @@ fn lost(client: &Client, index: usize, connection: &LinkConnection, error: LinkE
     }
 }
 
-/// How many changes may be on their way: enough to keep the connection busy, and few enough that
-/// a watcher that does not listen costs little.
+/// The items in transit: enough to keep the connection busy, and few enough that a watcher that
+/// does not read costs little.
 const WINDOW: u16 = 128;
 
-/// How long to wait before a registrar is asked again that did not want to tell.
+/// The pause before a registrar that refused a watch is asked again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);

@@ -10,13 +10,13 @@ use crate::{
 };
 
 impl Client {
-    /// Connects to the nearest ready instance of a name; `None` when there is none, and every
+    /// Connects to the nearest ready instance of a name; `None` if there is none, and every
     /// registrar says so.
     ///
-    /// One that speaks the protocol has to prove who it is before a byte of the application's is
-    /// sent; one that does not is [marked](Connection::assurance) as unproved.
+    /// An instance that speaks the protocol has to prove its identity before the application sends
+    /// a byte; another is [marked](Connection::assurance) as unproved.
     ///
-    /// Candidates that do not answer are reported to the registrars, which look for themselves.
+    /// Candidates that do not answer are reported to the registrars, which check for themselves.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -32,7 +32,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`FindError`] when the registrars cannot be reached, or no candidate answers.
+    /// [`FindError`] if the registrars cannot be reached, or no candidate answers.
     ///
     /// # Cancel safety
     ///
@@ -42,8 +42,8 @@ impl Client {
     }
 
     /// Connects to the nearest instance of a name as [`find_actor`](Self::find_actor) does, with
-    /// options. [`Connection::age`] tells whether the answer that led there is one of now; who
-    /// answers proves who it is either way.
+    /// options. [`Connection::age`] tells whether the look-up's answer was a remembered one; the
+    /// identity is proved either way.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -63,7 +63,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`FindError`] when the registrars cannot be reached and no instance is remembered, or no
+    /// [`FindError`] if the registrars cannot be reached and no instance is remembered, or no
     /// candidate answers.
     ///
     /// # Cancel safety
@@ -81,7 +81,7 @@ impl Client {
                 None => {
                     found.complete().map(|_| None).map_err(|it| ResolveError::Lookup(it).into())
                 }
-                // That it was not there then says nothing of now.
+                // A remembered absence says nothing about now.
                 Some(_) => {
                     Err(ResolveError::Lookup(RegistrarFailures(found.unanswered).into()).into())
                 }
@@ -91,8 +91,8 @@ impl Client {
         Ok(Some(Connection { age, unanswered: found.unanswered, ..connection }))
     }
 
-    /// Dials every endpoint of the ready instances of a name, and closes what it has connected: to
-    /// tell how each of them does, and whether it proves who it is. Nothing is reported.
+    /// Dials every endpoint of the ready instances of a name, and closes the connections: a
+    /// diagnosis of each endpoint and its proof of identity. Nothing is reported.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -107,7 +107,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]; a name that is not there brings no candidates.
+    /// [`LookupError`]; a name without instances has no candidates.
     ///
     /// # Cancel safety
     ///

@@ -1,5 +1,5 @@
-//! Looking a name up and connecting to it in two steps, for those who have a say in between: they
-//! may have a connection to the instance already.
+//! Look-up and connection in two steps, for callers that may already have a connection to the
+//! instance.
 
 use std::{sync::Arc, time::Duration};
 
@@ -125,7 +125,7 @@ impl Located {
             Ok(connection) => &connection.explanation,
             Err(none) => &none.explanation,
         };
-        // What was left out is reported already.
+        // Candidates that were left out are already reported.
         let dialed = candidates.iter().filter(|it| it.verdict.is_ok());
         client.report_evidence(&[merged], dialed);
         connected

@@ -1,4 +1,4 @@
-//! Asking all registrars at once.
+//! Look-ups: asking all registrars together.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -23,8 +23,8 @@ use crate::{
 };
 
 impl Client {
-    /// Looks up the newest ready instance of a name, without connecting to it. One that is merely
-    /// declared comes last.
+    /// Looks up the newest ready instance of a name, without connecting to it. A declared one comes
+    /// last.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -39,7 +39,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]; a name that is not there is `None`, if every registrar says so.
+    /// [`LookupError`]; a name without instances is `None`, if every registrar says so.
     ///
     /// # Cancel safety
     ///
@@ -62,8 +62,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]; a name that is not there brings no records. Who did not answer may know
-    /// it: see [`LookupResult::unanswered`].
+    /// [`LookupError`]; a name without instances has no records. A registrar that did not answer
+    /// may know it: see [`LookupResult::unanswered`].
     ///
     /// # Cancel safety
     ///
@@ -72,7 +72,7 @@ impl Client {
         Ok(self.query(name, Scope::Ready).await?.into())
     }
 
-    /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, with those
+    /// Looks up the instances of a name as [`query_ready`](Self::query_ready) does, including those
     /// that are starting or draining.
     ///
     /// ```
@@ -161,7 +161,7 @@ impl Client {
         self.listed(answers)
     }
 
-    /// Lists as [`list`](Self::list) does what the registrars answer that do so within `limit`.
+    /// Lists as [`list`](Self::list) does, from the registrars that answer within `limit`.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -176,7 +176,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`list`](Self::list); whoever is late has not answered yet.
+    /// As [`list`](Self::list); a late registrar counts as unanswered.
     ///
     /// # Cancel safety
     ///
@@ -247,7 +247,7 @@ impl Client {
             }
             Err(error) => return Err(error),
         };
-        // A no that only some gave does not take the place of what was known.
+        // A "no" from only some registrars does not replace a remembered answer.
         if answer.found.is_incomplete() {
             return Ok(last(&answer.found.unanswered).unwrap_or(answer));
         }
@@ -308,7 +308,7 @@ impl Client {
             match settles_at {
                 Some(at) if Instant::now() < deadline => {
                     let appeared = self.appears(name, scope, owner);
-                    // Whether or not it has appeared, it is asked for again.
+                    // Whether it has appeared or not, the registrars are asked again.
                     drop(timeout_at(deadline.min(at), appeared).await);
                 }
                 _ => return Ok(answer),
@@ -335,7 +335,7 @@ impl Client {
         pending().await
     }
 
-    /// Asks all registrars at once. One that is up by two links is asked by one of them.
+    /// Asks all registrars together. One that two links lead to is asked once.
     async fn ask_for_names<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -344,8 +344,8 @@ impl Client {
         self.gather(|index| self.hub().ask(index, method, args)).await
     }
 
-    /// Asks all registrars by `ask`, with only so much patience for those that have not answered
-    /// when another has.
+    /// Asks all registrars by `ask`. After the first answer it waits for the others with limited
+    /// patience.
     pub(crate) async fn gather<T, F>(&self, ask: impl Fn(usize) -> F) -> Answers<T>
     where
         F: Future<Output = Option<Result<T, RegistrarFailure>>>,
@@ -436,17 +436,17 @@ impl Resolve for Client {
     }
 }
 
-/// What each registrar answered, by its link; `None` from one that another link is up with.
+/// The answer of each registrar, by its link; `None` from one that another link serves.
 type Answers<T> = Vec<Option<Result<T, RegistrarFailure>>>;
 
-/// Which instances of a name are asked for.
+/// The instances of a name to ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scope {
     Ready,
     All,
 }
 
-/// What the registrars that answered know.
+/// The merged answer of the registrars.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -471,16 +471,16 @@ pub(crate) enum Scope {
 pub struct LookupResult {
     /// The instances, each once.
     pub records: Vec<Record>,
-    /// How many there are in all, in whatever state, at the least: a registrar answers with the
-    /// first 256 of a name.
+    /// The least number of instances in any state: a registrar answers with the first 256 of a
+    /// name.
     pub total: u64,
     /// The registrars' clock, in milliseconds since 1970; the latest of several.
     pub now_ms: u64,
-    /// The registrars that did not answer, and are missed. What only they know is not in this answer:
-    /// that it is empty is no proof that there is nothing.
+    /// The registrars that did not answer, though they count. Instances that only they know are
+    /// missing from this answer, so an empty one proves nothing.
     pub unanswered: Vec<RegistrarFailure>,
-    /// How old the answer is, if no registrar could be reached and one of earlier was allowed;
-    /// `None` if it is one of now.
+    /// The age of the answer, if no registrar could be reached and a remembered one was allowed;
+    /// `None` for a present one.
     pub age: Option<Duration>,
     /// For how long others may still come back that are not in this answer, if a registrar that
     /// answered has begun only a short while ago.

@@ -20,7 +20,7 @@ use crate::{Lost, link::desired::Entry};
 #[derive(Debug)]
 pub struct Losses {
     changes: watch::Receiver<Option<Lost>>,
-    /// The owner of what is followed.
+    /// The owner of the followed registration.
     _entry: Arc<Entry>,
 }
 
@@ -30,8 +30,8 @@ impl Losses {
         Self { changes, _entry: entry }
     }
 
-    /// Waits for the next loss; the first is the one that there is, if there is one. Of several
-    /// that come faster than they are read, the last is told.
+    /// Waits for the next loss; the first is the present one, if there is one. Of several that come
+    /// faster than they are read, only the last is returned.
     ///
     /// # Cancel safety
     ///

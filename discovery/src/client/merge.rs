@@ -1,4 +1,4 @@
-//! One answer out of many.
+//! Merging the answers of several registrars into one.
 
 use std::{
     cmp::Reverse,
@@ -17,11 +17,11 @@ use crate::{LookupError, RegistrarFailure, RegistrarFailures, Trust};
 pub(crate) struct MergedRecord {
     /// The newest record of it.
     pub(crate) record: Record,
-    /// Which links know it, and by which epoch: each registrar counts for itself.
+    /// The links that know it, each with its epoch: every registrar counts for itself.
     pub(crate) epochs: Vec<(usize, Epoch)>,
 }
 
-/// What one registrar answered.
+/// The answer of one registrar.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     /// Until when the registrar does not know all yet.
@@ -38,7 +38,7 @@ impl Part {
     }
 }
 
-/// What the registrars that answered know, and which of them knows it.
+/// The merged records of the registrars, with the links that know each.
 #[derive(Clone, Debug)]
 pub(crate) struct MergedRecords {
     pub(crate) instances: Vec<MergedRecord>,
@@ -172,7 +172,7 @@ mod tests {
         let session = Lifetime::Session;
         check(&[], &[]);
         check(&[&[], &[with(1, 10, 5, session)]], &[(1, 10, &[(1, 5)])]);
-        // The same instance at two registrars, of which one has heard of it later.
+        // The same instance at two registrars, one of which heard of it later.
         check(
             &[&[with(1, 10, 5, session)], &[with(1, 12, 3, session)]],
             &[(1, 12, &[(0, 5), (1, 3)])],

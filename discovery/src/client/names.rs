@@ -1,4 +1,4 @@
-//! Names alone: what a line is completed with, and what may have been meant by another.
+//! Names without their instances: for completion and suggestions.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures,
 
 impl Client {
     /// Lists the names that match a pattern, each once, in order. It takes a small part of the time
-    /// of a [`list`](Self::list), for what instances they have is not told; nor is which registrars
-    /// did not answer, as long as there are names.
+    /// of a [`list`](Self::list), because it reports no instances; nor does it report unanswered
+    /// registrars, as long as there are names.
     ///
     /// # Errors
     ///

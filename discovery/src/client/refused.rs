@@ -36,7 +36,7 @@ pub enum RegisterError {
     /// No registrar can be reached.
     #[error("no registrar can be reached:\n{0}")]
     Unreachable(RegistrarFailures),
-    /// The actor is not kept registered any more: somebody else has taken it out.
+    /// The actor is no longer kept registered: another program has removed it.
     #[error("it is not registered any more: {0}")]
     Lost(Box<Lost>),
 }

@@ -5,8 +5,8 @@ use crate::{Client, RegisterError, Registration};
 
 impl Client {
     /// Registers an actor with all registrars, and keeps it registered: also with those that are
-    /// away now, and with those that start again. One that accepts it is enough. One that has just
-    /// begun is asked for a name of one instance at a time until whoever had that should be back.
+    /// away now, and with those that restart. One that accepts it suffices. One that has just
+    /// started is asked again for an exclusive name until its former holder should be back.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -22,11 +22,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] when none accepts it; it is not kept then.
+    /// [`RegisterError`] if none accepts it; it is not kept registered then.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes back the registration, and leaves the line if it
+    /// Dropping the future withdraws the registration, and leaves the line if it
     /// [waits](Registration::wait_in_line) in one.
     pub async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
         let registered = Registered::put(self, registration)?;

@@ -1,4 +1,4 @@
-//! What keeps an actor registered.
+//! The handle that keeps an actor registered.
 
 mod in_line;
 
@@ -56,7 +56,7 @@ pub struct Registered {
     _kept: Arc<Kept>,
 }
 
-/// What all clones share: the place in the desired state, which the last of them gives up.
+/// The state shared by all clones: the place in the desired state, which the last of them gives up.
 struct Kept {
     client: Client,
     entry: Arc<Entry>,
@@ -102,8 +102,8 @@ impl Registered {
         self.entry.wanted().1.endpoints
     }
 
-    /// Returns why callers may not reach the actor, as far as this process can tell: what it cannot
-    /// learn of its own place, or endpoints that lead nowhere from another host.
+    /// Returns the reasons why callers may not reach the actor, as far as this process can tell:
+    /// unknown facts about its own location, or endpoints that lead nowhere from another host.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -120,9 +120,9 @@ impl Registered {
         self.client.doubts(&self.endpoints())
     }
 
-    /// Returns which other instances of the same owner were registered at one of its places when it
-    /// was: aliases of it, or what has been there before and was not taken out. An older registrar
-    /// does not say it.
+    /// Returns the other instances of the same owner that were registered at one of its endpoints
+    /// at the time: its aliases, or predecessors that were not removed. An older registrar reports
+    /// none.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -157,7 +157,7 @@ impl Registered {
         }
         let failure = |(link, progress): (&crate::link::Link, &Progress)| {
             let state = link.state();
-            // What it has, it tells nobody.
+            // It reports nothing of what it has.
             if let Some(error) = state.silence() {
                 return Some(link.failure(error.clone()));
             }
@@ -174,8 +174,8 @@ impl Registered {
         links.filter_map(failure).collect()
     }
 
-    /// Waits until every registrar has taken note of the registration as it is now, or is known not
-    /// to; returns those that have not, each with its reason.
+    /// Waits until every registrar has applied the present registration, or is known not to;
+    /// returns those that have not, each with its reason.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -202,9 +202,9 @@ impl Registered {
         }
     }
 
-    /// Waits until a registrar has taken note of the registration as it is now, however long none
-    /// is within reach. One that [waits in line](Registration::wait_in_line) is awaited until it has
-    /// the name with all registrars within reach.
+    /// Waits until a registrar has applied the present registration, however long none is within
+    /// reach. A registration that [waits in line](Registration::wait_in_line) is awaited until it
+    /// has the name with all registrars within reach.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -217,7 +217,8 @@ impl Registered {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Refused`] as soon as one within reach has refused it, and none has taken note.
+    /// [`RegisterError::Refused`] as soon as one within reach has refused it, and none has applied
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -255,7 +256,7 @@ impl Registered {
         }
     }
 
-    /// Says how far the actor is in its life.
+    /// Changes the actor's state.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -270,8 +271,7 @@ impl Registered {
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] when no registrar has taken note of it yet; those that are away catch
-    /// up.
+    /// [`RegisterError`] if no registrar has applied it yet; those that are away catch up.
     ///
     /// # Cancel safety
     ///
@@ -281,13 +281,14 @@ impl Registered {
         self.accepted_as(version).await
     }
 
-    /// Returns how far the actor is in its life: what was said last, by this program or by somebody
-    /// else who may, as `callsign drain` does.
+    /// Returns the actor's state: the latest set by this program or by another authorised one, as
+    /// `callsign drain` does.
     pub fn state(&self) -> State {
         self.entry.wanted().1.state
     }
 
-    /// Waits until the actor is draining, whoever said so: it is to finish what it has.
+    /// Waits until the actor is draining, by whichever program's request: it should finish its
+    /// work.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -308,12 +309,12 @@ impl Registered {
         }
     }
 
-    /// Waits until the actor has lost its entry, or an endpoint of it, and not by its own doing:
-    /// somebody else has taken it out, or the registrar has found nobody there. What was lost
-    /// before and not registered again since is told at once.
+    /// Waits until the actor has lost its entry, or an endpoint of it, by another's doing: a
+    /// program has removed it, or the registrar has found nobody there. An earlier loss that has
+    /// not been made good is returned immediately.
     ///
-    /// What somebody has taken out is not registered again by this, with any registrar;
-    /// [`Client::register`] does that.
+    /// An intended removal is not undone by this handle, with any registrar; [`Client::register`]
+    /// does that.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -337,8 +338,8 @@ impl Registered {
         Losses::of(self.entry.clone())
     }
 
-    /// Replaces where the actor listens. An endpoint that was bound anew has another stamp. What
-    /// listeners publish is followed, as at a registration.
+    /// Replaces the actor's endpoints. An endpoint that was bound again has another stamp. The
+    /// published endpoints of listeners are followed, as at a registration.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -365,7 +366,7 @@ impl Registered {
         self.accepted_as(version).await
     }
 
-    /// Replaces all that is said of the actor beside its endpoints and its state.
+    /// Replaces the actor's metadata.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -435,8 +436,8 @@ impl Registered {
         }
     }
 
-    /// Stops keeping the actor registered, and leaves it in the registry: until its lease runs
-    /// out, or else until the client's session ends.
+    /// Stops keeping the actor registered, and leaves it in the registry: until its lease expires,
+    /// or else until the client's session ends.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -472,8 +473,8 @@ impl Registered {
         })
     }
 
-    /// Waits until one registrar has accepted a version. One that another link is up with is
-    /// neither a success nor at failure.
+    /// Waits until one registrar has accepted a version. A registrar that another link serves
+    /// counts neither as a success nor as a failure.
     async fn accepted_by(
         &self,
         index: usize,

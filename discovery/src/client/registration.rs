@@ -1,4 +1,4 @@
-//! What an actor says of itself.
+//! The registration of an actor.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use wire::{
 
 use crate::IntoEndpoint;
 
-/// What an actor says of itself to the registrars.
+/// The registration of an actor: its description for the registrars.
 ///
 /// ```
 /// use callsign_discovery::Registration;
@@ -28,10 +28,10 @@ use crate::IntoEndpoint;
 pub struct Registration {
     name: String,
     uuid: Uuid,
-    /// What the UUID is made of, unless it is the caller's own.
+    /// The secret from which the UUID derives, unless the caller chose it.
     secret: Option<InstanceSecret>,
     endpoints: Vec<Place>,
-    /// Where listeners are found, which changes.
+    /// The listeners, whose endpoints change.
     followed: Whereabouts,
     metadata: BTreeMap<String, String>,
     state: State,
@@ -66,8 +66,8 @@ impl Registration {
         }
     }
 
-    /// Adds where the actor listens. When it is registered it is stamped with where this process
-    /// is, so the actor has to listen already, on this host.
+    /// Adds an endpoint. The registration stamps it with this process's location, so the actor must
+    /// already listen, on this host.
     ///
     /// ```
     /// use callsign_discovery::{Registration, RegistrationError};
@@ -80,7 +80,7 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// [`RegistrationError`] when a text is no endpoint, or none that can be dialed.
+    /// [`RegistrationError`] if a string is not an endpoint, or one that cannot be dialed.
     pub fn endpoint(mut self, endpoint: impl IntoEndpoint) -> Result<Self, RegistrationError> {
         let endpoint = endpoint.into_endpoint()?;
         if endpoint.is_bind_only() {
@@ -90,8 +90,8 @@ impl Registration {
         Ok(self)
     }
 
-    /// Says that it listens there, wherever that is: the addresses that a wildcard means come and go,
-    /// and it may mean none yet, as where no network is up. A client follows all of that.
+    /// Adds a listener with its present endpoints: the addresses of a wildcard come and go, and it
+    /// may have none yet, if no network is up. A client follows all of that.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -110,9 +110,9 @@ impl Registration {
         self.endpoints(listener.published())
     }
 
-    /// Adds endpoints that are stamped already. What `transport::Listener::published` gives is
-    /// followed as [`listener`](Self::listener) does it, in one piece or collected of several
-    /// listeners; single endpoints that were taken out of it are not.
+    /// Adds endpoints that are already stamped. The results of `transport::Listener::published` are
+    /// followed as [`listener`](Self::listener) does, whole or collected from several listeners;
+    /// single endpoints taken from them are not.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -206,9 +206,9 @@ impl Registration {
         self
     }
 
-    /// Takes the place of an earlier registration of this very instance. Whoever reads a UUID of
-    /// one's own in a listing can register it too, and keeps it then; nobody can that of
-    /// [`new`](Self::new), which is made of a secret.
+    /// Replaces an earlier registration of this very instance. Any program that reads a chosen UUID
+    /// in a listing can register it too, and keeps it then; nobody can register that of
+    /// [`new`](Self::new), which derives from a secret.
     ///
     /// ```
     /// use callsign_discovery::Registration;
@@ -223,7 +223,8 @@ impl Registration {
         self
     }
 
-    /// Checks what can be told of it without a registrar: a wrong one is refused by all.
+    /// Checks everything that can be checked without a registrar: a wrong registration would be
+    /// refused by all.
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,7 +242,7 @@ impl Registration {
         self.clone().into_register().map(drop)
     }
 
-    /// Checks the registration, and stamps what is not stamped yet.
+    /// Checks the registration, and stamps endpoints without a stamp.
     pub(crate) fn into_register(self) -> Result<(Register, Whereabouts), RegistrationError> {
         let name = Name::new(&self.name)?;
         let stamped = |place| match place {
@@ -301,7 +302,7 @@ fn lease_ms(ttl: Duration) -> Result<u64, RegistrationError> {
     }
 }
 
-/// What is wrong with a registration.
+/// The fault of a registration.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -313,7 +314,7 @@ fn lease_ms(ttl: Duration) -> Result<u64, RegistrationError> {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RegistrationError {
-    /// The name is none.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
     /// A text is no endpoint.
@@ -328,13 +329,13 @@ pub enum RegistrationError {
     /// There are too many endpoints.
     #[error("an instance has at most {ENDPOINTS_MAX} endpoints, not {count}")]
     TooManyEndpoints {
-        /// How many there are.
+        /// The number of endpoints.
         count: usize,
     },
     /// There is too much metadata.
     #[error("the metadata of an instance has at most {METADATA_BYTES_MAX} bytes, not {bytes}")]
     MetadataTooLong {
-        /// How long keys and values are together.
+        /// The total length of keys and values.
         bytes: usize,
     },
     /// The time to live is out of bounds.

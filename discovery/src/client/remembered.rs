@@ -1,7 +1,7 @@
 //! The last good answers, for when no registrar can be reached.
 //!
-//! An answer of yesterday is never taken for one of now: it is given only to those who say how old
-//! it may be, only when nobody can be asked, and with its age.
+//! A remembered answer never passes for a present one: only callers that say how old it may be get
+//! it, only if no registrar can be asked, and with its age.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,14 +20,14 @@ pub(crate) struct Answer {
     pub(crate) age: Option<Duration>,
 }
 
-/// What was looked up: a name, in whatever state or not, and whose.
+/// A look-up: the name, whether any state is included, and the owner.
 pub(super) type Asked = (Name, bool, Option<Owner>);
 
 /// The last good answers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     answers: HashMap<Asked, Stored>,
-    /// How many records they have, and one for each answer.
+    /// The number of their records, and one for each answer.
     size: usize,
 }
 
@@ -65,8 +65,8 @@ fn size(answer: &Answer) -> usize {
     answer.found.instances.len() + 1
 }
 
-/// How many records are remembered, counting an answer as one too: those of a program that talks
-/// to a thousand others. They take some megabytes, unless their metadata is large.
+/// The most remembered records, counting an answer as one too: those of a program that talks to a
+/// thousand others. They take some megabytes, unless their metadata is large.
 const SIZE_MAX: usize = 4096;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is asked of registrars about an instance, or about themselves.
+//! Requests to registrars about an instance, or about themselves.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Client {
-    /// Takes an instance out of the registry, whoever registered it.
+    /// Removes an instance from the registry, whoever registered it.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -31,11 +31,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when not every registrar did so that has it.
+    /// [`RequestError`] if one of the registrars that have it did not do so.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, it is not known which registrars did so.
+    /// If the future is dropped, any of the registrars may have done so.
     pub async fn unregister(&self, uuid: Uuid) -> Result<(), RequestError> {
         self.request(registrar::UNREGISTER, &encode_body(&Unregister { uuid })).await
     }
@@ -56,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when not every registrar did so that has it.
+    /// [`RequestError`] if one of the registrars that have it did not do so.
     ///
     /// # Cancel safety
     ///
@@ -65,8 +65,8 @@ impl Client {
         self.request(registrar::RENEW, &encode_body(&Renew { uuid })).await
     }
 
-    /// Lets an instance finish what it has and take nothing new, whoever registered it: only those
-    /// who ask for all find it. Its program is told, and keeps it so.
+    /// Drains an instance, whoever registered it: it finishes its work, and only look-ups for all
+    /// states find it. Its program is notified, and keeps that state.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -79,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when not every registrar did so that has it.
+    /// [`RequestError`] if one of the registrars that have it did not do so.
     ///
     /// # Cancel safety
     ///
@@ -88,8 +88,8 @@ impl Client {
         self.set_state(uuid, State::Draining).await
     }
 
-    /// Says how far an instance is in its life, whoever registered it. Its program is told, and
-    /// keeps it so.
+    /// Changes the state of an instance, whoever registered it. Its program is notified, and keeps
+    /// that state.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -106,13 +106,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when not every registrar did so that has it.
+    /// [`RequestError`] if one of the registrars that have it did not do so.
     ///
     /// # Cancel safety
     ///
     /// As [`unregister`](Self::unregister).
     pub async fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RequestError> {
-        // A registrar does not tell a client what it has said itself.
+        // A registrar does not report a client's own changes to it.
         let desired = &self.hub().desired;
         let own = desired.find(uuid);
         if let Some(own) = &own {
@@ -201,8 +201,8 @@ impl Client {
         answers.into_iter().map(|answer| answer.map(|it| it.map(owners))).collect()
     }
 
-    /// Asks all registrars how they see this process, in the order given. One that is found at
-    /// several addresses answers once.
+    /// Asks all registrars, in the given order, for this process's identity and rights. One that is
+    /// found at several addresses answers once.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -318,13 +318,13 @@ impl Client {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registrar {
-    /// Where it is looked for.
+    /// Its configured address.
     pub endpoint: Endpoint,
-    /// How it is.
+    /// Its status.
     pub standing: Standing,
 }
 
-/// How a registrar is.
+/// The status of a registrar.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -339,9 +339,9 @@ pub struct Registrar {
 pub enum Standing {
     /// It answers.
     Up {
-        /// What it says.
+        /// Its own report.
         status: Box<Status>,
-        /// How long the answer took.
+        /// The time until its answer.
         took: Duration,
     },
     /// It is one that another address leads to as well, and is used over that.
@@ -350,7 +350,7 @@ pub enum Standing {
     Down(RegistrarFailure),
 }
 
-/// Why not every registrar did what it was asked to do.
+/// The reason why not every registrar carried out a request.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -376,7 +376,7 @@ pub enum RequestError {
     /// No registrar has such an instance, and all have said so.
     #[error("no registrar has such an instance")]
     NotFound,
-    /// A registrar did it, and these did not: whoever asks them sees no change.
+    /// A registrar did it, and these did not: their callers see no change.
     #[error("not every registrar does it:\n{0}")]
     Partly(RegistrarFailures),
     /// The registrars that answered have no such instance, and these did not answer: they may have

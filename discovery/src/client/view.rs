@@ -1,6 +1,6 @@
-//! The merged whole of a watch: what all registrars together tell.
+//! The view of a watch: the merged state of all registrars.
 //!
-//! It is pure: what happens comes in with the time, and what is to be told comes out.
+//! It is pure: events come in with the time, and changes come out.
 
 #[cfg(test)]
 mod tests;
@@ -21,20 +21,20 @@ use wire::{
 use super::merge::newest_first;
 use crate::{Change, RegistrarFailure, RegistrarFailures, Trust};
 
-/// What all registrars together tell.
+/// The merged state of all registrars.
 #[derive(Debug)]
 pub(crate) struct View {
     feeds: Vec<Feed>,
     instances: BTreeMap<Uuid, Instance>,
-    /// How many reported are of former registrars.
+    /// The number of reported instances of former registrars.
     former: usize,
-    /// What is to be told. It holds a few changes for each instance at most.
+    /// The changes to report: at most a few for each instance.
     untold: VecDeque<Change>,
-    /// What was told last of the whole.
+    /// The overall state as last reported.
     told: Told,
-    /// Which registrars are said to be out of reach, while others are not.
+    /// The registrars last reported as out of reach, while others were not.
     missed: Vec<Endpoint>,
-    /// Which are missed where another answers.
+    /// The registrars that are missed although another answers.
     trust: Trust,
 }
 
@@ -45,13 +45,13 @@ enum Told {
     Stale,
 }
 
-/// One registrar's part.
+/// The part of one registrar.
 #[derive(Debug)]
 struct Feed {
     state: FeedState,
-    /// How far it has come.
+    /// Its position.
     seen: Option<Seen>,
-    /// Which registrar it tells of, once its snapshot has been complete.
+    /// Its registrar, once its snapshot has been complete.
     registrar: Option<Uuid>,
     /// Until when its registrar does not know all yet, if it has begun a short while ago.
     settles_at: Option<Instant>,
@@ -61,32 +61,33 @@ struct Feed {
 enum FeedState {
     /// It is not known yet how it is.
     Unknown,
-    /// Its registrar is told by another feed.
+    /// Another feed covers its registrar.
     Standby,
     /// Its snapshot comes in.
     Syncing,
     /// All that its registrar has is known.
     Current,
-    /// Its registrar is away. What it told is lifetime until then.
+    /// Its registrar is away. Its instances count as live until then.
     Lost { failure: RegistrarFailure, until: Instant },
-    /// Its registrar has been away for long. What it told is lifetime only if nobody knows better.
+    /// Its registrar has been away for long. Its instances count as live only if nobody knows
+    /// better.
     Away { failure: RegistrarFailure },
 }
 
-/// An instance, as those that tell of it know it.
+/// An instance, as the feeds that have it know it.
 #[derive(Debug)]
 struct Instance {
     /// The newest first.
     reported: Vec<FeedRecord>,
 }
 
-/// What one feed tells of an instance.
+/// A feed's knowledge of an instance.
 #[derive(Debug)]
 struct FeedRecord {
     feed: usize,
     record: Record,
-    /// Whether it is what a former registrar told, and the one that has begun since has not heard
-    /// of the instance yet.
+    /// Whether it comes from a former registrar, and the present one has not heard of the instance
+    /// yet.
     is_former: bool,
 }
 
@@ -105,12 +106,12 @@ impl View {
         }
     }
 
-    /// Takes the next change that is to be told.
+    /// Returns the next change to report.
     pub(crate) fn pop(&mut self) -> Option<Change> {
         self.untold.pop_front()
     }
 
-    /// Returns how far a feed has come, if it can go on from there.
+    /// Returns the position of a feed, if it can resume from there.
     pub(crate) fn seen(&self, feed: usize) -> Option<Seen> {
         self.feeds[feed].seen
     }
@@ -155,8 +156,8 @@ impl View {
         lost.chain(self.feeds.iter().filter_map(|it| it.settles_at)).min()
     }
 
-    /// Gives up on feeds that have been lost for long, and on those who have not come back to a
-    /// registrar in the time that this takes.
+    /// Gives up feeds that have been lost for long, and instances that have not returned to a
+    /// registrar in time.
     pub(crate) fn tick(&mut self, now: Instant) {
         for at in 0..self.feeds.len() {
             let feed = &mut self.feeds[at];
@@ -201,8 +202,8 @@ impl View {
         }
     }
 
-    /// Forgets what a feed told; unless another registrar has begun in its place, to which all of
-    /// them may yet come back.
+    /// Forgets the instances of a feed, unless another registrar has started in its place, to which
+    /// all of them may still return.
     fn reset(&mut self, feed: usize, registrar: Uuid) {
         let Feed { state, seen, registrar: former, settles_at } = &mut self.feeds[feed];
         *state = FeedState::Syncing;
@@ -223,7 +224,7 @@ impl View {
             self.former -= instance.forget(feed);
             !instance.reported.is_empty()
         });
-        // Whatever was not told yet is part of what is told anew.
+        // Unreported changes are part of the new report.
         self.untold.clear();
         self.untold.push_back(Change::Reset);
         self.told = Told::Reset;
@@ -234,7 +235,8 @@ impl View {
     /// All that the registrar of a feed has is known.
     fn synced(&mut self, feed: usize, seen: Seen) {
         for other in &mut self.feeds {
-            // What another feed told of this registrar, before it was lost, is known better now.
+            // An earlier feed's knowledge of this registrar, from before it was lost, is out of
+            // date now.
             if other.registrar == Some(seen.registrar) && other.failure().is_some() {
                 other.state = FeedState::Standby;
             }
@@ -330,13 +332,13 @@ impl View {
         }
     }
 
-    /// Removes what only those feeds told that have been away for long.
+    /// Removes instances known only to feeds that have been away for long.
     fn drop_those_away(&mut self) {
         for feed in 0..self.feeds.len() {
             if !matches!(self.feeds[feed].state, FeedState::Away { .. } | FeedState::Standby) {
                 continue;
             }
-            // What is not there any more cannot be gone on from.
+            // There is nothing to resume from without it.
             self.feeds[feed].seen = None;
             let held = self.instances.iter().filter(|(_, it)| it.is_told_by(feed));
             for uuid in held.map(|(uuid, _)| *uuid).collect::<Vec<_>>() {
@@ -345,7 +347,7 @@ impl View {
         }
     }
 
-    /// Removes what a feed knows from a former registrar alone.
+    /// Removes a feed's instances of a former registrar.
     fn drop_former(&mut self, feed: usize) {
         if self.former == 0 || !matches!(self.feeds[feed].state, FeedState::Current) {
             return;
@@ -385,7 +387,7 @@ impl Instance {
         self.reported.iter().any(|it| it.feed == feed)
     }
 
-    /// Forgets what a feed tells of it, and returns how much of that was of a former registrar.
+    /// Forgets a feed's knowledge of it, and returns how much of that came from a former registrar.
     fn forget(&mut self, feed: usize) -> usize {
         let before = self.reported.iter().filter(|it| it.is_former).count();
         self.reported.retain(|it| it.feed != feed);
@@ -412,6 +414,6 @@ fn is_same(one: &Record, other: &Record) -> bool {
         )
 }
 
-/// For how long what a registrar told is believed while it is away and others are not: it may be
-/// starting again, and its clients with it.
+/// The time for which an absent registrar's instances are kept while others are present: it may be
+/// restarting, and its clients with it.
 const GRACE: Duration = Duration::from_secs(5);

@@ -15,11 +15,11 @@ use super::merge::newest_first;
 use crate::{Change, Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures};
 
 impl Client {
-    /// Waits until an instance of a name is ready, and returns the newest. One that is merely
-    /// declared does not count.
+    /// Waits until an instance of a name is ready, and returns the newest. A declared one does not
+    /// count.
     ///
-    /// It waits on all registrars at once, without polling, and goes on waiting when one is
-    /// lost and comes back.
+    /// It waits on all registrars together, without polling, and continues when one is lost and
+    /// returns.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -34,12 +34,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`] when `name` is none, when every registrar refuses, when more than 512 names
-    /// are waited for at once, or when the client is closed.
+    /// [`LookupError`] if `name` is invalid, every registrar refuses, more than 512 names are
+    /// awaited concurrently, or the client is closed.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what is dropped leaves nothing behind at any registrar.
+    /// Cancel safe: a dropped future leaves nothing behind at any registrar.
     pub async fn wait_for_actor(&self, name: &str) -> Result<Record, LookupError> {
         let body = encode_body(&Wait { name: Name::new(name)? });
         let record = self.hub().first_success(|index| self.wait_on(index, &body)).await;
@@ -47,8 +47,8 @@ impl Client {
     }
 
     /// Waits until an instance of a name is ready, and one of its endpoints can be reached from
-    /// here, as far as that is seen without a connection; returns the newest such. One that is
-    /// merely declared does not count.
+    /// here, as far as that is visible without a connection; returns the newest such. A declared
+    /// one does not count.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -70,8 +70,8 @@ impl Client {
         self.wait_for_one(name, is_within_reach).await
     }
 
-    /// Waits until an instance of a name is ready that is as it has to be, and returns the newest
-    /// such. One that is merely declared does not count.
+    /// Waits until a ready instance of a name meets the requirements, and returns the newest such.
+    /// A declared one does not count.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -145,7 +145,7 @@ impl Client {
                 .await
             {
                 Ok(body) => wire::decode_body::<Answer>(&body).map_err(LinkError::Unreadable),
-                // Whoever answers on the next connection knows more.
+                // The registrar at the next connection knows more.
                 Err(CallError::Closed(_)) => continue,
                 Err(CallError::Remote(error)) if error.kind == ErrorKind::ShuttingDown => continue,
                 Err(error) => Err(LinkError::from(error)),
@@ -175,6 +175,6 @@ fn is_within_reach(record: &Record) -> bool {
     candidates.iter().any(|it| it.verdict.is_ok())
 }
 
-/// How often it is looked whether an instance has come within reach: soon enough for a person, and
-/// each look takes some microseconds for each endpoint.
+/// The interval between looks at whether an instance has come within reach: short enough for a
+/// person, and each look takes some microseconds for each endpoint.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

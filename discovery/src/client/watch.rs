@@ -38,7 +38,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`NameError`] when `pattern` is none.
+    /// [`NameError`] if `pattern` is invalid.
     pub fn watch(&self, pattern: &str) -> Result<Watch, NameError> {
         let pattern = NamePattern::new(pattern)?;
         let links = self.hub().links.len();
@@ -52,10 +52,10 @@ impl Client {
     }
 }
 
-/// What follows a pattern. It makes progress only while [`next`](Self::next) is waited for; a
-/// registrar resets a watcher that falls behind, so that nothing piles up.
+/// A watch of a pattern. It makes progress only while [`next`](Self::next) is awaited; a registrar
+/// resets a watcher that falls behind, so that nothing piles up.
 ///
-/// It holds the records of what it follows, once for each registrar that has them.
+/// It holds the records of the instances, once for each registrar that has them.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -83,7 +83,7 @@ pub struct Watch {
     /// Their futures can be sent, and not shared. A lock that is never taken makes them both.
     feeds: Mutex<FuturesUnordered<BoxFuture<'static, (usize, Step)>>>,
     view: View,
-    /// Rings when the view is to give up on a registrar.
+    /// Fires when the view should give up a registrar.
     alarm: Option<Pin<Box<Sleep>>>,
     is_closed: bool,
 }
@@ -129,7 +129,7 @@ impl Watch {
         self.feeds().push(async move { (index, step.await) }.boxed());
     }
 
-    /// Takes note of what has happened to a feed, and lets it go on.
+    /// Records an event of a feed, and lets it continue.
     fn take(&mut self, index: usize, step: Step) {
         let client = self.client.clone();
         match step {

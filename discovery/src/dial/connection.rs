@@ -31,20 +31,20 @@ use crate::RegistrarFailure;
 pub struct Connection {
     /// The bytes.
     pub stream: Stream,
-    /// What the actor said of itself, if it speaks the protocol.
+    /// The actor's introduction, if it speaks the protocol.
     pub peer: Option<Hello>,
     /// The instance that was dialed.
     pub record: Record,
-    /// Which of its endpoints answered.
+    /// The endpoint that answered.
     pub endpoint: Endpoint,
-    /// How near that is.
+    /// Its locality.
     pub locality: Locality,
-    /// How sure it is that this is the instance that was meant.
+    /// How certain it is that this is the right instance.
     pub assurance: Assurance,
     /// Every candidate, and what became of it.
     pub explanation: Explanation,
-    /// How old the answer is that led here, if no registrar could be reached and one of earlier
-    /// was allowed; `None` if it is one of now.
+    /// The age of the look-up's answer, if no registrar could be reached and a remembered one was
+    /// allowed; `None` for a present one.
     pub age: Option<Duration>,
     /// The registrars that did not answer as it was looked up, and are missed: they may know a
     /// nearer instance, or a newer one.
@@ -52,7 +52,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Returns the stream alone.
+    /// Returns only the stream.
     ///
     /// ```
     /// # use callsign_discovery as callsign;

@@ -123,7 +123,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// One endpoint of one instance, and what became of it.
+/// One endpoint of one instance, and the result of dialing it.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -136,19 +136,19 @@ impl fmt::Display for Explanation {
 /// ```
 #[derive(Debug)]
 pub struct Candidate {
-    /// Which instance.
+    /// The instance.
     pub instance: InstanceId,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// Where it listens, as its registrant stamped it.
+    /// The endpoint, with its registrant's stamp.
     pub stamped: Stamped,
     /// Whether the instance proves who it is.
     pub proves: bool,
     /// The user who registered it, if the registrar's kernel vouches for it.
     pub user: Option<u32>,
-    /// How near that is, or why it is left out.
+    /// Its locality, or why it is left out.
     pub verdict: Result<Locality, Unreachable>,
-    /// What became of it.
+    /// The result of dialing it.
     pub outcome: Outcome,
 }
 
@@ -177,7 +177,7 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// What became of a candidate.
+/// The result of a candidate.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -194,21 +194,21 @@ pub enum Outcome {
     NotDialed,
     /// It answered, and if several were raced, before the others.
     Connected {
-        /// How long the dial took.
+        /// The duration of the dial.
         took: Duration,
-        /// How sure it is who answered.
+        /// How certain its identity is.
         assurance: Assurance,
     },
-    /// It did not answer, or somebody else did.
+    /// It did not answer, or another program did.
     Failed {
         /// Why.
         error: ReachError,
-        /// How long the dial took.
+        /// The duration of the dial.
         took: Duration,
     },
     /// Its dial was given up, because another answered first.
     GivenUp {
-        /// How long the dial had taken.
+        /// The duration of the dial so far.
         took: Duration,
     },
 }

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{Assurance, Candidate, Outcome, ReachError, Reached};
 use crate::DialOptions;
 
-/// Dials candidates in their order, and returns the first that answers. The next is dialed when
-/// one has failed, or has taken a while. What became of each is noted.
+/// Dials candidates in order, and returns the first that answers. The next is dialed when one has
+/// failed, or has taken a while. The result of each is recorded.
 pub(crate) async fn first_to_answer<S, D>(
     candidates: &mut [Candidate],
     options: &DialOptions,
@@ -36,15 +36,15 @@ where
     winner
 }
 
-/// How a race went.
+/// The result of a race.
 pub(crate) struct Raced<S, E> {
-    /// Which was the first to answer, and with what.
+    /// The index of the first to answer, and its value.
     pub(crate) winner: Option<(usize, S)>,
     /// Those that were begun.
     pub(crate) dials: Vec<Dialed<E>>,
 }
 
-/// What became of one dial of a race.
+/// The result of one dial of a race.
 pub(crate) struct Dialed<E> {
     pub(crate) took: Duration,
     /// `None` if it was the first to answer, or was given up because another was.
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// What a race ends with.
+/// The end of a race.
 pub(crate) trait Answer: Send {
     /// Tells how sure it is who answers.
     fn assurance(&self) -> Assurance;
@@ -148,8 +148,8 @@ pub(crate) fn head_start(candidate: &Candidate, options: &DialOptions) -> Durati
     }
 }
 
-/// How many dials are under way at once: what is not reached among so many will hardly be
-/// reached by dialing more, and each takes a descriptor.
+/// The most concurrent dials: an instance that is not reached by so many will hardly be reached by
+/// more, and each takes a descriptor.
 const DIALS_MAX: usize = 32;
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::tests::record;
 
-    /// How a dial goes: after how many milliseconds it ends, and whether well.
+    /// A simulated dial: the milliseconds after which it ends, and its success.
     #[derive(Clone, Copy)]
     enum Dial {
         Answers(u64),
@@ -216,7 +216,7 @@ mod tests {
         let far = Ok(Locality::Remote);
         let out = Err(Unreachable::OtherHost);
         let options = DialOptions::default();
-        // What answers when, and what becomes of each.
+        // The winner and its time, and the result of each.
         let check = async |dials: &[(&Result<Locality, Unreachable>, Dial)],
                            winner: Option<usize>,
                            after_ms: u64,
@@ -241,7 +241,7 @@ mod tests {
             &["connected in 3.0 ms, proved", "not dialed"],
         )
         .await;
-        // A failure lets the next begin at once.
+        // A failure lets the next begin immediately.
         let refused = "connection refused: nobody listens there";
         check(
             &[(&near, Refuses(2)), (&near, Refuses(1)), (&far, Answers(30)), (&out, Hangs)],
@@ -268,7 +268,7 @@ mod tests {
             ],
         )
         .await;
-        // One that answers late may still be the first.
+        // A late answer may still be the first.
         check(
             &[(&near, Answers(15)), (&far, Answers(20))],
             Some(0),

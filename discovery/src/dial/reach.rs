@@ -1,4 +1,4 @@
-//! One candidate: dialing it, and making sure who is there.
+//! One candidate: dialing it, and checking its identity.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use wire::{Challenge, Hello, Proof, Wanted, registrar::Evidence};
 
 use crate::DialOptions;
 
-/// How sure it is that the instance that was meant is the one that answers.
+/// How certain it is that the right instance answers.
 ///
 /// ```
 /// # use callsign_discovery as callsign;
@@ -39,14 +39,14 @@ impl fmt::Display for Assurance {
     }
 }
 
-/// What a registrar drew for one instance, and what the instance owes to it.
+/// A registrar's challenge for one instance, and the response that the instance owes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     pub(crate) challenge: Challenge,
     pub(crate) proof: Proof,
 }
 
-/// Whom to reach, and where.
+/// The instance to reach, and its endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) instance: InstanceId,
@@ -60,14 +60,13 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(crate) stream: Stream,
-    /// What it said of itself, if it speaks the protocol.
+    /// Its introduction, if it speaks the protocol.
     pub(crate) peer: Option<Hello>,
     pub(crate) assurance: Assurance,
 }
 
 impl Target {
-    /// Dials, and makes sure who is there. Until that is done, no byte of the application's is
-    /// sent.
+    /// Dials, and checks the identity. Until that is done, the application sends no byte.
     pub(crate) async fn reach(self, options: DialOptions) -> Result<Reached, ReachError> {
         let deadline = Instant::now() + options.timeout;
         let stream = dial_stamped(&self.stamped, options.timeout).await?;
@@ -105,11 +104,11 @@ impl Target {
     }
 }
 
-/// Tells whether a socket that one user listens on may be what another has registered.
+/// Tells whether a socket on which one user listens may be another's registration.
 ///
-/// What the kernel tells is whoever called `listen`. That may be root, which listens for others
-/// at boot; and a program that root registered may have become another user's since, for which
-/// only the socket's own inode can vouch.
+/// The kernel reports the user that called `listen`. That may be root, which listens for others at
+/// boot; and a program that root registered may have changed its user since, for which only the
+/// socket's own inode can vouch.
 fn may_listen_for(found: u32, registrant: u32, has_inode: bool) -> bool {
     found == registrant || found == ROOT || (registrant == ROOT && has_inode)
 }
@@ -132,15 +131,15 @@ pub enum ReachError {
     /// It could not be dialed.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// Who is there is not the instance that was meant, or did not say.
+    /// The peer is not the right instance, or did not say.
     #[error(transparent)]
     Identity(#[from] ProveError),
     /// The socket is another user's.
     #[error("user {found} listens there, and user {registrant} registered it")]
     OtherUser {
-        /// Who listens.
+        /// The user that listens.
         found: u32,
-        /// Who registered the instance.
+        /// The user that registered the instance.
         registrant: u32,
     },
 }

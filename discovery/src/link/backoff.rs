@@ -1,4 +1,4 @@
-//! How long to wait before trying again.
+//! The pause before the next attempt.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::BackoffOptions;
 
-/// How long to wait before trying again: a random time up to a bound that doubles.
+/// The pause before the next attempt: a random time up to a bound that doubles.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     options: BackoffOptions,
@@ -20,13 +20,13 @@ impl Backoff {
 
     /// Returns the next wait; `random` may be any number, all being equally likely.
     pub(crate) fn next(&mut self, random: u32) -> Duration {
-        // The whole range, so that those who lost one registrar at once do not come back at once.
+        // The whole range, so that clients that lost a registrar together do not return together.
         let wait = self.bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
         self.bound = self.options.most.min(self.bound * 2);
         wait
     }
 
-    /// Begins anew, after all was well for a while.
+    /// Starts again from the shortest pause, after all was well for a while.
     pub(crate) fn reset(&mut self) {
         self.bound = self.options.first;
     }

@@ -1,4 +1,4 @@
-//! What a registrar may ask of this side, and tell it.
+//! The calls that a registrar makes to this side.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{LinkError, Lost};
 #[derive(Debug)]
 pub(crate) struct Registrant {
     hub: Arc<Hub>,
-    /// Which link.
+    /// The link.
     index: usize,
-    /// How the link was before its registrar fell silent.
+    /// The status of the link before its registrar fell silent.
     before: Option<LinkState>,
 }
 
@@ -42,7 +42,7 @@ impl Registrant {
         Ok(confirmed)
     }
 
-    /// Keeps an instance in the state that somebody else has given it.
+    /// Adopts the state that another program has given an instance.
     fn set_state(&self, call: Call<'_>) -> Result<(), RemoteError> {
         let SetState { uuid, state, .. } = call.args()?;
         let entry = self.hub.desired.find(uuid).ok_or_else(unknown)?;
@@ -82,8 +82,8 @@ impl Service for Registrant {
         }
     }
 
-    /// Declares the link down, though its connection lasts: the registrar is stopped, or busy, and
-    /// what it keeps is there when it goes on.
+    /// Marks the link as down, though its connection lasts: the registrar is stopped, or busy, and
+    /// its entries are there when it continues.
     fn fell_silent(&mut self, silence: Duration) {
         let link = &self.hub.links[self.index];
         let state = link.state();
@@ -108,7 +108,7 @@ impl Service for Registrant {
     }
 }
 
-/// What is not in the desired state may have been left in the registry on purpose.
+/// An instance outside the desired state may have been left in the registry on purpose.
 fn unknown() -> RemoteError {
     RemoteError::new(ErrorKind::NotFound, "no such instance is kept registered here")
 }

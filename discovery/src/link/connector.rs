@@ -1,4 +1,5 @@
-//! What keeps a link up: dial, serve until the connection ends, back off, again.
+//! The connector: keeps a link up. It dials, serves until the connection ends, backs off, and
+//! starts again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{LinkError, Trust};
 
-/// What keeps one link of a hub up.
+/// The task that keeps one link of a hub up.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     pub(crate) hub: Arc<Hub>,
@@ -31,8 +32,8 @@ pub(crate) struct Connector {
 type Reached = (LinkConnection, Driver<Stream, Registrant>);
 
 impl Connector {
-    /// Runs until the client is closed. What panics within is begun again: without a connector, the
-    /// link would be down for ever, and nobody would know.
+    /// Runs until the client is closed. A panic within restarts it: without a connector, the link
+    /// would be down for ever, and nobody would know.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new(self.hub.options.backoff);
         loop {
@@ -86,7 +87,7 @@ impl Connector {
             Peer::Tcp(_) | Peer::Memory => None,
         };
         let is_tcp = matches!(registrar, Endpoint::Tcp(_));
-        // Within a host, what has not answered by then hangs.
+        // Within a host, a registrar that has not answered by then hangs.
         let is_far = matches!(registrar, Endpoint::Tcp(tcp) if !tcp.host.is_loopback());
         let handshake_timeout = if is_far {
             options.handshake_timeout
@@ -97,14 +98,14 @@ impl Connector {
             hello: Hello { agent: options.agent.clone(), ..Hello::default() },
             handshake_timeout,
             heartbeat: options.heartbeat.filter(|_| !matches!(registrar, Endpoint::Memory(_))),
-            // Within a host the kernel tells of a death: what is merely silent is stopped.
+            // Within a host the kernel reports a death: a silent registrar is stopped.
             on_silence: if is_tcp { OnSilence::GiveUp } else { OnSilence::Tell },
             ..Options::default()
         };
         let service = Registrant::new(self.hub.clone(), self.index);
         let ends = stream.tcp_ends().filter(|_| options.trust == Trust::Usual);
         let Connected { portal, driver } = portal::connect(stream, conversation, service).await?;
-        // It has answered, so the kernel knows by now who took the connection.
+        // It has answered, so the kernel knows by now which process accepted the connection.
         if let Some(user) = ends.and_then(others) {
             return Err(LinkError::OthersPort { user });
         }
@@ -123,7 +124,7 @@ impl Connector {
     /// waits until that one has lost it.
     async fn serve(&self, connection: LinkConnection, mut driver: Driver<Stream, Registrant>) {
         let hub = &*self.hub;
-        // Where two addresses lead to one registrar, the one that was named first is used.
+        // If two addresses lead to one registrar, the one that was named first is used.
         for earlier in &hub.links[..self.index] {
             drop(earlier.settled(EARLIER_PAUSE).await);
         }
@@ -187,6 +188,6 @@ fn others(ends: TcpEnds) -> Option<Option<u32>> {
 /// After how long a connection counts as a good one: longer than any wait before it.
 const STEADY: Duration = Duration::from_secs(2);
 
-/// How long a link waits for those that were named before it: what is on this host has answered
+/// The time for which a link waits for those named before it: a registrar on this host has answered
 /// by then.
 const EARLIER_PAUSE: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! What is to be kept registered, and how far each link is with it.
+//! The desired state: the registrations that a client wants, with the progress of each link.
 //!
 //! ```text
 //!   Registered ──wants──▶ DesiredState ──changed──▶ Session of each link ──calls──▶ registrar
@@ -27,7 +27,7 @@ use wire::{
 
 use crate::{LinkError, Lost};
 
-/// What is to be kept registered, whichever link is up.
+/// The registrations that a client wants, whichever link is up.
 #[derive(Debug)]
 pub(crate) struct DesiredState {
     entries: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
@@ -77,7 +77,8 @@ impl DesiredState {
         self.changed.send_replace(());
     }
 
-    /// Takes registrations out of the desired state as [`take_off`](Self::take_off) does, all at once.
+    /// Removes several registrations from the desired state together, as
+    /// [`take_off`](Self::take_off) does one.
     pub(crate) fn take_all_off<'a>(&self, leaving: impl IntoIterator<Item = &'a Arc<Entry>>) {
         let mut entries = self.lock();
         for entry in leaving {
@@ -89,8 +90,7 @@ impl DesiredState {
         self.changed.send_replace(());
     }
 
-    /// Takes note of what a registration has lost. What somebody has meant to be so is left at
-    /// that, with all registrars.
+    /// Records the loss of a registration. An intended one is final, with all registrars.
     pub(crate) fn lose(&self, entry: &Arc<Entry>, lost: Lost) {
         let cause = lost.cause;
         entry.lost.send_replace(Some(lost.clone()));
@@ -104,7 +104,7 @@ impl DesiredState {
         }
     }
 
-    /// Changes what is wanted, and returns the version that it has now.
+    /// Changes a registration, and returns its new version.
     pub(crate) fn change(&self, entry: &Entry, change: impl FnOnce(&mut Register)) -> u64 {
         let version = {
             let mut wanted = entry.lock();
@@ -120,7 +120,7 @@ impl DesiredState {
         version
     }
 
-    /// Changes where it listens, and what is followed of that, as [`change`](Self::change) does.
+    /// Changes its endpoints, and the listeners to follow, as [`change`](Self::change) does.
     pub(crate) fn move_to(
         &self,
         entry: &Entry,
@@ -174,7 +174,7 @@ impl DesiredState {
     }
 }
 
-/// One registration.
+/// A registration.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: Name,
@@ -185,33 +185,33 @@ pub(crate) struct Entry {
     /// Whether it waits in line for a name that one instance has at a time.
     pub(crate) waits: bool,
     wanted: Mutex<Wanted>,
-    /// How far each link is.
+    /// The progress of each link.
     progress: watch::Sender<Vec<Progress>>,
     /// By which token it had its name last, with the registrar of each link.
     tokens: Mutex<Vec<Option<u64>>>,
     /// Whether it is to stay when it is out of the desired state.
     is_left: AtomicBool,
-    /// What was lost of it last, and is lost still.
+    /// Its last loss, if that has not been made good.
     lost: watch::Sender<Option<Lost>>,
-    /// What was lost last, also where it has been made good since: it is told all the same.
+    /// Its last loss, even if made good since: it is reported nevertheless.
     told: watch::Sender<Option<Lost>>,
-    /// What else registrars have at its places.
+    /// The other instances that registrars have at its endpoints.
     also: Mutex<Vec<InstanceId>>,
 }
 
-/// What is wanted of a registration.
+/// The wanted registration.
 #[derive(Debug)]
 struct Wanted {
     /// Counts the changes.
     version: u64,
-    /// Which version brought the state.
+    /// The version that brought the state.
     state_version: u64,
     register: Register,
-    /// Which of the endpoints are those of this process's own listeners.
+    /// The endpoints that belong to this process's own listeners.
     whereabouts: Whereabouts,
 }
 
-/// How far a link is with a registration.
+/// The progress of a link with a registration.
 #[derive(Clone, Debug)]
 pub(crate) enum Progress {
     /// The registrar does not have it, or cannot be reached.
@@ -227,7 +227,7 @@ pub(crate) enum Progress {
 }
 
 impl Entry {
-    /// Returns the number of the latest registration with a registrar, if that has told it.
+    /// Returns the epoch of the latest registration with a registrar, if known.
     pub(crate) fn latest_epoch(&self, registrar: Uuid) -> Option<Epoch> {
         let keys = self.identity.keys();
         keys.borrow().iter().rfind(|it| it.registrar == registrar).map(|it| it.epoch)
@@ -250,7 +250,7 @@ impl Entry {
             uuid: self.uuid,
             endpoints: Some(register.endpoints),
             metadata: Some(register.metadata),
-            // What somebody else has made of the state, and this side has not heard of yet, stays.
+            // A state set by another program, which this side has not heard of yet, stays.
             state: (earlier < wanted.state_version).then_some(register.state),
         };
         (wanted.version, update)
@@ -296,8 +296,7 @@ impl Entry {
         self.tokens()[link] = token;
     }
 
-    /// Returns the token by which it had its name last: with the registrar of a link, if that has
-    /// told one.
+    /// Returns the token by which it last had its name: with the registrar of a link, if known.
     pub(crate) fn token(&self, link: usize) -> Option<u64> {
         let tokens = self.tokens();
         tokens[link].or_else(|| tokens.iter().flatten().max().copied())

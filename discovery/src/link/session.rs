@@ -1,7 +1,7 @@
-//! What a link keeps registered while it is up.
+//! A session: reconciles a registrar with the desired state while the link is up.
 //!
-//! The session compares the desired state with what its registrar has, and calls for the difference. No
-//! more than one call is under way for an instance, so that they cannot overtake each other.
+//! It compares the desired state with what its registrar has, and makes the missing calls. At most
+//! one call is under way for an instance, so that calls cannot overtake each other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,14 +35,14 @@ use super::{
 };
 use crate::{LinkError, Lost};
 
-/// What a link keeps registered while it is up.
+/// Reconciles a registrar with the desired state while the link is up.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     hub: &'a Hub,
     link: usize,
     connection: LinkConnection,
-    board_changes: watch::Receiver<()>,
-    /// What the registrar has, or is asked to have.
+    desired_changes: watch::Receiver<()>,
+    /// The entries that the registrar has, or is asked to have.
     kept: BTreeMap<Uuid, Kept>,
     calls: FuturesUnordered<BoxFuture<'a, Done>>,
     /// The registrations that may wait in connection.
@@ -60,18 +60,18 @@ pub(crate) struct Session<'a> {
 #[derive(Debug)]
 struct Kept {
     entry: Arc<Entry>,
-    /// Which version the registrar has.
+    /// The version that the registrar has.
     version: Option<u64>,
     is_under_way: bool,
     /// Leaves the connection that the call under way may wait in.
     leave: Option<CancellationToken>,
-    /// Which version the registrar refused, and when it is asked again.
+    /// The version that the registrar refused, and the time of the next attempt.
     refused: Option<(u64, Instant)>,
     /// When the lease is renewed next.
     renew_at: Option<Instant>,
 }
 
-/// What is to be done about an instance.
+/// An action for an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Step {
     Nothing,
@@ -99,13 +99,13 @@ type Departed = (Vec<Uuid>, Result<(), LinkError>);
 
 impl<'a> Session<'a> {
     pub(crate) fn new(hub: &'a Hub, link: usize, connection: LinkConnection) -> Self {
-        let mut board_changes = hub.desired.subscribe();
-        board_changes.mark_changed();
+        let mut desired_changes = hub.desired.subscribe();
+        desired_changes.mark_changed();
         Self {
             hub,
             link,
             connection,
-            board_changes,
+            desired_changes,
             kept: BTreeMap::new(),
             calls: FuturesUnordered::new(),
             standing: FuturesUnordered::new(),
@@ -138,17 +138,17 @@ impl<'a> Session<'a> {
                 Some((uuids, result)) = self.departures.next() => {
                     self.settle_departure(uuids, result);
                 }
-                changed = self.board_changes.changed() => {
+                changed = self.desired_changes.changed() => {
                     changed.expect("the hub owns the desired state");
-                    self.survey();
+                    self.reconcile();
                 }
-                () = alarm => self.survey(),
+                () = alarm => self.reconcile(),
             }
         }
     }
 
     /// Compares all of the desired state with all that the registrar has.
-    fn survey(&mut self) {
+    fn reconcile(&mut self) {
         (self.wake, self.is_behind) = (None, false);
         let mut uuids: BTreeSet<_> = self.kept.keys().copied().collect();
         self.hub.desired.with(|entries| uuids.extend(entries.keys()));
@@ -225,8 +225,8 @@ impl<'a> Session<'a> {
     fn advance(&mut self, uuid: Uuid) {
         let now = Instant::now();
         let hub = self.hub;
-        // The desired is held until the progress is noted, so that whoever takes an entry off it
-        // knows whether a call is under way.
+        // The desired state is locked until the progress is recorded, so that a removal of an entry
+        // sees whether a call is under way.
         hub.desired.with(|entries| {
             let wanted = entries.get(&uuid);
             let step = step(wanted, self.kept.get(&uuid), now);
@@ -359,7 +359,7 @@ impl<'a> Session<'a> {
                 wire::decode_body(&body).map_err(LinkError::Unreadable).and_then(note)
             };
             let standing = async {
-                // A registrar of an earlier version refuses who has to wait.
+                // An earlier registrar refuses a registration that would have to wait.
                 let told = connection.call::<registrar::Line>(registrar::LINE, &ask, limit).await;
                 if let Ok(registrar::Line { ahead: Some(ahead), .. }) = told {
                     entry.set_progress(index, Progress::InLine(ahead));
@@ -407,7 +407,7 @@ impl<'a> Session<'a> {
             }
             // The registrar has removed it meanwhile, so that it is to be registered again.
             Err(_) if is_gone => kept.version = None,
-            // That it is renewed says nothing of a version that was refused.
+            // A renewal says nothing of a version that was refused.
             Ok(()) if step == Step::Renew => {
                 kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
             }
@@ -422,7 +422,7 @@ impl<'a> Session<'a> {
                 tracing::debug!(target: "callsign", name = %kept.entry.name, %error, "not renewed");
                 kept.renew_at = kept.entry.lease.map(|ttl| now + ttl / RENEWALS_PER_LEASE);
             }
-            // Whoever had the name before may come back yet: that is no answer.
+            // The former holder of the name may still return: that is no answer.
             Err(LinkError::Refused(RemoteError {
                 kind: ErrorKind::Unsettled, message, ..
             })) => {
@@ -432,7 +432,7 @@ impl<'a> Session<'a> {
             }
             Err(error) => {
                 let registrar = &self.hub.links[self.link].registrar;
-                // Whoever has registered it is told.
+                // The registrant is notified.
                 tracing::info!(
                     target: "callsign", name = %kept.entry.name, %registrar, %error,
                     "the registrar refuses a registration"
@@ -443,7 +443,7 @@ impl<'a> Session<'a> {
         }
         self.advance(uuid);
         if self.is_behind && self.calls.len() <= CALLS_MAX / 2 {
-            self.survey();
+            self.reconcile();
         }
     }
 }
@@ -472,7 +472,7 @@ pub(crate) async fn said(driver: &mut Driver<Stream, Registrant>) {
     drop(parted);
 }
 
-/// Tells what is to be done about an instance that is wanted, kept, or both.
+/// Returns the action for an instance that is wanted, present, or both.
 fn step(wanted: Option<&Arc<Entry>>, kept: Option<&Kept>, now: Instant) -> Step {
     match (wanted, kept) {
         (wanted, Some(Kept { entry, leave: Some(_), .. }))
@@ -507,16 +507,15 @@ fn step(wanted: Option<&Arc<Entry>>, kept: Option<&Kept>, now: Instant) -> Step 
     }
 }
 
-/// How many calls of a session are under way at once: enough to register a thousand instances in
-/// a few round trips.
+/// The most concurrent calls of a session: enough to register a thousand instances in a few round
+/// trips.
 const CALLS_MAX: usize = 64;
 
 /// A lease survives the loss of two renewals.
 const RENEWALS_PER_LEASE: u32 = 3;
 
-/// How long to wait before a registrar is asked again for what it refused: what it lacked, room
-/// for one, may be there then.
+/// The pause before a refused registration is tried again: the registrar may have room by then.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a goodbye may take: a registrar that is well takes it in at once.
+/// The time limit for a goodbye: a healthy registrar accepts it immediately.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! Where this process's own listeners are found is followed, not remembered.
+//! Updates of this process's own published endpoints.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use transport::Changes;
 
 use super::Hub;
 
-/// Keeps what is published of this process's listeners up to date, until the client is closed.
+/// Keeps this process's published endpoints up to date, until the client is closed.
 pub(crate) async fn follow_whereabouts(hub: Arc<Hub>) {
     let mut changes = Changes::new();
     loop {

@@ -1,4 +1,4 @@
-//! A name that one instance has at a time: its token, its line, and who comes before.
+//! Exclusive names: the token, the line, and the place in it.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::Registered;
 use crate::{LinkError, RegisterError, RegistrarFailures, link::desired::Progress};
 
 impl Registered {
-    /// Returns the token by which the actor has a name that one instance has at a time: it is higher
-    /// than that of everyone who had the name before, so that what this actor changes can refuse
-    /// whoever comes late with a lower one. `None` while it [waits in line](Self::place_in_line), and
-    /// for a name that several may have. When the registrar has started again it is a higher one.
+    /// Returns the token by which the actor holds an exclusive name: it is higher than that of
+    /// every former holder, so that a resource which this actor changes can refuse latecomers with
+    /// lower ones. `None` while it [waits in line](Self::place_in_line), and for a name that
+    /// several may have. It gets higher when the registrar restarts.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -67,11 +67,11 @@ impl Registered {
         answers.into_iter().filter_map(|it| it?.ok()?.value.ahead).max()
     }
 
-    /// Waits until the actor has its name no more: somebody has taken it out, or a registrar that
-    /// has started again has given the name to another. Returns which it is.
+    /// Waits until the actor no longer has its name: another program has removed it, or a restarted
+    /// registrar has given the name to another. Returns which it is.
     ///
-    /// While no registrar answers, nobody else gets the name either, and it is the actor's still.
-    /// But one that a network has cut off hears of nothing: see [`token`](Self::token).
+    /// While no registrar answers, nobody else gets the name either, and the actor still has it.
+    /// But an actor that a network has cut off hears of nothing: see [`token`](Self::token).
     ///
     /// ```
     /// # use callsign_discovery as callsign;

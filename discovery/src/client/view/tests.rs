@@ -1,4 +1,4 @@
-//! Stories of feeds, and what is told of them.
+//! Stories of feeds, and the changes that they report.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use wire::{Lifetime, State, registrar::Change as Told};
 use super::*;
 use crate::{LinkError, tests::record};
 
-/// What happens to a view.
+/// An event of a view.
 enum Happens {
     Begun(usize, bool),
     /// A feed begins to tell of another registrar, which has begun so many seconds before the time
@@ -62,7 +62,7 @@ fn text(change: Change) -> String {
     }
 }
 
-/// Lets things happen to a view of so many feeds, and compares what is told after each.
+/// Applies events to a view of so many feeds, and compares the report after each.
 fn check(feeds: usize, story: Vec<(Happens, &str)>) -> View {
     let mut view = View::new(feeds, Trust::Named);
     let mut now = Instant::now();
@@ -257,7 +257,7 @@ fn what_a_former_registrar_told_is_kept_until_all_should_be_back() {
         (Passes(4), ""),
         (Passes(1), "-1 synced"),
     ]);
-    // What is taken out meanwhile is gone at once.
+    // An instance removed meanwhile is gone immediately.
     story(vec![
         (Tells(0, add(1, 80)), "~1@80"),
         (Tells(0, synced()), ""),
