@@ -64,7 +64,7 @@ pub(crate) struct Core {
     pub(crate) span: Span,
     /// Asks the actor to end.
     pub(crate) cancel: Cancel,
-    /// Asks those who wait for its end not to wait any longer.
+    /// Asks those that wait for its end not to wait any longer.
     pub(crate) force: CancellationToken,
     pub(crate) uplink: Uplink,
     /// The routes to the instances below; and the identity of the actor itself.
@@ -76,9 +76,9 @@ pub(crate) struct Core {
     left_behind: Mutex<Vec<NurseryError>>,
     /// The tasks that own the children of its scopes.
     supervisors: Mutex<JoinSet<()>>,
-    /// Held by all that is at work; `None` for an actor that has a process of its own.
+    /// Held by everything at work; `None` for an actor with its own process.
     liveness: Option<mpsc::WeakSender<Never>>,
-    /// How many functions and supervisors are at work.
+    /// The number of functions and supervisors at work.
     busy: AtomicUsize,
     /// Told when none is.
     idle: Notify,
@@ -111,13 +111,13 @@ impl Actor {
         CURRENT.scope(self.clone(), future).instrument(self.core.span.clone())
     }
 
-    /// Runs a call as a part of this actor, within the present span of the call too: a filter finds
-    /// what it does by either.
+    /// Runs a call as a part of this actor, and within the present span of the call: a filter finds
+    /// its events by either.
     pub(crate) fn run<F: Future>(&self, call: F) -> impl Future<Output = F::Output> {
         self.scope(call.in_current_span())
     }
 
-    /// Returns where the actor stands in its tree.
+    /// Returns the actor's path in its tree.
     pub fn path(&self) -> &ActorPath {
         &self.core.path
     }
@@ -177,8 +177,8 @@ impl Actor {
         self.core.statuses.states()
     }
 
-    /// Waits until the actor has lost its entry in the registry, or an endpoint of it, and not by
-    /// its own doing. What somebody has taken out is not registered again.
+    /// Waits until the actor has lost its entry in the registry, or an endpoint of it, by another's
+    /// doing. An intended removal is not undone.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -269,7 +269,7 @@ impl Core {
         }
     }
 
-    /// Takes over a supervisor: it is run to its end, whoever else gives up on it.
+    /// Takes over a supervisor: it runs to its end, whoever else abandons it.
     pub(crate) fn adopt(self: &Arc<Self>, supervisor: impl Future<Output = ()> + Send + 'static) {
         let mut supervisors = self.supervisors();
         while supervisors.try_join_next().is_some() {}
@@ -281,7 +281,7 @@ impl Core {
         supervisors.spawn(supervising.instrument(self.span.clone()));
     }
 
-    /// Says that the actor is at work, until what is returned is dropped.
+    /// Marks the actor as at work, until the result is dropped.
     pub(crate) fn enter(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::SeqCst);
         let liveness = self.liveness.as_ref().and_then(mpsc::WeakSender::upgrade);
@@ -299,8 +299,8 @@ impl Core {
         }
     }
 
-    /// Keeps what went wrong in a scope that was dropped. If the actor is cancelled, that is a part
-    /// of how it ends; else whoever dropped the scope did not want to know, and the log has it.
+    /// Keeps the errors of a scope that was dropped. If the actor is cancelled, they belong to its
+    /// end; otherwise the code that dropped the scope did not want them, and they go to the log.
     pub(crate) fn leave_behind(&self, opened: &str, children: Vec<ChildError>) {
         if children.is_empty() {
             return;
@@ -382,7 +382,7 @@ fn write_plain(file: &Path, text: &str) -> io::Result<()> {
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file)?.write_all(text.as_bytes())
 }
 
-/// Held by whoever writes a dump: the actors of a process share one file.
+/// Held during the writing of a dump: the actors of a process share one file.
 static DUMPING: Mutex<()> = Mutex::new(());
 
 #[cfg(test)]

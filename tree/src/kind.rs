@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What an actor runs in. All kinds behave alike; they differ in what they cost, and in what of
-/// them can be stopped by force.
+/// The way an actor runs. All kinds behave alike; they differ in their cost, and in what can be
+/// stopped by force.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A task of its parent's runtime. One that never yields cannot be stopped.
+    /// A task of its parent's runtime. A task that never yields cannot be stopped.
     Task,
-    /// A thread with a runtime of its own. It cannot be stopped by force; its process can.
+    /// A thread with its own runtime. It cannot be stopped by force; its process can.
     Thread,
-    /// A process: this program, started anew.
+    /// A process: this program, executed again.
     #[default]
     Process,
     /// A process: forked from a helper that was set aside before this program had any thread.
@@ -33,7 +33,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::Task, Self::Thread, Self::Process, Self::Forkserver];
 
-    /// Tells whether an actor of this kind is a process of its own.
+    /// Tells whether an actor of this kind has its own process.
     pub fn is_process(self) -> bool {
         matches!(self, Self::Process | Self::Forkserver)
     }

@@ -1,17 +1,17 @@
 //! Supervised actors: roots, nurseries, portals, four ways to spawn.
 //!
-//! A program opens a [`Root`]. Whoever is an [`Actor`] opens scopes, and a scope has children: no
-//! child outlives its scope, no error of a child is lost, and every end comes within a bounded
-//! time. What a child can be asked to do are *exported functions*; a call of one is a value.
+//! A program opens a [`Root`]. An [`Actor`] opens scopes, and a scope has children: no child
+//! outlives its scope, no error of a child is lost, and every end comes within a bounded time. A
+//! child can be asked to run *exported functions*; a call of one is a value.
 //!
 //! - [`Root`] is the actor without a parent. It finds its registrar, or becomes it.
 //! - [`Nursery`] is a scope: it spawns children ([`Spawn`]) as tasks, threads or processes.
-//! - [`Portal`] is a handle to one actor, a child or one that was found by its name.
-//! - [`Exit`] is how one child ended, [`NurseryError`] all that went wrong in a scope.
+//! - [`Portal`] is a handle to one actor, a child or one that was looked up by name.
+//! - [`Exit`] is how one child ended, [`NurseryError`] all errors of a scope.
 //! - [`export`](macro@export) makes a function callable, [`main`] begins a program.
 //!
-//! It does not keep names (that is `registrar`), and does not know how one is reached (that is
-//! `discovery`). It restarts children for those who ask; it keeps no state for them.
+//! It does not keep names (that is `registrar`), and does not dial (that is `discovery`). It
+//! restarts children on request; it keeps no state for them.
 //!
 //! ```no_run,standalone_crate
 //! # extern crate callsign_tree as callsign;
@@ -47,21 +47,21 @@
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `run`, `settings` | the first and the last of a program; which settings file it reads |
+//! | `run`, `settings` | the beginning and the end of a program; its settings file |
 //! | `root` | the root, and its registrar |
-//! | `actor`, `kind`, `path` | an actor, as it sees itself; what it runs in; where it stands |
+//! | `actor`, `kind`, `path` | an actor, as it sees itself; the way it runs; its place in the tree |
 //! | `scope` | the scope of children: orders, supervision |
 //! | `parent` | the life of a child as its parent sees it: one run, and the spawn backends |
 //! | `child` | the life of an actor from the inside: calls, connections, places, signals |
-//! | `messages` | what a parent and a child say to each other |
+//! | `messages` | the messages between a parent and a child |
 //! | `registration` | registration up the tree; keys down the tree |
-//! | `handle` | the handle of one actor; from a name to one; connections that are shared |
-//! | `outcome` | how actors end, what went wrong, who asked |
+//! | `handle` | the handle of one actor; look-up by name; shared connections |
+//! | `outcome` | ends of actors: exits, errors, cancellation |
 //! | `status` | the phase of each child |
-//! | `sockets` | the socket files of those who cannot remove them; of those who were killed |
+//! | `sockets` | the socket files of stuck and of killed actors |
 //! | [`export`](mod@export) | functions that other actors may call |
 //! | [`cache`] | resources that tasks share |
-//! | `process_context`, `runtime` | what the actors of a process share; its threads |
+//! | `process_context`, `runtime` | the state shared by the actors of a process; its threads |
 
 mod actor;
 pub mod cache;

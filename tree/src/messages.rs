@@ -31,9 +31,9 @@ pub(crate) const RUN: &str = "actor.run";
 pub(crate) const CANCEL: &str = "actor.cancel";
 /// Gives an actor, or one below it, the keys with which it proves who it is.
 pub(crate) const KEYS: &str = "tree.keys";
-/// Tells an actor, or one below it, what it has lost of its entry.
+/// Reports a loss of an entry to an actor, or to one below it.
 pub(crate) const LOST: &str = "tree.lost";
-/// Registers an actor further below, or changes what is registered of it.
+/// Registers an actor further below, or changes its registration.
 pub(crate) const REGISTER: &str = "tree.register";
 /// Takes actors further below out of the registry.
 pub(crate) const UNREGISTER: &str = "tree.unregister";
@@ -41,8 +41,7 @@ pub(crate) const UNREGISTER: &str = "tree.unregister";
 /// Says that sockets of an actor were bound again.
 pub(crate) const RELOCATE: &str = "tree.relocate";
 
-/// What the registry says of an actor beside where it listens: where it stands in its tree, what
-/// it runs in, and in which process.
+/// The registry's metadata of an actor: its path in the tree, its kind, and its process.
 pub const PATH_KEY: &str = "tree.path";
 /// As [`PATH_KEY`].
 pub const KIND_KEY: &str = "tree.kind";
@@ -51,24 +50,24 @@ pub const PID_KEY: &str = "tree.pid";
 /// The UUID of the parent's instance; a root has none.
 pub const PARENT_KEY: &str = "tree.parent";
 
-/// The message that tells a child what it is.
+/// The message with a child's specification.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SpawnSpec {
     pub(crate) path: ActorPath,
     pub(crate) uuid: Uuid,
     pub(crate) kind: Kind,
-    /// Where it is to listen.
+    /// The endpoints to bind.
     pub(crate) places: Places,
     /// The exported functions that may be called.
     pub(crate) expose: Vec<String>,
-    /// The exported function that it runs; its parent alone may call it.
+    /// The exported function that it runs; only its parent may call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) entry_point: Option<String>,
-    /// Where the registrars are.
+    /// The registrars.
     pub(crate) registrars: Vec<Endpoint>,
-    /// Where actors of the tree listen, by name.
+    /// The endpoints of the tree's actors, by name.
     pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
-    /// Where a dump is written when an end takes too long.
+    /// The destination of a dump if an end takes too long.
     pub(crate) dumps: PathBuf,
 }
 
@@ -93,7 +92,7 @@ pub(crate) enum Note {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct CancelRequest {
     pub(crate) reason: CancelReason,
-    /// Whether it is to end what is below it by force.
+    /// Whether the end of everything below it is forced.
     #[serde(default)]
     pub(crate) force: bool,
 }

@@ -1,13 +1,13 @@
-//! Where an actor stands in its tree.
+//! The path of an actor in its tree.
 
 use std::{fmt, sync::Arc};
 
 use endpoints::{Name, NameError};
 use serde::{Deserialize, Serialize};
 
-/// Where an actor stands in its tree: the names from the root down, as `/base/desk/feed`.
+/// The path of an actor in its tree: the names from the root down, as `/base/desk/feed`.
 ///
-/// Restarts of an actor share its path; what tells them apart is the instance's UUID.
+/// Restarts of an actor share its path; the instance's UUID distinguishes them.
 ///
 /// ```
 /// # use callsign_tree as callsign;

@@ -8,17 +8,17 @@ use tokio::{runtime::Handle, sync::OnceCell};
 
 use crate::{handle::pool::ConnectionPool, messages::SpawnSpec};
 
-/// What all actors of one process share: where registrars are, one client of them, and the
-/// connections to actors that it has found.
+/// The state shared by all actors of one process: the registrars, one client of them, and the
+/// connections to looked-up actors.
 #[derive(Debug)]
 pub(crate) struct ProcessContext {
     pub(crate) registrars: Vec<Endpoint>,
-    /// Where actors of the tree listen, by name.
+    /// The endpoints of the tree's actors, by name.
     pub(crate) table: BTreeMap<Name, Vec<Endpoint>>,
-    /// Where a dump is written when an end takes too long.
+    /// The destination of a dump if an end takes too long.
     pub(crate) dumps: PathBuf,
-    /// The runtime that lasts as long as this: an actor that is a thread has one of its own, which
-    /// ends before.
+    /// The runtime that lasts as long as this: an actor that is a thread has its own, which ends
+    /// before.
     runtime: Handle,
     client: OnceCell<Client>,
     pub(crate) pool: Arc<ConnectionPool>,

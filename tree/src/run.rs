@@ -37,18 +37,18 @@ pub fn init() {
     }
 }
 
-/// Runs a program that is a tree of actors: reads its settings, opens the root, runs `main` as
-/// it, and returns the exit code when all of the tree has ended.
+/// Runs a program that is a tree of actors: reads its settings, opens the root, runs `main` as it,
+/// and returns the exit code when the whole tree has ended.
 ///
-/// SIGINT and SIGTERM end the tree gracefully, and the next of them at once. The code is 0 when
-/// `main` returns well, 1 when it fails, 2 when the settings are at fault, and 128 and the signal
-/// when it was ended by one. What went wrong is said on standard error.
+/// SIGINT and SIGTERM end the tree gracefully, and the next of them immediately. The code is 0 if
+/// `main` succeeds, 1 if it fails, 2 if the settings are at fault, and 128 plus the signal if one
+/// ended it. Errors go to standard error.
 ///
-/// Without settings, the root uses the registrars that the program `callsign` uses without them.
+/// Without settings, the root uses the same registrars as the program `callsign` without them.
 ///
 /// # Panics
 ///
-/// When `main` does.
+/// If `main` does.
 ///
 /// ```no_run,standalone_crate
 /// # use callsign_tree as callsign;
@@ -81,7 +81,7 @@ where
     };
     let running = options.heed_signals().run(async |root| main(root).await.into_result());
     let outcome = runtime.block_on(running);
-    // Who does not yield by now is given up, and has been reported.
+    // Work that does not yield by now is abandoned, and has been reported.
     runtime.shutdown_timeout(SHUTDOWN_WAIT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -104,7 +104,7 @@ fn give_up(error: &std::io::Error) -> ! {
     process::exit_now(1)
 }
 
-/// Returns the signal that ended the tree, if that is why there is no more of it.
+/// Returns the signal that ended the tree, if one did.
 fn ended_by(error: &RootError) -> Option<u8> {
     let said = match error {
         RootError::Cancelled(CancelledRoot(reason)) => &*reason.why,
@@ -169,5 +169,5 @@ const NOT_READY: i32 = 70;
 /// The exit code of a program whose settings are at fault.
 const BAD_SETTINGS: u8 = 2;
 
-/// How long work that blocks may go on when all of the tree has ended.
+/// The time for blocking work to continue after the whole tree has ended.
 const SHUTDOWN_WAIT: Duration = Duration::from_millis(100);

@@ -4,13 +4,13 @@ use std::{io, panic};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Builds a runtime of several threads, with all of them. Where the system starts no more, `give_up`
-/// is to end the process: tokio panics then, and the panic may wait for ever for the threads that
-/// there are; or it goes on without the others, and work that blocks may wait for ever.
+/// Builds a runtime of several threads. If the system starts no more threads, `give_up` must end
+/// the process: tokio panics then, and the panic may wait for ever for the existing threads; or it
+/// continues without the others, and blocking work may wait for ever.
 ///
 /// # Errors
 ///
-/// What else the system refuses.
+/// Any other refusal by the system.
 pub(crate) fn build(builder: &mut Builder, give_up: fn(&io::Error) -> !) -> io::Result<Runtime> {
     let no_more = move || {
         let why = "the system starts no more threads (`ulimit -u`, or `pids.max` of its cgroup)";

@@ -15,8 +15,8 @@ use config::{Diagnostics, NamedBy, Settings, SettingsFile, default_registrars};
 use endpoints::Endpoint;
 use thiserror::Error;
 
-/// How a program finds its settings file, which is the program's choice: by a flag, by a variable
-/// of the environment, by a place. The first that says something is followed, in this order.
+/// The way a program finds its settings file, which is the program's choice: by a flag, by an
+/// environment variable, by a path. The first that is present counts, in this order.
 ///
 /// ```
 /// # use callsign_tree::SettingsSource;
@@ -53,11 +53,11 @@ impl SettingsSource {
         Self { file: Some(file(path.as_ref(), NamedBy::Program)), ..Self::default() }
     }
 
-    /// Heeds a flag of the command line, given with its dashes: `--config FILE` or
-    /// `--config=FILE`, before a `--` that stands alone.
+    /// Reads a flag of the command line, given with its dashes: `--config FILE` or `--config=FILE`,
+    /// before a bare `--`.
     ///
-    /// The arguments are left as they are. A program that reads them by itself sees the flag too,
-    /// and is to expect it.
+    /// The arguments stay as they are. A program that parses them itself sees the flag too, and
+    /// must expect it.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl SettingsSource {
         self
     }
 
-    /// Reads the settings. What deserves a warning goes to the log.
+    /// Reads the settings. Warnings go to the log.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -94,7 +94,7 @@ impl SettingsSource {
     ///
     /// # Errors
     ///
-    /// [`SettingsError`]. A file that somebody has named has to be there.
+    /// [`SettingsError`]. A file that was named explicitly must exist.
     pub fn read(&self) -> Result<Settings, SettingsError> {
         match self.choose(env::args_os().skip(1), |variable| env::var_os(variable))? {
             Some(file) => read(file),
@@ -190,12 +190,12 @@ pub enum SettingsError {
     /// The file cannot be read.
     #[error("cannot read {file}")]
     Unreadable {
-        /// Which file, and who has named it.
+        /// The file, and the origin of its name.
         file: SettingsFile,
         /// Why.
         source: io::Error,
     },
-    /// What stands in the file is wrong.
+    /// The contents of the file are wrong.
     #[error(transparent)]
     Diagnostics(#[from] Diagnostics),
     /// The flag is the last argument, or names nothing.
@@ -250,7 +250,7 @@ mod tests {
         check(all(), "serve", Some("b"), Some("b"));
         check(all(), "serve", Some(""), Some("market.toml"));
         check(all(), "serve", None, Some("market.toml"));
-        // What the program has not asked for is not looked at.
+        // A source that the program did not choose is not looked at.
         check(SettingsSource::new().env("MARKET"), "--config a", None, None);
         check(SettingsSource::new().flag("--config"), "serve", Some("b"), None);
         check(SettingsSource::at("c").flag("--config"), "serve", Some("b"), Some("c"));
@@ -273,7 +273,7 @@ mod tests {
         check(NamedBy::Program, says(""));
         check(NamedBy::Nobody, None);
 
-        // One that is there has to be read, whoever looks for it.
+        // A file that exists must be readable, whatever named it.
         let folder_itself = read(file(folder.path(), NamedBy::Nobody)).unwrap_err();
         assert!(matches!(folder_itself, SettingsError::Unreadable { .. }), "{folder_itself}");
         let wrong = folder.path().join("wrong.toml");

@@ -88,7 +88,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// A child, and what it is at.
+/// A child, and its phase.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -123,7 +123,7 @@ pub(crate) struct StatusTable {
     next: Arc<AtomicU64>,
 }
 
-/// An actor by its path, and by a number of its own: siblings may share a name.
+/// An actor by its path, and by a number: siblings may share a name.
 type Key = (ActorPath, u64);
 
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! Which connections are tractor's.
+//! The adapter: recognises tractor's connections and serves them.
 
 use std::{
     path::PathBuf,
@@ -20,9 +20,9 @@ use super::{
 /// Lets programs of tractor use a node as their registrar: they register, find each other and
 /// callsign's actors, and are found.
 ///
-/// What they register is *foreign*: it has no session, so the adapter watches whether it lives. The
-/// process that registered over a Unix socket is watched by the kernel's word; others are asked
-/// from time to time. Each node needs an adapter of its own.
+/// Their registrations are *foreign*: they have no session, so the adapter watches whether the
+/// programs live. The kernel watches a process that registered over a Unix socket; others are asked
+/// from time to time. Each node needs its own adapter.
 ///
 /// ```
 /// # use callsign_gateway as callsign;
@@ -51,9 +51,9 @@ impl TractorAdapter {
         Self { shared, to_keep: Mutex::new(Some(to_keep)), ledger: None }
     }
 
-    /// Writes down in a file what is registered, so that the next run of the node knows it: tractor
-    /// programs never register again. The file is to be this node's alone, in a folder of its user
-    /// in which nobody else may write. It is there while something is registered.
+    /// Records registrations in a file, so that the next run of the node knows them: tractor
+    /// programs never register again. The file must be this node's only, in a folder of its user in
+    /// which nobody else may write. It exists while something is registered.
     ///
     /// ```
     /// # use callsign_gateway as callsign;
@@ -73,8 +73,8 @@ impl ProtocolAdapter for TractorAdapter {
     }
 
     fn recognises(&self, first_bytes: &[u8]) -> Recognised {
-        // A length of less than 16 MiB, of which the last byte is 0, and then a map. The texts of
-        // other protocols have no zero byte so early.
+        // A length of less than 16 MiB, whose last byte is 0, and then a map. The text of other
+        // protocols has no zero byte so early.
         match first_bytes.get(LENGTH_BYTES - 1..) {
             None | Some([] | [0]) => Recognised::NeedMore,
             Some([0, marker, ..]) if is_map(*marker) => Recognised::Yes,

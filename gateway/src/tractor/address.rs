@@ -157,7 +157,7 @@ fn tcp(host: &str, port: i64) -> Result<Endpoint, AddressError> {
     let port = u16::try_from(port).map_err(|_| AddressError::Port(port))?;
     let endpoint = Endpoint::from_host_port(host, port).map_err(AddressError::Endpoint)?;
     match &endpoint {
-        // Other programs would be told it, and they take nothing but IP addresses.
+        // Other programs would get it, and they accept nothing but IP addresses.
         Endpoint::Tcp(tcp) if tcp.host.ip().is_none() => Err(AddressError::NoIp(host.to_owned())),
         _ => Ok(endpoint),
     }
@@ -178,7 +178,7 @@ pub(super) enum AddressError {
     Endpoint(ParseEndpointError),
 }
 
-/// How an address may be written.
+/// The ways to write an address.
 const FORMS: &str = "[host, port], [folder, file], [\"tcp\", host, port] or [\"unix\", path]";
 
 /// An address to be sent.

@@ -127,13 +127,13 @@ pub enum CallError {
     /// The actor cannot be connected to.
     #[error("the actor cannot be connected to")]
     Dial(#[from] DialError),
-    /// What is there does not answer as a tractor actor, or went away.
+    /// The peer does not answer as a tractor actor does, or has gone.
     #[error("there is no answer as of a tractor actor")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is a context or a stream, which is used otherwise.
     #[error("what is called is not a plain function, but `{functype}`")]
     NotAFunction {
-        /// What tractor calls it.
+        /// The name of the exception's type.
         functype: String,
     },
     /// The result is of another type than was asked for.
@@ -144,9 +144,9 @@ pub enum CallError {
     Raised {
         /// The type of the exception.
         kind: String,
-        /// What it says; its last line as a rule.
+        /// Its message; usually the last line.
         message: String,
-        /// Where it was raised, as Python prints it.
+        /// The traceback, as Python prints it.
         traceback: String,
     },
 }
@@ -159,6 +159,6 @@ fn broken(error: ChannelError) -> CallError {
     CallError::Broken(Box::new(error))
 }
 
-/// How long an actor may take to say who it is. The original gives ten seconds, and answers in
+/// The time limit for an actor's introduction. The original allows ten seconds, and answers in
 /// milliseconds.
 const GREET_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! One connection: whole messages above, bytes below.
+//! A connection: whole messages above, bytes below.
 
 use std::{io, time::Duration};
 
@@ -15,12 +15,12 @@ use wire::{FrameReader, WireError};
 
 use super::message::{Aid, Fields, Message, Plain, decode, encode};
 
-/// One connection.
+/// A connection of tractor's protocol.
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: Stream,
     reader: FrameReader,
-    /// Whom what waits is charged to, if to anybody.
+    /// The account for buffered data, if any.
     holding: Option<Holding>,
 }
 
@@ -52,7 +52,7 @@ impl Channel {
         self.reader.set_frame_bytes_max(bytes);
     }
 
-    /// Charges somebody for what has come of a message that is not all there.
+    /// Charges an account for the arrived part of an incomplete message.
     pub(super) fn set_holding(&mut self, holding: Holding) {
         self.holding = Some(holding);
     }
@@ -66,13 +66,13 @@ impl Channel {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what has come of a message is kept.
+    /// Cancel safe: the arrived part of a message is kept.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ChannelError> {
         loop {
             if let Some(frame) = self.reader.next()? {
                 return Ok(Some(frame));
             }
-            // A buffer of which nothing is used is let go of.
+            // A buffer without contents is released.
             self.reader.give_back();
             if let Some(holding) = &mut self.holding {
                 holding.set(self.reader.held_bytes())?;
@@ -112,7 +112,7 @@ impl Channel {
             let mut rest = (&mut self.stream).take(UNREAD_BYTES_MAX);
             tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
         };
-        // Whatever comes of it, the connection ends here.
+        // Whatever the result, the connection ends here.
         drop(timeout(CLOSE_TIMEOUT, closing).await);
     }
 }
@@ -141,12 +141,12 @@ pub(super) enum ChannelError {
 /// The longest first message: a name and a number or two.
 const AID_BYTES_MAX: usize = 4 * 1024;
 
-/// How long a peer may read nothing while it is written to: long enough for a program that is
-/// busy, and less than a node takes to drain.
+/// The time for which a peer may read nothing while it is written to: long enough for a busy
+/// program, and shorter than a node takes to drain.
 const SEND_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the last words have to be fetched.
+/// The time for fetching the last messages.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How much a peer may have sent that nobody is going to read, before it is cut off.
+/// The unread data of a peer after which it is cut off.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;

@@ -1,4 +1,4 @@
-//! One connection of a tractor program to the registrar.
+//! A connection of a tractor program to the registrar.
 
 mod calls;
 mod everything;
@@ -75,28 +75,28 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     conversation.channel.close().await;
 }
 
-/// One connection.
+/// A connection.
 #[derive(Debug)]
 struct Conversation {
     channel: Channel,
     session: ForeignSession,
     shared: Arc<Shared>,
     peer: Peer,
-    /// Who the peer said that it is.
+    /// The peer's introduction.
     uid: Uid,
-    /// Which process it said that it is.
+    /// The peer's process, by its own claim.
     claimed_pid: Option<i32>,
     /// Calls that wait for a name, by the number under which the registry knows them.
     waits: HashMap<CallId, Waiting>,
     /// When those are answered that ask whether an actor is there: by then the registrar knows.
     knows_at: Option<Instant>,
     next_call: CallId,
-    /// Looks at endpoints that are said not to answer, for calls that wait for what is found.
+    /// Looks at endpoints that are reported not to answer, for calls that wait for the result.
     looks: JoinSet<(String, Option<Uid>)>,
-    /// Instances of which there may be more endpoints to come.
+    /// Instances that may have further endpoints to come.
     unsettled: Vec<Uuid>,
     settles_at: Option<Instant>,
-    /// What the peer was told last, by which it may mean an actor that is not foreign.
+    /// The peer's last answer, by which it may mean an actor that is not foreign.
     told: Vec<(Endpoint, Uuid, Epoch)>,
 }
 
@@ -123,7 +123,7 @@ impl Conversation {
                         Ok(Some(frame)) => frame,
                         Ok(None) => return Ok(()),
                         Err(error) => {
-                            // One that has gone in the middle of a message hears nothing.
+                            // A peer that has gone in the middle of a message hears nothing.
                             self.fails(None, &Refused::unreadable(&error)).await.or(Err(error))?;
                             return Ok(());
                         }
@@ -136,8 +136,8 @@ impl Conversation {
         }
     }
 
-    /// Answers a message. What is wrong with one that belongs to a call is told to that call; what
-    /// belongs to none ends the connection.
+    /// Answers a message. The fault of a call is returned to that call; a fault outside any call
+    /// ends the connection.
     async fn hear(&mut self, frame: &[u8]) -> Result<ControlFlow<()>, ChannelError> {
         match Received::read(frame) {
             Ok(Received::Start { cid, start }) => {
@@ -217,8 +217,8 @@ impl Conversation {
         }
     }
 
-    /// Returns what is known of the peer's process: over a Unix socket by the kernel's word, else by
-    /// its own.
+    /// Returns the known facts of the peer's process: over a Unix socket from the kernel, otherwise
+    /// by its own claim.
     fn process(&self) -> Process {
         let pid = match self.peer {
             Peer::Unix { pid, .. } => pid,
@@ -229,8 +229,8 @@ impl Conversation {
         Process { held: self.channel.stream().peer_process().ok(), mark }
     }
 
-    /// Stamps an endpoint of the peer by what is seen of it from here. Where the peer stands
-    /// elsewhere, the same path or address means another place, and nothing is said of it.
+    /// Stamps an endpoint of the peer by what is visible from here. If the peer runs elsewhere, the
+    /// same path or address means another place, and gets no stamp.
     fn stamped(&self, endpoint: Endpoint) -> Stamped {
         let namespace = if matches!(endpoint, Endpoint::Unix(_)) { "mnt" } else { "net" };
         let is_here = match self.peer {
@@ -246,7 +246,7 @@ impl Conversation {
         }
     }
 
-    /// Returns where the peer can reach an actor, and remembers that it was told so.
+    /// Returns the endpoints at which the peer can reach an actor, and remembers that answer.
     fn tell(&mut self, record: &Record) -> Vec<Written> {
         let form = self.form();
         let is_near = self.is_near();
@@ -272,7 +272,7 @@ impl Conversation {
 #[derive(Debug)]
 struct Waiting {
     cid: String,
-    /// What is asked for, if it is whether such an actor is there.
+    /// The address in question, if the call asks whether such an actor is there.
     find: Option<String>,
 }
 
@@ -291,7 +291,7 @@ fn is_in_another(namespace: &str, pid: i32) -> bool {
     matches!((of(&pid.to_string()), of("self")), (Some(theirs), Some(own)) if theirs != own)
 }
 
-/// How long a program may take to say who it is: as long as the original gives it.
+/// The time limit for a program's introduction: the original's.
 const GREET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest message after the first: calls to a registrar are short, and an error may bring a

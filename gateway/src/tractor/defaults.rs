@@ -1,4 +1,4 @@
-//! Where tractor programs look for a registrar if nothing is said.
+//! The default places of a tractor registrar.
 
 use std::{
     ffi::OsStr,

@@ -1,5 +1,5 @@
-//! What is written down of registered programs, so that it outlives the node: tractor programs
-//! register once, and never again.
+//! The ledger: a record of registered programs that outlives the node, because tractor programs
+//! register only once.
 //!
 //! ```text
 //! {"version":1,"kernel":…}
@@ -58,8 +58,8 @@ struct Title {
 }
 
 impl Line {
-    /// Writes down a program; `None` for one of the node's own process, which ends with it, and for
-    /// one whose user is unknown: it is known by its connection alone, which ends as well.
+    /// Records a program; `None` for one in the node's own process, which ends with it, and for one
+    /// with an unknown user: only its connection identifies it, which ends as well.
     pub(super) fn new(
         (name, uuid): (Name, Uuid),
         endpoints: Vec<Stamped>,
@@ -70,14 +70,14 @@ impl Line {
         let owner = match owner {
             Owner::User(user) => Registrant::User(user),
             Owner::Host(address) => Registrant::Host(address),
-            // It cannot be told again after a restart.
+            // It cannot be recognised after a restart.
             _ => return None,
         };
         let ProcessMark { pid, started } = process;
         Some(Self { name, uuid, endpoints, metadata, owner, pid, started })
     }
 
-    /// Returns who may change what is registered.
+    /// Returns the owner of the registration.
     pub(super) fn owner(&self) -> Owner {
         match self.owner {
             Registrant::User(user) => Owner::User(user),
@@ -98,8 +98,8 @@ impl Ledger {
         Self { file }
     }
 
-    /// Reads what an earlier run has written of programs that still run. What cannot be believed
-    /// is left out, with a warning.
+    /// Reads the records of an earlier run about programs that still run. Untrustworthy ones are
+    /// left out, with a warning.
     pub(super) fn read(&self) -> Vec<Line> {
         match read(&self.file) {
             Ok(mut lines) => {
@@ -114,7 +114,7 @@ impl Ledger {
         }
     }
 
-    /// Writes down what is registered, in the place of what was.
+    /// Replaces the file by the present registrations.
     pub(super) fn write(&self, lines: impl Iterator<Item = Line>) {
         if let Err(error) = write(&self.file, lines) {
             let file = self.file.display();
@@ -185,7 +185,7 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         transport::private_folder(folder.to_owned()).map_err(io::Error::other)?;
     }
-    // One that was killed while it wrote may have left its own.
+    // A process killed while writing may have left its own.
     let draft = path.with_extension("new");
     gone(fs::remove_file(&draft))?;
     let written = (|| {
@@ -201,8 +201,8 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
     written
 }
 
-/// Writes lines into so much room. Of those who have more to write than others some is left out, the
-/// longest first: nobody's lines push out another's.
+/// Writes lines into the given room. Of owners with more lines than others some are left out, the
+/// longest first: nobody's lines displace another's.
 fn share_room(
     lines: impl Iterator<Item = Line>,
     mut room: usize,
@@ -229,7 +229,7 @@ fn share_room(
     let mut text = String::new();
     let mut owners = of_owners.len();
     for (owner, OfOwner { mut lines, mut left_out, .. }) in of_owners {
-        // What one does not need who has little is left to the others.
+        // Room that a small owner does not need goes to the others.
         let mut share = room / owners;
         owners -= 1;
         lines.sort_unstable_by_key(String::len);
@@ -257,8 +257,7 @@ fn share_room(
 /// The form of the file. A node believes no other.
 const VERSION: u32 = 1;
 
-/// How large the file may be: some hundred bytes for each of the most foreign instances that a
-/// registry takes.
+/// The largest size of the file: some hundred bytes for each of a registry's foreign instances.
 const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
@@ -293,7 +292,7 @@ mod tests {
         fs::write(path.with_extension("new"), "half").unwrap();
         ledger.write(lines[..1].iter().cloned());
         assert_eq!(ledger.read().len(), 1);
-        // Nor does one stay that cannot take the place of the file: what was written before does.
+        // Nor does a file stay that cannot replace the present one: the earlier contents do.
         let other = Ledger::new(path.with_file_name("folder"));
         fs::create_dir(&other.file).unwrap();
         other.write(lines[..1].iter().cloned());
@@ -330,7 +329,7 @@ mod tests {
         assert_eq!(shared[..5], ["feed", "mine-0", "mine-1", "mine-2", "mine-3"]);
         assert_eq!(shared[5], "small");
         assert!(shared.len() > 20, "and what others do not need: {shared:?}");
-        // One has no more than half where another has as much.
+        // One has at most half if another has as much.
         lines.extend((0..100).map(|it| of(8, &format!("mine-{it}"), 2000)));
         let halves = written(&lines, 50_000);
         let mine = halves.iter().filter(|it| it.starts_with("mine")).count();

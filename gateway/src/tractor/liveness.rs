@@ -1,8 +1,8 @@
-//! Whether the programs that registered live.
+//! The liveness monitor: watches whether registered programs live.
 //!
-//! They hold no connection, so somebody has to look. Over a Unix socket the kernel tells when the
-//! process ends. Otherwise each of its endpoints is asked from time to time, as it is at once when
-//! somebody says that it does not answer.
+//! They hold no connection, so somebody has to look. Over a Unix socket the kernel reports the end
+//! of the process. Otherwise each endpoint is asked from time to time, and immediately when it is
+//! reported not to answer.
 //!
 //! ```text
 //!   conversation ──▶ orders ──▶ liveness ──▶ process ended? ──┐
@@ -38,8 +38,8 @@ use wire::{Epoch, Lifetime, Record};
 use self::looks::{INTERVAL_FIRST, LOOKS_MAX, Looked};
 use super::{Uid, ledger::Ledger, message::Aid};
 
-/// What the liveness is told. Connections tell it each for itself, so what an order is about may
-/// have another registration by then: a later one stays.
+/// Orders for the monitor. Each connection sends its own, so their instance may have another
+/// registration by then: a later one stays.
 #[derive(Debug)]
 pub(super) enum Order {
     /// An instance is registered, or an endpoint of it.
@@ -56,11 +56,11 @@ pub(super) enum Order {
 pub(super) struct Process {
     /// It is held, where the kernel can tell when it ends.
     pub(super) held: Option<PeerProcess>,
-    /// Which it is, where that is known: by the kernel's word, or by its own.
+    /// The process, if known: from the kernel, or by its own claim.
     pub(super) mark: Option<ProcessMark>,
 }
 
-/// Watches what is registered through one adapter.
+/// Watches the registrations of one adapter.
 #[derive(Debug)]
 pub(super) struct LivenessMonitor {
     registry: RegistryHandle,
@@ -74,7 +74,7 @@ pub(super) struct LivenessMonitor {
     /// Those that say nothing. A look at one takes seconds.
     mute: HashSet<Uuid>,
     ledger: Option<Ledger>,
-    /// When what has changed is written down.
+    /// The time of the next write to the ledger.
     write_at: Option<Instant>,
     /// Before when nothing is written again.
     write_after: Instant,
@@ -88,7 +88,7 @@ struct Watched {
     /// Waits for the end of its process.
     process: Option<AbortHandle>,
     mark: Option<ProcessMark>,
-    /// When it is looked at next; `None` while that is done.
+    /// The time of the next look; `None` during a look.
     due: Option<Instant>,
     interval: Duration,
     /// Since when nothing was seen of it that lives.
@@ -98,7 +98,7 @@ struct Watched {
     asked: Vec<Asked>,
 }
 
-/// Who said that an endpoint does not answer, and waits to hear who was found dead there.
+/// Callers that reported an endpoint, and wait to hear which instance was found dead there.
 type Asked = (Endpoint, oneshot::Sender<Option<Uid>>);
 
 impl LivenessMonitor {
@@ -168,7 +168,7 @@ impl LivenessMonitor {
                 }
             }
             Order::Doubt { endpoint, by, answer } => {
-                // Of several that claim it, the first that is dead is told; one is usual.
+                // Of several that claim it, the first dead one is reported; one is usual.
                 let uuids = self.by_endpoint.get(&endpoint).cloned().unwrap_or_default();
                 let mut answer = Some(answer);
                 for uuid in uuids {
@@ -192,7 +192,7 @@ impl LivenessMonitor {
             _ => {}
         }
         self.is_to_write();
-        // Who claims what another claimed says that the other is gone.
+        // A claim to another's endpoint implies that the other is gone.
         let mut rivals = Vec::new();
         if let Some(endpoint) = &endpoint {
             let others = self.by_endpoint.entry(endpoint.clone()).or_default();
@@ -247,7 +247,7 @@ impl LivenessMonitor {
     }
 
     fn ended(&mut self, ended: Result<(Uuid, Epoch), JoinError>) {
-        // One that was aborted is not waited for any more.
+        // An aborted look is no longer awaited.
         let Ok((uuid, epoch)) = ended else { return };
         debug!(%uuid, "the process has ended");
         self.registry.note(Event::ProcessEnded { uuid, epoch });
@@ -273,10 +273,10 @@ impl Watched {
     }
 }
 
-/// How many may wait for one look; others hear at once that nobody was found dead.
+/// The most callers that wait for one look; others hear immediately that nobody was found dead.
 const ASKED_MAX: usize = 64;
 
-/// How many orders may wait: the liveness never waits itself, and takes each in microseconds.
+/// The most queued orders: the monitor never waits itself, and handles each in microseconds.
 pub(super) const ORDERS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -311,7 +311,7 @@ mod tests {
         )
     }
 
-    /// It goes all the same, and who was there is told those alone who may find it.
+    /// It goes nevertheless, and only callers that may find the actor hear of it.
     #[tokio::test]
     async fn nobody_is_told_who_was_found_dead_that_is_hidden_from_him() {
         let node = node().await;
@@ -354,7 +354,7 @@ mod tests {
         }
     }
 
-    /// Two connections of one program: one takes it out, and the other has registered it anew.
+    /// Two connections of one program: one removes it, and the other has registered it again.
     #[tokio::test]
     async fn an_order_that_comes_late_leaves_a_later_registration_watched() {
         let mut liveness = liveness(&node().await);

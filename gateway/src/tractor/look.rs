@@ -13,7 +13,7 @@ use super::{
     message::Aid,
 };
 
-/// What was seen of an endpoint.
+/// The result of a look at an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ProbeResult {
     /// The actor is there.
@@ -26,9 +26,9 @@ pub(super) enum ProbeResult {
     Unclear,
 }
 
-/// Looks whether an actor is at an endpoint, by the word with which tractor programs ask the
-/// same: a greeting that says it is a probe. It is asked only where whoever registered it could ask
-/// as well; elsewhere what the kernel says has to do.
+/// Checks whether an actor is at an endpoint with tractor's own probe: a greeting that says it is a
+/// probe. It connects only where the registrant could connect as well; elsewhere it relies on the
+/// kernel.
 pub(super) async fn look_at(
     registry: &RegistryHandle,
     (uuid, uid): (Uuid, &Uid),
@@ -67,8 +67,7 @@ pub(super) async fn look_at(
     }
 }
 
-/// How long a connection and a greeting may take, each: the original gives its own probes a
-/// second.
+/// The time limit for a connection and for a greeting: the original gives its own probes a second.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -80,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Tells what a look finds at an endpoint that somebody has registered.
+    /// Returns the result of a look at a registered endpoint.
     async fn look(endpoint: &Endpoint, owner: Owner) -> ProbeResult {
         let registry = RegistryHandle::unattended(Limits::default());
         let uuid = Uuid::from_u128(7);
@@ -132,7 +131,7 @@ mod tests {
 
         drop((tcp, unix));
         assert_eq!(look(&at, other).await, ProbeResult::Dead);
-        // Beyond this host, whoever asks but the one who is there.
+        // Beyond this host, any caller except the peer itself.
         let beyond = "/ip4/192.0.2.9/tcp/22".parse().unwrap();
         for stranger in [own, other, host("192.0.2.7")] {
             assert_eq!(look(&beyond, stranger).await, ProbeResult::Unclear, "{stranger}");

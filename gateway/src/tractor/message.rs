@@ -1,7 +1,7 @@
 //! The messages as data, and their encoding.
 //!
-//! Each is a MessagePack map. What is sent has its fields in the order in which the original
-//! sends them, and none is left out; what is read may come in any order and with more.
+//! Each is a MessagePack map. Sent messages have all fields in the original's order; received ones
+//! may have them in any order, and more.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use serde::{
 
 use super::Uid;
 
-/// Who one side of a connection is. It is the first message of each side.
+/// The introduction of one side of a connection: the first message of each.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub(super) struct Aid {
     pub(super) name: String,
@@ -27,7 +27,7 @@ pub(super) struct Aid {
     pub(super) pid: Option<i64>,
     #[serde(default)]
     pub(super) is_registrar: Option<bool>,
-    /// Whether its sender wants to know who is there, and no more.
+    /// Whether its sender only wants to know who is there.
     #[serde(default)]
     pub(super) is_probe: bool,
 }
@@ -38,7 +38,7 @@ impl Aid {
     }
 }
 
-/// What is sent. `P` is a payload: the arguments of a call, or a result.
+/// A sent message. `P` is a payload: the arguments of a call, or a result.
 #[derive(Debug, Serialize)]
 #[serde(tag = "msg_type")]
 pub(super) enum Message<'a, P: Serialize> {
@@ -152,7 +152,7 @@ fn set_length(bytes: &mut BytesMut, start: usize) -> Result<(), rmp_serde::encod
 #[derive(Debug)]
 pub(super) struct ReturnedMap {
     bytes: BytesMut,
-    /// Where the number of entries is to be.
+    /// The position of the number of entries.
     count_at: usize,
     pub(super) count: u32,
 }
@@ -210,11 +210,11 @@ pub(super) fn is_map(marker: u8) -> bool {
     matches!(marker, 0x80..=0x8f | 0xde | 0xdf)
 }
 
-/// How deep a message may be nested. Each level takes some room on the stack, and a peer is not to
-/// exhaust it; what a registrar is told has five, and few results have ten.
+/// The deepest nesting of a message. Each level takes some room on the stack, which a peer must not
+/// exhaust; messages to a registrar have five, and few results have ten.
 const DEPTH_MAX: usize = 64;
 
-/// How many bytes stand before a message, for its length.
+/// The bytes of the length before a message.
 pub(super) const LENGTH_BYTES: usize = 4;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What programs say to a registrar, read once.
+//! The messages of programs to a registrar, decoded once.
 
 use rmp_serde::decode::Error;
 use serde::de::Error as _;
@@ -8,7 +8,7 @@ use super::{Uid, address::Address, message::Fields};
 /// A message after the first.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// A call. What is wrong with it is told to the call.
+    /// A call. Its fault is returned to the call.
     Start { cid: String, start: Result<Start, Error> },
     /// An answer. Nothing is called from here, so it concerns nothing; the original passes over it
     /// too.
@@ -21,7 +21,7 @@ pub(super) enum Received {
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) ns: String,
-    /// Who calls.
+    /// The caller.
     pub(super) uid: Uid,
     pub(super) request: Request,
 }
@@ -62,7 +62,7 @@ impl Received {
     ///
     /// # Errors
     ///
-    /// What is wrong with a message of which it is not clear what it is.
+    /// The fault of a message of unknown kind.
     pub(super) fn read(frame: &[u8]) -> Result<Self, Error> {
         let names = ["msg_type", "cid", "ns", "func", "kwargs", "uid"];
         let fields = Fields::read(frame, &names)?;

@@ -1,15 +1,15 @@
-//! Why something was not done, as the peer is told.
+//! Refusals, as the peer sees them.
 
 use wire::{ErrorKind, RemoteError};
 
 use super::Uid;
 
-/// Why something was not done, as the peer is told: the type of an exception, and what it says.
+/// A refusal, as the peer sees it: the type of an exception, and its message.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) kind: &'static str,
     pub(super) message: String,
-    /// Who cancelled the call, if that is why.
+    /// The canceller of the call, if that is the reason.
     pub(super) canceller: Option<Uid>,
 }
 
@@ -18,12 +18,12 @@ impl Refused {
         Self { kind, message: message.to_string(), canceller: None }
     }
 
-    /// What was sent is not a message.
+    /// The data is not a message.
     pub(super) fn unreadable(error: &dyn std::error::Error) -> Self {
         Self::new("MsgTypeError", format!("the message cannot be read: {error}"))
     }
 
-    /// What was sent has no place there.
+    /// The message is out of place.
     pub(super) fn unexpected(msg_type: &str) -> Self {
         let shown: String = msg_type.chars().take(64).collect();
         Self::new("MsgTypeError", format!("a registrar takes no {shown:?} after the handshake"))

@@ -1,4 +1,4 @@
-//! What all connections of a adapter share.
+//! The state shared by an adapter's connections.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,8 +9,8 @@ use wire::Record;
 
 use super::{liveness::Order, message::Aid};
 
-/// Where tractor's protocol is served. It has no authentication: whoever can connect may register
-/// under any name.
+/// The endpoints that serve tractor's protocol. It has no authentication: any program that can
+/// connect may register any name.
 ///
 /// ```
 /// # use callsign_gateway as callsign;
@@ -30,7 +30,7 @@ pub enum Scope {
     Everywhere,
 }
 
-/// What all connections share.
+/// The state shared by all connections.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) scope: Scope,
@@ -70,7 +70,7 @@ impl Shared {
     /// Returns the record of the registrar, with the endpoints at which this adapter is.
     pub(super) fn own_record(&self, registry: &RegistryHandle) -> Option<Record> {
         let mut record = registry.record(registry.registrar())?;
-        // What a wildcard stands for is served if the wildcard is.
+        // An address of a wildcard is served if the wildcard is.
         let bound = registry.status().endpoints;
         record.endpoints.retain(|it| {
             let is_bound = self.scope == Scope::Everywhere || bound.contains(&it.endpoint);

@@ -137,7 +137,7 @@ impl Resolve for TractorSource {
     }
 }
 
-/// What a registrar keeps, in its order: the oldest first.
+/// A registrar's entries, in its order: the oldest first.
 #[derive(Debug)]
 struct Entries(Vec<(String, Vec<Address>)>);
 
@@ -165,5 +165,5 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// How long a registrar may take to answer: what a person waits, many times what it takes.
+/// The time limit for a registrar's answer: a person's patience, many times the usual.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Which actor is meant: tractor's word for it, and callsign's.
+//! The identity of an actor: tractor's form, and callsign's.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wire::Record;
 
-/// Which actor: its name, and what tells this run of it from every other. The latter is a UUID as
-/// a rule, and may be any text.
+/// The identity of an actor: its name, and the id of this run. The latter is usually a UUID, and
+/// may be any string.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub(super) struct Uid(pub(super) String, pub(super) String);
 
@@ -23,7 +23,7 @@ impl Uid {
         Ok((name, uuid))
     }
 
-    /// Returns what has to be remembered to tell the actor as it was told.
+    /// Returns the metadata that restore the actor's original identity.
     pub(super) fn metadata(&self, form: Form) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([("protocol".to_owned(), "tractor".to_owned())]);
         if self.as_uuid().is_none() {
@@ -58,7 +58,7 @@ impl fmt::Display for Uid {
 /// something in it that no name may have. Then that, and each `%`, is written as `%` and two
 /// hexadecimal digits for each byte.
 pub(super) fn escaped(text: &str) -> Result<Name, NameError> {
-    // What looks like an escape would be read as one.
+    // Text that looks like an escape would be read as one.
     let looks_escaped = unescape(text).is_some_and(|it| it != text);
     if !looks_escaped && let Ok(name) = Name::new(text) {
         return Ok(name);
@@ -106,7 +106,7 @@ fn is_digit(byte: &u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'A'..=b'F')
 }
 
-/// How addresses are written.
+/// The forms of addresses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Form {
     /// `[host, port]` and `[folder, file]`.
@@ -164,7 +164,7 @@ mod tests {
         check("a\nb\0", "a%0Ab%00");
         check("größe ß", "größe%20ß");
         check("\u{3000}", "%E3%80%80");
-        // What would be read as an escape is one.
+        // Text that would be read as an escape is one.
         check("a%20b", "a%2520b");
         check("50% of all", "50%25%20of%20all");
         check("%E3%80", "%E3%80");

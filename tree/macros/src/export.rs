@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// Writes the function that makes calls, a type without values for its `EXPORT`, and behind a
-/// hidden constant the function as it was and its entry in the registry.
+/// hidden constant the original function and its entry in the registry.
 ///
-/// Why not a module for `EXPORT`? One within a function does not see what stands beside it.
+/// Why not a module for `EXPORT`? A module within a function cannot see the items beside it.
 pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenStream> {
     if let Some((word, _)) = &options.config {
         return Err(Error::new(word.span(), "an exported function has no settings"));
@@ -63,7 +63,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> syn::Result<TokenS
         const #entry: #callsign::export::Export = {
             #original
 
-            // In a block of its own, so that the body does not see these names.
+            // In a separate block, so that the body does not see these names.
             {
                 #checks
 

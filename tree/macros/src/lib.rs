@@ -1,8 +1,8 @@
 //! The attributes of callsign: [`export`] makes a function callable from other actors, [`main`]
 //! begins a program that is a tree of actors.
 //!
-//! Use them through `callsign`; what they write refers to that crate as `::callsign`. A program
-//! that knows it by another name says so: `#[export(crate = other)]`.
+//! Use them through `callsign`; their output refers to that crate as `::callsign`. A program that
+//! has renamed it says so: `#[export(crate = other)]`.
 
 #![forbid(unsafe_code)]
 
@@ -38,24 +38,24 @@ use self::options::Options;
 pub fn export(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
     let function = parse_macro_input!(function as ItemFn);
-    // What refers to the function finds it, so that the fault is the only one.
+    // References to the function resolve, so that the fault is the only one.
     written(export::expand(&options, &function), || quote!(#function))
 }
 
 /// Begins a program that is a tree of actors.
 ///
-/// The function takes the root and is async. First of all comes `init()`, which in a child never
-/// returns; then `run(source, main)` builds the runtime, opens the root and gives the exit code.
+/// The function takes the root and is async. First comes `init()`, which in a child never returns;
+/// then `run(source, main)` builds the runtime, opens the root and returns the exit code.
 ///
-/// How the settings file is found is the program's choice; without a word of it, there is none.
+/// The program chooses how its settings file is found; by default there is none.
 ///
-/// - `config = "callsign.toml"`: it is there. Any expression that is a path will do.
-/// - `config(flag = "--config", env = "MARKET_CONFIG", file = "market.toml")`: the flag names it, or
-///   else the variable of the environment does, or else it is there, seen from the working
-///   directory, or there is none. Any of the three may be left out. The flag is not taken out of
-///   the arguments: a program that reads them has to expect it.
+/// - `config = "callsign.toml"`: at this path, which may be any expression of a path.
+/// - `config(flag = "--config", env = "MARKET_CONFIG", file = "market.toml")`: the path in the
+///   flag, or else in the environment variable, or else this file, relative to the working
+///   directory, or none. Any of the three may be left out. The flag stays in the arguments: a
+///   program that parses them has to expect it.
 ///
-/// It is the same as a `SettingsSource` that is given to `run`.
+/// It is the same as a `SettingsSource` passed to `run`.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);

@@ -16,15 +16,15 @@ use syn::{
 pub(crate) struct Options {
     /// By which path the written code finds `callsign`.
     pub(crate) callsign: Path,
-    /// Where the settings are, and the word that says so.
+    /// The path of the settings, and its keyword.
     pub(crate) config: Option<(Ident, Config)>,
 }
 
-/// How the settings file is found.
+/// The way the settings file is found.
 pub(crate) enum Config {
     /// It is at a place.
     At(Expr),
-    /// By the ways that the program has chosen, each with what it is called.
+    /// By the ways that the program has chosen, each with its keyword.
     By(Vec<(Way, Expr)>),
 }
 

@@ -1,4 +1,4 @@
-//! The signature of an exported function: its parts, and what it must not have.
+//! The signature of an exported function: its parts, and its restrictions.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -11,7 +11,7 @@ use syn::{
 pub(crate) struct Signature<'a> {
     /// The types of the context of a dialogue: started, in, out.
     pub(crate) context: Option<[&'a Type; 3]>,
-    /// The parameters beside the context.
+    /// The parameters besides the context.
     pub(crate) parameters: Vec<(&'a Ident, &'a Type)>,
     /// Its result.
     pub(crate) result: Outcome<'a>,

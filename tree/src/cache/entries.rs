@@ -1,4 +1,4 @@
-//! How far each resource is, as data: who makes it, who waits, who uses it.
+//! The state of each resource, as data: its maker, its waiters, its users.
 //!
 //! ```text
 //!   absent ──ask──▶ entering ──entered──▶ live ──the last left──▶ exiting
@@ -9,21 +9,21 @@
 //!      └───────────────────── exited ─────────────────────────────────┘
 //! ```
 //!
-//! Whoever asks while a resource is entering or exiting waits. When it has been made, all who wait
-//! use it; when making it failed, all are told. When its maker was abandoned, or the old one has
-//! exited, the first who waits is to make it. One that is of no use any more is expelled, and is the
-//! business of those who use it. Keys know nothing of each other.
+//! A caller that arrives while a resource is entering or exiting waits. When it has been made, all
+//! waiters use it; when making it failed, all get the error. If its maker was abandoned, or the old
+//! resource has exited, the first waiter makes it. A resource that is no longer usable is expelled,
+//! and concerns only its users. Keys are independent of each other.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
 
-/// Every resource that is not absent. `W` is how somebody who waits is told, `V` the value.
+/// Every resource that is not absent. `W` notifies a waiter, `V` is the value.
 #[derive(Debug)]
 pub(super) struct Entries<K, W, V> {
     entries: HashMap<K, Entry<W, V>>,
-    /// How many tickets there have been.
+    /// The number of tickets so far.
     tickets: u64,
 }
 
@@ -37,18 +37,18 @@ enum Entry<W, V> {
 /// Those who wait, the first in front.
 type Waiters<W> = VecDeque<(Ticket, W)>;
 
-/// Tells apart those who wait.
+/// Distinguishes the waiters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ticket(u64);
 
-/// The next step of a user who asks for a resource.
+/// The next step of a caller that opens a resource.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Answer<V> {
     /// Make it, and say how that went.
     Enter,
     /// Use it.
     Join(V),
-    /// Wait to be told what.
+    /// Wait for a notification.
     Wait(Ticket),
 }
 
@@ -79,7 +79,7 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         }
     }
 
-    /// Its maker has made the resource, and uses it. Returns those who do too from now on.
+    /// Its maker has made the resource, and uses it. Returns the others that use it from now on.
     pub(super) fn entered(&mut self, key: &K, value: V) -> Vec<W> {
         let waiters = self.take_entering(key);
         let users = 1 + waiters.len();
@@ -87,19 +87,19 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         waiters.into_iter().map(|(_, waiter)| waiter).collect()
     }
 
-    /// Its maker could not make the resource. Returns those who waited for it.
+    /// Its maker could not make the resource. Returns the waiters.
     pub(super) fn failed(&mut self, key: &K) -> Vec<W> {
         self.take_entering(key).into_iter().map(|(_, waiter)| waiter).collect()
     }
 
-    /// Its maker will not make the resource. Returns who is to make it instead.
+    /// Its maker will not make the resource. Returns the waiter that makes it instead.
     pub(super) fn abandoned(&mut self, key: &K) -> Option<W> {
         let waiters = self.take_entering(key);
         self.promote(key, waiters)
     }
 
-    /// Somebody waits no more. Tells whether they still did; if not, they have been told what to
-    /// do, and have to take it back.
+    /// A waiter stops waiting. Tells whether it was still waiting; if not, it has been notified,
+    /// and has to return what it got.
     pub(super) fn forget(&mut self, key: &K, ticket: Ticket) -> bool {
         let Some(Entry::Entering { waiters } | Entry::Exiting { waiters }) =
             self.entries.get_mut(key)
@@ -127,8 +127,7 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         }
     }
 
-    /// One of its users has left the resource. Returns the value when it was the last: it is to
-    /// be closed.
+    /// A user has left the resource. Returns the value if it was the last: it must be closed.
     pub(super) fn left(&mut self, key: &K) -> Option<V> {
         let Some(Entry::Live { value, users }) = self.entries.get_mut(key) else {
             panic!("what is used is live until the last of its users leaves")
@@ -142,7 +141,7 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         Some(value)
     }
 
-    /// The resource is closed, well or not. Returns who is to make it anew.
+    /// The resource is closed, with or without an error. Returns the waiter that makes it again.
     pub(super) fn exited(&mut self, key: &K) -> Option<W> {
         match self.entries.remove(key) {
             Some(Entry::Exiting { waiters }) => self.promote(key, waiters),

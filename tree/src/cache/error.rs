@@ -1,10 +1,10 @@
-//! How opening and closing fail.
+//! The errors of opening and closing.
 
 use std::{error::Error, sync::Arc};
 
 use thiserror::Error;
 
-/// Why a resource is not opened.
+/// The reason why a resource was not opened.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -31,10 +31,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError<E: Error + 'static> {
-    /// It could not be made. All who waited for it are told the same.
+    /// It could not be made. All waiters get the same error.
     #[error("the resource could not be made")]
     Make(#[source] Arc<E>),
-    /// What would close it has ended.
+    /// The reaper that would close it has ended.
     #[error("the cache has ended")]
     Over,
 }
@@ -76,7 +76,7 @@ pub enum CloseError<E: Error + 'static> {
     /// Closing it panicked.
     #[error("closing the resource panicked")]
     Panicked,
-    /// What was to close it has ended. It was dropped instead.
+    /// The reaper that should close it has ended. It was dropped instead.
     #[error("the cache has ended before the resource was closed")]
     Over,
 }

@@ -9,11 +9,11 @@ use super::{
     shared::{Report, Tie},
 };
 
-/// One user's part in a resource, which stays open at least as long.
+/// One user's hold on a resource, which stays open at least as long.
 ///
-/// It is to be [released](Self::release). One that is dropped instead gives its part back too, but
-/// nobody waits for the resource to be closed then, and an error is merely logged. A warning says
-/// so, unless the resource [may be left so](Resource::MAY_BE_DROPPED).
+/// It should be [released](Self::release). Dropping it gives up the hold too, but then nobody waits
+/// for the resource to be closed, and an error only goes to the log. A warning says so, unless the
+/// resource [may be dropped](Resource::MAY_BE_DROPPED).
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -62,7 +62,7 @@ impl<K: Key, V: Resource> Guard<K, V> {
         &self.key
     }
 
-    /// Gives the guard back. The last one has the resource closed, and waits for that.
+    /// Releases the guard. The last one has the resource closed, and waits for that.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -90,12 +90,12 @@ impl<K: Key, V: Resource> Guard<K, V> {
     ///
     /// # Errors
     ///
-    /// [`CloseError`], to the last user alone.
+    /// [`CloseError`], to the last user only.
     ///
     /// # Cancel safety
     ///
-    /// The guard is given back in any case. When the future is dropped, closing goes on, and an
-    /// error is logged.
+    /// The guard is released in any case. If the future is dropped, closing continues, and an error
+    /// goes to the log.
     pub async fn release(mut self) -> Result<(), CloseError<V::Error>> {
         let (report, reported) = oneshot::channel();
         if self.give_back(Some(report)) {

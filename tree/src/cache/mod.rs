@@ -1,16 +1,17 @@
 //! A keyed cache of resources that several tasks share: opened once, closed by the last user.
 //!
-//! [`Cache::open`] gives a [`Guard`] of the resource of a key. The first user opens the resource,
-//! later ones wait for that and share it, and when the last guard is [released](Guard::release)
-//! the resource is closed. A user who arrives during that teardown waits for its end and opens the
-//! resource anew, so a key never has two resources, and nobody gets one that is half closed.
-//! Separate keys are independent: a slow one delays no other. A resource that has ended by itself
-//! is [stale](Resource::is_stale): the next user opens a new one, beside the one that earlier users
-//! still hold. An error of the close reaches the last user. Connections to actors are shared so.
+//! [`Cache::open`] returns a [`Guard`] of the resource of a key. The first user opens the resource,
+//! later ones wait for that and share it, and when the last guard is [released](Guard::release) the
+//! resource is closed. A user that arrives during the teardown waits for its end and opens the
+//! resource again, so a key never has two resources, and nobody gets one that is half closed. Keys
+//! are independent: a slow one delays no other. A resource that has ended by itself is
+//! [stale](Resource::is_stale): the next user opens a new one, beside the one that earlier users
+//! still hold. An error of the close reaches the last user. Connections to actors are shared in
+//! this way.
 //!
-//! Closing takes time, and must not end because its last user was cancelled. So it is done by the
-//! [`Reaper`], a future that the owner of the cache polls. The owner is to last as long as
-//! the cache is used, so that nothing is left open.
+//! Closing takes time, and must not end because its last user was cancelled. So the [`Reaper`] does
+//! it, a future that the owner of the cache polls. The owner must live as long as the cache is
+//! used, so that nothing stays open.
 //!
 //! Why not a map of `Weak` or `OnceCell`? Neither closes with an `await`, nor waits for it.
 //!
@@ -80,15 +81,15 @@ pub use reaper::Reaper;
 /// # let _ = |log: Log| log.close();
 /// ```
 pub trait Resource: Send + Sync + 'static {
-    /// How making or closing it fails.
+    /// The error of making or closing it.
     type Error: Error + Send + Sync + 'static;
 
     /// Whether to drop the last guard is as good a way to leave as to release it, because nobody
     /// needs to hear how closing went.
     const MAY_BE_DROPPED: bool = false;
 
-    /// Tells whether it is of no use any more to who would join its users, for it has ended by
-    /// itself. It is asked whenever somebody opens its key, and must be quick.
+    /// Tells whether it is no longer usable for new users, because it has ended by itself. It is
+    /// called whenever somebody opens its key, and must be quick.
     fn is_stale(&self) -> bool {
         false
     }
@@ -114,10 +115,10 @@ pub trait Key: Clone + Eq + fmt::Debug + Hash + Send + 'static {}
 
 impl<K: Clone + Eq + fmt::Debug + Hash + Send + 'static> Key for K {}
 
-/// Resources by their keys. It is a handle, and cheap to clone.
+/// Resources by key. It is a handle, and cheap to clone.
 ///
-/// It holds a resource only while somebody uses, makes or closes it, so that it is no longer than
-/// there are users; they bound it.
+/// It holds a resource only while somebody uses, makes or closes it, so it is no larger than the
+/// number of its users, which bounds it.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -148,7 +149,7 @@ pub struct Cache<K: Key, V: Resource> {
 }
 
 impl<K: Key, V: Resource> Cache<K, V> {
-    /// Makes a cache, and what closes its resources, which somebody has to run.
+    /// Makes a cache, and its reaper, which somebody has to run.
     pub fn new() -> (Self, Reaper<K, V>) {
         let shared = Arc::new(Shared::default());
         let tie = Arc::new(Tie(Arc::clone(&shared)));
@@ -157,9 +158,9 @@ impl<K: Key, V: Resource> Cache<K, V> {
 
     /// Opens the resource of a key: makes it with `make` if it is absent, or shares it.
     ///
-    /// Of several who open it at once one makes it. If that fails, it fails for all of them; if
-    /// the one is dropped while making it, the next makes it with its own `make`. A `make` must
-    /// not open its own key.
+    /// Of several callers that open it together one makes it. If that fails, it fails for all of
+    /// them; if that caller is dropped while making it, the next makes it with its own `make`. A
+    /// `make` must not open its own key.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -189,11 +190,11 @@ impl<K: Key, V: Resource> Cache<K, V> {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], when making it fails or nobody would close it.
+    /// [`OpenError`] if making it fails or the reaper has ended.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a guard that was about to be given is given back.
+    /// Cancel safe: a guard that was about to be returned is released.
     pub async fn open(
         &self,
         key: K,

@@ -53,7 +53,7 @@ async fn enter<K: Key, V: Resource>(
     }
 }
 
-/// Somebody who makes a resource. Who ends before that is done lets the next one make it.
+/// A caller that makes a resource. If it ends before that is done, the next one makes it.
 struct Making<'a, K: Key, V: Resource> {
     tie: &'a Tie<K, V>,
     key: &'a K,
@@ -68,7 +68,8 @@ impl<K: Key, V: Resource> Drop for Making<'_, K, V> {
     }
 }
 
-/// Somebody who waits for a resource. Who goes before having taken what was granted gives it back.
+/// A caller that waits for a resource. If it leaves before it has taken what was granted, it
+/// returns that.
 struct Waiting<'a, K: Key, V: Resource> {
     tie: &'a Tie<K, V>,
     key: &'a K,
@@ -79,7 +80,7 @@ struct Waiting<'a, K: Key, V: Resource> {
 impl<K: Key, V: Resource> Waiting<'_, K, V> {
     /// Waits; `None` when nothing will be granted.
     async fn granted(mut self) -> Option<Grant<V>> {
-        // What is taken here is not there any more when this is dropped.
+        // What is taken here is no longer there when this is dropped.
         (&mut self.grant).await.ok()
     }
 }

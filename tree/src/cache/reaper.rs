@@ -9,8 +9,8 @@ use super::{
     shared::{Closing, Report, Shared},
 };
 
-/// Closes resources that are no longer used, each in a task of its own, so that a slow one
-/// delays no other.
+/// Closes resources that are no longer used, each in its own task, so that a slow one delays no
+/// other.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -46,7 +46,7 @@ pub struct Reaper<K: Key, V: Resource> {
     closing: HashMap<Id, UnderWay<K, V>>,
 }
 
-/// What becomes known when a resource is closed, and to whom.
+/// The result of closing a resource, and its recipient.
 struct UnderWay<K: Key, V: Resource> {
     key: K,
     is_stale: bool,
@@ -58,12 +58,12 @@ impl<K: Key, V: Resource> Reaper<K, V> {
         Self { shared, tasks: JoinSet::new(), closing: HashMap::new() }
     }
 
-    /// Runs until every handle of the cache and every guard is gone, and all is closed.
+    /// Runs until every handle of the cache and every guard is gone, and all resources are closed.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, what is being closed is dropped instead, and the cache ends:
-    /// nothing can be opened any more, and whoever waits is told.
+    /// If the future is dropped, resources being closed are dropped instead, and the cache ends:
+    /// nothing can be opened any more, and waiters get an error.
     pub async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let mut can_be_more = true;

@@ -1,4 +1,5 @@
-//! What the users of a cache and its reaper share: the entries, and what is to be closed.
+//! The state shared by the users of a cache and its reaper: the entries, and the resources to
+//! close.
 
 use std::{
     mem,
@@ -20,9 +21,9 @@ pub(super) struct Shared<K: Key, V: Resource> {
 
 struct State<K: Key, V: Resource> {
     entries: Entries<K, oneshot::Sender<Grant<V>>, Arc<V>>,
-    /// What is used, and was expelled because it is of no use to others.
+    /// Used resources that were expelled because they are of no use to others.
     stale: Vec<Stale<V>>,
-    /// What nobody uses any more. Beside what is stale, it has at most one of each key.
+    /// Unused resources. Besides stale ones, at most one of each key.
     closing: Vec<Closing<K, V>>,
     /// Whether nobody can open anything any more.
     is_unused: bool,
@@ -89,7 +90,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         })
     }
 
-    /// Shares what was made; gives it back when nobody would close it.
+    /// Shares the made resource; returns it if nobody would close it.
     pub(super) fn entered(&self, key: &K, value: V) -> Result<Arc<V>, V> {
         let mut state = self.lock();
         if state.is_over {
@@ -103,7 +104,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         Ok(value)
     }
 
-    /// Tells those who wait that the resource cannot be made.
+    /// Reports to the waiters that the resource cannot be made.
     pub(super) fn failed(&self, key: &K, error: &Arc<V::Error>) {
         let mut state = self.lock();
         for waiter in state.entries.failed(key) {
@@ -119,7 +120,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         }
     }
 
-    /// Waits no more. Tells whether nothing had been granted until then.
+    /// Stops waiting. Tells whether nothing had been granted until then.
     pub(super) fn forget(&self, key: &K, ticket: Ticket) -> bool {
         self.lock().entries.forget(key, ticket)
     }
@@ -137,7 +138,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         };
         let Some(value) = unused else { return false };
         if state.is_over {
-            // It is dropped when the lock is not held. Whoever waits for the report learns that by
+            // It is dropped without the lock. A caller that waits for the report learns of it by
             // the sender's end.
             drop(state);
             return true;
@@ -150,7 +151,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         true
     }
 
-    /// Waits for resources that are to be closed; `None` when there can be no more.
+    /// Waits for resources to close; `None` when there can be no more.
     pub(super) async fn next_closing(&self) -> Option<Vec<Closing<K, V>>> {
         loop {
             let changed = self.changed.notified();
@@ -167,7 +168,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         }
     }
 
-    /// A resource is closed: the next may make it anew.
+    /// A resource is closed: the next caller may make it again.
     pub(super) fn exited(&self, key: &K) {
         let mut state = self.lock();
         if let Some(waiter) = state.entries.exited(key) {
@@ -180,19 +181,20 @@ impl<K: Key, V: Resource> Shared<K, V> {
         let mut state = self.lock();
         state.is_over = true;
         state.entries.forget_all();
-        // What is not closed is dropped when the lock is not held.
+        // Unclosed resources are dropped without the lock.
         let _dropped = mem::take(&mut state.closing);
         drop(state);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K, V>> {
-        // Keys are compared under the lock. One that panics at it leaves the entries as they were.
+        // Keys are compared under the lock. A comparison that panics leaves the entries as they
+        // were.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Key, V: Resource> State<K, V> {
-    /// Leaves what was expelled. Returns it if nobody else uses it.
+    /// Leaves an expelled resource. Returns it if nobody else uses it.
     fn leave_spent(&mut self, place: usize) -> Option<Arc<V>> {
         let stale = &mut self.stale[place];
         stale.users -= 1;
@@ -200,7 +202,7 @@ impl<K: Key, V: Resource> State<K, V> {
     }
 }
 
-/// Tells somebody who waits. They are there: they say so under the lock before they go.
+/// Notifies a waiter. It is there: it says so under the lock before it leaves.
 fn tell<V: Resource>(waiter: oneshot::Sender<Grant<V>>, grant: Grant<V>) {
     let told = waiter.send(grant);
     debug_assert!(told.is_ok(), "somebody who waited has gone without a word");
@@ -219,7 +221,7 @@ impl<K: Key, V: Resource> Default for Shared<K, V> {
     }
 }
 
-/// What every handle, guard and opener holds. When the last of them goes, the reaper ends.
+/// Held by every handle, guard and opener. When the last of them goes, the reaper ends.
 pub(super) struct Tie<K: Key, V: Resource>(pub(super) Arc<Shared<K, V>>);
 
 impl<K: Key, V: Resource> Drop for Tie<K, V> {

@@ -171,13 +171,13 @@ impl Calls {
             ExportKind::Unary => self.end(run(None), call.given_up(), deadline).await,
             ExportKind::Dialogue => {
                 let cancelled = call.cancelled().clone();
-                // A dialogue that outlives its call, in a task of its own, is told.
+                // A dialogue that outlives its call, in its own task, is notified.
                 let _ended = cancelled.clone().drop_guard();
                 let (ends, far) = Ends::pair(cancelled.clone());
                 let running = run(Some(ends));
                 // In a box, for it is large, and most calls are of functions that do not converse.
                 let talk = Box::pin(carry(call, far));
-                // What it has sent goes before what it returns.
+                // Its sent items go before its result.
                 let held = async { tokio::join!(running, talk).0 };
                 self.end(held, cancelled.cancelled(), deadline).await
             }
@@ -261,7 +261,7 @@ async fn carry(mut call: IncomingCall, far: FarEnds) {
                 break;
             }
         }
-        // The end of the items is an item of its own; the call goes on.
+        // The end of the items is itself an item; the call continues.
         drop(replies);
         std::future::pending::<()>().await;
     };
@@ -271,7 +271,7 @@ async fn carry(mut call: IncomingCall, far: FarEnds) {
     }
 }
 
-/// How a function has ended by itself: with its result, or what it panicked with.
+/// The end of a function: its result, or its panic.
 type Ended = Result<Result<Bytes, CalleeError>, Panic>;
 
 /// A function whose panic is its result.
@@ -285,7 +285,7 @@ impl Future for CatchPanic {
         match catch_unwind(AssertUnwindSafe(|| panics::telling(|| self.0.as_mut().poll(cx)))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            // What is known of it beside that, this thread knows.
+            // This thread knows the rest.
             Err(payload) => Poll::Ready(Err(Panic::from_payload(&*payload))),
         }
     }
@@ -297,8 +297,8 @@ const PANIC: &str = "callsign.panic";
 /// The type name of the payload of an error that tells of a cancellation.
 const CANCELLED: &str = "callsign.cancelled";
 
-/// How many items of a dialogue may be on their way in one direction. It keeps a connection busy;
-/// with items of 64 KiB it is a megabyte.
+/// The most items of a dialogue in transit in one direction. It keeps a connection busy; with items
+/// of 64 KiB it is a megabyte.
 pub(crate) const WINDOW: u16 = 16;
 
 /// The prefix of the methods that call exported functions.

@@ -1,5 +1,5 @@
-//! The life of an actor, from the inside: it is told what it is, listens, answers calls, and ends
-//! when it is asked to, or when its parent is gone.
+//! The life of an actor, from the inside: it learns its specification, listens, answers calls, and
+//! ends when it is asked to, or when its parent is gone.
 
 pub(crate) mod calls;
 pub(crate) mod peers;
@@ -40,7 +40,7 @@ use crate::{
 
 /// Serves the parent at the other end of `channel`, another process, until this actor has ended.
 pub(crate) async fn serve(channel: Stream, signals: Signals) {
-    // Its name is told by the parent.
+    // The parent adds its name.
     let span = error_span!(
         target: "callsign", "actor", path = Empty, name = Empty, uuid = Empty
     );
@@ -90,12 +90,12 @@ async fn serve_within(span: Span, channel: Stream, mut signals: Signals) {
     }
 }
 
-/// The parent's message that tells a child what it is.
+/// The parent's message with a child's specification.
 struct Told {
     spec: SpawnSpec,
     /// Takes where the actor listens.
     started: oneshot::Sender<Result<Listening, RemoteError>>,
-    /// Takes what it says of itself. Dropping it ends the parent's call.
+    /// Reads its specification. Dropping it ends the parent's call.
     notes: mpsc::Sender<Note>,
 }
 
@@ -142,7 +142,7 @@ impl FromParent {
     }
 }
 
-/// Makes an actor of this process, and binds what it is to listen at.
+/// Makes an actor of this process, and binds its endpoints.
 async fn begin(spec: SpawnSpec, span: Span, parent: &portal::Portal) -> Result<Life, RemoteError> {
     let name = Name::new(spec.path.name()).map_err(|error| {
         RemoteError::new(ErrorKind::Invalid, format!("`{}`: {error}", spec.path))
@@ -243,7 +243,7 @@ fn follow_whereabouts(
     }
 }
 
-/// Answers calls until the actor is asked to end, then ends what is left of its work.
+/// Answers calls until the actor is asked to end, then ends the rest of its work.
 async fn live(
     parent: portal::Portal,
     mut signals: Signals,
@@ -277,7 +277,7 @@ async fn live(
             () = acceptors.broken() => {
                 core.cancel.ask(CancelReason::new(actor.path().clone(), peers::HAS_PANICKED));
             }
-            // Whoever is between may be stuck, and then this is all that comes.
+            // A process in between may be stuck, and then nothing else arrives.
             () = process::forced_to_end(), if is_process => {
                 core.force.cancel();
                 let parent = actor.path().parent().unwrap_or_else(|| actor.path().clone());
@@ -285,7 +285,7 @@ async fn live(
             }
         }
     };
-    // It is told for those who wonder, and nobody waits for it.
+    // It is reported for people who wonder, and nobody waits for it.
     drop(notes.try_send(Note::Phase(Phase::AwaitingChildren)));
     // No new caller, and no socket file, from here on.
     let mut idle = std::pin::pin!(async {
@@ -297,7 +297,7 @@ async fn live(
         tokio::select! {
             biased;
             () = &mut idle => break,
-            // Those below a thread of this process that is stuck are told as well.
+            // Actors below a stuck thread of this process are notified as well.
             () = core.force.cancelled(), if !are_told => {
                 are_told = true;
                 process::force_children_to_end();
@@ -307,18 +307,18 @@ async fn live(
         }
     }
     match core.take_left_behind() {
-        // What failed before it was cancelled has failed all the same.
+        // A failure before the cancellation is still a failure.
         Some(error) => Exit::Failed(CalleeError::failed(&error).at(actor.path())),
         None => Exit::Cancelled { reason, pressure: Pressure::Asked },
     }
 }
 
-/// How many notes may wait for the parent: it takes each at once.
+/// The most notes that wait for the parent: it takes each immediately.
 const NOTES_MAX: usize = 16;
 
-/// How long a child waits to be told what it is. It is told at once.
+/// The child's time limit for its specification. It arrives immediately.
 const SPEC_WAIT: Duration = Duration::from_secs(10);
 
-/// How long the last words of a child wait to be read. A parent that is there reads them, however
-/// little it is let run, and one that is gone closes the channel: this is for one that hangs.
+/// The time for reading a child's last message. A parent that is there reads it, however little it
+/// gets to run, and one that is gone closes the channel: this is for one that hangs.
 const FAREWELL_WAIT: Duration = Duration::from_secs(30);

@@ -52,12 +52,12 @@ impl Acceptors {
         std::future::pending().await
     }
 
-    /// Takes no new caller, removes the socket files, and waits until no connection is at work:
-    /// whoever has asked the actor to end has its answer before the process is gone.
+    /// Accepts no more callers, removes the socket files, and waits until no connection is at work:
+    /// a caller that has asked the actor to end gets its answer before the process is gone.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what was not awaited can be awaited again.
+    /// Cancel safe: the rest can be awaited again.
     pub(crate) async fn close(&mut self) {
         self.over.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -102,7 +102,7 @@ async fn converse(established: Established<Stream>, actor: Actor, exposed: Arc<[
 /// The reason for the end of an actor that can no longer be reached.
 pub(crate) const HAS_PANICKED: &str = "what takes its connections has panicked";
 
-/// How many connections an actor has at each of its endpoints; further ones wait to be taken.
+/// The most connections of an actor at each of its endpoints; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
         let ends = async {
             actor.core.cancel.asked().await;
             acceptors.close().await;
-            // Whoever still ran a connection would have the list.
+            // A connection that still ran would hold the list.
             assert_eq!(Arc::strong_count(&exposed), 1);
         };
         let (told, ()) = tokio::join!(caller.portal.call::<()>(Request::new(CANCEL, &asked)), ends);

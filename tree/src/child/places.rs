@@ -39,10 +39,10 @@ impl Places {
     }
 }
 
-/// Returns places for an actor to listen at, one for each kind of place that `others` are: beside
-/// their sockets, or in the folder for this user's sockets where it may make none there; and on
-/// their hosts at free ports. Sockets in a folder bear the mark of `parent`, by which they are found
-/// when nobody is left who knows of them; a root has none.
+/// Returns places for an actor to listen at, one for each kind of place among `others`: beside
+/// their sockets, or in the folder for this user's sockets if it may not create files there; and on
+/// their hosts at free ports. Sockets in a folder bear the mark of `parent`, by which they are
+/// found when nobody is left who knows of them; a root has none.
 pub(crate) fn like(
     others: &[Endpoint],
     name: &Name,
@@ -108,7 +108,7 @@ pub(crate) fn mark(uuid: Uuid) -> String {
 }
 
 /// Returns the name of the socket and the mark of the parent, if a file is the socket of an actor
-/// that was given no place, or the lock beside it.
+/// at a drawn place, or the lock beside it.
 pub(crate) fn read(file: &str) -> Option<(&str, &str)> {
     let is_mark =
         |it: &str| it.len() == MARK_CHARS && it.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -123,10 +123,10 @@ fn apart(id: &str) -> Endpoint {
     format!("/unix/@callsign-{id}").parse().expect("such names are endpoints")
 }
 
-/// How much of a name a file name shows.
+/// The part of an actor's name in a file name.
 const NAME_CHARS_MAX: usize = 40;
 
-/// How much of a UUID a file name has: the chance that two of a thousand meet is one in ten
+/// The part of a UUID in a file name: the chance that two of a thousand coincide is one in ten
 /// thousand, and then the second is not bound and says so.
 const MARK_CHARS: usize = 8;
 

@@ -1,5 +1,5 @@
-//! The life of an actor within its parent's process: it needs no greeting, and is handed what it
-//! is rather than told.
+//! The life of an actor within its parent's process: it needs no greeting, and gets its
+//! specification as a value.
 
 use std::{
     future::{Future, ready},
@@ -51,9 +51,8 @@ pub(crate) struct Near {
 }
 
 impl LocalChild {
-    /// Begins its life on the present runtime, and returns what is to be run there. An actor that
-    /// may listen at places of its own does so when this returns, and its callers wait for it to
-    /// be run.
+    /// Begins its life on the present runtime, and returns the future to run there. An actor with
+    /// drawn places listens when this returns, and its callers wait for it to run.
     pub(crate) fn begin(
         self,
         liveness: Option<LivenessGuard>,

@@ -30,7 +30,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes, String> {
 ///
 /// # Errors
 ///
-/// Says what is wrong with it.
+/// The fault of the document.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! A function that every program exports.
 
-/// Answers at once: whoever may call it learns that the actor does.
+/// Answers immediately, which shows a caller that the actor does.
 ///
 /// The registry is a linker section, and must not be empty: some linkers stumble over that.
 #[crate::export(crate = crate)]

@@ -33,7 +33,7 @@ pub struct Call<T, E> {
 }
 
 impl<T: Wire, E: Wire> Call<T, E> {
-    /// Reads what came back.
+    /// Reads the result.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -52,7 +52,7 @@ impl<T: Wire, E: Wire> Call<T, E> {
     ///
     /// # Errors
     ///
-    /// The function's error, or why it cannot be told.
+    /// The function's error, or the reason why it is unknown.
     pub fn decode(&self, result: Result<&[u8], CalleeError>) -> Result<T, CallError<E>> {
         body::decode(result?).map_err(CallError::Unreadable)
     }
@@ -75,7 +75,7 @@ impl<T: Wire, E: Wire> Call<T, E> {
 }
 
 impl<T, E> Call<T, E> {
-    /// Makes a call. The attribute sees to it that the arguments are those of the function.
+    /// Makes a call. The attribute guarantees that the arguments are those of the function.
     #[doc(hidden)]
     pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
         let body = body::encode(&(export.fingerprint, arguments));

@@ -121,7 +121,7 @@ impl From<CalleeError> for RemoteError {
     }
 }
 
-/// Caller and callee know different functions by the same path.
+/// Caller and callee have different functions under the same path.
 ///
 /// ```
 /// # use callsign_tree as callsign;

@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Wire, body};
 
-/// How many items may be on their way in one direction of a dialogue, between what reads the wire
-/// and the function. It keeps both busy; those that wait for the wire's credit are beyond it.
+/// The most items in transit in one direction of a dialogue, between the reader of the connection
+/// and the function. It keeps both busy; items that wait for credit are beyond it.
 pub const ITEMS_AHEAD: usize = 16;
 
-/// What an exported function of the kind dialogue takes first: it begins with
-/// [`started`](Self::started), gets items of type `In` and sends those of type `Out`.
+/// The first argument of an exported function of the kind dialogue: it begins with
+/// [`started`](Self::started), receives items of type `In` and sends those of type `Out`.
 ///
 /// ```standalone_crate
 /// # extern crate callsign_tree as callsign;
@@ -94,8 +94,8 @@ impl<Started: Wire, In: Wire, Out: Wire> Context<Started, In, Out> {
     }
 }
 
-/// One side of a dialogue that has begun. Dropping it tells the other side that no more is sent;
-/// what is on its way still arrives.
+/// One side of a dialogue that has begun. Dropping it ends this side's items; those in transit
+/// still arrive.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -164,16 +164,16 @@ impl<In: Wire, Out: Wire> Stream<In, Out> {
 /// One side's ends of a stream, of encoded items.
 #[derive(Debug)]
 pub struct RawStream {
-    /// What the other side sends. It ends when that sends no more.
+    /// The other side's items. It ends when that sends no more.
     pub items: mpsc::Receiver<Bytes>,
-    /// What goes to the other side. Dropping it says that no more is sent.
+    /// The items to the other side. Dropping it ends them.
     pub replies: mpsc::Sender<Bytes>,
 }
 
 /// The callee's ends of a dialogue.
 #[derive(Debug)]
 pub struct Ends {
-    /// Where the started value goes, encoded.
+    /// The destination of the started value, encoded.
     pub started: oneshot::Sender<Bytes>,
     /// The items.
     pub stream: RawStream,
@@ -194,7 +194,7 @@ pub struct FarEnds {
 }
 
 impl Ends {
-    /// Makes both ends of a dialogue, with room for [`ITEMS_AHEAD`] items each way. Whoever holds
+    /// Makes both ends of a dialogue, with room for [`ITEMS_AHEAD`] items each way. The holder of
     /// `cancelled` can end it.
     pub fn pair(cancelled: CancellationToken) -> (Self, FarEnds) {
         let (started, far_started) = oneshot::channel();
@@ -231,7 +231,7 @@ pub enum Ended {
     /// The caller cancelled the call, or its connection ended.
     #[error("the dialogue was cancelled")]
     Cancelled,
-    /// What the other side sent is not what was expected.
+    /// The other side's item has an unexpected type.
     #[error("an item cannot be read: {0}")]
     Unreadable(String),
     /// A value cannot be written.

@@ -110,12 +110,12 @@ where
         self.call.decode(result)
     }
 
-    /// Holds the dialogue in this very task, without an actor. `body` is the caller's side; when
-    /// it returns, its half of the stream closes. Returns what both sides gave.
+    /// Runs the dialogue in this very task, without an actor. `body` is the caller's side; when it
+    /// returns, its half of the stream closes. Returns the results of both sides.
     ///
     /// # Errors
     ///
-    /// As [`Call::run_here`], and [`CallError::NeverStarted`]. What `body` gave is lost then.
+    /// As [`Call::run_here`], and [`CallError::NeverStarted`]. The result of `body` is lost then.
     ///
     /// # Cancel safety
     ///
@@ -142,7 +142,7 @@ where
 }
 
 impl<Started, In, Out, T, E> Dialogue<Started, In, Out, T, E> {
-    /// Makes a call. The attribute sees to it that the arguments are those of the function.
+    /// Makes a call. The attribute guarantees that the arguments are those of the function.
     #[doc(hidden)]
     pub fn new<A: Serialize>(export: Export, arguments: &A) -> Self {
         Self { call: Call::new(export, arguments), types: PhantomData }

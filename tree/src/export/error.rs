@@ -25,7 +25,7 @@ use crate::outcome::{cancel::CancelReason, panics::Panic};
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CallError<E> {
-    /// The function failed with an error of its own.
+    /// The function returned its own error.
     #[error(transparent)]
     App(E),
     /// The callee failed otherwise, or with an error that cannot be read here.

@@ -1,9 +1,9 @@
 //! Functions that other actors may call.
 //!
-//! [`#[export]`](macro@crate::export) turns an async function into one that makes a *call*: a
-//! value with the function's path, its arguments and a fingerprint, which is sent to an actor and
-//! carried out there. Every export of a program is in one [registry](exports), so that an actor
-//! finds a function by its path. That it exists does not permit it: what may be called is listed
+//! [`#[export]`](macro@crate::export) turns an async function into one that makes a *call*: a value
+//! with the function's path, its arguments and a fingerprint, which is sent to an actor and carried
+//! out there. Every export of a program is in one [registry](exports), so that an actor finds a
+//! function by its path. An export is not a permission: the functions that may be called are listed
 //! where the actor is spawned.
 //!
 //! ```text
@@ -12,9 +12,9 @@
 //!   Call::decode ◀════════════ result, or CalleeError ◀═════════════════════════────┘
 //! ```
 //!
-//! Nothing here knows how bytes get from one actor to another. Whoever does hands the callee an
-//! [`Incoming`], polls what [`run`](Export::run) returns, and carries the items of a dialogue
-//! between [`Ends`] and the wire.
+//! Nothing here knows how bytes get from one actor to another. The code that does gives the callee
+//! an [`Incoming`], polls the future of [`run`](Export::run), and carries the items of a dialogue
+//! between [`Ends`] and the connection.
 //!
 //! ```standalone_crate
 //! # extern crate callsign_tree as callsign;
@@ -77,7 +77,7 @@ pub struct Export {
     pub path: &'static str,
     /// Changes when the path, the names or types of its parameters, or its result change.
     pub fingerprint: u64,
-    /// How it converses.
+    /// The way it converses.
     pub kind: ExportKind,
     /// Carries out a call.
     pub run: fn(Incoming) -> Running,
@@ -93,7 +93,7 @@ impl fmt::Debug for Export {
     }
 }
 
-/// How an exported function converses.
+/// The way an exported function converses.
 ///
 /// ```standalone_crate
 /// # extern crate callsign_tree as callsign;
@@ -114,8 +114,8 @@ pub enum ExportKind {
     Dialogue,
 }
 
-/// A call as it reaches the callee. A unary function is not told when its caller wants no more, or
-/// is gone: it ends at its next `await` when what [`Export::run`] returned is dropped.
+/// A call as it reaches the callee. A unary function is not notified when its caller wants no more,
+/// or is gone: it ends at its next `await` when the future of [`Export::run`] is dropped.
 #[derive(Debug)]
 pub struct Incoming {
     /// The fingerprint and the arguments, as [`Call::body`] gives them.

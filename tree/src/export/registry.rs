@@ -65,7 +65,7 @@ pub struct Duplicates(pub Vec<Duplicate>);
 /// Two functions of one path.
 #[derive(Clone, Copy, Debug)]
 pub struct Duplicate {
-    /// One of them.
+    /// An entry.
     pub first: Export,
     /// The other.
     pub second: Export,

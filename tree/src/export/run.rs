@@ -10,11 +10,11 @@ use wire::ErrorKind;
 
 use super::{CalleeError, Context, Export, Incoming, Mismatch, Never, Running, Wire, body};
 
-/// What an exported function with a `Result` returns, for aliases that hide the error's type.
+/// The return type of an exported function with a `Result`, for aliases that hide the error's type.
 pub trait Outcome {
-    /// What it gives.
+    /// Its value.
     type Value: Wire;
-    /// What it fails with.
+    /// Its error.
     type Error: ExportError;
 
     /// Returns it as a plain result.

@@ -9,13 +9,13 @@ use super::pool::PoolError;
 use crate::{Actor, Portal, cache::OpenError};
 
 impl Actor {
-    /// Connects to the nearest ready instance of a name, and makes sure that it is the one that
-    /// was meant; `None` when there is none. It may be of this tree or of another.
+    /// Connects to the nearest ready instance of a name, and checks that it is the right one;
+    /// `None` if there is none. It may be of this tree or of another.
     ///
-    /// The registrars are asked each time. The connection is shared by all actors of this process
-    /// that have found the same instance; it is closed when the last handle of it is dropped, and
-    /// at the latest when the root of this process ends, or the actor that the process is. One
-    /// that has ended by itself is made anew for the next who asks.
+    /// The registrars are asked each time. All actors of this process that have found the same
+    /// instance share the connection; it is closed when its last handle is dropped, and at the
+    /// latest when the root of this process, or the actor that the process is, ends. If a
+    /// connection has ended by itself, the next caller makes a new one.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -38,7 +38,7 @@ impl Actor {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. Others who ask for the same actor are not kept from it.
+    /// Cancel safe. Other callers for the same actor are not affected.
     pub async fn find_actor(&self, name: &str) -> Result<Option<Portal>, LookupActorError> {
         let client = self.core.context.client().await?;
         match client.locate_actor(name).await? {
@@ -115,7 +115,7 @@ pub enum LookupActorError {
     /// It is there, and does not answer; why, for each instance.
     #[error("{}", lines(.0))]
     NoneAnswered(Vec<Arc<NoneAnswered>>),
-    /// It speaks a protocol of its own.
+    /// It speaks its own protocol.
     #[error("`{0}` does not speak callsign's protocol, so that nothing can be called there")]
     NotOfTree(String),
     /// The tree of this process has ended, or is about to.

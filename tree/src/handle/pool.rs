@@ -46,7 +46,7 @@ pub(crate) struct ConnectionPool {
 }
 
 /// Identifies an actor: another run of the same name is another actor, and so is one that has
-/// registered anew.
+/// registered again.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct PoolKey {
     instance: InstanceId,
@@ -56,17 +56,17 @@ pub(crate) struct PoolKey {
 /// A connection to an actor.
 #[derive(Debug)]
 pub(crate) struct PooledConnection {
-    /// Where the actor stands in its tree.
+    /// The actor's path in its tree.
     pub(crate) actor: ActorPath,
     pub(crate) portal: portal::Portal,
     pub(crate) reached: Reached,
     driver: AbortHandle,
 }
 
-/// One user's part in a connection.
+/// One user's hold on a connection.
 pub(crate) type Shared = Guard<PoolKey, PooledConnection>;
 
-/// How an actor that was looked up was reached.
+/// The way in which an actor that was looked up was reached.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -81,9 +81,9 @@ pub(crate) type Shared = Guard<PoolKey, PooledConnection>;
 pub struct Reached {
     /// At which of its endpoints.
     pub endpoint: Endpoint,
-    /// How near that is.
+    /// Its locality.
     pub locality: Locality,
-    /// How sure it is that it is the one that was meant.
+    /// How certain it is that it is the right one.
     pub assurance: Assurance,
 }
 
@@ -101,7 +101,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Connects to the nearest of instances, or shares the connection that there is.
+    /// Connects to the nearest of some instances, or shares the existing connection.
     ///
     /// # Errors
     ///
@@ -109,7 +109,8 @@ impl ConnectionPool {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. Whoever waits for the same connection dials in the place of who is gone.
+    /// Cancel safe. If this caller leaves, another that waits for the same connection dials
+    /// instead.
     pub(crate) async fn open(
         self: &Arc<Self>,
         located: Vec<Located>,
@@ -139,9 +140,9 @@ impl ConnectionPool {
     async fn dial(&self, located: Located) -> Result<PooledConnection, PoolError> {
         let connection = located.connect().await.map_err(Arc::new)?;
         let Connection { stream, peer, record, endpoint, locality, assurance, .. } = connection;
-        // Who does not say who it is does not speak the protocol.
+        // A peer that does not introduce itself does not speak the protocol.
         let Some(peer) = peer else { return Err(PoolError::NotOfTree(record.name)) };
-        // One that is shared is used for long, and over TCP nobody tells of a death.
+        // A shared connection is used for long, and over TCP nothing reports a death.
         let heartbeat = matches!(stream.peer(), Peer::Tcp(_)).then(Heartbeat::default);
         let options = Options { heartbeat, ..Options::default() };
         let Connected { portal, driver } =
@@ -173,8 +174,8 @@ impl ConnectionPool {
         Ok(PooledConnection { actor, portal, reached, driver })
     }
 
-    /// Says goodbye on all connections, whoever still has handles of them, and waits a little
-    /// until they have ended. Nothing is connected to any more.
+    /// Says goodbye on all connections, whatever handles they have, and waits a little until they
+    /// have ended. No new connections are made.
     pub(crate) async fn close(&self) {
         self.over.cancel();
         let mut drivers = mem::take(&mut *lock(&self.drivers));
@@ -199,7 +200,7 @@ impl fmt::Debug for ConnectionPool {
 impl Resource for PooledConnection {
     type Error = PoolError;
 
-    /// A goodbye cannot fail in a way that concerns whoever has no more to say.
+    /// A failed goodbye concerns nobody who has no more to say.
     const MAY_BE_DROPPED: bool = true;
 
     fn is_stale(&self) -> bool {
@@ -208,7 +209,7 @@ impl Resource for PooledConnection {
 
     async fn close(self) -> Result<(), PoolError> {
         self.portal.close("nobody uses the connection any more");
-        // Whoever does not read it in time sees the connection's end.
+        // A peer that does not read it in time sees the connection's end.
         drop(timeout(FAREWELL_WAIT, self.portal.closed()).await);
         Ok(())
     }
@@ -233,9 +234,9 @@ fn lock(tasks: &Mutex<JoinSet<()>>) -> MutexGuard<'_, JoinSet<()>> {
     tasks.lock().expect("nothing panics while it holds the lock")
 }
 
-/// How long a goodbye may take to be written. It is written at once, unless the other side has
+/// The time limit for writing a goodbye. It is written immediately, unless the other side has
 /// stopped reading.
 const FAREWELL_WAIT: Duration = Duration::from_millis(500);
 
-/// How long all of them may take at the end, with what is on its way already.
+/// The time limit for all of them at the end, including data in transit.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);

@@ -38,12 +38,12 @@ use crate::{
 pub struct Portal {
     /// Of whom.
     actor: ActorPath,
-    /// Whose.
+    /// The actor.
     caller: ActorPath,
     pub(crate) portal: portal::Portal,
-    /// Where a child listens.
+    /// A child's endpoints.
     endpoints: Arc<[Endpoint]>,
-    /// How an actor that was looked up was reached.
+    /// The way in which a looked-up actor was reached.
     reached: Option<Reached>,
     /// Keeps the connection to an actor that was looked up.
     _contact: Option<Arc<Shared>>,
@@ -74,7 +74,7 @@ impl Portal {
         }
     }
 
-    /// Returns where the actor stands in its tree.
+    /// Returns the actor's path in its tree.
     pub fn path(&self) -> &ActorPath {
         &self.actor
     }
@@ -117,11 +117,11 @@ impl Portal {
         self.reached.as_ref()
     }
 
-    /// Calls an exported function, and returns what it returned.
+    /// Calls an exported function, and returns its result.
     ///
     /// # Errors
     ///
-    /// [`CallError::App`] with the function's own error, or why there is no result.
+    /// [`CallError::App`] with the function's own error, or the reason why there is no result.
     ///
     /// # Cancel safety
     ///
@@ -132,8 +132,8 @@ impl Portal {
         call.decode(Ok(&value))
     }
 
-    /// Calls an exported function as [`call`](Self::call) does, and waits for so long at most. The
-    /// actor is told, and ends the function by itself.
+    /// Calls an exported function as [`call`](Self::call) does, with a time limit. The actor learns
+    /// the limit, and ends the function by itself.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -156,8 +156,8 @@ impl Portal {
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call); [`CallError::Transport`] with
-    /// [`portal::CallError::TimedOut`] when it takes longer.
+    /// As [`call`](Self::call); [`CallError::Transport`] with [`portal::CallError::TimedOut`] if it
+    /// takes longer.
     ///
     /// # Cancel safety
     ///
@@ -173,9 +173,9 @@ impl Portal {
         call.decode(Ok(&value))
     }
 
-    /// Holds a dialogue with an exported function: `body` gets the started value, and a stream on
-    /// which both sides send. When it returns, this side sends no more, and the function's result
-    /// is waited for. Returns what both sides gave.
+    /// Conducts a dialogue with an exported function: `body` gets the started value, and a stream
+    /// on which both sides send. When it returns, this side sends no more, and the function's
+    /// result is awaited. Returns the results of both sides.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -212,7 +212,7 @@ impl Portal {
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call), and [`CallError::NeverStarted`]. What `body` gave is lost then.
+    /// As [`call`](Self::call), and [`CallError::NeverStarted`]. The result of `body` is lost then.
     ///
     /// # Cancel safety
     ///
@@ -234,8 +234,8 @@ impl Portal {
         hold(dialogue, begun, body).await
     }
 
-    /// Holds a dialogue as [`context`](Self::context) does, for so long at most. The actor is told,
-    /// and ends the function by itself; `body` is dropped where it waits.
+    /// Conducts a dialogue as [`context`](Self::context) does, with a time limit. The actor learns
+    /// the limit, and ends the function by itself; `body` is dropped where it waits.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -270,8 +270,8 @@ impl Portal {
     ///
     /// # Errors
     ///
-    /// As [`context`](Self::context); [`CallError::Transport`] with
-    /// [`portal::CallError::TimedOut`] when it takes longer.
+    /// As [`context`](Self::context); [`CallError::Transport`] with [`portal::CallError::TimedOut`]
+    /// if it takes longer.
     ///
     /// # Cancel safety
     ///
@@ -298,8 +298,8 @@ impl Portal {
         timeout(within, held).await.unwrap_or(Err(CallError::Transport(timed_out)))
     }
 
-    /// Asks the actor to end, and waits until it has taken note. One that ends before it could
-    /// answer has done what it was asked for.
+    /// Asks the actor to end, and waits for its acknowledgement. An actor that ends before it could
+    /// answer has complied.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -316,12 +316,12 @@ impl Portal {
     ///
     /// # Errors
     ///
-    /// [`portal::CallError`], when it does not take such requests from here, or was gone before;
-    /// and when it is not known what became of it.
+    /// [`portal::CallError`] if it does not accept such requests from here, was gone before, or its
+    /// fate is unknown.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes nothing back.
+    /// Dropping the future withdraws nothing.
     pub async fn cancel(&self, why: &str) -> Result<(), portal::CallError> {
         let reason = CancelReason::new(self.caller.clone(), why);
         let was_there = !self.portal.is_closed();
@@ -380,7 +380,7 @@ where
 {
     let mut carried = match begun {
         Ok(carried) => carried,
-        // It came to its end without what was waited for.
+        // It ended without the awaited value.
         Err(portal::CallError::Unreadable(_)) => {
             return Err(CallError::NeverStarted(dialogue.export().path));
         }
@@ -396,7 +396,7 @@ where
     let send = async {
         while let Some(item) = outgoing.recv().await {
             if sender.send_encoded(item).await.is_err() {
-                // The function wants no more; its result tells why.
+                // The function wants no more; its result says why.
                 outgoing.close();
                 return;
             }
@@ -466,7 +466,7 @@ mod tests {
 
     use super::*;
 
-    /// What the other side does when it is asked to end.
+    /// The other side's reaction when it is asked to end.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     enum Does {
         Answer,

@@ -1,10 +1,10 @@
-//! Where in the code something went wrong: noted at once, and told if there is time.
+//! Backtraces: captured immediately, and resolved if there is time.
 //!
-//! To note which calls led to an error takes microseconds. To find out what they are called takes
-//! a process a fifth of a second the first time, if it is built for debugging, and seconds on a
-//! machine on which many do so at once. Nobody is to wait for that who has an error to tell: the
-//! names are found out when somebody prints them, or, for an error that leaves its actor, beside
-//! the runtime's workers and within a bounded time.
+//! Capturing the calls that led to an error takes microseconds. Resolving their names takes a
+//! process a fifth of a second the first time, in a debug build, and seconds on a machine where
+//! many do so together. An error must not wait for that: the names are resolved when somebody
+//! prints them, or, for an error that leaves its actor, beside the runtime's workers and within a
+//! time limit.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -24,14 +24,14 @@ use tokio::{
 };
 use wire::BACKTRACE_BYTES_MAX;
 
-/// Where in the code something went wrong: the calls that led there, the innermost first.
+/// A backtrace: the calls that led to an error, the innermost first.
 ///
-/// There is one where `RUST_BACKTRACE=1` asks for it, unless `RUST_LIB_BACKTRACE=0` goes before
-/// that. Printed, it takes [`wire::BACKTRACE_BYTES_MAX`] at most.
+/// There is one if `RUST_BACKTRACE=1` asks for it, unless `RUST_LIB_BACKTRACE=0` overrides that.
+/// Printed, it takes at most [`wire::BACKTRACE_BYTES_MAX`] bytes.
 ///
-/// The error of another actor never waits long for it. It is left out if that actor was to end,
-/// or if the process was at another one, and says so if the names of its calls took too long. In
-/// the process where it was noted, whoever prints it first waits for them.
+/// The error of another actor never waits long for it. It is left out if that actor was to end, or
+/// if the process was busy with another one, and says so if resolving took too long. In the process
+/// of the error, the first print waits for the names.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -60,7 +60,7 @@ impl CalleeBacktrace {
         Self::noted(Backtrace::capture())
     }
 
-    /// Takes what was noted, if anything was.
+    /// Wraps a captured backtrace, if there is one.
     pub(crate) fn noted(backtrace: Backtrace) -> Option<Self> {
         let is_captured = backtrace.status() == BacktraceStatus::Captured;
         is_captured.then(|| Self(Arc::new(Source::Noted(backtrace))))
@@ -147,11 +147,11 @@ impl PartialEq for CalleeBacktrace {
 
 impl Eq for CalleeBacktrace {}
 
-/// Waits until no other process of this program finds out names, until `patience` ends or it
-/// `is_over`. Returns what is held meanwhile.
+/// Waits until no other process of this program resolves names, until `patience` ends or it
+/// `is_over`. Returns the lock that is held meanwhile.
 ///
-/// Processes that fail together would hold up each other, and all errors would be told at the
-/// end; this way the first is told at once, and who hears of it wants no more of the others.
+/// Processes that fail together would slow each other down, and all errors would arrive late; this
+/// way the first arrives promptly, and its reader needs no more of the others.
 fn turn(patience: Duration, is_over: impl Fn() -> bool) -> Option<File> {
     let program = File::open("/proc/self/exe").ok()?;
     for _ in 0..patience.as_millis() / TURN_EVERY.as_millis() {
@@ -164,7 +164,7 @@ fn turn(patience: Duration, is_over: impl Fn() -> bool) -> Option<File> {
     None
 }
 
-/// Finds out the names of calls. What is longer than a backtrace may be is left out.
+/// Resolves the names of calls. The part beyond the longest backtrace is left out.
 fn text(backtrace: &Backtrace) -> String {
     let mut bounded = Bounded(String::new());
     // It fails when it is full.
@@ -185,14 +185,14 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// Held by whoever finds out names: one at a time in a process.
+/// Held while resolving names: one at a time in a process.
 static NAMING: Semaphore = Semaphore::const_new(1);
 
-/// How often a process looks whether it is its turn: some percent of what a turn takes.
+/// The interval at which a process checks whether it is its turn: some percent of a turn.
 const TURN_EVERY: Duration = Duration::from_millis(10);
 
-/// How long an error waits for the names of its backtrace: five times what they take a process
-/// that has the machine for itself, and little of the time that whoever is told has for its end.
+/// The time for which an error waits for the names of its backtrace: five times what a process
+/// needs on an idle machine, and little of the time that the parent has for its end.
 const NAMING_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -234,7 +234,7 @@ mod tests {
         };
         let hour = Duration::from_secs(3600);
         assert_eq!(noted().told_by(slow, async {}, hour).await, None);
-        // What came as text is not held up at all.
+        // A backtrace that came as text is not delayed.
         let text = CalleeBacktrace::from_text("0: feed::quote".to_owned());
         let told = text.clone().told_by(|_| unreachable!("it is known"), async {}, hour).await;
         assert_eq!(told, Some(text));
@@ -246,7 +246,7 @@ mod tests {
             if depth == 0 {
                 return Backtrace::force_capture();
             }
-            // What comes after the call keeps the compiler from making a loop of it.
+            // The statement after the call keeps the compiler from making a loop of it.
             std::hint::black_box(deep(depth - 1))
         }
         let printed = CalleeBacktrace::noted(deep(2000)).unwrap().to_string();

@@ -1,4 +1,4 @@
-//! That an actor is to end: who asked, and why.
+//! Cancellation: a request that an actor end, with its author and reason.
 
 use std::{
     fmt,
@@ -30,8 +30,8 @@ pub struct CancelReason {
     pub by: ActorPath,
     /// Why, for people.
     pub why: String,
-    /// Whether it came over a connection of a peer, and not down the tree. Who that is stands in its
-    /// own word alone, and it may be of another tree, where others are called the same.
+    /// Whether it came over a peer's connection, and not down the tree. Then only the peer's own
+    /// word names it, and it may be of another tree, where another actor has the same path.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_from_peer: bool,
 }
@@ -51,9 +51,9 @@ impl fmt::Display for CancelReason {
     }
 }
 
-/// A request to end, which many may wait for and anybody may make; the first reason stays.
+/// A request to end, which many may await and anybody may make; the first reason stays.
 ///
-/// Why not `CancellationToken` alone? It carries no reason.
+/// Why not just `CancellationToken`? It carries no reason.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cancel {
     token: CancellationToken,
@@ -64,7 +64,7 @@ impl Cancel {
     /// Asks for an end.
     pub(crate) fn ask(&self, reason: CancelReason) {
         drop(self.reason.set(reason));
-        // Whoever sees the token finds the reason.
+        // A task that sees the token finds the reason.
         self.token.cancel();
     }
 

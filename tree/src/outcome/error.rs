@@ -33,7 +33,7 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// The failure of a scope: that of its body, of its children, and of theirs.
 ///
 /// It is printed as a tree, with each error at the actor where it began. A single error is printed
-/// alone, on one line, with the actors that relayed it:
+/// on one line, with the actors that relayed it:
 ///
 /// ```text
 /// 2 errors in a scope of /base, opened at src/main.rs:7:10
@@ -41,9 +41,9 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// └─ /base/desk/pricer: failed: no quote for EURUSD (relayed by /base/desk)
 /// ```
 ///
-/// Printed with `{:#}`, the backtraces follow, if `RUST_BACKTRACE=1` asks for some.
+/// Printed with `{:#}`, the backtraces follow, if `RUST_BACKTRACE=1` asks for them.
 ///
-/// An exported function may return it as its error; it is then passed up the tree as it is.
+/// An exported function may return it as its error; it then travels up the tree unchanged.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -62,9 +62,9 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NurseryError {
-    /// Whose scope it was.
+    /// The actor of the scope.
     pub actor: ActorPath,
-    /// Where in the source the scope was opened.
+    /// The place in the source where the scope was opened.
     pub opened: String,
     /// The error of the body, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct NurseryError {
     pub backtraces: Box<[LeafBacktrace]>,
 }
 
-/// Where in the code errors of a tree happened.
+/// The backtraces of a tree's errors.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -117,9 +117,9 @@ pub struct LeafBacktrace {
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BodyError {
-    /// What the error says, and after it each of its causes.
+    /// The error's message, followed by its causes.
     pub said: Box<[String]>,
-    /// The errors of a scope within this one, if that is what it failed with.
+    /// The errors of a scope within this one, if it failed with those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<Box<NurseryError>>,
     /// The error itself, in the process where it happened.
@@ -145,14 +145,14 @@ pub struct ChildError {
     pub actor: ActorPath,
     /// Its kind.
     pub kind: Kind,
-    /// How it ended.
+    /// Its exit.
     pub exit: Exit,
-    /// How often it had been started again.
+    /// The number of its restarts.
     #[serde(default)]
     pub restarts: u32,
 }
 
-/// One error, without what it brought about elsewhere.
+/// An error, without its consequences elsewhere.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -166,7 +166,7 @@ pub struct ChildError {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Leaf {
-    /// Where it began.
+    /// The actor where it began.
     pub actor: ActorPath,
     /// The message.
     pub said: String,
@@ -200,8 +200,8 @@ impl NurseryError {
         self.backtraces = backtraces.into();
     }
 
-    /// Returns the same errors without what each tells beside its texts, for when all together is
-    /// too long to travel.
+    /// Returns the same errors with their messages only, for when everything together is too long
+    /// to travel.
     pub(crate) fn texts_alone(&self) -> Self {
         let mut error = self.clone();
         error.backtraces = Box::default();
@@ -215,7 +215,7 @@ impl NurseryError {
         error
     }
 
-    /// Reads the errors of a scope out of the error of a function that returned them.
+    /// Extracts the errors of a scope from the error of a function that returned them.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -231,7 +231,7 @@ impl NurseryError {
         error.own()
     }
 
-    /// Returns each error of the whole tree, without what it brought about elsewhere.
+    /// Returns each error of the whole tree, without its consequences elsewhere.
     pub fn leaves(&self) -> Vec<Leaf> {
         let mut leaves = Vec::new();
         self.node().collect(&mut leaves);
@@ -259,7 +259,7 @@ impl NurseryError {
 }
 
 impl Exit {
-    /// Returns the errors below this one, when the actor failed because a scope of its own did.
+    /// Returns the errors below this one, if the actor failed because of its own scope.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -280,7 +280,7 @@ impl Exit {
 }
 
 impl CalleeError {
-    /// Makes the error of a function that failed with one of its own.
+    /// Makes the error of a function that returned its own error.
     pub(crate) fn failed<E: Error + Serialize + 'static>(error: &E) -> Self {
         let mut causes = Vec::new();
         let mut cause = error.source();
@@ -288,7 +288,7 @@ impl CalleeError {
             causes.push(error.to_string());
             cause = error.source();
         }
-        // What cannot be written still arrives as text.
+        // An error that cannot be encoded still arrives as a message.
         let mut payload = body::encode(error).ok();
         let relayed = (error as &dyn Any).downcast_ref::<NurseryError>();
         if let Some(relayed) = relayed
@@ -303,7 +303,7 @@ impl CalleeError {
             payload: payload.map(|it| it.to_vec().into()),
             error_type: Some(type_name::<E>().into()),
             actor: None,
-            // What relays others began where they did.
+            // A relayed error begins where the original did.
             backtrace: if relayed.is_some() { None } else { CalleeBacktrace::capture() },
         }
     }
@@ -459,7 +459,7 @@ impl fmt::Display for LeafBacktrace {
     }
 }
 
-// What it says holds all of its causes already.
+// Its message holds all of its causes already.
 impl Error for NurseryError {}
 
 pub(crate) fn place(location: &Location<'_>) -> String {

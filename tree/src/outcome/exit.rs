@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{cancel::CancelReason, panics::Panic};
 use crate::{ActorPath, CalleeError, Kind};
 
-/// How an actor ended. Every actor ends in exactly one way, and its parent hears of it.
+/// The end of an actor. Every actor ends in exactly one way, and its parent learns of it.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -30,14 +30,14 @@ pub enum Exit {
     Signalled {
         /// The signal.
         signal: i32,
-        /// The end of what it wrote to its standard error.
+        /// The end of its standard error.
         last_words: String,
     },
     /// Its process exited without a word to its parent.
     Exited {
         /// With which code.
         code: i32,
-        /// The end of what it wrote to its standard error.
+        /// The end of its standard error.
         last_words: String,
     },
     /// It was asked to end, and did.
@@ -144,7 +144,7 @@ impl fmt::Display for Pressure {
     }
 }
 
-/// How a parent takes an exit.
+/// A parent's treatment of an exit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ExitClass {
     /// All is well.
@@ -155,7 +155,7 @@ pub(crate) enum ExitClass {
     Failure,
 }
 
-/// How long a child has at each step of its end, unless it is spawned with another grace.
+/// The time of a child for each step of its end, unless it is spawned with another grace.
 pub const GRACE: Duration = Duration::from_secs(3);
 
 fn signal_name(signal: i32) -> String {
@@ -209,7 +209,7 @@ mod tests {
         check(cancelled("/base"), None, ExitClass::Failure);
         check(cancelled("/base/desk"), None, ExitClass::Absorbed);
         check(cancelled("/other"), Some("/base"), ExitClass::Failure);
-        // One of another tree may be called as the parent is.
+        // An actor of another tree may have the same path as the parent.
         let from_peer = CancelReason { is_from_peer: true, ..reason("/base/desk") };
         let exit = Exit::Cancelled { reason: from_peer.clone(), pressure: Pressure::Asked };
         check(exit.clone(), None, ExitClass::Failure);

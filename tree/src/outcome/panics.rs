@@ -31,7 +31,7 @@ use super::backtrace::CalleeBacktrace;
 pub struct Panic {
     /// The message.
     pub message: String,
-    /// Where it began, as `file:line:column`, if that is known.
+    /// Its place, as `file:line:column`, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// The calls that led there, if `RUST_BACKTRACE=1` asks for that. Within another error it is
@@ -41,7 +41,7 @@ pub struct Panic {
 }
 
 impl Panic {
-    /// Reads what was caught of a panic of this thread.
+    /// Reads a caught panic of this thread.
     pub(crate) fn from_payload(payload: &(dyn Any + Send)) -> Self {
         let message = match payload.downcast_ref::<&str>() {
             Some(text) => (*text).to_owned(),
@@ -68,7 +68,7 @@ impl fmt::Display for Panic {
 thread_local! {
     static LAST: RefCell<Option<(String, Option<CalleeBacktrace>)>> = const { RefCell::new(None) };
 
-    /// Whether whoever catches a panic here tells of it.
+    /// Whether the code that catches a panic here reports it.
     static IS_TOLD: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -88,14 +88,14 @@ pub(crate) fn take_note() {
     }));
 }
 
-/// Says that this process is an actor's alone. A panic of its functions is written without its
-/// backtrace from now on: that goes to the parent, and to print it takes a process the time in
-/// which it is to tell how it has ended.
+/// Marks this process as one actor's only. A panic of its functions is printed without its
+/// backtrace from now on: that goes to the parent, and printing it would take the time in which the
+/// process must report its end.
 pub(crate) fn be_a_child() {
     IS_CHILD.store(true, Ordering::Relaxed);
 }
 
-/// Runs something of which a panic is caught and told of.
+/// Runs code whose panic is caught and reported.
 pub(crate) fn telling<R>(run: impl FnOnce() -> R) -> R {
     struct Before(bool);
 

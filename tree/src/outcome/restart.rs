@@ -38,7 +38,7 @@ pub enum Restart {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Strategy {
-    /// The child alone.
+    /// Only the child.
     #[default]
     OneForOne,
     /// All children of the scope that have a restart policy. The others are cancelled for good.
@@ -47,7 +47,7 @@ pub enum Strategy {
     RestForOne,
 }
 
-/// How often children are started again, and how soon.
+/// The limits and pauses of restarts.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -60,8 +60,7 @@ pub enum Strategy {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Intensity {
-    /// How many restarts there may be within [`within`](Self::within). One more, and the failure
-    /// ends the scope.
+    /// The most restarts within [`within`](Self::within). One more, and the failure ends the scope.
     pub restarts: u32,
     /// The time over which restarts are counted.
     pub within: Duration,

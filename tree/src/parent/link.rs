@@ -1,5 +1,5 @@
-//! The link from a parent to a child, behind one trait: the child is within this process, or in
-//! one of its own.
+//! The link from a parent to a child, behind one trait: the child is in this process, or in
+//! another.
 
 use std::{future::Future, mem, pin::Pin, process};
 
@@ -24,11 +24,11 @@ use crate::{
 
 /// The link from a parent to a child. Dropping it closes the channel.
 pub(crate) trait ChildLink: Send {
-    /// Tells the child what it is, unless it knows, and waits until it listens.
+    /// Sends the child its specification, unless it has it, and waits until it listens.
     ///
     /// # Errors
     ///
-    /// Why it does not.
+    /// The reason why it does not.
     ///
     /// # Cancel safety
     ///
@@ -63,7 +63,7 @@ pub(crate) enum StopCause {
     Over,
 }
 
-/// The link to a child within this process, which knows what it is.
+/// The link to a child within this process, which has its specification.
 pub(crate) struct LocalLink {
     portal: Portal,
     driver: JoinSet<()>,
@@ -109,13 +109,13 @@ pub(crate) struct ProcessLink {
 }
 
 enum Stage {
-    /// The child waits at its end to be told what it is.
+    /// The child waits at its end for its specification.
     Launched(Box<Introduction>),
     Open(Items<Note>),
     Closed,
 }
 
-/// What a child that is a process is told first, and by whom.
+/// The first message to a child that is a process, and its sender.
 struct Introduction {
     channel: Stream,
     spec: SpawnSpec,
@@ -177,5 +177,5 @@ impl ChildLink for ProcessLink {
     }
 }
 
-/// How many notes of a child may be on their way: it makes one now and then.
+/// The most notes of a child in transit: it makes one now and then.
 const NOTES_WINDOW: u16 = 16;

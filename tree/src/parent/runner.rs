@@ -51,7 +51,7 @@ pub(crate) struct ChildRunner {
     actor: Arc<Core>,
     spec: Arc<ChildSpec>,
     uuid: Uuid,
-    /// Where the child is to listen.
+    /// The child's places.
     places: Places,
     pub(crate) cancel: Cancel,
     status: StatusEntry,
@@ -190,15 +190,15 @@ impl ChildRunner {
         running: &dyn RunningChild,
     ) -> Exit {
         match reply {
-            // What became of the function is what became of the actor, also if it was cancelled
-            // at the same moment, or is given up: no error is lost.
+            // The function's result is the actor's result, even if it was cancelled at the same
+            // moment, or is abandoned: no error is lost.
             Some(Ok(Reply::Cancelled(_))) | None => {}
             Some(Ok(Reply::Returned(_))) if raw_exit.is_none() => {}
             Some(Ok(reply)) => return reply.clone().into_exit(),
             Some(Err(error)) => return Exit::Failed(error.clone().into()),
         }
         let Some(raw_exit) = raw_exit else {
-            // That it is given up is in the log by now.
+            // Its abandonment is in the log by now.
             let why = "it did not end in time, and cannot be stopped by force".to_owned();
             return said
                 .filter(|it| matches!(it, Exit::Failed(_)))
@@ -241,10 +241,10 @@ impl ChildRunner {
     }
 }
 
-/// How long a child may take to listen and be registered. It takes milliseconds; on a machine that
-/// starts a hundred at once it takes a second.
+/// The time for a child to listen and be registered. It takes milliseconds; on a machine that
+/// starts a hundred together it takes a second.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it may take to hear what a child said before it was gone: it is there already, unless
-/// somebody else holds the child's end of the channel.
+/// The time for reading a gone child's last messages: they are already there, unless another
+/// process holds the child's end of the channel.
 const SAID_WAIT: Duration = Duration::from_secs(1);

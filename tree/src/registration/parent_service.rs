@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// What is below an actor: which instances were registered through it, itself among them, and
-/// where they listen.
+/// The actors below one: the instances registered through it, including itself, and their
+/// endpoints.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Below {
     state: Arc<Mutex<BelowState>>,
@@ -47,7 +47,7 @@ impl Below {
         Ok(())
     }
 
-    /// Tells whether the child has children of its own.
+    /// Tells whether the child has its own children.
     pub(crate) fn is_family(&self) -> bool {
         self.lock().instances.len() > 1
     }

@@ -1,8 +1,7 @@
 //! The routes down a tree, by instance.
 //!
-//! The root registers all of the tree, and so it is the root that gets the keys with which each
-//! instance proves who it is, and is told what they lose. Both go down the way that the registration
-//! came up.
+//! The root registers the whole tree, so the root gets the keys with which each instance proves its
+//! identity, and the reports of losses. Both go down the way that the registration came up.
 
 use std::{
     collections::HashMap,
@@ -53,7 +52,7 @@ impl Routes {
         self.lock().remove(&uuid);
     }
 
-    /// Passes keys on to the instance that they are for. One that is gone needs none.
+    /// Passes keys on to their instance. An instance that is gone needs none.
     pub(crate) fn deliver(&self, keys: Keys) {
         if keys.uuid == self.own.instance().uuid {
             for Key { registrar, epoch, key } in keys.keys {
@@ -64,7 +63,7 @@ impl Routes {
         let child = self.lock().get(&keys.uuid).cloned();
         match child {
             Some(Way::Channel(child)) => {
-                // Whose channel has ended needs none either.
+                // An instance whose channel has ended needs none either.
                 if let Err(error @ CallError::TooMany(_)) = child.send(Request::new(KEYS, &keys)) {
                     tracing::warn!(target: "callsign", %error, "an actor has no key yet");
                 }

@@ -1,8 +1,8 @@
-//! How actors get into the registry, and out of it: up the tree, to the root.
+//! Registration and removal of actors: up the tree, to the root.
 //!
-//! Children hold no session of their own with a registrar. What a child says of itself goes to its
-//! parent, and on to the root, whose one client registers all of the tree. So whoever sees an
-//! actor die can take it out of the registry, with all that is below it.
+//! Children hold no session with a registrar. A child's registration goes to its parent, and on to
+//! the root, whose one client registers the whole tree. So a parent that sees an actor die can
+//! remove it from the registry, with everything below it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -43,7 +43,7 @@ pub(crate) trait Parent: fmt::Debug + Send + Sync {
     /// Takes instances below the child out of the registry.
     fn unregister(&self, uuids: Vec<Uuid>) -> Answer<'_>;
 
-    /// Takes note of where an instance listens by now, and passes it on.
+    /// Records the present endpoints of an instance, and passes them on.
     fn relocate<'a>(&'a self, request: &'a RelocateRequest) -> Answer<'a>;
 
     /// Tells whether the registrar is within this process.
@@ -65,7 +65,7 @@ impl Uplink {
         }
     }
 
-    /// Takes actors out of the registry, those that are in it.
+    /// Removes actors from the registry, those that are in it.
     pub(crate) async fn unregister(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         match self {
             Self::Root(registry) => registry.unregister(uuids).await,
@@ -77,7 +77,7 @@ impl Uplink {
         }
     }
 
-    /// Says where an actor listens by now.
+    /// Updates the endpoints of an actor.
     pub(crate) async fn relocate(&self, request: &RelocateRequest) -> Result<(), RemoteError> {
         match self {
             Self::Root(registry) => registry.relocate(request).await,
@@ -106,7 +106,7 @@ pub(crate) struct TreeRegistry {
     registered: Mutex<BTreeMap<Uuid, Entry>>,
     /// The root's own, which outlasts those of all threads.
     runtime: Handle,
-    /// The task that passes on what is lost of that which the root's own registrar has.
+    /// The task that passes on losses that the root's own registrar reports.
     _courier: JoinSet<()>,
 }
 
@@ -124,7 +124,7 @@ enum Entry {
     Own,
     Others {
         registered: Arc<Registered>,
-        /// The tasks that pass on the keys of the instance, and what it loses.
+        /// The tasks that pass on the keys of the instance, and its losses.
         _courier: JoinSet<()>,
     },
 }
@@ -166,7 +166,7 @@ impl TreeRegistry {
             Registration::new(name.as_str()).uuid(uuid).endpoints(endpoints).state(state).proves();
         let registration =
             metadata.into_iter().fold(registration, |it, (key, value)| it.metadata(key, value));
-        // Where the registrars are away, it is registered when they are back.
+        // If the registrars are away, it is registered when they are back.
         let registered =
             client.register_patiently(registration).await.map_err(|it| refused(&it))?;
         let mut courier = JoinSet::new();
@@ -232,7 +232,7 @@ impl TreeRegistry {
         if let Registry::Own(local_client) = &self.registry {
             return local_client.unregister_all(uuids);
         }
-        // One that is being changed at this moment goes when the change is over.
+        // A registration that is being changed at this moment is removed after the change.
         let registered = gone.into_iter().filter_map(|it| match it {
             Entry::Own => None,
             Entry::Others { registered, .. } => Arc::try_unwrap(registered).ok(),
@@ -246,7 +246,7 @@ impl TreeRegistry {
     }
 }
 
-/// Passes on why a parent has not done what it was asked.
+/// Passes on the reason why a parent refused a request.
 fn relayed(error: CallError) -> RemoteError {
     match error {
         CallError::Remote(error) => error,
@@ -254,7 +254,7 @@ fn relayed(error: CallError) -> RemoteError {
     }
 }
 
-/// Passes on the keys of an instance, those that there are and those that come.
+/// Passes on the keys of an instance, present and future ones.
 async fn carry(mut keys: watch::Receiver<VecDeque<Key>>, uuid: Uuid, routes: Routes) {
     loop {
         let known: Vec<Key> = keys.borrow_and_update().iter().copied().collect();

@@ -100,7 +100,7 @@ impl RootOptions {
         let (registrars, node) = self.find_registrar(registrars).await?;
         let uuid = Uuid::new_v4();
         let (listeners, bound) = self.listen(&name, uuid, &registrars, node.as_ref()).await?;
-        // The registrar listens there, and proves for itself alone.
+        // The registrar listens there, and proves only its own identity.
         let shared = match &node {
             Some(node) if listeners.is_empty() => node.published_of(&bound),
             _ => Published::default(),
@@ -209,8 +209,8 @@ impl RootOptions {
         }
     }
 
-    /// Binds where the root itself is to listen. A root that is the registrar, and is told of no
-    /// place of its own, is found where the registrar is; any other listens beside it.
+    /// Binds the root's own endpoints. A root that is the registrar, and has no configured
+    /// endpoint, is found where the registrar is; any other listens beside it.
     async fn listen(
         &self,
         name: &Name,
@@ -227,7 +227,7 @@ impl RootOptions {
         if wanted.is_empty() {
             wanted = places::like(registrars, name, Uuid::nil(), uuid, Kind::Process);
         }
-        // What the registrar within this root listens at is the root's too.
+        // The endpoints of the registrar within this root are the root's too.
         let (mut bound, own): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|it| node.is_some_and(|node| node.takes_in(it)));
         let listeners = match node {
@@ -241,8 +241,8 @@ impl RootOptions {
     }
 }
 
-/// Returns who the children of a root belong to that is itself the registrar: whoever this root
-/// is to a registrar at that place. `None` where that cannot be said without a connection.
+/// Returns the owner of the children of a root that is itself the registrar: this root's identity
+/// to a registrar at that place. `None` if that is unknown without a connection.
 fn owner_at(place: &Endpoint) -> Option<Owner> {
     match place {
         Endpoint::Unix(_) => Some(Owner::User(rustix::process::geteuid().as_raw())),
@@ -259,7 +259,7 @@ fn asked(places: &[Endpoint]) -> Vec<Endpoint> {
     places.iter().filter_map(seen).collect()
 }
 
-/// Looks at every place at once.
+/// Looks at every place in parallel.
 async fn probe_all(places: &[Endpoint]) -> Vec<(Endpoint, Probed)> {
     let mut probes = JoinSet::new();
     for (at, place) in places.iter().cloned().enumerate() {
@@ -292,7 +292,7 @@ async fn probe(place: &Endpoint) -> Probed {
     }
 }
 
-/// Ends what runs beside the root's body.
+/// Ends the services beside the root's body.
 pub(super) async fn close(mut services: Services, stop: &CancellationToken) {
     if timeout(CLOSE_LIMIT, services.acceptors.close()).await.is_err() {
         tracing::warn!(target: "callsign", "a connection is still at work");
@@ -305,20 +305,20 @@ pub(super) async fn close(mut services: Services, stop: &CancellationToken) {
     while services.node.join_next().await.is_some() {}
 }
 
-/// How long to wait until another root that was faster can answer: not the same for all.
+/// The wait until another root that was faster can answer: not the same for all.
 fn pause() -> Duration {
     let [random, ..] = *Uuid::new_v4().as_bytes();
     PAUSE_MIN + Duration::from_millis(u64::from(random) / 4)
 }
 
-/// How long something may take to answer a probe. Within a host it takes microseconds.
+/// The time limit for an answer to a probe. Within a host it takes microseconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often a root that was not the fastest looks again for the one that was.
+/// The number of looks by a slower root for the faster one.
 const TRIES: u32 = 20;
 
 /// The shortest wait before it looks again.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// How long the registrars may take to take note of the end of a root.
+/// The time for registrars to acknowledge the end of a root.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Why there is no root, or what it ended with.
+//! The errors of a root.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use transport::BindError;
 
 use crate::{AnyError, CancelReason, NurseryError};
 
-/// Why there is no root, or what it ended with.
+/// The reason why there is no root, or the error with which it ended.
 ///
 /// ```
 /// # use callsign_tree as callsign;
@@ -32,10 +32,10 @@ pub enum RootError {
     /// This process has a root.
     #[error("this process has a root already, opened at {first}; a second would be another tree")]
     Second {
-        /// Where in the source it was opened.
+        /// The place in the source where it was opened.
         first: String,
     },
-    /// Its name is none.
+    /// Its name is invalid.
     #[error("the root cannot have that name")]
     Name(#[from] NameError),
     /// A text is no endpoint.
@@ -59,7 +59,7 @@ pub enum RootError {
     /// It cannot listen.
     #[error("the root cannot listen at `{endpoint}`")]
     Bind {
-        /// Where.
+        /// The place.
         endpoint: Endpoint,
         /// Why.
         #[source]

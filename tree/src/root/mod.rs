@@ -68,10 +68,10 @@ impl Deref for Root {
 impl RootOptions {
     /// Opens the root, runs `body` as it, and ends the tree.
     ///
-    /// The configured registrars are looked for first. If one answers, the root uses it; if none
-    /// is there, the root becomes the registrar. In the folder where it listens it removes the
-    /// sockets of actors that were killed with their root and given no place: those that nobody
-    /// listens on, are this user's, and have been there for a minute.
+    /// The configured registrars are tried first. If one answers, the root uses it; if none is
+    /// there, the root becomes the registrar. In the folder where it listens it removes the drawn
+    /// sockets of actors that were killed with their root: those without a listener that are this
+    /// user's, and a minute old.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -95,7 +95,7 @@ impl RootOptions {
     ///
     /// # Errors
     ///
-    /// [`RootError`], with what the body failed with, or why there is no root.
+    /// [`RootError`], with the body's error, or the reason why there is no root.
     ///
     /// # Panics
     ///
@@ -156,7 +156,7 @@ impl RootOptions {
                 () = &mut idle => break,
                 _ = signals.next() => {
                     core.force.cancel();
-                    // Those below a thread of this process that is stuck are told as well.
+                    // Actors below a stuck thread of this process are notified as well.
                     process::force_children_to_end();
                 }
             }
@@ -197,5 +197,5 @@ impl Drop for One {
     }
 }
 
-/// Where the root of this process was opened.
+/// The place where the root of this process was opened.
 static ONE: Mutex<Option<String>> = Mutex::new(None);

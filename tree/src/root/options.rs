@@ -81,14 +81,15 @@ impl RootOptions {
         self
     }
 
-    /// Says where a registrar is, or where this root is to be one if there is none.
+    /// Sets the address of a registrar, or the endpoint at which this root becomes one if there is
+    /// none.
     pub fn registrar(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.registrars, &mut self.fault);
         self
     }
 
-    /// Lets the root listen at an endpoint, beside those that the endpoint table gives its name.
-    /// One that is given twice is bound once.
+    /// Adds an endpoint of the root, besides those that the endpoint table gives its name. A
+    /// repeated one is bound once.
     pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.bind, &mut self.fault);
         self
@@ -113,7 +114,7 @@ impl RootOptions {
         self
     }
 
-    /// Lets functions of the root be called by whoever finds it.
+    /// Exposes functions of the root to all that find it.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -134,9 +135,9 @@ impl RootOptions {
         self
     }
 
-    /// Says how long those may take to come back whom a registrar before this root knew, if it
-    /// becomes one: until then look-ups of names that it does not know wait. It is 5 s, and zero
-    /// where nobody but the tree itself looks for that registrar.
+    /// Sets the time for clients of the previous registrar to return, if this root becomes the
+    /// registrar: until then look-ups of unknown names wait. The default is 5 s, or zero if only
+    /// the tree itself uses that registrar.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -166,7 +167,7 @@ impl RootOptions {
         self
     }
 
-    /// Lets SIGINT and SIGTERM end the tree gracefully, and the next of them at once.
+    /// Makes SIGINT and SIGTERM end the tree gracefully, and the next of them immediately.
     pub fn heed_signals(mut self) -> Self {
         self.heeds_signals = true;
         self

@@ -1,10 +1,10 @@
-//! The scope in which children live.
+//! The scope of an actor's children.
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | `nursery` | the scope, as its body sees it |
-//! | `spawn`, `spawn_error` | the order for a child; why there is none |
-//! | `child_spec` | what a child is to be, as its parent keeps it |
+//! | `spawn`, `spawn_error` | the order for a child; the reasons why there is none |
+//! | `child_spec` | the specification of a child, as its parent keeps it |
 //! | `supervisor` | the task that owns the children of one scope |
 //! | `supervision` | the state of the children, and the policy: pure |
 

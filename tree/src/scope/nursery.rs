@@ -32,10 +32,10 @@ impl Actor {
     /// Opens a scope for children, runs `body` in it, and waits until all of its children have
     /// ended. The body may borrow.
     ///
-    /// When the body has returned, children that run a function are waited for, and those that
-    /// only answer calls are cancelled. When the body or a child fails, the body is dropped where
-    /// it stands, all children are cancelled, and every error is kept. That a scope which a child has
-    /// ended takes no more children is no error beside that child's.
+    /// When the body has returned, children that run a function are awaited, and those that only
+    /// answer calls are cancelled. When the body or a child fails, the body is dropped where it
+    /// waits, all children are cancelled, and every error is kept. After a child has ended the
+    /// scope, the scope's refusal of further children is not reported beside that child's error.
     ///
     /// ```
     /// # use callsign_tree as callsign;
@@ -56,12 +56,12 @@ impl Actor {
     ///
     /// # Errors
     ///
-    /// [`NurseryError`] with all that went wrong.
+    /// [`NurseryError`] with all errors.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels all children. They are ended by a task of the actor's, which
-    /// does not end before they have.
+    /// Dropping the future cancels all children. A task of the actor ends them, and does not itself
+    /// end before they have.
     #[track_caller]
     pub fn nursery<T, F>(
         &self,
@@ -168,7 +168,7 @@ impl Actor {
             Some(Ok(value)) if children.is_empty() => Ok(value),
             outcome => {
                 let body = outcome.and_then(Result::err);
-                // That there is no scope any more comes of what has ended it.
+                // The closed scope is a consequence of the error that ended it.
                 let is_told = |it: &AnyError| children.is_empty() || !is_closed(it);
                 let body = body.filter(is_told).map(BodyError::new);
                 let actor = self.path().clone();
@@ -203,7 +203,7 @@ pub struct Nursery {
 }
 
 impl Nursery {
-    /// Asks all children to end. The body goes on, and can spawn no more.
+    /// Asks all children to end. The body continues, and can spawn no more.
     pub fn cancel(&self) {
         let why = "the body of its scope asked for it";
         self.cancel.ask(CancelReason::new(self.actor.path().clone(), why));
@@ -229,12 +229,12 @@ impl Nursery {
         self.dismissed.push(child);
     }
 
-    /// Tells whether somebody has asked the scope to end.
+    /// Tells whether the scope was asked to end.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.reason().or(self.actor.core.cancel.reason()).is_some()
     }
 
-    /// Returns why the scope takes no more children.
+    /// Returns the reason why the scope takes no more children.
     pub(crate) fn why_closed(&self) -> CancelReason {
         let reason = self.cancel.reason().or(self.actor.core.cancel.reason());
         reason.cloned().unwrap_or_else(|| {
@@ -282,7 +282,7 @@ impl Drop for Guard<'_> {
             }
         };
         self.cancel.ask(reason);
-        // What the supervisor says from now on, it gets back.
+        // It gets back all later messages of the supervisor.
         self.settlement.close();
         if let Ok(children) = self.settlement.try_recv() {
             self.actor.core.leave_behind(self.opened, children);
@@ -290,5 +290,5 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// How many orders may wait for a supervisor, which takes each at once.
+/// The most orders that wait for a supervisor, which takes each immediately.
 const ORDERS_MAX: usize = 16;

@@ -23,12 +23,12 @@ use crate::{
     parent::runner::{Begun, ChildRunner, Done},
 };
 
-/// The order for a child. Awaited, it gives the child's [`Portal`] once the child is
-/// registered and ready.
+/// The order for a child. Awaited, it returns the child's [`Portal`] once the child is registered
+/// and ready.
 ///
 /// # Errors
 ///
-/// Awaited, [`SpawnError`]. It concerns the one who waits, and leaves the scope alone.
+/// Awaited, [`SpawnError`]. It concerns only the caller, not the scope.
 ///
 /// # Cancel safety
 ///
@@ -65,8 +65,8 @@ pub struct Spawn<'a> {
 }
 
 impl Nursery {
-    /// Begins to spawn a child. Nothing happens until the builder is awaited, or told what the
-    /// child is to run.
+    /// Begins the order for a child. Nothing happens until the builder is awaited, or gets a
+    /// function to run.
     pub fn spawn(&self, name: impl Into<String>) -> Spawn<'_> {
         Spawn::new(self, name.into())
     }
@@ -106,21 +106,21 @@ impl<'a> Spawn<'a> {
         self.kind(Kind::Task)
     }
 
-    /// Runs the child in a thread with a runtime of its own.
+    /// Runs the child in a thread with its own runtime.
     pub fn thread(self) -> Self {
         self.kind(Kind::Thread)
     }
 
-    /// Runs the child in a process of its own: this program, started anew. This is the default.
+    /// Runs the child in its own process: this program, executed again. This is the default.
     ///
-    /// What it prints goes to the log of its parent, by the target `callsign::stdio`: a program
+    /// Its output goes to the log of its parent, with the target `callsign::stdio`: a program
     /// without a `tracing` subscriber does not show it.
     pub fn process(self) -> Self {
         self.kind(Kind::Process)
     }
 
-    /// Runs the child in a process of its own, forked from a helper that was set aside when this
-    /// program began. What it prints goes where that of a [`process`](Self::process) does.
+    /// Runs the child in its own process, forked from a helper that was set aside when this program
+    /// began. Its output goes where that of a [`process`](Self::process) does.
     pub fn forkserver(self) -> Self {
         self.kind(Kind::Forkserver)
     }
@@ -143,16 +143,15 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Lets the child listen at an endpoint, beside those that the endpoint table gives its name.
-    /// One that is given twice, however it is spelled, is bound once. A child that is given none
-    /// listens as its parent does, at places of its own.
+    /// Adds an endpoint of the child, besides those that the endpoint table gives its name. A
+    /// repeated one, whatever its spelling, is bound once. A child without any listens at drawn
+    /// places, on the transports of its parent.
     pub fn bind(mut self, endpoint: impl IntoEndpoint) -> Self {
         note(endpoint, &mut self.bind, &mut self.fault);
         self
     }
 
-    /// Says how long the child has at each step of its end: when it is asked, and when it has got
-    /// SIGTERM.
+    /// Sets the child's time for each step of its end: after the request, and after SIGTERM.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -175,7 +174,7 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Lets functions be called: by the child's parent, and by whoever finds it. Others are refused.
+    /// Exposes functions to the child's parent, and to all that find it. Others are refused.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -199,11 +198,11 @@ impl<'a> Spawn<'a> {
         self
     }
 
-    /// Runs one function in the child, waits until the child has ended, and returns what the
-    /// function returned.
+    /// Runs one function in the child, waits until the child has ended, and returns the function's
+    /// result.
     ///
-    /// With a [`restart`](Self::restart) policy the child is started again until the function
-    /// returns well, or too often; the last run is what is told.
+    /// With a [`restart`](Self::restart) policy the child is restarted until the function succeeds,
+    /// or too often; the result is that of the last run.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -226,7 +225,7 @@ impl<'a> Spawn<'a> {
     ///
     /// # Errors
     ///
-    /// [`RunError`]. It concerns the one who waits, and leaves the scope alone.
+    /// [`RunError`]. It concerns only the caller, not the scope.
     ///
     /// # Cancel safety
     ///
@@ -236,7 +235,7 @@ impl<'a> Spawn<'a> {
         let (portal, ordered) = self.order(Some(entry_point), true).await?;
         let Done { exit, value } = ordered.answer().await?;
         match (exit, value) {
-            // One that is given up may have returned before.
+            // An abandoned one may have returned before.
             (Exit::Returned | Exit::Unreachable { .. }, Some(value)) => {
                 Ok(call.decode(Ok(&value))?)
             }
@@ -245,8 +244,8 @@ impl<'a> Spawn<'a> {
         }
     }
 
-    /// Runs one function in the child, and returns once the child is ready. The scope waits for
-    /// the function; its failure is the scope's, and what it returns is dropped.
+    /// Runs one function in the child, and returns once the child is ready. The scope waits for the
+    /// function; its failure is the scope's, and its result is dropped.
     ///
     /// ```standalone_crate
     /// # extern crate callsign_tree as callsign;
@@ -269,7 +268,7 @@ impl<'a> Spawn<'a> {
     ///
     /// # Errors
     ///
-    /// [`RunError`], when there is no child.
+    /// [`RunError`] if there is no child.
     ///
     /// # Cancel safety
     ///
@@ -356,7 +355,7 @@ impl<'a> IntoFuture for Spawn<'a> {
     }
 }
 
-/// Takes note of an endpoint, or of the first text that is none.
+/// Records an endpoint, or the first string that is not one.
 pub(crate) fn note(
     endpoint: impl IntoEndpoint,
     noted: &mut Vec<Endpoint>,

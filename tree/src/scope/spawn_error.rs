@@ -79,7 +79,7 @@ pub enum SpawnError {
         phase: Phase,
         /// The time that it had.
         limit: Duration,
-        /// The end of what it wrote to its standard error.
+        /// The end of its standard error.
         last_words: String,
     },
     /// It cannot begin, usually because it cannot listen at an endpoint.

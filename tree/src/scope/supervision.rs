@@ -3,6 +3,7 @@
 //!
 //! The state is pure: it takes events, the time and a random number, and returns commands. It knows
 //! children by number, and holds no task, no clock and no connection.
+//! children by number, and holds no task, no clock and no connection.
 //!
 //! ```text
 //!             a child fails, the body fails, somebody cancels
@@ -35,9 +36,9 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NurseryOptions {
-    /// Which siblings restart with a child.
+    /// The siblings that restart with a child.
     pub strategy: Strategy,
-    /// How often children may restart, and how soon.
+    /// The limits and pauses of restarts.
     pub intensity: Intensity,
 }
 
@@ -49,7 +50,7 @@ pub(crate) type ChildId = u32;
 pub(crate) struct Policy {
     pub(crate) restart: Restart,
     pub(crate) role: Role,
-    /// Whether somebody else takes its failure, so that the scope need not.
+    /// Whether its failure is handled elsewhere, so that the scope need not.
     pub(crate) is_answered_for: bool,
 }
 
@@ -69,7 +70,7 @@ pub(crate) enum Event {
     Ended {
         child: ChildId,
         exit: Exit,
-        /// Whether this run of it was ready. If none ever was, whoever spawned it is told, and
+        /// Whether this run of it was ready. If none ever was, its spawner gets the error, and
         /// nobody else.
         was_ready: bool,
     },
@@ -100,7 +101,7 @@ pub(crate) enum Command {
 pub(crate) struct Failure {
     pub(crate) child: ChildId,
     pub(crate) exit: Exit,
-    /// How often it was started again before.
+    /// The number of earlier restarts.
     pub(crate) restarts: u32,
 }
 
@@ -283,7 +284,7 @@ impl SupervisionState {
         }
         let earlier = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
         if earlier >= self.intensity.restarts {
-            // One that ends well all too often is as much in trouble.
+            // A child that succeeds all too often is in trouble too.
             self.give_up(id, exit, ExitClass::Failure, commands);
             return;
         }
@@ -361,7 +362,7 @@ impl SupervisionState {
         });
     }
 
-    /// Restarts the children whose time has come, together, and in the order of spawning.
+    /// Restarts the children that are due, together, and in the order of spawning.
     fn start_again(&mut self, now: Instant, commands: &mut Vec<Command>) {
         if self.is_settling() {
             return;

@@ -47,7 +47,7 @@ pub(crate) struct Order {
     pub(crate) begun: Option<Begun>,
     /// Told when the child is ready, or will never be.
     pub(crate) ready: oneshot::Sender<Result<Portal, SpawnError>>,
-    /// Told how the child ended, if somebody waits for that.
+    /// Gets the child's exit, if somebody waits for that.
     pub(crate) answer: Option<oneshot::Sender<Done>>,
 }
 
@@ -74,7 +74,7 @@ impl Dismissed {
 /// The task that owns the children of one scope.
 pub(crate) struct Supervisor {
     actor: Arc<Core>,
-    /// Where in the source the scope was opened.
+    /// The place in the source where the scope was opened.
     opened: String,
     supervision: SupervisionState,
     children: BTreeMap<ChildId, Child>,
@@ -89,7 +89,7 @@ struct Child {
     spec: Arc<ChildSpec>,
     /// Asks the present run of the child to end.
     cancel: Cancel,
-    /// How the last run of the child ended.
+    /// The exit of the child's last run.
     done: Option<Done>,
     answer: Option<oneshot::Sender<Done>>,
 }
@@ -192,7 +192,7 @@ impl Supervisor {
         // A child that has begun must be known, if only to be ended.
         if begun.is_none() {
             if ready.is_closed() {
-                // Whoever gave the order has given it up.
+                // The order was abandoned by its author.
                 return;
             }
             if let Some(reason) = self.supervision.why_closed() {
@@ -249,7 +249,7 @@ impl Supervisor {
         self.apply(Event::Ended { child: id, exit, was_ready });
     }
 
-    /// Lets go of a child that has ended for good, and tells who waits for that.
+    /// Forgets a child that has ended for good, and notifies those that wait for that.
     fn forget(&mut self, id: ChildId) {
         let child = self.children.remove(&id).expect("only what was spawned is forgotten");
         if let (Some(answer), Some(done)) = (child.answer, child.done) {
@@ -286,14 +286,14 @@ impl Run {
     /// Returns the end of a child whose runner panicked, which is a bug of this library.
     fn lost(error: &tokio::task::JoinError) -> Self {
         let panic = Panic { message: error.to_string(), place: None, backtrace: None };
-        // Whoever spawned it may not know, so the scope has to.
+        // Its spawner may not know, so the scope has to.
         Self { done: Done { exit: Exit::Panicked(panic), value: None }, was_ready: true }
     }
 }
 
 /// A random number, of the quality that spreading restarts takes.
 fn random() -> u32 {
-    // Every `RandomState` has keys of its own.
+    // Every `RandomState` has its own keys.
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }

@@ -1,5 +1,5 @@
-//! The socket files of the actors of this process, for whoever has to remove them when the actor
-//! itself cannot: it is a thread that is stuck, or its process is ended by force.
+//! The socket files of this process's actors, for removal when the actor itself cannot: its thread
+//! is stuck, or the end of its process is forced.
 
 pub(crate) mod sweep;
 
@@ -11,8 +11,8 @@ use std::{
 use endpoints::{Endpoint, SocketId, Stamped, UnixAddress, UnixPath};
 use transport::{Listener, current_socket};
 
-/// Takes note of where an actor of this process listens, until what is returned is dropped. That
-/// is to be when the actor has stopped listening.
+/// Records the endpoints of an actor of this process, until the result is dropped. Drop it when the
+/// actor has stopped listening.
 pub(crate) fn list(listeners: &[Listener]) -> Listed {
     let has_file = |it: &&Listener| it.bound().is_socket_file();
     let endpoints: Vec<_> =
@@ -23,7 +23,7 @@ pub(crate) fn list(listeners: &[Listener]) -> Listed {
 }
 
 /// Removes the socket files of an actor of this process that still listens, and cannot be ended.
-/// Those that are no actor's of this process are left alone.
+/// Files of anything else stay.
 pub(crate) fn remove(endpoints: &[Stamped]) {
     for (path, socket) in files(endpoints) {
         if take(path, socket) {

@@ -1,4 +1,4 @@
-//! Removes the socket files of those who were killed.
+//! Removal of the socket files of killed actors.
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +22,8 @@ pub(crate) fn file(endpoint: &Endpoint) -> Option<&UnixPath> {
     }
 }
 
-/// Returns the sockets beside those of `endpoints` that children of `parents` have bound at places
-/// that were drawn for them. Who was killed with its parent may not have been registered.
+/// Returns the drawn sockets beside those of `endpoints` that children of `parents` have bound. An
+/// actor killed with its parent may not have been registered.
 pub(crate) fn drawn_below<'a>(
     parents: impl Iterator<Item = Uuid>,
     endpoints: impl Iterator<Item = &'a Endpoint>,
@@ -53,8 +53,8 @@ pub(crate) async fn remove_dead(sockets: BTreeSet<UnixPath>) -> BTreeSet<UnixPat
     left
 }
 
-/// Removes sockets of those who are about to end, as soon as they have. One who takes longer has a
-/// watchdog that removes them.
+/// Removes sockets of actors that are about to end, as soon as they have. One that takes longer has
+/// a watchdog that removes them.
 pub(crate) async fn remove_when_dead(mut sockets: BTreeSet<UnixPath>) {
     let (begun, mut pause) = (Instant::now(), LOOK_MIN);
     while begun.elapsed() < ORPHAN_WAIT {
@@ -78,8 +78,8 @@ pub(crate) async fn remove_forsaken(endpoints: &[Endpoint]) {
     if found.is_empty() {
         return;
     }
-    // It has every socket of this network namespace, as it was bound, so that those who live are
-    // not even dialed. What is not in it may be another namespace's, and is.
+    // It has every socket of this network namespace, as it was bound, so that live ones are not
+    // even dialed. Any other may be another namespace's, and stays.
     let bound = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let bound: BTreeSet<_> = bound.lines().filter_map(|line| line.split(' ').next_back()).collect();
     let is_forsaken = |it: &UnixPath| !bound.contains(it.as_str());
@@ -96,8 +96,7 @@ fn folders<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> BTreeSet<PathBu
     endpoints.filter_map(|it| Some(file(it)?.as_path().parent()?.to_owned())).collect()
 }
 
-/// Returns the sockets in a folder at places that were drawn, of which `is_wanted` is told the file
-/// and the mark of the parent.
+/// Returns the drawn sockets in a folder; `is_wanted` gets the file and the mark of the parent.
 fn drawn(folder: &Path, is_wanted: impl Fn(&Path, &str) -> bool) -> BTreeSet<UnixPath> {
     let mut found = BTreeSet::new();
     // A folder that is gone has nothing in it.
@@ -124,8 +123,8 @@ fn is_old(file: &Path) -> bool {
     is_ours && (kind.is_socket() || kind.is_file()) && age.is_some_and(|age| age >= OLD)
 }
 
-/// How long one who lost its parent is waited for whose socket is to be removed. One that was killed
-/// with its parent is gone in milliseconds.
+/// The wait for an orphaned actor whose socket is to be removed. One that was killed with its
+/// parent is gone in milliseconds.
 const ORPHAN_WAIT: Duration = Duration::from_secs(2);
 
 /// The first pause between two looks at it.
@@ -134,15 +133,15 @@ const LOOK_MIN: Duration = Duration::from_millis(2);
 /// The longest pause between two looks at it.
 const LOOK_MAX: Duration = Duration::from_millis(200);
 
-/// How long a socket must have been there to be taken for forsaken. Between binding and listening
-/// lie microseconds, and a child that takes longer than 10 s to listen is killed.
+/// The age at which a socket counts as forsaken. Binding and listening are microseconds apart, and
+/// a child that takes longer than 10 s to listen is killed.
 const OLD: Duration = Duration::from_secs(60);
 
-/// How many entries of a folder are read: those of the largest tree.
+/// The most entries of a folder to read: those of the largest tree.
 const ENTRIES_MAX: usize = 131_072;
 
-/// How many forsaken sockets are removed by one root as it begins: it takes some milliseconds. The
-/// next root removes more.
+/// The most forsaken sockets that a starting root removes: it takes some milliseconds. The next
+/// root removes more.
 const FORSAKEN_MAX: usize = 256;
 
 #[cfg(test)]
@@ -151,7 +150,8 @@ mod tests {
 
     use super::*;
 
-    /// A root must not remove what somebody has, or is about to have, nor what is no actor's.
+    /// A root must not remove a socket that is in use or about to be, nor one that is not an
+    /// actor's.
     #[tokio::test]
     async fn only_what_is_forsaken_is_removed() {
         let folder = tempfile::tempdir().unwrap();

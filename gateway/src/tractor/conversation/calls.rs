@@ -1,4 +1,4 @@
-//! What tractor programs may call of the registrar.
+//! The calls that tractor programs may make to the registrar.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -77,7 +77,7 @@ impl Conversation {
         self.answer(&cid, called).await
     }
 
-    /// Sends what came of a call; what it was refused for is the caller's to send.
+    /// Sends the result of a call; the caller sends a refusal.
     async fn answer<T: serde::Serialize>(
         &mut self,
         cid: &str,
@@ -106,7 +106,7 @@ impl Conversation {
         };
         let mut process = self.process();
         if endpoint.is_none() && process.held.is_none() {
-            // There is no place to look whether it lives, so its own word has to do.
+            // There is no place to check whether it lives, so its own word has to do.
             process.held = process.mark.and_then(|it| PeerProcess::find(it).ok());
             if process.held.is_none() {
                 return Ok(());
@@ -114,7 +114,7 @@ impl Conversation {
         }
         let stamped = endpoint.clone().map(|it| self.stamped(it));
         let foreign = Foreign { name, uuid, endpoint: stamped, metadata: uid.metadata(form) };
-        // Whoever says again what is there has nothing to do with it.
+        // A program that repeats a registration does not own the first one.
         let Some(epoch) = self.session.register(foreign)? else { return Ok(()) };
         if !self.unsettled.contains(&uuid) {
             self.unsettled.push(uuid);
@@ -125,7 +125,7 @@ impl Conversation {
     }
 
     async fn unregister_actor(&mut self, uid: &Uid) -> Called {
-        // Who has such a name or number is not registered.
+        // No registered actor has that name or number.
         let Ok((_, uuid)) = uid.instance() else { return Ok(()) };
         let record = self.session.record(uuid);
         if let Some(record) = record.filter(|it| it.lifetime == Lifetime::Foreign) {
@@ -141,7 +141,7 @@ impl Conversation {
         let found = self.find_actor(&name);
         let settling = self.session.registry().settling().filter(|_| found.is_none());
         let Some(settling) = settling else { return self.answer(&cid, Ok(found)).await };
-        // Under whichever of its names it comes; who has none of ours cannot come.
+        // Under whichever of its names it comes; a name that is none of ours cannot come.
         let names: HashSet<_> = names_of(&name).collect();
         if names.is_empty() || self.waits.len() + names.len() > WAITS_MAX {
             return self.answer(&cid, Ok(found)).await;
@@ -159,7 +159,7 @@ impl Conversation {
         Ok(Ok(()))
     }
 
-    /// Answers those who asked whether an actor is there, now that the registrar knows.
+    /// Answers the callers that asked whether an actor is there, now that the registrar knows.
     pub(super) async fn answer_finds(&mut self) -> Result<(), ChannelError> {
         self.knows_at = None;
         let finds: BTreeMap<_, _> = self
@@ -189,7 +189,7 @@ impl Conversation {
 
     /// Returns where the preferred actor of a name is that the peer can reach.
     fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
-        // One that is about to be ready may be found already: it said so to the registrar.
+        // One that is about to be ready can already be found: it told the registrar.
         let is_there = |it: &Record| {
             it.state == State::Ready
                 || it.lifetime == Lifetime::Foreign && it.state == State::Starting
@@ -216,8 +216,9 @@ impl Conversation {
         }
     }
 
-    /// Tells where an actor is: the registrar itself, if it is asked for, and else the newest that
-    /// the peer can reach. What is suspect comes last, for who dials it may wait for ever.
+    /// Returns the location of an actor: the registrar itself, if that is asked for, or else the
+    /// newest that the peer can reach. A suspect one comes last, because a dial of it may wait for
+    /// ever.
     fn tell_preferred(&mut self, mut records: Vec<Record>) -> Option<Vec<Written>> {
         let own = self.session.registry().registrar();
         records.sort_by_key(|it| (it.uuid != own, it.suspicion.is_some()));
@@ -274,7 +275,7 @@ impl Conversation {
     async fn delete_addr(&mut self, cid: String, addr: &Address) -> Result<Called, ChannelError> {
         let endpoint = match addr.read() {
             Ok((endpoint, _)) => endpoint,
-            // Nobody was ever told such a one.
+            // Nobody ever got such a one.
             Err(AddressError::Kind) => return self.answer(&cid, Ok(None::<Uid>)).await,
             Err(error) => return Ok(Err(Refused::new("ValueError", error))),
         };
@@ -325,12 +326,12 @@ fn names_of(name: &str) -> impl Iterator<Item = Name> {
     [uid::escaped(name), Name::new(name)].into_iter().flatten()
 }
 
-/// For how long more endpoints of an instance may follow the one that was registered: several
-/// times what a program takes for one. Until then nobody who waits is told of it.
+/// The time for further endpoints of an instance after its first: several times what a program
+/// takes for one. Waiters are not notified before.
 const SETTLE_AFTER: Duration = Duration::from_millis(25);
 
-/// How many calls of a connection may wait for a name. The original has one a connection.
+/// The most calls of a connection that wait for a name. The original has one for each connection.
 const WAITS_MAX: usize = 64;
 
-/// How many looks a connection may ask for at once, each at the cost of a connection.
+/// The most concurrent looks that a connection may request, each at the cost of a connection.
 const LOOKS_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! The answer to who asks for all that is registered: written page by page, on the asker's account.
+//! The answer to `get_registry`: written page by page, charged to the caller.
 
 use registrar::Holding;
 use tokio::task::yield_now;
@@ -35,7 +35,7 @@ impl Conversation {
         loop {
             let page = self.session.page(after);
             for record in &page.records {
-                // Of itself it tells what it serves here.
+                // For itself it reports the endpoints that it serves here.
                 if own.as_ref().is_some_and(|it| it.uuid == record.uuid) {
                     continue;
                 }
@@ -71,6 +71,6 @@ fn insert(answer: &mut ReturnedMap, record: &Record, form: Form) -> Result<(), C
     Ok(answer.insert(&format!("{name}.{uuid}"), &written.collect::<Vec<_>>())?)
 }
 
-/// The most actors that are told at once, and how much their addresses may take.
+/// The most actors in one answer, and the most bytes of their addresses.
 const REGISTRY_MAX: u32 = 16_384;
 const REGISTRY_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! When instances are looked at, and what is made of what a look has found.
+//! The schedule of looks at instances, and the conclusions from them.
 
 use std::{mem, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::tractor::{
     look::{ProbeResult, look_at},
 };
 
-/// What a look at an instance has found.
+/// The result of a look at an instance.
 #[derive(Debug)]
 pub(super) struct Looked {
     uuid: Uuid,
@@ -28,7 +28,7 @@ pub(super) struct Looked {
 }
 
 impl LivenessMonitor {
-    /// Has an instance looked at, at once or after the look that is under way.
+    /// Requests a look at an instance, now or after the present one.
     pub(super) fn doubt(&mut self, uuid: Uuid) {
         let Some(watched) = self.watched.get_mut(&uuid) else { return };
         watched.is_doubted = true;
@@ -96,7 +96,7 @@ impl LivenessMonitor {
             Some(*watched.silent_since.get_or_insert_with(Instant::now))
         };
         watched.silent_since = silent_since;
-        // Where the kernel tells of its end, it need not be seen.
+        // If the kernel reports its end, it need not be seen.
         let is_given_up =
             watched.process.is_none() && silent_since.is_some_and(|it| it.elapsed() >= SILENCE_MAX);
         let kernel = here_for([]).kernel;
@@ -124,7 +124,7 @@ impl LivenessMonitor {
                 ProbeResult::Dead => Event::FoundDead(claimant),
                 ProbeResult::Unclear if is_given_up => Event::FoundDead(claimant),
                 ProbeResult::Alive if is_suspect => Event::FoundAlive(claimant),
-                // One that is seen alive somewhere need not be seen everywhere.
+                // An instance seen alive at one endpoint need not be seen at all.
                 ProbeResult::Mute | ProbeResult::Unclear if !is_alive && !is_suspect => {
                     Event::Suspect(claimant)
                 }
@@ -142,7 +142,7 @@ impl LivenessMonitor {
         }
         for (endpoint, answer) in asked {
             let found = dead.contains(&endpoint).then(|| uid.clone());
-            // Who asked may have gone.
+            // The caller may have gone.
             answer.send(found).ok();
         }
         let Some(watched) = self.watched.get_mut(&uuid) else { return };
@@ -166,17 +166,17 @@ const INTERVAL_MAX_LOCAL: Duration = Duration::from_secs(3);
 /// takes seconds, and nobody is to keep others from being looked at by being mute.
 const INTERVAL_MAX_BEYOND: Duration = Duration::from_secs(30);
 
-/// How many mute ones of this host are looked at as often as others, so that one that a debugger
-/// lets go again is soon cleared. Of more, each waits as long as one beyond.
+/// The most mute instances of this host that are looked at as often as others, so that one released
+/// by a debugger is soon cleared. With more, each waits as long as one beyond.
 const MUTE_PROMPT_MAX: usize = 16;
 
 /// For how long nothing of an instance may be seen before it is given up: longer than a switch or
 /// a host takes to start again, and nobody else vouches for it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// How long a look at all endpoints of an instance may take. One that does not answer takes up to
+/// The time limit for a look at all endpoints of an instance. One that does not answer takes up to
 /// two seconds, and two are usual.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many looks are under way at once, each at the cost of a connection.
+/// The most concurrent looks, each at the cost of a connection.
 pub(super) const LOOKS_MAX: usize = 64;

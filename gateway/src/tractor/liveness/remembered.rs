@@ -1,4 +1,4 @@
-//! What is written down of those that are watched, for the next run of the node.
+//! The ledger's records of watched instances, for the next run of the node.
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
@@ -12,12 +12,13 @@ use super::{LivenessMonitor, Process};
 use crate::tractor::ledger::{Ledger, Line};
 
 impl LivenessMonitor {
-    /// Registers what an earlier run of the node has written down. Each is looked at at once.
+    /// Registers the instances that an earlier run of the node recorded. Each is looked at
+    /// immediately.
     pub(in crate::tractor) fn restore(&mut self) {
         for line in self.ledger.as_ref().map(Ledger::read).unwrap_or_default() {
             let (uuid, owner, mark) = (line.uuid, line.owner(), line.process());
-            // What a program said of itself over TCP is a reason to believe it once, and no more;
-            // that it is a process of the same user, the kernel tells.
+            // A program's own claim over TCP is a reason to believe it once only; the kernel says
+            // that it is a process of the same user.
             let is_of_owner = || match owner {
                 Owner::User(user) => user_of(mark) == Some(user),
                 _ => false,
@@ -62,7 +63,7 @@ impl LivenessMonitor {
             let owner = self.registry.owner(*uuid)?;
             Line::new((record.name, *uuid), record.endpoints, record.metadata, owner, mark)
         }));
-        // A crowd that comes at once is written a few times, not each time anew.
+        // A crowd that comes together is written a few times, not once for each.
         self.write_after = begun + WRITE_PAUSE_MIN + 10 * begun.elapsed();
     }
 }

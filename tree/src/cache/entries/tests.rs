@@ -8,7 +8,7 @@ type Book = Entries<&'static str, u32, &'static str>;
 
 #[derive(Clone, Copy, Debug)]
 enum Do {
-    /// Asks, and would be told as the given number.
+    /// Opens a key; the given number identifies the notification.
     Ask(u32),
     Entered,
     Failed,
@@ -17,7 +17,7 @@ enum Do {
     Forget(usize),
     Left,
     Exited,
-    /// Expels what is live, if it is stale.
+    /// Expels a live resource, if it is stale.
     Expel(bool),
 }
 
@@ -60,7 +60,7 @@ fn goes_from_absent_to_live_and_back() {
             (Exited, "promoted None"),
             (Ask(4), "enter"),
         ],
-        // Who comes while it exits waits, and the first makes it anew.
+        // A caller that comes while it exits waits, and the first makes it again.
         &[
             (Ask(0), "enter"),
             (Entered, "joined []"),
@@ -83,7 +83,7 @@ fn goes_from_absent_to_live_and_back() {
             (Abandoned, "promoted None"),
             (Ask(3), "enter"),
         ],
-        // What is stale makes room for another, with its users; nothing else does.
+        // A stale resource makes room for another, and keeps its users; nothing else does.
         &[
             (Expel(true), "expelled None"),
             (Ask(0), "enter"),
@@ -98,7 +98,7 @@ fn goes_from_absent_to_live_and_back() {
             (Expel(true), "expelled None"),
             (Exited, "promoted None"),
         ],
-        // Who does not wait any more is not told.
+        // A caller that no longer waits is not notified.
         &[
             (Ask(0), "enter"),
             (Ask(1), "wait"),
@@ -125,7 +125,7 @@ fn goes_from_absent_to_live_and_back() {
     }
 }
 
-/// Where each of the users is who have asked for a key.
+/// The stage of each caller that has asked for a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum User {
     Making,
@@ -133,7 +133,7 @@ enum User {
     Using,
 }
 
-/// One key, with everybody who has asked for it and is not done, and whether it is being closed.
+/// A key, with all unfinished callers, and whether it is being closed.
 #[derive(Debug, Default)]
 struct Model {
     users: Vec<(u32, User)>,
@@ -152,7 +152,7 @@ impl Model {
         entry.1 = user;
     }
 
-    /// What holds between any two steps.
+    /// The invariants between any two steps.
     fn check(&self) {
         let making = self.count(|it| *it == User::Making);
         let using = self.count(|it| *it == User::Using);
@@ -209,7 +209,7 @@ fn ask(entries: &mut Entries<usize, u32, u32>, key: usize, model: &mut Model, nu
     model.users.push((number, user));
 }
 
-/// Expels what is live. Its users are not the entries' business any more.
+/// Expels a live resource. Its users no longer concern the entries.
 fn expel(entries: &mut Entries<usize, u32, u32>, key: usize, model: &mut Model) {
     let using = model.count(|it| *it == User::Using);
     let expelled = entries.expel(&key, |_| true);

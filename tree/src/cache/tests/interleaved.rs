@@ -1,8 +1,8 @@
-//! The cache under many schedules: shuttle chooses which task goes on at each point of waiting.
+//! The cache under many schedules: shuttle chooses the next task at each point of waiting.
 //!
-//! The lock is never held while waiting, so what happens under it is one step, and the orders of
-//! steps are what matters. A task that waits for nothing is a deadlock, which shuttle reports. What
-//! is real here is all but the reaper's tasks, which need a runtime.
+//! The lock is never held while waiting, so everything under it is one step, and only the order of
+//! steps matters. A task that waits for nothing is a deadlock, which shuttle reports. Everything
+//! here is real except the reaper's tasks, which need a runtime.
 
 use std::{
     future::poll_fn,
@@ -120,7 +120,7 @@ async fn close(shared: &Shared<usize, Slow>, closing: Closing<usize, Slow>) {
         shared.exited(&key);
     }
     if let Some(report) = report {
-        // Who does not wait for it any more does not hear it.
+        // A user that no longer waits for it does not get it.
         _ = report.send(result).is_ok();
     }
 }

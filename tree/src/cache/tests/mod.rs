@@ -20,7 +20,7 @@ use tokio::{
 
 use super::*;
 
-/// What was done to one key. It is a fault for two of its resources to be open at once.
+/// The history of one key. It is a fault for two of its resources to be open together.
 #[derive(Debug, Default)]
 struct Seen {
     made: AtomicUsize,
@@ -37,7 +37,7 @@ impl Seen {
     }
 }
 
-/// A resource that notes what is done to it.
+/// A resource that records its history.
 #[derive(Debug)]
 struct Probe {
     seen: Arc<Seen>,
@@ -83,7 +83,7 @@ impl Resource for Probe {
 
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// A cache of which a task closes what is unused.
+/// A cache with a task that closes unused resources.
 struct Run {
     cache: Cache<u32, Probe>,
     seen: Arc<Seen>,
@@ -110,7 +110,7 @@ impl Run {
     }
 }
 
-/// Waits for a future. When all wait for nothing, time is past at once.
+/// Waits for a future. When all tasks wait for nothing, time advances immediately.
 async fn soon<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(60), future).await.expect("it waits for nothing")
 }
@@ -227,7 +227,7 @@ async fn keys_are_independent() {
     let other = Arc::new(Seen::default());
     let used = run.open(1, Close::Well).await;
     let slow = run.cache.open(2, async || Ok(Probe::new(&other, Close::Slowly))).await.unwrap();
-    // While one is used and another exits, a third is made, used and closed at once.
+    // While one is used and another exits, a third is made, used and closed immediately.
     let third = Arc::new(Seen::default());
     let quick = async {
         let start = Instant::now();
@@ -278,7 +278,7 @@ async fn a_turn_to_make_it_is_passed_on_by_who_has_gone() {
     run.end().await;
 }
 
-/// A resource that ends when it is told to.
+/// A resource that ends on request.
 #[derive(Debug)]
 struct Mortal {
     number: u32,
@@ -314,7 +314,7 @@ async fn what_is_spent_is_made_anew_beside_those_who_have_it() {
     let second = open(2).await;
     assert_eq!((first.number, second.number), (1, 1));
     first.is_over.store(true, SeqCst);
-    // It does not wait for those who have the first.
+    // It does not wait for the users of the first.
     let third = open(3).await;
     assert_eq!((third.number, open(4).await.number), (3, 3));
     first.release().await.unwrap();

@@ -19,7 +19,7 @@ use crate::{
 
 /// A child that runs, as its parent sees it.
 pub(crate) trait RunningChild: Send {
-    /// Waits until it is gone. Asked again after that, it says the same at once.
+    /// Waits until it is gone. Later calls return the same immediately.
     ///
     /// # Cancel safety
     ///
@@ -32,14 +32,14 @@ pub(crate) trait RunningChild: Send {
     /// Ends it by force. Tells whether there is such a way.
     fn kill(&mut self) -> bool;
 
-    /// Forces the end of what is below it, even when it is stuck itself; does nothing where its
+    /// Forces the end of everything below it, even if it is stuck itself; does nothing if its
     /// backend has no way to.
     fn force_end(&self) {}
 
     /// Returns the process that it runs in.
     fn pid(&self) -> u32;
 
-    /// Returns the end of what it wrote to its standard error.
+    /// Returns the end of its standard error.
     fn last_words(&self) -> String {
         String::new()
     }
@@ -51,7 +51,7 @@ pub(crate) struct Launched {
     pub(crate) link: Box<dyn ChildLink>,
 }
 
-/// How a child ended, as its backend sees it.
+/// The end of a child, as its backend sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RawExit {
     /// A task or a thread that returned.
@@ -81,8 +81,8 @@ impl RawExit {
     }
 }
 
-/// Launches a child that is a process. It learns what it is by `spec`, and may outlive its parent for
-/// `grace`.
+/// Launches a child that is a process. It learns its specification from `spec`, and may outlive its
+/// parent for `grace`.
 pub(crate) async fn launch_process(
     spec: SpawnSpec,
     service: ParentService,

@@ -1,4 +1,4 @@
-//! Actors that are processes: this program, started anew or forked.
+//! Actors that are processes: this program, executed again or forked.
 
 use std::{
     future::Future, io, os::unix::net::UnixStream as StdUnixStream, pin::Pin, time::Duration,
@@ -56,7 +56,7 @@ fn try_to_live(channel: StdUnixStream) -> io::Result<()> {
         child::serve(channel, signals).await;
         io::Result::Ok(())
     })?;
-    // Whoever still works cannot be stopped, and ends with the process.
+    // Work that is still running cannot be stopped, and ends with the process.
     runtime.shutdown_timeout(Duration::ZERO);
     sockets::remove_all();
     Ok(())
@@ -76,7 +76,8 @@ impl RunningChild for Process {
                     Ok(Ended::Signal { signal, .. }) => RawExit::Signal(signal),
                     Err(error) => RawExit::Unknown(error.to_string()),
                 };
-                // What it wrote is on its way; a process that it has left behind may hold it open.
+                // Its output is in transit; a process that it has left behind may hold the pipe
+                // open.
                 drop(timeout(OUTPUT_WAIT, self.child.output_read()).await);
                 self.raw_exit = Some(raw_exit);
             }
@@ -85,7 +86,7 @@ impl RunningChild for Process {
     }
 
     fn terminate(&mut self) -> bool {
-        // One that may not be signalled is killed later, or given up.
+        // A process that may not be signalled is killed later, or abandoned.
         self.child.signal(Signal::TERM).is_ok()
     }
 
@@ -111,13 +112,13 @@ impl RunningChild for Process {
     }
 }
 
-/// How many threads the runtime of a process has: one goes on when a function blocks the other.
+/// The threads of a process's runtime: one continues when a function blocks the other.
 const WORKERS: usize = 2;
 
-/// How long the output of a process that is gone is read.
+/// The time for reading the output of a process that is gone.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 
-/// How much of what a process wrote is told with its end: a page of text.
+/// The most output of a process in the report of its end: a page of text.
 const LAST_WORDS_BYTES_MAX: usize = 2048;
 
 /// The exit code of a process that could not become an actor, as BSD's `EX_OSERR`.

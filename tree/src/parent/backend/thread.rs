@@ -1,4 +1,4 @@
-//! Actors that are threads with runtimes of their own.
+//! Actors that are threads with their own runtimes.
 
 use std::{
     future::Future,
@@ -36,7 +36,7 @@ pub(super) fn launch(child: LocalChild) -> io::Result<(Box<dyn RunningChild>, Ne
             Err(payload) => RawExit::Panic(Panic::from_payload(&*payload)),
         };
         drop(runtime);
-        // Whoever launched it may have given it up.
+        // The runner may have abandoned it.
         ended.send(raw_exit).ok();
     })?;
     Ok((Box::new(Thread { is_ended, raw_exit: None }), near))

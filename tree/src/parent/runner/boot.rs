@@ -1,4 +1,4 @@
-//! How a child becomes ready.
+//! The boot of a child, until it is ready.
 //!
 //! A child within this process, with a registrar that is there too, is ready without a wait: then
 //! the future that spawns it does all of it, and the runner takes it over.
@@ -89,7 +89,7 @@ impl ChildRunner {
         Ok(Portal::of_child(path, caller, portal, &request.endpoints))
     }
 
-    /// Returns what is registered of the child.
+    /// Returns the child's registration.
     fn request(&self, Listening { pid, endpoints }: Listening) -> RegisterRequest {
         let said = [
             (PATH_KEY, self.spec.path.to_string()),

@@ -79,7 +79,7 @@ impl ChildChannel {
         std::future::pending().await
     }
 
-    /// Returns how the child says that it ended, when it is gone: what it said is on its way.
+    /// Returns the child's own report of its end, when it is gone: its messages are in transit.
     pub(super) async fn last_word(&mut self) -> Option<Exit> {
         let Self { link, is_open, exit, function, reply, .. } = self;
         let all = async {
@@ -132,7 +132,7 @@ async fn ended(link: &mut dyn ChildLink, is_open: &mut bool, exit: &mut Option<E
     }
 }
 
-/// Waits until a function has ended; for ever, where there is none, or the channel ends first.
+/// Waits until a function has ended; for ever, if there is none, or the channel ends first.
 async fn function_ended(
     function: &mut Option<Function>,
     reply: &mut Option<Result<Reply, RemoteError>>,
@@ -156,7 +156,7 @@ async fn settle(function: &mut Option<Function>, reply: &mut Option<Result<Reply
     };
 }
 
-/// How long the channel of a child that is gone is read, and what its function brought back is
-/// waited for. All is there already, and the channel ends behind it: this is far longer than a machine lets this process wait for its turn to read, and is for
-/// a channel that another process has inherited.
+/// The time for reading the channel of a child that is gone, and for its function's result.
+/// Everything is already there, followed by the channel's end: this is far longer than a busy
+/// machine delays this process, and is for a channel that another process has inherited.
 const LAST_WORD_WAIT: Duration = Duration::from_secs(10);

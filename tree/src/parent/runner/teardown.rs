@@ -1,4 +1,4 @@
-//! How a child is ended, with growing pressure, and what is done about what it leaves behind.
+//! The end of a child, with growing pressure, and the removal of what it leaves behind.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,8 +26,8 @@ use crate::{
 
 impl ChildRunner {
     /// Ends the child, unless it is gone already: asks it, then sends SIGTERM, then SIGKILL, each
-    /// after a bounded wait. Returns what is left of it, unless it could not be ended, and what it
-    /// took.
+    /// after a bounded wait. Returns its exit, unless it could not be ended, and the pressure that
+    /// it took.
     pub(super) async fn end(
         &self,
         running: &mut dyn RunningChild,
@@ -81,7 +81,7 @@ impl ChildRunner {
                     return (Some(raw_exit), pressure);
                 }
                 () = follow => {}
-                // From then on it is pressed anew.
+                // From then on the pressure grows again.
                 () = force.cancelled(), if pressure == Pressure::Asked || !is_forced => {
                     if pressure == Pressure::Asked {
                         pressure = Pressure::Terminated;
@@ -104,7 +104,7 @@ impl ChildRunner {
         (None, Pressure::Killed)
     }
 
-    /// Returns what the child is told, and how long it has at each step.
+    /// Returns the request to the child, and its time for each step.
     fn reason(&self, cause: &StopCause) -> (CancelReason, Duration) {
         let own = |why: &str| CancelReason::new(self.actor.path.clone(), why);
         let grace = self.spec.grace;
@@ -120,14 +120,14 @@ impl ChildRunner {
     fn ask(&self, channel: Option<&ChildChannel>, reason: &CancelReason, force: bool) {
         if let Some(channel) = channel {
             let asked = CancelRequest { reason: reason.clone(), force };
-            // A channel that is closed has told the child as much.
+            // A closed channel means the same to the child.
             channel.portal.send(Request::new(CANCEL, &asked)).ok();
         }
     }
 
-    /// Clears away what the child has left behind: its entries of the registry, with those of all
-    /// that was below it, and the socket files of those that were killed or given up. One that has
-    /// parted has said its last word, and ended all that was below it before.
+    /// Removes what the child has left behind: its entries in the registry, with those of all
+    /// actors below it, and the socket files of killed and abandoned ones. A child that has parted
+    /// has sent its last message, and ended everything below it before.
     pub(super) async fn leave(&self, is_gone: bool, has_parted: bool) {
         let left = self.below.take();
         if self.spec.kind.is_process() {
@@ -154,7 +154,7 @@ impl ChildRunner {
     /// Removes the socket files of a process that is gone, and of all that was below it.
     async fn sweep(&self, left: &BTreeMap<Uuid, Vec<Stamped>>, has_parted: bool) {
         let own = self.places.endpoints.iter().filter_map(sweep::file).cloned();
-        // It does not listen any more: if somebody does, the place is another's.
+        // It no longer listens: if somebody does, the place is another's.
         sweep::remove_dead(own.collect()).await;
         let others = left.iter().filter(|(uuid, _)| **uuid != self.uuid);
         let told = others.flat_map(|(_, endpoints)| endpoints).map(|it| &it.endpoint);
@@ -177,7 +177,8 @@ impl RawExit {
     /// Tells whether this is what pressure brings about, rather than the child itself.
     pub(super) fn is_by(&self, pressure: Pressure) -> bool {
         match self {
-            // A process that exits well when it is asked to has done so, though its word is lost.
+            // A process that exits with success after the request has complied, though its message
+            // is lost.
             Self::Nothing | Self::Code(0) => true,
             Self::Signal(libc::SIGKILL) => pressure == Pressure::Killed,
             Self::Signal(libc::SIGTERM) => pressure != Pressure::Asked,
@@ -186,13 +187,13 @@ impl RawExit {
     }
 }
 
-/// How long a child may be there after its channel was closed: the kernel closes the channel of a
-/// process some milliseconds before the process is gone.
+/// The time for which a child may exist after its channel was closed: the kernel closes the channel
+/// of a process some milliseconds before the process is gone.
 const GONE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a child may be there after it was killed. A process that is in the midst of a system
-/// call that cannot be interrupted stays, and is given up.
+/// The time for which a child may exist after it was killed. A process in an uninterruptible system
+/// call stays, and is abandoned.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// How long registrars may take to take note of an end. They take note at once, or are away.
+/// The time for registrars to acknowledge an end. They do so immediately, or are away.
 const REGISTRY_WAIT: Duration = Duration::from_secs(2);

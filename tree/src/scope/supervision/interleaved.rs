@@ -1,5 +1,5 @@
-//! The supervision as a scope shares it: children that end, a body that spawns and ends, and somebody who
-//! cancels, each in a thread of its own, in many of the orders in which that can happen.
+//! The supervision as a scope shares it: children that end, a body that spawns and ends, and a
+//! canceller, each in its own thread, in many of the possible orders.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{CalleeError, Pressure};
 struct Scope {
     supervision: SupervisionState,
     now: Instant,
-    /// Who runs, and whether it was asked to end.
+    /// The running children, and whether each was asked to end.
     running: BTreeMap<ChildId, bool>,
     ends: u32,
     starts: u32,
@@ -64,8 +64,8 @@ impl Shared {
         started.into_iter().for_each(|id| self.live(id));
     }
 
-    /// Lets a child live in a thread of its own: it ends by itself, or, if it only serves, when it
-    /// is asked to.
+    /// Runs a child in its own thread: it ends by itself, or, if it only serves, when it is asked
+    /// to.
     fn live(&self, id: ChildId) {
         let shared = self.clone();
         thread::spawn(move || {
@@ -149,5 +149,5 @@ fn play(strategy: Strategy) {
 /// The child that only serves.
 const SERVER: ChildId = 1;
 
-/// How many orders are tried for each strategy: some seconds of them.
+/// The number of orders to try for each strategy: some seconds of them.
 const ROUNDS: usize = 2_000;

@@ -30,7 +30,7 @@ fn with(restart: Restart) -> Policy {
     Policy { restart, ..SERVER }
 }
 
-/// A scope that is told one event after the other, and what it says.
+/// A scope that gets one event after the other, and its commands.
 struct Scope {
     supervision: SupervisionState,
     now: Instant,
@@ -257,7 +257,7 @@ fn what_somebody_waits_for_is_forgotten_once_it_has_ended_for_good() {
     assert_eq!(scope.tell(Event::Dismissed(1, reason)), "~1");
 }
 
-/// One step of a scenario, by which child and what.
+/// A step of a scenario, with its child and event.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Spawn { restart: u8, works: bool, answered: bool },
@@ -282,9 +282,9 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens: nobody is cancelled who does not run, nor started who does; once a scope
-    /// is cancelled nobody is started; when all have ended the scope is over, and each was
-    /// forgotten once.
+    /// Invariants: no child is cancelled that does not run, or started that does; after a scope is
+    /// cancelled none is started; when all have ended the scope is over, and each was forgotten
+    /// once.
     #[test]
     fn every_scope_ends(
         steps in prop::collection::vec(step(), 0..60),
@@ -295,7 +295,7 @@ proptest! {
             [usize::from(strategy)];
         let mut supervision = SupervisionState::new(path("/base"), strategy, Intensity::default());
         let mut now = Instant::now();
-        // Who runs, and whether it was asked to end.
+        // The running children, and whether each was asked to end.
         let mut running: BTreeMap<ChildId, bool> = BTreeMap::new();
         let mut forgotten: BTreeSet<ChildId> = BTreeSet::new();
         let (mut spawned, mut is_body_over) = (0, false);
