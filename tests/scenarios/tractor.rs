@@ -122,14 +122,13 @@ fn what_a_tractor_program_registered_outlives_the_node() {
 fn the_defaults_of_tractor_are_served_if_asked_for() {
     let room = Room::new();
     // Port 1616 is the whole machine's: another may have it, and other tests find nobody there.
-    let mut command = match rustix::process::geteuid().is_root() {
-        true => {
-            let mut own_network = room.other_command("unshare");
-            own_network.args(["--net", "sh", "-c", "ip link set lo up; exec \"$0\" \"$@\""]);
-            own_network.arg(env!("CARGO_BIN_EXE_callsign"));
-            own_network
-        }
-        false => room.command(&[]),
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut own_network = room.other_command("unshare");
+        own_network.args(["--net", "sh", "-c", "ip link set lo up; exec \"$0\" \"$@\""]);
+        own_network.arg(env!("CARGO_BIN_EXE_callsign"));
+        own_network
+    } else {
+        room.command(&[])
     };
     command.args(["registrar", "--tractor-defaults", "--listen", &room.unix("registrar.sock")]);
     std::fs::set_permissions(room.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
