@@ -12,7 +12,7 @@ use std::{convert::Infallible, error::Error};
 use callsign::cache::{Cache, CloseError, Resource};
 use tokio::{sync::Barrier, task::JoinSet};
 
-/// What is expensive to open, and has to be closed.
+/// A resource that is expensive to open, and has to be closed.
 struct Session(&'static str);
 
 impl Resource for Session {

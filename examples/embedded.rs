@@ -35,14 +35,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             (Change::Update { record }, _) => {
                 println!("{} is {}", record.name, record.state);
-                // Whoever drops it takes the actor out of the registry.
+                // Dropping it removes the actor from the registry.
                 risk = None;
             }
             (Change::Remove { instance, .. }, _) => {
                 println!("{} is gone", instance.name);
                 break;
             }
-            // At the beginning: what was there already follows a reset, up to synced.
+            // At the beginning: the present instances follow a reset, up to synced.
             _ => {}
         }
     }

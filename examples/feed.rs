@@ -1,4 +1,4 @@
-//! An actor: it listens where it is told, registers itself as `feed`, and sends each caller a
+//! An actor: it listens at a given endpoint, registers itself as `feed`, and sends each caller a
 //! quote.
 //!
 //! ```text

@@ -16,7 +16,7 @@ async fn quote(symbol: String) -> Result<f64, NoQuote> {
     if symbol == "EURUSD" { Ok(1.0842) } else { Err(NoQuote(symbol)) }
 }
 
-/// A dialogue: a started value, then a price for each symbol. Whoever is faster waits.
+/// A dialogue: a started value, then a price for each symbol. The faster side waits.
 #[callsign::export]
 async fn prices(context: &mut Context<String, String, f64>) -> Result<u32, Ended> {
     let mut stream = context.started("ask me".to_owned()).await?;

@@ -13,8 +13,7 @@ use crate::{
     output::{STYLES, fitted, width},
 };
 
-/// Reads the command line of this process. What is wrong with it, and help that was asked for, is
-/// printed here.
+/// Reads the command line of this process. Its faults, and requested help, are printed here.
 pub(crate) fn parse() -> Result<Cli, Exit> {
     let args: Vec<_> = std::env::args_os().collect();
     // A shell that completes a line asks by a variable, and gets its answer here.
@@ -49,7 +48,7 @@ fn described_within(columns: usize) -> clap::Command {
     let command = Cli::command().term_width(columns);
     let template = template(&command, columns);
     let mut command = command.help_template(template);
-    // clap breaks what is said of an argument, and never a usage.
+    // clap breaks the description of an argument, but never a usage.
     if columns < COLUMNS_MAX {
         let width = u16::try_from(columns).ok();
         command.build();
@@ -81,7 +80,7 @@ fn template(command: &clap::Command, columns: usize) -> String {
         text += &format!("\n{header}{title}:{header:#}\n");
         for name in *names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
-            // The command `help` is made later, and needs no words of its own.
+            // The command `help` is added later, and needs no words of its own.
             let about =
                 about.map_or_else(|| "Show the help of a command".into(), |it| it.to_string());
             let about = fitted(&about, width, COMMANDS_COLUMN, COMMANDS_COLUMN);
@@ -103,10 +102,10 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// How wide every help fits, and is at most.
+/// The columns that every help fits, at most.
 const COLUMNS_MAX: usize = 80;
 
-/// Where what is said of a command stands in the help.
+/// The column of the commands' descriptions in the help.
 const COMMANDS_COLUMN: usize = 15;
 
 /// The commands as they are shown in the help.

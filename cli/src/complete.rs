@@ -1,4 +1,4 @@
-//! What a shell asks for when the Tab key is pressed.
+//! Answers to a shell's completion requests.
 
 use std::{ffi::OsStr, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::{
     global::Global,
 };
 
-/// Lets the arguments that are names be completed by what is registered. All shells but bash quote
-/// what they insert.
+/// Completes arguments that are names from the registry. All shells except bash quote what they
+/// insert.
 pub(crate) fn with_names(command: clap::Command, is_bash: bool) -> clap::Command {
     NAMED.iter().fold(command, |command, (subcommand, argument)| {
         command.mut_subcommand(subcommand, |it| {
@@ -37,8 +37,8 @@ fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
         let client = Client::connect_with(&registrars, context.client_options()).await.ok()?;
         client.names(pattern.as_str()).await.ok()
     };
-    // What has come of a longer list says nothing of the rest: half of it could complete a line that
-    // the whole would not.
+    // A part of a longer list says nothing of the rest: half of it could complete a line that the
+    // whole would not.
     let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask).await });
     runtime.shutdown_background();
     let mut names = names.ok().flatten().unwrap_or_default();
@@ -64,7 +64,7 @@ fn first_and_last(mut names: Vec<Name>) -> Vec<Name> {
 /// A word that is being typed.
 #[derive(Debug, PartialEq)]
 struct Typed {
-    /// What it means so far.
+    /// Its meaning so far.
     text: String,
     /// The quote that it is in, if it began with one.
     quote: Option<char>,
@@ -84,8 +84,8 @@ impl Typed {
         Self { text, quote }
     }
 
-    /// Writes a name as a shell reads it in place of the word, of which it keeps the beginning as it
-    /// was typed. Anybody may register a name such as `$(reboot)`, and nobody may be led to run it.
+    /// Quotes a name for a shell as the completion of a word, whose typed beginning it keeps.
+    /// Anybody may register a name such as `$(reboot)`, and nobody may be led to run it.
     fn quoted(&self, name: &str, kept: &str) -> Option<String> {
         match self.quote {
             // The opening quote stays in the line, and what ends it is not put in.
@@ -129,11 +129,11 @@ const NAMED: &[(&str, &str)] = &[
     ("watch", "pattern"),
 ];
 
-/// How long the registrar is waited for: with the start of the program it stays below what is felt
-/// as a pause.
+/// The time limit for the registrar: with the start of the program it stays below a noticeable
+/// pause.
 const PATIENCE: Duration = Duration::from_millis(120);
 
-/// How many names are given to a shell. bash asks whether it is to show more than a hundred.
+/// The most names for a shell. bash asks before it shows more than a hundred.
 const NAMES_MAX: usize = 500;
 
 /// Has what bash keeps of the word that is being typed: up to the last of its `COMP_WORDBREAKS`.
@@ -192,7 +192,7 @@ mod tests {
         };
         check("eu:a", "eu:", "eu:a:b", Some("eu:a:b"));
         check("eu:$", "eu:", "eu:$(id)", Some(r"eu:\$\(id\)"));
-        // What was typed stays as it was typed.
+        // The typed part stays unchanged.
         check("k=v", "k=", "k=v=w", Some(r"k=v\=w"));
         check(r"a\;b:c", r"a\;b:", "a;b:cd", Some(r"a\;b:cd"));
         check("x", "y", "x", None);

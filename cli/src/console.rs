@@ -1,4 +1,4 @@
-//! What is said beside the output: notes, failures, the log, panics. None of it holds anybody up.
+//! Output besides the result: notes, failures, the log, panics. None of it blocks anybody.
 
 use std::{
     io::{self, Write},
@@ -38,7 +38,7 @@ impl Console {
         self.is_silent = true;
     }
 
-    /// Says something on standard error, after what was announced before.
+    /// Writes to standard error, after a pending announcement.
     pub(crate) fn say(&self, text: &str) {
         if self.is_silent {
             return;
@@ -53,18 +53,18 @@ impl Console {
         self.out.put(text);
     }
 
-    /// Waits until all is said, for as long as somebody listens.
+    /// Waits until everything is written, for as long as somebody reads.
     pub(crate) fn flush(&self) {
         self.out.flush();
         self.err.flush();
     }
 
-    /// Waits until all is said on standard error, so that what is printed next comes after it.
+    /// Waits until everything is written to standard error, so that the next output comes after it.
     pub(crate) fn settle(&self) {
         self.err.flush();
     }
 
-    /// Lets what happens inside be told on standard error.
+    /// Sends log events to standard error.
     pub(crate) fn start_logging(&self, filter: EnvFilter) {
         let log = self.err.clone();
         tracing_subscriber::fmt()
@@ -76,8 +76,7 @@ impl Console {
             .init();
     }
 
-    /// Lets panics be told on standard error as all else is: the usual hook waits for whoever
-    /// reads there.
+    /// Sends panics to standard error in the same way: the usual hook waits for the reader.
     pub(crate) fn hear_panics(&self) {
         let log = self.err.clone();
         panic::set_hook(Box::new(move |info| {
@@ -99,7 +98,7 @@ impl Drop for Console {
     }
 }
 
-/// An event of the log, which is written at once.
+/// An event of the log, which is written immediately.
 struct Line(Outlet);
 
 impl Write for Line {

@@ -1,4 +1,4 @@
-//! What a command has at hand: the environment, the output, the registrars.
+//! A command's context: the environment, the output, the registrars.
 
 mod registrars;
 
@@ -30,11 +30,11 @@ use crate::{
     signals::Signals,
 };
 
-/// What a command has at hand.
+/// A command's context.
 pub(crate) struct Context {
     /// Whether the output is for programs.
     pub(crate) json: bool,
-    /// What was said on the command line for all commands.
+    /// The global flags.
     pub(crate) global: Global,
     /// The variables that this program reads.
     pub(crate) environment: Environment,
@@ -53,7 +53,7 @@ impl Context {
         AutoStream::new(std::io::stdout(), color(&self.global))
     }
 
-    /// Prints a text as it is; a line of it is seen at once.
+    /// Prints a text as it is; each line appears immediately.
     pub(crate) fn print(&self, text: impl Display) -> Result<(), Failure> {
         self.console.settle();
         let mut out = self.out();
@@ -94,8 +94,8 @@ impl Context {
         Ok(())
     }
 
-    /// Prints a line as [`print_line`](Self::print_line) does; whoever waits until it is taken can
-    /// do something else meanwhile.
+    /// Prints a line as [`print_line`](Self::print_line) does, without blocking a caller that waits
+    /// until it is taken.
     pub(crate) async fn print_patiently(&self, line: impl Display) -> Result<(), Failure> {
         self.console.settle();
         let mut out = tokio::io::stdout();
@@ -104,8 +104,8 @@ impl Context {
         out.flush().await.map_err(Failure::output)
     }
 
-    /// Returns how wide a table may be; nothing if it need not fit anywhere. Where standard output
-    /// is no terminal, the variable COLUMNS says it.
+    /// Returns the width of a table; `None` if it need not fit. If standard output is no terminal,
+    /// the variable COLUMNS decides.
     pub(crate) fn width(&self) -> Option<u16> {
         output::width(&std::io::stdout())
             .or_else(|| self.environment.text(COLUMNS_VARIABLE)?.parse().ok())
@@ -142,7 +142,7 @@ impl Context {
         ClientOptions { patience, trust: self.trust(), ..ClientOptions::default() }
     }
 
-    /// Tells whether somebody has named the registrars that are asked.
+    /// Tells whether the registrars were configured.
     fn trust(&self) -> Trust {
         let variable = self.environment.text(REGISTRARS_VARIABLE);
         match () {
@@ -200,7 +200,7 @@ impl Context {
         transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir).is_ok()
     }
 
-    /// Lets what happens inside be told on standard error.
+    /// Sends log events to standard error.
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {
         let by_flag = match self.global.verbose {
             0 => "warn",

@@ -1,4 +1,4 @@
-//! How a command fails: what is said, what to do about it, and the exit code.
+//! Failures of commands: the message, the remedies, and the exit code.
 
 mod causes;
 mod exit;
@@ -23,11 +23,11 @@ use crate::output::{
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// How the program ends.
+    /// The end of the program.
     pub(crate) exit: Exit,
-    /// What went wrong, with its causes.
+    /// The error, with its causes.
     pub(crate) error: anyhow::Error,
-    /// What to do about it, each in one line.
+    /// Remedies, each in one line.
     pub(crate) hints: Vec<Hint>,
     /// The registrars that did not answer, if none did.
     pub(crate) unanswered: Option<Vec<discovery::RegistrarFailure>>,
@@ -39,7 +39,7 @@ impl Failure {
         Self { exit: Exit::Usage, error: error.into(), hints: Vec::new(), unanswered: None }
     }
 
-    /// What was asked for is not there, or did not come in time.
+    /// The requested actor is not there, or did not come in time.
     pub(crate) fn not_found(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::NotFound, ..Self::usage(error) }
     }
@@ -58,8 +58,8 @@ impl Failure {
         Self { exit: Exit::Denied, ..Self::usage(error) }
     }
 
-    /// The system does not do what it is asked for: because this user may not, or because the
-    /// command line or the settings ask for what is not there.
+    /// The system refuses: because this user may not, or because the command line or the settings
+    /// ask for something that does not exist.
     pub(crate) fn system(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::denied(error),
@@ -83,7 +83,7 @@ impl Failure {
         self
     }
 
-    /// Names a command that helps, and says what it does.
+    /// Adds a helpful command, and its purpose.
     pub(crate) fn hint_command<'a>(
         self,
         does: &str,
@@ -117,7 +117,7 @@ impl Failure {
         Self { error, ..self }.open(unanswered)
     }
 
-    /// Says what was being done.
+    /// Adds the attempted operation.
     pub(crate) fn context(mut self, context: impl fmt::Display + Send + Sync + 'static) -> Self {
         self.error = self.error.context(context);
         self
@@ -171,8 +171,7 @@ pub(crate) fn who_is_silent(unanswered: &[discovery::RegistrarFailure]) -> Strin
     format!("{silent} did not answer, and may know more:\n{failures}")
 }
 
-/// Writes a text after its title, and under itself where it is broken. It may hold what strangers
-/// have said.
+/// Writes a text after its title, and broken lines below itself. It may contain untrusted text.
 pub(crate) fn paragraph(
     title: impl fmt::Display,
     indent: usize,
@@ -182,7 +181,7 @@ pub(crate) fn paragraph(
     let text = PlainLines(text).to_string();
     let text = match text.split_once('\n') {
         None => output::fitted(&text, width, indent, indent),
-        // What has lines of its own is laid out already.
+        // A text with its own lines is already laid out.
         Some((first, rest)) => {
             let first = output::fitted(first, width, indent, indent);
             format!("{first}\n{}", output::fitted_lines(rest, width))

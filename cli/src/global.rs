@@ -4,10 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-/// What this program is called.
+/// The name of this program.
 pub(crate) const PROGRAM: &str = "callsign";
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
@@ -17,8 +17,8 @@ pub(crate) struct Global {
     /// Read settings from this file [env:CALLSIGN_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Wait so long for a registrar that does not answer when another has, or that has just begun;
-    /// otherwise for as long as it may take
+    /// Wait this long for further registrars after the first answer, and for one that has just
+    /// started; without it, as long as they take
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) patience: Option<Duration>,
     /// Print JSON, for programs

@@ -1,4 +1,4 @@
-//! What to do about a failure, for those failures that depend on more than themselves.
+//! Remedies for failures that depend on more than themselves.
 //!
 //! A hint is safe to follow, also as root: it removes nothing, and ends no process.
 
@@ -44,7 +44,7 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
             failure.registrar
         ));
     }
-    // Whoever is refused has found it.
+    // A caller that is refused has found it.
     let has_refused = |it: &RegistrarFailure| {
         matches!(
             *it.error,
@@ -59,7 +59,7 @@ pub(crate) fn unreached(failures: &[RegistrarFailure], context: &Context) -> Vec
     hints
 }
 
-/// Returns the command that starts a registrar where it was looked for. There is none if one of
+/// Returns the command that starts a registrar at the configured place. There is none if one of
 /// those places is taken, however silent: it would be in the way, or split the actors.
 fn start_command(failures: &[RegistrarFailure], context: &Context) -> Option<String> {
     let is_absent = |it: &RegistrarFailure| match *it.error {
@@ -75,7 +75,7 @@ fn start_command(failures: &[RegistrarFailure], context: &Context) -> Option<Str
     if !places.iter().all(|it| can_be_bound_here(it)) {
         return None;
     }
-    // One is not started where it would not know its own folder.
+    // A registrar is not started without its own folder.
     if !names_registrars(context) && !context.has_runtime_dir() {
         return None;
     }
@@ -161,7 +161,7 @@ fn in_use(endpoint: &Endpoint, list: &[Endpoint], holder: Option<&Holder>) -> Ve
     hints
 }
 
-/// Returns where what is bound at an endpoint is asked from here.
+/// Returns the address at which a listener at an endpoint is asked from here.
 fn asked_at(endpoint: &Endpoint) -> Option<Endpoint> {
     config::registrars(&[], None, slice::from_ref(endpoint), Path::new("/")).ok()?.pop()
 }
@@ -188,7 +188,7 @@ fn shortened(command: &str) -> String {
     shown
 }
 
-/// Tells whether a folder is missing merely because nobody has made it.
+/// Tells whether a folder is missing only because nobody has made it.
 fn can_be_made(folder: &Path) -> bool {
     let there = folder.ancestors().find_map(|it| match fs::symlink_metadata(it) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -211,7 +211,7 @@ fn unprivileged_port_start() -> u16 {
 pub(crate) fn command(words: &[&str], context: &Context) -> String {
     let global = &context.global;
     let mut all = vec!["callsign"];
-    // What is behind a `--` is another program's.
+    // Words after a `--` belong to another program.
     let (own, others) =
         words.split_at(words.iter().position(|it| *it == "--").unwrap_or(words.len()));
     all.extend(own);
@@ -260,7 +260,7 @@ mod tests {
 
     /// Sees that every command of callsign's in a hint is one.
     fn check_commands(hint: &str) {
-        // What another process runs is not for anybody to type.
+        // A command of another process is not for anybody to type.
         if hint.starts_with("process ") {
             return;
         }

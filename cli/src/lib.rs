@@ -2,14 +2,13 @@
 //! them.
 //!
 //! This is the facade: it re-exports what an application needs from the crates below it, and has
-//! no code of its own. A [`Client`] talks to registrars; a [`Registration`] is what an actor says
-//! of itself; a [`Connection`] is what one gets by a name. A program that keeps the names itself
-//! runs a [`registrar::Node`].
+//! no code itself. A [`Client`] talks to registrars; a [`Registration`] describes an actor; a
+//! [`Connection`] is the result of looking one up. A program that keeps the names itself runs a
+//! [`registrar::Node`].
 //!
-//! It says nothing over the connections that it makes but who is there: the bytes that follow
-//! belong to the application. An actor that does not speak the protocol, any server, is registered
-//! without [`Registration::proves`]. The settings file
-//! and the command line belong to the binary.
+//! It sends nothing over its connections but the handshake: the bytes that follow belong to the
+//! application. Any server that does not speak the protocol is registered without
+//! [`Registration::proves`]. The settings file and the command line belong to the binary.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,15 +19,15 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A registrar within this process; most programs connect to one that runs already. Nobody was
-//! // here before who may come back to it.
+//! // A registrar within this process; most programs connect to a running one. It has no predecessor
+//! // whose clients may return.
 //! let options = NodeOptions { settle_time: Duration::ZERO, ..NodeOptions::default() };
 //! let node = Node::bind(&["/memory/0".parse()?], options).await?;
 //! let registrar = node.endpoints();
 //! let mut tasks = tokio::task::JoinSet::new();
 //! tasks.spawn(node.serve(CancellationToken::new()));
 //!
-//! // An actor: it listens, is registered for as long as `kept` lives, and proves who it is.
+//! // An actor: it listens, is registered for as long as `kept` lives, and proves its identity.
 //! let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
 //! let callsign = Client::connect(&registrar).await?;
 //! let feed = Registration::new("feed").endpoints(listener.published()).proves();
@@ -39,7 +38,7 @@
 //!     caller.write_all(b"EURUSD 1.0842").await.expect("the caller reads");
 //! });
 //!
-//! // A caller: it needs the name and nothing else.
+//! // A caller: it needs only the name.
 //! let record = callsign.wait_for_actor("feed").await?;
 //! assert_eq!(record.name.as_str(), "feed");
 //! let mut stream = callsign.find_actor("feed").await?.expect("it was there a moment ago");
@@ -48,7 +47,7 @@
 //! stream.read_to_string(&mut quote).await?;
 //! assert_eq!(quote, "EURUSD 1.0842");
 //!
-//! // A name that nobody has is `None`; a registrar that is away is an error.
+//! // An unknown name is `None`; an absent registrar is an error.
 //! assert!(callsign.find_actor("fed").await?.is_none());
 //! # Ok(())
 //! # }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
     let environment = Environment::of_process();
     signals::hold_back();
-    // While there is one thread, so that what is started hears nothing of it.
+    // While there is one thread, so that child processes do not see it.
     let handed = Handed::take();
     let Cli { global, command } = match args::parse() {
         Ok(cli) => cli,

@@ -1,4 +1,4 @@
-//! Lines on their way out, on a thread of their own: nobody waits for whoever reads them.
+//! Output lines on a separate thread: nobody waits for their reader.
 //!
 //! ```text
 //!   log ─────┐                                 thread
@@ -6,9 +6,9 @@
 //!   panics ──┘   (beyond it: counted, and told later)
 //! ```
 //!
-//! Why not the non-blocking writer of `tracing-appender`? What it loses it counts, but never tells
-//! in its place between the lines; a line that the system refuses (`EAGAIN`, a full disk) it loses
-//! without a count; and how long it waits at the end is fixed.
+//! Why not the non-blocking writer of `tracing-appender`? It counts the lines it loses, but never
+//! reports that in place; it loses a line that the system refuses (`EAGAIN`, a full disk) without
+//! counting; and its wait at the end is fixed.
 
 use std::{
     collections::VecDeque,
@@ -24,11 +24,11 @@ use rustix::{
     io::Errno,
 };
 
-/// A descriptor that is written to from a thread of its own. Clones write to the same one.
+/// A descriptor with a writing thread. Clones write to the same one.
 #[derive(Clone)]
 pub(crate) struct Outlet(Arc<Shared>);
 
-/// Where an outlet leads.
+/// The destination of an outlet.
 #[derive(Debug)]
 pub(crate) enum Target {
     Stdout,
@@ -54,15 +54,15 @@ struct Shared {
 struct Queue {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// It was full, and takes nothing before half of it is gone: a gap is told once, not a
+    /// It was full, and accepts nothing before half of it is gone: a gap is reported once, not a
     /// hundred times.
     is_full: bool,
     has_thread: bool,
     /// Whether the thread has an entry in hand.
     is_writing: bool,
-    /// How many entries have come to an end.
+    /// The number of finished entries.
     moved: u64,
-    /// How many there were when nobody was waited for any more.
+    /// The number of entries when waiting was given up.
     given_up_at: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ impl Outlet {
         Self(Arc::new(Shared { target, gap, queue, filled: Condvar::new(), moved: Condvar::new() }))
     }
 
-    /// Takes a text that ends in a new line. It never waits: what finds no room is left out.
+    /// Accepts a text that ends in a new line. It never waits: lines without room are left out.
     pub(crate) fn put(&self, line: impl Into<Vec<u8>>) {
         let line = line.into();
         let mut queue = self.0.queue();
@@ -188,17 +188,17 @@ impl Shared {
     }
 }
 
-/// What the thread that writes keeps in mind.
+/// The state of the writing thread.
 #[derive(Default)]
 struct Pen {
-    /// How many lines were lost since the last that was written.
+    /// The lines lost since the last one written.
     lost: u64,
     /// The last line broke off in the middle.
     is_within_a_line: bool,
 }
 
 impl Pen {
-    /// Writes an entry, after a word on what was lost before it; tells whether it is written.
+    /// Writes an entry, after a remark about earlier losses; tells whether it is written.
     fn write(&mut self, shared: &Shared, entry: Entry, limit: Option<Duration>) -> bool {
         let line = match entry {
             Entry::Line(line) => Some(line),
@@ -292,20 +292,20 @@ fn may_write(fd: BorrowedFd<'_>, limit: Option<Duration>) -> bool {
 
 const UNPOISONED: &str = "nothing panics while it holds the lock";
 
-/// What a reader that is busy for a moment leaves behind: seconds of a busy node at `-vv`.
+/// The backlog of a reader that is busy for a moment: seconds of a busy node at `-vv`.
 const QUEUE_LINES_MAX: usize = 8192;
 const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// How often it is tried whether lines are taken again. Each try costs a system call.
+/// The interval between attempts to write again. Each costs a system call.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a descriptor is left alone that has room, as it says, and takes nothing.
+/// The pause for a descriptor that claims to have room, and accepts nothing.
 const AGAIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// After how long in which nothing goes out nobody is waited for any more.
 const STALLED: Duration = Duration::from_millis(500);
 
-/// How long a slow reader is waited for at the end.
+/// The wait for a slow reader at the end.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
 #[expect(clippy::disallowed_methods, reason = "a wait that others make longer has to end")]
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_a_descriptor_refuses_is_counted() {
-        // Every write fails, each in a way of its own.
+        // Every write fails, each in a different way.
         for path in ["/dev/full", "/dev/null"] {
             let file = match path {
                 "/dev/full" => File::options().write(true).open(path).unwrap(),

@@ -1,4 +1,4 @@
-//! Whose a registration is: as people write and read it.
+//! Owners of registrations: as people write and read them.
 
 use anyhow::anyhow;
 use endpoints::Quoted;
@@ -9,7 +9,7 @@ use crate::{
     users::{user_name, user_number},
 };
 
-/// Whose an actor has to be.
+/// The required owner of an actor.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct Demanded {
     /// Only what this user registered, by the registrar's kernel: a name or a number
@@ -54,7 +54,7 @@ pub(crate) fn in_words(owner: &Owner) -> String {
     }
 }
 
-/// How much an owner uses of something, and how much it may, for people.
+/// An owner's use of a resource, and its quota, for people.
 pub(crate) struct Amount {
     pub(crate) quota: Quota,
     pub(crate) used: String,

@@ -1,4 +1,4 @@
-//! What only some of the registrars have done.
+//! Requests that only some of the registrars carried out.
 
 use anyhow::anyhow;
 use discovery::{RegistrarFailures, RequestError};
@@ -6,10 +6,10 @@ use endpoints::InstanceId;
 
 use crate::failure::Failure;
 
-/// Who has not done what others have, and with which instances.
+/// The registrars that did not do what others have done, and the instances concerned.
 #[derive(Debug)]
 pub(crate) struct Partly {
-    /// How what was not done leaves an instance: `still known`.
+    /// The state of an instance that a missing change leaves: `still known`.
     remains: &'static str,
     instances: Vec<InstanceId>,
     /// The registrars, each once.
@@ -21,11 +21,11 @@ impl Partly {
         Self { remains, instances: Vec::new(), left: RegistrarFailures::default() }
     }
 
-    /// Passes on what was asked of all registrars, as done if one has done it.
+    /// Passes on a request to all registrars as successful if one has carried it out.
     ///
     /// # Errors
     ///
-    /// [`RequestError`] when none has done it.
+    /// [`RequestError`] if none has.
     pub(crate) fn take(
         &mut self,
         instance: InstanceId,
@@ -50,7 +50,7 @@ impl Partly {
             1 => (format!("{first} and {}", others[0]), "are"),
             count => (format!("{first} and {count} others"), "are"),
         };
-        // Who refused is known to have left it as it was.
+        // A registrar that refused is known to have changed nothing.
         let verb = if left.are_denials() { format!("{is} {remains}") } else { may_be(remains) };
         let error = anyhow!("{subject} {verb} at:\n{left}");
         Some(Failure::not_found(error).open(&left.0))

@@ -1,4 +1,4 @@
-//! The service manager, if one started this program: it is told how that is.
+//! Notifications to the service manager, if one started this program.
 
 use std::{
     env,
@@ -68,8 +68,7 @@ impl Watchdog {
 }
 
 /// Sends a message to the service manager, as `sd_notify::notify` does, which waits for as long as
-/// the manager does not read: its queue is short, and it reads nothing while it reads its own units
-/// anew.
+/// the manager does not read: its queue is short, and it reads nothing while it reloads its units.
 fn send(states: &[NotifyState<'_>], patience: Option<Duration>) -> io::Result<()> {
     let Some(place) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match place.as_bytes() {

@@ -1,4 +1,4 @@
-//! Being asked to stop, or to read the settings again, and what is meant for another program.
+//! Signals: requests to stop or to reload the settings, and those meant for another program.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use tree::process::signal_numbered;
 
 use crate::failure::Failure;
 
-/// The signals that are heard: while this lives, they do not end this program. One that was ignored
-/// when the program was started stays so, as `nohup` and shells want it.
+/// The handled signals: while this lives, they do not end this program. A signal that was ignored
+/// at the start stays so, as `nohup` and shells want it.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// Those that ask this program to stop.
@@ -30,7 +30,7 @@ impl Signals {
         Ok(Self { ends, words: Vec::new() })
     }
 
-    /// Hears also what is meant for a program that this one runs, as supervisors of processes do.
+    /// Also handles signals meant for a program that this one runs, as supervisors of processes do.
     pub(crate) fn for_program() -> Result<Self, Failure> {
         let of_terminal = [Number::QUIT, Number::WINCH].map(Number::as_raw);
         let words = WORDS.iter().copied().chain(of_terminal).chain(real_time());
@@ -48,8 +48,8 @@ impl Signals {
         self.ends.iter().any(|(number, _)| *number == Number::HUP.as_raw())
     }
 
-    /// Waits for the next signal that asks this program to stop, and returns its number. What else
-    /// has come is told later.
+    /// Waits for the next signal that asks this program to stop, and returns its number. Other
+    /// signals are returned later.
     pub(crate) async fn next(&mut self) -> u8 {
         let number = std::future::poll_fn(|cx| poll(&mut self.ends, cx)).await;
         u8::try_from(number).expect("the numbers of signals end at 64")
@@ -85,7 +85,7 @@ fn poll(signals: &mut [(i32, Signal)], cx: &mut task::Context<'_>) -> Poll<i32> 
     }
 }
 
-/// What programs give meanings of their own, and what ends one that gives it none.
+/// The signals that programs give their own meanings, and that end other programs.
 const WORDS: &[i32] = &[
     Number::USR1.as_raw(),
     Number::USR2.as_raw(),
@@ -102,14 +102,14 @@ fn real_time() -> impl Iterator<Item = i32> {
     (1..=64).filter(has_no_name).filter(|it| signal_numbered(*it).is_some())
 }
 
-/// Lets a hangup wait that comes before anybody hears it: at once a service manager, or whoever else
-/// has just started this program, may ask it to read its settings again.
+/// Defers an early SIGHUP until it is handled: a service manager, or another starter, may ask this
+/// program to reload its settings immediately.
 pub(crate) fn hold_back() {
-    // Where it cannot be held back it ends the program, as it would without this.
+    // If it cannot be deferred it ends the program, as it would without this.
     _ = hangup().thread_block();
 }
 
-/// Lets a hangup come that was held back, here or by whoever started this program.
+/// Delivers a deferred SIGHUP, whether deferred here or by the program's starter.
 pub(crate) fn let_through() {
     _ = hangup().thread_unblock();
 }

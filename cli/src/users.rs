@@ -1,4 +1,4 @@
-//! What users are called, by whatever the system asks for it: a file, a directory service.
+//! Names of users, from the system's sources: a file, a directory service.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,10 @@ use std::{
 
 use nix::unistd::{Uid, User};
 
-/// Returns what a user is called here, or the number of one that has no name.
+/// Returns the name of a user here, or the number of a user without a name.
 ///
-/// A directory service may take its time, or be gone, so each user is asked for once, on a thread
-/// of its own. One that is not told soon is shown by its number, and nothing is asked for after
-/// that.
+/// A directory service may be slow, or gone, so each user is looked up once, on a separate thread.
+/// A user whose name does not come soon is shown by number, and nothing is looked up after that.
 pub(crate) fn user_name(user: u32) -> String {
     static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,18 +36,18 @@ pub(crate) fn user_name(user: u32) -> String {
 }
 
 /// Returns the number of a user. It waits for as long as the system does: without an answer it is
-/// not known who is meant.
+/// unknown who is meant.
 pub(crate) fn user_number(name: &str) -> Option<u32> {
     User::from_name(name).ok().flatten().map(|it| it.uid.as_raw())
 }
 
-/// Who is called what, and whether the system was slow to say so.
+/// The known names, and whether the system was slow.
 #[derive(Default)]
 struct Known {
     names: HashMap<u32, Option<String>>,
     is_slow: bool,
 }
 
-/// How long a name is waited for: a person hardly notices, and no registrar takes so short a silence
+/// The time limit for a name: a person hardly notices, and no registrar takes so short a silence
 /// for a death.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);

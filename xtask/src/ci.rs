@@ -8,7 +8,7 @@ use crate::step::{Step, Took, has_subcommand};
 ///
 /// # Errors
 ///
-/// Says which step failed, and how to run it alone.
+/// The step that failed, and how to run it alone.
 pub(crate) fn run() -> Result<()> {
     let steps = steps();
     let mut passed = Vec::new();
@@ -28,9 +28,9 @@ pub(crate) fn run() -> Result<()> {
 
 /// The steps: the cheap ones first.
 ///
-/// Those that only check types come next to each other and before those that build, and all but
-/// one ask for the same packages with the same features. So a dependency is compiled twice in
-/// all, once to be checked against and once to be linked.
+/// Those that only check types follow each other and precede those that build, and all but one use
+/// the same packages with the same features. So each dependency is compiled only twice, once to be
+/// checked against and once to be linked.
 fn steps() -> Vec<Step> {
     let mut steps = vec![Step::cargo("format", "fmt --all --check")];
     if has_subcommand("deny") {
@@ -40,7 +40,7 @@ fn steps() -> Vec<Step> {
     }
     steps.extend([
         Step::cargo("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
-        // An application that wants the library alone gets it without the binary's dependencies.
+        // An application that uses only the library gets it without the binary's dependencies.
         Step::cargo(
             "lints, library alone",
             "clippy --package callsign --no-default-features --lib -- -D warnings",

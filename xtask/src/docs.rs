@@ -11,19 +11,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::Step;
 
-/// What is generated: one row for each document, or for each folder of documents.
+/// The generated documents: one row for each file, or for each folder of files.
 const GENERATED: &[Generated] = &[
     Generated { args: &["schema"], place: Place::File("docs/callsign.schema.json") },
     Generated { args: &["man"], place: Place::Folder("docs/man") },
 ];
 
-/// A command of the binary and what it makes.
+/// A command of the binary and its output.
 struct Generated {
     args: &'static [&'static str],
     place: Place,
 }
 
-/// Where a document goes, relative to the top folder.
+/// The path of a document, relative to the top folder.
 enum Place {
     /// The command writes the document to its standard output.
     File(&'static str),
@@ -76,7 +76,7 @@ pub(crate) fn check() -> Result<()> {
 /// A file on disk that differs from what would be generated.
 struct Change {
     path: PathBuf,
-    /// What the file is to hold; `None` if it is to go.
+    /// The contents of the file; `None` if it is to be removed.
     text: Option<Vec<u8>>,
     exists: bool,
 }
@@ -143,7 +143,7 @@ fn build() -> Result<PathBuf> {
     Ok(own.with_file_name("callsign"))
 }
 
-/// Runs a command of the binary, and returns what it writes to its standard output.
+/// Runs a command of the binary, and returns its standard output.
 fn output(binary: &Path, args: &[&str]) -> Result<Vec<u8>> {
     let command = || format!("callsign {}", args.join(" "));
     let output = Command::new(binary)

@@ -1,17 +1,17 @@
-//! The project's own tasks, run as `cargo xtask <task>`.
+//! The project's tasks, run as `cargo xtask <task>`.
 //!
-//! Continuous integration runs `cargo xtask ci` and nothing else, so a person can run the very
-//! same thing. This is not a build system: it calls cargo, and says what it called. It depends on
-//! no other crate of the workspace, so that it can be built when they can not.
+//! Continuous integration runs `cargo xtask ci` and nothing else, so a person can run the very same
+//! thing. This is not a build system: it calls cargo, and shows the calls. It depends on no other
+//! crate of the workspace, so that it builds even when they do not.
 //!
 //! - [`ci`] is the list of everything that must hold before a change lands.
-//! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start,
-//!   and [`python`] for a package.
+//! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start, and
+//!   [`python`] for a package.
 //! - [`soak`] lets trees of actors fall, places change hands, and strangers loose on a registrar,
 //!   many times.
-//! - [`package`] builds the Debian package and a container's image, and tries them.
-//! - [`docs`] writes the documents that the `callsign` binary makes of itself.
-//! - [`step::Step`] is one command line, which all of these are made of.
+//! - [`package`] builds the Debian package and a container image, and tries them.
+//! - [`docs`] writes the documents that the `callsign` binary generates.
+//! - [`step::Step`] is one command line, of which all of these are made.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "tasks talk to a person")]

@@ -1,4 +1,4 @@
-//! The Python package that tests need, in an environment of its own under `target/`.
+//! The Python package that tests need, in an environment under `target/`.
 
 use std::{
     env,
@@ -6,8 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Makes the environment with the package in it, unless it is there. Where that is not possible,
-/// it says so; the tests that need it say that they are skipped.
+/// Makes the environment with the package, unless it is there. If that is impossible, it says so;
+/// the tests that need it say that they are skipped.
 pub(crate) fn provide() {
     let folder = target().join("python");
     if !has_package(&folder) {
@@ -19,7 +19,7 @@ pub(crate) fn provide() {
 }
 
 fn install(folder: &Path) -> Result<(), &'static str> {
-    // What an interrupted run has left is made anew.
+    // The remains of an interrupted run are replaced.
     if !succeeds(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder)) {
         // A link to an interpreter without the package would look like the whole.
         drop(std::fs::remove_dir_all(folder));

@@ -1,4 +1,4 @@
-//! One command line, run with its name and its duration shown.
+//! A command line, run with its name and its duration shown.
 
 use std::{
     env, fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// One command line of a task. It prints as a person would type it.
+/// A command line of a task. It prints as a person would type it.
 pub(crate) struct Step {
     name: &'static str,
     variables: Vec<(&'static str, String)>,
@@ -34,8 +34,8 @@ impl Step {
         self
     }
 
-    /// Lets cargo keep nothing with which it would build faster after a change: that takes as much
-    /// room again as all that it builds, and is for those who change and build in turn.
+    /// Disables cargo's incremental compilation: its files take as much room again as the build,
+    /// and help only those who change and build in turn.
     pub(crate) fn once(self) -> Self {
         self.variable("CARGO_INCREMENTAL", "0")
     }
@@ -45,12 +45,12 @@ impl Step {
         self.name
     }
 
-    /// Runs the command and returns how long it took. What it prints goes straight through; what
-    /// is said about it goes to stderr. It has no standard input, so that it cannot wait for one.
+    /// Runs the command and returns its duration. Its output goes straight through; remarks about
+    /// it go to stderr. It has no standard input, so that it cannot wait for one.
     ///
     /// # Errors
     ///
-    /// Says which step failed, and how to run it alone.
+    /// The step that failed, and how to run it alone.
     #[expect(clippy::disallowed_methods, reason = "a step is timed here and nowhere else")]
     pub(crate) fn run(&self) -> Result<Duration> {
         eprintln!("xtask: {}: {self}", self.name);
@@ -100,7 +100,7 @@ fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// How long something took, for a person: `0.4 s`, `2 min 05 s`.
+/// A duration for people: `0.4 s`, `2 min 05 s`.
 pub(crate) struct Took(pub(crate) Duration);
 
 impl fmt::Display for Took {

@@ -12,12 +12,12 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Says which runner failed, and how to run it alone. A missing tool is no error: the tests that
-/// need it say themselves that they were skipped.
+/// The runner that failed, and how to run it alone. A missing tool is no error: the tests that need
+/// it say themselves that they were skipped.
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
     python::provide();
-    // All of it is built for one run; a part of it is run by somebody who changes something.
+    // Everything is built for one run; a developer who changes something runs a part of it.
     let step = |name, args| {
         let step = Step::cargo(name, args);
         if extra.is_empty() { step.once() } else { step }

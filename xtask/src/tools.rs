@@ -11,7 +11,7 @@ use std::{
 /// have to do without.
 pub(crate) fn provide() {
     let mut missing = missing();
-    // Where systemd runs, such a package is a service from then on, which nobody has asked for.
+    // Under systemd, such a package becomes a running service, which nobody has asked for.
     if Path::new("/run/systemd/system").exists() {
         missing.retain(|tool| tool.without != DAEMONS);
     }
@@ -42,7 +42,7 @@ struct Tool {
     program: &'static str,
     /// The Debian package that holds it.
     package: &'static str,
-    /// What becomes of the tests where it is missing.
+    /// The consequence for the tests if it is missing.
     without: &'static str,
 }
 
@@ -106,7 +106,7 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
-/// What becomes of the tests without a server that puts itself into the background.
+/// The consequence for the tests without a server that moves itself to the background.
 const DAEMONS: &str = "the test of it as a daemon says that it is skipped";
 
 fn missing() -> Vec<&'static Tool> {
@@ -140,7 +140,7 @@ fn why_not_installable() -> Option<&'static str> {
     (!is_root).then_some("only root may, and this is another user")
 }
 
-/// Installs the packages. A failure is told; what is missing after it is told by the caller.
+/// Installs the packages. It reports a failure; the caller reports what is still missing.
 fn install(packages: &[&str]) {
     let update = ["update", "--quiet"];
     let install: Vec<_> = ["install", "--quiet", "--yes", "--no-install-recommends"]

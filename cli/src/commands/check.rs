@@ -16,9 +16,9 @@ use crate::{
     output::diagnostics::{self, DiagnosticJson},
 };
 
-/// Check settings files, and show all that is wrong with them
+/// Check settings files, and show all of their faults
 ///
-/// Nothing is started and nothing is changed. It ends with 0 if a registrar would take the files,
+/// Nothing is started and nothing is changed. It exits with 0 if a registrar would accept the files,
 /// warnings or not, and with 2 if it would refuse one.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             Ok(text) => {
                 let diagnostics = match config::read(&text, &name) {
                     Ok((settings, mut warnings)) => {
-                        // What is written is right, and a registrar here would refuse it.
+                        // The file is correct, but a registrar here would refuse it.
                         warnings.0.extend(
                             group(&settings.registrar).err().into_iter().flat_map(|it| it.0),
                         );
@@ -94,7 +94,7 @@ fn read(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// How much was found.
+/// The number of faults.
 #[derive(Debug, Default)]
 struct Tally {
     files: usize,

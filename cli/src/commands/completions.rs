@@ -17,10 +17,10 @@ Examples:
   callsign completions fish | source    # in config.fish
   callsign completions zsh > ~/.zfunc/_callsign    # a folder of your $fpath
 
-Names are completed too: the registrar is asked for them, and nothing is said where it does not \
-answer at once.")]
+Names are completed too: the script asks the registrar for them, and prints nothing if that does \
+not answer promptly.")]
 pub(crate) struct Args {
-    /// Which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -83,7 +83,7 @@ _callsign_complete() {
 complete -o nospace -o bashdefault -o nosort -F _callsign_complete callsign
 "#;
 
-/// How the script of zsh ends.
+/// The end of zsh's script.
 const ZSH_BINDING: &str = "\ncompdef _clap_dynamic_completer_callsign callsign";
 
 /// A file of `$fpath` is read when the first word is completed, and is to complete that already.

@@ -1,4 +1,4 @@
-//! `callsign drain`: an actor finishes what it has, and is found no more.
+//! `callsign drain`: an actor finishes its work, and new look-ups skip it.
 
 use anyhow::anyhow;
 use discovery::RequestError;
@@ -20,17 +20,18 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign drain feed           every instance of `feed` that you may change
-  callsign drain 3f2a91c0       the instance whose UUID begins so
-  callsign drain feed --undo    found again
+  callsign drain 3f2a91c0       the instance with this UUID prefix
+  callsign drain feed --undo    ready again
 
-A draining actor is shown by `find --all` and `ls --all` alone, and nobody is connected to it. What \
-is connected stays so, and the actor goes on running. Its program is told; it stays draining when \
-its registrar starts again, for as long as the program keeps itself registered. It ends with 3 if a registrar did not answer, which may still name it.")]
+Only `find --all` and `ls --all` show a draining actor, and nobody connects to it. Its connections \
+stay, and it keeps running. Its program is notified, and stays draining across restarts of the \
+registrar, for as long as it keeps itself registered. The exit code is 3 if a registrar that may \
+still name it did not answer.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
     target: String,
-    /// Make what is draining ready again
+    /// Make a draining actor ready again
     #[arg(long)]
     undo: bool,
 }
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let (state, word) =
         if args.undo { (State::Ready, "ready") } else { (State::Draining, "draining") };
     if args.undo {
-        // What is starting becomes ready by itself, and not before it is.
+        // A starting actor becomes ready by itself, and not before it is.
         let first = records[0].name.clone();
         records.retain(|it| it.state == State::Draining);
         if records.is_empty() {

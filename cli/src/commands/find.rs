@@ -11,25 +11,25 @@ use crate::{
     owners::Demanded,
 };
 
-/// Show where an actor is, and what is known of it
+/// Show where an actor is, and its record
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign find web               the nearest endpoint, and what is known
-  callsign find web | head -n1    the endpoint alone
+  callsign find web               the nearest endpoint, and its record
+  callsign find web | head -n1    only the endpoint
   callsign find web --all         every instance
-  callsign find web --owner www   only what the user `www` registered
+  callsign find web --owner www   only instances of the user `www`
   callsign find web --json | jq -r .nearest
   callsign find web --registrar tractor+/ip4/127.0.0.1/tcp/1616
 
-The last asks a registrar of the Python project tractor.
+The last example asks a registrar of the Python project tractor.
 
-It ends with 1 if there is no such actor, or none of its endpoints can be reached from here; with 3 \
-if a registrar that may know it did not answer.")]
+The exit code is 1 if there is no such actor, or none of its endpoints can be reached from here; \
+it is 3 if a registrar that may know it did not answer.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
-    /// Show every instance, also what is starting, draining or out of reach
+    /// Show every instance, even if starting, draining or out of reach
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]

@@ -23,10 +23,10 @@ Examples:
   callsign man find | man -l -
   callsign man --out ~/.local/share/man/man1")]
 pub(crate) struct Args {
-    /// The command whose page to print; without it, the page of callsign
+    /// The command; without it, the page of callsign
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
     command: Option<String>,
-    /// Write every page to this folder, which is made if it is not there
+    /// Write every page to this folder, created if missing
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -75,16 +75,16 @@ fn page(command: clap::Command) -> io::Result<Page> {
     let mut text = Vec::new();
     Man::new(command).source(program).manual("callsign").render(&mut text)?;
     let text = String::from_utf8_lossy(&text);
-    // What stands at the end of a help has no better heading yet.
+    // The end of a help has no better heading yet.
     let (text, extra) = text.split_once("\n.SH EXTRA\n").unwrap_or((&text, ""));
     let extra = extra.split("\n.SH VERSION\n").next().unwrap_or_default();
-    // An empty date is none, rather than the program's name; a line is broken once.
+    // An empty date means none, instead of the program's name; a line is broken once.
     let text = text.replacen(" 1  \"", " 1 \"\" \"", 1).replace("\n.br\n\n.br\n", "\n.br\n");
     let text = format!("{}\n{}{ENDING}", text.trim_end(), laid_out(extra));
     Ok(Page { file: format!("{name}.1"), text })
 }
 
-/// Lays out the end of a help: examples stay as they are, what is said is filled.
+/// Formats the end of a help: examples stay as they are, prose is filled.
 fn laid_out(extra: &str) -> String {
     let mut text = String::new();
     let (mut is_example, mut is_new) = (false, true);
@@ -115,11 +115,11 @@ fn laid_out(extra: &str) -> String {
     text + if is_example { EXAMPLE_END } else { "" }
 }
 
-/// An example stands nearer to the margin than what is said, since none of its lines is broken.
+/// An example is indented less than prose, since none of its lines is broken.
 const EXAMPLE: &str = ".in 4n\n.nf\n";
 const EXAMPLE_END: &str = ".fi\n.in\n";
 
-/// What holds for every command.
+/// The options of every command.
 const ENDING: &str = r#".SH ENVIRONMENT
 .TP
 .B CALLSIGN_REGISTRAR

@@ -53,13 +53,13 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Tells whether it takes signals as soon as it runs, and those that came before.
+    /// Tells whether it handles signals as soon as it runs, including earlier ones.
     pub(crate) fn hears_signals(&self) -> bool {
         matches!(self, Self::Register(_) | Self::Registrar(_))
     }
 }
 
-/// What a service manager has handed to this process, or why that cannot be taken.
+/// The descriptors from a service manager, or why they cannot be adopted.
 pub(crate) type AllHanded = Result<Vec<Handed>, HandedError>;
 
 /// Runs a command.

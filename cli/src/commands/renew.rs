@@ -1,4 +1,4 @@
-//! `callsign renew`: a lease begins anew.
+//! `callsign renew`: renews a lease.
 
 use std::time::Duration;
 
@@ -20,11 +20,10 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign renew clock       the only lease of `clock`
-  callsign renew 3f2a91c0    the instance whose UUID begins so
+  callsign renew 3f2a91c0    the instance with this UUID prefix
 
-The lease lasts from now on for as long again as was said when it was registered. To change how \
-long, register again with another `--ttl`. It ends with 3 if a registrar did not answer, at which it may run \
-out.")]
+The lease lasts from now on for its time to live. To change that, register again with another \
+`--ttl`. The exit code is 3 if a registrar did not answer: the lease may expire there.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]

@@ -28,22 +28,22 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign resolve web                     within reach, nearest first
-  callsign resolve web --explain           also what is left out, and why
-  callsign resolve web --explain --probe   and how fast each answers
+  callsign resolve web --explain           including those left out, and why
+  callsign resolve web --explain --probe   and the time of each answer
   callsign resolve web --config market.toml
 
-Nothing is dialed without `--probe`, which connects to each endpoint within reach and closes at \
-once. Where no registrar answers, the tables of the settings file are asked.
+Nothing is dialed without `--probe`, which connects to each endpoint within reach and closes the \
+connection immediately. If no registrar answers, the tables of the settings file are used.
 
-It ends with 1 if nothing is within reach or, with `--probe`, nothing answers; with 3 then if a \
-registrar that may know it did not answer.")]
+The exit code is 1 if nothing is within reach or, with `--probe`, nothing answers; it is 3 then if \
+a registrar that may know the actor did not answer.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
     /// Show every endpoint of every instance, with the reason if it is left out
     #[arg(long)]
     explain: bool,
-    /// Dial what is within reach, and show how long that takes
+    /// Dial the endpoints within reach, and show how long that takes
     #[arg(long)]
     probe: bool,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let owner = args.demanded.read()?;
     let (source, found) = records(context, &name, args.explain, owner.as_ref()).await?;
     let LookupResult { records, now_ms, unanswered, .. } = found;
-    // What is starting or draining is not dialed, only shown.
+    // Starting and draining instances are not dialed, only shown.
     let (mut ready, others): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|it| it.state == State::Ready);
     let explanation = match (args.probe, source) {
@@ -126,8 +126,8 @@ async fn records(
     Ok((Source::Registrar, found))
 }
 
-/// Returns all that a settings file says of where actors are, if there is one. What they bind at
-/// every address is found at each of this host's.
+/// Returns the endpoints of actors in a settings file, if there is one. An endpoint bound at every
+/// address is found at each of this host's.
 fn table_of_settings(context: &Context) -> Result<Option<EndpointTable>, Failure> {
     let settings = context.settings()?;
     let here = transport::here();
@@ -139,7 +139,7 @@ fn table_of_settings(context: &Context) -> Result<Option<EndpointTable>, Failure
     Ok(Some(table).filter(|it| !it.is_empty()))
 }
 
-/// Where records come from.
+/// The source of records.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Source {
@@ -147,12 +147,12 @@ enum Source {
     Table,
 }
 
-/// One endpoint of one instance, and what is said of it.
+/// An endpoint of an instance, and its description.
 #[derive(Debug)]
 struct Row<'a> {
     /// When it would be dialed, from 1; nothing if it is left out.
     rank: Option<usize>,
-    /// Which registration of which instance; a table knows of neither.
+    /// The registration and the instance; a table knows neither.
     instance: Option<(Uuid, Epoch)>,
     record: &'a Record,
     endpoint: &'a Endpoint,
@@ -160,7 +160,7 @@ struct Row<'a> {
     outcome: Option<&'a Outcome>,
 }
 
-/// Lines up what was judged, then the endpoints of the instances that are not ready.
+/// Lines up the judged endpoints, then those of instances that are not ready.
 fn rows<'a>(
     source: Source,
     explanation: &'a Explanation,
@@ -259,8 +259,8 @@ fn table(rows: &[Row<'_>]) -> String {
     table.render()
 }
 
-/// Draws two lines for each endpoint: where it is, whole, and what is said of it; and a third one of
-/// an instance that is suspect. `now_ms` is the registrar's clock.
+/// Draws two lines for each endpoint: the whole endpoint, and its description; and a third one for
+/// a suspect instance. `now_ms` is the registrar's clock.
 fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) -> String {
     let mut text = String::new();
     for row in rows {
@@ -269,7 +269,7 @@ fn verdicts(rows: &[Row<'_>], now_ms: u64, says_more: bool, width: Option<u16>) 
         _ = writeln!(text, "{}", fitted(&endpoint, width, 0, 3));
         let mut said = format!("   {locality:<12} {instance}");
         let indent = said.len() + 2;
-        // Where a column would be narrow, what is said stands on a line of its own.
+        // If a column would be narrow, its text gets a separate line.
         let hang = if width.is_some_and(|it| usize::from(it) < 2 * indent) { 5 } else { indent };
         if says_more {
             said += &format!("  {}", Plain(&row.verdict()));

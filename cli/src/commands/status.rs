@@ -20,7 +20,7 @@ use crate::{
     output::{age, brief, fitted},
 };
 
-/// Show how each registrar is, and how much it keeps
+/// Show the state of each registrar, and its numbers of entries
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,10 +29,9 @@ Examples:
   callsign status --owners
   callsign status --json | jq '.[].status.instances'
 
-It ends with 3 if no registrar answers.")]
+The exit code is 3 if no registrar answers.")]
 pub(crate) struct Args {
-    /// Show what each owner uses of it, against its quotas; to all but root and the registrar's own
-    /// user, what they use themselves
+    /// Show each owner's use and quotas; only root and the registrar's own user see those of others
     #[arg(long)]
     owners: bool,
 }
@@ -85,7 +84,7 @@ fn picture(registrar: &Registrar) -> String {
         lines.push(("in line", status.in_line.to_string()));
     }
     lines.extend(status.endpoints.iter().map(|it| ("listens at", it.to_string())));
-    // What a wildcard address means now.
+    // The present addresses of a wildcard.
     let meant = status.published.iter().filter(|it| !status.endpoints.contains(it));
     lines.extend(meant.map(|it| ("found at", it.to_string())));
 

@@ -21,11 +21,11 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign tree            every tree that is registered
+  callsign tree            every registered tree
   callsign tree --json | jq -r '.[] | recurse(.children[]) | .path'
 
-Only actors that a root supervises are shown; `callsign ls` shows all that are registered. KIND \
-is what an actor runs in: root, task, thread, process, forkserver.")]
+Only actors that a root supervises are shown; `callsign ls` shows all registered actors. KIND is \
+the way an actor runs: root, task, thread, process, forkserver.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_args: Args, context: &Context) -> Result<Exit, Failure> {
@@ -54,7 +54,7 @@ struct Node<'a> {
     children: Vec<Self>,
 }
 
-/// Arranges actors below their parents. One whose parent is not there stands by itself.
+/// Arranges actors below their parents. An actor without its parent is a root.
 fn forest(records: &[Record]) -> Vec<Node<'_>> {
     let supervised: BTreeMap<Uuid, &Record> = records
         .iter()
@@ -63,7 +63,7 @@ fn forest(records: &[Record]) -> Vec<Node<'_>> {
         .collect();
     let parent = |it: &Record| {
         let uuid = it.metadata.get(PARENT_KEY)?.parse().ok()?;
-        // Whoever says that it is its own parent has none.
+        // An actor that claims to be its own parent has none.
         (uuid != it.uuid && supervised.contains_key(&uuid)).then_some(uuid)
     };
     let mut below: BTreeMap<Option<Uuid>, Vec<&Record>> = BTreeMap::new();
@@ -73,8 +73,8 @@ fn forest(records: &[Record]) -> Vec<Node<'_>> {
     grow(&mut below, None)
 }
 
-/// Takes what is below a parent. What is taken is not there a second time, so that actors which
-/// say that they are each other's parents lead nowhere.
+/// Takes the actors below a parent. None is taken twice, so actors that claim to be each other's
+/// parents lead nowhere.
 fn grow<'a>(
     below: &mut BTreeMap<Option<Uuid>, Vec<&'a Record>>,
     parent: Option<Uuid>,
@@ -149,7 +149,7 @@ const ROOM_MIN: u16 = 20;
 /// A table that grows by an actor at a time.
 struct Drawing {
     table: Table,
-    /// What begins each row, and what begins further lines of it.
+    /// The prefix of each row, and of its further lines.
     rows: Vec<(String, String)>,
     now_ms: u64,
 }
@@ -179,7 +179,7 @@ impl Drawing {
             } else if let Some((_, its)) = rows.next_if(|(name, _)| line.starts_with(name)) {
                 (trunk, drawn) = (its, drawn + line);
             } else {
-                // The branches go on beside the further lines of an actor's endpoints.
+                // The branches continue beside the further lines of an actor's endpoints.
                 drawn += trunk;
                 drawn.extend(line.chars().skip(trunk.chars().count()));
             }

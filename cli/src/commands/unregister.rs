@@ -12,23 +12,23 @@ use crate::{
     partly::Partly,
 };
 
-/// Take an instance out of the registry
+/// Remove an instance from the registry
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   callsign unregister clock          the only instance of `clock`
-  callsign unregister 3f2a91c0       the instance whose UUID begins so
+  callsign unregister 3f2a91c0       the instance with this UUID prefix
   callsign unregister clock --all    every instance of `clock`
 
-What keeps it registered is told so, and lets it be; a program of an earlier version may register it \
-again. What a registrar's settings declare comes back when that starts again. With --all, what may \
-not be taken out stays, and the exit code is 4. Where a registrar did not answer, it says which, and \
-ends with 3: what is gone elsewhere may still be known there.")]
+The program that keeps it registered is notified, and stops; a program of an earlier version may \
+register it again. An actor declared in a registrar's settings returns when the registrar restarts. \
+With --all, instances that you may not remove stay, and the exit code is 4. The exit code is 3 if \
+a registrar, which is named, did not answer: the instance may still be known there.")]
 pub(crate) struct Args {
     /// A name, or the first digits of an instance's UUID
     #[arg(value_name = "NAME|INSTANCE")]
     target: String,
-    /// Take out all that are meant, if they are several
+    /// Remove all matching instances, if there are several
     #[arg(short, long)]
     all: bool,
 }
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         context.print_json(&gone)?;
     }
     left.extend(partly.failure());
-    // One is told last, by which the program ends: that something was denied is what matters most.
+    // One is reported last, and sets the exit code: a denial matters most.
     left.sort_by_key(|it| it.exit == Exit::Denied);
     let Some(last) = left.pop() else { return Ok(Exit::Done) };
     for failure in left {

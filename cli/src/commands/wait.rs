@@ -24,22 +24,22 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign wait feed                 as long as it takes
-  callsign wait feed --timeout 5s    ends with 1 if it is not there by then
+  callsign wait feed --timeout 5s    exit code 1 if it is not there by then
   callsign wait db --timeout 1m && ./migrate
   endpoint=$(callsign wait db | head -n1)
 
-It waits for the registrar too, and for an endpoint that can be reached from here. If a registrar \
-does not answer by the end of the time, and no other knows it, it ends with 3.
+It waits for the registrar too, and for an endpoint that can be reached from here. The exit code \
+is 3 if a registrar does not answer in time and no other knows the actor.
 
-An actor that is merely declared in the registrar's settings does not count: nobody has said that \
-it runs.")]
+An actor that is only declared in the registrar's settings does not count: nothing shows that it \
+runs.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
-    /// How long to wait at most, as in `500ms`, `5s` or `1m 30s`
+    /// Time limit, as in `500ms`, `5s` or `1m 30s`
     #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Take one that is ready and cannot be reached from here, too
+    /// Also accept one that cannot be reached from here
     #[arg(long)]
     anywhere: bool,
     #[command(flatten)]
@@ -73,7 +73,7 @@ async fn until_there(
     let is_wanted =
         |it: &Record| is_of(it, owner) && (anywhere || Seen::from_here(it).nearest().is_some());
     let mut waiting = pin!(client.wait_for_one(name.as_str(), is_wanted));
-    // What does not pass by itself is not waited for.
+    // A failure that does not pass by itself ends the wait.
     let waited = tokio::select! {
         biased;
         waited = &mut waiting => waited,
@@ -97,12 +97,12 @@ fn nearest(records: &[Record]) -> Option<&Record> {
     Seen::first_dialed(&Seen::all_from_here(records)).map(|it| it.record)
 }
 
-/// Tells whether an instance is of the owner who is demanded.
+/// Tells whether an instance has the required owner.
 fn is_of(record: &Record, owner: Option<&Owner>) -> bool {
     owner.is_none_or(|it| record.owner.as_ref() == Some(it))
 }
 
-/// Waits as long as it takes, and says once for what, unless that is there at once.
+/// Waits as long as it takes, and says once what for, unless that is there immediately.
 async fn say_what_is_awaited<T>(
     context: &Context,
     client: &Client,
@@ -137,11 +137,11 @@ async fn say_what_is_awaited<T>(
     waiting.await
 }
 
-/// Returns what is there at the end of the time: that is in time, however short it was.
+/// Returns an instance found at the end of the time: that counts as in time, however short it was.
 ///
 /// # Errors
 ///
-/// What is known of an actor that was waited for in vain.
+/// The knowledge of an actor that was awaited in vain.
 async fn too_late(
     client: &Client,
     name: &Name,
@@ -150,7 +150,7 @@ async fn too_late(
     limit: Duration,
 ) -> Result<(Record, LookupResult), Failure> {
     let limit = humantime::format_duration(limit);
-    // What a registrar does not know now is not waited for; nor is one that does not answer now.
+    // A registrar that does not know it now is not awaited; nor is one that does not answer now.
     let last_look = client.list_within(name.as_str(), LAST_LOOK);
     let (found, names) = suggestion::with_names(client, last_look).await;
     let found = found.map_err(|error| without_answer(name, error, &limit.to_string()))?;
@@ -184,7 +184,7 @@ fn without_answer(name: &Name, error: LookupError, limit: &str) -> Failure {
     Failure::from(error).context(format!("whether `{name}` is there is not known after {limit}"))
 }
 
-/// Says in a few words what is there instead of what is waited for.
+/// Says briefly what is there instead.
 fn why(found: &LookupResult) -> String {
     if found.records.is_empty() {
         return "no such actor is registered".to_owned();
@@ -205,7 +205,7 @@ fn is_awaited(record: &Record) -> bool {
     record.state == State::Ready && record.lifetime != Lifetime::Declared
 }
 
-/// Shows an instance. What stands alone on the first line is an endpoint, within reach or not.
+/// Shows an instance. The first line is only an endpoint, within reach or not.
 fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure> {
     let seen = Seen::from_here(record);
     match (context.json, seen.nearest()) {
@@ -216,7 +216,7 @@ fn show(context: &Context, record: &Record, now_ms: u64) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// How long the last look may take: a registrar that is there answers in milliseconds, also on a
+/// The time limit for the last look: a registrar that is there answers in milliseconds, also on a
 /// busy machine.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! `callsign whoami`: how the registrars see whoever asks.
+//! `callsign whoami`: the caller's identity and rights, as the registrars see them.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::{
     owners::{Amount, amounts, in_words},
 };
 
-/// Show how each registrar sees whoever asks, and what he may do
+/// Show how each registrar identifies you, and what you may do
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -24,9 +24,9 @@ Examples:
   callsign whoami --registrar /ip4/127.0.0.1/tcp/1616
   callsign whoami --json | jq '.[].whoami.owner'
 
-It says by what the connection has come, which rules of names hold for you, and what you use of \
-each quota, over all of your connections. A rule is not shown that hides what it is of. It ends with \
-3 if no registrar answers.")]
+It shows the transport of the connection, the rules of names that apply to you, and your use of \
+each quota, over all of your connections. A rule that hides its names from you is not shown. The \
+exit code is 3 if no registrar answers.")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
@@ -54,7 +54,7 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<Exit, Failure> {
     Err(Failure::unreachable(anyhow!("no registrar says who you are"), &failures))
 }
 
-/// Writes how a registrar sees somebody as lines.
+/// Writes a caller's identity and rights as lines.
 fn picture(registrar: &Endpoint, whoami: &Whoami) -> String {
     let owner = match &whoami.owner {
         Owner::User(user) => format!("{} (user {user})", in_words(&whoami.owner)),

@@ -1,4 +1,4 @@
-//! Which registrars are asked, and where one listens.
+//! The registrars to ask, and the endpoints of one.
 
 use std::{
     fs::DirBuilder,
@@ -52,7 +52,7 @@ impl Context {
         Ok((named.own()?, tractor))
     }
 
-    /// Returns the registrars that somebody has named: by flags, or else by the variable.
+    /// Returns the configured registrars: by flags, or else by the variable.
     fn named(&self) -> Named {
         let mut named = Named::default();
         for flag in &self.global.registrar {
@@ -76,9 +76,8 @@ impl Context {
         named
     }
 
-    /// Returns where a registrar is asked if nothing is said: the user's own, then that of the
-    /// whole system, where there is one, then a port, which anybody may have. Who only asks can do
-    /// without the first.
+    /// Returns the usual places of a registrar: the user's own, then the system's, if there is one,
+    /// then a port, which anybody may have. A client that only looks up can do without the first.
     fn default_registrars(&self, has_system: fn(&Path) -> bool) -> Result<Vec<Endpoint>, Failure> {
         let mut registrars = match self.own_registrars() {
             Ok(own) => own,
@@ -130,7 +129,8 @@ impl Context {
         config::system_dir(self.environment.raw(config::SYSTEM_DIR_VARIABLE))
     }
 
-    /// Tells whether what is started here is for the whole system: root has no session of its own.
+    /// Tells whether programs started here are for the whole system: root has no session of its
+    /// own.
     fn is_for_all(&self) -> bool {
         rustix::process::geteuid().is_root() && self.environment.text("XDG_RUNTIME_DIR").is_none()
     }
@@ -168,7 +168,7 @@ fn no_folder(error: ParseEndpointError) -> Failure {
     Failure::usage(error).context("the folder for sockets cannot be used")
 }
 
-/// The registrars that somebody has named, as they were written.
+/// The configured registrars, as written.
 #[derive(Debug, Default)]
 struct Named {
     flags: Vec<String>,
@@ -189,7 +189,7 @@ impl Named {
     }
 }
 
-/// What stands before the endpoint of a registrar of tractor's.
+/// The prefix of the endpoint of a tractor registrar.
 pub(crate) const TRACTOR_PREFIX: &str = "tractor+";
 
 /// The name space of what a registrar writes down: drawn once, at random.

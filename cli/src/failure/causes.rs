@@ -1,4 +1,4 @@
-//! How a command fails when the library does.
+//! Failures of commands that the library causes.
 
 use config::Diagnostics;
 use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestError, ResolveError};
@@ -6,7 +6,7 @@ use discovery::{ConnectError, FindError, LookupError, RegisterError, RequestErro
 use super::{Exit, Failure};
 
 impl Failure {
-    /// No registrar does what it is asked for.
+    /// No registrar carries out the request.
     fn refused(error: impl Into<anyhow::Error>, why: &discovery::RegistrarFailures) -> Self {
         if why.0.iter().any(|it| it.error.is_denial()) {
             Self::denied(error)

@@ -1,15 +1,15 @@
-//! How the program ends, by a code that other programs read.
+//! The end of the program, by an exit code for other programs.
 
 use std::process::ExitCode;
 
 use transport::BindError;
 
-/// How the program ends.
+/// The end of the program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
     /// It is done.
     Done,
-    /// What was asked for is not there, or did not come in time.
+    /// The requested actor is not there, or did not come in time.
     NotFound,
     /// The command line or the settings are wrong, or cannot be followed here.
     Usage,
@@ -17,9 +17,9 @@ pub(crate) enum Exit {
     Unreachable,
     /// The system or a registrar does not allow it, or has reached a bound.
     Denied,
-    /// Somebody else has what was asked for.
+    /// Another program has the requested name or place.
     InUse,
-    /// What was found out or done could not be written to standard output.
+    /// The result could not be written to standard output.
     Output,
     /// It ends as a program that it ran has ended.
     Code(u8),
@@ -67,7 +67,7 @@ impl From<Exit> for ExitCode {
             Exit::InUse => 5,
             Exit::Output => 6,
             Exit::Code(code) => code,
-            // What shells say of a program that a signal has ended.
+            // The exit code of shells for a program that a signal has ended.
             Exit::Signal(number) => 128 + number,
         })
     }

@@ -1,13 +1,13 @@
-//! What to do about a failure, as data.
+//! Remedies for a failure, as data.
 
-/// What to do about a failure, in one line.
+/// A remedy for a failure, in one line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Hint {
     /// As it stands.
     Text(String),
-    /// A command of this program, and what it is for.
+    /// A command of this program, and its purpose.
     Command {
-        /// What it does.
+        /// Its effect.
         does: String,
         /// Its words, without the program and what holds for all commands.
         words: Vec<String>,

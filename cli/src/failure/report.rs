@@ -1,4 +1,4 @@
-//! What is said of a failure on standard error.
+//! The report of a failure on standard error.
 
 use super::{Exit, Failure};
 use crate::{context::Context, hints, output};
@@ -6,7 +6,7 @@ use crate::{context::Context, hints, output};
 impl Failure {
     /// Prints it to standard error, and returns how the program ends.
     pub(crate) fn report(self, context: &Context) -> Exit {
-        // Nobody reads what was asked for any more, so nobody misses the rest.
+        // Nobody reads the result any more, so nobody misses the rest.
         if self.exit == Exit::READER_GONE {
             return self.exit;
         }
@@ -19,7 +19,7 @@ impl Failure {
         } else {
             self.to_text(&hints, output::width(&std::io::stderr()))
         };
-        // Where nothing can be said on standard error, the exit code has to do.
+        // If nothing can be written to standard error, the exit code has to do.
         context.console.say(&text);
         self.exit
     }

@@ -1,7 +1,7 @@
-//! What may have been meant by a command line that cannot be followed.
+//! Corrections of an invalid command line.
 //!
-//! clap proposes what looks alike. Here each proposal is tried before it is shown: the line with it
-//! is read again, and it has to get further.
+//! clap proposes similar words. Here each proposal is tried before it is shown: the corrected line
+//! is parsed again, and has to get further.
 
 use std::{
     ffi::OsString,
@@ -18,7 +18,7 @@ use endpoints::{Plain, names_like};
 
 use crate::output::STYLES;
 
-/// Reads a command line. Where it cannot be followed, the error proposes what can.
+/// Parses a command line. If it is invalid, the error proposes a valid one.
 pub(crate) fn read(
     described: &dyn Fn() -> Command,
     args: &[OsString],
@@ -65,9 +65,9 @@ struct Line<'a> {
     args: &'a [OsString],
     /// The command whose argument it would be.
     command: Command,
-    /// Where the word stands.
+    /// The position of the word.
     at: usize,
-    /// What of the word is unknown: it may be one letter of several, or have a value behind it.
+    /// The unknown part of the word: it may be one letter of several, or have a value after it.
     unknown: String,
 }
 
@@ -87,9 +87,9 @@ impl<'a> Line<'a> {
         self.args[self.at].to_str().unwrap_or_default()
     }
 
-    /// Takes the word for the value of the option before it. A number is one, such as `-1s`, and is
-    /// told to be out of bounds; of any other word that begins with a dash it is told that the value
-    /// is missing before it.
+    /// Takes the word for the value of the option before it. A number such as `-1s` is one, and is
+    /// reported as out of bounds; for any other word with a leading dash the missing value before
+    /// it is reported.
     fn as_value_before(&self) -> Option<Result<ArgMatches, Error>> {
         let before = self.args[..self.at].last()?.to_str()?;
         self.command.get_arguments().find(|it| takes_value(it) && is_named(it, before))?;
@@ -110,13 +110,13 @@ impl<'a> Line<'a> {
         (self.described)().try_get_matches_from(args)
     }
 
-    /// Tells whether a line gets further than this one: what is wrong with it is something else.
+    /// Tells whether a line gets further than this one: its fault is another.
     fn gets_further(&self, tried: Result<ArgMatches, Error>, flag: &str) -> bool {
         tried.err().is_none_or(|error| {
             let about = text(&error, ContextKind::InvalidArg);
             let is_same = error.kind() == ErrorKind::UnknownArgument && about == self.unknown;
             let is_about_flag = !flag.is_empty() && about.split([' ', '=']).any(|it| it == flag);
-            // That something else is missing was so before.
+            // The missing argument was missing before.
             let is_missing = error.kind() == ErrorKind::MissingRequiredArgument;
             !is_same && (!is_about_flag || is_missing)
         })
@@ -126,7 +126,7 @@ impl<'a> Line<'a> {
     fn advise(&self, error: &mut Error) {
         let elsewhere = self.elsewhere(error);
         forget(error);
-        // clap's shows what it has proposed.
+        // clap's shows its proposal.
         let usage = self.command.clone().render_usage();
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
         let flag = self.flag_meant();
@@ -152,7 +152,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// What is given without a flag, and was given with one.
+    /// A value given without its flag, corrected by adding the flag.
     fn bare_meant(&self) -> Option<StyledStr> {
         let bare = self.unknown.strip_prefix("--")?;
         let value = self.word().strip_prefix(&self.unknown)?.strip_prefix('=');
@@ -172,7 +172,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The option of that name of the command behind it, as clap proposes it.
+    /// The option of that name of a later command, as clap proposes it.
     fn elsewhere(&self, error: &Error) -> Option<StyledStr> {
         let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) else {
             return None;
@@ -205,7 +205,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Tells whether a word is, or begins with, what is unknown.
+/// Tells whether a word is, or begins with, the unknown part.
 fn is_of(word: &str, unknown: &str) -> bool {
     let is_letter = || {
         let mut letters = unknown.strip_prefix('-').unwrap_or_default().chars();
@@ -377,7 +377,7 @@ mod tests {
                 command.get_positionals().filter(|it| it.is_required_set()).map(sample).collect();
             let mut line = vec![command.get_name()];
             line.extend(needed.iter().map(String::as_str));
-            // What every command takes is tried with one.
+            // A global option is tried with one.
             let is_tried = |it: &&Arg| !it.is_global_set() || command.get_name() == "find";
             for argument in command.get_arguments().filter(is_tried) {
                 let is_own = !["help", "version"].contains(&argument.get_id().as_str());
@@ -400,7 +400,7 @@ mod tests {
                 if takes_value(argument) {
                     tried += try_all(&[&words[..], &[&value]].concat(), &typed);
                     let joined = format!("{typed}={value}");
-                    // The proposal stands for what is before the `=`.
+                    // The proposal stands for the part before the `=`.
                     let joined = read_line(&[line, &[&joined]].concat());
                     tried += joined.is_err_and(|it| !proposed(&it, &typed).is_empty()) as usize;
                 } else {
@@ -419,7 +419,7 @@ mod tests {
             }
             let flag = format!("--{}", argument.get_long().unwrap_or_default());
             let missing = format!("a value is required for '{flag} ");
-            // What may stand without a value lacks none.
+            // An option whose value is optional lacks none.
             let is_optional = argument.get_num_args().is_some_and(|it| it.min_values() == 0);
             let cases = [&[][..], &["-x"], &["--unknown"], &["--json"], &["-x", "--", "true"]];
             for behind in cases.into_iter().filter(|_| !is_optional) {
@@ -429,7 +429,7 @@ mod tests {
                 assert!(!said.contains("tip:"), "{line:?} {flag} {behind:?}: {said}");
             }
             for number in ["-1", "-1s", "-0.5", "-.5"] {
-                // It is taken for the value, and told to be wrong with all others.
+                // It is taken for the value, and reported as wrong with all others.
                 let words = [line, &[&flag, number]].concat();
                 if let Err(error) = read_line(&words) {
                     assert_ne!(error.kind(), ErrorKind::UnknownArgument, "{words:?}: {error}");

@@ -12,7 +12,7 @@ use endpoints::Plain;
 use super::{Exit, Failure, error_object};
 use crate::output;
 
-/// Reports what is wrong with a command line, or prints the help that it asks for.
+/// Reports the faults of a command line, or prints the requested help.
 pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
     let error = plain(error);
     let own = || args.iter().take_while(|it| *it != "--");
@@ -46,7 +46,7 @@ pub(crate) fn report_usage(error: clap::Error, args: &[OsString]) -> Exit {
     Exit::Usage
 }
 
-/// Says something on standard error. Where that cannot be, the exit code has to do.
+/// Writes to standard error. If that is impossible, the exit code has to do.
 fn say(text: &str, color: ColorChoice) {
     let _unsaid = AutoStream::new(io::stderr(), color).write_all(text.as_bytes());
 }
@@ -63,7 +63,7 @@ fn color_asked_for<'a>(words: impl Iterator<Item = &'a OsString>) -> ColorChoice
     }
 }
 
-/// Escapes what was typed: it may hold what nobody sees, or what moves the cursor.
+/// Escapes typed text: it may contain invisible characters, or ones that move the cursor.
 fn plain(mut error: clap::Error) -> clap::Error {
     let typed: Vec<_> = error
         .context()

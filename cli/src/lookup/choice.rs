@@ -1,4 +1,4 @@
-//! From what was typed to the instances that are meant: by name, or by some digits of a UUID.
+//! From typed words to instances: by name, or by the first digits of a UUID.
 
 use anyhow::anyhow;
 use discovery::{Client, LookupResult};
@@ -8,7 +8,7 @@ use wire::Record;
 
 use crate::{failure::Failure, lookup::ranking::short_uuid, lookup::suggestion};
 
-/// What was typed to say which instances are meant.
+/// A typed choice of instances.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Target {
     /// Whatever has this name, or else whose UUID begins with these digits.
@@ -18,7 +18,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Reads what was typed.
+    /// Parses a typed choice.
     pub(crate) fn read(text: &str) -> Result<Self, Failure> {
         if let Some((name, digits)) = text.strip_suffix(']').and_then(|it| it.split_once('['))
             && let (Ok(name), Some(digits)) = (Name::new(name), digits_of_uuid(digits))
@@ -116,7 +116,7 @@ mod tests {
         let name = |text: &str| Name::new(text).unwrap();
         let digits = |text: &str| Some(text.to_owned());
         check("web", Target::NameOrDigits(name("web"), None));
-        // A name that consists of hexadecimal digits alone is still a name first.
+        // A name of hexadecimal digits is still a name first.
         check("feed", Target::NameOrDigits(name("feed"), digits("feed")));
         check("3F2A91C0", Target::NameOrDigits(name("3F2A91C0"), digits("3f2a91c0")));
         check("3f2", Target::NameOrDigits(name("3f2"), None));

@@ -1,4 +1,4 @@
-//! Looking actors up: whom to ask, what to ask, and what is made of the answers.
+//! Look-ups of actors: sources, queries, and the ranking of answers.
 
 pub(crate) mod choice;
 pub(crate) mod query;

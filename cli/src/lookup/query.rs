@@ -16,12 +16,12 @@ use crate::{
     owners::{in_words, owner_of},
 };
 
-/// Checks what was typed as a name.
+/// Checks a typed name.
 pub(crate) fn name(text: &str) -> Result<Name, Failure> {
     Name::new(text).map_err(|error| wrong_name(&error))
 }
 
-/// Checks what was typed as a pattern.
+/// Checks a typed pattern.
 pub(crate) fn pattern(text: &str) -> Result<NamePattern, Failure> {
     NamePattern::new(text).map_err(|error| wrong_name(&error))
 }
@@ -51,7 +51,7 @@ pub(crate) async fn query(
     patiently(context, client, name, asked).await
 }
 
-/// Looks up a name as [`query`] does, and fails if only others have what is there.
+/// Looks up a name as [`query`] does, and fails if all instances belong to other owners.
 pub(crate) async fn query_owned(
     context: &Context,
     client: &Client,
@@ -94,7 +94,7 @@ pub(crate) async fn not_ready(
         .hint_command("wait for it", ["wait", name.as_str()])
 }
 
-/// Leaves what has the owner that is demanded, and fails if there is something and none of it has.
+/// Keeps the instances of the required owner, and fails if there are only others.
 pub(crate) fn owned(
     name: &Name,
     mut found: LookupResult,
@@ -116,7 +116,7 @@ pub(crate) fn owned(
         .hint_command("show what is there", ["find", name.as_str(), "--all"]))
 }
 
-/// Makes the failure of a name of which no endpoint is within reach.
+/// Makes the failure of a name without an endpoint within reach.
 pub(crate) fn out_of_reach(
     name: &Name,
     seen: &[Seen<'_>],
@@ -172,7 +172,7 @@ pub(crate) fn states(records: &[&Record]) -> String {
     said.join(", ")
 }
 
-/// Tells whether all that is known of a name stands in the registrar's settings.
+/// Tells whether a name is known only from the registrar's settings.
 pub(crate) fn is_merely_declared(records: &[Record]) -> bool {
     !records.is_empty() && records.iter().all(|it| it.lifetime == Lifetime::Declared)
 }

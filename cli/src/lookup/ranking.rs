@@ -14,7 +14,7 @@ use crate::output::age;
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) record: &'a Record,
-    /// Its endpoints, nearest first; those that are out of reach come last.
+    /// Its endpoints, nearest first; those out of reach come last.
     pub(crate) candidates: Vec<Ranked<&'a Stamped>>,
 }
 
@@ -40,8 +40,8 @@ impl<'a> Seen<'a> {
         Some((&nearest.stamped.endpoint, nearest.verdict.clone().ok()?))
     }
 
-    /// Returns the one that is dialed first, if any is within reach: the nearest, the first of
-    /// equals, and what is suspect after all others.
+    /// Returns the endpoint that is dialed first, if any is within reach: the nearest, the first of
+    /// equals, and suspect ones after all others.
     pub(crate) fn first_dialed(seen: &[Self]) -> Option<&Self> {
         let within_reach = seen.iter().filter_map(|it| Some((it.nearest()?.1, it)));
         let rank = |(locality, it): &(Locality, &Self)| (it.record.suspicion.is_some(), *locality);
@@ -123,7 +123,7 @@ pub(crate) fn state_in_words(record: &Record) -> String {
     format!("{}{waiting}{suspect}", record.state)
 }
 
-/// What follows the number of those who wait in line for a name.
+/// The text after the number of waiters in line for a name.
 pub(crate) const WAITING: &str = "waiting";
 
 /// Says for how long an instance has been doubted, and why.
@@ -209,7 +209,7 @@ impl SuspicionJson {
     }
 }
 
-/// What keeps a record, as one word.
+/// The lifetime of a record, as one word.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LifetimeJson {
@@ -271,7 +271,7 @@ impl LeftOutJson {
     }
 }
 
-/// Returns the variant's name as it is written on the wire, without what it carries.
+/// Returns the variant's name as on the wire, without its fields.
 fn kind_of(unreachable: &Unreachable) -> String {
     match serde_json::to_value(unreachable) {
         Ok(Value::String(kind)) => kind,

@@ -1,4 +1,4 @@
-//! Who is asked for names: registrars of callsign's, and of tractor's.
+//! The sources of names: registrars of callsign's, and of tractor's.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::{
     output::notices::{note_settling, warn},
 };
 
-/// Who is asked for names.
+/// The sources of names.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     context: &'a Context,
@@ -54,8 +54,8 @@ impl<'a> Asked<'a> {
         Ok(found)
     }
 
-    /// Looks up the ready instances of a name, or all of them. Fails if an owner is demanded who
-    /// has none of what is there.
+    /// Looks up the ready instances of a name, or all of them. Fails if the required owner has none
+    /// of them.
     pub(crate) async fn query(
         &self,
         name: &Name,
@@ -96,7 +96,7 @@ impl<'a> Asked<'a> {
         suggestion::hint(Failure::not_found(error), name.as_str(), names)
     }
 
-    /// Returns the names that tractor's registrars have, as far as they say so at once.
+    /// Returns the names that tractor's registrars have, as far as they answer promptly.
     async fn tractor_names(&self) -> Vec<Name> {
         let mut names = Vec::new();
         for source in &self.tractor {
@@ -107,8 +107,8 @@ impl<'a> Asked<'a> {
         names
     }
 
-    /// Adds what tractor's registrars know. One that does not answer is told of, unless nobody
-    /// answers.
+    /// Adds the records of tractor's registrars. One that does not answer is reported, unless
+    /// nobody answers.
     async fn with_tractors(
         &self,
         found: Option<LookupResult>,

@@ -1,4 +1,4 @@
-//! The names that somebody may have meant who wrote another.
+//! Suggestions for a misspelt name.
 
 use std::{pin::pin, time::Duration};
 
@@ -61,7 +61,7 @@ pub(crate) fn did_you_mean<'a>(
     })
 }
 
-/// How much longer than the answer itself the names may take: some twenty thousand come in the
-/// shorter time, and nobody feels the longer one.
+/// The additional time for names after the answer itself: some twenty thousand come in the shorter
+/// time, and nobody feels the longer one.
 const GRACE_MIN: Duration = Duration::from_millis(100);
 pub(crate) const GRACE_MAX: Duration = Duration::from_millis(200);

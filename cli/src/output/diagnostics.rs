@@ -41,7 +41,7 @@ fn drawn(diagnostic: &Diagnostic, related: &[Related], width: Option<u16>) -> St
             elsewhere.push(self::snippet(&place.source).annotation(context));
         }
     }
-    // What goes on stands under the first word.
+    // Continued lines are aligned with the first word.
     let room = width.map(|it| it.saturating_sub(level_width(diagnostic.severity)));
     let title = fitted(&diagnostic.message, room, 0, 0);
     let mut group = level.primary_title(title).element(snippet).elements(elsewhere);
@@ -58,9 +58,10 @@ fn level_width(severity: Severity) -> u16 {
     (severity.to_string().len() + ": ".len()) as u16
 }
 
-/// Places what is wrong with an endpoint in the argument that holds it.
+/// Places the fault of an endpoint in the argument that contains it.
 pub(crate) fn of_argument(argument: &str, error: &ParseEndpointError) -> Diagnostic {
-    // What is typed here is published or dialed: a place of this process alone, or port 0, is not.
+    // A typed endpoint is published or dialed, so it cannot be a place within this process, or port
+    // 0.
     let can_be_published = |it: &Endpoint| {
         !matches!(it, Endpoint::Memory(_)) && !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0)
     };
@@ -139,16 +140,16 @@ fn label(text: &str) -> Option<&str> {
     Some(text).filter(|it| !it.is_empty())
 }
 
-/// A port for examples, beyond those that a service is known for.
+/// A port for examples, above those of well-known services.
 const EXAMPLE_PORT: u16 = 5555;
 
-/// How wide a drawing is where nothing else limits it.
+/// The width of a drawing without another limit.
 const WIDTH: usize = 100;
 
 /// The narrowest drawing: with less, little more than the margin would be seen.
 const WIDTH_MIN: usize = 40;
 
-/// How far a help is indented: by a line number of up to four digits, and ` = help: `.
+/// The indentation of a help: a line number of up to four digits, and ` = help: `.
 const HELP_INDENT: usize = 13;
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use anstream::adapter::strip_str;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Breaks a line that goes beyond `width`: between words, and within a word, such as an address,
-/// only if it would not fit a line of its own. The line begins at column `start`, and goes on at
-/// column `hang`.
+/// Breaks a line that exceeds `width`: between words, and within a word, such as an address, only
+/// if it would not fit a separate line. The line begins at column `start`, and continues at column
+/// `hang`.
 pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) -> String {
     let Some(width) = width.map(usize::from).filter(|it| start + line.width() > *it) else {
         return line.to_owned();
@@ -20,7 +20,7 @@ pub(crate) fn fitted(line: &str, width: Option<u16>, start: usize, hang: usize) 
     while !rest.is_empty() {
         let (gap, word, behind) = next_word(rest);
         rest = behind;
-        // What stands at its column already is not moved there.
+        // A word that is already at its column is not moved there.
         if has_word && column + gap.len() + word.width() > width && column + gap.len() > hang {
             fitted += &format!("\n{:hang$}", "");
             column = hang;
@@ -49,7 +49,7 @@ pub(crate) fn fitted_lines(text: &str, width: Option<u16>) -> String {
     lines.join("\n")
 }
 
-/// Fits lines that may be coloured: those that are broken lose their colours.
+/// Fits lines that may be coloured: broken lines lose their colours.
 pub(crate) fn fitted_styled(text: &str, width: Option<u16>) -> String {
     let fitted = |line: &str| {
         let plain = strip_str(line).to_string();

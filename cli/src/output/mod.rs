@@ -1,4 +1,4 @@
-//! How things are shown.
+//! The display of results.
 
 use std::os::fd::AsFd;
 
@@ -20,7 +20,7 @@ pub(crate) use pager::page;
 pub(crate) use reader::reader_gone;
 pub(crate) use table::Table;
 
-/// Returns how many columns a terminal has; nothing if it is none.
+/// Returns the columns of a terminal; `None` if it is none.
 pub(crate) fn width(stream: &impl AsFd) -> Option<u16> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some(size.ws_col).filter(|columns| *columns > 0)
@@ -31,8 +31,8 @@ pub(crate) fn fits(text: &str, width: Option<u16>) -> bool {
     width.is_none_or(|width| text.lines().all(|it| it.width() <= usize::from(width)))
 }
 
-/// Shortens a text to so many columns. It loses its middle, because an endpoint is known by how it
-/// begins and how it ends.
+/// Shortens a text to so many columns. It loses its middle, because an endpoint is recognised by
+/// its beginning and its end.
 pub(crate) fn shortened(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
@@ -59,5 +59,5 @@ pub(crate) fn shortened(text: &str, room: usize) -> String {
     head + "…" + &tail.into_iter().rev().collect::<String>()
 }
 
-/// How help and errors of the command line are coloured.
+/// The colours of help and of errors of the command line.
 pub(crate) const STYLES: Styles = Styles::styled();

@@ -1,4 +1,4 @@
-//! What is said on standard error beside the output.
+//! Notes and warnings on standard error, besides the result.
 
 use std::{error::Error, fmt::Display, pin::pin, time::Duration};
 
@@ -82,7 +82,7 @@ pub(crate) async fn patiently<T>(
     answer.await
 }
 
-/// Says that a list need not be complete, if those that answered have begun a short while ago.
+/// Notes that a list may be incomplete, if the registrars that answered have just started.
 pub(crate) fn note_settling(context: &Context, found: &LookupResult) {
     if let Some(left) = found.settling {
         let left = brief(left);
@@ -91,7 +91,7 @@ pub(crate) fn note_settling(context: &Context, found: &LookupResult) {
     }
 }
 
-/// Tells whether somebody said which registrars to ask.
+/// Tells whether the registrars were configured.
 pub(crate) fn names_registrars(context: &Context) -> bool {
     let Context { global, environment, .. } = context;
     !global.registrar.is_empty() || environment.text(REGISTRARS_VARIABLE).is_some()
@@ -110,5 +110,5 @@ fn say(context: &Context, text: &str) {
     context.console.say(text);
 }
 
-/// How long an answer may take before somebody wonders why.
+/// The time after which a user wonders about a missing answer.
 pub(crate) const UNSAID_MAX: Duration = Duration::from_millis(300);

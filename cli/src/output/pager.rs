@@ -1,4 +1,4 @@
-//! Showing what is longer than the screen, as git does.
+//! The pager for output longer than the screen, as in git.
 
 use std::{
     ffi::OsString,
@@ -10,11 +10,10 @@ use rustix::termios::tcgetwinsize;
 
 use crate::context::Environment;
 
-/// Shows a text in the user's pager, if it is longer than the terminal. Returns whether it was
-/// shown.
+/// Shows a text in the user's pager, if it is longer than the terminal. Tells whether it was shown.
 ///
-/// Where standard output is no terminal, no pager is started, nor where the user wants none: an
-/// empty variable, or `cat`.
+/// Without a terminal at standard output, no pager is started, nor if the user wants none: an empty
+/// variable, or `cat`.
 pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
     let Ok(size) = tcgetwinsize(io::stdout()) else { return Ok(false) };
     let columns = usize::from(size.ws_col.max(1));
@@ -32,7 +31,7 @@ pub(crate) fn page(text: &str, environment: &Environment) -> io::Result<bool> {
     }
     let Ok(mut child) = command.spawn() else { return Ok(false) };
     let mut input = child.stdin.take().expect("it was given a pipe");
-    // Who leaves before the end has seen enough.
+    // A user who leaves before the end has seen enough.
     let _unread = input.write_all(text.as_bytes());
     drop(input);
     Ok(child.wait()?.code() != Some(NO_SUCH_COMMAND))
@@ -45,5 +44,5 @@ fn pager(environment: &Environment) -> Option<OsString> {
     (!pager.is_empty() && pager != "cat").then(|| pager.to_owned())
 }
 
-/// What a shell ends with when there is no such pager.
+/// The exit code of a shell without such a pager.
 const NO_SUCH_COMMAND: i32 = 127;

@@ -1,21 +1,21 @@
-//! Who reads standard output.
+//! The reader of standard output.
 
 use std::{future::pending, io, thread};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
-/// Waits until nobody can read any more what is written to standard output: the reader of the pipe
-/// or the socket has gone, or the terminal. A file has always a reader.
+/// Waits until standard output has no reader any more: the reader of the pipe or the socket has
+/// gone, or the terminal. A file always has a reader.
 ///
-/// A thread asks, which goes with the process: for the runtime to ask, the descriptor would have
-/// to be its own.
+/// A thread asks, and ends with the process: the runtime could only ask for a descriptor of its
+/// own.
 pub(crate) async fn reader_gone() {
     let (sender, receiver) = oneshot::channel();
     let ask = move || {
         let output = io::stdout();
         loop {
-            // That it is broken is told without being asked for.
+            // A broken pipe is always reported.
             let mut asked = [PollFd::new(&output, PollFlags::empty())];
             match poll(&mut asked, None) {
                 Ok(_) if asked[0].revents().is_empty() => {}
@@ -24,7 +24,7 @@ pub(crate) async fn reader_gone() {
                 Err(_) => return,
             }
         }
-        // Who waited may have ended.
+        // The task that waited may have ended.
         let _unheard: Result<(), ()> = sender.send(());
     };
     let is_asking = thread::Builder::new().name("reader".to_owned()).spawn(ask).is_ok();

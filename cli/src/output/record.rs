@@ -11,8 +11,8 @@ use crate::{
     owners::owner_of,
 };
 
-/// Writes a record as lines: the nearest endpoint alone on the first, and whole, however wide it is;
-/// then what is known of it.
+/// Writes a record as lines: the first is only the nearest endpoint, whole, however wide it is;
+/// then the rest of the record.
 pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64, width: Option<u16>) -> String {
     match seen.nearest() {
         Some((endpoint, locality)) => {
@@ -25,8 +25,9 @@ pub(crate) fn portrait(seen: &Seen<'_>, now_ms: u64, width: Option<u16>) -> Stri
     }
 }
 
-/// Writes a record that cannot be reached from here as [`portrait`] does, for those who take the
-/// first line for an endpoint: that is one where others may reach it, or empty if there is none.
+/// Writes a record that cannot be reached from here as [`portrait`] does, for readers that take the
+/// first line as an endpoint: it is one at which others may reach the actor, or empty if there is
+/// none.
 pub(crate) fn portrait_of_unreachable(seen: &Seen<'_>, now_ms: u64, width: Option<u16>) -> String {
     match &seen.candidates[..] {
         [first, further @ ..] => {

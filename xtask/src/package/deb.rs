@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{call, clear, copy, in_namespaces, is_there, said, write};
 
-/// Stages what is installed, and packs it: the same files make the same package.
+/// Stages the installed files, and packs them: the same files make the same package.
 pub(super) fn build(binary: &Path) -> Result<PathBuf> {
     let stage = Path::new("target/package/stage");
     clear(stage)?;
@@ -45,7 +45,7 @@ pub(super) fn build(binary: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Unpacks a package into a folder and runs what is in it; installs it on a copy of this system,
+/// Unpacks a package into a folder and runs its contents; installs it on a copy of this system,
 /// uses it and removes it; and lets systemd read its units, and run those of a user.
 pub(super) fn attempt(package: &Path) -> Result<()> {
     let root = Path::new("target/package/root");
@@ -102,7 +102,7 @@ fn start_units(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is installed as it stands, and where.
+/// The files that are installed unchanged, and their destinations.
 const FILES: &[(&str, &str)] = &[
     (
         "packaging/systemd/callsign-registrar.service",

@@ -49,8 +49,8 @@ pub(super) fn build(binary: &Path) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Does with the image what its file says, as far as that takes no engine: it starts what is in it,
-/// as its user, until its check of health holds, and asks it.
+/// Does with the image what its file says, as far as that takes no engine: starts its program as
+/// its user, until its health check holds, and queries it.
 pub(super) fn attempt(image: &Path) -> Result<()> {
     let file = fs::read_to_string(image.join("Containerfile")).context("there is no image")?;
     let one = |instruction: &str| {
@@ -81,7 +81,7 @@ fn said_of(file: &str, instruction: &str) -> Vec<String> {
     said.map(str::to_owned).collect()
 }
 
-/// Reads a list of words that stand in quotes and have no white space in them.
+/// Reads a list of quoted words without white space.
 fn words(list: &str) -> Result<String> {
     let inside = list.trim().strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let inside = inside.with_context(|| format!("`{list}` is no list of words"))?;
@@ -91,7 +91,7 @@ fn words(list: &str) -> Result<String> {
 
 const CONTAINERFILE: &str = "packaging/container/Containerfile";
 
-/// Who is known in the image. The number is one that is hardly anybody's outside of it.
+/// The users of the image. The number is one that is hardly used outside of it.
 const PASSWD: &str = "\
 root:x:0:0:root:/:/sbin/nologin
 callsign:x:10001:10001:callsign registrar:/run/callsign:/sbin/nologin

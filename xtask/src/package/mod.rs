@@ -1,5 +1,4 @@
-//! What is installed: a Debian package and the image of a container, both of one binary, and both
-//! tried.
+//! The packages: a Debian package and a container image, both of one binary, and both tried.
 
 mod deb;
 mod image;
@@ -15,11 +14,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::Step;
 
-/// Builds the binary as it is released, then what is installed of it.
+/// Builds the release binary, then the packages of it.
 ///
 /// # Errors
 ///
-/// Says what failed.
+/// The failure.
 pub(crate) fn run() -> Result<()> {
     Step::cargo("the binary", "build --release --package callsign").run()?;
     pack_and_try(Path::new("target/release/callsign"))
@@ -29,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
 ///
 /// # Errors
 ///
-/// Says what failed. Where the programs are missing that it takes, it is skipped.
+/// The failure. If the required programs are missing, it is skipped.
 pub(crate) fn check() -> Result<()> {
     let binary = Path::new("target/debug/callsign");
     if !binary.exists() || !is_there("dpkg-deb") || !is_there("strip") {
@@ -50,14 +49,14 @@ fn pack_and_try(binary: &Path) -> Result<()> {
     image::attempt(&image)
 }
 
-/// Runs a script of a root's in namespaces of its own, so that nothing of it is left, and passes on
-/// what it says. Returns whether there can be such here.
+/// Runs a root's script in separate namespaces, so that nothing of it is left, and passes on its
+/// output. Tells whether such namespaces are possible here.
 fn in_namespaces(kinds: &[&str], script: &str, args: &[&str]) -> Result<bool> {
     let tried = Command::new("unshare").args(kinds).arg("true").stderr(Stdio::null()).status();
     if !tried.is_ok_and(|it| it.success()) {
         return Ok(false);
     }
-    // What hangs is not waited for; all of it takes seconds.
+    // A hanging script is killed; everything takes seconds.
     let limit = ["--kill-after=5", "180", "unshare"];
     let place = "target/package/trial.sh";
     write(Path::new(place), script, 0o644)?;

@@ -14,20 +14,20 @@ use crate::{
     owners::Demanded,
 };
 
-/// Join standard input and output to an actor
+/// Connect standard input and output to an actor
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | callsign connect web
-  callsign connect web -v      says over what it has connected
+  callsign connect web -v      shows the endpoint
   callsign connect log > today.log
-  callsign connect db --owner postgres    only what that user registered
+  callsign connect db --owner postgres    only instances of that user
 
-The end of the input is passed on, and what the actor still sends is still printed; it ends when \
-the actor closes. Where the nearest endpoint does not answer, the next is tried.
+The end of the input is passed on, and the rest of the actor's output is still printed; `connect` \
+ends when the actor closes. If the nearest endpoint does not answer, the next is tried.
 
-It ends with 1 if there is no such actor, or none answers; with 3 if a registrar that may know it did \
-not answer.")]
+The exit code is 1 if there is no such actor, or none answers; it is 3 if a registrar that may know \
+it did not answer.")]
 pub(crate) struct Args {
     /// The actor's name
     name: String,
@@ -49,8 +49,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let found = query_owned(context, &client, &name, false, owner.as_ref()).await?;
         return Err(not_ready(&client, &name, &found, Vec::new()).await);
     }
-    // What did not answer is reported before the client closes. The conversation may last, and
-    // the registrar has nothing more to do with it.
+    // Failures are reported before the client closes. The conversation may last, and the registrar
+    // is not needed for it.
     client.close().await;
     let connection = connected?.expect("that there is none was told above");
     warn_unanswered(context, &connection.unanswered);

@@ -10,12 +10,12 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Carries `input` to an actor, and what the actor says to `output`. The end of the input closes
-/// that direction alone; the end of what the actor says is the end of all.
+/// Carries `input` to an actor, and the actor's output to `output`. The end of the input closes
+/// only that direction; the end of the actor's output ends both.
 ///
 /// # Errors
 ///
-/// [`Broken`] says which side failed. What the actor had said before is written all the same.
+/// [`Broken`], with the side that failed. The actor's earlier output is still written.
 pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     actor: S,
     mut input: mpsc::Receiver<Vec<u8>>,
@@ -52,7 +52,7 @@ pub(super) async fn relay<S: AsyncRead + AsyncWrite>(
     }
 }
 
-/// Which side of a relay failed.
+/// The side of a relay that failed.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The connection to the actor.
@@ -61,10 +61,10 @@ pub(super) enum Broken {
     Output(io::Error),
 }
 
-/// Reads standard input on a thread of its own, until it ends or nobody wants more.
+/// Reads standard input on a separate thread, until it ends or is no longer wanted.
 ///
-/// A read that waits for a terminal cannot be taken back, and a runtime would wait for it when
-/// it shuts down. This thread is left alone instead, and goes with the process.
+/// A read that waits for a terminal cannot be cancelled, and a runtime would wait for it when it
+/// shuts down. This thread is left alone instead, and ends with the process.
 pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let read = move || {
@@ -89,11 +89,10 @@ pub(super) fn standard_input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
     Ok(receiver)
 }
 
-/// How much is read at once: what a pipe of the kernel holds.
+/// The bytes of one read: the capacity of a kernel pipe.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// How many chunks of input are read ahead of what the actor has taken: one is on its way, and
-/// one ready to follow.
+/// The chunks of input that are read ahead of the actor: one in transit, and one ready to follow.
 const CHUNKS_AHEAD: usize = 2;
 
 #[cfg(test)]

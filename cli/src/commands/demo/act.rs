@@ -21,7 +21,7 @@ use crate::{
     signals::Signals,
 };
 
-/// Which program to play.
+/// The program to play.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub(super) enum Role {
     /// Tells each caller the time. It knows nothing of registrars.
@@ -109,7 +109,7 @@ fn line(text: impl Display) -> String {
     format!("{text}\n")
 }
 
-/// How long a caller may take. Nobody types into these programs.
+/// The time limit for a caller. Nobody types into these programs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest request that is read; the rest of a longer one goes unheard.

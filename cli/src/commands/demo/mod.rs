@@ -1,11 +1,11 @@
-//! `callsign demo`: a registrar and three programs, in a folder that is gone at the end.
+//! `callsign demo`: a registrar and three programs, in a folder that is removed at the end.
 //!
 //! | module | its one idea |
 //! |---|---|
-//! | `script` | what is shown, step by step |
-//! | `stage` | the folder, the processes, and how they are shown; all of it goes at the end |
-//! | `typed` | commands as they would be typed |
-//! | `act` | the programs that are on stage |
+//! | `script` | the steps of the demonstration |
+//! | `stage` | the folder, the processes, and their display; all of it goes at the end |
+//! | `typed` | commands as a user would type them |
+//! | `act` | the programs on stage |
 
 mod act;
 mod script;
@@ -28,7 +28,7 @@ use crate::{
 /// See it all at work, in a few seconds
 ///
 /// It starts a registrar and three programs in a temporary folder, shows real commands with their
-/// real output, and takes everything away at the end, also when it is interrupted. It needs no
+/// real output, and removes everything at the end, even when interrupted. It needs no
 /// network and touches nothing else.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Play one of the programs
     #[arg(long, hide = true)]
     act: Option<Role>,
-    /// Where that program listens
+    /// Its endpoint
     #[arg(hide = true, requires = "act", value_parser = clap::value_parser!(Endpoint))]
     at: Vec<Endpoint>,
 }

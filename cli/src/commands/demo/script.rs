@@ -1,4 +1,4 @@
-//! What is shown, step by step.
+//! The steps of the demonstration.
 
 use std::{
     fs,
@@ -67,7 +67,7 @@ pub(super) async fn play(stage: &mut Stage<'_>) -> Result<Duration, Failure> {
     Ok(seen_gone)
 }
 
-/// Starts Python's web server, or where there is none one of our own.
+/// Starts Python's web server, or ours if there is no Python.
 async fn start_web(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let page = stage.folder().join("index.html");
     // A port that is free now. Another program could take it before the server does; none has.

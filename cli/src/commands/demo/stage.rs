@@ -33,7 +33,7 @@ use crate::{
     output::fitted_styled,
 };
 
-/// Where the programs run, and where they are seen.
+/// The place where the programs run and are shown.
 pub(super) struct Stage<'a> {
     context: &'a Context,
     folder: Folder,
@@ -41,7 +41,7 @@ pub(super) struct Stage<'a> {
     registrar: Option<String>,
     /// The programs in the background, in the order in which they were started.
     programs: Vec<Program>,
-    /// What was run, and what it printed; kept only where that is for programs.
+    /// The commands and their output; kept only for JSON.
     pub(super) steps: Vec<Step>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Step {
 struct Program {
     name: &'static str,
     child: Child,
-    /// What it printed that has not been read. Open, so that it can go on printing.
+    /// Its unread output. Open, so that it can continue to print.
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -99,12 +99,12 @@ impl<'a> Stage<'a> {
         self.print(format_args!("\n{}\n", text.bold()))
     }
 
-    /// Says something about what has just been seen.
+    /// Comments on the last step.
     pub(super) fn remark(&self, text: impl Display) -> Result<(), Failure> {
         self.print(format_args!("{}\n", format_args!("# {text}").dimmed()))
     }
 
-    /// Runs a command, and shows it and what it prints. `input` is a text that `printf` writes.
+    /// Runs a command, and shows it with its output. `input` is a text that `printf` writes.
     pub(super) async fn run(&mut self, words: &[&str], input: Option<&str>) -> Result<(), Failure> {
         let mut line = in_words(words);
         if let Some(input) = input {
@@ -199,7 +199,7 @@ impl<'a> Stage<'a> {
         program.child.wait().await.map_err(Failure::usage)
     }
 
-    /// Says why a program in the background cannot go on, with what it complained about.
+    /// Reports why a program in the background cannot continue, with its error output.
     pub(super) fn broken(&self, name: &str, how: &str) -> Failure {
         let log = fs::read_to_string(self.folder.0.join(format!("{name}.log")));
         let log = log.unwrap_or_default();
@@ -221,7 +221,7 @@ impl<'a> Stage<'a> {
         self.folder.remove().map_err(Failure::usage)
     }
 
-    /// Prints what is for people alone.
+    /// Prints text that is only for people.
     pub(super) fn print(&self, text: impl Display) -> Result<(), Failure> {
         if self.context.json {
             return Ok(());
@@ -280,7 +280,7 @@ impl Program {
     async fn end(&mut self) {
         let Some(pid) = self.child.id() else { return };
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("it is a process");
-        // It may have ended by itself; the number is its own until it is waited for.
+        // It may have ended by itself; the number is its own until it is reaped.
         let _ended = kill_process(pid, Signal::TERM);
         if timeout(PARTING, self.child.wait()).await.is_err() {
             let _killed = self.child.kill().await;
@@ -288,12 +288,12 @@ impl Program {
     }
 }
 
-/// A folder of this user alone that is removed with all it holds.
+/// A private folder of this user that is removed with its contents.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(temp_dir: &Path) -> anyhow::Result<Self> {
-        // The name is short, so that what is in it fits the tables that are shown.
+        // The name is short, so that its contents fit the displayed tables.
         let number = Uuid::new_v4().simple().to_string();
         let folder = temp_dir.join(format!("demo-{}", &number[..6]));
         DirBuilder::new()
@@ -315,12 +315,11 @@ impl Drop for Folder {
     }
 }
 
-/// How long anything may take that is waited for. All of it takes milliseconds, but a machine may
-/// be busy.
+/// The time limit for each wait. Everything takes milliseconds, but a machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long a program may take to end before it is made to.
+/// The time for a program to end before it is killed.
 const PARTING: Duration = Duration::from_secs(3);
 
-/// How wide it is drawn where there is no terminal.
+/// The width without a terminal.
 const COLUMNS: usize = 80;

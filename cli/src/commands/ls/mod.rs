@@ -19,43 +19,45 @@ use crate::{
     output::{Table, fits, fitted, shortened},
 };
 
-/// List who is registered, and how near each is from here
+/// List registered actors, and how near each is from here
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  callsign ls              everything that is registered
+  callsign ls              all registered actors
   callsign ls 'feed*'      names that begin with `feed`
-  callsign ls --all        every endpoint, a row each, also what is draining
+  callsign ls --all        every endpoint, a row each, and draining instances
   callsign ls --sort age --filter state=suspect --filter desk=rates
   callsign ls --json | jq -r '.[] | select(.lifetime == \"lease\") | .name'
 
 NEAREST is the endpoint that `callsign connect` would try first, and LOCALITY how near that is \
-from here; `+2` says that there are two more. Where none is within reach, it says why.
+from here; `+2` means two more endpoints. If none is within reach, it shows the reason.
 
-LIFETIME is what keeps the entry: a session, a lease, the registrar's own settings (declared: \
-nobody has said that it runs), or the registrar's own eyes (foreign: the actor speaks another \
-protocol). USER is there when several users have registered, and has the address of who came over a network. A narrow screen has the columns that \
-it has room for; `--all` and `--json` tell all. On a terminal, what is longer than the screen goes \
-through $CALLSIGN_PAGER, $PAGER or less. An instance is suspect when somebody could not connect to it, and the registrar cannot \
-tell whether it is there, or when its process does not react.")]
+LIFETIME is the reason for the entry: a session, a lease, the registrar's settings (declared: \
+nothing shows that it runs), or the registrar's own watch (foreign: the actor speaks another \
+protocol). USER appears if several users have registered; for a registrant on the network it is \
+the address. A narrow screen shows fewer columns; `--all` and `--json` show all. On a terminal, \
+longer output goes through $CALLSIGN_PAGER, $PAGER or less. An instance is suspect if somebody \
+could not connect to it and the registrar cannot tell whether it is there, or if its process does \
+not react.")]
 pub(crate) struct Args {
-    /// Only these names; `*` stands for any run of characters, `?` for any one
+    /// Only these names; `*` matches any run of characters, `?` any one
     #[arg(default_value = "*", hide_default_value = true)]
     pattern: String,
-    /// Show every endpoint, a row each, in full, and also what is draining
+    /// Show every endpoint in full, a row each, and draining instances
     #[arg(short, long, visible_alias = "wide")]
     all: bool,
-    /// Sort by this: name, age, state, locality, kept, user
+    /// Sort by name, age, state, locality, lifetime or user
     #[arg(short, long, value_name = "KEY", default_value = "name")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     sort: SortKey,
-    /// Turn the order round
+    /// Reverse the order
     #[arg(short, long)]
     reverse: bool,
-    /// Only what is so: state, kept, user, name, locality, or a key of the metadata; may be repeated
+    /// Only records that match: name, state, lifetime, user, owner, locality, or a key of the
+    /// metadata (repeatable)
     #[arg(short, long, value_name = "KEY=PATTERN")]
     filter: Vec<String>,
-    /// Print at once also what is longer than the screen
+    /// Do not use a pager
     #[arg(long)]
     no_pager: bool,
 }
@@ -185,7 +187,7 @@ fn fit(rows: &mut [[String; HEADER.len()]], shown: &mut Vec<usize>, width: usize
     {
         let room = room_for(rows, shown, column).max(least);
         for row in rows.iter_mut() {
-            // A reason without its middle is none.
+            // A reason without its middle says nothing.
             let is_reason = row[column].starts_with(NONE) && row[column].width() > room;
             let shown = if is_reason { "none" } else { &row[column] };
             row[column] = shortened(shown, room);
@@ -267,12 +269,12 @@ const NAME: usize = 0;
 const STATE: usize = 2;
 const NEAREST: usize = 3;
 
-/// What stands before the reason why an instance has no endpoint within reach.
+/// The prefix of the reason why an instance has no endpoint within reach.
 const NONE: &str = "none: ";
 const USER: usize = 7;
 
-/// The columns that are left out where there is no room for all, the first of them first: INSTANCE
-/// and LIFETIME matter when several of a name are told apart, which `find --all` does too.
+/// The columns that are dropped when there is no room for all, in this order: INSTANCE and LIFETIME
+/// distinguish several instances of a name, which `find --all` does too.
 const DISPENSABLE: &[usize] = &[5, 1, 6, 4, USER];
 
 /// The least room that a name gets: enough to tell it from most.

@@ -1,4 +1,4 @@
-//! Which records are listed, and in which order.
+//! The selection and order of listed records.
 
 use anyhow::anyhow;
 use clap::ValueEnum;
@@ -14,7 +14,7 @@ pub(super) enum SortKey {
     /// The youngest first.
     Age,
     State,
-    /// The nearest first, and last what is out of reach.
+    /// The nearest first, and those out of reach last.
     Locality,
     Lifetime,
     User,
@@ -37,7 +37,7 @@ pub(super) fn sort(seen: &mut [Seen<'_>], key: SortKey) {
     }
 }
 
-/// What a record has to be, to be listed: `state=ready`.
+/// A condition on listed records: `state=ready`.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     key: String,
@@ -96,7 +96,7 @@ impl Filter {
     }
 }
 
-/// What a filter can ask for beside metadata.
+/// The keys of a filter besides metadata.
 pub(super) const KEYS: &[&str] = &["name", "state", "lifetime", "user", "owner", "locality"];
 
 /// Tells whether actors were registered by several owners. Those that are declared were registered

@@ -1,5 +1,5 @@
-//! The address that a program is told, so that nobody has to write it twice: in its environment,
-//! and for the placeholders of its arguments.
+//! The address of a wrapped program, so that nobody has to write it twice: in its environment, and
+//! in the placeholders of its arguments.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,7 +17,7 @@ use crate::{
     failure::Failure,
 };
 
-/// What stands for a part of an address.
+/// A placeholder for a part of an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Placeholder {
     Endpoint,
@@ -38,7 +38,7 @@ impl Placeholder {
         }
     }
 
-    /// Returns what it stands for at one endpoint.
+    /// Returns its value for one endpoint.
     fn of(self, endpoint: &Endpoint) -> Option<String> {
         match (self, endpoint) {
             (Self::Endpoint, endpoint) => Some(endpoint.to_string()),
@@ -49,7 +49,7 @@ impl Placeholder {
         }
     }
 
-    /// Returns what it stands for, if that is one thing.
+    /// Returns its value, if there is exactly one.
     fn value(self, name: &Name, said: &[Endpoint]) -> Result<String, Failure> {
         let mut values: Vec<String> = Vec::new();
         for value in said.iter().filter_map(|it| self.of(it)) {
@@ -79,9 +79,8 @@ impl fmt::Display for Placeholder {
     }
 }
 
-/// Returns the variables that tell a program what it is called, and where it is to listen: at the
-/// first of its endpoints, and as `HOST` and `PORT` at the first of TCP. What the command line says
-/// for all commands is told in the variables that stand for it.
+/// Returns the variables that tell a program its name and where to listen: its first endpoint, and
+/// as `HOST` and `PORT` the first TCP endpoint. Global flags are passed on as their variables.
 pub(super) fn variables(
     name: &Name,
     said: &[Endpoint],
@@ -106,12 +105,12 @@ pub(super) fn variables(
     Ok(variables)
 }
 
-/// Puts a program's address in for the placeholders of its arguments.
+/// Replaces the placeholders in a program's arguments by its address.
 ///
-/// Only what is exactly one of them is replaced, and not `${port}`, which is a shell's. For the text
-/// itself it stands in double braces: of two or more pairs around it, one is taken off. A closing
-/// brace without an opening one directly before belongs to something else, as in `{"port":{port}}`.
-/// An IPv6 host is put into brackets where a port or a URL needs them.
+/// Only exact placeholders are replaced, and not `${port}`, which is a shell's. Double braces mean
+/// the text itself: of two or more pairs, one is removed. A closing brace without an opening one
+/// directly before it belongs to something else, as in `{"port":{port}}`. An IPv6 host gets
+/// brackets where a port or a URL needs them.
 pub(super) fn fill(
     words: &[OsString],
     name: &Name,

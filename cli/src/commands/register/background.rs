@@ -15,7 +15,7 @@ use crate::{
     output::notices::{note, warn},
 };
 
-/// What a program was that has ended well by itself.
+/// The nature of a program that has ended by itself, with success.
 pub(super) struct Ended<'a> {
     pub(super) plan: &'a Plan,
     /// The command, as it was written.
@@ -52,7 +52,7 @@ impl Ended<'_> {
             warn(context, what);
             return false;
         }
-        // What is left tells more than a script, or a program that starts another.
+        // The remaining processes tell more than a script, or a program that starts another.
         let known = names.iter().map(String::as_str).chain([command]).find_map(remedy_for);
         let remedy = match known {
             Some(remedy) => format!("keep it there: {remedy}"),
@@ -133,11 +133,11 @@ fn of_unknown(command: &str) -> &'static str {
     }
 }
 
-/// What ends with a program in the background unless it says otherwise.
+/// Programs that move to the background unless told otherwise.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox"];
 
-/// What keeps programs in the foreground, by what the kernel calls them (15 bytes at most) or the
-/// command is called. From their manuals.
+/// The options that keep programs in the foreground, by the kernel's name for them (15 bytes at
+/// most) or the command's name. From their manuals.
 const REMEDIES: &[(&[&str], &str)] = &[
     (&["nginx", "openresty", "angie"], "nginx -g 'daemon off;'"),
     (

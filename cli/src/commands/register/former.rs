@@ -1,8 +1,8 @@
-//! A server that runs already, by what it is known again when it has restarted.
+//! Recognition of a running server after a restart.
 //!
-//! Its processes and sockets are others then. It is told by its user, and by the service that it is
-//! of, or else by the program that it executes. And whoever listens beside it, in its very place,
-//! has taken that from it: only when nothing of it listens any more has it a successor.
+//! Its processes and sockets differ then. It is recognised by its user, and by its service, or else
+//! by the program that it executes. A program that listens beside it, at its very place, has taken
+//! that from it: only when no part of it listens any more does it have a successor.
 
 use std::{collections::BTreeSet, ffi::OsString};
 
@@ -17,12 +17,12 @@ pub(super) struct Former {
     marks: Marks,
 }
 
-/// What a server has in common with its successor.
+/// The properties that a server shares with its successor.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Marks {
-    /// Who has made its sockets, where the kernel says.
+    /// The user that made its sockets, if the kernel says.
     users: BTreeSet<Option<u32>>,
-    /// What it executes, by name; nothing where that is hidden.
+    /// The name of its executable; `None` if that is hidden.
     executables: BTreeSet<OsString>,
     /// The services that it is of; nothing where it is of none.
     services: BTreeSet<String>,
@@ -61,7 +61,7 @@ impl Former {
             self.sockets.clear();
         }
         self.sockets.extend(sockets.iter().map(|it| it.inode));
-        // Those that it has started are known by now, whatever becomes of it.
+        // Its children are known by now, whatever becomes of it.
         for process in holders(sockets) {
             if !self.processes.contains(&process) && self.processes.len() < SOCKETS_MAX {
                 self.processes.push(process);
@@ -89,7 +89,7 @@ impl Marks {
     }
 }
 
-/// How many sockets and processes of a server are remembered: more than any listens with at a time.
+/// The most sockets and processes of a server to remember: more than any listens with at a time.
 const SOCKETS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -112,7 +112,7 @@ mod tests {
         // A service is upgraded to another program, and two services may run the same.
         check(marks(7, &["b"], &["web.service"]), marks(7, &["a"], &["web.service"]), true);
         check(marks(7, &["a"], &["x.service"]), marks(7, &["a"], &["web.service"]), false);
-        // What was started by hand is a service by now.
+        // A server that was started by hand is a service by now.
         check(marks(7, &["a"], &["web.service"]), marks(7, &["a"], &[]), true);
         check(marks(7, &["b"], &["web.service"]), marks(7, &["a"], &[]), false);
         // Of another user's processes nothing is seen.

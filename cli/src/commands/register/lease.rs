@@ -141,15 +141,15 @@ async fn renew(
     client: &Client,
     context: &Context,
 ) -> Result<Option<InstanceId>, Unentered> {
-    // One that may yet come back to a registrar does so by itself, and is not waited for.
+    // A lease that may still return to a registrar does so by itself, and is not awaited.
     let found = client.list(plan.name.as_str()).await?;
     for record in found.records.iter().filter(|it| is_meant(plan, it)) {
         if says_the_same(plan, record) {
             match client.renew(record.uuid).await {
                 Ok(()) => return Ok(Some(record.instance())),
-                // Those who did not are told of it anew.
+                // The others are told again.
                 Err(RequestError::Partly(_) | RequestError::Incomplete(_)) => {}
-                // It has run out since, or belongs to somebody else.
+                // It has expired since, or belongs to another owner.
                 Err(RequestError::NotFound) => continue,
                 Err(RequestError::Refused(failures)) if is_denied(&failures) => continue,
                 Err(error) => return Err(error.into()),
@@ -172,7 +172,7 @@ async fn enter(
     context: &Context,
 ) -> Result<InstanceId, RegisterError> {
     let registered = said(plan, client, context, client.register(registration)).await?;
-    // A registrar that is slower than the first would not be told any more after the end.
+    // A registrar that is slower than the first would not get it after the end.
     let missing = match context.global.patience {
         Some(patience) => match timeout(patience, registered.settled()).await {
             Ok(missing) => missing,
@@ -195,7 +195,7 @@ fn is_meant(plan: &Plan, record: &Record) -> bool {
     matches!(record.lifetime, Lifetime::Lease { .. }) && theirs == ours
 }
 
-/// Tells whether a record says all that is to be said, so that only its time is to begin anew.
+/// Tells whether a record is already as wanted, so that only its time has to restart.
 fn says_the_same(plan: &Plan, record: &Record) -> bool {
     let metadata: BTreeMap<_, _> = plan.metadata.iter().cloned().collect();
     let ttl_ms = plan.ttl.map(|it| it.as_millis());
@@ -212,6 +212,6 @@ fn is_denied(failures: &RegistrarFailures) -> bool {
     )
 }
 
-/// How long until it is tried again where no registrar answers: a person does not notice it, and a
-/// look at what the client knows of its registrars costs nothing.
+/// The pause before the next attempt while no registrar answers: a person does not notice it, and a
+/// look at the client's registrars costs nothing.
 const PAUSE: Duration = Duration::from_millis(200);

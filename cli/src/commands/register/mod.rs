@@ -49,65 +49,66 @@ Examples:
   callsign register leader /unix/run/leader.sock --wait -- ./lead {path}
   callsign register feed --config market.toml -- ./feed
 
-With a command, that is started and registered as starting; when it listens at one of its \
-endpoints, it is ready. It is known for as long as it runs: when it ends, so does this, with the \
-same exit code; when this is asked to end, so is the program, and is killed after the grace; \
-when this is killed, the program is ended too. Other signals, as SIGUSR1, are passed on to it. Nothing is left of what it has started: one that \
-puts itself into the background is ended too, with a warning that names the remedy, and this ends \
-with 125, as it does when somebody else serves in the place of a program that has ended. It ends \
-with 126 for a command that cannot be executed, and with 127 where there is none. A dead socket \
-that is in its way is removed. Sockets that a service manager hands over (LISTEN_FDS) are the \
-program's.
+With a command, `register` starts the program and registers it as starting; it is ready when it \
+listens at one of its endpoints. The entry lasts as long as the program: when the program ends, \
+`register` ends with the same exit code; when `register` is asked to end, it asks the program, \
+and kills it after the grace; when `register` is killed, the program is ended too. Other signals, \
+such as SIGUSR1, are passed on. All descendants of the program are ended too. A program that moves \
+to the background is ended, with a warning that names the remedy, and the exit code is 125, as \
+when another program serves in its place after it has ended. The exit code is 126 for a command \
+that cannot be executed, and 127 for one that does not exist. A dead socket in the way is removed. \
+Sockets from a service manager (LISTEN_FDS) are handed to the program.
 
-The program is told where to listen, so that no address is written twice. In its arguments \
-{endpoint}, {host}, {port} and {path} stand for those of the endpoint; two different ones are an \
-error, {{port}} is the text {port}, and ${port} is left alone. An IPv6 {host} is in brackets before \
-`:` and in a URL. In its environment are CALLSIGN_NAME, \
-CALLSIGN_ENDPOINT (the first one), and HOST and PORT of the first TCP endpoint, whatever they were; \
-without a TCP endpoint they stay as they are. --registrar and --config are handed on as \
-CALLSIGN_REGISTRAR and CALLSIGN_CONFIG. Port 0 draws a free one, the same for all endpoints that \
-say it: one that the kernel gives to nobody by itself, as nothing can hold it for the program.
+The program learns its address, so that it is written only once. In its arguments, {endpoint}, \
+{host}, {port} and {path} are replaced by those of the endpoint; two different values are an \
+error, {{port}} means the text {port}, and ${port} is left alone. An IPv6 {host} is in brackets \
+before `:` and in a URL. The environment has CALLSIGN_NAME, CALLSIGN_ENDPOINT (the first one), and \
+HOST and PORT of the first TCP endpoint; without a TCP endpoint the latter two stay as they are. \
+--registrar and --config are handed on as CALLSIGN_REGISTRAR and CALLSIGN_CONFIG. Port 0 draws a \
+free port, the same for all endpoints with port 0, which the kernel gives only to programs that \
+ask for it by number; nothing can hold it for the program.
 
-Who listens is asked of the kernel, so the program hears nothing of it: it has to be the program, \
-or a process that descends from it. While nobody listens, or somebody else has its place, the actor is not ready, and this says so. A \
-connection is made only where the kernel cannot tell: for another host, a host name, and a path \
-that is listened on in another network namespace. What listens for the program elsewhere, as a \
-container's port is, is registered with `--state ready`.
+The kernel says who listens, so the program notices nothing: the listener has to be the program or \
+its descendant. While nobody listens, or another program has its place, the actor is not ready, \
+and `register` says so. It connects only where the kernel cannot tell: to another host, to a host \
+name, and to a path with a listener in another network namespace. Register a listener elsewhere, \
+such as a container's port, with `--state ready`.
 
-Where no registrar answers, the program is started all the same, and registered when one does; \
-without a program, this waits for one.
+If no registrar answers, the program is started nevertheless, and registered when one does; \
+without a program, `register` waits for one.
 
-With `--wait`, a name that one instance has at a time is waited for in line, and the program is \
-started when it has it: by the token in CALLSIGN_TOKEN, which is higher than that of all before. When \
-the name is another's later, or was taken out by somebody else, the program is ended, and this ends \
-with 125. While no registrar answers it goes on, for nobody gets the name then. With \
-`--wait=DURATION`, this ends with 1 if it has not got it by then.
+With `--wait`, `register` waits in line for an exclusive name, and starts the program when it has \
+the name. CALLSIGN_TOKEN is then a number higher than that of all former holders. If the name goes \
+to another instance later, or somebody else removes the entry, the program is ended, and the exit \
+code is 125. While no registrar answers the program continues, because nobody else gets the name \
+then. With `--wait=DURATION`, the exit code is 1 if the name is not free by then.
 
-What somebody else takes out of the registry stays out, and this says whose doing it was: a program \
-goes on, and without one this ends.
+An entry that somebody else removes stays out, and `register` says who removed it: a program \
+continues, and without one `register` ends.
 
-Without a command, the actor is known until this is ended with Ctrl-C. Its server may restart: one \
-of the same user and program at the same place is taken for it. With `--ttl` instead, this \
-returns as soon as it is registered, and the actor is known for that long; the same line again renews the lease.")]
+Without a command, the entry lasts until `register` is ended with Ctrl-C. Its server may restart: \
+a server of the same user and program at the same place is recognised. With `--ttl` instead, \
+`register` returns as soon as the actor is registered, and the entry lasts for that time; the same \
+command again renews the lease.")]
 pub(crate) struct Args {
-    /// What the actor is called
+    /// The actor's name
     name: String,
-    /// Where it listens; if none is given, where the settings file says that it does
+    /// Its endpoints; without any, those in the settings file
     #[arg(value_name = "ENDPOINT")]
     endpoints: Vec<String>,
-    /// Keep it for so long, as in `30s`, and again after each renewal
+    /// Register a lease with this time to live, as in `30s`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
-    /// Wait in line for the name, for at most so long, where one instance has it at a time
+    /// Wait in line for an exclusive name, for at most this time
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
     wait: Option<Option<Duration>>,
     /// Attach metadata (repeatable)
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = plan::key_value)]
     metadata: Vec<(String, String)>,
-    /// Say that it is in this state, and do not find out whether it answers
+    /// Set this state, without checking whether it answers
     #[arg(long)]
     state: Option<State>,
-    /// How long the program may take to end when it is asked to
+    /// Time for the program to end when it is asked to
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     grace: Duration,
     /// The program to start, and its arguments
@@ -115,7 +116,7 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-/// What may be said of an actor when it is registered.
+/// The description of an actor at its registration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum State {
     Ready,
@@ -132,7 +133,7 @@ impl From<State> for wire::State {
 }
 
 pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Result<Exit, Failure> {
-    // What is registered is stamped before a registrar is reached.
+    // Endpoints are stamped before a registrar is reached.
     context.take_host_id(&context.settings()?)?;
     let mut plan = Plan::make(&args, context)?;
     let handed = handed.map_err(Failure::usage)?;
@@ -169,7 +170,7 @@ async fn enter(
     Ok((registered, Known::NotYet))
 }
 
-/// Keeps an actor registered until somebody has had enough.
+/// Keeps an actor registered until a signal ends that.
 async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Failure> {
     let mut signals = Signals::for_none()?;
     let entering = enter(plan, &client, context);
@@ -221,7 +222,7 @@ async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure>
             signal = signals.next() => return Ok(Exit::Signal(signal)),
             lost = losses.next() => {
                 if kept.lose(&lost, "nothing is left to be kept, so this ends") {
-                    // It was meant to be so: whoever starts this again after a failure is not to
+                    // It was intended: a supervisor that restarts this after a failure must not
                     // undo it.
                     return Ok(Exit::Done);
                 }
@@ -279,7 +280,7 @@ async fn run_program(
     drop(handed);
     let ended = match started {
         Ok(program) => {
-            // What is ready from the beginning is not looked at for that.
+            // A program that is ready from the beginning is not checked for that.
             let has_served = &Cell::new(registered.state() != wire::State::Starting);
             let (registered, client) = (&registered, &client);
             let kept = Kept { plan, registered, known, has_served, client, context };
@@ -300,7 +301,7 @@ async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
                 note(context, format_args!("removed a dead socket: {}", cleared.as_str()));
             }
             Ok(None) => {}
-            // The program will say what is in its way.
+            // The program will report the obstacle.
             Err(error) => tracing::debug!(error = with_causes(&error), "a path is not cleared"),
         }
         // Nobody can bind at the name of a link. Whether the program is to, or where it leads to,
@@ -317,7 +318,7 @@ async fn clear_way(paths: &[&UnixPath], words: &[OsString], context: &Context) {
     }
 }
 
-/// Tells whether a word contains a text.
+/// Tells whether a word contains a string.
 fn contains(word: &OsString, text: &[u8]) -> bool {
     !text.is_empty() && word.as_bytes().windows(text.len()).any(|it| it == text)
 }
@@ -397,10 +398,10 @@ async fn part(registered: Registered, client: Client, context: &Context) {
 /// Tells a program the token by which it has its name, where one instance has it at a time.
 const TOKEN_VARIABLE: &str = "CALLSIGN_TOKEN";
 
-/// How it ends when a program has ended well that serves on in the background: what `timeout`,
-/// `env` and `nohup` end with when what they were to do with a program has failed.
+/// The exit code when a program has moved to the background: that of `timeout`, `env` and `nohup`
+/// for their own failures.
 const SLIPPED_AWAY: Exit = Exit::Code(125);
 
-/// How long the registrars have to take note that an actor is gone. The end of the connection
-/// tells them too.
+/// The time for registrars to acknowledge the removal of an actor. The end of the connection tells
+/// them too.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What is said of an actor's places as they are lost, left and taken again.
+//! Messages about an actor's places as they are lost, left and taken again.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::sight::{Seen, Verdict};
 
-/// What is known of an actor's places from one look to the next.
+/// The knowledge of an actor's places from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Those that somebody else has. Where nobody listens by now, they are not the actor's again.
+    /// Places that another program has. Even when nobody listens there any more, they are not the
+    /// actor's again.
     lost: Vec<Endpoint>,
     silent: Vec<Silent>,
 }
@@ -23,7 +24,7 @@ struct Silent {
     is_told: bool,
 }
 
-/// What is to be said.
+/// The messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Remark {
     Warning(String),
@@ -31,8 +32,8 @@ pub(super) enum Remark {
 }
 
 impl Places {
-    /// Takes note of what is seen, and returns what is to be said of it. Where `is_quiet`, nobody
-    /// wants to hear that the actor does not listen.
+    /// Records a look, and returns the messages. If `is_quiet`, it does not report that the actor
+    /// does not listen.
     pub(super) fn note(
         &mut self,
         name: &Name,
@@ -117,5 +118,5 @@ impl Places {
     }
 }
 
-/// How long a place may be silent before that is said: most servers restart in less.
+/// The time for which a place may be silent before that is reported: most servers restart faster.
 const PATIENCE: Duration = Duration::from_secs(1);

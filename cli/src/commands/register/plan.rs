@@ -1,4 +1,4 @@
-//! What is to be registered, before anybody is asked.
+//! The plan of a registration, before any registrar is asked.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -19,32 +19,32 @@ use crate::{
     context::Context, failure::Failure, lookup::query, lookup::suggestion, output::diagnostics,
 };
 
-/// What is to be registered.
+/// The plan of a registration.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) name: Name,
-    /// Where the actor was said to listen, wildcard addresses and all.
+    /// The actor's endpoints as given, wildcard addresses included.
     pub(super) said: Vec<Endpoint>,
-    /// The program that is to be started, if there is one, as it is told where to listen.
+    /// The program to start, if there is one, with its address filled in.
     pub(super) command: GuardedCommand,
     /// Whether the port was drawn.
     pub(super) has_drawn_port: bool,
-    /// What was seen of that, and is to be looked at again.
+    /// The observations of those endpoints, to be renewed.
     pub(super) sight: Sight,
-    /// Where it is published to listen at first, stamped as it is seen now.
+    /// The endpoints to publish at first, with their present stamps.
     pub(super) stamped: Vec<Stamped>,
     pub(super) metadata: Vec<(String, String)>,
-    /// What is said of its state at first.
+    /// The initial state.
     pub(super) state: State,
     /// Whether it is for this program to find out when the actor is ready.
     pub(super) awaits_answer: bool,
-    /// Whether somebody has said in which state it is.
+    /// Whether the state was given explicitly.
     pub(super) is_vouched_for: bool,
     pub(super) ttl: Option<Duration>,
     /// For how long it waits in line for its name, if it does.
     pub(super) patience: Option<Patience>,
-    /// Whether it is told on standard output that the actor is registered: there a program has its
-    /// own words.
+    /// Whether standard output says that the actor is registered: with a program, it is the
+    /// program's.
     pub(super) is_announced: bool,
 }
 

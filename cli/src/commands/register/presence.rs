@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Kept<'a> {
     pub(super) plan: &'a Plan,
     pub(super) registered: &'a Registered,
-    /// Which registrars have the actor at first.
+    /// The registrars that have the actor at first.
     pub(super) known: Known,
     /// Whether it has ever been seen to serve.
     pub(super) has_served: &'a Cell<bool>,
@@ -39,7 +39,7 @@ pub(super) struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// Says what was lost, and what comes of it if that is all. Tells whether it is.
+    /// Reports a loss, and its consequence if it is total. Tells whether it is.
     pub(super) fn lose(&self, lost: &Lost, comes_of_it: &str) -> bool {
         tell_lost(self.context, self.plan, lost);
         if lost.is_final() {
@@ -49,10 +49,9 @@ impl Kept<'_> {
     }
 }
 
-/// Keeps a registration in step with the actor, for as long as it is polled. The kernel is asked
-/// where the actor listens: the sockets that are its own are stamped, and so are those that take
-/// their place; the addresses that a wildcard means come and go; and while it listens nowhere it is
-/// not ready.
+/// Keeps a registration in step with the actor, for as long as it is polled. The kernel says where
+/// the actor listens: its own sockets are stamped, and so are their successors; the addresses of a
+/// wildcard come and go; and while it listens nowhere it is not ready.
 pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
     let Kept { plan, registered, mut known, has_served, client, context } = kept;
     let (mut sight, mut awaits_answer) = (plan.sight.clone(), plan.awaits_answer);
@@ -100,7 +99,7 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
         // It may have been seen before this, and has ceased since.
         has_listened |= serves || seen.iter().any(|it| it.was_own);
         if !is_vouched_for && !awaits_answer {
-            // Where it listens still, it is ready still.
+            // While it still listens, it is still ready.
             match registered.state() {
                 State::Ready if !serves && has_listened => {
                     noted(registered.set_state(State::Starting).await);
@@ -139,12 +138,12 @@ pub(super) fn lacks_socket(stamped: &Stamped) -> bool {
     stamped.endpoint.is_socket_file() && stamped.stamp.socket.is_none()
 }
 
-/// Returns the first endpoint where the actor is seen to listen; where the kernel cannot tell, one
-/// that answers.
+/// Returns the first endpoint at which the actor listens; if the kernel cannot tell, one that
+/// answers.
 ///
 /// # Errors
 ///
-/// All endpoints, each with the reason, when there is none.
+/// All endpoints, each with the reason, if there is none.
 async fn answering(seen: &[Seen]) -> Result<Endpoint, Vec<(Endpoint, String)>> {
     if let Some(own) = seen.iter().find(|it| it.verdict == Verdict::Own) {
         return Ok(own.endpoint.clone());
@@ -180,7 +179,7 @@ fn is_to_be_said(seen: &[Seen], began: Instant) -> bool {
     began.elapsed() >= seen.iter().map(patience).min().unwrap_or(PATIENCE)
 }
 
-/// Which registrars have a registration.
+/// The registrars that have a registration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Known {
     Everywhere,
@@ -292,14 +291,14 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest pause while something is awaited: a person does not notice it.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
-/// The pause when all is there. A look takes some 20 µs for each endpoint, and until it has looked,
-/// whoever takes a port or an abstract name is taken for the actor.
+/// The pause when all is well. A look takes some 20 µs for each endpoint, and until the next one,
+/// any program that takes a port or an abstract name passes for the actor.
 const PAUSE_CALM: Duration = Duration::from_millis(250);
 
-/// After how long somebody is likely to wonder why nothing happens.
+/// The time after which a user is likely to wonder why nothing happens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many endpoints are told of a program that listens at none that was said.
+/// The most endpoints to report of a program that listens at none of the given ones.
 const ELSEWHERE_MAX: usize = 4;
 
 /// After how long a stranger in the place of a program that was started is said.

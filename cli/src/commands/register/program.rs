@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Program {
     guarded: Guarded,
     signals: Signals,
-    /// How long it may take to end well.
+    /// The time for it to end by itself.
     grace: Duration,
     ending: Option<Ending>,
     /// Whether the terminal has ended it.
@@ -39,19 +39,19 @@ struct Ending {
     is_killed: bool,
 }
 
-/// What happens to a program.
+/// The events of a program.
 #[derive(Debug)]
 pub(super) enum Happening {
     /// It was asked to end.
     Terminated,
     /// It has ended, and others that it has started live on.
     LeftBehind(ExitStatus),
-    /// Nothing of it is left. How it has ended itself is told if it was not before.
+    /// Nothing of it is left. Its own exit is reported if it was not before.
     Ended(Option<ExitStatus>),
 }
 
 impl Program {
-    /// Starts a program, which is told of all signals but those that end it.
+    /// Starts a program, which gets all signals except those that end it.
     pub(super) fn start(
         command: &GuardedCommand,
         grace: Duration,
@@ -120,7 +120,7 @@ impl Program {
         }
     }
 
-    /// Returns the numbers of what is left of it.
+    /// Returns the numbers of the remaining processes.
     pub(super) fn left(&self) -> Vec<i32> {
         self.guarded.alive()
     }
@@ -138,13 +138,13 @@ impl Program {
         if signal == Number::HUP {
             return self.hang_up();
         }
-        // A terminal tells all of a pipeline, and so the program too. To hear it twice would cut
-        // short what it does to end well.
+        // A terminal signals a whole pipeline, and so the program too. A second signal would cut
+        // its clean end short.
         let of_terminal = [Number::INT, Number::QUIT, Number::WINCH];
         if of_terminal.contains(&signal) && self.guarded.is_interrupted_too() {
             return false;
         }
-        // What it is to make of any other is the program's own affair.
+        // Any other signal is the program's own affair.
         if !matches!(signal, Number::INT | Number::TERM) {
             self.guarded.signal(Whom::Program, signal);
             return false;
@@ -167,14 +167,14 @@ impl Program {
         }
     }
 
-    /// Passes on that the terminal has gone, and returns whether that begins the end. Where there
-    /// is none it is a word to the program, which has its own meaning for it.
+    /// Passes on that the terminal has gone, and tells whether that begins the end. Without a
+    /// terminal, SIGHUP is a message to the program, which gives it its own meaning.
     fn hang_up(&mut self) -> bool {
         if !self.guarded.has_terminal() {
             self.guarded.signal(Whom::Program, Number::HUP);
             return false;
         }
-        // It is told by the terminal, by the shell, and by the kernel.
+        // The terminal, the shell and the kernel all send it.
         if self.ending.is_some() {
             return false;
         }
@@ -213,7 +213,7 @@ impl Program {
         }
     }
 
-    /// Lets a script hear that the terminal has interrupted the program: it was not told itself.
+    /// Tells a script that the terminal has interrupted the program: it was not notified itself.
     fn tell_group(&mut self, status: ExitStatus) {
         if status.signal() != Some(Number::INT.as_raw()) {
             return;
@@ -224,8 +224,9 @@ impl Program {
         }
     }
 
-    /// Returns what tells how the program has ended, as a shell does. Where the terminal has ended
-    /// it, this program ends in the same way: a script goes on after one that has heeded Ctrl-C.
+    /// Returns the exit code for the program's end, as a shell does. If the terminal has ended it,
+    /// this program ends in the same way: a script continues after a program that has handled
+    /// Ctrl-C.
     pub(super) fn exit(&self, status: ExitStatus) -> Exit {
         match status.signal() {
             Some(number) if self.is_interrupted => Exit::Signal(number as u8),
@@ -267,17 +268,17 @@ fn not_started(words: &[OsString], error: io::Error) -> Failure {
     }
 }
 
-/// What shells end with when a command is not there, or cannot be executed.
+/// The exit codes of shells for a command that does not exist, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
-/// What shells add to the number of the signal that ended a command.
+/// The number that shells add to the signal that ended a command.
 const SIGNALLED: i32 = 128;
 
-/// How soon after a signal the same one is not another request. Nobody types so fast.
+/// The time within which a repeated signal is not another request. Nobody types so fast.
 const TWICE: Duration = Duration::from_millis(100);
 
-/// How long what was killed may take to be gone: it needs a processor for a moment.
+/// The time for killed processes to be gone: each needs a processor for a moment.
 const LAST: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

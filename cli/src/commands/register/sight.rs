@@ -1,8 +1,9 @@
-//! What the kernel shows of an actor: where it listens, and whether it is the actor that does.
+//! Observation of an actor through the kernel: where it listens, and whether the listener is the
+//! actor.
 //!
-//! The actor is told by its processes. Those of a program that was started here descend from this
-//! process; of one that runs already, they are those that were seen to listen first, and after a
-//! restart their [successor](Former). Whoever else takes its place later is somebody else.
+//! The actor is recognised by its processes. Those of a program started here descend from this
+//! process; those of a running one are the first that were seen to listen, and after a restart
+//! their [successor](Former). Any other program that takes its place later is another one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,14 +19,14 @@ use transport::{
 
 use super::former::Former;
 
-/// Looks where an actor listens, and remembers what it has seen.
+/// Observes where an actor listens, and remembers what it has seen.
 #[derive(Clone, Debug)]
 pub(super) struct Sight {
     places: Vec<Place>,
     /// The processes that are the actor's descend from this one; `None` if the first to listen
     /// count.
     program: Option<Process>,
-    /// What is known of each endpoint that was ever looked at.
+    /// The observations of each endpoint that was ever looked at.
     known: BTreeMap<Endpoint, Known>,
 }
 
@@ -37,7 +38,7 @@ struct Place {
     former: Option<Former>,
 }
 
-/// What is known of one endpoint.
+/// The observations of one endpoint.
 #[derive(Clone, Debug)]
 struct Known {
     stamp: Stamp,
@@ -49,11 +50,11 @@ struct Known {
     others: Option<(BTreeSet<u64>, Option<Process>, Instant)>,
 }
 
-/// What is seen of one endpoint.
+/// The present observation of one endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) endpoint: Endpoint,
-    /// What was said of it, which may be a wildcard address.
+    /// The endpoint as given, which may be a wildcard address.
     pub(super) said: Endpoint,
     pub(super) verdict: Verdict,
     /// Whether the actor listens there, or has before.
@@ -64,12 +65,12 @@ pub(super) struct Seen {
     origin: Origin,
 }
 
-/// Where an endpoint comes from.
+/// The origin of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Origin {
     /// It was said.
     Said,
-    /// A wildcard address of its own family means it.
+    /// A wildcard address of its own family includes it.
     Meant,
     /// It is an IPv4 address, which an IPv6 wildcard may mean or not.
     Guessed,
@@ -80,7 +81,7 @@ enum Origin {
 pub(super) enum Verdict {
     /// It does.
     Own,
-    /// Somebody else does, who is named if that can be seen.
+    /// Another program does, which is named if visible.
     Others(Option<Process>),
     /// Nobody does.
     Nobody(Silence),
@@ -94,13 +95,13 @@ impl Sight {
         Self { program: Process::own(), ..Self::of_first(said) }
     }
 
-    /// Looks for whoever is seen first.
+    /// Observes the first listener that is seen.
     pub(super) fn of_first(said: Vec<Endpoint>) -> Self {
         let places = said.into_iter().map(|said| Place { said, former: None }).collect();
         Self { places, program: None, known: BTreeMap::new() }
     }
 
-    /// Looks at all endpoints: those that were said, and those that a wildcard address means now.
+    /// Looks at all endpoints: the given ones, and the present addresses of wildcards.
     pub(super) fn look(&mut self, now: Instant) -> Vec<Seen> {
         let has_wildcard = self.places.iter().any(|it| is_wildcard(&it.said));
         let interfaces = if has_wildcard { here().interfaces } else { Vec::new() };
@@ -111,7 +112,7 @@ impl Sight {
         for Place { said, former } in &mut self.places {
             let before = seen.len();
             for endpoint in expand(said, &interfaces) {
-                // It is meant by the IPv4 wildcard that was said beside this one.
+                // The IPv4 wildcard given beside this one includes it.
                 let is_others = is_ipv6(said) && !is_ipv6(&endpoint);
                 if is_others && port_of(said).is_some_and(|it| ipv4_ports.contains(&it)) {
                     continue;
@@ -168,8 +169,8 @@ impl Known {
             Listening::Nobody(silence) => (Verdict::Nobody(silence), None),
             Listening::Sockets(sockets) => self.judge(&sockets, program, former, now),
             Listening::Unknown => {
-                // Whose socket is at a path is not seen either. Of a program that runs already, it
-                // is the first.
+                // The holder of a socket at a path is not visible either. For a running program,
+                // the first one counts.
                 if program.is_some() || self.stamp.socket.is_none() {
                     self.stamp = stamp(endpoint);
                 }
@@ -202,8 +203,8 @@ impl Known {
             let mut other = match whose {
                 Whose::Theirs => None,
                 Whose::Others(who) => Some(who),
-                // Of a program that was started here, only what has taken another user's rights is
-                // hidden. For another that has the place of the first, nothing speaks.
+                // Of a program started here, only processes with another user's rights are hidden.
+                // Nothing speaks for another one at the place of the first.
                 Whose::Unknown => program.is_none().then_some(None),
             };
             if program.is_none() {
@@ -242,10 +243,10 @@ pub(super) fn published(seen: &[Seen], is_vouched_for: bool) -> Vec<Stamped> {
 }
 
 impl Seen {
-    /// Returns the endpoint as it is to be published, if it is.
+    /// Returns the endpoint to publish, if it is.
     ///
-    /// What was said is published until somebody else has the place of the actor. What a wildcard
-    /// address means is published only where the actor is seen to listen.
+    /// A given endpoint is published until another program has the actor's place. An address of a
+    /// wildcard is published only if the actor is seen to listen there.
     pub(super) fn published(&self, is_vouched_for: bool) -> Option<Stamped> {
         let is_published = match (&self.verdict, self.origin) {
             (Verdict::Own, _) => true,
@@ -264,12 +265,13 @@ impl Seen {
         self.was_own && matches!(self.verdict, Verdict::Nobody(_))
     }
 
-    /// Tells whether somebody else has the place of the actor.
+    /// Tells whether another program has the actor's place.
     pub(super) fn is_lost(&self) -> bool {
         self.was_own && matches!(self.verdict, Verdict::Others(_))
     }
 
-    /// Says why the actor is not seen to listen there; `None` if it is, or that cannot be told.
+    /// Returns the reason why the actor is not seen to listen there; `None` if it is, or if that is
+    /// unknown.
     pub(super) fn silence(&self) -> Option<String> {
         match &self.verdict {
             Verdict::Own | Verdict::Unknown => None,
@@ -279,10 +281,10 @@ impl Seen {
         }
     }
 
-    /// Connects, for where the kernel cannot tell whether somebody listens.
+    /// Connects, if the kernel cannot tell whether anybody listens.
     pub(super) async fn dial(&self) -> Result<(), DialError> {
         match dial_within(&without_tls(&self.endpoint), PROBE_TIMEOUT).await {
-            // A queue that is full is somebody's.
+            // A full queue belongs to somebody.
             Ok(_) | Err(DialError::Busy) => Ok(()),
             Err(error) => Err(error),
         }
@@ -312,12 +314,12 @@ fn without_tls(endpoint: &Endpoint) -> Endpoint {
     }
 }
 
-/// How long a connection may take, where one has to tell: many times what any on this host needs.
+/// The time limit for a connection, if one has to tell: many times what any on this host needs.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a socket that is another's is taken for that: to look through all processes takes
-/// some milliseconds, and the descriptor might be handed on.
+/// The time for which another's socket is remembered as such: searching all processes takes some
+/// milliseconds, and the descriptor might be handed on.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How many endpoints are remembered: more addresses than a host has in a day.
+/// The most endpoints to remember: more addresses than a host has in a day.
 const KNOWN_MAX: usize = 1024;

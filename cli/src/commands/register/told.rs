@@ -1,4 +1,4 @@
-//! What is printed of a registration.
+//! The output about a registration.
 
 use discovery::{Client, Lost, Registered};
 use endpoints::{Endpoint, InstanceId};
@@ -12,7 +12,8 @@ use crate::{
     output::notices::warn,
 };
 
-/// Warns of what keeps callers from reaching the actor, as far as it can be told from here.
+/// Warns of obstacles that keep callers from reaching the actor, as far as they are visible from
+/// here.
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
     for doubt in client.doubts(&plan.stamped) {
         warn(context, doubt);
@@ -45,8 +46,8 @@ pub(super) fn tell_lost(context: &Context, plan: &Plan, lost: &Lost) {
     }
 }
 
-/// Prints which instance is registered, and for how long. The registration of one that is kept
-/// does not hang on whoever reads that.
+/// Prints the registered instance and its lifetime. A kept registration does not depend on the
+/// reader of that output.
 pub(super) fn tell(
     context: &Context,
     plan: &Plan,

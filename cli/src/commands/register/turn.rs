@@ -18,8 +18,8 @@ use crate::{
     signals::Signals,
 };
 
-/// Waits until an actor has its name, if it is one that waits in line for it. Returns how this ends
-/// if it is asked to end before.
+/// Waits until an actor has its name, if it waits in line for it. Returns the exit if it is asked
+/// to end before.
 pub(super) async fn await_turn(
     plan: &Plan,
     registered: &Registered,
@@ -101,7 +101,7 @@ async fn accepted(
     Ok(())
 }
 
-/// Waits until an actor that has waited for its name has it no more, and says so.
+/// Waits until an actor that has waited for its name no longer has it, and reports that.
 pub(super) async fn displaced(plan: &Plan, registered: &Registered, context: &Context) {
     if plan.patience.is_none() {
         return pending().await;
@@ -113,6 +113,5 @@ pub(super) async fn displaced(plan: &Plan, registered: &Registered, context: &Co
     }
 }
 
-/// What it ends with when the name is another's: what had it was not to be ended, as far as it knew
-/// itself.
+/// The exit code when the name is another's: the program was not meant to end, as far as it knew.
 pub(super) const DISPLACED: Exit = Exit::Code(125);

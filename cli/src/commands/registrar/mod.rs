@@ -45,14 +45,14 @@ use crate::{
 /// Run a registrar: the server that maps actor names to endpoints
 ///
 /// It serves until SIGINT or SIGTERM, lets its sessions end, leaves no socket file behind, and ends
-/// by that signal. A second signal ends it at once. At SIGHUP it reads the settings file again. When
-/// everything is bound it prints one line per endpoint.
+/// by that signal. A second signal ends it immediately. SIGHUP makes it reload the settings file.
+/// When everything is bound it prints one line per endpoint.
 ///
-/// Sockets that a service manager hands over (LISTEN_FDS) are served as they are, and left where
-/// they are; what is listed is bound beside them, unless it is among them.
+/// Sockets from a service manager (LISTEN_FDS) are served as they are, and stay where they are;
+/// other listed endpoints are bound beside them.
 ///
-/// How much of it one user or address may use is set in the table [quotas] of the settings file, and
-/// shown by `callsign status --owners`.
+/// The table [quotas] of the settings file limits what one user or address may use;
+/// `callsign status --owners` shows it.
 ///
 /// Flags override environment variables (CALLSIGN_LISTEN, CALLSIGN_HEARTBEAT, …), which override
 /// the [registrar] table of the settings file.
@@ -67,31 +67,31 @@ pub(crate) struct Args {
     /// Listen here instead; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<String>,
-    /// Who may connect to its socket files [0600]
+    /// The mode of its socket files [0600]
     #[arg(long, value_name = "MODE")]
     socket_mode: Option<String>,
-    /// The group that they are given
+    /// The group of its socket files
     #[arg(long, value_name = "GROUP")]
     socket_group: Option<String>,
-    /// How long a peer may take to say hello [5s]
+    /// Time limit for a peer's handshake [5s]
     #[arg(long, value_name = "TIME")]
     handshake_timeout: Option<String>,
-    /// How often a silent peer is pinged [900ms]
+    /// Interval between pings of a silent peer [900ms]
     #[arg(long, value_name = "TIME")]
     heartbeat: Option<String>,
-    /// How many pings it may miss [3]
+    /// Pings that it may miss [3]
     #[arg(long, value_name = "N")]
     heartbeat_misses: Option<String>,
-    /// How many sessions may be open at once [4096]
+    /// The most open sessions [4096]
     #[arg(long, value_name = "N")]
     sessions_max: Option<String>,
-    /// How long others may take to come back [5s]
+    /// Time for earlier clients to return [5s]
     #[arg(long, value_name = "TIME")]
     settle_time: Option<String>,
-    /// How long sessions may take to end [5s]
+    /// Time for sessions to end [5s]
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
-    /// Listen also where tractor programs look
+    /// Also listen where tractor programs look
     #[arg(long)]
     tractor_defaults: bool,
     /// Write `ready` to this descriptor once bound
@@ -122,7 +122,7 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let listeners = listeners(handed)?;
     let is_usual = listen.is_empty() && listeners.is_empty();
     let mut endpoints = match (&listen[..], &listeners[..]) {
-        // Where nothing is said, what was handed over says it all.
+        // Without configured endpoints, the handed-over ones are all.
         ([], []) => context.default_listen()?,
         _ => listen,
     };
@@ -170,9 +170,9 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     Ok(serve(node, reload, signals, context).await)
 }
 
-/// Binds all endpoints; all but the usual port, where somebody else has that already: it is the
-/// one place that all users of a host have in common, and a registrar is found without it. Nothing
-/// is handed over where the usual places are bound.
+/// Binds all endpoints, except the usual port if another process has that: it is the one place that
+/// all users of a host share, and a registrar is found without it. No handed-over socket is used
+/// for the usual places.
 async fn bind(
     listeners: Vec<Listener>,
     endpoints: &mut Vec<Endpoint>,
@@ -222,10 +222,10 @@ async fn serve(
     let signal = loop {
         tokio::select! {
             biased;
-            // Nobody has told it to end: all of its places are taken.
+            // No signal has ended it: all of its places are taken.
             () = &mut serving => return Exit::Code(1),
             signal = signals.next() => match signal {
-                // The terminal that it was started at may have gone; else it is asked to reload.
+                // Its terminal may have gone; otherwise it is asked to reload.
                 HANGUP if !had_terminal || has_terminal() => reload.begin(),
                 signal => break signal,
             },
@@ -246,7 +246,7 @@ async fn serve(
     tokio::select! {
         () = &mut serving => return Exit::Signal(signal),
         again = &mut again => return Exit::Signal(again),
-        // Most sessions end at once, and there is nothing to say.
+        // Most sessions end promptly, and there is nothing to report.
         () = sleep(Duration::from_millis(300)) => {}
     }
     if output::width(&io::stderr()).is_some() {
@@ -312,7 +312,7 @@ fn announce(
     ready_fd: Option<File>,
     context: &Context,
 ) -> Result<(), Failure> {
-    // The node serves on, though nobody may read what it prints.
+    // The node continues to serve, even without a reader of its output.
     for endpoint in endpoints {
         if context.json {
             let encoded = endpoint.to_encoded();
@@ -336,7 +336,7 @@ fn announce(
     Ok(())
 }
 
-/// What is printed for each endpoint, for programs.
+/// The output for each endpoint, for programs.
 #[derive(Serialize)]
 struct Listening<'a> {
     event: &'static str,

@@ -1,4 +1,4 @@
-//! Where a registrar listens, who may connect there, and what to do where it cannot.
+//! A registrar's endpoints, their access, and remedies if they cannot be bound.
 
 use config::{Diagnostics, RegistrarSettings};
 use endpoints::Endpoint;
@@ -13,7 +13,7 @@ use crate::{
     output::notices::warn,
 };
 
-/// Where a registrar listens, as far as it says who may connect there.
+/// A registrar's endpoints, as far as they determine access.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
     files: Files,
@@ -21,7 +21,7 @@ pub(super) struct Places {
     is_for_all: bool,
 }
 
-/// Who has made the socket files.
+/// The maker of the socket files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Files {
     Own,
@@ -41,9 +41,8 @@ impl Places {
         Self { files, is_for_all }
     }
 
-    /// Returns who may connect to the socket files, whatever the umask is: where nothing is said,
-    /// the registrar's own user; but everybody on this host if it is the registrar of the whole
-    /// system.
+    /// Returns the access to the socket files, independent of the umask: by default the registrar's
+    /// own user; but everybody on this host for the system's registrar.
     pub(super) fn access(self, settings: &RegistrarSettings, group: Option<u32>) -> Access {
         let mode = match (settings.socket_mode, group) {
             (Some(mode), _) => mode,
@@ -54,7 +53,7 @@ impl Places {
         Access { mode, group }
     }
 
-    /// Warns of what is said of socket files, and of none of this registrar's.
+    /// Warns of settings for socket files that apply to none of this registrar's.
     pub(super) fn warn(self, settings: &RegistrarSettings, context: &Context) {
         let why = match self.files {
             Files::Own => return,
@@ -103,8 +102,8 @@ pub(crate) fn group(settings: &RegistrarSettings) -> Result<Option<u32>, Diagnos
     }
 }
 
-/// Warns of sockets that this process was started with, and that the service manager's variables
-/// keep it from: whoever connects there waits. What is to be bound besides shows it by itself.
+/// Warns of sockets that this process was started with, but that the service manager's variables do
+/// not name: a client that connects there waits. Endpoints to bind show this by themselves.
 pub(super) fn warn_of_idle(endpoints: &[Endpoint], context: &Context) {
     if context.environment.text(COUNT).is_none() {
         return;
@@ -132,7 +131,7 @@ pub(super) fn explain(error: NodeError, list: &[Endpoint], context: &Context) ->
     Failure { exit, hints, ..Failure::usage(error) }
 }
 
-/// Returns where this process listens: at what it has opened, and what it was started with.
+/// Returns the listeners of this process: those it has opened, and those it was started with.
 fn own_endpoints() -> Vec<Endpoint> {
     Process::own().map(|it| transport::endpoints_of(&[it])).unwrap_or_default()
 }
@@ -156,7 +155,7 @@ fn why_idle(context: &Context) -> String {
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
 
-/// The modes that are usual: for the registrar's user, for a group beside it, for everybody.
+/// The usual modes: for the registrar's user, for a group as well, for everybody.
 const FOR_USER: u32 = 0o600;
 const FOR_GROUP: u32 = 0o660;
 const FOR_ALL: u32 = 0o666;

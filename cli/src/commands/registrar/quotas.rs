@@ -1,4 +1,4 @@
-//! How much each owner may use of a registrar, with users as this machine knows them.
+//! Quotas of a registrar, with users as this machine knows them.
 
 use config::{Diagnostics, Quota, QuotaOwner, Settings};
 use registrar::{

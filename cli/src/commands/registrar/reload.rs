@@ -1,12 +1,12 @@
-//! What becomes of the settings file while a registrar serves.
+//! Reloading the settings file while a registrar serves.
 //!
 //! ```text
-//!   SIGHUP ──▶ begin ──▶ a thread reads: the disk may hang, and so may who knows the groups
+//!   SIGHUP ──▶ begin ──▶ a thread reads: the disk may hang, and so may the directory of groups
 //!                             │
 //!   apply ◀── read ◀──────────┘ or its time is over
 //! ```
 //!
-//! All of it is taken over, or nothing: what has a fault leaves the settings as they were.
+//! All of it is applied, or nothing: a fault leaves the settings as they were.
 
 use std::{io, mem, thread, time::Duration};
 
@@ -32,17 +32,17 @@ use crate::{
     service::{notify, notify_reloading},
 };
 
-/// What the file, the environment and the flags say.
+/// The settings of the file, the environment and the flags.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) settings: Settings,
-    /// What deserves a warning.
+    /// The warnings.
     pub(super) warnings: Diagnostics,
     /// The number of the group of the socket files.
     pub(super) group: Option<u32>,
-    /// Whose names are.
+    /// The rules of names.
     pub(super) rules: NameRules,
-    /// How much each owner may use, users by their numbers.
+    /// The quotas, with users by number.
     pub(super) quotas: QuotaRules,
 }
 
@@ -56,20 +56,20 @@ pub(super) fn read(file: Option<&SettingsFile>, overrides: &[Overrides]) -> Resu
     Ok(Read { settings, warnings, group, rules, quotas })
 }
 
-/// Reads the settings again when it is asked to, and takes over what can be.
+/// Reloads the settings on request, and applies those that can change.
 pub(super) struct Reload<'a> {
-    /// What is in force.
+    /// The settings in force.
     settings: Settings,
     group: Option<u32>,
     overrides: Vec<Overrides>,
     places: Places,
     controls: Controls,
     context: &'a Context,
-    /// What the thread that reads will say.
+    /// The result of the reading thread.
     reading: Option<oneshot::Receiver<Result<Read, Failure>>>,
     /// Until when that is waited for.
     deadline: Option<Instant>,
-    /// Whether that may be what was written before it was asked for.
+    /// Whether it may contain the file as it was before the request.
     is_older: bool,
     /// Whether it is to be read once more.
     is_stale: bool,
@@ -104,26 +104,25 @@ impl<'a> Reload<'a> {
         &self.settings
     }
 
-    /// Begins to read the settings again. Where they are being read already, they are read once
-    /// more after that.
+    /// Begins to reload the settings. During a reload, one more follows it.
     pub(super) fn begin(&mut self) {
         if self.deadline.is_some() {
             self.is_stale = true;
             return;
         }
-        // Whatever comes of it, the service manager waits for the end.
+        // Whatever the result, the service manager waits for the end.
         notify_reloading();
         let Some(file) = self.context.settings_file() else {
             note(self.context, "SIGHUP: there is no settings file to read again");
             return notify(&[NotifyState::Ready]);
         };
-        // One that hangs since the last time is not joined by another, and may have read what was.
+        // A read that still hangs is not joined by another, and may have read earlier contents.
         self.is_older = self.reading.as_mut().is_some_and(is_under_way);
         if !self.is_older {
             let (done, reading) = oneshot::channel();
             let overrides = self.overrides.clone();
             let reader = move || drop(done.send(read(Some(&file), &overrides)));
-            // A thread of its own, which the end of this program does not wait for.
+            // A separate thread, which the end of this program does not wait for.
             let begun = thread::Builder::new().name("settings".to_owned()).spawn(reader);
             if let Err(error) = begun {
                 tracing::warn!(%error, "there is no thread to read the settings");
@@ -133,7 +132,7 @@ impl<'a> Reload<'a> {
         self.deadline = Some(Instant::now() + TIMEOUT);
     }
 
-    /// Waits for what is read; for ever, if nothing is.
+    /// Waits for the result; for ever, if nothing is being read.
     ///
     /// # Cancel safety
     ///
@@ -156,7 +155,7 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// Takes over what was read.
+    /// Applies the result.
     pub(super) fn apply(&mut self, read: Result<Read, Failure>) {
         self.deadline = None;
         if let Err(failure) = read.and_then(|it| self.take_over(it)) {
@@ -189,7 +188,7 @@ impl<'a> Reload<'a> {
         for key in needing_a_restart(was, &now) {
             warn(context, format_args!("`{key}` has changed: that takes a restart"));
         }
-        // What is not in force is told again the next time.
+        // A setting that is not in force is reported again the next time.
         let RegistrarSettings { listen, tractor, .. } = was.registrar.clone();
         now.registrar = RegistrarSettings { listen, tractor, ..now.registrar };
         now.host_id.clone_from(&was.host_id);
@@ -198,12 +197,12 @@ impl<'a> Reload<'a> {
     }
 }
 
-/// Tells whether there is nothing yet of what is read.
+/// Tells whether the read is still unfinished.
 fn is_under_way(reading: &mut oneshot::Receiver<Result<Read, Failure>>) -> bool {
     matches!(reading.try_recv(), Err(oneshot::error::TryRecvError::Empty))
 }
 
-/// Returns what has changed of what a registrar cannot change while it runs.
+/// Returns the changed settings that a registrar cannot change while it runs.
 fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
     let (was, is) = (&before.registrar, &now.registrar);
     let changed = [
@@ -214,6 +213,6 @@ fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
     changed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
 }
 
-/// How long the settings may take to be read: a disk that works needs milliseconds, and so does a
-/// directory of groups within the house.
+/// The time limit for reading the settings: a working disk needs milliseconds, and so does a local
+/// directory of groups.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Whose names are, with users and groups as this machine knows them.
+//! Rules of names, with users and groups as this machine knows them.
 
 use config::{Diagnostics, Settings};
 use registrar::registry::{Grantee, NameRule, NameRules, Names};

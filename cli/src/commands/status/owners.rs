@@ -1,4 +1,4 @@
-//! What each owner uses of a registrar, as a table.
+//! The use of a registrar by each owner, as a table.
 
 use std::mem;
 
@@ -12,7 +12,7 @@ use crate::{
     owners::{Amount, amounts, in_words},
 };
 
-/// Writes what each owner uses against its quotas: of what it uses none there is no line.
+/// Writes each owner's use and quotas, without lines for unused ones.
 pub(super) fn picture(
     endpoint: &Endpoint,
     owners: &Result<Owners, RegistrarFailure>,
@@ -48,7 +48,7 @@ pub(super) fn picture(
     format!("{place}\n{}{more}", table.render())
 }
 
-/// How wide the table is beside its owners.
+/// The width of the table besides its owners.
 const OTHERS_WIDTH: usize = 30;
 
 #[cfg(test)]

@@ -28,21 +28,22 @@ use crate::{
 #[command(after_help = "\
 Examples:
   callsign watch                       everything
-  callsign watch 'feed*' --timestamps  begins with `feed`, and when
-  callsign watch web --no-snapshot     only what changes from now on
+  callsign watch 'feed*' --timestamps  begins with `feed`, with times
+  callsign watch web --no-snapshot     only changes from now on
   callsign watch --json | jq -r 'select(.change == \"remove\").name'
 
-It begins with what is there. `+` is an instance that is there, `~` one that has changed, `-` one \
-that is gone, and why. When the registrar is lost, or not there at the beginning, it says so, and goes on \
-when there is one. Ctrl-C ends it, and the end of whoever reads its output.")]
+It begins with the present instances. `+` is an instance that is there, `~` one that has changed, \
+`-` one that is gone, and why. If the registrar is lost, or not there at the beginning, `watch` \
+says so, and continues when there is one. It ends by Ctrl-C, or when the reader of its output is \
+gone.")]
 pub(crate) struct Args {
-    /// Only these names; `*` stands for any run of characters, `?` for any one
+    /// Only these names; `*` matches any run of characters, `?` any one
     #[arg(default_value = "*", hide_default_value = true)]
     pattern: String,
-    /// Leave out what is there at the beginning
+    /// Leave out instances that are already there
     #[arg(long, visible_alias = "changes-only")]
     no_snapshot: bool,
-    /// Say when, in UTC
+    /// Print the time, in UTC
     #[arg(short, long)]
     timestamps: bool,
 }
@@ -83,7 +84,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
 }
 
-/// Returns what is printed of an event; what stands beside that is said here.
+/// Returns the output for an event; remarks are printed here.
 fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<String>, Failure> {
     let time = timestamps
         .then(|| humantime::format_rfc3339_millis(SystemTime::now().max(UNIX_EPOCH)).to_string());
@@ -127,7 +128,7 @@ fn line_of(context: &Context, event: &Event, timestamps: bool) -> Result<Option<
         Some(time) => format!("{time} {line}"),
         None => line.to_string(),
     };
-    // Who reads lines gets one for each event, whatever the environment says of a width.
+    // A program that reads lines gets one for each event, whatever the environment says of a width.
     Ok(Some(fitted(&line, output::width(&std::io::stdout()), 0, 2)))
 }
 

@@ -1,7 +1,7 @@
-//! What a watcher knows, and what is news to it.
+//! A watcher's knowledge, and its news.
 //!
-//! A registrar that was lost begins anew with a snapshot. What is told of it is only what has
-//! changed meanwhile.
+//! A registrar that was lost starts again with a snapshot. Only the changes in the meantime are
+//! reported.
 
 use std::{collections::BTreeMap, fmt, mem};
 
@@ -10,18 +10,18 @@ use endpoints::InstanceId;
 use serde::Serialize;
 use wire::{Record, RemovalReason};
 
-/// What a watcher knows.
+/// A watcher's knowledge.
 #[derive(Debug, Default)]
 pub(super) struct View {
     known: BTreeMap<InstanceId, Record>,
-    /// What has come of a snapshot that is not complete yet.
+    /// The part of an incomplete snapshot that has arrived.
     snapshot: Option<BTreeMap<InstanceId, Record>>,
     /// Whether a snapshot has been complete once.
     has_synced: bool,
     is_stale: bool,
 }
 
-/// What is news.
+/// A change to report.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// An instance is there.
@@ -30,11 +30,11 @@ pub(super) enum Event {
     Update(Record),
     /// An instance is gone.
     Remove { record: Record, reason: Reason },
-    /// The first snapshot has been told; there may have been no registrar before.
+    /// The first snapshot is complete; there may have been no registrar before.
     Synced { was_stale: bool },
     /// No registrar is within reach.
     Lost(RegistrarFailures),
-    /// A registrar is within reach again, and what it knows has been told.
+    /// A registrar is within reach again, and its instances have been reported.
     Back,
     /// These registrars are out of reach, and others are not.
     Missed(RegistrarFailures),
@@ -64,7 +64,7 @@ impl View {
         !self.has_synced
     }
 
-    /// Takes note of a change, and returns what is news about it.
+    /// Records a change, and returns what is new about it.
     pub(super) fn apply(&mut self, change: Change) -> Vec<Event> {
         match change {
             Change::Reset => {
@@ -105,7 +105,7 @@ impl View {
         removed.map(|record| Event::Remove { record, reason: reason.into() }).into_iter().collect()
     }
 
-    /// Compares a snapshot that is complete with what was known before.
+    /// Compares a complete snapshot with the earlier knowledge.
     fn synced(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         if let Some(snapshot) = self.snapshot.take() {
@@ -236,14 +236,14 @@ mod tests {
         // One of several is away, from the beginning or later.
         check("RESET +feed PARTIAL SYNCED WHOLE", "missed +feed synced all-there");
         check("RESET +feed SYNCED PARTIAL +risk WHOLE", "+feed synced missed +risk all-there");
-        // A snapshot that comes again tells what has changed since the last.
+        // A repeated snapshot reports the changes since the last.
         check("RESET +a +b SYNCED RESET +a +b SYNCED", "+a +b synced");
         check(
             "RESET +a +b SYNCED RESET +b1 +c SYNCED",
             "+a +b synced -a (gone while the registrar was away) ~b1 +c",
         );
         check("RESET SYNCED RESET +a -a +b ~b1 SYNCED", "synced +b");
-        // Losing the registrar is told once, and its return when all is known again.
+        // The loss of the registrar is reported once, and its return when all is known again.
         check("RESET +a SYNCED STALE STALE RESET +a SYNCED", "+a synced lost back");
         check("RESET +a SYNCED STALE +b SYNCED", "+a synced lost +b back");
         check("RESET STALE RESET +a SYNCED", "lost +a there");
