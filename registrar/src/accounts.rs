@@ -1,5 +1,5 @@
-//! What each account uses of the node, and how much it may: a plain book, with no socket and no
-//! clock. What is charged to an account is given back when it goes.
+//! Accounts: each owner's use of the node, and its quotas. Plain bookkeeping, with no socket and no
+//! clock. A charge is credited when its object goes.
 
 use std::{
     cmp::Reverse,
@@ -21,7 +21,7 @@ use crate::{
     registry::Account,
 };
 
-/// What each account uses of the node. Clones are handles of the same.
+/// The use of the node by each account. Clones are handles of the same.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -41,18 +41,18 @@ pub struct Accounts(Arc<Mutex<Book>>);
 #[derive(Debug)]
 struct Book {
     rules: QuotaRules,
-    /// How many connections the node takes.
+    /// The most connections of the node.
     sessions_max: usize,
     /// As whom the node runs.
     user: u32,
     /// Looked up by each registration, some times.
     used: foldhash::HashMap<Account, Used>,
-    /// How long each has run.
+    /// The running time of each.
     ran: HashMap<Account, Reading>,
-    /// How many bytes all of them use, and the most that they used since memory was released.
+    /// The bytes of all of them, and the most since memory was released.
     bytes: usize,
     bytes_peak: usize,
-    /// How many they were when that was asked last.
+    /// The number of bytes at the last such question.
     bytes_seen: usize,
 }
 
@@ -60,18 +60,18 @@ fn bytes_of(what: &[(Quota, usize)]) -> usize {
     what.iter().filter(|(quota, _)| *quota == Quota::Bytes).map(|(_, count)| count).sum()
 }
 
-/// How much may wait in the buffers of an account's connections, however much it holds: the answers
-/// to some who ask for as much as one answer has.
+/// The room in the buffers of an account's connections, whatever else it uses: the answers to
+/// several callers that request full ones.
 const BUFFERS_RESERVED: usize = 2 * 1024 * 1024;
 
-/// How much memory has to be free before it is given back: some milliseconds of work.
+/// The freed memory at which it is returned to the system: some milliseconds of work.
 const FREED_MIN: usize = 8 * 1024 * 1024;
 
-/// What one account uses.
+/// The use of one account.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Used {
     by_quota: [usize; Quota::ALL.len()],
-    /// How many of the bytes are in buffers of connections.
+    /// The part of the bytes that is in buffers of connections.
     in_buffers: usize,
 }
 
@@ -79,19 +79,20 @@ struct Used {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("{}", self.text())]
 pub struct Exceeded {
-    /// Which quota.
+    /// The quota.
     pub quota: Quota,
-    /// Whose.
+    /// Its owner.
     pub account: Account,
-    /// How much it uses.
+    /// The present use.
     pub used: usize,
-    /// How much more it would use.
+    /// The additional amount.
     pub asked: usize,
-    /// How much it may use.
+    /// The limit.
     pub limit: usize,
 }
 
-/// What waits in the buffers of one connection, on somebody's account: given back when it is dropped.
+/// The bytes in the buffers of one connection, charged to an account: credited when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Holding {
     accounts: Accounts,
@@ -104,12 +105,12 @@ impl Holding {
         Self { accounts, account, bytes: 0 }
     }
 
-    /// Takes note of how many bytes wait by now. A few are charged with the connection itself, so
-    /// that nobody is cut off for a short message.
+    /// Records the number of buffered bytes. A few are included in the connection's own charge, so
+    /// that no connection ends for a short message.
     ///
     /// # Errors
     ///
-    /// [`Exceeded`], if that is more than the owner may hold: the connection is to end.
+    /// [`Exceeded`] if that is more than the owner's quota: the connection must end.
     pub fn set(&mut self, bytes: usize) -> Result<(), Exceeded> {
         let bytes = bytes.saturating_sub(PLACE_BUFFER_BYTES);
         if bytes != self.bytes {
@@ -126,8 +127,7 @@ impl Drop for Holding {
     }
 }
 
-/// How much of what waits in the buffers of a connection is charged with its place: a few short
-/// messages.
+/// The buffered bytes of a connection that are included in its own charge: a few short messages.
 const PLACE_BUFFER_BYTES: usize = 4 * 1024;
 
 impl Accounts {
@@ -152,7 +152,7 @@ impl Accounts {
         Self::new(QuotaRules { trusted, others, named: HashMap::new() }, usize::MAX, 0)
     }
 
-    /// Takes over other quotas. Who uses more than that already keeps it, and gets no more.
+    /// Applies other quotas. An account that exceeds them keeps what it has, and gets no more.
     pub fn set(&self, rules: QuotaRules, sessions_max: usize) {
         let mut book = self.book();
         book.rules = rules;
@@ -178,13 +178,13 @@ impl Accounts {
         self.book().add(account, what);
     }
 
-    /// Charges to an account what waits in the buffers of a connection by now, in the place of what
-    /// waited there before. Some of it is never refused, so that whoever has used up its memory
-    /// still gets the answers by which to mend that.
+    /// Charges the buffered bytes of a connection to an account, instead of the earlier number.
+    /// Some of them are never refused, so that an owner that has used up its memory still gets
+    /// answers, and can free some.
     ///
     /// # Errors
     ///
-    /// [`Exceeded`]; what waited before stays charged.
+    /// [`Exceeded`]; the earlier bytes stay charged.
     pub(crate) fn charge_buffers(
         &self,
         account: Account,
@@ -211,7 +211,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Gives back to an account what was charged to it.
+    /// Credits an earlier charge to an account.
     pub fn give_back(&self, account: Account, what: &[(Quota, usize)]) {
         self.book().give_back(account, what);
     }
@@ -279,7 +279,7 @@ impl Accounts {
         });
     }
 
-    /// Tells whether an account is of those who may end the node anyway: to keep anything from them
+    /// Tells whether an account belongs to those that may end the node anyway: a limit for them
     /// would protect nobody.
     pub fn is_trusted(&self, account: Account) -> bool {
         self.book().is_trusted(account)
@@ -294,7 +294,7 @@ impl Accounts {
         accounts.into_iter().map(|it| book.owner_use(it)).collect()
     }
 
-    /// Returns what those use who use the most memory, for one who asks.
+    /// Returns the accounts that use the most memory, for a caller.
     pub fn owners(&self, own: Account) -> Owners {
         let book = self.book();
         let bytes = |it: &Account| book.used(*it, Quota::Bytes);
@@ -310,8 +310,8 @@ impl Accounts {
         }
     }
 
-    /// Returns what one who asks uses, where it is not to see what others do: how much they have
-    /// would tell of names that are hidden from it.
+    /// Returns a caller's own use, if it may not see that of others: their numbers would reveal
+    /// hidden names.
     pub fn own(&self, own: Account) -> Owners {
         let own = self.use_of(own);
         Owners { owners: vec![own.clone()], own, total: 1, is_own_alone: true }
@@ -332,7 +332,7 @@ impl Book {
         let (used, limit) = (self.used(account, quota), self.limit(account, quota));
         match used.checked_add(asked) {
             Some(sum) if sum <= limit => Ok(()),
-            // Whoever asks for nothing more is never refused.
+            // A change that needs nothing more is never refused.
             _ if asked == 0 => Ok(()),
             _ => Err(Exceeded { quota, account, used, asked, limit }),
         }
@@ -503,7 +503,7 @@ mod tests {
         check(Account::User(1001), Some(3));
         check(Account::Unknown, Some(3));
         check(Account::Registrar, None);
-        // What was taken before stays.
+        // Earlier charges stay.
         accounts.charge(Account::User(8), &[(Quota::Instances, 3)]).unwrap();
         accounts.set(QuotaRules { others: quotas(1), ..rules }, 64);
         check(Account::User(8), Some(1));

@@ -56,12 +56,12 @@ pub trait ProtocolAdapter: fmt::Debug + Send + Sync {
     /// is cancelled.
     fn serve(&self, accepted: Accepted) -> Serving;
 
-    /// Does what the adapter has to do beside its connections, such as to watch the programs that it
-    /// registered. The node polls it for as long as it serves, and calls it once.
+    /// Runs the adapter's work besides its connections, such as watching the programs that it
+    /// registered. The node calls it once, and polls it for as long as it serves.
     fn run(&self, registry: RegistryHandle) -> Serving;
 }
 
-/// What an adapter does, to be polled by the node.
+/// An adapter's work, to be polled by the node.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -101,7 +101,7 @@ pub enum Recognised {
     NeedMore,
 }
 
-/// One connection to an adapter.
+/// A connection to an adapter.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -120,7 +120,7 @@ pub enum Recognised {
 pub struct Accepted {
     /// The connection, as if nothing had been read yet.
     pub stream: Stream,
-    /// What its peer may do at the registry.
+    /// The peer's access to the registry.
     pub session: ForeignSession,
     /// Cancelled when the node stops.
     pub stop: CancellationToken,
@@ -153,5 +153,5 @@ pub(crate) async fn choose(
     Ok(chosen)
 }
 
-/// How many bytes a protocol has to be told by: every known one shows in far fewer.
+/// The bytes by which a protocol must be recognised: every known one shows in far fewer.
 const FIRST_BYTES_MAX: usize = 64;

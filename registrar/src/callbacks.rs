@@ -1,4 +1,4 @@
-//! What the registrar asks of a registrant, and tells it, over the session that it registered by.
+//! The registrar's calls to a registrant, over the session that registered the instance.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     registry::{Claimant, Epoch, SessionId},
 };
 
-/// What a registrant says of an endpoint that is in doubt.
+/// A registrant's answer about an endpoint in doubt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
     /// The instance is there.
@@ -58,7 +58,7 @@ pub(crate) fn vouch(claimant: &Claimant) -> Answer {
     }
 }
 
-/// Tells who registered an instance how far that is in its life, because somebody else said so.
+/// Tells the registrant of an instance that another program has changed its state.
 pub(crate) async fn tell_state(registry: &RegistryHandle, uuid: Uuid) {
     let Some(record) = registry.read(|registry| registry.record(uuid)) else { return };
     let Some(portal) = registry.registrant(uuid).and_then(|it| it.portal()) else { return };
@@ -73,7 +73,7 @@ pub(crate) async fn tell_state(registry: &RegistryHandle, uuid: Uuid) {
     }
 }
 
-/// Tells a session what it has lost of that which it has registered, by the doing of others.
+/// Tells a session of losses of its registrations by another's doing.
 pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, losses: Vec<Lost>) {
     let Some(handle) = registry.handle(session) else { return };
     for lost in losses {
@@ -96,6 +96,6 @@ pub(crate) async fn tell_lost(registry: &RegistryHandle, session: SessionId, los
     }
 }
 
-/// How long a registrant has to answer: a thousand times what it takes one that is well, and no
+/// The time limit for a registrant's answer: a thousand times what a healthy one needs, and no
 /// longer than its client waits for a registrar.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Who calls over a connection.
+//! The caller at the other end of a connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,8 +7,8 @@ use transport::{Stream, Who};
 
 use crate::registry::{Caller, Owner};
 
-/// Asks the kernel who is at the other end of a connection: once, when it is there. `None` if nobody
-/// is any more, for what he sent would be on no owner's account.
+/// Asks the kernel for the identity of a connection's peer: once, when it is there. `None` if the
+/// peer has gone, because its messages would be charged to nobody.
 pub(crate) fn caller(stream: &Stream) -> Option<Caller> {
     let caller = match stream.who() {
         Who::Gone => return None,

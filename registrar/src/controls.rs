@@ -1,4 +1,4 @@
-//! What may change while a node serves.
+//! Changes to a node while it serves.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
@@ -43,9 +43,9 @@ struct Shared {
     tuning: Mutex<Tuning>,
     places: Places,
     scheduler: Scheduler,
-    /// Where the node listens still.
+    /// The node's remaining listeners.
     listeners: Vec<Weak<Listener>>,
-    /// Who may connect to its socket files.
+    /// The access to its socket files.
     access: Mutex<Option<Access>>,
 }
 
@@ -72,9 +72,8 @@ impl Controls {
         Self(Arc::new(Shared { registry, tuning, places, scheduler, listeners, access }))
     }
 
-    /// Takes over, for connections from now on, how long a handshake and the end may take, how
-    /// signs of life are asked for, how many connections there may be, and how much each owner may
-    /// use. What is there stays, also where it is more than that.
+    /// Applies new time limits for handshakes and for the end, a new heartbeat, a new limit of
+    /// connections and new quotas, to later connections. Existing ones stay, even above the limits.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -96,8 +95,7 @@ impl Controls {
         *self.tuning() = Tuning::of(options);
     }
 
-    /// Declares these actors, in place of all that were declared before. Who is in both stays as
-    /// it is.
+    /// Declares these actors, instead of the present ones. An actor in both lists stays as it is.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -118,7 +116,7 @@ impl Controls {
         self.0.registry.declare(declared);
     }
 
-    /// Takes these rules of names in the place of those before. What is registered stays.
+    /// Replaces the rules of names. Registered instances stay.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -137,8 +135,8 @@ impl Controls {
         self.0.registry.set_rules(rules);
     }
 
-    /// Changes who may connect to the socket files that the node has made: at once, and whenever one
-    /// is bound again. Who is connected stays so.
+    /// Changes the access to the socket files that the node has made, now and for later binds.
+    /// Existing connections stay.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -156,7 +154,7 @@ impl Controls {
     ///
     /// # Errors
     ///
-    /// [`NodeError::Access`] tells which cannot be changed; all are as before then.
+    /// [`NodeError::Access`], with the file that cannot be changed; all are as before then.
     pub fn grant(&self, access: Access) -> Result<(), NodeError> {
         let mut now = self.0.access.lock().expect("nothing panics while it holds the lock");
         let listeners: Vec<_> = self.0.listeners.iter().filter_map(Weak::upgrade).collect();

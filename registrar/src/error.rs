@@ -25,7 +25,7 @@ pub enum NodeError {
     /// An endpoint cannot be bound.
     #[error("cannot listen on `{endpoint}`")]
     Bind {
-        /// Which endpoint.
+        /// The endpoint.
         endpoint: Endpoint,
         /// Why.
         source: BindError,
@@ -33,7 +33,7 @@ pub enum NodeError {
     /// A socket file cannot be given another group or mode.
     #[error("`{endpoint}` stays open to whom it was")]
     Access {
-        /// Which endpoint.
+        /// The endpoint.
         endpoint: Endpoint,
         /// Why.
         source: BindError,

@@ -1,4 +1,4 @@
-//! What the peer of an adapter may do at the registry.
+//! The access of an adapter's peer to the registry.
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
@@ -16,8 +16,8 @@ use crate::{
     session_handle::SessionHandle,
 };
 
-/// What the peer of an adapter may do at the registry. It counts as a session, and what it waits for
-/// is forgotten when it is dropped; what it registered stays, and is the adapter's to watch.
+/// The access of an adapter's peer to the registry. It counts as a session, and its waits end when
+/// it is dropped; its registrations stay, and the adapter watches them.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -93,9 +93,9 @@ impl ForeignSession {
         Holding::new(self.registry.accounts().clone(), self.caller.owner.account())
     }
 
-    /// Registers an endpoint of a foreign instance, and returns which registration that is of;
-    /// `None` if it was there already. The instance is starting until it is
-    /// [settled](Self::settle), so that nobody who waits sees it with some of its endpoints alone.
+    /// Registers an endpoint of a foreign instance, and returns the epoch of the registration;
+    /// `None` if the endpoint was there already. The instance is starting until it is
+    /// [settled](Self::settle), so that no waiter sees only some of its endpoints.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -116,7 +116,7 @@ impl ForeignSession {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn register(&self, foreign: Foreign) -> Result<Option<Epoch>, RemoteError> {
         self.registry.register_foreign(foreign, &self.caller, Some(self.id))
     }
@@ -169,8 +169,8 @@ impl ForeignSession {
         self.registry.report(uuid, epoch, endpoint, evidence, self.caller.owner);
     }
 
-    /// Waits for a ready instance of a name, that is not merely declared. The answer is among
-    /// [`answers`](Self::answers), at once if there is one.
+    /// Waits for a ready instance of a name that is not declared. The answer comes through
+    /// [`answers`](Self::answers), immediately if there is one.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -188,7 +188,7 @@ impl ForeignSession {
     ///
     /// # Errors
     ///
-    /// That of the registry, when too many calls wait already.
+    /// That of the registry, if too many calls wait already.
     pub fn wait(&self, call: CallId, name: Name) -> Result<(), RemoteError> {
         let begin_wait =
             |registry: &mut Registry| registry.begin_wait(self.id, call, &name, &self.caller);
@@ -233,8 +233,7 @@ impl ForeignSession {
         self.registry.read(|registry| registry.record_for(uuid, &self.caller))
     }
 
-    /// Returns names that are registered and that the peer may find: all of them, unless there are
-    /// some thousands.
+    /// Returns the registered names that the peer may find: all of them, up to some thousands.
     ///
     /// ```
     /// # use callsign_registrar as callsign;

@@ -1,4 +1,4 @@
-//! The handle of the registry: one lock, and those who are to be woken.
+//! The handle of the registry: one lock, and the sessions to wake.
 
 mod acts;
 mod adapters;
@@ -69,11 +69,11 @@ pub struct RegistryHandle(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     registrar: Uuid,
-    /// What the keys of all registrations are derived from.
+    /// The secret from which the keys of all registrations derive.
     secret: ProofSecret,
     agent: String,
     clock: Clock,
-    /// How long clients may take to come back.
+    /// The time for clients to return.
     settle_time: Duration,
     attendance: Attendance,
     state: Mutex<RegistryState>,
@@ -81,7 +81,7 @@ struct Shared {
     deadlines: Notify,
     /// Rung when there is something to be done in parts.
     deferred: Notify,
-    /// Whether there is somebody to do it.
+    /// Whether anybody does the jobs.
     is_attended: AtomicBool,
     jobs: mpsc::Sender<(Job, Share)>,
     accounts: Accounts,
@@ -89,7 +89,7 @@ struct Shared {
     endpoints: Mutex<Vec<Endpoint>>,
 }
 
-/// The registry, and who is to be woken.
+/// The registry, and the sessions to wake.
 #[derive(Debug)]
 struct RegistryState {
     registry: Registry,
@@ -100,7 +100,7 @@ struct RegistryState {
     declared_uuids: Vec<Uuid>,
 }
 
-/// What an instance is asked, and the proof that it owes.
+/// The challenge for an instance, and the proof that it owes.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) wanted: Wanted,
@@ -108,7 +108,7 @@ pub(crate) struct Ticket {
 }
 
 impl RegistryHandle {
-    /// Makes an empty registry with its handle, and what is to be done beside its answers.
+    /// Makes an empty registry with its handle, and the queue of its jobs.
     pub(crate) fn new(
         agent: String,
         limits: Limits,
@@ -195,21 +195,20 @@ impl RegistryHandle {
         self.0.settle_time.checked_sub(uptime).filter(|it| !it.is_zero())
     }
 
-    /// Takes note that the node stops: from here on, no end of a session is told as the end of
-    /// what it kept.
+    /// Records that the node stops: from here on, the end of a session does not remove its entries.
     pub(crate) fn stop(&self) {
         self.note(Event::Stopping);
     }
 
-    /// Takes note that a session is ended by the registrar itself: what it kept stays for as long
-    /// as its peer may take to come back.
+    /// Records that the registrar itself ends a session: its entries stay for as long as its peer
+    /// may take to return.
     pub(crate) fn dismiss(&self, session: SessionId) {
         let back_by_ms = self.now_ms() + self.0.settle_time.as_millis() as u64;
         self.note(Event::SessionDismissed { session, back_by_ms });
     }
 
-    /// Tells whether the node was stopped for so long lately that its peers have given it up: they
-    /// ended their sessions then because of that, and will be back.
+    /// Tells whether the node was stopped so long recently that its peers have given it up: they
+    /// ended their sessions because of that, and will be back.
     pub(crate) fn was_away(&self) -> bool {
         let uptime_ms = self.0.clock.uptime_ms();
         if let Some(for_ms) = self.0.attendance.note(uptime_ms, self.0.settle_time) {
@@ -251,7 +250,7 @@ impl RegistryHandle {
     fn after(&self, mut state: MutexGuard<'_, RegistryState>) {
         if state.registry.has_deferred() {
             self.0.deferred.notify_one();
-            // Where nobody attends to it, nobody is kept waiting either.
+            // Without anybody to do jobs, nobody is kept waiting either.
             while !self.0.is_attended.load(Ordering::Relaxed) && state.registry.has_deferred() {
                 let outcome = state.registry.do_deferred();
                 self.deliver(&mut state, outcome);
@@ -263,7 +262,7 @@ impl RegistryHandle {
         }
     }
 
-    /// Does what is too much to be done at once, part by part, for as long as it is polled.
+    /// Does deferred work, part by part, for as long as it is polled.
     pub(crate) async fn do_deferred(&self) {
         self.0.is_attended.store(true, Ordering::Relaxed);
         let _leaves = Attendant(self);
@@ -289,12 +288,12 @@ impl RegistryHandle {
         read(&self.state().registry)
     }
 
-    /// Changes what is no news to others: who waits, who watches, how far each has read.
+    /// Makes a change that is no news to others: a wait, a watch, a watcher's progress.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
         change(&mut self.state().registry)
     }
 
-    /// Changes the registry, and tells those who are concerned.
+    /// Changes the registry, and notifies the sessions concerned.
     pub(crate) fn change<T>(
         &self,
         change: impl FnOnce(&mut Registry, u64) -> Result<(T, Outcome), RegistryError>,
@@ -311,7 +310,7 @@ impl RegistryHandle {
         Ok(result)
     }
 
-    /// Takes these rules of names in the place of those before. What is registered stays.
+    /// Replaces the rules of names. Registered instances stay.
     pub(crate) fn set_rules(&self, rules: NameRules) {
         let mut state = self.state();
         let outcome = state.registry.set_rules(rules);
@@ -372,7 +371,7 @@ impl RegistryHandle {
         }
     }
 
-    /// Puts a job on the list, on somebody's account. Tells whether there was room for it.
+    /// Queues a job, charged to an account. Tells whether there was room for it.
     pub(crate) fn send(&self, job: Job, by: Owner) -> bool {
         let share = self.0.shares.take(by.account(), self.now_ms());
         share.is_some_and(|share| self.0.jobs.try_send((job, share)).is_ok())
@@ -394,7 +393,7 @@ impl RegistryHandle {
     }
 
     /// Appends the answer to a call of a session that waited for a name, and returns which, if
-    /// there is such a call and somebody of that name.
+    /// there is such a call and an instance.
     pub(crate) fn answer_wait(
         &self,
         session: SessionId,
@@ -411,8 +410,7 @@ impl RegistryHandle {
         self.state().sessions.get(&session).cloned()
     }
 
-    /// Appends the answer to somebody's query, and returns how many steps that took beside writing
-    /// it.
+    /// Appends the answer to a query, and returns its steps besides writing.
     pub(crate) fn answer(
         &self,
         query: &Query<'_>,
@@ -425,15 +423,15 @@ impl RegistryHandle {
         state.registry.answer(query, by, now_ms, bytes)
     }
 
-    /// Returns the records with which somebody's query is answered.
+    /// Returns the records that answer a query.
     pub(crate) fn records(&self, query: &Query<'_>, by: &Caller) -> Vec<Record> {
         let mut state = self.state();
         self.refresh_declared(&mut state, query.name);
         state.registry.records(query, by)
     }
 
-    /// Appends the answer to a query by somebody who is about to dial, with a challenge for each
-    /// instance. Returns how many steps that took beside writing it.
+    /// Appends the answer to a query before a dial, with a challenge for each instance. Returns its
+    /// steps besides writing.
     pub(crate) fn locate(&self, query: &Query<'_>, by: &Caller, bytes: &mut BytesMut) -> usize {
         let (nonce, now_ms) = (Uuid::new_v4(), self.now_ms());
         let mut state = self.state();
@@ -465,8 +463,7 @@ impl RegistryHandle {
         Some(Ticket { wanted: Wanted { instance, challenge: Some(challenge) }, proof })
     }
 
-    /// Ends leases when they run out, and takes note of the time that passes, for as long as it is
-    /// polled.
+    /// Ends expired leases, and records the passing of time, for as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         let (mut is_due, mut metered_at) = (false, Instant::now());
         loop {
@@ -484,7 +481,7 @@ impl RegistryHandle {
                     transport::release_memory();
                 }
             }
-            // What was due while this process was stopped is not due yet.
+            // Leases that expired while this process was stopped are not due yet.
             let _away = self.was_away();
             if mem::take(&mut is_due) {
                 self.note(Event::Tick);
@@ -507,7 +504,7 @@ impl RegistryHandle {
         }
     }
 
-    /// Tells those who are concerned of a change, and serves those in line whose turn it may be.
+    /// Notifies the sessions concerned by a change, and serves lines whose turn may have come.
     fn deliver(&self, state: &mut RegistryState, outcome: Outcome) {
         self.tell(state, outcome);
         let next_deadline_ms = state.registry.next_deadline_ms();
@@ -538,7 +535,7 @@ impl RegistryHandle {
             }
         }
         for (session, (owner, losses)) in outcome.lost {
-            // But for user 0, nobody takes out what is another's.
+            // Except for user 0, nobody removes another's instance.
             self.send(Job::TellLost(session, losses), owner);
         }
         for woken in outcome.woken {
@@ -572,7 +569,7 @@ impl RegistryHandle {
     }
 }
 
-/// Stands for whoever does the deferred.
+/// Stands for the task that does deferred work.
 struct Attendant<'a>(&'a RegistryHandle);
 
 impl Drop for Attendant<'_> {
@@ -590,8 +587,8 @@ fn random() -> [u8; 32] {
     drawn
 }
 
-/// What a registrar is called: what the registrars of other systems call themselves too.
+/// The registrar's own name: the registrars of other systems have the same.
 const OWN_NAME: &str = "registrar";
 
-/// How many jobs may wait. An endpoint whose look does not fit is reported again, or stays.
+/// The most queued jobs. An endpoint without a place in the queue is reported again, or stays.
 const JOBS_WAITING_MAX: usize = 1024;

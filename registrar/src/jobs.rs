@@ -1,4 +1,4 @@
-//! What the registrar has yet to do beside its answers.
+//! Jobs: the registrar's work besides its answers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wire::{callbacks::Lost, registrar::Evidence};
 
 use crate::registry::{Claimant, Contested, Owner, SessionId};
 
-/// Something to be done beside the answers.
+/// A job.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// To look into a claim.
@@ -16,7 +16,7 @@ pub(crate) enum Job {
     Contested(Contested),
     /// To tell a registrant how far its instance is in its life.
     TellState(Uuid),
-    /// To tell a session what it has lost.
+    /// Report losses to a session.
     TellLost(SessionId, Vec<Lost>),
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Job {
 pub(crate) struct Check {
     pub(crate) claimant: Claimant,
     pub(crate) why: Why,
-    /// Who has raised it.
+    /// The reporter.
     pub(crate) by: Owner,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Why {
     Reported(Evidence),
     /// It was seen to be silent, a pause ago.
     Silent {
-        /// How long ago.
+        /// Its age.
         paused: Duration,
     },
     /// It is suspect, and its owner has renewed its lease.

@@ -1,12 +1,12 @@
-//! The registrar: it keeps the registry of actors: who is registered under which name, where each
-//! listens, who waits for whom, who watches.
+//! The registrar keeps the registry of actors: registered names and their endpoints, and the calls
+//! that wait for or watch them.
 //!
 //! - [`registry`] is the data structure: pure, with no socket, no clock and no runtime.
-//! - [`RegistryHandle`] is the one lock around it: events of all sessions go through it, and it wakes
-//!   the sessions concerned. The registrar checks contested and reported endpoints itself.
-//! - [`Node`] lets it be reached: it binds endpoints, and serves until it is told to stop.
-//! - [`LocalClient`] lets the process that it runs in register without a connection.
-//! - [`ProtocolAdapter`] lets programs in that speak another protocol, on the same endpoints.
+//! - [`RegistryHandle`] is the one lock around it: events of all sessions go through it, and it
+//!   wakes the sessions concerned. The registrar checks contested and reported endpoints itself.
+//! - [`Node`] serves it: it binds endpoints, and accepts connections until it is stopped.
+//! - [`LocalClient`] registers instances of the node's own process, without a connection.
+//! - [`ProtocolAdapter`] serves programs that speak another protocol, on the same endpoints.
 //!
 //! ```text
 //!   connection ──▶ Session ──┐               ┌──▶ SessionHandle ──▶ Session ──▶ connection
@@ -14,39 +14,39 @@
 //!   leases ────▶ housekeeping┘  (one lock)   └──▶ jobs ──────────▶ Registry
 //! ```
 //!
-//! No client takes the node from the others: work is done in turns, memory is bounded by what a
-//! session leaves unread, and both belong to an [`Owner`](registry::Owner), which is a local user or
-//! an address, and has room for more kinds.
+//! No client can take the node from the others: work is done in turns, memory is bounded by what a
+//! session leaves unread, and both are charged to an [`Owner`](registry::Owner), which is a local
+//! user or an address, and has room for more kinds.
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | `registry` | the data structure: events in, changes out |
-//! | `registry::answers` | what those who ask are answered, and those who wait |
-//! | `registry::watchers` | how far each watcher has read in the log of changes |
-//! | `registry::log` | the latest changes, once for all who watch |
-//! | `registry::prefixes` | which sessions a change may concern, by what their patterns begin with |
+//! | `registry::answers` | the answers to queries, and to calls that wait |
+//! | `registry::watchers` | the position of each watcher in the log of changes |
+//! | `registry::log` | the latest changes, once for all watchers |
+//! | `registry::prefixes` | the sessions that a change may concern, by the beginnings of their patterns |
 //! | `registry::waiters` | calls that wait for a name |
-//! | `registry::claims` | who claims which place |
-//! | `registry::deferred` | what is too much to be done at once |
-//! | `registry::owner` | whose something is, and on whose account the node is used |
-//! | `registry::suspicion` | what speaks against an instance |
-//! | `handle` | the one lock, and who is woken |
+//! | `registry::claims` | claims of instances to endpoints |
+//! | `registry::deferred` | work that is done in parts |
+//! | `registry::owner` | owners, and the accounts that are charged |
+//! | `registry::suspicion` | evidence against an instance |
+//! | `handle` | the one lock, and the sessions to wake |
 //! | `session`, `foreign_session`, `local_client` | one client: by the protocol, through an adapter, in this process |
-//! | `caller`, `adapter` | who a client is; what lets other protocols in |
-//! | `session_handle` | what others leave for a session to send |
-//! | `jobs` | what is yet to be done beside the answers |
-//! | `verify`, `callbacks` | looks at endpoints, and questions to those who registered them |
-//! | `relook` | what was silent is looked at again |
-//! | `rights` | where the registrar may connect to look, and for whom |
-//! | `accounts`, `quotas` | what each owner uses; how much it may |
-//! | `scheduler`, `scheduler::lanes` | whose turn it is: as much of the processor for each owner |
-//! | `meter` | how much of a processor somebody has had |
-//! | `shares` | how many jobs each owner may have |
-//! | `node`, `options`, `error`, `controls` | listeners, and what may change |
-//! | `places` | how many connections there may be, and of whom |
+//! | `caller`, `adapter` | a client's identity; other protocols |
+//! | `session_handle` | the inbox of a session |
+//! | `jobs` | the registrar's work besides its answers |
+//! | `verify`, `callbacks` | looks at endpoints, and questions to their registrants |
+//! | `relook` | repeated looks at silent endpoints |
+//! | `rights` | the endpoints that the registrar may connect to, and for whom |
+//! | `accounts`, `quotas` | each owner's use; the limits |
+//! | `scheduler`, `scheduler::lanes` | an equal share of the processor for each owner |
+//! | `meter` | the processor time of an account |
+//! | `shares` | each owner's share of the jobs |
+//! | `node`, `options`, `error`, `controls` | the listeners, and the settings that may change |
+//! | `places` | the connections of each owner, and in total |
 //!
 //! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
-//! on disk: after a restart, its clients register again. What an adapter keeps is the adapter's.
+//! on disk: after a restart, its clients register again. An adapter may keep its own records.
 //!
 //! ```
 //! use callsign_registrar::{Node, NodeOptions};

@@ -1,4 +1,4 @@
-//! What the registrar's own process registers, without a connection.
+//! Registrations of the registrar's own process, without a connection.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::{
     session_handle::SessionHandle,
 };
 
-/// What the registrar's own process registers, without a connection. It counts as a session of
-/// that process: when it is dropped, what it registered is gone.
+/// Registrations of the registrar's own process, without a connection. It counts as a session of
+/// that process: when it is dropped, its registrations are gone.
 ///
-/// Nothing of it waits. When a method returns, the change is made, and whoever looks finds it so.
+/// It never waits. When a method returns, the change is made, and visible to all.
 ///
-/// The registrar asks it nothing. What is registered here is wanted, for whoever does not want it
-/// any more has taken it out.
+/// The registrar makes no calls to it: everything registered here is wanted, because an owner that
+/// no longer wants an entry removes it.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -54,7 +54,7 @@ pub struct LocalClient {
 }
 
 impl LocalClient {
-    /// Opens a session. What it registers may be changed by whoever may change what `owner` has.
+    /// Opens a session. Its registrations may be changed by all that may change those of `owner`.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -72,8 +72,7 @@ impl LocalClient {
         Self { registry, id, owner, losses: Some(losses) }
     }
 
-    /// Hands out, once, what this session loses of that which it has registered, by the doing of
-    /// others.
+    /// Returns, once, a receiver of this session's losses by another's doing.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -107,7 +106,7 @@ impl LocalClient {
         self.registry.registrar()
     }
 
-    /// Registers an instance, and returns with what it proves who it is.
+    /// Registers an instance, and returns the key of its proof of identity.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -133,7 +132,7 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn register(&self, register: Register) -> Result<Registered, RemoteError> {
         let caller = Caller { is_trusted: true, ..self.owner.into() };
         self.registry.register(register, &caller, self.id).0
@@ -205,7 +204,7 @@ impl LocalClient {
         self.registry.update(update, self.owner, self.id).map(|_| ())
     }
 
-    /// Takes instances out of the registry, those that are in it, in one change.
+    /// Removes instances from the registry, those that are in it, in one change.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -231,7 +230,7 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn unregister_all(&self, uuids: Vec<Uuid>) -> Result<(), RemoteError> {
         let event = Event::UnregisterAll { uuids: uuids.clone(), by: self.owner };
         self.registry.unregister(event, &uuids, self.owner, self.id).map(|_| ())
@@ -302,7 +301,7 @@ mod tests {
         let listener = Listener::bind(&place).await.unwrap();
         let mut stamped = listener.published().remove(0);
         assert_eq!(stamped.stamp.root, root());
-        // As if it could not be told whether the path means the same file to both.
+        // As if it were unknown whether the path means the same file to both.
         stamped.stamp.root = None;
         let uuid = Uuid::from_u128(1);
         let registered = local_client.register(register(uuid, vec![stamped.clone()])).unwrap();

@@ -1,4 +1,4 @@
-//! How much of a processor somebody has had.
+//! The processor time of an account.
 
 use std::{
     sync::{
@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
-/// How long the connections of one account have run, in all. Clones are handles of the same.
+/// The total running time of one account's connections. Clones are handles of the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter(Arc<AtomicU64>);
 
-/// What is read from a meter, from time to time.
+/// A reader of a meter, for use from time to time.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) meter: Meter,
-    /// What it showed the last time.
+    /// Its last reading.
     before: Duration,
-    /// How much of a processor that was between the last two times, in percent.
+    /// The processor time between the last two readings, in percent.
     pub(crate) percent: u64,
 }
 

@@ -70,8 +70,8 @@ impl Node {
         Self::bind_beside(Vec::new(), endpoints, options).await
     }
 
-    /// Takes listeners that are there, such as those that a service manager has handed over, and
-    /// binds every endpoint beside them that they do not take in.
+    /// Takes existing listeners, such as those from a service manager, and binds every other
+    /// endpoint that they do not cover.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -114,7 +114,7 @@ impl Node {
         if listeners.is_empty() {
             return Err(NodeError::NoEndpoint);
         }
-        // Heard before what is found is entered, so that no change is missed.
+        // Subscribed before the endpoints are entered, so that no change is missed.
         let changes = Changes::of(&listeners);
         let user = rustix::process::geteuid().as_raw();
         let accounts = Accounts::new(options.quotas.clone(), options.sessions_max, user);
@@ -157,13 +157,13 @@ impl Node {
         self.listeners.iter().filter(is_meant).map(|it| it.published()).collect()
     }
 
-    /// Tells whether whoever dials an endpoint comes to it.
+    /// Tells whether a dial of an endpoint reaches it.
     pub fn takes_in(&self, endpoint: &Endpoint) -> bool {
         self.listeners.iter().any(|it| it.takes_in(endpoint))
     }
 
-    /// Binds endpoints for others in this process, beside its own: a `::` takes IPv6 alone where an
-    /// IPv4 address of its port is the node's.
+    /// Binds endpoints for others in this process, beside its own: a `::` takes IPv6 only if the
+    /// node has an IPv4 address of its port.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -198,13 +198,13 @@ impl Node {
         &self.controls
     }
 
-    /// Serves until `stop` is cancelled: then no new connection is taken, socket files are gone,
-    /// every session is told, and those that do not end in time are cut. What they kept is told
-    /// nobody as gone: only the registrar is.
+    /// Serves until `stop` is cancelled: then it accepts no new connection, removes its socket
+    /// files, notifies every session, and cuts those that do not end in time. Their entries are not
+    /// reported as gone: only the registrar is.
     ///
-    /// A socket file that vanishes is bound again. Where somebody else has taken the path by then,
-    /// the node gives it up, and tells those who came by it, so that they dial again and land where
-    /// all others do. When it has given up all of its endpoints, it ends by itself.
+    /// A vanished socket file is bound again. If another program has taken the path by then, the
+    /// node gives it up, and tells the clients that came by it, so that they dial again and land
+    /// where all others do. When it has given up all of its endpoints, it ends by itself.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -226,11 +226,11 @@ impl Node {
     ///
     /// # Panics
     ///
-    /// When a part of it has panicked without which it would be there and serve nobody.
+    /// If a task panics without which the node would exist but serve nobody.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the node at once, without a word to anybody.
+    /// Dropping the future stops the node immediately, without a goodbye.
     pub async fn serve(self, stop: CancellationToken) {
         let Self { registry, controls, adapters, listeners, changes, jobs } = self;
         // The sessions hear of it when the registry knows, so that none ends before.
@@ -246,7 +246,7 @@ impl Node {
             listeners: listeners.iter().map(Arc::downgrade).collect(),
         });
         let mut helpers = JoinSet::new();
-        // What an adapter knows already is there before anybody asks.
+        // The instances that an adapter already knows are entered before any query.
         for adapter in &adapters {
             helpers.spawn(adapter.run(registry.clone()));
         }
@@ -297,7 +297,7 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
     }
 }
 
-/// What every connection needs.
+/// The state that every connection needs.
 #[derive(Clone)]
 struct Context {
     registry: RegistryHandle,
@@ -340,7 +340,7 @@ impl Own {
     }
 }
 
-/// Takes connections until it is told to stop, then waits for those it took.
+/// Accepts connections until it is stopped, then waits for their end.
 async fn serve_listener(
     listener: Arc<Listener>,
     adapters: Arc<[Arc<dyn ProtocolAdapter>]>,
@@ -383,7 +383,7 @@ async fn serve_listener(
             },
         }
     }
-    // The socket file goes first: whoever looks for a registrar now finds none.
+    // The socket file goes first: a client that looks for a registrar now finds none.
     drop(incoming);
     while connections.join_next().await.is_some() {}
 }
@@ -421,7 +421,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     let Context { registry, controls, stop, .. } = context.clone();
     let tuning = controls.now();
     let on_silence = match peer {
-        // The kernel tells of a death: a peer that is merely silent may be stopped for a while.
+        // The kernel reports a death: a silent peer may be stopped for a while.
         Peer::Unix { .. } => Some(OnSilence::Tell),
         Peer::Tcp(_) => Some(OnSilence::GiveUp),
         // It is this process itself.
@@ -500,7 +500,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
 struct Cut<'a>(&'a RegistryHandle);
 
 impl Cut<'_> {
-    /// Takes note that the session has come to an end of its own.
+    /// Records that the session has ended by itself.
     fn disarm(self) {
         std::mem::forget(self);
     }
@@ -519,7 +519,7 @@ async fn has_ended(process: Option<&PeerProcess>) -> bool {
     timeout(LAST_WORDS, ended(process)).await.is_ok()
 }
 
-/// Waits until a process has ended; for ever, if there is none to be seen.
+/// Waits until a process has ended; for ever, if none is visible.
 async fn ended(process: Option<&PeerProcess>) {
     match process {
         Some(process) if process.ended().await.is_ok() => {}
@@ -546,10 +546,10 @@ async fn turn_away(mut stream: Stream, why: NoPlace) {
 /// the longest list of those to be taken out.
 const FRAME_BYTES_MAX: usize = 128 * 1024;
 
-/// How long a client's frame may take to arrive once it has begun: the longest does so at a hundred
-/// kilobits a second.
+/// The time limit for the arrival of a client's frame: that of the longest at a hundred kilobits a
+/// second.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long after the end of a process its connection is read to its end: what the process wrote
-/// is there already, and so is the end, unless a child of it has the connection too.
+/// The time for reading a connection to its end after the end of its process: everything the
+/// process wrote is there already, and so is the end, unless a child of it has the connection too.
 const LAST_WORDS: Duration = Duration::from_millis(100);

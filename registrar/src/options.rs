@@ -1,4 +1,4 @@
-//! How a node serves.
+//! Options of a node.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     registry::{Limits, NameRules},
 };
 
-/// How a node serves.
+/// Options of a node.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -26,27 +26,26 @@ use crate::{
 pub struct NodeOptions {
     /// The software and its version, for people.
     pub agent: String,
-    /// Who may connect to its socket files; where nothing is said, the umask tells.
+    /// The access to its socket files; without it, the umask decides.
     pub access: Option<Access>,
-    /// How long a peer may take to say who it is.
+    /// The time limit for a handshake.
     pub handshake_timeout: Duration,
-    /// How signs of life are asked for. Over TCP, a peer that gives none is cut; over a Unix
-    /// socket, what it keeps is marked as suspect until it is heard again.
+    /// The heartbeat. Over TCP, a silent peer is cut; over a Unix socket, its entries are marked as
+    /// suspect until it is heard again.
     pub heartbeat: Heartbeat,
-    /// How many connections there may be at once. One owner may have half of them, and some are for
-    /// user 0 and the node's own alone, who may have all.
+    /// The most connections. One owner may have half of them, and some are reserved for user 0 and
+    /// the node's own, who may have all.
     pub sessions_max: usize,
-    /// How long those may take to come back whom a registrar before this one knew. For so long
-    /// after its begin the node says that it does not know all yet. It is zero for one that nobody
-    /// can have known.
+    /// The time for clients of the previous registrar to return. For that time after its start, the
+    /// node says that it does not know all names yet. Zero if nobody can have known it.
     pub settle_time: Duration,
-    /// How long connections have to end when the node stops.
+    /// The time for connections to end when the node stops.
     pub drain_timeout: Duration,
-    /// How much the registry takes in.
+    /// The limits of the registry.
     pub limits: Limits,
-    /// How much of it one owner may use.
+    /// The quotas of owners.
     pub quotas: QuotaRules,
-    /// Whose names are.
+    /// The rules of names.
     pub rules: NameRules,
     /// The actors that never register themselves.
     pub declared: EndpointTable,
@@ -73,6 +72,6 @@ impl Default for NodeOptions {
     }
 }
 
-/// How long clients take to come back: they try again after 2 s at most, and some lose another
-/// second or two to a connection that was half made.
+/// The time in which clients return: they dial again after at most 2 s, and some lose another
+/// second or two to a half-made connection.
 const SETTLE_TIME: Duration = Duration::from_secs(5);

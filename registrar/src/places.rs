@@ -1,5 +1,4 @@
-//! Who has a place at a node: so many connections there may be at once, and no owner takes them
-//! from the others.
+//! The places of a node: its connections are limited, and no owner takes them from the others.
 
 use std::sync::{
     Arc,
@@ -18,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     accounts: Accounts,
-    /// How many are taken.
+    /// The number in use.
     taken: Arc<AtomicUsize>,
 }
 
@@ -51,7 +50,7 @@ impl Places {
         if self.taken.load(Ordering::Relaxed) >= places_max - reserve {
             return Err(NoPlace::Full);
         }
-        // Whoever has used up its memory can still come to let go of some.
+        // An owner that has used up its memory can still connect to free some.
         self.accounts.charge_anyway(account, &PLACE);
         self.taken.fetch_add(1, Ordering::Relaxed);
         Ok(Place { places: self.clone(), account })
@@ -65,11 +64,11 @@ impl Drop for Place {
     }
 }
 
-/// What a connection is charged as, with all that it takes while it says nothing: its tasks, timers
-/// and descriptors, and the small buffers that are its own, as measured.
+/// The charge for a connection, with everything it takes while idle: its tasks, timers and
+/// descriptors, and its own small buffers, as measured.
 const PLACE: [(Quota, usize); 2] = [(Quota::Sessions, 1), (Quota::Bytes, 12 * 1024)];
 
-/// How many places only those have who are trusted: enough to look what the matter is.
+/// The places reserved for trusted owners: enough to investigate.
 fn reserve(places_max: usize) -> usize {
     (places_max / 16).min(64)
 }

@@ -1,4 +1,4 @@
-//! How much of the node each owner may use.
+//! The quotas of owners.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use wire::Quota;
 
 use crate::registry::Account;
 
-/// How much one owner may use.
+/// The limits of one owner's use.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -30,7 +30,7 @@ pub struct Quotas {
     pub bytes: usize,
     /// Looks at endpoints that wait or are under way.
     pub looks: usize,
-    /// Time of a processor, in percent. Whoever uses more is not refused anything, and waits.
+    /// Processor time, in percent. An owner above it is not refused, but waits.
     pub cpu: usize,
 }
 
@@ -46,8 +46,8 @@ impl Quotas {
         cpu: usize::MAX,
     };
 
-    /// What those may use who may end the node anyway: user 0, and the user of the node. All but
-    /// memory: that is used up by mistake as well.
+    /// The limits of those that may end the node anyway: user 0, and the user of the node. All
+    /// except memory: a mistake uses that up as well.
     pub const TRUSTED: Self = Self { bytes: 96 * 1024 * 1024, looks: LOOKS, ..Self::UNLIMITED };
 
     /// Returns how much of something it is.
@@ -75,7 +75,7 @@ impl Quotas {
 }
 
 impl Default for Quotas {
-    /// What everybody else may use. The sessions are half of the node's, whatever is said here.
+    /// The limits of all others. The sessions are half of the node's, whatever this says.
     fn default() -> Self {
         Self {
             sessions: usize::MAX,
@@ -92,7 +92,7 @@ impl Default for Quotas {
 /// A quarter of all that may wait.
 const LOOKS: usize = 256;
 
-/// Which quotas an owner has.
+/// The quotas of owners.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -109,7 +109,7 @@ pub struct QuotaRules {
     pub trusted: Quotas,
     /// Those of everybody else.
     pub others: Quotas,
-    /// Those of some, whoever they are.
+    /// Those of single owners.
     pub named: HashMap<Account, Quotas>,
 }
 

@@ -1,5 +1,5 @@
-//! What was seen to be silent is looked at again, until it answers: a server that restarts is suspect
-//! for as long as that takes.
+//! Repeated looks at silent endpoints, until they answer: a restarting server is suspect for that
+//! time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +21,7 @@ pub(crate) struct Relooks {
 #[derive(Debug)]
 struct Relook {
     claimant: Claimant,
-    /// Who has registered it.
+    /// The registrant.
     registrant: Owner,
     by: Owner,
     /// The pause before this look.
@@ -29,8 +29,8 @@ struct Relook {
 }
 
 impl Relooks {
-    /// Takes note that a claim was seen to be silent, after a pause of so long if it was looked at
-    /// again. Where too many are, it stays as it is until its registrant says something of it.
+    /// Records that a claim was seen to be silent, and the last pause if it was a repeated look.
+    /// With too many such claims, it stays as it is until its registrant speaks.
     pub(crate) fn note(
         &mut self,
         claimant: Claimant,
@@ -63,15 +63,15 @@ impl Relooks {
     }
 }
 
-/// The first pause, and the longest: most servers restart in a second, and who waits for one longer
-/// does not mind another half minute.
+/// The first pause, and the longest: most servers restart in a second, and waiters for a slower one
+/// do not mind another half minute.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How many claims are looked at again: a look asks the kernel, in some 20 µs.
+/// The most claims to look at again: a look asks the kernel, in some 20 µs.
 const RELOOKS_MAX: usize = 1024;
 
-/// How many of them may be of one owner, so that others have room.
+/// The most of them for one owner, so that others have room.
 const RELOOKS_OF_OWNER_MAX: usize = 256;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Where the registrar may connect to look, and for whom: it has rights that others have not, and
-//! uses none of them for those.
+//! The endpoints that the registrar may connect to, and for whom: it has rights that others lack,
+//! and does not use them for those.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -8,13 +8,13 @@ use transport::{Listening, ListeningSocket};
 
 use crate::registry::Owner;
 
-/// Tells whether the registrar may connect to an endpoint of what `registrant` has registered, asked
-/// by `reporter`: only to where one of them could, and what is theirs.
+/// Tells whether the registrar may connect to an endpoint of a registration by `registrant`, at the
+/// request of `reporter`: only where one of them could, and to their own endpoints.
 ///
-/// - What the settings declare may be looked at.
-/// - A local user is shown what listens at the paths, names and ports of this host that are the
-///   user's own, and user 0 at all of them.
-/// - Whoever speaks from an address is shown what listens at that address.
+/// - Declared endpoints may be looked at.
+/// - For a local user it looks at listeners at the paths, names and ports of this host that are the
+///   user's own, and for user 0 at all of them.
+/// - For a peer at an address it looks at listeners at that address.
 pub(crate) fn may_connect(
     endpoint: &Endpoint,
     listening: &Listening,
@@ -51,8 +51,8 @@ fn belongs_to(endpoint: &Endpoint, listening: &Listening, user: u32) -> bool {
     matches!(listening, Listening::Sockets(sockets) if sockets.iter().all(is_own))
 }
 
-/// Tells whether an endpoint is at the address that somebody speaks from. Whoever speaks from this
-/// host may reach all of its addresses.
+/// Tells whether an endpoint is at a peer's address. A peer on this host may reach all of its
+/// addresses.
 fn is_address_of(endpoint: &Endpoint, here: &Here, owner: Owner) -> bool {
     let (Endpoint::Tcp(tcp), Owner::Host(address)) = (endpoint, owner) else { return false };
     let is_same = tcp.host.ip().map(|it| it.to_canonical()) == Some(address);
@@ -79,7 +79,7 @@ mod tests {
         };
         let (user, other, root) = (Owner::User(1000), Owner::User(1001), Owner::User(0));
         let unknown = &Listening::Unknown;
-        // Anywhere else, whoever asks.
+        // Anywhere else, for any caller.
         for owners in [[user, user], [root, root], [host("10.0.0.9"), user], [Owner::Unknown(1); 2]]
         {
             check("/ip4/10.0.0.7/tcp/22", unknown, owners, false);
@@ -90,7 +90,7 @@ mod tests {
         check("/ip4/10.0.0.7/tcp/22", unknown, [user, host("10.0.0.7")], true);
         check("/ip6/2001:db8::7/tcp/22", unknown, [host("2001:db8::7"), user], true);
         check("/ip4/10.0.0.7/tcp/22", unknown, [Owner::Registrar, user], true);
-        // On this host, what is one's own.
+        // On this host, the owner's own endpoints.
         for endpoint in ["/ip4/127.0.0.1/tcp/22", "/unix/@feed"] {
             check(endpoint, &own(1000), [user, other], true);
             check(endpoint, &own(1001), [user, other], false);

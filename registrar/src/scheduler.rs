@@ -1,11 +1,11 @@
-//! Shares the processor between owners: each runs for as long as the others, if they have as much to
+//! Shares the processor between owners: each runs for as long as the others, if it has as much to
 //! do, however many connections it has.
 //!
-//! A connection runs in turns (`portal`), and a runtime lets all that have something to do run one
-//! after another. So whoever has a thousand connections would run a thousand times as often as
-//! somebody with one. Here an owner whose connections have run for a while waits until the others
-//! have had theirs: its connections are not read meanwhile. An owner with a quota of the processor
-//! waits until there is time for it again.
+//! A connection runs in turns (`portal`), and a runtime runs all tasks with work one after another.
+//! So an owner with a thousand connections would run a thousand times as often as one with a single
+//! one. Here an owner whose connections have run for a while waits until the others have had their
+//! time: its connections are not read meanwhile. An owner with a processor quota waits until it has
+//! time again.
 //!
 //! ```text
 //!   runtime ──▶ Scheduled ──▶ has its owner time left? ──yes──▶ the connection runs
@@ -14,7 +14,7 @@
 //!                             waits  ◀────── rounds ──────  the next of the owner
 //! ```
 //!
-//! Where there is one owner, nobody is asked, and the time is taken now and then.
+//! With one owner there is no scheduling, and the time is measured now and then.
 
 mod lanes;
 
@@ -51,7 +51,7 @@ struct Shared {
     /// Counts the turns while nobody has to.
     turns: AtomicU32,
     lanes: Mutex<Lanes>,
-    /// Rung when somebody waits.
+    /// Notified when a connection waits.
     waits: Notify,
 }
 
@@ -84,11 +84,11 @@ impl Scheduler {
         lanes.set_quotas(self.0.now(), |account| self.0.percent(account));
         self.0.is_shared.store(lanes.are_shared(), Ordering::Relaxed);
         drop(lanes);
-        // Who waits for a time may have it earlier.
+        // Those that wait for time may have it earlier.
         self.0.waits.notify_one();
     }
 
-    /// Forgets all quotas: those who wait for their time are to end.
+    /// Forgets all quotas: connections that wait for time are to end.
     pub(crate) fn stop(&self) {
         self.0.lanes().set_quotas(self.0.now(), |_| None);
         self.0.waits.notify_one();
@@ -100,7 +100,7 @@ impl Scheduler {
             self.0.waits.notified().await;
             while let Some(next) = self.begin_round() {
                 match next {
-                    // All run who can, and the runtime looks for what has arrived for others.
+                    // All runnable tasks run, and the runtime polls I/O for others.
                     Next::Soon => yield_now().await,
                     Next::At(at) => {
                         tokio::select! {
@@ -123,7 +123,7 @@ impl Scheduler {
 impl Shared {
     fn percent(&self, account: Account) -> Option<u32> {
         let limit = self.accounts.limit(account, Quota::Cpu);
-        // One processor is all that a node has that runs on one thread.
+        // A node on one thread has only one processor.
         u32::try_from(limit).ok().filter(|it| *it < 100)
     }
 
@@ -136,7 +136,7 @@ impl Shared {
     }
 }
 
-/// What serves a connection, on its owner's account.
+/// A connection's work, charged to its owner's account.
 #[derive(Debug)]
 pub(crate) struct Scheduled<F> {
     future: Pin<Box<F>>,
@@ -190,6 +190,6 @@ impl<F> Drop for Scheduled<F> {
 /// a look-up.
 const MEASURED: u32 = 16;
 
-/// The longest that a turn is taken to have run. It is measured by the clock of the host, which costs
-/// a tenth of what it costs to ask for the time of the thread; what is longer was interrupted.
+/// The longest turn that counts. Turns are measured by the host's clock, at a tenth of the cost of
+/// the thread's time; a longer one was interrupted.
 const TURN_MAX: Duration = Duration::from_millis(2);

@@ -1,4 +1,4 @@
-//! One connection to the registrar.
+//! A connection to the registrar.
 
 use std::{sync::Arc, task::Context, time::Duration};
 
@@ -25,8 +25,7 @@ use crate::{
     session_handle::{Granted, SessionHandle},
 };
 
-/// One connection to the registrar: what its peer may call. When it is dropped, what was
-/// registered over it is gone.
+/// A connection to the registrar: its peer's calls. When it is dropped, its registrations are gone.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -44,13 +43,13 @@ pub struct Session {
     id: SessionId,
     caller: Caller,
     handle: Arc<SessionHandle>,
-    /// What waits in its buffers beside what every connection is charged for.
+    /// The bytes in its buffers beyond the charge of every connection.
     holding: Holding,
     /// Whether a watch has more to say than the last pump could send.
     has_more: bool,
-    /// The time, as read for the first query of those that came together.
+    /// The time, as read for the first query of a batch.
     now_ms: Option<u64>,
-    /// Who is at the other end, where that is a connection.
+    /// The peer's identity, if this is a connection.
     peer: Option<Peer>,
 }
 
@@ -63,7 +62,7 @@ impl Session {
         Self { registry, id, caller, handle, holding, has_more: false, now_ms: None, peer: None }
     }
 
-    /// Says who is at the other end, for those who ask how they are seen.
+    /// Sets the peer's identity, for calls that ask for it.
     pub(crate) fn of_peer(mut self, peer: Peer) -> Self {
         self.peer = Some(peer);
         self
@@ -209,8 +208,8 @@ impl Session {
         if let Some(uuid) = set
             && self.registry.read(|registry| registry.registrant(uuid)) != Some(self.id)
         {
-            // Who keeps it registered is to keep it so, with other registrars too, and with this
-            // one when it has started again.
+            // The registrant keeps the new state, with other registrars too, and with this one
+            // after a restart.
             self.registry.send(Job::TellState(uuid), self.caller.owner);
         }
         Ok(changed)
@@ -352,7 +351,7 @@ impl Service for Session {
     }
 }
 
-/// Returns by what a connection has come, and how near that is from here.
+/// Returns the transport of a connection, and its locality from here.
 fn way_of(peer: &Peer) -> (String, String) {
     let (transport, locality) = match peer {
         Peer::Unix { .. } => ("unix", Locality::UnixSocket),
@@ -362,16 +361,16 @@ fn way_of(peer: &Peer) -> (String, String) {
     (transport.to_owned(), locality.as_str().replace(' ', "-"))
 }
 
-/// How many steps it takes to tell what an owner uses.
+/// The steps of reporting an owner's use.
 const OWNER_STEPS: usize = 20;
 
-/// How many steps it takes to answer a call that has waited, and how many bytes of the answer take
-/// another.
+/// The steps of answering a call that has waited, and the bytes of the answer for each further
+/// step.
 const WAIT_STEPS: usize = 20;
 const ANSWER_BYTES_A_STEP: usize = 128;
 
-/// How many steps a change of the registry takes, and how many bytes of it take another: they are
-/// read, indexed, encoded, and told those who watch.
+/// The steps of a change of the registry, and the bytes of it for each further step: they are read,
+/// indexed, encoded, and sent to watchers.
 const CHANGE_STEPS: usize = 100;
 const CHANGE_BYTES_A_STEP: usize = 4;
 

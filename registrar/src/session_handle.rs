@@ -1,4 +1,4 @@
-//! What others leave for a session to send.
+//! The inbox of a session.
 
 use std::{
     collections::VecDeque,
@@ -13,15 +13,15 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 use wire::{CallId, RemoteError, callbacks::Lost, registrar::Registered};
 
-/// What others leave for a session to send: names that it waits for and that are there now, and
-/// word that there are changes to read. It holds each name at most once for each time that the
-/// session waited for it, and nothing of what is to be sent.
+/// The inbox of a session: names that it waits for and that have appeared, and the fact that there
+/// are changes to read. It holds each name at most once for each time that the session waited for
+/// it, and no part of the messages to send.
 #[derive(Debug, Default)]
 pub(crate) struct SessionHandle {
     state: Mutex<State>,
     /// The way to the peer, once it has said who it is.
     portal: OnceLock<Portal>,
-    /// Where the losses of a session go that has no peer.
+    /// The destination of the losses of a session without a peer.
     local_client: Option<mpsc::Sender<Lost>>,
 }
 
@@ -43,8 +43,8 @@ pub(crate) struct Granted {
 }
 
 impl SessionHandle {
-    /// Makes the handle of a session that has no peer: it is this process's own. What it loses is
-    /// to be read beside it.
+    /// Makes the handle of a session without a peer, in this process. Its losses are read
+    /// separately.
     pub(crate) fn local_client() -> (Self, mpsc::Receiver<Lost>) {
         let (local_client, losses) = mpsc::channel(LOSSES_MAX);
         (Self { local_client: Some(local_client), ..Self::default() }, losses)
@@ -55,7 +55,7 @@ impl SessionHandle {
         self.local_client.as_ref()
     }
 
-    /// Leaves word that somebody is there for whom it waits.
+    /// Records that an instance of an awaited name has appeared.
     pub(crate) fn tell_present(&self, name: Name) {
         let mut state = self.lock();
         state.present.push_back(name);
@@ -132,6 +132,6 @@ impl State {
     }
 }
 
-/// How many losses a session without a peer may have yet to hear of: whoever takes out more at once
-/// means the whole tree, and says so to its root.
+/// The most unread losses of a session without a peer: a removal of more means the whole tree, and
+/// its root is told so.
 const LOSSES_MAX: usize = 1024;

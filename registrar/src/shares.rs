@@ -1,5 +1,5 @@
-//! Who may have how much done beside the answers: each owner has a share of what may wait, and a
-//! rate, so that no owner keeps the jobs of others from being run.
+//! Each owner's share of the jobs: a part of the queue, and a rate, so that no owner keeps the jobs
+//! of others from running.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use wire::Quota;
 
 use crate::{accounts::Accounts, registry::Account};
 
-/// What the accounts have used. Clones are handles of the same.
+/// The use of the accounts. Clones are handles of the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
     accounts: Accounts,
@@ -19,7 +19,7 @@ pub(crate) struct Shares {
 
 #[derive(Debug)]
 struct Rate {
-    /// How many more may be asked for now, in thousandths.
+    /// The further jobs that may be requested now, in thousandths.
     allowed: u64,
     /// When that was.
     at_ms: u64,
@@ -71,16 +71,16 @@ impl Drop for Share {
     }
 }
 
-/// How many an account may ask for at once, and how many more each second: a machine that dies takes
-/// some hundred actors with it, which are reported again and again; whoever goes on at this rate
-/// takes a hundredth of a processor.
+/// The burst of jobs that an account may request, and the rate for each second: a machine that dies
+/// takes some hundred actors with it, which are reported repeatedly; an owner that continues at
+/// this rate takes a hundredth of a processor.
 const BURST: u64 = 128 * ERRAND;
 const JOBS_A_SECOND: u64 = 32;
 
-/// One job, in the thousandths in which the time in milliseconds gives more.
+/// One job, in the thousandths that a millisecond of time adds.
 const ERRAND: u64 = 1000;
 
-/// For how many accounts it is remembered what they have used, unless they use it now.
+/// The most accounts whose rate is remembered while they are idle.
 const ACCOUNTS_KEPT: usize = 4096;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What the registrar does beside its answers: it looks into endpoints that are contested, or said
-//! not to answer, and passes on what registrants have to know.
+//! Jobs of the registrar: it checks endpoints that are contested or reported, and notifies
+//! registrants.
 //!
-//! It looks for itself, from where it stands. It asks the kernel, and connects only where that cannot
-//! tell, to what belongs to those who ask, or to where they speak from. It removes only what it finds
-//! dead and another has the place of; what is silent, or cannot be judged from here, it marks, and
-//! asks the one who registered it.
+//! It checks for itself, from its own location. It asks the kernel, and connects only where that
+//! cannot tell, to endpoints of those that ask, or to the address they speak from. It removes only
+//! an endpoint that it finds dead and that another has the place of; a silent one, or one that it
+//! cannot judge, it marks, and asks the registrant.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -38,7 +38,7 @@ use crate::{
     shares::Share,
 };
 
-/// What was seen of an endpoint.
+/// The result of a look at an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CheckResult {
     /// Nobody is there any more.
@@ -56,8 +56,8 @@ pub(crate) async fn run_jobs(registry: RegistryHandle, mut jobs: mpsc::Receiver<
     let mut under_way = JoinSet::new();
     let mut relooks = Relooks::default();
     let one_at_a_time = Arc::new(Semaphore::new(1));
-    // What is looked into, and why it is to be looked into again: however many report it
-    // meanwhile, one more look tells.
+    // The endpoints being checked, with the reason for another check: however many reports arrive
+    // meanwhile, one more look suffices.
     let mut under_check: HashMap<Claimant, Option<(Why, Owner)>> = HashMap::new();
     loop {
         let job = tokio::select! {
@@ -142,7 +142,7 @@ async fn look_into(
     let Claimant { uuid, epoch, stamped } = &claimant;
     let registrant = registry.owner(*uuid).unwrap_or(by);
     let ticket = registry.ticket(*uuid);
-    // One that proves who it is comes back as another instance.
+    // An instance that proves its identity would come back as another one.
     let comes_back = ticket.is_none();
     let seen = {
         // To ask the kernel takes its time, and waits for nothing: others run in between.
@@ -164,14 +164,14 @@ async fn look_into(
         (CheckResult::Alive, _) => Some(Event::FoundAlive(said)),
         // One owner may give a server several names.
         (CheckResult::Answered, Why::Contested) if by == registrant => None,
-        // Of two who claim it, it may be either; and that somebody is there says nothing of who.
+        // It may be either of two claimants; that somebody is there does not say who.
         (CheckResult::Answered, Why::Contested | Why::Reported(Evidence::OtherIdentity)) => {
             Some(Event::Suspect(said))
         }
-        // That it answers refutes who says that it does not.
+        // Its answer refutes the report.
         (CheckResult::Answered, _) => Some(Event::FoundAlive(said)),
         (CheckResult::Unclear, Why::Silent { .. }) => None,
-        // What cannot be seen from here is as its owner says.
+        // Where the registrar cannot see, the owner's word counts.
         (CheckResult::Unclear, Why::Renewed) => Some(Event::FoundAlive(said)),
         (CheckResult::Unclear, _) => Some(Event::Suspect(said)),
     };
@@ -185,7 +185,7 @@ async fn look_into(
                 registry.note(Event::FoundAlive(claimant.clone()));
             }
             Answer::Disowned => registry.note(Event::Disowned(claimant.clone())),
-            // What the registrar has seen to be silent is suspect until it answers.
+            // An endpoint seen to be silent is suspect until it answers.
             Answer::Confirmed | Answer::Nothing => {}
         }
     }
@@ -197,7 +197,8 @@ async fn look_into(
     Looked { claimant, is_silent: is_silent.then_some(([registrant, by], paused)) }
 }
 
-/// Tells whether a claim is still made, and something speaks against it beside silence of a session.
+/// Tells whether a claim still stands, and there is evidence against it besides a session's
+/// silence.
 fn is_suspect(registry: &RegistryHandle, Claimant { uuid, epoch, stamped }: &Claimant) -> bool {
     let record = registry.read(|registry| registry.record(*uuid)).filter(|it| it.epoch == *epoch);
     record.is_some_and(|it| {
@@ -215,7 +216,7 @@ pub(crate) fn look_at(registry: &RegistryHandle, uuid: Uuid, stamped: &Stamped) 
     })
 }
 
-/// What is seen of an endpoint without connecting to it.
+/// The result of a look at an endpoint without a connection.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -234,7 +235,7 @@ pub enum Look {
     Dead,
     /// The very socket is there that was registered.
     Alive,
-    /// It cannot be told from here.
+    /// Unknown from here.
     Unclear,
 }
 
@@ -257,8 +258,8 @@ fn look_from_here(
     if is_there(stamped) == Some(false) {
         return Some(CheckResult::Dead);
     }
-    // A program that speaks another protocol is not to lose a connection over it: the kernel
-    // tells who listens, but for what it does not show from here.
+    // A program that speaks another protocol must not lose a connection to a look: the kernel
+    // reports the listener, except where it cannot see.
     let listening = if is_the_very_place(stamped, &here) {
         listening(&stamped.endpoint)
     } else {
@@ -304,8 +305,8 @@ async fn connect_to(stamped: &Stamped, ticket: Option<Ticket>) -> CheckResult {
     }
 }
 
-/// Says what it means that nobody is at a path: whoever stands elsewhere sees another socket there,
-/// or none, though it lives.
+/// Interprets that nobody is at a path: a caller elsewhere sees another socket there, or none,
+/// though the actor lives.
 fn not_there(stamped: &Stamped) -> CheckResult {
     if stamped.stamp.root.is_some() && stamped.stamp.root == root() {
         CheckResult::Dead
@@ -314,9 +315,9 @@ fn not_there(stamped: &Stamped) -> CheckResult {
     }
 }
 
-/// Tells whether an endpoint means the same from here. A socket file has been told by its inode.
-/// Beyond this network namespace who answers or refuses may be a firewall, or another who has the
-/// same address.
+/// Tells whether an endpoint means the same from here. The inode has identified a socket file.
+/// Beyond this network namespace, the one that answers or refuses may be a firewall, or another
+/// host with the same address.
 fn is_the_very_place(stamped: &Stamped, here: &Here) -> bool {
     stamped.endpoint.is_socket_file() || is_of_this_network(stamped, here)
 }
@@ -326,14 +327,14 @@ fn is_of_this_network(stamped: &Stamped, here: &Here) -> bool {
     kernel.is_some() && kernel == here.kernel && netns.is_some() && netns == here.netns
 }
 
-/// Lets whoever answered prove who it is.
+/// Lets the peer prove its identity.
 async fn prove(stream: Stream, Ticket { wanted, proof }: Ticket) -> Result<(), ProveError> {
     let options = Options { handshake_timeout: LOOK_TIMEOUT, ..Options::default() };
     handshake_actor(stream, &options, wanted, Some(proof)).await.map(drop)
 }
 
-/// How long one look may take: many times what any host on a network needs to answer.
+/// The time limit for a look: many times what any host on a network needs to answer.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many jobs are under way at once: a look costs a connection.
+/// The most concurrent jobs: a look costs a connection.
 const JOBS_MAX: usize = 64;

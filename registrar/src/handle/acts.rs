@@ -1,5 +1,5 @@
-//! What somebody changes of the registry by his own will, each with a word in the audit log: who
-//! has done what to whom, once it is done, and who was denied what.
+//! Deliberate changes of the registry, each with an event in the audit log: who has done what to
+//! whom, once it is done, and who was denied what.
 
 use endpoints::Name;
 use tracing::{enabled, info};
@@ -25,7 +25,7 @@ impl RegistryHandle {
         session: SessionId,
     ) -> (Result<Registered, RemoteError>, usize) {
         let register = Register { wait: false, ..register };
-        // Who does not wait is answered at once, whichever call that is.
+        // A call that does not wait is answered immediately, whatever its number.
         let (entered, steps) = self.register_or_wait(register, caller, (session, 0));
         let registered = entered.and_then(|entered| match entered {
             Entered::Registered(registered) => Ok(registered),
@@ -85,7 +85,7 @@ impl RegistryHandle {
         left.expect("whoever waits may always stop");
     }
 
-    /// Answers somebody who was in line for a name.
+    /// Answers a call that was in line for a name.
     pub(super) fn grant(&self, state: &RegistryState, granted: Granted) {
         let Granted { session, call, uuid, name, result } = granted;
         let result = match result {
@@ -132,7 +132,7 @@ impl RegistryHandle {
         done
     }
 
-    /// Changes what is registered of an instance.
+    /// Changes an instance's registration.
     pub(crate) fn update(
         &self,
         update: Update,
@@ -147,7 +147,7 @@ impl RegistryHandle {
                 info!(target: AUDIT, %by, session, %uuid, what, %error, "denied to change");
             }
         })?;
-        // Where its program listens is its own affair, and said anew as that moves.
+        // A program's own change of its endpoints is its own affair, and repeated as they move.
         if state.is_some() {
             info!(target: AUDIT, %by, session, %uuid, what, "changed");
         }
@@ -175,8 +175,8 @@ impl RegistryHandle {
         Ok(changed)
     }
 
-    /// Applies an event that a session asks for. Returns also what was known before of the
-    /// instances that it concerns, if that is to be logged.
+    /// Applies an event that a session requests. Also returns the earlier records of the instances
+    /// concerned, if they are to be logged.
     fn act(
         &self,
         event: Event,
@@ -191,21 +191,21 @@ impl RegistryHandle {
             };
             let known = uuids.iter().filter(|_| is_logged).filter_map(known).collect();
             let mut outcome = registry.apply(event, now_ms)?;
-            // Who asks for it need not be told.
+            // The session that requests it need not be notified.
             registry.forgive(outcome.lost.remove(&session));
             Ok::<_, RegistryError>(((Changed { revision: registry.revision() }, known), outcome))
         })
     }
 }
 
-/// What was known of an instance.
+/// The earlier record of an instance.
 struct Known {
     name: Name,
     uuid: Uuid,
     owner: Owner,
 }
 
-/// Tells whether somebody was denied what he may not have, or not so much of.
+/// Tells whether a denial concerns a right or a quota.
 fn is_denial(error: &RemoteError) -> bool {
     matches!(error.kind, ErrorKind::Denied | ErrorKind::LimitReached | ErrorKind::QuotaExceeded)
 }
@@ -213,5 +213,5 @@ fn is_denial(error: &RemoteError) -> bool {
 /// The target of these events.
 const AUDIT: &str = "callsign::audit";
 
-/// How many instances are named of those that somebody may not remove.
+/// The most instances to name when their removal is denied.
 const DENIED_SAID: usize = 8;

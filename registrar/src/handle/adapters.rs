@@ -1,4 +1,4 @@
-//! What adapters ask of the registry, whoever is at them.
+//! The requests of adapters to the registry, for any of their peers.
 
 use endpoints::{Name, Stamped};
 use uuid::Uuid;
@@ -35,8 +35,9 @@ impl RegistryHandle {
         self.records(&Query { all: true, ..Query::of(name.as_str()) }, caller)
     }
 
-    /// Registers a foreign instance again for somebody who is not at the adapter, as
-    /// [`ForeignSession::register`](crate::ForeignSession::register) did when he was: rules of names let him then.
+    /// Registers a foreign instance again for an absent registrant, as
+    /// [`ForeignSession::register`](crate::ForeignSession::register) did when it was connected: the
+    /// rules of names allowed it then.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -57,7 +58,7 @@ impl RegistryHandle {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn remember_foreign(
         &self,
         foreign: Foreign,
@@ -93,7 +94,7 @@ impl RegistryHandle {
         self.note(Event::Update { update, by });
     }
 
-    /// Returns who may change an instance.
+    /// Returns the owner of an instance.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -115,9 +116,9 @@ impl RegistryHandle {
         self.read(|registry| registry.owner(uuid))
     }
 
-    /// Looks at an endpoint of an instance as far as that goes without connecting to it. `None` says
-    /// that it takes a connection to tell, and that one may be made: whoever registered the instance
-    /// could make it as well, or speaks from there.
+    /// Looks at an endpoint of an instance without connecting to it. `None` means that only a
+    /// connection can tell, and that one is permitted: the registrant could make it as well, or
+    /// speaks from there.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -146,7 +147,7 @@ impl RegistryHandle {
         self.read(|registry| registry.record(uuid))
     }
 
-    /// Returns the record of an instance, if somebody may find it.
+    /// Returns the record of an instance, if the caller may find it.
     ///
     /// ```
     /// # use callsign_registrar as callsign;

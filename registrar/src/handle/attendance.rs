@@ -34,12 +34,11 @@ impl Attendance {
     }
 }
 
-/// How often it is noted that the process runs.
+/// The interval at which the process records that it runs.
 pub(super) const ATTENDANCE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// From which time on a stop counts: a client gives up a registrar that has not answered for 2 s.
+/// The shortest stop that counts: a client gives up a registrar that has not answered for 2 s.
 const AWAY_MIN: Duration = Duration::from_millis(1500);
 
-/// How late a process may be to note that it runs without having been stopped: on a busy machine
-/// some ten milliseconds.
+/// The delay of that record which is not a stop: some ten milliseconds on a busy machine.
 const LATE_MAX: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! What the settings declare: actors that never register themselves.
+//! Declared actors, from the settings: they never register themselves.
 
 use std::mem;
 
@@ -10,8 +10,8 @@ use super::{RegistryHandle, RegistryState};
 use crate::registry::{Event, Owner};
 
 impl RegistryHandle {
-    /// Enters what the settings declare, stamped as this process sees it. What earlier settings
-    /// declared and these do not goes.
+    /// Enters the declared actors, stamped as this process sees them. Actors that are no longer
+    /// declared go.
     pub(crate) fn declare(&self, declared: &EndpointTable) {
         let now_ms = self.now_ms();
         let mut state = self.state();
@@ -65,8 +65,8 @@ impl RegistryHandle {
     }
 }
 
-/// Derives the identity of a declared actor from what is declared, so that registrars with the
-/// same settings speak of the same instance.
+/// Derives the identity of a declared actor from its declaration, so that registrars with the same
+/// settings mean the same instance.
 fn declared_uuid(name: &Name, endpoints: &[Endpoint]) -> Uuid {
     let mut declared = name.to_string();
     for endpoint in endpoints {

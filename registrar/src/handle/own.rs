@@ -1,4 +1,4 @@
-//! What the registrar knows of itself: how it is, and where it is found.
+//! The registrar's own status and endpoints.
 
 use std::sync::MutexGuard;
 
@@ -73,7 +73,7 @@ impl RegistryHandle {
         self.with(|registry| registry.enter_own(name, endpoints, user, now_ms));
     }
 
-    /// Says where the registrar itself is found by now.
+    /// Updates the registrar's own endpoints.
     pub(crate) fn move_own(&self, endpoints: Vec<Stamped>) {
         self.with(|registry| registry.move_own(endpoints));
     }

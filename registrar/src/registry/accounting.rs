@@ -1,4 +1,4 @@
-//! What the registry holds is charged to its owners, and given back when it goes.
+//! Charges for the contents of the registry, credited when they go.
 
 use wire::{CallId, Quota};
 
@@ -30,7 +30,7 @@ impl Registry {
         self.accounts.charge_anyway(account, &[(Quota::Instances, 1), (Quota::Bytes, bytes)]);
     }
 
-    /// Charges what an entry takes more by now than it did, or gives it back.
+    /// Charges the growth of an entry, or credits its shrinking.
     pub(super) fn recharge_entry(&mut self, key: Key) {
         let entry = &mut self.entries[key];
         let (account, bytes) = (entry.registrant.owner.account(), entry.held_bytes());
@@ -38,7 +38,7 @@ impl Registry {
         self.charge_change(account, before, bytes);
     }
 
-    /// Gives back what was charged for an entry that goes out of the registry, once.
+    /// Credits the charge for an entry that leaves the registry, once.
     pub(super) fn give_back_entry(&mut self, key: Key) {
         let entry = &mut self.entries[key];
         let bytes = std::mem::take(&mut entry.charged) as usize;

@@ -1,4 +1,4 @@
-//! What those who ask are answered, and those who wait.
+//! The answers to queries, and to calls that wait.
 
 use std::{cell::Cell, collections::HashSet, iter};
 
@@ -16,8 +16,8 @@ use super::{
 };
 
 impl Registry {
-    /// Appends the encoded [`wire::registrar::Answer`] to somebody's query, and returns how many
-    /// steps it took beside writing that.
+    /// Appends the encoded [`wire::registrar::Answer`] to a query, and returns its steps besides
+    /// writing.
     pub fn answer(
         &self,
         query: &Query<'_>,
@@ -54,8 +54,8 @@ impl Registry {
         self.found(instances, meant, &steps).map(|it| self.entries[it].record()).collect()
     }
 
-    /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each
-    /// record what `prove` makes of those that prove who they are, and the steps.
+    /// Appends the answer to a query, as [`answer`](Self::answer) does, and returns for each record
+    /// the result of `prove`, if it proves its identity, and the steps.
     pub fn locate(
         &self,
         query: &Query<'_>,
@@ -77,8 +77,8 @@ impl Registry {
         (proofs, steps)
     }
 
-    /// Returns the instances that a query is answered with, in their order. What is over is passed
-    /// over, a step each.
+    /// Returns the instances that answer a query, in order. Finished ones are skipped, at a step
+    /// each.
     fn found(
         &self,
         instances: &Instances,
@@ -91,7 +91,7 @@ impl Registry {
             meant.includes(entry) && !self.is_over(entry)
         };
         let mut bytes = 0;
-        // What is declared was entered before anything else, so it comes last.
+        // Declared entries were entered before anything else, so they come last.
         let wanted = instances.newest_first(meant).filter(is_wanted);
         wanted.take(RECORDS_MAX as usize).take_while(move |key| {
             let is_first = bytes == 0;
@@ -114,12 +114,12 @@ impl Registry {
             self.is_over(entry) || !meant.counts(entry)
         };
         let out = newest.filter(is_out).count();
-        // Of what somebody may not see he is not told how much there is of it.
+        // A caller does not learn the number of instances that are hidden from it.
         if meant.sees == Sees::All { count - out } else { count.min(STEPS_MAX) - out }
     }
 
-    /// Answers a call that waits for a name at once, or keeps it until it can; tells which, and how
-    /// many steps it took.
+    /// Answers a call that waits for a name immediately, or keeps it until it can; tells which, and
+    /// its steps.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ impl Registry {
         Ok(self.is_present(name, by).0)
     }
 
-    /// Answers one of the calls of a session that wait for a name, and returns which. If nobody of
-    /// that name is there any more, they wait on.
+    /// Answers one of a session's calls that wait for a name, and returns which. If the name has no
+    /// instance any more, they continue to wait.
     pub fn answer_wait(
         &mut self,
         session: SessionId,
@@ -172,8 +172,8 @@ impl Registry {
         Some(call)
     }
 
-    /// Ends one of the calls of a session that wait for a name, to be answered, and returns which.
-    /// If nobody of that name is there any more, they wait on.
+    /// Ends one of a session's calls that wait for a name, to be answered, and returns which. If
+    /// the name has no instance any more, they continue to wait.
     pub fn take_wait(&mut self, session: SessionId, name: &Name, by: &Caller) -> Option<CallId> {
         if !self.is_present(name, by).0 {
             self.waiters.line_up(session, name);
@@ -184,8 +184,7 @@ impl Registry {
         Some(call)
     }
 
-    /// Tells whether a name has an instance that answers somebody who waits, and how many steps it
-    /// took to tell.
+    /// Tells whether a name has an instance that answers a waiting call, and the steps to find out.
     fn is_present(&self, name: &Name, by: &Caller) -> (bool, usize) {
         let Some(instances) = self.by_name.get(name) else { return (false, 0) };
         let meant = Meant::READY.seen(self.sees_of(instances, by));
@@ -198,12 +197,12 @@ impl Registry {
         (is_present, steps)
     }
 
-    /// Returns what somebody may see of the instances of a name.
+    /// Returns the part of a name's instances that a caller may see.
     fn sees_of(&self, instances: &Instances, by: &Caller) -> Sees {
         instances.any().map_or(Sees::All, |it| self.sees(by, &self.entries[it]))
     }
 
-    /// Returns a page of the names of somebody's list, and how many steps it took.
+    /// Returns a page of a caller's list of names, and its steps.
     pub fn names(&self, list: &List, by: &Caller) -> (NamesPage, usize) {
         let (mut walk, mut next) = (Walk::after(list.after), None);
         let mut found = HashSet::new();
@@ -214,7 +213,7 @@ impl Registry {
                 break;
             }
             let entry = &self.entries[*key];
-            // A name that is hidden is not held against what somebody asks for.
+            // A hidden name is not matched against a caller's pattern.
             if self.is_over(entry) || !self.shows(by, entry) {
                 walk.passes_over(*epoch);
                 continue;
@@ -229,8 +228,8 @@ impl Registry {
         (NamesPage { next, names: found.into_iter().map(str::to_owned).collect() }, steps)
     }
 
-    /// Appends the encoded [`wire::registrar::Page`] of somebody's list, and returns how many steps
-    /// it took. A page ends where many names were looked at, whether they match or not.
+    /// Appends the encoded [`wire::registrar::Page`] of a caller's list, and returns its steps. A
+    /// page ends after many names, whether they match or not.
     pub fn page(&self, list: &List, by: &Caller, now_ms: u64, bytes: &mut BytesMut) -> usize {
         let Listed { entries, next, steps } = self.listed(list, by);
         let records = entries.into_iter().map(Entry::encoded);
@@ -281,15 +280,15 @@ struct Listed<'a> {
     steps: usize,
 }
 
-/// How far somebody's page has come, oldest registration first.
+/// The progress of a caller's page, oldest registration first.
 ///
-/// Where it ends he is told by what he may see alone: by an entry that is shown to him, or by the
-/// end of a whole block of epochs. And an entry that is hidden costs a step, whatever its name is.
+/// The end of a page depends only on what the caller may see: on an entry that is shown to it, or
+/// on the end of a whole block of epochs. And a hidden entry costs one step, whatever its name.
 #[derive(Clone, Copy, Debug)]
 struct Walk {
-    /// The last that it has come to.
+    /// The last epoch that it has reached.
     at: Epoch,
-    /// Where the next page may begin.
+    /// The possible start of the next page.
     seen: Epoch,
     steps: usize,
 }
@@ -319,9 +318,9 @@ impl Walk {
     }
 }
 
-/// Behind how many registrations a page may end among those that are hidden. It bounds how far a
-/// page goes on when it has taken its steps.
+/// The number of registrations in a block at whose end a page may end among hidden ones. It bounds
+/// how far a page continues beyond its steps.
 const EPOCHS_A_BLOCK: Epoch = 1024;
 
-/// How many steps it takes to prove something of an instance.
+/// The steps of a proof for an instance.
 const PROOF_STEPS: usize = 40;

@@ -1,4 +1,4 @@
-//! How the entries of the registry come, change and go, and who is told of it.
+//! Additions, updates and removals of entries, and their notifications.
 
 use endpoints::{Name, Stamped};
 use wire::{Epoch, Lifetime, Record, RemovalReason, registrar::Update};
@@ -120,8 +120,8 @@ impl Registry {
         self.tell(key, Some(record.epoch), outcome);
     }
 
-    /// Tells those who watch or wait for the name. `known` is the epoch by which watchers know
-    /// the instance, if they do.
+    /// Notifies watchers of and waiters for the name. `known` is the epoch under which watchers
+    /// know the instance, if they do.
     pub(super) fn tell(&mut self, key: Key, known: Option<Epoch>, outcome: &mut Outcome) {
         let visibility = self.logged_visibility(key);
         let entry = &self.entries[key];
@@ -133,7 +133,7 @@ impl Registry {
         }
     }
 
-    /// Tells those who wait for a name to look whether it is there.
+    /// Notifies waiters for a name to look whether it is there.
     pub(super) fn wake(&mut self, name: Name, outcome: &mut Outcome) {
         let woken = self.waiters.take_sessions(&name).into_iter();
         outcome.woken.extend(woken.map(|session| Woken { session, name: name.clone() }));

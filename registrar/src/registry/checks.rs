@@ -1,4 +1,4 @@
-//! What a registration must be like.
+//! The requirements of a registration.
 
 use std::collections::BTreeMap;
 

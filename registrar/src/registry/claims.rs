@@ -39,8 +39,8 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Who claims which place. Places are kept by their hash alone, which saves a copy of each; what
-/// shares a hash by chance is looked into and found alive, which changes nothing.
+/// The claims to each place. Places are kept only by their hash, which saves a copy of each; a
+/// place that shares a hash by chance is checked and found alive, which changes nothing.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     by_hash: Shards<u64, Keys>,
@@ -53,7 +53,7 @@ impl Claims {
         self.hasher.hash_one(Claim::of(stamped))
     }
 
-    /// Enters a claim, and returns the latest of those who made it before.
+    /// Enters a claim, and returns the latest of the earlier claimants.
     pub(super) fn insert(&mut self, hash: u64, epoch: Epoch, key: Key) -> Vec<Key> {
         let keys = self.by_hash.get_or_insert(hash);
         let before = keys.newest_first().filter(|it| *it != key).take(CONTESTED_MAX).collect();
@@ -61,7 +61,7 @@ impl Claims {
         before
     }
 
-    /// Returns the latest of those who claim a place, beside `key`.
+    /// Returns the latest claimants of a place, except `key`.
     pub(super) fn other(&self, stamped: &Stamped, key: Key) -> Option<Key> {
         let keys = self.by_hash.get(&self.hasher.hash_one(Claim::of(stamped)))?;
         keys.newest_first().find(|it| *it != key)
@@ -81,5 +81,5 @@ impl Claims {
     }
 }
 
-/// How many older claims a new one contests: one is usual, and each is a look at the endpoint.
+/// The most older claims that a new one contests: one is usual, and each is a look at the endpoint.
 const CONTESTED_MAX: usize = 4;

@@ -1,9 +1,9 @@
-//! What is too much to be done at once: it is done in parts, and others get their turn in between.
+//! Deferred work: too much for one turn, it is done in parts, and others run in between.
 //!
-//! The end of a session takes all that it kept, in one change, and so does whoever takes out many
-//! instances by one call: from then on nobody is answered with any of it. That it also leaves the indexes, and that those who watch are told, takes its time
-//! where it is much. All of it bears the revision of the one change, so that the log is in no order
-//! meanwhile: whoever comes back to a watch then begins again.
+//! The end of a session removes all of its entries in one change, and so does a call that removes
+//! many instances: from then on no answer contains any of them. Removing them from the indexes and
+//! notifying watchers takes its time if they are many. All of it bears the revision of the one
+//! change, so that the log is out of order meanwhile: a watcher that returns then starts again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,7 @@ use wire::{Epoch, RemovalReason, Suspicion};
 
 use super::{Entry, Key, Outcome, Registry, SessionId, log::Removal, sessions};
 
-/// What is yet to be done, in order.
+/// The deferred work, in order.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     ends: VecDeque<End>,
@@ -20,14 +20,14 @@ pub(super) struct Deferred {
     dismissals: VecDeque<Dismissal>,
     /// From where on the room of a crowd that has left is yet to be given back.
     shrinking: Option<usize>,
-    /// How many ends there were that took several parts.
+    /// The number of ends that took several parts.
     counted: u64,
 }
 
-/// The end of much at once.
+/// The end of many entries together.
 #[derive(Debug)]
 struct End {
-    /// Which session kept it, if that is why.
+    /// The session that kept them, if that is why.
     session: Option<SessionId>,
     left: BTreeMap<Epoch, Key>,
     removal: Removal,
@@ -41,7 +41,7 @@ struct Dismissal {
     back_by_ms: u64,
 }
 
-/// What speaks against what a session keeps, from a time on.
+/// New evidence against a session's entries, from a time on.
 #[derive(Debug)]
 struct Verdict {
     session: SessionId,
@@ -49,7 +49,7 @@ struct Verdict {
     after: Epoch,
 }
 
-/// What speaks against an instance, by what spoke against it before.
+/// The new evidence against an instance, from the earlier evidence.
 pub(super) type Judge = fn(Option<Suspicion>, u64) -> Option<Suspicion>;
 
 impl Deferred {
@@ -86,7 +86,7 @@ impl Registry {
         !is_done || shrinking.is_some() || self.lines.are_due() || self.lines.are_untold()
     }
 
-    /// Does a part of what was too much to be done at once.
+    /// Does a part of the deferred work.
     pub fn do_deferred(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
         if let Some(Verdict { session, verdict, after }) = self.deferred.verdicts.pop_front() {
@@ -109,7 +109,7 @@ impl Registry {
             if let Some(session) = end.session {
                 self.sessions.remove(session);
             }
-            // What was told of it stands between other changes, some of which are later.
+            // Its changes are in the log among others, some of which are later.
             self.revision += 1;
             self.log.begin_after(self.revision);
             self.shrink();
@@ -121,8 +121,8 @@ impl Registry {
         outcome
     }
 
-    /// Removes all that a session kept, in one change. The first part is done at once, which is
-    /// all of it for nearly everybody.
+    /// Removes all entries of a session, in one change. The first part is done immediately, which
+    /// is all of it for nearly every session.
     pub(super) fn remove_kept(
         &mut self,
         session: SessionId,
@@ -166,7 +166,7 @@ impl Registry {
         self.deferred.counted += 1;
         let mut left = BTreeMap::new();
         for key in keys {
-            // Its owner has room for others at once.
+            // Its owner has room for others immediately.
             self.give_back_entry(*key);
             let entry = &mut self.entries[*key];
             entry.is_gone = true;
@@ -196,7 +196,7 @@ impl Registry {
         }
     }
 
-    /// Judges all that a session keeps, the first part at once.
+    /// Judges all entries of a session, the first part immediately.
     pub(super) fn judge_session(
         &mut self,
         session: SessionId,
@@ -215,7 +215,7 @@ impl Registry {
         self.deferred.is_clearing() && (entry.is_gone || sessions::is_over(&self.sessions, entry))
     }
 
-    /// Clears away an instance that is gone, before it is registered anew.
+    /// Removes an instance that is gone, before it is registered again.
     pub(super) fn make_way(&mut self, uuid: Uuid) -> Outcome {
         let mut outcome = Outcome::default();
         if self.deferred.is_clearing()
@@ -233,7 +233,7 @@ impl Registry {
         let Dismissal { session, left, back_by_ms } = dismissal;
         for _ in 0..DEFERRED_STEPS_MAX / DISMISSAL_STEPS {
             let Some((epoch, key)) = left.pop_first() else { return };
-            // Whoever has come back already has registered it again.
+            // A client that has already returned has registered it again.
             let entry = self.entries.get_mut(key).filter(|it| it.epoch == epoch);
             if let Some(entry) = entry.filter(|it| it.keeper() == Some(*session)) {
                 entry.registrant.session = None;
@@ -254,11 +254,11 @@ impl Registry {
     }
 }
 
-/// How much is done in one part: some tenths of a millisecond.
+/// The work of one part: some tenths of a millisecond.
 pub(super) const DEFERRED_STEPS_MAX: usize = 16 * 1024;
 
-/// How many steps it takes to let an entry stay.
+/// The steps of keeping an entry.
 const DISMISSAL_STEPS: usize = 16;
 
-/// How many entries are few enough that they may be removed at once.
+/// The number of entries that is small enough to remove in one go.
 const FEW: usize = 512;

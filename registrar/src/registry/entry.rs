@@ -1,4 +1,4 @@
-//! What the registry holds of an instance.
+//! The registry's entry of an instance.
 
 use std::{
     cell::Cell,
@@ -12,8 +12,8 @@ use wire::{Epoch, Lifetime, Record, State, decode_body, encode_body};
 
 use super::{Owner, SessionId, names::Ruled};
 
-/// What the registry holds of an instance: its record in the form in which answers carry it, so
-/// that an answer is made by copying bytes, and beside it only what is looked at without one.
+/// The registry's entry of an instance: its record in the form in which answers carry it, so that
+/// an answer is made by copying bytes, and the facts that are needed without decoding.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: Name,
@@ -22,7 +22,7 @@ pub(super) struct Entry {
     pub(super) state: State,
     pub(super) lifetime: Lifetime,
     pub(super) proves: bool,
-    /// How many bytes are charged to its owner's account.
+    /// The bytes charged to its owner's account.
     pub(super) charged: u32,
     /// Whether it is gone, and has yet to be cleared away.
     pub(super) is_gone: bool,
@@ -34,21 +34,21 @@ pub(super) struct Entry {
     /// When its lease runs out; or, if the registrar has dismissed the session that kept it, until
     /// when its registrant should be back.
     pub(super) lease_until_ms: Option<u64>,
-    /// Which rule holds of its name.
+    /// The rule that applies to its name.
     pub(super) ruled: Cell<Ruled>,
 }
 
-/// Who registered an instance.
+/// The registrant of an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Registrant {
     pub(super) owner: Owner,
-    /// Over which session; it may have ended since, unless it keeps the instance. `None` for what
-    /// is declared, and of what was kept by a session that was dismissed.
+    /// Its session; that may have ended since, unless it keeps the instance. `None` for declared
+    /// entries, and for those of a dismissed session.
     pub(super) session: Option<SessionId>,
 }
 
 impl Entry {
-    /// How many bytes a claim to a place takes, as measured.
+    /// The bytes of a claim to a place, as measured.
     pub(super) const CLAIM_BYTES: usize = 96;
 
     pub(super) fn new(record: &Record, registrant: Registrant, now_ms: u64) -> Self {
@@ -102,7 +102,7 @@ impl Entry {
             + self.claimed.len() * Self::CLAIM_BYTES
     }
 
-    /// Returns the session that keeps it; there is none for leases and declared entries.
+    /// Returns the session that keeps it; leases and declared entries have none.
     pub(super) fn keeper(&self) -> Option<SessionId> {
         self.registrant.session.filter(|_| self.lifetime == Lifetime::Session)
     }
@@ -112,31 +112,31 @@ impl Entry {
         DEFERRED_STEPS + self.encoded.len() / DEFERRED_BYTES_A_STEP
     }
 
-    /// Tells whether it answers those who wait: its actor is ready, and has said so itself.
+    /// Tells whether it answers waiters: its actor is ready, and has said so itself.
     pub(super) fn is_present(&self) -> bool {
         self.state == State::Ready && self.lifetime != Lifetime::Declared
     }
 }
 
-/// How many steps it takes to change a short entry in every index, and how many bytes of one that is
-/// read take another.
+/// The steps of changing a short entry in every index, and the bytes for each further step of
+/// reading one.
 const DEFERRED_STEPS: usize = 40;
 const DEFERRED_BYTES_A_STEP: usize = 8;
 
-/// How many bytes an entry takes beside its texts and its claims, as measured: what the indexes take
-/// for it when they have just grown, and what the allocator adds to each piece.
+/// The bytes of an entry besides its strings and its claims, as measured: its share of the indexes
+/// when they have just grown, and the allocator's overhead for each piece.
 const HELD_BYTES: usize = 640;
 
-/// Where an entry is kept. Half the size of an index, because every index of the registry holds a
-/// key for every entry.
+/// The key of an entry. Half the size of an index, because every index of the registry holds a key
+/// for every entry.
 pub(super) type Key = u32;
 
-/// Every entry, in no order. They are in chunks, so that no registration has all of them moved to
-/// where there is more room, and what is free of them is given back a chunk at a time.
+/// All entries, unordered. They are in chunks, so that no registration moves all of them to a
+/// larger place, and free memory is returned a chunk at a time.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     chunks: Vec<Slab<Entry>>,
-    /// Which chunks have room.
+    /// The chunks with room.
     roomy: Vec<usize>,
 }
 
@@ -195,6 +195,5 @@ fn places(key: Key) -> (usize, usize) {
     (key as usize / CHUNK, key as usize % CHUNK)
 }
 
-/// How many entries there are in a chunk: it is moved, or given back, in some hundredths of a
-/// millisecond.
+/// The entries of a chunk: it is moved, or freed, in some hundredths of a millisecond.
 const CHUNK: usize = 1024;

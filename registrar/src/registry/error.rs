@@ -1,4 +1,4 @@
-//! Why a registry does not do what it is asked.
+//! The refusals of a registry.
 
 use endpoints::{Endpoint, InstanceId, Name, NamePattern};
 use thiserror::Error;
@@ -11,7 +11,7 @@ use wire::{
 use super::{Account, Owner};
 use crate::accounts::Exceeded;
 
-/// Why a registry does not do what it is asked.
+/// The reason why a registry refuses a change.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]

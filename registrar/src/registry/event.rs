@@ -1,4 +1,4 @@
-//! What goes into the registry, and what comes out.
+//! The inputs and outputs of the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use wire::{
 
 use super::{Owner, RegistryError, SessionId};
 
-/// How much a registry takes in.
+/// The limits of a registry.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -49,7 +49,7 @@ impl Default for Limits {
     }
 }
 
-/// What happens to the registry.
+/// An event of the registry.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -62,13 +62,13 @@ impl Default for Limits {
 /// ```
 #[derive(Debug)]
 pub enum Event {
-    /// A connection ended: what it kept is gone, unless it was dismissed.
+    /// A connection ended: its entries are gone, unless it was dismissed.
     SessionEnded(SessionId),
-    /// The registrar ends a connection for reasons of its own. That says nothing of who is at its
-    /// other end: what the connection kept stays until then for whoever comes back, and takes its
-    /// place by registering again.
+    /// The registrar ends a connection for reasons of its own. That says nothing about its peer:
+    /// the connection's entries stay until the given time for a returning peer, which replaces them
+    /// by registering again.
     SessionDismissed {
-        /// Which connection.
+        /// The connection.
         session: SessionId,
         /// Until when its peer should be back.
         back_by_ms: u64,
@@ -87,30 +87,30 @@ pub enum Event {
     SessionHeard(SessionId),
     /// Someone takes an instance out.
     Unregister {
-        /// Which.
+        /// The instance.
         uuid: Uuid,
-        /// Who asks.
+        /// The caller.
         by: Owner,
     },
     /// Someone takes several instances out, in one change.
     UnregisterAll {
-        /// Which.
+        /// The instances.
         uuids: Vec<Uuid>,
-        /// Who asks.
+        /// The caller.
         by: Owner,
     },
     /// Someone renews a lease.
     Renew {
         /// Of which instance.
         uuid: Uuid,
-        /// Who asks.
+        /// The caller.
         by: Owner,
     },
-    /// Someone changes what is registered.
+    /// A caller changes a registration.
     Update {
-        /// What to change.
+        /// The change.
         update: Update,
-        /// Who asks.
+        /// The caller.
         by: Owner,
     },
     /// The registrar saw that nobody is at an endpoint any more, which another claims now.
@@ -119,7 +119,7 @@ pub enum Event {
     /// may be about to listen there again, and so may one with a lease at a port or a name: they are
     /// marked. Any other is as good as dead.
     FoundSilent(Claimant),
-    /// An endpoint did not answer somebody, and the registrar could not see why.
+    /// An endpoint did not answer a caller, and the registrar could not see why.
     Suspect(Claimant),
     /// The registrar saw that somebody is at the endpoint.
     FoundAlive(Claimant),
@@ -127,23 +127,23 @@ pub enum Event {
     Disowned(Claimant),
     /// The process that registered a foreign instance has ended.
     ProcessEnded {
-        /// Which instance.
+        /// The instance.
         uuid: Uuid,
-        /// Which registration of it: a newer one is not meant.
+        /// Its registration: a newer one is not meant.
         epoch: Epoch,
     },
     /// Time has passed.
     Tick,
 }
 
-/// One registration's claim to one endpoint.
+/// The claim of one registration to one endpoint.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Claimant {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Which registration of it: a newer one is not meant.
+    /// Its registration: a newer one is not meant.
     pub epoch: Epoch,
-    /// What it claims.
+    /// The claimed endpoint.
     pub stamped: Stamped,
 }
 
@@ -151,35 +151,35 @@ pub struct Claimant {
 /// [`Registry::claimant`](super::Registry::claimant) tells.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Contested {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// What both claim.
+    /// The contested endpoint.
     pub endpoint: Endpoint,
-    /// Who makes the newer claim.
+    /// The owner of the newer claim.
     pub by: Owner,
 }
 
-/// What came of an event.
+/// The effects of an event.
 #[derive(Debug, Default)]
 #[must_use = "those who wait are to be told"]
 pub struct Outcome {
-    /// Those whose waiting has come to an end, in the order in which they asked.
+    /// The calls that no longer wait, in order of arrival.
     pub woken: Vec<Woken>,
     /// The sessions that have changes to read.
     pub notified: BTreeSet<SessionId>,
     /// Older claims to an endpoint that a newer instance claims too: to be looked into.
     pub contested: Vec<Contested>,
-    /// What is suspect, and was renewed: to be looked into for whoever did that.
+    /// Suspect instances that were renewed: they are to be checked for the renewing owner.
     pub renewed: Vec<(Claimant, Owner)>,
     /// Endpoints that were taken out because nobody is there.
     pub evicted: Vec<Claimant>,
-    /// Instances of which something else is suspected than before.
+    /// Instances whose suspicion has changed.
     pub suspected: Vec<Suspected>,
-    /// What was lost of that which sessions have registered, and whose it was.
+    /// Losses of registrations, with the sessions that made them.
     pub lost: BTreeMap<SessionId, (Owner, Vec<Lost>)>,
-    /// Those who were in line for a name, and are no more.
+    /// Calls that are no longer in line for a name.
     pub granted: Vec<Granted>,
 }
 
@@ -200,7 +200,7 @@ impl Outcome {
     }
 }
 
-/// What has come of a registration that may wait in line.
+/// The result of a registration that may wait in line.
 #[derive(Debug)]
 pub enum Entered {
     /// It is registered.
@@ -209,29 +209,29 @@ pub enum Entered {
     InLine,
 }
 
-/// Who was in line, and is no more: registered, or told why not.
+/// A call that is no longer in line: registered, or refused.
 #[derive(Debug)]
 pub struct Granted {
     /// Over which connection.
     pub session: SessionId,
-    /// Which call is to be answered.
+    /// The call to answer.
     pub call: CallId,
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// What the answer is.
+    /// The answer.
     pub result: Result<Registered, RegistryError>,
 }
 
 /// An instance, and what speaks against it now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Suspected {
-    /// Which instance.
+    /// The instance.
     pub uuid: Uuid,
-    /// Which registration of it.
+    /// Its registration.
     pub epoch: Epoch,
-    /// What speaks against it; nothing if it is cleared.
+    /// The evidence against it; `None` if it is cleared.
     pub suspicion: Option<Suspicion>,
 }
 
@@ -239,13 +239,13 @@ pub struct Suspected {
 /// [answered](super::Registry::answer_wait).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Woken {
-    /// Whose calls.
+    /// The session of the calls.
     pub session: SessionId,
     /// For whom they wait.
     pub name: Name,
 }
 
-/// How many of each a registry has.
+/// The numbers of a registry's contents.
 ///
 /// ```
 /// # use callsign_registrar as callsign;

@@ -31,24 +31,24 @@ use super::{
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Foreign {
-    /// What the actor is called.
+    /// The actor's name.
     pub name: Name,
-    /// What tells this run of it from every other.
+    /// The identity of this run.
     pub uuid: Uuid,
-    /// Where it listens, stamped by the registrar; `None` where that cannot be said.
+    /// Its endpoint, stamped by the registrar; `None` if it has none.
     pub endpoint: Option<Stamped>,
-    /// What the adapter has to remember of it.
+    /// The adapter's own data about it.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Registry {
-    /// Registers an endpoint of a foreign instance, and returns which registration that is of. The
+    /// Registers an endpoint of a foreign instance, and returns the epoch of the registration. The
     /// first endpoint makes the instance, which is starting until an update says otherwise; others
-    /// are added. What is there already stays as it is, whoever says it again: `None`.
+    /// are added. A repeated endpoint changes nothing, whoever repeats it: `None`.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]; nothing is changed then.
+    /// [`RegistryError`]; nothing has changed then.
     pub fn register_foreign(
         &mut self,
         foreign: Foreign,
@@ -101,7 +101,7 @@ impl Registry {
             return Ok((None, Outcome::default()));
         };
         let key = self.owned(uuid, owner)?;
-        // The same place with another stamp: the socket there was bound anew.
+        // The same place with another stamp: the socket there was bound again.
         endpoints.retain(|it| it.endpoint != endpoint.endpoint);
         endpoints.push(endpoint);
         let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
@@ -121,7 +121,7 @@ impl Registry {
         }
         let account = caller.owner.account();
         let (count, limit) = (self.foreign.of(account), foreign_max.div_ceil(2));
-        // What is remembered of an earlier run had room there.
+        // The records of an earlier run had room there.
         let is_bound = !caller.is_trusted && !self.accounts.is_trusted(account);
         if is_bound && count >= limit {
             Err(RegistryError::TooManyForeign { account, count, limit })
@@ -131,7 +131,7 @@ impl Registry {
     }
 }
 
-/// How many instances are foreign.
+/// The number of foreign instances.
 #[derive(Debug, Default)]
 pub(super) struct ForeignCounts {
     all: usize,

@@ -1,4 +1,4 @@
-//! Whose a name is, when somebody registers under it.
+//! The rights to a name, for a registration under it.
 
 use endpoints::Name;
 use wire::{Epoch, Lifetime, NameRight, Whoami};
@@ -9,14 +9,14 @@ use super::{
     names::{Grantee, NameRule, Names, UNNAMED_ROOT},
 };
 
-/// Why it may be somebody's turn to have a name that one instance has at a time.
+/// The situation in which an exclusive name may be granted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Turn {
-    /// He asks, and whoever waits in line goes first.
+    /// A claimant asks, and those in line go first.
     Asks,
-    /// He asks while whoever had the name before this registrar began may come back yet, for so long.
+    /// A claimant asks while the former holder may still return, until the given time.
     AsksEarly { left_ms: u64 },
-    /// He asks, and would rather wait for who may be back than be taken for that one.
+    /// A claimant asks that prefers to wait for a returning holder, and not to be taken for one.
     WaitsForOthers,
     /// He had the name before this registrar began.
     ComesBack,
@@ -25,8 +25,8 @@ pub(super) enum Turn {
 }
 
 impl Registry {
-    /// Tells whether somebody may register an instance under a name, and returns whether it is
-    /// the only one at a time then. `earlier` is its entry, if it is there already.
+    /// Tells whether a caller may register an instance under a name, and returns whether it is then
+    /// the only one. `earlier` is its entry, if it is there already.
     pub(super) fn check_name(
         &self,
         name: &Name,
@@ -55,7 +55,7 @@ impl Registry {
         Ok(false)
     }
 
-    /// Tells whether it is somebody's turn to have a name that one instance has at a time.
+    /// Tells whether a claimant may have an exclusive name now.
     fn check_turn(
         &self,
         name: &Name,
@@ -100,8 +100,8 @@ impl Registry {
         self.holders(instances).next().filter(|_| is_exclusive)
     }
 
-    /// Goes through those who have a name, newest first: of the registrar itself, of what is
-    /// declared and of what is over it is free.
+    /// Goes through the holders of a name, newest first: it is free if they are the registrar
+    /// itself, declared, or finished.
     fn holders(&self, instances: &Instances) -> impl Iterator<Item = Key> {
         instances.newest_first(Meant::ALL).filter(|key| {
             let entry = &self.entries[*key];
@@ -109,9 +109,9 @@ impl Registry {
         })
     }
 
-    /// Returns how the registry sees somebody, and what its rules let him do: of those alone that let
-    /// him find what they are of, for he is not to learn of the others. Of his connection and of what
-    /// he uses it knows nothing.
+    /// Returns a caller's identity and rights, with only those rules that let it find their names,
+    /// because it must not learn of the others. The registry does not know its connection or its
+    /// use.
     pub fn whoami(&self, caller: &Caller) -> Whoami {
         let may = |grantees: &Vec<Grantee>| {
             caller.is_trusted || grantees.iter().any(|grantee| grantee.is(caller))
@@ -183,5 +183,5 @@ impl Registry {
     }
 }
 
-/// How many of those who have a name are looked at for one that is there still.
+/// The most holders of a name to look at for one that is still there.
 const HOLDERS_SEEN: usize = 4096;

@@ -67,10 +67,10 @@ impl Registry {
         }
     }
 
-    /// Enters what an entry claims, and notes the older claims to the same that this speaks against.
-    /// Their records are not read for that: whoever looks into one finds out whether it is still
-    /// made. What one owner claims speaks against nobody else's actor, or anybody could have it
-    /// looked into at a moment when it does not listen; root's claims do.
+    /// Enters the claims of an entry, and returns the older claims to the same endpoints that they
+    /// contest. Their records are not read for that: the check finds out whether a claim still
+    /// stands. A claim does not contest another owner's, or anybody could have that actor checked
+    /// at a moment when it does not listen; root's claims do.
     pub(super) fn claim(&mut self, key: Key, endpoints: &[Stamped], outcome: &mut Outcome) {
         let (epoch, by) = (self.entries[key].epoch, self.entries[key].registrant.owner);
         let hashes: Box<[u64]> = endpoints.iter().map(|it| self.claims.hash(it)).collect();
@@ -87,7 +87,8 @@ impl Registry {
         self.entries[key].claimed = hashes;
     }
 
-    /// Returns whose places an owner has claimed once more, of his own instances.
+    /// Returns the other instances of the same owner whose places this registration has claimed
+    /// again.
     pub(super) fn also(&self, owner: Owner, outcome: &Outcome) -> Vec<InstanceId> {
         let mut also: Vec<InstanceId> = Vec::new();
         for Contested { uuid, .. } in &outcome.contested {
@@ -118,7 +119,7 @@ impl Registry {
         }
     }
 
-    /// Gives back a part of it. Returns what is left to be given back.
+    /// Frees a part of it. Returns the part still to be freed.
     pub(super) fn shrink_some(&mut self, at: usize) -> Option<usize> {
         if at == SHARDS {
             self.has_shrunk = true;
@@ -132,9 +133,9 @@ impl Registry {
 }
 
 impl Registry {
-    /// Gives back all room of those who have left, before memory is given back to the system; some
-    /// of it in parts. What was changed lately is forgotten if nobody watches, for it lies scattered
-    /// among what they had.
+    /// Frees all room of owners that have left, before memory is returned to the system; some of it
+    /// in parts. Recent changes are forgotten if nobody watches, because they lie scattered among
+    /// the freed memory.
     pub fn forget_the_gone(&mut self) {
         if self.watchers.len() == 0 {
             self.log.forget();

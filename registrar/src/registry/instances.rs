@@ -7,9 +7,9 @@ use wire::{Epoch, State, registrar::Query};
 
 use super::{Entry, Key, visibility::Sees};
 
-/// The instances of one name, so kept that whoever asks for it is answered in a time that does not
-/// grow with how many there are that are not asked for: in another state, or another owner's. A
-/// single one, which is by far the usual case, takes no memory of its own.
+/// The instances of one name, kept so that the time of a query does not grow with the number of
+/// other ones: in another state, or another owner's. A single one, by far the usual case, takes no
+/// memory of its own.
 #[derive(Debug, Default)]
 pub(super) enum Instances {
     #[default]
@@ -32,19 +32,19 @@ struct Ranks {
     ready: BTreeMap<Epoch, Key>,
 }
 
-/// Which instances of a name are meant.
+/// A selection of a name's instances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meant<'a> {
-    /// Whether those that are starting or draining are meant too.
+    /// Whether starting and draining ones are included.
     pub(super) all: bool,
-    /// Whose they are, if that matters.
+    /// The required owner, if any.
     pub(super) owner: Option<&'a wire::Owner>,
-    /// Which of those whoever asks may see.
+    /// The instances that the caller may see.
     pub(super) sees: Sees,
 }
 
 impl<'a> Meant<'a> {
-    /// Those that are ready, whosever they are.
+    /// The ready ones, of any owner.
     pub(super) const READY: Self = Self { all: false, owner: None, sees: Sees::All };
 
     /// All of them.
@@ -54,7 +54,7 @@ impl<'a> Meant<'a> {
         Self { all: query.all, owner: query.owner.as_ref(), sees: Sees::All }
     }
 
-    /// Means of them those alone that whoever asks may see.
+    /// Limits the selection to instances that the caller may see.
     pub(super) fn seen(self, sees: Sees) -> Self {
         Self { sees, ..self }
     }
@@ -155,7 +155,7 @@ impl Instances {
         }
     }
 
-    /// Takes note that the state of an instance is another by now.
+    /// Records a changed state of an instance.
     pub(super) fn changed(&mut self, key: Key, entry: &Entry) {
         if let Self::Many(crowd) = self {
             crowd.insert(key, entry);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Epoch, Key};
 
-/// Entries in the order of their registration. A single one, which is by far the usual case,
-/// takes no memory of its own; of many, any is found and removed in logarithmic time, so that
-/// nobody makes the registry slow by registering the same thing again and again.
+/// Entries in the order of their registration. A single one, by far the usual case, takes no memory
+/// of its own; of many, any is found and removed in logarithmic time, so that repeated
+/// registrations of one thing do not slow the registry down.
 #[derive(Debug, Default)]
 #[expect(clippy::box_collection, reason = "a smaller `Keys` for the million names that have one")]
 pub(super) enum Keys {

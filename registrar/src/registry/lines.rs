@@ -1,11 +1,11 @@
-//! Who waits in line for a name that one instance has at a time.
+//! The lines of waiters for exclusive names.
 //!
 //! When the name is free, the first in line is registered under it, as if it had asked then. A name
-//! that may be free is noted, and looked at when the change is done that has freed it: what frees
-//! one may free many, and none of it is done within another change.
+//! that may be free is marked, and looked at after the change that has freed it: one change may
+//! free many, and none of the lines is served within another change.
 //!
-//! A registrar that has just begun lets nobody go before those may be back who had their names
-//! before: they say so by the token that they had.
+//! A registrar that has just started serves no line before the former holders may be back: they
+//! prove themselves by their tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use super::{
     holders::Turn, instances::Meant,
 };
 
-/// Who waits in line for which name.
+/// The waiters for each name.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     by_name: HashMap<Name, Queue>,
@@ -31,9 +31,9 @@ pub(super) struct Lines {
     by_uuid: HashMap<Uuid, Place>,
     /// Names that may be free.
     due: BTreeSet<Name>,
-    /// Names whose holders' records say another number than wait by now.
+    /// Names whose holders' records have an outdated number of waiters.
     untold: BTreeSet<Name>,
-    /// Names of which other rules hold by now.
+    /// Names whose rules have changed.
     ruled_anew: BTreeSet<Name>,
     asked: u64,
     count: usize,
@@ -56,7 +56,7 @@ struct Standing {
     caller: Caller,
     register: Register,
     since_ms: u64,
-    /// How many bytes are charged for it.
+    /// The bytes charged for it.
     bytes: usize,
 }
 
@@ -194,8 +194,8 @@ impl Registry {
         now_ms: u64,
     ) -> Result<Outcome, RegistryError> {
         let (name, account) = (register.name.clone(), caller.owner.account());
-        // Who comes back over another connection before the end of the first is noted keeps its
-        // place.
+        // A claimant that returns over another connection before the end of the first is noticed
+        // keeps its place.
         let earlier = self.lines.by_uuid.get(&register.uuid).cloned();
         let calls = self.lines.by_session.get(&session);
         if calls.is_some_and(|it| it.contains_key(&call)) {
@@ -207,7 +207,7 @@ impl Registry {
         }
         let queue = self.lines.by_name.get(&name);
         let of_owner = queue.and_then(|it| it.by_account.get(&account)).copied().unwrap_or(0);
-        // Who has one of these places already keeps it.
+        // A claimant that has one of these places already keeps it.
         let kept = earlier.clone().filter(|it| it.0 == name);
         let keeps_own = kept.as_ref().and_then(|it| queue?.standing.get(&it.1));
         let keeps_own = keeps_own.is_some_and(|it| it.caller.owner.account() == account);
@@ -228,7 +228,7 @@ impl Registry {
         let caller = caller.clone();
         let standing = Standing { session, call, caller, register, since_ms: now_ms, bytes };
         self.lines.insert(place, standing);
-        // It may have been on the way of somebody else's end.
+        // It may have been waiting for the end of another.
         self.lines.freed(&name);
         Ok(outcome)
     }
@@ -237,7 +237,7 @@ impl Registry {
     pub fn leave_line(&mut self, session: SessionId, call: CallId) -> Outcome {
         let place = self.lines.by_session.get(&session).and_then(|it| it.get(&call)).cloned();
         place.and_then(|it| self.leave(&it));
-        // What there is to tell of it is told as a chore.
+        // Its notifications are deferred work.
         Outcome::default()
     }
 
@@ -250,7 +250,7 @@ impl Registry {
         }
     }
 
-    /// Lets an instance wait no more that is registered, or is to be.
+    /// Ends the wait of an instance that is registered, or is about to be.
     pub(super) fn leave_line_of(&mut self, uuid: Uuid, outcome: &mut Outcome) {
         if let Some(place) = self.lines.by_uuid.get(&uuid).cloned()
             && let Some(standing) = self.leave(&place)
@@ -266,8 +266,8 @@ impl Registry {
         Some(standing)
     }
 
-    /// Registers those who are first in line for a name that may be free, in some lines: for the
-    /// others there is more to [do](Self::has_deferred).
+    /// Registers the first in line for names that may be free, in some lines: for the others there
+    /// is more to [do](Self::has_deferred).
     pub fn serve_lines(&mut self, now_ms: u64) -> Outcome {
         let (mut outcome, mut left) = (Outcome::default(), SERVED_MAX);
         while left > 0
@@ -303,7 +303,7 @@ impl Registry {
         outcome
     }
 
-    /// Turns those away who may not have the name any more.
+    /// Turns away claimants that may no longer have the name.
     fn turn_away(&mut self, name: &Name, outcome: &mut Outcome) {
         let Some(queue) = self.lines.by_name.get(name) else { return };
         let rule = self.rules.of(name.as_str());
@@ -320,8 +320,8 @@ impl Registry {
         }
     }
 
-    /// Has the record of who has a name say how many wait for it, of one name whose line has changed:
-    /// once for all that has changed meanwhile, for a record may be long.
+    /// Updates the number of waiters in the holder's record, for one name whose line has changed:
+    /// once for all changes in the meantime, because a record may be long.
     pub(super) fn tell_a_line(&mut self, outcome: &mut Outcome) {
         let Some(name) = self.lines.untold.pop_first() else { return };
         let Some(instances) = self.by_name.get(&name) else { return };
@@ -339,7 +339,7 @@ impl Registry {
         }
     }
 
-    /// Returns the line for a name, as far as somebody may see it, and how many steps it took.
+    /// Returns the line for a name, as far as a caller may see it, and its steps.
     pub fn line(&self, ask: &AskLine, by: &Caller) -> (Line, usize) {
         let none = Line { total: 0, ahead: None, waiting: Vec::new() };
         let Some(queue) = self.lines.by_name.get(&ask.name) else { return (none, 0) };
@@ -360,8 +360,8 @@ impl Registry {
         (line, queue.standing.len())
     }
 
-    /// Lets those who had their names before another registrar took the place of this one come back
-    /// before anybody in line, until then.
+    /// Serves the former holders of names, from before this registrar's start, before anybody in
+    /// line, until the given time.
     pub fn settle_until(&mut self, until_ms: u64) {
         self.settles_at_ms = Some(until_ms);
     }
@@ -383,17 +383,16 @@ impl Standing {
     }
 }
 
-/// How many of one owner may wait in line for one name: more than anybody has use for, and so few
-/// that the line of a name has room for every owner.
+/// The most waiters of one owner in line for one name: more than anybody needs, and so few that the
+/// line of a name has room for every owner.
 const LINE_OWNER_MAX: usize = 256;
 
-/// How many bytes an instance takes that waits in line, and how many for each byte of what is to be
-/// registered.
+/// The bytes of a waiter in line, and those for each byte of its registration.
 const HELD_BYTES: usize = 1536;
 const HELD_A_BYTE: usize = 4;
 
-/// How many lines are looked at, and instances registered, in one turn.
+/// The lines to look at, and the instances to register, in one turn.
 const SERVED_MAX: usize = 64;
 
-/// How many of those who have a name are looked at for the one who has it alone.
+/// The most holders of a name to look at for the only one.
 const HOLDERS_LOOKED_AT: usize = 64;

@@ -9,7 +9,7 @@ use wire::{
 
 use super::{Entry, visibility::Visibility};
 
-/// A change as watchers are told it, encoded once for all of them.
+/// A change as watchers get it, encoded once for all of them.
 #[derive(Debug)]
 pub(super) struct Logged {
     pub(super) name: Name,
@@ -18,14 +18,14 @@ pub(super) struct Logged {
     /// Its epoch from here on.
     pub(super) now: Epoch,
     pub(super) encoded: Box<[u8]>,
-    /// Of which end of a session it is a part that is told in several parts; those are counted.
+    /// The number of the session's end that it is a part of, if that is reported in several parts.
     pub(super) end: Option<u64>,
-    /// Who may see it, where that is not everybody.
+    /// The callers that may see it, if not all.
     pub(super) visibility: Option<Visibility>,
     revision: Revision,
 }
 
-/// A change of which the removal of an entry is a part.
+/// The change that the removal of an entry is a part of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Removal {
     pub(super) reason: RemovalReason,
@@ -34,7 +34,7 @@ pub(super) struct Removal {
     pub(super) end: Option<u64>,
 }
 
-/// Which entry a change is of.
+/// The entry that a change concerns.
 #[derive(Debug)]
 pub(super) struct Removed {
     pub(super) instance: InstanceId,
@@ -43,14 +43,14 @@ pub(super) struct Removed {
     pub(super) visibility: Option<Visibility>,
 }
 
-/// Where a change stands among all that there ever were.
+/// The position of a change in the complete log.
 pub(super) type Position = u64;
 
 /// The latest changes, oldest first.
 #[derive(Debug)]
 pub(super) struct Log {
     changes: VecDeque<Logged>,
-    /// Where the oldest of them stands.
+    /// The position of the oldest of them.
     first: Position,
     bytes: usize,
     /// Every change after this one is in the log, in order.
@@ -100,7 +100,7 @@ impl Log {
         self.push(Logged { name, known: epoch, now: epoch, encoded, end, visibility, revision });
     }
 
-    /// Takes note that changes up to this one stand in no order, so that nobody resumes from one.
+    /// Records that changes up to this one are out of order, so that nobody resumes from one.
     pub(super) fn begin_after(&mut self, revision: Revision) {
         self.complete_after = self.complete_after.max(revision);
         self.newest = self.newest.max(revision);
@@ -132,7 +132,7 @@ impl Log {
         self.changes.back()
     }
 
-    /// Forgets all changes: whoever has yet to read one begins again.
+    /// Forgets all changes: a watcher that has yet to read one starts again.
     pub(super) fn forget(&mut self) {
         self.first = self.end();
         self.changes = VecDeque::new();
@@ -153,9 +153,9 @@ impl Log {
     }
 }
 
-/// How many changes are kept: some seconds of a busy registrar, which is how long a reconnect
-/// takes. Whoever is further behind begins again.
+/// The changes to keep: some seconds of a busy registrar, which is how long a reconnect takes. A
+/// watcher that is further behind starts again.
 const CHANGES_MAX: usize = 4096;
 
-/// How many bytes of changes are kept, for all who watch together.
+/// The bytes of changes to keep, for all watchers together.
 const BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The registry: who is registered, and what changes. It is pure: it holds no socket, reads no clock
+//! The registry: registered instances, and changes. It is pure: it holds no socket, reads no clock
 //! and draws no number; events go in, changes come out.
 //!
 //! `now_ms` is the registrar's clock in milliseconds since 1970; it never goes back while the
@@ -71,15 +71,15 @@ pub use wire::{Epoch, Revision};
 
 use crate::accounts::Accounts;
 
-/// One live connection to the registrar.
+/// A live connection to the registrar.
 pub type SessionId = usize;
 
-/// Who is registered, who waits, who watches.
+/// The registered instances, the waiters and the watchers.
 #[derive(Debug)]
 pub struct Registry {
     registrar: Uuid,
     limits: Limits,
-    /// What each owner uses.
+    /// The use of each owner.
     accounts: Accounts,
     revision: Revision,
     next_epoch: Epoch,
@@ -93,7 +93,7 @@ pub struct Registry {
     leases: BTreeSet<(u64, Key)>,
     sessions: Slab<sessions::Own>,
     waiters: Waiters,
-    /// Who waits for a name that one has at a time.
+    /// The waiters for exclusive names.
     lines: Lines,
     /// Until when those may be back who had names before another registrar took the place of this.
     settles_at_ms: Option<u64>,
@@ -103,13 +103,13 @@ pub struct Registry {
     log: Log,
     deferred: Deferred,
     tombstones: Tombstones,
-    /// How many instances are foreign, in all and of each owner.
+    /// The number of foreign instances, in total and of each owner.
     foreign: ForeignCounts,
-    /// The entry of the registrar itself, which is in `by_uuid` and `by_name` alone.
+    /// The entry of the registrar itself, which is only in `by_uuid` and `by_name`.
     own: Option<Key>,
-    /// Whose names are.
+    /// The rules of names.
     rules: NameRules,
-    /// How often they have been set.
+    /// The number of times that they have been set.
     rules_set: u32,
     has_shrunk: bool,
     is_stopping: bool,
@@ -387,7 +387,7 @@ impl Registry {
             Event::Paused { for_ms } => self.prolong_all(for_ms),
             Event::Tick => {
                 let (mut expired, mut not_back, mut steps) = (Vec::new(), Vec::new(), 0);
-                // However many there are: the rest is due at once, when others have had their turn.
+                // However many there are: the rest is due soon, after others have run.
                 while let Some((deadline_ms, key)) = self.leases.first().copied()
                     && deadline_ms <= now_ms
                     && steps < DEFERRED_STEPS_MAX
@@ -502,7 +502,7 @@ impl Registry {
         self.live(uuid).map(|key| self.entries[key].record())
     }
 
-    /// Returns the record of an instance, if somebody may see it.
+    /// Returns the record of an instance, if the caller may see it.
     pub fn record_for(&self, uuid: Uuid, by: &Caller) -> Option<Record> {
         let entry = &self.entries[self.live(uuid)?];
         self.shows(by, entry).then(|| entry.record())
@@ -513,7 +513,7 @@ impl Registry {
         self.live(uuid).map(|key| &self.entries[key].name)
     }
 
-    /// Returns who may change an instance.
+    /// Returns the owner of an instance.
     pub fn owner(&self, uuid: Uuid) -> Option<Owner> {
         self.live(uuid).map(|key| self.entries[key].registrant.owner)
     }
@@ -586,6 +586,6 @@ impl Registry {
     }
 }
 
-/// How many steps one call takes before others get their turn. A step is to look at an entry, or to
-/// move a pattern on by some characters: all of them are some tenths of a millisecond.
+/// The steps of one call before others run. A step is to look at an entry, or to match some
+/// characters of a pattern: all of them are some tenths of a millisecond.
 const STEPS_MAX: usize = 4096;

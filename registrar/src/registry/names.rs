@@ -1,4 +1,4 @@
-//! Whose names are: who may register under one, who may find what has it, and how many may have it
+//! The rules of names: who may register one, who may find its instances, and how many it may have
 //! at a time.
 
 use std::{fmt, net::IpAddr};
@@ -8,9 +8,9 @@ use foldhash::HashMap;
 
 use super::{Caller, Owner};
 
-/// Whose names are.
+/// The rules of names.
 ///
-/// Of the rules whose patterns match a name, the most specific one holds, and it alone: a whole name
+/// Of the rules whose patterns match a name, only the most specific one applies: a whole name
 /// before a pattern, then the one with the most characters that are neither `*` nor `?`, then the
 /// one with the most `?`.
 ///
@@ -26,24 +26,24 @@ use super::{Caller, Owner};
 #[derive(Clone, Debug)]
 pub struct NameRules {
     otherwise: Names,
-    /// Where that is said, for people.
+    /// The place of that policy, for people.
     otherwise_place: String,
     /// The most specific first.
     rules: Vec<(Matcher, NameRule)>,
-    /// Which of them are to be held against a name, by what it begins with, so that a name is held
-    /// against few however many there are.
+    /// The rules to match against a name, by its beginning, so that a name is matched against few
+    /// however many there are.
     by_prefix: HashMap<Box<str>, Vec<usize>>,
-    /// How long those beginnings are.
+    /// The lengths of those beginnings.
     lengths: Vec<usize>,
     /// Whether some may not find what others may.
     hides: bool,
 }
 
-/// What the root of a tree is called that nobody has named. It names no one in particular, so every
-/// user may have one, unless a rule says otherwise.
+/// The default name of a tree's root. It identifies no one in particular, so every user may have
+/// one, unless a rule says otherwise.
 pub const UNNAMED_ROOT: &str = "root";
 
-/// What holds of names that no rule gives to anybody.
+/// The policy for names without a rule.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -53,15 +53,15 @@ pub const UNNAMED_ROOT: &str = "root";
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Names {
-    /// A name that somebody has is that one's: nobody else registers under it. What the settings
-    /// declare is the registrar's.
+    /// A name belongs to the owner of its instances: nobody else registers it. Declared names are
+    /// the registrar's.
     #[default]
     SameUser,
     /// Everybody may register under any name.
     Open,
 }
 
-/// Whose the names are that a pattern matches.
+/// A rule for the names that a pattern matches.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -82,23 +82,22 @@ pub enum Names {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NameRule {
-    /// Which names.
+    /// The names.
     pub pattern: NamePattern,
-    /// Who may register under them, several at a time; `None` leaves that to
-    /// [`NameRules::otherwise`].
+    /// The owners that may register them; `None` leaves that to [`NameRules::otherwise`].
     pub register: Option<Vec<Grantee>>,
-    /// Who may find what has them; `None` is everybody. From whom it is hidden, for him there is no
-    /// such actor.
+    /// The owners that may find their instances; `None` means all. To all others the actors do not
+    /// exist.
     pub find: Option<Vec<Grantee>>,
     /// Whether one instance has each of them at a time.
     pub exclusive: bool,
-    /// How many instances may have each of them at a time.
+    /// The most instances that each of them may have at a time.
     pub instances_max: Option<usize>,
-    /// Where it is written, for people.
+    /// Its place, for people.
     pub place: String,
 }
 
-/// Whom a rule allows something.
+/// An owner, or a set of owners, that a rule allows something.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -113,13 +112,13 @@ pub struct NameRule {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Grantee {
-    /// Everybody who can connect.
+    /// All that can connect.
     Any,
     /// A user of this host.
     User(u32),
-    /// Who is in a group, as the kernel tells over a Unix socket.
+    /// The members of a group, as the kernel reports them over a Unix socket.
     Group(u32),
-    /// Who speaks from an address, or one of those that begin with so many of its bits.
+    /// The peers at an address, or at those with this many of its leading bits.
     Address(IpAddr, u8),
 }
 
@@ -165,12 +164,12 @@ impl NameRules {
         self.candidates(name).map(|at| self.rules[at].0.steps(name)).sum()
     }
 
-    /// Tells whether somebody may find what others have registered under a name.
+    /// Tells whether a caller may find others' registrations under a name.
     pub fn may_find(&self, caller: &Caller, name: &str) -> bool {
         !self.hides_from(caller) || self.lets_find(caller, self.number_of(name))
     }
 
-    /// Tells whether there may be something that is hidden from somebody.
+    /// Tells whether anything may be hidden from a caller.
     pub(super) fn hides_from(&self, caller: &Caller) -> bool {
         self.hides && !caller.is_trusted
     }
@@ -216,22 +215,22 @@ impl Default for NameRules {
     }
 }
 
-/// Which of the rules it is.
+/// The number of the rule.
 pub(super) type RuleNumber = u32;
 
 /// The number of no rule.
 pub(super) const NO_RULE: RuleNumber = RuleNumber::MAX;
 
-/// Which rule holds of an entry, as it was found out when these were the rules.
+/// The rule for an entry, as determined under some set of rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ruled {
-    /// How often the rules had been set; 0 is never.
+    /// The number of that set of rules; 0 is never.
     pub(super) times_set: u32,
     pub(super) rule: RuleNumber,
 }
 
 impl Grantee {
-    /// Tells whether it means somebody.
+    /// Tells whether it includes a caller.
     pub fn is(self, caller: &Caller) -> bool {
         match (self, caller.owner) {
             (Self::Any, _) => true,

@@ -1,8 +1,8 @@
 //! The registrar's own entry.
 //!
-//! Whoever asks for its name is told of it, last of all that have the name. It is nobody's
+//! A query for its name returns it, after all other instances of the name. It is nobody's
 //! registration: it counts for no limit, lists and watches of patterns leave it out, and nobody
-//! takes it out or changes it.
+//! removes or changes it.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ impl Registry {
         self.own = Some(key);
     }
 
-    /// Says where the registrar itself is found by now.
+    /// Updates the registrar's own endpoints.
     pub fn move_own(&mut self, mut endpoints: Vec<Stamped>) {
         endpoints.truncate(InstanceId::ENDPOINTS_MAX);
         let Some(key) = self.own else { return };

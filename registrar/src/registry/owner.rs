@@ -1,4 +1,4 @@
-//! Whose something is, and on whose account the node is used.
+//! Owners, and the accounts that are charged.
 
 use std::{
     fmt,
@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-/// Who may change what is registered: whoever registered it.
+/// The one that may change a registration: its registrant.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -27,7 +27,7 @@ pub enum Owner {
     /// A user whom the kernel has no number for, by a number for each of his connections: nobody
     /// can tell whether two of them are of the same one.
     Unknown(u64),
-    /// Whoever speaks from an address.
+    /// The peers at an address.
     Host(IpAddr),
 }
 
@@ -105,10 +105,9 @@ pub enum Account {
     User(u32),
     /// All users whom the kernel has no number for.
     Unknown,
-    /// Whoever speaks from an address.
+    /// The peers at an address.
     Host(Ipv4Addr),
-    /// Whoever speaks from a network of IPv6 (the first 64 bits): any host of one has all of its
-    /// addresses.
+    /// The peers in an IPv6 network (the first 64 bits): any host in one has all of its addresses.
     Network([u8; 8]),
 }
 
@@ -135,8 +134,8 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Who makes the calls of a connection: what he registers is his owner's, and rules know him by
-/// his groups too.
+/// The caller of a connection: its registrations belong to its owner, and rules know it by its
+/// groups too.
 ///
 /// ```
 /// # use callsign_registrar as callsign;
@@ -150,7 +149,7 @@ impl fmt::Display for Owner {
 pub struct Caller {
     /// As whom he owns.
     pub owner: Owner,
-    /// The groups of users that he is in, as far as the kernel tells: over a Unix socket alone.
+    /// The user's groups, as far as the kernel reports them: over a Unix socket only.
     pub groups: Arc<[u32]>,
     /// Whether rules of names do not bind him: user 0, the node's own user, and the node itself.
     pub is_trusted: bool,

@@ -1,4 +1,4 @@
-//! Which sessions watch patterns that a name may match, by what the patterns begin with.
+//! The sessions that watch patterns which a name may match, by the beginnings of the patterns.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use foldhash::HashMap;
 
 use super::SessionId;
 
-/// Which sessions watch patterns, by what the patterns begin with. A name is looked up by each of
-/// its beginnings that is as long as that of some pattern: however many patterns there are, it is
-/// no more often than it has bytes.
+/// The sessions that watch patterns, by the beginnings of the patterns. A name is looked up by each
+/// of its beginnings that is as long as some pattern's: at most once for each of its bytes, however
+/// many patterns there are.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
-    /// How many patterns each session has with a beginning.
+    /// The number of each session's patterns with a beginning.
     by_prefix: HashMap<Box<str>, BTreeMap<SessionId, usize>>,
-    /// How many beginnings there are of each length.
+    /// The number of beginnings of each length.
     lengths: BTreeMap<usize, usize>,
 }
 

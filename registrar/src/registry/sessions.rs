@@ -1,4 +1,4 @@
-//! What each session keeps, and what becomes of it when the session ends.
+//! The contents of each session, and their fate when it ends.
 
 use std::{collections::BTreeMap, mem};
 
@@ -7,14 +7,14 @@ use wire::Epoch;
 
 use super::{Account, Entry, Key, Outcome, Registry, SessionId};
 
-/// What belongs to a session.
+/// The contents of a session.
 #[derive(Debug)]
 pub(super) struct Own {
     /// On whose account it waits and watches.
     pub(super) account: Account,
     /// The instances that it keeps, oldest first.
     pub(super) keys: BTreeMap<Epoch, Key>,
-    /// Whether it has ended, and what it kept has yet to be cleared away.
+    /// Whether it has ended, and its entries have yet to be removed.
     pub(super) is_over: bool,
     /// Until when its peer should be back, if the registrar is ending it.
     back_by_ms: Option<u64>,

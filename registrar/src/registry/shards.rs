@@ -8,9 +8,9 @@ use std::{
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 
-/// A hash map in shards. One that is a single table, as `HashMap` is, moves all that it holds in one
-/// go when it grows or shrinks, and everybody waits: with 65 536 instances some milliseconds. A
-/// shard of it takes some tenths of one.
+/// A sharded hash map. A single table, as in `HashMap`, moves all its contents in one go when it
+/// grows or shrinks, and everybody waits: with 65 536 instances some milliseconds. A shard takes
+/// some tenths of one.
 #[derive(Debug)]
 pub(super) struct Shards<K, V> {
     shards: Box<[HashTable<(K, V)>]>,
@@ -97,8 +97,8 @@ fn shard(hash: u64) -> usize {
     (hash >> 32) as usize % SHARDS
 }
 
-/// How many shards there are: of four million entries, each has as many as some tenths of a
-/// millisecond move.
+/// The number of shards: of four million entries, each has as many as some tenths of a millisecond
+/// move.
 pub(super) const SHARDS: usize = 128;
 
 /// For how many entries there is always room.

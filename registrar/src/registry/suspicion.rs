@@ -1,6 +1,6 @@
-//! What speaks against an instance: reports, what the registrar saw itself, and silence.
+//! Evidence against an instance: reports, the registrar's own observations, and silence.
 //!
-//! Nothing of it removes what a session keeps: the end of the session does.
+//! None of it removes a session's entries: the end of the session does.
 
 use wire::{Lifetime, Record, RemovalReason, Suspicion, callbacks::LostCause};
 
@@ -10,8 +10,8 @@ use super::{
 };
 
 impl Registry {
-    /// Changes what speaks against what a session keeps, in one change: of as many as can be done
-    /// in one turn, of those after an epoch. Returns up to which it has come, if there are more.
+    /// Changes the evidence against a session's entries, in one change: of as many as fit one turn,
+    /// of those after an epoch. Returns the epoch that it has reached, if there are more.
     pub(super) fn suspect_some(
         &mut self,
         session: SessionId,
@@ -60,14 +60,14 @@ impl Registry {
             return self.remove_all(&[key], RemovalReason::FoundDead, outcome);
         }
         record.endpoints.retain(|it| *it != claimant.stamped);
-        // What was said of it is settled.
+        // The earlier evidence is settled.
         record.suspicion = refuted(record.suspicion);
         let hash = self.claims.hash(&claimant.stamped);
         self.claims.remove(hash, claimant.epoch);
         self.store(key, &record, outcome);
     }
 
-    /// Takes note that an endpoint is taken out, and of who has the place by now.
+    /// Records that an endpoint is removed, and the present holder of the place.
     fn evict(&self, key: Key, claimant: &Claimant, outcome: &mut Outcome) {
         let stamped = &claimant.stamped;
         let rival = self.claims.other(stamped, key).map(|it| &self.entries[it]).filter(|rival| {
@@ -99,9 +99,9 @@ impl Registry {
         }
     }
 
-    /// Takes note that nobody answers at an endpoint: an instance that its session vouches for, or a
-    /// lease that has not run out, may be about to listen there again. A socket file that was
-    /// stamped is none that comes back.
+    /// Records that nobody answers at an endpoint: an instance that its session vouches for, or an
+    /// unexpired lease, may be about to listen there again. A stamped socket file does not come
+    /// back.
     pub(super) fn found_silent(&mut self, claimant: &Claimant, now_ms: u64, outcome: &mut Outcome) {
         let lifetime = self.record(claimant.uuid).map(|it| it.lifetime);
         let may_come_back = claimant.stamped.stamp.socket.is_none();
@@ -114,7 +114,7 @@ impl Registry {
         }
     }
 
-    /// Takes note that somebody answers at an endpoint, which refutes the reports.
+    /// Records that somebody answers at an endpoint, which refutes the reports.
     pub(super) fn found_alive(&mut self, claimant: &Claimant, outcome: &mut Outcome) {
         let Some((key, mut record)) = self.claiming(claimant) else { return };
         let suspicion = refuted(record.suspicion);
@@ -125,7 +125,7 @@ impl Registry {
         }
     }
 
-    /// Returns what is to be looked into when the owner of a suspect instance renews its lease.
+    /// Returns the endpoints to check when the owner of a suspect instance renews its lease.
     pub(super) fn doubted(&self, key: Key) -> Vec<Claimant> {
         let record = self.entries[key].record();
         if record.suspicion.is_none_or(|it| it.reports == 0) {

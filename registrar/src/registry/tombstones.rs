@@ -1,7 +1,7 @@
-//! What was taken out, and is not to come back by itself.
+//! Tombstones: removed instances that must not return by themselves.
 //!
-//! Whoever registered it may be away at that moment, and so is told when it comes back: it says then
-//! by which registration it was here. Who begins anew says no such thing, and is registered.
+//! The registrant may be away at that moment, and so learns of it when it returns: it then names
+//! its earlier registration. A registrant that starts anew names none, and is registered.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use wire::{
     callbacks::{Lost, LostCause},
 };
 
-/// The latest instances that somebody has taken out.
+/// The latest removed instances.
 #[derive(Debug)]
 pub(super) struct Tombstones {
     by_uuid: HashMap<Uuid, Tombstone>,
@@ -33,7 +33,7 @@ impl Default for Tombstones {
 }
 
 impl Tombstones {
-    /// Takes note of what was taken out, and by whom.
+    /// Records a removal, and its author.
     pub(super) fn insert(&mut self, uuid: Uuid, epoch: Epoch, by: &str) {
         if self.order.len() == TOMBSTONES_MAX
             && let Some((oldest, epoch)) = self.order.pop_front()
@@ -45,7 +45,7 @@ impl Tombstones {
         self.order.push_back((uuid, epoch));
     }
 
-    /// Returns what somebody has lost who comes back, and was registered by `again` the last time.
+    /// Returns the loss of a returning registrant whose last registration was `again`.
     pub(super) fn of(&self, uuid: Uuid, again: Epoch) -> Option<Lost> {
         let Tombstone { epoch, by } = self.by_uuid.get(&uuid).filter(|it| it.epoch >= again)?;
         let by = Some(by.to_string());
@@ -53,13 +53,13 @@ impl Tombstones {
         Some(Lost { uuid, epoch: *epoch, cause, endpoint: None, by })
     }
 
-    /// Forgets it: the instance was registered anew.
+    /// Forgets it: the instance was registered again.
     pub(super) fn remove(&mut self, uuid: Uuid) {
         self.by_uuid.remove(&uuid);
     }
 }
 
-/// How many are kept: more than an operator takes out while a client is away, and some hundred
+/// The most to keep: more than an operator removes while a client is away, and some hundred
 /// kilobytes.
 const TOMBSTONES_MAX: usize = 4096;
 
@@ -82,7 +82,7 @@ mod tests {
         tombstones.remove(uuid(3));
         assert_eq!(tombstones.of(uuid(3), 3), None);
 
-        // One that is taken out again and again is one, and what is old of it ends nothing.
+        // An instance that is removed repeatedly counts as one, and its old tombstones end nothing.
         for it in 0..most {
             tombstones.insert(uuid(9), 10_000 + it, "user 7");
         }

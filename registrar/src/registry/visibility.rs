@@ -1,22 +1,23 @@
-//! Who may see what: those whom the rule of its name lets find it, and whoever registered it.
+//! The visibility of entries: to those that the rule of its name lets find it, and to its
+//! registrant.
 //!
-//! A name is held against the rules once, and an entry remembers which of them it was: so a look-up
-//! costs no more where there are many.
+//! A name is matched against the rules once, and an entry remembers the result: so a look-up costs
+//! no more with many rules.
 
 use super::{
     Caller, Entry, Key, Outcome, Owner, Registry,
     names::{NO_RULE, NameRules, RuleNumber, Ruled},
 };
 
-/// What of a name somebody may see.
+/// The part of a name that a caller may see.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sees {
     All,
-    /// What he has registered himself.
+    /// Its own registrations.
     Own(Owner),
 }
 
-/// What tells who may see an entry.
+/// The facts that decide who may see an entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visibility {
     rule: RuleNumber,
@@ -24,7 +25,7 @@ pub(super) struct Visibility {
 }
 
 impl Registry {
-    /// Takes these rules in the place of those before. What is registered stays.
+    /// Replaces the rules of names. Registered instances stay.
     pub fn set_rules(&mut self, rules: NameRules) -> Outcome {
         let mut outcome = Outcome::default();
         if rules.says_as(&self.rules) {
@@ -35,7 +36,7 @@ impl Registry {
         self.rules_set = self.rules_set.wrapping_add(1).max(1);
         self.lines.ruled_anew();
         if hidden {
-            // All that anybody was told may be other than he may see now.
+            // Earlier answers may differ from what a caller may see now.
             self.log.begin_after(self.revision);
             self.watchers.begin_anew(&mut outcome.notified);
             for name in self.waiters.names() {
@@ -52,7 +53,7 @@ impl Registry {
         &self.rules
     }
 
-    /// Returns what somebody may see of the name of an entry.
+    /// Returns the part of an entry's name that a caller may see.
     pub(super) fn sees(&self, caller: &Caller, entry: &Entry) -> Sees {
         let hides = self.rules.hides_from(caller);
         if hides && !self.rules.lets_find(caller, self.rule_of(entry)) {
@@ -62,20 +63,20 @@ impl Registry {
         }
     }
 
-    /// Tells whether somebody may see an entry.
+    /// Tells whether a caller may see an entry.
     pub(super) fn shows(&self, caller: &Caller, entry: &Entry) -> bool {
         self.sees(caller, entry).shows(entry)
     }
 
-    /// Returns what tells who may see an entry; `None` if everybody may.
+    /// Returns the facts that decide who may see an entry; `None` if everybody may.
     pub(super) fn logged_visibility(&self, key: Key) -> Option<Visibility> {
         let entry = &self.entries[key];
         let visibility = || Visibility { rule: self.rule_of(entry), owner: entry.registrant.owner };
         self.rules.hides().then(visibility)
     }
 
-    /// Returns the number of the rule that says who may find an entry. The registrar's own name is
-    /// hidden from nobody.
+    /// Returns the number of the rule that decides who may find an entry. The registrar's own name
+    /// is hidden from nobody.
     fn rule_of(&self, entry: &Entry) -> RuleNumber {
         let known = entry.ruled.get();
         if known.times_set == self.rules_set {
@@ -99,7 +100,7 @@ impl Sees {
 }
 
 impl Visibility {
-    /// Tells whether somebody may see the entry.
+    /// Tells whether a caller may see the entry.
     pub(super) fn is_of(self, caller: &Caller, rules: &NameRules) -> bool {
         self.owner == caller.owner
             || !rules.hides_from(caller)

@@ -1,8 +1,8 @@
-//! Calls that wait for a name, in the order in which they asked.
+//! Calls that wait for a name, in order of arrival.
 //!
-//! When somebody of a name comes, each session that waits for it is told once, however many of its
-//! calls do. They wait on until the session takes up each in its own time, so that nothing of an
-//! answer is kept for anybody who does not read it.
+//! When an instance of a name appears, each session that waits for it is notified once, however
+//! many of its calls do. The calls wait until the session answers each in its own time, so that no
+//! part of an answer is kept for a peer that does not read it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ use super::{RegistryError, SessionId};
 /// Calls that wait for a name.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    /// The sessions that are to be told, by name, then by the order in which they asked first.
+    /// The sessions to notify, by name, then in order of their first call.
     by_name: HashMap<Name, BTreeMap<u64, SessionId>>,
     by_session: HashMap<SessionId, Waits>,
     asked: u64,
@@ -34,7 +34,7 @@ struct Waits {
 struct Calls {
     /// Oldest first.
     calls: VecDeque<CallId>,
-    /// Its place among those to be told; none if it has been.
+    /// Its place among those to notify; `None` if it has been notified.
     place: Option<u64>,
 }
 
@@ -71,12 +71,12 @@ impl Waiters {
         HELD_BYTES + name.as_str().len()
     }
 
-    /// Returns the names for which sessions wait that are to be told.
+    /// Returns the names whose waiting sessions are to be notified.
     pub(super) fn names(&self) -> Vec<Name> {
         self.by_name.keys().cloned().collect()
     }
 
-    /// Takes the sessions that wait for a name and are to be told, first come first.
+    /// Takes the sessions to notify of a name, first come first.
     pub(super) fn take_sessions(&mut self, name: &Name) -> Vec<SessionId> {
         let sessions: Vec<_> =
             self.by_name.remove(name).unwrap_or_default().into_values().collect();
@@ -93,7 +93,7 @@ impl Waiters {
         self.by_session.get(&session)?.by_name.get(name)?.calls.front().copied()
     }
 
-    /// Lets a session that was told in vain be told again, if any of its calls waits for the name.
+    /// Re-arms a session that was notified in vain, if any of its calls waits for the name.
     pub(super) fn line_up(&mut self, session: SessionId, name: &Name) {
         self.asked += 1;
         let asked = self.asked;
@@ -137,7 +137,7 @@ impl Waiters {
         (count, held_bytes)
     }
 
-    /// Gives back the room of those who wait no more.
+    /// Frees the room of finished calls.
     pub(super) fn shrink(&mut self) {
         self.by_name.shrink_to_fit();
         self.by_session.shrink_to_fit();
@@ -159,6 +159,5 @@ impl Waiters {
     }
 }
 
-/// How many bytes a call takes that waits, beside the name, as measured where each waits for another
-/// name.
+/// The bytes of a waiting call, besides the name, as measured with a different name for each.
 const HELD_BYTES: usize = 768;

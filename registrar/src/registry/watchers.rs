@@ -1,18 +1,17 @@
-//! Those who watch names, and how far each has read.
+//! Watchers of names, and the position of each.
 //!
-//! A watcher reads a snapshot first, oldest registration first, and changes after it. It takes
-//! both at its own pace, and what it has not read is kept for nobody in particular: the
-//! [log](super::log) has the latest changes, and a watcher its place in it. One that falls so far
-//! behind that the log has passed it loses its place and begins again with a snapshot; nobody waits
-//! for it.
+//! A watcher reads a snapshot first, oldest registration first, and changes after it. It reads both
+//! at its own pace, and unread changes are not kept for it: the [log](super::log) has the latest
+//! changes, and a watcher its position in it. A watcher that the log has passed loses its position
+//! and starts again with a snapshot; nothing waits for it.
 //!
-//! A change costs the one who makes it no more than to find the sessions that it may concern, by
-//! the whole name or by what it begins with. To hold it against a pattern is the watcher's own
-//! work, done when its session reads, in parts.
+//! A change costs its author no more than finding the sessions that it may concern, by the whole
+//! name or by its beginning. Matching it against a pattern is the watcher's own work, done when its
+//! session reads, in parts.
 //!
-//! While a snapshot is under way, a change to a record that it has passed is told, and one that it
-//! has yet to reach is not, because the snapshot will show it as it is then. So the changes that
-//! are pending are always read before the snapshot goes on.
+//! During a snapshot, a change to a record that it has passed is reported, and a change to one that
+//! it has yet to reach is not, because the snapshot will show its result. So pending changes are
+//! always read before the snapshot continues.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,22 +42,22 @@ pub(super) struct Watchers {
     by_prefix: Prefixes,
 }
 
-/// What is read from.
+/// The source of its items.
 pub(super) struct Source<'a> {
     pub(super) entries: &'a Entries,
     pub(super) by_name: &'a Shards<Name, Instances>,
     pub(super) by_epoch: &'a BTreeMap<Epoch, Key>,
     pub(super) log: &'a Log,
     pub(super) revision: Revision,
-    /// How many sessions have ended whose end is told in parts.
+    /// The number of ended sessions whose end is reported in parts.
     pub(super) ends: u64,
     /// Whether an entry is not to be shown: the session is over that kept it, or a rule hides it.
     pub(super) is_hidden: &'a dyn Fn(&Entry) -> bool,
-    /// Whether a rule lets a change be told.
+    /// Whether a rule allows to report a change.
     pub(super) shows: &'a dyn Fn(&Logged) -> bool,
 }
 
-/// Where a watch begins.
+/// The start of a watch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     /// With the changes from here on, or else with a snapshot.
@@ -74,19 +73,19 @@ struct Watcher {
     watched: Watched,
     credit: u32,
     place: Place,
-    /// Which change it is to look at next, if any concern it.
+    /// The change to look at next, if any concerns it.
     next: Position,
-    /// How many ends that are told in parts were before all that it has been shown: it was shown
-    /// nothing of what they took.
+    /// The number of ends reported in parts before everything it has been shown: it has seen none
+    /// of their entries.
     ends: u64,
-    /// Registrations beyond the place of a snapshot that it was told of as changes.
+    /// Registrations beyond the position of a snapshot that were reported as changes.
     ahead: BTreeSet<Epoch>,
 }
 
-/// What is watched.
+/// The subject of a watch.
 #[derive(Debug)]
 enum Watched {
-    /// One name. It is said of each change of it, so all others are passed over unseen.
+    /// One name. Each of its changes notifies the watcher, so all others are skipped unseen.
     Name {
         name: Name,
         has_changed: bool,
@@ -94,12 +93,12 @@ enum Watched {
     Pattern(Matcher),
 }
 
-/// How far a watcher has come.
+/// A watcher's progress.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
-    /// It is to be told to forget everything.
+    /// It is to get a reset.
     Reset,
-    /// It has been shown what was registered up to this epoch.
+    /// It has been shown all registrations up to this epoch.
     Snapshot { up_to: Epoch },
     /// It has been shown everything.
     Live,
@@ -186,7 +185,7 @@ impl Watchers {
         (calls.len(), ended.sum())
     }
 
-    /// Gives back the room of those who watch no more.
+    /// Frees the room of finished watches.
     pub(super) fn shrink(&mut self) {
         self.watchers.shrink_to_fit();
         self.by_name.shrink_to_fit();
@@ -222,9 +221,9 @@ impl Watchers {
         notified.extend(self.by_prefix.of(name.as_str()));
     }
 
-    /// Hands what the watches of a session have to say to `send`, until credit or `steps` run out
-    /// or `send` wants no more. What they know ahead of snapshots grows by no more than `room_bytes`.
-    /// Returns whether there is more to say that credit allows.
+    /// Passes the items of a session's watches to `send`, until credit or `steps` run out or `send`
+    /// accepts no more. Their knowledge ahead of snapshots grows by at most `room_bytes`. Returns
+    /// whether credit allows more.
     pub(super) fn read(
         &mut self,
         session: SessionId,
@@ -237,7 +236,7 @@ impl Watchers {
         let mut room = AHEAD_MAX.saturating_sub(ahead).min(room_bytes / AHEAD_BYTES);
         let (mut has_more, mut wants_more) = (false, true);
         for at in self.by_call.range((session, 0)..=(session, CallId::MAX)).map(|(_, at)| *at) {
-            // Not even one more of each watch goes into what is full.
+            // Not even one more of each watch fits a full buffer.
             if !wants_more {
                 return true;
             }
@@ -334,7 +333,7 @@ impl Watcher {
         }
     }
 
-    /// Finds the next change that it is to be told.
+    /// Finds the next change to report to it.
     fn next_change<'a>(
         &mut self,
         source: &Source<'a>,
@@ -449,17 +448,17 @@ impl Watched {
     }
 }
 
-/// What a watcher finds among the changes that it has not looked at.
+/// A watcher's finding among the changes that it has not looked at.
 enum Found<'a> {
     Change(&'a [u8]),
     Nothing,
     /// Enough was gone through for now.
     Pause,
-    /// What it would have to know is not known any more, or is too much.
+    /// The knowledge that it needs is gone, or too large.
     Behind,
 }
 
-/// What comes next in a snapshot.
+/// The next item of a snapshot.
 enum Next {
     Record(Key),
     /// Enough was gone through for now.
@@ -467,13 +466,11 @@ enum Next {
     End,
 }
 
-/// How many registrations the watches of a session may have been told of that are beyond their
-/// snapshots.
+/// The registrations beyond their snapshots that the watches of a session may have been told of.
 const AHEAD_MAX: usize = 1024;
 
-/// How many bytes such a registration takes.
+/// The bytes of such a registration.
 const AHEAD_BYTES: usize = 24;
 
-/// How many bytes a watch takes beside what it watches, as measured where each watches something
-/// else.
+/// The bytes of a watch besides its pattern, as measured with a different one for each.
 const HELD_BYTES: usize = 768;

@@ -1,4 +1,4 @@
-//! Whose turn it is: deficit round robin between owners. It holds no clock and wakes nobody itself.
+//! Deficit round robin between owners. It holds no clock and wakes nobody itself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,13 +11,13 @@ use slab::Slab;
 
 use crate::registry::Account;
 
-/// Who runs, who waits, and how long each owner may run in this round.
+/// The running and the waiting connections, and the time of each owner in this round.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: Slab<Lane>,
     by_account: HashMap<Account, LaneId>,
     runners: Slab<Runner>,
-    /// Those in which somebody waits.
+    /// The lanes with waiting connections.
     crowded: Vec<LaneId>,
     round: u64,
 }
@@ -33,7 +33,7 @@ struct Lane {
     /// In which round that was.
     round: u64,
     waiting: VecDeque<RunnerId>,
-    /// Whether it is among those in which somebody waits.
+    /// Whether it is among the lanes with waiting connections.
     is_crowded: bool,
     quota: Option<Bucket>,
 }
@@ -42,7 +42,7 @@ struct Lane {
 #[derive(Debug)]
 struct Bucket {
     percent: u32,
-    /// How long they may run, in nanoseconds.
+    /// The running time, in nanoseconds.
     left: i64,
     /// When that was, since the beginning.
     at: Duration,
@@ -61,20 +61,20 @@ struct Runner {
 type LaneId = usize;
 pub(super) type RunnerId = usize;
 
-/// What there is to do in a round.
+/// The next action of a round.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     /// Those who are to run.
     pub(super) wakers: Vec<Waker>,
-    /// When the next round is due, if somebody waits.
+    /// The time of the next round, if anybody waits.
     pub(super) next: Option<Next>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
-    /// When all have run who can.
+    /// After all runnable ones have run.
     Soon,
-    /// When an owner may run again who has used up its quota, since the beginning.
+    /// The time at which an owner that has used up its quota may run again, since the beginning.
     At(Duration),
 }
 
@@ -141,7 +141,7 @@ impl Lanes {
         }
         let lane = &mut self.lanes[runner.lane];
         lane.refill(self.round, now);
-        // Whoever comes now does not overtake those who wait.
+        // A newcomer does not overtake those that wait.
         if lane.may_run() && (runner.is_next || lane.waiting.is_empty()) {
             runner.is_next = false;
             return true;
@@ -252,7 +252,7 @@ impl Bucket {
 /// that an owner with one connection, which has one turn in a round, has as much as the others.
 const QUANTUM: i64 = 50_000;
 
-/// The time of which an owner may have its part at once.
+/// The time whose share an owner may use in one burst.
 const BURST_NS: i64 = 100_000_000;
 
 #[cfg(test)]
@@ -282,7 +282,7 @@ mod tests {
             Self { lanes, now, runners, ran: vec![Duration::ZERO; owners.len()] }
         }
 
-        /// Lets everybody who may run do so, round after round, for so long.
+        /// Lets all runnable owners run, round after round, for so long.
         fn run(&mut self, until: Duration) {
             let cx = Context::from_waker(Waker::noop());
             while self.now < until {
