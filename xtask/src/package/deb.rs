@@ -46,7 +46,7 @@ pub(super) fn build(binary: &Path) -> Result<PathBuf> {
 }
 
 /// Unpacks a package into a folder and runs its contents; installs it on a copy of this system,
-/// uses it and removes it; and lets systemd read its units, and run those of a user.
+/// uses it and removes it; and lets systemd read its units, and run them.
 pub(super) fn attempt(package: &Path) -> Result<()> {
     let root = Path::new("target/package/root");
     clear(root)?;
@@ -85,18 +85,22 @@ pub(super) fn attempt(package: &Path) -> Result<()> {
         let paths: Vec<_> = paths.iter().map(String::as_str).collect();
         call("systemd-analyze", &[&args[..], &paths].concat())?;
     }
-    start_units(root)
+    start_units(&path, root)
 }
 
-/// Lets a real systemd start the units of a user, and end them.
-fn start_units(root: &Path) -> Result<()> {
+/// Lets a real systemd start the units of the system and those of a user, and end them.
+fn start_units(package: &Path, root: &Path) -> Result<()> {
     if !Path::new("/usr/lib/systemd/systemd").exists() || !is_there("systemctl") {
         eprintln!("xtask: systemd is not there: the units are not started");
         return Ok(());
     }
+    let of_system = ["--mount", "--net", "--ipc", "--uts", "--cgroup"];
+    let package = package.to_string_lossy();
     let root = fs::canonicalize(root).context("the package is not unpacked")?;
-    let kinds = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    if !in_namespaces(&kinds, include_str!("units.sh"), &[&root.to_string_lossy()])? {
+    let of_user = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--cgroup"];
+    if !in_namespaces(&of_system, include_str!("boot.sh"), &[&package])?
+        || !in_namespaces(&of_user, include_str!("units.sh"), &[&root.to_string_lossy()])?
+    {
         eprintln!("xtask: no namespaces can be made here: the units are not started");
     }
     Ok(())

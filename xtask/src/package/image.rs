@@ -1,5 +1,5 @@
 //! The image of a container: what goes into it is put together here and started as an engine would
-//! start it, but no engine is asked to build it.
+//! start it. Where there is an engine, it builds and runs it.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{call, clear, copy, in_namespaces, said, write};
+use super::{call, clear, copy, in_namespaces, is_there, said, write};
 
 /// Puts together what the binary needs to run, and returns the folder to build an image of.
 pub(super) fn build(binary: &Path) -> Result<PathBuf> {
@@ -71,8 +71,14 @@ pub(super) fn attempt(image: &Path) -> Result<()> {
     let kinds = ["--mount", "--net", "--ipc", "--uts"];
     if !in_namespaces(&kinds, include_str!("image.sh"), &args)? {
         eprintln!("xtask: no namespaces can be made here: the image is not tried");
+        return Ok(());
     }
-    Ok(())
+    if !is_there("podman") {
+        eprintln!("xtask: podman is not there: no engine builds the image");
+        return Ok(());
+    }
+    let folder = fs::canonicalize(image).context("there is no image")?;
+    in_namespaces(&["--mount"], include_str!("engine.sh"), &[&folder.to_string_lossy()]).map(drop)
 }
 
 /// Returns what stands after an instruction, wherever a line begins with it.

@@ -36,14 +36,14 @@ done
 # What the unit says, without the unit's manager: its user, its environment, its program.
 unit=/usr/lib/systemd/system/callsign-registrar.service
 said() { sed -n "s/^$1=//p" $unit; }
-mkfifo -m 600 /tmp/ready
-chown callsign /tmp/ready
+mkfifo -m 600 /run/ready
+chown callsign /run/ready
 install -d -m "$(said RuntimeDirectoryMode)" -o "$(said User)" "/run/$(said RuntimeDirectory)"
 environment=$(said Environment | sed 's,%t,/run,g')
 setpriv --reuid "$(said User)" --regid "$(said Group)" --clear-groups \
-    env CALLSIGN_SETTLE_TIME=0s $environment $(said ExecStart) --ready-fd 3 3<>/tmp/ready >/dev/null &
+    env CALLSIGN_SETTLE_TIME=0s $environment $(said ExecStart) --ready-fd 3 3<>/run/ready >/dev/null &
 registrar=$!
-timeout 60 head -1 /tmp/ready | grep -qx ready || fail "the registrar does not get ready"
+timeout 60 head -1 /run/ready | grep -qx ready || fail "the registrar does not get ready"
 [ "$(stat -c '%U %a' /run/callsign/registrar.sock)" = 'callsign 666' ] || fail "not everybody may connect"
 
 # Another user, with nothing set, finds it and is found.

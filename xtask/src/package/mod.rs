@@ -6,8 +6,10 @@ mod image;
 use std::{
     env, fs, io,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -60,9 +62,57 @@ fn in_namespaces(kinds: &[&str], script: &str, args: &[&str]) -> Result<bool> {
     let limit = ["--kill-after=5", "180", "unshare"];
     let place = "target/package/trial.sh";
     write(Path::new(place), script, 0o644)?;
-    let told = said("timeout", &[&limit, kinds, &["sh", place], args].concat())?;
+    let groups = Groups::new();
+    let entered = format!("{}exec \"$@\"", groups.enter());
+    let words = ["-c", &entered, "sh", "timeout"];
+    let told = said("sh", &[&words[..], &limit, kinds, &["sh", place], args].concat())?;
     told.lines().for_each(|line| eprintln!("xtask: {line}"));
     Ok(true)
+}
+
+/// Control groups for what is tried, one below this process's in each hierarchy, which are removed
+/// with all that are made below them. Where there can be none, there is none.
+struct Groups(Vec<PathBuf>);
+
+impl Groups {
+    fn new() -> Self {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let name = format!("callsign-trial-{}", std::process::id());
+        let made = own.lines().filter_map(|line| {
+            let (_, place) = line.split_once(':')?;
+            let (hierarchy, path) = place.split_once(':')?;
+            let hierarchies = match hierarchy.strip_prefix("name=").unwrap_or(hierarchy) {
+                "" => ["unified", ""].map(|it| Path::new("/sys/fs/cgroup").join(it)),
+                name => [name, name].map(|it| Path::new("/sys/fs/cgroup").join(it)),
+            };
+            let mounted = hierarchies.into_iter().find(|it| it.join("cgroup.procs").exists())?;
+            let group = mounted.join(path.trim_start_matches('/')).join(&name);
+            fs::create_dir(&group).ok().map(|()| group)
+        });
+        Self(made.collect())
+    }
+
+    /// Returns the commands by which a shell enters them.
+    fn enter(&self) -> String {
+        let enter = |it: &PathBuf| format!("echo $$ 2>/dev/null >{}/cgroup.procs\n", it.display());
+        self.0.iter().map(enter).collect()
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            let group = group.to_string_lossy();
+            let args = [&*group, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"];
+            // The last processes may be about to end.
+            for _try in 0..50 {
+                match Command::new("find").args(args).stderr(Stdio::null()).status() {
+                    Ok(removed) if !removed.success() => thread::sleep(Duration::from_millis(100)),
+                    _ => break,
+                }
+            }
+        }
+    }
 }
 
 fn clear(folder: &Path) -> Result<()> {
