@@ -49,7 +49,7 @@ pub(crate) async fn confirm(registry: &RegistryHandle, claimant: &Claimant) -> A
     answer
 }
 
-/// Says for a local_client whether an instance is there: it is, unless its socket is not in its place,
+/// Says for a client in this process whether an instance is there: it is, unless its socket is not in its place,
 /// or this host has not its address any more.
 pub(crate) fn vouch(claimant: &Claimant) -> Answer {
     match is_there(&claimant.stamped) {

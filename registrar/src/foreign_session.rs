@@ -44,6 +44,11 @@ impl ForeignSession {
         Self { registry, id, caller, handle }
     }
 
+    /// Returns which session of the registry it is.
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// Returns the handle of the registry.
     ///
     /// ```

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument as _, Span, debug, error, field::Empty, info, info_span, warn};
 use transport::{
     BindAllError, BindOptions, Changes, Incoming, Listener, Peer, PeerProcess, Published, Stream,
 };
@@ -25,8 +25,13 @@ use wire::{Frame, Hello, preface};
 
 use crate::{
     Accepted, Accounts, Controls, ForeignSession, NodeError, NodeOptions, ProtocolAdapter,
-    RegistryHandle, Session, adapter, caller::caller, jobs::Job, places::NoPlace, registry::Caller,
-    shares::Share, verify::run_jobs,
+    RegistryHandle, Session, adapter,
+    caller::caller,
+    jobs::Job,
+    places::NoPlace,
+    registry::{Caller, SessionId},
+    shares::Share,
+    verify::run_jobs,
 };
 
 /// A registrar that can be reached.
@@ -365,10 +370,12 @@ async fn serve_listener(
                             let (adapters, context) = (adapters.clone(), context.clone());
                             let scheduler = context.controls.scheduler().clone();
                             let account = caller.owner.account();
-                            connections.spawn(scheduler.schedule(account, async move {
+                            let span = info_span!(target: "callsign", "session", id = Empty, peer = %stream.peer());
+                            let session = async move {
                                 receive(stream, caller, &adapters, context).await;
                                 drop(place);
-                            }))
+                            };
+                            connections.spawn(scheduler.schedule(account, session.instrument(span)))
                         }
                         Err(why) => connections.spawn(turn_away(stream, why)),
                     };
@@ -398,7 +405,6 @@ async fn receive(
     if adapters.is_empty() {
         return serve(stream, caller, context).await;
     }
-    let peer = *stream.peer();
     let limit = context.controls.now().handshake_timeout;
     let chosen = tokio::select! {
         () = context.stop.cancelled() => return,
@@ -408,11 +414,17 @@ async fn receive(
         Ok(Ok(None)) => serve(stream, caller, context).await,
         Ok(Ok(Some(adapter))) => {
             let session = ForeignSession::new(context.registry, caller);
+            record(session.id());
             adapter.serve(Accepted { stream, session, stop: context.stop }).await;
         }
-        Ok(Err(error)) => info!(%peer, %error, "turned away"),
-        Err(_) => info!(%peer, "turned away: it did not say a word within {limit:?}"),
+        Ok(Err(error)) => info!(%error, "turned away"),
+        Err(_) => info!("turned away: it did not say a word within {limit:?}"),
     }
+}
+
+/// Adds the number of the session to its span.
+fn record(session: SessionId) {
+    Span::current().record("id", session);
 }
 
 /// Talks with one peer until either side has enough.
@@ -443,6 +455,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     };
     let session = Session::open(registry.clone(), caller).of_peer(peer);
     let session_id = session.id();
+    record(session_id);
     let process = stream.peer_process().ok();
     let connected = tokio::select! {
         () = stop.cancelled() => return,
@@ -451,7 +464,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     let connected = match connected {
         Ok(connected) => connected,
         Err(error) => {
-            info!(%peer, error = %WithCauses(&error), "turned away");
+            info!(error = %WithCauses(&error), "turned away");
             return;
         }
     };
@@ -463,7 +476,7 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
         () = ended(process.as_ref()) => match timeout(LAST_WORDS, driver).await {
             Ok(closed) => closed,
             Err(_) => {
-                info!(%peer, "the process ended, and left its connection to another");
+                info!("the process ended, and left its connection to another");
                 return cut.disarm();
             }
         },
@@ -489,9 +502,9 @@ async fn serve(stream: Stream, caller: Caller, context: Context) {
     }
     match &closed {
         Closed::ByPeer | Closed::Here | Closed::Goodbye(_) | Closed::ForNow(_) => {
-            debug!(%peer, "{closed}")
+            debug!("{closed}")
         }
-        broken => info!(%peer, error = %WithCauses(broken), "a session broke"),
+        broken => info!(error = %WithCauses(broken), "a session broke"),
     }
 }
 

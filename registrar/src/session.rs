@@ -317,12 +317,12 @@ impl Service for Session {
     }
 
     fn fell_silent(&mut self, silence: Duration) {
-        info!(target: "callsign", session = self.id, ?silence, "a session gives no sign of life");
+        info!(target: "callsign", ?silence, "a session gives no sign of life");
         self.registry.note(Event::SessionSilent(self.id));
     }
 
     fn heard_again(&mut self) {
-        info!(target: "callsign", session = self.id, "a session is heard again");
+        info!(target: "callsign", "a session is heard again");
         self.registry.note(Event::SessionHeard(self.id));
     }
 

@@ -103,7 +103,13 @@ impl<'room> Node<'room> {
     #[track_caller]
     pub(crate) fn reload(&mut self, said: &str) {
         self.running.signal(Signal::HUP);
-        self.running.says(said);
+        self.says(said);
+    }
+
+    /// Waits for a line on standard error that contains a text, and returns it.
+    #[track_caller]
+    pub(crate) fn says(&mut self, text: &str) -> String {
+        self.running.says(text)
     }
 
     /// Returns how much it keeps. The session of the one who asks is not counted.
@@ -131,7 +137,7 @@ impl<'room> Node<'room> {
         }
     }
 
-    /// Returns how much memory it has local_client, in KiB.
+    /// Returns how much memory it has resident, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.running.pid());
         let status = fs::read_to_string(path).unwrap();

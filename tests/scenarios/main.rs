@@ -39,6 +39,7 @@ mod service;
 mod several;
 mod signals;
 mod silence;
+mod spans;
 mod supervision;
 mod table;
 mod taken_out;

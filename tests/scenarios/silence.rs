@@ -50,10 +50,10 @@ fn a_stopped_process_is_suspect_until_it_goes_on() {
     let removed = watch.json("its end", |it| it["change"] == "remove");
     assert_eq!(removed["reason"], "session-ended");
     node.stop().says(&[
-        "INFO a session gives no sign of life session=",
+        "INFO a session gives no sign of life silence=",
         "INFO an instance is suspect uuid=",
         " reports=0 silent=true since_ms=",
-        "INFO a session is heard again session=",
+        "INFO a session is heard again in ",
         "INFO an instance is cleared uuid=",
     ]);
 }

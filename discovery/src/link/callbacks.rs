@@ -88,10 +88,7 @@ impl Service for Registrant {
         let link = &self.hub.links[self.index];
         let state = link.state();
         if matches!(state, LinkState::Up(_)) {
-            tracing::info!(
-                target: "callsign", registrar = %link.registrar, ?silence,
-                "the registrar gives no sign of life"
-            );
+            tracing::info!(target: "callsign", ?silence, "the registrar gives no sign of life");
             link.set(LinkState::Down(Arc::new(LinkError::Silent(silence))));
             self.before = Some(state);
         }
@@ -100,9 +97,7 @@ impl Service for Registrant {
     fn heard_again(&mut self) {
         if let Some(before) = self.before.take() {
             let link = &self.hub.links[self.index];
-            tracing::info!(
-                target: "callsign", registrar = %link.registrar, "the registrar is heard again"
-            );
+            tracing::info!(target: "callsign", "the registrar is heard again");
             link.set(before);
         }
     }

@@ -10,6 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, debug, info, info_span};
 use transport::{Peer, Stream, TcpEnds, Who};
 use wire::Hello;
 
@@ -38,7 +39,7 @@ impl Connector {
         let mut backoff = Backoff::new(self.hub.options.backoff);
         loop {
             let mut work = JoinSet::new();
-            work.spawn(self.clone().keep_up());
+            work.spawn(self.clone().keep_up().instrument(self.span()));
             match work.join_next().await {
                 Some(Err(error)) if error.is_panic() => {
                     self.hub.forget(self.index, Arc::new(LinkError::Panicked));
@@ -47,6 +48,12 @@ impl Connector {
             }
             sleep(backoff.next(random())).await;
         }
+    }
+
+    /// Returns the span in which everything happens that concerns this registrar.
+    fn span(&self) -> Span {
+        let registrar = &self.hub.links[self.index].registrar;
+        info_span!(target: "callsign", "link", %registrar)
     }
 
     /// Keeps the link up until the client is closed.
@@ -135,8 +142,7 @@ impl Connector {
             return;
         }
 
-        let registrar = &hub.links[self.index].registrar;
-        tracing::info!(target: "callsign", %registrar, uuid = %connection.registrar, "connected");
+        info!(target: "callsign", uuid = %connection.registrar, "connected");
         let error = Session::new(hub, self.index, connection.clone()).run(&mut driver).await;
         let (is_over, is_given_up) = match error {
             LinkError::ClientClosed => (true, false),
@@ -146,7 +152,7 @@ impl Connector {
         if is_over {
             part(&connection, &mut driver, "the client is done").await;
         } else {
-            tracing::info!(target: "callsign", %registrar, error = %WithCauses(&error), "lost");
+            info!(target: "callsign", error = %WithCauses(&error), "lost");
         }
         hub.release(self.index, connection.registrar, Arc::new(error));
         if is_given_up {
@@ -168,11 +174,8 @@ impl Connector {
     }
 
     fn down(&self, error: LinkError) {
-        let link = &self.hub.links[self.index];
-        tracing::debug!(
-            target: "callsign", registrar = %link.registrar, error = %WithCauses(&error), "not reached"
-        );
-        link.set(LinkState::Down(Arc::new(error)));
+        debug!(target: "callsign", error = %WithCauses(&error), "not reached");
+        self.hub.links[self.index].set(LinkState::Down(Arc::new(error)));
     }
 }
 

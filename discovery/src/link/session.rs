@@ -431,10 +431,9 @@ impl<'a> Session<'a> {
                 kept.refused = Some((version, settles_at.unwrap_or(now + REFUSED_PAUSE)));
             }
             Err(error) => {
-                let registrar = &self.hub.links[self.link].registrar;
                 // The registrant is notified.
                 tracing::info!(
-                    target: "callsign", name = %kept.entry.name, %registrar, %error,
+                    target: "callsign", name = %kept.entry.name, %error,
                     "the registrar refuses a registration"
                 );
                 kept.refused = Some((version, now + REFUSED_PAUSE));

@@ -106,10 +106,13 @@ impl Channel {
 
     /// Ends the connection in such a way that the last words arrive: closed with something unread,
     /// TCP would take them back.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(self) {
+        let Self { mut stream, reader, holding } = self;
+        // The rest of a message is read by nobody, so its beginning need not wait for it.
+        drop((reader, holding));
         let closing = async {
-            self.stream.shutdown().await?;
-            let mut rest = (&mut self.stream).take(UNREAD_BYTES_MAX);
+            stream.shutdown().await?;
+            let mut rest = (&mut stream).take(UNREAD_BYTES_MAX);
             tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
         };
         // Whatever the result, the connection ends here.

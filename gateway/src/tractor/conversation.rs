@@ -40,7 +40,7 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     };
     let (mut channel, aid) = match greeted {
         Ok(greeted) => greeted,
-        Err(error) => return info!(%peer, %error, "a tractor program was turned away"),
+        Err(error) => return info!(%error, "a tractor program was turned away"),
     };
     if aid.is_probe {
         return channel.close().await;
@@ -49,7 +49,7 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     channel.set_holding(session.holding());
     // Programs keep a connection open for as long as they talk with whom they found.
     if let Err(error) = channel.stream().keep_alive() {
-        debug!(%peer, %error, "a host that vanishes will not be noticed");
+        debug!(%error, "a host that vanishes will not be noticed");
     }
     let mut conversation = Conversation {
         channel,
@@ -69,8 +69,8 @@ pub(super) async fn serve(accepted: Accepted, shared: Arc<Shared>) {
     let ended = conversation.run(&stop).await;
     conversation.settle();
     match ended {
-        Ok(()) => debug!(%peer, "a tractor program has gone"),
-        Err(error) => info!(%peer, %error, "the conversation with a tractor program broke"),
+        Ok(()) => debug!("a tractor program has gone"),
+        Err(error) => info!(%error, "the conversation with a tractor program broke"),
     }
     conversation.channel.close().await;
 }
