@@ -36,10 +36,10 @@ use crate::{
 /// # Ok::<(), callsign::Exceeded>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Accounts(Arc<Mutex<Book>>);
+pub struct Accounts(Arc<Mutex<Ledger>>);
 
 #[derive(Debug)]
-struct Book {
+struct Ledger {
     rules: QuotaRules,
     /// The most connections of the node.
     sessions_max: usize,
@@ -133,7 +133,7 @@ const PLACE_BUFFER_BYTES: usize = 4 * 1024;
 impl Accounts {
     /// Makes accounts that nothing is charged to, of a node that runs as a user.
     pub fn new(rules: QuotaRules, sessions_max: usize, user: u32) -> Self {
-        let book = Book {
+        let ledger = Ledger {
             rules,
             sessions_max,
             user,
@@ -143,7 +143,7 @@ impl Accounts {
             bytes_peak: 0,
             bytes_seen: 0,
         };
-        Self(Arc::new(Mutex::new(book)))
+        Self(Arc::new(Mutex::new(ledger)))
     }
 
     /// Makes accounts that may be charged whatever it is.
@@ -154,9 +154,9 @@ impl Accounts {
 
     /// Applies other quotas. An account that exceeds them keeps what it has, and gets no more.
     pub fn set(&self, rules: QuotaRules, sessions_max: usize) {
-        let mut book = self.book();
-        book.rules = rules;
-        book.sessions_max = sessions_max;
+        let mut ledger = self.ledger();
+        ledger.rules = rules;
+        ledger.sessions_max = sessions_max;
     }
 
     /// Charges all of it to an account, or nothing.
@@ -165,17 +165,17 @@ impl Accounts {
     ///
     /// [`Exceeded`] names the first quota that has no room.
     pub fn charge(&self, account: Account, what: &[(Quota, usize)]) -> Result<(), Exceeded> {
-        let mut book = self.book();
+        let mut ledger = self.ledger();
         for (quota, asked) in what {
-            book.check(account, *quota, *asked)?;
+            ledger.check(account, *quota, *asked)?;
         }
-        book.add(account, what);
+        ledger.add(account, what);
         Ok(())
     }
 
     /// Charges to an account what nobody has asked for.
     pub fn charge_anyway(&self, account: Account, what: &[(Quota, usize)]) {
-        self.book().add(account, what);
+        self.ledger().add(account, what);
     }
 
     /// Charges the buffered bytes of a connection to an account, instead of the earlier number.
@@ -191,42 +191,42 @@ impl Accounts {
         before: usize,
         now: usize,
     ) -> Result<(), Exceeded> {
-        let mut book = self.book();
+        let mut ledger = self.ledger();
         if let Some(more) = now.checked_sub(before) {
-            let in_buffers = book.used.get(&account).map_or(0, |it| it.in_buffers);
+            let in_buffers = ledger.used.get(&account).map_or(0, |it| it.in_buffers);
             if in_buffers + more > BUFFERS_RESERVED {
-                book.check(account, Quota::Bytes, more)?;
+                ledger.check(account, Quota::Bytes, more)?;
             }
-            book.add(account, &[(Quota::Bytes, more)]);
-            if let Some(used) = book.used.get_mut(&account) {
+            ledger.add(account, &[(Quota::Bytes, more)]);
+            if let Some(used) = ledger.used.get_mut(&account) {
                 used.in_buffers += more;
             }
         } else {
             let less = before - now;
-            if let Some(used) = book.used.get_mut(&account) {
+            if let Some(used) = ledger.used.get_mut(&account) {
                 used.in_buffers = used.in_buffers.saturating_sub(less);
             }
-            book.give_back(account, &[(Quota::Bytes, less)]);
+            ledger.give_back(account, &[(Quota::Bytes, less)]);
         }
         Ok(())
     }
 
     /// Credits an earlier charge to an account.
     pub fn give_back(&self, account: Account, what: &[(Quota, usize)]) {
-        self.book().give_back(account, what);
+        self.ledger().give_back(account, what);
     }
 
     /// Tells whether so much less memory is used than was that it is worth to give it back to the
     /// system. It is to be asked from time to time; while more and more is freed, that is awaited.
     pub fn take_has_shrunk(&self) -> bool {
-        let mut book = self.book();
-        let freed = book.bytes_peak - book.bytes;
-        let bytes = book.bytes;
-        let seen = mem::replace(&mut book.bytes_seen, bytes);
-        let is_over = seen.saturating_sub(book.bytes) < FREED_MIN;
-        let has_shrunk = is_over && freed >= FREED_MIN && freed >= book.bytes;
+        let mut ledger = self.ledger();
+        let freed = ledger.bytes_peak - ledger.bytes;
+        let bytes = ledger.bytes;
+        let seen = mem::replace(&mut ledger.bytes_seen, bytes);
+        let is_over = seen.saturating_sub(ledger.bytes) < FREED_MIN;
+        let has_shrunk = is_over && freed >= FREED_MIN && freed >= ledger.bytes;
         if has_shrunk {
-            book.bytes_peak = book.bytes;
+            ledger.bytes_peak = ledger.bytes;
         }
         has_shrunk
     }
@@ -237,7 +237,7 @@ impl Accounts {
     ///
     /// [`Exceeded`], if it may not.
     pub fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
-        self.book().check(account, quota, asked)
+        self.ledger().check(account, quota, asked)
     }
 
     /// Tells whether an account may use so much more of all of these.
@@ -250,29 +250,29 @@ impl Accounts {
         account: Account,
         what: &[(Quota, usize)],
     ) -> Result<(), Exceeded> {
-        let book = self.book();
-        what.iter().try_for_each(|(quota, asked)| book.check(account, *quota, *asked))
+        let ledger = self.ledger();
+        what.iter().try_for_each(|(quota, asked)| ledger.check(account, *quota, *asked))
     }
 
     /// Returns how much more an account may use of something.
     pub fn room(&self, account: Account, quota: Quota) -> usize {
-        let book = self.book();
-        book.limit(account, quota).saturating_sub(book.used(account, quota))
+        let ledger = self.ledger();
+        ledger.limit(account, quota).saturating_sub(ledger.used(account, quota))
     }
 
     /// Returns how much an account may use of something.
     pub(crate) fn limit(&self, account: Account, quota: Quota) -> usize {
-        self.book().limit(account, quota)
+        self.ledger().limit(account, quota)
     }
 
     /// Returns what counts how long the connections of an account run.
     pub(crate) fn meter(&self, account: Account) -> Meter {
-        self.book().ran.entry(account).or_default().meter.clone()
+        self.ledger().ran.entry(account).or_default().meter.clone()
     }
 
     /// Takes note of how much each has run since this was called last, so long ago.
     pub(crate) fn read_meters(&self, passed: Duration) {
-        let Book { ran, used, .. } = &mut *self.book();
+        let Ledger { ran, used, .. } = &mut *self.ledger();
         ran.retain(|account, reading| {
             reading.take(passed);
             reading.meter.is_shared() || used.contains_key(account)
@@ -282,29 +282,29 @@ impl Accounts {
     /// Tells whether an account belongs to those that may end the node anyway: a limit for them
     /// would protect nobody.
     pub fn is_trusted(&self, account: Account) -> bool {
-        self.book().is_trusted(account)
+        self.ledger().is_trusted(account)
     }
 
     /// Returns what everybody uses who uses anything, in the order of their accounts, and how much
     /// each may.
     pub fn uses(&self) -> Vec<OwnerUse> {
-        let book = self.book();
-        let mut accounts: Vec<_> = book.used.keys().copied().collect();
+        let ledger = self.ledger();
+        let mut accounts: Vec<_> = ledger.used.keys().copied().collect();
         accounts.sort_unstable();
-        accounts.into_iter().map(|it| book.owner_use(it)).collect()
+        accounts.into_iter().map(|it| ledger.owner_use(it)).collect()
     }
 
     /// Returns the accounts that use the most memory, for a caller.
     pub fn owners(&self, own: Account) -> Owners {
-        let book = self.book();
-        let bytes = |it: &Account| book.used(*it, Quota::Bytes);
-        let mut accounts: Vec<_> = book.used.keys().copied().collect();
+        let ledger = self.ledger();
+        let bytes = |it: &Account| ledger.used(*it, Quota::Bytes);
+        let mut accounts: Vec<_> = ledger.used.keys().copied().collect();
         accounts.sort_unstable_by_key(|it| (Reverse(bytes(it)), *it));
         let total = accounts.len() as u64;
         let most = accounts.into_iter().take(OWNERS_MAX);
         Owners {
-            own: book.owner_use(own),
-            owners: most.map(|it| book.owner_use(it)).collect(),
+            own: ledger.owner_use(own),
+            owners: most.map(|it| ledger.owner_use(it)).collect(),
             total,
             is_own_alone: false,
         }
@@ -319,15 +319,15 @@ impl Accounts {
 
     /// Returns what one account uses, and how much it may.
     pub fn use_of(&self, account: Account) -> OwnerUse {
-        self.book().owner_use(account)
+        self.ledger().owner_use(account)
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().expect("nothing panics while it holds the lock")
     }
 }
 
-impl Book {
+impl Ledger {
     fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
         let (used, limit) = (self.used(account, quota), self.limit(account, quota));
         match used.checked_add(asked) {

@@ -22,7 +22,7 @@ use crate::{
     accounts::Holding,
     jobs::Job,
     registry::{Caller, Entered, Event, SessionId},
-    session_handle::{Granted, SessionHandle},
+    session_handle::{LineAnswer, SessionHandle},
 };
 
 /// A connection to the registrar: its peer's calls. When it is dropped, its registrations are gone.
@@ -163,7 +163,7 @@ impl Session {
     /// Answers the calls that were in line for a name.
     fn answer_granted(&self, replies: &mut Replies) {
         while !replies.is_full()
-            && let Some(Granted { call, result, .. }) = self.handle.take_granted()
+            && let Some(LineAnswer { call, result, .. }) = self.handle.take_granted()
         {
             match result {
                 Ok(registered) => replies.finish(call, &registered),

@@ -29,14 +29,14 @@ pub(crate) struct SessionHandle {
 struct State {
     present: VecDeque<Name>,
     /// The answers to calls that were in line for a name: no more than there were such calls.
-    granted: VecDeque<Granted>,
+    granted: VecDeque<LineAnswer>,
     has_changes: bool,
     reader: Option<Waker>,
 }
 
 /// The answer to a call that was in line for a name.
 #[derive(Debug)]
-pub(crate) struct Granted {
+pub(crate) struct LineAnswer {
     pub(crate) call: CallId,
     pub(crate) uuid: Uuid,
     pub(crate) result: Result<Registered, RemoteError>,
@@ -63,14 +63,14 @@ impl SessionHandle {
     }
 
     /// Leaves the answer to a call that was in line.
-    pub(crate) fn grant(&self, granted: Granted) {
+    pub(crate) fn grant(&self, granted: LineAnswer) {
         let mut state = self.lock();
         state.granted.push_back(granted);
         state.wake();
     }
 
     /// Takes out the next answer to a call that was in line.
-    pub(crate) fn take_granted(&self) -> Option<Granted> {
+    pub(crate) fn take_granted(&self) -> Option<LineAnswer> {
         self.lock().granted.pop_front()
     }
 

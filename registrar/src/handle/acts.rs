@@ -105,7 +105,7 @@ impl RegistryHandle {
             }
         };
         if let Some(handle) = state.sessions.get(&session) {
-            handle.grant(session_handle::Granted { call, uuid, result });
+            handle.grant(session_handle::LineAnswer { call, uuid, result });
         }
     }
 
