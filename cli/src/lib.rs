@@ -73,9 +73,9 @@ pub use discovery::{
 pub use endpoints::{
     Actors, Conflict, DnsFamily, DnsName, Doubt, Endpoint, EndpointTable, Here, Host, HostId,
     HostIdError, InstanceId, Interface, KernelId, Locality, Look, Name, NameError, NamePattern,
-    NetnsId, ParseEndpointError, ParseEndpointErrorKind, ProcessId, RootId, SocketId, Stamp,
-    Stamped, TableError, TableErrors, TableFault, TcpAddress, UnixAddress, UnixPath, Unreachable,
-    Written, WrittenEndpoint, parse_endpoints, prefer_addr,
+    NetnsId, Nowhere, ParseEndpointError, ParseEndpointErrorKind, ProcessId, RootId, SocketId,
+    Stamp, Stamped, TableError, TableErrors, TableFault, TcpAddress, UnixAddress, UnixPath,
+    Unreachable, Written, WrittenEndpoint, parse_endpoints, prefer_addr,
 };
 pub use portal::{
     Acceptor, Closed, Established, HandshakeError, Heartbeat, Identity, OnSilence,

@@ -25,7 +25,7 @@
 //! | `file`, `overrides` | the choice of the settings file; the environment and the flags, which override it |
 //! | `text`, `syntax`, `mend` | text that knows its place; text to TOML, and repair of broken TOML |
 //! | `shape`, `written`, `rewritten` | correct tables, keys and types; corrections of wrong shapes |
-//! | `values` | single values: text to an endpoint, a duration, a number |
+//! | `values`, `uses` | single values: text to an endpoint, a duration, a number; the endpoints that a setting accepts |
 //! | `meaning`, `settings` | settings as written to settings as meant |
 //! | `names` | the rules of names |
 //! | `keys` | the keys of the settings, and the bounds of their values |
@@ -76,6 +76,7 @@ mod settings;
 mod shape;
 mod syntax;
 mod text;
+mod uses;
 mod values;
 mod written;
 
@@ -91,4 +92,5 @@ pub use registrars::{
 };
 pub use schema::schema;
 pub use settings::{RegistrarSettings, Settings, Tractor};
-pub use values::{DEFAULT_PORT, SocketGroup, seen_from_here};
+pub use uses::{DEFAULT_PORT, seen_from_here};
+pub use values::SocketGroup;

@@ -13,7 +13,8 @@ use crate::{
     names, quotas,
     settings::{RegistrarSettings, Settings, Tractor},
     shape, syntax,
-    values::{self, Use},
+    uses::Use,
+    values,
     written::{Actor, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar},
 };
 
@@ -171,32 +172,8 @@ impl<'a> Meaning<'a> {
     ) -> Option<Endpoint> {
         let place = Use::of_table(table);
         let endpoint = values::endpoint(written, place, &mut self.diagnostics)?;
-        if table == "declared"
-            && let Some((message, help)) = undeclarable(&endpoint)
-        {
-            self.diagnostics.push(Diagnostic::error(message, written.place()).help(help));
-        }
         let place = written.place();
         self.claims.push(Claim { table, actor, endpoint: endpoint.clone(), place });
         Some(endpoint)
-    }
-}
-
-/// Says why nobody could dial an endpoint that is published as it stands, and what to write.
-fn undeclarable(endpoint: &Endpoint) -> Option<(String, String)> {
-    match endpoint {
-        Endpoint::Memory(_) => Some((
-            format!("`{endpoint}` is known only within one process"),
-            "declare an endpoint that other processes can dial".to_owned(),
-        )),
-        Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => Some((
-            format!("`{endpoint}` can be bound, but not dialed"),
-            "write the address at which callers find the actor".to_owned(),
-        )),
-        Endpoint::Tcp(tcp) if tcp.port == 0 => Some((
-            format!("`{endpoint}` has no port that could be dialed"),
-            "write the port at which callers find the actor".to_owned(),
-        )),
-        _ => None,
     }
 }

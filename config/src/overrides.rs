@@ -13,7 +13,8 @@ use crate::{
     },
     settings::Settings,
     text::{Number, Text},
-    values::{self, Use},
+    uses::Use,
+    values,
 };
 
 /// The source of settings outside the file.

@@ -12,7 +12,8 @@ use crate::{
     diagnostic::{Diagnostic, Diagnostics, Source},
     overrides::items,
     text::Text,
-    values::{self, DEFAULT_PORT, Use, seen_from_here},
+    uses::{DEFAULT_PORT, Use, seen_from_here},
+    values,
 };
 
 /// The variable of the environment that names the registrars to ask, with commas or spaces
@@ -112,11 +113,7 @@ fn read(texts: Vec<Text>) -> Result<Vec<Endpoint>, Diagnostics> {
         let Some(endpoint) = values::multiaddr(&text, Use::Dialed, &mut diagnostics) else {
             continue;
         };
-        if endpoint.is_bind_only() {
-            let message = format!("`{endpoint}` can be bound, but not dialed");
-            let help = seen_from_here(&endpoint).map(|it| format!("did you mean `{it}`?"));
-            diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
-        } else if !registrars.contains(&endpoint) {
+        if !registrars.contains(&endpoint) {
             registrars.push(endpoint);
         }
     }

@@ -8,7 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     keys::{COUNTS, DURATION_KEYS, NUMBER_KEYS, SOCKET_GROUP, SOCKET_MODE},
-    values::{self, Use},
+    uses::{Use, toml_text},
+    values,
 };
 
 /// Writes a value that is no endpoint, and holds one, as TOML.
@@ -183,10 +184,4 @@ fn meant(error: &ParseEndpointError, place: Use) -> Option<Endpoint> {
     };
     let meant = with_example(1)?;
     (with_example(2).as_ref() == Some(&meant) && place.takes(&meant)).then_some(meant)
-}
-
-/// Writes an endpoint between quotes, which it must not hold itself.
-fn toml_text(endpoint: &Endpoint) -> Option<String> {
-    let text = endpoint.to_string();
-    (!text.contains(['"', '\\', '`'])).then(|| format!("\"{text}\""))
 }

@@ -20,7 +20,8 @@ use crate::{
     rewritten,
     syntax::{Key, Value},
     text::{Number, Text},
-    values::{self, Use},
+    uses::Use,
+    values,
     written::{
         Actor, Endpoints, Switch, Written, WrittenEndpoint, WrittenHost, WrittenRegistrar,
         WrittenRule,

@@ -13,7 +13,7 @@ use crate::{
     keys::SOCKET_MODE,
     mend::Mended,
     rewritten,
-    values::Use,
+    uses::Use,
 };
 
 pub(crate) type Key<'a> = Spanned<Cow<'a, str>>;

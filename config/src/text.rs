@@ -40,6 +40,11 @@ impl Text {
         }
     }
 
+    /// Tells whether it stands between quotes.
+    pub(crate) fn is_quoted(&self) -> bool {
+        self.place.span.len() > self.value.len()
+    }
+
     /// Returns the place of some bytes of the value, or of the whole if escapes hide them.
     pub(crate) fn part(&self, span: Range<usize>) -> Place {
         let span = match self.start {

@@ -1,94 +1,17 @@
 //! Single values: text to an endpoint, a duration, a number. Faults go into `diagnostics`.
 
-use std::{
-    fmt::Display,
-    net::{Ipv4Addr, Ipv6Addr},
-    ops::Range,
-    time::Duration,
-};
+use std::{fmt::Display, time::Duration};
 
-use endpoints::{Endpoint, Host, ParseEndpointError, Quoted, TableFault, TcpAddress};
+use endpoints::{Endpoint, Quoted, Slip, TableFault};
 use humantime::{DurationError, format_duration, parse_duration};
 
 use crate::{
     diagnostic::{Diagnostic, Place},
     keys::Limits,
     text::{Number, Text},
+    uses::Use,
     written::WrittenEndpoint,
 };
-
-/// The endpoints that a setting accepts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Use {
-    /// Endpoints that an actor binds: all.
-    Actor,
-    /// Endpoints that a registrar binds: those that other processes can dial.
-    Registrar,
-    /// Endpoints that are published as written: those that others can dial.
-    Declared,
-    /// Endpoints that this process dials.
-    Dialed,
-}
-
-impl Use {
-    /// Returns which endpoints a table takes.
-    pub(crate) fn of_table(table: &str) -> Self {
-        match table {
-            "registrar" => Self::Registrar,
-            "declared" => Self::Declared,
-            _ => Self::Actor,
-        }
-    }
-
-    pub(crate) fn takes(self, endpoint: &Endpoint) -> bool {
-        match self {
-            Self::Actor => true,
-            Self::Registrar => !matches!(endpoint, Endpoint::Memory(_)) && !is_encrypted(endpoint),
-            Self::Declared => !matches!(endpoint, Endpoint::Memory(_)) && !endpoint.is_bind_only(),
-            Self::Dialed => Self::Declared.takes(endpoint) && !is_encrypted(endpoint),
-        }
-    }
-
-    /// Returns a correction for a string that is not an endpoint.
-    fn help(self, error: &ParseEndpointError) -> Option<String> {
-        let port = match self {
-            Self::Actor | Self::Declared => EXAMPLE_PORT,
-            Self::Registrar | Self::Dialed => DEFAULT_PORT,
-        };
-        error.help_for(port, |endpoint| match self {
-            Self::Dialed => seen_from_here(&endpoint).filter(|it| self.takes(it)),
-            _ => Some(endpoint).filter(|it| self.takes(it)),
-        })
-    }
-}
-
-/// Tells whether an endpoint takes TLS, which this version does not speak.
-fn is_encrypted(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Tcp(TcpAddress { tls: true, .. }))
-}
-
-/// A port for examples, above those of well-known services.
-const EXAMPLE_PORT: u16 = 5555;
-
-/// The port of a registrar, where nothing else is said.
-pub const DEFAULT_PORT: u16 = 1616;
-
-/// Returns the endpoint at which a listener on this host can be dialed, if known.
-pub fn seen_from_here(bound: &Endpoint) -> Option<Endpoint> {
-    match bound {
-        Endpoint::Tcp(tcp) if tcp.port == 0 => None,
-        Endpoint::Tcp(tcp) if tcp.host.is_wildcard() => {
-            let host = match tcp.host {
-                Host::Ip4(_) => Host::Ip4(Ipv4Addr::LOCALHOST),
-                _ => Host::Ip6(Ipv6Addr::LOCALHOST),
-            };
-            Some(Endpoint::Tcp(TcpAddress { host, ..tcp.clone() }))
-        }
-        // A number is known only within the process that bound it.
-        Endpoint::Memory(_) => None,
-        other => Some(other.clone()),
-    }
-}
 
 /// Reads an endpoint in any of its spellings.
 pub(crate) fn endpoint(
@@ -101,7 +24,10 @@ pub(crate) fn endpoint(
         WrittenEndpoint::Pair { host, port, .. } => {
             match port.value.and_then(|it| u16::try_from(it).ok()) {
                 Some(number) => match Endpoint::from_host_port(&host.value, number) {
-                    Ok(endpoint) => return Some(endpoint),
+                    Ok(endpoint) => {
+                        diagnostics.extend(place.fault(&endpoint, written.place()));
+                        return Some(endpoint);
+                    }
                     Err(error) => {
                         Diagnostic::error(error.to_string(), host.inside()).help(place.help(&error))
                     }
@@ -146,78 +72,29 @@ pub(crate) fn multiaddr(
 ) -> Option<Endpoint> {
     match text.value.parse() {
         Ok(endpoint) => {
-            diagnostics.extend(swallowed_protocol(text, &endpoint));
-            diagnostics.extend(unexpanded(text, &endpoint));
+            diagnostics.extend(slip(text, &endpoint, place));
+            diagnostics.extend(place.fault(&endpoint, text.inside()));
             Some(endpoint)
         }
         Err(error) => {
             let diagnostic = Diagnostic::error(error.to_string(), text.part(error.span()));
-            diagnostics.push(diagnostic.help(place.help(&error)));
+            let help =
+                if text.is_quoted() { place.help_in_toml(&error) } else { place.help(&error) };
+            diagnostics.push(diagnostic.help(help));
             None
         }
     }
 }
 
-/// Warns of a protocol in a greedy path, which swallows all that follows `/unix/`.
-fn swallowed_protocol(text: &Text, endpoint: &Endpoint) -> Option<Diagnostic> {
-    let path = text.value.strip_prefix("/unix/")?;
-    // An escaped slash or an abstract name has been written on purpose.
-    if path.starts_with('@') || path.to_ascii_lowercase().contains("%2f") {
-        return None;
-    }
-    let (first, _) = path.split_once('/')?;
-    let mut at = "/unix/".len() + first.len() + 1;
-    for part in text.value[at..].split('/') {
-        if SWALLOWED.contains(&part) {
-            let message = format!("`{part}` is taken for a part of the path");
-            let encoded = endpoint.to_encoded();
-            let help = format!("if it is one, write `{encoded}`; a Unix socket has no `/{part}`");
-            return Some(Diagnostic::warning(message, text.part(at..at + part.len())).help(help));
-        }
-        at += part.len() + 1;
-    }
-    None
+/// Tells of what is hardly meant as it stands. Nobody listens there who is to be dialed.
+fn slip(text: &Text, endpoint: &Endpoint, place: Use) -> Option<Diagnostic> {
+    let slip = Slip::find(&text.value, endpoint)?;
+    let tell = match (place, endpoint) {
+        (Use::Dialed, Endpoint::Unix(_)) => Diagnostic::error,
+        _ => Diagnostic::warning,
+    };
+    Some(tell(slip.message, text.part(slip.span)).help(slip.help))
 }
-
-/// Warns of what a shell would put something in for, and callsign does not.
-fn unexpanded(text: &Text, endpoint: &Endpoint) -> Option<Diagnostic> {
-    let Endpoint::Unix(_) = endpoint else { return None };
-    let span = home(&text.value).or_else(|| variable(&text.value))?;
-    let written = Quoted(&text.value[span.clone()]).to_string();
-    let message = format!("{written} is taken as it stands; nothing is put in for it");
-    let help = "write out the path that is meant";
-    Some(Diagnostic::warning(message, text.part(span)).help(help.to_owned()))
-}
-
-/// Finds a `~` or `~user` that begins a path.
-fn home(text: &str) -> Option<Range<usize>> {
-    let start = "/unix/".len();
-    let (first, _) = text.strip_prefix("/unix/")?.split_once('/')?;
-    first.starts_with('~').then(|| start..start + first.len())
-}
-
-/// Finds the first `${NAME}` or `$NAME`. Within a name, `$` and small letters are no variable.
-fn variable(text: &str) -> Option<Range<usize>> {
-    text.match_indices('$').find_map(|(start, _)| {
-        let rest = &text[start + 1..];
-        let (braces, rest) = match rest.strip_prefix('{') {
-            Some(inside) => (2, inside.split_once('}')?.0),
-            None => (0, rest),
-        };
-        let end = rest.find(|it: char| !it.is_ascii_alphanumeric() && it != '_');
-        let name = &rest[..end.unwrap_or(rest.len())];
-        let first = name.chars().next().filter(|it| !it.is_ascii_digit())?;
-        let is_variable = match braces {
-            0 => !first.is_ascii_lowercase() || text[..start].ends_with('/'),
-            _ => name.len() == rest.len(),
-        };
-        is_variable.then(|| start..start + 1 + braces + name.len())
-    })
-}
-
-/// Protocols that people put after an address, and that are hardly the names of folders.
-const SWALLOWED: &[&str] =
-    &["ip4", "ip6", "ip6zone", "dns4", "dns6", "tcp", "tls", "udp", "quic", "quic-v1", "ws", "wss"];
 
 /// Reads a duration within its limits.
 pub(crate) fn duration(

@@ -75,6 +75,7 @@ fn near_settings() -> impl Strategy<Value = String> {
         2 => "[\\[\\]{},=\"'#\\\\]",
         1 => "(true|1979-05-27|1.5|0x7f|-1|99999999999999999999|inf)",
         1 => "\\PC",
+        1 => "[\u{a0}\u{3000}\u{85}\u{200b}`]{1,2}",
         1 => "\r?\n",
     ];
     proptest::collection::vec(part, 0..24).prop_map(|parts| parts.concat())

@@ -37,6 +37,30 @@ fn no_slip_silences_the_rest() {
     }
 }
 
+#[test]
+fn what_looks_like_a_blank_is_gone_past() {
+    for blank in ["\u{a0}", "\u{3000}", "\u{85}", "\u{200b}", "\u{feff}"] {
+        for text in [
+            format!("=`{blank}"),
+            format!("a = 1{blank}"),
+            format!("a = 1 {blank} # each"),
+            format!("[network]{blank}\na = \"/unix/@a\"{blank}\n"),
+            format!("[network]\na ={blank}"),
+            format!("[network]\na = [{blank}\"/unix/@a\",{blank}]{blank}\n"),
+            format!("{blank}\n{blank}"),
+        ] {
+            // It ends, and says so.
+            assert!(
+                !diagnostics(&text).is_empty()
+                    || text.trim_start_matches('\u{feff}').trim().is_empty(),
+                "{text:?}"
+            );
+        }
+    }
+    let key = diagnostics("[declared]\na\u{a0}= \"/uds/a\"\nb = \"/uds/b\"\n");
+    assert_eq!(key.len(), 3, "{}", Diagnostics(key));
+}
+
 #[track_caller]
 fn check(source: &str) {
     let diagnostics = diagnostics(source);

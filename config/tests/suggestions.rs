@@ -1,6 +1,8 @@
 //! Whoever writes what a help proposes is not told of another fault.
 
-use config::{Diagnostic, Diagnostics, Layer, Overrides, Settings, overlay, read, registrars};
+use config::{
+    Diagnostic, Diagnostics, Layer, Overrides, Settings, Severity, overlay, read, registrars,
+};
 
 fn diagnostics(source: &str) -> Vec<Diagnostic> {
     match read(source, "test.toml") {
@@ -15,7 +17,7 @@ fn proposed(help: &str, key: &str) -> Vec<String> {
     if help.starts_with("an endpoint is a multiaddr") {
         return Vec::new();
     }
-    let ways = ["write it without quotes: ", "write the unit: ", "write "];
+    let ways = ["write a list: ", "write it without quotes: ", "write the unit: ", "write "];
     let written = ways.iter().find_map(|way| help.strip_prefix(way));
     let is_value = |it: &&str| !it.starts_with('`') && !it.starts_with("the ");
     if let Some(written) = written.filter(is_value) {
@@ -95,6 +97,85 @@ fn hosts_keep_their_ports_in_every_order() {
     check("{ host = \"10.0.0.1\" }", &[]);
     check("{ tcp = \"db:80\" }", &["\"/dns/db/tcp/80\""]);
     check("{ tcp = 80 }", &["[\"127.0.0.1\", 80]"]);
+}
+
+#[test]
+fn several_endpoints_make_a_list() {
+    let check = |value: &str, expected: &str| {
+        check("network", "a", value, &[expected]);
+        check("registrar", "listen", value, &[expected]);
+    };
+    check("\"/unix/a,/unix/b\"", "[\"/unix/a\", \"/unix/b\"]");
+    check("'/unix/@a; /unix/@b'", "[\"/unix/@a\", \"/unix/@b\"]");
+    check("\"10.0.0.1:80,db:81\"", "[\"/ip4/10.0.0.1/tcp/80\", \"/dns/db/tcp/81\"]");
+    let both = "[\"/ip4/10.0.0.1/tcp/80\", \"/ip4/10.0.0.1/tcp/81\"]";
+    check("\"/ip4/10.0.0.1/tcp/80,81\"", both);
+}
+
+#[test]
+fn what_leads_nowhere_is_told_wherever_it_stands() {
+    let hosts = [
+        ("ip6/fe80::1", "write `/ip6zone/<interface>/ip6/fe80::1/tcp/<port>`"),
+        ("ip6/ff02::1", "write the address of one host"),
+        ("ip4/224.0.0.1", "write the address of one host"),
+        ("ip4/255.255.255.255", "write the address of one host"),
+        ("ip4/0.0.0.9", "write the address of one host"),
+    ];
+    for (host, help) in hosts {
+        let ip = host.split('/').nth(1).unwrap();
+        for (table, key) in [("network", "a"), ("declared", "a"), ("registrar", "listen")] {
+            for value in [format!("\"/{host}/tcp/80\""), format!("[[\"{ip}\", 80]]")] {
+                let found = diagnostics(&format!("[{table}]\n{key} = {value}\n"));
+                let help_of = |it: &Diagnostic| it.help.clone().unwrap_or_default();
+                assert_eq!(found.iter().map(help_of).collect::<Vec<_>>(), [help], "{value}");
+                assert_eq!(found[0].severity, Severity::Error, "{value}");
+            }
+        }
+        for named in [format!("/{host}/tcp/80"), format!("/{host}/tcp/80 /unix/@a")] {
+            let errors = registrars(&[], Some(&named), &[], "/run".as_ref()).unwrap_err();
+            assert_eq!(errors.0.len(), 1, "{named}: {errors}");
+        }
+        let listen = vec![format!("/{host}/tcp/80")];
+        let flags = Overrides { listen, ..Overrides::none(Layer::Flags) };
+        assert!(overlay(Settings::default(), &[flags]).is_err(), "{host}");
+    }
+}
+
+#[test]
+fn a_registrar_is_told_where_it_cannot_listen() {
+    let check = |table: &str, key: &str, value: &str, expected: &str| {
+        let found = diagnostics(&format!("[{table}]\n{key} = \"{value}\"\n"));
+        let messages: Vec<_> = found.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(messages, [expected], "{value}");
+    };
+    let alone = "`/memory/7` can be reached from within the same process alone";
+    check("registrar", "listen", "/memory/7", alone);
+    let tls = "`/ip4/10.0.0.1/tcp/80/tls`: TLS is not supported by this version";
+    check("registrar", "listen", "/ip4/10.0.0.1/tcp/80/tls", tls);
+    let unknown = "`/memory/0` gets a number that is not known in advance";
+    check("network", "a", "/memory/0", unknown);
+    check("network", "a", "/memory/00", unknown);
+}
+
+#[test]
+fn what_is_hardly_meant_is_told() {
+    let check = |value: &str, expected: &str| {
+        let found = diagnostics(&format!("[network]\na = '{value}'\n"));
+        let messages: Vec<_> = found.iter().map(|it| it.message.as_str()).collect();
+        assert!(messages.len() == 1 && messages[0].contains(expected), "{value}: {messages:?}");
+        assert_eq!(found[0].severity, Severity::Warning, "{value}");
+        // Nobody listens there who is to be dialed.
+        let errors = registrars(&[value.to_owned()], None, &[], "/run".as_ref()).unwrap_err();
+        assert!(errors.to_string().contains(expected), "{value}: {errors}");
+    };
+    check("/unix/~/x.sock", "nothing is put in for it");
+    check("/unix/$XDG_RUNTIME_DIR/x.sock", "nothing is put in for it");
+    check("/unix/run/$(id -u)/x.sock", "nothing is put in for it");
+    check("/unix/%t/x.sock", "nothing is put in for it");
+    check("/unix/run/<uid>/x.sock", "nothing is put in for it");
+    check("/unix/run/x.sock,", "is taken for a part of the path");
+    check("/unix/run/x.sock/tcp/80", "is taken for a part of the path");
+    check(r"/unix/C:\run\x.sock", "is taken for a letter of a name");
 }
 
 #[test]

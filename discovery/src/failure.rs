@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 use endpoints::{Endpoint, NameError, ParseEndpointError, Plain};
 use portal::{Closed, HandshakeError, WithCauses};
 use thiserror::Error;
-use transport::{DialError, HostKnown};
+use transport::{DialError, HostKnown, ResolveError};
 use wire::{ErrorKind, Quota, QuotaExceeded, RemoteError, WireError};
 
 use crate::Lost;
@@ -254,6 +254,7 @@ impl LinkError {
                 DialError::NoPermission
                     | DialError::NotASocket { .. }
                     | DialError::BindOnly
+                    | DialError::NoSuchHost(ResolveError::Nowhere(_))
                     | DialError::TlsUnsupported
             ),
             Self::Handshake(error) => matches!(

@@ -77,7 +77,11 @@ impl fmt::Display for ParseEndpointError {
             _ if self.text.is_empty() => write!(f, "{kind}"),
             Kind::NoLeadingSlash => write!(f, "{kind} of {}", Quoted(&self.text)),
             // These quote the faulty text.
-            Kind::InvalidValue { .. } | Kind::RelativePath { .. }
+            Kind::InvalidValue { .. }
+            | Kind::InvalidHostName { .. }
+            | Kind::ProtocolAsHost { .. }
+            | Kind::RelativePath { .. }
+            | Kind::Blank { .. }
                 if self.span == (0..self.text.len()) =>
             {
                 write!(f, "{kind}")
@@ -114,6 +118,14 @@ pub enum ParseEndpointErrorKind {
     MissingValue { protocol: &'static str },
     #[error("{} is not {expected}", Quoted(value))]
     InvalidValue { value: String, expected: &'static str },
+    #[error("{} is not {expected}", Quoted(name))]
+    InvalidHostName { name: String, expected: &'static str, rule: &'static str },
+    #[error("{} is a protocol, not a host", Quoted(name))]
+    ProtocolAsHost { name: String },
+    #[error("a blank at the start or end of {}", Quoted(part))]
+    Blank { part: String },
+    #[error("more than one endpoint")]
+    Several,
     #[error("no `/tcp/<port>` after the host")]
     MissingPort,
     #[error("no host before `/{protocol}`")]

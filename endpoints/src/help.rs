@@ -2,8 +2,9 @@
 
 use crate::{
     endpoint::Endpoint,
-    error::{ParseEndpointError, ParseEndpointErrorKind as Kind},
+    error::{ParseEndpointError, ParseEndpointErrorKind as Kind, Quoted},
     meant::{self, EXAMPLE_PORT, Meant},
+    slip::{is_of_windows, placeholder},
 };
 
 impl ParseEndpointError {
@@ -16,7 +17,33 @@ impl ParseEndpointError {
     /// assert_eq!(error.suggestion(), "/ip4/10.0.0.7/tcp/80".parse().ok());
     /// ```
     pub fn suggestion(&self) -> Option<Endpoint> {
-        meant::endpoint(self.text(), self.port).map(|it| it.endpoint)
+        self.meant().map(|it| it.endpoint).filter(|it| it.nowhere().is_none())
+    }
+
+    /// Returns the endpoints that were probably meant where several stand in one text, and otherwise
+    /// none.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let error = "a:80,b:81".parse::<Endpoint>().unwrap_err();
+    /// assert_eq!(error.several(), ["/dns/a/tcp/80".parse()?, "/dns/b/tcp/81".parse()?]);
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    pub fn several(&self) -> Vec<Endpoint> {
+        match (self.port, self.kind()) {
+            // One stands beside a port, and a blank that is too many is between parts of one.
+            (Some(_), _) | (None, Kind::Blank { .. }) => Vec::new(),
+            (None, _) => meant::several(self.text()),
+        }
+    }
+
+    fn meant(&self) -> Option<Meant> {
+        match self.kind() {
+            Kind::Several => None,
+            _ if !self.several().is_empty() => None,
+            _ => meant::endpoint(self.text(), self.port),
+        }
     }
 
     /// Returns what to write instead, where that can be guessed. It is one line. An endpoint in it
@@ -47,16 +74,28 @@ impl ParseEndpointError {
     pub fn help_for(
         &self,
         example_port: u16,
-        fit: impl FnOnce(Endpoint) -> Option<Endpoint>,
+        fit: impl FnMut(Endpoint) -> Option<Endpoint>,
     ) -> Option<String> {
-        let meant = meant::endpoint(self.text(), self.port)
-            .map(|it| it.with_example_port(example_port))
+        let mut fit = fit;
+        // It would end the quotation that it is shown in.
+        let is_quotable = |it: &Endpoint| !it.to_string().contains('`');
+        let meant = self.meant().map(|it| it.with_example_port(example_port));
+        if let Some(nowhere) = meant.as_ref().and_then(|it| it.endpoint.nowhere()) {
+            return Some(format!("{nowhere}; {}", nowhere.help()));
+        }
+        let meant = meant
             .and_then(|it| Some(Meant { endpoint: fit(it.endpoint)?, ..it }))
-            // It would end the quotation that it is shown in.
-            .filter(|it| !it.endpoint.to_string().contains('`'));
-        match meant {
-            Some(meant) => Some(self.words(&meant)),
-            None => self.rule().map(str::to_owned),
+            .filter(|it| is_quotable(&it.endpoint));
+        if let Some(meant) = meant {
+            return Some(self.words(&meant));
+        }
+        let several: Option<Vec<_>> = self.several().into_iter().map(fit).collect();
+        match several.unwrap_or_default() {
+            several if !several.is_empty() && several.iter().all(is_quotable) => {
+                let written: Vec<_> = several.iter().map(|it| format!("`{it}`")).collect();
+                Some(format!("write them separately: {}", written.join(", ")))
+            }
+            _ => self.rule(),
         }
     }
 
@@ -69,6 +108,12 @@ impl ParseEndpointError {
                 format!("put a host before it: `{endpoint}`")
             }
             Kind::MissingHost { .. } => format!("TLS stands last: `{endpoint}`"),
+            Kind::Blank { .. } => {
+                format!("leave it out: `{endpoint}`; write an intended blank as %20")
+            }
+            Kind::InvalidValue { value, .. } if is_service(self.text(), value) => {
+                format!("a port is a number: `{endpoint}`")
+            }
             Kind::RelativePath { .. } => format!("the path begins at the root: `{endpoint}`"),
             Kind::TrailingSlash => format!("leave out this slash: `{endpoint}`"),
             Kind::UnknownProtocol { .. } if matches!(endpoint, Endpoint::Unix(_)) => {
@@ -84,31 +129,68 @@ impl ParseEndpointError {
     }
 
     /// Says how it is written in general.
-    fn rule(&self) -> Option<&'static str> {
-        match self.kind() {
-            Kind::Empty => Some(EXAMPLES),
+    fn rule(&self) -> Option<String> {
+        let text = self.text();
+        if let Some(span) = placeholder(text) {
+            let what = Quoted(&text[span]);
+            return Some(match what.0 {
+                "{port}" => {
+                    format!("{what} works in a program's arguments only; write port 0 to draw one")
+                }
+                _ => format!("{what} is not expanded here: write its value"),
+            });
+        }
+        if is_of_windows(text) {
+            return Some(
+                "a Unix socket is written with slashes, from the root: `/unix/<path>`".to_owned(),
+            );
+        }
+        let rule = match self.kind() {
+            Kind::Empty => EXAMPLES,
             Kind::NoLeadingSlash | Kind::RelativePath { .. }
                 if meant::is_relative_path(self.text()) =>
             {
-                Some("write the path of a socket from the root: `/unix/<path>`")
+                "write the path of a socket from the root: `/unix/<path>`"
             }
-            Kind::NoLeadingSlash => Some(EXAMPLES),
-            Kind::TrailingSlash if self.text() == "/" => Some(EXAMPLES),
+            Kind::NoLeadingSlash if text.to_ascii_lowercase().starts_with("unix:") => {
+                "write the path of a socket from the root: `/unix/<path>`"
+            }
+            Kind::NoLeadingSlash if meant::is_foreign(text) => SUPPORTED,
+            Kind::NoLeadingSlash => EXAMPLES,
+            Kind::TrailingSlash if self.text() == "/" => EXAMPLES,
             Kind::UnknownProtocol { .. } if self.text().split('/').any(|part| part == "..") => {
-                Some("write the path without `..`, and as `/unix/<path>`")
+                "write the path without `..`, and as `/unix/<path>`"
             }
-            Kind::UnknownProtocol { .. } | Kind::Unsupported { .. } => Some(SUPPORTED),
+            Kind::UnknownProtocol { .. } | Kind::Unsupported { .. } => SUPPORTED,
             Kind::MissingHost { protocol: "tls" } => {
-                Some("TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`")
+                "TLS stands last: `/ip4/127.0.0.1/tcp/5555/tls`"
             }
             Kind::NotPlain { path } if path.split('/').any(|part| part == "..") => {
-                Some("write the path without `..`")
+                "write the path without `..`"
             }
-            Kind::PathTooLong { .. } => Some("put the socket into a nearer folder"),
-            Kind::FileNameTooLong { .. } => Some("give the socket a shorter name"),
-            _ => None,
-        }
+            Kind::PathTooLong { .. } => "put the socket into a nearer folder",
+            Kind::FileNameTooLong { .. } => "give the socket a shorter name",
+            Kind::InvalidHostName { rule, .. } => rule,
+            Kind::InvalidValue { .. } if text.is_empty() && self.port.is_some() => {
+                "all addresses of a host are 0.0.0.0, and its own loopback is 127.0.0.1"
+            }
+            Kind::ProtocolAsHost { .. } => "the host stands first: an IP address or a host name",
+            Kind::InvalidValue { value, .. } if is_service(text, value) => {
+                "a port is a number, as `/etc/services` has it of a service"
+            }
+            Kind::Blank { .. } => "leave it out; write an intended blank as %20",
+            Kind::Several => "write them separately",
+            _ => return None,
+        };
+        Some(rule.to_owned())
     }
+}
+
+/// Tells whether a value is a word in the place of a port, such as the name of a service.
+fn is_service(text: &str, value: &str) -> bool {
+    value.starts_with(|it: char| it.is_ascii_alphabetic())
+        && value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+        && text.to_ascii_lowercase().contains(&format!("/tcp/{}", value.to_ascii_lowercase()))
 }
 
 const EXAMPLES: &str = "an endpoint is a multiaddr, such as `/ip4/127.0.0.1/tcp/5555` \

@@ -17,10 +17,12 @@
 //! | `parse` | text and bytes to an endpoint |
 //! | `error`, `limits` | the faults of an endpoint's text; the length of a Unix address |
 //! | `meant`, `help` | guesses at the intended endpoint; corrections |
+//! | `slip` | valid text that hardly says what was meant |
 //! | `name`, `matcher`, `near` | names of actors; compiled patterns; similar names |
 //! | `specific` | the more specific of two patterns, and whether they overlap |
 //! | `stamp`, `host_id` | the registrant's statement of where its endpoints are |
 //! | `locality`, `doubt` | the nearness of an endpoint; reasons why callers may not reach it |
+//! | `nowhere` | addresses at which nobody can be reached |
 //! | `table`, `written` | the endpoint table; such tables as written |
 //! | `plain` | the characters that a screen shows unchanged |
 //!
@@ -47,8 +49,10 @@ mod matcher;
 mod meant;
 mod name;
 mod near;
+mod nowhere;
 mod parse;
 mod plain;
+mod slip;
 mod specific;
 mod stamp;
 mod table;
@@ -66,7 +70,9 @@ pub use locality::{
 pub use matcher::Matcher;
 pub use name::{InstanceId, Name, NameError, NamePattern, is_match};
 pub use near::names_like;
+pub use nowhere::Nowhere;
 pub use plain::{Plain, PlainLines, is_plain};
+pub use slip::Slip;
 pub use stamp::{KernelId, NetnsId, ProcessId, RootId, SocketId, Stamp, Stamped};
 pub use table::{Actors, Conflict, EndpointTable};
 pub use tcp::{DnsFamily, DnsName, Host, TcpAddress};

@@ -4,16 +4,21 @@
 //! suggestion can be parsed. There is no result if several are possible: no suggestion is better
 //! than a wrong one.
 
+mod ip4;
 mod scheme;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 
-use self::scheme::Scheme;
+use self::{
+    ip4::short_ip4,
+    scheme::{Scheme, service_port},
+};
 use crate::{
     endpoint::Endpoint,
     parse::{self, PROTOCOLS},
+    slip::{is_of_windows, placeholder},
     tcp::{DnsFamily, DnsName, Host, TcpAddress},
     unix::{UnixAddress, UnixPath},
 };
@@ -36,6 +41,34 @@ impl Meant {
     }
 }
 
+/// Reads several endpoints that stand in one text. Returns nothing where one of them is not
+/// understood.
+pub(crate) fn several(text: &str) -> Vec<Endpoint> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Vec::new();
+    }
+    let is_separator = |it: char| it.is_whitespace() || matches!(it, ',' | ';' | '|');
+    let items = text.split(is_separator).map(|it| it.trim_matches(is_noise));
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for item in items.filter(|it| !it.is_empty()) {
+        let read = match (endpoints.last(), port(item)) {
+            // Another port of the same host.
+            (Some(Endpoint::Tcp(tcp)), Some(port)) => {
+                Some(Endpoint::Tcp(TcpAddress { port, ..tcp.clone() }))
+            }
+            (Some(_), Some(_)) => None,
+            _ => item.parse().ok().or_else(|| {
+                any_endpoint(item, None).filter(|it| !it.has_example_port).map(|it| it.endpoint)
+            }),
+        };
+        match read.filter(|it| it.nowhere().is_none()) {
+            Some(endpoint) => endpoints.push(endpoint),
+            None => return Vec::new(),
+        }
+    }
+    if endpoints.len() > 1 { endpoints } else { Vec::new() }
+}
+
 /// Reads a string as loosely as possible. `port` is the port beside it in a pair.
 pub(crate) fn endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
     let meant = any_endpoint(text, port)?;
@@ -49,23 +82,57 @@ fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
         return None;
     }
     let text = text.trim_matches(is_noise);
+    // What it stands for is not known here.
+    if placeholder(text).is_some() || is_of_windows(text) {
+        return None;
+    }
+    let slashed = text.replace('\\', "/");
+    let text = slashed.as_str();
     let parts = Parts { port, ..Parts::default() };
+    if port.is_some() && Word::of(text) == Word::Foreign {
+        return None;
+    }
+    // As shells have it.
+    if let Some(place) = text.strip_prefix("/dev/tcp/") {
+        return multiaddr(place, parts);
+    }
     if let Some(name) = text.strip_prefix(['@', '\0']) {
         return abstract_name(name);
     }
     if let Some((scheme, rest)) = Scheme::of(text) {
         return scheme.read(rest, port);
     }
-    let (first, _) = text.split_once('/').unwrap_or((text, ""));
-    if first.is_empty() || PROTOCOLS.iter().any(|(it, _)| first.eq_ignore_ascii_case(it)) {
+    let (first, after) = text.split_once('/').unwrap_or((text, ""));
+    let second = after.split('/').next().unwrap_or_default();
+    if first.is_empty() || parse::is_protocol(first) || second.eq_ignore_ascii_case("tcp") {
         return multiaddr(text, parts);
     }
-    let (host, written) = authority(text.trim_end_matches('/'))?;
+    let (host, written) = match (authority(first)?, after) {
+        // Beside a port it names a host, which has other meanings elsewhere.
+        _ if port.is_some() && first == "0" => (Host::Ip4(Ipv4Addr::UNSPECIFIED), None),
+        // Nobody has such an address.
+        _ if port.is_none() && port_of_any(first).is_some() => {
+            (Host::Ip6(Ipv6Addr::UNSPECIFIED), port_of_any(first))
+        }
+        (place, "") => place,
+        // What is asked for there is no part of the place.
+        ((host, Some(written)), _) if first.contains(':') => (host, Some(written)),
+        // `localhost/80`. Behind an IP address, that may be the length of a prefix.
+        ((host @ Host::Dns(..), None), number) if !Word::of(first).is_known() => {
+            (host, Some(self::port(number).filter(|it| *it != 0)?))
+        }
+        _ => return None,
+    };
     if written.is_none() && port.is_none() && !host.is_loopback() && host.ip().is_none() {
         // A lone word may be anything.
         return None;
     }
     parts.with_host(host)?.with_port(written)?.finish()
+}
+
+/// Tells whether a text says that it is of a kind that no endpoint is, as `udp://…` does.
+pub(crate) fn is_foreign(text: &str) -> bool {
+    Scheme::is_foreign(text)
 }
 
 /// Tells whether `text` is a path that does not begin at the root.
@@ -138,11 +205,14 @@ fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
             }
             Word::Host(only) => {
                 let value = segment(&mut rest)?;
-                if PROTOCOLS.iter().any(|(it, _)| value.eq_ignore_ascii_case(it)) {
+                if parse::is_protocol(value) {
                     return None;
                 }
                 family = only;
-                let (host, port) = authority(value)?;
+                let (host, port) = match value {
+                    "0" if !rest.is_empty() => (Host::Ip4(Ipv4Addr::UNSPECIFIED), None),
+                    _ => authority(value)?,
+                };
                 parts = parts.with_host(host)?.with_port(port)?;
             }
             Word::Zone => parts.zone = Some(zone(segment(&mut rest)?)?),
@@ -150,8 +220,8 @@ fn multiaddr(text: &str, mut parts: Parts) -> Option<Meant> {
                 let mut ahead = rest;
                 // `/tcp/10.0.0.1/80`, as others have it.
                 match segment(&mut ahead) {
-                    Some(value) if port(value).is_some() => {
-                        parts = parts.with_port(port(value))?;
+                    Some(value) if port(value).or_else(|| service_port(value)).is_some() => {
+                        parts = parts.with_port(port(value).or_else(|| service_port(value)))?;
                         rest = ahead;
                     }
                     Some(value) if parts.host.is_none() && !Word::of(value).is_known() => {
@@ -304,6 +374,7 @@ fn unix(text: &str) -> Option<Meant> {
 }
 
 fn abstract_name(name: &str) -> Option<Meant> {
+    let name = name.trim_matches(parse::is_blank);
     // A slash at the end is seldom a part of the name.
     let name = UnixAddress::from_abstract_name(name.trim_end_matches('/')).ok()?;
     Some(Endpoint::Unix(name).into())
@@ -311,7 +382,8 @@ fn abstract_name(name: &str) -> Option<Meant> {
 
 /// Normalises a path. Only the file system knows where `..` leads.
 fn path(path: &str) -> Option<Meant> {
-    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let parts = path.split('/').map(|it| it.trim_matches(parse::is_blank));
+    let parts = parts.filter(|part| !matches!(*part, "" | "."));
     let plain: String = parts.flat_map(|part| ["/", part]).collect();
     if plain.is_empty() {
         return None;
@@ -320,9 +392,22 @@ fn path(path: &str) -> Option<Meant> {
     Some(Endpoint::Unix(UnixAddress::Path(path)).into())
 }
 
-/// Reads a host, and the port that may stand behind it after a colon.
+/// Reads `::80`, which is written as an IPv6 address, and meant for a port of all.
+fn port_of_any(text: &str) -> Option<u16> {
+    port(text.strip_prefix("::")?).filter(|it| *it > 9)
+}
+
+/// Reads a host, and the port that may stand behind it after a colon, a comma or a space.
 fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     let text = text.trim();
+    if let Some((host, number)) = text.rsplit_once([' ', ',', '\t']) {
+        let (host, port) = (host.trim_end_matches([' ', ',', '\t', ':']), port(number)?);
+        return match authority(host)? {
+            // Two ports are those of two places.
+            (host, None) => Some((host, Some(port))),
+            _ => None,
+        };
+    }
     if let Some(inside) = text.strip_prefix('[') {
         let (host, after) = inside.split_once(']')?;
         let port = match after.strip_prefix(':') {
@@ -334,7 +419,8 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     if let Some(number) = port(text) {
         return Some((Host::Ip4(Ipv4Addr::LOCALHOST), Some(number)));
     }
-    let split = text.rsplit_once(':').and_then(|(before, after)| Some((before, port(after)?)));
+    let named = |it: &str| port(it).or_else(|| service_port(it));
+    let split = text.rsplit_once(':').and_then(|(before, after)| Some((before, named(after)?)));
     // `::1:80` is an address too, but nobody writes that one.
     let (before, number) = match split {
         Some((before, number)) => match (text.parse::<Ipv6Addr>(), before.parse::<Ipv6Addr>()) {
@@ -351,7 +437,9 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
         "*" => Host::Ip4(Ipv4Addr::UNSPECIFIED),
         _ => match before.parse() {
             Ok(IpAddr::V4(ip)) => Host::Ip4(ip),
-            _ => ip6(before).or_else(|| Some(Host::Dns(DnsName::new(before)?, DnsFamily::Any)))?,
+            _ => ip6(before)
+                .or_else(|| short_ip4(before).map(Host::Ip4))
+                .or_else(|| Some(Host::Dns(DnsName::new(before).ok()?, DnsFamily::Any)))?,
         },
     };
     Some((host, number))
@@ -387,9 +475,7 @@ impl From<Endpoint> for Meant {
 
 /// Tells what gets around an address when it is copied.
 fn is_noise(character: char) -> bool {
-    character.is_whitespace()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
-        || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
+    parse::is_blank(character) || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',' | ';')
 }
 
 /// The folders in which sockets usually lie.

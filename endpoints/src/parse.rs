@@ -115,6 +115,12 @@ fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
         if !text.starts_with('/') {
             return Err((0..text.len(), Kind::NoLeadingSlash));
         }
+        if let Some(second) = second_endpoint(text) {
+            return Err((second, Kind::Several));
+        }
+        if let Some(fault) = blank_edge(text) {
+            return Err(fault);
+        }
         match text.strip_prefix(UNIX) {
             Some("") | None => assemble(TextComponents { text, at: 0 }, text.len()),
             Some(value) => UnixAddress::read(value)
@@ -123,6 +129,48 @@ fn endpoint(text: &str) -> Result<Endpoint, ParseEndpointError> {
         }
     };
     read().map_err(|(span, kind)| ParseEndpointError::new(text, span, kind))
+}
+
+/// Finds a part that has a blank at an edge: nobody sees one there, and hardly anybody means it.
+/// One that is meant is escaped.
+fn blank_edge(text: &str) -> Option<Fault> {
+    let mut at = 0;
+    for part in text.split('/') {
+        let value = part.strip_prefix('@').unwrap_or(part);
+        if value.starts_with(is_blank) || value.ends_with(is_blank) {
+            return Some((at..at + part.len(), Kind::Blank { part: part.to_owned() }));
+        }
+        at += part.len() + 1;
+    }
+    None
+}
+
+/// Tells whether nothing is seen of a character.
+pub(crate) fn is_blank(character: char) -> bool {
+    let is_invisible = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    character.is_whitespace() || is_invisible
+}
+
+/// Finds where a second endpoint begins in a list that was written as one text. A path that looks so
+/// is written with its slashes escaped.
+fn second_endpoint(text: &str) -> Option<Range<usize>> {
+    let begins = |it: &str| is_protocol(it) && !matches!(it, "tcp" | "tls");
+    let separators =
+        text.match_indices([',', ';', '|']).chain(text.match_indices(char::is_whitespace));
+    separators
+        .filter_map(|(at, separator)| {
+            let after = text[at + separator.len()..].trim_start();
+            let start = text.len() - after.len();
+            let (protocol, _) = after.strip_prefix('/')?.split_once('/')?;
+            begins(protocol)
+                .then(|| start..start + after.find([',', ';', '|']).unwrap_or(after.len()))
+        })
+        .min_by_key(|it| it.start)
+}
+
+/// Tells whether an endpoint may begin with it.
+pub(crate) fn is_protocol(text: &str) -> bool {
+    PROTOCOLS.iter().any(|(it, _)| text.eq_ignore_ascii_case(it))
 }
 
 /// Reads a binary multiaddr.
@@ -164,10 +212,23 @@ fn unix_to_bytes(unix: &UnixAddress) -> Vec<u8> {
 
 /// Reads the host name of a `[host, port]` pair.
 fn host_name(text: &str, port: u16) -> Result<DnsName, ParseEndpointError> {
-    DnsName::new(text).ok_or_else(|| {
-        let kind = Kind::InvalidValue { value: text.to_owned(), expected: IP_OR_HOST_NAME };
-        ParseEndpointError::of_pair(text, port, kind)
-    })
+    // A host may be called `dns`, and hardly any of the others.
+    let is_protocol = text.eq_ignore_ascii_case("udp") || is_protocol(text);
+    let kind = match DnsName::new(text) {
+        Ok(name) if !is_protocol || name.as_str() == "dns" => return Ok(name),
+        Ok(_) => Kind::ProtocolAsHost { name: text.to_owned() },
+        Err(rule) if is_like_a_name(text) => {
+            Kind::InvalidHostName { name: text.to_owned(), expected: IP_OR_HOST_NAME, rule }
+        }
+        Err(_) => Kind::InvalidValue { value: text.to_owned(), expected: IP_OR_HOST_NAME },
+    };
+    Err(ParseEndpointError::of_pair(text, port, kind))
+}
+
+/// Tells whether a text has what a host name may have, so that a rule of host names says more of it
+/// than that it is none.
+fn is_like_a_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|it| it.is_alphanumeric() || ".-_".contains(it))
 }
 
 /// The bytes of the text that are at fault, and why.
@@ -226,10 +287,11 @@ fn assemble<'a>(
 }
 
 fn dns(name: &str, family: DnsFamily, span: Range<usize>) -> Result<Host, Fault> {
-    let invalid = || Kind::InvalidValue { value: name.to_owned(), expected: HOST_NAME };
     match DnsName::new(name) {
-        Some(name) => Ok(Host::Dns(name, family)),
-        None => Err((span, invalid())),
+        Ok(name) => Ok(Host::Dns(name, family)),
+        Err(rule) => {
+            Err((span, Kind::InvalidHostName { name: name.to_owned(), expected: HOST_NAME, rule }))
+        }
     }
 }
 
@@ -292,9 +354,11 @@ impl<'a> TextComponents<'a> {
         if value.is_empty() {
             return Err((value, Kind::MissingValue { protocol }));
         }
+        // A plus sign is read by Rust, and by no other reader of multiaddrs.
+        let is_signed = text[value.clone()].starts_with('+');
         match Protocol::from_str_parts([protocol, &text[value.clone()]].into_iter()) {
-            Ok(protocol) => Ok((protocol, value)),
-            Err(_) => {
+            Ok(protocol) if !is_signed => Ok((protocol, value)),
+            _ => {
                 let kind = Kind::InvalidValue { value: text[value.clone()].to_owned(), expected };
                 Err((value, kind))
             }
@@ -335,7 +399,7 @@ fn binary_components(bytes: &[u8]) -> impl Iterator<Item = Result<Component<'_>,
     })
 }
 
-const UNIX: &str = "/unix/";
+pub(crate) const UNIX: &str = "/unix/";
 
 /// The code of `/unix` in the multicodec table, 400, as a variable-length integer.
 const UNIX_CODE: [u8; 2] = [0x90, 0x03];

@@ -153,19 +153,45 @@ impl Host {
 pub struct DnsName(Box<str>);
 
 impl DnsName {
-    /// Checks `text` and takes it as a name, or returns `None`.
-    pub(crate) fn new(text: &str) -> Option<Self> {
+    /// Checks `text` and takes it as a name.
+    ///
+    /// # Errors
+    ///
+    /// The rule that it breaks, in words.
+    pub(crate) fn new(text: &str) -> Result<Self, &'static str> {
         let plain = text.strip_suffix('.').unwrap_or(text);
-        let is_label = |label: &str| {
+        if !plain.is_ascii() {
+            return Err("write letters beyond a to z in the form of DNS: xn--…");
+        }
+        if plain.len() > 253 {
+            return Err("a host name has at most 253 bytes");
+        }
+        for label in plain.split('.') {
             let is_good = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
-            (1..=63).contains(&label.len()) && label.bytes().all(is_good)
-        };
+            let rule = match label {
+                "" => "no part of a host name is empty",
+                _ if label.len() > 63 => "each part of a host name has at most 63 bytes",
+                _ if !label.bytes().all(is_good) => "a host name has letters, digits, - and dots",
+                _ if label.len() == 4 && label.eq_ignore_ascii_case("xn--") => {
+                    "nothing follows xn--, which begins an encoded name"
+                }
+                _ if label.starts_with('-') || label.ends_with('-') => {
+                    "each part of a host name begins and ends with a letter or a digit"
+                }
+                // Those of services (RFC 8552). Elsewhere many hosts have one.
+                _ if label.starts_with('_') => {
+                    "a part that begins with _ names a service, not a host"
+                }
+                _ => continue,
+            };
+            return Err(rule);
+        }
         // A last label of digits only is a mistyped IPv4 address, not a host name (RFC 3696, 2).
         let last = plain.rsplit('.').next().unwrap_or_default();
-        let is_name = plain.len() <= 253
-            && plain.split('.').all(is_label)
-            && !last.bytes().all(|it| it.is_ascii_digit());
-        is_name.then(|| Self(text.to_ascii_lowercase().into()))
+        if last.bytes().all(|it| it.is_ascii_digit()) {
+            return Err("a host name cannot end in a number; an IPv4 address has four, up to 255");
+        }
+        Ok(Self(text.to_ascii_lowercase().into()))
     }
 
     /// Returns the name as text.

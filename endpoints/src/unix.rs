@@ -202,8 +202,11 @@ impl UnixAddress {
             None => &value,
         };
         let mut text = String::with_capacity(segments.len());
-        for character in segments.chars() {
-            if matches!(character, '%' | ' ') || !is_plain(character) {
+        for (at, character) in segments.char_indices() {
+            // Before a slash, what separates may be taken for the end of the endpoint.
+            let separates =
+                matches!(character, ',' | ';' | '|') && segments[at + 1..].starts_with('/');
+            if matches!(character, '%' | ' ') || separates || !is_plain(character) {
                 let mut utf8 = [0; 4];
                 let bytes = character.encode_utf8(&mut utf8).bytes();
                 text.extend(bytes.map(percent_encode_byte));

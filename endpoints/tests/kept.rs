@@ -241,6 +241,7 @@ fn keeps_host(text: &str, scheme: &str, tcp: &TcpAddress, host: &str) -> bool {
 
 fn keeps_port(text: &str, tcp: &TcpAddress, port: &str) -> bool {
     match port.trim_start_matches(':').parse::<u16>() {
+        Err(_) if port == ":http" => tcp.port == 80,
         Ok(port) => tcp.port == port,
         // An example, or what the service is known by, where none was written.
         Err(_) if port.is_empty() => {

@@ -161,8 +161,16 @@ fn says_what_is_wrong_where_and_what_to_write() {
         "`10.0.0.1` is not a host name",
         "did you mean `/ip4/10.0.0.1/tcp/80`?",
     );
-    value("/dns/«a b»/tcp/80", "`a b` is not a host name", "");
-    value("/ip4/10.0.0.1/tcp/«http»", "`http` is not a port (0 to 65535)", "");
+    value(
+        "/dns/«a b»/tcp/80",
+        "`a b` is not a host name",
+        "a host name has letters, digits, - and dots",
+    );
+    value(
+        "/ip4/10.0.0.1/tcp/«http»",
+        "`http` is not a port (0 to 65535)",
+        "a port is a number: `/ip4/10.0.0.1/tcp/80`",
+    );
     value("/ip4/10.0.0.1/tcp/«65536»", "`65536` is not a port (0 to 65535)", "");
     value("/memory/«-1»", "`-1` is not a number (0 to 18446744073709551615)", "");
     value("/ip6zone/«eth0:1»/ip6/::1/tcp/1", "`eth0:1` is not the name of an interface", "");

@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use endpoints::{Endpoint, Name, NamePattern, Written, WrittenEndpoint, parse_endpoints};
+use endpoints::{
+    Endpoint, Name, NamePattern, UnixAddress, Written, WrittenEndpoint, parse_endpoints,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -72,7 +74,7 @@ fn endpoints() -> impl Strategy<Value = Endpoint> {
         any::<std::net::Ipv6Addr>().prop_map(|it| format!("/ip6/{it}")),
         ("[a-z%@.]{3,15}", any::<std::net::Ipv6Addr>())
             .prop_map(|(zone, ip)| format!("/ip6zone/{zone}/ip6/{ip}")),
-        ("dns[46]?", "[A-Za-z_-][A-Za-z0-9_-]{0,20}([.][a-z]{1,8}){0,3}[.]?")
+        ("dns[46]?", "[A-Za-z]([A-Za-z0-9_-]{0,20}[a-z0-9])?([.][a-z]{1,8}){0,3}[.]?")
             .prop_map(|(protocol, name)| format!("/{protocol}/{name}")),
     ];
     let tcp = (host, any::<u16>(), any::<bool>()).prop_map(|(host, port, tls)| {
@@ -85,9 +87,10 @@ fn endpoints() -> impl Strategy<Value = Endpoint> {
             .prop_filter("plain", |path| !path.split('/').any(|it| it == "." || it == ".."))
             .prop_map(|path| Endpoint::from_unix_path(Path::new(&path)).unwrap()),
         "/[@%. \u{85}é]{3,6}".prop_map(|path| Endpoint::from_unix_path(Path::new(&path)).unwrap()),
-        "[^\0]{1,26}"
-            .prop_map(|name| format!("/unix/@{}", name.replace('%', "%25")))
-            .prop_map(read),
+        "[^\0]{1,26}".prop_map(|name| Endpoint::Unix(UnixAddress::Abstract(name.into()))),
+        // What would be taken for a list.
+        "[ ,;|/@uix]{0,6}/unix/[,;|/ ]{1,3}x"
+            .prop_map(|name| Endpoint::Unix(UnixAddress::Abstract(name.into()))),
     ]
 }
 

@@ -14,7 +14,11 @@ fn check_help(text: &str, help: &str) {
     // What is quoted stands between every other pair of backticks.
     for quoted in help.split('`').skip(1).step_by(2) {
         let is_template = quoted.contains('<') || quoted == "..";
-        assert!(is_template || quoted.parse::<Endpoint>().is_ok(), "{text:?}: {help}");
+        let is_quoted_back = text.contains(quoted) || quoted == "/etc/services";
+        assert!(
+            is_template || is_quoted_back || quoted.parse::<Endpoint>().is_ok(),
+            "{text:?}: {help}"
+        );
     }
 }
 
@@ -88,7 +92,9 @@ fn urls() {
     meant("unix:feed.sock", "");
     meant("unix:", "");
     meant("tcp://", "");
-    meant("tcp://host:http", "");
+    meant("unix:feed", "");
+    meant("vsock://3:80", "");
+    meant("vsock:3:80", "");
 }
 
 #[test]
@@ -138,6 +144,126 @@ fn multiaddrs_with_a_slip() {
     meant("/dns/host/tcp/443/tls/ws", "/dns/host/tcp/443/tls");
     let peer = "12D3KooWNWxYxFgBqXQSXTp3yQQCnKZQTGNSBzCfKBpzEgkNUgrM";
     meant(&format!("/ip4/10.0.0.1/tcp/4001/p2p/{peer}"), "/ip4/10.0.0.1/tcp/4001");
+}
+
+#[test]
+fn what_stands_around_an_address_is_left_out() {
+    meant("localhost:80/path", "/dns/localhost/tcp/80");
+    meant("10.0.0.1:80/a/b?c=d", "/ip4/10.0.0.1/tcp/80");
+    meant("[::1]:80/x", "/ip6/::1/tcp/80");
+    meant("localhost/80", "/dns/localhost/tcp/80");
+    meant("localhost 80", "/dns/localhost/tcp/80");
+    meant("localhost, 80", "/dns/localhost/tcp/80");
+    meant("10.0.0.1 80", "/ip4/10.0.0.1/tcp/80");
+    meant("localhost/tcp/80", "/dns/localhost/tcp/80");
+    meant("10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/80");
+    meant("80/tcp", "/ip4/127.0.0.1/tcp/80");
+    meant("/dev/tcp/localhost/80", "/dns/localhost/tcp/80");
+    meant("::80", "/ip6/::/tcp/80");
+    meant(r"unix:\run\x.sock", "/unix/run/x.sock");
+    meant(r"\run\x.sock", "/unix/run/x.sock");
+    meant(r"/unix\run\x.sock", "/unix/run/x.sock");
+}
+
+#[test]
+fn services_and_short_addresses() {
+    meant("/tcp/http", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/10.0.0.1/tcp/http", "/ip4/10.0.0.1/tcp/80");
+    meant("/dns/host/tcp/HTTPS", "/dns/host/tcp/443");
+    meant("tcp://host:http", "/dns/host/tcp/80");
+    meant("db:postgresql", "/dns/db/tcp/5432");
+    meant("127.1", "/ip4/127.0.0.1/tcp/5555");
+    meant("127.1:80", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/127.1/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/10.1.2/tcp/80", "/ip4/10.1.0.2/tcp/80");
+    meant("/ip4/127.0.0.01/tcp/80", "/ip4/127.0.0.1/tcp/80");
+    meant("0:80", "/ip4/0.0.0.0/tcp/80");
+    meant("/ip4/0/tcp/80", "/ip4/0.0.0.0/tcp/80");
+    meant("/ip4/*/tcp/80", "/ip4/0.0.0.0/tcp/80");
+    meant("2130706433:80", "/ip4/127.0.0.1/tcp/80");
+    meant("0x7f.1:80", "/ip4/127.0.0.1/tcp/80");
+    meant("/ip4/127.0.0.1/tcp/+80", "");
+}
+
+#[test]
+fn blanks() {
+    meant("/unix/run/x.sock ", "/unix/run/x.sock");
+    meant("/unix/run/x.sock\t", "/unix/run/x.sock");
+    meant("/unix/run/x.sock\u{a0}", "/unix/run/x.sock");
+    meant("/unix/run/x.sock\u{200b}", "/unix/run/x.sock");
+    meant("/unix/ run/x.sock", "/unix/run/x.sock");
+    meant("/unix/run /x.sock", "/unix/run/x.sock");
+    meant("/unix/@name ", "/unix/@name");
+    meant("/unix/@ name", "/unix/@name");
+    meant("/dns/host /tcp/80", "/dns/host/tcp/80");
+    for good in ["/unix/run/my file.sock", "/unix/run/x.sock%20", "/unix/@my name"] {
+        assert!(good.parse::<Endpoint>().is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn several_in_one_text_are_told_apart() {
+    let check = |text: &str, expected: &[&str]| {
+        let error = error(text);
+        let several: Vec<_> = error.several().iter().map(ToString::to_string).collect();
+        assert_eq!(several, expected, "{text}");
+        if let [_, ..] = expected {
+            let written: Vec<_> = expected.iter().map(|it| format!("`{it}`")).collect();
+            let help = format!("write them separately: {}", written.join(", "));
+            assert_eq!(error.help(), Some(help), "{text}");
+            assert_eq!(error.suggestion(), None, "{text}");
+        }
+    };
+    check("/unix/a,/unix/b", &["/unix/a", "/unix/b"]);
+    check("/unix/run/a.sock, /unix/run/b.sock", &["/unix/run/a.sock", "/unix/run/b.sock"]);
+    check("/unix/@a;/ip4/10.0.0.1/tcp/80", &["/unix/@a", "/ip4/10.0.0.1/tcp/80"]);
+    check("/ip4/10.0.0.1/tcp/80 /unix/@a", &["/ip4/10.0.0.1/tcp/80", "/unix/@a"]);
+    check("/run/a.sock,/run/b.sock", &["/unix/run/a.sock", "/unix/run/b.sock"]);
+    check("a:80,b:81", &["/dns/a/tcp/80", "/dns/b/tcp/81"]);
+    check("tcp://a:80|unix:/run/b", &["/dns/a/tcp/80", "/unix/run/b"]);
+    check("/ip4/10.0.0.1/tcp/80,81", &["/ip4/10.0.0.1/tcp/80", "/ip4/10.0.0.1/tcp/81"]);
+    check("[/unix/a, /unix/b]", &[]);
+    check("a:80,b", &[]);
+    check("/ip4/10.0.0.1/tcp/80,x", &[]);
+    // A path may have it, where it is written so.
+    for path in ["/unix/%2Fa,%2Funix%2Fb", "/unix/a,b", "/unix/a,/b"] {
+        let endpoint: Endpoint = path.parse().unwrap();
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint), "{path}");
+    }
+}
+
+#[test]
+fn where_nothing_is_proposed_a_rule_is() {
+    let check = |text: &str, expected: &str| {
+        let help = error(text).help().unwrap_or_default();
+        assert!(help.starts_with(expected), "{text}: {help}");
+    };
+    check("/ip4/127.0.0.1/tcp/$PORT", "`$PORT` is not expanded here: write");
+    check("~/x.sock", "`~` is not expanded here");
+    check("/ip4/127.0.0.1/tcp/{port}", "`{port}` works in a program's arguments only");
+    check(r"C:\run\x.sock", "a Unix socket is written with slashes");
+    check("udp://10.0.0.1:80", "supported are");
+    check("vsock://3:80", "supported are");
+    check("quic:80", "supported are");
+    check("/udp/80", "supported are");
+    check("/ip4/10.0.0.1/tcp/nosuch", "a port is a number");
+    check("/dns4/-bad/tcp/80", "each part of a host name begins and ends with a letter");
+    check("/dns4/bad-.example/tcp/80", "each part of a host name begins and ends with a letter");
+    check("/dns4/xn--/tcp/80", "nothing follows xn--");
+    check("/dns/a..b/tcp/80", "no part of a host name is empty");
+    check("/dns/.a/tcp/80", "no part of a host name is empty");
+    check("/dns/_http._tcp.host/tcp/80", "a part that begins with _ names a service");
+    check("/dns/bücher.example/tcp/80", "write letters beyond a to z in the form of DNS");
+    check("/dns/10.0.0.300/tcp/80", "a host name cannot end in a number");
+    let label = "a".repeat(64);
+    check(&format!("/dns/{label}/tcp/80"), "each part of a host name has at most 63 bytes");
+    let long = ["a".repeat(63).as_str(); 4].join(".");
+    check(&format!("/dns/{long}/tcp/80"), "a host name has at most 253 bytes");
+    check("fe80::1", "fe80::1 is a link-local address");
+    check("224.0.0.1:80", "224.0.0.1 is a multicast address");
+    for good in ["my_host", "a-b", "a--b", "r3---sn", "xn--bcher-kva.example", "a.", "3com"] {
+        assert!(format!("/dns/{good}/tcp/80").parse::<Endpoint>().is_ok(), "{good}");
+    }
 }
 
 #[test]
@@ -216,7 +342,12 @@ fn what_may_mean_anything_gets_no_address() {
         "/ip4/10.0.0.300/tcp/80",
         "/ip4/tcp/80",
         "/ip4//tcp/80",
-        "/ip4/10.0.0.1/tcp/http",
+        "/ip4/10.0.0.1/tcp/nosuchservice",
+        "tcp://host:nosuchservice",
+        "host:port",
+        "10.0.0.0/24",
+        "10.0.0.1/32",
+        "80/udp",
         "/ip4/10.0.0.1/tcp/65536",
         "/memory/-1",
         "/ip4/10.0.0.1/tcp/80/81",
@@ -228,7 +359,24 @@ fn what_may_mean_anything_gets_no_address() {
         "/ip4/10.0.0.1/tcp/80/p2p-circuit",
         "[::1]80",
         "[::1",
-        "127.1:80",
+        "010.0.0.1:80",
+        "1.2.3.4.5:80",
+        r"C:\run\x.sock",
+        "C:/run/x.sock",
+        r"\\.\pipe\feed",
+        "//./pipe/feed",
+        "$HOST:80",
+        "host:$PORT",
+        "/ip4/127.0.0.1/tcp/${PORT}",
+        "/ip4/127.0.0.1/tcp/{port}",
+        "/ip4/${HOST:-127.0.0.1}/tcp/80",
+        "/unix~/x.sock",
+        "unix://~/x.sock",
+        "$XDG_RUNTIME_DIR/x.sock",
+        "%t/x.sock",
+        // Two of them.
+        "/unix/a,/unix/b",
+        "a:80,b:81",
         "\u{0}",
         "/unix/@",
         "/unix/a%00b",
@@ -249,7 +397,7 @@ fn a_suggestion_is_fit_for_its_place() {
     let nothing = error.help_for(7, |_| None).unwrap();
     assert!(!nothing.contains("0.0.0.0"), "{nothing}");
     let loopback = "/ip4/127.0.0.1/tcp/80".parse().ok();
-    let help = error.help_for(7, |_| loopback).unwrap();
+    let help = error.help_for(7, |_| loopback.clone()).unwrap();
     assert_eq!(help, "did you mean `/ip4/127.0.0.1/tcp/80`?");
     let help = self::error("::1").help_for(1616, Some).unwrap();
     assert_eq!(help, "add a port: `/ip6/::1/tcp/1616`");
@@ -274,6 +422,16 @@ fn pairs_keep_their_port() {
     check(" 10.0.0.1", "/ip4/10.0.0.1/tcp/80");
     check("10.0.0.300", "");
     check("", "");
+    check("0", "/ip4/0.0.0.0/tcp/80");
+    check("127.1", "/ip4/127.0.0.1/tcp/80");
+    // A protocol is no host.
+    check("tcp", "/ip4/127.0.0.1/tcp/80");
+    check("TCP", "/ip4/127.0.0.1/tcp/80");
+    check("ip4", "");
+    check("unix", "");
+    check("udp", "");
+    check("$HOST", "");
+    assert!(Endpoint::from_host_port("dns", 53).is_ok(), "a host may be called so");
 }
 
 proptest! {

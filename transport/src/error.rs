@@ -1,7 +1,8 @@
 //! The errors of binding, dialing, and looking up a host.
 
-use std::{io, net::Ipv6Addr, path::PathBuf};
+use std::{io, path::PathBuf};
 
+use endpoints::Nowhere;
 use thiserror::Error;
 
 use crate::holders::Holder;
@@ -224,13 +225,7 @@ pub enum ResolveError {
         /// The name of the interface.
         zone: String,
     },
-    /// Its address means something on one link only, and no link was named.
-    #[error(
-        "{ip} is a link-local address, which needs its interface: \
-         write `/ip6zone/<interface>/ip6/{ip}/tcp/<port>`"
-    )]
-    ZoneMissing {
-        /// The address.
-        ip: Ipv6Addr,
-    },
+    /// Nobody is reached at its address.
+    #[error(transparent)]
+    Nowhere(#[from] Nowhere),
 }

@@ -70,9 +70,11 @@ pub(crate) async fn resolve(tcp: &TcpAddress) -> Result<Vec<SocketAddr>, Resolve
 
 /// Returns the address of a host, unless it goes by a name.
 pub(crate) fn literal(tcp: &TcpAddress) -> Result<Option<SocketAddr>, ResolveError> {
+    if let Some(nowhere) = tcp.host.nowhere() {
+        return Err(nowhere.into());
+    }
     match &tcp.host {
         Host::Ip4(ip) => Ok(Some(SocketAddr::new(IpAddr::V4(*ip), tcp.port))),
-        Host::Ip6(ip) if ip.is_unicast_link_local() => Err(ResolveError::ZoneMissing { ip: *ip }),
         Host::Ip6(ip) => Ok(Some(SocketAddr::new(IpAddr::V6(*ip), tcp.port))),
         Host::Ip6Zone { zone, ip } => {
             let scope = interface_index(zone)

@@ -4,9 +4,11 @@ use std::net::Ipv6Addr;
 
 use endpoints::{Name, Quoted};
 
-use crate::{keys::TABLES, rewritten, syntax::table_before, values::Use};
+use crate::{keys::TABLES, rewritten, syntax::table_before, uses::Use};
 
-use super::{Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end};
+use super::{
+    BLANKS, Scan, after_blanks, begins_entry, begins_header, is_bare, key_end, quoted_end,
+};
 
 impl<'a> Scan<'a> {
     /// Goes through all of the text.
@@ -234,8 +236,9 @@ impl<'a> Scan<'a> {
             self.leave_out(start);
             return None;
         };
-        let written = line[..sign].trim_end();
-        let span = start..start + written.len();
+        let key = line[..sign].trim_end_matches(BLANKS);
+        let span = start..start + key.len();
+        let written = key.trim_end();
         let bare = written.trim_matches(['"', '\'']);
         let quoted = Name::new(bare).is_ok_and(|_| !bare.contains(['"', '\\']));
         let quoted = quoted.then(|| format!("\"{bare}\""));
@@ -460,9 +463,9 @@ fn first_line(text: &str) -> &str {
         match (quote, character) {
             (Some(open), _) if character == open => quote = None,
             (None, '"' | '\'') => quote = Some(character),
-            (None, '#') => return line[..at].trim_end(),
+            (None, '#') => return line[..at].trim_end_matches(BLANKS),
             _ => {}
         }
     }
-    line.trim_end()
+    line.trim_end_matches(BLANKS)
 }

@@ -248,8 +248,12 @@ impl<'a> Scan<'a> {
 
 fn after_blanks(text: &str, at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
-    at + rest.len() - rest.trim_start_matches([' ', '\t', '\r']).len()
+    at + rest.len() - rest.trim_start_matches(BLANKS).len()
 }
+
+/// What TOML takes for blanks, and the half of a line end of another system. All else is something
+/// that stands there, also what looks like a blank.
+const BLANKS: [char; 3] = [' ', '\t', '\r'];
 
 /// Returns where a key ends that begins at `at`, with all parts of a dotted one.
 fn key_end(text: &str, at: usize) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use endpoints::{Endpoint, Name, NameError, ParseEndpointError, Stamped};
+use endpoints::{Endpoint, Name, NameError, Nowhere, ParseEndpointError, Stamped};
 use thiserror::Error;
 use transport::{Listener, Published, Whereabouts};
 use uuid::Uuid;
@@ -83,9 +83,7 @@ impl Registration {
     /// [`RegistrationError`] if a string is not an endpoint, or one that cannot be dialed.
     pub fn endpoint(mut self, endpoint: impl IntoEndpoint) -> Result<Self, RegistrationError> {
         let endpoint = endpoint.into_endpoint()?;
-        if endpoint.is_bind_only() {
-            return Err(RegistrationError::BindOnly(endpoint));
-        }
+        check_endpoint(&endpoint)?;
         self.endpoints.push(Place::Unstamped(endpoint));
         Ok(self)
     }
@@ -273,9 +271,7 @@ pub(crate) fn check_endpoints(
 ) -> Result<Vec<Stamped>, RegistrationError> {
     let mut kept: Vec<Stamped> = Vec::new();
     for stamped in endpoints {
-        if stamped.endpoint.is_bind_only() {
-            return Err(RegistrationError::BindOnly(stamped.endpoint));
-        }
+        check_endpoint(&stamped.endpoint)?;
         if !kept.iter().any(|it| it.endpoint == stamped.endpoint) {
             kept.push(stamped);
         }
@@ -284,6 +280,14 @@ pub(crate) fn check_endpoints(
         ..=ENDPOINTS_MAX => Ok(kept),
         count => Err(RegistrationError::TooManyEndpoints { count }),
     }
+}
+
+/// Checks that somebody can be reached at an endpoint.
+fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationError> {
+    if endpoint.is_bind_only() {
+        return Err(RegistrationError::BindOnly(endpoint.clone()));
+    }
+    endpoint.nowhere().map_or(Ok(()), |it| Err(it.into()))
 }
 
 /// Checks that metadata is not too long.
@@ -326,6 +330,9 @@ pub enum RegistrationError {
          the real port and address"
     )]
     BindOnly(Endpoint),
+    /// Nobody is reached at an endpoint.
+    #[error(transparent)]
+    Nowhere(#[from] Nowhere),
     /// There are too many endpoints.
     #[error("an instance has at most {ENDPOINTS_MAX} endpoints, not {count}")]
     TooManyEndpoints {

@@ -9,7 +9,7 @@ use crate::tcp::{DnsFamily, Host};
 
 /// The meaning of a scheme for the rest of a string.
 #[derive(Clone, Copy)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     Unix,
     Abstract,
     /// With the port that the service is known by, if it has one.
@@ -70,6 +70,11 @@ impl Scheme {
             _ if FOREIGN.contains(&name) => Self::Foreign,
             _ => return None,
         })
+    }
+
+    /// Tells whether a text says that it is of a kind that no endpoint is.
+    pub(crate) fn is_foreign(text: &str) -> bool {
+        matches!(Self::of(text.trim()), Some((Self::Foreign, _)))
     }
 
     /// Reads the scheme of a URL. It may say several things: `postgresql+psycopg`, `tls+tcp`.
@@ -162,6 +167,14 @@ impl Scheme {
         let parts = Parts { port, tls, ..Parts::default() };
         parts.with_host(host)?.with_port(written)?.finish()
     }
+}
+
+/// Returns the port of a service, as `/etc/services` has it.
+pub(super) fn service_port(name: &str) -> Option<u16> {
+    // What is spoken over HTTP has no port of its own.
+    let is_of_http = matches!(name, "ws" | "wss");
+    let mut services = SERVICES.iter().filter(|_| !is_of_http);
+    services.find(|(service, ..)| service.eq_ignore_ascii_case(name)).map(|it| it.1)
 }
 
 fn is_tls(part: &str) -> bool {

@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::Duration};
 use anyhow::anyhow;
 use config::Diagnostics;
 use discovery::{Registration, RegistrationError};
-use endpoints::{Endpoint, Name, Stamped, UnixAddress, UnixPath};
+use endpoints::{Endpoint, Name, Slip, Stamped, UnixAddress, UnixPath};
 use tokio::time::Instant;
 use transport::Silence;
 use tree::process::GuardedCommand;
@@ -16,7 +16,10 @@ use super::{
     sight::{Sight, Verdict},
 };
 use crate::{
-    context::Context, failure::Failure, lookup::query, lookup::suggestion, output::diagnostics,
+    context::Context,
+    failure::Failure,
+    lookup::{query, suggestion},
+    output::{diagnostics, notices::warn},
 };
 
 /// The plan of a registration.
@@ -57,7 +60,7 @@ impl Plan {
         let name = query::name(&args.name)?;
         let written = match args.endpoints[..] {
             [] => of_settings(&name, &args.command, context)?,
-            _ => read(&args.endpoints)?,
+            _ => read(&args.endpoints, context)?,
         };
         let has_command = !args.command.is_empty();
         let mut said: Vec<Endpoint> = Vec::new();
@@ -153,11 +156,16 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads endpoints that were typed, and tells everything that is wrong with them.
-fn read(texts: &[String]) -> Result<Vec<Endpoint>, Failure> {
+fn read(texts: &[String], context: &Context) -> Result<Vec<Endpoint>, Failure> {
     let (mut endpoints, mut wrong) = (Vec::new(), Vec::new());
     for text in texts {
-        match text.parse() {
-            Ok(endpoint) => endpoints.push(endpoint),
+        match text.parse::<Endpoint>() {
+            Ok(endpoint) => {
+                if let Some(slip) = Slip::find(text, &endpoint) {
+                    warn(context, format_args!("in `{text}`, {}: {}", slip.message, slip.help));
+                }
+                endpoints.push(endpoint);
+            }
             Err(error) => wrong.push(diagnostics::of_argument("ENDPOINT", &error)),
         }
     }
@@ -202,6 +210,10 @@ pub(super) fn socket_path(endpoint: &Endpoint) -> Option<&UnixPath> {
 
 /// Checks that an endpoint says where others can dial.
 fn check(endpoint: &Endpoint, has_command: bool) -> Result<(), Failure> {
+    if let Some(nowhere) = endpoint.nowhere() {
+        return Err(Failure::usage(anyhow!("nobody can be reached at `{endpoint}`: {nowhere}"))
+            .hint(nowhere.help()));
+    }
     match endpoint {
         Endpoint::Tcp(tcp) if tcp.port == 0 && !has_command => {
             let error = anyhow!("`{endpoint}` does not say which port the actor listens at");
@@ -244,6 +256,9 @@ mod tests {
             "/ip4/127.0.0.1/tcp/0",
             "`/ip4/127.0.0.1/tcp/0` does not say which port the actor listens at",
         );
+        let nowhere = "224.0.0.1 is a multicast address; TCP connects to one host only";
+        let reached = "nobody can be reached at `/ip4/224.0.0.1/tcp/80`";
+        check("/ip4/224.0.0.1/tcp/80", &format!("{reached}: {nowhere}"));
         check("/memory/7", "`/memory/7` is known only within the process that binds it");
     }
 }

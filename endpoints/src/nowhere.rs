@@ -1,0 +1,148 @@
+//! Addresses that are valid, and at which nobody can be reached.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use crate::{Endpoint, Host};
+
+/// Why nobody can be reached at an address.
+///
+/// ```
+/// # use endpoints as callsign;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use callsign::{Endpoint, Nowhere};
+///
+/// let endpoint: Endpoint = "/ip4/224.0.0.1/tcp/80".parse()?;
+/// assert!(matches!(endpoint.nowhere(), Some(Nowhere::Multicast { .. })));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Nowhere {
+    /// It is valid on one link only, and no link is named.
+    #[error("{ip} is a link-local address, which needs its interface")]
+    ZoneMissing {
+        /// The address.
+        ip: Ipv6Addr,
+    },
+    /// It is the address of a group of hosts.
+    #[error("{ip} is a multicast address; TCP connects to one host only")]
+    Multicast {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// It is the address of all hosts of a link.
+    #[error("{} is the broadcast address; TCP connects to one host only", Ipv4Addr::BROADCAST)]
+    Broadcast,
+    /// No host has an address that begins so (RFC 1122, section 3.2.1.3).
+    #[error("{ip} is not the address of a host: none begins with 0")]
+    NoHost {
+        /// The address.
+        ip: Ipv4Addr,
+    },
+}
+
+impl Nowhere {
+    /// Returns a correction.
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let nowhere = "/ip6/fe80::1/tcp/80".parse::<Endpoint>()?.nowhere().unwrap();
+    /// assert_eq!(nowhere.help(), "write `/ip6zone/<interface>/ip6/fe80::1/tcp/<port>`");
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    pub fn help(&self) -> String {
+        match self {
+            Self::ZoneMissing { ip } => {
+                format!("write `/ip6zone/<interface>/ip6/{ip}/tcp/<port>`")
+            }
+            Self::Multicast { .. } | Self::Broadcast | Self::NoHost { .. } => {
+                "write the address of one host".to_owned()
+            }
+        }
+    }
+}
+
+impl Host {
+    /// Returns why nobody can be reached there, wherever the caller is.
+    pub fn nowhere(&self) -> Option<Nowhere> {
+        let ip = self.ip()?;
+        match (self, ip) {
+            _ if ip.is_multicast() => Some(Nowhere::Multicast { ip }),
+            (_, IpAddr::V4(Ipv4Addr::BROADCAST)) => Some(Nowhere::Broadcast),
+            (_, IpAddr::V4(ip)) if ip.octets()[0] == 0 && !ip.is_unspecified() => {
+                Some(Nowhere::NoHost { ip })
+            }
+            (Self::Ip6(ip), _) if ip.is_unicast_link_local() => {
+                Some(Nowhere::ZoneMissing { ip: *ip })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Returns why nobody can be reached there, wherever the caller is. What can be bound and
+    /// not dialed is another matter: [`is_bind_only`](Self::is_bind_only).
+    ///
+    /// ```
+    /// use endpoints::Endpoint;
+    ///
+    /// let leads_nowhere = |text: &str| Ok(text.parse::<Endpoint>()?.nowhere().is_some());
+    /// assert!(leads_nowhere("/ip6/ff02::1/tcp/80")? && leads_nowhere("/ip6/fe80::1/tcp/80")?);
+    /// assert!(!leads_nowhere("/ip6zone/eth0/ip6/fe80::1/tcp/80")?);
+    /// # Ok::<(), endpoints::ParseEndpointError>(())
+    /// ```
+    pub fn nowhere(&self) -> Option<Nowhere> {
+        match self {
+            Self::Tcp(tcp) => tcp.host.nowhere(),
+            Self::Unix(_) | Self::Memory(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_host_has_leads_nowhere() {
+        let check = |host: &str, expected: &str| {
+            let endpoint: Endpoint = format!("{host}/tcp/80").parse().unwrap();
+            let nowhere = endpoint.nowhere().map(|it| it.to_string()).unwrap_or_default();
+            let first = nowhere.split(" is ").nth(1).unwrap_or_default();
+            assert!(
+                first.starts_with(expected) && first.is_empty() == expected.is_empty(),
+                "{host}: {nowhere}"
+            );
+        };
+        check("/ip4/224.0.0.1", "a multicast");
+        check("/ip4/239.255.255.250", "a multicast");
+        check("/ip6/ff02::1", "a multicast");
+        check("/ip6zone/eth0/ip6/ff02::1", "a multicast");
+        check("/ip6/::ffff:224.0.0.1", "a multicast");
+        check("/ip4/255.255.255.255", "the broadcast");
+        check("/ip6/::ffff:255.255.255.255", "the broadcast");
+        check("/ip4/0.0.0.1", "not the address");
+        check("/ip4/0.1.2.3", "not the address");
+        check("/ip6/fe80::1", "a link-local");
+        check("/ip6/febf::1", "a link-local");
+        for good in [
+            "/ip4/0.0.0.0",
+            "/ip4/10.0.0.255",
+            "/ip4/169.254.1.1",
+            "/ip4/127.255.255.255",
+            "/ip4/240.0.0.1",
+            "/ip6/::",
+            "/ip6/fc00::1",
+            "/ip6/::ffff:0.0.0.0",
+            "/ip6zone/eth0/ip6/fe80::1",
+            "/dns/224.example",
+        ] {
+            check(good, "");
+        }
+    }
+}
