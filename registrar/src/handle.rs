@@ -128,7 +128,7 @@ impl RegistryHandle {
         };
         let shared = Shared {
             registrar,
-            secret: ProofSecret::new(random()),
+            secret: ProofSecret::new(transport::random_bytes()),
             agent,
             clock,
             settle_time,
@@ -576,15 +576,6 @@ impl Drop for Attendant<'_> {
     fn drop(&mut self) {
         self.0.0.is_attended.store(false, Ordering::Relaxed);
     }
-}
-
-/// Draws 244 random bits.
-fn random() -> [u8; 32] {
-    let mut drawn = [0; 32];
-    let (one, other) = drawn.split_at_mut(16);
-    one.copy_from_slice(Uuid::new_v4().as_bytes());
-    other.copy_from_slice(Uuid::new_v4().as_bytes());
-    drawn
 }
 
 /// The registrar's own name: the registrars of other systems have the same.

@@ -16,11 +16,13 @@ use endpoints::{
     Stamped, TcpAddress, UnixAddress, UnixPath, Unreachable,
 };
 use hmac::{Hmac, KeyInit, Mac};
-use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
 use thiserror::Error;
 
-use crate::linux::{self, Handle, Kind};
+use crate::{
+    linux::{self, Handle, Kind},
+    random::random_bytes,
+};
 
 /// Reads this process's location. It takes 25 to 50 µs, mostly for the interfaces; whatever can
 /// change is read again in each call.
@@ -236,10 +238,7 @@ pub(crate) fn process() -> ProcessId {
     match *drawn {
         Some((by, process)) if by == pid => process,
         _ => {
-            let mut bytes = [0; 8];
-            getrandom(&mut bytes, GetRandomFlags::empty())
-                .expect("the kernel always has random numbers");
-            let process = ProcessId(u64::from_ne_bytes(bytes));
+            let process = ProcessId(u64::from_ne_bytes(random_bytes()));
             *drawn = Some((pid, process));
             process
         }

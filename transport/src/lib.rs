@@ -40,6 +40,7 @@
 //! | `addresses` | changes of this host's addresses |
 //! | `wildcards` | the present addresses of this process's wildcards |
 //! | `diag` | the kernel's list of sockets |
+//! | `random` | random bytes from the kernel |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for this user's sockets |
 //! | `signals` | ending a process by a signal that it has handled |
@@ -89,6 +90,7 @@ mod moves;
 mod place;
 mod port;
 mod published;
+mod random;
 mod signals;
 mod stream;
 mod tcp;
@@ -121,6 +123,7 @@ pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;
 pub use published::Published;
+pub use random::random_bytes;
 pub use signals::end_by_signal;
 pub use stream::TcpEnds;
 pub use stream::{Peer, ReadHalf, Stream, WriteHalf};

@@ -7,12 +7,9 @@ use std::{
 };
 
 use endpoints::TcpAddress;
-use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with},
-    rand::{GetRandomFlags, getrandom},
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
-use crate::tcp;
+use crate::{random::random_bytes, tcp};
 
 /// Draws a port that is free at all of these hosts, whatever ports they name, for a program that
 /// binds it by itself.
@@ -28,7 +25,7 @@ pub fn draw_port(hosts: &[TcpAddress]) -> io::Result<u16> {
     let drawable = drawable(&fs::read_to_string(RANGE).unwrap_or_default());
     for _ in 0..DRAWS_MAX {
         let drawn = match (&drawable, hosts) {
-            (Some(ports), _) => drawn_of(ports)?,
+            (Some(ports), _) => drawn_of(ports),
             (None, [first, ..]) => bound(first, 0)?.port(),
             (None, []) => return Err(io::ErrorKind::InvalidInput.into()),
         };
@@ -52,11 +49,9 @@ fn drawable(range: &str) -> Option<RangeInclusive<u16>> {
     (wider.len() >= DRAWABLE_MIN).then_some(wider)
 }
 
-fn drawn_of(ports: &RangeInclusive<u16>) -> io::Result<u16> {
-    let mut bytes = [0; 4];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    let nth = u32::from_ne_bytes(bytes) as usize % ports.len();
-    Ok(ports.clone().nth(nth).unwrap_or(*ports.start()))
+fn drawn_of(ports: &RangeInclusive<u16>) -> u16 {
+    let nth = u32::from_ne_bytes(random_bytes()) as usize % ports.len();
+    ports.clone().nth(nth).unwrap_or(*ports.start())
 }
 
 /// Binds a port of a host for a moment, without reuse, and returns the bound address.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use crate::BackoffOptions;
 
 /// The pause before the next attempt: a random time up to a bound that doubles.
@@ -34,8 +32,7 @@ impl Backoff {
 
 /// Returns a random number.
 pub(crate) fn random() -> u32 {
-    // The last 62 bits of such a uuid are random.
-    Uuid::new_v4().as_u128() as u32
+    u32::from_ne_bytes(transport::random_bytes())
 }
 
 #[cfg(test)]

@@ -307,7 +307,7 @@ pub(super) async fn close(mut services: Services, stop: &CancellationToken) {
 
 /// The wait until another root that was faster can answer: not the same for all.
 fn pause() -> Duration {
-    let [random, ..] = *Uuid::new_v4().as_bytes();
+    let [random] = transport::random_bytes();
     PAUSE_MIN + Duration::from_millis(u64::from(random) / 4)
 }
 
