@@ -14,7 +14,7 @@ use crate::{
     outlet::{Outlet, Target},
 };
 
-/// Standard error, and standard output where nobody is waited for.
+/// Standard error, and standard output without waiting.
 pub(crate) struct Console {
     out: Outlet,
     err: Outlet,

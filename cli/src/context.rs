@@ -38,7 +38,7 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// The variables that this program reads.
     pub(crate) environment: Environment,
-    /// Standard error, and standard output where nobody is waited for.
+    /// Standard error, and standard output without waiting.
     pub(crate) console: Console,
 }
 

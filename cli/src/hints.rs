@@ -166,7 +166,7 @@ fn asked_at(endpoint: &Endpoint) -> Option<Endpoint> {
     config::registrars(&[], None, slice::from_ref(endpoint), Path::new("/")).ok()?.pop()
 }
 
-/// Says what the holder of an endpoint is, where that can be seen.
+/// Describes the holder of an endpoint, if visible.
 fn who(holder: &Holder) -> Option<String> {
     let pid = holder.pid?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -68,7 +68,7 @@ struct Queue {
 
 enum Entry {
     Line(Vec<u8>),
-    /// Here so many lines were left out.
+    /// The number of lines left out here.
     Gap(u64),
 }
 
@@ -269,7 +269,7 @@ fn write_all(
         match rustix::io::write(fd, &bytes[written..]) {
             Ok(count) => written += count,
             Err(Errno::INTR) => {}
-            // Somebody has made it non-blocking for all who share it.
+            // Another process has made it non-blocking for all that share it.
             Err(Errno::AGAIN) => {
                 may_write(fd, limit);
                 thread::sleep(AGAIN_PAUSE);

@@ -63,7 +63,7 @@ pub(crate) struct Amount {
     pub(crate) is_used: bool,
 }
 
-/// Returns how much an owner uses of all that it may use only so much of.
+/// Returns an owner's use of all limited resources.
 pub(crate) fn amounts(owner: &OwnerUse) -> impl Iterator<Item = Amount> {
     Quota::ALL.into_iter().filter_map(|quota| {
         let it = owner.of(quota)?;

@@ -41,7 +41,7 @@ impl Partly {
         Ok(())
     }
 
-    /// Makes the failure that says where it is not done; none if all have done it.
+    /// Makes the failure that names the other registrars; `None` if all have done it.
     pub(crate) fn failure(self) -> Option<Failure> {
         let Self { remains, instances, left } = self;
         let (first, others) = instances.split_first()?;

@@ -1,4 +1,4 @@
-//! A registrar within a program of one's own. `callsign registrar` is one that runs by itself.
+//! A registrar within your own program. `callsign registrar` is one that runs by itself.
 
 pub use registrar::{
     Accepted, Accounts, Controls, Exceeded, ForeignSession, Holding, Node, NodeError, NodeOptions,

@@ -46,7 +46,7 @@ impl Watchdog {
         }))
     }
 
-    /// Waits until it is time, and says so; for ever, if nobody wants to hear it.
+    /// Waits until the next notification is due, and sends it; for ever, if nobody wants it.
     ///
     /// # Cancel safety
     ///

@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-/// A settings file that is to be read. It prints as who reads it would call it.
+/// A settings file to read. It prints as its reader would call it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SettingsFile {
     /// The path.
@@ -76,8 +76,8 @@ impl SettingsFile {
     }
 }
 
-/// Reads a file as [`SettingsFile::read`] does, or what comes out of a pipe within 5 s, for who reads
-/// it once.
+/// Reads a file as [`SettingsFile::read`] does, or what comes out of a pipe within 5 s, for who
+/// reads it once.
 ///
 /// # Errors
 ///

@@ -29,7 +29,7 @@ pub struct NameRule {
     pub register: Option<Vec<Grantee>>,
     /// The owners that may find them; `None` means all.
     pub find: Option<Vec<Grantee>>,
-    /// Whether one instance has each of them at a time.
+    /// Whether the names are exclusive.
     pub exclusive: bool,
     /// The most instances that each of them may have.
     pub instances_max: Option<usize>,
@@ -37,7 +37,7 @@ pub struct NameRule {
 }
 
 impl NameRule {
-    /// Returns where it is written: the file, and the line.
+    /// Returns its place: the file, and the line.
     pub fn place(&self) -> String {
         place(&self.place)
     }

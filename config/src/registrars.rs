@@ -28,8 +28,8 @@ pub const REGISTRARS_VARIABLE: &str = "CALLSIGN_REGISTRAR";
 ///
 /// # Errors
 ///
-/// [`Diagnostics`] of the flags or the variable, or of a file whose registrar cannot be found because
-/// it listens only at ports that the kernel picks.
+/// [`Diagnostics`] of the flags or the variable, or of a file whose registrar cannot be found
+/// because it listens only at ports that the kernel picks.
 pub fn registrars(
     flags: &[String],
     variable: Option<&str>,
@@ -64,7 +64,7 @@ pub fn registrars(
     Ok(dialed)
 }
 
-/// Returns where a registrar listens, and is asked, if nothing else is said: a socket in
+/// Returns the default endpoints of a registrar: a socket in
 /// `runtime_dir`, the folder for this user's sockets, and port [`DEFAULT_PORT`] of the loopback.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ pub fn system_registrar(system_dir: &Path) -> Result<Endpoint, ParseEndpointErro
 /// Names the folder of the registrar of the whole system.
 pub const SYSTEM_DIR_VARIABLE: &str = "CALLSIGN_SYSTEM_DIR";
 
-/// Only root can make it: who listens there is trusted by everybody.
+/// Only root can make it, so everybody trusts the listener there.
 const SYSTEM_DIR: &str = "/run/callsign";
 
 /// Reads configured endpoints, which must be dialable.

@@ -224,7 +224,7 @@ impl Shape<'_> {
                 let message = format!("found {} where endpoints are expected", article(other));
                 let name = self.key(key);
                 let help = match other {
-                    // The table of a dotted key stands where its key stands.
+                    // The table of a dotted key has the place of its key.
                     DeValue::Table(table) if value.span() == key.span() => {
                         format!("quote a name that has a dot in it: \"{}\"", dotted(&name, table))
                     }

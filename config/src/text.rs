@@ -1,4 +1,4 @@
-//! Text that knows where it stands.
+//! Text that knows its place.
 
 use std::{ops::Range, sync::Arc};
 
@@ -6,7 +6,7 @@ use toml::de::DeInteger;
 
 use crate::diagnostic::{Place, Source};
 
-/// A piece of text, and where it stands.
+/// A piece of text, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) value: String,
@@ -69,7 +69,7 @@ impl Text {
     }
 }
 
-/// A whole number, and where it stands.
+/// A whole number, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Number {
     /// The number, unless it is beyond 64 bits, or none at all.
@@ -79,7 +79,7 @@ pub(crate) struct Number {
 }
 
 impl Number {
-    /// Takes a TOML integer that stands at `span`.
+    /// Takes a TOML integer at `span`.
     pub(crate) fn toml(source: &Arc<Source>, span: Range<usize>, number: &DeInteger<'_>) -> Self {
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
         Self { value, text: Text::plain(source, span) }

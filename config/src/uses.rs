@@ -117,7 +117,7 @@ pub(crate) fn toml_text(endpoint: &Endpoint) -> Option<String> {
 /// A port for examples, above those of well-known services.
 const EXAMPLE_PORT: u16 = 5555;
 
-/// The port of a registrar, where nothing else is said.
+/// The default port of a registrar.
 pub const DEFAULT_PORT: u16 = 1616;
 
 /// Returns the endpoint at which a listener on this host can be dialed, if known.

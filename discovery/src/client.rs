@@ -204,8 +204,8 @@ impl Client {
     /// # use callsign_discovery as callsign;
     /// # async fn example(client: callsign::Client) {
     /// match client.settling() {
-    ///     Some(left) => println!("what is not there yet may come back within {left:?}"),
-    ///     None => println!("what is not there is not there"),
+    ///     Some(left) => println!("a missing actor may return within {left:?}"),
+    ///     None => println!("a missing actor is not registered"),
     /// }
     /// # }
     /// ```
@@ -232,8 +232,8 @@ impl Client {
         self.hub().links.iter().map(|link| &link.registrar)
     }
 
-    /// Returns why callers may not reach an actor of this process that listens there, as far as this
-    /// process can tell.
+    /// Returns why callers may not reach an actor of this process that listens there, as far as
+    /// this process can tell.
     ///
     /// ```
     /// # use callsign_discovery as callsign;

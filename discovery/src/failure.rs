@@ -124,7 +124,7 @@ pub enum LinkError {
     #[error(transparent)]
     Handshake(HandshakeError),
     /// Something else listens there.
-    #[error("something else than a registrar listens there{}", said_by(.agent))]
+    #[error("the listener there is not a registrar{}", said_by(.agent))]
     NotARegistrar {
         /// Its software.
         agent: String,
@@ -160,16 +160,16 @@ pub enum LinkError {
         message: String,
     },
     /// So many names are awaited that it is not asked to wait for another.
-    #[error("too many names are waited for at once: at most {WAITS_MAX}")]
+    #[error("too many names are awaited at once: at most {WAITS_MAX}")]
     TooManyWaits,
-    /// Another has the name that one instance has at a time, and this one waits in line for it.
-    #[error("another has the name, and this one waits in line{}", behind(*.ahead))]
+    /// Another instance has the exclusive name, and this one waits in line for it.
+    #[error("another instance has the name, and this one waits in line{}", behind(*.ahead))]
     InLine {
         /// The number of waiters before it when it began to wait.
         ahead: u64,
     },
     /// The request is too long to be sent.
-    #[error("what it is asked is too long to be sent")]
+    #[error("the request is too long to be sent")]
     TooLong(#[source] WireError),
     /// Its answer has an unexpected type.
     #[error("its answer cannot be read")]
@@ -184,7 +184,7 @@ pub enum LinkError {
     #[error("{0}")]
     Lost(Box<Lost>),
     /// The task that kept the connection has panicked, and restarts.
-    #[error("what kept the connection has panicked, and begins again")]
+    #[error("the task that kept the connection has panicked, and restarts")]
     Panicked,
 }
 
@@ -214,8 +214,8 @@ impl LinkError {
         }
     }
 
-    /// Tells whether it is the word of a registrar, or of the system, that this user may not, or not
-    /// now.
+    /// Tells whether it is the word of a registrar, or of the system, that this user may not, or
+    /// not now.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -308,7 +308,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     /// No registrar was named.
-    #[error("no registrar is named")]
+    #[error("no registrar is configured")]
     NoRegistrar,
     /// No registrar can be reached.
     #[error("no registrar can be reached:\n{0}")]
@@ -422,7 +422,7 @@ mod tests {
         check(LinkError::NoAnswer(Duration::from_secs(2)), "no answer within 2s");
         check(
             LinkError::NotARegistrar { agent: String::new() },
-            "something else than a registrar listens there",
+            "the listener there is not a registrar",
         );
         check(
             HandshakeError::Refused("go\n\x1b[31maway".to_owned()).into(),

@@ -179,7 +179,7 @@ pub(crate) struct LinkConnection {
     /// The number of the registrar's process, if visible over a Unix socket.
     pub(crate) pid: Option<i32>,
     pub(crate) portal: Portal,
-    /// Until when the registrar does not know all yet, if it has begun a short while ago.
+    /// The time until which the registrar settles, if it has just started.
     pub(crate) settles_at: Option<Instant>,
     /// Cancelled by a caller that waited for an answer in vain.
     pub(crate) overdue: CancellationToken,
@@ -235,8 +235,8 @@ impl Link {
         state.silence().expect("it was waited for it").clone()
     }
 
-    /// Waits until the link is up with a connection later than number `after`; fails when the client is
-    /// closed.
+    /// Waits until the link is up with a connection later than number `after`; fails when the
+    /// client is closed.
     pub(crate) async fn up(&self, after: u64) -> Result<LinkConnection, RegistrarFailure> {
         let mut states = self.state.subscribe();
         let is_over = |it: &LinkState| match it {

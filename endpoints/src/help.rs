@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl ParseEndpointError {
-    /// Returns the endpoint that was probably meant, where that can be guessed.
+    /// Returns the endpoint that was probably meant, if one can be guessed.
     ///
     /// ```
     /// use endpoints::Endpoint;
@@ -46,7 +46,7 @@ impl ParseEndpointError {
         }
     }
 
-    /// Returns what to write instead, where that can be guessed. It is one line. An endpoint in it
+    /// Returns a correction, if one can be guessed. It is one line. An endpoint in it
     /// is one that can be read.
     ///
     /// ```
@@ -99,7 +99,7 @@ impl ParseEndpointError {
         }
     }
 
-    /// Says what to write, where that can be guessed.
+    /// Suggests a correction, if one can be guessed.
     fn words(&self, meant: &Meant) -> String {
         let endpoint = &meant.endpoint;
         match self.kind() {

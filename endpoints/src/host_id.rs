@@ -76,11 +76,11 @@ impl fmt::Display for HostId {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum HostIdError {
-    #[error("a host id is not empty")]
+    #[error("a host id cannot be empty")]
     Empty,
     #[error("a host id has at most {BYTES_MAX} bytes, and this has {bytes}")]
     TooLong { bytes: usize },
-    #[error("a host id has no white space, control or invisible characters")]
+    #[error("a host id cannot have white space, control or invisible characters")]
     Strange,
 }
 

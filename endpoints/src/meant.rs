@@ -289,7 +289,7 @@ enum Word {
     Tcp,
     Tls,
     Memory,
-    /// A protocol on top of TCP, with so many values.
+    /// A protocol on top of TCP, with this number of values.
     Spoken {
         values: usize,
         tls: bool,

@@ -131,7 +131,7 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// A name, or a pattern of names: `*` stands for any run of characters, `?` for any one.
+/// A name, or a pattern of names: `*` matches any run of characters, `?` any one.
 ///
 /// ```
 /// # use endpoints as callsign;
@@ -304,7 +304,7 @@ pub enum NameError {
         character: char,
     },
     /// The text is `.` or `..`, which are folders to everybody else.
-    #[error("{} means a folder, and is no name", Quoted(.text))]
+    #[error("{} means a folder, and cannot be a name", Quoted(.text))]
     Dots {
         /// The whole text.
         text: String,
@@ -470,7 +470,7 @@ mod tests {
             "--all",
             "a name cannot begin with `-`, as `--all` does: it would be taken for a flag",
         );
-        check("..", "`..` means a folder, and is no name");
+        check("..", "`..` means a folder, and cannot be a name");
         check(
             "\u{301}",
             "a name cannot begin with U+0301, as `\u{301}` does: that is drawn onto the character \

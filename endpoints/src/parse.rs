@@ -1,7 +1,7 @@
 //! From text and bytes to an [`Endpoint`].
 //!
 //! The `multiaddr` crate reads the network parts, one component at a time, so that an error can
-//! name its component. Unix sockets are read by their own codec, which takes all that follows.
+//! name its component. Unix sockets are read by their own codec, which takes the whole rest.
 
 use std::{borrow::Cow, iter, net::IpAddr, ops::Range, str::FromStr};
 
@@ -336,7 +336,7 @@ impl<'a> Iterator for TextComponents<'a> {
 }
 
 impl<'a> TextComponents<'a> {
-    /// Reads the component of the protocol that stands at `name`, and where its value stands.
+    /// Reads the component of the protocol at `name`, with the place of its value.
     fn component(&mut self, name: Range<usize>) -> Result<(Protocol<'a>, Range<usize>), Fault> {
         let text = self.text;
         if name.is_empty() {

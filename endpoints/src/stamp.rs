@@ -86,7 +86,7 @@ impl AsRef<Self> for Stamped {
 /// # use endpoints as callsign;
 /// use callsign::SocketId;
 ///
-/// // A file that has been made anew may have the number of the one before it.
+/// // A new file may have the number of its predecessor.
 /// let before = SocketId { dev: 1, ino: 2, born_ns: Some(3) };
 /// let after = SocketId { born_ns: Some(4), ..before };
 /// assert_ne!(before, after);

@@ -101,7 +101,7 @@ impl Host {
         self.ip().is_some_and(|ip| ip.is_unspecified())
     }
 
-    /// Tells whether this stays within the network namespace of the one who reads it.
+    /// Tells whether this address stays within its reader's network namespace.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Dns(name, _) => name.is_localhost(),

@@ -262,10 +262,10 @@ pub enum TableFault {
     #[error("{0} is not a port (0 to 65535)")]
     Port(i64),
     /// The name stands twice in the table.
-    #[error("its name stands twice")]
+    #[error("its name appears twice")]
     DuplicateName,
     /// The port is a string.
-    #[error("the port in [{host:?}, {port:?}] is a text, not a number")]
+    #[error("the port in [{host:?}, {port:?}] is a string, not a number")]
     NumericString {
         /// The first part.
         host: String,
@@ -273,7 +273,7 @@ pub enum TableFault {
         port: String,
     },
     /// The pair is neither a host and a port nor anything else.
-    #[error("[{first:?}, {second:?}] is no [host, port] pair")]
+    #[error("[{first:?}, {second:?}] is not a [host, port] pair")]
     TwoTexts {
         /// The first part.
         first: String,
@@ -283,7 +283,7 @@ pub enum TableFault {
 }
 
 impl TableFault {
-    /// Returns what to write instead, where that can be guessed.
+    /// Returns a correction, if one can be guessed.
     ///
     /// ```
     /// use endpoints::WrittenEndpoint;
@@ -362,21 +362,21 @@ mod tests {
             r#"{"a":["/udp/1",["h",70000],["h","80"]],"b c":"x"}"#,
             "endpoint 1 of actor `a`: unsupported protocol `udp` in `/udp/1`; \
              endpoint 2 of actor `a`: 70000 is not a port (0 to 65535); \
-             endpoint 3 of actor `a`: the port in [\"h\", \"80\"] is a text, not a number; \
+             endpoint 3 of actor `a`: the port in [\"h\", \"80\"] is a string, not a number; \
              actor `b c`: a name cannot have a space in it, as `b c` has at character 2; \
              endpoint 1 of actor `b c`: no `/` at the beginning of `x`",
         );
         check(
             r#"{"a":["127.0.0.1","80"]}"#,
-            "endpoint 1 of actor `a`: the port in [\"127.0.0.1\", \"80\"] is a text, not a number",
+            "endpoint 1 of actor `a`: the port in [\"127.0.0.1\", \"80\"] is a string, not a number",
         );
         check(
             r#"{"a":[["/run","x.sock"]]}"#,
-            "endpoint 1 of actor `a`: [\"/run\", \"x.sock\"] is no [host, port] pair",
+            "endpoint 1 of actor `a`: [\"/run\", \"x.sock\"] is not a [host, port] pair",
         );
         let twice = [("a", Written::from("/memory/1")), ("a", Written::from("/memory/2"))];
         let errors = parse_endpoints(twice).unwrap_err();
-        assert_eq!(errors.to_string(), "actor `a`: its name stands twice");
+        assert_eq!(errors.to_string(), "actor `a`: its name appears twice");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use transport::{Incoming, Listener, Stream};
 
 use crate::{Established, HandshakeError, Identity, Options, WithCauses};
 
-/// Accepts connections, proves to each caller who the actor is, and hands over those whose
+/// Accepts connections, proves the actor's identity to each caller, and hands over those whose
 /// handshake is complete. A slow caller delays no other.
 ///
 /// ```no_run
@@ -69,7 +69,7 @@ impl Acceptor {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: handshakes go on with the next call.
+    /// Cancel safe: handshakes continue with the next call.
     pub async fn accept(&mut self) -> Established<Stream> {
         loop {
             tokio::select! {

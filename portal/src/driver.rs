@@ -49,7 +49,7 @@ pub struct Driver<IO, S> {
     pulse: Option<Pulse>,
     /// The time limit for the arrival of a frame, from its first byte.
     frame_timeout: Option<Duration>,
-    /// Until when the frame may take that has begun.
+    /// The deadline of the frame that has begun to arrive.
     unfinished: Option<Pin<Box<Sleep>>>,
     is_closing: bool,
     /// Set when the peer no longer receives: the reason, and the time until which its earlier
@@ -61,7 +61,7 @@ pub struct Driver<IO, S> {
     has_stood_back: bool,
     /// Set when the connection is over, and the service has yet to end.
     closed: Option<Closed>,
-    /// The span of the connection: all that happens on it is within.
+    /// The span of the connection: everything on it is within.
     span: Span,
 }
 
@@ -132,7 +132,7 @@ impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Future for 
     }
 }
 
-/// The connection goes on, and the task is woken when there is more to do.
+/// The connection continues, and the task is woken when there is more to do.
 struct Running;
 
 impl<IO: AsyncRead + AsyncWrite + Flows + Unpin, S: Service + Unpin> Driver<IO, S> {
@@ -443,7 +443,7 @@ fn handle(
     .map_err(Closed::Protocol)
 }
 
-/// Says who a peer is: which instance, or else which program.
+/// Names a peer: the instance, or else the program.
 struct Caller<'a>(&'a Hello);
 
 impl fmt::Display for Caller<'_> {

@@ -64,7 +64,7 @@ pub enum CallError {
     #[error("the call took longer than {0:?}")]
     TimedOut(Duration),
     /// Of calls whose results nobody waits for, too many are unanswered.
-    #[error("{0} calls are unanswered whose results nobody waits for")]
+    #[error("{0} calls without an awaited result are unanswered")]
     TooMany(usize),
     /// The call is too long to be sent.
     #[error("the call is too long to be sent")]
@@ -134,7 +134,7 @@ pub enum HandshakeError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProveError {
-    /// It did not say who it is.
+    /// It did not introduce itself.
     #[error("the peer does not say who it is")]
     Handshake(#[from] HandshakeError),
     /// It is another actor.

@@ -93,7 +93,7 @@ pub struct Handlers<F, Fut> {
     is_ending: bool,
 }
 
-/// A call whose function goes on.
+/// A call with a running function.
 struct Going {
     id: CallId,
     deadline: Option<Instant>,

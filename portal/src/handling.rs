@@ -25,7 +25,7 @@ pub(crate) type Answer = Result<Bytes, RemoteError>;
 pub(crate) enum Begun<Fut> {
     /// It has ended.
     Over(Answer),
-    /// It waits, and is to be polled again elsewhere.
+    /// It waits, and must be polled elsewhere.
     Waits(Handling<Fut>),
 }
 

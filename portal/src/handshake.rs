@@ -18,7 +18,7 @@ use wire::{
 
 use crate::{Driver, HandshakeError, Options, Portal, Service, shared::Shared};
 
-/// A conversation that has begun: its handle, and what runs it.
+/// A conversation that has begun: its handle, and its driver.
 #[derive(Debug)]
 pub struct Connected<IO, S> {
     /// The handle of the conversation.
@@ -98,7 +98,7 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin, S: Service>(
     Ok(established.await?.converse(&options, service))
 }
 
-/// Does the handshake on a connection that this side dialed: each side says who it is.
+/// Does the handshake on a connection that this side dialed.
 ///
 /// # Errors
 ///
@@ -206,7 +206,7 @@ impl<IO> Established<IO> {
     /// use callsign::Established;
     /// use transport::Stream;
     ///
-    /// // Within a process nobody has to be asked who he is.
+    /// // Within a process no peer needs to identify itself.
     /// let (_near, far) = Stream::pair();
     /// let caller = Established::accepted(far, wire::Hello::default());
     /// assert!(caller.leftover.is_empty());

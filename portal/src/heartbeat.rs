@@ -25,7 +25,7 @@ use wire::FRAME_BYTES_MAX;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Heartbeat {
-    /// After how long a silence the peer is asked for a sign of life, and asked again.
+    /// The silence after which the peer is pinged, and pinged again.
     pub interval: Duration,
     /// After how many intervals of silence the connection is given up.
     pub misses: u32,
@@ -59,7 +59,7 @@ pub enum OnSilence {
 pub(crate) enum Silence {
     /// Ask for a sign of life, with this nonce.
     Ping(u64),
-    /// It has been silent for so long, and is given up.
+    /// It has been silent for this long, and is given up.
     GiveUp(Duration),
     /// It has been silent for this long, which must be reported.
     Tell(Duration),
@@ -136,7 +136,7 @@ impl Pulse {
         }
     }
 
-    /// Takes note that bytes have come. Tells whether the peer was silent for too long before.
+    /// Records that bytes have come. Tells whether the peer was silent for too long before.
     pub(crate) fn hear(&mut self, bytes: usize, now: Instant) -> bool {
         match self.on_silence {
             OnSilence::GiveUp => {
@@ -147,14 +147,14 @@ impl Pulse {
         }
     }
 
-    /// Takes note that bytes have passed behind which a pong may have to wait: they have come, or
+    /// Records that bytes have passed behind which a pong may have to wait: they have come, or
     /// they are written by this side, which reads nothing before.
     pub(crate) fn pass(&mut self, bytes: usize, now: Instant) {
         self.passed.last = now;
         self.passed.fresh += bytes;
     }
 
-    /// Takes note of an answer to a ping.
+    /// Records an answer to a ping.
     pub(crate) fn pong(&mut self, nonce: u64, now: Instant) {
         if nonce == self.nonce && self.asked != Asked::Answered {
             if self.asked == Asked::Written {
@@ -171,7 +171,7 @@ impl Pulse {
         }
     }
 
-    /// Takes note that nothing more can be written for now.
+    /// Records that nothing more can be written for now.
     pub(crate) fn hold_up(&mut self) {
         self.is_held_up = matches!(self.asked, Asked::Queued | Asked::Writing);
     }
@@ -347,7 +347,7 @@ mod tests {
         poll_fn(|cx| pulse.poll(0, || None, cx)).await
     }
 
-    /// Takes note that the ping is on its way.
+    /// Records that the ping is on its way.
     fn write(pulse: &mut Pulse) {
         pulse.begin_to_write();
         pulse.wrote(true, Instant::now);

@@ -48,7 +48,7 @@ struct Inner {
 /// The key of one registration.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Key {
-    /// By which registrar.
+    /// The registrar.
     pub registrar: Uuid,
     /// The number of the registration.
     pub epoch: Epoch,
@@ -76,7 +76,7 @@ impl Identity {
     /// # use wire::registrar::Registered;
     /// use callsign::Identity;
     ///
-    /// /// Takes note of a registration, as a client does.
+    /// /// Records a registration, as a client does.
     /// fn registered(identity: &Identity, registrar: Uuid, answer: &Registered) {
     ///     if let Some(key) = answer.key {
     ///         identity.insert(registrar, answer.epoch, key);

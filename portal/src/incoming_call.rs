@@ -162,7 +162,7 @@ impl IncomingCall {
         Ok(())
     }
 
-    /// Sends an item, when the caller allows one. The call is to be [started](Self::start) first.
+    /// Sends an item, when the caller allows one. The call must be [started](Self::start) first.
     ///
     /// # Errors
     ///
@@ -256,7 +256,7 @@ pub(crate) struct CallState {
     /// Created on first use.
     token: OnceLock<CancellationToken>,
     is_cancelled: AtomicBool,
-    /// Told when it is cancelled.
+    /// Notified when it is cancelled.
     told: Notify,
     pub(crate) flow: Arc<Flow>,
     /// Whether the handler has left the driver, and whether it asks to.

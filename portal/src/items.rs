@@ -87,7 +87,7 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// Takes note that the other side allows more. Whatever it says, the sum stays in bounds.
+    /// Records that the other side allows more. Whatever it says, the sum stays in bounds.
     pub(crate) fn allow(&self, items: u32) {
         let room = Semaphore::MAX_PERMITS / 2 - self.credit.available_permits();
         self.credit.add_permits(room.min(items as usize));
@@ -187,7 +187,7 @@ impl Window {
         Self { size: size.into(), taken: 0 }
     }
 
-    /// Takes note of an item; returns how many more to allow, when half of the window is used up.
+    /// Records an item; returns how many more to allow, when half of the window is used up.
     pub(crate) fn take(&mut self) -> Option<u32> {
         self.taken += 1;
         (self.taken * 2 >= self.size).then(|| std::mem::take(&mut self.taken))

@@ -2,7 +2,7 @@
 //!
 //! Such a function must not hold up the driver, and a task for each is expensive: most have ended
 //! once they were polled. So offloaded functions queue, and a few *workers*, which are tasks, poll
-//! each of them once. A function that waits then gets a task of its own.
+//! each of them once. A function that waits then gets its own task.
 //!
 //! ```text
 //!   driver ──▶ queue ──▶ worker ──▶ ended: its answer ───────▶ driver

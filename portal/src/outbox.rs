@@ -56,7 +56,7 @@ impl Outbox {
         driver.inspect(Waker::wake_by_ref);
     }
 
-    /// Moves all that is queued to `queue`, and keeps the waker for what will be.
+    /// Moves all queued frames to `queue`, and keeps the waker for later ones.
     pub(crate) fn take(&self, cx: &Context<'_>, queue: &mut ByteQueue) {
         let mut state = self.lock();
         if !state.driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
@@ -65,7 +65,7 @@ impl Outbox {
         self.empty(state, queue);
     }
 
-    /// Moves all that is queued to `queue`, for a driver that is at work.
+    /// Moves all queued frames to `queue`, for a driver that is at work.
     pub(crate) fn move_to(&self, queue: &mut ByteQueue) {
         self.empty(self.lock(), queue);
     }

@@ -22,7 +22,7 @@ pub(crate) struct ByteQueue {
     parts: VecDeque<Bytes>,
     parts_bytes: usize,
     tail: BytesMut,
-    /// Whether the buffer of the tail is one that is lent, and given back once nothing is in it.
+    /// Whether the buffer of the tail is lent, and returned once it is empty.
     is_lent: bool,
     /// The capacity of the tail's buffer, if it has its own.
     own_bytes: usize,

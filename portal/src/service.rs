@@ -15,11 +15,11 @@ use crate::queue::ByteQueue;
 /// continues immediately: a service never waits. A service keeps an answer that takes longer, and
 /// writes it when the driver [pumps](Self::pump) it.
 pub trait Service {
-    /// Takes a call. Every call is to be answered exactly once, now or later, unless it is
+    /// Takes a call. Every call must be answered exactly once, now or later, unless it is
     /// [cancelled](Self::cancel).
     fn call(&mut self, call: Call<'_>, replies: &mut Replies);
 
-    /// Takes note that the caller allows so many more items.
+    /// Records further credit from the caller.
     fn credit(&mut self, id: CallId, items: u32, replies: &mut Replies) {
         _ = (id, items, replies);
     }
@@ -49,13 +49,13 @@ pub trait Service {
         _ = (id, replies);
     }
 
-    /// Takes note that the peer has given no sign of life for so long. It is said only where the
+    /// Records that the peer has given no sign of life for so long. It is said only where the
     /// connection outlives that: see [`OnSilence::Tell`](crate::OnSilence::Tell).
     fn fell_silent(&mut self, silence: Duration) {
         _ = silence;
     }
 
-    /// Takes note that a peer that had fallen silent is heard again.
+    /// Records that a peer that had fallen silent is heard again.
     fn heard_again(&mut self) {}
 
     /// Writes answers that have become ready, and keeps the waker for later ones.
@@ -107,11 +107,11 @@ impl Service for NoService {
 /// A call from the other side.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// By what to answer.
+    /// The number to answer with.
     pub id: CallId,
     /// The method.
     pub method: &'a str,
-    /// With what, encoded.
+    /// The arguments, encoded.
     pub body: &'a [u8],
     /// The caller's time limit.
     pub within: Option<Duration>,
@@ -170,7 +170,7 @@ impl Replies {
         self.push(id, Frame::Error { id, error });
     }
 
-    /// Says that a call which goes on for longer has begun.
+    /// Says that a streaming call has begun.
     pub fn started<T: Serialize + ?Sized>(&mut self, id: CallId, value: &T) {
         self.push(id, Frame::Started { id, body: &encode_body(value) });
     }
@@ -185,7 +185,7 @@ impl Replies {
         self.push(id, Frame::Item { id, body });
     }
 
-    /// Tells whether so much waits to be written that more had better wait too.
+    /// Tells whether so much waits to be written that further answers should wait too.
     pub fn is_full(&self) -> bool {
         self.queue.len() + self.writing_bytes >= REPLY_BYTES_MAX
     }

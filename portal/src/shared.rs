@@ -103,7 +103,7 @@ impl Shared {
         }
     }
 
-    /// Takes note that the other side allows more items.
+    /// Records that the other side allows more items.
     pub(crate) fn allow(&self, id: CallId, items: u32) {
         if let Some(Pending::Dialogue(_, flow)) = self.lock().pending.get(&id) {
             flow.allow(items);

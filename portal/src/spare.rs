@@ -5,7 +5,7 @@ use std::{cell::RefCell, thread::LocalKey};
 
 use bytes::BytesMut;
 
-/// Buffers that wait for the next one who needs one.
+/// Buffers for the next connection that needs one.
 #[derive(Debug)]
 pub(crate) struct Spare {
     buffers: Vec<BytesMut>,
@@ -18,8 +18,8 @@ thread_local! {
     /// but little enough that the rest is soon copied.
     pub(crate) static TO_READ: RefCell<Spare> = const { RefCell::new(Spare::new(1, 64 * 1024)) };
 
-    /// To write from: answers are gathered in one and written from another, and both are as large as
-    /// the most that waits to be read, and one answer.
+    /// To write from: answers are gathered in one and written from another, and both are as large
+    /// as the most that waits to be read, and one answer.
     pub(crate) static TO_WRITE: RefCell<Spare> = const { RefCell::new(Spare::new(2, 1024 * 1024)) };
 }
 

@@ -331,7 +331,7 @@ async fn a_frame_that_has_begun_comes_to_its_end_in_time() {
     }
     assert!(drivers.try_join_next().is_none());
     assert!(matches!(drivers.join_next().await, Some(Ok(Closed::Protocol(_)))));
-    assert_eq!(goodbye(&mut far).await, "a frame that was not whole 10s after it began");
+    assert_eq!(goodbye(&mut far).await, "a frame that was incomplete 10s after its first byte");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{forkserver::wire, kernel, ready::InitError};
 
-/// The variable by which a program knows that it is to be a child: `<protocol>:<nonce>`.
+/// The variable that makes a program a child: `<protocol>:<nonce>`.
 pub const CHILD_VARIABLE: &str = "CALLSIGN_CHILD";
 
 /// The boot message of a parent.
@@ -30,7 +30,7 @@ pub(super) struct Boot {
     pub(super) grace: Duration,
     /// Whether the child gets its own forkserver.
     pub(super) forkserver: bool,
-    /// Whether it is a forkserver itself, in the place of one that has ended.
+    /// Whether it is a forkserver itself, replacing one that has ended.
     pub(super) is_forkserver: bool,
     /// The name of the child in lists of processes.
     pub(super) label: String,

@@ -117,7 +117,7 @@ impl Child {
 
     /// Returns this end of the channel, a stream that does not block, if it was not taken before.
     ///
-    /// When it is closed, the child takes its parent for gone.
+    /// When it is closed, the child considers its parent gone.
     ///
     /// ```
     /// # use std::io;
@@ -181,7 +181,7 @@ impl Child {
     /// ```
     /// use callsign_process::{Child, Ended, FORCED_END_LIMIT, WaitError};
     ///
-    /// /// Ends a child and all that is below it, for whoever presses Ctrl-C again.
+    /// /// Ends a child and everything below it, at a second Ctrl-C.
     /// async fn end_now(child: &Child) -> Result<Ended, WaitError> {
     ///     child.force_end();
     ///     match tokio::time::timeout(FORCED_END_LIMIT, child.exited()).await {
@@ -311,7 +311,8 @@ impl Child {
     }
 
     /// Waits until all that the child has written was read, or for a bounded time when a process
-    /// that it left behind holds its output open. To be called when it has [`exited`](Self::exited).
+    /// that it left behind holds its output open. To be called when it has
+    /// [`exited`](Self::exited).
     ///
     /// ```
     /// use callsign_process::{Child, Ended, WaitError};
@@ -327,7 +328,7 @@ impl Child {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: reading goes on.
+    /// Cancel safe: reading continues.
     pub async fn output_read(&self) {
         self.drains.finish().await;
     }

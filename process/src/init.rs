@@ -162,7 +162,7 @@ fn take_channel() -> io::Result<UnixStream> {
     Ok(channel.into())
 }
 
-/// Returns what a child that is forked goes on as.
+/// Returns the entry point of a forked child.
 fn live_forked(child_main: ChildMain) -> Live {
     Box::new(move |channel, counter, boot, parent| {
         live(channel, counter, boot, parent, child_main, kernel::exit_now)

@@ -224,9 +224,9 @@ pub(super) fn guard(command: &mut Command, terminal: Option<RawFd>, blocked: Blo
     unsafe { command.pre_exec(hook) };
 }
 
-/// Returns the process group of this process. There is none to be named where the process has joined
-/// a PID namespace that its group began outside of, as `unshare --pid` and `podman exec` make it do:
-/// the kernel says 0 then, which rustix does not expect.
+/// Returns the process group of this process. It cannot be named if the process has joined a PID
+/// namespace that its group began outside of, as `unshare --pid` and `podman exec` make it do: the
+/// kernel says 0 then, which rustix does not expect.
 pub(super) fn own_group() -> Option<Pid> {
     // SAFETY: the call takes nothing, and cannot fail.
     Pid::from_raw(unsafe { libc::getpgrp() })

@@ -20,7 +20,7 @@ pub(super) fn origin() -> Option<&'static Origin> {
     ORIGIN.get()
 }
 
-/// Takes note. To be called while there is one thread, which has looked whether there is a note.
+/// Records it. To be called while there is one thread, which has looked whether there is a note.
 pub(super) fn set(origin: Origin) {
     ORIGIN.set(origin).expect("there is one thread, and it has looked");
 }

@@ -37,7 +37,7 @@ pub enum InitError {
     )]
     Runtime,
     /// It was called before in this process.
-    #[error("this process was made ready for children before; once is enough")]
+    #[error("this process is already initialized for children; do it once")]
     Twice,
     /// The threads of this process cannot be counted.
     #[error("cannot count the threads of this process in /proc/self/task")]

@@ -70,7 +70,7 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Waits until the process is to be killed.
+    /// Waits until the process must be killed.
     fn watch(&self, grace: Duration) {
         let mut end: Option<Instant> = None;
         let mut forced_end: Option<Instant> = None;

@@ -231,7 +231,7 @@ impl Accounts {
         has_shrunk
     }
 
-    /// Tells whether an account may use so much more.
+    /// Tells whether an account may use this much more.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Accounts {
         self.ledger().check(account, quota, asked)
     }
 
-    /// Tells whether an account may use so much more of all of these.
+    /// Tells whether an account may use this much more of each.
     ///
     /// # Errors
     ///
@@ -270,7 +270,7 @@ impl Accounts {
         self.ledger().ran.entry(account).or_default().meter.clone()
     }
 
-    /// Takes note of how much each has run since this was called last, so long ago.
+    /// Records the running time of each since the last call, that long ago.
     pub(crate) fn read_meters(&self, passed: Duration) {
         let Ledger { ran, used, .. } = &mut *self.ledger();
         ran.retain(|account, reading| {

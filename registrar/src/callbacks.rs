@@ -25,7 +25,7 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// Asks who registered an instance whether it is there.
+/// Asks the registrant of an instance whether it is there.
 pub(crate) async fn confirm(registry: &RegistryHandle, claimant: &Claimant) -> Answer {
     let Claimant { uuid, epoch, stamped } = claimant;
     let Some(registrant) = registry.registrant(*uuid) else { return Answer::Nothing };

@@ -126,7 +126,7 @@ impl Controls {
     /// use callsign::registry::NameRules;
     ///
     /// # let node = Node::bind(&["/memory/0".parse()?], NodeOptions::default()).await?;
-    /// // As for a node that was told of no rules.
+    /// // As for a node without rules.
     /// node.controls().set_rules(NameRules::default());
     /// # Ok(())
     /// # }

@@ -31,7 +31,7 @@ pub enum NodeError {
         source: BindError,
     },
     /// A socket file cannot be given another group or mode.
-    #[error("`{endpoint}` stays open to whom it was")]
+    #[error("`{endpoint}` keeps its former access")]
     Access {
         /// The endpoint.
         endpoint: Endpoint,

@@ -65,7 +65,7 @@ impl ForeignSession {
         &self.registry
     }
 
-    /// Returns who the peer is.
+    /// Returns the peer's identity.
     ///
     /// ```
     /// # use callsign_registrar as callsign;
@@ -138,7 +138,7 @@ impl ForeignSession {
     /// # use wire::RemoteError;
     /// use callsign::ForeignSession;
     ///
-    /// /// Takes out all of a name that the peer may.
+    /// /// Removes all instances of a name that the peer may remove.
     /// fn unregister_all(session: &ForeignSession, name: &endpoints::Name) -> Result<(), RemoteError> {
     ///     let instances = session.instances(name);
     ///     instances.iter().try_for_each(|record| session.unregister(record.uuid))
@@ -155,7 +155,7 @@ impl ForeignSession {
         self.registry.unregister(event, &[uuid], by, self.id).map(|_| ())
     }
 
-    /// Takes note that an endpoint of an instance is said not to answer, as
+    /// Records a report that an endpoint of an instance does not answer, as
     /// [`RegistryHandle::report`] does.
     ///
     /// ```

@@ -145,8 +145,8 @@ impl RegistryHandle {
         (Self(Arc::new(shared)), to_run)
     }
 
-    /// Makes an empty registry that no node serves: sessions are opened by hand, leases do not end, and
-    /// contested endpoints are not looked into; and nobody has a quota. It is for programs that
+    /// Makes an empty registry that no node serves: sessions are opened by hand, leases do not end,
+    /// and contested endpoints are not looked into; and nobody has a quota. It is for programs that
     /// measure a registry.
     ///
     /// ```
@@ -337,7 +337,7 @@ impl RegistryHandle {
         }
     }
 
-    /// Takes note that an endpoint of an instance is said not to answer. It deletes nothing: the
+    /// Records a report that an endpoint of an instance does not answer. It deletes nothing: the
     /// registrar looks for itself, where it may, on the account of who says so.
     ///
     /// ```
@@ -384,7 +384,7 @@ impl RegistryHandle {
         }
     }
 
-    /// Returns the handle of who registered an instance, if that is there and gives signs of life.
+    /// Returns the registrant's session handle, if that is there and gives signs of life.
     pub(crate) fn registrant(&self, uuid: Uuid) -> Option<Arc<SessionHandle>> {
         let state = self.state();
         let is_silent = state.registry.record(uuid)?.suspicion.is_some_and(|it| it.silent);
@@ -551,7 +551,7 @@ impl RegistryHandle {
         for (claimant, by) in outcome.renewed {
             let check = Check { claimant, why: Why::Renewed, by };
             if !self.send(Job::LookInto(check), by) {
-                debug!("too much to look into; what is renewed is suspect still");
+                debug!("too much to look into; the renewed instance stays suspect");
             }
         }
         for contested in outcome.contested {

@@ -34,9 +34,9 @@ pub(crate) struct Check {
 pub(crate) enum Why {
     /// A newer instance claims the same endpoint.
     Contested,
-    /// Somebody says that it does not answer.
+    /// It is reported not to answer.
     Reported(Evidence),
-    /// It was seen to be silent, a pause ago.
+    /// It was silent at the last look.
     Silent {
         /// Its age.
         paused: Duration,

@@ -324,7 +324,7 @@ impl Context {
     }
 }
 
-/// The registrar's own entry. It tells where the listeners are found that there are still.
+/// The registrar's own entry, with its remaining listeners.
 struct Own {
     registry: RegistryHandle,
     listeners: Vec<Weak<Listener>>,
@@ -362,7 +362,7 @@ async fn serve_listener(
             accepted = incoming.next() => match accepted {
                 Ok(stream) => {
                     let Some(caller) = caller(&stream) else {
-                        debug!(peer = %stream.peer(), "gone before it was known who it was");
+                        debug!(peer = %stream.peer(), "gone before its identity was known");
                         continue;
                     };
                     match context.controls.place(caller.owner.account()) {
@@ -382,7 +382,7 @@ async fn serve_listener(
                 }
                 Err(error) => {
                     let endpoint = incoming.listener().bound();
-                    warn!(%endpoint, %error, "given up; whoever came by it is to dial again");
+                    warn!(%endpoint, %error, "given up; its clients are to dial again");
                     context.registry.remove_endpoint(endpoint);
                     own.tell();
                     context.stop.cancel();
@@ -540,7 +540,7 @@ async fn ended(process: Option<&PeerProcess>) {
     }
 }
 
-/// Tells a peer that there is no place for it.
+/// Reports to a peer that there is no place for it.
 async fn turn_away(mut stream: Stream, why: NoPlace) {
     let mut bytes = BytesMut::from(&preface::preface()[..]);
     let reason = why.to_string();
@@ -556,7 +556,7 @@ async fn turn_away(mut stream: Stream, why: NoPlace) {
 }
 
 /// The longest frame that a client may send: twice as much as the largest registration takes, and
-/// the longest list of those to be taken out.
+/// the longest list of instances to remove.
 const FRAME_BYTES_MAX: usize = 128 * 1024;
 
 /// The time limit for the arrival of a client's frame: that of the longest at a hundred kilobits a

@@ -42,7 +42,7 @@ impl Places {
         Self { accounts, taken: Arc::default() }
     }
 
-    /// Takes a place for one more connection, if there is one among so many.
+    /// Takes a place for one more connection, if there is one.
     pub(crate) fn take(&self, account: Account, places_max: usize) -> Result<Place, NoPlace> {
         self.accounts.check(account, Quota::Sessions, 1)?;
         let is_trusted = self.accounts.is_trusted(account);

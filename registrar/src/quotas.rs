@@ -89,7 +89,7 @@ impl Default for Quotas {
     }
 }
 
-/// A quarter of all that may wait.
+/// A quarter of the queue.
 const LOOKS: usize = 256;
 
 /// The quotas of owners.

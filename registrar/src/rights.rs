@@ -42,7 +42,7 @@ fn is_local(endpoint: &Endpoint, here: &Here) -> bool {
     }
 }
 
-/// Tells whether a user has made what listens there, by the word of the kernel or the file system.
+/// Tells whether a user has made the listener, from the kernel or the file system.
 fn belongs_to(endpoint: &Endpoint, listening: &Listening, user: u32) -> bool {
     if let Endpoint::Unix(UnixAddress::Path(path)) = endpoint {
         return fs::metadata(path.as_path()).is_ok_and(|it| it.uid() == user);
@@ -85,7 +85,7 @@ mod tests {
             check("/ip4/10.0.0.7/tcp/22", unknown, owners, false);
             check("/dns/db.example/tcp/22", unknown, owners, false);
         }
-        // At one's own address.
+        // At the owner's address.
         check("/ip4/10.0.0.7/tcp/22", unknown, [host("10.0.0.7"), user], true);
         check("/ip4/10.0.0.7/tcp/22", unknown, [user, host("10.0.0.7")], true);
         check("/ip6/2001:db8::7/tcp/22", unknown, [host("2001:db8::7"), user], true);

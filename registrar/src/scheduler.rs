@@ -94,7 +94,7 @@ impl Scheduler {
         self.0.waits.notify_one();
     }
 
-    /// Lets those run who wait, round after round, for as long as it is polled.
+    /// Runs waiting connections, round after round, for as long as it is polled.
     pub(crate) async fn run(&self) {
         loop {
             self.0.waits.notified().await;
@@ -186,8 +186,8 @@ impl<F> Drop for Scheduled<F> {
     }
 }
 
-/// Of how many turns one is measured while there is one owner: to read the clock costs a hundredth of
-/// a look-up.
+/// Of how many turns one is measured while there is one owner: to read the clock costs a hundredth
+/// of a look-up.
 const MEASURED: u32 = 16;
 
 /// The longest turn that counts. Turns are measured by the host's clock, at a tenth of the cost of

@@ -19,7 +19,7 @@ use wire::{CallId, RemoteError, callbacks::Lost, registrar::Registered};
 #[derive(Debug, Default)]
 pub(crate) struct SessionHandle {
     state: Mutex<State>,
-    /// The way to the peer, once it has said who it is.
+    /// The portal of the peer, once it has introduced itself.
     portal: OnceLock<Portal>,
     /// The destination of the losses of a session without a peer.
     local_client: Option<mpsc::Sender<Lost>>,
@@ -69,12 +69,12 @@ impl SessionHandle {
         state.wake();
     }
 
-    /// Takes out the next answer to a call that was in line.
+    /// Removes the next answer to a call that was in line.
     pub(crate) fn take_granted(&self) -> Option<LineAnswer> {
         self.lock().granted.pop_front()
     }
 
-    /// Takes out the answer to a call that is given up; tells which instance was registered by it.
+    /// Removes the answer to an abandoned call; tells which instance it registered.
     pub(crate) fn forget_granted(&self, call: CallId) -> Option<Uuid> {
         let mut state = self.lock();
         let at = state.granted.iter().position(|it| it.call == call)?;
@@ -82,7 +82,7 @@ impl SessionHandle {
         granted.result.is_ok().then_some(granted.uuid)
     }
 
-    /// Leaves word that there are changes to read.
+    /// Records that there are changes to read.
     pub(crate) fn notify(&self) {
         let mut state = self.lock();
         state.has_changes = true;
@@ -114,7 +114,7 @@ impl SessionHandle {
         self.lock().present.front().cloned()
     }
 
-    /// Takes out the name that [`present`](Self::present) returns.
+    /// Removes the name that [`present`](Self::present) returns.
     pub(crate) fn take_present(&self) -> Option<Name> {
         self.lock().present.pop_front()
     }
@@ -133,5 +133,5 @@ impl State {
 }
 
 /// The most unread losses of a session without a peer: a removal of more means the whole tree, and
-/// its root is told so.
+/// its root learns that.
 const LOSSES_MAX: usize = 1024;

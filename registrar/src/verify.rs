@@ -43,9 +43,9 @@ use crate::{
 enum CheckResult {
     /// Nobody is there any more.
     Dead,
-    /// Somebody is there, and it can be nobody else.
+    /// Somebody answers, and it can only be the instance.
     Alive,
-    /// Somebody is there, who need not be the one that registered.
+    /// Somebody answers, but it may be another.
     Answered,
     /// It cannot be judged from here.
     Unclear,
@@ -133,7 +133,7 @@ struct Looked {
     is_silent: Option<([Owner; 2], Option<Duration>)>,
 }
 
-/// Looks into a claim, and asks its registrant where that leaves a doubt.
+/// Checks a claim, and asks its registrant in case of doubt.
 async fn look_into(
     registry: &RegistryHandle,
     Check { claimant, why, by }: Check,

@@ -1,8 +1,8 @@
-//! What the program prints, to the letter: output, errors and exit codes as people see them.
+//! The program's output, to the letter: output, errors and exit codes as users see them.
 //!
-//! Each test compares a transcript of commands with a file in `golden/`. After a change that is
-//! meant, `UPDATE_GOLDEN=1 cargo test -p callsign --test cli` writes the files anew, and
-//! the change shows in the review.
+//! Each test compares a transcript of commands with a file in `golden/`. After an intended change,
+//! `UPDATE_GOLDEN=1 cargo test -p callsign --test cli` rewrites the files, and the change shows in
+//! the review.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
@@ -128,7 +128,7 @@ fn check() {
 fn look_ups() {
     let room = Room::new();
     room.write("declared.toml", "[declared]\narchive = \"/ip4/203.0.113.40/tcp/5432\"\n");
-    // An abstract name is as long on every machine, and so what is printed is wrapped alike.
+    // An abstract name has the same length on every machine, so the output wraps alike.
     let place = room.abstract_unix("registrar");
     let node = Node::start_with(&room, &[&place], &["--config", "declared.toml"]);
     let mut transcript = Transcript::with(&room, &node);

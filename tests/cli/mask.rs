@@ -1,9 +1,9 @@
-//! What differs from one run to the next, made equal.
+//! Masks for everything that differs between runs.
 
 use serde_json::Value;
 
-/// Returns a text with instances, ages and process numbers replaced by a word for each. Where
-/// columns stand under each other, a word is as long as what it stands for.
+/// Returns a text with instances, ages and process ids replaced by a word for each. In columns, a
+/// word has the length of the original.
 pub(crate) fn masked(text: &str) -> String {
     let mut masked = String::new();
     for line in text.lines() {

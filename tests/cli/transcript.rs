@@ -1,4 +1,4 @@
-//! Commands and what they print, compared with a file.
+//! Commands and their output, compared with a file.
 
 use std::{env, fs, path::Path};
 
@@ -7,7 +7,7 @@ use crate::{
     mask::{masked, masked_json},
 };
 
-/// Commands and what they print.
+/// Commands and their output.
 #[derive(Debug)]
 pub(crate) struct Transcript<'a> {
     room: &'a Room,
@@ -16,7 +16,7 @@ pub(crate) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    /// Begins a transcript of commands that ask nobody in particular.
+    /// Begins a transcript of commands that need no registrar.
     pub(crate) fn new(room: &'a Room) -> Self {
         Self { room, node: None, text: String::new() }
     }
@@ -26,7 +26,7 @@ impl<'a> Transcript<'a> {
         Self { node: Some(node), ..Self::new(room) }
     }
 
-    /// Runs a command, and writes down what it prints, with what differs each time masked.
+    /// Runs a command, and records its output, with masks.
     #[track_caller]
     pub(crate) fn run(&mut self, args: &[&str]) {
         let Outcome { stdout, stderr, code, .. } = match self.node {
@@ -45,7 +45,7 @@ impl<'a> Transcript<'a> {
         }
         let code = code.map_or("a signal".to_owned(), |it| it.to_string());
         self.text += &format!("--- ends with {code}\n\n");
-        // Paths differ in length, so the name of the folder is masked where it stands alone.
+        // Paths differ in length, so the name of the folder is masked where it stands by itself.
         let path = self.room.path().display().to_string();
         let folder = self.room.path().file_name().unwrap().to_str().unwrap();
         self.text = self.text.replace(&path, "/ROOM").replace(folder, "THE_ROOM");
@@ -85,7 +85,7 @@ impl<'a> Transcript<'a> {
 /// around them.
 fn differences(expected: &str, found: &str) -> String {
     let (expected, found): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
-    // How many lines the rests of both have in common, from each pair of places on.
+    // For each pair of places, the number of lines that the rests have in common.
     let mut common = vec![vec![0_usize; found.len() + 1]; expected.len() + 1];
     for (i, left) in expected.iter().enumerate().rev() {
         for (j, right) in found.iter().enumerate().rev() {
@@ -126,7 +126,7 @@ fn differences(expected: &str, found: &str) -> String {
     text
 }
 
-/// How many lines are shown around one that differs.
+/// The lines to show around a difference.
 const CONTEXT_LINES: usize = 3;
 
 #[test]

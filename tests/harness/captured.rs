@@ -1,4 +1,4 @@
-//! What a process has written so far.
+//! The output of a process so far.
 
 use std::{
     io::Read,
@@ -8,11 +8,11 @@ use std::{
 
 use super::{LIMIT, now};
 
-/// What a process has written so far to one of its outputs.
+/// The output of a process so far, on one of its streams.
 #[derive(Debug)]
 pub(crate) struct Captured {
     shared: Arc<(Mutex<State>, Condvar)>,
-    /// How much of it was handed out as lines.
+    /// The part that was handed out as lines.
     taken: usize,
 }
 
@@ -23,7 +23,7 @@ struct State {
 }
 
 impl Captured {
-    /// Reads an output on a thread of its own, until nobody has it open any more.
+    /// Reads an output on a separate thread, until nobody has it open any more.
     pub(crate) fn of(mut output: impl Read + Send + 'static) -> Self {
         let shared = Arc::<(Mutex<State>, Condvar)>::default();
         let writer = shared.clone();
@@ -43,7 +43,7 @@ impl Captured {
         Self { shared, taken: 0 }
     }
 
-    /// Waits for the next line; `None` when there is none in time, or none will ever come.
+    /// Waits for the next line; `None` if there is none in time, or none can come.
     pub(crate) fn next_line(&mut self) -> Option<String> {
         let deadline = now() + LIMIT;
         let (state, changed) = &*self.shared;

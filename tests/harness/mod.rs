@@ -1,8 +1,8 @@
-//! What tests of the whole program share: a room of one's own, processes that end with the test,
+//! The harness for tests of the whole program: a private folder, processes that end with the test,
 //! a registrar node, and a peer that speaks the protocol by hand.
 //!
-//! Whatever is waited for is waited for within [`LIMIT`], and a test that waits in vain says what
-//! it waited for and what it has seen instead.
+//! Every wait is bounded by [`LIMIT`], and a test that waits in vain says what it waited for and
+//! what it has seen instead.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
@@ -25,8 +25,8 @@ pub(crate) use self::{
     running::Running,
 };
 
-/// How long anything may take that a test waits for. All of it takes milliseconds on an idle
-/// machine; a crowded one is slower by far.
+/// The time limit for every wait of a test. Everything takes milliseconds on an idle machine; a
+/// busy one is far slower.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns how often something is done again and again: few times, unless `cargo xtask soak` asks

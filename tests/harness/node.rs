@@ -16,7 +16,7 @@ pub(crate) struct Node<'room> {
     endpoints: Vec<String>,
 }
 
-/// How much a registrar keeps, as `callsign status --json` tells it.
+/// The contents of a registrar, as in `callsign status --json`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) instances: u64,
@@ -59,7 +59,7 @@ impl<'room> Node<'room> {
         }
     }
 
-    /// Kills the node, which hears nothing of that, and starts another at once at the same places.
+    /// Kills the node without a warning, and starts another at the same places.
     #[track_caller]
     pub(crate) fn restart(self) -> Self {
         let Self { room, more, running, endpoints } = self;
@@ -99,7 +99,7 @@ impl<'room> Node<'room> {
         &self.running
     }
 
-    /// Lets it read its settings again, and waits until it says what came of that.
+    /// Makes it reload its settings, and waits until it reports the result.
     #[track_caller]
     pub(crate) fn reload(&mut self, said: &str) {
         self.running.signal(Signal::HUP);
@@ -112,7 +112,7 @@ impl<'room> Node<'room> {
         self.running.says(text)
     }
 
-    /// Returns how much it keeps. The session of the one who asks is not counted.
+    /// Returns its contents. The caller's own session is not counted.
     #[track_caller]
     pub(crate) fn counts(&self) -> Counts {
         let asked = self.callsign(&["status", "--json"]);
@@ -156,7 +156,7 @@ impl<'room> Node<'room> {
         self.running.outcome()
     }
 
-    /// Kills it; it hears nothing of that.
+    /// Kills it without a warning.
     #[track_caller]
     pub(crate) fn kill(self) -> Outcome {
         self.running.kill()

@@ -1,10 +1,10 @@
-//! How a command has ended.
+//! The end of a command.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// How a command has ended, and what it has said.
+/// The end of a command, and its output.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The command line, for people.

@@ -22,7 +22,7 @@ use wire::{
 
 use super::LIMIT;
 
-/// One end of a connection to a registrar.
+/// An end of a connection to a registrar.
 #[derive(Debug)]
 pub(crate) struct Peer {
     stream: Socket,
@@ -37,7 +37,7 @@ enum Socket {
     Tcp(TcpStream),
 }
 
-/// What came of a call.
+/// The result of a call.
 pub(crate) type Answer = Result<Vec<u8>, RemoteError>;
 
 impl Peer {
@@ -162,7 +162,7 @@ impl Peer {
         }
     }
 
-    /// Waits until the other side has closed. What it says before that is passed over.
+    /// Waits until the other side has closed. Earlier frames are skipped.
     #[track_caller]
     pub(crate) fn closes(mut self) {
         while self.frame().is_some() {}

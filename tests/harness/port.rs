@@ -34,14 +34,14 @@ fn is_free(port: u16) -> bool {
         && (!has_ipv6 || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok())
 }
 
-/// Returns from which port on the kernel gives them to whoever asks for any.
+/// Returns the first port of the kernel's ephemeral range.
 fn drawn_by_the_kernel() -> u16 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next().and_then(|it| it.parse().ok());
-    // Where it gives all of them, there is nothing better than luck.
+    // If the range has all ports, there is nothing better than luck.
     first.filter(|it| *it > FIRST).unwrap_or(LAST)
 }
 
-/// Above those of well-known services, and below those that the kernel gives away by default.
+/// Above the ports of well-known services, and below the default ephemeral range.
 const FIRST: u16 = 10_000;
 const LAST: u16 = 32_000;

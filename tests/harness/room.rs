@@ -72,8 +72,8 @@ impl Room {
         // No test is to ask the registrar of the machine that it runs on.
         command.env("CALLSIGN_SYSTEM_DIR", "");
         command.env("NO_COLOR", "1").env("COLUMNS", "80");
-        // Whom a registrar of a fresh room does not know cannot come back. A test of those who do
-        // says for how long they may.
+        // Nobody can return to the registrar of a fresh room. A test of returning clients sets
+        // their time.
         command.env("CALLSIGN_SETTLE_TIME", "0s");
         command
     }

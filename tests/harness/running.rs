@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{LIMIT, Outcome, captured::Captured};
 
-/// A process that runs beside the test. It is killed when this is dropped, and told to end when
+/// A process that runs beside the test. It is killed when this is dropped, and asked to end when
 /// the test's own process dies.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -144,7 +144,7 @@ impl Running {
         Outcome { code, ..outcome }
     }
 
-    /// Kills it, and waits until it is dead. It hears nothing of that.
+    /// Kills it without a warning, and waits until it is dead.
     #[track_caller]
     pub(crate) fn kill(self) -> Outcome {
         self.signal(Signal::KILL);
@@ -182,7 +182,7 @@ impl fmt::Display for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended already is no matter, and nobody is there to hear of another failure.
+        // A process that has ended already is fine, and nobody is there to hear of another failure.
         _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         drop(self.child.wait());
     }

@@ -18,8 +18,8 @@ use wire::{Owner, Record};
 
 use crate::harness::LIMIT;
 
-/// Registers an actor, says so, and asks for it until told to stop: it is always there, by all ways
-/// to ask, and nobody ever speaks against it.
+/// Registers an actor, reports that, and looks it up until stopped: it is always there, by every
+/// kind of query, and never suspect.
 pub(crate) fn be_served(
     endpoint: &str,
     place: &str,
@@ -75,7 +75,7 @@ async fn until_synced(watch: &mut Watch) {
     while !matches!(soon(watch.next()).await, Some(Change::Synced)) {}
 }
 
-/// It is a bound against hanging alone.
+/// A bound against hanging only.
 async fn soon<T>(answer: impl Future<Output = T>) -> T {
     timeout(LIMIT, answer).await.expect("a calm user is answered")
 }

@@ -1,6 +1,6 @@
-//! Calls within all bounds, composed at random by several users at once, and calm users beside them.
+//! Random calls within all bounds, by several users together, and calm users beside them.
 //!
-//! `CALLSIGN_SEED` plays one seed again, and `CALLSIGN_SOAK_ROUNDS` as many seeds as that.
+//! `CALLSIGN_SEED` replays one seed, and `CALLSIGN_SOAK_ROUNDS` as many seeds as that.
 
 use std::{
     env, fs,
@@ -79,7 +79,7 @@ fn play(seed: u64) {
         drop(step);
         weigh(&node, &steps);
 
-        // What strangers left goes with them; who is calm is served on.
+        // The strangers' entries go with them; calm users are still served.
         let kept = calm.len() as u64;
         node.comes_to(Counts { instances: kept, sessions: kept, waiters: 0, watchers: kept });
         for (_, stop, serving) in calm {
@@ -96,7 +96,7 @@ fn play(seed: u64) {
     node.stop().succeeds();
 }
 
-/// Weighs the node after each step of each stranger, who waits for it.
+/// Weighs the node after each step of each stranger, which waits for it.
 fn weigh(node: &Node<'_>, steps: &Receiver<()>) {
     for () in steps {
         let resident_kib = node.resident_kib();
@@ -104,7 +104,7 @@ fn weigh(node: &Node<'_>, steps: &Receiver<()>) {
     }
 }
 
-/// Makes this thread one of another user: what it connects is that one's.
+/// Makes this thread another user's: its connections belong to that user.
 fn become_user(user: u32) {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
     set_thread_groups(&[]).unwrap();
@@ -143,8 +143,8 @@ const SEEDS: [u64; 3] = [1616, 4711, 20_261_129];
 const CALM: u32 = 4710;
 const STRANGERS: [u32; 4] = [4711, 4711, 4712, 4713];
 
-/// How often each stranger does something; half of the times that is some hundred calls.
+/// The number of each stranger's actions; half of them are some hundred calls.
 const STEPS: usize = 40;
 
-/// What a node takes whatever strangers do.
+/// The node's memory, whatever strangers do.
 const RESIDENT_KIB_MAX: u64 = 256 * 1024;

@@ -1,8 +1,7 @@
 //! One client within all bounds, and a calm one beside it: neither waits for the other's work.
 //!
-//! Node, hostile client and calm client share one thread, so that it does not matter how busy the
-//! machine is: what is counted is how often the calm client had its turn, not for how long it
-//! waited.
+//! Node, hostile client and calm client share one thread, so that the machine's load does not
+//! matter: the test counts the turns of the calm client, not the time that it waited.
 
 use std::{
     cell::Cell,
@@ -29,7 +28,7 @@ use wire::{
 
 use crate::harness::{query, register, registration, stamped};
 
-/// A connection of a client that sends what it likes, and reads when it likes.
+/// The connection of a client that sends anything, and reads at any time.
 struct Hostile {
     stream: Stream,
     reader: FrameReader,
@@ -137,7 +136,7 @@ impl Stage {
     }
 }
 
-/// Lets a hostile client play beside a calm one.
+/// Runs a hostile client beside a calm one.
 fn play(hostile: impl AsyncFnOnce(&Stage)) {
     enact(async |stage| {
         tokio::select! {
@@ -164,7 +163,7 @@ fn enact(story: impl AsyncFnOnce(&Stage)) {
     });
 }
 
-/// Names that are as long as they may be, and of which no pattern tells soon that it does not match.
+/// Names of the greatest length, for which no pattern fails early.
 fn long_name(number: usize) -> String {
     format!("{}{number:05}", "ab".repeat(125))
 }
@@ -221,7 +220,7 @@ fn many_calls_in_one_write_let_others_in_between() {
         register_names(&mut hostile, (0..5_000).map(long_name)).await;
         let [pattern, ..] = stubborn_patterns();
         stage.is_shared(100, hostile.ask_all((0..500).map(|_| list(&pattern, 0)))).await;
-        // What is cheap makes for longer turns, and fewer.
+        // Cheap work makes for longer turns, and fewer.
         let names = (0..4096).map(|it| register(&registration(&format!("n{it}"), vec![])));
         stage.is_shared(20, hostile.ask_all(names)).await;
     });
@@ -244,7 +243,8 @@ fn stubborn_watches_cost_those_who_watch() {
             watching.push(hostile);
         }
         let mut other = stage.hostile().await;
-        // All the others of the session are held against their patterns before the one that matches.
+        // All the others of the session are held against their patterns before the one that
+        // matches.
         let matching = format!("{}x0-255", "a".repeat(120));
         stage
             .is_shared(10, async {
@@ -292,7 +292,7 @@ fn many_waits_are_answered_in_turns_and_each_once() {
     });
 }
 
-/// What it kept is gone at once, and the work that is left is done in turns.
+/// Its entries are gone immediately, and the rest of the work is done in turns.
 #[test]
 fn the_end_of_a_session_that_kept_much_keeps_nobody_waiting() {
     play(async |stage| {
@@ -361,7 +361,7 @@ fn owners_have_their_turns_one_after_another() {
         };
         tokio::select! {
             () = stage.be_calm_at(calm) => panic!("the calm client has ended"),
-            // If all connections came one after another, it would be a tenth of that.
+            // If all connections ran one after another, it would be a tenth of that.
             () = stage.is_shared(CROWD * CALLS / 4, answers) => {}
         }
     };

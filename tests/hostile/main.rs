@@ -1,8 +1,8 @@
-//! A registrar among strangers: whatever they send, they cost at most their own connection.
+//! A registrar among strangers: whatever they send, it costs at most their own connection.
 //!
-//! The node is the real program. While strangers do their worst, a good client asks on and on and
-//! has to be answered each time; afterwards the node has to be as it was, in what it counts and in
-//! the memory that it holds.
+//! The node is the real program. While strangers do their worst, a good client asks continually and
+//! has to be answered each time; afterwards the node has to be as before, in its counts and in its
+//! memory.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
@@ -30,8 +30,7 @@ use witness::Witness;
 fn endure(strangers: impl Fn(&Node<'_>, &str)) {
     let room = Room::new();
     let (unix, tcp) = (room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0");
-    // Whoever does not say who it is, is not waited for long; the good client has so long on a
-    // machine that does much else.
+    // A peer without a hello is soon cut; the good client has this long on a busy machine.
     let patience = ["--handshake-timeout", "2s"];
     let node = Node::start_with(&room, &[&unix, tcp], &patience);
     let witness = Witness::start(&node);
@@ -52,6 +51,5 @@ fn endure(strangers: impl Fn(&Node<'_>, &str)) {
     assert_eq!(ended.stderr, "", "a stranger is nothing to tell of\n{ended}");
 }
 
-/// How much more memory a node may hold after strangers came than before. What the allocator
-/// keeps for the next time is in it.
+/// The growth of a node's memory after strangers came. It includes memory that the allocator keeps.
 const KEPT_KIB_MAX: u64 = 16 * 1024;

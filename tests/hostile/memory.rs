@@ -1,5 +1,5 @@
-//! What those cost in memory who ask for much and read nothing: the bound of what waits for each to
-//! be read, and one answer.
+//! The memory cost of clients that ask for much and read nothing: the bound of their unread data,
+//! and one answer.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,11 +15,11 @@ use crate::{
     harness::{LIMIT, Node, Peer, now, register, registration},
 };
 
-/// How many do it at once.
+/// The number of such clients.
 const STRANGERS: usize = 40;
 
-/// How much each may cost: what waits for it, one answer, both once more where a buffer has grown
-/// to hold them, and what it has sent itself.
+/// The cost of each: its unread data, one answer, both once more where a buffer has grown to hold
+/// them, and its own messages.
 const EACH_KIB_MAX: u64 = (2 * (256 * 1024 + RECORDS_BYTES_MAX) as u64 + 128 * 1024) / 1024;
 
 /// Registers instances of one name with as much metadata as may be.
@@ -73,7 +73,7 @@ fn weigh(node: &Node<'_>, before_kib: u64) {
 #[test]
 fn whoever_asks_and_never_reads_is_not_listened_to() {
     endure(|node, endpoint| {
-        // Over a Unix socket, nobody is cut off who is merely busy.
+        // Over a Unix socket, a busy client is not cut.
         let mut registrant = Peer::greet(node.endpoint());
         register_fat(&mut registrant, "large", 300);
         let all = Query { all: true, ..Query::of("large") };
@@ -93,11 +93,11 @@ fn whoever_asks_and_never_reads_is_not_listened_to() {
     });
 }
 
-/// What watchers have not read is kept once for all of them.
+/// Unread changes of watchers are kept once for all of them.
 #[test]
 fn whoever_watches_and_never_reads_costs_no_more() {
     endure(|node, endpoint| {
-        // Over a Unix socket, nobody is cut off who is merely busy.
+        // Over a Unix socket, a busy client is not cut.
         let mut registrant = Peer::greet(node.endpoint());
         register_fat(&mut registrant, "large", 100);
         let before_kib = node.resident_kib();
@@ -143,7 +143,7 @@ fn whoever_waits_and_never_reads_costs_no_more() {
                 stranger
             })
             .collect();
-        // Over a Unix socket, nobody is cut off who is merely busy.
+        // Over a Unix socket, a busy client is not cut.
         let mut registrant = Peer::greet(node.endpoint());
         let before_kib = node.resident_kib();
         register_fat(&mut registrant, "large", 20);
@@ -152,14 +152,14 @@ fn whoever_waits_and_never_reads_costs_no_more() {
     });
 }
 
-/// Of a frame that is announced and does not come, only what has come is kept.
+/// Of a frame that is announced and does not come, only the arrived part is kept.
 #[test]
 fn half_a_frame_costs_half_a_frame() {
     endure(|node, endpoint| {
         let before_kib = node.resident_kib();
         let mut strangers: Vec<_> = (0..100).map(|_| Peer::greet(endpoint)).collect();
         for (number, stranger) in strangers.iter_mut().enumerate() {
-            // Half of them announce what is too long, and are cut off.
+            // Half of them announce too much, and are cut.
             let announced: u32 = if number % 2 == 0 { 128 << 10 } else { 16 << 20 };
             drop(stranger.try_send_bytes(&announced.to_le_bytes()));
             drop(stranger.try_send_bytes(&[0xc0; 100 * 1024]));

@@ -1,5 +1,5 @@
-//! What one owner may hold, however many sessions it has: no more memory than its quota, whatever
-//! it does with them, and all of it comes back.
+//! The memory of one owner, however many sessions it has: at most its quota, whatever it does, and
+//! all of it is returned.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     harness::{Counts, LIMIT, Node, Peer, Room, now, register, registration},
 };
 
-/// How many sessions one owner has: as many as there may be, but for those that look on.
+/// The sessions of one owner: all except those of the observers.
 const SESSIONS: usize = 4096 - 16;
 
-/// How much a node may hold, whatever they do.
+/// The node's memory, whatever they do.
 const RESIDENT_KIB_MAX: u64 = 256 * 1024;
 
 /// Lets all sessions of one owner do something, and weighs the node then, and when they have gone.
@@ -30,7 +30,7 @@ fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
     let before_kib = node.resident_kib();
     let mut peers: Vec<_> = (0..SESSIONS).map(|_| Peer::greet(&place)).collect();
     abuse(&mut peers);
-    // All that was sent has been taken in when somebody who comes now has had a turn.
+    // Everything sent has been read when a newcomer has had a turn.
     sync(&place);
     let during_kib = node.resident_kib();
     assert!(during_kib < RESIDENT_KIB_MAX, "{during_kib} KiB are local_client");
@@ -175,7 +175,7 @@ fn waits_and_registrations() {
     });
 }
 
-/// Whoever has used up its memory is told, may still come, and mend it.
+/// An owner that has used up its memory learns of it, and may still connect and free some.
 #[test]
 fn an_owner_that_holds_too_much_lets_go_of_it() {
     let room = Room::new();
@@ -196,7 +196,7 @@ fn an_owner_that_holds_too_much_lets_go_of_it() {
     let register_small = ["register", "small", "/unix/@small"];
     let told = node.callsign(&register_small).ends_with(4);
     told.says(&["user 0 holds", "read the answers, register less, or raise `bytes`"]);
-    // What it holds is known by lists that are longer than what waits in a socket.
+    // Its contents are known by lists that are longer than a socket's buffer.
     node.callsign(&["unregister", "large", "--all"]).succeeds();
     let (method, body) = register(&registration("small", vec![]));
     Peer::greet(node.endpoint()).call(method, &body).unwrap();

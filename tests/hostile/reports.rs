@@ -1,5 +1,5 @@
-//! Reports make the registrar look, with no more rights than those have who ask for it, and for each
-//! owner within a rate.
+//! Reports make the registrar look, with no more rights than those that request it, and at a
+//! limited rate for each owner.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn nothing_is_connected_to_that_belongs_to_another() {
     });
 }
 
-/// One who reports without end is looked after at a rate, and others are not kept waiting.
+/// A client that reports without end is served at a rate, and others do not wait.
 #[test]
 fn who_reports_much_takes_nothing_from_others() {
     play(async |registry, folder| {

@@ -45,7 +45,7 @@ fn whoever_does_not_begin_as_agreed_is_turned_away() {
         ("a hello that is deeply nested", after_preface(&as_frame(&[0x91; 4000]))),
     ];
     endure(|_, endpoint| {
-        // All at once, for those that fall silent are waited for.
+        // All in parallel, because the silent ones take time.
         let come = |(what, bytes): &(&'static str, Vec<u8>)| {
             let mut stranger = Peer::dial(endpoint);
             // It may be turned away before it has said all.

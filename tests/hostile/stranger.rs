@@ -25,7 +25,7 @@ pub(crate) struct Stranger {
     endpoint: String,
     user: u32,
     sessions: Vec<Session>,
-    /// What it has registered, perhaps.
+    /// Its registrations, perhaps.
     uuids: Vec<Uuid>,
     /// Calm ones, whom it would like to be rid of.
     victims: Vec<Uuid>,
@@ -62,8 +62,8 @@ impl Stranger {
         }
     }
 
-    /// Sends many calls in one write. Whoever is not listened to is in the middle of a frame then,
-    /// and leaves.
+    /// Sends many calls in one write. A stranger whose calls are not read is then in the middle of
+    /// a frame, and leaves.
     fn says_much(&mut self, session: &mut Session) -> bool {
         let count = *self.chance.one_of(&[1, 10, 100, 200]);
         let mut frames = BytesMut::new();
@@ -73,7 +73,7 @@ impl Stranger {
         session.peer.try_send_bytes(&frames).is_ok()
     }
 
-    /// Begins what it does not finish, and leaves before or after it is cut off.
+    /// Begins frames and does not finish them, and leaves before or after it is cut.
     fn says_half_a_frame(&mut self, session: &mut Session) -> bool {
         let mut frames = BytesMut::new();
         self.compose(session, &mut frames);
@@ -188,7 +188,7 @@ impl Stranger {
         NamePattern::new(&text).unwrap()
     }
 
-    /// What others hold too, more often than not.
+    /// Usually an endpoint that others have too.
     fn place(&mut self) -> String {
         match self.chance.below(3) {
             0 => format!("/unix/@strange-{}", self.chance.below(100)),
@@ -197,7 +197,7 @@ impl Stranger {
         }
     }
 
-    /// What it registered itself, another's, or nobody's.
+    /// Its own registration, another's, or nobody's.
     fn uuid(&mut self) -> Uuid {
         match self.chance.below(8) {
             0 => *self.chance.one_of(&self.victims),
@@ -207,7 +207,7 @@ impl Stranger {
     }
 }
 
-/// Reads some of what has come. Tells whether the session goes on.
+/// Reads some of the arrived bytes. Tells whether the session continues.
 fn read(session: &mut Session) -> bool {
     for _ in 0..FRAMES_READ {
         match hear(session) {
@@ -219,7 +219,7 @@ fn read(session: &mut Session) -> bool {
     true
 }
 
-/// Reads until all is answered that is answered at once. Tells whether the session goes on.
+/// Reads all immediate answers. Tells whether the session continues.
 fn listen(session: &mut Session) -> bool {
     let (id, mut frames) = (session.next_id, BytesMut::new());
     session.next_id += 2;
@@ -240,7 +240,7 @@ fn listen(session: &mut Session) -> bool {
 
 enum Heard {
     Nothing,
-    /// What ends a call.
+    /// The frames that end a call.
     End(u64),
     Other,
 }
@@ -260,10 +260,10 @@ fn hear(session: &mut Session) -> Option<Heard> {
     }
 }
 
-/// How many sessions a stranger has at once.
+/// The concurrent sessions of a stranger.
 const SESSIONS: usize = 24;
 
-/// How many instances it remembers.
+/// The instances that it remembers.
 const UUIDS: usize = 3000;
 
 const FRAMES_READ: usize = 1000;

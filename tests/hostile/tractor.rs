@@ -1,4 +1,4 @@
-//! Programs of tractor's in numbers: each step of theirs is a connection of its own.
+//! Programs of tractor's in numbers: each of their steps is a connection.
 
 use std::{
     io::{Read, Write},
@@ -38,7 +38,7 @@ fn many_short_connections_leave_nothing_behind() {
     });
 }
 
-/// Whoever says that the same process registers again and again keeps no descriptor each time.
+/// A program that registers again and again from one process keeps no descriptor each time.
 #[test]
 fn instances_that_come_and_go_leave_no_descriptor_behind() {
     endure(|node, endpoint| {
@@ -146,8 +146,8 @@ fn dial(endpoint: &str) -> Box<dyn Stream> {
     }
 }
 
-/// Waits until the node has no more descriptors open than before. Its good client has a
-/// connection to it at times, which takes two.
+/// Waits until the node has no more descriptors open than before. Its good client has a connection
+/// to it at times, which takes two.
 fn comes_to(node: &Node<'_>, before: usize) {
     let deadline = now() + LIMIT;
     while node.descriptors() > before + 2 {
@@ -156,5 +156,5 @@ fn comes_to(node: &Node<'_>, before: usize) {
     }
 }
 
-/// How many visit at the same time.
+/// The number of concurrent visitors.
 const VISITORS: usize = 8;

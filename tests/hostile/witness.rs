@@ -12,7 +12,7 @@ use wire::{decode_body, registrar::Answer};
 
 use crate::harness::{Node, Peer, query, register, registration, stamped};
 
-/// A good client, which asks on and on in a thread of its own, until it is told to stop.
+/// A good client, which asks continually in a separate thread, until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Witness {
     is_over: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ impl Witness {
             let mut asked = 0;
             while !is_seen.load(Ordering::Relaxed) {
                 sessions.iter_mut().for_each(ask);
-                // One that only now comes is as good.
+                // A newcomer is as good.
                 let endpoint = &endpoints[asked as usize % endpoints.len()];
                 ask(&mut Peer::greet(endpoint));
                 asked += 1;

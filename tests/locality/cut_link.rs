@@ -1,4 +1,4 @@
-//! A link that is cut, or loses one direction: what was sent is lost, and neither side is told.
+//! A link that is cut, or loses one direction: sent data is lost, and neither side is notified.
 
 use crate::{
     harness::Room,
@@ -7,7 +7,7 @@ use crate::{
     row::{ONE, OTHER, actor, heard},
 };
 
-/// How a link is cut: in which of the namespaces, and what cuts it and heals it.
+/// A way to cut a link: the namespace, and the commands that cut and heal it.
 type Cut<'a> = (&'a Net, [&'a str; 2]);
 
 #[test]
@@ -41,7 +41,8 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     let mut added = watch.json("the actor", is_change);
     assert_eq!(added["change"], "add", "{added}");
 
-    // Where a neighbour has another's hardware address, what is sent to it is lost, and nothing else.
+    // Where a neighbour has another's hardware address, what is sent to it is lost, and nothing
+    // else.
     let [to_one, to_other] = [ONE, OTHER].map(|it| {
         let lose = format!("ip neighbor replace {it} lladdr 02:00:00:00:00:99 dev eth0");
         [format!("{lose} nud permanent"), format!("ip neighbor delete {it} dev eth0")]
@@ -51,7 +52,7 @@ fn an_actor_behind_a_cut_link_is_gone_and_comes_back_once() {
     let to_registrar: Cut = (&other, to_one.each_ref().map(|it| &**it));
     for (net, [lose, heal]) in [both, to_registrant, to_registrar, to_registrant, both] {
         net.place().run(&room, lose);
-        // What a test waits for takes far less than the kernel does to give up a connection.
+        // The waits of a test are far shorter than the kernel's time to give up a connection.
         let gone = watch.json("the end of the actor", is_change);
         assert_eq!((&gone["change"], &gone["reason"]), (&"remove".into(), &"session-ended".into()));
 

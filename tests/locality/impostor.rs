@@ -17,23 +17,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::roles::{SECRET, say};
 
-/// What an impostor has heard at one endpoint.
+/// An impostor's input at one endpoint.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Heard {
     pub(crate) connections: usize,
-    /// Whether anything was among it that was meant for the actor alone.
+    /// Whether any of it was meant for the actor.
     pub(crate) secret: bool,
 }
 
-/// What an impostor has heard, at each endpoint that it could bind.
+/// An impostor's input, at each endpoint that it could bind.
 pub(crate) type Ears = BTreeMap<String, Heard>;
 
-/// Binds what can be bound, says which that is, sends back to everybody what he says, and at the
-/// end of standard input says what it has heard.
+/// Binds the endpoints that can be bound, reports them, echoes to all callers, and at the end of
+/// standard input reports its input.
 pub(crate) fn pose(endpoints: &[String]) {
     let mut listeners = Vec::new();
     for endpoint in endpoints {
-        // What cannot be bound is the actor's own here, or an address of somebody else.
+        // An endpoint that cannot be bound is the actor's own here, or another's address.
         if let Ok(listener) = Ear::bind(endpoint) {
             listeners.push((endpoint.clone(), listener));
         }
@@ -49,7 +49,7 @@ pub(crate) fn pose(endpoints: &[String]) {
         let mut polled: Vec<_> = listeners.iter().map(|(_, it)| it.as_fd()).collect();
         polled.extend(conversations.iter().map(|(_, it, _)| it.as_fd()));
         polled.push(stdin.as_fd());
-        // Whoever has connected before the end is heard out: all of it is there already.
+        // Connections from before the end are read to theirs: everything is already there.
         let ready = ready(&polled, is_told_to_end);
         let (of_listeners, rest) = ready.split_at(listeners.len());
         let (of_conversations, of_stdin) = rest.split_at(conversations.len());

@@ -1,7 +1,7 @@
-//! What a caller reaches from other namespaces, and whom it never does: with real namespaces, real
-//! impostors, and actors that change hands under a caller's nose.
+//! The reach of a caller in other namespaces, and the programs that it never reaches: with real
+//! namespaces, real impostors, and actors that change hands under a caller's nose.
 //!
-//! Most of it needs root, and says that it is skipped where it has not.
+//! Most of it needs root, and says that it is skipped without.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]

@@ -1,11 +1,11 @@
-//! Who reaches whom: five kinds of endpoints, from each place that a caller may stand in.
+//! Who reaches whom: five kinds of endpoints, from each place of a caller.
 //!
 //! Each test has an actor's place and a caller's. The actor binds an endpoint of each kind and
-//! registers it; somebody else binds the same texts in the caller's place, wherever that can be
-//! done; the caller looks up each and connects. What it made of each is compared with `matrix.txt`.
-//! Whatever that file says, some things always hold: the nearest eligible endpoint is used, one
-//! that is not eligible is not dialed, nobody else hears what is meant for the actor, and the actor
-//! is still there afterwards for one who can reach it.
+//! registers it; an impostor binds the same texts in the caller's place, wherever possible; the
+//! caller looks up each and connects. The results are compared with `matrix.txt`. Whatever that
+//! file says, some things always hold: the nearest eligible endpoint is used, an ineligible one is
+//! not dialed, nobody else hears the actor's messages, and the actor is still there afterwards for
+//! a caller that can reach it.
 
 use crate::{
     harness::{Node, Room},
@@ -146,8 +146,8 @@ fn another_user_namespace_that_knows_no_user() {
     both_ways("another user namespace, without a user map", &here, &other, &room);
 }
 
-/// Addresses of a link alone have the name of the link in them, which another namespace may have
-/// given to another link.
+/// Link-local addresses contain the name of the link, which another namespace may have given to
+/// another link.
 #[test]
 fn ip_version_6() {
     let Some((room, pair)) = pair() else { return };
@@ -178,8 +178,8 @@ fn a_container_with_a_shared_folder() {
     Row::new(title, &here, &other).check(&room);
 }
 
-/// Two actors of one text, each in a mount namespace of its own: neither is in the other's way, and
-/// the registrar, who sees neither socket, takes out neither.
+/// Two actors with one text, each in its own mount namespace: neither is in the other's way, and
+/// the registrar, which sees neither socket, removes neither.
 #[test]
 fn one_path_in_two_mount_namespaces_is_two_places() {
     let Some((room, _pair)) = pair() else { return };
@@ -208,7 +208,7 @@ fn one_path_in_two_mount_namespaces_is_two_places() {
 }
 
 /// A neighbour of the registrar has the actor's address, and refuses. That says nothing of the
-/// actor, who lives in another network.
+/// actor, which is in another network.
 #[test]
 fn a_refusal_by_a_neighbour_with_the_same_address_takes_out_nobody() {
     let Some((room, pair)) = pair() else { return };
@@ -253,7 +253,7 @@ fn pair() -> Option<(Room, Pair)> {
     Some((room, pair))
 }
 
-/// Makes a folder that is to be a root, with a folder of its own at the path of the sockets.
+/// Makes a folder that is to be a root, with its own folder at the path of the sockets.
 fn jail(room: &Room) -> String {
     let jail = room.file("jail").display().to_string();
     std::fs::create_dir_all(format!("{jail}{}", sockets(room))).unwrap();

@@ -12,7 +12,7 @@ use crate::{
     roles::{self, Task},
 };
 
-/// Where a process is started, and what root it then takes for itself.
+/// The place where a process starts, and the root that it then takes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     /// The words before a command that bring it there.
@@ -22,7 +22,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns the place of whoever enters this one and then enters these.
+    /// Returns the place after entering this one and then these.
     #[must_use]
     pub(crate) fn then(&self, entry: &[&str]) -> Self {
         let more = entry.iter().map(|it| (*it).to_owned());
@@ -109,7 +109,7 @@ impl Net {
         other.give(room, other_name, other_address);
     }
 
-    /// Gives a link its address, and sets it up. An empty address is none.
+    /// Gives a link its address, and brings it up. An empty address is none.
     #[track_caller]
     fn give(&self, room: &Room, link: &str, address: &str) {
         let address = match address {
@@ -136,7 +136,7 @@ impl Held {
         Self { holder, from: from.clone(), kinds: &["mnt"] }
     }
 
-    /// Makes a PID namespace with a `/proc` of its own.
+    /// Makes a PID namespace with a `/proc`.
     #[track_caller]
     pub(crate) fn processes(room: &Room, from: &Place, script: &str) -> Self {
         let unshare = ["--pid", "--fork", "--kill-child", "--mount-proc"];

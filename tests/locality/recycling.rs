@@ -1,8 +1,8 @@
-//! A port, a path or a name that goes to another actor while a call is on its way.
+//! A port, a path or a name that goes to another actor while a call is in transit.
 //!
-//! A caller knows where an actor was a moment ago. Whoever is there now has the same address and
-//! speaks the same protocol, and may even have the very inode; only who he is differs. Every actor
-//! here tells a word that was meant for another from one that was meant for itself.
+//! A caller knows where an actor was a moment ago. The present holder has the same address and
+//! speaks the same protocol, and may even have the very inode; only its identity differs. Every
+//! actor here distinguishes a message for another from one for itself.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::harness::{LIMIT, Room, rounds};
 
-/// How often each place changes hands, unless it is asked for more.
+/// The number of times that each place changes hands, unless set higher.
 const FEW: usize = 300;
 
 #[test]
@@ -64,7 +64,7 @@ fn recycle(place: &str) {
         drop(actor);
         println!("{place}: {rounds} rounds, {counts}");
         assert_eq!(counts.wrong.load(Relaxed), 0, "{counts}");
-        // It was tested what it says: both the one and the other has happened.
+        // The test covers both cases: each has happened.
         assert!(counts.right.load(Relaxed) > 0 && counts.refused.load(Relaxed) > 0, "{counts}");
     });
 }
@@ -153,7 +153,7 @@ impl Actor {
     async fn start(world: &World, endpoint: &Endpoint, name: &str, counts: &Counts) -> Self {
         let listener = loop {
             match Listener::bind(endpoint).await {
-                // A test beside this one has just forked, and has yet to let go of what it copied.
+                // A test beside this one has just forked, and has yet to close its copies.
                 Err(BindError::InUse { .. }) => yield_now().await,
                 bound => break bound.unwrap(),
             }
@@ -177,7 +177,7 @@ async fn listen(mut acceptor: Acceptor, own: String, counts: Counts) {
         let (own, counts) = (own.clone(), counts.clone());
         conversations.spawn(async move {
             let mut heard = String::new();
-            // Whoever hangs up has said nothing.
+            // A peer that hangs up has sent nothing.
             if stream.read_to_string(&mut heard).await.is_ok() && !heard.is_empty() {
                 let count = if heard == own { &counts.right } else { &counts.wrong };
                 count.fetch_add(1, Relaxed);
@@ -187,7 +187,7 @@ async fn listen(mut acceptor: Acceptor, own: String, counts: Counts) {
     }
 }
 
-/// What became of all words.
+/// The fate of all messages.
 #[derive(Clone, Debug, Default)]
 struct Counts {
     /// Heard by the one that was meant.
@@ -200,12 +200,12 @@ struct Counts {
     nobody: Arc<AtomicU32>,
     /// Said to one that has just gone.
     gone: Arc<AtomicU32>,
-    /// How often a path has led to a socket with the stamp of the one before.
+    /// The number of times that a path has led to a socket with the previous one's stamp.
     twins: Arc<AtomicU32>,
 }
 
 impl Counts {
-    /// Says to whoever was reached whom it is meant for, and makes sure that this one answers.
+    /// Sends the reached actor its intended name, and checks that this one answers.
     async fn settle(&self, found: Result<Option<Connection>, FindError>) {
         let mut connection = match found {
             Ok(Some(connection)) => connection,
@@ -221,7 +221,7 @@ impl Counts {
         drop(connection.write_all(meant.as_bytes()).await);
         drop(connection.shutdown().await);
         let mut heard = String::new();
-        // One that was reached just before it went may not come to answer.
+        // An actor that was reached just before it went may not answer.
         drop(connection.read_to_string(&mut heard).await);
         assert!(heard.is_empty() || heard == meant, "{heard} answers, not {meant}");
         if heard.is_empty() {

@@ -16,8 +16,8 @@ use crate::{
     row::{actor, heard},
 };
 
-/// How often the number changes hands, unless it is asked for more. Each time a process is killed
-/// and another started, which takes some 7 ms.
+/// The number of times that the number changes hands, unless set higher. Each time a process is
+/// killed and another started, which takes some 7 ms.
 const FEW: usize = 100;
 
 /// A number that no process of a young PID namespace has.
@@ -44,7 +44,7 @@ fn a_pid_and_a_path_that_go_to_another_actor() {
         relay = relay.write("next\n");
         drop(heard::<Registered>(&mut relay));
         runtime.block_on(async {
-            // The one before was killed, which the registrar has heard of by now or soon will.
+            // The former one was killed, which the registrar knows by now or soon will.
             let deadline = now() + LIMIT;
             let records = loop {
                 // A machine that does much else may not let the registrar answer in time.

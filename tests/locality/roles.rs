@@ -1,5 +1,5 @@
-//! What the processes of these tests do, each in its own place. They are this very program, run
-//! again as its one test [`play`].
+//! The processes of these tests, each in its own place. They are this very program, run again as
+//! its one test [`play`].
 
 use std::{
     collections::BTreeMap,
@@ -24,20 +24,20 @@ use crate::{impostor, relay};
 /// The variable that holds a [`Task`].
 pub(crate) const TASK: &str = "CALLSIGN_TEST_TASK";
 
-/// What a caller tells an actor, and nobody else may hear.
+/// A caller's message to an actor, which nobody else may hear.
 pub(crate) const SECRET: &str = "for the one that is meant";
 
-/// What one process does, and the root that it takes first.
+/// The role of a process, and the root that it takes first.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Task {
     pub(crate) root: Option<String>,
     pub(crate) role: Role,
 }
 
-/// What one process does. It does it until its standard input ends.
+/// The role of a process, which lasts until its standard input ends.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Role {
-    /// Binds endpoints, and registers each as an actor of its own: by a lease if it has a time to
+    /// Binds endpoints, and registers each as a separate actor: by a lease if it has a time to
     /// live, else by its session.
     Registrant { registrar: String, actors: Vec<Actor>, lease: Option<Duration> },
     /// Binds the same endpoints where it can.
@@ -57,39 +57,39 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Actor {
     pub(crate) name: String,
-    /// What it binds.
+    /// The endpoints to bind.
     pub(crate) endpoints: Vec<String>,
     /// Whether it speaks the protocol, and proves who it is.
     pub(crate) proves: bool,
 }
 
-/// Where a registrar listens.
+/// The registrar's endpoints.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Listening {
     pub(crate) endpoints: Vec<String>,
 }
 
-/// What a registrant has registered: of each actor, its endpoints.
+/// A registrant's registrations: of each actor, its endpoints.
 pub(crate) type Registered = BTreeMap<String, Vec<String>>;
 
-/// What a caller has found: of each actor, what came of it.
+/// A caller's findings: of each actor, the result.
 pub(crate) type Found = BTreeMap<String, Call>;
 
-/// What came of one look-up.
+/// The result of one look-up.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Call {
-    /// Which instance is connected, if any, and what it said.
+    /// The connected instance, if any, and its answer.
     pub(crate) heard: Option<(String, String)>,
     pub(crate) candidates: Vec<Candidate>,
 }
 
-/// What a caller has made of one endpoint.
+/// A caller's judgement of one endpoint.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Candidate {
     pub(crate) endpoint: String,
-    /// How near it is; nothing if it is left out.
+    /// Its locality; `None` if it is left out.
     pub(crate) locality: Option<String>,
-    /// What became of it: why it is left out, or how its dial ended.
+    /// The reason why it is left out, or the result of its dial.
     pub(crate) outcome: String,
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn say(what: &impl Serialize) {
     writeln!(stdout, "\n{}", serde_json::to_string(what).unwrap()).unwrap();
 }
 
-/// Waits for the end of standard input, on a thread of its own.
+/// Waits for the end of standard input, on a separate thread.
 async fn told_to_end() {
     let wait = || std::io::stdin().read_to_end(&mut Vec::new());
     tokio::task::spawn_blocking(wait).await.unwrap().unwrap();

@@ -6,12 +6,12 @@ use rustix::fs::FlockOperation;
 
 use crate::harness::Room;
 
-/// One section of `matrix.txt`.
+/// A section of `matrix.txt`.
 #[derive(Debug)]
 pub(crate) struct Section {
     title: String,
     lines: Vec<[String; 5]>,
-    /// What differs each time, and what stands for it.
+    /// Varying text, and its masks.
     masks: Vec<(String, &'static str)>,
 }
 
@@ -22,7 +22,7 @@ impl Section {
         Self { title: title.to_owned(), lines: Vec::new(), masks }
     }
 
-    /// Adds a line: an actor, its endpoint, and three things that are said of that.
+    /// Adds a line: an actor, its endpoint, and three facts.
     pub(crate) fn line(&mut self, columns: [&str; 5]) {
         let mut columns = columns.map(str::to_owned);
         let endpoint = &mut columns[1];
@@ -55,7 +55,7 @@ impl Section {
         );
     }
 
-    /// Puts it into the file in place of what is there. Others may be about to do the same.
+    /// Replaces it in the file. Other tests may be about to do the same.
     fn write(&self, path: &PathBuf) {
         let mut options = fs::OpenOptions::new();
         let mut file =
@@ -93,7 +93,7 @@ impl fmt::Display for Section {
     }
 }
 
-/// What stands at the beginning of the file.
+/// The beginning of the file.
 const HEAD: &str = "\
 Which endpoint is reached from where, as tests/locality finds it with real namespaces.
 

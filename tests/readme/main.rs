@@ -1,8 +1,8 @@
-//! What README.md and `examples/` show is what happens.
+//! Tests that README.md and `examples/` show what happens.
 //!
 //! The console blocks of README.md are one session: [`session`] types their commands into a shell
-//! and compares what comes out, with what differs each time masked by [`mask`]. The program is
-//! compiled by [`library`], and the examples are run here as well.
+//! and compares the output, with everything that differs between runs masked by [`mask`]. The
+//! program is compiled by [`library`], and the examples are run here as well.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
@@ -114,7 +114,7 @@ async fn a_client_written_from_the_protocol_document_finds_an_actor() {
     while tasks.join_next().await.is_some() {}
 }
 
-/// Returns what was printed, with the lines of the document where those are as good.
+/// Returns the output, with the document's lines where those are as good.
 fn updated(shown: &str, printed: &str) -> String {
     let mut shown = shown.lines();
     let mut line = |printed: &str| {
@@ -124,7 +124,7 @@ fn updated(shown: &str, printed: &str) -> String {
     printed.lines().map(&mut line).collect()
 }
 
-/// Runs `examples/lookup.py`; tells whether it succeeded and what it said.
+/// Runs `examples/lookup.py`; tells whether it succeeded, with its output.
 async fn lookup(registrar: &Endpoint, name: &str) -> (bool, String, String) {
     let mut python = tokio::process::Command::new("python3");
     python.arg(root().join("examples/lookup.py")).args([&registrar.to_string(), name]);

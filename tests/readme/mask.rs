@@ -1,4 +1,4 @@
-//! What differs from one run to the next, made equal.
+//! Masks for everything that differs between runs.
 
 /// Returns a text with instances and durations replaced by a word for each, and white space
 /// between words made one space.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{LONG, example, programs, root};
 
-/// A shell in a folder of its own. What its programs listen at is changed on the way in and back
+/// A shell in a separate folder. The endpoints of its programs are changed on the way in and back
 /// on the way out, so that two sessions are not in each other's way.
 pub(crate) struct Session {
     shell: Child,
@@ -50,7 +50,7 @@ impl Session {
             .spawn()
             .unwrap();
         let mut input = shell.stdin.take().unwrap();
-        // What is still running at the end goes with the shell.
+        // Programs that still run at the end go with the shell.
         writeln!(input, "exec 2>&1; trap 'kill $(jobs -p); wait' EXIT").unwrap();
         let (sender, output) = sync_channel(1000);
         let lines = BufReader::new(shell.stdout.take().unwrap()).lines();
@@ -64,8 +64,8 @@ impl Session {
         Self { shell, input, output, places, commands: 0, _folder: folder }
     }
 
-    /// Types a command, and returns what is printed until it has ended and as many lines have
-    /// come as the document shows, those of programs in the background included.
+    /// Types a command, and returns the output until it has ended and as many lines have come as
+    /// the document shows, those of programs in the background included.
     pub(crate) fn run(&mut self, command: &str, shown: &str) -> String {
         self.commands += 1;
         let end = format!("end of command {}", self.commands);
@@ -102,14 +102,13 @@ impl Drop for Session {
     }
 }
 
-/// Returns what stands in the document, each with what takes its place. Both are of one length,
-/// so that tables keep their form.
+/// Returns the document's texts, each with its substitute. Both have one length, so that tables
+/// keep their form.
 fn places() -> Vec<(String, String)> {
     let own = base36(process::id());
     let name = ("@market".to_owned(), format!("@m{own}"));
     let file = ("tmp%2Fmarket".to_owned(), format!("tmp%2Fm{own}"));
-    // Below the ports that the kernel gives to whoever asks for any; each process begins with
-    // others.
+    // Below the ephemeral ports; each process begins with others.
     let tried = (process::id()..).map(|it| 2000 + it * 7 % 8000);
     let is_free = |port: &u32| TcpListener::bind(("0.0.0.0", *port as u16)).is_ok();
     let free = tried.filter(is_free).map(|it| it.to_string());

@@ -1,4 +1,4 @@
-//! Who may connect to the socket of a registrar, whatever the umask of who started it was.
+//! Access to the socket of a registrar, whatever the umask of its starter.
 
 use std::{
     fs,
@@ -40,7 +40,7 @@ fn the_mode_of_a_socket_is_what_is_said_and_not_the_umask() {
         assert_eq!(access(&room, "r.sock").0, expected, "{umask} {text}\n{registrar}");
         registrar.stop().succeeds();
     };
-    // Where nothing is said it is its own user's.
+    // By default it is its own user's.
     check("000", "", &[], 0o600);
     check("022", "", &[], 0o600);
     check("777", "", &[], 0o600);

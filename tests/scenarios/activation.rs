@@ -25,7 +25,7 @@ fn manager(room: &Room, sockets: &[&str], args: &[&str]) -> Command {
     command
 }
 
-/// Lets a service manager start its program once, and returns what it has to say.
+/// Makes a service manager start its program once, and returns its messages.
 fn run_once(mut command: Command, variables: &[(&str, &str)]) -> (String, Running) {
     command.envs(variables.iter().copied());
     let mut manager = Running::start(command).write("start\n");
@@ -39,7 +39,7 @@ fn what_is_handed_over_is_served_and_left_where_it_is() {
     let place = room.unix("r.sock");
     let socket = format!("unix:{}", room.file("r.sock").display());
     let other = room.unix("other.sock");
-    // One of those that are listed is there, the other is not.
+    // One of the listed endpoints is there, the other is not.
     let args = ["registrar", "--listen", &other, "--listen", &place, "--json"];
     let mut manager = Running::start(manager(&room, &[&socket, "any"], &args));
     let port = manager.line_with("port");
@@ -47,7 +47,7 @@ fn what_is_handed_over_is_served_and_left_where_it_is() {
     manager.line_with("bound");
     let made = fs::metadata(room.file("r.sock")).unwrap();
 
-    // Whoever comes before it is there waits, and is served.
+    // A client that comes before it is there waits, and is served.
     let mut early = room.run(&["watch", "--json", "--registrar", &place]);
     for _ in 0..2 {
         manager.type_line("start");
@@ -166,7 +166,7 @@ fn a_path_of_the_service_manager_is_not_made_again() {
     let mut manager = Running::start(manager(&room, &[&socket], &args)).write("start\n");
     manager.line_with(&format!("listening on {other}"));
     fs::remove_file(room.file("r.sock")).unwrap();
-    manager.says("whoever has made the socket has to make it again");
+    manager.says("the maker of the socket has to make it again");
     let _theirs = UnixListener::bind(room.file("r.sock")).unwrap();
     manager.says("given up");
     room.callsign(&["status", "--registrar", &other]).succeeds();
@@ -197,7 +197,7 @@ fn systemd_starts_a_registrar_at_the_first_connection() {
     assert!(UnixStream::connect(&path).is_err());
 }
 
-/// A program that serves what it was handed, and says by whose word.
+/// A program that serves its handed-over sockets, and says where they came from.
 const SERVER: &str = "\
 import os, socket
 assert os.environ['LISTEN_PID'] == str(os.getpid())

@@ -1,9 +1,9 @@
-//! A program is told where to listen, and no address is written twice.
+//! A program learns where to listen, and no address is written twice.
 
 use super::programs::python;
 use crate::harness::{Node, Outcome, Room};
 
-/// What a program prints of what it was told.
+/// A program's view of its address.
 const TOLD: &str = r#"echo "$CALLSIGN_NAME $CALLSIGN_ENDPOINT ${HOST-no} ${PORT-no}""#;
 
 #[test]
@@ -68,7 +68,7 @@ fn the_environment_tells_where_to_listen() {
     );
     check(&["/unix/@web"], "web /unix/@web here 9");
 
-    // Without those of somebody else, and with what the settings file says.
+    // Without another's, and with those of the settings file.
     let file = room.write("market.toml", "[network]\nweb = [\"/dns/localhost/tcp/8003\"]\n");
     let told = node.callsign(&["register", "web", "--config", &file, "--", "sh", "-c", TOLD]);
     told.succeeds().prints(&["web /dns/localhost/tcp/8003 localhost 8003\n"]);
@@ -90,10 +90,10 @@ fn endpoints_without_a_port_get_the_same() {
         &format!("`web` is to listen at /ip4/127.0.0.2/tcp/{port}/tls\n"),
     ]);
 
-    // Who starts nothing has nobody to tell a port.
+    // Without a program there is nobody to tell a port.
     let nobody = node.callsign(&["register", "web", both[0]]);
     nobody.ends_with(2).says(&["which port", "-- COMMAND {port}"]);
-    // One that is nobody's here.
+    // An address that is nobody's here.
     let elsewhere = ["register", "web", "/ip4/203.0.113.7/tcp/0", "--", "echo", "{port}"];
     let failed = node.callsign(&elsewhere).ends_with(2).says(&["no port can be drawn"]);
     assert_eq!(failed.stdout, "");
@@ -120,7 +120,7 @@ fn only_what_is_exactly_a_placeholder_is_replaced() {
         .succeeds()
         .prints(&["7 {port} {{port}} {\"port\":1} 8000\n"]);
 
-    // Nothing is started where it is not clear what is meant.
+    // Nothing is started if the meaning is unclear.
     let check = |endpoints: &[&str], placeholder: &str, expected: &str| {
         let failed = register(endpoints, &["echo", placeholder]).ends_with(2).says(&[expected]);
         assert_eq!(failed.stdout, "", "{failed}");

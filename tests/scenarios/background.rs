@@ -1,12 +1,12 @@
-//! Programs that put themselves into the background: nothing of them is left, and what is said
-//! helps. The real ones are Debian's.
+//! Programs that move themselves to the background: nothing of them is left, and the message helps.
+//! The real ones are Debian's.
 
 use std::{net::TcpListener, os::unix::net::UnixStream, path::Path, process::Command};
 
 use super::programs::python;
 use crate::harness::{Node, Room, free_port};
 
-/// What a program ends with that has slipped away.
+/// The exit code for a program that has slipped away.
 const SLIPPED_AWAY: i32 = 125;
 
 /// A server from Debian that goes into the background.
@@ -14,7 +14,7 @@ struct Daemon {
     program: &'static str,
     /// Its configuration, in which `ROOM` is the folder.
     configuration: &'static str,
-    /// How it is started in the background, as its manual says, and how with the remedy.
+    /// Its command line in the background, from its manual, and with the remedy.
     behind: &'static [&'static str],
     in_front: &'static [&'static str],
     remedy: &'static str,
@@ -189,7 +189,7 @@ fn a_front_that_ends_before_what_serves_is_no_success() {
     is_free(port);
 }
 
-/// Returns a port that is this test's alone, and its endpoint.
+/// Returns a port that is only this test's, and its endpoint.
 fn port() -> (String, u16) {
     let port = free_port();
     (format!("/ip4/127.0.0.1/tcp/{port}"), port)

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Node, Room, Running, free_port};
 
-/// Where a registrar will listen: in a file, at an abstract name, or at a port.
+/// The future place of a registrar: a file, an abstract name, or a port.
 fn places(room: &Room) -> [String; 3] {
     let tcp = format!("/ip4/127.0.0.1/tcp/{}", free_port());
     [room.unix("late.sock"), room.abstract_unix("registrar"), tcp]
@@ -88,7 +88,7 @@ fn what_is_held_before_the_registrar_is_told_when_it_is_registered() {
         plain.says("no registrar answers; `clock` cannot be found");
         let mut json = run(&room, &place, &[&register[..], &["--json"]].concat());
         json.says("no registrar answers");
-        // One that is not registered by its end has nothing to take back.
+        // An instance that is not registered by its end needs no removal.
         let mut unknown = run(&room, &place, &register);
         unknown.says("Ctrl-C ends this");
         let unknown = unknown.stop_by(Signal::INT).succeeds();

@@ -1,4 +1,4 @@
-//! What the Tab key does in the shells that people use, each of which is run here.
+//! Completion in the shells that people use, each of which is run here.
 
 use std::{os::unix::fs::symlink, process::Command};
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Node, Room, Running};
 
-/// What is registered. bash breaks a line at `:`, `=` and `@`.
+/// The registered names. bash breaks a line at `:`, `=` and `@`.
 const NAMES: [&str; 10] = [
     "feed-eu",
     "o'k",
@@ -47,7 +47,7 @@ fn is_missing(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_err()
 }
 
-/// Starts a shell at a terminal of its own.
+/// Starts a shell at a separate terminal.
 fn at_terminal(node: &Node<'_>, shell_command: &str, set_up: &str) -> Running {
     let mut command = shell(node, "script");
     command.args(["-qec", shell_command, "/dev/null"]);
@@ -145,7 +145,8 @@ fn fish_completes_names() {
     check("callsign ch", "check\tCheck settings files, and show all that is wrong with them\n");
 }
 
-/// Of twenty thousand names there are no more than one reads, and they begin with no more than all do.
+/// Of twenty thousand names there are no more than one reads, and their common beginning is that of
+/// all.
 #[test]
 fn many_names_are_completed_as_far_as_they_are_the_same() {
     let room = Room::new();

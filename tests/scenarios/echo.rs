@@ -1,4 +1,4 @@
-//! An actor that says back what it is told.
+//! An actor that echoes.
 
 use std::{
     io::{self, Read, Write},
@@ -14,8 +14,7 @@ use endpoints::{Endpoint, UnixAddress};
 
 use crate::harness::tcp_address;
 
-/// Lets an actor listen, which says back to one caller what it is told. Returns the endpoint with
-/// its real port.
+/// Starts an actor that echoes to one caller. Returns the endpoint with its real port.
 pub(crate) fn listen(endpoint: &str) -> io::Result<String> {
     match endpoint.parse().unwrap() {
         Endpoint::Unix(UnixAddress::Path(path)) => {

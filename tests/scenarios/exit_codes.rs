@@ -1,4 +1,4 @@
-//! Exit codes tell programs what has happened.
+//! Exit codes report the result to programs.
 
 use std::{
     io::{BufRead, BufReader},

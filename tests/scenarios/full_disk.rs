@@ -2,7 +2,7 @@
 
 use crate::harness::{Room, Running};
 
-/// Starts registrars on a disk on which nothing can be written: what they are killed with stays.
+/// Starts registrars on a full disk: a kill leaves files behind.
 const SCRIPT: &str = r#"
 mount -t tmpfs -o size=16k none "$DISK"
 cat /dev/zero >"$DISK/fill" 2>/dev/null || true

@@ -31,7 +31,7 @@ fn a_thousand_clients_come_back_and_are_not_in_the_way() {
     let restarted = now();
     let node = node.restart();
     let ready = now();
-    // Meanwhile somebody else looks names up, and is answered.
+    // Meanwhile another client looks names up, and is answered.
     let mut other = Peer::greet(node.endpoint());
     let (method, body) = query("herd-0");
     let (mut slowest, mut lookups) = (Duration::ZERO, 0_u64);

@@ -1,4 +1,4 @@
-//! Hosts that go by a name of their own.
+//! Hosts with a configured id.
 
 use crate::harness::{Node, Room};
 

@@ -101,7 +101,8 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     assert_eq!((&said["lifetime"], &said["ttl_ms"]), (&"lease".into(), &600_000.into()));
     json.outcome().succeeds();
     node.callsign(&["find", "clock"]).succeeds();
-    // What is there is found: one of them has renewed the lease of the other, or both stand.
+    // A registered instance is found: one of them has renewed the lease of the other, or both
+    // stand.
     let listed = node.callsign(&["ls", "clock", "--json"]).succeeds().json();
     assert!(listed[0]["nearest"] == *endpoint, "{listed}");
 

@@ -1,4 +1,4 @@
-//! How a registrar begins and ends, and what it says of that.
+//! The start and the end of a registrar, and its messages.
 
 use std::{fs, os::unix::net::UnixDatagram};
 
@@ -79,7 +79,7 @@ fn a_second_one_says_who_holds_the_place() {
             second.says(&[&format!("process {} is", node.process().pid())]);
         }
     }
-    // The first one is none the worse for it.
+    // The first one is not affected.
     for place in node.endpoints() {
         room.callsign(&["status", "--registrar", place]).succeeds();
     }

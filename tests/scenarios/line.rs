@@ -7,8 +7,8 @@ use crate::{
     owners::{ALICE, BOB, Users},
 };
 
-/// Starts a node at which one instance has the name `leader` at a time, and to which those that
-/// another knew may take so long to come back.
+/// Starts a node with the exclusive name `leader`, to whose former clients it gives this time to
+/// return.
 fn node<'room>(room: &'room Room, settle_time: &str) -> Node<'room> {
     let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
     let words = ["--config", &file, "--settle-time", settle_time];
@@ -58,7 +58,7 @@ fn a_program_starts_when_it_is_its_turn_and_each_has_a_higher_token() {
     // It dies, and all of its program with it.
     first.kill();
     tokens.push(token(&mut second));
-    // One in line gives up, and is not started.
+    // One in line leaves, and is not started.
     let given_up = third.stop();
     assert!(!given_up.stdout.contains("leads by"), "{given_up}");
     comes_to(&node, 1);
@@ -111,7 +111,7 @@ fn who_waits_no_longer_than_so_ends_by_itself() {
     comes_to(&node, 0);
     first.stop();
 
-    // Where no rule says so, several would have it.
+    // Without a rule, several would have it.
     let refused = node.callsign(&["register", "web", &one, "--wait", "--", "sleep", "1000"]);
     refused.ends_with(2).says(&["no rule keeps others from having `web`", "exclusive = true"]);
     node.callsign(&["find", "web"]).ends_with(1);
@@ -154,9 +154,9 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
         node.callsign(&["status", "--json"]).json()[0]["status"]["in_line"].as_u64()
     };
     while in_line(&node) != Some(2) {}
-    // Nor is its place another's who waits, or merely asks, for as long as it might be back.
+    // Nor does its place go to one that waits, or only asks, for as long as it might be back.
     stand(&node, &one, "--wait=1s").outcome().ends_with(1);
-    let said = "whoever had it may come back within";
+    let said = "the former holder may return within";
     let mut asks = node.run(&["register", "leader", &room.abstract_unix("four")]);
     asks.says(said);
     let lease = ["register", "leader", &room.abstract_unix("five"), "--ttl", "5m"];
@@ -168,7 +168,7 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     comes_to(&node, 2);
     let found = node.callsign(&["find", "leader", "--all", "--json"]).json();
     assert!(found[0]["token"].as_u64() > Some(before), "{found}");
-    // One that is stopped has it still.
+    // A stopped one still has it.
     first.signal(Signal::STOP);
     let mut watch = node.run(&["watch", "leader", "--json"]);
     watch.json("word of its silence", |it| it["suspicion"]["silent"] == true);

@@ -1,4 +1,4 @@
-//! What users do with callsign, with the real program, real processes and real sockets.
+//! The uses of callsign, with the real program, real processes and real sockets.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends at what it does not expect")]

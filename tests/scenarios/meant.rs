@@ -1,4 +1,4 @@
-//! Advice that can be followed: what was meant, what was kept by sudo, and what was typed.
+//! Advice that can be followed: guesses, variables kept by sudo, and misspelt words.
 
 use std::{
     fs::Permissions,
@@ -57,7 +57,7 @@ fn who_only_asks_does_without_another_users_folder() {
         let asked: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
         assert_eq!(asked[0]["endpoint"], "/ip4/127.0.0.1/tcp/1616", "{outcome}");
         outcome.says(&["this user's own registrar is not asked", variable, advice]);
-        // What it would be told to do next would fail too.
+        // The advice would fail too.
         let outcome = run(variable, &["ls"]);
         assert!(!outcome.stderr.contains("start one here"), "{outcome}");
         run(variable, &["registrar"]).ends_with(2).says(&[variable, advice]);

@@ -1,4 +1,4 @@
-//! Whoever listens in mounts of its own is told that others will not reach it.
+//! A program that listens in its own mount namespace learns that others will not reach it.
 
 use std::fs;
 

@@ -27,7 +27,7 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
     }
     node.callsign(&["ls"]).prints(&["USER", " 4711", " 4712"]);
     node.callsign(&["ls", "--all"]).prints(&["  4711\n", "  4712\n"]);
-    // Whoever demands an owner gets that one's, or nothing.
+    // A caller that requires an owner gets that one's instances, or none.
     node.callsign(&["find", "web-0-4711", "--owner", "4711"]).succeeds();
     node.callsign(&["resolve", "web-0-4711", "--owner", "4711"]).succeeds();
     for command in ["find", "connect", "resolve"] {
@@ -89,7 +89,7 @@ fn no_user_changes_what_is_anothers_over_any_transport() {
 #[test]
 fn whom_a_user_namespace_does_not_map_owns_by_connection_alone() {
     let Some(users) = Users::new() else { return };
-    // The registrar runs in a namespace that maps its own user alone, who is root there.
+    // The registrar runs in a namespace that maps only its own user, which is root there.
     let socket = users.room.unix("open/registrar.sock");
     let mut command = users.room.other_command("unshare");
     command.args(["--user", "--map-root-user", &users.program]);
@@ -147,7 +147,7 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     at_home(BOB, &["find", "feed", "--registrar", port]).outcome().succeeds();
     at_home(ALICE, &["find", "feed"]).outcome().succeeds();
 
-    // Each can have one of his own, by the usual command.
+    // Each can have its own, by the usual command.
     let mut second = at_home(BOB, &["registrar"]);
     second.says("not listening at /ip4/127.0.0.1/tcp/1616");
     second.line_with("listening on /unix/");
@@ -157,7 +157,7 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     assert_eq!(of_bob["owner"], "user:4712", "{of_bob}");
     first.stop().succeeds();
 
-    // That of root is believed, after one's own.
+    // Root's is trusted, after the user's own.
     let mut of_root = at_home(0, &["registrar", "--listen", port]);
     of_root.line_with("listening on");
     at_home(ALICE, &["register", "feed", "/unix/@trusted", "--ttl", "5m"]).outcome().succeeds();
@@ -194,7 +194,7 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
         denied.says(&["`feed*`", "market.toml:2", "`register`"]);
         register(0, "feed.us", at).succeeds();
     }
-    // Whose name is free when it is given up is his who comes first.
+    // A name that is given up goes to the first that asks.
     by(ALICE, 0, &["unregister", "web", "--all"]).succeeds();
     register(BOB, "web", 0).succeeds();
     register(ALICE, "web", 1).ends_with(4).says(&["user 4712"]);
@@ -212,7 +212,7 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
     let first = token();
     for user in [ALICE, BOB, 0] {
         let held = register(user, "feed", 1).ends_with(4);
-        held.says(&["one instance at a time", "market.toml:2", "user 4711 has it"]);
+        held.says(&["is exclusive", "market.toml:2", "user 4711 has it"]);
     }
     by(ALICE, 0, &["unregister", "feed"]).succeeds();
     register(BOB, "feed", 1).succeeds();
@@ -222,7 +222,7 @@ fn a_name_is_taken_by_another_only_where_a_rule_lets() {
 
     users.room.write("market.toml", "[names]\nfeed = { find = [\"user:no-such-user\"] }\n");
     node.reload("there is no user `no-such-user`");
-    register(ALICE, "feed", 0).ends_with(4).says(&["one instance at a time"]);
+    register(ALICE, "feed", 0).ends_with(4).says(&["is exclusive"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn who_asks_is_told_how_he_is_seen() {
                 told.json()[0]["whoami"].take()
             };
             let mut told = asked();
-            // Whoever has asked before may not have gone yet.
+            // An earlier client may not have gone yet.
             while told["uses"]["sessions"]["used"] != 1 {
                 told = asked();
             }
@@ -257,7 +257,7 @@ fn who_asks_is_told_how_he_is_seen() {
             assert_eq!(uses["sessions"]["quota"], 2048, "{told}");
             assert_eq!(uses["instances"]["quota"], 100_000, "{told}");
             assert_eq!(told["rules"][0]["may_register"], user == ALICE, "{told}");
-            // The group is told over the Unix socket alone, and so is what it may find.
+            // The group is known only over the Unix socket, and so are its names.
             let expected: &[&str] = if at == 0 { &["feed", "db*"] } else { &["feed"] };
             assert_eq!(patterns(&told), expected, "{told}");
         }
@@ -271,7 +271,7 @@ fn who_asks_is_told_how_he_is_seen() {
         let told = Running::start(container).outcome().succeeds();
         assert!(told.stdout.contains("(user 4712)"), "{told}");
     }
-    // What others use would tell of names that are hidden.
+    // The use of others would reveal hidden names.
     let place = &node.endpoints()[0];
     let hidden = ["register", "db1", "/unix/@db1-of-owners", "--ttl", "5m"];
     users.run(0, place, &hidden).outcome().succeeds();
@@ -316,7 +316,7 @@ fn what_a_rule_hides_no_command_of_another_user_shows() {
             assert!(!listed.stdout.contains("db-main"), "{list:?} {listed}");
             assert!(by(ALICE, list).stdout.contains("db-main"), "{list:?}");
         }
-        // What comes after it has come already, and it has not.
+        // Later events have already come, and it has not.
         watched.line_with("web");
         let watched = watched.stop();
         assert!(!watched.stdout.contains("db-main"), "{watched}");
@@ -324,7 +324,7 @@ fn what_a_rule_hides_no_command_of_another_user_shows() {
         by(0, &["unregister", "db-main"]).succeeds();
         by(0, &["unregister", "web"]).succeeds();
 
-        // Whoever has registered it himself sees that.
+        // The registrant itself sees that.
         by(BOB, &["register", "db-main", &main, "--ttl", "5m"]).succeeds();
         by(BOB, &["drain", "db-main"]).succeeds();
         by(BOB, &["unregister", "db-main"]).succeeds();
@@ -366,7 +366,7 @@ fn a_user_is_called_as_the_system_calls_him() {
     ask(&["find", "web", "--owner", "carol"]).ends_with(2).says(&["there is no user `carol`"]);
 }
 
-/// What the C library asks, answered as by a directory service.
+/// The C library's queries, answered as by a directory service.
 const SERVICE: &str = r#"
 #include <pwd.h>
 #include <string.h>
@@ -394,11 +394,11 @@ int getpwnam_r(const char *name, struct passwd *entry, char *text, size_t size,
 }
 "#;
 
-/// Two users beside root, who need no entry in any list.
+/// Two users besides root, who need no entry in any list.
 pub(crate) const ALICE: u32 = 4711;
 pub(crate) const BOB: u32 = 4712;
 
-/// Who is root in a container, and somebody else than root outside.
+/// A user that is root in a container, and another user outside.
 pub(crate) const CAROL: u32 = 4713;
 
 const SETPRIV: [&str; 2] = ["--regid=4700", "--clear-groups"];
@@ -411,7 +411,7 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// Makes the room; there is none where this is not root, or cannot become another user.
+    /// Makes the room; `None` if this is not root, or cannot become another user.
     #[expect(clippy::print_stderr, reason = "who runs it is to see that it is skipped")]
     pub(crate) fn new() -> Option<Self> {
         let can = Command::new("setpriv").args(["--reuid=4711", "true"]).status();
@@ -465,7 +465,7 @@ impl Users {
         fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
     }
 
-    /// Starts `callsign …` as a user, who asks a registrar.
+    /// Starts `callsign …` as a user, with a registrar.
     #[track_caller]
     pub(crate) fn run(&self, user: u32, registrar: &str, args: &[&str]) -> Running {
         let mut command = self.command_as(user, &self.program);
@@ -473,7 +473,7 @@ impl Users {
         Running::start(command)
     }
 
-    /// Starts `callsign …` as the root of a user namespace, who is user 4713 outside.
+    /// Starts `callsign …` as the root of a user namespace, which is user 4713 outside.
     #[track_caller]
     pub(crate) fn run_in_container(&self, registrar: &str, args: &[&str]) -> Running {
         let mut command = self.command_as(CAROL, "unshare");

@@ -1,5 +1,5 @@
-//! Two users and the root of a container on one node, over a Unix socket and over the loopback: none
-//! of them evicts, replaces, drains, shadows or exhausts another, or borrows its rights.
+//! Two users and the root of a container on one node, over a Unix socket and over the loopback:
+//! none of them evicts, replaces, drains, shadows or exhausts another, or borrows its rights.
 
 use std::{
     fs,
@@ -17,12 +17,12 @@ use crate::{
     owners::{ALICE, BOB, Users},
 };
 
-/// Who shares the node.
+/// The users of the node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Party {
     Alice,
     Bob,
-    /// Root in a user namespace of its own, and user 4713 outside.
+    /// Root in a separate user namespace, and user 4713 outside.
     Container,
 }
 
@@ -30,7 +30,7 @@ use Party::{Alice, Bob, Container};
 
 const PARTIES: [Party; 3] = [Alice, Bob, Container];
 
-/// One way to the node.
+/// A way to the node.
 struct Way<'a> {
     users: &'a Users,
     registrar: &'a str,
@@ -85,7 +85,8 @@ fn nobody_changes_what_another_party_has() {
     let file = users.room.write("market.toml", RULES);
     let node = users.node_with(&["/ip4/127.0.0.1/tcp/0"], &["--config", &file]);
     let registrars = node.endpoints().to_vec();
-    // What a victim alone may open, and whoever gets the registrar to open it borrows its rights.
+    // Only the victim may open this, and a user that makes the registrar open it borrows its
+    // rights.
     let private = users.room.file("home-0/private.sock");
     let secret = UnixListener::bind(&private).unwrap();
     secret.set_nonblocking(true).unwrap();
@@ -108,7 +109,7 @@ fn nobody_changes_what_another_party_has() {
                     way.is_denied(attacker, &[verb, name]);
                     way.is_denied(attacker, &[verb, "leader"]);
                 }
-                // Replaces: the same words from somebody else, and with something else to say.
+                // A replacement: the same words from another user, and other ones.
                 way.is_denied(attacker, &mine.each_ref().map(String::as_str));
                 let other =
                     [&mine.each_ref().map(String::as_str)[..], &["--meta", "by=me"]].concat();
@@ -215,7 +216,7 @@ fn who_has_used_up_its_part_keeps_nobody_else_from_theirs() {
 #[test]
 fn a_tractor_program_changes_nothing_of_another_user() {
     let Some(users) = Users::new() else { return };
-    // One that other users than root may start.
+    // A program that users other than root may start.
     let python = "/usr/bin/python3";
     if !Path::new(python).exists() {
         return;
@@ -254,7 +255,7 @@ fn a_tractor_program_changes_nothing_of_another_user() {
         let mut own = ask(ALICE, &[register(&uid, OWN_PORT)]);
         let port: u16 = own.line_with("port ").trim_start_matches("port ").parse().unwrap();
         own.line_with("answered");
-        // Of one that listens and never speaks the node has its doubts, whoever asks.
+        // A listener that never speaks is suspect, whoever asks.
         let found = || {
             let mut found = way.found(&name);
             found[0]["suspicion"].take();
@@ -284,11 +285,11 @@ fn frame(message: &Value) -> Vec<u8> {
     [&(body.len() as u32).to_le_bytes()[..], &body].concat()
 }
 
-/// Stands for the port at which whoever says it listens.
+/// Stands for the port of the listener.
 const OWN_PORT: u16 = 0xbeef;
 
-/// Says what is in a file to a registrar, tells whether it was answered, and stays until its input
-/// ends. Where that names its own port, it listens there.
+/// Sends the contents of a file to a registrar, tells whether it was answered, and stays until its
+/// input ends. If the file names its own port, it listens there.
 const SAY: &str = r#"
 import socket, struct, sys
 

@@ -1,4 +1,4 @@
-//! A server restarts, stops listening and listens again, and `register` says of it what is true.
+//! A server restarts, stops listening and listens again, and `register` reports the truth of it.
 
 use std::{
     net::TcpListener,
@@ -13,7 +13,7 @@ use crate::{
     programs::python,
 };
 
-/// Binds as it is told, answers every connection with a word, and does what it reads.
+/// Binds as told, answers every connection with a word, and follows commands on its input.
 const SERVER: &str = "\
 import os, socket, sys, threading
 def bind(place):
@@ -93,7 +93,7 @@ fn places(room: &Room) -> Vec<Place> {
     places
 }
 
-/// Waits until an actor is in a state, which watchers are told.
+/// Waits until an actor is in a state, as watchers see it.
 #[track_caller]
 fn until(watch: &mut Running, state: &str) {
     watch.json(state, |it| it["state"] == state);
@@ -131,7 +131,7 @@ fn a_server_that_restarts_is_the_actor_again() {
         let listed = node.callsign(&["ls", &name, "--json"]).json();
         assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
 
-        // One that executes itself anew keeps its number.
+        // A process that re-executes itself keeps its number.
         second.type_line("again x");
         second.line_with("up");
         node.callsign(&["wait", &name, "--timeout", "60s"]).succeeds();
@@ -174,7 +174,7 @@ fn another_users_server_is_no_successor() {
         node.callsign(&["connect", "feed"]).succeeds();
         first.kill();
         registrant.says("does not listen");
-        // What it is made of it may not read any more afterwards.
+        // It may no longer read its own executable afterwards.
         let away = "import os, socket, sys, threading; os.setgid(65534); os.setuid(65534)";
         let server = format!("{away}\n{SERVER}");
         let mut command = room.other_command(&python());
@@ -262,7 +262,7 @@ fn each_of_several_endpoints_is_there_while_it_is_listened_at() {
     feed.says(&format!("`feed` does not listen at {} any more", other.endpoint));
 }
 
-/// Who looks in the gap of a restart once took the lease out for good.
+/// A look in the gap of a restart once removed the lease for good.
 #[test]
 fn a_lease_outlives_the_restart_of_its_server() {
     let room = Room::new();
@@ -276,7 +276,7 @@ fn a_lease_outlives_the_restart_of_its_server() {
         node.callsign(&["connect", "clock"]).ends_with(1);
         watch.json("a suspicion", |it| it["suspicion"].is_object());
         let _second = place.serve(&room, "the second");
-        // The registrar sees by itself that somebody is there again.
+        // The registrar notices by itself that somebody is there again.
         watch.json("no suspicion", |it| it["change"] == "update" && it["suspicion"].is_null());
         node.callsign(&["connect", "clock"]).succeeds().prints(&["the second"]);
         let renewed = node.callsign(&register).succeeds().json();
@@ -406,14 +406,14 @@ fn what_lies_behind_a_link_is_cleared() {
     node.callsign(&["connect", "feed"]).succeeds().prints(&["it"]);
     feed.stop();
 
-    // One that leads nowhere is as much in the way.
+    // A dangling link is as much in the way.
     symlink("nowhere.sock", &link).unwrap();
     let mut feed = bind("feed", &link);
     feed.says("removed a dead link");
     node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
     feed.stop();
 
-    // And one whose target the program takes is somebody's intent.
+    // A link whose target the program takes is intended.
     drop(UnixListener::bind(&real).unwrap());
     symlink("real.sock", &link).unwrap();
     let mut feed = bind("feed", &real);

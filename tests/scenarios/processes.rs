@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::{Node, Room, Running};
 
-/// The next user that has no process here, so that a limit counts those of a test alone.
+/// The next user without a process here, so that a limit counts only those of a test.
 const NOBODY_ELSE: &str = "987654";
 
 #[test]
@@ -17,7 +17,7 @@ fn a_limit_of_processes_is_told_with_the_remedy() {
         eprintln!("skipped: to be another user takes root");
         return;
     }
-    // This process alone, and with what guards the program.
+    // Only this process, and with the guardian of the program.
     for limit in ["1", "2"] {
         let mut command = room.other_command("setpriv");
         command.args(["--reuid", NOBODY_ELSE, "--regid", NOBODY_ELSE, "--clear-groups"]);

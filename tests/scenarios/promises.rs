@@ -1,5 +1,5 @@
-//! What docs/promises.md promises: each line of its tables is typed or called, in the situation of
-//! its section.
+//! The promises of docs/promises.md: each line of its tables is typed or called, in the situation
+//! of its section.
 
 use std::{
     collections::BTreeMap, fmt::Debug, fs, os::unix::fs::PermissionsExt, path::Path, thread,
@@ -91,9 +91,9 @@ const ALONE: [&str; 7] = ["registrar", "check", "demo", "help", "man", "completi
 struct Section {
     title: String,
     commands: Vec<CommandRow>,
-    /// Each call, and what it comes to.
+    /// Each call, and its result.
     calls: Vec<(String, String)>,
-    /// What happens, and what a watch tells of it.
+    /// An event, and its reports by a watch.
     events: Vec<(String, Vec<String>)>,
 }
 
@@ -114,7 +114,7 @@ fn title(section: &str) -> &str {
     section.lines().next().unwrap()
 }
 
-/// Returns what is quoted in a cell.
+/// Returns the quoted texts of a cell.
 fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -211,9 +211,9 @@ struct Stage<'a> {
     node: Option<Node<'a>>,
     /// The one that gives no answer where another does.
     other: Option<Node<'a>>,
-    /// Where the registrars are asked.
+    /// The configured registrars.
     places: Vec<String>,
-    /// Which instance is meant.
+    /// The instance.
     uuid: Uuid,
 }
 
@@ -233,7 +233,7 @@ impl Stage<'_> {
         }
         // Those who own it register it where that is known.
         let registered = |name: &str, more: &[&str]| {
-            // One place is of one actor.
+            // One place belongs to one actor.
             let place = if name == "feed" { FEED } else { &format!("/unix/@promised-{name}") };
             let register = ["register", name, place, "--ttl", "10m", "--json"];
             let words = [&register[..], &["--registrar", &self.places[0]], more].concat();
@@ -271,7 +271,7 @@ impl Stage<'_> {
         }
         let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
         let (client, watch) = runtime.block_on(self.connected());
-        // What has begun before tells of the turn.
+        // An earlier command reports the change.
         let mut begun = BTreeMap::new();
         if title == "Stale" {
             for (at, row) in self.section.commands.iter().enumerate() {
@@ -333,7 +333,7 @@ impl Stage<'_> {
         (client, watch)
     }
 
-    /// Tells whether the watch has told what there was, before it turns.
+    /// Tells whether the watch has reported the earlier state before the change.
     fn has_been_told(&self) -> bool {
         matches!(&*self.section.title, "Stale" | "Stopped" | SILENT)
     }
@@ -373,7 +373,7 @@ impl Stage<'_> {
             Some(call) => (call, "nobody"),
             None => (call, "feed"),
         };
-        // An answer of earlier has none of now beside it.
+        // A remembered answer has no present ones beside it.
         let found = |it: LookupResult| {
             if it.unanswered.is_empty() || it.age.is_some() {
                 it.records.len().to_string()
@@ -445,7 +445,8 @@ impl Stage<'_> {
 }
 
 impl CommandRow {
-    /// Sees that a command does as it is promised. What it `has_begun` before has been printed.
+    /// Checks that a command keeps its promise. If it `has_begun` before, its earlier output was
+    /// read.
     fn holds(&self, mut running: Running, has_begun: bool) {
         let Some(code) = self.ends_with else {
             if !has_begun {
@@ -458,7 +459,7 @@ impl CommandRow {
         };
         let outcome = running.outcome().ends_with(code);
         assert_eq!(outcome.stdout.is_empty(), self.prints.is_empty(), "{outcome}");
-        // On a busy machine even what is there at once has been waited for.
+        // On a busy machine even an instance that is already there has been waited for.
         let says_nothing = outcome.stderr.is_empty() || outcome.stderr.starts_with("waiting for ");
         assert!(says_nothing || !self.says.is_empty(), "{outcome}");
         let words = |it: &[String]| it.iter().map(|it| it.to_owned()).collect::<Vec<_>>();
@@ -551,7 +552,7 @@ fn told(watch: &mut Running, count: usize) -> Vec<String> {
     (0..count).map(|_| next(watch)).collect()
 }
 
-/// Writes what a call has come to.
+/// Writes the result of a call.
 fn said(result: Result<impl ToString, impl Debug>) -> String {
     match result.map(|it| it.to_string()) {
         Ok(value) if value.is_empty() => "Ok".to_owned(),
@@ -571,10 +572,10 @@ const SILENT: &str = "One of several is silent";
 const YOUNG: &str = "One of several is young";
 const DENIES: &str = "One of several denies";
 
-/// Who may not.
+/// A user without permission.
 const OTHER_USER: u32 = 1234;
 
-/// Where the actor is that is asked for; what listens there is nobody's business.
+/// The endpoint of the actor that is looked up; nothing need listen there.
 const FEED: &str = "/ip4/127.0.0.1/tcp/1616";
 
 /// The last good answer, however old.

@@ -1,5 +1,5 @@
-//! Quotas of the settings file: who has which, what is said beyond them, and that a registrar takes
-//! over others while it serves.
+//! Quotas of the settings file: their owners, the messages beyond them, and reloading them while a
+//! registrar serves.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -35,7 +35,7 @@ fn the_settings_say_how_much_an_owner_may_use_and_are_read_again() {
     room.callsign(&status).succeeds().prints(&["OWNER", "instances", "bytes"]);
     let shown = || room.callsign(&[&status[..], &["--json"]].concat()).succeeds().json();
     let mut shown_now = shown();
-    // Whoever has asked before may not have gone yet.
+    // An earlier client may not have gone yet.
     while shown_now[0]["owners"][0]["sessions"]["used"] != 1 {
         shown_now = shown();
     }
@@ -47,14 +47,14 @@ fn the_settings_say_how_much_an_owner_may_use_and_are_read_again() {
     registrar.signal(Signal::HUP);
     registrar.says("has been read again");
     register(&room, &place, "three").succeeds();
-    // Whoever has more than is allowed by now keeps it, and gets no more.
+    // An owner that has more than its new quota keeps it, and gets no more.
     room.write("callsign.toml", &settings(&place, "[quotas.trusted]\ninstances = 1"));
     registrar.signal(Signal::HUP);
     registrar.says("has been read again");
     register(&room, &place, "four").ends_with(4).says(&["has 3 instances here, of at most 1"]);
     room.callsign(&["find", "three", "--all", "--registrar", &place]).succeeds();
 
-    // What has a fault leaves them as they were.
+    // A fault leaves them as they were.
     let faulty = settings(&place, "[quotas.\"user:nobody-of-that-name\"]\ninstances = 9");
     let file = room.write("callsign.toml", &faulty);
     registrar.signal(Signal::HUP);

@@ -1,4 +1,4 @@
-//! What a registrar makes of its settings when it is to read them again, and what it never waits for.
+//! A registrar's reload of its settings, and the waits that it avoids.
 
 use std::{
     fs::{self, File, Permissions},
@@ -96,7 +96,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let (mut registrar, manager) = registrar(&room, &settings(&place, ""));
-    // Whoever opens the file waits for leave (FAN_OPEN_PERM), which never comes.
+    // An open of the file waits for permission (FAN_OPEN_PERM), which never comes.
     let hangs = "import ctypes, struct, sys\n\
          libc = ctypes.CDLL(None, use_errno=True)\n\
          group = libc.fanotify_init(4, 0)\n\
@@ -116,7 +116,7 @@ fn a_disk_that_hangs_holds_nobody_up() {
     for _ in 0..2 {
         registrar.signal(Signal::HUP);
         manager.hears("RELOADING=1");
-        // While it is waited for, all goes on.
+        // Meanwhile, everything else continues.
         room.callsign(&["ls", "--registrar", &place]).succeeds().prints(&["clock"]);
         registrar.says("the settings were not read within 5s");
         manager.hears("READY=1");
@@ -180,7 +180,7 @@ fn who_may_connect_changes_at_a_hangup() {
     }
     change("socket_mode = \"0606\"", "has been read again");
     assert_eq!(fs::metadata(&socket).unwrap().ino(), inode, "it is the same socket");
-    // Who was connected is, and one that is bound again is as it is to be now.
+    // Existing connections stay, and one that is bound again has the new access.
     room.callsign(&["register", "feed", "/unix/@feed", "--ttl", "1m", "--registrar", &place])
         .succeeds();
     watch.json("who has come", |it| it["change"] == "add");

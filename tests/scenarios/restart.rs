@@ -20,7 +20,7 @@ fn all_come_back_by_themselves_when_the_registrar_does() {
         registrant.line_with("registered");
         registrants.push(registrant);
     }
-    // What waits meanwhile goes on waiting.
+    // A wait in the meantime continues.
     let waiters: Vec<_> = places.iter().map(|it| over(it, &["wait", "late"])).collect();
     for watch in &mut watches {
         for name in names {

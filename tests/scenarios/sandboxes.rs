@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::harness::{Node, Outcome, Room, Running};
 
-/// Starts `callsign …` in namespaces of its own, behind the words of a script in which `"$@"` is it.
+/// Starts `callsign …` in separate namespaces, after the words of a script in which `"$@"` is it.
 fn sandboxed(room: &Room, kinds: &[&str], script: &str, words: &[&str]) -> Command {
     let mut command = room.other_command("unshare");
     command.args(kinds).args(["sh", "-c", script, "sandbox", env!("CARGO_BIN_EXE_callsign")]);
@@ -36,7 +36,7 @@ fn a_program_is_wrapped_where_its_starter_has_no_process_group() {
     let mut web = Running::start(sandboxed(&room, PROCESSES, "exec \"$@\"", &words));
     web.line_with("listening on");
     node.callsign(&["wait", "web", "--timeout", "60s"]).succeeds().prints(&["web"]);
-    // All that is in the namespace ends with what has made it.
+    // All processes in the namespace end with its maker.
     web.kill();
 
     // And so is a tree of actors, and what keeps it.
@@ -55,7 +55,7 @@ fn a_registrar_serves_where_no_processes_are_seen() {
     }
     let place = room.unix("registrar.sock");
     let no_proc = |words: &[&str]| sandboxed(&room, MOUNTS, NO_PROC, words);
-    // Again where it was killed before, with a mode of its own, too.
+    // Again after a kill, with an explicit mode, too.
     for mode in ["0600", "0666"] {
         let settings = format!("[registrar]\nsocket_mode = \"{mode}\"\n");
         let settings = room.write("callsign.toml", &settings);
@@ -63,7 +63,7 @@ fn a_registrar_serves_where_no_processes_are_seen() {
         let mut registrar = Running::start(no_proc(&words));
         match registrar.line_or_end("listening on") {
             Some(_) => {}
-            // A kernel before Linux 6.6 takes it for what it is.
+            // A kernel before Linux 6.6 recognises it too.
             None => {
                 registrar.outcome().ends_with(2).says(&["/proc is not mounted here"]);
                 return;

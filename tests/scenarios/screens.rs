@@ -1,4 +1,4 @@
-//! What others have written does no harm on a screen, and programs get it as it is.
+//! Text of others does no harm on a screen, and programs get it unchanged.
 
 use endpoints::is_plain;
 
@@ -124,7 +124,7 @@ fn usages_and_lists_fit_a_narrow_terminal() {
     check("find feed --all", &["out of reach"]);
 }
 
-/// All that a person is shown, on terminals of a usual width and of half of that.
+/// All output for people, on terminals of a usual width and of half of that.
 #[test]
 fn every_screen_fits() {
     let room = Room::new();

@@ -1,4 +1,4 @@
-//! What the service manager hears.
+//! Messages to the service manager.
 
 use std::{io::ErrorKind, os::unix::net::UnixDatagram, process::Command, time::Duration};
 
@@ -22,8 +22,7 @@ impl Manager {
         command.env("NOTIFY_SOCKET", room.file("notify.sock")).env("WATCHDOG_USEC", "20000");
     }
 
-    /// Waits until it is told something that contains a text, and returns what it was told, from
-    /// the first message to that one.
+    /// Waits for a message that contains a text, and returns all messages up to that one.
     #[track_caller]
     pub(crate) fn hears(&self, expected: &str) -> Vec<String> {
         let mut heard: Vec<String> = Vec::new();
@@ -44,8 +43,8 @@ impl Manager {
         }
     }
 
-    /// Takes what has been said so far, and returns whether it is silent for ten times as long as
-    /// a service that is well.
+    /// Takes the messages so far, and tells whether it is silent for ten times as long as a healthy
+    /// service.
     fn hears_nothing_more(&self) -> bool {
         while self.next(Duration::from_millis(1)).is_some() {}
         self.next(Duration::from_millis(100)).is_none()
@@ -116,7 +115,7 @@ fn a_watchdog_of_another_process_is_not_fed() {
     assert_eq!(registrar.outcome().signal, Some(15));
 }
 
-/// As while it reads its own units anew: its queue fills, and nobody waits for it.
+/// As during a reload of its units: its queue fills, and nobody waits for it.
 #[test]
 fn a_service_manager_that_does_not_read_holds_nothing_up() {
     let room = Room::new();

@@ -24,7 +24,7 @@ fn one_registrar_of_two_is_enough() {
     assert_eq!(found.json().as_array().unwrap().len(), 1, "it is one instance\n{found}");
     assert_eq!(found.stderr, "");
 
-    // One is down: all is found still, and it is said which one does not answer.
+    // One is down: everything is still found, and the missing one is named.
     second.kill();
     both(&["find", "clock"]).succeeds().says(&["warning: ", &two]);
     both(&["ls"]).succeeds().prints(&["clock"]);
@@ -65,7 +65,7 @@ fn nobody_waits_for_longer_than_he_has_patience() {
             hasty(command).succeeds().says(&[&mute, "it has not answered yet"]);
         }
         hasty(&["wait", "clock"]).succeeds();
-        // What the other would have said is not known.
+        // The missing answer is unknown.
         hasty(&["renew", "clock"]).ends_with(3).prints(&["renewed clock["]).says(&[&mute]);
         hasty(&["find", "nobody"]).ends_with(3).says(&[&mute, "it has not answered yet"]);
         hasty(&["status"]).succeeds().prints(&["up", "down", "it has not answered yet"]);
@@ -128,7 +128,7 @@ fn five_instances_of_one_name_are_all_found_newest_first() {
     };
     assert_eq!(uuids_of(&["find", "five", "--all", "--json"]), uuids);
     assert_eq!(uuids_of(&["ls", "five", "--json"]).len(), 5);
-    // One that is meant alone has to be told from the others.
+    // Several of them must be told apart.
     node.callsign(&["unregister", "five"]).ends_with(2).says(&["5 instances"]);
     let newest = uuids[0].as_str().unwrap();
     let found = node.callsign(&["find", "five", "--json"]).succeeds().json();

@@ -1,4 +1,4 @@
-//! What signals do, and what the service manager hears.
+//! Effects of signals, and messages to the service manager.
 
 use std::fs;
 
@@ -87,7 +87,7 @@ fn at_a_hangup_a_registrar_reads_its_settings_again() {
     registrar.says("has been read again");
     assert_eq!(names(), ["both", "two"]);
 
-    // Faults are told, and what was in force stays so.
+    // Faults are reported, and the earlier settings stay in force.
     room.write("callsign.toml", &declared("three = 7"));
     registrar.signal(Signal::HUP);
     hear("READY=1");
@@ -142,7 +142,7 @@ fn the_registrar_of_root_is_there_for_everybody() {
         command.env("CALLSIGN_SYSTEM_DIR", &system).env_remove("XDG_RUNTIME_DIR");
         command
     };
-    // The port of the loopback may be somebody's: an own network has it free.
+    // The port of the loopback may be in use: a separate network has it free.
     let mut command = room.other_command("unshare");
     command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$0\" registrar"]);
     command.arg(env!("CARGO_BIN_EXE_callsign"));
@@ -153,7 +153,7 @@ fn the_registrar_of_root_is_there_for_everybody() {
     Running::start(of_root(&["register", "clock", "/unix/@clock", "--ttl", "1m"]))
         .outcome()
         .succeeds();
-    // A user who has an own place, where nobody is, finds that of the system.
+    // A user with an empty place finds the system's registrar.
     let mut of_user = room.command(&["ls"]);
     of_user.env("CALLSIGN_SYSTEM_DIR", &system);
     Running::start(of_user).outcome().succeeds().prints(&["clock"]);

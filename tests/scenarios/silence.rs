@@ -43,7 +43,7 @@ fn a_stopped_process_is_suspect_until_it_goes_on() {
         assert_eq!((&update["uuid"], &update["epoch"]), (&added["uuid"], &added["epoch"]));
     }
 
-    // Stopped or not, a process that dies is gone at once.
+    // Stopped or not, a process that dies is gone immediately.
     registrant.signal(Signal::STOP);
     watch.json("word that it is silent", |it| it["suspicion"]["silent"] == true);
     registrant.kill();
@@ -97,7 +97,7 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
     let mut watches: Vec<_> = places.iter().map(|it| over(it, &["watch", "--json"])).collect();
     let mut registrants = Vec::new();
     for (at, place) in places.iter().enumerate() {
-        // One that its session keeps, and one that its program renews.
+        // An instance of a session, and one with a lease that its program renews.
         for more in [&[][..], &["--ttl", "2s", "--", "sleep", "600"]] {
             let (name, kept) = (format!("clock-{at}-{}", more.len()), more);
             let register = ["register", &name, &room.abstract_unix(&name), "--state", "ready"];
@@ -128,7 +128,7 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
             it["name"] == "last"
         });
     }
-    // Whoever ends is told of as ever.
+    // An end is reported as ever.
     registrants.drain(..).for_each(|it| drop(it.stop()));
     for watch in &mut watches {
         for _ in 0..4 {
@@ -151,7 +151,7 @@ fn who_asks_a_stopped_registrar_is_told_that_it_does_not_answer() {
                 assert!(client.query_actor("clock").await.unwrap().is_some());
             }
             node.process().signal(Signal::STOP);
-            // One that asks at once, and one that has heard nothing for a while.
+            // One that asks immediately, and one that has heard nothing for a while.
             let [asks, _] = &clients;
             let bounded = timeout(LIMIT, asks.query_actor("clock")).await.unwrap();
             let error = bounded.unwrap_err().to_string();
@@ -189,7 +189,7 @@ fn whoever_is_impatient_with_a_registrar_is_not_gone() {
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let heartbeat = Heartbeat { interval: Duration::from_millis(50), misses: 2 };
     let clients = node.endpoints().iter().map(|place| {
-        // One gives up an answer, the other hears no sign of life.
+        // One abandons an answer, the other hears no sign of life.
         let asks = ClientOptions {
             ask_timeout: Duration::from_millis(100),
             heartbeat: None,
@@ -235,7 +235,7 @@ fn whoever_is_impatient_with_a_registrar_is_not_gone() {
             assert_ne!(it["change"], "remove", "{it}");
             it["name"] == "last"
         });
-        // Who ends is gone as ever.
+        // A session that ends is gone as ever.
         for (registered, client) in kept {
             registered.unregister().await;
             client.close().await;
@@ -262,7 +262,7 @@ fn a_stopped_registrar_is_noticed_and_goes_on() {
         assert!(error.contains("no sign of life"), "{stale}");
         registrant.says("no sign of life");
 
-        // It is the same instance, and nobody is told that it came or went, or was suspect.
+        // It is the same instance, and no event, removal or suspicion is reported.
         node.process().signal(Signal::CONT);
         let synced = watch.json("a change", |_| true);
         assert_eq!(synced["change"], "synced", "{synced}");

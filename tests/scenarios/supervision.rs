@@ -17,13 +17,13 @@ use crate::harness::{Node, Room, Running};
 const PROGRAMS: [&str; 6] = [
     "echo up; exec sleep 600",
     "trap '' TERM HUP INT; echo up; while :; do sleep 600; done",
-    // What a shell that is not replaced leaves behind when it is killed.
+    // The orphan of a shell that is killed.
     "sh -c \"trap '' TERM HUP; echo up; while :; do sleep 600; done\"; true",
-    // Orphans in sessions of their own.
+    // Orphans in separate sessions.
     "setsid -f sh -c \"trap '' TERM HUP; setsid -f sleep 600; echo up; sleep 600\"; exec sleep 600",
     // Workers, as of a server that forks.
     "sleep 600 & sleep 600 & (sleep 600 & exec sleep 600) & echo up; wait",
-    // One that hears nothing before it is let go on.
+    // A process that hears nothing until it is continued.
     "sh -c 'echo up; kill -STOP $$; exec sleep 600'; exec sleep 600",
 ];
 
@@ -37,7 +37,7 @@ fn all_of_a_program_ends_when_it_is_to() {
     assert_eq!(node.callsign(&["ls", "--json"]).json(), serde_json::Value::Array(vec![]));
 }
 
-/// Forks without end, and keeps fifty: each leads a session of its own, beyond any group's signal.
+/// Forks without end, and keeps fifty: each leads a session, beyond any group's signal.
 const FORKS: &str = "\
 import os, signal, sys, time
 pids = []
@@ -146,7 +146,7 @@ fn a_terminal_stops_and_interrupts_a_program() {
     shell.type_line(r"stty -echo; bind 'set enable-bracketed-paste off'; echo quiet$((1+1))\n");
     shell.line_with("quiet2");
     shell.type_line(r"$CALLSIGN register x /unix/nowhere/x.sock -- cat\n");
-    // What is typed next is the program's, and comes back from it alone.
+    // Later input is the program's, and only it echoes it.
     shell.type_line(r"one\n");
     shell.line_with("one");
     shell.type_line(r"\x1a");
@@ -186,22 +186,22 @@ fn a_dead_socket_is_out_of_the_way_and_nothing_else() {
     let python = python();
     let register = ["register", "web", &endpoint, "--", &python, "-c", &binds];
 
-    // One that was left by somebody who has died.
+    // One left by a dead process.
     drop(UnixListener::bind(&file).unwrap());
     let mut keeper = node.run(&register);
     keeper.line_with("bound");
     keeper.says("removed a dead socket");
-    // What is killed with its keeper leaves none either.
+    // A program killed together with its keeper leaves none either.
     keeper.kill();
     wait_until_gone(&file);
 
-    // One that lives.
+    // A live one.
     let alive = UnixListener::bind(&file).unwrap();
     node.callsign(&register).ends_with(1).says(&["Address already in use"]);
     drop(alive);
     fs::remove_file(&file).unwrap();
 
-    // What is none, and somebody else's.
+    // A file of another kind, and another user's.
     fs::write(&file, "precious").unwrap();
     node.callsign(&register).ends_with(1);
     assert_eq!(fs::read(&file).unwrap(), b"precious");
@@ -229,7 +229,7 @@ fn register<'a>(grace: &'a str, program: &'a str) -> [&'a str; 10] {
     ["callsign", "register", "x", socket, "--grace", grace, "--", "sh", "-c", program]
 }
 
-/// Runs a command on a terminal of its own; `callsign` is the one that is tested.
+/// Runs a command on a separate terminal; `callsign` is the tested binary.
 #[track_caller]
 pub(crate) fn on_terminal(room: &Room, node: &Node<'_>, words: &[&str]) -> Running {
     let callsign = env!("CARGO_BIN_EXE_callsign");
@@ -237,7 +237,7 @@ pub(crate) fn on_terminal(room: &Room, node: &Node<'_>, words: &[&str]) -> Runni
     let mut command: Command = room.other_command(&python());
     command.arg(driver);
     command.args(words.iter().map(|it| if *it == "callsign" { callsign } else { it }));
-    // What a shell says at each prompt.
+    // The shell's prompt.
     command.env("PROMPT_COMMAND", "echo end=$? >&2");
     command.env("CALLSIGN", callsign).env("CALLSIGN_REGISTRAR", node.endpoint());
     Running::start(command)

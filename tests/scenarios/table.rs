@@ -56,7 +56,7 @@ any-port = "/ip4/127.0.0.1/tcp/0"
         assert_eq!(found, endpoints, "{name}");
     }
 
-    // Which port the kernel will choose is nothing that can be published; the real one is.
+    // The kernel's choice of a port cannot be published beforehand; the real one is.
     let refused = node.callsign(&["register", "any-port", "--config", &table]).ends_with(2);
     refused.says(&["does not say which port"]);
     let real = "/ip4/127.0.0.1/tcp/7005";

@@ -1,4 +1,4 @@
-//! Whose entry is taken out is told so, and it stays out.
+//! A removal by another is reported to the registrant, and lasts.
 
 use std::{fs, os::unix::net::UnixListener};
 

@@ -1,12 +1,12 @@
-//! Servers take over a place from one that lives, in several ways. By the name of the one, nobody is
-//! led to the other.
+//! Servers take over a place from one that lives, in several ways. By the name of the one, nobody
+//! is led to the other.
 
 use std::fs;
 
 use super::programs::python;
 use crate::harness::{Node, Room, Running, free_port};
 
-/// Answers every connection with a word. What stands before it makes the socket `s`.
+/// Answers every connection with a word. The code before it makes the socket `s`.
 const SERVE: &str = "\nimport sys\n\
     print('up', flush=True)\n\
     while True:\n  \
@@ -68,7 +68,7 @@ fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
         }
         beta.kill();
         alpha.kill();
-        // What is killed leaves its socket behind.
+        // A killed one leaves its socket behind.
         drop(fs::remove_file(&file));
     };
     check(&endpoint, &path, UNLINKS, UNLINKS, false);

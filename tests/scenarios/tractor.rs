@@ -35,7 +35,7 @@ fn live(transport: &str) {
     let there = json!([child.addr]);
     assert_eq!(root.ask("find child"), there);
     assert_eq!(root.ask("wait child"), there);
-    // An answer has no room for what was meant, and the node's log has.
+    // An answer has no room for a suggestion, but the node's log has.
     assert_eq!(root.ask("find chidl"), Value::Null);
     let registry = root.ask("registry");
     // Both, and the registrar itself.
@@ -79,7 +79,8 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
     assert_eq!(snake.ask("wait feed"), json!([["127.0.0.1", 7]]));
     node.callsign(&["wait", "snake"]).succeeds().prints(&["snake"]);
 
-    // By callsign one is connected to the program itself: it says who it is at once.
+    // By callsign, a caller is connected to the program itself, which introduces itself
+    // immediately.
     let said = node.run(&["connect", "snake"]).outcome();
     assert!(said.stdout.contains("msg_type") && said.stdout.contains("snake"), "{said}");
 }
@@ -166,7 +167,7 @@ fn tractor_programs_are_let_in_as_far_as_the_settings_say() {
     check("tractor = false", [false, false, false]);
 }
 
-/// Asks as a tractor program does who is there, and returns whether there was an answer.
+/// Asks for the peer's identity as a tractor program does, and tells whether there was an answer.
 fn is_let_in(endpoint: &str) -> bool {
     let golden = include_str!("../../gateway/tests/frames.txt");
     let probe = golden.lines().find_map(|it| it.strip_prefix("Aid: ")).unwrap();
@@ -194,7 +195,7 @@ fn a_registrar_of_tractors_that_is_away_is_not_an_empty_one() {
     let asked = format!("tractor+{}", node.endpoint());
     let found = room.callsign(&["find", "child", "--registrar", &asked]);
     found.ends_with(1).says(&["no actor `child` is registered at tractor+"]);
-    // What may have been meant is told of tractor's names, and of both kinds together.
+    // Suggestions include tractor's names, and both kinds together.
     let lease = ["register", "child", "/unix/@child-of-both", "--ttl", "10m", "--state", "ready"];
     node.callsign(&lease).succeeds();
     let found = room.callsign(&["find", "chidl", "--registrar", &asked]);
@@ -203,7 +204,7 @@ fn a_registrar_of_tractors_that_is_away_is_not_an_empty_one() {
     let both = ["find", "chidl", "--registrar", other.endpoint(), "--registrar", &asked];
     room.callsign(&both).ends_with(1).says(&["did you mean `child`?"]);
     node.callsign(&["unregister", "child"]).succeeds();
-    // Where a registrar of callsign's is named too, it is asked as well.
+    // If a registrar of callsign's is named too, it is asked as well.
     let own = ["find", "child", "--registrar", node.endpoint()];
     let both = room.callsign(&[&own[..], &["--registrar", &nowhere]].concat());
     both.ends_with(1).says(&["does not answer", "no actor `child`"]);
@@ -230,7 +231,7 @@ impl Actor {
         Self { running, addr }
     }
 
-    /// Has it do something, and returns what it says.
+    /// Gives it a command, and returns its answer.
     #[track_caller]
     fn ask(&mut self, words: &str) -> Value {
         self.running.type_line(words);

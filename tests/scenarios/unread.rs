@@ -1,4 +1,4 @@
-//! What nobody reads, and what cannot be written, holds nobody up and ends nobody.
+//! Output that nobody reads or that cannot be written blocks nobody and ends nobody.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use crate::harness::{LIMIT, Node, Peer, Room, Running, now};
 const BROKEN: &[&str] = &[
     "exec \"$0\" \"$@\" 2>/dev/full",
     "exec \"$0\" \"$@\" 2>&-",
-    // It is open for reading alone.
+    // It is open for reading only.
     "exec \"$0\" \"$@\" 2</dev/null",
     // Its reader has gone.
     "mkfifo pipe; exec 3<>pipe 2>pipe 3>&-; rm pipe; exec \"$0\" \"$@\"",

@@ -27,7 +27,7 @@ fn all_who_wait_are_woken_once_in_the_order_in_which_they_asked() {
     }
     assert_eq!(node.counts().waiters, 8);
 
-    // The kernel tells of sockets in the order in which something has come to them.
+    // The kernel reports sockets in the order of their events.
     let queue = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     for (at, waiter) in waiters.iter().enumerate() {
         let data = epoll::EventData::new_u64(at as u64);
@@ -49,7 +49,7 @@ fn all_who_wait_are_woken_once_in_the_order_in_which_they_asked() {
     }
     assert_eq!(woken, order);
 
-    // Another instance wakes nobody again: what each hears next is what it asks next.
+    // Another instance wakes nobody again: each client's next answer is to its next query.
     let (method, body) = register(&registration("late", vec![]));
     registrant.call(method, &body).unwrap();
     for waiter in &mut waiters {
@@ -108,7 +108,7 @@ fn whoever_waits_is_answered_when_it_comes() {
     for waiter in waiters {
         assert_eq!(waiter.outcome().succeeds().json()["name"], "late");
     }
-    // One that is there already is in time, however short the limit is.
+    // An instance that is already there is in time, however short the limit.
     node.callsign(&["wait", "late", "--timeout", "0s"]).succeeds();
 }
 
@@ -121,7 +121,7 @@ fn a_wait_is_for_the_registrar_too() {
             file => room.unix(file),
         };
         let run = |args: &[&str]| room.run(&[&["--registrar", &place], args].concat());
-        // Without an end it says for what it waits, once.
+        // Without a limit it says what it waits for, once.
         let mut endless = run(&["wait", "late"]);
         endless.says("waiting for `late`: no registrar can be reached");
         let timed = run(&["wait", "late", "--timeout", "1m", "--json"]);
@@ -146,7 +146,7 @@ fn a_wait_for_no_registrar_at_all_is_not_one_in_vain() {
         "whether `feed` is there is not known after 200ms",
         "there is no such socket file",
     ]);
-    // What does not pass by itself is not waited for, however long the time.
+    // A lasting failure is not waited for, however long the time.
     room.write("registrar.sock", "");
     wait(&[]).ends_with(3).says(&["a regular file in its place"]);
     wait(&["--timeout", "1m"]).ends_with(3).says(&["a regular file in its place"]);
@@ -179,7 +179,7 @@ fn a_wait_is_for_what_can_be_reached() {
         let reasons = |text: &str| text.split_once(":\n").unwrap().1.to_owned();
         assert_eq!(reasons(&found.stderr), reasons(&waited.stderr), "{waited}");
 
-        // Whoever wants one that is out of reach gets an endpoint all the same.
+        // A caller that accepts an unreachable one still gets an endpoint.
         let anywhere = node.callsign(&["wait", name, "--anywhere", "--timeout", "1m"]).succeeds();
         assert_eq!(anywhere.stdout.lines().next(), Some(endpoint), "{anywhere}");
         anywhere.prints(&[why]);

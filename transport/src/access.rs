@@ -35,7 +35,7 @@ use crate::{
 pub struct Access {
     /// The mode of the file, as for `chmod`: write permission allows to connect.
     pub mode: u32,
-    /// The group of the file, by its number; that of the process where none is said.
+    /// The group of the file, by number; by default that of the process.
     pub group: Option<u32>,
 }
 
@@ -44,7 +44,7 @@ pub struct Access {
 pub fn group_id(name: &str) -> Option<u32> {
     match Group::from_name(name) {
         Ok(Some(group)) => Some(group.gid.as_raw()),
-        // The number of all bits says that nothing is to be changed.
+        // The number with all bits set means "unchanged".
         _ => name.parse().ok().filter(|it| *it != u32::MAX),
     }
 }
@@ -86,8 +86,8 @@ impl Access {
         file.set_mode(Mode::from_raw_mode(self.mode)).map_err(fail)
     }
 
-    /// Gives the socket file at a path another group and mode than `before`, if it is that socket. No
-    /// moment lets in anybody whom neither the one nor the other does.
+    /// Gives the socket file at a path another group and mode than `before`, if it is that socket.
+    /// No moment lets in anybody whom neither the one nor the other does.
     pub(crate) fn change(
         self,
         before: Option<Self>,

@@ -1,4 +1,4 @@
-//! When this host's addresses change, by the word of the kernel (rtnetlink(7)).
+//! Changes of this host's addresses, from the kernel (rtnetlink(7)).
 
 use std::{io, os::fd::OwnedFd};
 

@@ -261,7 +261,7 @@ fn at_path(bound: &Path, listener: &net::UnixListener) -> Result<(UnixPath, Stam
         },
         Listening::Nobody(_) if is_own => Err(AdoptError::Elsewhere { path: bound.to_owned() }),
         Listening::Nobody(silence) => {
-            // Its maker may see another file system than this process, where it stands well. It
+            // Its maker may see another file system than this process, in which it is correct. It
             // is not taken for near: its stamp says neither which file it is, nor below which root.
             let what = match &silence {
                 Silence::NotListening => "it leads to a dead socket".to_owned(),

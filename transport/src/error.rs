@@ -24,20 +24,20 @@ use crate::holders::Holder;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Somebody listens there.
+    /// A listener is already there.
     #[error("it is in use{}", .holder.as_ref().map(|it| format!(" by {it}")).unwrap_or_default())]
     InUse {
         /// The holder, if known.
         holder: Option<Holder>,
     },
-    /// Somebody holds the path, and nobody can reach him there.
+    /// Another listener holds the path, and cannot be reached there.
     #[error("it is held by {holder}, whose socket file was removed: nobody can reach it")]
     Hidden {
         /// The holder.
         holder: Holder,
     },
-    /// Somebody else made the socket, and is the only one that can make it again.
-    #[error("whoever has made the socket has to make it again")]
+    /// Another process made the socket, and only that can make it again.
+    #[error("the maker of the socket has to make it again")]
     NotOurs,
     /// Something else is in the way, and is left as it is.
     #[error("{found} already exists at that path; it was not touched")]
@@ -51,8 +51,8 @@ pub enum BindError {
         /// The folder.
         folder: PathBuf,
     },
-    /// Something else stands where its path has a folder.
-    #[error("`{}` is no folder, and nothing can stand below it", .path.display())]
+    /// Another file is where its path has a folder.
+    #[error("`{}` is not a folder, so nothing can be below it", .path.display())]
     NotAFolder {
         /// The faulty group.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub enum BindError {
     /// No interface of this machine has the address.
     #[error("no interface of this machine has that address")]
     NotOurAddress,
-    /// TLS is to be spoken on it, which this version does not.
+    /// It requires TLS, which this version does not speak.
     #[error("TLS is not supported by this version")]
     TlsUnsupported,
     /// Its host has no address.

@@ -35,7 +35,7 @@ impl Flows for DuplexStream {}
 
 fn of_tcp(socket: BorrowedFd<'_>) -> Option<Flow> {
     linux::tcp_flow(socket)
-        .inspect_err(|error| tracing::debug!(%error, "the kernel does not say how far bytes came"))
+        .inspect_err(|error| tracing::debug!(%error, "the kernel does not report the progress of written data"))
         .ok()
 }
 

@@ -44,7 +44,7 @@ pub fn runtime_dir_path(
             folder: base.to_owned(),
             source,
         })?;
-        // Within another user's folder, one's own would be in that user's way.
+        // A folder within another user's would be in that user's way.
         if status.uid() != uid {
             return Err(of_another(VARIABLE, base, &status, uid));
         }

@@ -110,7 +110,7 @@ impl Handed {
 #[non_exhaustive]
 pub enum HandedError {
     /// A variable says no number.
-    #[error("{variable} is no number: {value:?}")]
+    #[error("{variable} is not a number: {value:?}")]
     NotANumber {
         /// The variable.
         variable: &'static str,

@@ -56,7 +56,7 @@ fn here_with(interfaces: Vec<Interface>) -> Here {
 /// Stamps an endpoint as this process sees it, for a program that cannot do so itself. It takes
 /// 1 to 5 µs, and ten times that for a network address other than a loopback.
 ///
-/// What is not known to be on this host is not stamped: another host's address, or a host name.
+/// An endpoint that may be on another host is not stamped: another host's address, or a host name.
 ///
 /// ```
 /// # use transport as callsign;
@@ -172,7 +172,7 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
 }
 
-/// Lets this process go by `host` in every stamp that it writes or compares, in the place of what
+/// Makes this process use `host` in every stamp that it writes or compares, instead of what
 /// its kernel drew when it booted. It is for once, before anything is stamped or dialed. Of its
 /// danger, see [`HostId`].
 ///
@@ -205,7 +205,7 @@ pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
 /// assert!(callsign::HostKnown.to_string().contains("cannot go by another"));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("this process has told already which host it is on, and cannot go by another")]
+#[error("the host id of this process is already set, and cannot change")]
 pub struct HostKnown;
 
 /// Returns the running kernel; read once, because a process does not outlive its kernel.

@@ -54,7 +54,7 @@ impl Process {
         Some(OsStr::from_bytes(name.strip_suffix(b" (deleted)").unwrap_or(name)).to_owned())
     }
 
-    /// Returns the service that a service manager has started it for, where it is of one.
+    /// Returns its service of a service manager, if it belongs to one.
     pub fn service(self) -> Option<String> {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).ok()?;
         service_of(&groups).filter(|_| self.lives()).map(str::to_owned)
@@ -92,7 +92,7 @@ pub enum Whose {
     Theirs,
     /// Only other processes hold at least one of them.
     Others(Option<Process>),
-    /// It cannot be seen from here who holds them.
+    /// Their holders are not visible from here.
     Unknown,
 }
 
@@ -289,7 +289,7 @@ pub struct Holder {
     pub pid: Option<i32>,
     /// Its user.
     pub uid: u32,
-    /// Since when, where it is known.
+    /// The time of its start, if known.
     pub since: Option<SystemTime>,
 }
 

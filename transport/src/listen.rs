@@ -38,7 +38,7 @@ use crate::{
 /// use callsign::Listener;
 ///
 /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
-/// // The kernel has drawn a port, and that is what others are told.
+/// // The kernel has drawn a port, which is published.
 /// assert_eq!(&listener.published()[0].endpoint, listener.bound());
 /// # Ok(())
 /// # }
@@ -413,7 +413,7 @@ impl Listener {
     /// # use transport as callsign;
     /// use callsign::{Listener, Stream};
     ///
-    /// /// Takes connections until somebody else has taken the path.
+    /// /// Accepts connections until another socket has taken the path.
     /// async fn serve(listener: &Listener, greet: impl Fn(Stream)) {
     ///     loop {
     ///         match listener.accept().await {

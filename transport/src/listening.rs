@@ -58,7 +58,7 @@ pub enum Silence {
     #[error("there is no such socket file")]
     Missing,
     /// A socket has the place that does not listen, or not yet.
-    #[error("a socket is there that does not listen")]
+    #[error("there is a socket that does not listen")]
     Bound,
     /// The path leads to something else.
     #[error("there is {found} in its place, not a socket")]
@@ -149,7 +149,7 @@ fn listening_at_path(path: &UnixPath) -> io::Result<Listening> {
     listening_at_file(&handle, path)
 }
 
-/// Asks who listens at a file that is held, and that the path led to.
+/// Asks for the listener at an open file, to which the path led.
 pub(crate) fn listening_at_file(handle: &Handle, path: &UnixPath) -> io::Result<Listening> {
     let id = match handle.kind()? {
         Kind::Socket(id) => id,

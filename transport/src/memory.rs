@@ -81,7 +81,7 @@ fn lock() -> MutexGuard<'static, Places> {
 
 static PLACES: Mutex<Places> = Mutex::new(Places { taken: BTreeMap::new(), next_free: FIRST_FREE });
 
-/// The first number that is given out for `/memory/0`. Those below are left to people, who write
+/// The first number assigned for `/memory/0`. Those below are left to people, who write
 /// small ones.
 const FIRST_FREE: u64 = 1_000_000;
 

@@ -3,7 +3,7 @@
 //! Publishers of a socket's stamp learn here that another socket has taken its place:
 //!
 //! ```text
-//!   listener ── binds again ──▶ the moves of this process ── wakes ──▶ whoever published it
+//!   listener ── binds again ──▶ the moves of this process ── wakes ──▶ its publishers
 //!                                      ◀── takes the new stamps ──────────────┘
 //! ```
 
@@ -58,7 +58,7 @@ pub fn current_socket(path: &UnixPath, socket: SocketId) -> SocketId {
     moved.get(path).filter(|it| it.former.contains(&socket)).map_or(socket, |it| it.now)
 }
 
-/// Takes note that the socket at a path is another one.
+/// Records that the socket at a path is another one.
 pub(crate) fn note(path: &UnixPath, from: SocketId, to: SocketId) {
     {
         let mut all = lock();

@@ -41,7 +41,7 @@ pub(crate) struct Place {
     seat: Mutex<Option<Arc<Seat>>>,
     /// When to look next.
     look_at: Mutex<Instant>,
-    /// Hears of changes in between, where it is armed.
+    /// Reports changes in between, if it is armed.
     watch: Watch,
     /// Held while the path is looked at.
     upkeep: tokio::sync::Mutex<Upkeep>,
@@ -66,7 +66,7 @@ struct Upkeep {
     is_told: bool,
 }
 
-/// Somebody else listens at the path of a listener.
+/// Another socket listens at the path of a listener.
 #[derive(Debug, Error)]
 #[error("another socket has taken its path{}", .holder.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
 struct Displaced {
@@ -216,7 +216,7 @@ impl Place {
                 *lock(&self.seat) = None;
                 Err(io::Error::new(io::ErrorKind::AddrInUse, Displaced { holder }))
             }
-            // Another holds the lock, and is about to bind the path, or to give it back.
+            // Another process holds the lock, and is about to bind the path, or to release it.
             Err(BindError::InUse { .. } | BindError::Hidden { .. }) => Ok(PATIENCE),
             Err(error) => {
                 if !upkeep.is_told {

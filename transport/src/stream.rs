@@ -119,7 +119,7 @@ impl Stream {
     /// let (near, far) = tokio::join!(dial(listener.bound()), listener.accept());
     /// let (near, far) = (near?, far?);
     /// let ends = far.tcp_ends().ok_or("no TCP")?;
-    /// // Whoever has the ends may ask, wherever the stream is by then.
+    /// // The ends suffice for this question, wherever the stream is by then.
     /// println!("{:?}", ends.who());
     /// # drop(near);
     /// # Ok(())
@@ -184,7 +184,7 @@ impl Stream {
     /// let listener = Listener::bind(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
     /// let (near, far) = tokio::join!(dial(listener.bound()), listener.accept());
     /// let (near, far) = (near?, far?);
-    /// // Whoever is there may say nothing for days, and yet be noticed when his host is gone.
+    /// // The peer may be silent for days, and yet is noticed when its host is gone.
     /// far.keep_alive()?;
     /// # drop(near);
     /// # Ok(())
@@ -253,7 +253,7 @@ impl TryFrom<UnixStream> for Stream {
     fn try_from(unix: UnixStream) -> io::Result<Self> {
         let credentials = unix.peer_cred()?;
         let peer = Peer::Unix {
-            // The kernel says 0 of a process that is outside of one's own namespace.
+            // The kernel reports 0 for a process outside of this namespace.
             pid: credentials.pid().filter(|pid| *pid != 0),
             uid: identity::known_user(credentials.uid()),
             gid: identity::known_group(credentials.gid()),

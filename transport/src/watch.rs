@@ -65,7 +65,7 @@ impl Watch {
         Ok(true)
     }
 
-    /// Waits until something has happened at the path; for ever, where nothing is watched.
+    /// Waits for an event at the path; for ever, if nothing is watched.
     pub(crate) async fn stirred(&self) {
         let watched = self.lock().clone();
         match watched {

@@ -147,7 +147,7 @@ pub struct Changes {
 #[derive(Debug)]
 enum Addresses {
     Heard(AddressChanges),
-    /// The kernel does not tell of them, and so they are to be looked at.
+    /// The kernel does not report them, so they are looked at.
     Unheard,
     /// There is no wildcard address.
     Unneeded,

@@ -62,7 +62,7 @@ impl Stream {
     /// # use transport as callsign;
     /// use callsign::{Stream, Who};
     ///
-    /// /// Names whoever is at the other end, for a log.
+    /// /// Names the peer, for a log.
     /// fn name(stream: &Stream) -> String {
     ///     match stream.who() {
     ///         Who::User { uid, .. } => format!("user {uid}"),
@@ -101,7 +101,7 @@ impl TcpEnds {
             };
         }
         if let Err(error) = &owner {
-            tracing::debug!(%far, %error, "the kernel does not say whose a connection is");
+            tracing::debug!(%far, %error, "the kernel does not identify a peer");
         }
         let (near, far) = (near.ip().to_canonical(), far.ip().to_canonical());
         if near.is_loopback() || far.is_loopback() || near == far {

@@ -38,7 +38,7 @@ use crate::{
 /// # use callsign_tree as callsign;
 /// use callsign::Actor;
 ///
-/// /// What is called here may be called outside of a tree too.
+/// /// Functions called here may be called outside of a tree too.
 /// fn whereabouts() -> String {
 ///     match Actor::current() {
 ///         Some(actor) => format!("{}, a {}", actor.path(), actor.kind()),
@@ -60,7 +60,7 @@ pub(crate) struct Core {
     pub(crate) kind: Kind,
     /// The endpoints it listens at, as bound; its children listen alike.
     pub(crate) bound: Vec<Endpoint>,
-    /// The span of the actor: all that it does is within.
+    /// The span of the actor: all its work is within.
     pub(crate) span: Span,
     /// Asks the actor to end.
     pub(crate) cancel: Cancel,
@@ -80,7 +80,7 @@ pub(crate) struct Core {
     liveness: Option<mpsc::WeakSender<Never>>,
     /// The number of functions and supervisors at work.
     busy: AtomicUsize,
-    /// Told when none is.
+    /// Notified when none is.
     idle: Notify,
 }
 

@@ -29,7 +29,7 @@ use crate::{ActorPath, CancelReason, Exit, Kind, child::places::Places, status::
 pub(crate) const RUN: &str = "actor.run";
 /// Asks an actor to end.
 pub(crate) const CANCEL: &str = "actor.cancel";
-/// Gives an actor, or one below it, the keys with which it proves who it is.
+/// Passes the keys of its proof of identity to an actor, or to one below it.
 pub(crate) const KEYS: &str = "tree.keys";
 /// Reports a loss of an entry to an actor, or to one below it.
 pub(crate) const LOST: &str = "tree.lost";
@@ -114,7 +114,7 @@ pub(crate) struct RelocateRequest {
     pub(crate) endpoints: Vec<Stamped>,
 }
 
-/// The keys with which an instance proves who it is.
+/// The keys of an instance's proof of identity.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Keys {
     pub(crate) uuid: Uuid,

@@ -40,7 +40,7 @@ impl ProcessContext {
         Self::new(spec.registrars.clone(), spec.table.clone(), spec.dumps.clone())
     }
 
-    /// Lends a client that is there already.
+    /// Lends an existing client.
     pub(crate) fn lend(&self, client: Client) {
         // Whichever client came first asks the same registrars.
         drop(self.client.set(client));

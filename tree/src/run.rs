@@ -9,7 +9,7 @@ use crate::{
     parent::backend, runtime, settings::usual_registrars,
 };
 
-/// Makes this program one that can start children. It is to be the first statement of `main`: in
+/// Makes this program one that can start children. It must be the first statement of `main`: in
 /// a child it never returns.
 ///
 /// A program that cannot be made one says why on standard error, and exits: it was called too

@@ -68,7 +68,7 @@ impl SettingsSource {
         self
     }
 
-    /// Heeds a variable of the environment. An empty one is as good as none.
+    /// Reads an environment variable. An empty one counts as unset.
     pub fn env(mut self, variable: &str) -> Self {
         self.variable = Some(variable.to_owned());
         self
@@ -118,7 +118,7 @@ impl SettingsSource {
     }
 }
 
-/// Returns where a registrar is, or is to be, if no settings say so.
+/// Returns the default endpoints of a registrar.
 ///
 /// # Errors
 ///
@@ -199,7 +199,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Diagnostics(#[from] Diagnostics),
     /// The flag is the last argument, or names nothing.
-    #[error("{0} is to be followed by a settings file")]
+    #[error("{0} needs a settings file after it")]
     NoFile(String),
     /// Which of the two is meant?
     #[error("{0} is given twice")]
@@ -230,8 +230,8 @@ mod tests {
         check("--config -- serve", Ok(Some("--")));
         check("--configure --config-dir=/etc", Ok(None));
         check("-- --config a.toml", Ok(None));
-        check("serve --config", Err("--config is to be followed by a settings file"));
-        check("serve --config=", Err("--config is to be followed by a settings file"));
+        check("serve --config", Err("--config needs a settings file after it"));
+        check("serve --config=", Err("--config needs a settings file after it"));
         check("--config a --config=b", Err("--config is given twice"));
         let raw = OsStr::from_bytes(b"--config=\xff.toml").to_owned();
         let path = said("--config", [raw].into_iter()).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The phase of each child, for people who wonder why a tree takes so long.
+//! The phase of each child, for finding out why a tree takes so long.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use crate::{ActorPath, Kind, Pressure};
 pub enum Phase {
     /// Its parent starts it.
     Launching,
-    /// It has yet to say where it listens.
+    /// It has yet to report its endpoints.
     Booting,
     /// Its parent registers it.
     Registering,

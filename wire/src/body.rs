@@ -47,7 +47,7 @@ pub enum WireError {
         most: u64,
     },
     /// A frame has begun to arrive, and has not come to its end in time.
-    #[error("a frame that was not whole {limit:?} after it began")]
+    #[error("a frame that was incomplete {limit:?} after its first byte")]
     Unfinished {
         /// The most bytes.
         limit: Duration,

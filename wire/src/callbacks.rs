@@ -1,5 +1,5 @@
 //! The calls that a registrant answers: a registrar makes them over the connection that it was
-//! registered over. A registrant that does not know one may say so: then nothing comes of them.
+//! registered over. A registrant that does not know one may say so, without consequences.
 //!
 //! | method | takes | gives |
 //! |---|---|---|
@@ -18,7 +18,8 @@ pub const CONFIRM: &str = "registrant.confirm";
 /// Says that another program has changed the state of an instance.
 pub const SET_STATE: &str = "registrant.set-state";
 
-/// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's doing.
+/// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's
+/// doing.
 pub const LOST: &str = "registrant.lost";
 
 /// Asks whether an instance is where it is registered: it was reported not to answer, and the
@@ -63,7 +64,8 @@ pub struct SetState {
     pub state: State,
 }
 
-/// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's doing.
+/// Says that an instance has lost its entry, or an endpoint of it, and not by its registrant's
+/// doing.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Lost {
     /// The instance.

@@ -160,7 +160,7 @@ impl RemoteError {
     /// # use callsign_wire as callsign;
     /// use callsign::{ErrorKind, RemoteError};
     ///
-    /// // A value of an error type of one's own, under a name that both sides know.
+    /// // A value of the application's error type, under a name that both sides know.
     /// let error = RemoteError::new(ErrorKind::Failed, "no quote for EURUSD");
     /// let error = error.with_payload("market::NoQuote", "EURUSD");
     /// assert_eq!(error.payload::<String>("market::NoQuote")?.as_deref(), Some("EURUSD"));

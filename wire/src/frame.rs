@@ -28,14 +28,14 @@ pub enum Frame<'a> {
         id: CallId,
         /// The method.
         method: &'a str,
-        /// With what.
+        /// The arguments, encoded.
         #[serde(borrow, with = "serde_bytes")]
         body: &'a [u8],
         /// The caller's deadline for its end, in milliseconds from its arrival.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         within_ms: Option<u64>,
     },
-    /// Says that a call which goes on for longer has begun.
+    /// Says that a streaming call has begun.
     Started {
         /// The call.
         id: CallId,

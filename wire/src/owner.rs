@@ -27,7 +27,7 @@ pub enum Owner {
     Registrar,
     /// A user of the registrar's host, by the number that the registrar knows it by.
     User(u32),
-    /// Somebody on the registrar's host whom its kernel has no number for; of two such nobody can
+    /// A user of the registrar's host without a number in its kernel; of two such nobody can
     /// tell whether they are the same.
     Unknown,
     /// The peers at an address.

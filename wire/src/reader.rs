@@ -9,7 +9,7 @@ use crate::{FRAME_BYTES_MAX, WireError};
 #[derive(Debug)]
 pub struct FrameReader {
     bytes: BytesMut,
-    /// Whether the buffer is another's, and given back once nothing is in it.
+    /// Whether the buffer is lent, and returned once it is empty.
     is_lent: bool,
     frame_bytes_max: usize,
 }
@@ -30,7 +30,7 @@ impl From<BytesMut> for FrameReader {
 impl FrameReader {
     /// Returns the buffer to read into, with room for more.
     pub fn buffer(&mut self) -> &mut BytesMut {
-        // A buffer that a large frame blew up is given back once it is empty.
+        // A buffer that a large frame has enlarged is freed once it is empty.
         let kept = BUFFER_BYTES_KEPT.min(self.frame_bytes_max / 4).max(READ_BYTES);
         if self.bytes.is_empty() && self.bytes.capacity() > kept && !self.is_lent {
             self.bytes = BytesMut::new();
@@ -86,7 +86,7 @@ impl FrameReader {
         self.bytes
     }
 
-    /// Takes `length` bytes that stand before the frames, if they have all arrived.
+    /// Takes `length` bytes before the frames, if they have all arrived.
     pub fn take(&mut self, length: usize) -> Option<Bytes> {
         (self.bytes.len() >= length).then(|| self.bytes.split_to(length).freeze())
     }

@@ -217,7 +217,7 @@ pub enum Lifetime {
     Session,
     /// A time to live that is renewed.
     Lease {
-        /// For how long each renewal lasts.
+        /// The time to live.
         ttl_ms: u64,
     },
     /// The registrar's own settings: nobody has said that it runs.

@@ -248,14 +248,14 @@ pub struct Seen {
     pub revision: Revision,
 }
 
-/// Says that a watch has begun.
+/// The started value of a watch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Watching {
     /// The registry's revision.
     pub revision: Revision,
     /// The registrar's clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Whether it goes on where the watcher left off; otherwise a [`Change::Reset`] follows.
+    /// Whether it continues at the watcher's position; otherwise a [`Change::Reset`] follows.
     pub resumed: bool,
 }
 
@@ -360,7 +360,7 @@ pub struct Status {
     pub agent: String,
     /// The registry's revision.
     pub revision: Revision,
-    /// For how long it has run.
+    /// The time since its start.
     pub uptime_ms: u64,
     /// The number of its connections.
     pub sessions: u64,

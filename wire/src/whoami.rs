@@ -26,13 +26,13 @@ pub struct Whoami {
     /// `this-host`, `same-subnet`, `remote`, or another word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<String>,
-    /// The groups of users that he is in, as far as the kernel tells: over a Unix socket.
+    /// The caller's groups, as far as the kernel reports them: over a Unix socket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<u32>,
-    /// Whether no rule of names binds him.
+    /// Whether the caller is exempt from the rules of names.
     #[serde(default)]
     pub is_trusted: bool,
-    /// Whether he may change what others have registered.
+    /// Whether the caller may change other owners' registrations.
     #[serde(default)]
     pub may_change_all: bool,
     /// The policy for names without a rule: `same-user`, `open`, or another word.
@@ -55,10 +55,10 @@ pub struct NameRight {
     pub pattern: String,
     /// The place of the rule, for people.
     pub place: String,
-    /// Whether he may register under them; nothing if the rule leaves that open.
+    /// Whether the caller may register them; `None` if the rule leaves that open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_register: Option<bool>,
-    /// Whether one instance has each of them at a time.
+    /// Whether the names are exclusive.
     #[serde(default)]
     pub exclusive: bool,
     /// The most instances that each of them may have at a time.

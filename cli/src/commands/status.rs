@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if registrars.iter().any(is_up) { Ok(Exit::Done) } else { Err(none_is_up(&registrars)) }
 }
 
-/// Writes a registrar as lines: where it is on the first, then how it is.
+/// Writes a registrar as lines: its address on the first, then its state.
 fn picture(registrar: &Registrar) -> String {
     let endpoint = &registrar.endpoint;
     let (status, took) = match &registrar.standing {

@@ -103,7 +103,7 @@ fn draw(forest: &[Node<'_>], now_ms: u64, width: Option<u16>) -> String {
     })
 }
 
-/// Returns what a row says of an actor apart from where it listens.
+/// Returns the columns of an actor except its endpoints.
 fn what_it_is(record: &Record, now_ms: u64) -> [String; 5] {
     let said = |key| record.metadata.get(key).cloned().unwrap_or_else(|| "-".to_owned());
     let age = age(Duration::from_millis(now_ms.saturating_sub(record.since_ms)));

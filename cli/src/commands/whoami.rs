@@ -101,7 +101,7 @@ fn right(rule: &NameRight) -> String {
         Some(false) => "others register".to_owned(),
         None => "as others".to_owned(),
     }];
-    says.extend(exclusive.then(|| "one instance at a time".to_owned()));
+    says.extend(exclusive.then(|| "exclusive".to_owned()));
     says.extend(instances_max.map(|it| format!("at most {it}")));
     format!("{pattern}  {} ({place})", says.join(", "))
 }

@@ -99,7 +99,7 @@ impl Context {
         Ok(registrars)
     }
 
-    /// Returns where a registrar listens if nothing is said, and makes the folder for its socket.
+    /// Returns the default endpoints of a registrar, and makes the folder for its socket.
     /// The one of root is there for the whole system.
     pub(crate) fn default_listen(&self) -> Result<Vec<Endpoint>, Failure> {
         let mut listen = self.own_registrars()?;

@@ -38,7 +38,7 @@ pub(crate) fn warn_unanswered(context: &Context, unanswered: &[RegistrarFailure]
     }
 }
 
-/// Says that there is nothing to show; programs see that.
+/// Notes that there is nothing to show; programs see that.
 ///
 /// # Errors
 ///

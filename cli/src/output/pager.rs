@@ -10,7 +10,7 @@ use rustix::termios::tcgetwinsize;
 
 use crate::context::Environment;
 
-/// Shows a text in the user's pager, if it is longer than the terminal. Tells whether it was shown.
+/// Shows text in the user's pager, if it is longer than the terminal. Tells whether it was shown.
 ///
 /// Without a terminal at standard output, no pager is started, nor if the user wants none: an empty
 /// variable, or `cat`.

@@ -117,7 +117,7 @@ impl<'a> Scan<'a> {
         self.skip_line();
     }
 
-    /// Takes out brackets and commas with which no line begins.
+    /// Removes brackets and commas with which no line begins.
     fn stray(&mut self) {
         let start = self.at;
         let found = self.peek().unwrap_or_default();
@@ -252,7 +252,8 @@ impl<'a> Scan<'a> {
         Some((span.end, start + sign))
     }
 
-    /// Closes a key whose closing quote is missing, so that it has taken the `=` and the quote behind.
+    /// Closes a key whose closing quote is missing, so that it has taken the `=` and the quote
+    /// behind.
     fn unclosed_key(&mut self) -> Option<(usize, usize)> {
         let start = self.at;
         let quote = self.peek().filter(|it| QUOTES.contains(it))?;
@@ -358,7 +359,7 @@ impl<'a> Scan<'a> {
         is_value.then_some(at)
     }
 
-    /// Goes through what follows a header or a value on its line, where nothing should.
+    /// Reports text after a header or a value on its line, where there should be none.
     fn line_rest(&mut self, key: &str) {
         loop {
             self.skip_blanks();
@@ -413,7 +414,7 @@ impl<'a> Scan<'a> {
         first_line(self.rest())
     }
 
-    /// Takes out this line from `start` on.
+    /// Removes this line from `start` on.
     fn leave_out(&mut self, start: usize) {
         self.skip_line();
         self.remove(start..self.at);

@@ -22,7 +22,7 @@ enum Expected {
 }
 
 impl Scan<'_> {
-    /// Goes through one value, with all that is in it. With `opened` it is a list that has no `[`.
+    /// Goes through one value, with its contents. With `opened` it is a list that has no `[`.
     pub(super) fn value(&mut self, opened: Option<usize>) {
         let line_start = self.text[..self.at].rfind('\n').map_or(0, |it| it + 1);
         let indent = after_blanks(self.text, line_start) - line_start;

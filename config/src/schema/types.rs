@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::keys::{COUNTS, HEARTBEAT_MISSES, Limits, SESSIONS_MAX};
 
-/// Declares a type that stands for a value in the schema: `shared` if it is to be written once
-/// and referred to, `inline` if it is to be written where it is used.
+/// Declares a type that stands for a value in the schema: `shared` if it is written once
+/// and referred to, `inline` if it is written where it is used.
 macro_rules! value {
     (shared $name:ident, $schema:expr) => {
         value!(false, $name, $schema);

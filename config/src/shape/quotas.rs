@@ -1,4 +1,4 @@
-//! The table `[quotas]`: keys for everybody, and a table for each of whom more is said.
+//! The table `[quotas]`: keys for everybody, and a table for each owner with other values.
 
 use endpoints::Quoted;
 use toml::de::DeValue;

@@ -126,7 +126,7 @@ fn what_is_unknown() {
     );
     check(
         "[host]\nid = \"two words\"\n",
-        &["«two words» 2:7 a host id has no white space, control or invisible characters"],
+        &["«two words» 2:7 a host id cannot have white space, control or invisible characters"],
     );
     check(
         "listen = []\nfeed = \"/unix/@a\"\n",

@@ -57,13 +57,13 @@ fn pairs_are_pointed_into() {
             "«99999999999999999999» 4:7 99999999999999999999 is not a port (0 to 65535) \
              [2:1 of this actor]",
             "«a b» 5:3 `a b` is not an IP address or a host name [2:1 of this actor]",
-            "«\"80\"» 6:15 the port in [\"127.0.0.1\", \"80\"] is a text, not a number \
+            "«\"80\"» 6:15 the port in [\"127.0.0.1\", \"80\"] is a string, not a number \
              | write it without quotes: [\"127.0.0.1\", 80] [2:1 of this actor]",
-            "«\"/run\", \"x\"» 7:2 [\"/run\", \"x\"] is no [host, port] pair \
+            "«\"/run\", \"x\"» 7:2 [\"/run\", \"x\"] is not a [host, port] pair \
              | a Unix socket is written as a multiaddr: \"/unix/<path>\" [2:1 of this actor]",
-            "«\"127.0.0.1\", \"http\"» 8:2 [\"127.0.0.1\", \"http\"] is no [host, port] pair \
+            "«\"127.0.0.1\", \"http\"» 8:2 [\"127.0.0.1\", \"http\"] is not a [host, port] pair \
              | the port is a number, without quotes [2:1 of this actor]",
-            "«\"80\"» 10:23 the port in [\"127.0.0.1\", \"80\"] is a text, not a number \
+            "«\"80\"» 10:23 the port in [\"127.0.0.1\", \"80\"] is a string, not a number \
              | write it without quotes: [\"127.0.0.1\", 80] [10:1 of this actor]",
         ],
     );

@@ -27,7 +27,7 @@ impl Client {
     /// ```
     /// # use callsign_discovery as callsign;
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// // Where `callsign` asks too, when it is told nothing else.
+    /// // The registrars that `callsign` asks by default.
     /// let client = callsign::Client::from_env().await?;
     /// # Ok(())
     /// # }

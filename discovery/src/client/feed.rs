@@ -26,7 +26,7 @@ use crate::{
 pub(crate) enum Step {
     /// The registrar can be asked.
     Up(LinkConnection),
-    /// The registrar has begun to tell.
+    /// The registrar has started the watch.
     Begun { connection: LinkConnection, is_resumed: bool, items: Items<Change> },
     /// The registrar tells of a change.
     Item { connection: LinkConnection, change: Box<Change>, items: Items<Change> },
@@ -91,7 +91,7 @@ pub(crate) async fn next(
         let next = tokio::select! {
             biased;
             next = items.next() => next,
-            // The same connection goes on when it is heard again.
+            // The same connection continues when it is heard again.
             error = link.silent() => {
                 let failure = link.failure(error);
                 return Step::Lost { after: connection.number - 1, failure, pause: Duration::ZERO };

@@ -120,7 +120,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LookupError`]; a name that is not there brings no records.
+    /// [`LookupError`]; a name without instances has no records.
     ///
     /// # Cancel safety
     ///
@@ -257,7 +257,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Looks up the instances of a name, and how each is to prove who it is.
+    /// Looks up the instances of a name, with the challenge for each.
     pub(crate) async fn locate(
         &self,
         name: &Name,

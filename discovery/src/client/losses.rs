@@ -13,7 +13,7 @@ use crate::{Lost, link::desired::Entry};
 /// # async fn example(kept: callsign::Registered) {
 /// let mut losses = kept.losses();
 /// while !losses.next().await.is_final() {
-///     println!("an endpoint is gone; it is registered again when it is bound anew");
+///     println!("an endpoint is gone; it is registered again when it is bound again");
 /// }
 /// # }
 /// ```

@@ -139,7 +139,7 @@ pub(crate) fn merge(answers: impl IntoIterator<Item = (usize, Vec<Record>)>) -> 
     merged
 }
 
-/// By what records are sorted: live ones before declared ones, the newest first.
+/// The sort key of records: live ones before declared ones, the newest first.
 pub(crate) fn newest_first(record: &Record) -> impl Ord + use<> {
     let is_declared = record.lifetime == Lifetime::Declared;
     (is_declared, Reverse(record.since_ms), Reverse(record.epoch), record.uuid)

@@ -91,8 +91,8 @@ impl Registered {
         &self.instance
     }
 
-    /// Returns with what the actor's listeners prove who it is: see
-    /// [`Identity::accept`]. It goes on being good while the registrars come and go.
+    /// Returns the keys of the actor's proof of identity: see
+    /// [`Identity::accept`]. It stays valid while the registrars come and go.
     pub fn identity(&self) -> &Identity {
         &self.entry.identity
     }
@@ -397,7 +397,7 @@ impl Registered {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the waiting; the actor is taken out all the same.
+    /// Dropping the future stops the waiting; the actor is removed nevertheless.
     pub async fn unregister(self) {
         self.client.hub().desired.take_off(&self.entry);
         let mut progress = self.entry.progress();
@@ -446,7 +446,7 @@ impl Registered {
     ///
     /// let batch = callsign::Registration::new("batch").lease(Duration::from_secs(600));
     /// let instance = client.register(batch.endpoint("/unix/run/batch.sock")?).await?.leave();
-    /// // Whoever knows which it is renews it.
+    /// // Any program that knows its UUID can renew it.
     /// client.renew(instance.uuid).await?;
     /// # Ok(())
     /// # }

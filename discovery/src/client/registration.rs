@@ -128,7 +128,7 @@ impl Registration {
         self
     }
 
-    /// Adds something else that is said of the actor.
+    /// Adds metadata of the actor.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
@@ -164,7 +164,7 @@ impl Registration {
     }
 
     /// Says that the actor speaks the protocol: each of its listeners answers callers by
-    /// [`Registered::identity`](crate::Registered::identity), and proves who it is. Callers then
+    /// [`Registered::identity`](crate::Registered::identity), and proves its identity. Callers then
     /// send nothing before it has.
     ///
     /// ```
@@ -186,7 +186,8 @@ impl Registration {
     /// or its lease runs out. Without this, it is refused.
     ///
     /// [`Client::register`](crate::Client::register) is done when it has the name; dropping that
-    /// leaves the line. [`Registered::token`](crate::Registered::token) fences off who had it before.
+    /// leaves the line. [`Registered::token`](crate::Registered::token) fences off who had it
+    /// before.
     ///
     /// ```
     /// # use callsign_discovery as callsign;

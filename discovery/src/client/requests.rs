@@ -377,14 +377,14 @@ pub enum RequestError {
     #[error("no registrar has such an instance")]
     NotFound,
     /// A registrar did it, and these did not: their callers see no change.
-    #[error("not every registrar does it:\n{0}")]
+    #[error("not every registrar carried it out:\n{0}")]
     Partly(RegistrarFailures),
     /// The registrars that answered have no such instance, and these did not answer: they may have
     /// it.
     #[error("it may be known to a registrar that did not answer:\n{0}")]
     Incomplete(RegistrarFailures),
     /// A registrar refused, and none did it.
-    #[error("no registrar does it:\n{0}")]
+    #[error("no registrar carried it out:\n{0}")]
     Refused(RegistrarFailures),
     /// No registrar can be reached.
     #[error("no registrar can be reached:\n{0}")]

@@ -53,7 +53,7 @@ struct Feed {
     seen: Option<Seen>,
     /// Its registrar, once its snapshot has been complete.
     registrar: Option<Uuid>,
-    /// Until when its registrar does not know all yet, if it has begun a short while ago.
+    /// The time until which its registrar settles, if it has just started.
     settles_at: Option<Instant>,
 }
 
@@ -321,7 +321,8 @@ impl View {
         }
     }
 
-    /// Tells which registrars are out of reach while others are not, if these are others than before.
+    /// Tells which registrars are out of reach while others are not, if these are others than
+    /// before.
     fn tell_of_the_missed(&mut self) {
         let failures = self.feeds.iter().filter_map(Feed::failure);
         let failures: Vec<_> = failures.filter(|it| self.trust.misses(it)).cloned().collect();

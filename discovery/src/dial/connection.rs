@@ -41,7 +41,7 @@ pub struct Connection {
     pub locality: Locality,
     /// How certain it is that this is the right instance.
     pub assurance: Assurance,
-    /// Every candidate, and what became of it.
+    /// Every candidate, and its result.
     pub explanation: Explanation,
     /// The age of the look-up's answer, if no registrar could be reached and a remembered one was
     /// allowed; `None` for a present one.

@@ -1,4 +1,4 @@
-//! Every candidate, its rank, and what became of it.
+//! Every candidate, its rank, and its result.
 
 use std::{fmt, time::Duration};
 
@@ -49,7 +49,7 @@ impl AsRef<Stamped> for Claim<'_> {
     }
 }
 
-/// Every candidate, in the order in which they are dialed, and what became of it. It prints one
+/// Every candidate, in the order of dialing, with its result. It prints one
 /// a line, each indented by two spaces, with its instance if there are several.
 ///
 /// ```
@@ -142,9 +142,9 @@ pub struct Candidate {
     pub epoch: Epoch,
     /// The endpoint, with its registrant's stamp.
     pub stamped: Stamped,
-    /// Whether the instance proves who it is.
+    /// Whether the instance proves its identity.
     pub proves: bool,
-    /// The user who registered it, if the registrar's kernel vouches for it.
+    /// Its owner, if that is a user that the registrar's kernel reports.
     pub user: Option<u32>,
     /// Its locality, or why it is left out.
     pub verdict: Result<Locality, Unreachable>,

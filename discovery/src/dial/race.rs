@@ -40,7 +40,7 @@ where
 pub(crate) struct Raced<S, E> {
     /// The index of the first to answer, and its value.
     pub(crate) winner: Option<(usize, S)>,
-    /// Those that were begun.
+    /// The dials that were started.
     pub(crate) dials: Vec<Dialed<E>>,
 }
 
@@ -100,7 +100,7 @@ where
     Raced { winner, dials: begun.into_iter().map(ended).collect() }
 }
 
-/// Dials all candidates within reach, some at a time, and notes what became of each.
+/// Dials all candidates within reach, some at a time, and records the result of each.
 pub(crate) async fn probe_all<S, D>(candidates: &mut [Candidate], dial: impl Fn(&Candidate) -> D)
 where
     D: Future<Output = Result<S, ReachError>> + Send,
@@ -130,7 +130,7 @@ where
 
 /// The end of a race.
 pub(crate) trait Answer: Send {
-    /// Tells how sure it is who answers.
+    /// Returns how certain the peer's identity is.
     fn assurance(&self) -> Assurance;
 }
 

@@ -154,7 +154,7 @@ impl ReachError {
             Self::Dial(DialError::OtherSocket) => Some(Evidence::OtherIdentity),
             Self::Dial(DialError::TimedOut) => Some(Evidence::TimedOut),
             Self::Dial(DialError::NoPermission) => Some(Evidence::NoPermission),
-            // These say more of the one who dials.
+            // These say more of the dialer.
             Self::Dial(_) => None,
             Self::Identity(error) if error.is_other_identity() => Some(Evidence::OtherIdentity),
             Self::Identity(ProveError::Handshake(HandshakeError::TimedOut(_))) => {

@@ -56,7 +56,7 @@ impl Registrant {
         Ok(())
     }
 
-    /// Takes note of what an instance has lost.
+    /// Records the loss of an instance.
     fn lose(&self, call: Call<'_>) -> Result<(), RemoteError> {
         let said: wire::callbacks::Lost = call.args()?;
         let uuid = said.uuid;

@@ -40,7 +40,7 @@ impl DesiredState {
         Self { entries: Mutex::default(), changed: watch::Sender::new(()), links }
     }
 
-    /// Adds a registration to the desired state; it takes the place of one of the same instance.
+    /// Adds a registration to the desired state; it replaces one of the same instance.
     pub(crate) fn put(&self, wanted: Register, followed: Whereabouts) -> Arc<Entry> {
         let instance = InstanceId { name: wanted.name.clone(), uuid: wanted.uuid };
         let entry = Arc::new(Entry {
@@ -180,14 +180,14 @@ pub(crate) struct Entry {
     pub(crate) name: Name,
     pub(crate) uuid: Uuid,
     pub(crate) identity: Identity,
-    /// For how long a renewal lasts, if it is kept by a lease.
+    /// The time to live, if it is a lease.
     pub(crate) lease: Option<Duration>,
-    /// Whether it waits in line for a name that one instance has at a time.
+    /// Whether it waits in line for an exclusive name.
     pub(crate) waits: bool,
     wanted: Mutex<Wanted>,
     /// The progress of each link.
     progress: watch::Sender<Vec<Progress>>,
-    /// By which token it had its name last, with the registrar of each link.
+    /// The token by which it last had its name, with the registrar of each link.
     tokens: Mutex<Vec<Option<u64>>>,
     /// Whether it is to stay when it is out of the desired state.
     is_left: AtomicBool,
@@ -218,7 +218,7 @@ pub(crate) enum Progress {
     Absent,
     /// The registrar is asked.
     UnderWay,
-    /// It waits in line for its name, behind so many others.
+    /// It waits in line for its name, after this many others.
     InLine(u64),
     /// The registrar has it in this version.
     Here(u64),
@@ -256,7 +256,7 @@ impl Entry {
         (wanted.version, update)
     }
 
-    /// Lets the registration stay when it is taken out of the desired state.
+    /// Keeps the registration when it is removed from the desired state.
     pub(crate) fn leave(&self) {
         self.is_left.store(true, Ordering::Relaxed);
     }
@@ -286,12 +286,12 @@ impl Entry {
         lost.clone().expect("it was waited for")
     }
 
-    /// Takes note that a registrar has the registration as it is now.
+    /// Records that a registrar has the registration as it is now.
     pub(crate) fn recover(&self) {
         self.lost.send_if_modified(|lost| lost.take_if(|it| !it.is_final()).is_some());
     }
 
-    /// Takes note of the token by which it has its name.
+    /// Records the token by which it has its name.
     pub(crate) fn set_token(&self, link: usize, token: Option<u64>) {
         self.tokens()[link] = token;
     }
@@ -306,7 +306,7 @@ impl Entry {
         self.tokens.lock().expect("nothing panics while it holds the lock")
     }
 
-    /// Takes note of what else a registrar has at its places.
+    /// Records the other instances that a registrar has at its places.
     pub(crate) fn add_also(&self, theirs: Vec<InstanceId>) {
         let mut also = self.also.lock().expect("nothing panics while it holds the lock");
         for instance in theirs.into_iter().take(ALSO_MAX) {

@@ -53,7 +53,7 @@ pub(crate) struct Session<'a> {
     is_older: bool,
     /// Whether something was left undone because too many calls were under way.
     is_behind: bool,
-    /// When something is to be done next, if nothing happens before.
+    /// The time of the next action, without an earlier event.
     wake: Option<Instant>,
 }
 
@@ -94,7 +94,7 @@ struct Done {
     result: Result<(), LinkError>,
 }
 
-/// A call that took several instances out, and is over.
+/// A finished call that removed several instances.
 type Departed = (Vec<Uuid>, Result<(), LinkError>);
 
 impl<'a> Session<'a> {
@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Compares all of the desired state with all that the registrar has.
+    /// Compares the whole desired state with everything that the registrar has.
     fn reconcile(&mut self) {
         (self.wake, self.is_behind) = (None, false);
         let mut uuids: BTreeSet<_> = self.kept.keys().copied().collect();
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes note that instances have been taken out together.
+    /// Records that instances have been removed together.
     fn settle_departure(&mut self, uuids: Vec<Uuid>, result: Result<(), LinkError>) {
         match result {
             // The session is about to end.
@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
                         false;
                 }
             }
-            // Whether or not they were still there, they are not there now.
+            // Whether they were still there or not, they are gone now.
             _ => {
                 for uuid in &uuids {
                     if let Some(kept) = self.kept.remove(uuid) {
@@ -380,7 +380,7 @@ impl<'a> Session<'a> {
         self.standing.push(standing.boxed());
     }
 
-    /// Takes note of a call that is over, and goes on from there.
+    /// Records the end of a call, and continues from there.
     fn settle(&mut self, done: Done) {
         let Done { uuid, step, version, result } = done;
         let now = Instant::now();
@@ -393,19 +393,19 @@ impl<'a> Session<'a> {
         match result {
             // The session is about to end.
             Err(LinkError::Closed(_) | LinkError::NoAnswer(_)) => return,
-            // Whether or not it was still there, it is not there now.
+            // Whether it was still there or not, it is gone now.
             _ if step == Step::Unregister => {
                 kept.entry.set_progress(self.link, Progress::Absent);
                 self.kept.remove(&uuid);
             }
-            // Somebody has taken it out while this side was away.
+            // It was removed while this side was away.
             Err(LinkError::Lost(lost)) => {
                 kept.version = None;
                 let name = &kept.entry.name;
                 tracing::info!(target: "callsign", %name, %uuid, %lost, "it has lost an entry");
                 self.hub.desired.lose(&kept.entry, *lost);
             }
-            // The registrar has removed it meanwhile, so that it is to be registered again.
+            // The registrar has removed it meanwhile, so it must be registered again.
             Err(_) if is_gone => kept.version = None,
             // A renewal says nothing of a version that was refused.
             Ok(()) if step == Step::Renew => {
@@ -465,7 +465,7 @@ pub(crate) async fn part(
     said(driver).await;
 }
 
-/// Waits a moment until a goodbye is said.
+/// Waits a moment for a goodbye to be written.
 pub(crate) async fn said(driver: &mut Driver<Stream, Registrant>) {
     let parted: Result<Closed, _> = tokio::time::timeout(GOODBYE_TIMEOUT, driver).await;
     drop(parted);

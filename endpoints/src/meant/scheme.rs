@@ -118,7 +118,7 @@ impl Scheme {
                 let Some(alone) = place.strip_prefix('/') else {
                     return self.tcp(place, is_url, port);
                 };
-                // No host stands before it. Of a URL it is a path of the service: a database, say.
+                // No host precedes it. In a URL it is a path of the service: a database, say.
                 let first = alone.split('/').next().unwrap_or_default();
                 match ROOTS.contains(&first) {
                     true => path(alone),

@@ -56,7 +56,7 @@ pub async fn call<R: DeserializeOwned>(
         name: "callsign".to_owned(),
         uuid: Uuid::new_v4().to_string(),
         pid: Some(std::process::id().into()),
-        // An actor that leaves it open is taken for a registrar.
+        // An actor that leaves it open counts as a registrar.
         is_registrar: Some(false),
         is_probe: false,
     };
@@ -128,10 +128,10 @@ pub enum CallError {
     #[error("the actor cannot be connected to")]
     Dial(#[from] DialError),
     /// The peer does not answer as a tractor actor does, or has gone.
-    #[error("there is no answer as of a tractor actor")]
+    #[error("the answer is not that of a tractor actor")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is a context or a stream, which is used otherwise.
-    #[error("what is called is not a plain function, but `{functype}`")]
+    #[error("the called object is not a plain function, but `{functype}`")]
     NotAFunction {
         /// The name of the exception's type.
         functype: String,

@@ -25,7 +25,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Tells the other side who this is, and reads who that is.
+    /// Exchanges introductions with the other side.
     ///
     /// The own word goes first: a peer that cannot be understood has it all the same.
     pub(super) async fn greet(

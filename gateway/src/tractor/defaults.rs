@@ -10,7 +10,7 @@ use std::{
 use endpoints::Endpoint;
 use transport::{RuntimeDirError, closed_folder};
 
-/// Returns where tractor programs look for a registrar if nothing is said: port 1616 of the
+/// Returns the default places of a tractor registrar: port 1616 of the
 /// loopback, and the socket `registry@1616.sock` in their runtime directory, which is made if it
 /// is not there.
 ///

@@ -108,7 +108,7 @@ impl Ledger {
             }
             Err(error) => {
                 let file = self.file.display();
-                warn!("what `{file}` says of tractor programs is not believed: {error}");
+                warn!("what `{file}` says of tractor programs is not trusted: {error}");
                 Vec::new()
             }
         }
@@ -125,13 +125,13 @@ impl Ledger {
 
 #[derive(Debug, Error)]
 enum LedgerError {
-    #[error("it is no regular file of this user's alone")]
+    #[error("it is not a regular file that only this user can access")]
     NotOurs,
     #[error("it is larger than {FILE_BYTES_MAX} bytes")]
     TooLarge,
     #[error("line {line} cannot be read: {source}")]
     Line { line: usize, source: serde_json::Error },
-    #[error("it is of another version")]
+    #[error("it has another version")]
     Version,
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -46,8 +46,8 @@ pub(super) enum Order {
     Watch { uuid: Uuid, epoch: Epoch, endpoint: Option<Endpoint>, process: Process },
     /// An instance is not registered any more.
     Forget { uuid: Uuid, epoch: Epoch },
-    /// An endpoint is said not to answer. The answer says who was found dead there, if anybody of
-    /// those whom `by` may find.
+    /// An endpoint is reported not to answer. The answer names the instance found dead there, if
+    /// any of those whom `by` may find.
     Doubt { endpoint: Endpoint, by: Caller, answer: oneshot::Sender<Option<Uid>> },
 }
 
@@ -91,9 +91,9 @@ struct Watched {
     /// The time of the next look; `None` during a look.
     due: Option<Instant>,
     interval: Duration,
-    /// Since when nothing was seen of it that lives.
+    /// The time since which no sign of life of it was seen.
     silent_since: Option<Instant>,
-    /// Whether its endpoints are to be looked at though the process lives.
+    /// Whether its endpoints must be looked at although the process lives.
     is_doubted: bool,
     asked: Vec<Asked>,
 }

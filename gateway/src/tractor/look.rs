@@ -20,7 +20,7 @@ pub(super) enum ProbeResult {
     Alive,
     /// It is not: nobody is, or another.
     Dead,
-    /// Somebody is there and says nothing. It may be stopped by a debugger.
+    /// The peer accepts, but says nothing. A debugger may have stopped it.
     Mute,
     /// It cannot be judged from here, or not now.
     Unclear,

@@ -106,7 +106,7 @@ impl Request {
             "delete_addr" => Self::DeleteAddr { addr: kwargs(&["addr"])?.get("addr")? },
             "get_registry" => Self::GetRegistry,
             "cancel" => Self::Cancel,
-            // Whatever it is that is to be cancelled, it does not run afterwards.
+            // Whatever it cancels, it does not run afterwards.
             "_cancel_task" => {
                 let cid = kwargs(&["cid"]).and_then(|it| it.get("cid"));
                 Self::CancelTask { cid: cid.ok() }

@@ -53,7 +53,7 @@ impl Shared {
         Self { scope, own: OnceLock::new(), orders }
     }
 
-    /// Returns who the registrar is.
+    /// Returns the registrar's identity.
     pub(super) fn own(&self, registry: &RegistryHandle) -> &Arc<Aid> {
         self.own.get_or_init(|| {
             let record = registry.record(registry.registrar());

@@ -14,7 +14,7 @@ use wire::{Lifetime, Record, State};
 
 use super::{CallError, Uid, address::Address, call, uid::Form};
 
-/// A registrar of tractor's, whose actors are to be found.
+/// A registrar of tractor's, as a source of records.
 ///
 /// What it tells is stamped with what this process sees, if the registrar is on this host;
 /// otherwise only what another host can reach is within reach.
@@ -47,7 +47,8 @@ impl TractorSource {
         &self.registrar
     }
 
-    /// Returns all that is registered, the newest first. Since when is not known, and is 0.
+    /// Returns all registered actors, the newest first. The time of registration is unknown, and is
+    /// 0.
     ///
     /// An entry that is no instance in callsign's words, such as one with a space in its name, is
     /// left out.
@@ -83,7 +84,7 @@ impl TractorSource {
         let records = entries.iter().filter_map(|(key, addresses)| {
             let record = self.record(key, addresses);
             if record.is_none() {
-                debug!(key, "left out: it is no instance in callsign's words");
+                debug!(key, "left out: it is not a valid instance of callsign's");
             }
             record
         });

@@ -89,7 +89,7 @@ fn escape(text: &str, is_kept: impl Fn(usize, char) -> bool) -> String {
     escaped
 }
 
-/// Reads every `%` with two digits after it as the byte that it stands for.
+/// Reads every `%` with two digits after it as the byte that it encodes.
 fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -234,7 +234,7 @@ impl Connection {
     }
 }
 
-/// Tells whether nobody has begun to be the child yet.
+/// Tells whether no child has started yet.
 fn is_unread(theirs: &Theirs) -> bool {
     let mut bytes = [0; 1];
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;

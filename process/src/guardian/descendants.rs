@@ -1,4 +1,4 @@
-//! All that comes of a process: found, signalled, waited for.
+//! The descendants of a process: finding, signalling, and reaping them.
 
 use std::{collections::HashMap, fs, io, thread, time::Duration};
 

@@ -137,13 +137,13 @@ pub struct Guarded {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum News {
-    /// The program was stopped by the terminal, and so should be who started it.
+    /// The terminal has stopped the program, and its starter should stop too.
     Stopped(Signal),
     /// The terminal has gone.
     HungUp,
     /// The program has ended, and so has everything that it started.
     Ended(ExitStatus),
-    /// The program has ended, and left others behind, which go on.
+    /// The program has ended, and left others behind, which continue.
     LeftBehind(ExitStatus),
     /// All have ended that the program had left behind.
     Alone,
@@ -168,7 +168,7 @@ pub enum Whom {
     Program,
     /// The program's process group, if it leads one.
     Group,
-    /// Everything that comes of the program.
+    /// The program and its descendants.
     All,
 }
 
@@ -193,7 +193,7 @@ pub enum Whom {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The guardian could not be started.
-    #[error("the process that is to guard the program cannot be started")]
+    #[error("the guardian of the program cannot be started")]
     Guardian(#[source] io::Error),
     /// The program could not be started.
     #[error("the program cannot be started")]
@@ -208,7 +208,7 @@ impl Guarded {
     /// ```
     /// use callsign_process::{Guarded, GuardedCommand, StartError};
     ///
-    /// /// Starts a server that is told its port in the environment.
+    /// /// Starts a server with its port in the environment.
     /// fn serve(port: u16) -> Result<Guarded, StartError> {
     ///     Guarded::start(&GuardedCommand {
     ///         words: vec!["./server".into()],
@@ -252,7 +252,7 @@ impl Guarded {
         self.program.as_raw_nonzero().get()
     }
 
-    /// Returns the numbers of everything that comes of the program and lives.
+    /// Returns the numbers of the program's live descendants.
     ///
     /// ```
     /// use callsign_process::Guarded;
@@ -491,7 +491,7 @@ impl Drop for Starting {
     }
 }
 
-/// Kills what comes of this process at this moment.
+/// Kills the present descendants of this process.
 fn kill_below() {
     if let Ok(below) = Below::of(rustix::process::getpid()) {
         below.signal(Signal::KILL);

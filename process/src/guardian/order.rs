@@ -9,7 +9,7 @@ use std::{
 
 use super::terminal::Footing;
 
-/// A program that is to be started below a guardian.
+/// A program to start below a guardian.
 ///
 /// ```
 /// use callsign_process::GuardedCommand;
@@ -27,7 +27,7 @@ pub struct GuardedCommand {
     pub words: Vec<OsString>,
     /// Its environment variables, besides those of this process.
     pub environment: Vec<(OsString, OsString)>,
-    /// Socket paths that are the program's: where it has left a dead one behind, that is removed.
+    /// The program's socket paths: a dead socket that it leaves there is removed.
     pub sockets: Vec<PathBuf>,
     /// The names of descriptors that are the program's, by the protocol of `sd_listen_fds(3)`: this
     /// process has them from number 3 on, and need not keep them when the program has started. A
@@ -114,7 +114,7 @@ impl Request {
     pub(super) const TO_ALL: u32 = 3;
     /// To kill all.
     pub(super) const KILL: u32 = 4;
-    /// To let the program go on, in the foreground where there is one.
+    /// Continue the program, in the foreground if there is one.
     pub(super) const RESUME: u32 = 5;
 }
 

@@ -119,7 +119,7 @@ fn start(command: &GuardedCommand, footing: &Footing, blocked: Blocked) -> io::R
 /// The state of a guardian.
 #[derive(Debug)]
 struct Guardian {
-    /// `None` once who started the program has gone.
+    /// `None` once the starter of the program has gone.
     channel: Option<UnixStream>,
     children: OwnedFd,
     footing: Footing,

@@ -131,7 +131,7 @@ pub(crate) fn tell_environments() -> ExitCode {
 async fn begins_once(kind: Kind) {
     let mut played = Played::start(kind, "again").await;
     let error = played.hears().await;
-    assert_eq!(error, "this process was made ready for children before; once is enough");
+    assert_eq!(error, "this process is already initialized for children; do it once");
 }
 
 fn begins_late() {

@@ -100,7 +100,7 @@ impl RegistryHandle {
                 Ok(registered)
             }
             Err(error) => {
-                info!(target: AUDIT, session, %name, %uuid, %error, "in line no more");
+                info!(target: AUDIT, session, %name, %uuid, %error, "no longer in line");
                 Err(error.into())
             }
         };

@@ -8,14 +8,14 @@ use std::{
 /// Whether the process ran all the time, or was stopped for a while.
 #[derive(Debug, Default)]
 pub(super) struct Attendance {
-    /// Until when it was seen to run, in milliseconds since its start.
+    /// The last time that it was seen to run, in milliseconds since its start.
     seen_ms: AtomicU64,
-    /// Until when those should be back who gave it up the last time that it was stopped.
+    /// The time by which the clients should be back that gave it up in its last stop.
     back_by_ms: AtomicU64,
 }
 
 impl Attendance {
-    /// Takes note that the process runs now. If it was stopped since it was seen to run the last
+    /// Records that the process runs now. If it was stopped since it was seen to run the last
     /// time, returns for how long it was not seen.
     pub(super) fn note(&self, now_ms: u64, settle_time: Duration) -> Option<u64> {
         let seen_ms = self.seen_ms.fetch_max(now_ms, Ordering::SeqCst);
@@ -28,7 +28,7 @@ impl Attendance {
         was_stopped.then_some(unseen.as_millis() as u64)
     }
 
-    /// Tells whether some may yet be on their way back who gave the process up.
+    /// Tells whether clients that gave the process up may still be returning.
     pub(super) fn has_some_to_come(&self, now_ms: u64) -> bool {
         now_ms < self.back_by_ms.load(Ordering::SeqCst)
     }

@@ -57,7 +57,7 @@ impl RegistryHandle {
         *self.endpoints() = endpoints;
     }
 
-    /// Takes note that the node does not listen at an endpoint any more.
+    /// Records that the node does not listen at an endpoint any more.
     pub(crate) fn remove_endpoint(&self, endpoint: &Endpoint) {
         self.endpoints().retain(|it| it != endpoint);
     }

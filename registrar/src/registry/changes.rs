@@ -100,7 +100,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes a record in the place of the one that an instance has.
+    /// Replaces the record of an instance.
     fn enter(&mut self, key: Key, record: &Record) {
         let state = self.entries[key].state;
         self.entries[key].store(record);

@@ -1,4 +1,4 @@
-//! The address index: who claims which place.
+//! The address index: the claims to each place.
 
 use std::hash::BuildHasher;
 

@@ -71,7 +71,7 @@ impl Entry {
         }
     }
 
-    /// Takes a record of the same instance in the place of the one it has.
+    /// Replaces its record by another of the same instance.
     pub(super) fn store(&mut self, record: &Record) {
         self.state = record.state;
         self.encoded = encode_body(record).into();

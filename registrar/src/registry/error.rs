@@ -17,35 +17,35 @@ use crate::accounts::Exceeded;
 #[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum RegistryError {
     #[error(
-        "{by} may not register under `{name}`: the rule `{pattern}` ({place}) lets others alone; \
+        "{by} may not register under `{name}`: the rule `{pattern}` ({place}) lets only others; \
          take another name, or have {by} added to its `register`"
     )]
     NameDenied { name: Name, by: Owner, pattern: NamePattern, place: String },
     #[error(
-        "{by} may not register under `{name}`, which is of {}: names = \"same-user\" \
+        "{by} may not register under `{name}`, which belongs to {}: names = \"same-user\" \
          ({place}); take another name, or have a rule of [names] let {by} register under it",
         whoever(.holder)
     )]
     NameHeld { name: Name, holder: Option<Owner>, by: Owner, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and {} has it{}; wait in line for \
+        "`{name}` is exclusive ({place}), and {} has it{}; wait in line for \
          it (`--wait`), or take another name",
         whoever(.holder), .uuid.map(|it| format!(": {it}")).unwrap_or_default()
     )]
     Exclusive { name: Name, holder: Option<Owner>, uuid: Option<Uuid>, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and {} wait in line for it; wait \
+        "`{name}` is exclusive ({place}), and {} wait in line for it; wait \
          too (`--wait`), or take another name",
         .waiting.map_or_else(|| "others".to_owned(), |it| it.to_string())
     )]
     OthersWait { name: Name, waiting: Option<usize>, place: String },
     #[error(
-        "`{name}` is of one instance at a time ({place}), and the registrar has just begun: whoever \
-         had it may come back within {} s; ask again then, or wait in line (`--wait`)",
+        "`{name}` is exclusive ({place}), and the registrar has just begun: the \
+         former holder may return within {} s; ask again then, or wait in line (`--wait`)",
         .left_ms.div_ceil(1000)
     )]
     Unsettled { name: Name, left_ms: u64, place: String },
-    #[error("it waits in line, or is registered, by another call of its own by now")]
+    #[error("another call waits in line for it, or has registered it, meanwhile")]
     StandsElsewhere,
     #[error(
         "`{name}` has {limit} instances already, as many as its rule lets it have ({place}); end \
@@ -75,7 +75,7 @@ pub enum RegistryError {
         "an instance has at most {METADATA_BYTES_MAX} bytes of metadata, and {bytes} were given"
     )]
     TooMuchMetadata { bytes: usize },
-    #[error("the state is one that this registrar does not know")]
+    #[error("the state is unknown to this registrar")]
     UnknownState,
     #[error("the call {call} is under way already")]
     CallInUse { call: CallId },
@@ -90,7 +90,7 @@ pub enum RegistryError {
     Quota(#[from] Exceeded),
 }
 
-/// Names the holder of a name, where that is to be known.
+/// Names the holder of a name, if the caller may know it.
 fn whoever(holder: &Option<Owner>) -> String {
     holder.map_or_else(|| "another".to_owned(), |it| it.to_string())
 }

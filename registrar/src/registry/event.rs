@@ -78,7 +78,7 @@ pub enum Event {
     /// The registrar itself was stopped for so long, and could not hear who renews a lease or comes
     /// back: they have so much more time.
     Paused {
-        /// For how long.
+        /// The duration.
         for_ms: u64,
     },
     /// The process at the other end of a connection gives no sign of life.
@@ -116,8 +116,8 @@ pub enum Event {
     /// The registrar saw that nobody is at an endpoint any more, which another claims now.
     FoundDead(Claimant),
     /// The registrar saw that nobody is at an endpoint. An instance that its session vouches for
-    /// may be about to listen there again, and so may one with a lease at a port or a name: they are
-    /// marked. Any other is as good as dead.
+    /// may be about to listen there again, and so may one with a lease at a port or a name: they
+    /// are marked. Any other is as good as dead.
     FoundSilent(Claimant),
     /// An endpoint did not answer a caller, and the registrar could not see why.
     Suspect(Claimant),
@@ -173,7 +173,7 @@ pub struct Outcome {
     pub contested: Vec<Contested>,
     /// Suspect instances that were renewed: they are to be checked for the renewing owner.
     pub renewed: Vec<(Claimant, Owner)>,
-    /// Endpoints that were taken out because nobody is there.
+    /// Endpoints that were removed because nobody is there.
     pub evicted: Vec<Claimant>,
     /// Instances whose suspicion has changed.
     pub suspected: Vec<Suspected>,
@@ -184,7 +184,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Takes what came of another event too.
+    /// Adds the effects of another event.
     pub(super) fn merge(&mut self, other: Self) {
         let Self { woken, notified, contested, renewed, evicted, suspected, lost, granted } = other;
         self.woken.extend(woken);

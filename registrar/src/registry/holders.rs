@@ -18,9 +18,9 @@ pub(super) enum Turn {
     AsksEarly { left_ms: u64 },
     /// A claimant asks that prefers to wait for a returning holder, and not to be taken for one.
     WaitsForOthers,
-    /// He had the name before this registrar began.
+    /// The claimant had the name before this registrar started.
     ComesBack,
-    /// He was the first in line.
+    /// The claimant was the first in line.
     Next,
 }
 
@@ -93,7 +93,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns who keeps others from a name by the rule that one instance has it at a time.
+    /// Returns the holder of an exclusive name.
     pub(super) fn holder(&self, name: &Name) -> Option<Key> {
         let instances = self.by_name.get(name)?;
         let is_exclusive = self.rules.of(name.as_str()).is_some_and(|it| it.exclusive);

@@ -111,7 +111,7 @@ impl Registry {
         }
     }
 
-    /// Has the room given back of a crowd that has left, in parts.
+    /// Requests that the room of a crowd that has left is freed, in parts.
     pub(super) fn shrink(&mut self) {
         // Shards are filled alike, so that one tells of all.
         if self.by_uuid.has_much_room(0) {

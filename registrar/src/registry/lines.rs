@@ -48,7 +48,7 @@ struct Queue {
     by_account: HashMap<Account, usize>,
 }
 
-/// Somebody in line.
+/// A waiter in line.
 #[derive(Debug)]
 struct Standing {
     session: SessionId,
@@ -92,19 +92,19 @@ impl Lines {
         !self.untold.is_empty()
     }
 
-    /// Takes note that a name may be free.
+    /// Records that a name may be free.
     pub(super) fn freed(&mut self, name: &Name) {
         if self.by_name.contains_key(name) {
             self.due.insert(name.clone());
         }
     }
 
-    /// Takes note that any name may be free.
+    /// Records that any name may be free.
     pub(super) fn all_freed(&mut self) {
         self.due.extend(self.by_name.keys().cloned());
     }
 
-    /// Takes note that other rules may hold of any name.
+    /// Records that the rule of any name may have changed.
     pub(super) fn ruled_anew(&mut self) {
         self.all_freed();
         self.ruled_anew.extend(self.by_name.keys().cloned());

@@ -1,4 +1,4 @@
-//! The latest changes, for all who watch: each reads on from where it is, at its own pace.
+//! The latest changes, for all watchers: each reads from its position, at its own pace.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use super::{Entry, visibility::Visibility};
 #[derive(Debug)]
 pub(super) struct Logged {
     pub(super) name: Name,
-    /// By which epoch watchers know the instance, if they do.
+    /// The epoch under which watchers know the instance, if they do.
     pub(super) known: Epoch,
     /// Its epoch from here on.
     pub(super) now: Epoch,
@@ -69,7 +69,7 @@ impl Log {
         }
     }
 
-    /// Takes note that an entry is new, or changed if it was `known` by an epoch.
+    /// Records that an entry is new, or changed if it was `known` by an epoch.
     pub(super) fn put(
         &mut self,
         entry: &Entry,

@@ -175,7 +175,7 @@ impl Registry {
         lease.into_iter().chain(settled).min()
     }
 
-    /// Takes note of a new connection, on whose account it waits and watches.
+    /// Records a new connection, and the account that it is charged to.
     pub fn open_session(&mut self, account: Account) -> SessionId {
         self.sessions.insert(sessions::Own::new(account))
     }
@@ -413,7 +413,7 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// Begins a watch. Returns whether it goes on where the watcher left off.
+    /// Begins a watch. Tells whether it resumes at the watcher's position.
     ///
     /// # Errors
     ///
@@ -439,7 +439,7 @@ impl Registry {
         Ok(resumed)
     }
 
-    /// Takes note that a watcher allows so many more items.
+    /// Records further credit from a watcher.
     pub fn credit(&mut self, session: SessionId, call: CallId, items: u32) {
         self.watchers.credit(session, call, items);
     }
@@ -492,7 +492,7 @@ impl Registry {
         Some(Claimant { uuid, epoch, stamped })
     }
 
-    /// Tells whether much memory was let go of since this was asked last.
+    /// Tells whether much memory was freed since the last such question.
     pub fn take_has_shrunk(&mut self) -> bool {
         mem::take(&mut self.has_shrunk)
     }
@@ -541,7 +541,7 @@ impl Registry {
         self.remove_many(keys, RemovalReason::Unregistered, outcome);
     }
 
-    /// Takes note of what the session has lost that registered an instance.
+    /// Records a loss for the session that registered an instance.
     fn lose(
         &self,
         key: Key,

@@ -89,7 +89,7 @@ pub struct NameRule {
     /// The owners that may find their instances; `None` means all. To all others the actors do not
     /// exist.
     pub find: Option<Vec<Grantee>>,
-    /// Whether one instance has each of them at a time.
+    /// Whether the names are exclusive.
     pub exclusive: bool,
     /// The most instances that each of them may have at a time.
     pub instances_max: Option<usize>,
@@ -103,7 +103,7 @@ pub struct NameRule {
 /// # use callsign_registrar as callsign;
 /// use callsign::registry::Grantee;
 ///
-/// // Group 27, and whoever speaks from this network.
+/// // Group 27, and the peers in this network.
 /// let network = Grantee::Address("10.0.0.0".parse()?, 8);
 /// let grantees = [Grantee::Group(27), network];
 /// # let _ = grantees;
@@ -144,7 +144,7 @@ impl NameRules {
         self.otherwise
     }
 
-    /// Returns where that is written, for people.
+    /// Returns the place of that, for people.
     pub fn otherwise_place(&self) -> &str {
         &self.otherwise_place
     }

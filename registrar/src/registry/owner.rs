@@ -24,7 +24,7 @@ pub enum Owner {
     Registrar,
     /// A user of this host, vouched for by the kernel.
     User(u32),
-    /// A user whom the kernel has no number for, by a number for each of his connections: nobody
+    /// A user without a number in this kernel, by a number for each connection: nobody
     /// can tell whether two of them are of the same one.
     Unknown(u64),
     /// The peers at an address.
@@ -147,11 +147,12 @@ impl fmt::Display for Owner {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {
-    /// As whom he owns.
+    /// The owner of its registrations.
     pub owner: Owner,
     /// The user's groups, as far as the kernel reports them: over a Unix socket only.
     pub groups: Arc<[u32]>,
-    /// Whether rules of names do not bind him: user 0, the node's own user, and the node itself.
+    /// Whether it is exempt from the rules of names: user 0, the node's own user, and the node
+    /// itself.
     pub is_trusted: bool,
 }
 

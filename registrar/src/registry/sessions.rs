@@ -10,7 +10,7 @@ use super::{Account, Entry, Key, Outcome, Registry, SessionId};
 /// The contents of a session.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// On whose account it waits and watches.
+    /// The account for its waits and watches.
     pub(super) account: Account,
     /// The instances that it keeps, oldest first.
     pub(super) keys: BTreeMap<Epoch, Key>,

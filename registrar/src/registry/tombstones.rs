@@ -16,7 +16,7 @@ use wire::{
 #[derive(Debug)]
 pub(super) struct Tombstones {
     by_uuid: HashMap<Uuid, Tombstone>,
-    /// In the order in which they were taken out.
+    /// In order of removal.
     order: VecDeque<(Uuid, Epoch)>,
 }
 

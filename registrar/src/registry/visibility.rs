@@ -90,7 +90,7 @@ impl Registry {
 }
 
 impl Sees {
-    /// Tells whether it has an entry of the name: whatever the rules are, everybody sees his own.
+    /// Tells whether it has an entry of the name: whatever the rules, every caller sees its own.
     pub(super) fn shows(self, entry: &Entry) -> bool {
         match self {
             Self::All => true,

@@ -105,7 +105,7 @@ impl Waiters {
         }
     }
 
-    /// Takes out a call, and returns how many bytes it took.
+    /// Removes a call, and returns how many bytes it took.
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
         let waits = self.by_session.get_mut(&session)?;
         let name = waits.names.remove(&call)?;
@@ -125,7 +125,7 @@ impl Waiters {
         Some(held_bytes)
     }
 
-    /// Takes out all calls of a session, and returns how many they were and how many bytes they took.
+    /// Removes all calls of a session, and returns how many they were and how many bytes they took.
     pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
         let Some(waits) = self.by_session.remove(&session) else { return (0, 0) };
         let count = waits.names.len();

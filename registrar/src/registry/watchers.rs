@@ -36,7 +36,7 @@ use super::{
 pub(super) struct Watchers {
     watchers: Slab<Watcher>,
     by_call: BTreeMap<(SessionId, CallId), usize>,
-    /// Those who watch one name.
+    /// The watchers of one name.
     by_name: HashMap<Name, Vec<usize>>,
     /// The sessions that watch patterns.
     by_prefix: Prefixes,
@@ -157,7 +157,7 @@ impl Watchers {
         }
     }
 
-    /// Takes out a watch, and returns how many bytes it took.
+    /// Removes a watch, and returns how many bytes it took.
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
         let at = self.by_call.remove(&(session, call))?;
         let watcher = self.watchers.remove(at);
@@ -176,7 +176,7 @@ impl Watchers {
         Some(held_bytes)
     }
 
-    /// Takes out all watches of a session, and returns how many they were and how many bytes they
+    /// Removes all watches of a session, and returns how many they were and how many bytes they
     /// took.
     pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
         let calls: Vec<_> =
@@ -204,7 +204,7 @@ impl Watchers {
         }
     }
 
-    /// Takes note of the latest change, and notes the sessions that it may concern.
+    /// Records the latest change, and notes the sessions that it may concern.
     pub(super) fn tell(&mut self, log: &Log, notified: &mut BTreeSet<SessionId>) {
         let Some(Logged { name, .. }) = log.latest() else { return };
         for at in self.by_name.get(name).into_iter().flatten() {
@@ -325,7 +325,7 @@ impl Watcher {
         }
     }
 
-    /// Takes note that it has looked at all changes before a position.
+    /// Records that it has looked at all changes before a position.
     fn passed(&mut self, position: Position) {
         self.next = position;
         if let Watched::Name { has_changed, .. } = &mut self.watched {

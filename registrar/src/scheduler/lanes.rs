@@ -64,7 +64,7 @@ pub(super) type RunnerId = usize;
 /// The next action of a round.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// Those who are to run.
+    /// The connections to run.
     pub(super) wakers: Vec<Waker>,
     /// The time of the next round, if anybody waits.
     pub(super) next: Option<Next>,
@@ -127,7 +127,7 @@ impl Lanes {
         }
     }
 
-    /// Tells whether anybody may have to wait for his turn.
+    /// Tells whether anybody may have to wait for its turn.
     pub(super) fn are_shared(&self) -> bool {
         self.lanes.len() > 1 || self.lanes.iter().any(|(_, it)| it.quota.is_some())
     }
@@ -158,7 +158,7 @@ impl Lanes {
         false
     }
 
-    /// Takes note that a connection has run for so long. Returns who of its owner's is to run next.
+    /// Records the running time of a connection. Returns the next of its owner's to run.
     pub(super) fn has_run(&mut self, runner: RunnerId, ran: Duration) -> Option<Waker> {
         let at = self.runners[runner].lane;
         let lane = &mut self.lanes[at];

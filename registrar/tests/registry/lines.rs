@@ -197,14 +197,14 @@ fn nobody_goes_before_those_who_wait() {
     let outcome = stage.registry.apply(Event::SessionEnded(one), NOW).unwrap();
     // It is free, and the first in line has not been served yet.
     let refused = stage.ask(registration("leader", 3), two, USER).unwrap_err();
-    let said = "`leader` is of one instance at a time (market.toml:3), and 1 wait in line for it; \
+    let said = "`leader` is exclusive (market.toml:3), and 1 wait in line for it; \
                 wait too (`--wait`), or take another name";
     assert_eq!(refused.to_string(), said);
     assert_eq!(stage.serve(outcome), [2]);
     let refused = stage.ask(registration("leader", 3), two, USER).unwrap_err();
     let uuid = Uuid::from_u128(2);
     let said = format!(
-        "`leader` is of one instance at a time (market.toml:3), and user 1001 has it: {uuid}; \
+        "`leader` is exclusive (market.toml:3), and user 1001 has it: {uuid}; \
          wait in line for it (`--wait`), or take another name"
     );
     assert_eq!(refused.to_string(), said);
@@ -305,8 +305,8 @@ fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
         for (by, token) in [(OTHER, None), (Owner::User(0), None), (OTHER, Some(NOW * 1000 + 1))] {
             let asks = Register { token, ..registration("leader", 2) };
             let refused = stage.ask(asks, two, by).unwrap_err();
-            let said = "`leader` is of one instance at a time (market.toml:3), and the registrar \
-                        has just begun: whoever had it may come back within 5 s; ask again then, \
+            let said = "`leader` is exclusive (market.toml:3), and the registrar \
+                        has just begun: the former holder may return within 5 s; ask again then, \
                         or wait in line (`--wait`)";
             assert_eq!(refused.to_string(), said);
         }

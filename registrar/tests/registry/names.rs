@@ -57,7 +57,7 @@ fn what_is_declared_is_taken_by_whom_a_rule_lets() {
     enter(&mut registry, session, 1, USER).unwrap();
     let refused = enter(&mut registry, session, 2, OTHER).unwrap_err();
     let said = "user 1001 may not register under `feed`: the rule `feed` (market.toml:3) lets \
-                others alone; take another name, or have user 1001 added to its `register`";
+                only others; take another name, or have user 1001 added to its `register`";
     assert_eq!(refused.to_string(), said);
 }
 
@@ -323,14 +323,14 @@ fn a_denial_tells_of_a_hidden_name_neither_whose_it_is_nor_how_many_wait() {
     drop(registry.register(registration("db", 1), USER, session, NOW).unwrap());
     let may = Owner::User(1002);
     assert!(denial(&mut registry, may).contains("user 1000 has it: 00000000"));
-    let said = "`db` is of one instance at a time (market.toml:3), and another has it; wait in line \
+    let said = "`db` is exclusive (market.toml:3), and another has it; wait in line \
                 for it (`--wait`), or take another name";
     assert_eq!(denial(&mut registry, OTHER), said);
 
     // And so where no rule says who may register.
     set(&mut registry, rules([NameRule { find: find(), ..rule("db", None) }]));
-    assert!(denial(&mut registry, may).contains("which is of user 1000: "));
-    assert!(denial(&mut registry, OTHER).contains("which is of another: "));
+    assert!(denial(&mut registry, may).contains("which belongs to user 1000: "));
+    assert!(denial(&mut registry, OTHER).contains("which belongs to another: "));
 }
 
 fn opened() -> (Registry, SessionId) {

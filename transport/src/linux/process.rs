@@ -87,7 +87,7 @@ impl PeerProcess {
     /// # async fn example(stream: callsign::Stream) -> Result<(), Box<dyn std::error::Error>> {
     /// let process = stream.peer_process()?;
     /// process.ended().await?;
-    /// println!("whoever has connected is gone");
+    /// println!("the peer has ended");
     /// # Ok(())
     /// # }
     /// ```

@@ -180,7 +180,7 @@ async fn what_is_no_socket_is_left_alone() {
     check("folder", "a folder already exists at that path; it was not touched").await;
     check("link", "a symbolic link already exists at that path; it was not touched").await;
     check("nothing/feed.sock", "there is no folder `F/nothing`").await;
-    check("file/feed.sock", "`F/file` is no folder, and nothing can stand below it").await;
+    check("file/feed.sock", "`F/file` is not a folder, so nothing can be below it").await;
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"precious");
     assert_eq!(names(folder.path()), ["file", "folder", "link"]);
 }

@@ -34,7 +34,7 @@ enum Entry<W, V> {
     Exiting { waiters: Waiters<W> },
 }
 
-/// Those who wait, the first in front.
+/// The waiters, in order.
 type Waiters<W> = VecDeque<(Ticket, W)>;
 
 /// Distinguishes the waiters.
@@ -59,7 +59,7 @@ impl<K, W, V> Default for Entries<K, W, V> {
 }
 
 impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
-    /// Somebody asks for a resource. `waiter` tells how to reach them, should they have to wait.
+    /// A caller opens a resource. `waiter` notifies it, should it have to wait.
     pub(super) fn ask(&mut self, key: &K, waiter: impl FnOnce() -> W) -> Answer<V> {
         match self.entries.get_mut(key) {
             None => {
@@ -111,7 +111,7 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         waiters.len() < waiting
     }
 
-    /// Takes a live resource out if `is_stale` says so of it. Returns it, and how many use it.
+    /// Removes a live resource if `is_stale` says so. Returns it, and the number of its users.
     pub(super) fn expel(
         &mut self,
         key: &K,
@@ -149,7 +149,7 @@ impl<K: Clone + Eq + Hash, W, V: Clone> Entries<K, W, V> {
         }
     }
 
-    /// Gives up all who wait.
+    /// Drops all waiters.
     pub(super) fn forget_all(&mut self) {
         for entry in self.entries.values_mut() {
             if let Entry::Entering { waiters } | Entry::Exiting { waiters } = entry {

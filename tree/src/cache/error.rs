@@ -21,7 +21,7 @@ use thiserror::Error;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (cache, reaper) = Cache::new();
-/// // Nobody would close what is opened.
+/// // Nobody would close the resource.
 /// drop(reaper);
 /// let opened = cache.open("primes", async || Ok(Table(vec![2, 3, 5]))).await;
 /// assert!(matches!(opened, Err(OpenError::Over)));

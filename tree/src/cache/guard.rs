@@ -48,7 +48,7 @@ use super::{
 pub struct Guard<K: Key, V: Resource> {
     tie: Arc<Tie<K, V>>,
     key: K,
-    /// `None` once it is given back.
+    /// `None` once it is released.
     value: Option<Arc<V>>,
 }
 

@@ -41,7 +41,7 @@ async fn enter<K: Key, V: Resource>(
         Ok(Ok(value)) => Ok(Guard::new(tie, key.clone(), value)),
         Ok(Err(value)) => {
             if let Err(error) = value.close().await {
-                tracing::warn!(?key, %error, "what was made too late could not be closed");
+                tracing::warn!(?key, %error, "a resource made too late could not be closed");
             }
             Err(OpenError::Over)
         }

@@ -176,7 +176,7 @@ impl<K: Key, V: Resource> Shared<K, V> {
         }
     }
 
-    /// Nobody closes anything any more. Those who wait learn it by the end of their senders.
+    /// Nothing is closed any more. Waiters learn it by the end of their senders.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.is_over = true;

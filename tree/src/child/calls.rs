@@ -134,7 +134,7 @@ impl Calls {
                     return Err(call.unknown());
                 };
                 let export = self.export(path)?;
-                // Its last word, which an actor says when it is idle, is to be behind the answer.
+                // The last message, which an actor sends when it is idle, must follow the answer.
                 call.keep(self.actor.core.enter());
                 // Whatever the function does before it waits is not done by the task that runs the
                 // connection.

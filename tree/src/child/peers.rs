@@ -64,7 +64,7 @@ impl Acceptors {
     }
 }
 
-/// Accepts connections, proves to each who the actor is, and answers their calls.
+/// Accepts connections, proves the actor's identity to each, and answers their calls.
 async fn serve(listener: Listener, actor: Actor, exposed: Arc<[String]>, over: CancellationToken) {
     let identity = actor.core.routes.own().clone();
     let mut acceptor = Acceptor::new(listener, identity, Options::default());

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Signals(Option<(Signal, Signal)>);
 
 impl Signals {
-    /// Hears signals from now on, if they are to be heard.
+    /// Handles signals from now on, if requested.
     pub(crate) fn new(are_heard: bool) -> io::Result<Self> {
         if !are_heard {
             return Ok(Self::none());

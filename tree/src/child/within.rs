@@ -44,7 +44,7 @@ pub(crate) struct LocalChild {
 pub(crate) struct Near {
     /// The parent's end of the channel.
     pub(crate) channel: Stream,
-    /// Told once where the actor listens.
+    /// Gets the actor's endpoints, once.
     pub(crate) listening: oneshot::Receiver<Result<Vec<Stamped>, RemoteError>>,
     /// The notes of the actor about itself.
     pub(crate) notes: mpsc::Receiver<Note>,

@@ -43,7 +43,7 @@ impl<T: Wire, E: Wire> Call<T, E> {
     /// # }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let call = double(21);
-    /// // What is no number in MessagePack is no answer.
+    /// // Anything but a number in MessagePack is no answer.
     /// assert!(call.decode(Ok(b"\xc0")).is_err());
     /// assert_eq!(call.decode(Ok(&[42]))?, 42);
     /// # Ok(())

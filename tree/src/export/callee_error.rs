@@ -41,7 +41,8 @@ pub struct CalleeError {
     pub actor: Option<ActorPath>,
     /// The calls that led to where the function returned it, if `RUST_BACKTRACE=1` asks for that,
     /// and as far as that takes the error no time: see [`CalleeBacktrace`]. Within another error it
-    /// is left out; [`NurseryError::backtraces`](crate::NurseryError::backtraces) has those of its leaves.
+    /// is left out; [`NurseryError::backtraces`](crate::NurseryError::backtraces) has those of its
+    /// leaves.
     #[serde(skip)]
     pub backtrace: Option<CalleeBacktrace>,
 }
@@ -66,7 +67,7 @@ impl CalleeError {
         self
     }
 
-    /// Puts another in the place of the function's own error.
+    /// Replaces the function's own error.
     pub(crate) fn set_own<E: Error + Serialize>(&mut self, error: &E) {
         self.payload = body::encode(error).ok().map(|it| it.to_vec().into());
     }
@@ -129,7 +130,7 @@ impl From<CalleeError> for RemoteError {
 ///
 /// fn advice(error: &CallError<Never>) -> Option<String> {
 ///     match error {
-///         CallError::Mismatch(mismatch) => Some(format!("build both anew: {mismatch}")),
+///         CallError::Mismatch(mismatch) => Some(format!("rebuild both: {mismatch}")),
 ///         _ => None,
 ///     }
 /// }

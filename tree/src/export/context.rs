@@ -1,7 +1,7 @@
 //! The two sides of a dialogue: a started value, then items both ways.
 //!
 //! ```text
-//!   callee: Context, then Stream            whoever carries bytes, or the caller here
+//!   callee: Context, then Stream            the carrier of bytes, or the caller here
 //!        started ─────────── oneshot ──────────▶ FarEnds::started
 //!        send    ─────────── bounded ──────────▶ FarEnds::stream.items
 //!        recv    ◀────────── bounded ─────────── FarEnds::stream.replies

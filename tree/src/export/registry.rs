@@ -29,14 +29,14 @@ pub fn exports() -> &'static [Export] {
     &EXPORTS
 }
 
-/// Returns the exported function of a path. Every call that arrives asks.
+/// Returns the exported function of a path. Every incoming call uses it.
 pub fn find(path: &str) -> Option<&'static Export> {
     static BY_PATH: LazyLock<HashMap<&str, &Export>> =
         LazyLock::new(|| exports().iter().map(|export| (export.path, export)).collect());
     BY_PATH.get(path).copied()
 }
 
-/// Looks whether every path stands for one function. `init` does, before anything is called.
+/// Checks that every path means one function. `init` does so, before any call.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ fn check_all(exports: &[Export]) -> Result<(), Duplicates> {
     if duplicates.is_empty() { Ok(()) } else { Err(Duplicates(duplicates)) }
 }
 
-/// Paths that stand for more than one function each.
+/// Paths that mean more than one function each.
 #[derive(Clone, Debug, Error)]
 #[error("{}", lines(.0))]
 pub struct Duplicates(pub Vec<Duplicate>);

@@ -73,7 +73,7 @@ impl Cancel {
         self.reason.get()
     }
 
-    /// Waits until an end is asked for, and returns the reason.
+    /// Waits for the request to end, and returns its reason.
     pub(crate) async fn asked(&self) -> CancelReason {
         self.token.cancelled().await;
         self.reason.get().expect("the reason is set before the token").clone()

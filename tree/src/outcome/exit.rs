@@ -214,7 +214,7 @@ mod tests {
         let exit = Exit::Cancelled { reason: from_peer.clone(), pressure: Pressure::Asked };
         check(exit.clone(), None, ExitClass::Failure);
         check(exit.clone(), Some("/base/desk"), ExitClass::Failure);
-        // But who was asked by a peer passes that on.
+        // But a request by a peer is passed on.
         assert_eq!(exit.class(&path("/base/desk"), Some(&from_peer)), ExitClass::Absorbed);
         let killed = Exit::Signalled { signal: 9, last_words: String::new() };
         check(killed, Some("/base"), ExitClass::Failure);

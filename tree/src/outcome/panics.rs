@@ -35,7 +35,8 @@ pub struct Panic {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// The calls that led there, if `RUST_BACKTRACE=1` asks for that. Within another error it is
-    /// left out; [`NurseryError::backtraces`](crate::NurseryError::backtraces) has those of its leaves.
+    /// left out; [`NurseryError::backtraces`](crate::NurseryError::backtraces) has those of its
+    /// leaves.
     #[serde(skip)]
     pub backtrace: Option<CalleeBacktrace>,
 }
@@ -72,7 +73,7 @@ thread_local! {
     static IS_TOLD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes note of panics from now on, before whatever else is done about them.
+/// Records panics from now on, before whatever else is done about them.
 pub(crate) fn take_note() {
     let earlier = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -114,7 +115,7 @@ pub(crate) fn last() -> Option<(String, Option<CalleeBacktrace>)> {
     LAST.with(RefCell::take)
 }
 
-/// Writes what the standard library does where no backtrace is asked for.
+/// Writes the standard library's message without a backtrace.
 fn write(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("<unnamed>");

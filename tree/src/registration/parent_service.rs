@@ -52,7 +52,7 @@ impl Below {
         self.lock().instances.len() > 1
     }
 
-    /// Takes out all that is left, for good.
+    /// Removes everything left, for good.
     pub(crate) fn take(&self) -> BTreeMap<Uuid, Vec<Stamped>> {
         let mut state = self.lock();
         state.is_over = true;
@@ -115,7 +115,7 @@ impl Parent for ParentService {
             self.actor.uplink.register(request).await?;
             let is_below = self.below.lock().instances.contains_key(&request.uuid);
             if !is_below {
-                // It was taken out meanwhile, and this came after.
+                // It was removed meanwhile, and this came after.
                 self.unregister(vec![request.uuid]).await?;
                 return Err(parted());
             }
@@ -137,7 +137,7 @@ impl Parent for ParentService {
         Box::pin(async move {
             match self.below.lock().instances.get_mut(&request.uuid) {
                 Some(endpoints) => endpoints.clone_from(&request.endpoints),
-                // It is being taken out.
+                // It is being removed.
                 None => return Ok(()),
             }
             self.actor.uplink.relocate(request).await

@@ -42,7 +42,7 @@ pub enum RootError {
     #[error("the root cannot use an endpoint that it was given")]
     Endpoint(#[from] ParseEndpointError),
     /// No registrar was named.
-    #[error("no registrar is named: say where one is, or is to be")]
+    #[error("no registrar is configured: set the address of one, or the endpoint for a new one")]
     NoRegistrar,
     /// Something else is where a registrar should be, and no registrar answers elsewhere.
     #[error("{}", occupied(.0))]
@@ -69,7 +69,7 @@ pub enum RootError {
     #[error("the root cannot be registered")]
     Register(#[source] RegisterError),
     /// Signals cannot be heard.
-    #[error("signals cannot be heard")]
+    #[error("signals cannot be handled")]
     Signals(#[source] io::Error),
     /// A signal came before it was open.
     #[error("stopped by {0} before the root was open")]

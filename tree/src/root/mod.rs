@@ -41,7 +41,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// Begins to say what the root of this process is to be.
+    /// Begins to configure the root of this process.
     pub fn options() -> RootOptions {
         RootOptions::default()
     }

@@ -60,7 +60,7 @@ pub struct Spawn<'a> {
     expose: Vec<String>,
     grace: Duration,
     restart: Restart,
-    /// The first thing that was said wrongly.
+    /// The first invalid argument.
     fault: Option<ParseEndpointError>,
 }
 
@@ -185,7 +185,7 @@ impl<'a> Spawn<'a> {
     /// #     numbers.iter().sum::<f64>() / numbers.len() as f64
     /// # }
     ///
-    /// /// Spawns an actor that computes means for whoever finds it.
+    /// /// Spawns an actor that computes means for all callers.
     /// async fn math(nursery: &Nursery) -> Result<Portal, SpawnError> {
     ///     nursery.spawn("math").expose(&[mean::EXPORT]).await
     /// }

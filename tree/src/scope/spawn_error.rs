@@ -32,7 +32,7 @@ pub enum SpawnError {
         source: NameError,
     },
     /// An endpoint that it is to listen at is invalid.
-    #[error("{actor} cannot listen where it is told to")]
+    #[error("{actor} cannot listen at its endpoints")]
     Endpoint {
         /// The actor.
         actor: ActorPath,
@@ -165,7 +165,7 @@ mod tests {
                 actor: actor(),
                 source: "/udp/9".parse::<Endpoint>().unwrap_err(),
             },
-            "/base/feed cannot listen where it is told to: unsupported protocol `udp` in `/udp/9`",
+            "/base/feed cannot listen at its endpoints: unsupported protocol `udp` in `/udp/9`",
         );
         let reason = CancelReason::new(actor().parent().unwrap(), "a sibling of it failed");
         check(

@@ -77,9 +77,9 @@ pub(crate) enum Event {
     BodyEnded {
         is_well: bool,
     },
-    /// Somebody wants one child to end.
+    /// One child is to end.
     Dismissed(ChildId, CancelReason),
-    /// Somebody wants the scope to end.
+    /// The scope is to end.
     Cancelled(CancelReason),
     /// Time has passed.
     Tick,
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     StartAgain(ChildId),
     /// It has ended for good.
     Forget(ChildId),
-    /// The body is to stop where it stands.
+    /// The body is to be dropped.
     StopBody,
 }
 
@@ -137,7 +137,7 @@ enum State {
         asked: CancelReason,
         again_at: Option<Instant>,
     },
-    /// It has ended, and is to be started again.
+    /// It has ended, and will be restarted.
     Waiting {
         until: Instant,
     },

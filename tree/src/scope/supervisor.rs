@@ -32,7 +32,7 @@ pub(crate) struct Asks {
     /// Tells whether the body ended well.
     pub(crate) body_end: oneshot::Receiver<bool>,
     pub(crate) cancel: Cancel,
-    /// Tells the body to stop where it stands.
+    /// Makes the body stop where it waits.
     pub(crate) stop_body: CancellationToken,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Order {
     pub(crate) runner: Box<ChildRunner>,
     /// That run, if the body has begun it.
     pub(crate) begun: Option<Begun>,
-    /// Told when the child is ready, or will never be.
+    /// Notified when the child is ready, or will never be.
     pub(crate) ready: oneshot::Sender<Result<Portal, SpawnError>>,
     /// Gets the child's exit, if somebody waits for that.
     pub(crate) answer: Option<oneshot::Sender<Done>>,

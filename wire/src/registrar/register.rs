@@ -16,7 +16,7 @@ use crate::{
 /// The most endpoints of an instance: more than any host has transports and interfaces for.
 pub const ENDPOINTS_MAX: usize = InstanceId::ENDPOINTS_MAX;
 
-/// The most instances that one call takes out: they fit a frame of 64 KiB, and a registrar is done
+/// The most instances that one call removes: they fit a frame of 64 KiB, and a registrar is done
 /// with them in some milliseconds.
 pub const UNREGISTER_MAX: usize = 2048;
 
@@ -26,7 +26,7 @@ pub const LEASE_MS_MIN: u64 = 100;
 /// The longest lease, a day: for longer ones a declared entry is better.
 pub const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
-/// Registers an instance. The same instance again, from the same user, takes the place of the
+/// Registers an instance. The same instance again, from the same owner, replaces the
 /// earlier registration and gets a new epoch.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Register {
@@ -42,11 +42,11 @@ pub struct Register {
     pub metadata: BTreeMap<String, String>,
     /// The stage of its life.
     pub state: State,
-    /// For how long it is kept without a renewal, between [`LEASE_MS_MIN`] and
-    /// [`LEASE_MS_MAX`]; without it, it is kept for as long as the connection lasts.
+    /// Its time to live without a renewal, between [`LEASE_MS_MIN`] and
+    /// [`LEASE_MS_MAX`]; without it, it lives as long as the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
-    /// Whether it answers the protocol's handshake, and proves there who it is.
+    /// Whether it answers the protocol's handshake, and proves its identity.
     #[serde(default, skip_serializing_if = "is_false")]
     pub proves: bool,
     /// From a returning registrant: the epoch of its latest registration with this registrar. If
@@ -54,12 +54,12 @@ pub struct Register {
     /// [reported](Registered::lost).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Epoch>,
-    /// Whether it waits in line if one instance has the name at a time, and another has it: the
+    /// Whether it waits in line if another instance has the exclusive name: the
     /// answer comes when it has the name. Otherwise it is refused.
     #[serde(default, skip_serializing_if = "is_false")]
     pub wait: bool,
-    /// From who comes back: the [token](crate::Record::token) by which it has the name. A registrar that
-    /// has just begun lets it go before those who wait.
+    /// From a returning registrant: the [token](crate::Record::token) by which it has the name. A
+    /// registrar that has just started serves it before those who wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
     /// Shows that the UUID was drawn here: another registration of it gives way.
@@ -94,10 +94,10 @@ pub struct Registered {
     pub epoch: Epoch,
     /// The change that brought it.
     pub revision: Revision,
-    /// With what the instance proves to callers that this registration is its own.
+    /// The key with which the instance proves that this registration is its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<ProofKey>,
-    /// The [token](crate::Record::token) of a name that one instance has at a time.
+    /// The [token](crate::Record::token) of an exclusive name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
     /// The reason why it is not registered: only for a [returning](Register::again) registrant.
@@ -129,7 +129,7 @@ pub struct AskLine {
     pub uuid: Option<Uuid>,
 }
 
-/// The line for a name that one instance has at a time.
+/// The line for an exclusive name.
 ///
 /// ```
 /// # use callsign_wire as callsign;
@@ -161,7 +161,7 @@ pub struct InLine {
     pub uuid: Uuid,
     /// Its owner.
     pub owner: Owner,
-    /// Since when it waits, in milliseconds since 1970 by the registrar's clock.
+    /// The start of its wait, in milliseconds since 1970 by the registrar's clock.
     pub since_ms: u64,
 }
 
@@ -182,15 +182,15 @@ pub struct Update {
     pub state: Option<State>,
 }
 
-/// Takes an instance out of the registry.
+/// Removes an instance from the registry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Unregister {
     /// The instance.
     pub uuid: Uuid,
 }
 
-/// Takes several instances out of the registry, in one change. Those that are not there are passed
-/// over; if the caller may not take out all the others, none is.
+/// Removes several instances from the registry, in one change. Missing ones are skipped;
+/// if the caller may not remove all the others, none is removed.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct UnregisterAll {
     /// The instances: at most [`UNREGISTER_MAX`].

@@ -26,7 +26,7 @@ use crate::{
 pub(super) enum Role {
     /// Tells each caller the time. It knows nothing of registrars.
     Clock,
-    /// Gives each caller a price; it registers itself, and proves who it is.
+    /// Sends each caller a price; it registers itself, and proves its identity.
     Feed,
     /// Answers HTTP requests, where there is no Python to do so.
     Web,
@@ -75,7 +75,7 @@ async fn serve(role: Role, listener: Listener) {
     }
 }
 
-/// Answers each caller once it has been proved to it who answers.
+/// Answers each caller after the proof of identity.
 async fn receive(role: Role, mut acceptor: Acceptor) {
     for number in 1_u32.. {
         let stream = acceptor.accept().await.into_stream();

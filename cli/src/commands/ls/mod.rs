@@ -1,4 +1,4 @@
-//! `callsign ls`: who is registered, and how near each is from here.
+//! `callsign ls`: registered actors, and how near each is from here.
 
 mod selection;
 
@@ -220,7 +220,7 @@ fn below_each_other(seen: &[Seen<'_>], now_ms: u64, width: Option<u16>) -> Strin
     text
 }
 
-/// Tells whether any are another user's: whose they are is no news where they are all one's own.
+/// Tells whether any are another user's: if all are the user's own, the owner is no news.
 fn are_of_others(seen: &[Seen<'_>]) -> bool {
     let own = wire::Owner::User(geteuid().as_raw());
     have_several_owners(seen)

@@ -7,7 +7,7 @@ use wire::{Lifetime, Record};
 
 use crate::{failure::Failure, lookup::ranking::Seen, owners};
 
-/// By what a list is sorted. Equals stay sorted by name.
+/// The sort key of a list. Equals stay sorted by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum SortKey {
     Name,
@@ -41,7 +41,7 @@ pub(super) fn sort(seen: &mut [Seen<'_>], key: SortKey) {
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     key: String,
-    /// `*` stands for any run of characters in it, `?` for any one.
+    /// `*` matches any run of characters in it, `?` any one.
     pattern: String,
 }
 

@@ -24,12 +24,12 @@ struct Marks {
     users: BTreeSet<Option<u32>>,
     /// The name of its executable; `None` if that is hidden.
     executables: BTreeSet<OsString>,
-    /// The services that it is of; nothing where it is of none.
+    /// Its services; empty if it has none.
     services: BTreeSet<String>,
 }
 
 impl Former {
-    /// Takes note of who listens.
+    /// Records the listener.
     pub(super) fn of(sockets: &[ListeningSocket]) -> Self {
         let processes = holders(sockets);
         let marks = Marks {
@@ -55,7 +55,7 @@ impl Former {
         now.marks.are_of(&self.marks).then_some(now)
     }
 
-    /// Takes note of further sockets of it.
+    /// Records further sockets of it.
     pub(super) fn extend(&mut self, sockets: &[ListeningSocket]) {
         if self.sockets.len() >= SOCKETS_MAX {
             self.sockets.clear();

@@ -44,14 +44,14 @@ pub(super) struct Plan {
     /// Whether the state was given explicitly.
     pub(super) is_vouched_for: bool,
     pub(super) ttl: Option<Duration>,
-    /// For how long it waits in line for its name, if it does.
+    /// The time to wait in line for its name, if it does.
     pub(super) patience: Option<Patience>,
     /// Whether standard output says that the actor is registered: with a program, it is the
     /// program's.
     pub(super) is_announced: bool,
 }
 
-/// For how long an actor waits in line for its name: so long, or for as long as it takes.
+/// An actor's time to wait in line for its name: a limit, or as long as it takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience(pub(super) Option<Duration>);
 

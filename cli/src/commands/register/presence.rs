@@ -301,5 +301,5 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The most endpoints to report of a program that listens at none of the given ones.
 const ELSEWHERE_MAX: usize = 4;
 
-/// After how long a stranger in the place of a program that was started is said.
+/// The time after which another program in the place of a started one is reported.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(1);

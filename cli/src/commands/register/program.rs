@@ -125,7 +125,7 @@ impl Program {
         self.guarded.alive()
     }
 
-    /// Asks all that is left to end.
+    /// Asks the remaining processes to end.
     pub(super) fn end(&mut self) {
         if self.ending.is_none() {
             self.guarded.signal(Whom::All, Number::TERM);

@@ -68,7 +68,7 @@ pub(super) struct Seen {
 /// The origin of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Origin {
-    /// It was said.
+    /// It was given.
     Said,
     /// A wildcard address of its own family includes it.
     Meant,

@@ -1,4 +1,4 @@
-//! Waiting in line for a name that one instance has at a time.
+//! Waiting in line for an exclusive name.
 
 use std::{future::pending, pin::pin, time::Duration};
 
@@ -55,7 +55,7 @@ pub(super) async fn too_late(name: &Name, patience: Option<Patience>) -> Failure
     Failure::not_found(error).hint_command("see who has it", ["find", name.as_str()])
 }
 
-/// Waits for an actor to be registered, and says so if that takes long because it waits for others.
+/// Waits for an actor to be registered, and reports a long wait for others.
 pub(super) async fn said<T>(
     plan: &Plan,
     client: &Client,
@@ -73,7 +73,7 @@ pub(super) async fn said<T>(
         Some(left) => {
             let left = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
             let begun = "the registrar has just begun";
-            note(context, format_args!("{begun}; whoever had it may come back within {left}"));
+            note(context, format_args!("{begun}; the former holder may return within {left}"));
         }
         None => {}
     }

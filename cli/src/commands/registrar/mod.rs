@@ -306,7 +306,7 @@ fn tractor_door(tractor: Tractor, ledger: Option<PathBuf>) -> Option<Arc<dyn Pro
     })
 }
 
-/// Tells everybody who asked for it that the node can be reached.
+/// Reports to all that asked for it that the node can be reached.
 fn announce(
     endpoints: &[Endpoint],
     ready_fd: Option<File>,

@@ -25,7 +25,7 @@ pub(super) struct Places {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Files {
     Own,
-    /// Those that there are were handed over.
+    /// The existing ones were handed over.
     Handed,
     None,
 }

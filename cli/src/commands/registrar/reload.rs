@@ -71,7 +71,7 @@ pub(super) struct Reload<'a> {
     deadline: Option<Instant>,
     /// Whether it may contain the file as it was before the request.
     is_older: bool,
-    /// Whether it is to be read once more.
+    /// Whether it must be read once more.
     is_stale: bool,
 }
 

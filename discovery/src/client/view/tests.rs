@@ -300,7 +300,7 @@ fn a_registrar_that_begins_beside_another_takes_nothing_away_either() {
             (Restarts(0, 5), ""),
             (Tells(0, synced()), "partial 0"),
             (Passes(4), ""),
-            // It is the other who says so.
+            // The other one says so.
             (Tells(1, remove(2)), ""),
             (Passes(1), "-1 -2"),
         ],

@@ -189,7 +189,7 @@ impl Conversation {
 
     /// Returns where the preferred actor of a name is that the peer can reach.
     fn find_actor(&mut self, name: &str) -> Option<Vec<Written>> {
-        // One that is about to be ready can already be found: it told the registrar.
+        // One that is about to be ready can already be found: it has told the registrar.
         let is_there = |it: &Record| {
             it.state == State::Ready
                 || it.lifetime == Lifetime::Foreign && it.state == State::Starting
@@ -212,7 +212,7 @@ impl Conversation {
         let names = self.session.names();
         let meant = names_like(name, names.iter().map(String::as_str));
         if !meant.is_empty() {
-            info!(name = %Shown(name), ?meant, "a tractor program asks for what nobody is called");
+            info!(name = %Shown(name), ?meant, "a tractor program asks for an invalid name");
         }
     }
 
@@ -320,8 +320,8 @@ impl Conversation {
     }
 }
 
-/// Returns the names of ours under which an actor of a name there may be: one of callsign's may have
-/// the name that stands for another of tractor's.
+/// Returns the names of ours under which an actor of a name there may be: one of callsign's may
+/// have the name that stands for another of tractor's.
 fn names_of(name: &str) -> impl Iterator<Item = Name> {
     [uid::escaped(name), Name::new(name)].into_iter().flatten()
 }

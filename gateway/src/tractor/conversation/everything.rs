@@ -10,7 +10,7 @@ use crate::tractor::{
 };
 
 impl Conversation {
-    /// Answers with all that is registered: by name and UUID, joined by a dot, the addresses.
+    /// Answers with all registered actors: under name and UUID, joined by a dot, the addresses.
     pub(super) async fn get_registry(&mut self, cid: &str) -> Result<Called, ChannelError> {
         // Charged until it is sent.
         let mut holding = self.session.holding();

@@ -54,7 +54,7 @@ impl LivenessMonitor {
         let Some(record) = self.registry.record(uuid).filter(|it| watched.is_about(it)) else {
             return self.forget(uuid);
         };
-        // Endpoints may have been taken out meanwhile, here or elsewhere.
+        // Endpoints may have been removed meanwhile, here or elsewhere.
         let by_endpoint = &mut self.by_endpoint;
         watched.endpoints.retain(|endpoint| {
             let is_there = record.endpoints.iter().any(|it| it.endpoint == *endpoint);
@@ -82,7 +82,7 @@ impl LivenessMonitor {
         });
     }
 
-    /// Takes note of what a look has found.
+    /// Records the result of a look.
     pub(super) fn note(&mut self, looked: Looked) {
         let Looked { uuid, epoch, uid, results, was_doubted, asked } = looked;
         let Some(watched) = self.watched.get_mut(&uuid).filter(|it| it.epoch == epoch) else {

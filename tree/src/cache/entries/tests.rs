@@ -21,7 +21,7 @@ enum Do {
     Expel(bool),
 }
 
-/// Does one thing to the key `k`, and says what came of it.
+/// Does one step for the key `k`, and returns its result.
 fn act(entries: &mut Book, tickets: &mut Vec<Ticket>, it: Do) -> String {
     match it {
         Do::Ask(number) => match entries.ask(&"k", || number) {

@@ -105,7 +105,7 @@ impl ChildChannel {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: it is to be called again.
+    /// Cancel safe: call it again.
     async fn part(&mut self) {
         let settled = settle(&mut self.function, &mut self.reply);
         if timeout(LAST_WORD_WAIT, settled).await.is_err() {

@@ -151,7 +151,7 @@ impl ChildRunner {
         }
     }
 
-    /// Removes the socket files of a process that is gone, and of all that was below it.
+    /// Removes the socket files of a process that is gone, and of all actors below it.
     async fn sweep(&self, left: &BTreeMap<Uuid, Vec<Stamped>>, has_parted: bool) {
         let own = self.places.endpoints.iter().filter_map(sweep::file).cloned();
         // It no longer listens: if somebody does, the place is another's.

@@ -13,7 +13,7 @@ use wire::ErrorKind;
 use super::*;
 use crate::{CalleeError, Pressure};
 
-/// A scope, and who runs in it.
+/// A scope, and its running children.
 struct Scope {
     supervision: SupervisionState,
     now: Instant,
