@@ -108,8 +108,8 @@ fn what_cannot_be_listened_at_is_told() {
         &[("LISTEN_FDS", "3")],
         &["descriptor 4 is not open", "LISTEN_FDS says that 3"],
     );
-    check(&["tcp"], &[("LISTEN_FDS", "many")], &["LISTEN_FDS is no number: \"many\""]);
-    check(&["tcp"], &[("LISTEN_PID", "me")], &["LISTEN_PID is no number: \"me\""]);
+    check(&["tcp"], &[("LISTEN_FDS", "many")], &["LISTEN_FDS is not a number: \"many\""]);
+    check(&["tcp"], &[("LISTEN_PID", "me")], &["LISTEN_PID is not a number: \"me\""]);
     check(&["tcp", "tcp"], &[("LISTEN_FDNAMES", "one")], &["LISTEN_FDNAMES has 1 names"]);
 }
 

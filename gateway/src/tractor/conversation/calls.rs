@@ -212,7 +212,7 @@ impl Conversation {
         let names = self.session.names();
         let meant = names_like(name, names.iter().map(String::as_str));
         if !meant.is_empty() {
-            info!(name = %Shown(name), ?meant, "a tractor program asks for an invalid name");
+            info!(name = %Shown(name), ?meant, "a tractor program asks for an unknown name");
         }
     }
 
