@@ -6,7 +6,7 @@
 //!
 //! - [`ci`] is the list of everything that must hold before a change lands.
 //! - [`test`](mod@test) runs the tests, after [`tools`] has looked for the programs they start, and
-//!   [`python`] for a package.
+//!   [`python`] for a package; [`leftovers`] looks for what they leave behind.
 //! - [`soak`] lets trees of actors fall, places change hands, and strangers loose on a registrar,
 //!   many times.
 //! - [`package`] builds the Debian package and a container image, and tries them.
@@ -18,6 +18,7 @@
 
 mod ci;
 mod docs;
+mod leftovers;
 mod package;
 mod python;
 mod soak;

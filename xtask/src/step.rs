@@ -2,6 +2,7 @@
 
 use std::{
     env, fmt,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,13 +14,14 @@ pub(crate) struct Step {
     name: &'static str,
     variables: Vec<(&'static str, String)>,
     args: Vec<String>,
+    temporary: Option<PathBuf>,
 }
 
 impl Step {
     /// Makes the step that runs cargo with `args`, which are split at white space.
     pub(crate) fn cargo(name: &'static str, args: &str) -> Self {
         let args = args.split_whitespace().map(str::to_owned).collect();
-        Self { name, variables: Vec::new(), args }
+        Self { name, variables: Vec::new(), args, temporary: None }
     }
 
     /// Adds arguments, each as it stands.
@@ -32,6 +34,11 @@ impl Step {
     pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
         self.variables.push((name, value.to_owned()));
         self
+    }
+
+    /// Sets the directory for temporary files. It exists for this run alone, and so is not printed.
+    pub(crate) fn temporary(self, folder: &Path) -> Self {
+        Self { temporary: Some(folder.to_owned()), ..self }
     }
 
     /// Disables cargo's incremental compilation: its files take as much room again as the build,
@@ -58,6 +65,7 @@ impl Step {
         let status = cargo()
             .args(&self.args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(self.temporary.iter().map(|it| ("TMPDIR", it)))
             .stdin(Stdio::null())
             .status()
             .with_context(|| format!("{}: cannot start cargo", self.name))?;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::{
+    leftovers::Temporary,
     package, python,
     step::{Step, has_subcommand},
     tools,
@@ -12,8 +13,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The runner that failed, and how to run it alone. A missing tool is no error: the tests that need
-/// it say themselves that they were skipped.
+/// The runner that failed, and how to run it alone; or what the tests have left behind. A missing
+/// tool is no error: the tests that need it say themselves that they were skipped.
 pub(crate) fn run(extra: &[&str]) -> Result<()> {
     tools::provide();
     python::provide();
@@ -25,11 +26,20 @@ pub(crate) fn run(extra: &[&str]) -> Result<()> {
     if has_subcommand("nextest") {
         // It bounds each test in time, and fails one that leaves a process behind
         // (`.config/nextest.toml`). Examples in the documentation are beyond it.
-        step("tests", "nextest run --workspace --all-features").args(extra).run()?;
+        step("build of the tests", "nextest run --workspace --all-features --no-run").run()?;
+        tests(step("tests", "nextest run --workspace --all-features").args(extra))?;
         step("documentation tests", "test --workspace --all-features --doc").run()?;
     } else {
         eprintln!("xtask: cargo-nextest is not installed, so `cargo test` runs the tests");
-        step("tests", "test --workspace --all-features --no-fail-fast").args(extra).run()?;
+        step("build of the tests", "test --workspace --all-features --no-run").run()?;
+        tests(step("tests", "test --workspace --all-features --no-fail-fast").args(extra))?;
     }
     package::check()
+}
+
+/// Runs tests, which leave nothing behind.
+fn tests(step: Step) -> Result<()> {
+    let temporary = Temporary::new()?;
+    step.temporary(temporary.path()).run()?;
+    temporary.has_nothing_left()
 }

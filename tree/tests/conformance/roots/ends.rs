@@ -54,6 +54,7 @@ pub(super) async fn too_few_threads(folder: tempfile::TempDir) -> Result<(), Any
             let mut command = as_user(user, "prlimit".as_ref());
             command.arg(format!("--nproc={limit}:{limit}")).arg(&exe);
             command.env("CONFORMANCE_ROLE", format!("{kind} {}", place(&own)));
+            command.env_remove("XDG_RUNTIME_DIR").env("TMPDIR", &own);
             let output = tokio::task::block_in_place(|| {
                 command.env("RUST_BACKTRACE", "1").stdin(Stdio::null()).output()
             })?;
