@@ -78,6 +78,18 @@ impl Room {
         command
     }
 
+    /// Returns the commands that there are, as `callsign --help` lists them.
+    #[track_caller]
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let help = self.callsign(&["--help"]).succeeds();
+        let is_command = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+        let lines = help.stdout.lines().take_while(|it| *it != "Options:").filter(is_command);
+        let words = lines.filter_map(|it| it.split_whitespace().next());
+        let commands: Vec<_> = words.filter(|it| *it != "help").map(str::to_owned).collect();
+        assert!(commands.contains(&"watch".to_owned()), "the list cannot be read\n{help}");
+        commands
+    }
+
     /// Runs `callsign …` to its end.
     #[track_caller]
     pub(crate) fn callsign(&self, args: &[&str]) -> Outcome {

@@ -134,7 +134,8 @@ fn every_screen_fits() {
     let root = ["--ttl", "10m", "--meta", "tree.path=market", "--meta", "tree.kind=process"];
     node.callsign(&[&["register", "market", &long][..], &root].concat()).succeeds();
     room.write("wrong.toml", WRONG);
-    let helps = HELPS.iter().map(|it| format!("{it} --help"));
+    let commands = room.commands();
+    let helps = commands.iter().map(|it| format!("{it} --help"));
     let lines: Vec<_> = helps.chain(SCREENS.iter().map(|it| (*it).to_owned())).collect();
     for width in [80, 40] {
         let typed = lines
@@ -161,31 +162,9 @@ fn every_screen_fits() {
     }
 }
 
-const HELPS: &[&str] = &[
-    "",
-    "check",
-    "completions",
-    "connect",
-    "demo",
-    "drain",
-    "find",
-    "ls",
-    "man",
-    "register",
-    "registrar",
-    "renew",
-    "resolve",
-    "schema",
-    "status",
-    "tree",
-    "unregister",
-    "wait",
-    "watch",
-    "whoami",
-];
-
 const SCREENS: &[&str] = &[
     "-h",
+    "--help",
     "--version",
     "regsiter",
     "wait",
