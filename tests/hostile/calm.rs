@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use discovery::{Change, Client, LookupOptions, Registration, Watch};
+use discovery::{Change, Client, ClientOptions, LookupOptions, Registration, Watch};
 use rustix::process::getuid;
 use tokio::{runtime::Builder, time::timeout};
 use uuid::Uuid;
@@ -31,7 +31,14 @@ pub(crate) fn be_served(
     let _listener = UnixListener::bind_addr(&address).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = Client::connect([endpoint]).await.unwrap();
+        // However busy the machine is, and so this client or the registrar, it is no silence.
+        let patient = ClientOptions {
+            handshake_timeout: LIMIT,
+            ask_timeout: LIMIT,
+            heartbeat: None,
+            ..ClientOptions::default()
+        };
+        let client = Client::connect_with([endpoint], patient).await.unwrap();
         let name = format!("calm-{}", name.rsplit('-').next().unwrap());
         let registration = Registration::new(&name).endpoint(place).unwrap();
         let registered = client.register(registration).await.unwrap();

@@ -45,7 +45,8 @@ fn whatever_strangers_compose_within_the_bounds_calm_ones_are_served() {
 fn play(seed: u64) {
     let room = Room::new();
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let node = Node::listen(&room, &[&room.abstract_unix("r"), "/ip4/127.0.0.1/tcp/0"]);
+    let listen = [&*room.abstract_unix("r"), "/ip4/127.0.0.1/tcp/0"];
+    let node = Node::start_with(&room, &listen, &["--heartbeat", "1m"]);
     let before_kib = node.resident_kib();
     let endpoints = node.endpoints();
 

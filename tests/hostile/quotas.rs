@@ -52,9 +52,7 @@ fn endure_crowd(abuse: impl Fn(&mut [Peer])) {
 /// Comes as one more session, and is answered.
 #[track_caller]
 fn sync(place: &str) {
-    let mut peer = Peer::greet(place);
-    peer.set_limit(5 * LIMIT);
-    peer.sync();
+    Peer::greet(place).sync();
 }
 
 /// Registers a hundred instances that make a long answer together.
@@ -179,7 +177,8 @@ fn waits_and_registrations() {
 #[test]
 fn an_owner_that_holds_too_much_lets_go_of_it() {
     let room = Room::new();
-    let node = Node::start(&room);
+    let file = room.write("market.toml", "[quotas.trusted]\nbytes = \"16MiB\"\n");
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &["--config", &file]);
     let mut peer = Peer::greet(node.endpoint());
     let refused = loop {
         let mut fat = registration("large", vec![]);

@@ -125,5 +125,5 @@ fn base36(mut number: u32) -> String {
     digits.iter().map(|it| char::from(*it)).collect()
 }
 
-/// The ports in `examples/market.toml` that are bound on this host.
-const PORTS: [&str; 5] = ["7616", "5554", "5555", "5556", "8765"];
+/// The ports in `examples/market.toml` that are bound on this host, and another of the document's.
+const PORTS: [&str; 6] = ["7616", "5554", "5555", "5556", "8765", "4321"];

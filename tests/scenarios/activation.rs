@@ -223,7 +223,7 @@ fn a_program_has_what_was_handed_to_register() {
         let mut activated = Running::start(manager(&room, &[socket], &args));
         activated.line_with("bound");
         activated.type_line("start");
-        node.callsign(&["wait", name, "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", name, "--timeout", "5m"]).succeeds();
         node.callsign(&["connect", name]).succeeds().prints(&[said]);
     };
     let socket = |name: &str| format!("unix:{}", room.file(name).display());

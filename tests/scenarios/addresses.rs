@@ -22,7 +22,7 @@ fn a_server_gets_a_port_that_was_drawn() {
         let register = ["register", "web", "/ip4/127.0.0.1/tcp/0", "--", &python];
         let mut web = node.run(&[&register[..], arguments].concat());
         web.says("`web` is to listen at /ip4/127.0.0.1/tcp/");
-        node.callsign(&["wait", "web", "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds();
         let asked = node.run(&["connect", "web"]).write("GET /hello.txt HTTP/1.0\r\n\r\n");
         asked.outcome().succeeds().prints(&["200 OK", "from the real server"]);
         web.stop();
@@ -44,7 +44,7 @@ fn a_server_gets_its_path() {
     let python = python();
     let socket = room.unix("a b.sock").replace(' ', "%20");
     let feed = node.run(&["register", "feed", &socket, "--", &python, "-c", serve, "{path}"]);
-    node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "feed"]).succeeds().prints(&["it is me"]);
     feed.stop();
 }

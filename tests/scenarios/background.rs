@@ -98,7 +98,7 @@ fn check(daemon: &Daemon) -> Result<(), String> {
     assert!(is_nobody_at(&room.file("d.sock")), "a daemon is left\n{slipped}");
 
     let server = run(&words(daemon.in_front));
-    node.callsign(&["wait", "server", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "server", "--timeout", "5m"]).succeeds();
     let stopped = server.stop();
     assert!(!stopped.stderr.contains("background"), "{stopped}");
     assert!(is_nobody_at(&room.file("d.sock")), "a server is left\n{stopped}");
@@ -183,7 +183,7 @@ fn a_front_that_ends_before_what_serves_is_no_success() {
     let words = ["register", "late", &endpoint, "--", &python, "-c", DAEMON];
     let mut late = node.run(&[&words[..], &["{port}", "late"]].concat());
     late.line_with("up");
-    node.callsign(&["wait", "late", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "late", "--timeout", "5m"]).succeeds();
     late.type_line("");
     late.outcome().ends_with(SLIPPED_AWAY).says(&["in the background"]);
     is_free(port);
@@ -228,7 +228,7 @@ fn a_program_that_has_served_and_ended_has_not_slipped_away() {
     let words = ["register", "server", &endpoint, "--", &python, "-c", serves, "{path}"];
     let mut server = node.run(&words);
     server.line_with("up");
-    node.callsign(&["wait", "server", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "server", "--timeout", "5m"]).succeeds();
     server.type_line("");
     server.outcome().succeeds().says(&["has left `sleep`", "is ended too"]);
     let check = |line: &str, code: i32| {

@@ -51,7 +51,7 @@ fn the_folder_of_the_system_s_registrar_may_be_made_later() {
     };
     let mut held = run(&["register", "clock", &room.abstract_unix("clock")]);
     held.says("no registrar answers; `clock` cannot be found");
-    let waiting = run(&["wait", "clock", "--timeout", "1m"]);
+    let waiting = run(&["wait", "clock", "--timeout", "5m"]);
     let mut watch = run(&["watch", "--json"]);
     watch.json("word that there is none", |it| it["change"] == "stale");
     fs::create_dir(&system).unwrap();

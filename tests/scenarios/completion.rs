@@ -145,13 +145,12 @@ fn fish_completes_names() {
     check("callsign ch", "check\tCheck settings files, and show all that is wrong with them\n");
 }
 
-/// Of twenty thousand names there are no more than one reads, and their common beginning is that of
-/// all.
+/// Of two thousand names there are no more than one reads, and their common beginning is that of all.
 #[test]
 fn many_names_are_completed_as_far_as_they_are_the_same() {
     let room = Room::new();
     let mut settings = "[declared]\n".to_owned();
-    for number in 0..20_000 {
+    for number in 0..2_000 {
         settings += &format!("\"actor:{:02}.{number:05}\" = \"/unix/@{number}\"\n", number % 100);
     }
     let settings = room.write("many.toml", &settings);
@@ -171,7 +170,7 @@ fn many_names_are_completed_as_far_as_they_are_the_same() {
     };
     let all = completed("act");
     assert_eq!(all.len(), 500);
-    assert_eq!((&*all[0], &*all[499]), ("actor:00.00000", "actor:99.19999"));
+    assert_eq!((&*all[0], &*all[499]), ("actor:00.00000", "actor:99.01999"));
     assert_eq!(completed("actor:07.00").len(), 10);
     assert_eq!(completed("actor:07.0000"), ["actor:07.00007"]);
     // Nor are they too many for a slip.

@@ -300,7 +300,7 @@ fn what_a_rule_hides_no_command_of_another_user_shows() {
         let registrar = &node.endpoints()[at];
         let by = |user, args: &[&str]| users.run(user, registrar, args).outcome();
         let mut watched = users.run(BOB, registrar, &["watch"]);
-        let waiting = users.run(BOB, registrar, &["wait", "db-main", "--timeout", "1m"]);
+        let waiting = users.run(BOB, registrar, &["wait", "db-main", "--timeout", "5m"]);
         let main = users.room.abstract_unix(&format!("main-{at}"));
         let web = users.room.abstract_unix(&format!("web-{at}"));
         by(0, &["register", "db-main", &main, "--ttl", "5m"]).succeeds();

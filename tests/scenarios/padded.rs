@@ -31,7 +31,7 @@ fn a_padded_name_is_registered_found_explained_and_reached() {
     pad.stop();
 
     let pad = node.run(&[&["register", "pad", &full, "--"], &program[..]].concat());
-    node.callsign(&["wait", "pad", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "pad", "--timeout", "5m"]).succeeds();
     node.callsign(&["find", "pad"]).succeeds().prints(&[&full, "unix socket"]);
     // A screen of 80 columns has to break it.
     node.callsign(&["resolve", "pad", "--explain"]).succeeds().prints(&["within reach"]);
@@ -43,7 +43,7 @@ fn a_padded_name_is_registered_found_explained_and_reached() {
 
     // One that runs already, and who connects by the address that is printed.
     let held = node.run(&["register", "held", &full]);
-    node.callsign(&["wait", "held", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "held", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "held"]).succeeds().prints(&["it is me"]);
     held.stop();
     pad.stop();

@@ -261,7 +261,7 @@ fn a_tractor_program_changes_nothing_of_another_user() {
             found[0]["suspicion"].take();
             found
         };
-        way.run(Alice, &["wait", &name, "--timeout", "60s"]).succeeds();
+        way.run(Alice, &["wait", &name, "--timeout", "5m"]).succeeds();
         let before = found();
         assert_eq!(before[0]["owner"], format!("user:{ALICE}"), "{before}");
         for calls in [

@@ -134,7 +134,7 @@ fn a_server_that_restarts_is_the_actor_again() {
         // A process that re-executes itself keeps its number.
         second.type_line("again x");
         second.line_with("up");
-        node.callsign(&["wait", &name, "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", &name, "--timeout", "5m"]).succeeds();
         registrant.stop();
         second.kill();
     }
@@ -154,7 +154,7 @@ fn a_server_that_listens_beside_one_that_lives_is_its_successor_when_that_is_gon
     node.callsign(&["connect", "feed"]).ends_with(1);
     first.kill();
     registrant.says(&format!("`feed` listens at {} again", place.endpoint));
-    node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "feed"]).succeeds().prints(&["the second"]);
     second.close_input();
 }
@@ -187,7 +187,7 @@ fn another_users_server_is_no_successor() {
         stranger.kill();
         let _second = place.serve(&room, "its own");
         registrant.says(&format!("`feed` listens at {} again", place.endpoint));
-        node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
         node.callsign(&["connect", "feed"]).succeeds().prints(&["its own"]);
         registrant.stop();
     }
@@ -221,7 +221,7 @@ fn who_ceases_to_listen_is_not_ready_until_it_does_again() {
         tell(&mut registrant, &format!("bind {}", place.bound));
         until(&mut watch, "ready");
         registrant.says(&format!("`{name}` listens at {} again", place.endpoint));
-        node.callsign(&["wait", name, "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", name, "--timeout", "5m"]).succeeds();
         node.callsign(&["connect", name]).succeeds().prints(&["it"]);
     };
     check("by-port", &Place::port("127.0.0.1"), true);
@@ -402,7 +402,7 @@ fn what_lies_behind_a_link_is_cleared() {
     let mut feed = bind("feed", &link);
     feed.says("removed a dead socket");
     feed.says("removed a dead link");
-    node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "feed"]).succeeds().prints(&["it"]);
     feed.stop();
 
@@ -410,7 +410,7 @@ fn what_lies_behind_a_link_is_cleared() {
     symlink("nowhere.sock", &link).unwrap();
     let mut feed = bind("feed", &link);
     feed.says("removed a dead link");
-    node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
     feed.stop();
 
     // A link whose target the program takes is intended.

@@ -24,7 +24,7 @@ fn the_real_http_server_answers() {
     let python = python();
     let server = [&python[..], "-m", "http.server", &port, "--bind", "127.0.0.1"];
     let web = node.run(&[&["register", "web", &endpoint, "--"], &server[..]].concat());
-    node.callsign(&["wait", "web", "--timeout", "60s"]).succeeds().prints(&[&endpoint]);
+    node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds().prints(&[&endpoint]);
     let asked = node.run(&["connect", "web"]).write("GET /hello.txt HTTP/1.0\r\n\r\n");
     asked.outcome().succeeds().prints(&["200 OK", "from the real server"]);
 

@@ -33,7 +33,7 @@ fn all_come_back_by_themselves_when_the_registrar_does() {
     assert_eq!(node.endpoints(), places, "it listens where it did");
 
     for name in names {
-        node.callsign(&["wait", name, "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", name, "--timeout", "5m"]).succeeds();
     }
     for watch in &mut watches {
         watch.json("word that it is lost", |it| it["change"] == "stale");

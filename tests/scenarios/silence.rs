@@ -105,7 +105,7 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
             if kept.is_empty() {
                 registrant.line_with("registered");
             }
-            node.callsign(&["wait", &name, "--timeout", "1m"]).succeeds();
+            node.callsign(&["wait", &name, "--timeout", "5m"]).succeeds();
             registrants.push(registrant);
         }
     }
@@ -203,7 +203,9 @@ fn whoever_is_impatient_with_a_registrar_is_not_gone() {
         for (at, (place, options)) in clients.flatten().enumerate() {
             let client = Client::connect_with([&**place], options).await.unwrap();
             let name = format!("clock-{at}");
-            kept.push((client.register(Registration::new(&name)).await.unwrap(), client));
+            // A busy registrar may take longer than this client waits.
+            let registered = client.register_patiently(Registration::new(&name)).await.unwrap();
+            kept.push((registered, client));
             watch.json("the instance", |it| it["change"] == "add" && it["name"] == *name);
         }
         for _ in 0..2 {

@@ -28,7 +28,7 @@ fn what_somebody_takes_out_stays_out() {
 
     // Nothing is left to be kept.
     let held = node.run(&["register", "held", &room.abstract_unix("held")]);
-    node.callsign(&["wait", "held", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "held", "--timeout", "5m"]).succeeds();
     node.callsign(&["unregister", "held"]).succeeds();
     held.outcome().succeeds().says(&["`held` is not registered any more", &by, "so this ends"]);
 }
@@ -47,7 +47,7 @@ fn a_restart_of_the_registrar_does_not_bring_it_back() {
     goes.says("its program goes on");
 
     let node = node.restart();
-    node.callsign(&["wait", "stays", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "stays", "--timeout", "5m"]).succeeds();
     let listed = node.callsign(&["ls", "--json"]).json();
     assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
     goes.type_line("");
@@ -71,7 +71,7 @@ fn who_has_lost_its_place_is_told_who_has_it() {
     let python = python();
     let mut alpha = node.run(&["register", "alpha", &endpoint, "--", &python, "-c", &serves]);
     alpha.line_with("bound");
-    node.callsign(&["wait", "alpha", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "alpha", "--timeout", "5m"]).succeeds();
 
     // As servers do that take over: the file of the one who lives is removed.
     fs::remove_file(&file).unwrap();

@@ -49,7 +49,7 @@ fn whoever_takes_over_a_live_place_is_not_reached_by_the_name_of_the_other() {
         let (first, second) = (program(first), program(second));
         let alpha = [&python, "-c", &first, "the first"];
         let mut alpha = node.run(&[&["register", "alpha", endpoint, "--"], &alpha[..]].concat());
-        node.callsign(&["wait", "alpha", "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", "alpha", "--timeout", "5m"]).succeeds();
         node.callsign(&["connect", "alpha"]).succeeds().prints(&["the first"]);
 
         let beta = [&python, "-c", &second, "the second"];
@@ -99,7 +99,7 @@ fn whoever_shares_a_port_before_an_actor_is_there_is_not_taken_for_it() {
     web.says("does not answer yet");
     node.callsign(&["find", "web"]).ends_with(1);
     stranger.kill();
-    node.callsign(&["wait", "web", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "web", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "web"]).succeeds().prints(&["its own"]);
     web.stop();
 }

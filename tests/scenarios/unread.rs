@@ -98,7 +98,7 @@ fn what_is_kept_registered_stays_though_its_log_cannot_be_written() {
         // Another registrar has both again, and who watches sees them.
         let node = node.restart();
         for name in ["held", "run"] {
-            node.callsign(&["wait", name, "--timeout", "60s"]).succeeds();
+            node.callsign(&["wait", name, "--timeout", "5m"]).succeeds();
         }
         held.stop().succeeds();
         run.stop().ends_with(128 + 15);

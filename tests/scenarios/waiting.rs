@@ -16,7 +16,9 @@ use crate::harness::{Counts, LIMIT, Node, Peer, Room, register, registration, st
 #[test]
 fn all_who_wait_are_woken_once_in_the_order_in_which_they_asked() {
     let room = Room::new();
-    let node = Node::start(&room);
+    // Sessions that have nothing else to do, such as to give signs of life.
+    let calm = ["--heartbeat", "1h"];
+    let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &calm);
     let wait = encode_body(&Wait { name: "late".parse().unwrap() });
     let mut waiters: Vec<_> = (0..8).map(|_| Peer::greet(node.endpoint())).collect();
     // They ask in another order than they came.
@@ -124,7 +126,7 @@ fn a_wait_is_for_the_registrar_too() {
         // Without a limit it says what it waits for, once.
         let mut endless = run(&["wait", "late"]);
         endless.says("waiting for `late`: no registrar can be reached");
-        let timed = run(&["wait", "late", "--timeout", "1m", "--json"]);
+        let timed = run(&["wait", "late", "--timeout", "5m", "--json"]);
         let node = Node::listen(&room, &[&place]);
         node.comes_to(Counts { instances: 0, sessions: 2, waiters: 2, watchers: 0 });
         node.callsign(&["register", "late", "/unix/@late", "--ttl", "10m"]).succeeds();
@@ -149,7 +151,7 @@ fn a_wait_for_no_registrar_at_all_is_not_one_in_vain() {
     // A lasting failure is not waited for, however long the time.
     room.write("registrar.sock", "");
     wait(&[]).ends_with(3).says(&["a regular file in its place"]);
-    wait(&["--timeout", "1m"]).ends_with(3).says(&["a regular file in its place"]);
+    wait(&["--timeout", "5m"]).ends_with(3).says(&["a regular file in its place"]);
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn a_wait_is_for_what_can_be_reached() {
     };
     lease(&["gone", &gone]);
     lease(&[&["far", far], &elsewhere[..]].concat());
-    node.callsign(&["wait", "gone", "--timeout", "1m"]).succeeds().prints(&[&gone]);
+    node.callsign(&["wait", "gone", "--timeout", "5m"]).succeeds().prints(&[&gone]);
     drop(listener);
     fs::remove_file(room.file("gone.sock")).unwrap();
 
@@ -180,7 +182,7 @@ fn a_wait_is_for_what_can_be_reached() {
         assert_eq!(reasons(&found.stderr), reasons(&waited.stderr), "{waited}");
 
         // A caller that accepts an unreachable one still gets an endpoint.
-        let anywhere = node.callsign(&["wait", name, "--anywhere", "--timeout", "1m"]).succeeds();
+        let anywhere = node.callsign(&["wait", name, "--anywhere", "--timeout", "5m"]).succeeds();
         assert_eq!(anywhere.stdout.lines().next(), Some(endpoint), "{anywhere}");
         anywhere.prints(&[why]);
     }

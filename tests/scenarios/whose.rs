@@ -20,7 +20,7 @@ fn a_server_that_takes_one_connection_keeps_it_for_its_caller() {
         );
         let program = [&python()[..], "-c", &code];
         let once = node.run(&[&["register", name, endpoint, "--"], &program[..]].concat());
-        node.callsign(&["wait", name, "--timeout", "60s"]).succeeds().prints(&[endpoint]);
+        node.callsign(&["wait", name, "--timeout", "5m"]).succeeds().prints(&[endpoint]);
         node.callsign(&["connect", name]).succeeds().prints(&["once"]);
         once.outcome().succeeds();
     };
@@ -120,7 +120,7 @@ fn a_program_that_listens_anew_and_hands_its_socket_to_a_worker_is_the_same_acto
     let program = [&python()[..], "-c", &code];
     let endpoint = room.unix("feed.sock");
     let feed = node.run(&[&["register", "feed", &endpoint, "--"], &program[..]].concat());
-    node.callsign(&["wait", "feed", "--timeout", "60s"]).succeeds();
+    node.callsign(&["wait", "feed", "--timeout", "5m"]).succeeds();
     node.callsign(&["connect", "feed"]).succeeds().prints(&["first"]);
     // It is within reach again as soon as the new socket is stamped.
     loop {
@@ -159,7 +159,7 @@ fn a_wildcard_means_what_the_kernel_shows() {
         let program = [&python()[..], "-c", &code];
         let endpoint = format!("/ip6/::/tcp/{port}");
         let _web = node.run(&[&["register", name, &endpoint, "--"], &program[..]].concat());
-        node.callsign(&["wait", name, "--timeout", "60s"]).succeeds();
+        node.callsign(&["wait", name, "--timeout", "5m"]).succeeds();
         let found = node.callsign(&["ls", name, "--json"]);
         assert_eq!(found.stdout.contains("/ip4/"), !is_ipv6_only, "{}", found.stdout);
         assert!(found.stdout.contains("/ip6/::1/"), "{}", found.stdout);

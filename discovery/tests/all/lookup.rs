@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Running, Sockets, actor, connect, nowhere, options, soon};
+use crate::support::{Running, Sockets, actor, connect, nowhere, soon};
 use callsign_discovery::{
     Client, ClientOptions, ConnectError, LinkError, LookupError, RequestError, Standing,
 };
@@ -171,7 +171,7 @@ async fn a_registrar_that_does_not_answer_counts_as_down_and_is_dialed_anew() {
     let hello = Hello { registrar: Some(Uuid::new_v4()), ..Hello::default() };
     tasks.spawn(serve_mutely(listener, hello));
     let well = Running::start().await;
-    let client = connect([&mute, &well.endpoint]).await;
+    let client = Client::connect([&mute, &well.endpoint]).await.unwrap();
 
     let began = tokio::time::Instant::now();
     let found = client.query_ready("feed").await.unwrap();
@@ -181,7 +181,7 @@ async fn a_registrar_that_does_not_answer_counts_as_down_and_is_dialed_anew() {
     assert_eq!(failure.to_string(), format!("{mute}: no answer within 2s"));
 
     drop(client);
-    let client = Client::connect_with([&mute], options()).await.unwrap();
+    let client = Client::connect([&mute]).await.unwrap();
     let error = client.unregister(Uuid::new_v4()).await.unwrap_err();
     assert!(matches!(error, RequestError::Unreachable(_)), "{error}");
     // It is up again, so that there is something to wait for.

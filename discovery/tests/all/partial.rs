@@ -57,7 +57,7 @@ fn names(failures: &RegistrarFailures, silent: &Endpoint) {
     assert_eq!(named, [silent]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_no_that_only_some_gave_is_an_error() {
     let (silent, _mute) = silent_ones().await;
     let well = Running::start().await;
@@ -97,7 +97,7 @@ async fn a_no_that_only_some_gave_is_an_error() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_only_some_did_is_told_as_that() {
     let (silent, _mute) = silent_ones().await;
     let well = Running::start().await;
@@ -149,7 +149,7 @@ async fn a_watch_tells_who_is_missed() {
     assert_eq!([told().await, told().await], ["partial 1", "synced"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_nobody_was_named_only_those_are_missed_who_are_there() {
     let sockets = Sockets::new();
     let (silent, absent) = (sockets.endpoint("silent.sock"), sockets.endpoint("absent.sock"));

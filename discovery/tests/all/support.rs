@@ -139,11 +139,13 @@ impl Sockets {
     }
 }
 
-/// Options for tests: what is away is looked for often.
+/// Options for tests: what is away is looked for often, and what is there is waited for, however busy
+/// the machine is.
 pub(crate) fn options() -> ClientOptions {
     let backoff =
         BackoffOptions { first: Duration::from_millis(1), most: Duration::from_millis(5) };
-    ClientOptions { backoff, ..ClientOptions::default() }
+    let (ask_timeout, handshake_timeout) = (LIMIT, LIMIT);
+    ClientOptions { backoff, ask_timeout, handshake_timeout, ..ClientOptions::default() }
 }
 
 /// Connects with the options of tests.
@@ -171,7 +173,10 @@ pub(crate) fn nowhere(name: &str, number: u64) -> Registration {
     Registration::new(name).endpoints([Stamped::bare(Endpoint::Memory(number))])
 }
 
+/// Longer than anything takes that a test waits for.
+const LIMIT: Duration = Duration::from_secs(240);
+
 /// Waits for what is to happen soon.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(60), what).await.expect("it takes too long")
+    timeout(LIMIT, what).await.expect("it hangs")
 }

@@ -132,7 +132,7 @@ async fn a_restart_tells_of_no_death() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_does_not_come_back_is_gone_when_all_should_be_back() {
     let registrar = young(LONG).await;
     let watcher = connect([&registrar.endpoint]).await;

@@ -19,7 +19,7 @@ use transport::{Listener, Stream, dial};
 use wire::RemovalReason;
 
 /// How long anything may take that a test waits for.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
 /// A node with the adapter, at a socket and at a port.
 pub(crate) struct Registrar {

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// No test takes longer, on however slow a machine.
-pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(240);
 
 pub(crate) type Body = fn(Kind) -> Pin<Box<dyn Future<Output = ()>>>;
 

@@ -157,7 +157,10 @@ fn who_holds_a_socket_is_told() {
     stranger.wait().unwrap();
     drop(child.stdin.take());
     child.wait().unwrap();
-    assert_eq!(whose(&sockets, &[theirs]), Whose::Others(None));
+    // The grandchild, whom nobody waits for, holds it for a moment longer.
+    while whose(&sockets, &[theirs]) != Whose::Others(None) {
+        std::thread::yield_now();
+    }
 }
 
 #[track_caller]

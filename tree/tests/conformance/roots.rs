@@ -438,4 +438,4 @@ async fn settings(folder: tempfile::TempDir) -> Result<(), AnyError> {
     Ok(())
 }
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(240);
