@@ -90,7 +90,7 @@ fn a_registrar_that_was_stopped_suspects_nobody_and_tells_of_no_death() {
     let node = Node::start_with(
         &room,
         &[&room.unix("registrar.sock"), "/ip4/127.0.0.1/tcp/0"],
-        &["--heartbeat", "200ms", "--settle-time", "1m"],
+        &["--heartbeat", "700ms", "--settle-time", "1m"],
     );
     let places = node.endpoints().to_vec();
     let over = |place: &str, args: &[&str]| room.run(&[&["--registrar", place], args].concat());
