@@ -121,6 +121,12 @@ pub fn whose(sockets: &[ListeningSocket], meant: &[Process]) -> Whose {
         let all = processes().unwrap_or_default();
         let outside = all.into_iter().filter(|it| !family.contains(it));
         held_by_any(&mut missing, outside, &mut |pid| other = Process::of(pid).or(other));
+        // What nobody holds may have closed meanwhile, as when workers that share a port take turns.
+        let gone = |it: &u64| !any_listens(&BTreeSet::from([*it]));
+        let is_held = missing.len() < sockets.len();
+        if other.is_none() && is_held && missing.iter().all(gone) {
+            return Whose::Theirs;
+        }
         return match (other, within) {
             (Some(_), _) | (None, Seen::All) => Whose::Others(other),
             (None, Seen::Part) => Whose::Unknown,

@@ -163,6 +163,30 @@ fn who_holds_a_socket_is_told() {
     }
 }
 
+#[test]
+fn a_socket_that_closes_between_two_looks_is_nobody_elses() {
+    let workers = sharing(0);
+    let endpoint = format!("/ip4/127.0.0.1/tcp/{}", workers.local_addr().unwrap().port());
+    let worker = sharing(workers.local_addr().unwrap().port());
+    let sockets = seen(&endpoint);
+    assert_eq!(sockets.len(), 2);
+    let own = [Process::own().unwrap()];
+    drop(worker);
+    assert_eq!(whose(&sockets, &own), Whose::Theirs);
+    // Of a place where all have closed nothing is known.
+    drop(workers);
+    assert_eq!(whose(&sockets, &own), Whose::Others(None));
+}
+
+/// Listens at a port that others may share.
+fn sharing(port: u16) -> TcpListener {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_reuseport(&socket, true).unwrap();
+    bind(&socket, &std::net::SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+    listen(&socket, 1).unwrap();
+    socket.into()
+}
+
 #[track_caller]
 fn seen(endpoint: &str) -> Vec<ListeningSocket> {
     match listening(&endpoint.parse().unwrap()) {

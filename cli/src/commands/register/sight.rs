@@ -165,7 +165,21 @@ impl Known {
         former: &mut Option<Former>,
         now: Instant,
     ) -> (Verdict, Option<Option<Process>>) {
-        match listening(endpoint) {
+        let mut listened = listening(endpoint);
+        for _look in 1..LOOKS {
+            let Listening::Sockets(sockets) = &listened else { break };
+            let judged = self.judge(sockets, program, former, now);
+            if judged.0 != Verdict::Others(None) {
+                return judged;
+            }
+            // Nobody is seen to hold them: they may have closed in between.
+            let again = listening(endpoint);
+            if inodes(&again) == inodes(&listened) {
+                return judged;
+            }
+            listened = again;
+        }
+        match listened {
             Listening::Nobody(silence) => (Verdict::Nobody(silence), None),
             Listening::Sockets(sockets) => self.judge(&sockets, program, former, now),
             Listening::Unknown => {
@@ -186,7 +200,7 @@ impl Known {
         former: &mut Option<Former>,
         now: Instant,
     ) -> (Verdict, Option<Option<Process>>) {
-        let inodes: BTreeSet<u64> = sockets.iter().map(|it| it.inode).collect();
+        let inodes = numbers(sockets);
         let mut successor = None;
         if !inodes.is_subset(&self.sockets) {
             match &self.others {
@@ -231,6 +245,17 @@ impl Known {
         }
         (Verdict::Own, successor)
     }
+}
+
+fn inodes(listening: &Listening) -> BTreeSet<u64> {
+    match listening {
+        Listening::Sockets(sockets) => numbers(sockets),
+        Listening::Nobody(_) | Listening::Unknown => BTreeSet::new(),
+    }
+}
+
+fn numbers(sockets: &[ListeningSocket]) -> BTreeSet<u64> {
+    sockets.iter().map(|it| it.inode).collect()
 }
 
 /// Returns the endpoints as they are to be published while they are kept in step. While the actor
@@ -320,6 +345,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time for which another's socket is remembered as such: searching all processes takes some
 /// milliseconds, and the descriptor might be handed on.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The number of looks at an endpoint whose sockets close between being seen and being searched
+/// for.
+const LOOKS: usize = 3;
 
 /// The most endpoints to remember: more addresses than a host has in a day.
 const KNOWN_MAX: usize = 1024;
