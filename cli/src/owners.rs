@@ -6,7 +6,7 @@ use wire::{Owner, OwnerUse, Quota, Record};
 
 use crate::{
     failure::Failure,
-    users::{user_name, user_number},
+    users::{NEED_TIMEOUT, asked, user_name, user_number},
 };
 
 /// The required owner of an actor.
@@ -31,7 +31,18 @@ fn read(text: &str) -> Result<Owner, Failure> {
         Owner::Other(user) => user.strip_prefix("user:").unwrap_or(user),
         known => return Ok(known.clone()),
     };
-    let number = user.parse().ok().or_else(|| user_number(user));
+    let number = match user.parse() {
+        Ok(number) => Some(number),
+        Err(_) => {
+            let name = user.to_owned();
+            let asked = asked(NEED_TIMEOUT, move || user_number(&name));
+            asked.ok_or_else(|| {
+                let what = "the system's directory of users (NSS) does not answer";
+                Failure::usage(anyhow!("{what}: who is {}?", Quoted(user)))
+                    .hint("write the user's number")
+            })?
+        }
+    };
     number.map(Owner::User).ok_or_else(|| {
         Failure::usage(anyhow!("there is no user {} on this machine", Quoted(user))).hint(
             "write a user's name or number, or `address:10.0.0.7` for who came over a network",

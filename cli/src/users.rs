@@ -21,18 +21,24 @@ pub(crate) fn user_name(user: u32) -> String {
         if *is_slow {
             return None;
         }
-        let (told, name) = mpsc::sync_channel(1);
-        let ask = move || {
-            let found = User::from_uid(Uid::from_raw(user)).ok().flatten();
-            // Nobody waits any more for what comes late.
-            told.send(found.map(|it| it.name)).ok();
-        };
-        let asked = thread::Builder::new().name("users".to_owned()).spawn(ask);
-        let answer = asked.ok().and_then(|_| name.recv_timeout(ASK_TIMEOUT).ok());
+        let found = move || User::from_uid(Uid::from_raw(user)).ok().flatten();
+        let answer = asked(ASK_TIMEOUT, move || found().map(|it| it.name));
         *is_slow = answer.is_none();
         answer.flatten()
     });
     name.clone().unwrap_or_else(|| user.to_string())
+}
+
+/// Asks the system on a separate thread; returns `None` where it does not answer in time.
+pub(crate) fn asked<T: Send + 'static>(
+    limit: Duration,
+    ask: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (told, answer) = mpsc::sync_channel(1);
+    // Nobody waits any more for what comes late.
+    let ask = move || drop(told.send(ask()));
+    thread::Builder::new().name("users".to_owned()).spawn(ask).ok()?;
+    answer.recv_timeout(limit).ok()
 }
 
 /// Returns the number of a user. It waits for as long as the system does: without an answer it is
@@ -51,3 +57,7 @@ struct Known {
 /// The time limit for a name: a person hardly notices, and no registrar takes so short a silence
 /// for a death.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The time limit for what a command cannot do without: a directory service of this network needs
+/// milliseconds.
+pub(crate) const NEED_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,8 @@
 //! Sandboxes that lack what a machine has: processes beyond it, `/proc`, networks.
 
-use std::process::Command;
+use std::{fs, process::Command};
+
+use rustix::process::Signal;
 
 use crate::harness::{Node, Outcome, Room, Running};
 
@@ -79,4 +81,45 @@ fn a_registrar_serves_where_no_processes_are_seen() {
     }
     let demo = Running::start(no_proc(&["demo"])).outcome().ends_with(2);
     demo.says(&["/proc is not mounted"]);
+}
+
+/// Whoever opens the lists of users and groups waits for a writer, as for a server that is away.
+const SILENT: &str = "mkfifo -m 600 silent 2>/dev/null; mount --bind silent /etc/passwd; \
+                      mount --bind silent /etc/group; exec \"$@\"";
+
+#[test]
+fn a_directory_of_users_that_does_not_answer_is_not_waited_for_endlessly() {
+    let [room, later] = [Room::new(), Room::new()];
+    if !can_be_made(&room, MOUNTS, SILENT) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    // A number that may be a name, too.
+    let settings = "[registrar]\nsocket_group = \"100\"\n";
+    let silenced =
+        |room: &Room, words: &[&str]| Running::start(sandboxed(room, MOUNTS, SILENT, words));
+    let registrar = |room: &Room| {
+        let (place, settings) =
+            (room.unix("registrar.sock"), room.write("callsign.toml", settings));
+        silenced(room, &["registrar", "--config", &settings, "--listen", &place])
+    };
+    let [mut ended, mut answered] = [registrar(&room), registrar(&later)];
+    let checked = silenced(&room, &["check", "callsign.toml"]);
+    let listed = silenced(&room, &["find", "feed", "--owner", "nobody"]);
+    for registrar in [&mut ended, &mut answered] {
+        registrar.says("the system's directory of users and groups (NSS), does not answer");
+    }
+    // It is still waiting, and can be ended all the same.
+    let ended = ended.stop();
+    assert_eq!(ended.signal, Some(15), "{ended}");
+    checked.outcome().succeeds().says(&["is not checked"]);
+    listed.outcome().ends_with(2).says(&["who is `nobody`?", "write the user's number"]);
+
+    // A request to reload is no end, and is met once it serves, when nobody answers again.
+    answered.signal(Signal::HUP);
+    fs::write(later.file("silent"), "").unwrap();
+    answered.line_with("listening on");
+    answered.says("the settings were not read within 5s");
+    let ended = answered.stop();
+    assert_eq!(ended.signal, Some(15), "{ended}");
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Diagnostic, Severity};
+use config::{Diagnostic, Settings, Severity};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -13,7 +13,11 @@ use super::registrar::{group, quotas, rules};
 use crate::{
     context::Context,
     failure::{Exit, Failure, paragraph, without_number},
-    output::diagnostics::{self, DiagnosticJson},
+    output::{
+        diagnostics::{self, DiagnosticJson},
+        notices::warn,
+    },
+    users::{NEED_TIMEOUT, asked},
 };
 
 /// Check settings files, and show all of their faults
@@ -32,6 +36,16 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
 }
 
+/// Returns the faults of users and groups that are not on this machine.
+fn unknown(settings: &Settings) -> Vec<Diagnostic> {
+    let (group, rules, quotas) = (group(&settings.registrar), rules(settings), quotas(settings));
+    let all = [group.err(), rules.err(), quotas.err()].into_iter().flatten();
+    all.flat_map(|it| it.0).collect()
+}
+
+const UNASKED: &str = "the system's directory of users and groups (NSS) does not answer: whether \
+                       those of the settings are there is not checked";
+
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let mut tally = Tally::default();
     let mut all = Vec::new();
@@ -42,12 +56,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                 let diagnostics = match config::read(&text, &name) {
                     Ok((settings, mut warnings)) => {
                         // The file is correct, but a registrar here would refuse it.
-                        warnings.0.extend(
-                            group(&settings.registrar).err().into_iter().flat_map(|it| it.0),
-                        );
-                        warnings.0.extend(rules(&settings).err().into_iter().flat_map(|it| it.0));
-                        let unknown = quotas(&settings).err();
-                        warnings.0.extend(unknown.into_iter().flat_map(|it| it.0));
+                        let unknown = asked(NEED_TIMEOUT, move || unknown(&settings));
+                        if unknown.is_none() {
+                            warn(context, UNASKED);
+                        }
+                        warnings.0.extend(unknown.into_iter().flatten());
                         warnings.0
                     }
                     Err(diagnostics) => diagnostics.0,

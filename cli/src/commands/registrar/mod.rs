@@ -29,7 +29,7 @@ use transport::{BindError, Listener};
 pub(crate) use self::{places::group, quotas::quotas, rules::rules};
 use self::{
     places::{Places, explain, listeners, warn_of_idle},
-    reload::{Read, Reload, read},
+    reload::{Read, Reload, read_first},
 };
 use super::AllHanded;
 use crate::{
@@ -111,8 +111,11 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let tractor_defaults = args.tractor_defaults;
     let environment = Overrides::from_environment(|name| context.environment.text(name));
     let overrides = [environment, args.overrides()];
-    let Read { settings, warnings, group, rules, quotas } =
-        read(context.settings_file().as_ref(), &overrides)?;
+    let mut start = Start { had_terminal: has_terminal(), is_reload_due: false };
+    let Read { settings, warnings, group, rules, quotas } = tokio::select! {
+        read = read_first(context, &overrides) => read?,
+        signal = start.ended(&mut signals) => return Ok(Exit::Signal(signal)),
+    };
     context.warn(&warnings);
     context.take_host_id(&settings)?;
     if transport::here().kernel.is_none() {
@@ -162,12 +165,39 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let usual_port = endpoints.iter().position(is_port).filter(|_| is_usual);
     let node = tokio::select! {
         node = bind(listeners, &mut endpoints, usual_port, options, context) => node?,
-        signal = signals.next() => return Ok(Exit::Signal(signal)),
+        signal = start.ended(&mut signals) => return Ok(Exit::Signal(signal)),
     };
     announce(&node.endpoints(), ready_fd, context)?;
     let controls = node.controls().clone();
-    let reload = Reload::new(settings, group, overrides.to_vec(), places, controls, context);
+    let mut reload = Reload::new(settings, group, overrides.to_vec(), places, controls, context);
+    if start.is_reload_due {
+        reload.begin();
+    }
     Ok(serve(node, reload, signals, context).await)
+}
+
+/// A registrar that does not serve yet.
+struct Start {
+    had_terminal: bool,
+    /// Whether it was asked to reload its settings, which it may have read before that.
+    is_reload_due: bool,
+}
+
+impl Start {
+    /// Waits for a signal that ends it.
+    async fn ended(&mut self, signals: &mut Signals) -> u8 {
+        loop {
+            match signals.next().await {
+                HANGUP if is_reload(self.had_terminal) => self.is_reload_due = true,
+                signal => return signal,
+            }
+        }
+    }
+}
+
+/// Tells whether SIGHUP asks to reload: its terminal may have gone instead.
+fn is_reload(had_terminal: bool) -> bool {
+    !had_terminal || has_terminal()
 }
 
 /// Binds all endpoints, except the usual port if another process has that: it is the one place that
@@ -225,8 +255,7 @@ async fn serve(
             // No signal has ended it: all of its places are taken.
             () = &mut serving => return Exit::Code(1),
             signal = signals.next() => match signal {
-                // Its terminal may have gone; otherwise it is asked to reload.
-                HANGUP if !had_terminal || has_terminal() => reload.begin(),
+                HANGUP if is_reload(had_terminal) => reload.begin(),
                 signal => break signal,
             },
             read = reload.read() => reload.apply(read),

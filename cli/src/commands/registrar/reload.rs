@@ -16,7 +16,7 @@ use endpoints::Quoted;
 use registrar::{Controls, NodeOptions, QuotaRules, registry::NameRules};
 use sd_notify::NotifyState;
 use tokio::{
-    sync::oneshot,
+    sync::oneshot::{self, error::RecvError},
     time::{Instant, timeout_at},
 };
 
@@ -54,6 +54,49 @@ pub(super) fn read(file: Option<&SettingsFile>, overrides: &[Overrides]) -> Resu
     let group = group(&settings.registrar)?;
     let (rules, quotas) = (rules(&settings)?, quotas(&settings)?);
     Ok(Read { settings, warnings, group, rules, quotas })
+}
+
+/// Reads the settings as a registrar starts. A directory of users that does not answer is waited
+/// for longer than later on, and with a warning.
+pub(super) async fn read_first(
+    context: &Context,
+    overrides: &[Overrides],
+) -> Result<Read, Failure> {
+    let file = context.settings_file();
+    let Ok(mut reading) = begin_to_read(file.clone(), overrides.to_vec()) else {
+        // No thread may be started.
+        return read(file.as_ref(), overrides);
+    };
+    let began = Instant::now();
+    let mut done = timeout_at(began + TIMEOUT, &mut reading).await;
+    if done.is_err() {
+        let what = "the settings are still being read: the disk, or the system's directory of \
+                    users and groups (NSS), does not answer";
+        warn(context, what);
+        done = timeout_at(began + START_TIMEOUT, reading).await;
+    }
+    done.map_or_else(|_| Err(too_late(START_TIMEOUT)), unhindered)
+}
+
+/// Begins to read the settings on a separate thread, which the end of this program does not wait
+/// for.
+fn begin_to_read(
+    file: Option<SettingsFile>,
+    overrides: Vec<Overrides>,
+) -> io::Result<oneshot::Receiver<Result<Read, Failure>>> {
+    let (done, reading) = oneshot::channel();
+    let reader = move || drop(done.send(read(file.as_ref(), &overrides)));
+    thread::Builder::new().name("settings".to_owned()).spawn(reader)?;
+    Ok(reading)
+}
+
+fn unhindered(read: Result<Result<Read, Failure>, RecvError>) -> Result<Read, Failure> {
+    read.unwrap_or_else(|_| Err(Failure::usage(anyhow!("nothing reads the settings"))))
+}
+
+fn too_late(limit: Duration) -> Failure {
+    let error = io::Error::from(io::ErrorKind::TimedOut);
+    Failure::system(error).context(format!("the settings were not read within {limit:?}"))
 }
 
 /// Reloads the settings on request, and applies those that can change.
@@ -119,15 +162,11 @@ impl<'a> Reload<'a> {
         // A read that still hangs is not joined by another, and may have read earlier contents.
         self.is_older = self.reading.as_mut().is_some_and(is_under_way);
         if !self.is_older {
-            let (done, reading) = oneshot::channel();
-            let overrides = self.overrides.clone();
-            let reader = move || drop(done.send(read(Some(&file), &overrides)));
-            // A separate thread, which the end of this program does not wait for.
-            let begun = thread::Builder::new().name("settings".to_owned()).spawn(reader);
-            if let Err(error) = begun {
+            let begun = begin_to_read(Some(file), self.overrides.clone());
+            self.reading = Some(begun.unwrap_or_else(|error| {
                 tracing::warn!(%error, "there is no thread to read the settings");
-            }
-            self.reading = Some(reading);
+                oneshot::channel().1
+            }));
         }
         self.deadline = Some(Instant::now() + TIMEOUT);
     }
@@ -145,13 +184,9 @@ impl<'a> Reload<'a> {
             Ok(read) => {
                 self.reading = None;
                 (self.is_stale, self.is_older) = (self.is_stale || self.is_older, false);
-                read.unwrap_or_else(|_| Err(Failure::usage(anyhow!("nothing reads the settings"))))
+                unhindered(read)
             }
-            Err(_) => {
-                let error = io::Error::from(io::ErrorKind::TimedOut);
-                let what = format!("the settings were not read within {TIMEOUT:?}");
-                Err(Failure::system(error).context(what))
-            }
+            Err(_) => Err(too_late(TIMEOUT)),
         }
     }
 
@@ -216,3 +251,7 @@ fn needing_a_restart(before: &Settings, now: &Settings) -> Vec<&'static str> {
 /// The time limit for reading the settings: a working disk needs milliseconds, and so does a local
 /// directory of groups.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time limit for it at the start: a directory of users may begin at the same time, and a
+/// service manager waits for 90 s.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
