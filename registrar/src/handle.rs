@@ -81,6 +81,8 @@ struct Shared {
     deadlines: Notify,
     /// Rung when there is something to be done in parts.
     deferred: Notify,
+    /// Rung when the holder of an exclusive name changes.
+    tokens: Notify,
     /// Whether anybody does the jobs.
     is_attended: AtomicBool,
     jobs: mpsc::Sender<(Job, Share)>,
@@ -136,6 +138,7 @@ impl RegistryHandle {
             state: Mutex::new(state),
             deadlines: Notify::new(),
             deferred: Notify::new(),
+            tokens: Notify::new(),
             is_attended: AtomicBool::new(false),
             jobs,
             shares: Shares::new(accounts.clone()),
@@ -248,6 +251,9 @@ impl RegistryHandle {
 
     /// Sees to what a change has left to be done.
     fn after(&self, mut state: MutexGuard<'_, RegistryState>) {
+        if state.registry.take_tokens_changed() {
+            self.0.tokens.notify_one();
+        }
         if state.registry.has_deferred() {
             self.0.deferred.notify_one();
             // Without anybody to do jobs, nobody is kept waiting either.
@@ -281,6 +287,11 @@ impl RegistryHandle {
         let has_more = state.registry.has_deferred();
         self.after(state);
         has_more
+    }
+
+    /// Waits until a name was taken or let go that one has at a time.
+    pub(crate) async fn tokens_changed(&self) {
+        self.0.tokens.notified().await;
     }
 
     /// Reads the registry.

@@ -29,6 +29,7 @@
 //! | `registry::claims` | claims of instances to endpoints |
 //! | `registry::deferred` | work that is done in parts |
 //! | `registry::owner` | owners, and the accounts that are charged |
+//! | `registry::tokens` | the tokens of exclusive names, and their former holders |
 //! | `registry::suspicion` | evidence against an instance |
 //! | `handle` | the one lock, and the sessions to wake |
 //! | `session`, `foreign_session`, `local_client` | one client: by the protocol, through an adapter, in this process |
@@ -43,10 +44,11 @@
 //! | `meter` | the processor time of an account |
 //! | `shares` | each owner's share of the jobs |
 //! | `node`, `options`, `error`, `controls` | the listeners, and the settings that may change |
+//! | `tokens_file` | the holders of exclusive names, for the next run |
 //! | `places` | the connections of each owner, and in total |
 //!
-//! It does not find actors, nor connect to them for others: that is `discovery`. It keeps nothing
-//! on disk: after a restart, its clients register again. An adapter may keep its own records.
+//! It does not find actors, nor connect to them for others: that is `discovery`. It keeps no
+//! entry on disk: after a restart, its clients register again. An adapter may keep its own records.
 //!
 //! ```
 //! use callsign_registrar::{Node, NodeOptions};
@@ -89,6 +91,7 @@ mod scheduler;
 mod session;
 mod session_handle;
 mod shares;
+mod tokens_file;
 mod verify;
 
 pub use accounts::{Accounts, Exceeded, Holding};

@@ -31,6 +31,7 @@ use crate::{
     places::NoPlace,
     registry::{Caller, SessionId},
     shares::Share,
+    tokens_file::TokensFile,
     verify::run_jobs,
 };
 
@@ -59,6 +60,7 @@ pub struct Node {
     /// When they may be found elsewhere.
     changes: Changes,
     jobs: mpsc::Receiver<(Job, Share)>,
+    tokens_file: Option<TokensFile>,
 }
 
 impl Node {
@@ -129,13 +131,22 @@ impl Node {
             accounts,
             options.settle_time,
         );
+        // Nobody else has it: the endpoints by which it is called are bound.
+        let tokens_file = options.tokens_file.clone().map(TokensFile::new);
+        if let Some(file) = &tokens_file {
+            registry.with(|it| it.resume(file.read()));
+        }
         registry.set_endpoints(listeners.iter().map(|it| it.bound().clone()).collect());
         registry.enter_own(listeners.iter().flat_map(Listener::published).collect());
         registry.set_rules(options.rules.clone());
+        if let Some(file) = &tokens_file {
+            file.write_first(&registry);
+        }
         registry.declare(&options.declared);
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let controls = Controls::new(registry.clone(), &listeners, &options);
-        Ok(Self { registry, controls, adapters: options.adapters, listeners, changes, jobs })
+        let adapters = options.adapters;
+        Ok(Self { registry, controls, adapters, listeners, changes, jobs, tokens_file })
     }
 
     /// Returns where the node listens, with the real ports in place of port 0.
@@ -237,7 +248,7 @@ impl Node {
     ///
     /// Dropping the future stops the node immediately, without a goodbye.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { registry, controls, adapters, listeners, changes, jobs } = self;
+        let Self { registry, controls, adapters, listeners, changes, jobs, tokens_file } = self;
         // The sessions hear of it when the registry knows, so that none ends before.
         let ending = CancellationToken::new();
         let context = Context {
@@ -270,6 +281,9 @@ impl Node {
         helpers.spawn(async move { housekeeper.do_deferred().await });
         let scheduler = controls.scheduler().clone();
         helpers.spawn(async move { scheduler.run().await });
+        if let Some(file) = tokens_file.clone() {
+            helpers.spawn(file.keep(registry.clone()));
+        }
 
         loop {
             tokio::select! {
@@ -285,6 +299,10 @@ impl Node {
         info!("the registrar is stopping");
         registry.stop();
         controls.scheduler().stop();
+        // As long as nobody else can have begun in its place.
+        if let Some(file) = tokens_file {
+            file.write_last(&registry).await;
+        }
         ending.cancel();
         let drain_timeout = controls.now().drain_timeout;
         let drained = async { while acceptors.join_next().await.is_some() {} };

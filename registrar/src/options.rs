@@ -1,6 +1,6 @@
 //! Options of a node.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use endpoints::EndpointTable;
 use portal::{HANDSHAKE_TIMEOUT, Heartbeat};
@@ -39,6 +39,10 @@ pub struct NodeOptions {
     /// The time for clients of the previous registrar to return. For that time after its start, the
     /// node says that it does not know all names yet. Zero if nobody can have known it.
     pub settle_time: Duration,
+    /// The file with the holders of exclusive names, by which the next run recognises them. It belongs
+    /// to this node alone, in a folder to which only its user can write. Without it, every client is a
+    /// newcomer after a restart.
+    pub tokens_file: Option<PathBuf>,
     /// The time for connections to end when the node stops.
     pub drain_timeout: Duration,
     /// The limits of the registry.
@@ -62,6 +66,7 @@ impl Default for NodeOptions {
             heartbeat: Heartbeat::default(),
             sessions_max: 4096,
             settle_time: SETTLE_TIME,
+            tokens_file: None,
             drain_timeout: Duration::from_secs(5),
             limits: Limits::default(),
             quotas: QuotaRules::default(),

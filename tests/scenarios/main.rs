@@ -33,6 +33,7 @@ mod promises;
 mod quotas;
 mod reload;
 mod restart;
+mod resume;
 mod sandboxes;
 mod screens;
 mod service;

@@ -43,6 +43,7 @@
 //! | `random` | random bytes from the kernel |
 //! | `here` | this kernel, network namespace, process and interfaces, as stamps |
 //! | `folder` | the folder for this user's sockets |
+//! | `private_file` | files of this user alone, for its next run |
 //! | `signals` | ending a process by a signal that it has handled |
 //! | `who` | the peer's identity, from the kernel |
 //! | `linux` | Linux-only code, and nearly all `unsafe` code |
@@ -89,6 +90,7 @@ mod mounts;
 mod moves;
 mod place;
 mod port;
+mod private_file;
 mod published;
 mod random;
 mod signals;
@@ -122,6 +124,7 @@ pub use listening::{Listening, ListeningSocket, Silence, listening};
 pub use mounts::shares_folder;
 pub use moves::current_socket;
 pub use port::draw_port;
+pub use private_file::{PrivateFileError, read_private, remove_private, write_private};
 pub use published::Published;
 pub use random::random_bytes;
 pub use signals::end_by_signal;

@@ -26,7 +26,7 @@ use serde_bytes::ByteArray;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::Epoch;
+use crate::{Epoch, Owner};
 
 /// The secret from which a registrar derives all keys. It never leaves the registrar.
 #[derive(Clone)]
@@ -36,6 +36,11 @@ impl ProofSecret {
     /// Takes 32 bytes drawn at random.
     pub fn new(drawn: [u8; 32]) -> Self {
         Self(drawn)
+    }
+
+    /// Returns its bytes, for who has to write it down.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0
     }
 }
 
@@ -166,6 +171,47 @@ pub struct Challenge {
 #[serde(transparent)]
 pub struct Proof(ByteArray<16>);
 
+impl Proof {
+    /// Makes what shows a registrar that somebody had a name by a fencing token: the registrar hands
+    /// it to the holder alone, and knows it again by its secret, also after a restart.
+    ///
+    /// ```
+    /// # use callsign_wire as callsign;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use endpoints::{InstanceId, Name};
+    /// # use uuid::Uuid;
+    /// use callsign::{Owner, Proof, ProofSecret};
+    ///
+    /// let leader = InstanceId { name: Name::new("leader")?, uuid: Uuid::nil() };
+    /// let secret = ProofSecret::new([7; 32]);
+    /// let shown = Proof::of_token(&secret, &leader, &Owner::User(1000), 41);
+    /// assert_ne!(shown, Proof::of_token(&secret, &leader, &Owner::User(1001), 41));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn of_token(
+        secret: &ProofSecret,
+        instance: &InstanceId,
+        owner: &Owner,
+        token: u64,
+    ) -> Self {
+        let whole = digest(
+            &secret.0,
+            &[
+                b"callsign: token",
+                &token.to_be_bytes(),
+                instance.uuid.as_bytes(),
+                // No name has a zero byte.
+                instance.name.as_str().as_bytes(),
+                b"\0",
+                owner.to_string().as_bytes(),
+            ],
+        );
+        let (half, _) = whole.split_first_chunk().expect("a digest has 32 bytes");
+        Self(ByteArray::new(*half))
+    }
+}
+
 impl PartialEq for Proof {
     fn eq(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0.iter()).fold(0, |differs, (one, two)| differs | (one ^ two)) == 0
@@ -237,6 +283,25 @@ mod tests {
         ];
         for other in others {
             assert_ne!(other, proof);
+        }
+    }
+
+    #[test]
+    fn what_shows_a_token_is_good_for_one_holder_of_one_name() {
+        let (secret, owner) = (ProofSecret::new([7; 32]), Owner::User(7));
+        let leader = instance("leader", 1);
+        let shown = Proof::of_token(&secret, &leader, &owner, 41);
+        assert_eq!(shown, Proof::of_token(&secret.clone(), &leader, &owner, 41));
+        let others = [
+            Proof::of_token(&ProofSecret::new([8; 32]), &leader, &owner, 41),
+            Proof::of_token(&secret, &instance("leader", 2), &owner, 41),
+            Proof::of_token(&secret, &instance("leaders", 1), &owner, 41),
+            Proof::of_token(&secret, &leader, &Owner::User(71), 41),
+            Proof::of_token(&secret, &leader, &Owner::Unknown, 41),
+            Proof::of_token(&secret, &leader, &owner, 42),
+        ];
+        for other in others {
+            assert_ne!(other, shown);
         }
     }
 

@@ -123,6 +123,7 @@ fn recorded_calls_and_answers_are_read() {
         revision: 57,
         key: None,
         token: None,
+        resume: None,
         lost: None,
         also: Vec::new(),
     };
@@ -138,6 +139,8 @@ fn recorded_calls_and_answers_are_read() {
     check("registered-lost", &Registered { lost, ..registered() });
     check("registered-key", &Registered { key: Some(key()), ..registered() });
     check("registered-token", &Registered { token: Some(40), ..registered() });
+    let (token, resume) = (Some(40), Some(shown()));
+    check("registered-resume", &Registered { token, resume, ..registered() });
     let also = vec![InstanceId { name: Name::new("relay").unwrap(), uuid: uuid(2) }];
     check("registered-also", &Registered { also, ..registered() });
     check("changed", &Changed { revision: 57 });
@@ -153,6 +156,7 @@ fn recorded_calls_and_answers_are_read() {
     let nothing = Update { uuid: uuid(1), endpoints: None, metadata: None, state: None };
     check("update-nothing", &nothing);
     check("register-wait", &Register { wait: true, token: Some(40), ..register() });
+    check("register-resume", &Register { token, resume, ..register() });
     check("ask-line", &AskLine { name: name("feed"), uuid: Some(uuid(1)) });
     let standing = InLine { uuid: uuid(1), owner: Owner::User(1000), since_ms: NOW_MS };
     check("line", &Line { total: 1, ahead: Some(0), waiting: vec![standing] });
@@ -399,6 +403,12 @@ fn wanted() -> Wanted {
 fn proof() -> Proof {
     let Wanted { instance, challenge } = wanted();
     key().prove(&instance, &challenge.unwrap())
+}
+
+/// Shows the token 40.
+fn shown() -> Proof {
+    let secret = ProofSecret::new([7; 32]);
+    Proof::of_token(&secret, &wanted().instance, &Owner::User(1000), 40)
 }
 
 fn register() -> Register {

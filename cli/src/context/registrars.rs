@@ -145,9 +145,11 @@ impl Context {
         })
     }
 
-    /// Returns where a registrar that listens at these endpoints writes down what tractor programs
-    /// have registered. There is no such place for one that is found elsewhere after a restart.
-    pub(crate) fn tractor_ledger(&self, endpoints: &[Endpoint]) -> Option<PathBuf> {
+    /// Returns where a registrar that listens at these endpoints writes down what its next run is to
+    /// know, which is lost otherwise: what tractor programs have registered, and who has names that
+    /// one instance has at a time. There are no such places for one that is found elsewhere after a
+    /// restart.
+    pub(crate) fn state_files(&self, endpoints: &[Endpoint]) -> Option<StateFiles> {
         let is_fixed = |it: &&Endpoint| !matches!(it, Endpoint::Tcp(tcp) if tcp.port == 0);
         let mut fixed: Vec<_> = endpoints.iter().filter(is_fixed).collect();
         fixed.sort_by_key(|it| !matches!(it, Endpoint::Unix(_)));
@@ -155,13 +157,25 @@ impl Context {
         let Environment { temp_dir, .. } = &self.environment;
         let folder = transport::runtime_dir_path(self.environment.raw("XDG_RUNTIME_DIR"), temp_dir);
         match folder {
-            Ok(folder) => Some(folder.join(format!("tractor-{which}"))),
+            Ok(folder) => Some(StateFiles {
+                tractor: folder.join(format!("tractor-{which}")),
+                tokens: folder.join(format!("tokens-{which}")),
+            }),
             Err(error) => {
-                tracing::warn!(%error, "a restart will forget what tractor programs register");
+                tracing::warn!(
+                    %error, "a restart will forget what tractor programs register, and who has names"
+                );
                 None
             }
         }
     }
+}
+
+/// Where a registrar writes down what its next run is to know.
+#[derive(Debug)]
+pub(crate) struct StateFiles {
+    pub(crate) tractor: PathBuf,
+    pub(crate) tokens: PathBuf,
 }
 
 fn no_folder(error: ParseEndpointError) -> Failure {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use transport::Whereabouts;
 use uuid::Uuid;
 use wire::{
-    Epoch,
+    Epoch, Proof,
     callbacks::LostCause,
     registrar::{ALSO_MAX, Register, Update},
 };
@@ -188,7 +188,7 @@ pub(crate) struct Entry {
     /// The progress of each link.
     progress: watch::Sender<Vec<Progress>>,
     /// The token by which it last had its name, with the registrar of each link.
-    tokens: Mutex<Vec<Option<u64>>>,
+    tokens: Mutex<Vec<Option<Token>>>,
     /// Whether it is to stay when it is out of the desired state.
     is_left: AtomicBool,
     /// Its last loss, if that has not been made good.
@@ -197,6 +197,13 @@ pub(crate) struct Entry {
     told: watch::Sender<Option<Lost>>,
     /// The other instances that registrars have at its endpoints.
     also: Mutex<Vec<InstanceId>>,
+}
+
+/// A fencing token, and the proof for the registrar that issued it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) number: u64,
+    pub(crate) resume: Option<Proof>,
 }
 
 /// The wanted registration.
@@ -292,17 +299,17 @@ impl Entry {
     }
 
     /// Records the token by which it has its name.
-    pub(crate) fn set_token(&self, link: usize, token: Option<u64>) {
+    pub(crate) fn set_token(&self, link: usize, token: Option<Token>) {
         self.tokens()[link] = token;
     }
 
     /// Returns the token by which it last had its name: with the registrar of a link, if known.
-    pub(crate) fn token(&self, link: usize) -> Option<u64> {
+    pub(crate) fn token(&self, link: usize) -> Option<Token> {
         let tokens = self.tokens();
-        tokens[link].or_else(|| tokens.iter().flatten().max().copied())
+        tokens[link].or_else(|| tokens.iter().flatten().max_by_key(|it| it.number).copied())
     }
 
-    fn tokens(&self) -> MutexGuard<'_, Vec<Option<u64>>> {
+    fn tokens(&self) -> MutexGuard<'_, Vec<Option<Token>>> {
         self.tokens.lock().expect("nothing panics while it holds the lock")
     }
 

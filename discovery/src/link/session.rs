@@ -31,7 +31,7 @@ use wire::{
 use super::{
     Hub, LinkConnection,
     callbacks::Registrant,
-    desired::{Entry, Progress},
+    desired::{Entry, Progress, Token},
 };
 use crate::{LinkError, Lost};
 
@@ -257,7 +257,9 @@ impl<'a> Session<'a> {
                     let (version, mut register) = entry.wanted();
                     let registrar = self.connection.registrar;
                     register.again = entry.latest_epoch(registrar);
-                    register.token = entry.token(self.link);
+                    let token = entry.token(self.link);
+                    register.token = token.map(|it| it.number);
+                    register.resume = token.and_then(|it| it.resume);
                     let (link, place) = (self.link, &hub.links[self.link].registrar);
                     let registered = entry.clone();
                     let note = move |it: Registered| {
@@ -269,7 +271,8 @@ impl<'a> Session<'a> {
                         if let Some(key) = it.key {
                             registered.identity.insert(registrar, it.epoch, key);
                         }
-                        registered.set_token(link, it.token);
+                        let resume = it.resume;
+                        registered.set_token(link, it.token.map(|number| Token { number, resume }));
                         Ok(())
                     };
                     match self.kept.get(&uuid).and_then(|it| it.leave.clone()) {

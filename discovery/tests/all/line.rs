@@ -120,8 +120,9 @@ async fn when_the_registrar_starts_again_the_holder_has_its_name_and_the_others_
     let waits = soon(standby.register_patiently(leader(2))).await.unwrap();
     registrar.until(|it| it.in_line == 1).await;
     let token = held.token();
-    way.cut().await;
+    // It has its name to the end.
     registrar.stop().await;
+    way.cut().await;
 
     // Those in line come back first, and wait for whoever had the name.
     let registrar = start(&place, Duration::from_secs(600)).await;

@@ -209,6 +209,7 @@ impl Service for Stubborn {
                     revision: 1,
                     key: None,
                     token: None,
+                    resume: None,
                     lost: None,
                     also: Vec::new(),
                 },

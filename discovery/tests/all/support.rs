@@ -3,7 +3,7 @@
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use callsign_discovery::{BackoffOptions, Client, ClientOptions, Registration};
-use endpoints::{Endpoint, Stamped};
+use endpoints::{Endpoint, Stamped, UnixAddress};
 use registrar::{Node, NodeOptions, RegistryHandle, registry::NameRules};
 use tempfile::TempDir;
 use tokio::{
@@ -52,7 +52,15 @@ impl Running {
         rules: NameRules,
     ) -> Self {
         let drain_timeout = Duration::from_millis(100);
-        let options = NodeOptions { settle_time, drain_timeout, rules, ..Default::default() };
+        // What one run at a socket file knows of names, the next one knows.
+        let tokens_file = match &endpoints[0] {
+            Endpoint::Unix(UnixAddress::Path(path)) => {
+                Some(path.as_path().with_extension("tokens"))
+            }
+            _ => None,
+        };
+        let options =
+            NodeOptions { settle_time, drain_timeout, rules, tokens_file, ..Default::default() };
         let node = Node::bind(endpoints, options).await.unwrap();
         let (registry, stop) = (node.registry().clone(), CancellationToken::new());
         let endpoint = node.endpoints()[0].clone();

@@ -9,20 +9,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Read, Write},
+    io,
     net::IpAddr,
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use endpoints::{KernelId, Name, Stamped};
 use registrar::registry::{Account, Owner};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::warn;
-use transport::{ProcessMark, here_for};
+use transport::{
+    PrivateFileError, ProcessMark, here_for, read_private, remove_private, write_private,
+};
 use uuid::Uuid;
 
 /// The file of one node.
@@ -125,35 +124,19 @@ impl Ledger {
 
 #[derive(Debug, Error)]
 enum LedgerError {
-    #[error("it is not a regular file that only this user can access")]
-    NotOurs,
-    #[error("it is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge,
+    #[error("it is not text")]
+    NotText,
     #[error("line {line} cannot be read: {source}")]
     Line { line: usize, source: serde_json::Error },
     #[error("it has another version")]
     Version,
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Unbelievable(#[from] PrivateFileError),
 }
 
 fn read(path: &Path) -> Result<Vec<Line>, LedgerError> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let status = file.metadata()?;
-    let is_own = status.uid() == rustix::process::geteuid().as_raw();
-    if !is_own || !status.is_file() || status.mode() & 0o077 != 0 {
-        return Err(LedgerError::NotOurs);
-    }
-    let mut text = String::new();
-    file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > FILE_BYTES_MAX {
-        return Err(LedgerError::TooLarge);
-    }
+    let Some(bytes) = read_private(path, FILE_BYTES_MAX)? else { return Ok(Vec::new()) };
+    let text = String::from_utf8(bytes).map_err(|_| LedgerError::NotText)?;
 
     fn parse<'a, T: Deserialize<'a>>(line: usize, text: &'a str) -> Result<T, LedgerError> {
         serde_json::from_str(text).map_err(|source| LedgerError::Line { line, source })
@@ -175,30 +158,10 @@ fn write(path: &Path, lines: impl Iterator<Item = Line>) -> io::Result<()> {
     let mut text = serde_json::to_string(&title)? + "\n";
     let title_bytes = text.len();
     text += &share_room(lines, FILE_BYTES_MAX - text.len())?;
-    let gone = |removed: io::Result<()>| match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
     if text.len() == title_bytes {
-        return gone(fs::remove_file(path));
+        return remove_private(path);
     }
-    if let Some(folder) = path.parent() {
-        transport::private_folder(folder.to_owned()).map_err(io::Error::other)?;
-    }
-    // A process killed while writing may have left its own.
-    let draft = path.with_extension("new");
-    gone(fs::remove_file(&draft))?;
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        File::set_permissions(&file, Permissions::from_mode(0o600))?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&draft, path)
-    })();
-    if written.is_err() {
-        // On a full disk it is in the way of what comes next.
-        drop(fs::remove_file(&draft));
-    }
-    written
+    write_private(path, text.as_bytes())
 }
 
 /// Writes lines into the given room. Of owners with more lines than others some are left out, the
@@ -262,6 +225,11 @@ const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{MetadataExt, PermissionsExt},
+    };
+
     use super::*;
 
     fn line(name: &str, process: ProcessMark) -> Line {

@@ -110,7 +110,7 @@ impl RegistryHandle {
     }
 
     /// Registers an endpoint of a foreign instance, and returns which registration that is of;
-    /// `None` if it was there already.
+    /// `None` if it was there already. Of nobody's session is what an earlier run of the node knew.
     pub(crate) fn register_foreign(
         &self,
         foreign: Foreign,
@@ -118,8 +118,10 @@ impl RegistryHandle {
         session: Option<SessionId>,
     ) -> Result<Option<Epoch>, RemoteError> {
         let (name, uuid, by) = (foreign.name.clone(), foreign.uuid, caller.owner);
-        let done = self
-            .change(|registry, now_ms| registry.register_foreign(foreign, caller.clone(), now_ms));
+        let done = self.change(|registry, now_ms| match session {
+            Some(_) => registry.register_foreign(foreign, caller.clone(), now_ms),
+            None => registry.remember_foreign(foreign, caller.clone(), now_ms),
+        });
         match &done {
             Ok(Some(epoch)) => {
                 info!(target: AUDIT, %by, session, %name, %uuid, epoch, "registered");

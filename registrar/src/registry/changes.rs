@@ -10,10 +10,11 @@ use super::{
 };
 
 impl Registry {
+    /// Enters an instance, which may have its name alone by a token.
     pub(super) fn put(
         &mut self,
         earlier: Option<Key>,
-        entry: Entry,
+        (entry, token): (Entry, Option<u64>),
         endpoints: &[Stamped],
     ) -> Outcome {
         let mut outcome = Outcome::default();
@@ -26,6 +27,7 @@ impl Registry {
             None => self.entries.insert(entry),
         };
         self.attach(key, endpoints, &mut outcome);
+        self.tokens.note(key, token);
         self.revision += 1;
         self.tell(key, known, &mut outcome);
         outcome
@@ -53,6 +55,7 @@ impl Registry {
     pub(super) fn remove(&mut self, key: Key, removal: Removal, outcome: &mut Outcome) {
         let visibility = self.logged_visibility(key);
         let epoch = self.detach(key);
+        self.tokens.forget(key);
         let instance = self.entries.remove(key).instance();
         self.lines.freed(&instance.name);
         self.log.removed(Removed { instance, epoch, visibility }, removal);

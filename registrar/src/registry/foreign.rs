@@ -55,7 +55,32 @@ impl Registry {
         caller: impl Into<Caller>,
         now_ms: u64,
     ) -> Result<(Option<Epoch>, Outcome), RegistryError> {
-        let caller = caller.into();
+        let turn = self.turn(now_ms);
+        self.enter_foreign(foreign, caller.into(), turn, now_ms)
+    }
+
+    /// Registers an endpoint of a foreign instance as [`register_foreign`](Self::register_foreign)
+    /// does, of one that was there already when another registrar stood in the place of this one.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; nothing is changed then.
+    pub fn remember_foreign(
+        &mut self,
+        foreign: Foreign,
+        caller: impl Into<Caller>,
+        now_ms: u64,
+    ) -> Result<(Option<Epoch>, Outcome), RegistryError> {
+        self.enter_foreign(foreign, caller.into(), Turn::ComesBack, now_ms)
+    }
+
+    fn enter_foreign(
+        &mut self,
+        foreign: Foreign,
+        caller: Caller,
+        turn: Turn,
+        now_ms: u64,
+    ) -> Result<(Option<Epoch>, Outcome), RegistryError> {
         let owner = caller.owner;
         let Foreign { name, uuid, endpoint, metadata } = foreign;
         check_endpoints(endpoint.as_slice())?;
@@ -63,7 +88,7 @@ impl Registry {
         let way = self.make_way(uuid);
         let Some(key) = self.by_uuid.get(&uuid).copied() else {
             self.check_room_for_foreign(&caller)?;
-            let is_exclusive = self.check_name(&name, &caller, None, Turn::Asks)?;
+            let is_exclusive = self.check_name(&name, &caller, None, turn)?;
             let epoch = self.take_epoch();
             let record = Record {
                 name,
@@ -83,7 +108,7 @@ impl Registry {
             let registrant = Registrant { owner, session: None };
             let entry = Entry::new(&record, registrant, now_ms);
             self.check_quotas(&entry, record.endpoints.len(), None)?;
-            let mut outcome = self.put(None, entry, &record.endpoints);
+            let mut outcome = self.put(None, (entry, record.token), &record.endpoints);
             outcome.notified.extend(way.notified);
             return Ok((Some(record.epoch), outcome));
         };

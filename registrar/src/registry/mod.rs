@@ -27,6 +27,7 @@ mod prefixes;
 mod sessions;
 mod shards;
 mod suspicion;
+mod tokens;
 mod tombstones;
 mod visibility;
 mod waiters;
@@ -64,6 +65,8 @@ use log::Log;
 pub use names::{Grantee, NameRule, NameRules, Names, UNNAMED_ROOT};
 pub use owner::{Account, Caller, Owner};
 use shards::Shards;
+pub use tokens::Former;
+use tokens::Tokens;
 use tombstones::Tombstones;
 use waiters::Waiters;
 use watchers::Watchers;
@@ -99,6 +102,8 @@ pub struct Registry {
     settles_at_ms: Option<u64>,
     /// Lower than all numbers that this registrar issues.
     first_epoch: Epoch,
+    /// By which tokens names are had.
+    tokens: Tokens,
     watchers: Watchers,
     log: Log,
     deferred: Deferred,
@@ -139,6 +144,7 @@ impl Registry {
             lines: Lines::default(),
             settles_at_ms: None,
             first_epoch: first,
+            tokens: Tokens::default(),
             watchers: Watchers::default(),
             log: Log::new(first),
             deferred: Deferred::default(),
@@ -192,13 +198,27 @@ impl Registry {
         session: SessionId,
         now_ms: u64,
     ) -> Result<(Registered, Outcome), RegistryError> {
-        let turn = match (register.token, register.wait) {
-            _ if !self.is_settling(now_ms) => Turn::Asks,
-            (Some(token), _) if token <= self.first_epoch => Turn::ComesBack,
-            (_, true) => Turn::WaitsForOthers,
-            (_, false) => Turn::AsksEarly { left_ms: self.settling_ms(now_ms) },
+        let caller = caller.into();
+        let is_settling = self.is_settling(now_ms);
+        let returns = self.comes_back(&register, caller.owner).filter(|_| is_settling);
+        let turn = match returns {
+            Some(_) => Turn::ComesBack,
+            None if is_settling && register.wait => Turn::WaitsForOthers,
+            None => self.turn(now_ms),
         };
-        self.register_as(register, caller.into(), session, turn, now_ms)
+        let entered = self.register_as(register, caller, session, turn, now_ms)?;
+        if let Some(token) = returns {
+            self.tokens.spend(token);
+        }
+        Ok(entered)
+    }
+
+    /// Returns whose turn it is who merely asks.
+    fn turn(&self, now_ms: u64) -> Turn {
+        match self.settling_ms(now_ms) {
+            0 => Turn::Asks,
+            left_ms => Turn::AsksEarly { left_ms },
+        }
     }
 
     /// Registers an instance when it may be its turn.
@@ -220,7 +240,8 @@ impl Registry {
             let (epoch, revision) = (lost.epoch, self.revision);
             let lost = Some(Box::new(lost));
             let also = Vec::new();
-            let registered = Registered { epoch, revision, key: None, token: None, lost, also };
+            let (key, token, resume) = (None, None, None);
+            let registered = Registered { epoch, revision, key, token, resume, lost, also };
             return Ok((registered, Outcome::default()));
         }
         let way = self.make_way(register.uuid);
@@ -285,11 +306,13 @@ impl Registry {
         if let Some(key) = squatter {
             self.remove_all(&[key], RemovalReason::Unregistered, &mut lost);
         }
-        let mut outcome = self.put(earlier, entry, &record.endpoints);
+        let mut outcome = self.put(earlier, (entry, token), &record.endpoints);
         outcome.merge(way);
         outcome.merge(lost);
+        let resume = self.tokens.shown((&record.name, record.uuid), owner, token);
         let (revision, also) = (self.revision, self.also(owner, &outcome));
-        Ok((Registered { epoch, revision, key: None, token, lost: None, also }, outcome))
+        let (key, lost) = (None, None);
+        Ok((Registered { epoch, revision, key, token, resume, lost, also }, outcome))
     }
 
     /// Enters what the registrar's settings declare of an actor, before anything is registered.
@@ -317,7 +340,7 @@ impl Registry {
         };
         let registrant = Registrant { owner: Owner::Registrar, session: None };
         let entry = Entry::new(&record, registrant, now_ms);
-        self.put(None, entry, &record.endpoints)
+        self.put(None, (entry, None), &record.endpoints)
     }
 
     /// Lets come back what a session has lost by its own doing.
@@ -407,6 +430,7 @@ impl Registry {
                 self.remove_all(&not_back, RemovalReason::SessionEnded, &mut outcome);
                 if self.settles_at_ms.take_if(|it| *it <= now_ms).is_some() {
                     self.lines.all_freed();
+                    self.tokens.settle();
                 }
             }
         }

@@ -35,6 +35,7 @@ impl Registry {
         self.rules = rules;
         self.rules_set = self.rules_set.wrapping_add(1).max(1);
         self.lines.ruled_anew();
+        self.tokens.ruled_anew();
         if hidden {
             // Earlier answers may differ from what a caller may see now.
             self.log.begin_after(self.revision);

@@ -1,28 +1,31 @@
 //! Who waits in line for a name that one instance has at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use callsign_registrar::{
     Accounts, QuotaRules, Quotas,
     registry::{
-        Caller, Claimant, Entered, Event, Grantee, Limits, NameRule, NameRules, Names, Outcome,
-        Owner, Registry, RegistryError, SessionId,
+        Caller, Claimant, Entered, Event, Foreign, Former, Grantee, Limits, NameRule, NameRules,
+        Names, Outcome, Owner, Registry, RegistryError, SessionId,
     },
 };
-use endpoints::{Name, NamePattern};
+use endpoints::{InstanceId, Name, NamePattern};
 use proptest::prelude::*;
 use uuid::Uuid;
-use wire::registrar::{AskLine, Change, Register};
+use wire::{
+    Proof, ProofSecret,
+    registrar::{AskLine, Change, Register},
+};
 
 use crate::support::{NOW, REGISTRAR, USER, read, registration};
 
-const OTHER: Owner = Owner::User(1001);
+pub(crate) const OTHER: Owner = Owner::User(1001);
 
 /// A registry in which one instance has the name `leader` at a time.
-struct Stage {
-    registry: Registry,
+pub(crate) struct Stage {
+    pub(crate) registry: Registry,
     accounts: Accounts,
-    now_ms: u64,
+    pub(crate) now_ms: u64,
     calls: u64,
 }
 
@@ -38,7 +41,53 @@ impl Stage {
         Self { registry, accounts, now_ms, calls: 0 }
     }
 
-    fn session(&mut self, owner: Owner) -> SessionId {
+    /// Begins a first run that writes down who has names.
+    pub(crate) fn remembering(now_ms: u64) -> Self {
+        let secret = ProofSecret::new(SECRET);
+        let mut stage = Self::resuming(now_ms, Former { secret, latest: 0, tokens: Vec::new() });
+        stage.registry.settle_until(now_ms);
+        stage
+    }
+
+    /// Begins a run after this one.
+    pub(crate) fn restart(self, now_ms: u64) -> Self {
+        Self::resuming(now_ms, self.registry.former(self.now_ms).unwrap())
+    }
+
+    pub(crate) fn resuming(now_ms: u64, former: Former) -> Self {
+        let mut stage = Self::begun(now_ms, Quotas::default());
+        stage.registry.resume(former);
+        stage.registry.settle_until(now_ms + 5000);
+        stage
+    }
+
+    /// Lets an instance have the name, and returns its token, and how it comes back.
+    pub(crate) fn lead(
+        &mut self,
+        uuid: u128,
+        session: SessionId,
+        by: Owner,
+    ) -> (Option<u64>, Register) {
+        self.hold(registration("leader", uuid), session, by)
+    }
+
+    pub(crate) fn hold(
+        &mut self,
+        register: Register,
+        session: SessionId,
+        by: Owner,
+    ) -> (Option<u64>, Register) {
+        let (name, uuid) = (register.name.clone(), register.uuid.as_u128());
+        let (registered, outcome) =
+            self.registry.register(register, by, session, self.now_ms).unwrap();
+        drop(self.serve(outcome));
+        let token = self.token(uuid);
+        assert_eq!((registered.token, registered.resume.is_some()), (token, true));
+        let resume = registered.resume;
+        (token, Register { token, resume, ..registration(name.as_str(), uuid) })
+    }
+
+    pub(crate) fn session(&mut self, owner: Owner) -> SessionId {
         self.registry.open_session(owner.account())
     }
 
@@ -47,7 +96,7 @@ impl Stage {
         self.ask(Register { wait: true, ..registration("leader", uuid) }, session, by)
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         register: Register,
         session: SessionId,
@@ -62,7 +111,7 @@ impl Stage {
         Ok(matches!(entered, Entered::Registered(_)))
     }
 
-    fn apply(&mut self, event: Event) -> Vec<u128> {
+    pub(crate) fn apply(&mut self, event: Event) -> Vec<u128> {
         let outcome = self.registry.apply(event, self.now_ms).unwrap();
         self.serve(outcome)
     }
@@ -77,11 +126,11 @@ impl Stage {
         granted.iter().filter(|it| it.result.is_ok()).map(|it| it.uuid.as_u128()).collect()
     }
 
-    fn unregister(&mut self, uuid: u128, by: Owner) -> Vec<u128> {
+    pub(crate) fn unregister(&mut self, uuid: u128, by: Owner) -> Vec<u128> {
         self.apply(Event::Unregister { uuid: Uuid::from_u128(uuid), by })
     }
 
-    fn token(&self, uuid: u128) -> Option<u64> {
+    pub(crate) fn token(&self, uuid: u128) -> Option<u64> {
         self.registry.record(Uuid::from_u128(uuid))?.token
     }
 
@@ -98,8 +147,15 @@ impl Stage {
 }
 
 fn rules(register: Option<Vec<Grantee>>, exclusive: bool) -> NameRules {
+    let other = NameRule { pattern: "leader-2".parse().unwrap(), ..leader() };
     let leader = NameRule { register, exclusive, ..leader() };
-    NameRules::new(Names::Open, String::new(), vec![leader])
+    NameRules::new(Names::Open, String::new(), vec![leader, other])
+}
+
+/// An instance that would have the name by way of an adapter.
+fn foreign(uuid: u128) -> Foreign {
+    let name = Name::new("leader").unwrap();
+    Foreign { name, uuid: Uuid::from_u128(uuid), endpoint: None, metadata: BTreeMap::new() }
 }
 
 fn leader() -> NameRule {
@@ -268,25 +324,18 @@ fn an_owner_has_so_many_places_in_a_line_wherever_else_he_waits() {
 
 #[test]
 fn who_had_the_name_before_a_restart_goes_before_those_who_waited() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::remembering(NOW);
     let session = stage.session(USER);
-    stage.enter(1, session, USER).unwrap();
-    let before = stage.token(1);
+    let (before, back) = stage.lead(1, session, USER);
 
     let now_ms = NOW + 10_000;
-    let mut stage = Stage::begun(now_ms, Quotas::default());
-    stage.registry.settle_until(now_ms + 5000);
+    let mut stage = stage.restart(now_ms);
     let [one, two, three] = [0; 3].map(|_| stage.session(USER));
     assert!(!stage.enter(2, two, USER).unwrap());
     assert!(!stage.enter(3, three, USER).unwrap());
-    // What says that it had the name by a number of this registrar's is no proof of anything.
-    let guessed = Some(now_ms * 1000 + 5);
-    let liar = Register { wait: true, token: guessed, ..registration("leader", 9) };
-    assert!(!stage.ask(liar, two, OTHER).unwrap());
-    let back = Register { token: before, ..registration("leader", 1) };
     assert!(stage.ask(back, one, USER).unwrap());
     assert!(stage.token(1) > before);
-    assert_eq!((stage.waiting(1), stage.ahead(2, USER)), (3, Some(0)));
+    assert_eq!((stage.waiting(1), stage.ahead(2, USER)), (2, Some(0)));
     stage.now_ms = now_ms + 5000;
     assert_eq!(stage.registry.next_deadline_ms(), Some(stage.now_ms));
     assert_eq!(stage.apply(Event::Tick), []);
@@ -296,8 +345,10 @@ fn who_had_the_name_before_a_restart_goes_before_those_who_waited() {
 #[test]
 fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
     for waits in [false, true] {
-        let mut stage = Stage::begun(NOW, Quotas::default());
-        stage.registry.settle_until(NOW + 5000);
+        let mut stage = Stage::remembering(NOW - 10_000);
+        let session = stage.session(USER);
+        let (_, back) = stage.lead(1, session, USER);
+        let mut stage = stage.restart(NOW);
         let [one, two] = [0; 2].map(|_| stage.session(USER));
         if waits {
             assert!(!stage.enter(3, two, USER).unwrap());
@@ -309,16 +360,23 @@ fn who_merely_asks_has_no_name_that_somebody_may_come_back_for() {
                         has just begun: the former holder may return within 5 s; ask again then, \
                         or wait in line (`--wait`)";
             assert_eq!(refused.to_string(), said);
+            // Nor has it whoever asks through an adapter, unless he was there all the time.
+            let refused = stage.registry.register_foreign(foreign(9), by, NOW).unwrap_err();
+            assert_eq!(refused.to_string(), said);
         }
         // What one does not have alone is there at once.
         assert!(stage.ask(registration("other", 4), two, OTHER).unwrap());
-        let back = Register { token: Some(NOW * 1000 - 7), ..registration("leader", 1) };
         assert!(stage.ask(back, one, USER).unwrap());
         // He registers again, and others are told that he has it.
         assert!(stage.ask(registration("leader", 1), one, USER).unwrap());
         let refused = stage.ask(registration("leader", 2), two, OTHER).unwrap_err();
         assert!(matches!(refused, RegistryError::Exclusive { .. }), "{refused}");
+        let refused = stage.registry.register_foreign(foreign(9), OTHER, NOW).unwrap_err();
+        assert!(matches!(refused, RegistryError::Exclusive { .. }), "{refused}");
     }
+    let mut stage = Stage::remembering(NOW - 10_000).restart(NOW);
+    drop(stage.registry.remember_foreign(foreign(9), OTHER, NOW).unwrap());
+    assert_eq!(stage.registry.owner(Uuid::from_u128(9)), Some(OTHER));
 
     // Where nobody comes back, it is free when that is over.
     let mut stage = Stage::new();
@@ -482,6 +540,15 @@ fn however_many_leave_lines_each_holder_is_told_once_and_in_a_turn_of_its_own() 
     assert_eq!((stage.registry.revision(), stage.waiting(1)), (before, 0));
 }
 
+/// Shows a token by which an instance has its name.
+fn shown(register: &Register, token: u64) -> Proof {
+    let instance = InstanceId { name: register.name.clone(), uuid: register.uuid };
+    Proof::of_token(&ProofSecret::new(SECRET), &instance, &USER.into(), token)
+}
+
+/// What a registry's holders show is made of.
+const SECRET: [u8; 32] = [7; 32];
+
 /// What happens in a history, by the number of an instance.
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -504,7 +571,7 @@ proptest! {
     /// the order in which they asked, and each that has it has a higher token than all before.
     #[test]
     fn one_at_a_time_has_it_and_the_token_grows(steps in steps()) {
-        let mut stage = Stage::new();
+        let mut stage = Stage::remembering(NOW);
         let mut sessions: Vec<(u128, SessionId)> = Vec::new();
         // The holder first, then those in line.
         let mut expected: VecDeque<u128> = VecDeque::new();
@@ -528,7 +595,7 @@ proptest! {
                 Step::Restart(after_ms) => {
                     let (holder, now_ms) = (expected.front().copied(), stage.now_ms + after_ms);
                     let had = holder.and_then(|it| stage.token(it));
-                    stage = Stage::begun(now_ms, Quotas::default());
+                    stage = stage.restart(now_ms);
                     stage.registry.settle_until(now_ms + 5);
                     // The holder comes back last of all.
                     let back = expected.iter().skip(1).copied().chain(holder);
@@ -536,7 +603,9 @@ proptest! {
                     for uuid in back {
                         let session = stage.session(USER);
                         let token = had.filter(|_| Some(uuid) == holder);
-                        let back = Register { wait: true, token, ..registration("leader", uuid) };
+                        let asks = Register { wait: true, ..registration("leader", uuid) };
+                        let resume = token.map(|it| shown(&asks, it));
+                        let back = Register { token, resume, ..asks };
                         let is_there = stage.ask(back, session, USER).unwrap();
                         prop_assert_eq!(is_there, Some(uuid) == holder);
                         sessions.push((uuid, session));

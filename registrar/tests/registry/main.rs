@@ -11,4 +11,5 @@ mod names;
 mod quotas;
 mod support;
 mod suspicion;
+mod tokens;
 mod watches;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    InstanceSecret, Owner, ProofKey,
+    InstanceSecret, Owner, Proof, ProofKey,
     callbacks::Lost,
     readable,
     record::{Epoch, Revision, State, is_false},
@@ -59,9 +59,14 @@ pub struct Register {
     #[serde(default, skip_serializing_if = "is_false")]
     pub wait: bool,
     /// From a returning registrant: the [token](crate::Record::token) by which it has the name. A
-    /// registrar that has just started serves it before those who wait.
+    /// registrar that has just started serves it before those who wait, if it
+    /// [proves](Self::resume) that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
+    /// The [proof](Registered::resume) that came with that token: without it, the registrant is a
+    /// newcomer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Proof>,
     /// Shows that the UUID was drawn here: another registration of it gives way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<InstanceSecret>,
@@ -82,6 +87,7 @@ impl Register {
             again: None,
             wait: false,
             token: None,
+            resume: None,
             secret: None,
         }
     }
@@ -100,6 +106,10 @@ pub struct Registered {
     /// The [token](crate::Record::token) of an exclusive name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
+    /// The proof, for this registrar after a restart, that the instance held its name by that token.
+    /// For the registrant only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Proof>,
     /// The reason why it is not registered: only for a [returning](Register::again) registrant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Box<Lost>>,

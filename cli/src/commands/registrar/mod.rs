@@ -154,10 +154,12 @@ pub(crate) async fn run(args: Args, handed: AllHanded, context: &Context) -> Res
     let places = Places::of(&endpoints, &listeners, context);
     places.warn(&settings.registrar, context);
     let all: Vec<_> = listeners.iter().map(Listener::bound).chain(&endpoints).cloned().collect();
-    let adapter = tractor_door(settings.registrar.tractor, context.tractor_ledger(&all));
+    let (ledger, tokens_file) = context.state_files(&all).map(|it| (it.tractor, it.tokens)).unzip();
+    let adapter = tractor_door(settings.registrar.tractor, ledger);
     let options = NodeOptions {
         access: Some(places.access(&settings.registrar, group)),
         quotas,
+        tokens_file,
         adapters: adapter.into_iter().collect(),
         rules,
         ..options(&settings)

@@ -27,12 +27,13 @@ impl Registered {
     pub fn token(&self) -> Option<u64> {
         let progress = self.entry.progress().borrow().clone();
         let at = |is: fn(&Progress) -> bool| progress.iter().position(is);
-        match at(|it| matches!(it, Progress::Here(_))) {
-            Some(link) => self.entry.token(link),
-            None if at(|it| matches!(it, Progress::InLine(_))).is_some() => None,
+        let link = match at(|it| matches!(it, Progress::Here(_))) {
+            Some(link) => link,
+            None if at(|it| matches!(it, Progress::InLine(_))).is_some() => return None,
             // No registrar says that it is another's.
-            None => self.entry.token(0),
-        }
+            None => 0,
+        };
+        self.entry.token(link).map(|it| it.number)
     }
 
     /// Returns behind how many others the actor waits in line for its name, with the registrar

@@ -1,0 +1,144 @@
+//! By which fencing tokens names are had that one instance has at a time, and who may say that he
+//! had one before this registrar began.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use endpoints::{InstanceId, Name};
+use uuid::Uuid;
+use wire::{Epoch, Proof, ProofSecret, registrar::Register};
+
+use super::{Key, Owner, Registry};
+
+/// What a registrar knows of the run before it: by which tokens names were had, and by what it knows
+/// those again who had them.
+///
+/// ```
+/// # use callsign_registrar as callsign;
+/// use callsign::registry::Former;
+/// use wire::ProofSecret;
+///
+/// let first = Former { secret: ProofSecret::new([7; 32]), latest: 0, tokens: Vec::new() };
+/// assert!(first.tokens.is_empty(), "nobody comes back to a first run");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Former {
+    /// What its holders got is made of it.
+    pub secret: ProofSecret,
+    /// The latest number that it had issued when this was written.
+    pub latest: Epoch,
+    /// The tokens by which names were had then.
+    pub tokens: Vec<u64>,
+}
+
+/// The tokens of a registry.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    /// What shows a token is made of it. Without it nobody can come back.
+    secret: Option<ProofSecret>,
+    held: BTreeMap<Key, u64>,
+    /// Those of the run before, of whom nobody has come back.
+    former: BTreeSet<u64>,
+    /// Later tokens of that run were handed out when it wrote nothing any more.
+    former_latest: Epoch,
+    /// By which of those somebody has come back.
+    spent: BTreeSet<u64>,
+    have_changed: bool,
+}
+
+impl Tokens {
+    /// Takes note by which token an instance has its name, if it has it alone.
+    pub(super) fn note(&mut self, key: Key, token: Option<u64>) {
+        let before = match token {
+            Some(token) => self.held.insert(key, token),
+            None => self.held.remove(&key),
+        };
+        self.have_changed |= before != token;
+    }
+
+    /// Forgets an instance that has its name no more.
+    pub(super) fn forget(&mut self, key: Key) {
+        if !self.held.is_empty() {
+            self.note(key, None);
+        }
+    }
+
+    /// Takes note that names may be of one instance at a time which were not before.
+    pub(super) fn ruled_anew(&mut self) {
+        self.have_changed = true;
+    }
+
+    /// Forgets who might have come back.
+    pub(super) fn settle(&mut self) {
+        self.former = BTreeSet::new();
+        self.spent = BTreeSet::new();
+    }
+
+    /// Takes note that somebody has come back.
+    pub(super) fn spend(&mut self, token: u64) {
+        if !self.former.remove(&token) {
+            self.spent.insert(token);
+        }
+    }
+
+    /// Returns what shows a token of a holder.
+    pub(super) fn shown(
+        &self,
+        (name, uuid): (&Name, Uuid),
+        owner: Owner,
+        token: Option<u64>,
+    ) -> Option<Proof> {
+        let instance = InstanceId { name: name.clone(), uuid };
+        Some(Proof::of_token(self.secret.as_ref()?, &instance, &owner.into(), token?))
+    }
+}
+
+impl Registry {
+    /// Takes over what is known of the run before this one, before anybody is registered. Numbers
+    /// count on from the latest of that run, if the clock was set back since.
+    pub fn resume(&mut self, former: Former) {
+        let Former { secret, latest, tokens } = former;
+        let first = self.first_epoch.max(latest.saturating_add(UNWRITTEN_MAX));
+        (self.first_epoch, self.next_epoch) = (first, first);
+        self.tokens = Tokens {
+            secret: Some(secret),
+            former: tokens.into_iter().collect(),
+            former_latest: latest,
+            ..Tokens::default()
+        };
+    }
+
+    /// Returns what the next run is to know of this one, if there are names that one instance has at
+    /// a time.
+    pub fn former(&self, now_ms: u64) -> Option<Former> {
+        let Tokens { secret, held, former, .. } = &self.tokens;
+        if held.is_empty() && former.is_empty() && !self.rules.iter().any(|it| it.exclusive) {
+            return None;
+        }
+        // Those of the run before may come back to the next one, if this one ends so soon.
+        let awaited = former.iter().filter(|_| self.is_settling(now_ms));
+        let tokens = held.values().chain(awaited).copied().collect();
+        Some(Former { secret: secret.clone()?, latest: self.next_epoch, tokens })
+    }
+
+    /// Tells whether names were taken or let go since this was asked last.
+    pub fn take_tokens_changed(&mut self) -> bool {
+        std::mem::take(&mut self.tokens.have_changed)
+    }
+
+    /// Returns by which token somebody comes back who had his name before this registrar began, if
+    /// he shows that: it was handed to this very instance of this owner, and is nobody's since.
+    pub(super) fn comes_back(&self, register: &Register, owner: Owner) -> Option<u64> {
+        let token = register.token.filter(|it| *it <= self.first_epoch)?;
+        let Tokens { former, former_latest, spent, .. } = &self.tokens;
+        let is_latest = token > *former_latest && !spent.contains(&token);
+        if !is_latest && !former.contains(&token) {
+            return None;
+        }
+        let instance = (&register.name, register.uuid);
+        let shown = self.tokens.shown(instance, owner, Some(token))?;
+        (register.resume? == shown).then_some(token)
+    }
+}
+
+/// How many numbers a run issues at most after what it has written down last.
+const UNWRITTEN_MAX: u64 = 10_000_000;

@@ -1,0 +1,114 @@
+//! Who comes back to a name that he had before the registrar began.
+
+use callsign_registrar::registry::{Event, Former, Owner, RegistryError};
+use endpoints::InstanceId;
+use uuid::Uuid;
+use wire::{Proof, ProofSecret, registrar::Register};
+
+use crate::{
+    lines::{OTHER, Stage},
+    support::{NOW, USER, registration},
+};
+
+#[test]
+fn who_cannot_show_that_he_had_the_name_is_a_newcomer() {
+    let now_ms = NOW + 10_000;
+    let begun = || {
+        let mut stage = Stage::remembering(NOW);
+        let session = stage.session(USER);
+        let (token, back) = stage.lead(1, session, USER);
+        (stage.restart(now_ms), token.unwrap(), back)
+    };
+    let (mut stage, token, back) = begun();
+    let session = stage.session(OTHER);
+    let mut forged = vec![
+        // One that says so, as before there was anything to show.
+        Register { token: Some(1), resume: None, ..back.clone() },
+        Register { resume: None, ..back.clone() },
+        // Another token with what shows this one; one of this run.
+        Register { token: Some(token - 1), ..back.clone() },
+        Register { token: Some(now_ms * 1000 + 5), ..back.clone() },
+        Register { token: None, ..back.clone() },
+        // Another instance, and another name.
+        Register { uuid: Uuid::from_u128(9), ..back.clone() },
+    ];
+    let guessed = ProofSecret::new([8; 32]);
+    let instance = InstanceId { name: back.name.clone(), uuid: back.uuid };
+    let resume = Some(Proof::of_token(&guessed, &instance, &USER.into(), token));
+    forged.push(Register { resume, ..back.clone() });
+    for forged in forged {
+        for wait in [false, true] {
+            let refused = stage.ask(Register { wait, ..forged.clone() }, session, USER);
+            if wait {
+                assert!(!refused.unwrap(), "{forged:?}");
+                continue;
+            }
+            let error = refused.unwrap_err();
+            assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
+        }
+    }
+    // Another owner has read all of it, and root is no other than he is.
+    let (mut stage, _, _) = begun();
+    let session = stage.session(OTHER);
+    for by in [OTHER, Owner::User(0), Owner::Unknown(7)] {
+        let error = stage.ask(back.clone(), session, by).unwrap_err();
+        assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
+    }
+    // In a run that has nothing of the former one, he himself is none as well.
+    let mut anew = Stage::remembering(now_ms);
+    let one = anew.session(USER);
+    anew.registry.settle_until(now_ms + 5000);
+    anew.registry.resume(Former { secret: guessed, latest: 0, tokens: vec![token] });
+    anew.ask(back.clone(), one, USER).unwrap_err();
+    let one = stage.session(USER);
+    assert!(stage.ask(back, one, USER).unwrap());
+}
+
+#[test]
+fn a_token_is_good_for_nothing_once_its_holder_has_let_go() {
+    let now_ms = NOW + 10_000;
+    let mut stage = Stage::remembering(NOW);
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    let (_, former) = stage.lead(1, one, USER);
+    drop(stage.apply(Event::SessionEnded(one)));
+    let (_, latest) = stage.lead(2, two, USER);
+    let mut stage = stage.restart(now_ms);
+    let [one, two, three] = [0; 3].map(|_| stage.session(USER));
+    stage.ask(former, one, USER).unwrap_err();
+    assert!(stage.ask(latest.clone(), two, USER).unwrap());
+    // He lets go of it while others may come back yet, and is a newcomer then too.
+    assert_eq!(stage.unregister(2, USER), []);
+    let error = stage.ask(latest.clone(), three, USER).unwrap_err();
+    assert!(matches!(error, RegistryError::Unsettled { .. }), "{error}");
+
+    // So it is with what was handed out when nothing was written any more.
+    let mut stage = Stage::remembering(NOW);
+    let one = stage.session(USER);
+    let written = stage.registry.former(NOW).unwrap();
+    let (token, unwritten) = stage.lead(1, one, USER);
+    drop(stage.apply(Event::SessionEnded(one)));
+    let mut stage = Stage::resuming(NOW, written);
+    let two = stage.session(USER);
+    assert!(stage.ask(unwritten.clone(), two, USER).unwrap());
+    assert!(stage.token(1) > token, "also where the clock stands still");
+    stage.unregister(1, USER);
+    stage.ask(unwritten, two, USER).unwrap_err();
+}
+
+#[test]
+fn who_has_not_come_back_yet_may_come_back_to_the_next_run() {
+    let mut stage = Stage::remembering(NOW);
+    let [one, two] = [0; 2].map(|_| stage.session(USER));
+    let (_, back) = stage.lead(1, one, USER);
+    let (_, spare) = stage.hold(registration("leader-2", 2), two, USER);
+    let mut stage = stage.restart(NOW + 1000);
+    let two = stage.session(USER);
+    assert!(stage.ask(spare, two, USER).unwrap());
+    let mut stage = stage.restart(NOW + 2000);
+    let one = stage.session(USER);
+    assert!(stage.ask(back.clone(), one, USER).unwrap());
+    // Who did not come back for as long as he might is forgotten.
+    let mut stage = stage.restart(NOW + 3000);
+    stage.now_ms = NOW + 8000;
+    assert_eq!(stage.registry.former(stage.now_ms).unwrap().tokens, []);
+}

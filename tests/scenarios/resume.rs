@@ -1,0 +1,131 @@
+//! Who had a name that one instance has at a time, before the registrar began: he alone comes back
+//! to it.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+};
+
+use wire::{
+    ErrorKind, decode_body, encode_body,
+    registrar::{Register, Registered, UNREGISTER, Unregister},
+};
+
+use crate::harness::{Node, Peer, Room, register, registration};
+
+/// Starts a node at which one instance has the name `leader` at a time, and where those who had it
+/// may take so long to come back.
+fn start<'room>(room: &'room Room, place: &str, settle_time: &str) -> Node<'room> {
+    let file = room.write("market.toml", "[names]\nleader = { exclusive = true }\n");
+    let words = ["--config", &file, "--settle-time", settle_time, "--drain-timeout", "100ms"];
+    Node::start_with(room, &[place], &words)
+}
+
+/// Starts a node that nobody can come back to, and lets an instance have the name. Returns how it
+/// comes back.
+fn hold(room: &Room, place: &str) -> Register {
+    let node = start(room, place, "0s");
+    let held = registration("leader", Vec::new());
+    let mut holder = Peer::greet(node.endpoint());
+    let Registered { token, resume, .. } = ask(&mut holder, &held).unwrap();
+    assert!(token.is_some() && resume.is_some());
+    node.kill();
+    Register { token, resume, ..held }
+}
+
+fn ask(peer: &mut Peer, registration: &Register) -> Result<Registered, ErrorKind> {
+    let (method, body) = register(registration);
+    let answer = peer.call(method, &body).map_err(|it| it.kind)?;
+    Ok(decode_body(&answer).unwrap())
+}
+
+/// Returns where the node writes down who had names.
+fn written(room: &Room) -> PathBuf {
+    let folder = fs::read_dir(room.path().join("callsign")).unwrap();
+    let is_it = |it: &PathBuf| it.file_name().unwrap().to_str().unwrap().starts_with("tokens-");
+    folder.map(|it| it.unwrap().path()).find(is_it).unwrap()
+}
+
+#[test]
+fn who_forges_that_he_had_the_name_is_a_newcomer() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let back = hold(&room, &place);
+    let node = start(&room, &place, "1m");
+    let token = back.token.unwrap();
+    let forged = [
+        Register { token: Some(1), resume: None, ..registration("leader", Vec::new()) },
+        Register { token: Some(1), ..back.clone() },
+        Register { resume: None, ..back.clone() },
+        Register { token: Some(token + 1), ..back.clone() },
+        Register { uuid: registration("leader", Vec::new()).uuid, ..back.clone() },
+    ];
+    let mut forger = Peer::greet(node.endpoint());
+    for forged in &forged {
+        assert_eq!(ask(&mut forger, forged), Err(ErrorKind::Unsettled), "{forged:?}");
+    }
+    let mut holder = Peer::greet(node.endpoint());
+    assert!(ask(&mut holder, &back).unwrap().token > Some(token));
+    // Of the instance itself it would be a registration as any other.
+    for forged in forged.iter().filter(|it| it.uuid != back.uuid) {
+        assert_eq!(ask(&mut forger, forged), Err(ErrorKind::Denied), "{forged:?}");
+    }
+    assert_eq!(fs::metadata(written(&room)).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn without_what_the_registrar_wrote_down_all_are_newcomers() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let check = |spoil: &dyn Fn(&PathBuf)| {
+        let back = hold(&room, &place);
+        spoil(&written(&room));
+        let node = start(&room, &place, "1m");
+        let mut holder = Peer::greet(node.endpoint());
+        assert_eq!(ask(&mut holder, &back), Err(ErrorKind::Unsettled));
+        drop(node);
+        // And the next run has all that it takes.
+        let back = hold(&room, &place);
+        let node = start(&room, &place, "1m");
+        let mut holder = Peer::greet(node.endpoint());
+        assert!(ask(&mut holder, &back).unwrap().token > back.token);
+    };
+    check(&|file| fs::remove_file(file).unwrap());
+    check(&|file| fs::write(file, "\0").unwrap());
+    check(&|file| fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap());
+    check(&|file| {
+        let elsewhere = room.file("elsewhere");
+        fs::rename(file, &elsewhere).unwrap();
+        symlink(elsewhere, file).unwrap();
+    });
+}
+
+#[test]
+fn a_node_that_is_asked_to_end_knows_the_last_who_had_the_name() {
+    let room = Room::new();
+    let place = room.unix("registrar.sock");
+    let begun = start(&room, &place, "0s");
+    let [first, next] =
+        [false, true].map(|wait| Register { wait, ..registration("leader", Vec::new()) });
+    let [mut one, mut two] = [(); 2].map(|()| Peer::greet(begun.endpoint()));
+    let back = |register: &Register, registered: Registered| {
+        let Registered { token, resume, .. } = registered;
+        Register { token, resume, wait: false, ..register.clone() }
+    };
+    let held = ask(&mut one, &first).unwrap();
+    let former = back(&first, held);
+    let (method, body) = register(&next);
+    two.begin(method, &body);
+    // It leaves the name to the next in line, just before the end.
+    one.call(UNREGISTER, &encode_body(&Unregister { uuid: former.uuid })).unwrap();
+    let (_, granted) = two.answer();
+    let latest = back(&next, decode_body(&granted.unwrap()).unwrap());
+    assert!(latest.token > former.token && latest.resume.is_some());
+    begun.stop();
+
+    let node = start(&room, &place, "1m");
+    let [mut one, mut two] = [(); 2].map(|()| Peer::greet(node.endpoint()));
+    assert_eq!(ask(&mut one, &former), Err(ErrorKind::Unsettled));
+    assert!(ask(&mut two, &latest).unwrap().token > latest.token);
+}
