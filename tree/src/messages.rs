@@ -21,7 +21,7 @@ use endpoints::{Endpoint, Name, Stamped};
 use portal::Key;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use wire::State;
+use wire::{InstanceSecret, State};
 
 use crate::{ActorPath, CancelReason, Exit, Kind, child::places::Places, status::Phase};
 
@@ -105,6 +105,9 @@ pub(crate) struct RegisterRequest {
     pub(crate) endpoints: Vec<Stamped>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) state: State,
+    /// What the UUID is made of. The parent has drawn it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<InstanceSecret>,
 }
 
 /// Changes the endpoints of an actor.

@@ -222,6 +222,22 @@ impl Registration {
         self
     }
 
+    /// Sets the UUID to the one derived from a secret, which only its owner knows.
+    ///
+    /// ```
+    /// use callsign_discovery::Registration;
+    /// use uuid::Uuid;
+    /// use wire::InstanceSecret;
+    ///
+    /// // Drawn once, and stored where nobody else can read it: the same instance for good.
+    /// let secret = InstanceSecret::new(Uuid::new_v4().into_bytes());
+    /// let feed = Registration::new("feed").secret(secret);
+    /// ```
+    pub fn secret(mut self, secret: InstanceSecret) -> Self {
+        (self.uuid, self.secret) = (secret.uuid(), Some(secret));
+        self
+    }
+
     /// Checks everything that can be checked without a registrar: a wrong registration would be
     /// refused by all.
     ///

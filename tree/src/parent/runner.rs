@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use tracing::Span;
 use uuid::Uuid;
-use wire::RemoteError;
+use wire::{InstanceSecret, RemoteError};
 
 pub(crate) use self::boot::Begun;
 use self::child_channel::{ChildChannel, News};
@@ -51,6 +51,8 @@ pub(crate) struct ChildRunner {
     actor: Arc<Core>,
     spec: Arc<ChildSpec>,
     uuid: Uuid,
+    /// The secret from which the UUID is derived.
+    secret: InstanceSecret,
     /// The child's places.
     places: Places,
     pub(crate) cancel: Cancel,
@@ -66,7 +68,8 @@ pub(crate) struct ChildRunner {
 impl ChildRunner {
     pub(crate) fn new(actor: Arc<Core>, spec: Arc<ChildSpec>) -> Self {
         let status = actor.statuses.add(spec.path.clone(), spec.kind);
-        let uuid = Uuid::new_v4();
+        let secret = InstanceSecret::new(Uuid::new_v4().into_bytes());
+        let uuid = secret.uuid();
         let places = match &*spec.bind {
             [] => Places {
                 endpoints: places::like(
@@ -83,7 +86,8 @@ impl ChildRunner {
         let span = actor::span(&spec.path, uuid);
         let below = Below::default();
         let service = ParentService::new(actor.clone(), below.clone());
-        Self { actor, spec, uuid, places, cancel: Cancel::default(), status, span, below, service }
+        let cancel = Cancel::default();
+        Self { actor, spec, uuid, secret, places, cancel, status, span, below, service }
     }
 
     /// Runs the child to its end, from where it is if it has begun. Tells `outcome` once whether it

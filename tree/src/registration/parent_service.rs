@@ -223,6 +223,7 @@ pub(crate) mod tests {
             endpoints: Vec::new(),
             metadata: BTreeMap::new(),
             state: State::Ready,
+            secret: None,
         };
         let parent = async {
             let (call, answer) = called.recv().await.unwrap();

@@ -153,7 +153,7 @@ impl TreeRegistry {
             Registry::Own(local_client) => return self.register_own(local_client, request),
             Registry::Others(client) => client,
         };
-        let RegisterRequest { name, uuid, endpoints, metadata, state } = request.clone();
+        let RegisterRequest { name, uuid, endpoints, metadata, state, secret } = request.clone();
         let earlier = match self.lock().get(&uuid) {
             Some(Entry::Others { registered, .. }) => Some(registered.clone()),
             _ => None,
@@ -162,8 +162,12 @@ impl TreeRegistry {
             return unless_away(registered.set_state(state).await);
         }
         self.check_room()?;
-        let registration =
-            Registration::new(name.as_str()).uuid(uuid).endpoints(endpoints).state(state).proves();
+        let registration = Registration::new(name.as_str());
+        let registration = match secret.filter(|it| it.owns(uuid)) {
+            Some(secret) => registration.secret(secret),
+            None => registration.uuid(uuid),
+        };
+        let registration = registration.endpoints(endpoints).state(state).proves();
         let registration =
             metadata.into_iter().fold(registration, |it, (key, value)| it.metadata(key, value));
         // If the registrars are away, it is registered when they are back.
@@ -185,13 +189,13 @@ impl TreeRegistry {
         local_client: &LocalClient,
         request: &RegisterRequest,
     ) -> Result<(), RemoteError> {
-        let RegisterRequest { name, uuid, endpoints, metadata, state } = request.clone();
+        let RegisterRequest { name, uuid, endpoints, metadata, state, secret } = request.clone();
         if self.lock().contains_key(&uuid) {
             return local_client.set_state(uuid, state);
         }
         self.check_room()?;
-        let register =
-            Register { endpoints, metadata, state, proves: true, ..Register::new(name, uuid) };
+        let (proves, new) = (true, Register::new(name, uuid));
+        let register = Register { endpoints, metadata, state, proves, secret, ..new };
         let registered = local_client.register(register)?;
         self.lock().insert(uuid, Entry::Own);
         let (registrar, epoch) = (local_client.registrar(), registered.epoch);

@@ -23,6 +23,7 @@ use transport::{
     BindAllError, BindError, BindOptions, DialError, Listener, Published, dial_within,
 };
 use uuid::Uuid;
+use wire::InstanceSecret;
 
 use super::{RootError, RootOptions};
 use crate::{
@@ -98,7 +99,8 @@ impl RootOptions {
         }
 
         let (registrars, node) = self.find_registrar(registrars).await?;
-        let uuid = Uuid::new_v4();
+        let secret = InstanceSecret::new(Uuid::new_v4().into_bytes());
+        let uuid = secret.uuid();
         let (listeners, bound) = self.listen(&name, uuid, &registrars, node.as_ref()).await?;
         // The registrar listens there, and proves only its own identity.
         let shared = match &node {
@@ -120,7 +122,7 @@ impl RootOptions {
         sweep::remove_forsaken(&bound).await;
         let path = ActorPath::root(&name);
         let mut registration = Registration::new(name.as_str())
-            .uuid(uuid)
+            .secret(secret)
             .endpoints(shared)
             .metadata(PATH_KEY, path.as_str())
             .metadata(KIND_KEY, "root")

@@ -12,12 +12,14 @@ use std::{
     time::Duration,
 };
 
-use endpoints::Endpoint;
+use endpoints::{Endpoint, Name};
 use libtest_mimic::{Failed, Trial};
+use registrar::{LocalClient, registry::Owner};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use transport::Listener;
 use tree::{AnyError, Root, RootError};
+use wire::registrar::Register;
 
 use crate::roles::{PROGRAM, RACER, RUNNER, RUNNER_CONFIG};
 
@@ -25,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("root::becomes_the_registrar_or_joins_it", || play(becomes_or_joins)),
         Trial::test("root::grows_while_its_registrar_is_away", || play(grows_alone)),
+        Trial::test("root::takes_back_the_uuids_of_its_actors", || play(takes_back)),
         Trial::test("root::a_second_one_is_told_where_the_first_is", || play(second)),
         Trial::test("root::a_program_says_where_and_why_it_failed", || play(program)),
         Trial::test("root::a_signal_ends_a_root_that_is_not_open_yet", || play(ends::early_signal)),
@@ -120,6 +123,49 @@ async fn grows_alone(folder: tempfile::TempDir) -> Result<(), AnyError> {
             Ok(())
         })
         .await?;
+    Ok(())
+}
+
+/// Who has read the UUIDs of a tree's actors keeps none of them.
+async fn takes_back(folder: tempfile::TempDir) -> Result<(), AnyError> {
+    let place = place(folder.path());
+    let endpoints: [Endpoint; 1] = [place.parse()?];
+    let bind = async || registrar::Node::bind(&endpoints, registrar::NodeOptions::default()).await;
+    let mut nodes = JoinSet::new();
+    let stop = CancellationToken::new();
+    nodes.spawn(bind().await?.serve(stop.clone()));
+    let run = async |root: Root| {
+        root.nursery(async |n| {
+            let task = n.spawn("one-task").task().await?;
+            let thread = n.spawn("one-thread").thread().await?;
+            let process = n.spawn("one-process").process().await?;
+            let names = ["root", task.name(), thread.name(), process.name()];
+            let client = discovery::Client::connect([&place]).await?;
+            let mut before = Vec::new();
+            for name in names {
+                before.push(client.wait_for_actor(name).await?);
+            }
+            stop.cancel();
+            nodes.join_next().await;
+            let node = bind().await?;
+            let stranger = LocalClient::open(node.registry().clone(), Owner::User(4711));
+            for (number, record) in before.iter().enumerate() {
+                let name = Name::new(&format!("squatter-{number}"))?;
+                drop(stranger.register(Register::new(name, record.uuid))?);
+            }
+            nodes.spawn(node.serve(CancellationToken::new()));
+            for record in before {
+                let found = client.wait_for_actor(record.name.as_str()).await?;
+                assert_eq!((found.uuid, found.owner), (record.uuid, record.owner));
+            }
+            let squatters = client.list("squatter-*").await?.records;
+            assert!(squatters.is_empty(), "{squatters:?}");
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    };
+    Root::options().registrar(&place).run(run).await?;
     Ok(())
 }
 

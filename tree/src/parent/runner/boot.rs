@@ -103,6 +103,7 @@ impl ChildRunner {
             endpoints,
             metadata: said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             state: State::Ready,
+            secret: Some(self.secret),
         }
     }
 
