@@ -150,6 +150,9 @@ async fn look_into(
         yield_now().await;
         look_from_here(stamped, ticket.is_some(), [registrant, by])
     };
+    // What the registrar cannot judge is as its owner says, and those who may change it anyway.
+    let is_trusted = by == registrant || registry.accounts().is_trusted(by.account());
+    let is_believed = is_trusted || seen.is_none();
     let result = match seen {
         Some(result) => result,
         None => connect_to(stamped, ticket).await,
@@ -176,7 +179,8 @@ async fn look_into(
         (CheckResult::Unclear, _) => Some(Event::Suspect(said)),
     };
     let is_in_doubt = matches!(event, Some(Event::Suspect(_) | Event::FoundSilent(_)));
-    if let Some(event) = event {
+    // Another's word is reason enough to ask the registrant, and no more.
+    if let Some(event) = event.filter(|it| is_believed || !matches!(it, Event::Suspect(_))) {
         registry.note(event);
     }
     if is_in_doubt {
