@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     net::{AddressFamily, SocketType},
     process::geteuid,
 };
@@ -39,7 +40,8 @@ pub enum Who {
     /// A user of this host without a number in this kernel's view: an unmapped user of a user
     /// namespace, and over TCP the holder of the other end in another network namespace.
     Unknown,
-    /// Nobody any more: over the loopback, the holder of the other end has closed it.
+    /// Nobody any more: over the loopback, or another address of this host, the holder of the other
+    /// end has closed it.
     Gone,
     /// A peer at an address beyond this host, or in another of its network namespaces.
     Address(IpAddr),
@@ -79,7 +81,8 @@ impl Stream {
                 Who::User { uid: *uid, groups: groups(fd, *gid) }
             }
             (Peer::Tcp(_), Some(fd), Some(ends)) => match ends.who() {
-                Who::Unknown if ends.far_is_gone(fd) => Who::Gone,
+                who @ Who::User { .. } => who,
+                _ if ends.far_is_gone(fd) => Who::Gone,
                 who => who,
             },
             (Peer::Memory, ..) => Who::Here,
@@ -116,13 +119,29 @@ impl TcpEnds {
     /// Tells whether the other end of the connection at `near` has no holder any more. The kernel's
     /// list covers this network namespace: it shows nothing of a socket handed over from another.
     /// It includes an end that was shut down for writing only.
+    /// At another address of this host there may be a machine whose address was translated to that: it
+    /// is gone only if its end has arrived.
     fn far_is_gone(&self, near: BorrowedFd<'_>) -> bool {
         let is_loopback = |it: SocketAddr| it.ip().to_canonical().is_loopback();
-        is_loopback(self.near)
-            && is_loopback(self.far)
+        let is_by_loopback = is_loopback(self.near) && is_loopback(self.far);
+        (is_by_loopback || (has_hung_up(near) && is_of_this_host(self.far)))
             && is_of_this_namespace(near)
             && matches!(diag::tcp_owner(self.far, self.near), Ok(None))
     }
+}
+
+/// Tells whether the other end of a socket sends nothing any more.
+fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut polled, Some(&at_once)), Ok(1..))
+}
+
+/// Tells whether an address is one of this network namespace: the kernel binds no other. To list
+/// them all takes ten times as long.
+fn is_of_this_host(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    std::net::UdpSocket::bind(address).is_ok()
 }
 
 /// Tells whether a socket is of the network namespace of the calling thread; `false` where the

@@ -83,6 +83,21 @@ fn who_has_gone_is_nobody_and_not_root() {
     drop(stream);
 }
 
+/// This host has other addresses than the loopback's, by which its users come as well.
+#[test]
+fn who_has_gone_is_nobody_at_every_address_of_this_host() {
+    let addresses = transport::here().interfaces.into_iter().map(|it| it.ip);
+    for ip in addresses.filter(|it| it.is_ipv4() || it.is_loopback()) {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let there = TcpStream::connect(at).unwrap();
+        assert_eq!(who(&listener), user(geteuid().as_raw()), "{ip}");
+        drop(there);
+        drop(TcpStream::connect(at).unwrap());
+        assert_eq!(who(&listener), Who::Gone, "{ip}");
+    }
+}
+
 /// Takes the next connection, and asks who is there.
 fn who(listener: &TcpListener) -> Who {
     in_runtime(|| accept(listener).who())
