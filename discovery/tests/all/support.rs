@@ -55,7 +55,7 @@ impl Running {
         // What one run at a socket file knows of names, the next one knows.
         let tokens_file = match &endpoints[0] {
             Endpoint::Unix(UnixAddress::Path(path)) => {
-                Some(path.as_path().with_extension("tokens"))
+                Some(path.as_path().with_extension("state").join("tokens"))
             }
             _ => None,
         };

@@ -247,9 +247,8 @@ impl Registry {
         let way = self.make_way(register.uuid);
         let earlier = self.by_uuid.get(&register.uuid).copied();
         // Nobody else can know what its UUID is made of.
-        let is_proved = |it: Owner| {
-            !owner.may_change(it) && register.secret.is_some_and(|it| it.owns(register.uuid))
-        };
+        let is_proved =
+            |it: Owner| owner != it && register.secret.is_some_and(|it| it.owns(register.uuid));
         let squatter = earlier.filter(|key| {
             let entry = &self.entries[*key];
             entry.uuid != self.registrar && is_proved(entry.registrant.owner)
