@@ -1,10 +1,11 @@
 //! The rights to a name, for a registration under it.
 
 use endpoints::Name;
+use uuid::Uuid;
 use wire::{Epoch, Lifetime, NameRight, Whoami};
 
 use super::{
-    Caller, Key, Registry, RegistryError,
+    Caller, Key, Owner, Registry, RegistryError,
     instances::{Instances, Meant},
     names::{Grantee, NameRule, Names, UNNAMED_ROOT},
 };
@@ -169,6 +170,24 @@ impl Registry {
             }
             None => Ok(()),
         }
+    }
+
+    /// Returns the turn of a caller that neither waits nor returns.
+    pub(super) fn turn(&self, now_ms: u64) -> Turn {
+        match self.settling_ms(now_ms) {
+            0 => Turn::Asks,
+            left_ms => Turn::AsksEarly { left_ms },
+        }
+    }
+
+    /// Returns the entry of an instance that somebody may change.
+    pub(super) fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
+        let key = self.live(uuid).ok_or(RegistryError::NotFound { uuid })?;
+        let owner = self.entries[key].registrant.owner;
+        if self.own == Some(key) || !by.may_change(owner) {
+            return Err(RegistryError::NotOwner { owner, by });
+        }
+        Ok(key)
     }
 
     /// Returns the token of a registration of a name that one has at a time.

@@ -213,14 +213,6 @@ impl Registry {
         Ok(entered)
     }
 
-    /// Returns whose turn it is who merely asks.
-    fn turn(&self, now_ms: u64) -> Turn {
-        match self.settling_ms(now_ms) {
-            0 => Turn::Asks,
-            left_ms => Turn::AsksEarly { left_ms },
-        }
-    }
-
     /// Registers an instance when it may be its turn.
     fn register_as(
         &mut self,
@@ -580,15 +572,6 @@ impl Registry {
             let owner = entry.registrant.owner;
             outcome.lost.entry(session).or_insert((owner, Vec::new())).1.push(lost);
         }
-    }
-
-    fn owned(&self, uuid: Uuid, by: Owner) -> Result<Key, RegistryError> {
-        let key = self.live(uuid).ok_or(RegistryError::NotFound { uuid })?;
-        let owner = self.entries[key].registrant.owner;
-        if self.own == Some(key) || !by.may_change(owner) {
-            return Err(RegistryError::NotOwner { owner, by });
-        }
-        Ok(key)
     }
 
     fn check_room(&self, session: SessionId, lifetime: Lifetime) -> Result<(), RegistryError> {
