@@ -1,5 +1,5 @@
-//! What the benchmarks share: a registrar and a bare echo behind the same transports, and a
-//! client that costs as little as one can, so that what is measured is the server.
+//! The parts that the benchmarks share: a registrar and a bare echo behind the same transports, and
+//! a client that costs as little as possible, so that the server is measured.
 //!
 //! The echo answers each frame with a frame as long as the registrar's answer. It does what any
 //! server must, and nothing else: the ratio to it is what a look-up costs.
@@ -37,7 +37,7 @@ pub fn transports(folder: &std::path::Path) -> [(&'static str, Endpoint); 2] {
 
 /// A server on the runtime of the caller. It ends when it is dropped.
 pub struct Server {
-    /// Where it listens.
+    /// Its endpoint.
     pub endpoint: Endpoint,
     tasks: JoinSet<()>,
 }
@@ -90,7 +90,7 @@ async fn echo(mut stream: Stream, answer: BytesMut) {
     }
 }
 
-/// A client that sends what is encoded already and counts what comes back.
+/// A client that sends encoded frames and counts the answers.
 pub struct Client {
     stream: Stream,
     reader: FrameReader,
@@ -218,7 +218,7 @@ fn calls(bodies: impl Iterator<Item = (&'static str, Vec<u8>)>) -> BytesMut {
     frames
 }
 
-/// How long something took, of many times.
+/// The durations of many runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantiles {
     /// Half of the times it took no longer.

@@ -30,12 +30,12 @@ impl Use {
     }
 
     pub(crate) fn takes(self, endpoint: &Endpoint) -> bool {
-        // A program may ask a registrar within its own process, and nobody is told to.
+        // A program may ask a registrar within its own process, but no hint suggests it.
         let is_own = self == Self::Dialed && matches!(endpoint, Endpoint::Memory(_));
         !is_own && self.refusal(endpoint).is_none()
     }
 
-    /// Says what is wrong with an endpoint at this place.
+    /// Returns the fault of an endpoint at this place.
     pub(crate) fn fault(self, endpoint: &Endpoint, place: Place) -> Option<Diagnostic> {
         if let Some((message, help)) = self.refusal(endpoint) {
             return Some(Diagnostic::error(message, place).help(help));

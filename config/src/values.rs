@@ -86,7 +86,7 @@ pub(crate) fn multiaddr(
     }
 }
 
-/// Tells of what is hardly meant as it stands. Nobody listens there who is to be dialed.
+/// Warns of values that are hardly meant as written. Nobody listens there who is to be dialed.
 fn slip(text: &Text, endpoint: &Endpoint, place: Use) -> Option<Diagnostic> {
     let slip = Slip::find(&text.value, endpoint)?;
     let tell = match (place, endpoint) {

@@ -20,8 +20,8 @@ impl ParseEndpointError {
         self.meant().map(|it| it.endpoint).filter(|it| it.nowhere().is_none())
     }
 
-    /// Returns the endpoints that were probably meant where several stand in one text, and otherwise
-    /// none.
+    /// Returns the endpoints that were probably meant if there are several in one string, and
+    /// otherwise none.
     ///
     /// ```
     /// use endpoints::Endpoint;

@@ -41,7 +41,7 @@ impl Meant {
     }
 }
 
-/// Reads several endpoints that stand in one text. Returns nothing where one of them is not
+/// Reads several endpoints from one string. Returns nothing if one of them is not
 /// understood.
 pub(crate) fn several(text: &str) -> Vec<Endpoint> {
     if text.len() > TEXT_BYTES_MAX {
@@ -82,7 +82,7 @@ fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
         return None;
     }
     let text = text.trim_matches(is_noise);
-    // What it stands for is not known here.
+    // Its value is unknown here.
     if placeholder(text).is_some() || is_of_windows(text) {
         return None;
     }
@@ -115,7 +115,7 @@ fn any_endpoint(text: &str, port: Option<u16>) -> Option<Meant> {
             (Host::Ip6(Ipv6Addr::UNSPECIFIED), port_of_any(first))
         }
         (place, "") => place,
-        // What is asked for there is no part of the place.
+        // A path or query is no part of the address.
         ((host, Some(written)), _) if first.contains(':') => (host, Some(written)),
         // `localhost/80`. Behind an IP address, that may be the length of a prefix.
         ((host @ Host::Dns(..), None), number) if !Word::of(first).is_known() => {

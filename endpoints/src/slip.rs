@@ -1,10 +1,10 @@
-//! What is well written, and hardly meant.
+//! Valid addresses that were hardly meant.
 
 use std::ops::Range;
 
 use crate::{Endpoint, Host, Quoted, parse};
 
-/// A part of the text of an endpoint that says something else than whoever wrote it is likely to
+/// A part of an endpoint's text whose meaning differs from what its author is likely to
 /// have meant.
 ///
 /// ```
@@ -17,11 +17,11 @@ use crate::{Endpoint, Host, Quoted, parse};
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Slip {
-    /// Where it stands in the text.
+    /// Its place in the text.
     pub span: Range<usize>,
-    /// What it is taken for, in a line.
+    /// Its actual meaning, in a line.
     pub message: String,
-    /// What to write instead.
+    /// A correction.
     pub help: String,
 }
 
@@ -99,8 +99,8 @@ fn backslash(text: &str) -> Option<Slip> {
     })
 }
 
-/// Finds what a shell, a template or a service manager would put something in for, and callsign does
-/// not.
+/// Finds what a shell, a template or a service manager would put something in for, and callsign
+/// does not.
 pub(crate) fn placeholder(text: &str) -> Option<Range<usize>> {
     home(text).or_else(|| variable(text)).or_else(|| template(text)).or_else(|| specifier(text))
 }

@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(while_awake(limit, pending::<()>()).await, None);
         assert_eq!(begin.elapsed().as_secs(), 2);
 
-        // The answer is there when the process goes on, and has yet to be read.
+        // The answer is there when the process continues, but not read yet.
         let answer = async {
             advance(Duration::from_secs(60)).await;
             sleep(Duration::from_secs(1)).await;

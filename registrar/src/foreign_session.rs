@@ -148,7 +148,7 @@ impl ForeignSession {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn unregister(&self, uuid: Uuid) -> Result<(), RemoteError> {
         let by = self.caller.owner;
         let event = Event::Unregister { uuid, by };

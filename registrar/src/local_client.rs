@@ -164,7 +164,7 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn set_state(&self, uuid: Uuid, state: State) -> Result<(), RemoteError> {
         let update = Update { uuid, endpoints: None, metadata: None, state: Some(state) };
         self.registry.update(update, self.owner, self.id).map(|_| ())
@@ -198,7 +198,7 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// That of the registry; nothing is changed then.
+    /// That of the registry; nothing has changed then.
     pub fn update_endpoints(&self, uuid: Uuid, endpoints: Vec<Stamped>) -> Result<(), RemoteError> {
         let update = Update { uuid, endpoints: Some(endpoints), metadata: None, state: None };
         self.registry.update(update, self.owner, self.id).map(|_| ())

@@ -35,7 +35,7 @@
 //! }
 //! ```
 //!
-//! What happens between the parts, for one child:
+//! The interaction of the parts, for one child:
 //!
 //! ```text
 //!   body ──▶ Supervisor ──▶ ChildRunner ═══ channel ═══ child

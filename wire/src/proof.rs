@@ -89,7 +89,7 @@ impl fmt::Debug for ProofKey {
 
 /// Shows that the registrant itself drew an instance's UUID: the UUID derives from this secret.
 ///
-/// A UUID stands in every listing. Without the secret, any reader of a listing could register the
+/// UUIDs appear in every listing. Without the secret, any reader of a listing could register the
 /// UUID elsewhere, or while its owner is away.
 ///
 /// ```

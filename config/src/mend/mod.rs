@@ -251,7 +251,7 @@ fn after_blanks(text: &str, at: usize) -> usize {
     at + rest.len() - rest.trim_start_matches(BLANKS).len()
 }
 
-/// What TOML takes for blanks, and the half of a line end of another system. All else is something
+/// TOML's blanks, and the half of another system's line end. All else is something
 /// that stands there, also what looks like a blank.
 const BLANKS: [char; 3] = [' ', '\t', '\r'];
 

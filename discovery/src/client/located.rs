@@ -20,7 +20,7 @@ impl Client {
     /// Looks up the ready instances of a name, each to be [connected to](Located::connect) later;
     /// the nearest first, and none if there is no such name, and every registrar says so.
     ///
-    /// What a look at an endpoint tells against its instance is reported to the registrars.
+    /// Evidence against an instance from its endpoints is reported to the registrars.
     ///
     /// ```
     /// # use callsign_discovery as callsign;
@@ -155,7 +155,7 @@ impl Located {
 ///
 /// # Errors
 ///
-/// What `connect` failed with for each instance, in their order.
+/// The errors of `connect`, for each instance in order.
 ///
 /// # Cancel safety
 ///

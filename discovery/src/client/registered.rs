@@ -157,7 +157,7 @@ impl Registered {
         }
         let failure = |(link, progress): (&crate::link::Link, &Progress)| {
             let state = link.state();
-            // It reports nothing of what it has.
+            // It reports none of its contents.
             if let Some(error) = state.silence() {
                 return Some(link.failure(error.clone()));
             }

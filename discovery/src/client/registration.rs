@@ -182,7 +182,7 @@ impl Registration {
     }
 
     /// Waits in line where the registrar's rules let one instance have the name at a time, and
-    /// another has it. The first to ask is the first to have it: when the other ends, is taken out,
+    /// another has it. The first to ask is the first to have it: when the other ends, is removed,
     /// or its lease runs out. Without this, it is refused.
     ///
     /// [`Client::register`](crate::Client::register) is done when it has the name; dropping that

@@ -171,7 +171,7 @@ impl Scheme {
 
 /// Returns the port of a service, as `/etc/services` has it.
 pub(super) fn service_port(name: &str) -> Option<u16> {
-    // What is spoken over HTTP has no port of its own.
+    // Protocols over HTTP have no port of their own.
     let is_of_http = matches!(name, "ws" | "wss");
     let mut services = SERVICES.iter().filter(|_| !is_of_http);
     services.find(|(service, ..)| service.eq_ignore_ascii_case(name)).map(|it| it.1)

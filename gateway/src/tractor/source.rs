@@ -16,7 +16,7 @@ use super::{CallError, Uid, address::Address, call, uid::Form};
 
 /// A registrar of tractor's, as a source of records.
 ///
-/// What it tells is stamped with what this process sees, if the registrar is on this host;
+/// Its records are stamped by what this process sees, if the registrar is on this host;
 /// otherwise only what another host can reach is within reach.
 ///
 /// ```

@@ -1,6 +1,6 @@
 //! The forkserver: a process with a single thread that is forked again and again.
 //!
-//! It was forked when the program had one thread and has never had more, so what it forks finds
+//! It was forked when the program had one thread and has never had more, so its children find
 //! every lock free. It waits for a request or for the end of a child, and ends when the process
 //! that made it does.
 

@@ -210,7 +210,7 @@ impl Registry {
         }
     }
 
-    /// Tells whether an entry is gone and has yet to be cleared away.
+    /// Tells whether an entry is gone but not yet removed.
     pub(super) fn is_over(&self, entry: &Entry) -> bool {
         self.deferred.is_clearing() && (entry.is_gone || sessions::is_over(&self.sessions, entry))
     }

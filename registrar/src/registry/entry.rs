@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) proves: bool,
     /// The bytes charged to its owner's account.
     pub(super) charged: u32,
-    /// Whether it is gone, and has yet to be cleared away.
+    /// Whether it is gone, but not yet removed.
     pub(super) is_gone: bool,
     encoded: Box<[u8]>,
     /// By which numbers the places are kept that it claims, so that they are found again without

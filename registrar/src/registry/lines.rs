@@ -87,7 +87,7 @@ impl Lines {
         !self.due.is_empty()
     }
 
-    /// Tells whether a record has yet to say how many wait.
+    /// Tells whether a record has an outdated number of waiters.
     pub(super) fn are_untold(&self) -> bool {
         !self.untold.is_empty()
     }

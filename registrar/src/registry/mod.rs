@@ -124,7 +124,7 @@ impl Registry {
     /// Makes an empty registry. Epochs and revisions count on from `now_ms`, scaled so that they
     /// stay ahead of an earlier run's unless that had a million changes a second throughout.
     ///
-    /// What it holds for each owner is charged to `accounts`.
+    /// Its contents are charged to their owners' `accounts`.
     pub fn new(registrar: Uuid, limits: Limits, accounts: Accounts, now_ms: u64) -> Self {
         let first = now_ms * 1000;
         Self {

@@ -1,7 +1,7 @@
 //! Tombstones: removed instances that must not return by themselves.
 //!
 //! The registrant may be away at that moment, and so learns of it when it returns: it then names
-//! its earlier registration. A registrant that starts anew names none, and is registered.
+//! its earlier registration. A registrant that starts fresh names none, and is registered.
 
 use std::collections::VecDeque;
 

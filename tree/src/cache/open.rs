@@ -80,7 +80,7 @@ struct Waiting<'a, K: Key, V: Resource> {
 impl<K: Key, V: Resource> Waiting<'_, K, V> {
     /// Waits; `None` when nothing will be granted.
     async fn granted(mut self) -> Option<Grant<V>> {
-        // What is taken here is no longer there when this is dropped.
+        // A value taken here is no longer there when this is dropped.
         (&mut self.grant).await.ok()
     }
 }

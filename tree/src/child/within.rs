@@ -30,7 +30,7 @@ use crate::{
     scope::child_spec::ChildSpec,
 };
 
-/// An actor within its parent's process that has yet to begin.
+/// An actor within its parent's process, before its start.
 pub(crate) struct LocalChild {
     pub(crate) spec: Arc<ChildSpec>,
     pub(crate) uuid: Uuid,

@@ -21,7 +21,7 @@ pub trait Outcome {
     ///
     /// # Errors
     ///
-    /// What the function failed with.
+    /// The function's error.
     fn into_result(self) -> Result<Self::Value, Self::Error>;
 }
 

@@ -1,4 +1,4 @@
-//! How a root finds its registrar, or becomes it.
+//! The boot of a root: it finds its registrar, or becomes it.
 //!
 //! ```text
 //!   probe every configured place ─┬─ a registrar answers ────────────────▶ join it

@@ -70,8 +70,8 @@ fn in_namespaces(kinds: &[&str], script: &str, args: &[&str]) -> Result<bool> {
     Ok(true)
 }
 
-/// Control groups for what is tried, one below this process's in each hierarchy, which are removed
-/// with all that are made below them. Where there can be none, there is none.
+/// Control groups for the trials, one below this process's in each hierarchy, which are removed
+/// with all groups below them. If there can be none, there is none.
 struct Groups(Vec<PathBuf>);
 
 impl Groups {

@@ -141,7 +141,7 @@ impl Conversation {
         let found = self.find_actor(&name);
         let settling = self.session.registry().settling().filter(|_| found.is_none());
         let Some(settling) = settling else { return self.answer(&cid, Ok(found)).await };
-        // Under whichever of its names it comes; a name that is none of ours cannot come.
+        // It may come under any of its names, but not under an invalid one.
         let names: HashSet<_> = names_of(&name).collect();
         if names.is_empty() || self.waits.len() + names.len() > WAITS_MAX {
             return self.answer(&cid, Ok(found)).await;

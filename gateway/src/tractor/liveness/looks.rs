@@ -76,7 +76,7 @@ impl LivenessMonitor {
                     results.push((stamped, sight));
                 }
             };
-            // What is not seen by then is seen next time.
+            // The rest is seen next time.
             drop(timeout(LOOK_TIMEOUT, looking).await);
             Looked { uuid, epoch, uid, results, was_doubted, asked }
         });
