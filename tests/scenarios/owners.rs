@@ -121,7 +121,7 @@ fn a_registrar_at_the_usual_port_is_believed_if_it_is_of_root_or_of_oneself() {
     let Some(users) = Users::new() else { return };
     // A network of one's own, in which the usual port is free.
     let mut network = users.room.other_command("unshare");
-    network.args(["--net", "sh", "-c", "ip link set lo up && echo up && sleep 600"]);
+    network.args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 600"]);
     let mut network = Running::start(network);
     network.line_with("up");
     let at_home = |user: u32, args: &[&str]| {
