@@ -24,7 +24,7 @@ use super::{
     supervisor::{Asks, Dismissed, Order, Supervisor},
 };
 use crate::{
-    Actor, AnyError, BodyError, CancelReason, ChildError, NurseryError, SpawnError,
+    Actor, ActorPath, AnyError, BodyError, CancelReason, ChildError, NurseryError, SpawnError,
     outcome::{cancel::Cancel, error::place},
 };
 
@@ -169,9 +169,9 @@ impl Actor {
             outcome => {
                 let body = outcome.and_then(Result::err);
                 // The closed scope is a consequence of the error that ended it.
-                let is_told = |it: &AnyError| children.is_empty() || !is_closed(it);
-                let body = body.filter(is_told).map(BodyError::new);
                 let actor = self.path().clone();
+                let is_told = |it: &AnyError| children.is_empty() || !is_closed(it, &actor);
+                let body = body.filter(is_told).map(BodyError::new);
                 Err(NurseryError::new(actor, opened, body, children).collapsed())
             }
         }
@@ -247,9 +247,14 @@ impl Nursery {
     }
 }
 
-/// Tells whether a body has failed because its scope took no more children.
-fn is_closed(error: &AnyError) -> bool {
-    matches!(error.downcast_ref(), Some(SpawnError::Closed(_)))
+/// Tells whether a body has failed because its scope, of this actor, was closed: to another child, or
+/// while one came up.
+fn is_closed(error: &AnyError, scope: &ActorPath) -> bool {
+    match error.downcast_ref() {
+        Some(SpawnError::Closed(_)) => true,
+        Some(SpawnError::Cancelled { reason, .. }) => reason.by == *scope && !reason.is_from_peer,
+        _ => false,
+    }
 }
 
 /// Cancels the children of a scope whose future is dropped, and keeps what went wrong in it.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tree::{CallError, Intensity, LookupActorError, NurseryOptions, Restart, RunError};
+use tree::{CallError, Intensity, Kind, LookupActorError, NurseryOptions, Restart, RunError};
 
 use super::Done;
 use crate::{
@@ -28,17 +28,20 @@ pub(crate) async fn a_failure_ends_the_scope(stage: Stage) -> Done {
 
 pub(crate) async fn a_body_that_comes_too_late_for_its_scope_adds_no_error(stage: Stage) -> Done {
     let Stage { kind, root, .. } = stage;
-    let error = root
-        .nursery(async |n| {
-            n.spawn("pricer").kind(kind).start(quote("XAU".to_owned())).await?;
-            for number in 0.. {
-                n.spawn(format!("late-{number}")).task().await?;
-            }
-            Ok(())
-        })
-        .await
-        .unwrap_err();
-    assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU");
+    // A task is there at once, and a process is cancelled while it comes up.
+    for late in [Kind::Task, Kind::Process] {
+        let error = root
+            .nursery(async |n| {
+                n.spawn("pricer").kind(kind).start(quote("XAU".to_owned())).await?;
+                for number in 0.. {
+                    n.spawn(format!("late-{number}")).kind(late).await?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "/base/pricer: failed: no quote for XAU");
+    }
     Ok(())
 }
 
