@@ -142,7 +142,7 @@ fn fish_completes_names() {
     check("callsign find fee", "feed-eu\n");
     check("callsign connect we", "web\nwet\n");
     check("callsign drain o", "o'k\n");
-    check("callsign ch", "check\tCheck settings files, and show all that is wrong with them\n");
+    check("callsign ch", "check\tCheck settings files, and show all of their faults\n");
 }
 
 /// Of two thousand names there are no more than one reads, and their common beginning is that of all.
