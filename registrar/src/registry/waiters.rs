@@ -25,15 +25,16 @@ pub(super) struct Waiters {
 /// The calls of one session.
 #[derive(Debug, Default)]
 struct Waits {
-    names: HashMap<CallId, Name>,
+    /// Each with its name, and its place among the calls that wait for it.
+    calls: HashMap<CallId, (Name, u64)>,
     by_name: HashMap<Name, Calls>,
 }
 
 /// The calls of one session that wait for one name.
 #[derive(Debug)]
 struct Calls {
-    /// Oldest first.
-    calls: VecDeque<CallId>,
+    /// Each with its place among them, oldest first.
+    calls: VecDeque<(u64, CallId)>,
     /// Its place among those to notify; `None` if it has been notified.
     place: Option<u64>,
 }
@@ -52,16 +53,18 @@ impl Waiters {
         limit: usize,
     ) -> Result<(), RegistryError> {
         let waits = self.by_session.entry(session).or_default();
-        if waits.names.contains_key(&call) {
+        if waits.calls.contains_key(&call) {
             return Err(RegistryError::CallInUse { call });
         }
-        if waits.names.len() >= limit {
+        if waits.calls.len() >= limit {
             return Err(RegistryError::TooMany { what: "waiting calls of one session", limit });
         }
         self.count += 1;
-        waits.names.insert(call, name.clone());
+        self.asked += 1;
+        waits.calls.insert(call, (name.clone(), self.asked));
         let fresh = || Calls { calls: VecDeque::new(), place: None };
-        waits.by_name.entry(name.clone()).or_insert_with(fresh).calls.push_back(call);
+        let calls = waits.by_name.entry(name.clone()).or_insert_with(fresh);
+        calls.calls.push_back((self.asked, call));
         self.line_up(session, &name);
         Ok(())
     }
@@ -90,7 +93,7 @@ impl Waiters {
 
     /// Returns the oldest call of a session that waits for a name.
     pub(super) fn oldest(&self, session: SessionId, name: &Name) -> Option<CallId> {
-        self.by_session.get(&session)?.by_name.get(name)?.calls.front().copied()
+        self.by_session.get(&session)?.by_name.get(name)?.calls.front().map(|(_, call)| *call)
     }
 
     /// Re-arms a session that was notified in vain, if any of its calls waits for the name.
@@ -108,17 +111,19 @@ impl Waiters {
     /// Removes a call, and returns how many bytes it took.
     pub(super) fn remove(&mut self, session: SessionId, call: CallId) -> Option<usize> {
         let waits = self.by_session.get_mut(&session)?;
-        let name = waits.names.remove(&call)?;
+        let (name, asked) = waits.calls.remove(&call)?;
         self.count -= 1;
         let held_bytes = Self::held_bytes(&name);
         let calls = waits.by_name.get_mut(&name)?;
-        calls.calls.retain(|it| *it != call);
+        if let Ok(at) = calls.calls.binary_search_by_key(&asked, |(asked, _)| *asked) {
+            calls.calls.remove(at);
+        }
         if !calls.calls.is_empty() {
             return Some(held_bytes);
         }
         let place = calls.place;
         waits.by_name.remove(&name);
-        if waits.names.is_empty() {
+        if waits.calls.is_empty() {
             self.by_session.remove(&session);
         }
         self.leave_line(&name, place);
@@ -128,8 +133,8 @@ impl Waiters {
     /// Removes all calls of a session, and returns how many they were and how many bytes they took.
     pub(super) fn end_session(&mut self, session: SessionId) -> (usize, usize) {
         let Some(waits) = self.by_session.remove(&session) else { return (0, 0) };
-        let count = waits.names.len();
-        let held_bytes = waits.names.values().map(Self::held_bytes).sum();
+        let count = waits.calls.len();
+        let held_bytes = waits.calls.values().map(|(name, _)| Self::held_bytes(name)).sum();
         self.count -= count;
         for (name, calls) in waits.by_name {
             self.leave_line(&name, calls.place);
