@@ -7,8 +7,14 @@ use thiserror::Error;
 
 /// Encodes the body of a frame: a MessagePack document with named fields.
 pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("a body is plain data, which MessagePack can hold")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    value.serialize(&mut serializer).expect("a body is plain data, which MessagePack can hold");
+    bytes
 }
+
+/// What most bodies take at the most: to grow to that by doubling costs more than to write it.
+const USUAL_BYTES: usize = 512;
 
 /// Reads the body of a frame.
 ///

@@ -96,7 +96,8 @@ impl Log {
         Removal { reason, revision, end }: Removal,
     ) {
         let name = instance.name.clone();
-        let encoded = encode_body(&Change::Remove { instance, epoch, reason, revision }).into();
+        let encoded = encode_body(&Change::Remove { instance, epoch, reason, revision });
+        let encoded = encoded.as_slice().into();
         self.push(Logged { name, known: epoch, now: epoch, encoded, end, visibility, revision });
     }
 
