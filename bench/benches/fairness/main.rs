@@ -16,6 +16,7 @@ mod redis;
 
 use std::{
     path::PathBuf,
+    process::Command,
     sync::{
         Barrier,
         atomic::{AtomicBool, Ordering},
@@ -92,6 +93,7 @@ fn measure(ask: &mut dyn FnMut(), flood: impl FnOnce() -> Act + Send) -> Waits {
         scope.spawn(|| {
             // It makes its calls behind the calm client, which would wait for that otherwise.
             _ = setpriority_process(None, BEHIND);
+            fall_behind_in_real_time();
             let mut act = flood();
             prepared.wait();
             let started = Instant::now();
@@ -166,6 +168,18 @@ fn place(process: Option<Pid>, processor: usize) {
     // A machine with one processor, or a user who may not, goes without.
     _ = sched_setaffinity(process, &processors);
     _ = setpriority_process(process, PRIORITY);
+}
+
+/// Puts this thread behind the others where all were started with real-time priority
+/// (`chrt --rr 2`), of which the usual one has no say.
+fn fall_behind_in_real_time() {
+    let thread = rustix::thread::gettid().to_string();
+    let mut chrt = Command::new("chrt");
+    let shown = chrt.args(["--pid", &thread]).output();
+    if shown.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("SCHED_RR")) {
+        let lower = Command::new("chrt").args(["--rr", "--pid", "1", &thread]).status();
+        assert!(lower.is_ok_and(|it| it.success()));
+    }
 }
 
 const CLIENTS: usize = 0;
