@@ -13,7 +13,7 @@ use portal::{Closed, OnSilence, Options, WithCauses, accept};
 use tokio::{
     io::AsyncWriteExt,
     sync::mpsc,
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, yield_now},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -371,14 +371,19 @@ async fn serve_listener(
     context: Context,
 ) {
     let mut connections = JoinSet::new();
-    let mut incoming = Incoming::new(listener);
+    let (mut incoming, mut accepted_in_turn) = (Incoming::new(listener), 0);
     loop {
+        if accepted_in_turn == ACCEPTED_MAX {
+            accepted_in_turn = 0;
+            yield_now().await;
+        }
         tokio::select! {
             biased;
             () = context.stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = incoming.next() => match accepted {
                 Ok(stream) => {
+                    accepted_in_turn += 1;
                     let Some(caller) = caller(&stream) else {
                         debug!(peer = %stream.peer(), "gone before its identity was known");
                         continue;
@@ -572,6 +577,9 @@ async fn turn_away(mut stream: Stream, why: NoPlace) {
         timeout(Duration::from_secs(1), stream.write_all(&bytes)).await;
     debug!(peer = %stream.peer(), ?said, %why, "no place for another session");
 }
+
+/// How many connections are accepted before others get their turn.
+const ACCEPTED_MAX: usize = 4;
 
 /// The longest frame that a client may send: twice as much as the largest registration takes, and
 /// the longest list of instances to remove.

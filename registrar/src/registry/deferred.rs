@@ -254,8 +254,8 @@ impl Registry {
     }
 }
 
-/// The work of one part: some tenths of a millisecond.
-pub(super) const DEFERRED_STEPS_MAX: usize = 16 * 1024;
+/// The work of one part: two tenths of a millisecond.
+pub(super) const DEFERRED_STEPS_MAX: usize = 4 * 1024;
 
 /// The steps of keeping an entry.
 const DISMISSAL_STEPS: usize = 16;
