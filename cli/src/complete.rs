@@ -35,7 +35,7 @@ fn names(current: &OsStr, is_bash: bool) -> Vec<CompletionCandidate> {
     let (Ok(runtime), Ok(registrars)) = (runtime, context.registrars()) else { return Vec::new() };
     let ask = async {
         let client = Client::connect_with(&registrars, context.client_options()).await.ok()?;
-        client.names(pattern.as_str()).await.ok()
+        client.names(pattern.as_str()).await.ok().map(|it| it.names)
     };
     // A part of a longer list says nothing of the rest: half of it could complete a line that the
     // whole would not.

@@ -7,7 +7,7 @@ pub(crate) mod located;
 pub(crate) mod lookup;
 pub(crate) mod losses;
 mod merge;
-mod names;
+pub(crate) mod names;
 pub(crate) mod refused;
 mod register;
 pub(crate) mod registered;

@@ -78,6 +78,7 @@ pub use client::{
     located::{Located, connect_first},
     lookup::LookupResult,
     losses::Losses,
+    names::NamesResult,
     refused::RegisterError,
     registered::Registered,
     registration::{Registration, RegistrationError},

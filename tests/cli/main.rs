@@ -100,8 +100,9 @@ fn look_ups() {
     let mut transcript = Transcript::with(&room, &node);
     transcript.run(&["register", "clock", "/unix/@clock-of-golden", "--ttl", "30s"]);
     let several = ["/unix/@feed-of-golden", "/unix/nowhere/feed.sock", "/ip4/127.0.0.1/tcp/5554"];
-    let mut registrant =
-        node.run(&[&["register", "feed", "--meta", "desk=rates"], &several[..]].concat());
+    let mut registrant = node.run(
+        &[&["register", "feed", "--state", "ready", "--meta", "desk=rates"], &several[..]].concat(),
+    );
     registrant.line_with("registered");
     let lease = ["register", "far", "/unix/nowhere/far.sock", "--ttl", "10m"];
     transcript.run(&lease);
@@ -131,7 +132,8 @@ fn look_ups() {
 fn draining() {
     let room = Room::new();
     let node = Node::listen(&room, &[&room.abstract_unix("registrar")]);
-    let mut registrant = node.run(&["register", "feed", "/unix/@feed-of-drain"]);
+    let mut registrant =
+        node.run(&["register", "feed", "/unix/@feed-of-drain", "--state", "ready"]);
     registrant.line_with("registered");
     let mut transcript = Transcript::with(&room, &node);
     transcript.run(&["register", "clock", "/unix/@clock-of-drain", "--ttl", "10m"]);

@@ -49,7 +49,7 @@ fn the_folder_of_the_system_s_registrar_may_be_made_later() {
         command.env("CALLSIGN_SYSTEM_DIR", &system);
         Running::start(command)
     };
-    let mut held = run(&["register", "clock", &room.abstract_unix("clock")]);
+    let mut held = run(&["register", "clock", &room.abstract_unix("clock"), "--state", "ready"]);
     held.says("no registrar answers; `clock` cannot be found");
     let waiting = run(&["wait", "clock", "--timeout", "5m"]);
     let mut watch = run(&["watch", "--json"]);

@@ -96,7 +96,7 @@ fn a_lease_begins_without_a_registrar_and_is_there_when_one_is() {
     let node = Node::start_with(&room, &[&place], &["--settle-time", "0s"]);
     let registered = plain.line_with("clock[");
     let plain = plain.outcome().succeeds();
-    assert!(!plain.stderr.contains("nothing is at"), "{registered}\n{plain}");
+    assert!(!plain.stderr.contains("nobody listens"), "{registered}\n{plain}");
     let said = json.json("the registration", |_| true);
     assert_eq!((&said["lifetime"], &said["ttl_ms"]), (&"lease".into(), &600_000.into()));
     json.outcome().succeeds();

@@ -15,7 +15,8 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
         for user in [ALICE, BOB] {
             let (name, owner) = (format!("web-{at}-{user}"), format!("user:{user}"));
             let place = users.room.abstract_unix(&name);
-            let mut registrant = users.run(user, registrar, &["register", &name, &place]);
+            let mut registrant =
+                users.run(user, registrar, &["register", &name, &place, "--state", "ready"]);
             registrant.line_with("registered");
             kept.push(registrant);
             let found = node.callsign(&["find", &name, "--json"]).succeeds().json();
@@ -45,7 +46,8 @@ fn the_kernel_tells_whose_each_is_over_any_transport() {
 fn whoever_demands_an_owner_is_not_answered_with_the_crowd_of_another() {
     let Some(users) = Users::new() else { return };
     let node = users.node(&[]);
-    let mut registrant = users.run(ALICE, node.endpoint(), &["register", "feed", "/unix/@feed"]);
+    let mut registrant =
+        users.run(ALICE, node.endpoint(), &["register", "feed", "/unix/@feed", "--state", "ready"]);
     registrant.line_with("registered");
     let mut crowd = Peer::greet(node.endpoint());
     for _ in 0..300 {
@@ -102,7 +104,7 @@ fn whom_a_user_namespace_does_not_map_owns_by_connection_alone() {
 
     let place = users.room.abstract_unix("web");
     for at in [&socket, &tcp] {
-        let mut web = users.run(ALICE, at, &["register", "web", &place]);
+        let mut web = users.run(ALICE, at, &["register", "web", &place, "--state", "ready"]);
         web.line_with("registered");
         let found = users.run(ALICE, at, &["find", "web", "--json"]).outcome().succeeds().json();
         assert_eq!((&found["owner"], &found["user"]), (&"unknown".into(), &().into()), "{found}");
@@ -347,7 +349,8 @@ fn a_user_is_called_as_the_system_calls_him() {
     let mut kept = Vec::new();
     for (name, user) in [("web", ALICE), ("mail", BOB)] {
         let place = users.room.abstract_unix(name);
-        let mut registrant = users.run(user, node.endpoint(), &["register", name, &place]);
+        let mut registrant =
+            users.run(user, node.endpoint(), &["register", name, &place, "--state", "ready"]);
         registrant.line_with("registered");
         kept.push(registrant);
     }

@@ -107,6 +107,42 @@ fn watch(node: &Node<'_>, name: &str) -> Running {
 }
 
 #[test]
+fn nobody_is_ready_where_nobody_has_ever_listened() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    for (index, place) in places(&room).into_iter().enumerate() {
+        let name = format!("late-{index}");
+        let nobody = format!("nobody listens at {} yet", place.endpoint);
+        let mut watch = watch(&node, &name);
+        let mut registrant = node.run(&["register", &name, &place.endpoint]);
+        registrant.says(&nobody);
+        until(&mut watch, "starting");
+        node.callsign(&["connect", &name]).ends_with(1);
+        let _server = place.serve(&room, "the server");
+        registrant.says(&format!("`{name}` is ready: "));
+        until(&mut watch, "ready");
+        node.callsign(&["connect", &name]).succeeds().prints(&["the server"]);
+        registrant.stop();
+
+        // A lease, and what somebody vouches for, are taken at their word.
+        let elsewhere = Place::port("127.0.0.1").endpoint;
+        let lease = ["register", "lease", &elsewhere, "--ttl", "10m"];
+        let leased = node.callsign(&lease).succeeds();
+        leased.says(&[&format!("nobody listens at {elsewhere} yet")]);
+        let beside = Place::port("127.0.0.1").endpoint;
+        let mut vouched = node.run(&["register", "vouched", &beside, "--state", "ready"]);
+        vouched.line_with("registered");
+        for name in ["lease", "vouched"] {
+            let listed = node.callsign(&["ls", name, "--json"]).json();
+            assert_eq!(listed[0]["state"], "ready", "{listed}");
+        }
+        let vouched = vouched.stop();
+        assert!(!vouched.stderr.contains("nobody listens"), "{vouched}");
+        node.callsign(&["unregister", "lease", "--all"]).succeeds();
+    }
+}
+
+#[test]
 fn a_server_that_restarts_is_the_actor_again() {
     let room = Room::new();
     let node = Node::start(&room);
@@ -361,7 +397,7 @@ fn a_program_hears_the_signals_that_its_register_is_sent() {
     x.stop().ends_with(128 + 15);
 
     // Without a program there is nobody who would make anything of them.
-    let mut held = node.run(&["register", "held", "/unix/@held"]);
+    let mut held = node.run(&["register", "held", "/unix/@held", "--state", "ready"]);
     held.line_with("registered");
     for signal in [Signal::USR1, Signal::USR2, Signal::ALARM] {
         held.signal(signal);

@@ -385,7 +385,7 @@ impl Stage<'_> {
             "query_actor" => said(client.query_actor(name).await.map(|it| is_there(it.is_some()))),
             "query_with(max_age)" => said(client.query_with(name, MAX_AGE).await.map(found)),
             "list" => said(client.list(name).await.map(found)),
-            "names" => said(client.names(name).await.map(|it| it.len())),
+            "names" => said(client.names(name).await.map(|it| it.names.len())),
             "find_actor" => said(client.find_actor(name).await.map(|it| is_there(it.is_some()))),
             "wait_for_actor" => said(client.wait_for_actor(name).await.map(|_| "")),
             "wait_within_reach" => said(client.wait_within_reach(name).await.map(|_| "")),

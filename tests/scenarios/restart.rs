@@ -16,7 +16,8 @@ fn all_come_back_by_themselves_when_the_registrar_does() {
     let mut registrants = Vec::new();
     let names = ["steady-0", "steady-1"];
     for (name, place) in names.iter().zip(&places) {
-        let mut registrant = over(place, &["register", name, &format!("/unix/@{name}")]);
+        let mut registrant =
+            over(place, &["register", name, &format!("/unix/@{name}"), "--state", "ready"]);
         registrant.line_with("registered");
         registrants.push(registrant);
     }
@@ -82,7 +83,8 @@ fn a_registrar_that_is_told_to_end_tells_of_no_other_end() {
         let mut registrants = Vec::new();
         for at in 0..4 {
             let name = format!("steady-{at}");
-            let mut registrant = node.run(&["register", &name, &format!("/unix/@{name}")]);
+            let mut registrant =
+                node.run(&["register", &name, &format!("/unix/@{name}"), "--state", "ready"]);
             registrant.line_with("registered");
             registrants.push(registrant);
         }

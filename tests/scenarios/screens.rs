@@ -2,8 +2,8 @@
 
 use endpoints::is_plain;
 
-use super::supervision::on_terminal;
-use crate::harness::{Node, Outcome, Room};
+use super::{programs::python, supervision::on_terminal};
+use crate::harness::{Node, Outcome, Room, Running};
 
 #[test]
 fn what_strangers_say_is_shown_and_not_obeyed() {
@@ -38,6 +38,50 @@ fn what_strangers_say_is_shown_and_not_obeyed() {
     let mut watch = node.run(&["watch"]);
     let line = watch.line_with("web");
     assert!(line.chars().all(is_plain), "{line:?}");
+}
+
+#[test]
+fn colours_are_as_the_environment_has_them() {
+    let room = Room::new();
+    // Each writes in colour: one to standard output, the other to standard error.
+    let bad = room.file("bad.toml");
+    std::fs::write(&bad, "[network]\nweb = 7000000\n").unwrap();
+    let commands = [["check", bad.to_str().unwrap()], ["register", "a b"]];
+    let is_colored = |command: &[&str], terminal: bool, variables: &[(&str, &str)]| {
+        let shell = "exec \"$0\" \"$@\" 2>&1";
+        let callsign = env!("CARGO_BIN_EXE_callsign");
+        let program = [&["sh", "-c", shell, callsign][..], command].concat();
+        let mut started = if terminal {
+            let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scenarios/on_terminal.py");
+            let mut started = room.other_command(&python());
+            started.arg(driver).args(program);
+            started
+        } else {
+            let mut started = room.other_command("sh");
+            started.args(&program[1..]);
+            started
+        };
+        started.env_remove("NO_COLOR").env("TERM", "xterm").envs(variables.iter().copied());
+        Running::start(started).line_with("error").contains("\u{1b}[")
+    };
+    for command in &commands {
+        let check = |terminal: bool, variables: &[(&str, &str)], expected: bool| {
+            let colored = is_colored(command, terminal, variables);
+            assert_eq!(colored, expected, "{command:?}, terminal: {terminal}, {variables:?}");
+        };
+        check(true, &[], true);
+        check(true, &[("NO_COLOR", "1")], false);
+        check(true, &[("NO_COLOR", "")], true);
+        check(true, &[("TERM", "dumb")], false);
+        check(true, &[("CLICOLOR", "0")], false);
+        check(false, &[], false);
+        check(false, &[("CLICOLOR_FORCE", "1")], true);
+        check(false, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false);
+    }
+    let never = [&["--color", "never"][..], &commands[0]].concat();
+    assert!(!is_colored(&never, true, &[("CLICOLOR_FORCE", "1")]), "the flag goes first");
+    let always = [&["--color", "always"][..], &commands[0]].concat();
+    assert!(is_colored(&always, false, &[("NO_COLOR", "1")]), "the flag goes first");
 }
 
 #[test]
@@ -159,6 +203,25 @@ fn every_screen_fits() {
         }
         assert!(wide.is_empty(), "wider than {width}:\n{}", wide.join("\n"));
         assert!(outcome.stdout.contains(lines.last().unwrap()), "{outcome}");
+    }
+}
+
+#[test]
+fn the_demo_fits_the_screen() {
+    for columns in [80, 40] {
+        let room = Room::new();
+        let mut command = room.command(&["demo"]);
+        // Its paths are to be as short as they are elsewhere.
+        command.env("TMPDIR", "/tmp").env("COLUMNS", columns.to_string());
+        let outcome = Running::start(command).outcome().succeeds();
+        let mut is_of_server = false;
+        for line in outcome.stdout.lines() {
+            // What a server says is its own.
+            is_of_server = line.starts_with("HTTP/") || is_of_server && !line.is_empty();
+            let width = line.chars().count();
+            assert!(is_of_server || width <= columns, "{width} of {columns}: {line}\n{outcome}");
+        }
+        assert!(!outcome.stdout.contains("has just begun"), "{outcome}");
     }
 }
 

@@ -24,7 +24,7 @@ fn what_was_ignored_at_the_start_stays_ignored() {
     let room = Room::new();
     let place = room.unix("registrar.sock");
     let registrar = ignoring(&room, "INT HUP", &["registrar", "--listen", &place]);
-    let held = ["register", "held", "/unix/@held", "--registrar", &place];
+    let held = ["register", "held", "/unix/@held", "--state", "ready", "--registrar", &place];
     let held = ignoring(&room, "TERM", &held);
     let watch = ignoring(&room, "INT", &["watch", "--registrar", &place]);
     for running in [&registrar, &held, &watch] {

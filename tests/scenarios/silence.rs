@@ -20,7 +20,8 @@ fn a_stopped_process_is_suspect_until_it_goes_on() {
     let node = Node::start_with(&room, &[&room.unix("registrar.sock")], &heartbeat);
     let mut watch = node.run(&["watch", "clock", "--json"]);
     watch.json("the end of the snapshot", |it| it["change"] == "synced");
-    let mut registrant = node.run(&["register", "clock", &room.abstract_unix("clock")]);
+    let mut registrant =
+        node.run(&["register", "clock", &room.abstract_unix("clock"), "--state", "ready"]);
     registrant.line_with("registered");
     let added = watch.json("an instance", |it| it["change"] == "add");
     assert!(added["suspicion"].is_null(), "{added}");
@@ -250,7 +251,8 @@ fn whoever_is_impatient_with_a_registrar_is_not_gone() {
 fn a_stopped_registrar_is_noticed_and_goes_on() {
     let room = Room::new();
     let node = Node::start(&room);
-    let mut registrant = node.run(&["register", "clock", &room.abstract_unix("clock")]);
+    let mut registrant =
+        node.run(&["register", "clock", &room.abstract_unix("clock"), "--state", "ready"]);
     registrant.line_with("registered");
     let mut watch = node.run(&["watch", "--json"]);
     watch.json("the end of the snapshot", |it| it["change"] == "synced");

@@ -27,7 +27,7 @@ fn what_somebody_takes_out_stays_out() {
     web.outcome().ends_with(7).prints(&["on\n"]);
 
     // Nothing is left to be kept.
-    let held = node.run(&["register", "held", &room.abstract_unix("held")]);
+    let held = node.run(&["register", "held", &room.abstract_unix("held"), "--state", "ready"]);
     node.callsign(&["wait", "held", "--timeout", "5m"]).succeeds();
     node.callsign(&["unregister", "held"]).succeeds();
     held.outcome().succeeds().says(&["`held` is not registered any more", &by, "so this ends"]);
@@ -37,7 +37,7 @@ fn what_somebody_takes_out_stays_out() {
 fn a_restart_of_the_registrar_does_not_bring_it_back() {
     let room = Room::new();
     let node = Node::start(&room);
-    let mut stays = node.run(&["register", "stays", &room.abstract_unix("a")]);
+    let mut stays = node.run(&["register", "stays", &room.abstract_unix("a"), "--state", "ready"]);
     let program = ["sh", "-c", "read line"];
     let goes = room.abstract_unix("b");
     let mut goes = node.run(&[&["register", "goes", &goes, "--"], &program[..]].concat());

@@ -86,7 +86,7 @@ fn what_is_kept_registered_stays_though_its_log_cannot_be_written() {
         let room = Room::new();
         let node = Node::start(&room);
         let flags = ["-vvv", "--registrar", node.endpoint()];
-        let held = ["register", "held", "/unix/@held"];
+        let held = ["register", "held", "/unix/@held", "--state", "ready"];
         let run = ["register", "run", "/unix/@run", "--json", "--state", "ready"];
         let held = start(&room, script, &[&held[..], &flags].concat());
         let run = start(&room, script, &[&run[..], &flags, &["--", "sleep", "1h"]].concat());
@@ -131,7 +131,7 @@ fn a_log_and_an_output_that_nobody_reads_delay_no_end() {
     let room = Room::new();
     let node = Node::start(&room);
     for (to, args) in [
-        (">fifo 2>&1", &["register", "held", "/unix/@held"][..]),
+        (">fifo 2>&1", &["register", "held", "/unix/@held", "--state", "ready"][..]),
         (">fifo 2>&1", &["watch"]),
         ("2>fifo", &["wait", "nobody", "--timeout", "1h"]),
     ] {

@@ -33,7 +33,7 @@ pub(crate) async fn with_names<T>(
         listed = timeout(grace, names).await.ok();
     }
     let names = listed.and_then(Result::ok).unwrap_or_default();
-    (answer, names.iter().map(Name::to_string).collect())
+    (answer, names.names.iter().map(Name::to_string).collect())
 }
 
 /// Adds a hint to the failure of a name that nobody has, if there are names like it.

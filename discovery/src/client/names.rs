@@ -10,10 +10,29 @@ use wire::{
 
 use crate::{Client, LinkError, LookupError, RegistrarFailure, RegistrarFailures, link::Said};
 
+/// The names that [`Client::names`] has found.
+///
+/// ```
+/// # use callsign_discovery as callsign;
+/// use callsign::NamesResult;
+///
+/// /// Tells whether there may be other names than those that were found.
+/// fn is_partial(found: &NamesResult) -> bool {
+///     !found.unanswered.is_empty()
+/// }
+/// # let _ = is_partial;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct NamesResult {
+    /// The names, each once, in order.
+    pub names: Vec<Name>,
+    /// The registrars that did not answer, though they count. Names that only they know are missing.
+    pub unanswered: Vec<RegistrarFailure>,
+}
+
 impl Client {
     /// Lists the names that match a pattern, each once, in order. It takes a small part of the time
-    /// of a [`list`](Self::list), because it reports no instances; nor does it report unanswered
-    /// registrars, as long as there are names.
+    /// of a [`list`](Self::list), because it reports no instances.
     ///
     /// # Errors
     ///
@@ -31,12 +50,15 @@ impl Client {
     ///
     /// /// Returns the desks, which are called `desk.rates` and the like.
     /// async fn desks(callsign: &Client) -> Result<Vec<String>, LookupError> {
-    ///     let names = callsign.names("desk.*").await?;
-    ///     Ok(names.iter().map(|it| it.to_string()).collect())
+    ///     let found = callsign.names("desk.*").await?;
+    ///     for failure in &found.unanswered {
+    ///         eprintln!("there may be more: {failure}");
+    ///     }
+    ///     Ok(found.names.iter().map(|it| it.to_string()).collect())
     /// }
     /// # let _ = desks;
     /// ```
-    pub async fn names(&self, pattern: &str) -> Result<Vec<Name>, LookupError> {
+    pub async fn names(&self, pattern: &str) -> Result<NamesResult, LookupError> {
         let pattern = NamePattern::new(pattern)?;
         let (mut names, mut failures, mut is_answered) = (BTreeSet::new(), Vec::new(), false);
         for listed in self.gather(|index| self.names_of(index, &pattern)).await {
@@ -54,7 +76,8 @@ impl Client {
             if names.is_empty() && !failures.is_empty() {
                 Err(LookupError::Incomplete(RegistrarFailures(failures)))
             } else {
-                Ok(names.iter().filter_map(|it| Name::new(it).ok()).collect())
+                let names = names.iter().filter_map(|it| Name::new(it).ok()).collect();
+                Ok(NamesResult { names, unanswered: failures })
             }
         } else {
             Err(RegistrarFailures(failures).into())

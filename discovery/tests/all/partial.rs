@@ -92,6 +92,9 @@ async fn a_no_that_only_some_gave_is_an_error() {
         let feed = soon(client.register(nowhere("feed", 1))).await.unwrap();
         assert!(soon(client.query_actor("feed")).await.unwrap().is_some());
         assert!(soon(client.query_ready("feed")).await.unwrap().complete().is_ok());
+        let found = soon(client.names("*")).await.unwrap();
+        assert_eq!(found.names, ["feed".parse().unwrap()]);
+        names(&RegistrarFailures(found.unanswered), silent);
         drop(feed);
         well.until(|it| it.instances == 0).await;
     }

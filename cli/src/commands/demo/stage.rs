@@ -255,6 +255,8 @@ impl<'a> Stage<'a> {
             command.env_remove(name);
         }
         command.env("PATH", &self.path);
+        // Nobody was known here before who may come back.
+        command.env("CALLSIGN_SETTLE_TIME", "0s");
         if let Some(registrar) = &self.registrar {
             command.env("CALLSIGN_REGISTRAR", registrar);
         }

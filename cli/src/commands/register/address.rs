@@ -107,10 +107,10 @@ pub(super) fn variables(
 
 /// Replaces the placeholders in a program's arguments by its address.
 ///
-/// Only exact placeholders are replaced, and not `${port}`, which is a shell's. Double braces mean
-/// the text itself: of two or more pairs, one is removed. A closing brace without an opening one
-/// directly before it belongs to something else, as in `{"port":{port}}`. An IPv6 host gets
-/// brackets where a port or a URL needs them.
+/// They are replaced also within an argument, and not in `${port}`, which is a shell's. Double braces
+/// mean the text itself: of two or more pairs, one is removed. A closing brace without an opening one
+/// directly before it belongs to something else, as in `{"port":{port}}`. An IPv6 host gets brackets
+/// where a port or a URL needs them.
 pub(super) fn fill(
     words: &[OsString],
     name: &Name,

@@ -15,8 +15,8 @@ use wire::{ErrorKind, Lifetime, Record};
 
 use super::{
     Plan,
-    presence::{lacks_socket, warn_of_nobody},
-    told::{tell, warn_of_aliases, warn_of_doubts},
+    presence::warn_of_nobody,
+    told::{tell, warn_of_aliases, warn_of_doubts, warn_of_silence},
     turn::{said, too_late},
 };
 use crate::{
@@ -70,16 +70,7 @@ pub(super) async fn run(
         plan.look_again();
     };
     tell(context, plan, &instance, is_renewed)?;
-    for stamped in plan.stamped.iter().filter(|it| lacks_socket(it)) {
-        let endpoint = &stamped.endpoint;
-        warn(
-            context,
-            format_args!("nothing is at {endpoint} yet; register again when it is there"),
-        );
-    }
-    if plan.stamped.is_empty() {
-        warn(context, "nothing listens there yet; register again when it does");
-    }
+    warn_of_silence(context, plan);
     warn_of_doubts(context, plan, &client);
     client.close().await;
     if !context.json {

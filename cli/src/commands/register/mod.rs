@@ -26,9 +26,9 @@ use transport::{Handed, clear_dead_socket, remove_dangling_link};
 use self::{
     background::Ended,
     plan::{Plan, socket_path},
-    presence::{Kept, Known, follow, lacks_socket, warn_of_nobody},
+    presence::{Kept, Known, follow, warn_of_nobody},
     program::{Happening, Program},
-    told::{tell, warn_of_aliases, warn_of_doubts},
+    told::{tell, warn_of_aliases, warn_of_doubts, warn_of_silence},
     turn::{DISPLACED, await_turn, displaced},
 };
 use super::AllHanded;
@@ -59,9 +59,10 @@ when another program serves in its place after it has ended. The exit code is 12
 that cannot be executed, and 127 for one that does not exist. A dead socket in the way is removed. \
 Sockets from a service manager (LISTEN_FDS) are handed to the program.
 
-The program learns its address, so that it is written only once. In its arguments, {endpoint}, \
-{host}, {port} and {path} are replaced by those of the endpoint; two different values are an \
-error, {{port}} means the text {port}, and ${port} is left alone. An IPv6 {host} is in brackets \
+The program learns its address, so that it is written only once. In its arguments, but not in the \
+command itself, {endpoint}, {host}, {port} and {path} are replaced by those of the endpoint, also \
+within an argument, as in --bind={host}:{port}; two different values are an error. {{port}} means \
+the text {port}; ${port} and all other braces are left alone. An IPv6 {host} is in brackets \
 before `:` and in a URL. The environment has CALLSIGN_NAME, CALLSIGN_ENDPOINT (the first one), and \
 HOST and PORT of the first TCP endpoint; without a TCP endpoint the latter two stay as they are. \
 --registrar and --config are handed on as CALLSIGN_REGISTRAR and CALLSIGN_CONFIG. Port 0 draws a \
@@ -86,7 +87,8 @@ then. With `--wait=DURATION`, the exit code is 1 if the name is not free by then
 An entry that somebody else removes stays out, and `register` says who removed it: a program \
 continues, and without one `register` ends.
 
-Without a command, the entry lasts until `register` is ended with Ctrl-C. Its server may restart: \
+Without a command, the entry lasts until `register` is ended with Ctrl-C. While nobody listens, \
+the actor is starting, and `register` says so. Its server may restart: \
 a server of the same user and program at the same place is recognised. With `--ttl` instead, \
 `register` returns as soon as the actor is registered, and the entry lasts for that time; the same \
 command again renews the lease.")]
@@ -196,12 +198,7 @@ async fn hold(plan: &Plan, client: Client, context: &Context) -> Result<Exit, Fa
             _ => "it is known until this ends; Ctrl-C ends it",
         },
     );
-    for missing in registered.endpoints().into_iter().filter(lacks_socket) {
-        warn(context, format_args!("nothing is at {} yet", missing.endpoint));
-    }
-    if plan.stamped.is_empty() {
-        warn(context, "nothing listens there yet");
-    }
+    warn_of_silence(context, plan);
     let has_served = &Cell::new(true);
     let kept = Kept { plan, registered: &registered, known, has_served, client: &client, context };
     let exit = hold_on(&mut signals, kept).await;

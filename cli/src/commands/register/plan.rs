@@ -13,7 +13,7 @@ use wire::{State, registrar::ENDPOINTS_MAX};
 
 use super::{
     Args, address,
-    sight::{Sight, Verdict},
+    sight::{Seen, Sight, Verdict},
 };
 use crate::{
     context::Context,
@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) awaits_answer: bool,
     /// Whether the state was given explicitly.
     pub(super) is_vouched_for: bool,
+    /// The endpoints at which nobody listens, unless a program that does is still to be started.
+    pub(super) silent: Vec<Endpoint>,
     pub(super) ttl: Option<Duration>,
     /// The time to wait in line for its name, if it does.
     pub(super) patience: Option<Patience>,
@@ -99,6 +101,9 @@ impl Plan {
             }
         }
         let is_vouched_for = state.is_some();
+        let silent = if is_vouched_for || has_command { Vec::new() } else { silent(&seen) };
+        // Nobody follows a lease to say when it is ready: it is taken at its word.
+        let is_starting = has_command || args.ttl.is_none() && is_denied(&seen);
         let plan = Self {
             name,
             said,
@@ -107,8 +112,9 @@ impl Plan {
             stamped: seen.iter().filter_map(|it| it.published(is_vouched_for)).collect(),
             sight,
             metadata: args.metadata.clone(),
-            state: state.unwrap_or(if has_command { State::Starting } else { State::Ready }),
-            awaits_answer: has_command && state.is_none(),
+            state: state.unwrap_or(if is_starting { State::Starting } else { State::Ready }),
+            awaits_answer: is_starting && state.is_none(),
+            silent,
             is_vouched_for,
             ttl: args.ttl,
             patience: args.wait.map(Patience),
@@ -126,6 +132,9 @@ impl Plan {
     pub(super) fn look_again(&mut self) {
         let seen = self.sight.look(Instant::now());
         let is_vouched_for = self.is_vouched_for;
+        if !is_vouched_for && self.command.words.is_empty() {
+            self.silent = silent(&seen);
+        }
         self.stamped = seen.iter().filter_map(|it| it.published(is_vouched_for)).collect();
     }
 
@@ -144,6 +153,25 @@ impl Plan {
             None => registration,
         }
     }
+}
+
+/// Returns the endpoints at which nobody listens, according to the kernel.
+fn silent(seen: &[Seen]) -> Vec<Endpoint> {
+    let is_silent = |it: &&Seen| matches!(it.verdict, Verdict::Nobody(_));
+    let mut silent: Vec<Endpoint> = Vec::new();
+    for one in seen.iter().filter(is_silent) {
+        // A wildcard has several addresses.
+        let mut here = seen.iter().filter(|it| it.said == one.said);
+        if here.all(|it| is_silent(&it)) && !silent.contains(&one.said) {
+            silent.push(one.said.clone());
+        }
+    }
+    silent
+}
+
+/// Tells whether nobody listens at any of the endpoints, according to the kernel.
+fn is_denied(seen: &[Seen]) -> bool {
+    seen.iter().all(|it| matches!(it.verdict, Verdict::Nobody(_)))
 }
 
 /// Reads `KEY=VALUE`.

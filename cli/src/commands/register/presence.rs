@@ -5,7 +5,7 @@ use std::{cell::Cell, convert::Infallible, fmt::Write as _, time::Duration};
 use discovery::{
     Client, LinkError, Lost, RegisterError, Registered, RegistrarFailure, RegistrarFailures,
 };
-use endpoints::{Endpoint, Name, Stamped};
+use endpoints::{Endpoint, Name};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -17,7 +17,7 @@ use super::{
     Plan,
     places::{Places, Remark},
     sight::{Seen, Verdict, published},
-    told::{tell, tell_lost, warn_of_aliases},
+    told::{lacks_socket, tell, tell_lost, warn_of_aliases},
 };
 use crate::{
     context::Context,
@@ -59,7 +59,8 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
     let has_command = !plan.command.words.is_empty();
     let name = &registered.instance().name;
     let began = Instant::now();
-    let mut is_warned = false;
+    // Without a command, that nobody listens was reported when it was registered.
+    let mut is_warned = !has_command;
     let mut places = Places::default();
     // Whether it listens, and whether it ever has.
     let (mut serves, mut has_listened) = (false, false);
@@ -131,11 +132,6 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
             false => PAUSE_MAX.min(pause * 2),
         };
     }
-}
-
-/// Tells whether a socket file was not there when it was stamped.
-pub(super) fn lacks_socket(stamped: &Stamped) -> bool {
-    stamped.endpoint.is_socket_file() && stamped.stamp.socket.is_none()
 }
 
 /// Returns the first endpoint at which the actor listens; if the kernel cannot tell, one that

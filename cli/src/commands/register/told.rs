@@ -1,7 +1,7 @@
 //! The output about a registration.
 
 use discovery::{Client, Lost, Registered};
-use endpoints::{Endpoint, InstanceId};
+use endpoints::{Endpoint, InstanceId, Stamped};
 use serde::Serialize;
 use uuid::Uuid;
 use wire::State;
@@ -17,6 +17,34 @@ use crate::{
 pub(super) fn warn_of_doubts(context: &Context, plan: &Plan, client: &Client) {
     for doubt in client.doubts(&plan.stamped) {
         warn(context, doubt);
+    }
+}
+
+/// Tells whether a socket file was not there when it was stamped.
+pub(super) fn lacks_socket(stamped: &Stamped) -> bool {
+    stamped.endpoint.is_socket_file() && stamped.stamp.socket.is_none()
+}
+
+/// Warns of endpoints at which nobody listens, and says what follows.
+pub(super) fn warn_of_silence(context: &Context, plan: &Plan) {
+    // The stamp of a lease stays as it is, and without that of its file a socket is not reached.
+    let follows = |is_file: bool| match (plan.ttl, is_file) {
+        (Some(_), true) => "; register it again when somebody does",
+        (None, _) if plan.awaits_answer => "; it is ready when somebody does",
+        _ => "",
+    };
+    let mut silent = plan.silent.clone();
+    for missing in plan.stamped.iter().filter(|it| lacks_socket(it)) {
+        if !silent.contains(&missing.endpoint) {
+            silent.push(missing.endpoint.clone());
+        }
+    }
+    for endpoint in &silent {
+        let follows = follows(endpoint.is_socket_file());
+        warn(context, format_args!("nobody listens at {endpoint} yet{follows}"));
+    }
+    if silent.is_empty() && plan.stamped.is_empty() {
+        warn(context, format_args!("nobody listens there yet{}", follows(true)));
     }
 }
 
