@@ -157,8 +157,8 @@ async fn something_else_that_listens_there_is_no_registrar() {
     tasks.spawn(serve_mutely(listener, hello));
     let error = soon(Client::connect([&endpoint])).await.unwrap_err();
     let expected = format!(
-        "no registrar can be reached:\n  {endpoint}: something else than a registrar listens \
-         there: pricer/2"
+        "no registrar can be reached:\n  {endpoint}: the listener there is not a registrar: \
+         pricer/2"
     );
     assert_eq!(error.to_string(), expected);
 }
