@@ -74,7 +74,9 @@ fn tractor_programs_and_callsigns_actors_find_each_other() {
     let room = Room::new();
     let node = listen(&room);
     let mut snake = Actor::start(&node, &python, "snake", "unix");
-    let mut feed = node.run(&["register", "feed", "/ip4/127.0.0.1/tcp/7"]);
+    // Nobody listens there, which `register` would wait for.
+    let feed = ["register", "feed", "/ip4/127.0.0.1/tcp/7", "--state", "ready"];
+    let mut feed = node.run(&feed);
     feed.line_with("feed");
     assert_eq!(snake.ask("wait feed"), json!([["127.0.0.1", 7]]));
     node.callsign(&["wait", "snake"]).succeeds().prints(&["snake"]);
