@@ -94,8 +94,8 @@ pub(crate) fn names(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Na
         "same-user" => Some(Names::SameUser),
         "open" => Some(Names::Open),
         other => {
-            let message = format!("{} is not what `names` may be", Quoted(other));
-            let help = "`same-user`, a name is whose instance has it, or `open`, anybody's";
+            let message = format!("{} is not a value of `names`", Quoted(other));
+            let help = "write `same-user` (a name belongs to the owner of its instances) or `open` (anybody may register any name)";
             diagnostics.push(Diagnostic::error(message, text.inside()).help(help.to_owned()));
             None
         }
@@ -122,10 +122,14 @@ pub(crate) fn rules(
         };
         if let Some(rival) = rules.iter().find(is_rival) {
             let (one, other) = (Quoted(rival.pattern.as_str()), Quoted(rule.pattern.as_str()));
-            let message = format!("which of {one} and {other} holds of a name is left open");
+            let message =
+                format!("{one} and {other} are equally specific, so neither takes precedence");
             let diagnostic = Diagnostic::error(message, pattern.place.clone())
-                .related(rival.place.clone(), "this one says as much")
-                .help("make one of them more specific: the one with more letters holds".to_owned());
+                .related(rival.place.clone(), "as specific as this one")
+                .help(
+                    "make one of them more specific: the pattern with more literal characters wins"
+                        .to_owned(),
+                );
             diagnostics.push(diagnostic);
         }
         rules.push(rule);
@@ -192,7 +196,7 @@ fn grantee(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Grantee> {
         _ => None,
     };
     if read.is_none() {
-        let message = format!("{} says not whom it means", Quoted(&text.value));
+        let message = format!("{} does not say whom it means", Quoted(&text.value));
         let bare = account(&text.value).filter(|_| !text.value.contains(['/', '.']));
         let help = match bare {
             Some(Account { name, .. }) => format!("write `user:{name}` or `group:{name}`"),

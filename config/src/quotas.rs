@@ -103,11 +103,15 @@ fn owner(text: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<QuotaOwner> {
         _ => None,
     };
     if owner.is_none() {
-        let message = format!("{} says not whose quotas these are", Quoted(&text.value));
-        let help = if is_name(&text.value) && !text.value.contains('.') {
-            format!("write `\"user:{}\"`, or `{TRUSTED}`", text.value)
-        } else {
-            format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`")
+        let message = format!("{} does not say whose quotas these are", Quoted(&text.value));
+        let help = match text.value.as_str() {
+            "all" | "any" | "default" | "everybody" | "everyone" | "others" => {
+                "write what everybody may use in `[quotas]` itself".to_owned()
+            }
+            name if is_name(name) && !name.contains('.') => {
+                format!("write `\"user:{name}\"`, or `{TRUSTED}`")
+            }
+            _ => format!("write `\"user:feed\"`, `\"address:10.0.0.7\"` or `{TRUSTED}`"),
         };
         diagnostics.push(Diagnostic::error(message, text.inside()).help(help));
     }

@@ -80,13 +80,22 @@ fn what_is_no_quota() {
     check(
         "[quotas.feed]\nwaits = 1\n[quotas.\"group:x\"]\n[quotas.\"address:nowhere\"]\n[quotas.\"user:\"]\n",
         &[
-            "1:9 `feed` says not whose quotas these are | write `\"user:feed\"`, or `trusted`",
-            "3:10 `group:x` says not whose quotas these are \
+            "1:9 `feed` does not say whose quotas these are | write `\"user:feed\"`, or `trusted`",
+            "3:10 `group:x` does not say whose quotas these are \
              | write `\"user:feed\"`, `\"address:10.0.0.7\"` or `trusted`",
-            "4:10 `address:nowhere` says not whose quotas these are \
+            "4:10 `address:nowhere` does not say whose quotas these are \
              | write `\"user:feed\"`, `\"address:10.0.0.7\"` or `trusted`",
-            "5:10 `user:` says not whose quotas these are \
+            "5:10 `user:` does not say whose quotas these are \
              | write `\"user:feed\"`, `\"address:10.0.0.7\"` or `trusted`",
+        ],
+    );
+    check(
+        "[quotas.default]\nwaits = 1\n[quotas.others]\n",
+        &[
+            "1:9 `default` does not say whose quotas these are \
+             | write what everybody may use in `[quotas]` itself",
+            "3:9 `others` does not say whose quotas these are \
+             | write what everybody may use in `[quotas]` itself",
         ],
     );
     check(

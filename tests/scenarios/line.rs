@@ -45,7 +45,7 @@ fn a_program_starts_when_it_is_its_turn_and_each_has_a_higher_token() {
     let mut first = stand();
     let mut tokens = vec![token(&mut first)];
     let mut second = stand();
-    second.says("this waits in line for `leader` as the next");
+    second.says("waiting in line for `leader` as the next");
     let mut third = stand();
     third.says("behind one other");
     let mut fourth = stand();
@@ -80,7 +80,7 @@ fn when_the_name_is_taken_from_it_a_program_is_ended() {
     let mut first = stand(&node, &one, "--wait");
     let before = token(&mut first);
     let mut second = stand(&node, &two, "--wait");
-    second.says("this waits in line");
+    second.says("waiting in line");
     node.callsign(&["unregister", "leader"]).succeeds();
     assert!(token(&mut second) > before);
     first.outcome().ends_with(125).says(&["user 0 has taken it out", "its program is ended"]);
@@ -142,9 +142,9 @@ fn a_holder_keeps_its_name_over_a_restart_and_over_a_stop() {
     let mut first = begun.run(&["register", "leader", &one, "--", "sh", &program(&room)]);
     let before = token(&mut first);
     let mut second = stand(&begun, &two, "--wait");
-    second.says("this waits in line");
+    second.says("waiting in line");
     let mut third = begun.run(&["register", "leader", &room.abstract_unix("three"), "--wait"]);
-    third.says("this waits in line");
+    third.says("waiting in line");
 
     // The holder hears of nothing while all others come back.
     first.signal(Signal::STOP);

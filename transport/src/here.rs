@@ -202,7 +202,7 @@ pub fn set_host_id(host: &HostId) -> Result<(), HostKnown> {
 ///
 /// ```
 /// # use transport as callsign;
-/// assert!(callsign::HostKnown.to_string().contains("cannot go by another"));
+/// assert!(callsign::HostKnown.to_string().contains("already set"));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("the host id of this process is already set, and cannot change")]

@@ -218,7 +218,7 @@ async fn hold_on(signals: &mut Signals, kept: Kept<'_>) -> Result<Exit, Failure>
             biased;
             signal = signals.next() => return Ok(Exit::Signal(signal)),
             lost = losses.next() => {
-                if kept.lose(&lost, "nothing is left to be kept, so this ends") {
+                if kept.lose(&lost, "nothing is left to keep registered, so this ends") {
                     // It was intended: a supervisor that restarts this after a failure must not
                     // undo it.
                     return Ok(Exit::Done);

@@ -51,7 +51,7 @@ pub(super) async fn too_late(name: &Name, patience: Option<Patience>) -> Failure
     let Some(Patience(Some(limit))) = patience else { return pending().await };
     sleep(limit).await;
     let limit = humantime::format_duration(limit);
-    let error = anyhow!("it was not the turn of this to have `{name}` within {limit}");
+    let error = anyhow!("`{name}` was not free within {limit}");
     Failure::not_found(error).hint_command("see who has it", ["find", name.as_str()])
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn said<T>(
     }
     match client.settling() {
         _ if plan.patience.is_some() => {
-            note(context, format_args!("this waits for `{}`", plan.name));
+            note(context, format_args!("waiting for `{}`", plan.name));
         }
         Some(left) => {
             let left = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
@@ -95,9 +95,9 @@ async fn accepted(
         Some(ahead) => &format!(" behind {ahead} others"),
         None => "",
     };
-    note(context, format_args!("this waits in line for `{name}`{place}"));
+    note(context, format_args!("waiting in line for `{name}`{place}"));
     registered.accepted().await?;
-    note(context, format_args!("this has `{name}` now"));
+    note(context, format_args!("its turn has come: it now has `{name}`"));
     Ok(())
 }
 
