@@ -65,7 +65,10 @@ fn bytes_of(what: &[(Quota, usize)]) -> usize {
 const BUFFERS_RESERVED: usize = 2 * 1024 * 1024;
 
 /// The freed memory at which it is returned to the system: some milliseconds of work.
-const FREED_MIN: usize = 8 * 1024 * 1024;
+const FREED_MIN: usize = 4 * 1024 * 1024;
+
+/// The memory freed between two such questions at which more is expected to follow.
+const FREED_MEANWHILE_MAX: usize = 1024 * 1024;
 
 /// The use of one account.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -223,7 +226,7 @@ impl Accounts {
         let freed = ledger.bytes_peak - ledger.bytes;
         let bytes = ledger.bytes;
         let seen = mem::replace(&mut ledger.bytes_seen, bytes);
-        let is_over = seen.saturating_sub(ledger.bytes) < FREED_MIN;
+        let is_over = seen.saturating_sub(ledger.bytes) < FREED_MEANWHILE_MAX;
         let has_shrunk = is_over && freed >= FREED_MIN && freed >= ledger.bytes;
         if has_shrunk {
             ledger.bytes_peak = ledger.bytes;
@@ -478,13 +481,14 @@ mod tests {
         leave(20);
         assert!(!accounts.take_has_shrunk(), "more may follow");
         leave(5);
+        assert!(!accounts.take_has_shrunk(), "more may follow");
         assert!(accounts.take_has_shrunk());
         assert!(!accounts.take_has_shrunk(), "once");
         leave(35);
         assert!(!accounts.take_has_shrunk());
         assert!(accounts.take_has_shrunk());
-        accounts.charge(account, &[(Quota::Bytes, 7 * MIB)]).unwrap();
-        leave(7);
+        accounts.charge(account, &[(Quota::Bytes, 3 * MIB)]).unwrap();
+        leave(3);
         assert!(!accounts.take_has_shrunk(), "it is little");
     }
 
