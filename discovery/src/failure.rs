@@ -272,8 +272,10 @@ impl LinkError {
             | Self::OthersPort { .. }
             | Self::InLine { .. }
             | Self::Panicked => true,
-            // A connection of the same user may end at any moment.
-            Self::QuotaExceeded { exceeded, .. } => exceeded.quota == Quota::Sessions,
+            // A connection of the same user may end at any moment, and there is soon time again.
+            Self::QuotaExceeded { exceeded, .. } => {
+                matches!(exceeded.quota, Quota::Sessions | Quota::Cpu)
+            }
             Self::NotARegistrar { .. }
             | Self::Refused(_)
             | Self::TooManyWaits

@@ -263,6 +263,15 @@ impl Accounts {
         ledger.limit(account, quota).saturating_sub(ledger.used(account, quota))
     }
 
+    /// Says that an account has used more of the processor than it may.
+    pub(crate) fn cpu_exceeded(&self, account: Account) -> Exceeded {
+        let ledger = self.ledger();
+        let (quota, limit) = (Quota::Cpu, ledger.limit(account, Quota::Cpu));
+        let used = ledger.ran.get(&account).map_or(0, |it| it.percent as usize);
+        // What it has used since the last reading counts too.
+        Exceeded { quota, account, used: used.max(limit), asked: 1, limit }
+    }
+
     /// Returns how much an account may use of something.
     pub(crate) fn limit(&self, account: Account, quota: Quota) -> usize {
         self.ledger().limit(account, quota)
@@ -278,7 +287,7 @@ impl Accounts {
         let Ledger { ran, used, .. } = &mut *self.ledger();
         ran.retain(|account, reading| {
             reading.take(passed);
-            reading.meter.is_shared() || used.contains_key(account)
+            reading.percent > 0 || reading.meter.is_shared() || used.contains_key(account)
         });
     }
 
@@ -292,7 +301,7 @@ impl Accounts {
     /// each may.
     pub fn uses(&self) -> Vec<OwnerUse> {
         let ledger = self.ledger();
-        let mut accounts: Vec<_> = ledger.used.keys().copied().collect();
+        let mut accounts = ledger.accounts();
         accounts.sort_unstable();
         accounts.into_iter().map(|it| ledger.owner_use(it)).collect()
     }
@@ -301,7 +310,7 @@ impl Accounts {
     pub fn owners(&self, own: Account) -> Owners {
         let ledger = self.ledger();
         let bytes = |it: &Account| ledger.used(*it, Quota::Bytes);
-        let mut accounts: Vec<_> = ledger.used.keys().copied().collect();
+        let mut accounts = ledger.accounts();
         accounts.sort_unstable_by_key(|it| (Reverse(bytes(it)), *it));
         let total = accounts.len() as u64;
         let most = accounts.into_iter().take(OWNERS_MAX);
@@ -331,6 +340,13 @@ impl Accounts {
 }
 
 impl Ledger {
+    /// Returns those that use anything. Whoever only comes and goes uses the processor alone.
+    fn accounts(&self) -> Vec<Account> {
+        let ran = self.ran.iter().filter(|(_, it)| it.percent > 0).map(|(account, _)| account);
+        let ran_alone = ran.filter(|it| !self.used.contains_key(it));
+        self.used.keys().chain(ran_alone).copied().collect()
+    }
+
     fn check(&self, account: Account, quota: Quota, asked: usize) -> Result<(), Exceeded> {
         let (used, limit) = (self.used(account, quota), self.limit(account, quota));
         match used.checked_add(asked) {
@@ -434,6 +450,11 @@ impl Exceeded {
             Quota::Instances => (count(account, "instances", *used, *limit), "take some out"),
             Quota::Waits => (count(account, "waiting calls", *used, *limit), "cancel some"),
             Quota::Watches => (count(account, "watches", *used, *limit), "cancel some"),
+            Quota::Cpu => {
+                let amount =
+                    format!("{account} has used {used}% of a processor here, of at most {limit}%");
+                (amount, "connect less often")
+            }
             quota => (count(account, quota.name(), *used, *limit), "wait"),
         };
         let bound = match quota {

@@ -181,6 +181,9 @@ impl Controls {
 
     /// Takes a place for one more connection, if there is one.
     pub(crate) fn place(&self, account: Account) -> Result<Place, NoPlace> {
+        if self.0.scheduler.is_overdrawn(account) {
+            return Err(NoPlace::Quota(self.0.registry.accounts().cpu_exceeded(account)));
+        }
         self.0.places.take(account, self.now().sessions_max)
     }
 

@@ -5,7 +5,8 @@
 //! So an owner with a thousand connections would run a thousand times as often as one with a single
 //! one. Here an owner whose connections have run for a while waits until the others have had their
 //! time: its connections are not read meanwhile. An owner with a processor quota waits until it has
-//! time again.
+//! time again. An owner pays for the accepts of its connections too; who owes too much for them gets
+//! no more ([`is_overdrawn`](Scheduler::is_overdrawn)).
 //!
 //! ```text
 //!   runtime ──▶ Scheduled ──▶ has its owner time left? ──yes──▶ the connection runs
@@ -76,6 +77,19 @@ impl Scheduler {
         drop(lanes);
         let meter = shared.accounts.meter(account);
         Scheduled { future: Box::pin(future), shared, runner, meter }
+    }
+
+    /// Charges an owner for work outside the turns of its connections.
+    pub(crate) fn charge(&self, account: Account, ran: Duration) {
+        let (shared, ran) = (&self.0, ran.min(TURN_MAX));
+        shared.accounts.meter(account).add(ran);
+        shared.lanes().charge(account, shared.percent(account), ran, shared.now());
+    }
+
+    /// Tells whether an owner has used up its quota, and half a second's share beyond it: only
+    /// connections that come faster than they can be served cost that much.
+    pub(crate) fn is_overdrawn(&self, account: Account) -> bool {
+        self.0.lanes().is_overdrawn(account, self.0.now())
     }
 
     /// Takes over other quotas.

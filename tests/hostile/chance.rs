@@ -106,7 +106,7 @@ fn weigh(node: &Node<'_>, steps: &Receiver<()>) {
 }
 
 /// Makes this thread another user's: its connections belong to that user.
-fn become_user(user: u32) {
+pub(crate) fn become_user(user: u32) {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
     set_thread_groups(&[]).unwrap();
     set_thread_res_gid(group, group, group).unwrap();

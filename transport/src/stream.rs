@@ -7,12 +7,12 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
-use rustix::net::sockopt;
+use rustix::net::{self, SendFlags, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -200,6 +200,39 @@ impl Stream {
         sockopt::set_tcp_keepintvl(tcp, KEEP_ALIVE_INTERVAL)?;
         sockopt::set_tcp_keepcnt(tcp, KEEP_ALIVE_MISSES)?;
         Ok(sockopt::set_socket_keepalive(tcp, true)?)
+    }
+
+    /// Writes what the kernel takes at once, also if the runtime has not seen the stream ready yet:
+    /// last words to a peer that nobody waits for.
+    ///
+    /// ```
+    /// # use transport as callsign;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use callsign::Stream;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let (mut near, mut far) = Stream::pair();
+    /// assert_eq!(near.write_at_once(b"goodbye")?, 7);
+    /// drop(near);
+    /// let mut heard = String::new();
+    /// far.read_to_string(&mut heard).await?;
+    /// assert_eq!(heard, "goodbye");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if there is no room; else the error of the system call.
+    pub fn write_at_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(fd) = self.fd() {
+            return Ok(net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?);
+        }
+        match Pin::new(self).poll_write(&mut Context::from_waker(Waker::noop()), bytes) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     pub(crate) fn tcp(tcp: TcpStream, address: SocketAddr) -> io::Result<Self> {

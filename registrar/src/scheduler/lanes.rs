@@ -19,6 +19,9 @@ pub(super) struct Lanes {
     runners: Slab<Runner>,
     /// The lanes with waiting connections.
     crowded: Vec<LaneId>,
+    /// The lanes without connections, kept until their quotas are full again: who comes back has no
+    /// new one.
+    idle: Vec<LaneId>,
     round: u64,
 }
 
@@ -35,6 +38,8 @@ struct Lane {
     waiting: VecDeque<RunnerId>,
     /// Whether it is among the lanes with waiting connections.
     is_crowded: bool,
+    /// Whether it is among the lanes without connections.
+    is_idle: bool,
     quota: Option<Bucket>,
 }
 
@@ -42,7 +47,7 @@ struct Lane {
 #[derive(Debug)]
 struct Bucket {
     percent: u32,
-    /// The running time, in nanoseconds.
+    /// The running time, in nanoseconds. Below zero it is a debt.
     left: i64,
     /// When that was, since the beginning.
     at: Duration,
@@ -86,18 +91,7 @@ impl Lanes {
         percent: Option<u32>,
         now: Duration,
     ) -> RunnerId {
-        let Self { lanes, by_account, round, .. } = self;
-        let lane = *by_account.entry(account).or_insert_with(|| {
-            lanes.insert(Lane {
-                account,
-                connections: 0,
-                credit: QUANTUM,
-                round: *round,
-                waiting: VecDeque::new(),
-                is_crowded: false,
-                quota: percent.map(|it| Bucket::full(it, now)),
-            })
-        });
+        let lane = self.lane_of(account, percent, now);
         self.lanes[lane].connections += 1;
         self.runners.insert(Runner { lane, waker: None, is_next: false })
     }
@@ -109,11 +103,63 @@ impl Lanes {
         if waker.is_some() {
             lane.waiting.retain(|it| *it != runner);
         }
-        if lane.connections == 0 {
-            let lane = self.lanes.remove(at);
-            self.by_account.remove(&lane.account);
-            self.crowded.retain(|it| *it != at);
+        if lane.connections == 0 && !mem::replace(&mut lane.is_idle, true) {
+            self.idle.push(at);
         }
+    }
+
+    /// Charges an owner for work outside the turns of its connections.
+    pub(super) fn charge(
+        &mut self,
+        account: Account,
+        percent: Option<u32>,
+        ran: Duration,
+        now: Duration,
+    ) {
+        let lane = self.lane_of(account, percent, now);
+        self.lanes[lane].charge(ran);
+    }
+
+    /// Tells whether an owner owes so much that no more of its connections are served.
+    pub(super) fn is_overdrawn(&mut self, account: Account, now: Duration) -> bool {
+        let Some(at) = self.by_account.get(&account) else { return false };
+        self.lanes[*at].quota.as_mut().is_some_and(|it| it.is_overdrawn(now))
+    }
+
+    fn lane_of(&mut self, account: Account, percent: Option<u32>, now: Duration) -> LaneId {
+        self.forget_idle(now);
+        let Self { lanes, by_account, idle, round, .. } = self;
+        *by_account.entry(account).or_insert_with(|| {
+            let lane = lanes.insert(Lane {
+                account,
+                connections: 0,
+                credit: QUANTUM,
+                round: *round,
+                waiting: VecDeque::new(),
+                is_crowded: false,
+                is_idle: true,
+                quota: percent.map(|it| Bucket::full(it, now)),
+            });
+            idle.push(lane);
+            lane
+        })
+    }
+
+    /// Forgets owners without connections whose quotas are full again. There are few others: while one
+    /// of them runs on one processor, the earlier ones' quotas fill.
+    fn forget_idle(&mut self, now: Duration) {
+        let Self { lanes, by_account, crowded, idle, .. } = self;
+        idle.retain(|at| {
+            let lane = &mut lanes[*at];
+            lane.is_idle = lane.connections == 0;
+            if lane.is_idle && lane.quota.as_mut().is_none_or(|it| it.is_full(now)) {
+                by_account.remove(&lane.account);
+                crowded.retain(|it| it != at);
+                lanes.remove(*at);
+                return false;
+            }
+            lane.is_idle
+        });
     }
 
     /// Takes over how much of a processor each may have.
@@ -129,7 +175,8 @@ impl Lanes {
 
     /// Tells whether anybody may have to wait for its turn.
     pub(super) fn are_shared(&self) -> bool {
-        self.lanes.len() > 1 || self.lanes.iter().any(|(_, it)| it.quota.is_some())
+        let mut busy = self.lanes.iter().filter(|(_, it)| it.connections > 0);
+        busy.next().is_some_and(|(_, it)| it.quota.is_some() || busy.next().is_some())
     }
 
     /// Tells whether a connection has its turn. If not, it is woken when it has.
@@ -162,11 +209,7 @@ impl Lanes {
     pub(super) fn has_run(&mut self, runner: RunnerId, ran: Duration) -> Option<Waker> {
         let at = self.runners[runner].lane;
         let lane = &mut self.lanes[at];
-        let ran = ran.as_nanos() as i64;
-        lane.credit -= ran;
-        if let Some(quota) = &mut lane.quota {
-            quota.left -= ran;
-        }
+        lane.charge(ran);
         if lane.may_run() { self.next_of(at) } else { None }
     }
 
@@ -220,6 +263,14 @@ impl Lane {
         }
     }
 
+    fn charge(&mut self, ran: Duration) {
+        let ran = ran.as_nanos() as i64;
+        self.credit = (self.credit - ran).max(-CREDIT_DEBT_MAX);
+        if let Some(quota) = &mut self.quota {
+            quota.left = (quota.left - ran).max(-quota.share_of(DEBT_NS));
+        }
+    }
+
     fn may_run(&self) -> bool {
         self.credit > 0 && self.quota.as_ref().is_none_or(|it| it.left > 0)
     }
@@ -227,18 +278,31 @@ impl Lane {
 
 impl Bucket {
     fn full(percent: u32, now: Duration) -> Self {
-        Self { percent, left: Self::most(percent), at: now }
+        let empty = Self { percent, left: 0, at: now };
+        Self { left: empty.share_of(BURST_NS), ..empty }
     }
 
-    fn most(percent: u32) -> i64 {
-        BURST_NS * i64::from(percent) / 100
+    /// Returns how much of a time the owner may run.
+    fn share_of(&self, time_ns: i64) -> i64 {
+        time_ns.min(i64::MAX / 100) * i64::from(self.percent) / 100
     }
 
     fn refill(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.at).as_nanos().min(i64::MAX as u128 / 100) as i64;
-        let more = passed * i64::from(self.percent) / 100;
-        self.left = self.left.saturating_add(more).min(Self::most(self.percent));
+        let passed_ns = now.saturating_sub(self.at).as_nanos().min(i64::MAX as u128) as i64;
+        let left = self.left.saturating_add(self.share_of(passed_ns));
+        self.left = left.min(self.share_of(BURST_NS));
         self.at = now;
+    }
+
+    fn is_full(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        self.left == self.share_of(BURST_NS)
+    }
+
+    /// Half of the most that it may owe.
+    fn is_overdrawn(&mut self, now: Duration) -> bool {
+        self.refill(now);
+        self.left < -self.share_of(DEBT_NS / 2)
     }
 
     /// Returns when there is time again for some turns.
@@ -254,6 +318,12 @@ const QUANTUM: i64 = 50_000;
 
 /// The time whose share an owner may use in one burst.
 const BURST_NS: i64 = 100_000_000;
+
+/// The time whose share an owner may owe: it never waits for longer.
+const DEBT_NS: i64 = 1_000_000_000;
+
+/// What an owner may owe to the rounds, in nanoseconds: with a hundred others it waits for a second.
+const CREDIT_DEBT_MAX: i64 = 100 * QUANTUM;
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +372,8 @@ mod tests {
 
         fn leave(mut self) {
             self.runners.drain(..).for_each(|(it, ..)| self.lanes.leave(it));
+            // Whoever owes something has paid by then.
+            self.lanes.forget_idle(self.now + Duration::from_secs(2));
             assert!(self.lanes.lanes.is_empty() && self.lanes.by_account.is_empty());
             assert!(self.lanes.runners.is_empty() && self.lanes.crowded.is_empty());
         }
@@ -354,6 +426,69 @@ mod tests {
         let first: Vec<_> = ran.iter().filter(|it| **it != 5).copied().take(7).collect();
         assert_eq!(first, [4, 3, 2, 1, 0, 4, 3]);
         play.leave();
+    }
+
+    #[test]
+    fn who_comes_and_goes_gets_no_new_quota_and_waits_for_a_second_at_most() {
+        let (mut lanes, mut now) = (Lanes::default(), Duration::ZERO);
+        let (cx, account) = (&Context::from_waker(Waker::noop()), Account::User(7));
+        let percent = Some(5);
+        let serve = |lanes: &mut Lanes, now| {
+            let runner = lanes.enter(account, percent, now);
+            let has_turn = lanes.has_turn(runner, now, cx);
+            if has_turn {
+                lanes.has_run(runner, TURN);
+            }
+            lanes.leave(runner);
+            lanes.round += 1;
+            has_turn
+        };
+        // One connection after the other, each with one turn.
+        let mut ran = Duration::ZERO;
+        for _ in 0..10_000 {
+            ran += u32::from(serve(&mut lanes, now)) * TURN;
+            now += TURN;
+        }
+        assert!(ran <= now / 20 + Duration::from_millis(6), "{ran:?} of {now:?}");
+        assert!(!lanes.are_shared() && !lanes.is_overdrawn(account, now), "it waited for time");
+        // Far too many, and none is served.
+        for _ in 0..10_000 {
+            lanes.charge(account, percent, TURN, now);
+            now += TURN;
+        }
+        assert!(lanes.is_overdrawn(account, now) && !serve(&mut lanes, now));
+        now += Duration::from_millis(600);
+        assert!(!lanes.is_overdrawn(account, now) && !serve(&mut lanes, now));
+        now += Duration::from_millis(500);
+        assert!(serve(&mut lanes, now));
+    }
+
+    #[test]
+    fn those_who_have_gone_are_forgotten_when_they_have_paid() {
+        let (mut lanes, mut now) = (Lanes::default(), Duration::ZERO);
+        for user in 0..10_000 {
+            lanes.charge(Account::User(user), Some(user % 100), TURN, now);
+            now += TURN;
+            // At most a hundred such costs are not paid yet, by an owner with one percent.
+            assert!(lanes.idle.len() <= 100, "{}", lanes.idle.len());
+        }
+        let runner = lanes.enter(Account::User(0), None, now + Duration::from_secs(1));
+        assert_eq!(lanes.lanes.len(), 1);
+        lanes.leave(runner);
+    }
+
+    #[test]
+    fn charges_to_the_rounds_are_bounded() {
+        let mut lanes = Lanes::default();
+        let (cx, account) = (&Context::from_waker(Waker::noop()), Account::User(7));
+        let runner = lanes.enter(account, None, Duration::ZERO);
+        (0..10_000).for_each(|_| lanes.charge(account, None, TURN, Duration::ZERO));
+        let mut rounds = 0;
+        while !lanes.has_turn(runner, Duration::ZERO, cx) {
+            drop(lanes.begin_round(Duration::ZERO));
+            rounds += 1;
+        }
+        assert_eq!(rounds, 101);
     }
 
     #[test]
