@@ -123,3 +123,31 @@ fn watch(node: &Node<'_>) -> Running {
     watch.json("the end of the snapshot", |it| it["change"] == "synced");
     watch
 }
+
+/// Anybody may take as a name what another's instance is called by.
+#[test]
+fn digits_that_are_also_a_name_mean_no_other_actor() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let lease = |name: &str| {
+        let endpoint = room.abstract_unix(name);
+        node.callsign(&["register", name, &endpoint, "--ttl", "5m"]).succeeds();
+        node.callsign(&["ls", name, "--json"]).json()[0]["uuid"].as_str().unwrap().to_owned()
+    };
+    let uuid = lease("one");
+    let short = uuid[..8].to_owned();
+    node.callsign(&["renew", &short]).succeeds();
+    lease(&short);
+    lease(&uuid);
+
+    // As before it is the instance's, or nobody's.
+    let twice = format!("`{short}` names an actor, and begins the UUID of another's instance");
+    for command in ["renew", "drain", "unregister"] {
+        node.callsign(&[command, &short]).ends_with(2).says(&[&twice, "NAME[UUID]"]);
+    }
+    node.callsign(&["renew", &uuid]).succeeds();
+    node.callsign(&["unregister", &format!("{short}[{}]", lease(&short))]).succeeds();
+    node.callsign(&["unregister", &uuid]).succeeds();
+    let left = node.callsign(&["ls", "--json"]).json();
+    assert_eq!((left.as_array().unwrap().len(), left[0]["name"].as_str()), (1, Some(&*uuid)));
+}

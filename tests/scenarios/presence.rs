@@ -457,3 +457,21 @@ fn what_lies_behind_a_link_is_cleared() {
     feed.line_with("up");
     assert!(link.is_symlink());
 }
+
+#[test]
+fn undoing_a_drain_makes_nobody_listen() {
+    let room = Room::new();
+    let node = Node::start(&room);
+    let state = || {
+        let listed = node.callsign(&["ls", "web", "--all", "--json"]).json();
+        listed[0]["state"].as_str().unwrap_or_default().to_owned()
+    };
+    let web = node.run(&["register", "web", &room.abstract_unix("web")]);
+    while state() != "starting" {}
+    node.callsign(&["drain", "web"]).succeeds();
+    while state() != "draining" {}
+    node.callsign(&["drain", "web", "--undo"]).succeeds();
+    while state() != "starting" {}
+    node.callsign(&["wait", "web", "--timeout", "10ms"]).ends_with(1);
+    web.stop();
+}

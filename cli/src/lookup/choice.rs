@@ -6,7 +6,13 @@ use endpoints::{Name, Quoted};
 use uuid::Uuid;
 use wire::Record;
 
-use crate::{failure::Failure, lookup::ranking::short_uuid, lookup::suggestion};
+use crate::{
+    failure::Failure,
+    lookup::{
+        ranking::{SHORT_UUID_DIGITS, short_uuid},
+        suggestion,
+    },
+};
 
 /// A typed choice of instances.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,11 +58,17 @@ impl Target {
                 let mut unanswered = Vec::new();
                 let mut records = client.list(name.as_str()).await?.records;
                 let mut near = Vec::new();
-                if records.is_empty()
-                    && let Some(digits) = digits
+                if let Some(digits) = digits
+                    && (records.is_empty() || digits.len() >= SHORT_UUID_DIGITS)
                 {
-                    records = client.list("*").await?.records;
-                    records.retain(begins_with(digits));
+                    let mut by_digits = client.list("*").await?.records;
+                    by_digits.retain(begins_with(digits));
+                    // Anybody may take as a name the digits of another's instance.
+                    if records.is_empty() || is_whole(digits) && !by_digits.is_empty() {
+                        records = by_digits;
+                    } else if by_digits.iter().any(|it| it.name != *name) {
+                        return Err(ambiguous(name, records.iter().chain(&by_digits)));
+                    }
                 }
                 if records.is_empty() {
                     // It may yet come back to a registrar that has just begun.
@@ -80,6 +92,14 @@ impl Target {
     }
 }
 
+/// Says that digits are the name of an actor, and begin the UUID of an instance of another.
+fn ambiguous<'a>(digits: &Name, records: impl Iterator<Item = &'a Record>) -> Failure {
+    let listed: String = records.map(|it| format!("\n  {}", it.instance())).collect();
+    let digits = Quoted(digits.as_str());
+    let message = format!("{digits} names an actor, and begins the UUID of another's instance");
+    Failure::usage(anyhow!("{message}:{listed}")).hint("write NAME[UUID] as listed, in quotes")
+}
+
 /// Returns the one record of several, or the failure that asks which one is meant.
 pub(crate) fn only_one(mut records: Vec<Record>, command: &str) -> Result<Record, Failure> {
     if records.len() > 1 {
@@ -99,6 +119,11 @@ fn digits_of_uuid(text: &str) -> Option<String> {
     let is_hexadecimal = digits.bytes().all(|it| it.is_ascii_hexdigit());
     let fits = (DIGITS_MIN..=Uuid::nil().simple().to_string().len()).contains(&digits.len());
     (is_hexadecimal && fits).then(|| digits.to_ascii_lowercase())
+}
+
+/// Tells whether digits are those of a whole UUID.
+fn is_whole(digits: &str) -> bool {
+    digits.len() == Uuid::nil().simple().to_string().len()
 }
 
 /// Fewer digits would often mean several instances.

@@ -282,7 +282,7 @@ fn kind_of(unreachable: &Unreachable) -> String {
 
 /// A million instances of one name would have to be there before two of them shared these with
 /// a chance of one in a hundred for any given one.
-const SHORT_UUID_DIGITS: usize = 8;
+pub(crate) const SHORT_UUID_DIGITS: usize = 8;
 
 /// Records for tests, and a place to see them from.
 #[cfg(test)]

@@ -72,7 +72,12 @@ pub(super) async fn follow(kept: Kept<'_>) -> Infallible {
             noted(registered.update_endpoints(published).await);
         }
         if awaits_answer {
-            match answering(&seen).await {
+            let answering = answering(&seen).await;
+            if answering.is_err() && registered.state() == State::Ready {
+                // Undoing a drain does not make anybody listen.
+                noted(registered.set_state(State::Starting).await);
+            }
+            match answering {
                 Ok(endpoint) => {
                     awaits_answer = false;
                     has_served.set(true);
