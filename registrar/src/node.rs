@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use endpoints::Endpoint;
 use portal::{Closed, OnSilence, Options, WithCauses, accept};
 use tokio::{
@@ -19,14 +18,13 @@ use tracing::{Instrument as _, Span, debug, error, field::Empty, info, info_span
 use transport::{
     BindAllError, BindOptions, Changes, Incoming, Listener, Peer, PeerProcess, Published, Stream,
 };
-use wire::{Frame, Hello, preface};
+use wire::Hello;
 
 use crate::{
     Accepted, Accounts, Controls, ForeignSession, NodeError, NodeOptions, ProtocolAdapter,
     RegistryHandle, Session, adapter,
     caller::caller,
     jobs::Job,
-    places::NoPlace,
     registry::{Caller, SessionId},
     shares::Share,
     tokens_file::TokensFile,
@@ -400,7 +398,7 @@ async fn serve_listener(
                             let session = session.instrument(span);
                             connections.spawn(scheduler.schedule(account, session));
                         }
-                        Err(why) => turn_away(stream, why),
+                        Err(why) => why.turn_away(stream),
                     }
                     scheduler.charge(account, ACCEPT_COST + accepted_at.elapsed());
                 }
@@ -562,23 +560,6 @@ async fn ended(process: Option<&PeerProcess>) {
         Some(process) if process.ended().await.is_ok() => {}
         _ => std::future::pending().await,
     }
-}
-
-/// Reports to a peer that there is no place for it, if that can be written at once. One that has gone
-/// already costs a system call.
-fn turn_away(mut stream: Stream, why: NoPlace) {
-    let said = stream.write_at_once(&preface::preface()).and_then(|_| {
-        let reason = why.to_string();
-        let error = match &why {
-            NoPlace::Quota(exceeded) => Some(Box::new(exceeded.into())),
-            NoPlace::Full => None,
-        };
-        let mut bytes = BytesMut::new();
-        let goodbye = Frame::Goodbye { reason: &reason, returns: false, error };
-        goodbye.encode(&mut bytes).expect("a reason is short");
-        stream.write_at_once(&bytes)
-    });
-    debug!(peer = %stream.peer(), ?said, %why, "no place for another session");
 }
 
 /// The processor time, as measured, that a connection costs before and after its turns: the kernel's

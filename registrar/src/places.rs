@@ -5,8 +5,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use bytes::BytesMut;
 use thiserror::Error;
-use wire::Quota;
+use tracing::debug;
+use transport::Stream;
+use wire::{Frame, Quota, preface};
 
 use crate::{
     accounts::{Accounts, Exceeded},
@@ -35,6 +38,25 @@ pub(crate) enum NoPlace {
     Full,
     #[error(transparent)]
     Quota(#[from] Exceeded),
+}
+
+impl NoPlace {
+    /// Reports to a peer that there is no place for it, if that can be written at once. One that has
+    /// gone already costs a system call.
+    pub(crate) fn turn_away(&self, mut stream: Stream) {
+        let said = stream.write_at_once(&preface::preface()).and_then(|_| {
+            let reason = self.to_string();
+            let error = match self {
+                Self::Quota(exceeded) => Some(Box::new(exceeded.into())),
+                Self::Full => None,
+            };
+            let mut bytes = BytesMut::new();
+            let goodbye = Frame::Goodbye { reason: &reason, returns: false, error };
+            goodbye.encode(&mut bytes).expect("a reason is short");
+            stream.write_at_once(&bytes)
+        });
+        debug!(peer = %stream.peer(), ?said, why = %self, "no place for another session");
+    }
 }
 
 impl Places {
