@@ -6,6 +6,7 @@ use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
 };
+use tokio::time::Instant;
 
 /// The pause before killed descendants are looked for again. A killed process is gone within a
 /// millisecond, and its own children are found by the next look.
@@ -25,29 +26,36 @@ struct Seen {
     started: u64,
     is_zombie: bool,
     is_stopped: bool,
+    /// Whether it waits in the kernel for something that no signal interrupts.
+    is_blocked: bool,
 }
 
-/// The number of looks at whether descendants have stopped, and the pause between two: a process
-/// stops as soon as it leaves the kernel. One that waits there for a disk forks nothing.
+/// The number of looks at whether blocked descendants have stopped, and the pause between two: a
+/// process stops as soon as it leaves the kernel. One that waits there for a disk forks nothing.
 const STOPS_MAX: usize = 50;
 const STOP_PAUSE: Duration = Duration::from_millis(1);
+
+/// The time for others to stop. On a busy machine a process may wait for its turn for long, and then
+/// complete a fork that it has begun.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stops all descendants of a process, and returns them: none of them forks another.
 pub(super) fn stop_all(ancestor: Pid) -> io::Result<Below> {
     let mut told: HashMap<(i32, u64), bool> = HashMap::new();
-    let mut looks_left = STOPS_MAX;
+    let (mut looks_left, began) = (STOPS_MAX, Instant::now());
     loop {
         let below = Below::of(ancestor)?;
         let mut is_moving = false;
         for seen in below.0.iter().filter(|it| !it.is_zombie && !it.is_stopped) {
             let stop = || seen.signal(Signal::STOP);
             // Another user's is not waited for.
-            is_moving |= *told.entry((seen.pid, seen.started)).or_insert_with(stop);
+            let may_stop = *told.entry((seen.pid, seen.started)).or_insert_with(stop);
+            is_moving |= may_stop && (looks_left > 0 || !seen.is_blocked);
         }
-        looks_left -= 1;
-        if !is_moving || looks_left == 0 {
+        if !is_moving || began.elapsed() >= STOP_LIMIT {
             return Ok(below);
         }
+        looks_left = looks_left.saturating_sub(1);
         thread::sleep(STOP_PAUSE);
     }
 }
@@ -117,6 +125,7 @@ impl Seen {
             started: field(22)?.parse().ok()?,
             is_zombie: matches!(field(3)?, "Z" | "X"),
             is_stopped: matches!(field(3)?, "T" | "t"),
+            is_blocked: field(3)? == "D",
         })
     }
 
