@@ -69,11 +69,13 @@ kill -STOP "$(said MainPID)"
 until_true has_restarted 2 || fail "its watchdog does not end it"
 callsign status >/dev/null || fail "it does not serve after its watchdog"
 
-# Services of the user: one that `register` keeps, and one that is no child of it.
+# Services of the user: one that `register` keeps, and one that is no child of it. With control groups
+# of version 1, no kernel tells this manager that a group is empty, so that it waits for the limit of a
+# stop before it starts a service again.
 places=$XDG_RUNTIME_DIR/places
 mkdir $places
 unit() {
-    printf '[Service]\nExecStart=%s\nRestart=always\nRestartSec=100ms\n' "$2" \
+    printf '[Service]\nExecStart=%s\nRestart=always\nRestartSec=100ms\nTimeoutStopSec=2s\n' "$2" \
         >"$HOME/.config/systemd/user/$1.service"
 }
 registrar="--registrar /unix$XDG_RUNTIME_DIR/callsign/registrar.sock"
